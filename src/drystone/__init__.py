@@ -1,0 +1,1 @@
+"""Drystone: cloud block storage that people run themselves."""

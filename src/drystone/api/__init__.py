@@ -1,0 +1,1 @@
+"""The wire: parse, authorise, call a use case, render (floor 4)."""

@@ -1,0 +1,1 @@
+"""The rows: schema, migrations, queries (floor 2)."""

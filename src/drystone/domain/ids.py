@@ -1,0 +1,76 @@
+"""Identifiers: their types, their form, and how they are made from given randomness."""
+
+import random
+import re
+from typing import NewType
+
+AccountId = NewType("AccountId", str)
+"""The owner of keys and resources: a decimal string of twelve digits, like a Tencent Cloud UIN."""
+DiskId = NewType("DiskId", str)
+SnapshotId = NewType("SnapshotId", str)
+InstanceId = NewType("InstanceId", str)
+OperationId = NewType("OperationId", str)
+SessionId = NewType("SessionId", str)
+"""Writer or reader session: 32 hex digits; the names of all objects that it writes carry it (L6)."""
+PackId = NewType("PackId", str)
+"""A pack's identity, 32 hex digits; it survives compaction, the object's name does not (L8)."""
+StoreId = NewType("StoreId", str)
+
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+_FORM = re.compile(r"(disk|snap|ins|op)-[a-z0-9]{8}")
+
+
+class IdSource:
+    """Makes identifiers from one source of randomness, handed in by the composition root."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+
+    def _short(self, prefix: str) -> str:
+        return f"{prefix}-{''.join(self._rng.choices(_ALPHABET, k=8))}"
+
+    def disk(self) -> DiskId:
+        """Return a new disk id, `disk-` and 8 characters as CBS has them."""
+        return DiskId(self._short("disk"))
+
+    def snapshot(self) -> SnapshotId:
+        """Return a new snapshot id."""
+        return SnapshotId(self._short("snap"))
+
+    def instance(self) -> InstanceId:
+        """Return a new instance id."""
+        return InstanceId(self._short("ins"))
+
+    def operation(self) -> OperationId:
+        """Return a new operation id."""
+        return OperationId(self._short("op"))
+
+    def session(self) -> SessionId:
+        """Return a new session id of 128 random bits."""
+        return SessionId(self.hex128())
+
+    def hex128(self) -> str:
+        """Return 128 random bits as 32 hex digits."""
+        return f"{self._rng.getrandbits(128):032x}"
+
+    def account(self) -> AccountId:
+        """Return a new account id of twelve digits that does not begin with zero."""
+        return AccountId(str(self._rng.randrange(10**11, 10**12)))
+
+    def secret_id(self) -> str:
+        """Return a new access key id in the shape that clients expect (AKID and 32 characters)."""
+        return "AKID" + "".join(self._rng.choices(_ALPHABET, k=32))
+
+    def secret_key(self) -> str:
+        """Return a new secret key: 40 characters, over 200 random bits."""
+        return "".join(self._rng.choices(_ALPHABET, k=40))
+
+    def uuid(self) -> str:
+        """Return a random UUID in its usual text form, for request ids."""
+        text = self.hex128()
+        return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
+
+
+def well_formed(text: str, prefix: str) -> bool:
+    """Tell whether `text` has the form of an id with this prefix (`disk`, `snap`, `ins`, `op`)."""
+    return text.startswith(prefix + "-") and _FORM.fullmatch(text) is not None

@@ -1,0 +1,1 @@
+"""Live disks under qemu-storage-daemon (floor 2)."""

@@ -1,0 +1,1 @@
+"""NBD: client by libnbd, and a small server (floor 1)."""

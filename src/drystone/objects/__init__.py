@@ -1,0 +1,1 @@
+"""Object stores and their decorators (floor 1)."""

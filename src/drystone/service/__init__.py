@@ -1,0 +1,1 @@
+"""Use cases, state machines, transactions, quotas, long operations (floor 3)."""

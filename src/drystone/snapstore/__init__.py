@@ -1,0 +1,1 @@
+"""Snapshots in an object store: writing, reading, what a deletion frees (floor 2)."""

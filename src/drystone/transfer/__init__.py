@@ -1,0 +1,1 @@
+"""Moving bytes between live disks and the snapshot store, in worker processes."""
