@@ -1,0 +1,256 @@
+"""Configuration: what the server is told, and how a client finds its server and keys.
+
+The only place that reads the environment. Everything here is read once and frozen.
+"""
+
+import os
+import re
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from drystone.domain.errors import DrystoneError
+
+GIB = 1 << 30
+CREDENTIALS_FILE = "credentials.env"
+SERVER_FILE = "drystone.toml"
+DEFAULT_ENDPOINT = "http://127.0.0.1:8080"
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+class ConfigError(DrystoneError):
+    """The configuration is missing, unreadable or wrong; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings:
+    """Where the server is and with which key to call it.
+
+    Attributes:
+        endpoint: URL of the server, for example `http://127.0.0.1:8080`.
+        region: Region that requests name.
+        zone: Zone in which new disks are made.
+        secret_id: Public half of the access key.
+        secret_key: Secret half; never printed.
+        host_instance_id: The instance whose disks become block devices of the server's host, if known.
+        nbd_instance_id: The instance whose disks are served as NBD, if known.
+    """
+
+    endpoint: str
+    region: str
+    zone: str
+    secret_id: str
+    secret_key: str = field(repr=False)
+    host_instance_id: str | None = None
+    nbd_instance_id: str | None = None
+
+    @classmethod
+    def load(cls, data: Path | None = None, environment: Mapping[str, str] | None = None) -> "ClientSettings":
+        """Find the server and the key.
+
+        In this order: `data`; the environment, if it names a server and a key; the directory that
+        DRYSTONE_DATA names; `./data`; `/var/lib/drystone`; the environment's key with the default endpoint.
+        The place that is chosen is used alone: values of two are never mixed, so no key goes to a wrong server.
+
+        Args:
+            data: A server's data directory, whose `credentials.env` is read.
+            environment: Stands for the process environment, in tests.
+
+        Raises:
+            ConfigError: Nothing was found, or what was found cannot be read or lacks a value.
+        """
+        variables = os.environ if environment is None else environment
+        if data is not None:
+            return cls._from_file(data / CREDENTIALS_FILE)
+        if all(variables.get(name) for name in ("DRYSTONE_ENDPOINT", *_KEY)):
+            return cls._from_variables(variables, "the environment")
+        named = variables.get("DRYSTONE_DATA")
+        if named:
+            return cls._from_file(Path(named) / CREDENTIALS_FILE)
+        for directory in (Path("data"), Path("/var/lib/drystone")):
+            path = directory / CREDENTIALS_FILE
+            if os.access(path, os.R_OK):
+                return cls._from_file(path)
+        if all(variables.get(name) for name in _KEY):
+            return cls._from_variables(variables, "the environment")
+        raise ConfigError(
+            "no server known: give --data DIR (the server's data directory), or set DRYSTONE_ENDPOINT, "
+            "TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY",
+        )
+
+    @classmethod
+    def _from_file(cls, path: Path) -> "ClientSettings":
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise ConfigError(
+                f"{path} does not exist: give --data the directory of a server that was started once",
+            ) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"cannot read {path}: {error}; run as the user who owns it") from None
+        return cls._from_variables(parse_credentials(text), str(path))
+
+    @classmethod
+    def _from_variables(cls, variables: Mapping[str, str], where: str) -> "ClientSettings":
+        for name in _KEY:
+            if not variables.get(name):
+                raise ConfigError(f"{name} is missing in {where}")
+        endpoint = variables.get("DRYSTONE_ENDPOINT") or DEFAULT_ENDPOINT
+        if not endpoint.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"DRYSTONE_ENDPOINT in {where} is {endpoint!r}: it must begin with http:// or https://",
+            )
+        return cls(
+            endpoint=endpoint.rstrip("/"),
+            region=variables.get("TENCENTCLOUD_REGION") or "ap-local",
+            zone=variables.get("DRYSTONE_ZONE") or "ap-local-1",
+            secret_id=variables["TENCENTCLOUD_SECRET_ID"],
+            secret_key=variables["TENCENTCLOUD_SECRET_KEY"],
+            host_instance_id=variables.get("DRYSTONE_HOST_INSTANCE_ID") or None,
+            nbd_instance_id=variables.get("DRYSTONE_NBD_INSTANCE_ID") or None,
+        )
+
+    def credentials(self) -> str:
+        """Return the text of `credentials.env`: KEY=value lines that a shell can source, secret included."""
+        lines = {
+            "TENCENTCLOUD_SECRET_ID": self.secret_id,
+            "TENCENTCLOUD_SECRET_KEY": self.secret_key,
+            "TENCENTCLOUD_REGION": self.region,
+            "DRYSTONE_ENDPOINT": self.endpoint,
+            "DRYSTONE_ZONE": self.zone,
+            "DRYSTONE_HOST_INSTANCE_ID": self.host_instance_id,
+            "DRYSTONE_NBD_INSTANCE_ID": self.nbd_instance_id,
+        }
+        return "".join(f"{name}={value}\n" for name, value in lines.items() if value is not None)
+
+
+_KEY = ("TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY")
+
+
+def parse_credentials(text: str) -> dict[str, str]:
+    """Return the variables of KEY=value lines.
+
+    Empty lines and lines that begin with `#` are skipped; one pair of quotes around a value is cut.
+    """
+    variables: dict[str, str] = {}
+    for line in text.splitlines():
+        name, separator, value = line.strip().removeprefix("export ").partition("=")
+        if not separator or name.startswith("#"):
+            continue
+        if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
+            value = value[1:-1]
+        variables[name.strip()] = value
+    return variables
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bounds:
+    """Smallest and largest value that a number may have."""
+
+    least: int
+    most: int
+
+
+def _number(default: int, *, least: int, most: int) -> int:
+    return field(default=default, metadata={"bounds": _Bounds(least=least, most=most)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """What the server is told, from `DIR/drystone.toml` and the command line.
+
+    Attributes:
+        data: Directory under which everything lives.
+        port: TCP port; 0 takes a free one.
+        host: Address to listen on. Plain HTTP: keep it on this machine, or put TLS in front.
+        region: Name of the only region; requests must name it.
+        zone: Name of the only zone.
+        snapshots_per_disk: Most snapshots of one disk; CBS has 64.
+        snapshots_per_region: Most snapshots of one account; 0: 64 + 64 for each disk, as CBS has it.
+        snapshot_gib_per_region: Most stored GiB of one account's snapshots; 0: no limit.
+        disks_per_instance: Most disks attached to one instance; CBS has 20.
+        disks_per_call: Most disks that one CreateDisks makes.
+        rate_limits: Whether calls are limited per account and action.
+        rate_per_action: Calls per second of one account and action; CBS has 20.
+        rate_describe_disks: The same for DescribeDisks; CBS has 100.
+        free_quota_gib: Shown by DescribeSnapshotOverview; nothing is billed.
+        throttle: Whether disks are held to the IOPS and throughput of their type and size.
+        scratch_bytes_max: Bytes that all snapshots being taken may hold back for overwritten blocks;
+            beyond it a snapshot fails, never a guest.
+        floor_bytes_max: Free space that belongs to the guests' disks alone is the lesser of this and
+        floor_percent: this share of the file system, in percent.
+        workers: Processes that move data; about one per core that snapshots may use.
+        hydration_bytes_per_s: Rate at which one new disk is filled from its snapshot; 0: no limit.
+        time_zone_offset_hours: Zone of the API's times that carry none; clients of CBS expect Beijing's, 8.
+        expiry_percent_per_hour: Most of an account's snapshots that deadlines may delete in an hour, so that
+            a wrong clock cannot delete them all.
+        log_level: debug, info, warning or error.
+    """
+
+    data: Path
+    port: int = _number(8080, least=0, most=65535)
+    host: str = "127.0.0.1"
+    region: str = "ap-local"
+    zone: str = "ap-local-1"
+    snapshots_per_disk: int = _number(64, least=1, most=100_000)
+    snapshots_per_region: int = _number(0, least=0, most=10_000_000)
+    snapshot_gib_per_region: int = _number(0, least=0, most=1 << 40)
+    disks_per_instance: int = _number(20, least=1, most=1000)
+    disks_per_call: int = _number(50, least=1, most=100)
+    rate_limits: bool = True
+    rate_per_action: int = _number(20, least=1, most=1_000_000)
+    rate_describe_disks: int = _number(100, least=1, most=1_000_000)
+    free_quota_gib: int = _number(0, least=0, most=1 << 40)
+    throttle: bool = True
+    scratch_bytes_max: int = _number(64 * GIB, least=1 << 20, most=1 << 50)
+    floor_bytes_max: int = _number(4 * GIB, least=0, most=1 << 50)
+    floor_percent: int = _number(2, least=0, most=50)
+    workers: int = _number(2, least=1, most=256)
+    hydration_bytes_per_s: int = _number(0, least=0, most=1 << 50)
+    time_zone_offset_hours: int = _number(8, least=-12, most=14)
+    expiry_percent_per_hour: int = _number(10, least=1, most=100)
+    log_level: str = "info"
+
+    @classmethod
+    def load(cls, data: Path, *, port: int | None = None) -> "Config":
+        """Read `data/drystone.toml` if it is there; `port` given on the command line wins.
+
+        Raises:
+            ConfigError: The file cannot be read, or a key is unknown, of the wrong type or out of bounds.
+        """
+        path = data / SERVER_FILE
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            table = {}
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"cannot read {path}: {error}") from None
+        values = {name: _checked(path, name, value) for name, value in table.items()}
+        if port is not None:
+            values["port"] = _checked(Path("--port"), "port", port)
+        return cls(data=data.absolute(), **values)  # type: ignore[arg-type]  # each was checked by its field
+
+
+def _checked(where: Path, name: str, value: object) -> object:
+    known = {entry.name: entry for entry in fields(Config) if entry.name != "data"}
+    entry = known.get(name)
+    if entry is None:
+        raise ConfigError(f"{where}: unknown key {name!r}; the keys are {', '.join(sorted(known))}")
+    # Exact types: a TOML boolean is a Python integer too, and `workers = true` is a mistake.
+    if type(value) is not entry.type:
+        wanted = getattr(entry.type, "__name__", str(entry.type))
+        raise ConfigError(f"{where}: {name} must be of type {wanted}, and is {value!r}")
+    bounds = entry.metadata.get("bounds")
+    if bounds is not None and not bounds.least <= typing.cast("int", value) <= bounds.most:
+        raise ConfigError(f"{where}: {name} is {value}, and must be from {bounds.least} to {bounds.most}")
+    if name == "log_level" and value not in LOG_LEVELS:
+        raise ConfigError(f"{where}: log_level is {value!r}, and must be one of {', '.join(LOG_LEVELS)}")
+    if name in {"region", "zone"} and not _NAME.fullmatch(str(value)):
+        # They stand in ids, URLs and in a file that shells source.
+        raise ConfigError(f"{where}: {name} is {value!r}, and may have a-z, 0-9 and '-', at most 40 in all")
+    if value == "":
+        raise ConfigError(f"{where}: {name} must not be empty")
+    return value

@@ -1,0 +1,89 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from drystone.config import ClientSettings, Config, ConfigError, parse_credentials
+
+SETTINGS = ClientSettings(
+    endpoint="http://127.0.0.1:8081",
+    region="ap-local",
+    zone="ap-local-1",
+    secret_id="AKIDtest",
+    secret_key="do-not-print",
+    host_instance_id="ins-aaaaaaaa",
+    nbd_instance_id="ins-bbbbbbbb",
+)
+KEYED = {"TENCENTCLOUD_SECRET_ID": "AKIDenv", "TENCENTCLOUD_SECRET_KEY": "k"}
+
+
+def write(directory: Path, settings: ClientSettings = SETTINGS) -> Path:
+    directory.mkdir(exist_ok=True)
+    (directory / "credentials.env").write_text(settings.credentials())
+    return directory
+
+
+def test_credentials_round_trip_and_hide_the_secret(tmp_path: Path) -> None:
+    assert ClientSettings.load(write(tmp_path / "d"), {}) == SETTINGS
+    assert "do-not-print" not in repr(SETTINGS)
+
+
+def test_credentials_accept_quotes_comments_and_export() -> None:
+    text = "# a comment\n\nexport A='1 2'\nB=\"x\"\nC=a=b\nno equals sign\n"
+    assert parse_credentials(text) == {"A": "1 2", "B": "x", "C": "a=b"}
+
+
+def test_places_are_tried_in_order_and_never_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    environment = {**KEYED, "DRYSTONE_ENDPOINT": "http://example.test:1/"}
+    assert ClientSettings.load(None, environment).endpoint == "http://example.test:1"
+    # A key without a server is used only when no data directory is found.
+    assert ClientSettings.load(None, KEYED).endpoint == "http://127.0.0.1:8080"
+    write(tmp_path / "data")
+    assert ClientSettings.load(None, KEYED) == SETTINGS
+    assert ClientSettings.load(None, environment).host_instance_id is None
+    other = write(tmp_path / "other", ClientSettings.load(None, environment))
+    assert ClientSettings.load(None, {"DRYSTONE_DATA": str(other)}).secret_id == "AKIDenv"
+    assert ClientSettings.load(tmp_path / "data", environment) == SETTINGS
+
+
+def test_client_errors_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if not os.access("/var/lib/drystone/credentials.env", os.R_OK):
+        with pytest.raises(ConfigError, match="give --data DIR"):
+            ClientSettings.load(None, {})
+    with pytest.raises(ConfigError, match=r"missing/credentials.env does not exist"):
+        ClientSettings.load(Path("missing"), {})
+    (tmp_path / "credentials.env").write_text("TENCENTCLOUD_SECRET_ID=x\n")
+    with pytest.raises(ConfigError, match="TENCENTCLOUD_SECRET_KEY is missing"):
+        ClientSettings.load(tmp_path, {})
+    with pytest.raises(ConfigError, match="must begin with http"):
+        ClientSettings.load(None, {**KEYED, "DRYSTONE_ENDPOINT": "127.0.0.1:8080"})
+
+
+def test_server_defaults_and_file(tmp_path: Path) -> None:
+    assert Config.load(tmp_path) == Config(data=tmp_path)
+    (tmp_path / "drystone.toml").write_text('workers = 4\nport = 1\nthrottle = false\nlog_level = "debug"\n')
+    config = Config.load(tmp_path, port=9000)
+    assert (config.workers, config.port, config.throttle, config.log_level) == (4, 9000, False, "debug")
+    assert Config.load(tmp_path).port == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("worker = 1", "unknown key 'worker'"),
+        ('data = "x"', "unknown key 'data'"),
+        ("workers = true", "workers must be of type int"),
+        ("workers = 0", "from 1 to 256"),
+        ("throttle = 1", "throttle must be of type bool"),
+        ('log_level = "loud"', "log_level is 'loud'"),
+        ('zone = "a b"', "zone is 'a b'"),
+        ('host = ""', "host must not be empty"),
+        ("workers = ", "cannot read"),
+    ],
+)
+def test_server_file_is_checked(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "drystone.toml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        Config.load(tmp_path)
