@@ -1,0 +1,71 @@
+"""Keyed BLAKE3: hashes of blocks, of frames' lists of hashes, and the seals of indexes, maps and manifests.
+
+Three keys are derived from the store's key, so that a hash made for one purpose proves nothing for another.
+Without the key nobody who can read the bucket can confirm a known block by its hash.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from blake3 import blake3
+
+from drystone.domain.blocks import BLOCK_BYTES
+
+HASH_BYTES = 16
+"""Of blocks and lists: 128 bits. A session compares with its own base only: a collision cheats its maker."""
+SEAL_BYTES = 32
+KEY_BYTES = 32
+
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashKeys:
+    """The keys of one store's hashes; `repr` shows none of them."""
+
+    blocks: bytes = field(repr=False)
+    lists: bytes = field(repr=False)
+    seals: bytes = field(repr=False)
+
+
+def derive_keys(store_key: bytes) -> HashKeys:
+    """Return the keys that follow from the 32 random bytes of a store."""
+    assert len(store_key) == KEY_BYTES
+    return HashKeys(
+        blocks=blake3(store_key, derive_key_context="drystone 1 block").digest(),
+        lists=blake3(store_key, derive_key_context="drystone 1 list of block hashes").digest(),
+        seals=blake3(store_key, derive_key_context="drystone 1 seal").digest(),
+    )
+
+
+def block_hash(keys: HashKeys, block: Buffer) -> bytes:
+    """Return the 16-byte hash of one block of 4 KiB."""
+    assert len(block) == BLOCK_BYTES
+    return blake3(block, key=keys.blocks).digest(HASH_BYTES)
+
+
+def block_hashes(keys: HashKeys, data: Buffer) -> bytes:
+    """Return the hashes of consecutive whole blocks, 16 bytes each, concatenated in order."""
+    view = memoryview(data)
+    assert len(view) % BLOCK_BYTES == 0
+    # Copying a fresh keyed hasher is a fifth quicker than keying a new one (2.1 against 1.7 GB/s, one core).
+    fresh = blake3(key=keys.blocks).copy
+    hashes = []
+    for at in range(0, len(view), BLOCK_BYTES):
+        hasher = fresh()
+        hasher.update(view[at : at + BLOCK_BYTES])
+        hashes.append(hasher.digest(HASH_BYTES))
+    return b"".join(hashes)
+
+
+def list_hash(keys: HashKeys, hashes: Buffer) -> bytes:
+    """Return the 16-byte hash of a frame's concatenated block hashes."""
+    return blake3(hashes, key=keys.lists).digest(HASH_BYTES)
+
+
+def seal(keys: HashKeys, parts: Iterable[Buffer]) -> bytes:
+    """Return the 32-byte seal over the concatenation of `parts`."""
+    hasher = blake3(key=keys.seals)
+    for part in parts:
+        hasher.update(part)
+    return hasher.digest(SEAL_BYTES)

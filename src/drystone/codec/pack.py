@@ -1,0 +1,236 @@
+"""Packs: bytes to values and back (docs/format.md, "Pack")."""
+
+import struct
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+
+from drystone.codec.binary import (
+    RAW,
+    TRAILER_BYTES,
+    ZSTD,
+    ZSTD_LEVEL,
+    ColumnReader,
+    Trailer,
+    ascending,
+    decode_trailer,
+    encode_tail,
+    expand,
+    from_ascending,
+    open_index,
+)
+from drystone.codec.hashes import HASH_BYTES, Buffer, HashKeys, block_hashes
+from drystone.domain.blocks import BLOCK_BYTES
+from drystone.domain.errors import IntegrityError, ProtocolError
+from drystone.domain.ids import PackId, SessionId
+
+PACK_VERSION = 1
+PACK_MAGIC = b"DRYSPACK"
+PACK_TAIL_MAGIC = b"DRYSPIDX"
+FRAME_BLOCKS_MAX = 64
+"""256 KiB: a larger frame makes a small read dearer, a smaller one compresses worse."""
+FRAME_BYTES_MAX = FRAME_BLOCKS_MAX * BLOCK_BYTES
+PACK_FRAMES_MAX = 1 << 20
+PACK_BLOCKS_MAX = 1 << 20
+SALT_BYTES = 32
+ADDRESS_LIMIT = 1 << 51
+"""Block addresses are below this: bytes then stay below 2^63."""
+
+_HEADER = struct.Struct("<8sII16s16s16s32s")
+HEADER_BYTES = _HEADER.size
+
+
+class Encoding(IntEnum):
+    """How a frame's bytes are stored."""
+
+    RAW = RAW
+    ZSTD = ZSTD
+    GONE = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackHeader:
+    """Who a pack object is: written at its start and again inside its sealed index (I3)."""
+
+    pack: PackId
+    session: SessionId
+    attempt: str
+    salt: bytes = field(repr=False)
+
+    def encode(self) -> bytes:
+        """Return the 96 bytes."""
+        assert len(self.salt) == SALT_BYTES
+        return _HEADER.pack(
+            PACK_MAGIC, PACK_VERSION, 0,
+            bytes.fromhex(self.pack), bytes.fromhex(self.session), bytes.fromhex(self.attempt), self.salt,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PackIndex:
+    """What a pack holds. Arrays per frame: `stored_bytes`, `counts`, `encodings`; per block: the rest.
+
+    Frames lie back to back from byte 96 (I4); the rows of frame f are `first_rows[f] : first_rows[f + 1]`,
+    and a block's place among them is its slot.
+    """
+
+    header: PackHeader
+    stored_bytes: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    encodings: npt.NDArray[np.uint8]
+    addresses: npt.NDArray[np.int64]
+    hashes: npt.NDArray[np.uint8]
+    dead: npt.NDArray[np.bool_]
+    offsets: npt.NDArray[np.int64] = field(init=False)
+    first_rows: npt.NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        offsets = HEADER_BYTES + np.concatenate(([0], np.cumsum(self.stored_bytes)))
+        object.__setattr__(self, "offsets", offsets.astype(np.int64))
+        object.__setattr__(self, "first_rows", np.concatenate(([0], np.cumsum(self.counts))).astype(np.int64))
+
+    def frame_hashes(self, frame: int) -> bytes:
+        """Return frame `frame`'s list of block hashes, concatenated."""
+        return self.hashes[self.first_rows[frame] : self.first_rows[frame + 1]].tobytes()
+
+
+def encode_pack_tail(keys: HashKeys, index: PackIndex) -> bytes:
+    """Return what follows the last frame: index and trailer."""
+    frames, blocks = len(index.counts), len(index.addresses)
+    assert 0 < frames <= PACK_FRAMES_MAX
+    assert 0 < blocks <= PACK_BLOCKS_MAX
+    assert index.hashes.shape == (blocks, HASH_BYTES)
+    plain = b"".join((
+        index.header.encode(),
+        struct.pack("<II", frames, blocks),
+        index.stored_bytes.astype("<u4").tobytes(),
+        index.counts.astype("u1").tobytes(),
+        index.encodings.astype("u1").tobytes(),
+        ascending(index.addresses),
+        index.dead.astype("u1").tobytes(),
+        index.hashes.tobytes(),
+    ))  # fmt: skip
+    return encode_tail(keys, plain, int(index.offsets[-1]), PACK_TAIL_MAGIC)
+
+
+def decode_header(raw: Buffer, what: str) -> PackHeader:
+    """Return the header in the first 96 bytes of a pack.
+
+    Raises:
+        ProtocolError: No such header, or one of a newer format.
+    """
+    if len(raw) < HEADER_BYTES or bytes(raw[:8]) != PACK_MAGIC:
+        raise ProtocolError(f"{what} is not a pack")
+    _, version, flags, pack, session, attempt, salt = _HEADER.unpack(raw[:HEADER_BYTES])
+    if version != PACK_VERSION or flags != 0:
+        raise ProtocolError(f"{what}: pack format {version} (flags {flags:#x}), this program reads {PACK_VERSION}")
+    return PackHeader(pack=PackId(pack.hex()), session=SessionId(session.hex()), attempt=attempt.hex(), salt=salt)
+
+
+def decode_pack_trailer(last: Buffer, object_bytes: int, what: str) -> Trailer:
+    """Return a pack's trailer; errors as `decode_trailer`."""
+    return decode_trailer(last, object_bytes, PACK_TAIL_MAGIC, what)
+
+
+def decode_index(keys: HashKeys, trailer: Trailer, stored: Buffer, what: str) -> PackIndex:
+    """Return the index whose bytes are `stored`, sealed and checked (I3 to I6).
+
+    Raises:
+        IntegrityError: The seal does not fit.
+        ProtocolError: The sealed bytes break the format.
+    """
+    reader = ColumnReader(open_index(keys, trailer, stored, what), f"index of {what}")
+    header = decode_header(reader.take(HEADER_BYTES), what)
+    frames, blocks = reader.number(), reader.number()
+    if not (0 < frames <= PACK_FRAMES_MAX and 0 < blocks <= PACK_BLOCKS_MAX):
+        raise ProtocolError(f"{what}: {frames} frames of {blocks} blocks")
+    index = PackIndex(
+        header=header,
+        stored_bytes=reader.column("<u4", frames).astype(np.int64),
+        counts=reader.column("u1", frames).astype(np.int64),
+        encodings=reader.column("u1", frames),
+        addresses=from_ascending(reader.column("<u8", blocks), ADDRESS_LIMIT, what),
+        dead=_flags(reader.column("u1", blocks), what),
+        hashes=reader.hashes(blocks, HASH_BYTES),
+    )
+    reader.finish()
+    if int(index.offsets[-1]) != trailer.index_offset:
+        raise ProtocolError(f"{what}: frames end at {index.offsets[-1]}, the index begins at {trailer.index_offset}")
+    if int(index.first_rows[-1]) != blocks or int(index.counts.min()) < 1:
+        raise ProtocolError(f"{what}: frames hold {index.first_rows[-1]} blocks, the table {blocks}")
+    plain = index.counts * BLOCK_BYTES
+    right = np.select(
+        [index.encodings == Encoding.RAW, index.encodings == Encoding.ZSTD, index.encodings == Encoding.GONE],
+        [index.stored_bytes == plain, (index.stored_bytes > 0) & (index.stored_bytes < plain),
+         (index.stored_bytes == 0) & np.logical_and.reduceat(index.dead, index.first_rows[:-1])],
+        default=False,
+    )  # fmt: skip
+    if int(index.counts.max()) > FRAME_BLOCKS_MAX or not right.all():
+        raise ProtocolError(f"{what}: frame {int(np.argmin(right))} has impossible lengths")
+    return index
+
+
+def _flags(column: npt.NDArray[np.uint8], what: str) -> npt.NDArray[np.bool_]:
+    if len(column) and int(column.max()) > 1:
+        raise ProtocolError(f"{what}: unknown block flags")
+    return column.astype(np.bool_)
+
+
+def encode_frame(compressor: zstandard.ZstdCompressor, plain: Buffer) -> tuple[Encoding, Buffer]:
+    """Return how a frame is stored: as a zstd stream where that is smaller, else as it is."""
+    packed = compressor.compress(plain)
+    return (Encoding.ZSTD, packed) if len(packed) < len(plain) else (Encoding.RAW, plain)
+
+
+def frame_compressor() -> zstandard.ZstdCompressor:
+    """Return a compressor for frames; one per thread."""
+    return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=False, write_content_size=True)
+
+
+def decode_frame(keys: HashKeys, index: PackIndex, frame: int, stored: Buffer, what: str) -> bytes:
+    """Return a frame's blocks, each living one verified against the index.
+
+    Dead blocks come back as they are stored (zeros, after compaction) and must not be served.
+
+    Raises:
+        IntegrityError: The frame is gone, is no zstd stream, or any living block does not match its hash.
+    """
+    where = f"{what}, frame {frame}"
+    if int(index.encodings[frame]) == Encoding.GONE:
+        raise IntegrityError(f"{where}: was dropped by compaction, but is read")
+    if len(stored) != int(index.stored_bytes[frame]):
+        raise IntegrityError(f"{where}: {len(stored)} bytes read, {index.stored_bytes[frame]} expected")
+    plain = expand(int(index.encodings[frame]), stored, int(index.counts[frame]) * BLOCK_BYTES, where)
+    hashes = block_hashes(keys, plain)
+    if hashes != index.frame_hashes(frame):
+        rows = slice(int(index.first_rows[frame]), int(index.first_rows[frame + 1]))
+        found = np.frombuffer(hashes, dtype=np.uint8).reshape(-1, HASH_BYTES)
+        wrong = (found != index.hashes[rows]).any(axis=1) & ~index.dead[rows]
+        if wrong.any():
+            slot = int(np.argmax(wrong))
+            address = int(index.addresses[rows][slot])
+            raise IntegrityError(f"{where}, slot {slot} (block {address}): {int(wrong.sum())} blocks do not match")
+    return plain
+
+
+__all__ = [
+    "ADDRESS_LIMIT",
+    "FRAME_BLOCKS_MAX",
+    "FRAME_BYTES_MAX",
+    "HEADER_BYTES",
+    "SALT_BYTES",
+    "TRAILER_BYTES",
+    "Encoding",
+    "PackHeader",
+    "PackIndex",
+    "decode_frame",
+    "decode_header",
+    "decode_index",
+    "decode_pack_trailer",
+    "encode_frame",
+    "encode_pack_tail",
+    "frame_compressor",
+]

@@ -1,0 +1,95 @@
+"""What an object store is, to everything above it."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from drystone.domain.errors import DrystoneError
+
+Buffer = bytes | bytearray | memoryview
+Parts = Buffer | Sequence[Buffer]
+"""What an object is written from: one buffer, or several that follow each other."""
+
+NAME_BYTES_MAX = 512
+_SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
+
+
+class NotFoundError(DrystoneError):
+    """No object of this name was found; a listing that is behind can be the reason."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectEntry:
+    """One row of a listing."""
+
+    name: str
+    size_bytes: int
+
+
+class ObjectStore(Protocol):
+    """Named immutable byte strings. Every method may be called from any thread, and blocks.
+
+    Names are `/`-separated segments of letters, digits, `.`, `_`, `-`, none beginning with a dot.
+    All methods raise `UnavailableError` when the store does not answer; the same call may then be made again.
+    """
+
+    def put(self, name: str, data: Parts) -> None:
+        """Write a new object; when this returns, it survives a power cut.
+
+        Raises:
+            IntegrityError: The name exists already; it keeps its content (no name is ever written twice).
+            SpaceError: It would not fit above the floor of free space; nothing was written.
+        """
+        ...
+
+    def replace(self, name: str, data: Parts) -> None:
+        """Write one of the few mutable objects: at any moment it has the old or the new content.
+
+        Raises:
+            SpaceError: As `put`; the old content stays.
+        """
+        ...
+
+    def get(self, name: str) -> bytes:
+        """Return a whole object.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        ...
+
+    def get_range(self, name: str, start: int, stop: int) -> bytes:
+        """Return bytes `[start, stop)`, fewer if the object ends before `stop`.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        ...
+
+    def size(self, name: str) -> int:
+        """Return an object's length in bytes.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        ...
+
+    def list(self, prefix: str) -> Iterator[ObjectEntry]:
+        """Yield all objects whose names begin with `prefix`, in the order of their names."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove an object for good (also across a power cut); nothing happens if there is none."""
+        ...
+
+
+def check_name(name: str) -> None:
+    """Assert that a name is one that every store can hold."""
+    valid = len(name) <= NAME_BYTES_MAX and all(_SEGMENT.fullmatch(part) for part in name.split("/"))
+    assert valid, f"object name {name!r} is malformed"
+
+
+def parts_of(data: Parts) -> Sequence[Buffer]:
+    """Return the parts that `put` and `replace` were given."""
+    return (data,) if isinstance(data, bytes | bytearray | memoryview) else data
