@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 BLOCK_BYTES = 4096
-"""Size of the unit of tracking, hashing and storing (design: 4 KiB, the guest's page and file-system block)."""
+"""Size of the unit of tracking, hashing and storing: a guest's page and file-system block."""
 
 Ranges = npt.NDArray[np.int64]
 EMPTY: Ranges = np.empty((0, 2), dtype=np.int64)
@@ -77,7 +77,9 @@ def clip(ranges: Ranges, stop: int) -> Ranges:
 
 
 def cover_bytes(start: int, stop: int) -> tuple[int, int]:
-    """Return the block range [first, last) that byte range [start, stop) touches."""
+    """Return the block range [first, last) that byte range [start, stop) touches; empty if that is."""
+    if start >= stop:
+        return start // BLOCK_BYTES, start // BLOCK_BYTES
     return start // BLOCK_BYTES, -(-stop // BLOCK_BYTES)
 
 
@@ -95,7 +97,8 @@ def to_blocks(ranges: Ranges) -> npt.NDArray[np.int64]:
     if len(lengths) == 0:
         return np.empty(0, dtype=np.int64)
     offsets = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return np.repeat(ranges[:, 0], lengths) + offsets
+    blocks: npt.NDArray[np.int64] = np.repeat(ranges[:, 0], lengths) + offsets
+    return blocks
 
 
 def from_blocks(blocks: npt.NDArray[np.int64]) -> Ranges:

@@ -1,0 +1,596 @@
+"""What a disk's tracker knows: base, carry-over, epoch, state (the algebra of change, A1-A12).
+
+The invariant that every function here keeps (A1): while tracking is not LOST, each address at which the disk
+differs from its base snapshot is in the carry-over or in one of the daemon's bitmaps that no NORMAL snapshot
+owns (in the accepted checkpoint, while the disk is stopped). Beyond its size, and for no base at all, content
+is zeros.
+
+Every function is pure. The caller stores the result in the same transaction as what goes with it, by
+compare-and-set on `(base, epoch)`; preconditions that only a program's mistake can break are asserted.
+`tests/domain/` holds the model that must be changed before a rule here is.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from drystone.domain.ids import DiskId, SnapshotId
+
+CARRY_MAX = 24
+"""More address maps than this in a carry-over are merged: a delta reads every one of them (A5)."""
+CHECKPOINT_FORMAT = 1
+"""Version of the checkpoint file that this code writes and accepts."""
+_EXTENTS_PREFIX = "extents:"
+
+
+class TrackingState(StrEnum):
+    """How much is known about where a disk differs from its base."""
+
+    LIVE = "LIVE"
+    """A daemon records every write in the bitmap that the row names."""
+    STOPPED = "STOPPED"
+    """No daemon; the checkpoint of this epoch holds what the bitmaps held."""
+    LOST = "LOST"
+    """Unknown: the carry-over is everything. The next snapshot is a rescan, or full without a base."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracking:
+    """The tracking columns of a disk's row.
+
+    Attributes:
+        base: The snapshot that the tracked differences refer to; None is a disk of zeros. Always NORMAL.
+        carry: Names of address maps: delta map objects, and `extents:<sha256>` for extent maps. The
+            carry-over is the union of their addresses. Empty and without meaning while LOST.
+        epoch: Counts openings for writing; names of bitmaps and the checkpoint are bound to it.
+        state: See `TrackingState`.
+        bitmap: The bitmap that records in the running daemon; None while none does. It is kept by name
+            because its name holds the base at its birth, and the base may move meanwhile (A5). Always set
+            while LIVE, never while STOPPED; while LOST it tells whether a rescan can begin.
+    """
+
+    base: SnapshotId | None
+    carry: frozenset[str]
+    epoch: int
+    state: TrackingState
+    bitmap: str | None = None
+
+    def __post_init__(self) -> None:
+        assert self.epoch >= 0
+        assert self.state is not TrackingState.LOST or not self.carry, "the carry-over of LOST is everything"
+        assert self.state is not TrackingState.LIVE or self.bitmap is not None, "LIVE without a bitmap"
+        assert self.state is not TrackingState.STOPPED or self.bitmap is None, "STOPPED with a bitmap"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrozenBase:
+    """What a snapshot's operation records before the reopen that freezes the disk (A2); kept whatever the row
+    does.
+
+    Attributes:
+        base: Base at the freeze: the parent of the snapshot, even if it is deleted meanwhile.
+        carry: Carry-over at the freeze. The operation pins these maps: rows may drop them before it ends.
+        epoch: The opening that the freeze belongs to; in another epoch the operation cannot commit.
+        lost: Tracking was LOST: the snapshot is a rescan against `base`, or full when that is None.
+        old_bitmap: b0, which records up to the instant; None if no bitmap recorded (only when `lost`).
+        new_bitmap: b1, which records from before the instant on.
+    """
+
+    base: SnapshotId | None
+    carry: frozenset[str]
+    epoch: int
+    lost: bool
+    old_bitmap: str | None
+    new_bitmap: str
+
+
+def bitmap_name(epoch: int, base: SnapshotId | None, snapshot: SnapshotId | None = None, attempt: int = 1) -> str:
+    """Return the name of the bitmap that starts at an opening, or at an attempt to take `snapshot`.
+
+    The base is in the name so that a catalog from an old backup, whose row has another base in the same
+    epoch, does not take the bitmap for its own (A11); the attempt, because the live bitmap after a failed
+    attempt has its name.
+    """
+    assert epoch >= 0
+    assert attempt >= 1
+    return f"e{epoch}.{base or '-'}.{snapshot or '-'}.{attempt}"
+
+
+def extents_id(sha256_hex: str) -> str:
+    """Return the carry-over id of an extent map (consumed checkpoint, rescan result, merged addresses)."""
+    assert len(sha256_hex) == 64
+    return _EXTENTS_PREFIX + sha256_hex
+
+
+def is_extents_id(carry_id: str) -> bool:
+    """Tell whether a carry-over id names an extent map of this host, rather than a delta map object."""
+    return carry_id.startswith(_EXTENTS_PREFIX)
+
+
+# --- birth --------------------------------------------------------------------------------------------------
+
+
+def created(source: SnapshotId | None = None) -> Tracking:
+    """Return the row of a new disk: zeros, or the content of `source`, hydrated or not (A7).
+
+    As for every STOPPED row, the caller writes the checkpoint (of epoch 0, without extents) before the
+    transaction; without one, the first opening finds tracking LOST.
+    """
+    return Tracking(base=source, carry=frozenset(), epoch=0, state=TrackingState.STOPPED)
+
+
+def initialized(tracking: Tracking, source: SnapshotId | None = None) -> Tracking:
+    """Return the row of a detached disk whose content was replaced by zeros, or by that of `source`.
+
+    The new content is durable, and a checkpoint of the new epoch written, before the transaction. As in a
+    rollback, `rollback_begun` comes before the first byte is replaced.
+    """
+    assert tracking.state is TrackingState.LOST, "replacing content begins with rollback_begun"
+    assert tracking.bitmap is None, "a daemon has the disk open"
+    return Tracking(base=source, carry=frozenset(), epoch=tracking.epoch + 1, state=TrackingState.STOPPED)
+
+
+# --- snapshot (A2, A3, A4) ----------------------------------------------------------------------------------
+
+
+def frozen(tracking: Tracking, *, new_bitmap: str) -> FrozenBase:
+    """Return what the operation records, durably, before it adds `new_bitmap` and reopens (A2).
+
+    The delta is `carry` and the old bitmap's bits, relative to `base`; of the frozen view nothing of these
+    (nor of the audit's sample) may be trimmed.
+    """
+    assert tracking.state is not TrackingState.STOPPED, "a freeze needs a daemon"
+    assert new_bitmap != tracking.bitmap, "each attempt has a name of its own"
+    return FrozenBase(
+        base=tracking.base,
+        carry=tracking.carry,
+        epoch=tracking.epoch,
+        lost=tracking.state is TrackingState.LOST,
+        old_bitmap=tracking.bitmap,
+        new_bitmap=new_bitmap,
+    )
+
+
+def may_commit(tracking: Tracking, freeze: FrozenBase) -> bool:
+    """Tell whether the freeze still belongs to the disk's present opening; if not, the snapshot fails."""
+    return tracking.epoch == freeze.epoch and tracking.state is not TrackingState.STOPPED
+
+
+def committed(tracking: Tracking, freeze: FrozenBase, snapshot: SnapshotId, *, live: bool = True) -> Tracking:
+    """Return the row in the one transaction that makes `snapshot` NORMAL (A3).
+
+    The base becomes the snapshot, whatever happened to the old one meanwhile; nothing is carried over: all
+    that changed since the instant is in the new bitmap.
+
+    Args:
+        tracking: The row now.
+        freeze: What the operation recorded.
+        snapshot: The snapshot.
+        live: Whether the new bitmap is known to have recorded every write since the instant.
+
+    Returns:
+        LIVE, if the snapshot is sound and the new bitmap good. A rescan (or full) heals LOST; a delta whose
+        disk became LOST under way (A12) does not, for what was missed before the instant is missing in the
+        snapshot too.
+    """
+    assert may_commit(tracking, freeze)
+    healthy = live and (freeze.lost or tracking.state is TrackingState.LIVE)
+    return Tracking(
+        base=snapshot,
+        carry=frozenset(),
+        epoch=tracking.epoch,
+        state=TrackingState.LIVE if healthy else TrackingState.LOST,
+        bitmap=freeze.new_bitmap,
+    )
+
+
+def failed(tracking: Tracking, bitmap: str | None) -> Tracking:
+    """Return the row after a failed snapshot (A4); the carry-over stays, it grew if the base moved.
+
+    Args:
+        tracking: The row now.
+        bitmap: The bitmap that now holds all of the old and the new one's bits and records
+            (`DaemonPlan.bitmap`);
+            None if none does: tracking is LOST.
+    """
+    assert tracking.state is not TrackingState.STOPPED
+    if tracking.state is TrackingState.LOST or bitmap is None:
+        return lost(tracking, bitmap)
+    return replace(tracking, bitmap=bitmap)
+
+
+# --- the base moves (A5), the carry-over is merged ----------------------------------------------------------
+
+
+def base_deleted(
+    tracking: Tracking, deleted: SnapshotId, new_base: SnapshotId | None, delta_maps: Iterable[str] | None
+) -> Tracking:
+    """Return the row in the transaction that makes its base `deleted` DELETING (A5).
+
+    It applies to every row with this base, in whatever state; the maps stay pinned while a row carries them.
+
+    Args:
+        tracking: The row now.
+        deleted: The snapshot that goes; the row's base.
+        new_base: Its nearest NORMAL ancestor, or None (`lineage.base_after`).
+        delta_maps: The delta maps from `deleted` up to, not including, `new_base`; None if one is unknown.
+    """
+    assert tracking.base == deleted
+    assert new_base != deleted
+    if tracking.state is TrackingState.LOST:
+        return replace(tracking, base=new_base)
+    if delta_maps is None:
+        return lost(replace(tracking, base=new_base), tracking.bitmap)
+    return replace(tracking, base=new_base, carry=tracking.carry | frozenset(delta_maps))
+
+
+def base_refused(tracking: Tracking) -> Tracking:
+    """Return the row when its base is suspect (A12): the next snapshot is full and inherits nothing."""
+    return replace(lost(tracking, tracking.bitmap), base=None)
+
+
+def carry_to_merge(carry: frozenset[str], carry_max: int = CARRY_MAX) -> tuple[str, ...]:
+    """Return the maps, sorted, to be merged into one extent map; empty while they are few (A5)."""
+    return tuple(sorted(carry)) if len(carry) > carry_max else ()
+
+
+def carry_merged(tracking: Tracking, merged: Iterable[str], extents: str) -> Tracking:
+    """Return the row with `merged` replaced by the extent map that holds exactly their addresses.
+
+    A row that no longer carries one of them (a snapshot was committed, tracking was lost) is returned as it
+    is.
+    """
+    assert is_extents_id(extents)
+    parts = frozenset(merged)
+    if tracking.state is TrackingState.LOST or not parts or not parts <= tracking.carry:
+        return tracking
+    return replace(tracking, carry=(tracking.carry - parts) | {extents})
+
+
+# --- LOST, and the way back (A6) ----------------------------------------------------------------------------
+
+
+def lost(tracking: Tracking, bitmap: str | None = None) -> Tracking:
+    """Return the row with tracking LOST; `bitmap` is one that records in the running daemon, if any."""
+    return replace(tracking, state=TrackingState.LOST, carry=frozenset(), bitmap=bitmap)
+
+
+def rescanned(tracking: Tracking, *, base: SnapshotId | None, bitmap: str, extents: str | None) -> Tracking | None:
+    """Return the row after all content was compared with the base, without a freeze (A6).
+
+    Args:
+        tracking: The row now.
+        base: The base that was compared with (None: with zeros).
+        bitmap: The bitmap that recorded from before the first read on.
+        extents: The extent map of the addresses that differ; None if none does.
+
+    Returns:
+        LIVE; or None if base or bitmap are no longer the row's: the comparison is worth nothing, start again.
+    """
+    if tracking.state is not TrackingState.LOST or tracking.base != base or tracking.bitmap != bitmap:
+        return None
+    carry = frozenset({extents}) if extents is not None else frozenset[str]()
+    return replace(tracking, state=TrackingState.LIVE, carry=carry)
+
+
+# --- rollback (A8) ------------------------------------------------------------------------------------------
+
+
+def rollback_begun(tracking: Tracking) -> Tracking:
+    """Return the row in the transaction that makes a detached disk ROLLBACKING: LOST until the end (A8).
+
+    The plan (`lineage.path_delta_maps`, the carry-over and the checkpoint's extents, or everything) is
+    durable before.
+    The base stays: it may not be set before the last byte is flushed.
+    """
+    assert tracking.bitmap is None, "a daemon has the disk open"
+    return lost(tracking)
+
+
+def rolled_back(tracking: Tracking, target: SnapshotId) -> Tracking:
+    """Return the row once the content is `target`, flushed, a checkpoint of the new epoch written (A8)."""
+    return initialized(tracking, target)
+
+
+# --- stop and start (A10) -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileIdentity:
+    """What tells that a disk's file was not replaced or written since: its `stat` after the last fsync."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """The head of a checkpoint file, its checksum verified already.
+
+    Attributes:
+        format: Version of the file.
+        disk: The disk that it was written for.
+        epoch: The opening that it ended.
+        identity: The disk's file after the daemon exited and the file was fsynced.
+        extents: Carry-over id of its extents, the union of all bitmaps that no NORMAL snapshot owned; None if
+            none.
+    """
+
+    format: int
+    disk: DiskId
+    epoch: int
+    identity: FileIdentity
+    extents: str | None
+
+
+def checkpoint_fault(
+    tracking: Tracking, disk: DiskId, checkpoint: Checkpoint | None, identity: FileIdentity | None
+) -> str | None:
+    """Judge a checkpoint before the disk is opened: return None to accept it, else why it is refused.
+
+    Accepted only if every field and the row agree (traps F4); base and carry-over are not in it, they may
+    move while the disk is stopped.
+
+    Args:
+        tracking: The row.
+        disk: The disk of the row.
+        checkpoint: What the file says, or None if it is absent or unreadable.
+        identity: The disk's file now, or None if it is absent.
+    """
+    if tracking.state is not TrackingState.STOPPED:
+        return f"tracking is {tracking.state}, not STOPPED"
+    if checkpoint is None:
+        return "no checkpoint"
+    found_and_wanted = (
+        ("format", checkpoint.format, CHECKPOINT_FORMAT),
+        ("disk", checkpoint.disk, disk),
+        ("epoch", checkpoint.epoch, tracking.epoch),
+        ("file", identity, checkpoint.identity),
+    )
+    for name, found, wanted in found_and_wanted:
+        if found != wanted:
+            return f"{name} is {found}, expected {wanted}"
+    return None
+
+
+def opened(tracking: Tracking, checkpoint: Checkpoint | None, *, bitmap: str) -> Tracking:
+    """Return the row in the transaction that goes before a daemon opens the disk for writing (A10).
+
+    Before it: the checkpoint file (accepted or not) is renamed away and the directory fsynced, and its
+    extents are durable as an extent map. After it: the daemon starts, `bitmap` is added, then the writable
+    export.
+
+    Args:
+        tracking: The row now; LIVE means that the last daemon died.
+        checkpoint: The checkpoint, if `checkpoint_fault` accepted it; None makes tracking LOST.
+        bitmap: `bitmap_name(tracking.epoch + 1, tracking.base)`.
+    """
+    epoch = tracking.epoch + 1
+    if checkpoint is None:
+        return replace(lost(tracking, bitmap), epoch=epoch)
+    assert tracking.state is TrackingState.STOPPED
+    assert checkpoint.epoch == tracking.epoch
+    extents = frozenset({checkpoint.extents}) if checkpoint.extents is not None else frozenset[str]()
+    return Tracking(
+        base=tracking.base,
+        carry=tracking.carry | extents,
+        epoch=epoch,
+        state=TrackingState.LIVE,
+        bitmap=bitmap,
+    )
+
+
+def stopped(tracking: Tracking) -> Tracking:
+    """Return the row after an orderly stop with a durable checkpoint; a LOST one stays LOST (A10).
+
+    No snapshot is in flight; the daemon has exited 0 after its exports were gone and its bitmaps read.
+    """
+    assert tracking.state is not TrackingState.STOPPED
+    if tracking.state is TrackingState.LOST:
+        return lost(tracking)
+    return replace(tracking, state=TrackingState.STOPPED, bitmap=None)
+
+
+# --- taking a daemon over (A2 crash cases, A4, A10, A11) ----------------------------------------------------
+
+
+class Phase(StrEnum):
+    """How far a snapshot's operation has come, as its row says."""
+
+    FREEZING = "FREEZING"
+    """Recorded; the daemon's graph tells whether the reopen (the instant) has happened."""
+    FROZEN = "FROZEN"
+    """The old bitmap is disabled; the view is being read."""
+    FAILING = "FAILING"
+    """It will not commit; the bitmaps are merged, or were."""
+    COMMITTED = "COMMITTED"
+    """NORMAL, by the transaction that changed the row; view and old bitmap may still be there."""
+
+
+class Verdict(StrEnum):
+    """What becomes of the operation."""
+
+    NONE = "NONE"
+    """There is none."""
+    RESUME = "RESUME"
+    """Its view is whole: carry out the plan, then go on (FROZEN)."""
+    FAIL = "FAIL"
+    """It cannot go on: record FAILING (and `lost`, if said) in one transaction, then judge again.
+
+    The plan has no steps: a daemon is changed only after the row says FAILING.
+    """
+    FAILED = "FAILED"
+    """Carry out the plan, take view and exports away, then record the failure with the row, in one step."""
+    CLEAN = "CLEAN"
+    """It is NORMAL: take view and exports away and carry out the plan."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bitmap:
+    """A named bitmap of a disk as a running daemon reports it."""
+
+    recording: bool
+    inconsistent: bool = False
+    busy: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flight:
+    """A snapshot's operation in flight, as its row says."""
+
+    freeze: FrozenBase
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonPlan:
+    """What to do to a daemon's bitmaps, in this order, and to the row.
+
+    Doing it partly and judging again gives a plan that ends alike.
+
+    Attributes:
+        release: Bitmaps that are busy and are acted upon: delete the exports that hold them first.
+        disable: Bitmaps to disable.
+        merge: (target, source): one QMP transaction merges source into target and removes source.
+        remove: Bitmaps to remove.
+        bitmap: The bitmap that records afterwards; None with a running daemon: add one, only while `lost`.
+        lost: Why tracking is LOST; None if it is as good as before.
+        verdict: What becomes of the operation.
+    """
+
+    release: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()
+    merge: tuple[str, str] | None = None
+    remove: tuple[str, ...] = ()
+    bitmap: str | None = None
+    lost: str | None = None
+    verdict: Verdict = Verdict.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bitmaps:
+    """The named bitmaps of a daemon."""
+
+    found: Mapping[str, Bitmap]
+
+    def recording(self, name: str | None) -> bool:
+        return name is not None and self.good(name) and self.found[name].recording
+
+    def good(self, name: str | None) -> bool:
+        return name is not None and name in self.found and not self.found[name].inconsistent
+
+
+def judge_daemon(
+    tracking: Tracking, bitmaps: Mapping[str, Bitmap] | None, flight: Flight | None, *, view: bool
+) -> DaemonPlan:
+    """Decide what a daemon that was found (or not) means for a disk's tracking and its snapshot in flight.
+
+    Args:
+        tracking: The row.
+        bitmaps: Named bitmaps of the disk in the running daemon; None if no daemon has it open.
+        flight: The snapshot's operation in flight, if any.
+        view: Whether the filter that freezes this operation's view is in the daemon's graph and was inserted
+            by it.
+
+    Returns:
+        The plan. Anything unexpected is LOST: a missing, inconsistent or stopped bitmap, or a name that the
+        rows do not know (A10, A11).
+    """
+    if bitmaps is None:
+        return _judge_absent(tracking, flight)
+    daemon = _Bitmaps(found=bitmaps)
+    if tracking.state is TrackingState.STOPPED:
+        ended = Verdict.NONE if flight is None else _ended(flight)
+        plan = DaemonPlan(lost="a daemon runs although the disk was stopped", verdict=ended)
+        known: set[str] = set()
+    elif flight is None:
+        plan, known = _judge_idle(tracking, daemon)
+    elif flight.phase is not Phase.COMMITTED and flight.freeze.epoch != tracking.epoch:
+        # Its daemon is gone; this one belongs to a later opening, and its bitmaps are judged without the operation.
+        plan, known = _judge_idle(tracking, daemon)
+        plan = replace(plan, verdict=Verdict.FAILED)
+    elif flight.phase is Phase.COMMITTED:
+        plan, known = _judge_committed(tracking, daemon, flight.freeze)
+    elif flight.phase is Phase.FAILING:
+        plan, known = _judge_failing(daemon, flight.freeze)
+    else:
+        plan, known = _judge_freeze(tracking, daemon, flight, view=view)
+    strangers = sorted(set(bitmaps) - known)
+    if strangers and tracking.state is TrackingState.LIVE:
+        plan = replace(plan, lost=plan.lost or f"no row knows the bitmaps {', '.join(strangers)}")
+        if plan.verdict is Verdict.RESUME:
+            # Somebody else works on this daemon: its view is not worth a NORMAL snapshot.
+            return DaemonPlan(verdict=Verdict.FAIL, lost=plan.lost, bitmap=tracking.bitmap)
+    plan = replace(plan, remove=tuple(sorted({*plan.remove, *strangers})))
+    acted = {*plan.disable, *plan.remove, *(plan.merge or ())}
+    return replace(plan, release=tuple(sorted(name for name in acted if bitmaps[name].busy)))
+
+
+def _ended(flight: Flight) -> Verdict:
+    return Verdict.CLEAN if flight.phase is Phase.COMMITTED else Verdict.FAILED
+
+
+def _judge_absent(tracking: Tracking, flight: Flight | None) -> DaemonPlan:
+    """No daemon: its bitmaps are gone with it, and so is the view of a snapshot that is not NORMAL."""
+    verdict = Verdict.NONE if flight is None else _ended(flight)
+    if tracking.state is TrackingState.LIVE:
+        return DaemonPlan(lost="the daemon is not running", verdict=verdict)
+    return DaemonPlan(verdict=verdict)
+
+
+def _judge_idle(tracking: Tracking, daemon: _Bitmaps) -> tuple[DaemonPlan, set[str]]:
+    if daemon.recording(tracking.bitmap):
+        assert tracking.bitmap is not None
+        return DaemonPlan(bitmap=tracking.bitmap), {tracking.bitmap}
+    lost_why = None
+    if tracking.state is TrackingState.LIVE:
+        lost_why = f"the bitmap {tracking.bitmap} is missing, inconsistent or does not record"
+    return DaemonPlan(lost=lost_why), set()
+
+
+def _judge_committed(tracking: Tracking, daemon: _Bitmaps, freeze: FrozenBase) -> tuple[DaemonPlan, set[str]]:
+    """The old bitmap belongs to a NORMAL snapshot: remove it (A3); the rest is as without an operation."""
+    plan, known = _judge_idle(tracking, daemon)
+    old = freeze.old_bitmap
+    if old is not None and old in daemon.found and old not in known:
+        plan, known = replace(plan, remove=(old,)), {*known, old}
+    return replace(plan, verdict=Verdict.CLEAN), known
+
+
+def _judge_failing(daemon: _Bitmaps, freeze: FrozenBase) -> tuple[DaemonPlan, set[str]]:
+    old, new = freeze.old_bitmap, freeze.new_bitmap
+    plan = DaemonPlan(verdict=Verdict.FAILED)
+    if daemon.recording(old):
+        # It was never disabled, so it has every write; the new one has nothing more (A2: crash before the disable).
+        assert old is not None
+        return replace(plan, bitmap=old, remove=(new,) if new in daemon.found else ()), {old, new}
+    if not daemon.recording(new):
+        return replace(plan, lost=f"neither {old} nor {new} records"), set()
+    if old is not None and daemon.good(old):
+        return replace(plan, bitmap=new, merge=(new, old)), {old, new}
+    if old in daemon.found:
+        return replace(plan, bitmap=new, lost=f"the bitmap {old} is inconsistent"), {new}
+    # Only the transaction that merges it removes the old one while FAILING. Where there was none, tracking
+    # was LOST.
+    return replace(plan, bitmap=new), {new}
+
+
+def _judge_freeze(tracking: Tracking, daemon: _Bitmaps, flight: Flight, *, view: bool) -> tuple[DaemonPlan, set[str]]:
+    old, new = flight.freeze.old_bitmap, flight.freeze.new_bitmap
+    fail = DaemonPlan(verdict=Verdict.FAIL, bitmap=tracking.bitmap)
+    everything = set(daemon.found)
+    if old is not None and not daemon.good(old):
+        # It must be said now: once FAILING, an absent old bitmap means that it was merged.
+        return replace(fail, lost=f"the bitmap {old} is missing or inconsistent"), everything
+    if not view:
+        # Before the reopen nothing was frozen; after it the view is broken. The old bitmap tells which: it
+        # records.
+        return fail, everything
+    if not daemon.recording(new):
+        return replace(fail, lost=f"the bitmap {new} is missing, inconsistent or does not record"), everything
+    disable = (old,) if old is not None and daemon.found[old].recording else ()
+    plan = DaemonPlan(verdict=Verdict.RESUME, bitmap=new, disable=disable)
+    return plan, {new} if old is None else {old, new}
