@@ -1,0 +1,73 @@
+"""Accounts, their keys, and the totals over their snapshots."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from drystone.catalog.rows import Rows
+from drystone.catalog.schema import access_key, account, account_usage
+from drystone.domain.account import AccessKey, Account
+from drystone.domain.ids import AccountId
+
+_accounts = Rows(account, Account)
+_keys = Rows(access_key, AccessKey)
+
+insert = _accounts.insert
+"""The usage row comes with it, by a trigger."""
+get = _accounts.get
+compare_and_set = _accounts.compare_and_set
+insert_key = _keys.insert
+get_key = _keys.get
+compare_and_set_key = _keys.compare_and_set
+delete_key = _keys.delete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Totals over the snapshots of an account that clients see."""
+
+    snapshots: int = 0
+    """CREATING and NORMAL."""
+    normal_snapshots: int = 0
+    stored_bytes: int = 0
+    """Of the NORMAL ones."""
+    size_gib: int = 0
+    """Sum of the disk sizes of CREATING and NORMAL ones."""
+
+
+def by_name(conn: Connection, name: str) -> Account | None:
+    """Return the account of this name."""
+    row = conn.execute(select(account).where(account.c.name == name)).one_or_none()
+    return None if row is None else _accounts.value(row)
+
+
+def find(conn: Connection, *, offset: int, limit: int) -> tuple[list[Account], int]:
+    """Return a page of accounts, oldest first, and the number of all."""
+    page = select(account).order_by(account.c.created_at, account.c.id).offset(offset).limit(limit)
+    total: int = conn.execute(select(func.count()).select_from(account)).scalar_one()
+    return _accounts.all(conn, page), total
+
+
+def keys_of(conn: Connection, account_id: AccountId) -> list[AccessKey]:
+    """Return the keys of an account, oldest first."""
+    query = select(access_key).where(access_key.c.account_id == account_id)
+    return _keys.all(conn, query.order_by(access_key.c.created_at, access_key.c.secret_id))
+
+
+def usage(conn: Connection, account_id: AccountId) -> Usage:
+    """Return the totals over an account's snapshots; zeros for an account that is not known."""
+    query = select(
+        account_usage.c.snapshots,
+        account_usage.c.normal_snapshots,
+        account_usage.c.stored_bytes,
+        account_usage.c.size_gib,
+    ).where(account_usage.c.account_id == account_id)
+    row = conn.execute(query).one_or_none()
+    if row is None:
+        return Usage()
+    return Usage(
+        snapshots=row.snapshots,
+        normal_snapshots=row.normal_snapshots,
+        stored_bytes=row.stored_bytes,
+        size_gib=row.size_gib,
+    )

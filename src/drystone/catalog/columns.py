@@ -1,0 +1,91 @@
+"""Column types: text and bytes to the frozen values of the domain, and back.
+
+JSON text is canonical (no spaces, sorted keys and sets), so that equal values are equal text: a column of these types
+can be compared in a compare-and-set.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import numpy as np
+from sqlalchemy import LargeBinary, Text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from drystone.domain.blocks import Ranges
+from drystone.domain.snapshot import SnapshotRecord
+
+T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
+
+
+class EncodedText(TypeDecorator[T]):
+    """A text column that holds `encode(value)`; None is NULL."""
+
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = Text
+    cache_ok: bool | None = True
+
+    def __init__(self, encode: Callable[[T], str], decode: Callable[[str], T]) -> None:
+        super().__init__()
+        self.encode = encode
+        self.decode = decode
+
+    def process_bind_param(self, value: T | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Return the text of a value."""
+        return None if value is None else self.encode(value)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> T | None:  # noqa: ANN401, ARG002 - SQLAlchemy's signature
+        """Return the value of a text."""
+        return None if value is None else self.decode(value)
+
+
+class RangesColumn(TypeDecorator[Ranges]):
+    """Block ranges as pairs of little-endian 64-bit integers."""
+
+    impl: TypeEngine[Any] | type[TypeEngine[Any]] = LargeBinary
+    cache_ok: bool | None = True
+
+    def process_bind_param(self, value: Ranges | None, dialect: Dialect) -> bytes | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Return the bytes of the ranges."""
+        return None if value is None else np.ascontiguousarray(value, dtype="<i8").tobytes()
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> Ranges | None:  # noqa: ANN401, ARG002 - SQLAlchemy's signature
+        """Return the ranges, read-only."""
+        if value is None:
+            return None
+        return np.frombuffer(value, dtype="<i8").astype(np.int64, copy=False).reshape(-1, 2)
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
+def _record_text(record: SnapshotRecord) -> str:
+    return _dump({name: field for name, field in asdict(record).items() if field is not None})
+
+
+def enumeration(members: type[E]) -> EncodedText[E]:
+    """Return the column type of an enumeration: any other value is a `ValueError`, both ways."""
+    return EncodedText(lambda member: members(member).value, members)
+
+
+TAGS: EncodedText[tuple[tuple[str, str], ...]] = EncodedText(
+    lambda tags: _dump([list(pair) for pair in tags]),
+    lambda text: tuple((key, value) for key, value in json.loads(text)),
+)
+"""Tags as `[[key, value], ...]`, in the order given."""
+NAMES: EncodedText[tuple[str, ...]] = EncodedText(
+    lambda names: _dump(list(names)), lambda text: tuple(json.loads(text))
+)
+"""A list of names, in order."""
+NAME_SET: EncodedText[frozenset[str]] = EncodedText(
+    lambda names: _dump(sorted(names)), lambda text: frozenset(json.loads(text))
+)
+"""A set of names, kept sorted."""
+OBJECT: EncodedText[Any] = EncodedText(lambda value: _dump(dict(value)), json.loads)
+"""A JSON object."""
+RECORD: EncodedText[SnapshotRecord] = EncodedText(_record_text, lambda text: SnapshotRecord(**json.loads(text)))
+"""The record of P7: a JSON object of the fields that are known."""

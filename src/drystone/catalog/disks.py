@@ -1,0 +1,79 @@
+"""Disks."""
+
+from collections.abc import Collection
+
+from sqlalchemy import Connection, func, select
+
+from drystone.catalog.rows import Rows
+from drystone.catalog.schema import VISIBLE_DISK, disk, instance
+from drystone.catalog.selection import Selection, conditions, ordering
+from drystone.domain.disk import Disk, DiskState
+from drystone.domain.ids import AccountId, DiskId, InstanceId, SnapshotId
+
+_rows = Rows(disk, Disk)
+
+insert = _rows.insert
+get = _rows.get
+get_many = _rows.get_many
+compare_and_set = _rows.compare_and_set
+delete = _rows.delete
+
+
+def find(conn: Connection, selection: Selection) -> tuple[list[Disk], int]:
+    """Return a page of the disks that clients see and that meet a selection, and the number of all that do."""
+    wanted = conditions(disk, selection)
+    wanted += [
+        disk.c.instance_id.in_(
+            select(instance.c.id).where(instance.c.account_id == selection.account_id, instance.c.name.in_(list(names)))
+        )
+        for names in selection.instance_names
+    ]
+    total: int = conn.execute(select(func.count()).select_from(disk).where(VISIBLE_DISK, *wanted)).scalar_one()
+    page = select(disk).where(VISIBLE_DISK, *wanted).order_by(*ordering(disk, selection))
+    return _rows.all(conn, page.offset(selection.offset).limit(selection.limit)), total
+
+
+def count(conn: Connection, account_id: AccountId) -> int:
+    """Return how many disks of an account clients see."""
+    query = select(func.count()).select_from(disk).where(VISIBLE_DISK, disk.c.account_id == account_id)
+    total: int = conn.execute(query).scalar_one()
+    return total
+
+
+def count_all(conn: Connection) -> int:
+    """Return how many disks clients see, over all accounts."""
+    total: int = conn.execute(select(func.count()).select_from(disk).where(VISIBLE_DISK)).scalar_one()
+    return total
+
+
+def everything(conn: Connection) -> list[Disk]:
+    """Return all disks, hidden ones too, oldest first: for taking over daemons and for recovery."""
+    return _rows.all(conn, select(disk).order_by(disk.c.created_at, disk.c.id))
+
+
+def in_states(conn: Connection, states: Collection[DiskState]) -> list[Disk]:
+    """Return the disks of all accounts in any of these states, oldest first."""
+    query = select(disk).where(disk.c.state.in_(list(states)))
+    return _rows.all(conn, query.order_by(disk.c.created_at, disk.c.id))
+
+
+def of_instance(conn: Connection, instance_id: InstanceId) -> list[Disk]:
+    """Return the disks that name this instance, whatever their state, oldest first."""
+    query = select(disk).where(disk.c.instance_id == instance_id)
+    return _rows.all(conn, query.order_by(disk.c.created_at, disk.c.id))
+
+
+def with_base(conn: Connection, snapshot_id: SnapshotId) -> list[Disk]:
+    """Return every disk, of any account and in any state, whose base is this snapshot (A5)."""
+    return _rows.all(conn, select(disk).where(disk.c.base_snapshot_id == snapshot_id).order_by(disk.c.id))
+
+
+def with_source(conn: Connection, snapshot_id: SnapshotId) -> list[Disk]:
+    """Return every disk that was made from this snapshot."""
+    return _rows.all(conn, select(disk).where(disk.c.source_snapshot_id == snapshot_id).order_by(disk.c.id))
+
+
+def carried(conn: Connection) -> dict[DiskId, frozenset[str]]:
+    """Return the carry-over of every disk that has one: these maps are pinned (A5, L1)."""
+    query = select(disk.c.id, disk.c.carry).where(disk.c.carry != frozenset())
+    return {row.id: row.carry for row in conn.execute(query)}

@@ -1,0 +1,90 @@
+"""Long jobs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, func, or_, select
+from sqlalchemy import delete as delete_from
+
+from drystone.catalog.rows import Rows
+from drystone.catalog.schema import operation
+from drystone.domain.ids import AccountId, DiskId, OperationId, SnapshotId
+from drystone.domain.operation import Operation, OperationState
+
+_rows = Rows(operation, Operation)
+
+insert = _rows.insert
+get = _rows.get
+get_many = _rows.get_many
+compare_and_set = _rows.compare_and_set
+delete = _rows.delete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationSelection:
+    """Operations of one account that meet every condition: each is a tuple of values, any of which will do."""
+
+    account_id: AccountId
+    ids: tuple[tuple[OperationId, ...], ...] = ()
+    resources: tuple[tuple[str, ...], ...] = ()
+    """Ids of disks, snapshots or instances."""
+    states: tuple[tuple[str, ...], ...] = ()
+    kinds: tuple[tuple[str, ...], ...] = ()
+    offset: int = 0
+    limit: int = 20
+
+
+def update(conn: Connection, operation_id: OperationId, *, updated_at: float, **values: object) -> bool:
+    """Set columns of a RUNNING operation; return whether it was RUNNING, otherwise nothing has changed."""
+    return _rows.compare_and_set(
+        conn,
+        operation_id,
+        expected={"state": OperationState.RUNNING},
+        values={**values, "updated_at": updated_at},
+    )
+
+
+def unfinished(conn: Connection) -> list[Operation]:
+    """Return the RUNNING operations, oldest first."""
+    query = select(operation).where(operation.c.state == OperationState.RUNNING)
+    return _rows.all(conn, query.order_by(operation.c.created_at, operation.c.id))
+
+
+def running_on_disk(conn: Connection, disk_id: DiskId) -> list[Operation]:
+    """Return the RUNNING operations of a disk, oldest first."""
+    query = select(operation).where(operation.c.disk_id == disk_id, operation.c.state == OperationState.RUNNING)
+    return _rows.all(conn, query.order_by(operation.c.created_at, operation.c.id))
+
+
+def running_on_snapshot(conn: Connection, snapshot_id: SnapshotId) -> list[Operation]:
+    """Return the RUNNING operations of a snapshot, oldest first."""
+    query = select(operation).where(operation.c.snapshot_id == snapshot_id, operation.c.state == OperationState.RUNNING)
+    return _rows.all(conn, query.order_by(operation.c.created_at, operation.c.id))
+
+
+def find(conn: Connection, selection: OperationSelection) -> tuple[list[Operation], int]:
+    """Return a page of the operations that meet a selection, newest first, and the number of all that do."""
+    wanted = [operation.c.account_id == selection.account_id]
+    wanted += [operation.c.id.in_(list(ids)) for ids in selection.ids]
+    wanted += [_on_any(resources) for resources in selection.resources]
+    wanted += [operation.c.state.in_(list(states)) for states in selection.states]
+    wanted += [operation.c.kind.in_(list(kinds)) for kinds in selection.kinds]
+    total: int = conn.execute(select(func.count()).select_from(operation).where(*wanted)).scalar_one()
+    page = select(operation).where(*wanted).order_by(operation.c.created_at.desc(), operation.c.id.desc())
+    return _rows.all(conn, page.offset(selection.offset).limit(selection.limit)), total
+
+
+def prune(conn: Connection, before: float, limit: int) -> int:
+    """Remove up to `limit` operations that ended before this time; return how many."""
+    old = (
+        select(operation.c.id)
+        .where(operation.c.state != OperationState.RUNNING, operation.c.updated_at < before)
+        .order_by(operation.c.updated_at)
+        .limit(limit)
+    )
+    return conn.execute(delete_from(operation).where(operation.c.id.in_(old))).rowcount
+
+
+def _on_any(resources: Sequence[str]) -> ColumnElement[bool]:
+    names = list(resources)
+    return or_(operation.c.disk_id.in_(names), operation.c.snapshot_id.in_(names), operation.c.instance_id.in_(names))

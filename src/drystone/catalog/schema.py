@@ -1,0 +1,276 @@
+"""The tables. A change here needs a migration; a test holds the two against each other.
+
+Times are seconds since the epoch, UTC. Ids are text. `account_usage` is kept by triggers (see the first migration),
+so that totals over an account's snapshots cost the same for 100 and for 100,000 of them.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeEngine
+
+from drystone.catalog.columns import NAME_SET, NAMES, OBJECT, RECORD, TAGS, RangesColumn, enumeration
+from drystone.domain.disk import DiskState
+from drystone.domain.instance import InstanceKind
+from drystone.domain.operation import OperationKind, OperationState
+from drystone.domain.session import PackState, SessionState
+from drystone.domain.snapshot import SnapshotState
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+VISIBLE_DISK = text("state NOT IN ('CREATING', 'TERMINATING')")
+"""The clause of the partial indexes; a query must repeat it word for word to use them."""
+VISIBLE_SNAPSHOT = text("state IN ('CREATING', 'NORMAL')")
+
+
+def _needs(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> Column[Any]:
+    return Column(name, kind, nullable=False)
+
+
+def _id() -> Column[str]:
+    return Column("id", Text, primary_key=True)
+
+
+def _owner() -> Column[str]:
+    return Column("account_id", Text, ForeignKey("account.id"), nullable=False)
+
+
+meta = Table("meta", metadata, Column("key", Text, primary_key=True), _needs("value", Text))
+account = Table(
+    "account",
+    metadata,
+    _id(),
+    _needs("name", Text),
+    _needs("admin", Boolean),
+    _needs("created_at", Float),
+    UniqueConstraint("name"),
+)
+access_key = Table(
+    "access_key",
+    metadata,
+    Column("secret_id", Text, primary_key=True),
+    _needs("secret_key", Text),
+    _owner(),
+    _needs("enabled", Boolean),
+    _needs("created_at", Float),
+    Index("ix_access_key_account", "account_id", "created_at"),
+)
+account_usage = Table(
+    "account_usage",
+    metadata,
+    Column("account_id", Text, ForeignKey("account.id"), primary_key=True),
+    _needs("snapshots", Integer),
+    _needs("normal_snapshots", Integer),
+    _needs("stored_bytes", Integer),
+    _needs("size_gib", Integer),
+)
+instance = Table(
+    "instance",
+    metadata,
+    _id(),
+    _owner(),
+    _needs("name", Text),
+    _needs("kind", enumeration(InstanceKind)),
+    _needs("zone", Text),
+    _needs("created_at", Float),
+    Index("ix_instance_account", "account_id", "created_at"),
+)
+disk = Table(
+    "disk",
+    metadata,
+    _id(),
+    _owner(),
+    _needs("name", Text),
+    _needs("state", enumeration(DiskState)),
+    _needs("size_gib", Integer),
+    _needs("type", Text),
+    _needs("charge_type", Text),
+    _needs("zone", Text),
+    _needs("project_id", Integer),
+    _needs("usage", Text),
+    _needs("portable", Boolean),
+    _needs("shareable", Boolean),
+    Column("instance_id", Text, ForeignKey("instance.id")),
+    Column("last_attach_instance_id", Text),
+    _needs("delete_with_instance", Boolean),
+    _needs("delete_snapshot", Boolean),
+    _needs("throughput_performance", Integer),
+    _needs("burst_performance", Boolean),
+    _needs("renew_flag", Text),
+    Column("prepaid_period", Integer),
+    _needs("backup_quota", Integer),
+    _needs("tags", TAGS),
+    Column("source_snapshot_id", Text),
+    _needs("created_at", Float),
+    Column("deadline_at", Float),
+    _needs("error_prompt", Text),
+    Column("base_snapshot_id", Text),
+    _needs("carry", NAME_SET),
+    _needs("epoch", Integer),
+    _needs("tracking", Text),
+    _needs("tracking_reason", Text),
+    Column("bitmap", Text),
+    Column("daemon", Text),
+    _needs("hydrating", Boolean),
+    _needs("hydration_percent", Integer),
+    _needs("rollback_percent", Integer),
+    Column("nbd_socket", Text),
+    Column("device", Text),
+    CheckConstraint("size_gib > 0", name="size"),
+    CheckConstraint("tracking IN ('LIVE', 'STOPPED', 'LOST')", name="tracking"),
+    Index("ix_disk_account", "account_id", "created_at", "id", sqlite_where=VISIBLE_DISK),
+    Index("ix_disk_instance", "instance_id"),
+    Index("ix_disk_base", "base_snapshot_id"),
+    Index("ix_disk_source", "source_snapshot_id"),
+    Index("ix_disk_state", "state"),
+)
+snapshot = Table(
+    "snapshot",
+    metadata,
+    _id(),
+    _owner(),
+    _needs("disk_id", Text),
+    _needs("name", Text),
+    _needs("state", enumeration(SnapshotState)),
+    _needs("usage", Text),
+    _needs("size_gib", Integer),
+    _needs("percent", Integer),
+    _needs("created_at", Float),
+    _needs("modified_at", Float),
+    Column("deadline_at", Float),
+    _needs("permanent", Boolean),
+    _needs("tags", TAGS),
+    _needs("zone", Text),
+    _needs("project_id", Integer),
+    Column("parent_id", Text),
+    Column("session_id", Text),
+    Column("manifest", Text),
+    Column("delta_map", Text),
+    _needs("maps", NAMES),
+    _needs("record", RECORD),
+    _needs("stored_bytes", Integer),
+    _needs("rolling_back", Boolean),
+    _needs("suspect", Boolean),
+    CheckConstraint("size_gib > 0", name="size"),
+    CheckConstraint("percent BETWEEN 0 AND 100", name="percent"),
+    Index("ix_snapshot_account", "account_id", "created_at", "id", sqlite_where=VISIBLE_SNAPSHOT),
+    Index("ix_snapshot_account_state", "account_id", "state", "created_at"),
+    Index("ix_snapshot_account_name", "account_id", "name"),
+    Index("ix_snapshot_disk", "disk_id", "state", "created_at", "stored_bytes"),
+    Index("ix_snapshot_parent", "parent_id"),
+    Index("ix_snapshot_deadline", "deadline_at"),
+    Index("ix_snapshot_state", "state"),
+    Index("ix_snapshot_session", "session_id"),
+)
+session = Table(
+    "session",
+    metadata,
+    _id(),
+    _needs("kind", Text),
+    _needs("state", enumeration(SessionState)),
+    Column("operation_id", Text),
+    _needs("created_at", Float),
+    Column("ended_at", Float),
+    Index("ix_session_state", "state"),
+)
+session_read = Table(
+    "session_read",
+    metadata,
+    Column("session_id", Text, ForeignKey("session.id", ondelete="CASCADE"), primary_key=True),
+    Column("snapshot_id", Text, primary_key=True),
+    Index("ix_session_read_snapshot", "snapshot_id"),
+)
+pack = Table(
+    "pack",
+    metadata,
+    _id(),
+    Column("session_id", Text, ForeignKey("session.id"), nullable=False),
+    _needs("object", Text),
+    _needs("bytes", Integer),
+    _needs("blocks", Integer),
+    _needs("dead_blocks", Integer),
+    _needs("state", enumeration(PackState)),
+    UniqueConstraint("object"),
+    Index("ix_pack_session", "session_id"),
+)
+extent_map = Table(
+    "extent_map",
+    metadata,
+    _id(),
+    _needs("disk_id", Text),
+    _needs("ranges", RangesColumn),
+    _needs("blocks", Integer),
+    Index("ix_extent_map_disk", "disk_id"),
+)
+operation = Table(
+    "operation",
+    metadata,
+    _id(),
+    _needs("kind", enumeration(OperationKind)),
+    _needs("account_id", Text),
+    Column("disk_id", Text),
+    Column("snapshot_id", Text),
+    Column("instance_id", Text),
+    _needs("state", enumeration(OperationState)),
+    _needs("phase", Text),
+    _needs("percent", Integer),
+    _needs("payload", OBJECT),
+    _needs("attempts", Integer),
+    _needs("error_code", Text),
+    _needs("error", Text),
+    _needs("request_id", Text),
+    _needs("created_at", Float),
+    _needs("updated_at", Float),
+    CheckConstraint("percent BETWEEN 0 AND 100", name="percent"),
+    Index("ix_operation_state", "state", "created_at"),
+    Index("ix_operation_account", "account_id", "created_at", "id"),
+    Index("ix_operation_disk", "disk_id", "created_at"),
+    Index("ix_operation_snapshot", "snapshot_id", "created_at"),
+    Index("ix_operation_instance", "instance_id", "created_at"),
+)
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    _needs("at", Float),
+    _needs("account_id", Text),
+    _needs("secret_id", Text),
+    _needs("action", Text),
+    _needs("request_id", Text),
+    _needs("resource", Text),
+    _needs("code", Text),
+    _needs("source", Text),
+    Index("ix_audit_at", "at"),
+    Index("ix_audit_account", "account_id", "id"),
+)
+client_token = Table(
+    "client_token",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("token", Text, primary_key=True),
+    _needs("action", Text),
+    _needs("request_hash", Text),
+    _needs("response", OBJECT),
+    _needs("created_at", Float),
+    Index("ix_client_token_created", "created_at"),
+)

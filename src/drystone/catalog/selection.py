@@ -1,0 +1,63 @@
+"""What a describe call asks of a table: which rows, in which order, which page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Column, ColumnElement, Table, exists, func, select, true
+
+from drystone.domain.ids import AccountId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Rows of one account that meet every condition, in an order, a page of them.
+
+    `any_of` names columns: each must have one of the values given with it (no values: no rows). `tag_keys`,
+    `tag_values` and `tags` are conditions on tags: one of the tags has one of the keys, the values; one of the values
+    under that key.
+    """
+
+    account_id: AccountId
+    any_of: tuple[tuple[str, tuple[object, ...]], ...] = ()
+    tag_keys: tuple[tuple[str, ...], ...] = ()
+    tag_values: tuple[tuple[str, ...], ...] = ()
+    tags: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    instance_names: tuple[tuple[str, ...], ...] = ()
+    """For disks: the name of the instance that has it."""
+    order_by: str = "created_at"
+    descending: bool = True
+    offset: int = 0
+    limit: int = 20
+
+    @property
+    def everything(self) -> bool:
+        """Whether no condition is given besides the account."""
+        return not (self.any_of or self.tag_keys or self.tag_values or self.tags or self.instance_names)
+
+
+def conditions(table: Table, selection: Selection) -> list[ColumnElement[bool]]:
+    """Return the conditions of a selection on the columns and the tags of `table`."""
+    wanted = [table.c.account_id == selection.account_id]
+    wanted += [table.c[name].in_(list(values)) for name, values in selection.any_of]
+    wanted += [_tagged(table.c.tags, keys=keys) for keys in selection.tag_keys]
+    wanted += [_tagged(table.c.tags, values=values) for values in selection.tag_values]
+    wanted += [_tagged(table.c.tags, keys=(key,), values=values) for key, values in selection.tags]
+    return wanted
+
+
+def ordering(table: Table, selection: Selection) -> list[ColumnElement[object]]:
+    """Return the order of a selection; rows that are equal by it are ordered by id, so that pages do not overlap."""
+    columns: list[Column[object]] = [table.c[selection.order_by], table.c.id]
+    return [column.desc() if selection.descending else column.asc() for column in columns]
+
+
+def _tagged(
+    column: Column[object], *, keys: Sequence[str] | None = None, values: Sequence[str] | None = None
+) -> ColumnElement[bool]:
+    tag = func.json_each(column).table_valued("value", name="tag")
+    wanted: list[ColumnElement[bool]] = [true()]
+    if keys is not None:
+        wanted.append(func.json_extract(tag.c.value, "$[0]").in_(list(keys)))
+    if values is not None:
+        wanted.append(func.json_extract(tag.c.value, "$[1]").in_(list(values)))
+    return exists(select(1).select_from(tag).where(*wanted))

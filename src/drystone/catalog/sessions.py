@@ -1,0 +1,118 @@
+"""Sessions: who pins what is read, and who may still commit (L6)."""
+
+from collections.abc import Collection
+
+from sqlalchemy import Connection, select
+from sqlalchemy import insert as insert_into
+
+from drystone.catalog import snapshots
+from drystone.catalog.rows import Rows
+from drystone.catalog.schema import session, session_read
+from drystone.domain.errors import RefusalError
+from drystone.domain.ids import SessionId, SnapshotId
+from drystone.domain.session import Session, SessionState
+from drystone.domain.snapshot import SnapshotState
+
+_rows = Rows(session, Session)
+
+get = _rows.get
+delete = _rows.delete
+"""Its reads go with it."""
+
+
+def open(  # noqa: A001 - read as sessions.open
+    conn: Connection, value: Session, reads: Collection[SnapshotId]
+) -> None:
+    """Open a session that pins `reads`.
+
+    Raises:
+        RefusalError: `InvalidSnapshotId.NotFound` if one of them is not there or going,
+            `ResourceUnavailable.SnapshotCreating` if one is not NORMAL yet. Nothing was added.
+    """
+    assert value.state is SessionState.OPEN, f"{value.id} is {value.state}"
+    found = snapshots.get_many(conn, reads)
+    for snapshot_id in reads:
+        snapshot = found.get(snapshot_id)
+        if snapshot is None or not snapshot.state.visible:
+            raise RefusalError("InvalidSnapshotId.NotFound", f"There is no snapshot {snapshot_id}.")
+        if snapshot.state is not SnapshotState.NORMAL:
+            raise RefusalError(
+                "ResourceUnavailable.SnapshotCreating",
+                f"Snapshot {snapshot_id} is {snapshot.state}; wait until it is NORMAL.",
+            )
+    _add(conn, value, reads)
+
+
+def transfer(conn: Connection, old: SessionId, new: Session, *, at: float) -> bool:
+    """Fence session `old` and open `new` with its reads, so that they stay pinned without a gap.
+
+    Args:
+        conn: A transaction.
+        old: The session of an attempt that is over.
+        new: Its successor, OPEN.
+        at: Now.
+
+    Returns:
+        Whether `old` was OPEN; otherwise nothing has changed.
+    """
+    assert new.state is SessionState.OPEN, f"{new.id} is {new.state}"
+    if not fence(conn, old, at=at):
+        return False
+    _add(conn, new, reads(conn, old))
+    return True
+
+
+def commit(conn: Connection, session_id: SessionId, *, at: float) -> bool:
+    """End a session as COMMITTED; return whether it was OPEN, otherwise nothing has changed."""
+    return _end(conn, session_id, SessionState.COMMITTED, at)
+
+
+def fence(conn: Connection, session_id: SessionId, *, at: float) -> bool:
+    """End a session as FENCED: it can never commit. Return whether it was OPEN."""
+    return _end(conn, session_id, SessionState.FENCED, at)
+
+
+def reads(conn: Connection, session_id: SessionId) -> frozenset[SnapshotId]:
+    """Return the snapshots that a session names."""
+    query = select(session_read.c.snapshot_id).where(session_read.c.session_id == session_id)
+    return frozenset(conn.execute(query).scalars())
+
+
+def in_state(conn: Connection, state: SessionState) -> list[Session]:
+    """Return the sessions of a state, oldest first."""
+    query = select(session).where(session.c.state == state).order_by(session.c.created_at, session.c.id)
+    return _rows.all(conn, query)
+
+
+def pinned(conn: Connection) -> set[SnapshotId]:
+    """Return the snapshots that OPEN sessions name (L4)."""
+    query = (
+        select(session_read.c.snapshot_id)
+        .join(session, session.c.id == session_read.c.session_id)
+        .where(session.c.state == SessionState.OPEN)
+        .distinct()
+    )
+    return set(conn.execute(query).scalars())
+
+
+def readers(conn: Connection, snapshot_id: SnapshotId) -> list[Session]:
+    """Return the OPEN sessions that name a snapshot, oldest first."""
+    query = (
+        select(session)
+        .join(session_read, session.c.id == session_read.c.session_id)
+        .where(session_read.c.snapshot_id == snapshot_id, session.c.state == SessionState.OPEN)
+        .order_by(session.c.created_at, session.c.id)
+    )
+    return _rows.all(conn, query)
+
+
+def _add(conn: Connection, value: Session, names: Collection[SnapshotId]) -> None:
+    _rows.insert(conn, value)
+    for name in sorted(set(names)):
+        conn.execute(insert_into(session_read).values(session_id=value.id, snapshot_id=name))
+
+
+def _end(conn: Connection, session_id: SessionId, state: SessionState, at: float) -> bool:
+    return _rows.compare_and_set(
+        conn, session_id, expected={"state": SessionState.OPEN}, values={"state": state, "ended_at": at}
+    )

@@ -1,0 +1,128 @@
+"""Snapshots, living ones and ghosts."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from drystone.catalog import accounts
+from drystone.catalog.rows import IDS_PER_STATEMENT, Rows
+from drystone.catalog.schema import VISIBLE_SNAPSHOT, snapshot
+from drystone.catalog.selection import Selection, conditions, ordering
+from drystone.domain.ids import DiskId, SnapshotId
+from drystone.domain.snapshot import Snapshot, SnapshotState
+
+_rows = Rows(snapshot, Snapshot)
+
+insert = _rows.insert
+get = _rows.get
+get_many = _rows.get_many
+compare_and_set = _rows.compare_and_set
+delete = _rows.delete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskTotals:
+    """Totals over the snapshots of one disk."""
+
+    count: int = 0
+    """CREATING and NORMAL."""
+    stored_bytes: int = 0
+    """Of the NORMAL ones."""
+
+
+def find(conn: Connection, selection: Selection) -> tuple[list[Snapshot], int]:
+    """Return a page of the snapshots that clients see and that meet a selection, and the number of all that do.
+
+    Without conditions the number is the one that `account_usage` keeps, and the page is a range of a partial index:
+    both cost the same whatever the number of snapshots.
+    """
+    assert not selection.instance_names, "snapshots are not attached"
+    wanted = conditions(snapshot, selection)
+    total: int
+    if selection.everything:
+        total = accounts.usage(conn, selection.account_id).snapshots
+    else:
+        counting = select(func.count()).select_from(snapshot).where(VISIBLE_SNAPSHOT, *wanted)
+        total = conn.execute(counting).scalar_one()
+    page = select(snapshot).where(VISIBLE_SNAPSHOT, *wanted).order_by(*ordering(snapshot, selection))
+    return _rows.all(conn, page.offset(selection.offset).limit(selection.limit)), total
+
+
+def totals(conn: Connection, disk_ids: Collection[DiskId]) -> dict[DiskId, DiskTotals]:
+    """Return the totals of each of these disks."""
+    wanted = list(dict.fromkeys(disk_ids))
+    found: dict[DiskId, DiskTotals] = {}
+    normal = snapshot.c.state == SnapshotState.NORMAL
+    for at in range(0, len(wanted), IDS_PER_STATEMENT):
+        query = (
+            select(
+                snapshot.c.disk_id,
+                func.count().label("count"),
+                func.coalesce(func.sum(snapshot.c.stored_bytes).filter(normal), 0).label("stored_bytes"),
+            )
+            .where(
+                snapshot.c.disk_id.in_(wanted[at : at + IDS_PER_STATEMENT]),
+                snapshot.c.state.in_([SnapshotState.CREATING, SnapshotState.NORMAL]),
+            )
+            .group_by(snapshot.c.disk_id)
+        )
+        for row in conn.execute(query):
+            found[row.disk_id] = DiskTotals(count=row[1], stored_bytes=row[2])
+    return {disk_id: found.get(disk_id, DiskTotals()) for disk_id in wanted}
+
+
+def of_disk(conn: Connection, disk_id: DiskId, states: Collection[SnapshotState]) -> list[Snapshot]:
+    """Return a disk's snapshots in any of these states, oldest first."""
+    query = select(snapshot).where(snapshot.c.disk_id == disk_id, snapshot.c.state.in_(list(states)))
+    return _rows.all(conn, query.order_by(snapshot.c.created_at, snapshot.c.id))
+
+
+def in_states(conn: Connection, states: Collection[SnapshotState]) -> list[Snapshot]:
+    """Return the snapshots of all accounts in any of these states, oldest first."""
+    query = select(snapshot).where(snapshot.c.state.in_(list(states)))
+    return _rows.all(conn, query.order_by(snapshot.c.created_at, snapshot.c.id))
+
+
+def count_all(conn: Connection) -> int:
+    """Return how many snapshots clients see, over all accounts."""
+    query = select(func.count()).select_from(snapshot).where(VISIBLE_SNAPSHOT)
+    total: int = conn.execute(query).scalar_one()
+    return total
+
+
+def children(conn: Connection, snapshot_id: SnapshotId) -> list[Snapshot]:
+    """Return the snapshots of any state whose parent this is, by id."""
+    return _rows.all(conn, select(snapshot).where(snapshot.c.parent_id == snapshot_id).order_by(snapshot.c.id))
+
+
+def family(conn: Connection, snapshot_id: SnapshotId) -> list[Snapshot]:
+    """Return the whole tree that this snapshot is in, ghosts included (L2), oldest first; empty if it is unknown.
+
+    A parent that has no row ends the way up.
+    """
+    up = select(snapshot.c.id, snapshot.c.parent_id).where(snapshot.c.id == snapshot_id).cte("up", recursive=True)
+    parent = snapshot.alias("parent")
+    up = up.union(select(parent.c.id, parent.c.parent_id).where(parent.c.id == up.c.parent_id))
+    known = snapshot.alias("known")
+    rootless = ~select(known.c.id).where(known.c.id == up.c.parent_id).exists()
+    down = select(up.c.id).where(rootless).cte("down", recursive=True)
+    child = snapshot.alias("child")
+    down = down.union(select(child.c.id).where(child.c.parent_id == down.c.id))
+    query = select(snapshot).where(snapshot.c.id.in_(select(down.c.id)))
+    return _rows.all(conn, query.order_by(snapshot.c.created_at, snapshot.c.id))
+
+
+def everything(conn: Connection) -> list[Snapshot]:
+    """Return all snapshots of any state, oldest first."""
+    return _rows.all(conn, select(snapshot).order_by(snapshot.c.created_at, snapshot.c.id))
+
+
+def due(conn: Connection, now: float, limit: int) -> list[Snapshot]:
+    """Return up to `limit` NORMAL snapshots, not permanent, whose deadline has come, the earliest first."""
+    query = select(snapshot).where(
+        snapshot.c.deadline_at <= now,
+        snapshot.c.permanent.is_(False),
+        snapshot.c.state == SnapshotState.NORMAL,
+    )
+    return _rows.all(conn, query.order_by(snapshot.c.deadline_at, snapshot.c.id).limit(limit))

@@ -1,0 +1,49 @@
+"""Sessions, which pin what they read and own what they write (L6), and the packs they wrote."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from drystone.domain.ids import OperationId, PackId, SessionId
+
+
+class SessionState(StrEnum):
+    """OPEN until it is COMMITTED or FENCED, and then for ever that."""
+
+    OPEN = "OPEN"
+    COMMITTED = "COMMITTED"
+    FENCED = "FENCED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """One reader or writer of snapshots. Its id is part of the name of every object that it writes."""
+
+    id: SessionId
+    kind: str
+    """What it is for: snapshot, rollback, hydrate, and so on."""
+    state: SessionState = SessionState.OPEN
+    operation_id: OperationId | None = None
+    created_at: float
+    ended_at: float | None = None
+
+
+class PackState(StrEnum):
+    """DELETING once a pack was found dead and its object may go."""
+
+    LIVE = "LIVE"
+    DELETING = "DELETING"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pack:
+    """One pack: its identity outlives compaction, the name of its object does not (L8)."""
+
+    id: PackId
+    session_id: SessionId
+    object: str
+    """Name in the object store."""
+    bytes: int
+    blocks: int
+    dead_blocks: int = 0
+    """A count that only chooses candidates (L7); never a proof of death."""
+    state: PackState = PackState.LIVE

@@ -1,0 +1,79 @@
+"""A snapshot as the catalog keeps it, and the record of how it was taken (P7)."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from drystone.domain.disk import DATA_DISK, UNNAMED
+from drystone.domain.ids import AccountId, DiskId, SessionId, SnapshotId
+
+
+class SnapshotState(StrEnum):
+    """The states of a snapshot (L4, L5); DELETING and GHOST are never shown to clients."""
+
+    CREATING = "CREATING"
+    NORMAL = "NORMAL"
+    DELETING = "DELETING"
+    GHOST = "GHOST"
+
+    @property
+    def visible(self) -> bool:
+        """Whether clients see a snapshot in this state."""
+        return self in {SnapshotState.CREATING, SnapshotState.NORMAL}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRecord:
+    """How a snapshot was taken (P7). A field is None as long as it is not known."""
+
+    tracking: str | None = None
+    """delta, rescan or full."""
+    tracking_reason: str | None = None
+    read_bytes: int | None = None
+    changed_bytes: int | None = None
+    stored_bytes: int | None = None
+    """Bytes of all objects written for it, maps and manifest included."""
+    requests: int | None = None
+    """Requests made to the object store."""
+    freeze_ms: float | None = None
+    duration_ms: float | None = None
+    """From the call to NORMAL."""
+    consistency: str | None = None
+    """The level that was reached: crash, file-system or application."""
+    taken_at: float | None = None
+    """The instant (P1), seconds since the epoch, UTC."""
+    audited_blocks: int | None = None
+    """Blocks that the tracker called clean and that were compared all the same (P8)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One row of the snapshot table. Times are seconds since the epoch, UTC."""
+
+    id: SnapshotId
+    account_id: AccountId
+    disk_id: DiskId
+    name: str = UNNAMED
+    state: SnapshotState
+    usage: str = DATA_DISK
+    size_gib: int
+    """Size of the disk at the instant, not what is stored."""
+    percent: int = 0
+    created_at: float
+    modified_at: float
+    deadline_at: float | None = None
+    permanent: bool = True
+    tags: tuple[tuple[str, str], ...] = ()
+    zone: str
+    project_id: int = 0
+    parent_id: SnapshotId | None = None
+    """L2: the base at the freeze."""
+    session_id: SessionId | None = None
+    manifest: str | None = None
+    delta_map: str | None = None
+    maps: tuple[str, ...] = ()
+    """Object names of its maps, newest first."""
+    record: SnapshotRecord = SnapshotRecord()
+    stored_bytes: int = 0
+    rolling_back: bool = False
+    suspect: bool = False
+    """A12: it may have inherited a block that tracking missed."""
