@@ -28,6 +28,7 @@ from drystone.domain.instance import InstanceKind
 from drystone.domain.operation import OperationKind, OperationState
 from drystone.domain.session import PackState, SessionState
 from drystone.domain.snapshot import SnapshotState
+from drystone.domain.tracking import TrackingState
 
 metadata = MetaData(
     naming_convention={
@@ -127,7 +128,7 @@ disk = Table(
     Column("base_snapshot_id", Text),
     _needs("carry", NAME_SET),
     _needs("epoch", Integer),
-    _needs("tracking", Text),
+    _needs("tracking", enumeration(TrackingState)),
     _needs("tracking_reason", Text),
     Column("bitmap", Text),
     Column("daemon", Text),
@@ -137,7 +138,6 @@ disk = Table(
     Column("nbd_socket", Text),
     Column("device", Text),
     CheckConstraint("size_gib > 0", name="size"),
-    CheckConstraint("tracking IN ('LIVE', 'STOPPED', 'LOST')", name="tracking"),
     Index("ix_disk_account", "account_id", "created_at", "id", sqlite_where=VISIBLE_DISK),
     Index("ix_disk_instance", "instance_id"),
     Index("ix_disk_base", "base_snapshot_id"),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from drystone.domain.ids import AccountId, DiskId, InstanceId, SnapshotId
+from drystone.domain.tracking import TrackingState
 
 DATA_DISK = "DATA_DISK"
 SYSTEM_DISK = "SYSTEM_DISK"
@@ -72,8 +73,8 @@ class Disk:
     carry: frozenset[str] = frozenset()
     """A1's C: ids of delta maps and extent maps. Meaningless while tracking is LOST."""
     epoch: int = 0
-    tracking: str = "LOST"
-    """LIVE, STOPPED or LOST (algebra A); LOST is what a row is until somebody knows better."""
+    tracking: TrackingState = TrackingState.LOST
+    """LOST is what a row is until somebody knows better."""
     tracking_reason: str = ""
     bitmap: str | None = None
     """Name of the live dirty bitmap in the storage daemon."""

@@ -1,0 +1,208 @@
+"""The SQLite database: opened, migrated, and used by one writer and two readers.
+
+A transaction is really begun (SQLAlchemy's advice for SQLite): `BEGIN IMMEDIATE` by the writer, so that what it reads
+holds until its commit; `BEGIN` by a reader, which then sees one moment. A commit is on disk when it returns
+(`synchronous=FULL` in WAL).
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import QueuePool
+
+from drystone.domain.errors import DrystoneError, IntegrityError, SpaceError, UnavailableError
+
+R = TypeVar("R")
+READERS = 2
+"""Reader threads: describes are short, and the machine's cores belong to the transfers."""
+WAITING_MAX = 2000
+"""Calls that wait for a thread, of one kind; more are told to come back. Far above what rate limits let through."""
+BUSY_TIMEOUT_MS = 10_000
+"""How long a statement waits for another process's write (a command line beside the server)."""
+
+
+class CatalogError(DrystoneError):
+    """The database cannot be opened as it is; nothing was changed."""
+
+
+class NewerSchemaError(CatalogError):
+    """The database was written by a newer version than this one."""
+
+
+class Database:
+    """The catalog's database. Made by `open`; safe to use from any thread and any event loop."""
+
+    def __init__(self, *, writer: Engine, readers: Engine) -> None:
+        self._writer = writer
+        self._readers = readers
+        self._write_thread = ThreadPoolExecutor(1, thread_name_prefix="catalog-write")
+        self._read_threads = ThreadPoolExecutor(READERS, thread_name_prefix="catalog-read")
+        self._writes_waiting = 0
+        self._reads_waiting = 0
+
+    @classmethod
+    def open(cls, where: str | Path) -> Self:
+        """Open a database, make it if it is not there (mode 0600), and bring its schema up to date.
+
+        Args:
+            where: A path, or a URL `sqlite:///PATH`.
+
+        Raises:
+            NewerSchemaError: The schema is not one that this version knows; nothing was changed.
+            CatalogError: Another kind of database than SQLite.
+            IntegrityError: The file is not a database, or a broken one.
+            UnavailableError: It cannot be read or written now.
+        """
+        path = _path(where)
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise UnavailableError(f"Cannot open the database {path}: {error.strerror}.") from error
+        writer = _engine(path, begin="BEGIN IMMEDIATE", size=1, pragmas=())
+        readers = _engine(path, begin="BEGIN", size=READERS, pragmas=("query_only=ON",))
+        database = cls(writer=writer, readers=readers)
+        try:
+            database.write_sync(_migrate)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    async def read(self, fn: Callable[[Connection], R]) -> R:
+        """Run `fn` on a reader thread in one read-only transaction and return what it returns.
+
+        Raises:
+            UnavailableError: Too many calls are waiting, or the database cannot be read now.
+        """
+        if self._reads_waiting >= WAITING_MAX:
+            raise UnavailableError(f"{WAITING_MAX} reads of the database are waiting; try again.")
+        self._reads_waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._read_threads, self.read_sync, fn)
+        finally:
+            self._reads_waiting -= 1
+
+    async def write(self, fn: Callable[[Connection], R]) -> R:
+        """Run `fn` on the writer thread in one transaction, commit, and return what it returns.
+
+        What `fn` raises rolls everything back and is raised here. A caller that is cancelled does not know whether
+        the transaction was committed.
+
+        Raises:
+            UnavailableError: Too many calls are waiting, or the database cannot be written now; nothing was changed.
+        """
+        if self._writes_waiting >= WAITING_MAX:
+            raise UnavailableError(f"{WAITING_MAX} writes to the database are waiting; try again.")
+        self._writes_waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._write_thread, self.write_sync, fn)
+        finally:
+            self._writes_waiting -= 1
+
+    def read_sync(self, fn: Callable[[Connection], R]) -> R:
+        """Run `fn` as `read` does, on this thread."""
+        with _expected_errors(), self._readers.begin() as conn:
+            return fn(conn)
+
+    def write_sync(self, fn: Callable[[Connection], R]) -> R:
+        """Run `fn` as `write` does, on this thread."""
+        with _expected_errors(), self._writer.begin() as conn:
+            return fn(conn)
+
+    def close(self) -> None:
+        """Finish what was begun, then close every connection."""
+        self._write_thread.shutdown()
+        self._read_threads.shutdown()
+        self._readers.dispose()
+        self._writer.dispose()
+
+
+def _path(where: str | Path) -> Path:
+    if isinstance(where, Path) or "://" not in where:
+        return Path(where)
+    url = make_url(where)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        raise CatalogError(f"The database {url} is not one of SQLite in a file (sqlite:///PATH).")
+    return Path(url.database)
+
+
+def _engine(path: Path, *, begin: str, size: int, pragmas: tuple[str, ...]) -> Engine:
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        poolclass=QueuePool,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=BUSY_TIMEOUT_MS / 1000,
+        # Another thread than the one that made it may be given a connection; never two at once.
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401 - SQLAlchemy's pool record
+        connection.isolation_level = None  # The driver must not begin transactions of its own.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", *pragmas):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(conn: Connection) -> None:
+        conn.exec_driver_sql(begin)
+
+    return engine
+
+
+@contextmanager
+def _expected_errors() -> Iterator[None]:
+    """Tell a full, busy or broken database from a bug in a statement."""
+    try:
+        yield
+    except PoolTimeoutError as error:
+        raise UnavailableError("The database is busy; try again.") from error
+    except (DatabaseError, sqlite3.DatabaseError) as error:
+        cause = error.orig if isinstance(error, DatabaseError) else error
+        # The low byte is the kind; the rest says more.
+        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            raise SpaceError("The file system of the database is full.") from error
+        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            raise IntegrityError(f"The database is damaged: {cause}.") from error
+        if code in {
+            sqlite3.SQLITE_BUSY,
+            sqlite3.SQLITE_IOERR,
+            sqlite3.SQLITE_CANTOPEN,
+            sqlite3.SQLITE_READONLY,
+        }:
+            raise UnavailableError(f"The database cannot be used now: {cause}.") from error
+        raise
+
+
+def _migrate(conn: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", "drystone.catalog:migrations")
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = conn
+    script = ScriptDirectory.from_config(config)
+    known = {revision.revision for revision in script.walk_revisions()}
+    present = MigrationContext.configure(conn).get_current_heads()
+    if set(present) == set(script.get_heads()):
+        return
+    unknown = [revision for revision in present if revision not in known]
+    if unknown:
+        raise NewerSchemaError(
+            f"The database has schema {unknown[0]}, which this version of Drystone does not know: "
+            "it was used with a newer one. Start that one."
+        )
+    command.upgrade(config, "head")
