@@ -1,0 +1,345 @@
+"""The commands on instances, operations, accounts, the host, and shell completion."""
+
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from drystone.cli import lookup
+from drystone.cli.failure import CliError, Exit
+from drystone.cli.options import LIST_LIMIT, Limit, Timeout, Yes
+from drystone.cli.records import (
+    ACCOUNT_COLUMNS,
+    INSTANCE_COLUMNS,
+    KEY_COLUMNS,
+    OPERATION_COLUMNS,
+    account_record,
+    host_record,
+    key_record,
+)
+from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside
+from drystone.cli.wait import Step, wait_until
+
+OPERATION_TIMEOUT_S = 86_400.0
+
+Shell = Literal["bash", "zsh", "fish"]
+
+
+def instance_app(outside: Outside) -> App:
+    """Return the commands `drystone instance ...`."""
+    app = App(name="instance", help="Instances: what disks are attached to.")
+    commands = InstanceCommands(outside)
+    app.command(commands.list_, name="list", help_epilogue="Example:\n  drystone instance list")
+    app.command(commands.show, name="show", help_epilogue="Example:\n  drystone instance show host --json")
+    app.command(
+        commands.create, name="create", help_epilogue="Example:\n  drystone instance create --kind NBD --name vm1"
+    )
+    app.command(commands.delete, name="delete", help_epilogue="Example:\n  drystone instance delete ins-1a2b3c4d --yes")
+    return app
+
+
+class InstanceCommands:
+    """Each public method is one command; its docstring is the help."""
+
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
+
+    def list_(self, *, limit: Limit = LIST_LIMIT, common: CommonOptions = NO_OPTIONS) -> None:
+        """List instances.
+
+        Args:
+            limit: Most instances to list.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        session.out.records(lookup.instances(session, [], limit=limit), INSTANCE_COLUMNS)
+
+    def show(self, instance: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+        """Show one instance.
+
+        Args:
+            instance: Id or name; `host` and `nbd` stand for the server's two ready instances.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        identity = lookup.instance_id(session, instance)
+        found = lookup.instances(session, [identity], limit=1)
+        if not found:
+            raise CliError(Exit.NOT_FOUND, f"there is no instance {identity}; `drystone instance list` shows them")
+        session.out.record(found[0])
+
+    def create(
+        self,
+        *,
+        kind: Literal["HOST", "NBD"] = "NBD",
+        name: str | None = None,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Make an instance and print its id.
+
+        Args:
+            kind: NBD: its disks are served on unix sockets, for VMs and tools. HOST: they become block devices
+                of the server's host.
+            name: Name of the instance.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        answer = session.service.drystone("create an instance", "CreateInstance", Kind=kind, InstanceName=name)
+        identity = str(answer["InstanceId"])
+        made = lookup.instances(session, [identity], limit=1)
+        session.out.result(identity, made[0] if made else {"instance_id": identity})
+
+    def delete(self, instance: str, /, *, yes: Yes = False, common: CommonOptions = NO_OPTIONS) -> None:
+        """Delete an instance that no disk is attached to.
+
+        Args:
+            instance: Id or name.
+            yes: Do not ask.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        identity = lookup.instance_id(session, instance)
+        session.out.confirm(f"This deletes instance {identity}.", yes=yes)
+        session.service.drystone(f"delete {identity}", "DeleteInstance", InstanceId=identity)
+        session.out.result(identity, {"deleted_instance_id": identity})
+
+
+def operation_app(outside: Outside) -> App:
+    """Return the commands `drystone operation ...`."""
+    app = App(name="operation", help="Operations: what the server is doing, and what became of it.")
+    commands = OperationCommands(outside)
+    app.command(
+        commands.list_,
+        name="list",
+        help_epilogue="Example:\n  drystone operation list --state RUNNING\n"
+        "  drystone operation list --resource disk-1a2b3c4d",
+    )
+    app.command(commands.show, name="show", help_epilogue="Example:\n  drystone operation show op-1a2b3c4d --json")
+    app.command(commands.wait, name="wait", help_epilogue="Example:\n  drystone operation wait op-1a2b3c4d")
+    return app
+
+
+class OperationCommands:
+    """Each public method is one command; its docstring is the help."""
+
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
+
+    def list_(
+        self,
+        *,
+        resource: str | None = None,
+        state: Literal["RUNNING", "DONE", "FAILED"] | None = None,
+        kind: str | None = None,
+        limit: Limit = LIST_LIMIT,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """List operations.
+
+        Args:
+            resource: Only those on the disk, snapshot or instance with this id.
+            state: Only those in this state.
+            kind: Only those of this kind: create_disk, snapshot, rollback, hydrate, resize, attach, ...
+            limit: Most operations to list.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        found = lookup.operations(
+            session, [], limit=limit, wire_filters=lookup.filters(resource_id=resource, state=state, kind=kind)
+        )
+        session.out.records(found, OPERATION_COLUMNS)
+
+    def show(self, operation: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+        """Show one operation.
+
+        Args:
+            operation: Its id.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        found = lookup.operations(session, [operation], limit=1)
+        if not found:
+            raise CliError(Exit.NOT_FOUND, f"there is no operation {operation}; `drystone operation list` shows them")
+        session.out.record(found[0])
+
+    def wait(
+        self,
+        operation: str,
+        /,
+        *,
+        timeout: Timeout = OPERATION_TIMEOUT_S,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Wait until an operation has ended; the exit code is 1 if it failed.
+
+        Args:
+            operation: Its id.
+            timeout: Longest wait in seconds.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+
+        def look() -> Step:
+            found = lookup.operations(session, [operation], limit=1)
+            if not found:
+                raise CliError(
+                    Exit.NOT_FOUND, f"there is no operation {operation}; `drystone operation list` shows them"
+                )
+            record = found[0]
+            if record["state"] == "FAILED":
+                raise CliError(
+                    Exit.REFUSED,
+                    f"{record['kind']} {operation} failed: {record['error_message'] or 'no reason was given'} "
+                    f"[{record['error_code'] or 'InternalError'}]",
+                )
+            return Step(
+                done=record["state"] == "DONE",
+                percent=float(str(record["percent"] or 0)),
+                phase=str(record["phase"] or ""),
+            )
+
+        wait_until(session, look, title=operation, timeout_s=timeout)
+        session.out.record(lookup.operations(session, [operation], limit=1)[0])
+
+
+def account_app(outside: Outside) -> App:
+    """Return the commands `drystone account ...`."""
+    app = App(name="account", help="Accounts and their access keys; for the administrator.")
+    commands = AccountCommands(outside)
+    app.command(
+        commands.create,
+        name="create",
+        help_epilogue="Example:\n  drystone account create team-web --json > key.json",
+    )
+    app.command(commands.list_, name="list", help_epilogue="Example:\n  drystone account list")
+    keys = App(name="key", help="Access keys of an account.")
+    keys.command(
+        commands.create_key,
+        name="create",
+        help_epilogue="Example:\n  drystone account key create 100000000001 --json > key.json",
+    )
+    keys.command(commands.list_keys, name="list", help_epilogue="Example:\n  drystone account key list 100000000001")
+    keys.command(
+        commands.delete_key,
+        name="delete",
+        help_epilogue="Example:\n  drystone account key delete AKIDxxxxxxxxxxxxxxxx --yes",
+    )
+    app.command(keys)
+    return app
+
+
+class AccountCommands:
+    """Each public method is one command; its docstring is the help."""
+
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
+
+    def create(self, name: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+        """Make an account with one access key; the secret is shown this once.
+
+        Args:
+            name: Name of the account.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        answer = session.service.drystone(f"create account {name}", "CreateAccount", AccountName=name)
+        session.out.record(
+            {
+                "account_id": answer["AccountId"],
+                "secret_id": answer["SecretId"],
+                "secret_key": answer["SecretKey"],
+            },
+        )
+        session.out.say("keep the secret key: it is not shown again")
+
+    def list_(self, *, limit: Limit = LIST_LIMIT, common: CommonOptions = NO_OPTIONS) -> None:
+        """List accounts.
+
+        Args:
+            limit: Most accounts to list.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        rows = session.service.drystone_rows(
+            "list accounts", "DescribeAccounts", "AccountSet", "AccountId", limit=limit
+        )
+        session.out.records([account_record(row) for row in rows], ACCOUNT_COLUMNS)
+
+    def create_key(self, account: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+        """Make a further access key of an account; the secret is shown this once.
+
+        Args:
+            account: Id of the account.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        answer = session.service.drystone(f"create a key of account {account}", "CreateAccessKey", AccountId=account)
+        session.out.record({"secret_id": answer["SecretId"], "secret_key": answer["SecretKey"]})
+        session.out.say("keep the secret key: it is not shown again")
+
+    def list_keys(self, account: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+        """List the access keys of an account, without their secrets.
+
+        Args:
+            account: Id of the account.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        answer = session.service.drystone(
+            f"list the keys of account {account}", "DescribeAccessKeys", AccountId=account
+        )
+        session.out.records([key_record(row) for row in answer.get("KeySet") or []], KEY_COLUMNS)
+
+    def delete_key(self, secret_id: str, /, *, yes: Yes = False, common: CommonOptions = NO_OPTIONS) -> None:
+        """Delete an access key; whoever uses it is locked out at once.
+
+        Args:
+            secret_id: The key's public half.
+            yes: Do not ask.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        session.out.confirm(f"This deletes access key {secret_id}.", yes=yes)
+        session.service.drystone(f"delete key {secret_id}", "DeleteAccessKey", SecretId=secret_id)
+        session.out.result(secret_id, {"deleted_secret_id": secret_id})
+
+
+def host_app(outside: Outside) -> App:
+    """Return the commands `drystone host ...`."""
+    app = App(name="host", help="The machine that serves; for the administrator.")
+
+    def show(*, common: CommonOptions = NO_OPTIONS) -> None:
+        """Show the server's version, space, counts and storage daemons.
+
+        Args:
+            common: Options that every command takes.
+        """
+        session = outside.session(common)
+        session.out.record(host_record(session.service.drystone("read the host", "DescribeHost")))
+
+    app.command(show, name="show", help_epilogue="Example:\n  drystone host show --json")
+    return app
+
+
+def completion_app(root: App) -> App:
+    """Return the commands `drystone completion ...` for the shells that complete `root`'s commands."""
+    app = App(name="completion", help="Completion of commands in a shell.")
+
+    def install(shell: Annotated[Shell | None, Parameter()] = None, /) -> None:
+        """Install completion for a shell of the current user.
+
+        Args:
+            shell: bash, zsh or fish; without it, the shell in use.
+        """
+        print(root.install_completion(shell=shell))
+
+    def show(shell: Shell, /) -> None:
+        """Print a shell's completion script.
+
+        Args:
+            shell: bash, zsh or fish.
+        """
+        print(root.generate_completion(prog_name="drystone", shell=shell))
+
+    app.command(install, name="install", help_epilogue="Example:\n  drystone completion install bash")
+    app.command(show, name="print", help_epilogue="Example:\n  source <(drystone completion print bash)")
+    return app

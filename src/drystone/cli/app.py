@@ -1,0 +1,79 @@
+"""The command line as a whole: which commands there are, and how a run ends."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from drystone.cli.administration import account_app, completion_app, host_app, instance_app, operation_app
+from drystone.cli.disks import disk_app
+from drystone.cli.failure import CliError, Exit, one_line
+from drystone.cli.session import Outside
+from drystone.cli.snapshots import snapshot_app
+
+EPILOGUE = """Example:
+  drystone disk create --size 20 --name db
+  drystone snapshot create db --name first
+  drystone disk list --json
+
+Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 busy or in a wrong state,
+5 key refused, 6 server not reached, 7 timed out waiting, 130 interrupted."""
+
+
+def build_app(outside: Outside) -> App:
+    """Return all commands that are a client's.
+
+    The composition root adds those of the server: `app.command(serve)`, `app["host"].command(stop)`.
+
+    Args:
+        outside: The clock and what else comes from outside.
+    """
+    app = App(
+        name="drystone",
+        help="Cloud block storage that people run themselves.",
+        help_format="plaintext",
+        help_epilogue=EPILOGUE,
+        version_flags=[],
+        suppress_keyboard_interrupt=False,
+    )
+    for group in (disk_app, snapshot_app, instance_app, operation_app, account_app, host_app):
+        app.command(group(outside))
+    app.command(completion_app(app))
+    return app
+
+
+def run(app: App, tokens: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        app: What `build_app` returned, with what was added.
+        tokens: The arguments; without them, the process's.
+
+    Returns:
+        The exit code. What went wrong is on standard error, in one line.
+    """
+    try:
+        result = app(
+            sys.argv[1:] if tokens is None else list(tokens),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+        sys.stdout.flush()
+    except CliError as error:
+        return _fail(error.code, error.message)
+    except CycloptsError as error:
+        return _fail(Exit.USAGE, f"{error} See `drystone --help`.")
+    except KeyboardInterrupt:
+        return _fail(Exit.INTERRUPTED, "interrupted; what the server was asked to do goes on")
+    except BrokenPipeError:
+        # Whoever read the output, `head` for one, has gone; nothing is left to be said to anybody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.READER_GONE
+    return result if isinstance(result, int) else Exit.OK
+
+
+def _fail(code: Exit, message: str) -> int:
+    print(f"drystone: {one_line(message)}", file=sys.stderr)
+    return code

@@ -1,0 +1,389 @@
+"""The commands on disks."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from drystone.cli import lookup
+from drystone.cli.failure import CliError, Exit
+from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, tags_on_the_wire
+from drystone.cli.records import DISK_COLUMNS
+from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside, Session
+from drystone.cli.wait import Step, wait_until
+
+CREATE_TIMEOUT_S = 300.0
+ATTACH_TIMEOUT_S = 120.0
+DEFAULT_TYPE = "CLOUD_PREMIUM"
+
+Gib = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))]
+
+
+def disk_app(outside: Outside) -> App:
+    """Return the commands `drystone disk ...`."""
+    app = App(name="disk", help="Disks: make, attach, grow, delete.")
+    commands = DiskCommands(outside)
+    app.command(
+        commands.list_,
+        name="list",
+        help_epilogue="Example:\n  drystone disk list --state ATTACHED\n  drystone disk list --json",
+    )
+    app.command(commands.show, name="show", help_epilogue="Example:\n  drystone disk show disk-1a2b3c4d --json")
+    app.command(
+        commands.create,
+        name="create",
+        help_epilogue="Example:\n  drystone disk create --size 20 --name db --tag team=web\n"
+        "  drystone disk create --from-snapshot snap-1a2b3c4d",
+    )
+    app.command(
+        commands.attach,
+        name="attach",
+        help_epilogue="Example:\n  drystone disk attach disk-1a2b3c4d --instance host\n"
+        '  DEV=$(drystone disk attach disk-1a2b3c4d --instance "$DRYSTONE_HOST_INSTANCE_ID")',
+    )
+    app.command(commands.detach, name="detach", help_epilogue="Example:\n  drystone disk detach disk-1a2b3c4d")
+    app.command(
+        commands.resize, name="resize", help_epilogue="Example:\n  drystone disk resize disk-1a2b3c4d --size 50"
+    )
+    app.command(commands.rename, name="rename", help_epilogue="Example:\n  drystone disk rename disk-1a2b3c4d db-old")
+    app.command(
+        commands.modify,
+        name="modify",
+        help_epilogue="Example:\n  drystone disk modify disk-1a2b3c4d --type CLOUD_SSD",
+    )
+    app.command(commands.delete, name="delete", help_epilogue="Example:\n  drystone disk delete disk-1a2b3c4d --yes")
+    app.command(commands.init, name="init", help_epilogue="Example:\n  drystone disk init disk-1a2b3c4d --yes")
+    return app
+
+
+class DiskCommands:
+    """Each public method is one command; its docstring is the help."""
+
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
+
+    def list_(
+        self,
+        *,
+        state: str | None = None,
+        instance: str | None = None,
+        name: str | None = None,
+        limit: Limit = LIST_LIMIT,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """List disks, the newest first.
+
+        Args:
+            state: Only disks in this state: UNATTACHED, ATTACHING, ATTACHED, DETACHING, EXPANDING, ROLLBACKING.
+            instance: Only disks attached to this instance.
+            name: Only disks with this name.
+            limit: Most disks to list.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        wanted = None if instance is None else lookup.instance_id(session, instance)
+        found = lookup.disks(
+            session,
+            [],
+            limit=limit,
+            wire_filters=lookup.filters(disk_state=state, instance_id=wanted, disk_name=name),
+        )
+        session.out.records(found, DISK_COLUMNS)
+
+    def show(self, disk: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+        """Show everything about one disk.
+
+        Args:
+            disk: Its id, or its name if only one disk has it.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        session.out.record(lookup.disk(session, lookup.disk_id(session, disk)))
+
+    def create(
+        self,
+        *,
+        size: Gib | None = None,
+        type: str = DEFAULT_TYPE,  # noqa: A002 - the option is called --type
+        name: str | None = None,
+        from_snapshot: str | None = None,
+        count: Annotated[int | None, Parameter(validator=Number(gte=1, lte=100))] = None,
+        tag: Tags = (),
+        zone: str | None = None,
+        delete_snapshots: Annotated[bool, Parameter(negative="")] = False,
+        wait: bool = True,
+        timeout: Timeout = CREATE_TIMEOUT_S,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Make disks, empty or from a snapshot, and print their ids.
+
+        A disk from a snapshot can be used at once; its data follows in the background (`hydration_percent`).
+        With --json: the record of the disk, or a list of records if --count is given.
+
+        Args:
+            size: Size in GiB; without it, a disk from a snapshot gets the snapshot's.
+            type: CLOUD_PREMIUM, CLOUD_BSSD, CLOUD_SSD, CLOUD_HSSD or CLOUD_TSSD.
+            name: Name of the disk.
+            from_snapshot: The snapshot whose content it begins with.
+            count: How many alike.
+            tag: `key=value`; may be given several times.
+            zone: Zone; without it, the server's.
+            delete_snapshots: When the disk is deleted, delete its snapshots that have a deadline too.
+            wait: Wait until they can be used.
+            timeout: Longest wait in seconds.
+            common: Options that every command takes.
+        """
+        if size is None and from_snapshot is None:
+            raise CliError(Exit.USAGE, "a new disk needs --size GIB or --from-snapshot SNAPSHOT")
+        wire_tags = tags_on_the_wire(tag)
+        session = self._outside.session(common)
+        source = None if from_snapshot is None else lookup.snapshot_id(session, from_snapshot)
+        answer = session.service.cbs(
+            "create a disk" if source is None else f"create a disk from {source}",
+            "CreateDisks",
+            Placement={"Zone": zone or session.settings.zone},
+            DiskChargeType="POSTPAID_BY_HOUR",
+            DiskType=type,
+            DiskSize=size,
+            DiskName=name,
+            SnapshotId=source,
+            DiskCount=count,
+            Tags=wire_tags,
+            DeleteSnapshot=1 if delete_snapshots else None,
+        )
+        ids: list[str] = answer["DiskIdSet"]
+        if wait:
+            _wait_for_state(session, ids, "UNATTACHED", kind="create_disk", timeout_s=timeout)
+        made = {str(record["disk_id"]): record for record in lookup.disks(session, ids, limit=len(ids))}
+        # Without --wait a disk that is still being made is not described yet.
+        records = [made.get(identity, {"disk_id": identity, "state": "CREATING"}) for identity in ids]
+        session.out.result("\n".join(ids), records[0] if count is None else records)
+
+    def attach(
+        self,
+        *disk: str,
+        instance: str,
+        delete_with_instance: bool | None = None,
+        timeout: Timeout = ATTACH_TIMEOUT_S,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Attach disks to an instance and print each one's block device or NBD URI.
+
+        Args:
+            disk: Ids or names.
+            instance: Id or name; `host` and `nbd` stand for the server's two ready instances.
+            delete_with_instance: Delete the disks with the instance.
+            timeout: Longest wait in seconds.
+            common: Options that every command takes.
+        """
+        _need_some(disk)
+        session = self._outside.session(common)
+        ids, target = lookup.disk_ids(session, disk), lookup.instance_id(session, instance)
+        known = lookup.known_operations(session, ids, "attach")
+        session.service.cbs(
+            f"attach {', '.join(ids)} to {target}",
+            "AttachDisks",
+            InstanceId=target,
+            DiskIds=ids,
+            DeleteWithInstance=delete_with_instance,
+        )
+        _wait_for_state(session, ids, "ATTACHED", kind="attach", known=known, timeout_s=timeout)
+        records = lookup.disks(session, ids, limit=len(ids))
+        places = [str(record["device"] or record["nbd_uri"] or "-") for record in records]
+        session.out.result("\n".join(places), list(records))
+
+    def detach(
+        self,
+        *disk: str,
+        instance: str | None = None,
+        timeout: Timeout = ATTACH_TIMEOUT_S,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Detach disks; unmount their file systems first.
+
+        Args:
+            disk: Ids or names.
+            instance: Refuse if they are attached to another instance than this.
+            timeout: Longest wait in seconds.
+            common: Options that every command takes.
+        """
+        _need_some(disk)
+        session = self._outside.session(common)
+        ids = lookup.disk_ids(session, disk)
+        known = lookup.known_operations(session, ids, "detach")
+        session.service.cbs(
+            f"detach {', '.join(ids)}",
+            "DetachDisks",
+            DiskIds=ids,
+            InstanceId=None if instance is None else lookup.instance_id(session, instance),
+        )
+        _wait_for_state(session, ids, "UNATTACHED", kind="detach", known=known, timeout_s=timeout)
+        session.out.result("\n".join(ids), lookup.disks(session, ids, limit=len(ids)))
+
+    def resize(
+        self,
+        disk: str,
+        /,
+        *,
+        size: Gib,
+        timeout: Timeout = ATTACH_TIMEOUT_S,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Grow a disk, also while it is attached; the file system on it has to be grown after.
+
+        Args:
+            disk: Id or name.
+            size: New size in GiB; larger than now, a disk never shrinks.
+            timeout: Longest wait in seconds.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        identity = lookup.disk_id(session, disk)
+        known = lookup.known_operations(session, [identity], "resize")
+        session.service.cbs(f"resize {identity} to {size} GiB", "ResizeDisk", DiskId=identity, DiskSize=size)
+
+        def look() -> Step:
+            record = lookup.disk(session, identity)
+            if record["size_gib"] == size and record["state"] != "EXPANDING":
+                return Step(done=True)
+            if record["state"] != "EXPANDING":
+                lookup.raise_if_failed(session, identity, "resize", known)
+            return Step(done=False, phase=str(record["state"]))
+
+        wait_until(session, look, title=f"resize of {identity}", timeout_s=timeout)
+        session.out.result(identity, lookup.disk(session, identity))
+
+    def rename(self, disk: str, name: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+        """Give a disk another name.
+
+        Args:
+            disk: Id or name.
+            name: The new name, at most 60 bytes.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        identity = lookup.disk_id(session, disk)
+        session.service.cbs(f"rename {identity}", "ModifyDiskAttributes", DiskIds=[identity], DiskName=name)
+        session.out.result(identity, lookup.disk(session, identity))
+
+    def modify(
+        self,
+        *disk: str,
+        name: str | None = None,
+        type: str | None = None,  # noqa: A002 - the option is called --type
+        delete_with_instance: bool | None = None,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Change what may change of disks: all of them, or none if one is refused.
+
+        Args:
+            disk: Ids or names.
+            name: New name.
+            type: New type; alone, and for one disk.
+            delete_with_instance: Delete the disks with the instance they are attached to.
+            common: Options that every command takes.
+        """
+        _need_some(disk)
+        if name is None and type is None and delete_with_instance is None:
+            raise CliError(Exit.USAGE, "nothing to change: give --name, --type or --delete-with-instance")
+        session = self._outside.session(common)
+        ids = lookup.disk_ids(session, disk)
+        session.service.cbs(
+            f"modify {', '.join(ids)}",
+            "ModifyDiskAttributes",
+            DiskIds=ids,
+            DiskName=name,
+            DiskType=type,
+            DeleteWithInstance=delete_with_instance,
+        )
+        session.out.result("\n".join(ids), lookup.disks(session, ids, limit=len(ids)))
+
+    def delete(
+        self,
+        *disk: str,
+        delete_snapshots: Annotated[bool, Parameter(negative="")] = False,
+        yes: Yes = False,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Delete detached disks and their data; their snapshots stay.
+
+        Args:
+            disk: Ids or names.
+            delete_snapshots: Delete their snapshots that have a deadline too.
+            yes: Do not ask.
+            common: Options that every command takes.
+        """
+        _need_some(disk)
+        session = self._outside.session(common)
+        ids = lookup.disk_ids(session, disk)
+        session.out.confirm(f"This deletes {', '.join(ids)} with all data.", yes=yes)
+        session.service.cbs(
+            f"delete {', '.join(ids)}",
+            "TerminateDisks",
+            DiskIds=ids,
+            DeleteSnapshot=1 if delete_snapshots else None,
+        )
+        session.out.result("\n".join(ids), {"deleted_disk_ids": ids})
+
+    def init(
+        self,
+        *disk: str,
+        yes: Yes = False,
+        timeout: Timeout = CREATE_TIMEOUT_S,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Empty detached disks, or set them back to the snapshot that they were made from.
+
+        Args:
+            disk: Ids or names.
+            yes: Do not ask.
+            timeout: Longest wait in seconds.
+            common: Options that every command takes.
+        """
+        _need_some(disk)
+        session = self._outside.session(common)
+        ids = lookup.disk_ids(session, disk)
+        session.out.confirm(f"This throws away what was written to {', '.join(ids)}.", yes=yes)
+        known = lookup.known_operations(session, ids, "initialize")
+        session.service.cbs(f"initialise {', '.join(ids)}", "InitializeDisks", DiskIds=ids)
+
+        def look() -> Step:
+            for identity in ids:
+                for operation in lookup.new_operations(session, identity, "initialize", known):
+                    if operation["state"] == "FAILED":
+                        raise lookup.failed(operation, identity)
+                    if operation["state"] == "RUNNING":
+                        return Step(done=False, phase=str(operation["phase"] or ""))
+            return Step(done=True)
+
+        wait_until(session, look, title=f"initialising of {', '.join(ids)}", timeout_s=timeout)
+        session.out.result("\n".join(ids), lookup.disks(session, ids, limit=len(ids)))
+
+
+def _need_some(disks: Sequence[str]) -> None:
+    if not disks:
+        raise CliError(Exit.USAGE, "give the id or the name of at least one disk")
+
+
+def _wait_for_state(
+    session: Session, ids: Sequence[str], goal: str, *, kind: str, timeout_s: float, known: frozenset[str] = frozenset()
+) -> None:
+    """Wait until all disks are in the state `goal`; `kind` is the operation that leads there."""
+
+    def look() -> Step:
+        records = {str(record["disk_id"]): record for record in lookup.disks(session, ids, limit=len(ids))}
+        states = [str(records[identity]["state"]) if identity in records else "CREATING" for identity in ids]
+        behind = [(identity, state) for identity, state in zip(ids, states, strict=True) if state != goal]
+        for identity, state in behind:
+            # On its way there is no failure yet; at rest elsewhere, look for one.
+            if state in {"UNATTACHED", "ATTACHED", "CREATING"}:
+                lookup.raise_if_failed(session, identity, kind, known)
+        done = len(ids) - len(behind)
+        return Step(
+            done=not behind,
+            percent=100 * done / len(ids) if len(ids) > 1 else None,
+            phase=behind[0][1] if behind else goal,
+        )
+
+    wait_until(session, look, title=f"{', '.join(ids)}", timeout_s=timeout_s)

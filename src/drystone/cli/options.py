@@ -1,0 +1,29 @@
+"""Options that several commands share."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from drystone.cli.failure import CliError, Exit
+from drystone.cli.records import parse_tags
+
+LIST_LIMIT = 10_000
+
+Limit = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))]
+Tags = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
+Timeout = Annotated[float, Parameter(validator=Number(gte=0))]
+Yes = Annotated[bool, Parameter(negative="", name=("--yes", "-y"))]
+
+
+def tags_on_the_wire(tags: Sequence[str]) -> list[Mapping[str, str]] | None:
+    """Return the wire's tags for --tag options; None if there are none.
+
+    Raises:
+        CliError: A tag is not of the form `key=value`.
+    """
+    try:
+        return parse_tags(tags)
+    except ValueError as error:
+        raise CliError(Exit.USAGE, f"--tag {error} must have the form key=value") from None

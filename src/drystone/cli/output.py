@@ -1,0 +1,161 @@
+"""Data to standard output, talk to standard error."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from drystone.cli.failure import CliError, Exit, one_line
+
+Record = Mapping[str, object]
+"""One thing, by snake_case keys, as --json prints it."""
+Report = Callable[[float | None, str], None]
+"""Takes how far a wait is, in percent if known, and a word for the phase."""
+
+PIPE_WIDTH = 400
+"""Columns of a table that goes to a file or a pipe: no id is ever cut."""
+PLAIN_PERCENT_STEP = 10.0
+
+
+class Output:
+    """How one command answers.
+
+    Args:
+        json_wanted: Print JSON, not tables.
+        stdin: Where a person's answers come from.
+        stdout: Where data goes.
+        stderr: Where talk, questions and progress go.
+    """
+
+    def __init__(self, *, json_wanted: bool, stdin: TextIO, stdout: TextIO, stderr: TextIO) -> None:
+        self._json = json_wanted
+        self._stdin = stdin
+        self._stdout = stdout
+        self._stderr = stderr
+
+    def records(self, records: Sequence[Record], columns: Sequence[str]) -> None:
+        """Print a list: a JSON array of whole records, or a table of these columns."""
+        if self._json:
+            self._print_json(list(records))
+            return
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in columns:
+            numeric = column.endswith(("_gib", "_bytes", "_percent", "percent", "_ms", "count"))
+            table.add_column(column.replace("_", " ").upper(), justify="right" if numeric else "left", no_wrap=True)
+        for record in records:
+            table.add_row(*(readable(column, record.get(column)) for column in columns))
+        self._console(self._stdout).print(table)
+
+    def record(self, record: Record) -> None:
+        """Print one thing: a JSON object, or its fields one under the other."""
+        if self._json:
+            self._print_json(record)
+            return
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in record.items():
+            table.add_row(name, readable(name, value))
+        self._console(self._stdout).print(table)
+
+    def result(self, line: str, value: object) -> None:
+        """Print what a command made: `value` as JSON, or `line`, which a shell can keep in a variable."""
+        if self._json:
+            self._print_json(value)
+        else:
+            print(one_line(line), file=self._stdout)
+
+    def say(self, text: str) -> None:
+        """Tell the person something; it is no data."""
+        print(one_line(text), file=self._stderr)
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Go on only if somebody agrees.
+
+        Args:
+            question: What will be lost.
+            yes: Agreed beforehand, with --yes.
+
+        Raises:
+            CliError: Nobody agreed, or nobody can be asked.
+        """
+        if yes:
+            return
+        if not (self._stdin.isatty() and self._stderr.isatty()):
+            raise CliError(Exit.USAGE, f"{question} Nobody can be asked here: add --yes if that is meant")
+        print(f"{one_line(question)} Go on? [y/N] ", end="", file=self._stderr, flush=True)
+        if self._stdin.readline().strip().lower() not in {"y", "yes"}:
+            raise CliError(Exit.USAGE, "nothing was changed")
+
+    @contextmanager
+    def progress(self, title: str) -> Iterator[Report]:
+        """Show a wait: a bar on a terminal, else a line at the start and then at each new phase or tenth."""
+        if not self._stderr.isatty():
+            yield self._plain_progress(title)
+            return
+        bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            console=self._console(self._stderr),
+            transient=True,
+        )
+        with bar:
+            task = bar.add_task(title, total=None)
+
+            def report(percent: float | None, phase: str) -> None:
+                total = None if percent is None else 100.0
+                bar.update(task, description=one_line(f"{title} {phase}"), total=total, completed=percent or 0)
+
+            yield report
+
+    def _plain_progress(self, title: str) -> Report:
+        shown: tuple[str, int] | None = None
+
+        def report(percent: float | None, phase: str) -> None:
+            nonlocal shown
+            now = (phase, int((percent or 0) // PLAIN_PERCENT_STEP))
+            if now != shown:
+                shown = now
+                self.say(f"{title} {phase}" + ("" if percent is None else f" {percent:.0f}%"))
+
+        return report
+
+    def _print_json(self, value: object) -> None:
+        print(json.dumps(value, ensure_ascii=False, indent=2), file=self._stdout)
+
+    def _console(self, stream: TextIO) -> Console:
+        width = None if stream.isatty() else PIPE_WIDTH
+        return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
+
+
+def readable(name: str, value: object) -> str:
+    """Return a value as people read it; `name` tells its unit."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int) and name.endswith("_bytes"):
+        return size_text(value)
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    if isinstance(value, Mapping):
+        return one_line(", ".join(f"{key}={item}" for key, item in value.items())) or "-"
+    if isinstance(value, list | tuple):
+        return one_line(", ".join(str(item) for item in value)) or "-"
+    return one_line(str(value))
+
+
+def size_text(size_bytes: int) -> str:
+    """Return a size with a binary unit, for example `1.5 MiB`."""
+    size = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(size) < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

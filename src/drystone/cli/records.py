@@ -1,0 +1,189 @@
+"""Wire objects to the records that --json prints: pure, snake_case, units last."""
+
+from collections.abc import Mapping, Sequence
+
+from drystone.cli.gateway import Wire
+from drystone.cli.output import Record
+
+DISK_COLUMNS = ("disk_id", "name", "state", "size_gib", "type", "instance_id", "device", "tracking", "created_at")
+SNAPSHOT_COLUMNS = (
+    "snapshot_id", "name", "disk_id", "state", "percent", "size_gib", "tracking", "changed_bytes", "stored_bytes",
+    "created_at",
+)  # fmt: skip
+INSTANCE_COLUMNS = ("instance_id", "name", "kind", "zone", "attached_disk_count", "max_attach_count", "created_at")
+OPERATION_COLUMNS = (
+    "operation_id", "kind", "state", "phase", "percent", "disk_id", "snapshot_id", "instance_id", "updated_at",
+    "error_message",
+)  # fmt: skip
+ACCOUNT_COLUMNS = ("account_id", "name", "admin", "created_at")
+KEY_COLUMNS = ("secret_id", "enabled", "created_at")
+
+
+def disk_record(disk: Wire, detail: Wire) -> Record:
+    """Join a Disk of CBS with its detail of the second service (`{}` if it went meanwhile)."""
+    return {
+        "disk_id": disk["DiskId"],
+        "name": disk.get("DiskName"),
+        "state": disk.get("DiskState"),
+        "size_gib": disk.get("DiskSize"),
+        "type": disk.get("DiskType"),
+        "zone": (disk.get("Placement") or {}).get("Zone"),
+        "instance_id": disk.get("InstanceId") or None,
+        "nbd_uri": detail.get("NbdUri"),
+        "device": detail.get("Device"),
+        "tracking": detail.get("Tracking"),
+        "tracking_reason": detail.get("TrackingReason"),
+        "base_snapshot_id": detail.get("BaseSnapshotId"),
+        "source_snapshot_id": detail.get("SourceSnapshotId"),
+        "epoch": detail.get("Epoch"),
+        "hydrating": detail.get("Hydrating"),
+        "hydration_percent": detail.get("HydrationPercent"),
+        "rollbacking": disk.get("Rollbacking"),
+        "rollback_percent": disk.get("RollbackPercent"),
+        "snapshot_count": disk.get("SnapshotCount"),
+        "snapshot_mib": disk.get("SnapshotSize"),
+        "throughput_performance": disk.get("ThroughputPerformance"),
+        "charge_type": disk.get("DiskChargeType"),
+        "usage": disk.get("DiskUsage"),
+        "portable": disk.get("Portable"),
+        "shareable": disk.get("Shareable"),
+        "delete_with_instance": disk.get("DeleteWithInstance"),
+        "delete_snapshot": bool(disk.get("DeleteSnapshot")),
+        "last_attach_instance_id": disk.get("LastAttachInsId") or None,
+        "daemon": detail.get("Daemon"),
+        "tags": _tags(disk.get("Tags")),
+        "created_at": disk.get("CreateTime"),
+        "error_prompt": disk.get("ErrorPrompt") or None,
+    }
+
+
+def snapshot_record(snapshot: Wire, taken: Wire) -> Record:
+    """Join a Snapshot of CBS with the record of how it was taken (`{}` if it went meanwhile)."""
+    return {
+        "snapshot_id": snapshot["SnapshotId"],
+        "name": snapshot.get("SnapshotName"),
+        "disk_id": snapshot.get("DiskId"),
+        "state": snapshot.get("SnapshotState"),
+        "percent": snapshot.get("Percent"),
+        "size_gib": snapshot.get("DiskSize"),
+        "parent_snapshot_id": taken.get("ParentSnapshotId"),
+        "tracking": taken.get("Tracking"),
+        "tracking_reason": taken.get("TrackingReason"),
+        "read_bytes": taken.get("ReadBytes"),
+        "changed_bytes": taken.get("ChangedBytes"),
+        "stored_bytes": taken.get("StoredBytes"),
+        "requests": taken.get("Requests"),
+        "freeze_ms": taken.get("FreezeMs"),
+        "duration_ms": taken.get("DurationMs"),
+        "consistency": taken.get("Consistency"),
+        "taken_at": taken.get("TakenAt"),
+        "suspect": taken.get("Suspect"),
+        "permanent": snapshot.get("IsPermanent"),
+        "deadline_at": snapshot.get("DeadlineTime") or None,
+        "usage": snapshot.get("DiskUsage"),
+        "zone": (snapshot.get("Placement") or {}).get("Zone"),
+        "tags": _tags(snapshot.get("Tags")),
+        "created_at": snapshot.get("CreateTime"),
+        "modified_at": snapshot.get("LatestModifyTime") or None,
+    }
+
+
+def instance_record(instance: Wire) -> Record:
+    """Name the fields of an instance."""
+    return {
+        "instance_id": instance["InstanceId"],
+        "name": instance.get("InstanceName"),
+        "kind": instance.get("Kind"),
+        "zone": instance.get("Zone"),
+        "attached_disk_count": instance.get("AttachedDiskCount"),
+        "max_attach_count": instance.get("MaxAttachCount"),
+        "created_at": instance.get("CreateTime"),
+    }
+
+
+def operation_record(operation: Wire) -> Record:
+    """Name the fields of an operation."""
+    return {
+        "operation_id": operation["OperationId"],
+        "kind": operation.get("Kind"),
+        "state": operation.get("State"),
+        "phase": operation.get("Phase"),
+        "percent": operation.get("Percent"),
+        "disk_id": operation.get("DiskId"),
+        "snapshot_id": operation.get("SnapshotId"),
+        "instance_id": operation.get("InstanceId"),
+        "attempts": operation.get("Attempts"),
+        "error_code": operation.get("ErrorCode") or None,
+        "error_message": operation.get("ErrorMessage") or None,
+        "created_at": operation.get("CreateTime"),
+        "updated_at": operation.get("UpdateTime"),
+    }
+
+
+def account_record(account: Wire) -> Record:
+    """Name the fields of an account."""
+    return {
+        "account_id": account["AccountId"],
+        "name": account.get("AccountName"),
+        "admin": account.get("Admin"),
+        "created_at": account.get("CreateTime"),
+    }
+
+
+def key_record(key: Wire) -> Record:
+    """Name the fields of an access key; its secret is not among them."""
+    return {
+        "secret_id": key["SecretId"],
+        "enabled": key.get("Enabled"),
+        "created_at": key.get("CreateTime"),
+    }
+
+
+def host_record(host: Wire) -> Record:
+    """Name the fields of the host."""
+    return {
+        "version": host.get("Version"),
+        "qemu_version": host.get("QemuVersion"),
+        "data_directory": host.get("DataDirectory"),
+        "region": host.get("Region"),
+        "zone": host.get("Zone"),
+        "store_id": host.get("StoreId"),
+        "free_bytes": host.get("FreeBytes"),
+        "floor_bytes": host.get("FloorBytes"),
+        "stored_bytes": host.get("StoredBytes"),
+        "disk_count": host.get("DiskCount"),
+        "snapshot_count": host.get("SnapshotCount"),
+        "daemons": [
+            {"name": daemon.get("Name"), "pid": daemon.get("Pid"), "disk_count": daemon.get("DiskCount")}
+            for daemon in host.get("DaemonSet") or []
+        ],
+    }
+
+
+def overview_record(overview: Wire) -> Record:
+    """Name the fields of the snapshot overview."""
+    return {
+        "snapshot_count": overview.get("TotalNums"),
+        "total_gib": overview.get("TotalSize"),
+        "free_quota_gib": overview.get("FreeQuota"),
+        "charged_gib": overview.get("RealTradeSize"),
+    }
+
+
+def parse_tags(tags: Sequence[str]) -> list[Mapping[str, str]] | None:
+    """Return the wire's tags of `key=value` texts; None if there are none.
+
+    Raises:
+        ValueError: A text has no `=` or no key.
+    """
+    parsed: list[Mapping[str, str]] = []
+    for text in tags:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise ValueError(text)
+        parsed.append({"Key": key, "Value": value})
+    return parsed or None
+
+
+def _tags(tags: Sequence[Wire] | None) -> dict[str, str]:
+    return {str(tag["Key"]): str(tag.get("Value") or "") for tag in tags or []}

@@ -1,0 +1,93 @@
+"""What every command works with: its options, the world outside, and the open session."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from drystone.cli.failure import CliError, Exit
+from drystone.cli.gateway import Gateway
+from drystone.cli.output import Output
+from drystone.config import ClientSettings, ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """Options that every command takes.
+
+    Attributes:
+        data: The server's data directory; the server's address and a key are read from its credentials.env.
+            Without it: the environment, else ./data, else /var/lib/drystone.
+        json: Print JSON on standard output.
+    """
+
+    data: Annotated[Path | None, Parameter(group="Common options")] = None
+    json: Annotated[bool, Parameter(group="Common options", negative="", show_default=False)] = False
+
+
+CommonOptions = Annotated[Common, Parameter(name="*")]
+NO_OPTIONS = Common()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """An open connection to one server, and how to answer.
+
+    Attributes:
+        settings: Where the server is and with which key to call it.
+        service: Calls it.
+        out: Prints.
+        clock: Seconds since 1970, UTC.
+        monotonic: Seconds that never go back, for waits.
+        sleep: Waits for some seconds.
+    """
+
+    settings: ClientSettings
+    service: Gateway
+    out: Output
+    clock: Callable[[], float]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """The world outside, handed in by the composition root.
+
+    Attributes:
+        clock: Seconds since 1970, UTC.
+        monotonic: Seconds that never go back.
+        sleep: Waits for some seconds.
+        load: Finds the server and the key, in a given data directory or by itself.
+    """
+
+    clock: Callable[[], float]
+    monotonic: Callable[[], float]
+    sleep: Callable[[float], None]
+    load: Callable[[Path | None], ClientSettings] = ClientSettings.load
+
+    def output(self, common: Common) -> Output:
+        """Return how a command with these options answers."""
+        return Output(json_wanted=common.json, stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr)
+
+    def session(self, common: Common) -> Session:
+        """Open a session with the server that these options, or the environment, name.
+
+        Raises:
+            CliError: No server is known.
+        """
+        try:
+            settings = self.load(common.data)
+        except ConfigError as error:
+            raise CliError(Exit.USAGE, str(error)) from None
+        return Session(
+            settings=settings,
+            service=Gateway(settings, sleep=self.sleep),
+            out=self.output(common),
+            clock=self.clock,
+            monotonic=self.monotonic,
+            sleep=self.sleep,
+        )

@@ -1,0 +1,284 @@
+"""The commands on snapshots."""
+
+import datetime as dt
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from drystone.cli import lookup
+from drystone.cli.failure import CliError, Exit
+from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, tags_on_the_wire
+from drystone.cli.records import SNAPSHOT_COLUMNS, overview_record
+from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside, Session
+from drystone.cli.wait import Step, wait_until
+
+TRANSFER_TIMEOUT_S = 86_400.0
+"""A full snapshot or a rollback of a large disk takes hours; a day says that nothing moves."""
+
+KeepDays = Annotated[int | None, Parameter(validator=Number(gte=1, lte=36_500))]
+
+
+def snapshot_app(outside: Outside) -> App:
+    """Return the commands `drystone snapshot ...`."""
+    app = App(name="snapshot", help="Snapshots: take, list, roll back, delete.")
+    commands = SnapshotCommands(outside)
+    app.command(
+        commands.create,
+        name="create",
+        help_epilogue="Example:\n  drystone snapshot create disk-1a2b3c4d --name before-upgrade\n"
+        "  drystone snapshot create disk-1a2b3c4d --keep-days 7 --no-wait",
+    )
+    app.command(
+        commands.list_,
+        name="list",
+        help_epilogue="Example:\n  drystone snapshot list --disk disk-1a2b3c4d\n  drystone snapshot list --json",
+    )
+    app.command(commands.show, name="show", help_epilogue="Example:\n  drystone snapshot show snap-1a2b3c4d --json")
+    app.command(
+        commands.modify,
+        name="modify",
+        help_epilogue="Example:\n  drystone snapshot modify snap-1a2b3c4d --name golden --permanent",
+    )
+    app.command(
+        commands.delete, name="delete", help_epilogue="Example:\n  drystone snapshot delete snap-1a2b3c4d --yes"
+    )
+    app.command(
+        commands.rollback,
+        name=("rollback", "apply"),
+        help_epilogue="Example:\n  drystone disk detach disk-1a2b3c4d\n"
+        "  drystone snapshot rollback snap-1a2b3c4d --safety-snapshot --yes",
+    )
+    app.command(commands.overview, name="overview", help_epilogue="Example:\n  drystone snapshot overview")
+    return app
+
+
+class SnapshotCommands:
+    """Each public method is one command; its docstring is the help."""
+
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
+
+    def create(
+        self,
+        disk: str,
+        /,
+        *,
+        name: str | None = None,
+        deadline: str | None = None,
+        keep_days: KeepDays = None,
+        tag: Tags = (),
+        wait: bool = True,
+        timeout: Timeout = TRANSFER_TIMEOUT_S,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Take a snapshot of a disk, attached or not, and print its id.
+
+        The instant is fixed before this shows anything: all that was written before is in, nothing written
+        later. Then changed data is uploaded; the wait is for that alone.
+
+        Args:
+            disk: Id or name.
+            name: Name of the snapshot.
+            deadline: Delete it at this time, for example 2027-01-31T00:00:00+00:00.
+            keep_days: Delete it after so many days.
+            tag: `key=value`; may be given several times.
+            wait: Wait until it is durable.
+            timeout: Longest wait in seconds.
+            common: Options that every command takes.
+        """
+        wire_tags = tags_on_the_wire(tag)
+        wire_deadline = self._deadline(deadline, keep_days)
+        session = self._outside.session(common)
+        identity = lookup.disk_id(session, disk)
+        snapshot = _take(session, identity, name=name, deadline=wire_deadline, tags=wire_tags)
+        if wait:
+            _wait_for_snapshot(session, snapshot, timeout_s=timeout)
+        session.out.result(snapshot, lookup.snapshot(session, snapshot))
+
+    def list_(
+        self,
+        *,
+        disk: str | None = None,
+        state: str | None = None,
+        name: str | None = None,
+        limit: Limit = LIST_LIMIT,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """List snapshots, the newest first.
+
+        Args:
+            disk: Only snapshots of this disk.
+            state: Only snapshots in this state: CREATING, NORMAL, ROLLBACKING.
+            name: Only snapshots with this name.
+            limit: Most snapshots to list.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        wanted = None if disk is None else lookup.disk_id(session, disk)
+        found = lookup.snapshots(
+            session,
+            [],
+            limit=limit,
+            wire_filters=lookup.filters(disk_id=wanted, snapshot_state=state, snapshot_name=name),
+        )
+        session.out.records(found, SNAPSHOT_COLUMNS)
+
+    def show(self, snapshot: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+        """Show everything about one snapshot: how it was tracked, what was read, changed and stored.
+
+        Args:
+            snapshot: Its id, or its name if only one snapshot has it.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        session.out.record(lookup.snapshot(session, lookup.snapshot_id(session, snapshot)))
+
+    def modify(
+        self,
+        snapshot: str,
+        /,
+        *,
+        name: str | None = None,
+        deadline: str | None = None,
+        keep_days: KeepDays = None,
+        permanent: Annotated[bool, Parameter(negative="")] = False,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Rename a snapshot, or change how long it is kept.
+
+        Args:
+            snapshot: Id or name.
+            name: New name.
+            deadline: Delete it at this time, for example 2027-01-31T00:00:00+00:00.
+            keep_days: Delete it so many days from now.
+            permanent: Keep it until somebody deletes it.
+            common: Options that every command takes.
+        """
+        wire_deadline = self._deadline(deadline, keep_days)
+        if permanent and wire_deadline is not None:
+            raise CliError(Exit.USAGE, "give --permanent or a deadline, not both")
+        if name is None and wire_deadline is None and not permanent:
+            raise CliError(Exit.USAGE, "nothing to change: give --name, --deadline, --keep-days or --permanent")
+        session = self._outside.session(common)
+        identity = lookup.snapshot_id(session, snapshot)
+        session.service.cbs(
+            f"modify {identity}",
+            "ModifySnapshotAttribute",
+            SnapshotId=identity,
+            SnapshotName=name,
+            Deadline=wire_deadline,
+            IsPermanent=True if permanent else None,
+        )
+        session.out.result(identity, lookup.snapshot(session, identity))
+
+    def delete(self, *snapshot: str, yes: Yes = False, common: CommonOptions = NO_OPTIONS) -> None:
+        """Delete snapshots, in any order; every other snapshot still restores.
+
+        Args:
+            snapshot: Ids or names.
+            yes: Do not ask.
+            common: Options that every command takes.
+        """
+        if not snapshot:
+            raise CliError(Exit.USAGE, "give the id or the name of at least one snapshot")
+        session = self._outside.session(common)
+        ids = [lookup.snapshot_id(session, text) for text in snapshot]
+        session.out.confirm(f"This deletes {', '.join(ids)}.", yes=yes)
+        session.service.cbs(f"delete {', '.join(ids)}", "DeleteSnapshots", SnapshotIds=ids)
+        session.out.result("\n".join(ids), {"deleted_snapshot_ids": ids})
+
+    def rollback(
+        self,
+        snapshot: str,
+        /,
+        *,
+        disk: str | None = None,
+        safety_snapshot: Annotated[bool, Parameter(negative="")] = False,
+        yes: Yes = False,
+        wait: bool = True,
+        timeout: Timeout = TRANSFER_TIMEOUT_S,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Set a detached disk back to what it was when one of its snapshots was taken.
+
+        Only blocks that differ are written. Later snapshots stay.
+
+        Args:
+            snapshot: Id or name.
+            disk: The disk; refused if the snapshot is of another one. Without it, the snapshot's.
+            safety_snapshot: Take a snapshot of the disk as it is now first, and wait until it is durable.
+            yes: Do not ask.
+            wait: Wait until the disk can be used.
+            timeout: Longest wait in seconds.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        identity = lookup.snapshot_id(session, snapshot)
+        of_snapshot = str(lookup.snapshot(session, identity)["disk_id"])
+        target = of_snapshot if disk is None else lookup.disk_id(session, disk)
+        loss = "" if safety_snapshot else " What was written since is lost: --safety-snapshot keeps it."
+        session.out.confirm(f"This sets {target} back to {identity}.{loss}", yes=yes)
+        if safety_snapshot:
+            safety = _take(session, target, name=f"before rollback to {identity}", deadline=None, tags=None)
+            _wait_for_snapshot(session, safety, timeout_s=timeout)
+            session.out.say(f"{safety} holds {target} as it was")
+        known = lookup.known_operations(session, [target], "rollback")
+        session.service.cbs(f"roll {target} back to {identity}", "ApplySnapshot", SnapshotId=identity, DiskId=target)
+        if wait:
+            _wait_for_rollback(session, target, known, timeout_s=timeout)
+        session.out.result(target, lookup.disk(session, target))
+
+    def overview(self, *, common: CommonOptions = NO_OPTIONS) -> None:
+        """Show how many snapshots there are and what they hold.
+
+        Args:
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        session.out.record(overview_record(session.service.cbs("read the overview", "DescribeSnapshotOverview")))
+
+    def _deadline(self, deadline: str | None, keep_days: int | None) -> str | None:
+        if deadline is not None and keep_days is not None:
+            raise CliError(Exit.USAGE, "give --deadline or --keep-days, not both")
+        if keep_days is None:
+            return deadline
+        # A minute more: the service wants a full day ahead, by its own clock.
+        at = dt.datetime.fromtimestamp(self._outside.clock() + keep_days * 86_400 + 60, dt.UTC)
+        return at.isoformat(timespec="seconds")
+
+
+def _take(session: Session, disk: str, *, name: str | None, deadline: str | None, tags: object) -> str:
+    answer = session.service.cbs(
+        f"take a snapshot of {disk}",
+        "CreateSnapshot",
+        DiskId=disk,
+        SnapshotName=name,
+        Deadline=deadline,
+        Tags=tags,
+    )
+    return str(answer["SnapshotId"])
+
+
+def _wait_for_snapshot(session: Session, snapshot: str, *, timeout_s: float) -> None:
+    def look() -> Step:
+        found = lookup.snapshots(session, [snapshot], limit=1)
+        if not found:
+            # A snapshot that fails disappears; its operation says why.
+            lookup.raise_if_failed(session, snapshot, "snapshot")
+            raise CliError(Exit.NOT_FOUND, f"{snapshot} is gone: it failed, or somebody deleted it")
+        state, percent = str(found[0]["state"]), float(str(found[0]["percent"] or 0))
+        return Step(done=state != "CREATING" and percent >= 100, percent=percent, phase=state)
+
+    wait_until(session, look, title=snapshot, timeout_s=timeout_s)
+
+
+def _wait_for_rollback(session: Session, disk: str, known: frozenset[str], *, timeout_s: float) -> None:
+    def look() -> Step:
+        record = lookup.disk(session, disk)
+        if record["state"] == "ROLLBACKING" or record["rollbacking"]:
+            return Step(done=False, percent=float(str(record["rollback_percent"] or 0)), phase="ROLLBACKING")
+        lookup.raise_if_failed(session, disk, "rollback", known=known)
+        return Step(done=True)
+
+    wait_until(session, look, title=f"rollback of {disk}", timeout_s=timeout_s)
