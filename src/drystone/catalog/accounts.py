@@ -31,8 +31,6 @@ class Usage:
     normal_snapshots: int = 0
     stored_bytes: int = 0
     """Of the NORMAL ones."""
-    size_gib: int = 0
-    """Sum of the disk sizes of CREATING and NORMAL ones."""
 
 
 def by_name(conn: Connection, name: str) -> Account | None:
@@ -60,7 +58,6 @@ def usage(conn: Connection, account_id: AccountId) -> Usage:
         account_usage.c.snapshots,
         account_usage.c.normal_snapshots,
         account_usage.c.stored_bytes,
-        account_usage.c.size_gib,
     ).where(account_usage.c.account_id == account_id)
     row = conn.execute(query).one_or_none()
     if row is None:
@@ -69,5 +66,4 @@ def usage(conn: Connection, account_id: AccountId) -> Usage:
         snapshots=row.snapshots,
         normal_snapshots=row.normal_snapshots,
         stored_bytes=row.stored_bytes,
-        size_gib=row.size_gib,
     )

@@ -14,17 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import QueuePool
 
-from drystone.domain.errors import DrystoneError, IntegrityError, SpaceError, UnavailableError
+from drystone.catalog.migrations import HEAD, CatalogError, upgrade
+from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
 
 R = TypeVar("R")
 READERS = 2
@@ -33,14 +30,6 @@ WAITING_MAX = 2000
 """Calls that wait for a thread, of one kind; more are told to come back. Far above what rate limits let through."""
 BUSY_TIMEOUT_MS = 10_000
 """How long a statement waits for another process's write (a command line beside the server)."""
-
-
-class CatalogError(DrystoneError):
-    """The database cannot be opened as it is; nothing was changed."""
-
-
-class NewerSchemaError(CatalogError):
-    """The database was written by a newer version than this one."""
 
 
 class Database:
@@ -190,19 +179,9 @@ def _expected_errors() -> Iterator[None]:
 
 
 def _migrate(conn: Connection) -> None:
-    config = Config()
-    config.set_main_option("script_location", "drystone.catalog:migrations")
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = conn
-    script = ScriptDirectory.from_config(config)
-    known = {revision.revision for revision in script.walk_revisions()}
-    present = MigrationContext.configure(conn).get_current_heads()
-    if set(present) == set(script.get_heads()):
+    present: list[str] = []
+    if inspect(conn).has_table("alembic_version"):
+        present = list(conn.exec_driver_sql("SELECT version_num FROM alembic_version").scalars())
+    if present == [HEAD]:
         return
-    unknown = [revision for revision in present if revision not in known]
-    if unknown:
-        raise NewerSchemaError(
-            f"The database has schema {unknown[0]}, which this version of Drystone does not know: "
-            "it was used with a newer one. Start that one."
-        )
-    command.upgrade(config, "head")
+    upgrade(conn, present)

@@ -83,7 +83,6 @@ account_usage = Table(
     _needs("snapshots", Integer),
     _needs("normal_snapshots", Integer),
     _needs("stored_bytes", Integer),
-    _needs("size_gib", Integer),
 )
 instance = Table(
     "instance",

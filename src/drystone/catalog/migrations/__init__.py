@@ -1,1 +1,43 @@
-"""Steps from one schema to the next, run at every start."""
+"""Steps from one schema to the next, run when a database is opened."""
+
+from collections.abc import Collection
+
+from sqlalchemy import Connection
+
+from drystone.domain.errors import DrystoneError
+
+HEAD = "0001"
+"""The schema that this version of the program uses."""
+
+
+class CatalogError(DrystoneError):
+    """The database cannot be opened as it is; nothing was changed."""
+
+
+class NewerSchemaError(CatalogError):
+    """The database was written by a newer version than this one."""
+
+
+def upgrade(conn: Connection, present: Collection[str]) -> None:
+    """Bring the schema from `present` to `HEAD`, within the caller's transaction.
+
+    Raises:
+        NewerSchemaError: `present` is not a schema that this version knows; nothing was changed.
+    """
+    # Alembic takes most of a second to import, and nearly every start finds nothing to do.
+    from alembic import command  # noqa: PLC0415 - see above
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", "drystone.catalog:migrations")
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = conn
+    known = {revision.revision for revision in ScriptDirectory.from_config(config).walk_revisions()}
+    for revision in present:
+        if revision not in known:
+            raise NewerSchemaError(
+                f"The database has schema {revision}, which this version of Drystone does not know: "
+                "it was used with a newer one. Start that one."
+            )
+    command.upgrade(config, HEAD)

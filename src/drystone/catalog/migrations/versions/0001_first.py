@@ -13,8 +13,7 @@ _ADD = """
 UPDATE account_usage SET
     snapshots = snapshots {sign} ({row}.state IN ('CREATING', 'NORMAL')),
     normal_snapshots = normal_snapshots {sign} ({row}.state = 'NORMAL'),
-    stored_bytes = stored_bytes {sign} ({row}.state = 'NORMAL') * {row}.stored_bytes,
-    size_gib = size_gib {sign} ({row}.state IN ('CREATING', 'NORMAL')) * {row}.size_gib
+    stored_bytes = stored_bytes {sign} ({row}.state = 'NORMAL') * {row}.stored_bytes
 WHERE account_id = {row}.account_id;
 """
 _PLUS = _ADD.format(sign="+", row="NEW")
@@ -127,7 +126,6 @@ def upgrade() -> None:
         sa.Column("snapshots", sa.Integer(), nullable=False),
         sa.Column("normal_snapshots", sa.Integer(), nullable=False),
         sa.Column("stored_bytes", sa.Integer(), nullable=False),
-        sa.Column("size_gib", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["account_id"], ["account.id"], name="fk_account_usage_account_id"),
         sa.PrimaryKeyConstraint("account_id", name="pk_account_usage"),
     )
@@ -266,12 +264,12 @@ def upgrade() -> None:
     op.create_index("ix_disk_state", "disk", ["state"])
     op.execute(
         "CREATE TRIGGER account_usage_begins AFTER INSERT ON account BEGIN "
-        "INSERT INTO account_usage (account_id, snapshots, normal_snapshots, stored_bytes, size_gib) "
-        "VALUES (NEW.id, 0, 0, 0, 0); END"
+        "INSERT INTO account_usage (account_id, snapshots, normal_snapshots, stored_bytes) "
+        "VALUES (NEW.id, 0, 0, 0); END"
     )
     op.execute(f"CREATE TRIGGER account_usage_insert AFTER INSERT ON snapshot BEGIN {_PLUS} END")
     op.execute(f"CREATE TRIGGER account_usage_delete AFTER DELETE ON snapshot BEGIN {_MINUS} END")
     op.execute(
-        "CREATE TRIGGER account_usage_update AFTER UPDATE OF state, stored_bytes, size_gib, account_id ON snapshot "
+        "CREATE TRIGGER account_usage_update AFTER UPDATE OF state, stored_bytes, account_id ON snapshot "
         f"BEGIN {_MINUS} {_PLUS} END"
     )

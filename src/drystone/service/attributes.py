@@ -1,0 +1,116 @@
+"""Names, tags and deadlines that clients give: checked, with the documented defaults."""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+from drystone.domain.disk import UNNAMED
+from drystone.domain.errors import RefusalError
+
+NAME_MAX = 60
+"""Bytes of a disk's name, characters of any other (CBS)."""
+TAGS_MAX = 50
+TAG_KEY_CHARS_MAX = 127
+TAG_VALUE_CHARS_MAX = 255
+"""Limits of the tag service."""
+DEADLINE_AHEAD_S_MIN = 86_400
+"""A snapshot lives for a day at least (CBS)."""
+CLOCK_SLACK_S = 300
+"""A client that asks for one day by its own clock is not refused for the minutes its clock may be wrong by."""
+
+
+def disk_name(text: str | None) -> str:
+    """Return the name for a disk: at most 60 bytes of UTF-8; none or an empty one is the documented default.
+
+    Raises:
+        RefusalError: `InvalidParameterValue`.
+    """
+    return _name(text, "DiskName", len((text or "").encode("utf-8", "replace")), "bytes")
+
+
+def snapshot_name(text: str | None) -> str:
+    """Return the name for a snapshot: at most 60 characters; none or an empty one is the documented default.
+
+    Raises:
+        RefusalError: `InvalidParameterValue`.
+    """
+    return _name(text, "SnapshotName", len(text or ""), "characters")
+
+
+def plain_name(text: str | None, parameter: str) -> str:
+    """Return the name for anything else: at most 60 characters, with the same default.
+
+    Raises:
+        RefusalError: `InvalidParameterValue`.
+    """
+    return _name(text, parameter, len(text or ""), "characters")
+
+
+def checked_tags(tags: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return tags as they may be kept, in the order given.
+
+    Raises:
+        RefusalError: `LimitExceeded.TagQuotaLimitExceeded` for too many, `InvalidParameterValue` for an empty key, a
+            key that is there twice, or a text that is too long or has control characters.
+    """
+    if len(tags) > TAGS_MAX:
+        raise RefusalError(
+            "LimitExceeded.TagQuotaLimitExceeded",
+            f"{len(tags)} tags are given; a resource has at most {TAGS_MAX}.",
+        )
+    seen: set[str] = set()
+    for key, value in tags:
+        if not 0 < len(key) <= TAG_KEY_CHARS_MAX or len(value) > TAG_VALUE_CHARS_MAX:
+            raise RefusalError(
+                "InvalidParameterValue",
+                f"The tag key `{key[:40]}` has {len(key)} characters, its value {len(value)}; "
+                f"allowed are 1 to {TAG_KEY_CHARS_MAX} and at most {TAG_VALUE_CHARS_MAX}.",
+            )
+        if not (_printable(key) and _printable(value)):
+            raise RefusalError("InvalidParameterValue", f"The tag `{key!a}` has control characters.")
+        if key in seen:
+            raise RefusalError("InvalidParameterValue", f"The tag key `{key}` is given twice.")
+        seen.add(key)
+    return tuple((key, value) for key, value in tags)
+
+
+def deadline(text: str, now: float) -> float:
+    """Return the time, seconds since the epoch, of a deadline as clients send it.
+
+    Args:
+        text: ISO 8601 with an offset, for example `2022-01-08T09:47:55+00:00`.
+        now: The clock.
+
+    Raises:
+        RefusalError: `InvalidParameterValue` when it is not such a time, or is less than a day ahead.
+    """
+    try:
+        parsed = datetime.fromisoformat(text)
+        at = parsed.timestamp() if parsed.tzinfo is not None else math.nan
+    except (ValueError, OverflowError):
+        at = math.nan
+    if not math.isfinite(at):
+        raise RefusalError(
+            "InvalidParameterValue",
+            f"The deadline `{text[:60]}` is not a time like 2022-01-08T09:47:55+00:00, with its offset.",
+        )
+    if at < now + DEADLINE_AHEAD_S_MIN - CLOCK_SLACK_S:
+        raise RefusalError(
+            "InvalidParameterValue", f"The deadline {text[:60]} is not at least a day from now; choose a later one."
+        )
+    return at
+
+
+def _name(text: str | None, parameter: str, size: int, unit: str) -> str:
+    if not text:
+        return UNNAMED
+    if size > NAME_MAX:
+        raise RefusalError("InvalidParameterValue", f"{parameter} has {size} {unit}; at most {NAME_MAX} are allowed.")
+    if not _printable(text):
+        raise RefusalError("InvalidParameterValue", f"{parameter} {text!a} has control characters.")
+    return text
+
+
+def _printable(text: str) -> bool:
+    """Tell whether a text has no control characters and no lone surrogates, which UTF-8 cannot hold."""
+    return not any(char < " " or char == "\x7f" or "\ud800" <= char <= "\udfff" for char in text)

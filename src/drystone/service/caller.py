@@ -1,0 +1,40 @@
+"""Who calls, as far as a verified request tells."""
+
+from dataclasses import dataclass, field
+
+from drystone.domain.errors import RefusalError
+from drystone.domain.ids import AccountId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """An enabled access key and whose it is; the secret is not part of any text form."""
+
+    account_id: AccountId
+    admin: bool
+    secret_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """One call's origin. Every use case acts for `account_id` and sees nothing of another account."""
+
+    account_id: AccountId
+    admin: bool
+    secret_id: str
+    request_id: str
+    action: str
+    source: str
+    """The client's address."""
+
+    def require_admin(self) -> None:
+        """Refuse what only an administrator's account may do.
+
+        Raises:
+            RefusalError: `UnauthorizedOperation`.
+        """
+        if not self.admin:
+            raise RefusalError(
+                "UnauthorizedOperation",
+                f"{self.action} is for administrators; account {self.account_id} is not one.",
+            )

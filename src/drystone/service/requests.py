@@ -1,0 +1,130 @@
+"""What the wire asks of the use cases: shape and types are checked, meaning is not.
+
+Ids are as sent: whether they are well formed and whose they are is for the use cases to say. None means not given.
+"""
+
+from dataclasses import dataclass
+
+Tags = tuple[tuple[str, str], ...]
+Filters = tuple[tuple[str, tuple[str, ...]], ...]
+"""(name, values): every filter must match, one of its values is enough."""
+
+PAGE_LIMIT = 20
+"""Rows of a page when the client does not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDisks:
+    """CreateDisks."""
+
+    zone: str
+    project_id: int = 0
+    charge_type: str
+    disk_type: str
+    size_gib: int | None = None
+    snapshot_id: str | None = None
+    count: int = 1
+    name: str | None = None
+    tags: Tags = ()
+    client_token: str | None = None
+    throughput_performance: int = 0
+    burst_performance: bool = False
+    shareable: bool = False
+    encrypt: str | None = None
+    kms_key_id: str | None = None
+    encrypt_type: str | None = None
+    delete_snapshot: int = 0
+    backup_quota: int = 0
+    renew_flag: str | None = None
+    prepaid_period: int | None = None
+    auto_mount_instance: str | None = None
+    placement_extra: tuple[tuple[str, str], ...] = ()
+    """Fields of Placement that mean a dedicated cluster or cage, which there is none of here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskQuery:
+    """DescribeDisks."""
+
+    disk_ids: tuple[str, ...] = ()
+    filters: Filters = ()
+    order: str | None = None
+    order_field: str | None = None
+    offset: int = 0
+    limit: int = PAGE_LIMIT
+    with_policies: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotQuery:
+    """DescribeSnapshots."""
+
+    snapshot_ids: tuple[str, ...] = ()
+    filters: Filters = ()
+    order: str | None = None
+    order_field: str | None = None
+    offset: int = 0
+    limit: int = PAGE_LIMIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskChanges:
+    """ModifyDiskAttributes."""
+
+    disk_ids: tuple[str, ...]
+    name: str | None = None
+    portable: bool | None = None
+    project_id: int | None = None
+    delete_with_instance: bool | None = None
+    disk_type: str | None = None
+    burst_operation: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSnapshot:
+    """CreateSnapshot."""
+
+    disk_id: str | None = None
+    name: str | None = None
+    deadline: str | None = None
+    """As sent: ISO 8601 with an offset."""
+    disk_backup_id: str | None = None
+    tags: Tags = ()
+    local: bool = False
+    usage: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotChanges:
+    """ModifySnapshotAttribute."""
+
+    snapshot_id: str
+    permanent: bool | None = None
+    name: str | None = None
+    deadline: str | None = None
+    """As sent: ISO 8601 with an offset."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigQuery:
+    """DescribeDiskConfigQuota."""
+
+    inquiry_type: str
+    charge_type: str | None = None
+    instance_families: tuple[str, ...] = ()
+    disk_types: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    memory: int | None = None
+    cpu: int | None = None
+    usage: str | None = None
+    dedicated_cluster_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationQuery:
+    """DescribeOperations of the second service."""
+
+    operation_ids: tuple[str, ...] = ()
+    filters: Filters = ()
+    offset: int = 0
+    limit: int = PAGE_LIMIT

@@ -1,0 +1,155 @@
+"""What the use cases answer: values of the catalog with the sums and names that clients are shown beside them."""
+
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from drystone.domain.disk import Disk
+from drystone.domain.ids import AccountId, DiskId, InstanceId, SnapshotId, StoreId
+from drystone.domain.instance import Instance
+from drystone.domain.snapshot import Snapshot
+from drystone.domain.tracking import TrackingState
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[T]):
+    """Some of the rows that match, and how many match."""
+
+    items: tuple[T, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskView:
+    """A disk and the totals over its snapshots."""
+
+    disk: Disk
+    snapshot_count: int
+    """CREATING and NORMAL."""
+    snapshot_bytes: int
+    """Stored for the NORMAL ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotView:
+    """A snapshot with its record (P7)."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskConfig:
+    """Sizes in which one type of disk may be had, for one way of charging."""
+
+    available: bool
+    charge_type: str
+    zone: str
+    disk_type: str
+    usage: str
+    size_gib_min: int
+    size_gib_max: int
+    step_gib: int
+    extra_performance_range: tuple[int, int] | None
+    """ThroughputPerformance, MiB/s: from, to; None for types that cannot have it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceDiskNumber:
+    """How many disks an instance has and may have."""
+
+    instance_id: InstanceId
+    attached: int
+    attached_max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotOverview:
+    """Totals over an account's NORMAL snapshots, GiB."""
+
+    count: int
+    stored_gib: float
+    free_quota_gib: float
+    billed_gib: float
+    """What is stored beyond the free quota."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskDetail:
+    """How a disk is served and tracked."""
+
+    disk_id: DiskId
+    nbd_uri: str | None
+    """While it is attached to an NBD instance."""
+    device: str | None
+    """While it is attached to a HOST instance."""
+    tracking: TrackingState
+    tracking_reason: str
+    base_snapshot_id: SnapshotId | None
+    epoch: int
+    source_snapshot_id: SnapshotId | None
+    hydrating: bool
+    hydration_percent: int
+    daemon: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceView:
+    """An instance and its use."""
+
+    instance: Instance
+    attached: int
+    attached_max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """A key that was just made: the only time that its secret is shown."""
+
+    account_id: AccountId
+    secret_id: str
+    secret_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyView:
+    """An access key without its secret."""
+
+    secret_id: str
+    enabled: bool
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonFacts:
+    """One storage daemon."""
+
+    name: str
+    pid: int
+    disk_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFacts:
+    """What the host process knows of itself and its file system."""
+
+    version: str
+    qemu_version: str
+    data_directory: str
+    free_bytes: int
+    floor_bytes: int
+    stored_bytes: int
+    """All objects of the store."""
+    daemons: tuple[DaemonFacts, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostView:
+    """The host as an administrator sees it."""
+
+    facts: HostFacts
+    region: str
+    zone: str
+    store_id: StoreId
+    disk_count: int
+    snapshot_count: int
