@@ -1,0 +1,155 @@
+"""Opened maps: a directory in memory, pages fetched as they are needed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from drystone.codec.binary import TRAILER_BYTES, Trailer
+from drystone.codec.hashes import HASH_BYTES
+from drystone.codec.map import (
+    ZERO_FRAME,
+    MapDirectory,
+    MapPage,
+    PackRef,
+    decode_directory,
+    decode_map_trailer,
+    decode_page,
+)
+from drystone.domain.blocks import EMPTY, Ranges, normalize, union
+from drystone.domain.errors import IntegrityError
+from drystone.domain.ids import SessionId
+from drystone.snapstore.cache import ByteCache
+from drystone.snapstore.store import Store
+
+TAIL_GUESS_BYTES = 64 << 10
+"""Read first from an object's end: nearly always the whole index of a small object, in one request."""
+
+PageCache = ByteCache[tuple[str, int], MapPage]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Entries:
+    """Entries of one map, clipped to a window; `frames` are rows of the frame arrays, -1 for zeros."""
+
+    starts: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    frames: npt.NDArray[np.int64]
+    slots: npt.NDArray[np.int64]
+    packs: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.int64]
+    hashes: npt.NDArray[np.uint8]
+
+    def ranges(self, *, data_only: bool = False) -> Ranges:
+        """Return the blocks that the entries cover."""
+        chosen = self.frames != ZERO_FRAME if data_only else slice(None)
+        return normalize(np.column_stack((self.starts[chosen], self.starts[chosen] + self.counts[chosen])))
+
+
+def read_tail(
+    store: Store, name: str, object_bytes: int, decode_trailer: Callable[[bytes, int, str], Trailer]
+) -> tuple[Trailer, bytes]:
+    """Return an object's trailer and the stored bytes of its index, in one request or two.
+
+    Raises:
+        NotFoundError: There is no such object.
+        ProtocolError: It has no such trailer.
+    """
+    at = max(0, object_bytes - TAIL_GUESS_BYTES)
+    last = store.objects.get_range(name, at, object_bytes)
+    trailer = decode_trailer(last, at + len(last), name)
+    if trailer.index_offset < at:
+        last = store.objects.get_range(name, trailer.index_offset, at) + last
+        at = trailer.index_offset
+    return trailer, last[trailer.index_offset - at : len(last) - TRAILER_BYTES]
+
+
+class MapLayer:
+    """One immutable map; thread-safe.
+
+    Raises:
+        NotFoundError: There is no such object.
+        IntegrityError: Its seal does not fit, or it is another map than its name says.
+        ProtocolError: It is no map.
+    """
+
+    def __init__(self, store: Store, name: str, pages: PageCache) -> None:
+        self._store = store
+        self._pages = pages
+        self.name = name
+        trailer, stored = read_tail(store, name, store.objects.size(name), decode_map_trailer)
+        self.directory: MapDirectory = decode_directory(store.keys, trailer, stored, name)
+        named = store.map_name(SessionId(self.directory.session), self.directory.map_id)
+        if named != name:
+            raise IntegrityError(f"map {name} says that it is {named}")
+
+    @property
+    def packs(self) -> tuple[PackRef, ...]:
+        """The packs that the map's entries refer to."""
+        return self.directory.packs
+
+    def page(self, number: int) -> MapPage:
+        """Return a page, from the cache or the store."""
+        key = (self.name, number)
+        page = self._pages.get(key)
+        if page is None:
+            start, stop = self.directory.offsets[number : number + 2].tolist()
+            stored = self._store.objects.get_range(self.name, start, stop)
+            page = decode_page(self._store.keys, self.directory, number, stored, self.name)
+            self._pages.put(key, page, 2 * int(self.directory.plain_bytes[number]))
+        return page
+
+    def page_numbers(self, start: int, stop: int) -> range:
+        """Return the numbers of the pages that touch blocks `[start, stop)`."""
+        first = int(np.searchsorted(self.directory.stops, start, side="right"))
+        return range(first, max(first, int(np.searchsorted(self.directory.starts, stop, side="left"))))
+
+    def entries(self, start: int, stop: int) -> Entries | None:
+        """Return the entries in a window of blocks, clipped to it; None if there are none."""
+        parts = []
+        frames_before = 0
+        for number in self.page_numbers(start, stop):
+            page = self.page(number)
+            ends = page.starts + page.counts
+            rows = slice(
+                int(np.searchsorted(ends, start, side="right")), int(np.searchsorted(page.starts, stop, side="left"))
+            )
+            if rows.start >= rows.stop:
+                continue
+            starts = np.maximum(page.starts[rows], start)
+            data = page.frames[rows] != ZERO_FRAME
+            frames = np.where(data, page.frames[rows].astype(np.int64) + frames_before, ZERO_FRAME)
+            slots = np.where(data, page.slots[rows].astype(np.int64) + (starts - page.starts[rows]), 0)
+            parts.append((starts, np.minimum(ends[rows], stop) - starts, frames, slots, page))
+            frames_before += len(page.numbers)
+        if not parts:
+            return None
+        pages = [part[4] for part in parts]
+        return Entries(
+            starts=np.concatenate([part[0] for part in parts]),
+            counts=np.concatenate([part[1] for part in parts]),
+            frames=np.concatenate([part[2] for part in parts]),
+            slots=np.concatenate([part[3] for part in parts]),
+            packs=np.concatenate([page.packs for page in pages]).astype(np.int64),
+            numbers=np.concatenate([page.numbers for page in pages]).astype(np.int64),
+            hashes=np.concatenate([page.hashes for page in pages]).reshape(-1, HASH_BYTES),
+        )
+
+    def addresses(self) -> Ranges:
+        """Return every block that the map has an entry for; memory follows the number of separate ranges."""
+        parts = [EMPTY]
+        for number in range(len(self.directory.starts)):
+            page = self.page(number)
+            parts.append(normalize(np.column_stack((page.starts, page.starts + page.counts))))
+        return union(*parts)
+
+
+def delta_addresses(store: Store, map_object: str) -> Ranges:
+    """Return all addresses of a map, data and zeros: the δ of the algebra, for carry-overs.
+
+    Raises:
+        NotFoundError: There is no such map.
+        IntegrityError, ProtocolError: It cannot be trusted.
+    """
+    return MapLayer(store, map_object, ByteCache(0)).addresses()

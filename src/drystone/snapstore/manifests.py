@@ -1,0 +1,108 @@
+"""Manifests and attributes as objects: write, find, list, read."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from drystone.codec.manifest import Manifest, decode_manifest, encode_manifest
+from drystone.domain.errors import IntegrityError, ProtocolError
+from drystone.domain.ids import SessionId, SnapshotId
+from drystone.objects.contract import NotFoundError
+from drystone.snapstore.store import Store
+
+_SUFFIX = ".manifest"
+ATTRIBUTES_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestEntry:
+    """One manifest object that a listing shows; nothing of its content was read."""
+
+    snapshot: SnapshotId
+    session: SessionId
+    object: str
+    size_bytes: int
+
+
+class Attributes(msgspec.Struct, frozen=True, kw_only=True):
+    """What may change of a snapshot: `deadline` is an ISO 8601 time in UTC, or None."""
+
+    format: int = ATTRIBUTES_FORMAT
+    name: str
+    deadline: str | None = None
+    permanent: bool = True
+
+
+def write_manifest(store: Store, manifest: Manifest) -> str:
+    """Write a manifest, durable on return, and return its object's name.
+
+    The caller has the `Written` of all its packs and maps in hand: they are durable before this begins (I1).
+    """
+    assert manifest.store == store.store_id
+    name = store.manifest_name(manifest.snapshot, manifest.session)
+    store.objects.put(name, encode_manifest(store.keys, manifest))
+    return name
+
+
+def read_manifest(store: Store, name: str) -> Manifest:
+    """Return the manifest in object `name`.
+
+    Raises:
+        NotFoundError: There is none.
+        ProtocolError: It is none, is of another store or snapshot than its name says, or is of a newer
+        format. IntegrityError: Its seal does not fit.
+    """
+    manifest = decode_manifest(store.keys, store.objects.get(name), name)
+    if (manifest.store, store.manifest_name(manifest.snapshot, manifest.session)) != (store.store_id, name):
+        raise ProtocolError(f"{name} holds the manifest of {manifest.store}/{manifest.snapshot}")
+    return manifest
+
+
+def list_manifests(store: Store, snapshot: SnapshotId | None = None) -> Iterator[ManifestEntry]:
+    """Yield every manifest object of the store, or of one snapshot, by listing."""
+    prefix = store.name("snapshots", "" if snapshot is None else f"{snapshot}/")
+    for entry in store.objects.list(prefix):
+        parts = entry.name.removeprefix(store.name("snapshots", "")).split("/")
+        if len(parts) == 2 and parts[1].endswith(_SUFFIX):
+            yield ManifestEntry(
+                snapshot=SnapshotId(parts[0]), session=SessionId(parts[1].removesuffix(_SUFFIX)),
+                object=entry.name, size_bytes=entry.size_bytes,
+            )  # fmt: skip
+
+
+def find_manifest(store: Store, snapshot: SnapshotId) -> str:
+    """Return the name of a snapshot's only manifest.
+
+    Raises:
+        NotFoundError: There is none.
+        IntegrityError: There are several; only the catalog knows which session was committed.
+    """
+    found = [entry.object for entry in list_manifests(store, snapshot)]
+    if not found:
+        raise NotFoundError(f"snapshot {snapshot} has no manifest in store {store.store_id}")
+    if len(found) > 1:
+        raise IntegrityError(f"snapshot {snapshot} has {len(found)} manifests: {', '.join(found)}")
+    return found[0]
+
+
+def write_attributes(store: Store, snapshot: SnapshotId, attributes: Attributes) -> None:
+    """Replace a snapshot's attributes."""
+    store.objects.replace(store.attributes_name(snapshot), msgspec.json.encode(attributes))
+
+
+def read_attributes(store: Store, snapshot: SnapshotId) -> Attributes:
+    """Return a snapshot's attributes.
+
+    Raises:
+        NotFoundError: It has none.
+        ProtocolError: They cannot be read.
+    """
+    name = store.attributes_name(snapshot)
+    try:
+        attributes = msgspec.json.decode(store.objects.get(name), type=Attributes)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"{name}: {error}") from error
+    if attributes.format != ATTRIBUTES_FORMAT:
+        raise ProtocolError(f"{name}: format {attributes.format}, this program reads {ATTRIBUTES_FORMAT}")
+    return attributes

@@ -1,0 +1,281 @@
+"""A snapshot as a table of blocks that can be asked and read (docs/format.md, "Reading")."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from drystone.codec.hashes import HASH_BYTES
+from drystone.codec.manifest import Manifest
+from drystone.codec.map import ZERO_FRAME, PackRef
+from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, cover_bytes, subtract, union
+from drystone.domain.errors import IntegrityError, ProtocolError
+from drystone.domain.ids import SnapshotId
+from drystone.objects.contract import NotFoundError
+from drystone.snapstore.cache import ByteCache
+from drystone.snapstore.layers import MapLayer, PageCache
+from drystone.snapstore.manifests import find_manifest, read_manifest
+from drystone.snapstore.packs import Frame, PackSource
+from drystone.snapstore.store import Store
+
+ABSENT = 0
+ZERO = 1
+DATA = 2
+_WINDOW_BLOCKS = 4096
+_WINDOW_PAGES = 64
+"""Pages looked at together when ranges are made: about 256 Ki entries in memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Frames:
+    """The frames that a window of blocks lies in; `packs` are indexes into the reader's `packs`."""
+
+    packs: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.int64]
+    hashes: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Visible:
+    """What a snapshot shows in blocks `[start, start + len(kinds))`, one row per block.
+
+    `kinds` is ABSENT, ZERO (both read as zeros) or DATA; for DATA, `frames` is a row of `table`, and `slots`
+    the place in that frame. For the others both are -1.
+    """
+
+    start: int
+    kinds: npt.NDArray[np.uint8]
+    frames: npt.NDArray[np.int32]
+    slots: npt.NDArray[np.int32]
+    table: Frames
+
+
+class SnapshotReader:
+    """Reads one snapshot; thread-safe. Make it with `open`.
+
+    Args:
+        store: Where it is.
+        manifest: What it is.
+        cache_bytes: For map pages (an eighth), pack indexes (a quarter) and frames (the rest).
+    """
+
+    def __init__(self, store: Store, manifest: Manifest, cache_bytes: int = 64 << 20) -> None:
+        self._store = store
+        self.manifest = manifest
+        self._pages: PageCache = ByteCache(cache_bytes // 8)
+        self._source = PackSource(store, cache_bytes // 4)
+        self._frames: ByteCache[tuple[PackRef, int, bytes], Frame] = ByteCache(cache_bytes * 5 // 8)
+        self._lock = threading.Lock()
+        self._opened: tuple[MapLayer, ...] | None = None
+        self._packs: tuple[PackRef, ...] = ()
+        self._pack_rows: tuple[npt.NDArray[np.int64], ...] = ()
+
+    @staticmethod
+    def open(store: Store, snapshot: str, *, cache_bytes: int = 64 << 20) -> "SnapshotReader":
+        """Open a snapshot by its id, or by the name of its manifest object.
+
+        Raises:
+            NotFoundError: There is no such manifest.
+            IntegrityError: Its seal does not fit, or the id has several manifests.
+            ProtocolError: It is no manifest of this format.
+        """
+        name = snapshot if "/" in snapshot else find_manifest(store, SnapshotId(snapshot))
+        return SnapshotReader(store, read_manifest(store, name), cache_bytes)
+
+    @property
+    def size_bytes(self) -> int:
+        """The disk's size when the snapshot was taken."""
+        return self.manifest.size_bytes
+
+    @property
+    def size_blocks(self) -> int:
+        """The size in blocks, the last of which may be partly beyond the end."""
+        return cover_bytes(0, self.size_bytes)[1]
+
+    @property
+    def packs(self) -> tuple[PackRef, ...]:
+        """Every pack that any map of the snapshot names; `Frames.packs` are indexes into this."""
+        self._layers()
+        return self._packs
+
+    def _layers(self) -> tuple[MapLayer, ...]:
+        """Return the maps, oldest first; all directories are read at the first use."""
+        with self._lock:
+            if self._opened is not None:
+                return self._opened
+            with self._named():
+                layers = [MapLayer(self._store, part.object, self._pages) for part in reversed(self.manifest.maps)]
+            rows: dict[PackRef, int] = {}
+            self._pack_rows = tuple(
+                np.array([rows.setdefault(ref, len(rows)) for ref in layer.packs], dtype=np.int64) for layer in layers
+            )
+            self._packs = tuple(rows)
+            self._opened = tuple(layers)
+            return self._opened
+
+    def visible(self, start: int, stop: int) -> Visible:
+        """Return what the snapshot shows in blocks `[start, stop)`; what is beyond its size is ABSENT.
+
+        Memory follows the window, time the window and the entries in it.
+
+        Raises:
+            IntegrityError: A map cannot be trusted.
+            NotFoundError: A map is not there.
+        """
+        assert 0 <= start <= stop
+        length = stop - start
+        kinds = np.zeros(length, dtype=np.uint8)
+        frames = np.full(length, -1, dtype=np.int32)
+        slots = np.full(length, -1, dtype=np.int32)
+        tables: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.uint8]]] = []
+        before = 0
+        inside = max(start, min(stop, self.size_blocks))
+        for layer, rows in zip(self._layers(), self._pack_rows, strict=True):
+            with self._named():
+                entries = layer.entries(start, inside)
+            if entries is None:
+                continue
+            steps = np.arange(int(entries.counts.sum())) - np.repeat(
+                np.cumsum(entries.counts) - entries.counts, entries.counts
+            )
+            where = np.repeat(entries.starts - start, entries.counts) + steps
+            owners = np.repeat(entries.frames, entries.counts)
+            data = owners != ZERO_FRAME
+            kinds[where] = np.where(data, DATA, ZERO)
+            frames[where] = np.where(data, owners + before, -1)
+            slots[where] = np.where(data, np.repeat(entries.slots, entries.counts) + steps, -1)
+            tables.append((rows[entries.packs], entries.numbers, entries.hashes))
+            before += len(entries.numbers)
+        if not tables:
+            none = np.empty(0, dtype=np.int64)
+            table = Frames(packs=none, numbers=none, hashes=np.empty((0, HASH_BYTES), dtype=np.uint8))
+            return Visible(start=start, kinds=kinds, frames=frames, slots=slots, table=table)
+        used, inverse = np.unique(frames[frames >= 0], return_inverse=True)
+        frames[frames >= 0] = inverse
+        table = Frames(
+            packs=np.concatenate([one[0] for one in tables])[used],
+            numbers=np.concatenate([one[1] for one in tables])[used],
+            hashes=np.concatenate([one[2] for one in tables])[used],
+        )
+        return Visible(start=start, kinds=kinds, frames=frames, slots=slots, table=table)
+
+    def data_ranges(self, start: int = 0, stop: int | None = None) -> Ranges:
+        """Return the blocks in `[start, stop)` that hold data; time follows the entries, not the size.
+
+        Raises:
+            IntegrityError, NotFoundError: As `visible`.
+        """
+        stop = min(self.size_blocks, self.size_blocks if stop is None else stop)
+        layers = self._layers()
+        edges = np.unique(np.concatenate([[start], *(layer.directory.starts for layer in layers)]))
+        edges = edges[(edges >= start) & (edges < stop)]
+        cuts = [*edges[::_WINDOW_PAGES].tolist(), stop]
+        parts = [EMPTY]
+        for low, high in pairwise(cuts):
+            found = EMPTY
+            for layer in layers:
+                with self._named():
+                    entries = layer.entries(low, high)
+                if entries is not None:
+                    found = union(subtract(found, entries.ranges()), entries.ranges(data_only=True))
+            parts.append(found)
+        return union(*parts)
+
+    def hashes(self, start: int, stop: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """Return (kinds, hashes of shape (n, 16)) of blocks `[start, stop)`, without reading data.
+
+        The hash of a block that is not DATA is zeros.
+
+        Raises:
+            IntegrityError: A map or a pack's index cannot be trusted.
+            UnavailableError, NotFoundError: A pack or a map is not there.
+        """
+        visible = self.visible(start, stop)
+        table = visible.table
+        rows = zip(table.packs.tolist(), table.numbers.tolist(), table.hashes, strict=True)
+        with self._named():
+            lists = [self._source.hashes(self._packs[pack], number, one.tobytes()) for pack, number, one in rows]
+        hashes = np.zeros((stop - start, HASH_BYTES), dtype=np.uint8)
+        if lists:
+            data = visible.kinds == DATA
+            lengths = np.array([len(one) for one in lists])
+            firsts = np.cumsum(lengths) - lengths
+            frames, slots = visible.frames[data], visible.slots[data]
+            if bool((slots >= lengths[frames]).any()):
+                raise IntegrityError(f"snapshot {self.manifest.snapshot}: an entry points behind its frame")
+            hashes[data] = np.concatenate(lists)[firsts[frames] + slots]
+        return visible.kinds, hashes
+
+    def read(self, start_byte: int, length: int) -> bytearray:
+        """Return bytes `[start_byte, start_byte + length)`, every one verified.
+
+        Raises:
+            IntegrityError: Something stored is not what was written; nothing of it is returned.
+            UnavailableError, NotFoundError: A pack or a map is not there.
+        """
+        buffer = bytearray(length)
+        self.read_into(start_byte, memoryview(buffer))
+        return buffer
+
+    def read_into(self, start_byte: int, buffer: memoryview) -> None:
+        """Fill `buffer` as `read`; after an error its content is undefined."""
+        assert 0 <= start_byte <= start_byte + len(buffer) <= self.size_bytes
+        done = 0
+        while done < len(buffer):
+            at = start_byte + done
+            first = at // BLOCK_BYTES
+            stop = min(first + _WINDOW_BLOCKS, cover_bytes(0, start_byte + len(buffer))[1])
+            take = min(stop * BLOCK_BYTES - at, len(buffer) - done)
+            self._fill(self.visible(first, stop), at, buffer[done : done + take])
+            done += take
+
+    def _fill(self, visible: Visible, at: int, buffer: memoryview) -> None:
+        """Copy one window, run by run: neighbours in one frame, or neighbours that are zeros."""
+        frames, slots = visible.frames, visible.slots
+        # A run goes on while the frame is the same and the slot one higher; in zeros both stay -1.
+        steps = np.where(frames[1:] >= 0, 1, 0)
+        breaks = np.flatnonzero((np.diff(frames) != 0) | (np.diff(slots) != steps)) + 1
+        edges = [0, *breaks.tolist(), len(frames)]
+        origin = visible.start * BLOCK_BYTES
+        for low, high in pairwise(edges):
+            begin = max(origin + low * BLOCK_BYTES, at)
+            end = min(origin + high * BLOCK_BYTES, at + len(buffer))
+            target = buffer[begin - at : end - at]
+            row = int(frames[low])
+            if row < 0:
+                target[:] = bytes(len(target))
+                continue
+            slot = int(slots[low])
+            plain = self._frame(visible.table, row, slot, slot + high - low)
+            source = slot * BLOCK_BYTES + begin - (origin + low * BLOCK_BYTES)
+            target[:] = plain[source : source + len(target)]
+
+    def _frame(self, table: Frames, row: int, start: int, stop: int) -> memoryview:
+        """Return a frame's bytes, after it was found that slots `[start, stop)` are living blocks of it."""
+        ref = self._packs[int(table.packs[row])]
+        key = (ref, int(table.numbers[row]), table.hashes[row].tobytes())
+        frame = self._frames.get(key)
+        if frame is None:
+            with self._named():
+                frame = self._source.frame(*key)
+            self._frames.put(key, frame, len(frame.plain))
+        if stop > len(frame.dead) or frame.dead[start:stop].any():
+            raise IntegrityError(
+                f"snapshot {self.manifest.snapshot}: {frame.object}, frame {key[1]}: slots {start} to {stop} are "
+                f"read, but are dead or are not there"
+            )
+        return memoryview(frame.plain)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Name the snapshot in what is found wrong."""
+        try:
+            yield
+        except (IntegrityError, ProtocolError) as error:
+            raise IntegrityError(f"snapshot {self.manifest.snapshot}: {error}") from error
+        except NotFoundError as error:
+            raise NotFoundError(f"snapshot {self.manifest.snapshot}: {error}") from error

@@ -1,0 +1,178 @@
+"""The store's root objects (format, key, owner, epoch) and the names of all others (docs/format.md)."""
+
+import re
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from drystone.codec.hashes import KEY_BYTES, HashKeys, derive_keys
+from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError
+from drystone.domain.ids import PackId, SessionId, SnapshotId, StoreId
+from drystone.objects.contract import NotFoundError, ObjectStore
+
+STORE_FORMAT = 1
+_HEX128 = re.compile(r"[0-9a-f]{32}")
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class RandomBits(Protocol):
+    """Where ids and salts come from; `random.SystemRandom` outside of tests."""
+
+    def getrandbits(self, k: int, /) -> int:
+        """Return `k` random bits."""
+        ...
+
+
+class StaleEpochError(DrystoneError):
+    """The store's epoch is not the one that the catalog remembers: another catalog was here."""
+
+
+class _Key(msgspec.Struct, frozen=True):
+    format: int
+    key: str
+
+
+class _Owner(msgspec.Struct, frozen=True):
+    format: int
+    owner: str
+
+
+class _Epoch(msgspec.Struct, frozen=True):
+    format: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """An opened store; may be shared by threads."""
+
+    objects: ObjectStore
+    store_id: StoreId
+    keys: HashKeys
+
+    def name(self, *parts: str) -> str:
+        """Return the full name of an object of this store."""
+        return "/".join((self.store_id, *parts))
+
+    def pack_prefix(self, session: SessionId, pack: PackId) -> str:
+        """Return what the names of all objects of a pack begin with (L8)."""
+        assert _HEX128.fullmatch(session)
+        assert _HEX128.fullmatch(pack)
+        return self.name("packs", session, f"{pack}.")
+
+    def pack_name(self, session: SessionId, pack: PackId, attempt: str) -> str:
+        """Return the name of one written object of a pack."""
+        assert _HEX128.fullmatch(attempt)
+        return self.pack_prefix(session, pack) + attempt
+
+    def map_name(self, session: SessionId, map_id: str) -> str:
+        """Return the name of a map."""
+        assert _HEX128.fullmatch(session)
+        assert _HEX128.fullmatch(map_id)
+        return self.name("maps", session, map_id)
+
+    def manifest_name(self, snapshot: SnapshotId, session: SessionId) -> str:
+        """Return the name of a manifest."""
+        assert _HEX128.fullmatch(session)
+        return self.name("snapshots", snapshot, f"{session}.manifest")
+
+    def attributes_name(self, snapshot: SnapshotId) -> str:
+        """Return the name of a snapshot's mutable attributes."""
+        return self.name("snapshots", snapshot, "attributes")
+
+
+def hex128(rng: RandomBits) -> str:
+    """Return 128 random bits as 32 hex digits."""
+    return f"{rng.getrandbits(128):032x}"
+
+
+def create_store(objects: ObjectStore, store_id: StoreId, owner: str, key: bytes) -> Store:
+    """Make a store: key, epoch 0, and last its owner, which is what makes it exist.
+
+    A creation that was cut off is completed by the next one, with the key that is already there.
+
+    Args:
+        objects: Where.
+        store_id: Its name there: one segment.
+        owner: Random id of the catalog that may delete what it wrote.
+        key: 32 random bytes; all hashes depend on them.
+
+    Raises:
+        IntegrityError: The store exists.
+    """
+    assert len(key) == KEY_BYTES
+    if _present(objects, f"{store_id}/owner"):
+        raise IntegrityError(f"store {store_id} exists already")
+    if not _present(objects, f"{store_id}/keys/store"):
+        objects.put(f"{store_id}/keys/store", msgspec.json.encode(_Key(format=STORE_FORMAT, key=key.hex())))
+    if not _present(objects, f"{store_id}/epoch"):
+        objects.put(f"{store_id}/epoch", msgspec.json.encode(_Epoch(format=STORE_FORMAT, epoch=0)))
+    objects.put(f"{store_id}/owner", msgspec.json.encode(_Owner(format=STORE_FORMAT, owner=owner)))
+    return open_store(objects, store_id)
+
+
+def open_store(objects: ObjectStore, store_id: StoreId) -> Store:
+    """Open a store.
+
+    Raises:
+        NotFoundError: There is none of this id.
+        ProtocolError: It has a newer format than this program, or its root objects are damaged.
+    """
+    _read(objects, f"{store_id}/owner", _Owner)
+    key = _read(objects, f"{store_id}/keys/store", _Key).key
+    if not re.fullmatch(r"[0-9a-f]{64}", key):
+        raise ProtocolError(f"{store_id}/keys/store holds no key of {KEY_BYTES} bytes")
+    return Store(objects=objects, store_id=store_id, keys=derive_keys(bytes.fromhex(key)))
+
+
+def read_owner(store: Store) -> str:
+    """Return the id of the catalog that owns the store."""
+    return _read(store.objects, store.name("owner"), _Owner).owner
+
+
+def replace_owner(store: Store, owner: str) -> None:
+    """Make another catalog the owner (L11)."""
+    store.objects.replace(store.name("owner"), msgspec.json.encode(_Owner(format=STORE_FORMAT, owner=owner)))
+
+
+def read_epoch(store: Store) -> int:
+    """Return the store's epoch."""
+    return _read(store.objects, store.name("epoch"), _Epoch).epoch
+
+
+def raise_epoch(store: Store, expected: int) -> int:
+    """Raise the epoch by one and return it.
+
+    Raises:
+        StaleEpochError: The epoch is not `expected`; nothing was changed.
+    """
+    found = read_epoch(store)
+    if found != expected:
+        raise StaleEpochError(f"store {store.store_id} has epoch {found}, the catalog remembers {expected}")
+    store.objects.replace(store.name("epoch"), msgspec.json.encode(_Epoch(format=STORE_FORMAT, epoch=expected + 1)))
+    return expected + 1
+
+
+def _present(objects: ObjectStore, name: str) -> bool:
+    try:
+        objects.size(name)
+    except NotFoundError:
+        return False
+    return True
+
+
+class _Format(msgspec.Struct):
+    format: int
+
+
+def _read(objects: ObjectStore, name: str, kind: type[T]) -> T:
+    """Return a root object, after its format was found to be one that this program knows."""
+    raw = objects.get(name)
+    try:
+        version = msgspec.json.decode(raw, type=_Format).format
+        if version != STORE_FORMAT:
+            raise ProtocolError(f"{name}: store format {version}, this program reads {STORE_FORMAT}")
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"{name}: {error}") from error

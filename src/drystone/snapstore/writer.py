@@ -1,0 +1,434 @@
+"""Writing a snapshot: blocks in address order become frames, packs, one map (docs/format.md, "Writing")."""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import zstandard
+
+from drystone.codec.hashes import HASH_BYTES, SEAL_BYTES, Buffer, HashKeys, block_hashes, list_hash
+from drystone.codec.map import MapKind, PackRef
+from drystone.codec.pack import (
+    ADDRESS_LIMIT,
+    FRAME_BLOCKS_MAX,
+    FRAME_BYTES_MAX,
+    HEADER_BYTES,
+    Encoding,
+    PackHeader,
+    PackIndex,
+    encode_frame,
+    encode_pack_tail,
+    frame_compressor,
+)
+from drystone.domain.blocks import BLOCK_BYTES, Ranges
+from drystone.domain.ids import PackId, SessionId
+from drystone.snapstore.reader import DATA, SnapshotReader
+from drystone.snapstore.store import RandomBits, Store, hex128
+from drystone.snapstore.table import MapTable, Segments
+
+PACK_BYTES = 32 << 20
+"""A pack is closed at this many stored bytes: large enough that a bucket's latency does not matter."""
+PACK_BLOCKS = 32768
+"""Or at this many blocks: then its index, which a reader fetches whole, is at most 0.6 MiB."""
+FRAMES_IN_FLIGHT = 48
+"""12 MiB of blocks with the compressing threads."""
+CHUNKS_IN_FLIGHT = 12
+_CHUNK_BLOCKS = 256
+"""A rescan hashes this much (1 MiB) per task."""
+_WINDOW_BLOCKS = 16384
+"""A rescan asks the base for the hashes of 64 MiB at a time."""
+_Hashed = tuple[npt.NDArray[np.bool_], bytes]
+"""Of a chunk: which blocks are zeros, and the hashes of all."""
+_ZEROS_PENDING = 1 << 16
+_PENDING = 8192
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenPack:
+    """A durable pack."""
+
+    pack: PackId
+    object: str
+    bytes: int
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What a session made durable; `stored_bytes` counts packs and map, `requests` their PUTs."""
+
+    map_object: str
+    kind: Literal["delta", "full"]
+    entries: int
+    map_bytes: int
+    packs: tuple[WrittenPack, ...]
+    changed_blocks: int
+    zero_blocks: int
+    stored_bytes: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Encoded:
+    """A frame, ready to be stored."""
+
+    encoding: Encoding
+    stored: Buffer
+    hashes: bytes
+    digest: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class _OpenFrame:
+    """A frame that still takes blocks; `hashes` is filled if they are known already (rescan)."""
+
+    buffer: bytearray
+    segments: Segments = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
+    blocks: int = 0
+
+    def take(self, start: int, data: memoryview, hashes: bytes | None) -> None:
+        """Append whole blocks."""
+        at = self.blocks * BLOCK_BYTES
+        self.buffer[at : at + len(data)] = data
+        count = len(data) // BLOCK_BYTES
+        self.blocks += count
+        if self.segments and sum(self.segments[-1]) == start:
+            self.segments[-1][1] += count
+        else:
+            self.segments.append([start, count])
+        if hashes is not None:
+            self.hashes.append(hashes)
+
+
+@dataclass(slots=True, kw_only=True)
+class _OpenPack:
+    """A pack that still takes frames."""
+
+    header: PackHeader
+    row: int
+    parts: list[Buffer]
+    stored: list[int] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    encodings: list[int] = field(default_factory=list)
+    segments: Segments = field(default_factory=list)
+    hashes: list[bytes] = field(default_factory=list)
+    bytes: int = HEADER_BYTES
+    blocks: int = 0
+
+
+class SnapshotWriter:
+    """Writes one session's packs and map; for one calling thread.
+
+    It has `threads` threads that hash and compress and one that stores; they end with `finish` or `abort`.
+    Memory: at most two packs (64 MiB), the frames and chunks in flight (24 MiB), and 90 MiB of map per TiB of
+    data.
+
+    Args:
+        store: Where.
+        session: Names all objects; its row exists before this is made (L6).
+        rng: For ids and salts.
+        base: The snapshot that the map is a delta to; None: a full map, in which zeros are left out.
+        compare: Rescan: blocks that are what `base` shows, by hash, are left out.
+        threads: For hashing and compressing.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        session: SessionId,
+        rng: RandomBits,
+        base: SnapshotReader | None = None,
+        compare: bool = False,
+        threads: int = 2,
+    ) -> None:
+        assert base is not None or not compare
+        self._store = store
+        self._session = session
+        self._rng = rng
+        self._base = base
+        self._compare = compare
+        self._map_id = hex128(rng)
+        kind = MapKind.FULL if base is None else MapKind.DELTA
+        self._table = MapTable(store.keys, session, self._map_id, kind)
+        self._position = 0
+        self._frame: _OpenFrame | None = None
+        self._frames: deque[tuple[Future[_Encoded], _OpenFrame]] = deque()
+        self._spare: list[bytearray] = []
+        self._chunks: deque[tuple[int, bytes | Ranges, Future[_Hashed] | None]] = deque()
+        self._window: tuple[int, npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None = None
+        self._pack: _OpenPack | None = None
+        self._refs: list[PackRef] = []
+        self._written: list[WrittenPack] = []
+        self._put: Future[WrittenPack] | None = None
+        self._workers = ThreadPoolExecutor(threads, thread_name_prefix="frames")
+        self._storer = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._local = threading.local()
+        self._open = True
+
+    def write(self, first_block: int, data: Buffer) -> None:
+        """Take the content of whole blocks from `first_block` on; addresses ascend over all calls.
+
+        Zero blocks become zero entries (if there is a base). The data is copied: the caller may reuse its
+        buffer. May block while the store takes what came before.
+
+        Raises:
+            SpaceError, UnavailableError: A pack could not be stored; only `abort` may follow.
+            IntegrityError: The base cannot be trusted (rescan); only `abort` may follow.
+        """
+        view = memoryview(data).cast("B")
+        blocks = self._advance(first_block, first_block + len(view) // BLOCK_BYTES)
+        assert len(view) == blocks * BLOCK_BYTES
+        if self._compare:
+            for at in range(0, blocks, _CHUNK_BLOCKS):
+                copy = bytes(view[at * BLOCK_BYTES : (at + _CHUNK_BLOCKS) * BLOCK_BYTES])
+                hashed = self._workers.submit(_hash_chunk, self._store.keys, copy)
+                self._chunks.append((first_block + at, copy, hashed))
+                if len(self._chunks) > CHUNKS_IN_FLIGHT:
+                    self._compare_chunk()
+            return
+        empty = zero_blocks(view)
+        for low, high in _runs(empty):
+            if empty[low]:
+                self._add_zero(first_block + low, first_block + high)
+            else:
+                self._add_data(first_block + low, view[low * BLOCK_BYTES : high * BLOCK_BYTES], None)
+
+    def zero(self, start_block: int, stop_block: int) -> None:
+        """Say that blocks are zeros now, without their bytes; addresses ascend over all calls.
+
+        Raises:
+            IntegrityError, NotFoundError: The base cannot be trusted (rescan); only `abort` may follow.
+        """
+        self._advance(start_block, stop_block)
+        if self._base is not None and self._compare:
+            # Behind the chunks that are being hashed, so that entries are made in address order.
+            self._chunks.append((start_block, self._base.data_ranges(start_block, stop_block), None))
+            if len(self._chunks) > CHUNKS_IN_FLIGHT:
+                self._compare_chunk()
+        else:
+            self._add_zero(start_block, stop_block)
+
+    def finish(self) -> Written:
+        """Store the rest, then the map, and return what is durable now.
+
+        Raises:
+            SpaceError, UnavailableError: Something could not be stored; call `abort`.
+            IntegrityError: As `write`.
+        """
+        assert self._open
+        while self._chunks:
+            self._compare_chunk()
+        self._drain()
+        self._close_pack()
+        self._await_put()
+        parts = self._table.finish(tuple(self._refs))
+        name = self._store.map_name(self._session, self._map_id)
+        self._store.objects.put(name, parts)  # I1: every pack it names is durable
+        map_bytes = sum(len(part) for part in parts)
+        self._shut()
+        return Written(
+            map_object=name,
+            kind="full" if self._base is None else "delta",
+            entries=self._table.entries,
+            map_bytes=map_bytes,
+            packs=tuple(self._written),
+            changed_blocks=self._table.data_blocks + self._table.zero_blocks,
+            zero_blocks=self._table.zero_blocks,
+            stored_bytes=map_bytes + sum(pack.bytes for pack in self._written),
+            requests=1 + len(self._written),
+        )
+
+    def abort(self) -> None:
+        """End the threads; what was stored stays behind as garbage of the session (L6)."""
+        self._shut()
+
+    def _shut(self) -> None:
+        self._open = False
+        self._workers.shutdown(wait=True, cancel_futures=True)
+        self._storer.shutdown(wait=True, cancel_futures=True)
+
+    def _advance(self, start: int, stop: int) -> int:
+        """Assert the order of calls and return the number of blocks."""
+        assert self._open
+        assert self._position <= start <= stop <= ADDRESS_LIMIT, (self._position, start, stop)
+        self._position = stop
+        return stop - start
+
+    def _add_zero(self, start: int, stop: int) -> None:
+        if self._base is None or start == stop:
+            return
+        self._table.add_zero(start, stop)
+        if self._table.pending > _ZEROS_PENDING:
+            self._drain()
+            self._table.settle(stop)
+
+    def _add_data(self, start: int, data: memoryview, hashes: bytes | None) -> None:
+        """Append blocks to the open frame, and give full frames to the workers."""
+        at, blocks = 0, len(data) // BLOCK_BYTES
+        while at < blocks:
+            if self._frame is None:
+                self._frame = _OpenFrame(buffer=self._spare.pop() if self._spare else bytearray(FRAME_BYTES_MAX))
+            count = min(FRAME_BLOCKS_MAX - self._frame.blocks, blocks - at)
+            known = None if hashes is None else hashes[at * HASH_BYTES : (at + count) * HASH_BYTES]
+            self._frame.take(start + at, data[at * BLOCK_BYTES : (at + count) * BLOCK_BYTES], known)
+            at += count
+            if self._frame.blocks == FRAME_BLOCKS_MAX:
+                self._submit()
+
+    def _submit(self) -> None:
+        frame, self._frame = self._frame, None
+        if frame is None:
+            return
+        self._frames.append((self._workers.submit(self._encode, frame), frame))
+        while self._frames and (len(self._frames) > FRAMES_IN_FLIGHT or self._frames[0][0].done()):
+            self._collect()
+
+    def _encode(self, frame: _OpenFrame) -> _Encoded:
+        """Hash and compress a frame; runs in a worker thread."""
+        compressor: zstandard.ZstdCompressor | None = getattr(self._local, "compressor", None)
+        if compressor is None:
+            compressor = self._local.compressor = frame_compressor()
+        plain = memoryview(frame.buffer)[: frame.blocks * BLOCK_BYTES]
+        hashes = b"".join(frame.hashes) if frame.hashes else block_hashes(self._store.keys, plain)
+        encoding, stored = encode_frame(compressor, plain)
+        if encoding == Encoding.RAW:
+            stored = bytes(plain)  # the buffer is used again
+        digest = list_hash(self._store.keys, hashes)
+        return _Encoded(encoding=encoding, stored=stored, hashes=hashes, digest=digest)
+
+    def _collect(self) -> None:
+        """Put the oldest frame into the open pack."""
+        future, frame = self._frames.popleft()
+        encoded = future.result()
+        self._spare.append(frame.buffer)
+        if self._pack is None:
+            self._pack = self._new_pack()
+        pack = self._pack
+        self._table.add_frame(pack.row, len(pack.counts), encoded.digest, frame.segments)
+        pack.parts.append(encoded.stored)
+        pack.stored.append(len(encoded.stored))
+        pack.counts.append(frame.blocks)
+        pack.encodings.append(encoded.encoding)
+        pack.segments.extend(frame.segments)
+        pack.hashes.append(encoded.hashes)
+        pack.bytes += len(encoded.stored)
+        pack.blocks += frame.blocks
+        if pack.bytes >= PACK_BYTES or pack.blocks >= PACK_BLOCKS:
+            self._close_pack()
+        if self._table.pending >= _PENDING:
+            start, count = frame.segments[-1]
+            self._table.settle(start + count)
+
+    def _drain(self) -> None:
+        """Close the open frame and collect all."""
+        self._submit()
+        while self._frames:
+            self._collect()
+
+    def _new_pack(self) -> _OpenPack:
+        salt = self._rng.getrandbits(8 * SEAL_BYTES).to_bytes(SEAL_BYTES, "little")
+        header = PackHeader(pack=PackId(hex128(self._rng)), session=self._session, attempt=hex128(self._rng), salt=salt)
+        self._refs.append(PackRef(pack=header.pack, session=self._session))
+        return _OpenPack(header=header, row=len(self._refs) - 1, parts=[header.encode()])
+
+    def _close_pack(self) -> None:
+        """Store the open pack in the background; waits for the one before it."""
+        pack, self._pack = self._pack, None
+        if pack is None:
+            return
+        self._await_put()
+        self._put = self._storer.submit(self._store_pack, pack)
+
+    def _store_pack(self, pack: _OpenPack) -> WrittenPack:
+        runs = np.array(pack.segments, dtype=np.int64)
+        firsts = np.cumsum(runs[:, 1]) - runs[:, 1]
+        addresses = np.repeat(runs[:, 0] - firsts, runs[:, 1]) + np.arange(pack.blocks)
+        hashes = np.frombuffer(b"".join(pack.hashes), dtype=np.uint8).reshape(-1, HASH_BYTES)
+        index = PackIndex(
+            header=pack.header,
+            stored_bytes=np.array(pack.stored, dtype=np.int64),
+            counts=np.array(pack.counts, dtype=np.int64),
+            encodings=np.array(pack.encodings, dtype=np.uint8),
+            addresses=addresses,
+            hashes=hashes,
+            dead=np.zeros(pack.blocks, dtype=np.bool_),
+        )
+        tail = encode_pack_tail(self._store.keys, index)
+        name = self._store.pack_name(self._session, pack.header.pack, pack.header.attempt)
+        self._store.objects.put(name, [*pack.parts, tail])
+        return WrittenPack(pack=pack.header.pack, object=name, bytes=pack.bytes + len(tail), blocks=pack.blocks)
+
+    def _await_put(self) -> None:
+        put, self._put = self._put, None
+        if put is not None:
+            self._written.append(put.result())
+
+    def _compare_chunk(self) -> None:
+        """Take the oldest hashed chunk: keep what differs from the base."""
+        start, data, future = self._chunks.popleft()
+        if future is None:
+            for low, high in np.asarray(data).tolist():
+                self._add_zero(low, high)
+            return
+        assert isinstance(data, bytes)
+        empty, hashes = future.result()
+        kinds, expected = self._expected(start, start + len(empty))
+        found = np.frombuffer(hashes, dtype=np.uint8).reshape(-1, HASH_BYTES)
+        held = kinds == DATA
+        same = np.where(empty, ~held, held & (found == expected).all(axis=1))
+        wanted = np.where(same, 2, empty)
+        view = memoryview(data)
+        for low, high in _runs(wanted):
+            if wanted[low] == 1:
+                self._add_zero(start + low, start + high)
+            elif wanted[low] == 0:
+                self._add_data(
+                    start + low,
+                    view[low * BLOCK_BYTES : high * BLOCK_BYTES],
+                    hashes[low * HASH_BYTES : high * HASH_BYTES],
+                )
+
+    def _expected(self, start: int, stop: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """Return what the base shows, from windows that are asked for once."""
+        assert self._base is not None
+        kinds, hashes = [], []
+        while start < stop:
+            origin = start - start % _WINDOW_BLOCKS
+            if self._window is None or self._window[0] != origin:
+                self._window = (origin, *self._base.hashes(origin, origin + _WINDOW_BLOCKS))
+            rows = slice(start - origin, min(stop - origin, _WINDOW_BLOCKS))
+            kinds.append(self._window[1][rows])
+            hashes.append(self._window[2][rows])
+            start = origin + rows.stop
+        return np.concatenate(kinds), np.concatenate(hashes)
+
+
+def zero_blocks(data: Buffer) -> npt.NDArray[np.bool_]:
+    """Tell for each block of `data` whether it is all zeros, by comparing every byte that matters."""
+    words = np.frombuffer(data, dtype=np.uint64).reshape(-1, BLOCK_BYTES // 8)
+    # Nearly every block that is not zero shows it in its first word.
+    empty: npt.NDArray[np.bool_] = words[:, 0] == 0
+    doubtful = np.flatnonzero(empty)
+    if len(doubtful):
+        empty[doubtful] = ~words[doubtful].any(axis=1)
+    return empty
+
+
+def _hash_chunk(keys: HashKeys, data: bytes) -> _Hashed:
+    return zero_blocks(data), block_hashes(keys, data)
+
+
+def _runs(column: npt.NDArray[np.generic]) -> Iterator[tuple[int, int]]:
+    """Yield [low, high) of each run of equal values."""
+    if len(column) == 0:
+        return
+    edges = [0, *(np.flatnonzero(column[1:] != column[:-1]) + 1).tolist(), len(column)]
+    yield from pairwise(edges)
