@@ -64,7 +64,7 @@ class SnapshotReader:
     """
 
     def __init__(self, store: Store, manifest: Manifest, cache_bytes: int = 64 << 20) -> None:
-        self._store = store
+        self.store = store
         self.manifest = manifest
         self._pages: PageCache = ByteCache(cache_bytes // 8)
         self._source = PackSource(store, cache_bytes // 4)
@@ -108,7 +108,7 @@ class SnapshotReader:
             if self._opened is not None:
                 return self._opened
             with self._named():
-                layers = [MapLayer(self._store, part.object, self._pages) for part in reversed(self.manifest.maps)]
+                layers = [MapLayer(self.store, part.object, self._pages) for part in reversed(self.manifest.maps)]
             rows: dict[PackRef, int] = {}
             self._pack_rows = tuple(
                 np.array([rows.setdefault(ref, len(rows)) for ref in layer.packs], dtype=np.int64) for layer in layers

@@ -1,0 +1,80 @@
+"""Deleting objects: what the caller must prove first, proven from the store itself (L5 to L7)."""
+
+from collections.abc import Sequence
+
+from drystone.codec.map import PackRef
+from drystone.domain.blocks import from_blocks, split
+from drystone.domain.errors import UnavailableError
+from drystone.domain.ids import SessionId, SnapshotId
+from drystone.snapstore.manifests import list_manifests
+from drystone.snapstore.packs import open_pack
+from drystone.snapstore.reader import DATA, SnapshotReader
+from drystone.snapstore.store import Store
+
+_WINDOW_BLOCKS = 1 << 16
+
+
+def pack_is_dead(store: Store, pack_object: str, living: Sequence[SnapshotReader]) -> bool:
+    """Tell whether no living snapshot sees any block of a pack, by the pack's own index.
+
+    Args:
+        store: Where it is.
+        pack_object: Name of one object of the pack.
+        living: Every snapshot that lives (L4), of all disks: a clone of a clone may see the block too.
+
+    Returns:
+        True only if every map was read and every block of the index was looked up in every snapshot.
+
+    Raises:
+        IntegrityError, ProtocolError, NotFoundError, UnavailableError: Something could not be read: the pack
+            must be kept.
+    """
+    index = open_pack(store, pack_object).index
+    ref = PackRef(pack=index.header.pack, session=index.header.session)
+    ranges = from_blocks(index.addresses)
+    for snapshot in living:
+        if ref not in snapshot.packs:
+            continue
+        row = snapshot.packs.index(ref)
+        for start, stop in split(ranges, _WINDOW_BLOCKS):
+            visible = snapshot.visible(start, stop)
+            if bool((visible.table.packs[visible.frames[visible.kinds == DATA]] == row).any()):
+                return False
+    return True
+
+
+def delete_manifest(store: Store, snapshot: SnapshotId, session: SessionId) -> None:
+    """Delete a snapshot's manifest and attributes, and confirm it by listing (L5).
+
+    Idempotent. Only after it returned may anything that only this snapshot saw be deleted.
+
+    Raises:
+        UnavailableError: The manifest is still listed.
+    """
+    name = store.manifest_name(snapshot, session)
+    store.objects.delete(name)
+    if any(entry.object == name for entry in list_manifests(store, snapshot)):
+        raise UnavailableError(f"manifest {name} is still listed after it was deleted")
+    if not any(True for _ in list_manifests(store, snapshot)):
+        store.objects.delete(store.attributes_name(snapshot))
+
+
+def list_session_objects(store: Store, session: SessionId) -> dict[str, int]:
+    """Return name and size of all packs and maps that a session wrote, by listing."""
+    return {
+        entry.name: entry.size_bytes
+        for kind in ("packs", "maps")
+        for entry in store.objects.list(store.name(kind, session, ""))
+    }
+
+
+def delete_session_objects(store: Store, session: SessionId) -> int:
+    """Delete all packs and maps of a session, and return how many there were.
+
+    The caller has proven that the session is fenced and was never committed (L6, L7), and has deleted its
+    manifest, if it wrote one. Maps go before packs, so that no map is left that names what is gone.
+    """
+    names = sorted(list_session_objects(store, session))
+    for name in names:
+        store.objects.delete(name)
+    return len(names)
