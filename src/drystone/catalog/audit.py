@@ -20,7 +20,7 @@ class AuditEntry:
     resource: str
     """Ids of what it was about, with commas between; empty when there is none."""
     code: str
-    """The error code, or `Success`."""
+    """The error code, or `OK`."""
     source: str
     """The caller's address."""
 

@@ -21,6 +21,7 @@ delete = _rows.delete
 
 def find(conn: Connection, selection: Selection) -> tuple[list[Disk], int]:
     """Return a page of the disks that clients see and that meet a selection, and the number of all that do."""
+    assert not selection.snapshot_states, "disks are not snapshots"
     wanted = conditions(disk, selection)
     wanted += [
         disk.c.instance_id.in_(

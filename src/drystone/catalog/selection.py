@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Column, ColumnElement, Table, exists, func, select, true
 
 from drystone.domain.ids import AccountId
+from drystone.domain.snapshot import SnapshotState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,8 @@ class Selection:
     tags: tuple[tuple[str, tuple[str, ...]], ...] = ()
     instance_names: tuple[tuple[str, ...], ...] = ()
     """For disks: the name of the instance that has it."""
+    snapshot_states: tuple[tuple[tuple[SnapshotState, bool], ...], ...] = ()
+    """For snapshots: (state, whether a disk is being rolled back to it)."""
     order_by: str = "created_at"
     descending: bool = True
     offset: int = 0
@@ -32,7 +35,8 @@ class Selection:
     @property
     def everything(self) -> bool:
         """Whether no condition is given besides the account."""
-        return not (self.any_of or self.tag_keys or self.tag_values or self.tags or self.instance_names)
+        given = (self.any_of, self.tag_keys, self.tag_values, self.tags, self.instance_names, self.snapshot_states)
+        return not any(given)
 
 
 def conditions(table: Table, selection: Selection) -> list[ColumnElement[bool]]:

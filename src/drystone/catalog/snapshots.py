@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
 
 from drystone.catalog import accounts
 from drystone.catalog.rows import IDS_PER_STATEMENT, Rows
@@ -39,6 +39,7 @@ def find(conn: Connection, selection: Selection) -> tuple[list[Snapshot], int]:
     """
     assert not selection.instance_names, "snapshots are not attached"
     wanted = conditions(snapshot, selection)
+    wanted += [or_(false(), *map(_shows, pairs)) for pairs in selection.snapshot_states]
     total: int
     if selection.everything:
         total = accounts.usage(conn, selection.account_id).snapshots
@@ -126,3 +127,8 @@ def due(conn: Connection, now: float, limit: int) -> list[Snapshot]:
         snapshot.c.state == SnapshotState.NORMAL,
     )
     return _rows.all(conn, query.order_by(snapshot.c.deadline_at, snapshot.c.id).limit(limit))
+
+
+def _shows(pair: tuple[SnapshotState, bool]) -> ColumnElement[bool]:
+    state, rolling_back = pair
+    return and_(snapshot.c.state == state, snapshot.c.rolling_back.is_(rolling_back))

@@ -201,7 +201,9 @@ def upgrade() -> None:
         sqlite_where=sa.text("state IN ('CREATING', 'NORMAL')"),
     )
     op.create_index("ix_snapshot_account_name", "snapshot", ["account_id", "name"])
-    op.create_index("ix_snapshot_account_state", "snapshot", ["account_id", "state", "created_at"])
+    op.create_index(
+        "ix_snapshot_account_state", "snapshot", ["account_id", "state", "rolling_back", "created_at", "id"]
+    )
     op.create_index("ix_snapshot_deadline", "snapshot", ["deadline_at"])
     op.create_index("ix_snapshot_disk", "snapshot", ["disk_id", "state", "created_at", "stored_bytes"])
     op.create_index("ix_snapshot_parent", "snapshot", ["parent_id"])

@@ -1,0 +1,181 @@
+"""Accounts and access keys. Administrators only, but for the lookup that verifies a signature."""
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection
+
+from drystone.catalog import accounts
+from drystone.catalog.database import Database
+from drystone.domain.account import AccessKey, Account
+from drystone.domain.errors import RefusalError
+from drystone.domain.ids import AccountId, IdSource
+from drystone.service.attributes import plain_name
+from drystone.service.caller import Caller, Identity
+from drystone.service.filters import page
+from drystone.service.views import KeyView, NewKey, Page
+
+KEYS_MAX = 10
+"""Keys of one account: enough to change them one by one."""
+CACHE_S = 5.0
+"""How long a verified key may go on to be accepted after another process removed it."""
+CACHED_MAX = 1000
+
+
+class Accounts:
+    """Makes and describes accounts and their keys.
+
+    Args:
+        db: The catalog.
+        clock: Seconds since the epoch, UTC.
+        ids: Makes ids and secrets.
+    """
+
+    def __init__(self, *, db: Database, clock: Callable[[], float], ids: IdSource) -> None:
+        self._db = db
+        self._clock = clock
+        self._ids = ids
+        self._cache: dict[str, tuple[float, Identity]] = {}
+        self._removals = 0
+
+    async def authenticate(self, secret_id: str) -> Identity | None:
+        """Return whose enabled key this is; None when there is no such key or it is disabled.
+
+        A key is looked up anew after five seconds, and at once after it was deleted here.
+        """
+        now = self._clock()
+        cached = self._cache.get(secret_id)
+        if cached is not None and 0 <= now - cached[0] < CACHE_S:
+            return cached[1]
+        removals = self._removals
+        identity = await self._db.read(lambda conn: _identity(conn, secret_id))
+        # A key that was deleted while this read was under way must not come back for five seconds.
+        if identity is not None and removals == self._removals:
+            if len(self._cache) >= CACHED_MAX:
+                self._cache.clear()
+            self._cache[secret_id] = (now, identity)
+        return identity
+
+    async def first(self, name: str) -> NewKey | None:
+        """Make the administrator's account, with a key, if there is no account yet; otherwise return None."""
+        account, key = self._new(name, admin=True)
+
+        def add(conn: Connection) -> bool:
+            if accounts.find(conn, offset=0, limit=1)[1]:
+                return False
+            accounts.insert(conn, account)
+            accounts.insert_key(conn, key)
+            return True
+
+        return _shown(key) if await self._db.write(add) else None
+
+    async def create(self, caller: Caller, name: str) -> NewKey:
+        """Make an account, not an administrator's, with a key.
+
+        Raises:
+            RefusalError: `UnauthorizedOperation`, or `InvalidParameterValue` for a name that is taken or unfit.
+        """
+        caller.require_admin()
+        if not name:
+            raise RefusalError("InvalidParameterValue", "AccountName is empty; give a name.")
+        account, key = self._new(plain_name(name, "AccountName"), admin=False)
+
+        def add(conn: Connection) -> None:
+            if accounts.by_name(conn, account.name) is not None:
+                raise RefusalError("InvalidParameterValue", f"There is an account named {account.name} already.")
+            accounts.insert(conn, account)
+            accounts.insert_key(conn, key)
+
+        await self._db.write(add)
+        return _shown(key)
+
+    async def describe(self, caller: Caller, offset: int, limit: int) -> Page[Account]:
+        """Return a page of accounts, oldest first.
+
+        Raises:
+            RefusalError: `UnauthorizedOperation` or `InvalidParameterValue`.
+        """
+        caller.require_admin()
+        offset, limit = page(offset, limit)
+        found, total = await self._db.read(lambda conn: accounts.find(conn, offset=offset, limit=limit))
+        return Page(items=tuple(found), total=total)
+
+    async def create_key(self, caller: Caller, account_id: str) -> NewKey:
+        """Add a key to an account.
+
+        Raises:
+            RefusalError: `UnauthorizedOperation`, `ResourceNotFound`, or `LimitExceeded` for too many keys.
+        """
+        caller.require_admin()
+        key = self._key(AccountId(account_id))
+
+        def add(conn: Connection) -> None:
+            count = len(accounts.keys_of(conn, _known(conn, account_id).id))
+            if count >= KEYS_MAX:
+                raise RefusalError(
+                    "LimitExceeded", f"Account {account_id} has {count} keys; {KEYS_MAX} are allowed. Delete some."
+                )
+            accounts.insert_key(conn, key)
+
+        await self._db.write(add)
+        return _shown(key)
+
+    async def delete_key(self, caller: Caller, secret_id: str) -> None:
+        """Remove a key; calls signed with it are refused from now on.
+
+        Raises:
+            RefusalError: `UnauthorizedOperation`, `ResourceNotFound`, or `ResourceInUse` for the key that this very
+                call is signed with, so that an administrator cannot lock everybody out.
+        """
+        caller.require_admin()
+        if secret_id == caller.secret_id:
+            raise RefusalError("ResourceInUse", "This call is signed with that key; delete it with another one.")
+
+        def remove(conn: Connection) -> None:
+            if not accounts.delete_key(conn, secret_id):
+                raise RefusalError("ResourceNotFound", f"There is no key {secret_id[:60]}.")
+
+        await self._db.write(remove)
+        self._removals += 1
+        self._cache.pop(secret_id, None)
+
+    async def describe_keys(self, caller: Caller, account_id: str) -> tuple[KeyView, ...]:
+        """Return the keys of an account, oldest first, without their secrets.
+
+        Raises:
+            RefusalError: `UnauthorizedOperation` or `ResourceNotFound`.
+        """
+        caller.require_admin()
+        keys = await self._db.read(lambda conn: accounts.keys_of(conn, _known(conn, account_id).id))
+        return tuple(KeyView(secret_id=key.secret_id, enabled=key.enabled, created_at=key.created_at) for key in keys)
+
+    def _new(self, name: str, *, admin: bool) -> tuple[Account, AccessKey]:
+        account = Account(id=self._ids.account(), name=name, admin=admin, created_at=self._clock())
+        return account, self._key(account.id)
+
+    def _key(self, account_id: AccountId) -> AccessKey:
+        return AccessKey(
+            secret_id=self._ids.secret_id(),
+            secret_key=self._ids.secret_key(),
+            account_id=account_id,
+            created_at=self._clock(),
+        )
+
+
+def _identity(conn: Connection, secret_id: str) -> Identity | None:
+    key = accounts.get_key(conn, secret_id)
+    if key is None or not key.enabled:
+        return None
+    account = accounts.get(conn, key.account_id)
+    assert account is not None, f"key {secret_id} has no account"
+    return Identity(account_id=account.id, admin=account.admin, secret_key=key.secret_key)
+
+
+def _known(conn: Connection, account_id: str) -> Account:
+    account = accounts.get(conn, account_id)
+    if account is None:
+        raise RefusalError("ResourceNotFound", f"There is no account {account_id[:60]}.")
+    return account
+
+
+def _shown(key: AccessKey) -> NewKey:
+    return NewKey(account_id=key.account_id, secret_id=key.secret_id, secret_key=key.secret_key)

@@ -1,0 +1,256 @@
+"""The filters, orders and pages of describe calls, translated to what the catalog can select.
+
+Several filters must all match; of the values of one, any. A value that no row can have matches nothing; a name that
+does not exist, and a value that cannot be meant, are refused.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from drystone.catalog.selection import Selection
+from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, SYSTEM_DISK, DiskState
+from drystone.domain.errors import RefusalError
+from drystone.domain.ids import AccountId
+from drystone.domain.snapshot import SnapshotState
+from drystone.service.requests import DiskQuery, Filters, SnapshotQuery
+
+T = TypeVar("T")
+LIMIT_MAX = 100
+IDS_MAX = 100
+FILTERS_MAX = 20
+VALUES_MAX = 100
+DISK_ID_VALUES_MAX = 10
+"""Values of the filter `disk-id` of DescribeSnapshots (CBS)."""
+OFFSET_MAX = 2**62
+"""More than any table has rows, and still an integer of the database."""
+INTEGER_MAX = 2**63 - 1
+
+Narrow = Callable[[Selection, str, tuple[str, ...]], Selection]
+"""Adds a filter, by name and values, to a selection."""
+
+
+def disk_selection(account_id: AccountId, query: DiskQuery) -> Selection:
+    """Return what DescribeDisks selects.
+
+    Raises:
+        RefusalError: `InvalidFilter` for a filter that does not exist, `InvalidParameterValue` for anything else.
+    """
+    order_by = _one_of(query.order_field, "OrderField", {"CREATE_TIME": "created_at", "DEADLINE": "deadline_at"})
+    return _selection(account_id, query.disk_ids, query.filters, _DISK_FILTERS, query, order_by)
+
+
+def snapshot_selection(account_id: AccountId, query: SnapshotQuery) -> Selection:
+    """Return what DescribeSnapshots selects.
+
+    Raises:
+        RefusalError: `InvalidFilter` for a filter that does not exist, `InvalidParameterValue` for anything else.
+    """
+    order_by = _one_of(query.order_field, "OrderField", {"CREATE_TIME": "created_at"})
+    for name, values in query.filters:
+        if name == "disk-id" and len(values) > DISK_ID_VALUES_MAX:
+            raise RefusalError(
+                "InvalidParameterValue",
+                f"The filter `disk-id` has {len(values)} values; at most {DISK_ID_VALUES_MAX} are allowed.",
+            )
+    return _selection(account_id, query.snapshot_ids, query.filters, _SNAPSHOT_FILTERS, query, order_by)
+
+
+def page(offset: int, limit: int) -> tuple[int, int]:
+    """Return offset and limit as the catalog can use them.
+
+    Raises:
+        RefusalError: `InvalidParameterValue` when the limit is not 1 to 100, or the offset below 0.
+    """
+    if not 1 <= limit <= LIMIT_MAX:
+        raise RefusalError("InvalidParameterValue", f"Limit is {limit}; it must be 1 to {LIMIT_MAX}.")
+    if offset < 0:
+        raise RefusalError("InvalidParameterValue", f"Offset is {offset}; it must not be negative.")
+    return min(offset, OFFSET_MAX), limit
+
+
+def check_filters(names: Collection[str], ids: Sequence[str], filters: Filters) -> None:
+    """Refuse ids together with filters, too many of either, filters that are not in `names`, or without values.
+
+    Raises:
+        RefusalError: `InvalidFilter` or `InvalidParameterValue`.
+    """
+    if ids and filters:
+        raise RefusalError("InvalidParameterValue", "Ids and Filters exclude each other; give one of them.")
+    if len(ids) > IDS_MAX:
+        raise RefusalError("InvalidParameterValue", f"{len(ids)} ids are given; at most {IDS_MAX} are allowed.")
+    if len(filters) > FILTERS_MAX:
+        raise RefusalError(
+            "InvalidParameterValue", f"{len(filters)} filters are given; at most {FILTERS_MAX} are allowed."
+        )
+    for name, values in filters:
+        if name not in names and not (_TAG_PREFIX in names and name.startswith(_TAG_PREFIX)):
+            known = ", ".join(sorted(known for known in names if known != _TAG_PREFIX))
+            raise RefusalError("InvalidFilter", f"The filter `{name[:60]}` does not exist; there are {known}.")
+        if not 1 <= len(values) <= VALUES_MAX:
+            raise RefusalError(
+                "InvalidParameterValue",
+                f"The filter `{name[:60]}` has {len(values)} values; 1 to {VALUES_MAX} are allowed.",
+            )
+
+
+def members(name: str, values: Sequence[str], allowed: Collection[str]) -> tuple[str, ...]:
+    """Return the values of a filter of an enumeration.
+
+    Raises:
+        RefusalError: `InvalidParameterValue` for one that is not `allowed`.
+    """
+    for value in values:
+        if value not in allowed:
+            raise RefusalError(
+                "InvalidParameterValue",
+                f"The filter `{name}` has the value `{value[:60]}`; allowed are {', '.join(sorted(allowed))}.",
+            )
+    return tuple(values)
+
+
+def _selection(
+    account_id: AccountId,
+    ids: tuple[str, ...],
+    filters: Filters,
+    known: Mapping[str, Narrow],
+    query: DiskQuery | SnapshotQuery,
+    order_by: str,
+) -> Selection:
+    check_filters(known, ids, filters)
+    offset, limit = page(query.offset, query.limit)
+    selection = Selection(
+        account_id=account_id,
+        order_by=order_by,
+        descending=_one_of(query.order, "Order", {"DESC": True, "ASC": False}),
+        offset=offset,
+        limit=limit,
+    )
+    if ids:
+        selection = _any_of(selection, "id", ids)
+    for name, values in filters:
+        selection = known.get(name, _tag)(selection, name, values)
+    return selection
+
+
+def _one_of(text: str | None, parameter: str, allowed: Mapping[str, T]) -> T:
+    if text is None:
+        return next(iter(allowed.values()))
+    if text not in allowed:
+        raise RefusalError("InvalidParameterValue", f"{parameter} is `{text[:60]}`; allowed are {', '.join(allowed)}.")
+    return allowed[text]
+
+
+def _any_of(selection: Selection, column: str, values: Sequence[object]) -> Selection:
+    return replace(selection, any_of=(*selection.any_of, (column, tuple(values))))
+
+
+def _column(column: str) -> Narrow:
+    return lambda selection, _name, values: _any_of(selection, column, values)
+
+
+def _enumeration(column: str, allowed: Collection[str]) -> Narrow:
+    return lambda selection, name, values: _any_of(selection, column, members(name, values, allowed))
+
+
+def _flag(column: str) -> Narrow:
+    def narrow(selection: Selection, name: str, values: tuple[str, ...]) -> Selection:
+        upper = members(name, [value.upper() for value in values], {"TRUE", "FALSE"})
+        return _any_of(selection, column, [value == "TRUE" for value in upper])
+
+    return narrow
+
+
+def _always(allowed: Collection[str], met: str) -> Narrow:
+    """A filter on what is the same for every row here: `met`."""
+
+    def narrow(selection: Selection, name: str, values: tuple[str, ...]) -> Selection:
+        given = members(name, [value.upper() for value in values], allowed)
+        return selection if met in given else _nothing(selection, name, values)
+
+    return narrow
+
+
+def _number(column: str) -> Narrow:
+    def narrow(selection: Selection, name: str, values: tuple[str, ...]) -> Selection:
+        numbers = [int(value) for value in values if value.isascii() and value.isdigit() and len(value) < 20]
+        if len(numbers) != len(values) or any(number > INTEGER_MAX for number in numbers):
+            raise RefusalError("InvalidParameterValue", f"The filter `{name}` takes whole numbers from 0 on.")
+        return _any_of(selection, column, numbers)
+
+    return narrow
+
+
+def _disk_state(selection: Selection, name: str, values: tuple[str, ...]) -> Selection:
+    shown = {state.value for state in DiskState if state.visible}
+    return _any_of(selection, "state", [DiskState(value) for value in members(name, values, shown)])
+
+
+def _snapshot_state(selection: Selection, name: str, values: tuple[str, ...]) -> Selection:
+    given = members(name, values, _SNAPSHOT_STATES)
+    pairs = tuple(_SNAPSHOT_STATES[value] for value in given)
+    known = tuple(pair for pair in pairs if pair is not None)
+    return replace(selection, snapshot_states=(*selection.snapshot_states, known))
+
+
+def _tag(selection: Selection, name: str, values: tuple[str, ...]) -> Selection:
+    return replace(selection, tags=(*selection.tags, (name.removeprefix(_TAG_PREFIX), values)))
+
+
+def _tag_key(selection: Selection, _name: str, values: tuple[str, ...]) -> Selection:
+    return replace(selection, tag_keys=(*selection.tag_keys, values))
+
+
+def _tag_value(selection: Selection, _name: str, values: tuple[str, ...]) -> Selection:
+    return replace(selection, tag_values=(*selection.tag_values, values))
+
+
+def _instance_name(selection: Selection, _name: str, values: tuple[str, ...]) -> Selection:
+    return replace(selection, instance_names=(*selection.instance_names, values))
+
+
+def _nothing(selection: Selection, _name: str, _values: tuple[str, ...]) -> Selection:
+    return _any_of(selection, "id", ())
+
+
+_TAG_PREFIX = "tag:"
+_SNAPSHOT_STATES: Mapping[str, tuple[SnapshotState, bool] | None] = {
+    "NORMAL": (SnapshotState.NORMAL, False),
+    "CREATING": (SnapshotState.CREATING, False),
+    "ROLLBACKING": (SnapshotState.NORMAL, True),
+    "COPYING_FROM_REMOTE": None,
+    "CHECKING_COPIED": None,
+    "TORECYCLE": None,
+}
+"""The documented states: what each is in the catalog, as (state, rolling back); None for what does not occur."""
+_USAGES = frozenset({DATA_DISK, SYSTEM_DISK})
+_TAG_FILTERS: Mapping[str, Narrow] = {"tag-key": _tag_key, "tag-value": _tag_value, _TAG_PREFIX: _tag}
+_DISK_FILTERS: Mapping[str, Narrow] = {
+    "disk-id": _column("id"),
+    "disk-name": _column("name"),
+    "disk-type": _column("type"),
+    "disk-state": _disk_state,
+    "disk-usage": _enumeration("usage", _USAGES),
+    "disk-charge-type": _enumeration("charge_type", {PREPAID, POSTPAID, "CDCPAID", "DEDICATED_CLUSTER_PAID"}),
+    "portable": _flag("portable"),
+    "project-id": _number("project_id"),
+    "instance-id": _column("instance_id"),
+    "instance-name": _instance_name,
+    "instance-ip-address": _nothing,
+    "zone": _column("zone"),
+    "dedicated-cluster-id": _nothing,
+    "cluster-group-id": _nothing,
+    **_TAG_FILTERS,
+}
+_SNAPSHOT_FILTERS: Mapping[str, Narrow] = {
+    "snapshot-id": _column("id"),
+    "snapshot-name": _column("name"),
+    "snapshot-state": _snapshot_state,
+    "snapshot-type": _always({"PRIVATE_SNAPSHOT", "SHARED_SNAPSHOT"}, "PRIVATE_SNAPSHOT"),
+    "disk-id": _column("disk_id"),
+    "disk-usage": _enumeration("usage", _USAGES),
+    "project-id": _number("project_id"),
+    "zone": _column("zone"),
+    "encrypt": _always({"TRUE", "FALSE"}, "FALSE"),
+    **_TAG_FILTERS,
+}
