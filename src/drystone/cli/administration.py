@@ -86,7 +86,7 @@ class InstanceCommands:
         answer = session.service.drystone("create an instance", "CreateInstance", Kind=kind, InstanceName=name)
         identity = str(answer["InstanceId"])
         made = lookup.instances(session, [identity], limit=1)
-        session.out.result(identity, made[0] if made else {"instance_id": identity})
+        session.out.result([identity], made[0] if made else {"instance_id": identity})
 
     def delete(self, instance: str, /, *, yes: Yes = False, common: CommonOptions = NO_OPTIONS) -> None:
         """Delete an instance that no disk is attached to.
@@ -100,7 +100,7 @@ class InstanceCommands:
         identity = lookup.instance_id(session, instance)
         session.out.confirm(f"This deletes instance {identity}.", yes=yes)
         session.service.drystone(f"delete {identity}", "DeleteInstance", InstanceId=identity)
-        session.out.result(identity, {"deleted_instance_id": identity})
+        session.out.result([identity], {"deleted_instance_id": identity})
 
 
 def operation_app(outside: Outside) -> App:
@@ -300,7 +300,7 @@ class AccountCommands:
         session = self._outside.session(common)
         session.out.confirm(f"This deletes access key {secret_id}.", yes=yes)
         session.service.drystone(f"delete key {secret_id}", "DeleteAccessKey", SecretId=secret_id)
-        session.out.result(secret_id, {"deleted_secret_id": secret_id})
+        session.out.result([secret_id], {"deleted_secret_id": secret_id})
 
 
 def host_app(outside: Outside) -> App:

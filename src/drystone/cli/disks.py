@@ -158,7 +158,7 @@ class DiskCommands:
         made = {str(record["disk_id"]): record for record in lookup.disks(session, ids, limit=len(ids))}
         # Without --wait a disk that is still being made is not described yet.
         records = [made.get(identity, {"disk_id": identity, "state": "CREATING"}) for identity in ids]
-        session.out.result("\n".join(ids), records[0] if count is None else records)
+        session.out.result(ids, records[0] if count is None else records)
 
     def attach(
         self,
@@ -191,7 +191,7 @@ class DiskCommands:
         _wait_for_state(session, ids, "ATTACHED", kind="attach", known=known, timeout_s=timeout)
         records = lookup.disks(session, ids, limit=len(ids))
         places = [str(record["device"] or record["nbd_uri"] or "-") for record in records]
-        session.out.result("\n".join(places), list(records))
+        session.out.result(places, list(records))
 
     def detach(
         self,
@@ -219,7 +219,7 @@ class DiskCommands:
             InstanceId=None if instance is None else lookup.instance_id(session, instance),
         )
         _wait_for_state(session, ids, "UNATTACHED", kind="detach", known=known, timeout_s=timeout)
-        session.out.result("\n".join(ids), lookup.disks(session, ids, limit=len(ids)))
+        session.out.result(ids, lookup.disks(session, ids, limit=len(ids)))
 
     def resize(
         self,
@@ -252,7 +252,7 @@ class DiskCommands:
             return Step(done=False, phase=str(record["state"]))
 
         wait_until(session, look, title=f"resize of {identity}", timeout_s=timeout)
-        session.out.result(identity, lookup.disk(session, identity))
+        session.out.result([identity], lookup.disk(session, identity))
 
     def rename(self, disk: str, name: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
         """Give a disk another name.
@@ -265,7 +265,7 @@ class DiskCommands:
         session = self._outside.session(common)
         identity = lookup.disk_id(session, disk)
         session.service.cbs(f"rename {identity}", "ModifyDiskAttributes", DiskIds=[identity], DiskName=name)
-        session.out.result(identity, lookup.disk(session, identity))
+        session.out.result([identity], lookup.disk(session, identity))
 
     def modify(
         self,
@@ -297,7 +297,7 @@ class DiskCommands:
             DiskType=type,
             DeleteWithInstance=delete_with_instance,
         )
-        session.out.result("\n".join(ids), lookup.disks(session, ids, limit=len(ids)))
+        session.out.result(ids, lookup.disks(session, ids, limit=len(ids)))
 
     def delete(
         self,
@@ -324,7 +324,7 @@ class DiskCommands:
             DiskIds=ids,
             DeleteSnapshot=1 if delete_snapshots else None,
         )
-        session.out.result("\n".join(ids), {"deleted_disk_ids": ids})
+        session.out.result(ids, {"deleted_disk_ids": ids})
 
     def init(
         self,
@@ -358,7 +358,7 @@ class DiskCommands:
             return Step(done=True)
 
         wait_until(session, look, title=f"initialising of {', '.join(ids)}", timeout_s=timeout)
-        session.out.result("\n".join(ids), lookup.disks(session, ids, limit=len(ids)))
+        session.out.result(ids, lookup.disks(session, ids, limit=len(ids)))
 
 
 def _need_some(disks: Sequence[str]) -> None:

@@ -62,12 +62,13 @@ class Output:
             table.add_row(name, readable(name, value))
         self._console(self._stdout).print(table)
 
-    def result(self, line: str, value: object) -> None:
-        """Print what a command made: `value` as JSON, or `line`, which a shell can keep in a variable."""
+    def result(self, lines: Sequence[str], value: object) -> None:
+        """Print what a command made: `value` as JSON, or plain lines, which a shell can keep in a variable."""
         if self._json:
             self._print_json(value)
         else:
-            print(one_line(line), file=self._stdout)
+            for line in lines:
+                print(one_line(line), file=self._stdout)
 
     def say(self, text: str) -> None:
         """Tell the person something; it is no data."""

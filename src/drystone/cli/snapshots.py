@@ -94,7 +94,7 @@ class SnapshotCommands:
         snapshot = _take(session, identity, name=name, deadline=wire_deadline, tags=wire_tags)
         if wait:
             _wait_for_snapshot(session, snapshot, timeout_s=timeout)
-        session.out.result(snapshot, lookup.snapshot(session, snapshot))
+        session.out.result([snapshot], lookup.snapshot(session, snapshot))
 
     def list_(
         self,
@@ -170,7 +170,7 @@ class SnapshotCommands:
             Deadline=wire_deadline,
             IsPermanent=True if permanent else None,
         )
-        session.out.result(identity, lookup.snapshot(session, identity))
+        session.out.result([identity], lookup.snapshot(session, identity))
 
     def delete(self, *snapshot: str, yes: Yes = False, common: CommonOptions = NO_OPTIONS) -> None:
         """Delete snapshots, in any order; every other snapshot still restores.
@@ -186,7 +186,7 @@ class SnapshotCommands:
         ids = [lookup.snapshot_id(session, text) for text in snapshot]
         session.out.confirm(f"This deletes {', '.join(ids)}.", yes=yes)
         session.service.cbs(f"delete {', '.join(ids)}", "DeleteSnapshots", SnapshotIds=ids)
-        session.out.result("\n".join(ids), {"deleted_snapshot_ids": ids})
+        session.out.result(ids, {"deleted_snapshot_ids": ids})
 
     def rollback(
         self,
@@ -227,7 +227,7 @@ class SnapshotCommands:
         session.service.cbs(f"roll {target} back to {identity}", "ApplySnapshot", SnapshotId=identity, DiskId=target)
         if wait:
             _wait_for_rollback(session, target, known, timeout_s=timeout)
-        session.out.result(target, lookup.disk(session, target))
+        session.out.result([target], lookup.disk(session, target))
 
     def overview(self, *, common: CommonOptions = NO_OPTIONS) -> None:
         """Show how many snapshots there are and what they hold.

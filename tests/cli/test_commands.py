@@ -1,0 +1,407 @@
+import io
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from cli.conftest import Command, Time
+from cli.fake_service import (
+    FakeService,
+    RefusalError,
+    disk,
+    disk_detail,
+    failure,
+    operation,
+    paged,
+    snapshot,
+    snapshot_taken,
+)  # fmt: skip
+
+DISK_KEYS = {
+    "disk_id", "name", "state", "size_gib", "type", "instance_id", "nbd_uri", "device", "tracking", "hydrating",
+    "hydration_percent",
+}  # fmt: skip
+SNAPSHOT_KEYS = {
+    "snapshot_id", "disk_id", "state", "percent", "tracking", "tracking_reason", "read_bytes", "changed_bytes",
+    "stored_bytes", "freeze_ms", "consistency",
+}  # fmt: skip
+
+
+def one_row(name: str, row: dict[str, Any]) -> dict[str, Any]:
+    return {"TotalCount": 1, name: [row]}
+
+
+def test_disk_show_json(command: Command, service: FakeService) -> None:
+    service.on(
+        "DescribeDisks", one_row("DiskSet", disk("disk-aaaaaaaa", DiskState="ATTACHED", InstanceId="ins-aaaaaaaa"))
+    )
+    service.on(
+        "DescribeDiskDetails",
+        one_row("DiskDetailSet", disk_detail("disk-aaaaaaaa", Device="/dev/disk/by-id/virtio-disk-aaaaaaaa")),
+    )
+    ended = command("disk", "show", "disk-aaaaaaaa", "--json")
+    assert (ended.code, ended.err) == (0, "")
+    shown = json.loads(ended.out)
+    assert shown.keys() >= DISK_KEYS
+    assert shown["device"] == "/dev/disk/by-id/virtio-disk-aaaaaaaa"
+    assert shown["nbd_uri"] is None
+    assert (shown["disk_id"], shown["size_gib"], shown["tags"]) == ("disk-aaaaaaaa", 20, {"team": "web"})
+    assert service.versions == [("cbs", "2017-03-12"), ("drystone", "2026-11-01")]
+
+
+def test_snapshot_show_json(command: Command) -> None:
+    ended = command("snapshot", "show", "snap-aaaaaaaa", "--json")
+    shown = json.loads(ended.out)
+    assert shown.keys() >= SNAPSHOT_KEYS
+    assert (shown["tracking"], shown["stored_bytes"], shown["freeze_ms"]) == ("delta", 4300, 12.5)
+    assert shown["deadline_at"] is None
+
+
+def test_snapshot_being_made_has_null_record(command: Command, service: FakeService) -> None:
+    service.on(
+        "DescribeSnapshots", one_row("SnapshotSet", snapshot("snap-cccccccc", SnapshotState="CREATING", Percent=5))
+    )
+    service.on("DescribeSnapshotRecords", {"TotalCount": 0, "SnapshotRecordSet": []})
+    shown = json.loads(command("snapshot", "show", "snap-cccccccc", "--json").out)
+    assert shown["state"] == "CREATING"
+    assert shown["stored_bytes"] is None
+
+
+@pytest.mark.parametrize("what", ["disk", "snapshot", "instance", "operation", "account"])
+def test_lists_are_json_arrays_and_tables(command: Command, what: str) -> None:
+    assert isinstance(json.loads(command(what, "list", "--json").out), list)
+    table = command(what, "list")
+    assert table.code == 0
+    assert " ID" in table.out.splitlines()[0]
+
+
+def test_table_shows_whole_ids_and_no_control_characters(command: Command, service: FakeService) -> None:
+    rows = [disk("disk-aaaaaaaa", DiskName="[bold]\x1b[31mred\n" + "x" * 40)]
+    service.on("DescribeDisks", paged("DiskSet", rows, "DiskId", "DiskIds"))
+    out = command("disk", "list").out
+    assert "disk-aaaaaaaa" in out
+    assert "[bold]" in out
+    assert "\x1b" not in out
+    assert len(out.splitlines()) == 2
+
+
+def test_all_pages_are_read_and_limit_holds(command: Command, service: FakeService) -> None:
+    rows = [snapshot(f"snap-{number:08d}") for number in range(250)]
+    taken = [snapshot_taken(f"snap-{number:08d}") for number in range(250)]
+    service.on("DescribeSnapshots", paged("SnapshotSet", rows, "SnapshotId", "SnapshotIds"))
+    service.on("DescribeSnapshotRecords", paged("SnapshotRecordSet", taken, "SnapshotId", "SnapshotIds"))
+    listed = json.loads(command("snapshot", "list", "--json").out)
+    assert [row["snapshot_id"] for row in listed] == [row["SnapshotId"] for row in rows]
+    assert all(row["tracking"] == "delta" for row in listed)
+    assert len(json.loads(command("snapshot", "list", "--json", "--limit", "120").out)) == 120
+
+
+def test_a_row_that_moves_between_pages_is_listed_once(command: Command, service: FakeService) -> None:
+    first = {"TotalCount": 101, "DiskSet": [disk(f"disk-{number:08d}") for number in range(100)]}
+    second = {"TotalCount": 102, "DiskSet": [disk("disk-00000099"), disk("disk-00000100")]}
+    service.on("DescribeDisks", first, second)
+    assert len(json.loads(command("disk", "list", "--json").out)) == 101
+
+
+def test_disk_create_sends_what_was_said(command: Command, service: FakeService) -> None:
+    ended = command(
+        "disk", "create", "--size", "20", "--type", "CLOUD_SSD", "--name", "db", "--tag", "a=b", "--tag", "c="
+    )
+    assert (ended.code, ended.out) == (0, "disk-aaaaaaaa\n")
+    assert service.asked("CreateDisks") == [
+        {
+            "Placement": {"Zone": "ap-local-1"},
+            "DiskChargeType": "POSTPAID_BY_HOUR",
+            "DiskType": "CLOUD_SSD",
+            "DiskSize": 20,
+            "DiskName": "db",
+            "Tags": [{"Key": "a", "Value": "b"}, {"Key": "c", "Value": ""}],
+        },
+    ]
+
+
+def test_disk_create_waits_and_prints_records(command: Command, service: FakeService, clock: Time) -> None:
+    service.on("CreateDisks", {"DiskIdSet": ["disk-aaaaaaaa", "disk-bbbbbbbb"]})
+    shown = [disk("disk-aaaaaaaa"), disk("disk-bbbbbbbb")]
+    service.on(
+        "DescribeDisks",
+        {"TotalCount": 0, "DiskSet": []},
+        one_row("DiskSet", shown[0]),
+        paged("DiskSet", shown, "DiskId", "DiskIds"),
+    )
+    ended = command("disk", "create", "--from-snapshot", "snap-aaaaaaaa", "--count", "2", "--json")
+    assert ended.code == 0
+    assert [row["disk_id"] for row in json.loads(ended.out)] == ["disk-aaaaaaaa", "disk-bbbbbbbb"]
+    assert len(clock.slept) == 2
+    one = command("disk", "create", "--size", "10", "--json")
+    service.on("CreateDisks", {"DiskIdSet": ["disk-aaaaaaaa"]})
+    assert one.code == 0
+    assert json.loads(one.out)["disk_id"] == "disk-aaaaaaaa"
+
+
+def test_disk_create_that_fails_says_why(command: Command, service: FakeService) -> None:
+    service.on("DescribeDisks", {"TotalCount": 0, "DiskSet": []})
+    failed = operation(
+        "op-aaaaaaaa", Kind="create_disk", State="FAILED", ErrorCode="InternalError", ErrorMessage="no space"
+    )
+    service.on("DescribeOperations", one_row("OperationSet", failed))
+    ended = command("disk", "create", "--size", "10")
+    assert (ended.code, ended.out) == (1, "")
+    assert "create_disk of disk-aaaaaaaa failed: no space [InternalError]" in ended.err
+
+
+def test_disk_attach_prints_the_device(command: Command, service: FakeService) -> None:
+    states = ["ATTACHING", "ATTACHED"]
+    answers = [
+        one_row("DiskSet", disk("disk-aaaaaaaa", DiskState=state, InstanceId="ins-aaaaaaaa")) for state in states
+    ]
+    service.on("DescribeDisks", *answers)
+    service.on("DescribeDiskDetails", one_row("DiskDetailSet", disk_detail("disk-aaaaaaaa", Device="/dev/x")))
+    ended = command("disk", "attach", "disk-aaaaaaaa", "--instance", "host")
+    assert (ended.code, ended.out) == (0, "/dev/x\n")
+    assert service.asked("AttachDisks") == [{"InstanceId": "ins-aaaaaaaa", "DiskIds": ["disk-aaaaaaaa"]}]
+
+
+def test_attach_tells_a_new_failure_from_an_old_one(command: Command, service: FakeService, clock: Time) -> None:
+    old = operation("op-00000000", Kind="attach", State="FAILED", ErrorMessage="old")
+    new = operation("op-11111111", Kind="attach", State="FAILED", ErrorMessage="no loop device")
+    service.on(
+        "DescribeOperations",
+        one_row("OperationSet", old),
+        one_row("OperationSet", old),
+        {"TotalCount": 2, "OperationSet": [old, new]},
+    )
+    ended = command("disk", "attach", "disk-aaaaaaaa", "--instance", "ins-aaaaaaaa")
+    assert ended.code == 1
+    assert "no loop device" in ended.err
+    assert "old" not in ended.err
+    assert len(clock.slept) == 1
+
+
+def test_resize_init_rename_modify_detach(command: Command, service: FakeService) -> None:
+    assert command("disk", "resize", "disk-aaaaaaaa", "--size", "20").out == "disk-aaaaaaaa\n"
+    assert service.asked("ResizeDisk") == [{"DiskId": "disk-aaaaaaaa", "DiskSize": 20}]
+    assert command("disk", "init", "disk-aaaaaaaa", "--yes").code == 0
+    assert command("disk", "rename", "disk-aaaaaaaa", "new").code == 0
+    assert command("disk", "modify", "disk-aaaaaaaa", "--type", "CLOUD_SSD").code == 0
+    assert service.asked("ModifyDiskAttributes") == [
+        {"DiskIds": ["disk-aaaaaaaa"], "DiskName": "new"},
+        {"DiskIds": ["disk-aaaaaaaa"], "DiskType": "CLOUD_SSD"},
+    ]
+    assert command("disk", "detach", "disk-aaaaaaaa", "disk-bbbbbbbb").out == "disk-aaaaaaaa\ndisk-bbbbbbbb\n"
+
+
+def test_names_stand_for_ids_when_unique(command: Command, service: FakeService) -> None:
+    rows = [
+        disk("disk-aaaaaaaa", DiskName="db"),
+        disk("disk-bbbbbbbb", DiskName="web"),
+        disk("disk-cccccccc", DiskName="web"),
+    ]
+    service.on("DescribeDisks", paged("DiskSet", rows, "DiskId", "DiskIds"))
+    assert json.loads(command("disk", "show", "db", "--json").out)["disk_id"] == "disk-aaaaaaaa"
+    several = command("disk", "delete", "web", "--yes")
+    assert several.code == 2
+    assert "disk-bbbbbbbb, disk-cccccccc" in several.err
+    assert command("disk", "show", "none").code == 3
+    assert service.asked("TerminateDisks") == []
+
+
+def test_snapshot_create_waits_with_progress(command: Command, service: FakeService) -> None:
+    def at(percent: int) -> dict[str, Any]:
+        state = "CREATING" if percent < 100 else "NORMAL"
+        return one_row("SnapshotSet", snapshot("snap-aaaaaaaa", SnapshotState=state, Percent=percent))
+
+    service.on("DescribeSnapshots", *(at(percent) for percent in range(0, 101, 4)))
+    ended = command("snapshot", "create", "disk-aaaaaaaa", "--name", "first")
+    assert (ended.code, ended.out) == (0, "snap-aaaaaaaa\n")
+    assert service.asked("CreateSnapshot") == [{"DiskId": "disk-aaaaaaaa", "SnapshotName": "first"}]
+    lines = ended.err.splitlines()
+    assert lines[-1] == "snap-aaaaaaaa CREATING 92%"
+    assert 5 < len(lines) < 12
+
+
+def test_a_short_wait_is_silent_and_no_wait_does_not_wait(command: Command, service: FakeService, clock: Time) -> None:
+    assert command("snapshot", "create", "disk-aaaaaaaa").err == ""
+    service.on(
+        "DescribeSnapshots", one_row("SnapshotSet", snapshot("snap-aaaaaaaa", SnapshotState="CREATING", Percent=0))
+    )
+    ended = command("snapshot", "create", "disk-aaaaaaaa", "--no-wait", "--json")
+    assert json.loads(ended.out)["state"] == "CREATING"
+    assert clock.slept == []
+
+
+def test_keep_days_and_deadline(command: Command, service: FakeService) -> None:
+    assert command("snapshot", "create", "disk-aaaaaaaa", "--keep-days", "1").code == 0
+    # 1,800,000,000 s is 2027-01-15T08:00:00Z.
+    assert service.asked("CreateSnapshot")[0]["Deadline"] == "2027-01-16T08:01:00+00:00"
+    assert command("snapshot", "create", "disk-aaaaaaaa", "--keep-days", "1", "--deadline", "x").code == 2
+    assert command("snapshot", "modify", "snap-aaaaaaaa", "--permanent").code == 0
+    assert service.asked("ModifySnapshotAttribute") == [{"SnapshotId": "snap-aaaaaaaa", "IsPermanent": True}]
+    assert command("snapshot", "modify", "snap-aaaaaaaa").code == 2
+
+
+def test_snapshot_that_fails_says_why(command: Command, service: FakeService) -> None:
+    service.on("DescribeSnapshots", {"TotalCount": 0, "SnapshotSet": []})
+    failed = operation("op-aaaaaaaa", State="FAILED", ErrorCode="InternalError", ErrorMessage="scratch is full")
+    service.on("DescribeOperations", one_row("OperationSet", failed))
+    ended = command("snapshot", "create", "disk-aaaaaaaa")
+    assert (ended.code, ended.out) == (1, "")
+    assert "scratch is full" in ended.err
+    service.on("DescribeOperations", {"TotalCount": 0, "OperationSet": []})
+    assert command("snapshot", "create", "disk-aaaaaaaa").code == 3
+
+
+def test_rollback_waits_and_can_keep_what_was(command: Command, service: FakeService) -> None:
+    rolling = disk("disk-aaaaaaaa", DiskState="ROLLBACKING", Rollbacking=True, RollbackPercent=40)
+    service.on("DescribeDisks", one_row("DiskSet", rolling), one_row("DiskSet", disk("disk-aaaaaaaa")))
+    ended = command("snapshot", "rollback", "snap-bbbbbbbb", "--safety-snapshot", "--yes")
+    assert (ended.code, ended.out) == (0, "disk-aaaaaaaa\n")
+    assert service.asked("CreateSnapshot")[0]["SnapshotName"] == "before rollback to snap-bbbbbbbb"
+    assert service.asked("ApplySnapshot") == [{"SnapshotId": "snap-bbbbbbbb", "DiskId": "disk-aaaaaaaa"}]
+    order = [name for name, _ in service.calls]
+    assert order.index("CreateSnapshot") < order.index("ApplySnapshot")
+
+
+def test_rollback_that_fails(command: Command, service: FakeService) -> None:
+    failed = operation("op-aaaaaaaa", Kind="rollback", State="FAILED", ErrorMessage="store unreadable")
+    service.on("DescribeOperations", {"TotalCount": 0, "OperationSet": []}, one_row("OperationSet", failed))
+    ended = command("snapshot", "apply", "snap-aaaaaaaa", "--disk", "disk-aaaaaaaa", "--yes")
+    assert ended.code == 1
+    assert "store unreadable" in ended.err
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        ("disk", "delete", "disk-aaaaaaaa"),
+        ("disk", "init", "disk-aaaaaaaa"),
+        ("snapshot", "delete", "snap-aaaaaaaa"),
+        ("snapshot", "rollback", "snap-aaaaaaaa"),
+        ("instance", "delete", "ins-aaaaaaaa"),
+        ("account", "key", "delete", "AKIDnew"),
+    ],
+)
+def test_destructive_commands_need_yes_where_nobody_can_answer(
+    command: Command, service: FakeService, tokens: tuple[str, ...]
+) -> None:
+    ended = command(*tokens)
+    assert ended.code == 2
+    assert "--yes" in ended.err
+    assert all(name.startswith("Describe") for name, _ in service.calls)
+    assert command(*tokens, "--yes").code == 0
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 2), ("", 2)])
+def test_a_person_is_asked(
+    command: Command, service: FakeService, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    asked = Terminal()
+    monkeypatch.setattr(sys, "stderr", asked)
+    assert command("disk", "delete", "disk-aaaaaaaa").code == code
+    assert "This deletes disk-aaaaaaaa with all data. Go on? [y/N]" in asked.getvalue()
+    assert len(service.asked("TerminateDisks")) == (code == 0)
+
+
+def test_progress_bar_on_a_terminal(command: Command, service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    creating = one_row("SnapshotSet", snapshot("snap-aaaaaaaa", SnapshotState="CREATING", Percent=50))
+    service.on("DescribeSnapshots", *[creating] * 12, one_row("SnapshotSet", snapshot("snap-aaaaaaaa")))
+    assert command("snapshot", "create", "disk-aaaaaaaa").out == "snap-aaaaaaaa\n"
+
+
+def test_operation_wait(command: Command, service: FakeService) -> None:
+    running = operation("op-aaaaaaaa", State="RUNNING", Percent=10)
+    service.on(
+        "DescribeOperations", one_row("OperationSet", running), one_row("OperationSet", operation("op-aaaaaaaa"))
+    )
+    assert json.loads(command("operation", "wait", "op-aaaaaaaa", "--json").out)["state"] == "DONE"
+    service.on("DescribeOperations", one_row("OperationSet", operation("op-aaaaaaaa", State="FAILED")))
+    assert command("operation", "wait", "op-aaaaaaaa").code == 1
+    service.on("DescribeOperations", {"TotalCount": 0, "OperationSet": []})
+    assert command("operation", "wait", "op-aaaaaaaa").code == 3
+    assert command("operation", "show", "op-aaaaaaaa").code == 3
+
+
+def test_waiting_has_an_end(command: Command, service: FakeService, clock: Time) -> None:
+    service.on("DescribeOperations", one_row("OperationSet", operation("op-aaaaaaaa", State="RUNNING", Percent=10)))
+    ended = command("operation", "wait", "op-aaaaaaaa", "--timeout", "5")
+    assert ended.code == 7
+    assert sum(clock.slept) == pytest.approx(5, abs=0.1)
+
+
+def test_accounts_show_a_new_secret_once(command: Command, service: FakeService) -> None:
+    ended = command("account", "create", "web", "--json")
+    assert json.loads(ended.out) == {
+        "account_id": "100000000001",
+        "secret_id": "AKIDnew",
+        "secret_key": "new-secret",
+    }
+    assert json.loads(command("account", "key", "create", "100000000001", "--json").out)["secret_key"] == "new-secret"
+    assert "new-secret" not in command("account", "key", "list", "100000000001", "--json").out
+    assert service.asked("CreateAccount") == [{"AccountName": "web"}]
+
+
+def test_instances_host_overview(command: Command, service: FakeService) -> None:
+    assert command("instance", "create", "--kind", "NBD", "--name", "vm").out == "ins-aaaaaaaa\n"
+    assert service.asked("CreateInstance") == [{"Kind": "NBD", "InstanceName": "vm"}]
+    assert json.loads(command("instance", "show", "host", "--json").out)["kind"] == "HOST"
+    assert command("instance", "show", "nbd").code == 3
+    assert "5.0 GiB" in command("host", "show").out
+    assert json.loads(command("host", "show", "--json").out)["daemons"] == [{"name": "d", "pid": 7, "disk_count": 1}]
+    assert json.loads(command("snapshot", "overview", "--json").out)["total_gib"] == 1.5
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("InvalidParameterValue", 1),
+        ("InsufficientSnapshotQuota", 1),
+        ("InvalidDiskId.NotFound", 3),
+        ("InvalidSnapshotId.NotFound", 3),
+        ("InvalidDisk.Busy", 4),
+        ("ResourceUnavailable.Attached", 4),
+        ("ResourceInUse.DiskRollbacking", 4),
+        ("AuthFailure.SignatureFailure", 5),
+        ("AuthFailure.SecretIdNotFound", 5),
+        ("UnauthorizedOperation", 5),
+    ],
+)
+def test_refusals_have_documented_exit_codes(command: Command, service: FakeService, code: str, expected: int) -> None:
+    service.on("TerminateDisks", RefusalError(code, "disk-aaaaaaaa is not\nas it should be"))
+    ended = command("disk", "delete", "disk-aaaaaaaa", "--yes", "--json")
+    assert (ended.code, ended.out) == (expected, "")
+    assert len(ended.err.splitlines()) == 1
+    assert "disk-aaaaaaaa is not as it should be" in ended.err
+    assert f"[{code}]" in ended.err
+
+
+def test_the_rate_limit_is_waited_for(command: Command, service: FakeService, clock: Time) -> None:
+    refusal = RefusalError("RequestLimitExceeded", "too many")
+    service.on("CreateSnapshot", refusal, refusal, {"SnapshotId": "snap-aaaaaaaa"})
+    assert command("snapshot", "create", "disk-aaaaaaaa").code == 0
+    assert clock.slept == [0.1, 0.2]
+    service.on("CreateSnapshot", refusal)
+    assert command("snapshot", "create", "disk-aaaaaaaa").code == 1
+    assert len(service.asked("CreateSnapshot")) == 3 + 6
+
+
+def test_only_the_rate_limit_is_tried_again(command: Command, service: FakeService) -> None:
+    service.on("CreateSnapshot", RefusalError("InternalError", "broken"))
+    assert command("snapshot", "create", "disk-aaaaaaaa").code == 1
+    assert len(service.asked("CreateSnapshot")) == 1
+
+
+def test_missing_things_are_not_found(command: Command) -> None:
+    assert command("disk", "show", "disk-zzzzzzzz").code == 3
+    assert command("snapshot", "show", "snap-zzzzzzzz").code == 3
+
+
+def test_envelope_of_failure_is_what_the_service_sends() -> None:
+    assert failure("A", "b")["Error"] == {"Code": "A", "Message": "b (0123456789ab)"}
