@@ -1,0 +1,198 @@
+"""The second service, 2026-11-01: what CBS has no action for. Times are ISO 8601 in UTC."""
+
+from drystone.api import drystone_parameters as sent
+from drystone.api.actions import Action, Fields, Service
+from drystone.api.ports import UseCases
+from drystone.api.render import Object, iso_time
+from drystone.domain.account import Account
+from drystone.domain.operation import Operation
+from drystone.service.caller import Caller
+from drystone.service.requests import PAGE_LIMIT, OperationQuery
+from drystone.service.views import DiskDetail, HostView, InstanceView, KeyView, SnapshotView
+
+VERSION = "2026-11-01"
+
+
+def drystone_service(use_cases: UseCases) -> Service:
+    """Return the second service over these use cases."""
+    on = _DrystoneActions(use_cases)
+    actions = (
+        Action(name="CreateAccessKey", parameters=sent.CreateAccessKey, run=on.create_access_key, changes=True),
+        Action(name="CreateAccount", parameters=sent.CreateAccount, run=on.create_account, changes=True),
+        Action(name="CreateInstance", parameters=sent.CreateInstance, run=on.create_instance, changes=True),
+        Action(name="DeleteAccessKey", parameters=sent.DeleteAccessKey, run=on.delete_access_key, changes=True),
+        Action(name="DeleteInstance", parameters=sent.DeleteInstance, run=on.delete_instance, changes=True),
+        Action(name="DescribeAccessKeys", parameters=sent.DescribeAccessKeys, run=on.describe_access_keys),
+        Action(name="DescribeAccounts", parameters=sent.DescribeAccounts, run=on.describe_accounts),
+        Action(name="DescribeDiskDetails", parameters=sent.DescribeDiskDetails, run=on.describe_disk_details),
+        Action(name="DescribeHost", parameters=sent.DescribeHost, run=on.describe_host),
+        Action(name="DescribeInstances", parameters=sent.DescribeInstances, run=on.describe_instances),
+        Action(name="DescribeOperations", parameters=sent.DescribeOperations, run=on.describe_operations),
+        Action(
+            name="DescribeSnapshotRecords", parameters=sent.DescribeSnapshotRecords, run=on.describe_snapshot_records
+        ),
+    )
+    by_name = {action.name: action for action in actions}
+    return Service(name="drystone", version=VERSION, regional=False, actions=by_name, known=frozenset(by_name))
+
+
+class _DrystoneActions:
+    """One method per action; each only translates."""
+
+    def __init__(self, use_cases: UseCases) -> None:
+        self._use_cases = use_cases
+
+    async def describe_instances(self, caller: Caller, given: sent.DescribeInstances) -> Fields:
+        page = await self._use_cases.instances.describe(caller, given.instance_ids or (), *_page(given))
+        return {"TotalCount": page.total, "InstanceSet": [_instance(view) for view in page.items]}
+
+    async def create_instance(self, caller: Caller, given: sent.CreateInstance) -> Fields:
+        return {"InstanceId": await self._use_cases.instances.create(caller, given.kind, given.instance_name)}
+
+    async def delete_instance(self, caller: Caller, given: sent.DeleteInstance) -> Fields:
+        await self._use_cases.instances.delete(caller, given.instance_id)
+        return {}
+
+    async def describe_disk_details(self, caller: Caller, given: sent.DescribeDiskDetails) -> Fields:
+        page = await self._use_cases.disk_records.details(caller, given.disk_ids or (), *_page(given))
+        return {"TotalCount": page.total, "DiskDetailSet": [_disk_detail(detail) for detail in page.items]}
+
+    async def describe_snapshot_records(self, caller: Caller, given: sent.DescribeSnapshotRecords) -> Fields:
+        page = await self._use_cases.snapshot_records.records(caller, given.snapshot_ids or (), *_page(given))
+        return {"TotalCount": page.total, "SnapshotRecordSet": [_snapshot_record(view) for view in page.items]}
+
+    async def describe_operations(self, caller: Caller, given: sent.DescribeOperations) -> Fields:
+        offset, limit = _page(given)
+        query = OperationQuery(
+            operation_ids=given.operation_ids or (),
+            filters=tuple((condition.name, condition.values) for condition in given.filters or ()),
+            offset=offset,
+            limit=limit,
+        )
+        page = await self._use_cases.operations.describe(caller, query)
+        return {"TotalCount": page.total, "OperationSet": [_operation(operation) for operation in page.items]}
+
+    async def describe_host(self, caller: Caller, _given: sent.DescribeHost) -> Fields:
+        return _host(await self._use_cases.host.describe(caller))
+
+    async def create_account(self, caller: Caller, given: sent.CreateAccount) -> Fields:
+        key = await self._use_cases.accounts.create(caller, given.account_name)
+        return {"AccountId": key.account_id, "SecretId": key.secret_id, "SecretKey": key.secret_key}
+
+    async def describe_accounts(self, caller: Caller, given: sent.DescribeAccounts) -> Fields:
+        page = await self._use_cases.accounts.describe(caller, *_page(given))
+        return {"TotalCount": page.total, "AccountSet": [_account(account) for account in page.items]}
+
+    async def create_access_key(self, caller: Caller, given: sent.CreateAccessKey) -> Fields:
+        key = await self._use_cases.accounts.create_key(caller, given.account_id)
+        return {"SecretId": key.secret_id, "SecretKey": key.secret_key}
+
+    async def delete_access_key(self, caller: Caller, given: sent.DeleteAccessKey) -> Fields:
+        await self._use_cases.accounts.delete_key(caller, given.secret_id)
+        return {}
+
+    async def describe_access_keys(self, caller: Caller, given: sent.DescribeAccessKeys) -> Fields:
+        keys = await self._use_cases.accounts.describe_keys(caller, given.account_id)
+        return {"KeySet": [_key(key) for key in keys]}
+
+
+def _page(given: sent.Paged) -> tuple[int, int]:
+    return given.offset or 0, PAGE_LIMIT if given.limit is None else given.limit
+
+
+def _instance(view: InstanceView) -> Object:
+    return {
+        "InstanceId": view.instance.id,
+        "InstanceName": view.instance.name,
+        "Kind": view.instance.kind.value,
+        "Zone": view.instance.zone,
+        "AttachedDiskCount": view.attached,
+        "MaxAttachCount": view.attached_max,
+        "CreateTime": iso_time(view.instance.created_at),
+    }
+
+
+def _disk_detail(detail: DiskDetail) -> Object:
+    return {
+        "DiskId": detail.disk_id,
+        "NbdUri": detail.nbd_uri,
+        "Device": detail.device,
+        "Tracking": str(detail.tracking),
+        "TrackingReason": detail.tracking_reason,
+        "BaseSnapshotId": detail.base_snapshot_id,
+        "Epoch": detail.epoch,
+        "SourceSnapshotId": detail.source_snapshot_id,
+        "Hydrating": detail.hydrating,
+        "HydrationPercent": detail.hydration_percent,
+        "Daemon": detail.daemon,
+    }
+
+
+def _snapshot_record(view: SnapshotView) -> Object:
+    snapshot, record = view.snapshot, view.snapshot.record
+    return {
+        "SnapshotId": snapshot.id,
+        "ParentSnapshotId": snapshot.parent_id,
+        "Tracking": record.tracking,
+        "TrackingReason": record.tracking_reason,
+        "ReadBytes": record.read_bytes,
+        "ChangedBytes": record.changed_bytes,
+        "StoredBytes": record.stored_bytes,
+        "Requests": record.requests,
+        "FreezeMs": record.freeze_ms,
+        "DurationMs": record.duration_ms,
+        "Consistency": record.consistency,
+        "TakenAt": None if record.taken_at is None else iso_time(record.taken_at),
+        "Suspect": snapshot.suspect,
+    }
+
+
+def _operation(operation: Operation) -> Object:
+    return {
+        "OperationId": operation.id,
+        "Kind": operation.kind.value,
+        "DiskId": operation.disk_id,
+        "SnapshotId": operation.snapshot_id,
+        "InstanceId": operation.instance_id,
+        "State": operation.state.value,
+        "Phase": operation.phase,
+        "Percent": operation.percent,
+        "Attempts": operation.attempts,
+        "ErrorCode": operation.error_code,
+        "ErrorMessage": operation.error,
+        "CreateTime": iso_time(operation.created_at),
+        "UpdateTime": iso_time(operation.updated_at),
+    }
+
+
+def _host(view: HostView) -> Object:
+    facts = view.facts
+    return {
+        "Version": facts.version,
+        "QemuVersion": facts.qemu_version,
+        "DataDirectory": facts.data_directory,
+        "Region": view.region,
+        "Zone": view.zone,
+        "StoreId": view.store_id,
+        "FreeBytes": facts.free_bytes,
+        "FloorBytes": facts.floor_bytes,
+        "StoredBytes": facts.stored_bytes,
+        "DiskCount": view.disk_count,
+        "SnapshotCount": view.snapshot_count,
+        "DaemonSet": [
+            {"Name": daemon.name, "Pid": daemon.pid, "DiskCount": daemon.disk_count} for daemon in facts.daemons
+        ],
+    }
+
+
+def _account(account: Account) -> Object:
+    return {
+        "AccountId": account.id,
+        "AccountName": account.name,
+        "Admin": account.admin,
+        "CreateTime": iso_time(account.created_at),
+    }
+
+
+def _key(key: KeyView) -> Object:
+    return {"SecretId": key.secret_id, "Enabled": key.enabled, "CreateTime": iso_time(key.created_at)}

@@ -1,0 +1,81 @@
+"""What clients may send to the actions of the second service, 2026-11-01."""
+
+from drystone.api.cbs_parameters import Filter
+from drystone.api.parameters import Parameters, Unsigned
+
+
+class Paged(Parameters, frozen=True, kw_only=True):
+    """A list is answered in pages: 20 rows unless told, 100 at most."""
+
+    offset: Unsigned | None = None
+    limit: Unsigned | None = None
+
+
+class DescribeInstances(Paged, frozen=True, kw_only=True):
+    """Parameters of DescribeInstances."""
+
+    instance_ids: tuple[str, ...] | None = None
+
+
+class CreateInstance(Parameters, frozen=True, kw_only=True):
+    """Parameters of CreateInstance."""
+
+    kind: str
+    instance_name: str | None = None
+
+
+class DeleteInstance(Parameters, frozen=True, kw_only=True):
+    """Parameters of DeleteInstance."""
+
+    instance_id: str
+
+
+class DescribeDiskDetails(Paged, frozen=True, kw_only=True):
+    """Parameters of DescribeDiskDetails."""
+
+    disk_ids: tuple[str, ...] | None = None
+
+
+class DescribeSnapshotRecords(Paged, frozen=True, kw_only=True):
+    """Parameters of DescribeSnapshotRecords."""
+
+    snapshot_ids: tuple[str, ...] | None = None
+
+
+class DescribeOperations(Paged, frozen=True, kw_only=True):
+    """Parameters of DescribeOperations; filters are resource-id, state and kind."""
+
+    operation_ids: tuple[str, ...] | None = None
+    filters: tuple[Filter, ...] | None = None
+
+
+class DescribeHost(Parameters, frozen=True, kw_only=True):
+    """DescribeHost takes no parameters."""
+
+
+class CreateAccount(Parameters, frozen=True, kw_only=True):
+    """Parameters of CreateAccount."""
+
+    account_name: str
+
+
+class DescribeAccounts(Paged, frozen=True, kw_only=True):
+    """DescribeAccounts takes a page only."""
+
+
+class CreateAccessKey(Parameters, frozen=True, kw_only=True):
+    """Parameters of CreateAccessKey."""
+
+    account_id: str
+
+
+class DeleteAccessKey(Parameters, frozen=True, kw_only=True):
+    """Parameters of DeleteAccessKey."""
+
+    secret_id: str
+
+
+class DescribeAccessKeys(Parameters, frozen=True, kw_only=True):
+    """Parameters of DescribeAccessKeys."""
+
+    account_id: str

@@ -1,0 +1,64 @@
+"""Request rates: a token bucket per account and action, in bounded memory."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+
+from drystone.domain.errors import RefusalError
+
+BUCKETS_MAX = 10_000
+"""An idle bucket is full again after one second, so forgetting the least recently used one gives nothing away."""
+
+
+class RateLimiter:
+    """Admits at most `rate` calls per second of one action by one account, with a burst of one second's worth.
+
+    It belongs to the event loop's thread: `admit` has no await, so calls cannot interleave in it.
+
+    Args:
+        rate_per_s: The limit of an action that `rates_per_s` does not name.
+        rates_per_s: Other limits by action.
+        monotonic: A clock in seconds that never goes back.
+        buckets_max: How many pairs of account and action are remembered.
+    """
+
+    def __init__(
+        self,
+        *,
+        rate_per_s: float,
+        rates_per_s: Mapping[str, float],
+        monotonic: Callable[[], float],
+        buckets_max: int = BUCKETS_MAX,
+    ) -> None:
+        assert rate_per_s >= 1
+        assert all(rate >= 1 for rate in rates_per_s.values())
+        assert buckets_max >= 1
+        self._rate_per_s = rate_per_s
+        self._rates_per_s = dict(rates_per_s)
+        self._monotonic = monotonic
+        self._buckets_max = buckets_max
+        self._buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def admit(self, account_id: str, action: str) -> None:
+        """Take one token, or refuse the call and take none.
+
+        Raises:
+            RefusalError: `RequestLimitExceeded`.
+        """
+        rate = self._rates_per_s.get(action, self._rate_per_s)
+        key = (account_id, action)
+        now_s = self._monotonic()
+        tokens, since_s = self._buckets.get(key, (rate, now_s))
+        tokens = min(rate, tokens + (now_s - since_s) * rate)
+        admitted = tokens >= 1
+        self._buckets[key] = (tokens - 1 if admitted else tokens, now_s)
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > self._buckets_max:
+            self._buckets.popitem(last=False)
+        if not admitted:
+            raise RefusalError(
+                "RequestLimitExceeded",
+                f"{action} is limited to {rate:g} calls per second for one account; slow down and try again.",
+            )

@@ -1,0 +1,243 @@
+"""What the wire needs of the use cases: the calls that it makes, and nothing more.
+
+The floor below refuses by raising `RefusalError` with the documented code. These protocols restate no rule; they say
+which calls there are, so that the wire is tested without a catalog or an engine.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from drystone.domain.account import Account
+from drystone.domain.ids import DiskId, InstanceId, SnapshotId
+from drystone.domain.operation import Operation
+from drystone.service.caller import Caller, Identity
+from drystone.service.requests import (
+    ConfigQuery,
+    DiskChanges,
+    DiskQuery,
+    NewDisks,
+    NewSnapshot,
+    OperationQuery,
+    SnapshotChanges,
+    SnapshotQuery,
+)
+from drystone.service.views import (
+    DiskConfig,
+    DiskDetail,
+    DiskView,
+    HostView,
+    InstanceDiskNumber,
+    InstanceView,
+    KeyView,
+    NewKey,
+    Page,
+    SnapshotOverview,
+    SnapshotView,
+)
+
+Ids = tuple[str, ...]
+
+
+class Authenticate(Protocol):
+    """Looks an access key up."""
+
+    async def __call__(self, secret_id: str, /) -> Identity | None:
+        """Return whose key this is, or None when it is unknown or disabled."""
+        ...
+
+
+class Audit(Protocol):
+    """Keeps the audit trail."""
+
+    async def record(self, caller: Caller, resource: str, code: str, /) -> None:
+        """Add one row: who called what, on which resources, with what outcome."""
+        ...
+
+
+class Disks(Protocol):
+    """The life of disks."""
+
+    async def create(self, caller: Caller, new: NewDisks, /) -> Sequence[DiskId]:
+        """Make disks; their ids are known at once."""
+        ...
+
+    async def resize(self, caller: Caller, disk_id: str | None, size_gib: int, /) -> None:
+        """Grow a disk."""
+        ...
+
+    async def terminate(self, caller: Caller, disk_ids: Ids, /, *, delete_snapshot: int | None) -> None:
+        """Destroy disks that are not attached."""
+        ...
+
+    async def attach(
+        self,
+        caller: Caller,
+        instance_id: str,
+        disk_ids: Ids,
+        /,
+        *,
+        delete_with_instance: bool | None,
+        attach_mode: str | None,
+    ) -> None:
+        """Attach disks to an instance."""
+        ...
+
+    async def detach(self, caller: Caller, disk_ids: Ids, instance_id: str | None, /) -> None:
+        """Detach disks."""
+        ...
+
+    async def initialize(self, caller: Caller, disk_ids: Ids, /) -> None:
+        """Empty disks, or return them to the snapshot that they were made from."""
+        ...
+
+
+class Snapshots(Protocol):
+    """The life of snapshots."""
+
+    async def create(self, caller: Caller, new: NewSnapshot, /) -> SnapshotId:
+        """Take a snapshot; its instant is fixed when this returns (P1)."""
+        ...
+
+    async def delete(self, caller: Caller, snapshot_ids: Ids, /, *, delete_bind_images: bool) -> None:
+        """Delete snapshots."""
+        ...
+
+    async def apply(
+        self, caller: Caller, snapshot_id: str, disk_id: str, /, *, auto_stop: bool, auto_start: bool
+    ) -> None:
+        """Roll a disk back."""
+        ...
+
+
+class DiskRecords(Protocol):
+    """What is known of disks."""
+
+    async def describe(self, caller: Caller, query: DiskQuery, /) -> Page[DiskView]:
+        """List disks."""
+        ...
+
+    async def modify(self, caller: Caller, changes: DiskChanges, /) -> None:
+        """Change attributes."""
+        ...
+
+    async def config_quota(self, caller: Caller, query: ConfigQuery, /) -> Sequence[DiskConfig]:
+        """List the disks that may be had."""
+        ...
+
+    async def instances_disk_num(self, caller: Caller, instance_ids: Ids, /) -> Sequence[InstanceDiskNumber]:
+        """Count the disks of instances."""
+        ...
+
+    async def details(self, caller: Caller, disk_ids: Ids, offset: int, limit: int, /) -> Page[DiskDetail]:
+        """List how disks are served and tracked."""
+        ...
+
+
+class SnapshotRecords(Protocol):
+    """What is known of snapshots."""
+
+    async def describe(self, caller: Caller, query: SnapshotQuery, /) -> Page[SnapshotView]:
+        """List snapshots."""
+        ...
+
+    async def modify(self, caller: Caller, changes: SnapshotChanges, /) -> None:
+        """Change name or deadline."""
+        ...
+
+    async def overview(self, caller: Caller, /) -> SnapshotOverview:
+        """Sum up an account's snapshots."""
+        ...
+
+    async def records(self, caller: Caller, snapshot_ids: Ids, offset: int, limit: int, /) -> Page[SnapshotView]:
+        """List how snapshots were taken (P7)."""
+        ...
+
+
+class Instances(Protocol):
+    """What disks are attached to."""
+
+    async def describe(self, caller: Caller, instance_ids: Ids, offset: int, limit: int, /) -> Page[InstanceView]:
+        """List instances."""
+        ...
+
+    async def create(self, caller: Caller, kind: str, name: str | None, /) -> InstanceId:
+        """Make an instance."""
+        ...
+
+    async def delete(self, caller: Caller, instance_id: str, /) -> None:
+        """Delete an instance that has no disk."""
+        ...
+
+
+class Accounts(Protocol):
+    """Accounts and keys; for administrators."""
+
+    async def create(self, caller: Caller, name: str, /) -> NewKey:
+        """Make an account and its first key."""
+        ...
+
+    async def describe(self, caller: Caller, offset: int, limit: int, /) -> Page[Account]:
+        """List accounts."""
+        ...
+
+    async def create_key(self, caller: Caller, account_id: str, /) -> NewKey:
+        """Make a key."""
+        ...
+
+    async def delete_key(self, caller: Caller, secret_id: str, /) -> None:
+        """Delete a key."""
+        ...
+
+    async def describe_keys(self, caller: Caller, account_id: str, /) -> Sequence[KeyView]:
+        """List an account's keys, without their secrets."""
+        ...
+
+
+class Operations(Protocol):
+    """Long jobs."""
+
+    async def describe(self, caller: Caller, query: OperationQuery, /) -> Page[Operation]:
+        """List operations."""
+        ...
+
+
+class Host(Protocol):
+    """This machine; for administrators."""
+
+    async def describe(self, caller: Caller, /) -> HostView:
+        """Describe the host."""
+        ...
+
+
+class UseCases(Protocol):
+    """Everything that the two services call. The container of the floor below has these attributes."""
+
+    @property
+    def disks(self) -> Disks: ...  # noqa: D102 - each protocol says what it is
+
+    @property
+    def snapshots(self) -> Snapshots: ...  # noqa: D102 - as above
+
+    @property
+    def disk_records(self) -> DiskRecords: ...  # noqa: D102 - as above
+
+    @property
+    def snapshot_records(self) -> SnapshotRecords: ...  # noqa: D102 - as above
+
+    @property
+    def instances(self) -> Instances: ...  # noqa: D102 - as above
+
+    @property
+    def accounts(self) -> Accounts: ...  # noqa: D102 - as above
+
+    @property
+    def operations(self) -> Operations: ...  # noqa: D102 - as above
+
+    @property
+    def host(self) -> Host: ...  # noqa: D102 - as above
+
+    @property
+    def audit(self) -> Audit: ...  # noqa: D102 - as above
+
+    @property
+    def authenticate(self) -> Authenticate: ...  # noqa: D102 - as above

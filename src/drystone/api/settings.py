@@ -1,0 +1,31 @@
+"""What the wire needs to know of the configuration."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """Settings of the API, taken from the configuration by the composition root.
+
+    Args:
+        region: The one region that is served.
+        time_zone_offset_hours: Zone of the times that are written without one (CBS writes Beijing time).
+        rate_limits: Whether calls are limited at all.
+        rate_per_action: Calls per second of one action by one account (documented: 20).
+        rates_per_action: Actions with another limit (documented: DescribeDisks 100).
+        gateway_host_names: Names that a client may have signed when a gateway on the way changed Host.
+        calls_max: Calls in progress at a time; more are refused at once.
+        buffered_bytes_max: Bodies held in memory at a time, all calls together.
+        body_s_max: How long a client may take to send a body.
+    """
+
+    region: str
+    time_zone_offset_hours: float = 8
+    rate_limits: bool = True
+    rate_per_action: float = 20
+    rates_per_action: Mapping[str, float] = field(default_factory=lambda: {"DescribeDisks": 100})
+    gateway_host_names: tuple[str, ...] = ("cbs.tencentcloudapi.com", "drystone.tencentcloudapi.com")
+    calls_max: int = 1024
+    buffered_bytes_max: int = 64_000_000
+    body_s_max: float = 60

@@ -1,0 +1,70 @@
+from drystone.api.limits import RateLimiter
+from drystone.domain.errors import RefusalError
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def limiter(clock: Clock, *, buckets_max: int = 100) -> RateLimiter:
+    return RateLimiter(rate_per_s=20, rates_per_s={"DescribeDisks": 100}, monotonic=clock, buckets_max=buckets_max)
+
+
+def admitted(limits: RateLimiter, calls: int, *, account: str = "1", action: str = "CreateDisks") -> int:
+    count, codes = 0, set[str]()
+    for _ in range(calls):
+        try:
+            limits.admit(account, action)
+            count += 1
+        except RefusalError as refusal:
+            codes.add(refusal.code)
+    assert codes <= {"RequestLimitExceeded"}
+    return count
+
+
+def test_a_burst_of_one_second_and_no_more() -> None:
+    limits = limiter(Clock())
+    assert admitted(limits, 500) == 20
+    assert admitted(limits, 500, action="DescribeDisks") == 100
+
+
+def test_tokens_come_back_at_the_rate() -> None:
+    clock = Clock()
+    limits = limiter(clock)
+    admitted(limits, 500)
+    clock.now_s += 0.25
+    assert admitted(limits, 500) == 5
+    clock.now_s += 3600
+    assert admitted(limits, 500) == 20
+
+
+def test_accounts_and_actions_do_not_share() -> None:
+    limits = limiter(Clock())
+    admitted(limits, 500)
+    assert admitted(limits, 500, account="2") == 20
+    assert admitted(limits, 500, action="ResizeDisk") == 20
+
+
+def test_over_a_long_time_the_rate_holds() -> None:
+    clock = Clock()
+    limits = limiter(clock)
+    total = 0
+    for _ in range(1000):
+        total += admitted(limits, 3)
+        clock.now_s += 0.01
+    assert 20 + 198 <= total <= 20 + 200
+
+
+def test_memory_is_bounded_and_forgets_the_longest_idle() -> None:
+    limits = limiter(Clock(), buckets_max=10)
+    admitted(limits, 20, account="busy")
+    for account in range(9):
+        admitted(limits, 1, account=str(account))
+        assert admitted(limits, 1, account="busy") == 0
+    for account in range(1000):
+        admitted(limits, 1, account=str(account))
+        assert len(limits) <= 10
