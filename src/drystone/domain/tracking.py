@@ -64,8 +64,9 @@ class Tracking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrozenBase:
-    """What a snapshot's operation records before the reopen that freezes the disk (A2); kept whatever the row
-    does.
+    """What a snapshot's operation records before the reopen that freezes the disk (A2).
+
+    It stays whatever the row does meanwhile.
 
     Attributes:
         base: Base at the freeze: the parent of the snapshot, even if it is deleted meanwhile.
@@ -288,7 +289,11 @@ def rollback_begun(tracking: Tracking) -> Tracking:
 
 
 def rolled_back(tracking: Tracking, target: SnapshotId) -> Tracking:
-    """Return the row once the content is `target`, flushed, a checkpoint of the new epoch written (A8)."""
+    """Return the row once the content is `target`, flushed, a checkpoint of the new epoch written (A8).
+
+    The target was pinned but may be DELETING by now: then the caller applies `base_deleted` to the result, in the
+    same transaction, for a base is always NORMAL.
+    """
     return initialized(tracking, target)
 
 
@@ -416,7 +421,7 @@ class Verdict(StrEnum):
     NONE = "NONE"
     """There is none."""
     RESUME = "RESUME"
-    """Its view is whole: carry out the plan, then go on (FROZEN)."""
+    """Its view is whole: carry out the plan, then go on (FROZEN). The row stays as it is."""
     FAIL = "FAIL"
     """It cannot go on: record FAILING (and `lost`, if said) in one transaction, then judge again.
 
