@@ -10,7 +10,6 @@ import zstandard
 
 from drystone.codec.binary import (
     RAW,
-    TRAILER_BYTES,
     ZSTD,
     ZSTD_LEVEL,
     ColumnReader,
@@ -214,23 +213,3 @@ def decode_frame(keys: HashKeys, index: PackIndex, frame: int, stored: Buffer, w
             address = int(index.addresses[rows][slot])
             raise IntegrityError(f"{where}, slot {slot} (block {address}): {int(wrong.sum())} blocks do not match")
     return plain
-
-
-__all__ = [
-    "ADDRESS_LIMIT",
-    "FRAME_BLOCKS_MAX",
-    "FRAME_BYTES_MAX",
-    "HEADER_BYTES",
-    "SALT_BYTES",
-    "TRAILER_BYTES",
-    "Encoding",
-    "PackHeader",
-    "PackIndex",
-    "decode_frame",
-    "decode_header",
-    "decode_index",
-    "decode_pack_trailer",
-    "encode_frame",
-    "encode_pack_tail",
-    "frame_compressor",
-]

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import itertools
 import os
+import stat
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -109,7 +110,10 @@ class LocalStore:
     def size(self, name: str) -> int:
         """Return an object's length; see `ObjectStore.size`."""
         with _translated(name):
-            return self._path(name).stat().st_size
+            found = self._path(name).stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise NotFoundError(f"object {name} does not exist")
+        return found.st_size
 
     def list(self, prefix: str) -> Iterator[ObjectEntry]:
         """Yield the objects of a prefix; see `ObjectStore.list`."""
@@ -124,7 +128,7 @@ class LocalStore:
         with _translated(name):
             try:
                 path.unlink()
-            except (FileNotFoundError, NotADirectoryError):
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 # The unlink of an earlier call may not be durable yet.
                 if path.parent.is_dir():
                     _flush_directory(path.parent)
