@@ -1,0 +1,63 @@
+"""Pull a disk's source into its image, beside everything else, by CMD_CACHE on a read-only export of the image."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from drystone.domain.blocks import BLOCK_BYTES, Ranges, count, split
+from drystone.nbd.client import NbdClient
+
+PIECE_BYTES: Final = 1 << 20
+DEPTH: Final = 8
+_CREDIT_S: Final = 0.1
+"""How much unused time may be made up for: more would be a burst after each wait of the source."""
+
+
+def hydrate(
+    client: NbdClient,
+    ranges: Ranges,
+    *,
+    rate_bytes_per_s: int,
+    stop: threading.Event,
+    on_progress: Callable[[int, int], None],
+) -> int:
+    """Have the storage daemon copy `ranges` from the disk's backing into its image.
+
+    No data flows through this process. It sets no dirty bits, keeps what the guest wrote, and may be run again
+    from the beginning at any time. It blocks: run it in a thread.
+
+    Args:
+        client: Connected to the hydration export (on the image's node, below the throttle); closed by its owner.
+        ranges: Blocks in which the source holds data.
+        rate_bytes_per_s: Most bytes asked for per second; 0 is no limit.
+        stop: Ends it early, within a second.
+        on_progress: Called with (bytes copied, bytes in all) after each piece.
+
+    Returns:
+        Bytes copied: all of `ranges`, unless it was stopped.
+
+    Raises:
+        UnavailableError: The daemon or the source does not answer, or it was stopped while waiting for them.
+    """
+    total_bytes = count(ranges) * BLOCK_BYTES
+    done_bytes = 0
+    on_progress(0, total_bytes)
+    paced = _paced(ranges, rate_bytes_per_s, stop)
+    for _start, length in client.cache_ranges(paced, depth=DEPTH, piece_bytes=PIECE_BYTES, stop=stop.is_set):
+        done_bytes += length
+        on_progress(done_bytes, total_bytes)
+    return done_bytes
+
+
+def _paced(ranges: Ranges, rate_bytes_per_s: int, stop: threading.Event) -> Iterator[tuple[int, int]]:
+    """Yield (start byte, length) of pieces no sooner than the rate allows."""
+    due_s = time.monotonic()
+    for start, past in split(ranges, PIECE_BYTES // BLOCK_BYTES):
+        if rate_bytes_per_s > 0:
+            now_s = time.monotonic()
+            due_s = max(due_s, now_s - _CREDIT_S)
+            if due_s > now_s and stop.wait(due_s - now_s):
+                return
+            due_s += (past - start) * BLOCK_BYTES / rate_bytes_per_s
+        yield start * BLOCK_BYTES, (past - start) * BLOCK_BYTES

@@ -1,0 +1,181 @@
+"""Worker processes, kept warm, one job each at a time."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final, Self, TypeVar
+
+import msgspec
+import structlog
+
+from drystone.domain.errors import (
+    DrystoneError,
+    IntegrityError,
+    ProtocolError,
+    RefusalError,
+    SnapshotBrokenError,
+    SpaceError,
+    UnavailableError,
+)
+from drystone.objects.contract import NotFoundError
+from drystone.transfer.jobs import Failure, Job, Message, Progress, Result
+from drystone.transfer.worker import BUG
+
+_LINE_BYTES_MAX: Final = 128 << 20
+"""Longest line of a worker: a result names every pack that was written, 230 bytes per 32 MiB of new data."""
+_KINDS: Final[dict[str, type[DrystoneError]]] = {
+    kind.__name__: kind
+    for kind in (
+        IntegrityError,
+        NotFoundError,
+        ProtocolError,
+        SnapshotBrokenError,
+        SpaceError,
+        UnavailableError,
+    )
+}
+R = TypeVar("R")
+
+log = structlog.get_logger(__name__)
+
+
+class WorkerPool:
+    """Runs jobs in `size` processes; use as an async context manager.
+
+    Args:
+        size: Processes, hence jobs at once.
+        waiting_max: Jobs that may wait for a process; further ones are refused.
+        nice: Nice value of the workers.
+        command: What to start, for tests.
+    """
+
+    def __init__(
+        self, *, size: int, waiting_max: int = 64, nice: int = 10, command: Sequence[str] | None = None
+    ) -> None:
+        assert size > 0
+        self._size = size
+        self._waiting_max = waiting_max
+        self._waiting = 0
+        self._command = command or (sys.executable, "-m", "drystone.transfer.worker", str(nice))
+        self._free: asyncio.Queue[asyncio.subprocess.Process | None] = asyncio.Queue()
+        self._running: set[asyncio.subprocess.Process] = set()
+        self._closed = True
+
+    async def __aenter__(self) -> Self:
+        """Start the processes."""
+        self._closed = False
+        for _ in range(self._size):
+            self._free.put_nowait(await self._start())
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        """Kill the processes; jobs that still run fail."""
+        self._closed = True
+        for process in tuple(self._running):
+            await self._kill(process)
+
+    async def run(self, job: Job, result: type[R], on_progress: Callable[[Progress], None] | None = None) -> R:
+        """Run a job in the next free process.
+
+        Cancelling kills the process, so that afterwards the job does nothing any more.
+
+        Args:
+            job: What to do.
+            result: The kind of result that this job has.
+            on_progress: Called some times a second at most.
+
+        Raises:
+            UnavailableError: Too many jobs wait, or the worker died; how far it came is not known.
+            DrystoneError: What the job raised.
+            AssertionError: The worker met a bug.
+        """
+        if self._closed or self._waiting >= self._waiting_max:
+            raise UnavailableError(f"{self._waiting} jobs wait for {self._size} workers already")
+        self._waiting += 1
+        try:
+            process = await self._free.get()
+        finally:
+            self._waiting -= 1
+        keep = False
+        try:
+            if process is None or process.returncode is not None:
+                if process is not None:
+                    await self._kill(process)
+                process = await self._start()
+            answer = await _converse(process, job, on_progress)
+            keep = not isinstance(answer, Failure) or answer.kind != BUG
+        finally:
+            place = process if keep else None
+            try:
+                if place is None and process is not None:
+                    await self._kill(process)
+                    place = await self._replacement()
+            finally:
+                self._free.put_nowait(place)
+        if isinstance(answer, Failure):
+            raise _error(answer)
+        assert isinstance(answer, result), answer
+        return answer
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        if self._closed:
+            raise UnavailableError("the worker pool is closed")
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=_LINE_BYTES_MAX,
+        )
+        self._running.add(process)
+        return process
+
+    async def _replacement(self) -> asyncio.subprocess.Process | None:
+        """Return a new process, or None: then one is started when it is next needed."""
+        if self._closed:
+            return None
+        try:
+            return await self._start()
+        except (OSError, UnavailableError) as error:
+            log.warning("pool.start_failed", error=str(error))
+            return None
+
+    async def _kill(self, process: asyncio.subprocess.Process) -> None:
+        """Kill a process and wait for its end, also while being cancelled: it must not write afterwards."""
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        self._running.discard(process)
+        if process.stdin is not None:
+            process.stdin.close()
+        await process.wait()
+
+
+async def _converse(
+    process: asyncio.subprocess.Process, job: Job, on_progress: Callable[[Progress], None] | None
+) -> Result | Failure:
+    """Send a job and return its answer."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(msgspec.json.encode(job) + b"\n")
+        await process.stdin.drain()
+        while True:
+            line = await process.stdout.readline()
+            if not line.endswith(b"\n"):
+                raise UnavailableError(f"worker {process.pid} died")
+            message: Message = msgspec.json.decode(line, type=Message)
+            if not isinstance(message, Progress):
+                return message
+            if on_progress is not None:
+                on_progress(message)
+    except (ConnectionError, ValueError) as error:
+        raise UnavailableError(f"worker {process.pid}: {error}") from error
+
+
+def _error(failure: Failure) -> Exception:
+    """Return the exception that a worker had."""
+    if failure.kind == BUG:
+        return AssertionError(f"worker: {failure.message}")
+    if failure.kind == RefusalError.__name__:
+        return RefusalError(failure.code, failure.message)
+    return _KINDS.get(failure.kind, DrystoneError)(failure.message)

@@ -1,0 +1,363 @@
+"""One snapshot from a frozen view into the store."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import structlog
+
+from drystone.codec.manifest import Manifest, ManifestMap, ManifestPack, SnapshotRecord
+from drystone.domain.blocks import (
+    BLOCK_BYTES,
+    EMPTY,
+    Ranges,
+    count,
+    intersect,
+    normalize,
+    subtract,
+    union,
+)
+from drystone.domain.errors import DrystoneError, ProtocolError
+from drystone.nbd.client import (
+    ALLOCATION_DEPTH,
+    BASE_ALLOCATION,
+    STATE_DIRTY,
+    STATE_ZERO,
+    NbdClient,
+    dirty_bitmap,
+)
+from drystone.snapstore.layers import delta_addresses
+from drystone.snapstore.manifests import write_manifest
+from drystone.snapstore.reader import SnapshotReader
+from drystone.snapstore.store import RandomBits, Store
+from drystone.snapstore.writer import SnapshotWriter, Written
+from drystone.transfer.compare import differing
+from drystone.transfer.jobs import Endpoint, UploadJob, UploadResult
+from drystone.transfer.plan import (
+    UploadPlan,
+    byte_ranges,
+    marked,
+    plan_delta,
+    plan_rescan,
+    take_first,
+    trimmable,
+    wholly_equal,
+    wholly_marked,
+)
+from drystone.transfer.ranges_file import read_ranges
+
+TRIM_FROM_BYTES: Final = 256 << 20
+"""Below this much to read, the upload is over before trimming could save scratch (F17)."""
+_STATUS_FROM_BLOCKS: Final = 256
+"""Marked stretches from 1 MiB on are worth a question whether they are zeros; shorter ones are just read."""
+_AUDIT_STEP_BYTES: Final = (1 << 30, 64 << 30)
+"""Allocation is asked for in steps that double from the first to the second until the sample is complete."""
+_LIES_MAX: Final = 1000
+_DEPTH: Final = 64
+_PIECE_BYTES: Final = 1 << 20
+_WINDOW_BYTES: Final = 16 << 20
+
+Report = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all)."""
+
+log = structlog.get_logger(__name__)
+
+
+def upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> UploadResult:
+    """Read the frozen view and write packs, map and manifest, in this order of durability.
+
+    Args:
+        job: What to write.
+        store: The opened store of `job.store`.
+        rng: Randomness for ids and salts.
+        report: Progress.
+
+    Returns:
+        What is durable.
+
+    Raises:
+        SnapshotBrokenError: The view broke. Nothing refers to what was written; it is garbage of the session.
+        DrystoneError: Anything else; as above.
+    """
+    began_s = time.monotonic()
+    base = _open_base(job, store)
+    with _connect(job, job.view, _view_contexts(job)) as view:
+        frozen = _Frozen(job=job, view=view, size_blocks=view.size_bytes // BLOCK_BYTES)
+        plan = _plan(frozen, store, base)
+        sample, audit_next = _sample(frozen, plan, base)
+        # A full snapshot has no base, and one without base holds data only: zeros are what is absent.
+        writer = SnapshotWriter(
+            store=store,
+            session=job.session,
+            rng=rng,
+            base=base,
+            compare=job.mode == "rescan" and base is not None,
+        )
+        try:
+            with _trimming(job, plan, sample, frozen.size_blocks):
+                _feed(view, writer, plan, report)
+                lies = _audit(view, store, base, sample)
+            written = writer.finish()
+        except BaseException:
+            writer.abort()
+            raise
+    return _commit(
+        job, store, base, written, plan=plan, sample=sample, audit_next=audit_next, lies=lies, began_s=began_s
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frozen:
+    """The frozen view of a job."""
+
+    job: UploadJob
+    view: NbdClient
+    size_blocks: int
+
+
+def _open_base(job: UploadJob, store: Store) -> SnapshotReader | None:
+    if job.base_manifest is None:
+        assert not job.template.ancestry, "a snapshot with ancestry needs its base"
+        return None
+    # δ(x) must hold every address at which x differs from its base; a full map cannot say that (A1).
+    assert job.mode != "full", "a full snapshot has no base"
+    base = SnapshotReader.open(store, job.base_manifest)
+    assert job.template.ancestry[:1] == (base.manifest.snapshot,), (job.template.ancestry, job.base_manifest)
+    return base
+
+
+def _view_contexts(job: UploadJob) -> tuple[str, ...]:
+    if job.mode != "delta":
+        return ()
+    assert job.bitmap is not None, "a delta needs its bitmap"
+    return (dirty_bitmap(job.bitmap),)
+
+
+@contextlib.contextmanager
+def _connect(job: UploadJob, endpoint: Endpoint, contexts: Sequence[str]) -> Iterator[NbdClient]:
+    """Connect to an export of the disk and make sure that it has the disk's size."""
+    with NbdClient(Path(endpoint.socket), endpoint.export, contexts=contexts, timeout_s=endpoint.timeout_s) as client:
+        if client.size_bytes != job.template.size_bytes or client.size_bytes % BLOCK_BYTES:
+            raise ProtocolError(
+                f"{job.template.disk}: export {endpoint.export!r} has {client.size_bytes} bytes, "
+                f"the disk has {job.template.size_bytes}"
+            )
+        yield client
+
+
+def _plan(frozen: _Frozen, store: Store, base: SnapshotReader | None) -> UploadPlan:
+    job = frozen.job
+    if job.mode == "delta":
+        assert job.bitmap is not None
+        extents = frozen.view.extents(dirty_bitmap(job.bitmap), 0, frozen.view.size_bytes)
+        dirty = marked(extents, STATE_DIRTY)
+        carry = union(
+            *(delta_addresses(store, name) for name in job.carry_maps),
+            *(read_ranges(file) for file in job.carry_ranges),
+        )
+        everything = plan_delta(dirty=dirty, carry=carry, zero=EMPTY, size_blocks=frozen.size_blocks).read
+        long = everything[everything[:, 1] - everything[:, 0] >= _STATUS_FROM_BLOCKS]
+        zero = _zeros(frozen, long)
+        return plan_delta(dirty=dirty, carry=carry, zero=zero, size_blocks=frozen.size_blocks)
+    everything = normalize([(0, frozen.size_blocks)])
+    zero = _zeros(frozen, everything)
+    own = _own_layer(frozen, everything)
+    if base is None:
+        # Without a base the disk must stand alone: what is below its own layer counts, too.
+        return plan_rescan(zero=zero, own=everything, base_data=EMPTY)
+    return plan_rescan(zero=zero, own=own, base_data=base.data_ranges())
+
+
+def _zeros(frozen: _Frozen, ranges: Ranges) -> Ranges:
+    """Return the blocks of `ranges` that the frozen view says are zeros."""
+    if len(ranges) == 0:
+        return EMPTY
+    parts = []
+    with _connect(frozen.job, frozen.job.view, (BASE_ALLOCATION,)) as client:
+        for start, stop in ranges.tolist():
+            extents = client.extents(BASE_ALLOCATION, start * BLOCK_BYTES, stop * BLOCK_BYTES)
+            parts.append(wholly_marked(extents, STATE_ZERO))
+    return union(*parts)
+
+
+def _own_layer(frozen: _Frozen, ranges: Ranges) -> Ranges:
+    """Return the blocks of `ranges` that may be the disk's own: all, or while it hydrates its top layer.
+
+    It is asked of the running disk, where the layer only grows: a superset of what it was at the freeze.
+    """
+    allocation = frozen.job.allocation
+    if allocation is None:
+        return ranges
+    parts = []
+    with _connect(frozen.job, allocation, (ALLOCATION_DEPTH,)) as client:
+        for start, stop in ranges.tolist():
+            extents = client.extents(ALLOCATION_DEPTH, start * BLOCK_BYTES, stop * BLOCK_BYTES)
+            # Depth 0 is nothing at all, 1 the disk's own layer, more its backing (= the base).
+            whole = normalize([(start, stop)])
+            foreign = wholly_equal(extents, 0)
+            deep = extents[extents[:, 2] > 1]
+            foreign = union(foreign, wholly_marked(deep, -1))
+            parts.append(subtract(whole, foreign))
+    return union(*parts)
+
+
+def _feed(view: NbdClient, writer: SnapshotWriter, plan: UploadPlan, report: Report) -> None:
+    """Read what is to be read and hand it, with the known zeros between, to the writer in address order."""
+    total_bytes = count(plan.read) * BLOCK_BYTES
+    done_bytes = 0
+    report(0, total_bytes)
+    zeros = iter(plan.zero.tolist())
+    zero = next(zeros, None)
+    for start, data in view.read_ranges(
+        byte_ranges(plan.read), depth=_DEPTH, piece_bytes=_PIECE_BYTES, window_bytes=_WINDOW_BYTES
+    ):
+        first_block = start // BLOCK_BYTES
+        while zero is not None and zero[0] < first_block:
+            writer.zero(*zero)
+            zero = next(zeros, None)
+        writer.write(first_block, data)
+        done_bytes += len(data)
+        report(done_bytes, total_bytes)
+    assert done_bytes == total_bytes
+    while zero is not None:
+        writer.zero(*zero)
+        zero = next(zeros, None)
+
+
+@contextlib.contextmanager
+def _trimming(job: UploadJob, plan: UploadPlan, sample: Ranges, size_blocks: int) -> Iterator[None]:
+    """Trim beside the body what nobody will read, so that guest writes there need no copy.
+
+    Only for deltas: a full snapshot and a rescan need all that is allocated (F2).
+    """
+    read_bytes = count(plan.read) * BLOCK_BYTES
+    if not job.trim or job.mode != "delta" or read_bytes < TRIM_FROM_BYTES:
+        yield
+        return
+    ranges = trimmable(union(plan.read, plan.zero, sample), size_blocks)
+    stop = threading.Event()
+    thread = threading.Thread(target=_trim, args=(job, ranges, stop), name="trim", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _trim(job: UploadJob, ranges: Ranges, stop: threading.Event) -> None:
+    try:
+        with _connect(job, job.view, ()) as client:
+            for _ in client.trim_ranges(byte_ranges(ranges), stop=stop.is_set):
+                pass
+    except DrystoneError as error:
+        # Trimming saves scratch and changes nothing else; if the view is gone, the reader finds out.
+        if not stop.is_set():
+            log.warning("upload.trim_failed", snapshot_id=job.snapshot, error=str(error))
+
+
+def _sample(frozen: _Frozen, plan: UploadPlan, base: SnapshotReader | None) -> tuple[Ranges, int]:
+    """Choose the clean blocks to audit (P8, F22), before anything is trimmed, and where the next audit goes on."""
+    audit = frozen.job.audit
+    if audit is None or frozen.job.mode != "delta" or base is None or audit.blocks_max <= 0:
+        return EMPTY, 0 if audit is None else audit.cursor_block
+    cursor = audit.cursor_block if 0 <= audit.cursor_block < frozen.size_blocks else 0
+    marked_blocks = union(plan.read, plan.zero)
+    # From the cursor to the end, then from the beginning to the cursor.
+    stretches = [(cursor, frozen.size_blocks), (0, cursor)]
+    step, step_max = (size // BLOCK_BYTES for size in _AUDIT_STEP_BYTES)
+    chosen, left, reached = EMPTY, audit.blocks_max, cursor
+    for low, high in stretches:
+        reached = low
+        while reached < high:
+            stretch = normalize([(reached, min(reached + step, high))])
+            step = min(2 * step, step_max)
+            held = subtract(_own_layer(frozen, stretch), _zeros(frozen, stretch))
+            taken = take_first(subtract(held, marked_blocks), left)
+            chosen, left = union(chosen, taken), left - count(taken)
+            reached = int(stretch[-1, 1])
+            if left <= 0:
+                return chosen, int(taken[-1, 1]) % frozen.size_blocks
+    return chosen, reached % frozen.size_blocks
+
+
+def _audit(view: NbdClient, store: Store, base: SnapshotReader | None, sample: Ranges) -> Ranges:
+    """Return the blocks of `sample` that are not what the base says (A12)."""
+    if base is None or len(sample) == 0:
+        return EMPTY
+    parts = []
+    for start, data in view.read_ranges(byte_ranges(sample), depth=_DEPTH):
+        parts.append(differing(store.keys, base, start // BLOCK_BYTES, data))
+    lies = union(*parts)
+    if len(lies):
+        log.error("audit.tracker_lied", base=base.manifest.snapshot, blocks=count(lies), first_block=int(lies[0, 0]))
+    return intersect(lies, sample)
+
+
+def _commit(
+    job: UploadJob,
+    store: Store,
+    base: SnapshotReader | None,
+    written: Written,
+    *,
+    plan: UploadPlan,
+    sample: Ranges,
+    audit_next: int,
+    lies: Ranges,
+    began_s: float,
+) -> UploadResult:
+    """Write the manifest over the durable packs and map."""
+    own = ManifestMap(object=written.map_object, kind=written.kind, entries=written.entries, bytes=written.map_bytes)
+    below = () if base is None else base.manifest.maps if job.base_maps is None else job.base_maps
+    packs = tuple(
+        ManifestPack(pack=pack.pack, object=pack.object, bytes=pack.bytes, blocks=pack.blocks) for pack in written.packs
+    )
+    tracking: Literal["full", "delta", "rescan"] = "full" if base is None and job.mode == "rescan" else job.mode
+    read_bytes = count(plan.read) * BLOCK_BYTES
+    # "Changed" counts whole blocks marked relative to the base, whatever they hold (F20).
+    changed = count(plan.read) + count(plan.zero) if job.mode == "delta" else written.changed_blocks
+    template = job.template
+    manifest = Manifest(
+        store=store.store_id,
+        snapshot=job.snapshot,
+        session=job.session,
+        account=template.account,
+        disk=template.disk,
+        size_bytes=template.size_bytes,
+        taken_at=template.taken_at,
+        base=None if base is None else base.manifest.snapshot,
+        ancestry=template.ancestry,
+        maps=(own, *below),
+        packs=packs,
+        record=SnapshotRecord(
+            tracking=tracking,
+            tracking_reason=template.tracking_reason,
+            read_bytes=read_bytes,
+            changed_bytes=changed * BLOCK_BYTES,
+            stored_bytes=written.stored_bytes,
+            requests=written.requests,
+            freeze_ms=template.freeze_ms,
+            consistency=template.consistency,
+        ),
+        disk_attributes=template.disk_attributes,
+    )
+    return UploadResult(
+        manifest=write_manifest(store, manifest),
+        tracking=tracking,
+        map=own,
+        packs=packs,
+        data_blocks=written.changed_blocks - written.zero_blocks,
+        zero_blocks=written.zero_blocks,
+        read_bytes=read_bytes,
+        changed_bytes=changed * BLOCK_BYTES,
+        stored_bytes=written.stored_bytes,
+        requests=written.requests + 1,
+        seconds=time.monotonic() - began_s,
+        audited_blocks=count(sample),
+        audit_next_block=audit_next,
+        audit_lies=tuple((int(start), int(stop)) for start, stop in lies[:_LIES_MAX].tolist()),
+    )

@@ -1,0 +1,128 @@
+"""A worker process: `python -m drystone.transfer.worker [nice value]`.
+
+Reads one job per line of JSON from its standard input, one at a time; prints progress lines and then one line with
+the result or the failure. It ends when its standard input does, at once, also in the middle of a job: then its
+parent is dead or has given the job up, and what it wrote is garbage of a session that will be fenced (L6).
+"""
+
+import os
+import queue
+import random  # noqa: TID251 - this module is its process's composition root
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from drystone.domain.errors import DrystoneError, RefusalError
+from drystone.objects.local import LocalStore
+from drystone.snapstore.store import Store, open_store
+from drystone.transfer.garbage import collect, deaths
+from drystone.transfer.jobs import (
+    CollectJob,
+    DeathsJob,
+    Failure,
+    Job,
+    Progress,
+    Result,
+    RollbackJob,
+    StoreAddress,
+    UploadJob,
+)
+from drystone.transfer.rollback import rollback
+from drystone.transfer.upload import upload
+
+BUG: Final = "bug"
+"""`Failure.kind` of an exception that is nobody's fault but ours."""
+_PROGRESS_S: Final = 0.2
+_JOBS_WAITING: Final = 1
+
+log = structlog.get_logger(__name__)
+
+
+def open_address(address: StoreAddress) -> Store:
+    """Open the store that a job names.
+
+    Raises:
+        DrystoneError: It cannot be opened.
+    """
+    return open_store(LocalStore(Path(address.root), address.floor_bytes), address.store_id)
+
+
+def execute(job: Job, progress: "ProgressLines", rng: random.Random) -> Result:
+    """Do one job.
+
+    Raises:
+        DrystoneError: As its function says.
+    """
+    store = open_address(job.store)
+    if isinstance(job, UploadJob):
+        return upload(job, store, rng, progress)
+    if isinstance(job, RollbackJob):
+        return rollback(job, store, progress)
+    if isinstance(job, DeathsJob):
+        return deaths(job, store)
+    assert isinstance(job, CollectJob)
+    return collect(job, store, progress)
+
+
+class ProgressLines:
+    """Prints progress, at most five lines a second."""
+
+    def __init__(self) -> None:
+        self._last_s = float("-inf")
+
+    def __call__(self, done_bytes: int, total_bytes: int) -> None:
+        """Report; lines that come too soon are left out."""
+        now_s = time.monotonic()
+        if now_s - self._last_s >= _PROGRESS_S:
+            self._last_s = now_s
+            _print(Progress(done_bytes=done_bytes, total_bytes=total_bytes))
+
+
+def main(arguments: list[str]) -> None:
+    """Serve jobs until standard input ends."""
+    # Guests come first: with a nice value of 10 a worker gets a tenth of a core that a guest wants, all of it else.
+    os.nice(int(arguments[0]) if arguments else 10)
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    jobs: queue.Queue[bytes] = queue.Queue(_JOBS_WAITING)
+    threading.Thread(target=_read_jobs, args=(jobs,), name="jobs", daemon=True).start()
+    rng = random.SystemRandom()
+    while True:
+        line = jobs.get()
+        try:
+            answer: Result | Failure = execute(msgspec.json.decode(line, type=Job), ProgressLines(), rng)
+        except RefusalError as error:
+            answer = Failure(kind=type(error).__name__, message=error.message, code=error.code)
+        except DrystoneError as error:
+            answer = Failure(kind=type(error).__name__, message=str(error))
+        except Exception as error:
+            # A bug ends the process, once its parent knows of it.
+            log.exception("worker.bug")
+            _print(Failure(kind=BUG, message=f"{type(error).__name__}: {error}"))
+            raise
+        _print(answer)
+
+
+def _read_jobs(jobs: queue.Queue[bytes]) -> None:
+    """Pass lines on; end the process when there are no more."""
+    for line in sys.stdin.buffer:
+        try:
+            jobs.put_nowait(line)
+        except queue.Full:
+            # Waiting here would miss the end of input; and the parent sends one job at a time.
+            log.error("worker.too_many_jobs")  # noqa: TRY400 - there is nothing to trace
+            os._exit(2)
+    os._exit(0)
+
+
+def _print(message: Result | Failure | Progress) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
