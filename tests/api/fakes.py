@@ -1,0 +1,226 @@
+"""Use cases that answer with fixed values and keep what they were asked."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from asgi import ACCOUNT, Keys, Trail
+from signing import NOW_S, REGION
+
+from drystone.domain.account import Account
+from drystone.domain.disk import Disk, DiskState
+from drystone.domain.ids import DiskId, InstanceId, OperationId, SnapshotId, StoreId
+from drystone.domain.instance import Instance, InstanceKind
+from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
+from drystone.domain.tracking import TrackingState
+from drystone.service.caller import Caller
+from drystone.service.views import (
+    DaemonFacts,
+    DiskConfig,
+    DiskDetail,
+    DiskView,
+    HostFacts,
+    HostView,
+    InstanceDiskNumber,
+    InstanceView,
+    KeyView,
+    NewKey,
+    Page,
+    SnapshotOverview,
+    SnapshotView,
+)
+
+ZONE = f"{REGION}-1"
+DISK = Disk(
+    id=DiskId("disk-00000001"),
+    account_id=ACCOUNT,
+    name="data 中文",
+    state=DiskState.ATTACHED,
+    size_gib=20,
+    type="CLOUD_SSD",
+    zone=ZONE,
+    project_id=7,
+    instance_id=InstanceId("ins-00000001"),
+    last_attach_instance_id=InstanceId("ins-00000001"),
+    tags=(("team", "storage"),),
+    delete_snapshot=True,
+    created_at=1_537_954_567,
+)
+SNAPSHOT = Snapshot(
+    id=SnapshotId("snap-00000001"),
+    account_id=ACCOUNT,
+    disk_id=DISK.id,
+    name="first",
+    state=SnapshotState.NORMAL,
+    size_gib=20,
+    percent=100,
+    created_at=1_537_954_567,
+    modified_at=1_648_921_495,
+    deadline_at=1_537_954_567 + 86_400,
+    permanent=False,
+    tags=(("team", "storage"),),
+    zone=ZONE,
+    parent_id=SnapshotId("snap-00000000"),
+    record=SnapshotRecord(
+        tracking="delta",
+        tracking_reason="dirty bitmap",
+        read_bytes=3,
+        changed_bytes=2,
+        stored_bytes=1,
+        requests=4,
+        freeze_ms=1.5,
+        duration_ms=90.25,
+        consistency="crash",
+        taken_at=1_537_954_567.25,
+    ),
+)
+INSTANCE = Instance(
+    id=InstanceId("ins-00000001"),
+    account_id=ACCOUNT,
+    name="host",
+    kind=InstanceKind.HOST,
+    zone=ZONE,
+    created_at=1_537_954_567,
+)
+OPERATION = Operation(
+    id=OperationId("op-00000001"),
+    kind=OperationKind.SNAPSHOT,
+    account_id=ACCOUNT,
+    disk_id=DISK.id,
+    snapshot_id=SNAPSHOT.id,
+    state=OperationState.FAILED,
+    phase="upload",
+    percent=40,
+    attempts=2,
+    error_code="InternalError",
+    error="broken",
+    created_at=1_537_954_567,
+    updated_at=1_537_954_568,
+)
+
+
+@dataclass
+class Calls:
+    """Every call in order: use case, positional and keyword arguments after the caller."""
+
+    seen: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
+    callers: list[Caller] = field(default_factory=list)
+    failure: Exception | None = None
+
+    def note(self, name: str, caller: Caller, *given: Any, **named: Any) -> None:
+        self.seen.append((name, given, named))
+        self.callers.append(caller)
+        if self.failure is not None:
+            raise self.failure
+
+
+class Part:
+    """A group of use cases; each keeps its arguments and gives its fixed answer."""
+
+    def __init__(self, name: str, calls: Calls, answers: dict[str, Any]) -> None:
+        self._name = name
+        self._calls = calls
+        self._answers = answers
+
+    def __getattr__(self, action: str) -> Any:
+        if action not in self._answers:
+            raise AttributeError(action)
+
+        async def run(caller: Caller, *given: Any, **named: Any) -> Any:
+            self._calls.note(f"{self._name}.{action}", caller, *given, **named)
+            return self._answers[action]
+
+        return run
+
+
+class FakeUseCases:
+    """All use cases of both services."""
+
+    def __init__(self) -> None:
+        self.calls = calls = Calls()
+        self.authenticate = Keys()
+        self.audit = Trail()
+        none = dict.fromkeys(("resize", "terminate", "attach", "detach", "initialize"))
+        self.disks: Any = Part("disks", calls, {"create": (DISK.id, DiskId("disk-00000002")), **none})
+        self.snapshots: Any = Part("snapshots", calls, {"create": SNAPSHOT.id, "delete": None, "apply": None})
+        config = DiskConfig(
+            available=True,
+            charge_type="POSTPAID_BY_HOUR",
+            zone=ZONE,
+            disk_type="CLOUD_HSSD",
+            usage="DATA_DISK",
+            size_gib_min=20,
+            size_gib_max=32000,
+            step_gib=1,
+            extra_performance_range=(0, 650),
+        )
+        detail = DiskDetail(
+            disk_id=DISK.id,
+            nbd_uri=None,
+            device="/dev/disk/by-id/virtio-disk-00000001",
+            tracking=TrackingState.LIVE,
+            tracking_reason="",
+            base_snapshot_id=SNAPSHOT.id,
+            epoch=3,
+            source_snapshot_id=None,
+            hydrating=False,
+            hydration_percent=100,
+            daemon="ins-00000001",
+        )
+        disks = Page(items=(DiskView(disk=DISK, snapshot_count=2, snapshot_bytes=(1 << 20) + 1),), total=1)
+        self.disk_records: Any = Part(
+            "disk_records",
+            calls,
+            {
+                "describe": disks,
+                "modify": None,
+                "config_quota": (config,),
+                "instances_disk_num": (InstanceDiskNumber(instance_id=INSTANCE.id, attached=1, attached_max=20),),
+                "details": Page(items=(detail,), total=1),
+            },
+        )
+        snapshots = Page(items=(SnapshotView(snapshot=SNAPSHOT),), total=1)
+        totals = SnapshotOverview(count=13, stored_gib=92.45, free_quota_gib=50.0, billed_gib=42.45)
+        self.snapshot_records: Any = Part(
+            "snapshot_records",
+            calls,
+            {"describe": snapshots, "modify": None, "overview": totals, "records": snapshots},
+        )
+        instance = InstanceView(instance=INSTANCE, attached=1, attached_max=20)
+        self.instances: Any = Part(
+            "instances",
+            calls,
+            {"describe": Page(items=(instance,), total=1), "create": INSTANCE.id, "delete": None},
+        )
+        key = NewKey(account_id=ACCOUNT, secret_id="AKIDnew", secret_key="secret-of-the-new-key")
+        account = Account(id=ACCOUNT, name="owner", admin=True, created_at=NOW_S)
+        self.accounts: Any = Part(
+            "accounts",
+            calls,
+            {
+                "create": key,
+                "describe": Page(items=(account,), total=1),
+                "create_key": key,
+                "delete_key": None,
+                "describe_keys": (KeyView(secret_id="AKIDnew", enabled=True, created_at=NOW_S),),
+            },
+        )
+        self.operations: Any = Part("operations", calls, {"describe": Page(items=(OPERATION,), total=1)})
+        facts = HostFacts(
+            version="0.1.0",
+            qemu_version="10.0.2",
+            data_directory="/data",
+            free_bytes=3,
+            floor_bytes=2,
+            stored_bytes=1,
+            daemons=(DaemonFacts(name="ins-00000001", pid=4711, disk_count=1),),
+        )
+        self.host: Any = Part(
+            "host",
+            calls,
+            {
+                "describe": HostView(
+                    facts=facts, region=REGION, zone=ZONE, store_id=StoreId("s"), disk_count=1, snapshot_count=1
+                )
+            },
+        )

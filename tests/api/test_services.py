@@ -1,0 +1,594 @@
+"""Both services over fake use cases: what reaches a use case, and every field that comes back."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tccli
+from asgi import ACCOUNT, request_ids, send_signed
+from fakes import DISK, OPERATION, SNAPSHOT, ZONE, FakeUseCases
+from prometheus_client import CollectorRegistry
+from signing import NOW_S, REGION, SECRET_ID, sdk_request
+
+from drystone.api import cbs, drystone, ports
+from drystone.api.app import Application, build_application
+from drystone.api.render import CbsRenderer
+from drystone.api.settings import ApiSettings
+from drystone.domain.errors import RefusalError
+from drystone.service.accounts import Accounts
+from drystone.service.audit import Audit
+from drystone.service.disk_lifecycle import DiskLifecycle
+from drystone.service.disk_records import DiskRecords
+from drystone.service.host_records import HostRecords
+from drystone.service.instances import Instances
+from drystone.service.operation_records import OperationRecords
+from drystone.service.requests import (
+    ConfigQuery,
+    DiskChanges,
+    DiskQuery,
+    NewDisks,
+    NewSnapshot,
+    OperationQuery,
+    SnapshotChanges,
+    SnapshotQuery,
+)
+from drystone.service.snapshot_lifecycle import SnapshotLifecycle
+from drystone.service.snapshot_records import SnapshotRecords
+
+API: Mapping[str, Any] = json.loads(
+    (Path(tccli.__file__).parent / "services/cbs/v20170312/api.json").read_text(encoding="utf-8")
+)
+Call = Callable[..., Mapping[str, Any]]
+
+
+def conforms(
+    disks: DiskLifecycle,
+    snapshots: SnapshotLifecycle,
+    disk_records: DiskRecords,
+    snapshot_records: SnapshotRecords,
+    instances: Instances,
+    accounts: Accounts,
+    operations: OperationRecords,
+    host: HostRecords,
+    audit: Audit,
+) -> tuple[object, ...]:
+    """Hold the real use cases against what the wire calls."""
+    a: ports.Disks = disks
+    b: ports.Snapshots = snapshots
+    c: ports.DiskRecords = disk_records
+    d: ports.SnapshotRecords = snapshot_records
+    e: ports.Instances = instances
+    f: ports.Accounts = accounts
+    g: ports.Operations = operations
+    h: ports.Host = host
+    i: ports.Audit = audit
+    j: ports.Authenticate = accounts.authenticate
+    return a, b, c, d, e, f, g, h, i, j
+
+
+@pytest.fixture
+def fake() -> FakeUseCases:
+    return FakeUseCases()
+
+
+@pytest.fixture
+def app(fake: FakeUseCases) -> Application:
+    ticks = itertools.count()
+    return build_application(
+        fake,
+        settings=ApiSettings(region=REGION, rate_limits=False),
+        clock=lambda: NOW_S,
+        monotonic=lambda: float(next(ticks)),
+        request_id=request_ids(),
+        registry=CollectorRegistry(),
+    )
+
+
+@pytest.fixture
+def call(app: Application, monkeypatch: pytest.MonkeyPatch) -> Call:
+    def send(action: str, **params: object) -> Mapping[str, Any]:
+        second = action in SECOND_SERVICE
+        request = sdk_request(
+            monkeypatch,
+            action=action,
+            params=params,
+            service="drystone" if second else "cbs",
+            version=drystone.VERSION if second else cbs.VERSION,
+        )
+        answer = asyncio.run(send_signed(app, request))
+        response = dict(answer.response)
+        assert "Error" not in response, response
+        del response["RequestId"]
+        return response
+
+    return send
+
+
+SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
+    "CreateAccessKey": {"AccountId": ACCOUNT},
+    "CreateAccount": {"AccountName": "owner"},
+    "CreateInstance": {"Kind": "NBD", "InstanceName": "vm"},
+    "DeleteAccessKey": {"SecretId": "AKIDnew"},
+    "DeleteInstance": {"InstanceId": "ins-00000001"},
+    "DescribeAccessKeys": {"AccountId": ACCOUNT},
+    "DescribeAccounts": {},
+    "DescribeDiskDetails": {},
+    "DescribeHost": {},
+    "DescribeInstances": {},
+    "DescribeOperations": {},
+    "DescribeSnapshotRecords": {},
+}
+CBS: Mapping[str, Mapping[str, object]] = {
+    "ApplySnapshot": {"SnapshotId": SNAPSHOT.id, "DiskId": DISK.id},
+    "AttachDisks": {"InstanceId": "ins-00000001", "DiskIds": [DISK.id], "InstanceType": "eks"},
+    "CreateDisks": {"Placement": {"Zone": ZONE}, "DiskChargeType": "POSTPAID_BY_HOUR", "DiskType": "CLOUD_SSD"},
+    "CreateSnapshot": {"DiskId": DISK.id},
+    "DeleteSnapshots": {"SnapshotIds": [SNAPSHOT.id]},
+    "DescribeDiskConfigQuota": {"InquiryType": "INQUIRY_CBS_CONFIG"},
+    "DescribeDisks": {},
+    "DescribeInstancesDiskNum": {"InstanceIds": ["ins-00000001"]},
+    "DescribeSnapshotOverview": {},
+    "DescribeSnapshots": {},
+    "DetachDisks": {"DiskIds": [DISK.id]},
+    "GetSnapOverview": {},
+    "InitializeDisks": {"DiskIds": [DISK.id]},
+    "ModifyDiskAttributes": {"DiskIds": [DISK.id]},
+    "ModifySnapshotAttribute": {"SnapshotId": SNAPSHOT.id},
+    "ResizeDisk": {"DiskId": DISK.id, "DiskSize": 30},
+    "TerminateDisks": {"DiskIds": [DISK.id]},
+}
+
+
+def services(fake: FakeUseCases) -> tuple[Any, Any]:
+    renderer = CbsRenderer(time_zone_offset_hours=8)
+    return cbs.cbs_service(fake, renderer=renderer, clock=lambda: NOW_S), drystone.drystone_service(fake)
+
+
+def test_all_documented_actions_are_known(fake: FakeUseCases) -> None:
+    first, second = services(fake)
+    assert first.known == set(API["actions"])
+    assert len(first.known) == 61
+    assert set(first.actions) == set(CBS)
+    assert set(second.actions) == set(SECOND_SERVICE)
+    for service in (first, second):
+        for name, action in service.actions.items():
+            assert action.name == name
+            assert action.changes != name.startswith(("Describe", "Get")), name
+
+
+@pytest.mark.parametrize("action", sorted({**CBS, **SECOND_SERVICE}))
+def test_each_action_answers_and_changes_are_audited(call: Call, fake: FakeUseCases, action: str) -> None:
+    call(action, **{**CBS, **SECOND_SERVICE}[action])
+    (caller,) = fake.calls.callers
+    assert (caller.account_id, caller.secret_id, caller.action) == (ACCOUNT, SECRET_ID, action)
+    rows = [(row[0].action, row[2]) for row in fake.audit.rows]
+    assert rows == ([] if action.startswith(("Describe", "Get")) else [(action, "OK")])
+    assert "secret-of" not in str(fake.audit.rows)
+
+
+@pytest.mark.parametrize("action", sorted(CBS))
+def test_answers_have_the_documented_fields(call: Call, action: str) -> None:
+    response = call(action, **CBS[action])
+    documented = {member["name"] for member in API["objects"][f"{action}Response"]["members"]} - {"RequestId"}
+    assert set(response) - {"DeprecatedWarning"} == documented
+
+
+ABSENT = {("Disk", "EncryptType"), ("Disk", "KmsKeyId"), ("Snapshot", "AutoSnapshotPolicyId")}
+TYPES: Mapping[str, type | tuple[type, ...]] = {
+    "int": int,
+    "bool": bool,
+    "string": str,
+    "float": float,
+    "list": list,
+    "object": dict,
+}
+
+
+def check_object(name: str, value: Mapping[str, Any]) -> None:
+    members = {member["name"]: member for member in API["objects"][name]["members"]}
+    assert set(value) == {member for member in members if (name, member) not in ABSENT}, name
+    for field, member in members.items():
+        if (name, field) in ABSENT:
+            assert not member.get("output_required"), field
+            continue
+        if value[field] is None:
+            assert member.get("value_allowed_null"), (name, field)
+            continue
+        assert isinstance(value[field], TYPES[member["type"]]), (name, field)
+        assert not (member["type"] == "int" and isinstance(value[field], bool)), (name, field)
+        if member["type"] == "object":
+            check_object(member["member"], value[field])
+        if member["type"] == "list" and member["member"] in API["objects"]:
+            for item in value[field]:
+                check_object(member["member"], item)
+
+
+def test_every_field_of_every_object_is_there_with_its_type(call: Call) -> None:
+    check_object("Disk", call("DescribeDisks")["DiskSet"][0])
+    check_object("Disk", call("DescribeDisks", ReturnBindAutoSnapshotPolicy=True)["DiskSet"][0])
+    check_object("Snapshot", call("DescribeSnapshots")["SnapshotSet"][0])
+    check_object("DiskConfig", call("DescribeDiskConfigQuota", InquiryType="x")["DiskConfigSet"][0])
+    check_object("AttachDetail", call("DescribeInstancesDiskNum", InstanceIds=["x"])["AttachDetail"][0])
+
+
+def test_a_disk_is_rendered_as_documented(call: Call) -> None:
+    response = call("DescribeDisks")
+    assert response["TotalCount"] == 1
+    assert response["DiskSet"] == [
+        {
+            "DiskId": "disk-00000001",
+            "DiskName": "data 中文",
+            "DiskState": "ATTACHED",
+            "DiskSize": 20,
+            "DiskType": "CLOUD_SSD",
+            "DiskUsage": "DATA_DISK",
+            "DiskChargeType": "POSTPAID_BY_HOUR",
+            "Placement": {
+                "Zone": ZONE,
+                "ProjectId": 7,
+                "ProjectName": "",
+                "CageId": "",
+                "CdcId": "",
+                "CdcName": "",
+                "DedicatedClusterId": "",
+            },
+            "Portable": True,
+            "Shareable": False,
+            "Attached": True,
+            "InstanceId": "ins-00000001",
+            "InstanceIdList": [],
+            "InstanceType": "CVM",
+            "LastAttachInsId": "ins-00000001",
+            "AttachMode": "PF",
+            "DeleteWithInstance": False,
+            "DeleteSnapshot": 1,
+            "SnapshotAbility": True,
+            "SnapshotCount": 2,
+            "SnapshotSize": 2,
+            "AutoSnapshotPolicyIds": None,
+            "Rollbacking": False,
+            "RollbackPercent": 100,
+            "Migrating": False,
+            "MigratePercent": 100,
+            "Encrypt": False,
+            "Tags": [{"Key": "team", "Value": "storage"}],
+            "ThroughputPerformance": 0,
+            "BurstPerformance": False,
+            "BackupDisk": False,
+            "DiskBackupQuota": 0,
+            "DiskBackupCount": 0,
+            "RenewFlag": "NOTIFY_AND_MANUAL_RENEW",
+            "AutoRenewFlagError": False,
+            "DeadlineTime": "",
+            "DeadlineError": False,
+            "DifferDaysOfDeadline": None,
+            "IsReturnable": False,
+            "ReturnFailCode": 10,
+            "CreateTime": "2018-09-26 17:36:07",
+            "ErrorPrompt": "",
+        }
+    ]
+
+
+def test_a_snapshot_is_rendered_as_documented(call: Call) -> None:
+    assert call("DescribeSnapshots")["SnapshotSet"] == [
+        {
+            "SnapshotId": "snap-00000001",
+            "SnapshotName": "first",
+            "SnapshotState": "NORMAL",
+            "SnapshotType": "PRIVATE_SNAPSHOT",
+            "SnapshotMode": "STANDARD_SNAPSHOT",
+            "Percent": 100,
+            "DiskId": "disk-00000001",
+            "DiskSize": 20,
+            "DiskUsage": "DATA_DISK",
+            "Placement": {
+                "Zone": ZONE,
+                "ProjectId": 0,
+                "ProjectName": "",
+                "CageId": "",
+                "CdcId": "",
+                "CdcName": "",
+                "DedicatedClusterId": "",
+            },
+            "IsPermanent": False,
+            "DeadlineTime": "2018-09-27 17:36:07",
+            "CreateTime": "2018-09-26 17:36:07",
+            "LatestModifyTime": "2022-04-02T17:44:55+00:00",
+            "IsLocked": False,
+            "Encrypt": False,
+            "CopyFromRemote": False,
+            "CopyingToRegions": [],
+            "ShareReference": 0,
+            "TimeStartShare": "",
+            "Images": [],
+            "ImageCount": 0,
+            "Tags": [{"Key": "team", "Value": "storage"}],
+        }
+    ]
+
+
+def test_what_reaches_the_disk_use_cases(call: Call, fake: FakeUseCases) -> None:
+    created = call(
+        "CreateDisks",
+        Placement={"Zone": ZONE, "ProjectId": 7, "CdcId": "cdc-1", "CageId": ""},
+        DiskChargeType="PREPAID",
+        DiskType="CLOUD_HSSD",
+        DiskName="d",
+        Tags=[{"Key": "a", "Value": "b"}],
+        SnapshotId="snap-00000001",
+        DiskCount=3,
+        ThroughputPerformance=10,
+        KmsKeyId="k",
+        DiskSize=500,
+        Shareable=True,
+        ClientToken="t",
+        Encrypt="ENCRYPT",
+        DiskChargePrepaid={"Period": 12, "RenewFlag": "NOTIFY_AND_AUTO_RENEW"},
+        DeleteSnapshot=1,
+        AutoMountConfiguration={"InstanceId": ["ins-00000001"]},
+        DiskBackupQuota=2,
+        BurstPerformance=True,
+        EncryptType="ENCRYPT_V2",
+    )
+    assert created == {"DiskIdSet": ["disk-00000001", "disk-00000002"]}
+    assert fake.audit.rows[0][1] == "snap-00000001 disk-00000001 disk-00000002"
+    call("CreateDisks", **CBS["CreateDisks"])
+    call("ResizeDisk", DiskId=DISK.id, DiskSize=30)
+    call("TerminateDisks", DiskIds=["a", "b"], DeleteSnapshot=1)
+    call("AttachDisks", InstanceId="i", DiskIds=["a"], DeleteWithInstance=True, AttachMode="VF")
+    call("DetachDisks", DiskIds=["a"], InstanceId="i")
+    call("InitializeDisks", DiskIds=["a"])
+    full = NewDisks(
+        zone=ZONE,
+        project_id=7,
+        charge_type="PREPAID",
+        disk_type="CLOUD_HSSD",
+        size_gib=500,
+        snapshot_id="snap-00000001",
+        count=3,
+        name="d",
+        tags=(("a", "b"),),
+        client_token="t",
+        throughput_performance=10,
+        burst_performance=True,
+        shareable=True,
+        encrypt="ENCRYPT",
+        kms_key_id="k",
+        encrypt_type="ENCRYPT_V2",
+        delete_snapshot=1,
+        backup_quota=2,
+        renew_flag="NOTIFY_AND_AUTO_RENEW",
+        prepaid_period=12,
+        auto_mount_instance="ins-00000001",
+        placement_extra=(("CdcId", "cdc-1"),),
+    )
+    least = NewDisks(zone=ZONE, charge_type="POSTPAID_BY_HOUR", disk_type="CLOUD_SSD")
+    assert fake.calls.seen == [
+        ("disks.create", (full,), {}),
+        ("disks.create", (least,), {}),
+        ("disks.resize", (DISK.id, 30), {}),
+        ("disks.terminate", (("a", "b"),), {"delete_snapshot": 1}),
+        ("disks.attach", ("i", ("a",)), {"delete_with_instance": True, "attach_mode": "VF"}),
+        ("disks.detach", (("a",), "i"), {}),
+        ("disks.initialize", (("a",),), {}),
+    ]
+
+
+def test_what_reaches_the_records(call: Call, fake: FakeUseCases) -> None:
+    page = {"Offset": 40, "Limit": 7}
+    filters = [{"Name": "disk-name", "Values": ["a", "b"]}, {"Name": "zone", "Values": []}]
+    expected = (("disk-name", ("a", "b")), ("zone", ()))
+    order = {"Order": "ASC", "OrderField": "CREATE_TIME"}
+    call("DescribeDisks", DiskIds=["a"], Filters=filters, ReturnBindAutoSnapshotPolicy=True, **order, **page)
+    call("DescribeDisks")
+    call("DescribeDisks", Limit=0)
+    call("ModifyDiskAttributes", DiskIds=["a"], DiskName="n", Portable=True, ProjectId=0, DeleteWithInstance=False)
+    call("ModifyDiskAttributes", DiskIds=["a"], DiskType="CLOUD_SSD", BurstPerformanceOperation="CREATE")
+    call(
+        "DescribeDiskConfigQuota", InquiryType="INQUIRY_CVM_CONFIG", DiskChargeType="PREPAID", InstanceFamilies=["f"],
+        DiskTypes=["t"], Zones=["z"], Memory=4, DiskUsage="DATA_DISK", CPU=2, DedicatedClusterId="c",
+    )  # fmt: skip
+    call("DescribeInstancesDiskNum", InstanceIds=["i"])
+    call("DescribeSnapshots", SnapshotIds=["s"], Filters=filters, **order, **page)
+    call("ModifySnapshotAttribute", SnapshotId="s", IsPermanent=False, SnapshotName="", Deadline="2026-12-01T00:00Z")
+    assert fake.calls.seen == [
+        (
+            "disk_records.describe",
+            (
+                DiskQuery(
+                    disk_ids=("a",),
+                    filters=expected,
+                    order="ASC",
+                    order_field="CREATE_TIME",
+                    offset=40,
+                    limit=7,
+                    with_policies=True,
+                ),
+            ),
+            {},
+        ),
+        ("disk_records.describe", (DiskQuery(),), {}),
+        ("disk_records.describe", (DiskQuery(limit=0),), {}),
+        (
+            "disk_records.modify",
+            (DiskChanges(disk_ids=("a",), name="n", portable=True, project_id=0, delete_with_instance=False),),
+            {},
+        ),
+        (
+            "disk_records.modify",
+            (DiskChanges(disk_ids=("a",), disk_type="CLOUD_SSD", burst_operation="CREATE"),),
+            {},
+        ),
+        (
+            "disk_records.config_quota",
+            (
+                ConfigQuery(
+                    inquiry_type="INQUIRY_CVM_CONFIG",
+                    charge_type="PREPAID",
+                    instance_families=("f",),
+                    disk_types=("t",),
+                    zones=("z",),
+                    memory=4,
+                    cpu=2,
+                    usage="DATA_DISK",
+                    dedicated_cluster_id="c",
+                ),
+            ),
+            {},
+        ),
+        ("disk_records.instances_disk_num", (("i",),), {}),
+        (
+            "snapshot_records.describe",
+            (
+                SnapshotQuery(
+                    snapshot_ids=("s",), filters=expected, order="ASC", order_field="CREATE_TIME", offset=40, limit=7
+                ),
+            ),
+            {},
+        ),
+        (
+            "snapshot_records.modify",
+            (SnapshotChanges(snapshot_id="s", permanent=False, name="", deadline="2026-12-01T00:00Z"),),
+            {},
+        ),
+    ]
+
+
+def test_what_reaches_the_snapshot_use_cases(call: Call, fake: FakeUseCases) -> None:
+    made = call(
+        "CreateSnapshot", DiskId="d", SnapshotName="n", Deadline="2026-12-01T00:00:00+00:00",
+        Tags=[{"Key": "a", "Value": "b"}], LocalSnap=True, DiskUsage="DATA_DISK", DiskBackupId="dbp-1",
+    )  # fmt: skip
+    assert made == {"SnapshotId": "snap-00000001"}
+    call("CreateSnapshot", DiskId="d")
+    call("DeleteSnapshots", SnapshotIds=["s", "t"], DeleteBindImages=True)
+    call("ApplySnapshot", SnapshotId="s", DiskId="d", AutoStopInstance=True)
+    new = NewSnapshot(
+        disk_id="d",
+        name="n",
+        deadline="2026-12-01T00:00:00+00:00",
+        disk_backup_id="dbp-1",
+        tags=(("a", "b"),),
+        local=True,
+        usage="DATA_DISK",
+    )
+    assert fake.calls.seen == [
+        ("snapshots.create", (new,), {}),
+        ("snapshots.create", (NewSnapshot(disk_id="d"),), {}),
+        ("snapshots.delete", (("s", "t"),), {"delete_bind_images": True}),
+        ("snapshots.apply", ("s", "d"), {"auto_stop": True, "auto_start": False}),
+    ]
+
+
+def test_overview_and_its_deprecated_name(call: Call) -> None:
+    fields = {"TotalNums": 13, "TotalSize": 92.45, "FreeQuota": 50.0, "RealTradeSize": 42.45}
+    assert call("DescribeSnapshotOverview") == fields
+    deprecated = call("GetSnapOverview")
+    assert "DescribeSnapshotOverview" in deprecated["DeprecatedWarning"]
+    assert {**fields, **deprecated} == deprecated
+
+
+def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
+    created = "2018-09-26T09:36:07+00:00"
+    answers = {name: call(name, **params) for name, params in SECOND_SERVICE.items()}
+    assert answers == {
+        "CreateAccessKey": {"SecretId": "AKIDnew", "SecretKey": "secret-of-the-new-key"},
+        "CreateAccount": {"AccountId": ACCOUNT, "SecretId": "AKIDnew", "SecretKey": "secret-of-the-new-key"},
+        "CreateInstance": {"InstanceId": "ins-00000001"},
+        "DeleteAccessKey": {},
+        "DeleteInstance": {},
+        "DescribeAccessKeys": {
+            "KeySet": [{"SecretId": "AKIDnew", "Enabled": True, "CreateTime": "2026-09-21T14:13:20+00:00"}]
+        },
+        "DescribeAccounts": {
+            "TotalCount": 1,
+            "AccountSet": [
+                {
+                    "AccountId": ACCOUNT, "AccountName": "owner", "Admin": True,
+                    "CreateTime": "2026-09-21T14:13:20+00:00",
+                }
+            ],
+        },
+        "DescribeDiskDetails": {
+            "TotalCount": 1,
+            "DiskDetailSet": [
+                {
+                    "DiskId": DISK.id, "NbdUri": None, "Device": "/dev/disk/by-id/virtio-disk-00000001",
+                    "Tracking": "LIVE", "TrackingReason": "", "BaseSnapshotId": SNAPSHOT.id, "Epoch": 3,
+                    "SourceSnapshotId": None, "Hydrating": False, "HydrationPercent": 100, "Daemon": "ins-00000001",
+                }
+            ],
+        },
+        "DescribeHost": {
+            "Version": "0.1.0", "QemuVersion": "10.0.2", "DataDirectory": "/data", "Region": REGION, "Zone": ZONE,
+            "StoreId": "s", "FreeBytes": 3, "FloorBytes": 2, "StoredBytes": 1, "DiskCount": 1, "SnapshotCount": 1,
+            "DaemonSet": [{"Name": "ins-00000001", "Pid": 4711, "DiskCount": 1}],
+        },
+        "DescribeInstances": {
+            "TotalCount": 1,
+            "InstanceSet": [
+                {
+                    "InstanceId": "ins-00000001", "InstanceName": "host", "Kind": "HOST", "Zone": ZONE,
+                    "AttachedDiskCount": 1, "MaxAttachCount": 20, "CreateTime": created,
+                }
+            ],
+        },
+        "DescribeOperations": {
+            "TotalCount": 1,
+            "OperationSet": [
+                {
+                    "OperationId": OPERATION.id, "Kind": "snapshot", "DiskId": DISK.id, "SnapshotId": SNAPSHOT.id,
+                    "InstanceId": None, "State": "FAILED", "Phase": "upload", "Percent": 40, "Attempts": 2,
+                    "ErrorCode": "InternalError", "ErrorMessage": "broken", "CreateTime": created,
+                    "UpdateTime": "2018-09-26T09:36:08+00:00",
+                }
+            ],
+        },
+        "DescribeSnapshotRecords": {
+            "TotalCount": 1,
+            "SnapshotRecordSet": [
+                {
+                    "SnapshotId": SNAPSHOT.id, "ParentSnapshotId": "snap-00000000", "Tracking": "delta",
+                    "TrackingReason": "dirty bitmap", "ReadBytes": 3, "ChangedBytes": 2, "StoredBytes": 1,
+                    "Requests": 4, "FreezeMs": 1.5, "DurationMs": 90.25, "Consistency": "crash",
+                    "TakenAt": created, "Suspect": False,
+                }
+            ],
+        },
+    }  # fmt: skip
+    call("DescribeOperations", OperationIds=["o"], Filters=[{"Name": "state", "Values": ["DONE"]}], Limit=5, Offset=1)
+    call("DescribeDiskDetails", DiskIds=["d"], Limit=5, Offset=1)
+    assert fake.calls.seen[-2:] == [
+        (
+            "operations.describe",
+            (OperationQuery(operation_ids=("o",), filters=(("state", ("DONE",)),), offset=1, limit=5),),
+            {},
+        ),
+        ("disk_records.details", (("d",), 1, 5), {}),
+    ]
+
+
+@pytest.mark.parametrize("action", sorted(API["actions"]))
+def test_every_documented_action_gives_a_known_answer(
+    app: Application, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """An action without parameters is answered, misses one, or is said not to be served; never InvalidAction."""
+    answer = asyncio.run(send_signed(app, sdk_request(monkeypatch, action=action)))
+    expected = {"UnsupportedOperation"} if action in cbs.NOT_SERVED else {"OK", "MissingParameter"}
+    assert answer.code in expected
+
+
+def test_a_refusal_reaches_the_client_and_the_trail(
+    app: Application, fake: FakeUseCases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.calls.failure = RefusalError("InvalidDisk.Busy", "The disk disk-00000001 is busy.")
+    request = sdk_request(monkeypatch, action="TerminateDisks", params=CBS["TerminateDisks"])
+    answer = asyncio.run(send_signed(app, request))
+    assert answer.code == "InvalidDisk.Busy"
+    assert answer.message.startswith("The disk disk-00000001 is busy. (")
+    assert fake.audit.rows[0][1:] == ("disk-00000001", "InvalidDisk.Busy")
