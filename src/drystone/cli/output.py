@@ -132,7 +132,15 @@ class Output:
 
     def _console(self, stream: TextIO) -> Console:
         width = None if stream.isatty() else PIPE_WIDTH
-        return Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
+        return _Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
+
+
+class _Console(Console):
+    """A console whose reader may go away: the one place that decides what then happens is `run`."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise, where rich would end the process with exit code 1."""
+        raise BrokenPipeError
 
 
 def readable(name: str, value: object) -> str:

@@ -1,0 +1,149 @@
+"""The scripts, the lock files and the README hold what they say."""
+
+import os
+import re
+import shlex
+import subprocess
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCKS = ("requirements.lock", "requirements-dev.lock")
+
+
+def bash(script: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["bash", "-c", script, "bash", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def pinned(lock: str) -> dict[str, str]:
+    text = (ROOT / lock).read_text()
+    return dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("script", ["dev", ".ci/run"])
+def test_scripts_are_executable_and_parse(script: str) -> None:
+    path = ROOT / script
+    assert os.access(path, os.X_OK)
+    assert bash('bash -n "$1"', str(path)).returncode == 0
+
+
+def test_dev_usage() -> None:
+    assert {"up", "test", "lint", "fmt", "bench", "lock"} <= set(
+        re.findall(r"^  (\w+) ", bash('"$1"', str(ROOT / "dev")).stdout, re.MULTILINE)
+    )
+    wrong = bash('"$1" frobnicate', str(ROOT / "dev"))
+    assert wrong.returncode == 1
+    assert wrong.stderr.splitlines()[-1] == "dev: error: unknown command: frobnicate"
+
+
+def test_ci_runs_the_tests() -> None:
+    assert "exec ./dev test" in (ROOT / ".ci/run").read_text()
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_locks_have_hashes_and_name_no_host(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    assert not re.search(r"://|index-url|find-links|trusted-host| @ |^-|\.(org|com|net|io)\b", text, re.MULTILINE)
+    requirements = re.split(r"\n(?=\S)", text.strip())
+    assert len(requirements) > 20
+    for requirement in requirements:
+        assert re.match(r"[A-Za-z0-9_.-]+==", requirement), requirement
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", requirement), requirement
+
+
+def names(requirements: Sequence[str]) -> set[str]:
+    return {re.split(r"[<>=~! ]", text)[0].lower().replace(".", "-").replace("_", "-") for text in requirements}
+
+
+def test_locks_hold_all_that_is_asked_for_and_agree() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    runtime, dev = pinned("requirements.lock"), pinned("requirements-dev.lock")
+    asked = names(project["project"]["dependencies"])
+    build = names(project["build-system"]["requires"]) | {"editables"}
+    assert asked | build <= runtime.keys(), "run ./dev lock"
+    assert names(project["dependency-groups"]["dev"]) <= dev.keys(), "run ./dev lock"
+    assert {name: dev.get(name) for name in runtime} == runtime
+    documented = (ROOT / "docs/dependencies.md").read_text()
+    for name in asked | names(project["dependency-groups"]["dev"]):
+        short = name.removeprefix("tencentcloud-sdk-python")
+        assert name in documented or name.replace("-", ".") in documented or short in documented, name
+
+
+def test_readme_commands_exist() -> None:
+    readme = (ROOT / "README.md").read_text()
+    usage = bash('"$1"', str(ROOT / "dev")).stdout
+    for command in re.findall(r"\./dev (\w+)", readme):
+        assert f"  {command} " in usage
+    for link in re.findall(r"\]\(([^)]+)\)", readme):
+        assert (ROOT / link).exists(), link
+    for block in re.findall(r"```sh\n(.*?)```", readme, re.DOTALL):
+        assert bash('bash -n <<<"$1"', block).returncode == 0
+    manual = (ROOT / "docs/cli.md").read_text()
+    for line in re.findall(r"drystone (?:disk|snapshot|instance|operation|account|host) [^)`;\n]*", readme):
+        words = shlex.split(line)
+        assert f"drystone {words[1]} {words[2]}" in manual, line
+        for word in words:
+            if word.startswith("--"):
+                assert word in manual, line
+
+
+DEB822 = """# the installer's
+Types: deb
+URIs: http://mirror.example/debian
+Suites: bookworm bookworm-updates
+Components: main
+Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+
+Types: deb
+URIs: http://security.example
+Suites: bookworm-security
+Components: main
+"""
+EMBEDDED_KEY = """Types: deb deb-src
+URIs: http://mirror.example/debian
+Suites: bookworm
+Components: main
+Signed-By:
+ -----BEGIN PGP PUBLIC KEY BLOCK-----
+ .
+ mQINB
+ -----END PGP PUBLIC KEY BLOCK-----
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "expected"),
+    [
+        (
+            "sources.list.d/debian.sources",
+            DEB822,
+            "http://mirror.example/debian\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n",
+        ),
+        (
+            "sources.list.d/debian.sources",
+            EMBEDDED_KEY,
+            "http://mirror.example/debian\nSigned-By: \n" + "".join(EMBEDDED_KEY.partition("Signed-By:\n")[2]),
+        ),
+        ("sources.list.d/debian.sources", "Enabled: no\n" + DEB822.partition("\n")[2], ""),
+        ("sources.list", "# a\ndeb http://mirror.example/debian bookworm main\n", "http://mirror.example/debian\n"),
+        (
+            "sources.list",
+            "deb-src http://x bookworm main\n"
+            "deb [arch=amd64 signed-by=/k.gpg] http://mirror.example/debian bookworm main",
+            "http://mirror.example/debian\nSigned-By: /k.gpg\n",
+        ),
+        ("sources.list", "deb http://mirror.example/debian bookworm-updates main\n", ""),
+    ],
+)
+def test_backports_come_from_the_machines_own_source(tmp_path: Path, file: str, text: str, expected: str) -> None:
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / file).write_text(text)
+    script = (ROOT / "dev").read_text()
+    function = script[script.index("debian_source() {") :].partition("\n}\n")[0] + "\n}\n"
+    found = bash(function.replace("/etc/apt", str(tmp_path)) + "debian_source bookworm")
+    assert (found.stdout, found.stderr) == (expected, "")
