@@ -1,0 +1,124 @@
+"""A storage daemon: one qemu-storage-daemon process, its two monitors, its NBD socket."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from drystone.domain.errors import UnavailableError
+from drystone.engine import process
+from drystone.engine.qmp import QmpConnection, QmpRefusedError
+
+QUIT_SECONDS_MAX = 60.0
+"""An orderly end flushes every disk; a slow drive may need its time."""
+EXPORT_GONE_SECONDS_MAX = 10.0
+
+
+class Daemon:
+    """A running storage daemon that this process drives.
+
+    It outlives us. `execute` raises `UnavailableError` once it is dead; nothing restarts it by itself.
+    """
+
+    def __init__(self, name: str, directory: Path, detached: process.Detached, qmp: QmpConnection) -> None:
+        self.name = name
+        self.directory = directory
+        self._process = detached
+        self._qmp = qmp
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def nbd_socket(self) -> Path:
+        """The unix socket on which it serves NBD."""
+        return self.directory / "nbd.sock"
+
+    def alive(self) -> bool:
+        """Tell whether the process runs."""
+        return self._process.alive()
+
+    @classmethod
+    async def start(cls, name: str, directory: Path, log: Path, environment: Mapping[str, str]) -> "Daemon":
+        """Start a daemon with an empty graph.
+
+        Raises:
+            UnavailableError: It did not start; the message says why.
+        """
+        monitors = [
+            part
+            for index, file in enumerate(("qmp.sock", "qmp2.sock"))
+            for part in (
+                "--chardev", f"socket,id=monitor{index},path={directory / file},server=on,wait=off",
+                "--monitor", f"chardev=monitor{index}",
+            )
+        ]  # fmt: skip
+        detached = await process.start(
+            ("qemu-storage-daemon", "--pidfile", str(directory / "pid"),
+             "--nbd-server", f"addr.type=unix,addr.path={directory / 'nbd.sock'},max-connections=0", *monitors),
+            directory=directory, log=log, ready=directory / "qmp2.sock", environment=environment,
+        )  # fmt: skip
+        qmp = await _connect(directory)
+        return cls(name, directory, detached, qmp)
+
+    @classmethod
+    async def adopt(cls, name: str, directory: Path) -> "Daemon | None":
+        """Take over a daemon that runs already, or return None if none does.
+
+        Raises:
+            UnavailableError: It runs and does not answer.
+        """
+        detached = process.adopt(directory)
+        if detached is None:
+            return None
+        return cls(name, directory, detached, await _connect(directory))
+
+    async def execute(self, command: str, arguments: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - QMP is JSON
+        """Run one QMP command; see `QmpConnection.execute`."""
+        return await self._qmp.execute(command, arguments)
+
+    async def nodes(self) -> dict[str, dict[str, Any]]:
+        """Return the graph's nodes by name."""
+        found = await self.execute("query-named-block-nodes", {"flat": True})
+        return {entry["node-name"]: entry for entry in found}
+
+    async def exports(self) -> dict[str, dict[str, Any]]:
+        """Return the exports by id."""
+        return {entry["id"]: entry for entry in await self.execute("query-block-exports")}
+
+    async def remove_export(self, export: str) -> None:
+        """Take an export away if it is there; its clients are cut off. It is gone when this returns."""
+        if export not in await self.exports():
+            return
+        with contextlib.suppress(QmpRefusedError):  # It may have begun to go by itself.
+            await self.execute("block-export-del", {"id": export, "mode": "hard"})
+        async with asyncio.timeout(EXPORT_GONE_SECONDS_MAX):
+            while export in await self.exports():
+                await asyncio.sleep(process.POLL_SECONDS)
+
+    async def disconnect(self) -> None:
+        """Leave the daemon running."""
+        await self._qmp.close()
+
+    async def quit(self) -> None:
+        """End it in order: everything flushed, exit code 0 by its own word. It is gone when this returns.
+
+        Raises:
+            UnavailableError: It did not end in time, or was dead before; nothing may be concluded of its disks.
+        """
+        await self.execute("quit")
+        await self._qmp.close()
+        if not await self._process.wait_gone(QUIT_SECONDS_MAX):
+            raise UnavailableError(f"storage daemon {self.name} (pid {self.pid}) was told to quit and still runs")
+
+    async def kill(self) -> None:
+        """End it at once; its disks' tracking is lost."""
+        await self._qmp.close()
+        await self._process.end(seconds=2.0)
+
+
+async def _connect(directory: Path) -> QmpConnection:
+    return await QmpConnection.connect((directory / "qmp.sock", directory / "qmp2.sock"))

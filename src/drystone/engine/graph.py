@@ -1,0 +1,186 @@
+"""The QMP arguments of each step, as pure functions. The order of the steps is in `live.py`.
+
+Every node has `discard=unmap`: one without it drops the guest's discards silently. Bitmaps are not stored in the
+qcow2: a full file system while QEMU stores them can leave the disk unopenable.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drystone.domain.blocks import BLOCK_BYTES
+from drystone.domain.disk_types import Limits
+from drystone.domain.ids import DiskId
+from drystone.engine.layout import node
+
+TIB = 1 << 40
+Arguments = dict[str, Any]
+CBW_SECONDS_MAX = 2
+"""A guest write waits at most this long for a copy into scratch, then the snapshot is given up (P6)."""
+RECONNECT_SECONDS = 300
+"""How long reads of data that is not there yet wait for the snapshot server to come back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backing:
+    """Where a disk that hydrates reads what it does not have yet."""
+
+    socket: Path
+    export: str
+
+
+def throttle_group(disk_id: DiskId, limits: Limits | None) -> Arguments:
+    """`object-add` of the disk's throttle group; without limits it lets everything through."""
+    return {"qom-type": "throttle-group", "id": node("limit", disk_id), "limits": throttle_limits(limits)}
+
+
+def throttle_limits(limits: Limits | None) -> Arguments:
+    """The `limits` property of a throttle group; zero means none."""
+    if limits is None:
+        return {"iops-total": 0, "bps-total": 0}
+    return {"iops-total": limits.iops, "bps-total": limits.bytes_per_s}
+
+
+def file_node(disk_id: DiskId, image: Path) -> Arguments:
+    """The file: direct I/O, else a freeze waits for the page cache (measured: 0.6 s against 22 ms)."""
+    return {
+        "driver": "file", "node-name": node("file", disk_id), "filename": str(image),
+        "aio": "io_uring", "cache": {"direct": True}, "discard": "unmap",
+    }  # fmt: skip
+
+
+def backing_node(disk_id: DiskId, backing: Backing) -> Arguments:
+    """The snapshot that the disk is made from, over NBD. No `open-timeout`: it would block the monitor."""
+    return {
+        "driver": "nbd", "node-name": node("back", disk_id), "export": backing.export,
+        "server": {"type": "unix", "path": str(backing.socket)},
+        "read-only": True, "reconnect-delay": RECONNECT_SECONDS,
+    }  # fmt: skip
+
+
+def qcow_node(disk_id: DiskId, *, hydrating: bool) -> Arguments:
+    """The qcow2 node; `backing: None` says that the image stands alone."""
+    return {
+        "driver": "qcow2", "node-name": node("qcow", disk_id), "file": node("file", disk_id),
+        "backing": node("back", disk_id) if hydrating else None,
+        "discard": "unmap", "detect-zeroes": "unmap",
+    }  # fmt: skip
+
+
+def top_node(disk_id: DiskId, *, below: str = "qcow") -> Arguments:
+    """The throttle node: every writable export is on it, so that what is put below it sees every write."""
+    return {
+        "driver": "throttle", "node-name": node("top", disk_id), "throttle-group": node("limit", disk_id),
+        "file": node(below, disk_id), "discard": "unmap",
+    }  # fmt: skip
+
+
+def bitmap(disk_id: DiskId, name: str) -> Arguments:
+    """A dirty bitmap on the qcow2 node, 4 KiB, in memory only."""
+    return {"node": node("qcow", disk_id), "name": name, "granularity": BLOCK_BYTES, "persistent": False}
+
+
+def bitmap_ref(disk_id: DiskId, name: str) -> Arguments:
+    """Name a bitmap for disable or remove."""
+    return {"node": node("qcow", disk_id), "name": name}
+
+
+def merge_back(disk_id: DiskId, *, frozen: str, live: str) -> Arguments:
+    """A4 in one transaction: the live bitmap takes what the frozen one held, and the frozen one goes."""
+    return {
+        "actions": [
+            {
+                "type": "block-dirty-bitmap-merge",
+                "data": {"node": node("qcow", disk_id), "target": live, "bitmaps": [frozen]},
+            },
+            {"type": "block-dirty-bitmap-remove", "data": bitmap_ref(disk_id, frozen)},
+        ]
+    }
+
+
+def scratch_node(disk_id: DiskId, path: Path) -> Arguments:
+    """A raw sparse file: unlike a qcow2 it does not grow with the disk (measured at 10 TiB: 33 against 1,342 MiB)."""
+    return {
+        "driver": "file", "node-name": node("scratch", disk_id), "filename": str(path),
+        "cache": {"direct": False, "no-flush": True}, "discard": "unmap",
+    }  # fmt: skip
+
+
+def cbw_node(disk_id: DiskId, size_bytes: int) -> Arguments:
+    """The copy-before-write filter: with a full or hanging scratch the snapshot breaks, the guest goes on (P6)."""
+    if size_bytes <= 2 * TIB:
+        cluster = 1 << 16
+    elif size_bytes <= 8 * TIB:
+        cluster = 1 << 18
+    else:
+        cluster = 1 << 20
+    return {
+        "driver": "copy-before-write", "node-name": node("cbw", disk_id),
+        "file": node("qcow", disk_id), "target": node("scratch", disk_id), "discard": "unmap",
+        "on-cbw-error": "break-snapshot", "cbw-timeout": CBW_SECONDS_MAX, "min-cluster-size": cluster,
+    }  # fmt: skip
+
+
+def view_node(disk_id: DiskId) -> Arguments:
+    """The frozen view."""
+    return {
+        "driver": "snapshot-access", "node-name": node("view", disk_id),
+        "file": node("cbw", disk_id), "discard": "unmap",
+    }  # fmt: skip
+
+
+def view_export(disk_id: DiskId, frozen: str) -> Arguments:
+    """The frozen view over NBD with its dirty bitmap; writable only so that uploaded parts can be trimmed."""
+    return {
+        "type": "nbd", "id": node("view", disk_id), "node-name": node("view", disk_id),
+        "name": view_export_name(disk_id), "writable": True,
+        "bitmaps": [{"node": node("qcow", disk_id), "name": frozen}],
+    }  # fmt: skip
+
+
+def disk_export(disk_id: DiskId) -> Arguments:
+    """The disk itself over NBD."""
+    return {
+        "type": "nbd", "id": node("disk", disk_id), "node-name": node("top", disk_id),
+        "name": disk_id, "writable": True,
+    }  # fmt: skip
+
+
+def fuse_export(disk_id: DiskId, mountpoint: Path) -> Arguments:
+    """The disk as a file, for a loop device on this host."""
+    return {
+        "type": "fuse", "id": node("disk", disk_id), "node-name": node("top", disk_id),
+        "mountpoint": str(mountpoint), "writable": True, "growable": False, "allow-other": "off",
+    }  # fmt: skip
+
+
+def hydration_export(disk_id: DiskId) -> Arguments:
+    """A read-only export of the qcow2 node: CMD_CACHE on it copies from the backing and marks nothing dirty."""
+    return {
+        "type": "nbd", "id": node("hydrate", disk_id), "node-name": node("qcow", disk_id),
+        "name": hydration_export_name(disk_id), "writable": False,
+    }  # fmt: skip
+
+
+def bitmap_export(disk_id: DiskId, name: str) -> Arguments:
+    """A read-only export of the qcow2 node from which a bitmap is read before an orderly stop."""
+    return {
+        "type": "nbd", "id": node("bitmap", disk_id), "node-name": node("qcow", disk_id),
+        "name": bitmap_export_name(disk_id), "writable": False,
+        "bitmaps": [{"node": node("qcow", disk_id), "name": name}],
+    }  # fmt: skip
+
+
+def view_export_name(disk_id: DiskId) -> str:
+    """The NBD export name of the frozen view."""
+    return f"view-{disk_id}"
+
+
+def hydration_export_name(disk_id: DiskId) -> str:
+    """The NBD export name for hydration."""
+    return f"hydrate-{disk_id}"
+
+
+def bitmap_export_name(disk_id: DiskId) -> str:
+    """The NBD export name from which the bitmap is read."""
+    return f"bitmap-{disk_id}"

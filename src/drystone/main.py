@@ -1,0 +1,64 @@
+"""The program `drystone`: the command line of the client, and the two commands of the server."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from drystone.cli.app import build_app, run
+from drystone.cli.failure import CliError, Exit
+from drystone.cli.session import Outside
+from drystone.domain.errors import DrystoneError
+
+DEFAULT_DATA = Path("data")
+
+
+def serve_command(
+    *,
+    data: Annotated[Path, Parameter(help="Directory under which everything lives.")] = DEFAULT_DATA,
+    port: Annotated[
+        int | None, Parameter(help="TCP port; 0 takes a free one. Default: drystone.toml's, else 8080.")
+    ] = None,
+) -> None:
+    """Serve the API and this host's disks until SIGTERM. Disks stay served after it; the next start takes them over.
+
+    Prints `ready http://127.0.0.1:PORT` when it is, and writes DATA/credentials.env at the first start.
+
+    Example:
+      drystone serve --data /var/lib/drystone --port 8080
+    """
+    from drystone.serve import serve  # noqa: PLC0415 - the client starts without the server's libraries
+
+    try:
+        serve(data, port)
+    except DrystoneError as error:
+        raise CliError(Exit.REFUSED, str(error)) from None
+
+
+def stop_command(*, data: Annotated[Path, Parameter(help="The server's data directory.")] = DEFAULT_DATA) -> None:
+    """Stop the server if it runs, close all disks in order, and end their storage daemons.
+
+    Disks stay attached: the next `drystone serve` serves them again.
+
+    Example:
+      drystone host stop --data /var/lib/drystone
+    """
+    from drystone.serve import stop  # noqa: PLC0415 - as above
+
+    try:
+        stop(data)
+    except DrystoneError as error:
+        raise CliError(Exit.REFUSED, str(error)) from None
+
+
+def main() -> None:
+    """Run one command and exit with its code."""
+    if not __debug__:
+        sys.exit("drystone: python -O is refused: assertions guard the data")
+    outside = Outside(clock=time.time, monotonic=time.monotonic, sleep=time.sleep)
+    app = build_app(outside)
+    app.command(serve_command, name="serve")
+    app["host"].command(stop_command, name="stop")
+    sys.exit(run(app))

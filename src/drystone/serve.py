@@ -1,0 +1,417 @@
+"""The server, put together: one process that serves the API and runs this host's operations."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import uvicorn
+import uvloop
+from prometheus_client import CollectorRegistry
+from sqlalchemy import Connection
+
+from drystone.api.app import build_application
+from drystone.api.server import server_config
+from drystone.api.settings import ApiSettings
+from drystone.catalog import accounts as account_rows
+from drystone.catalog import instances as instance_rows
+from drystone.catalog import meta
+from drystone.catalog.database import Database
+from drystone.config import CREDENTIALS_FILE, ClientSettings, Config
+from drystone.domain.errors import DrystoneError
+from drystone.domain.ids import IdSource, StoreId
+from drystone.domain.instance import Instance, InstanceKind
+from drystone.domain.operation import OperationKind
+from drystone.engine.checkpoints import write_durably
+from drystone.engine.layout import Layout
+from drystone.engine.space import look
+from drystone.objects.local import LocalStore
+from drystone.service.accounts import Accounts
+from drystone.service.audit import Audit
+from drystone.service.disk_lifecycle import DiskLifecycle
+from drystone.service.disk_records import DiskRecords, DiskRecordsConfig
+from drystone.service.host import Host
+from drystone.service.host_probe import HostProbe
+from drystone.service.host_records import HostRecords
+from drystone.service.installation import Installation
+from drystone.service.instances import Instances, InstancesConfig
+from drystone.service.jobs.attach import Attach, Detach
+from drystone.service.jobs.create_disk import CreateDisk
+from drystone.service.jobs.delete_snapshot import DeleteSnapshot
+from drystone.service.jobs.hydrate import Hydrate
+from drystone.service.jobs.initialize import Initialize
+from drystone.service.jobs.resize import Resize
+from drystone.service.jobs.rollback import Rollback
+from drystone.service.jobs.snapshot import TakeSnapshot
+from drystone.service.jobs.terminate import Terminate
+from drystone.service.metrics import InstallationCollector
+from drystone.service.operation_records import OperationRecords
+from drystone.service.operations import Job, Operations
+from drystone.service.quotas import SnapshotLimits
+from drystone.service.snapshot_lifecycle import SnapshotLifecycle
+from drystone.service.snapshot_records import SnapshotRecords, SnapshotRecordsConfig
+from drystone.service.sweep import sweep
+from drystone.service.use_cases import UseCases
+from drystone.service.watch import Watch
+from drystone.snapstore.store import Store, create_store, open_store, raise_epoch, read_epoch, read_owner
+from drystone.transfer.pool import WorkerPool
+
+log = structlog.get_logger()
+QEMU_MAJOR_MIN = 10
+STOP_SECONDS_MAX = 60.0
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class StartError(DrystoneError):
+    """The server cannot start; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What both `serve` and `host stop` work with."""
+
+    installation: Installation
+    host: Host
+
+
+def serve(data: Path, port: int | None) -> None:
+    """Serve until SIGTERM or SIGINT; disks stay served by their daemons.
+
+    Raises:
+        DrystoneError: It cannot start; nothing was changed but what a start makes in `data`.
+    """
+    config = _configured(data, port)
+    with _locked(config.data):
+        listener = _listen(config.host, config.port)
+        with contextlib.closing(listener):
+            uvloop.run(_serve(config, listener))
+
+
+def stop(data: Path) -> None:
+    """Stop the server of `data` if it runs, then close every disk in order and end its daemons.
+
+    Raises:
+        DrystoneError: It does not stop, or there is none.
+    """
+    config = _configured(data, None)
+    if not Layout(config.data).catalog.exists():
+        raise StartError(f"{config.data} is not a data directory of Drystone (no catalog.db)")
+    _stop_server(config.data)
+    with _locked(config.data):
+        uvloop.run(_stop(config))
+
+
+def _configured(data: Path, port: int | None) -> Config:
+    config = Config.load(data, port=port)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[config.log_level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    return config
+
+
+# --- what must be so before anything is started ---------------------------------------------------------------------
+
+
+def _qemu_version() -> str:
+    """Return the storage daemon's version.
+
+    Raises:
+        StartError: It is missing or older than 10.0: older ones were seen to lose data (docs/architecture.md).
+    """
+    if shutil.which("qemu-storage-daemon") is None or shutil.which("qemu-img") is None:
+        raise StartError("qemu-storage-daemon or qemu-img is not installed; run `./dev up`, which installs QEMU 10")
+    text = subprocess.run(["qemu-storage-daemon", "--version"], capture_output=True, text=True, check=False).stdout
+    found = re.search(r"version (\d+)\.(\d+)\.(\d+)", text)
+    if found is None or int(found[1]) < QEMU_MAJOR_MIN:
+        seen = found[0] if found else repr(text[:40])
+        raise StartError(f"QEMU 10.0 or newer is needed and this is {seen}; run `./dev up` to install it")
+    return f"{found[1]}.{found[2]}.{found[3]}"
+
+
+@contextlib.contextmanager
+def _locked(data: Path) -> Iterator[None]:
+    """Hold the data directory for this process: only its holder talks to the storage daemons (L6)."""
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StartError(f"{data} cannot be used: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.read(descriptor, 32).decode().strip() or "unknown"
+            raise StartError(f"{data} is served already (pid {pid}); stop that one or choose another --data") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _stop_server(data: Path) -> None:
+    """End the server that holds the lock, if any, and wait until it has gone."""
+    end = time.monotonic() + STOP_SECONDS_MAX
+    signalled = False
+    while time.monotonic() < end:
+        descriptor = os.open(data / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = int(os.read(descriptor, 32).decode().strip() or "0")
+            if pid > 1 and not signalled:
+                os.kill(pid, signal.SIGTERM)
+                signalled = True
+            time.sleep(0.05)
+            continue
+        else:
+            return
+        finally:
+            os.close(descriptor)
+    raise StartError(f"the server of {data} did not stop within {STOP_SECONDS_MAX:g} s")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise StartError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error
+    return listener
+
+
+# --- the parts ------------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def _assembled(config: Config) -> AsyncIterator[_Parts]:
+    layout = Layout(config.data)
+    for directory in (layout.run, layout.logs, layout.scratch, layout.data / "disks"):
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    rng = random.SystemRandom()
+    ids = IdSource(rng)
+    db = Database.open(layout.catalog)
+    try:
+        space = look(layout.data, floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent)
+        store = await asyncio.to_thread(_store, db, layout, ids, rng, space.floor_bytes)
+        async with WorkerPool(size=config.workers) as workers:
+            installation = Installation(
+                db=db, clock=time.time, ids=ids, layout=layout, store=store, workers=workers,
+                operations=Operations(db=db, clock=time.time), environment={"PATH": os.environ.get("PATH", os.defpath)},
+                throttle=config.throttle, scratch_bytes_max=config.scratch_bytes_max,
+                floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent,
+                hydration_bytes_per_s=config.hydration_bytes_per_s,
+            )  # fmt: skip
+            yield _Parts(installation=installation, host=Host(installation))
+    finally:
+        db.close()
+
+
+def _store(db: Database, layout: Layout, ids: IdSource, rng: random.Random, floor_bytes: int) -> Store:
+    """Open the store of this catalog, or make it; raise its epoch (F5).
+
+    Raises:
+        StartError: Another catalog owns it, or a newer state of this catalog has used it.
+    """
+    objects = LocalStore(layout.store, floor_bytes)
+    known = db.read_sync(meta.everything)
+    if "store_id" not in known:
+        store_id, owner = StoreId(ids.hex128()), ids.hex128()
+        store = create_store(objects, store_id, owner, rng.randbytes(32))
+        values = {"store_id": store_id, "owner": owner, "catalog_epoch": "0", "created_at": str(time.time())}
+        db.write_sync(lambda conn: _remember(conn, values))
+        known = db.read_sync(meta.everything)
+    store = open_store(objects, StoreId(known["store_id"]))
+    owner, epoch, remembered = read_owner(store), read_epoch(store), int(known["catalog_epoch"])
+    if owner != known["owner"]:
+        raise StartError(f"the snapshot store {store.store_id} is owned by another catalog; this one must not touch it")
+    if epoch > remembered:
+        raise StartError(
+            f"this catalog is older than its snapshot store (epoch {remembered} against {epoch}): it comes from a "
+            "backup and would destroy newer snapshots; put the newest catalog.db back"
+        )
+    # The intention first: a crash between the two leaves the store one behind, never ahead.
+    db.write_sync(lambda conn: meta.put(conn, "catalog_epoch", str(epoch + 1)))
+    raise_epoch(store, epoch)
+    return store
+
+
+def _remember(conn: Connection, values: Mapping[str, str]) -> None:
+    for key, value in values.items():
+        meta.put(conn, key, value)
+
+
+def _jobs(parts: _Parts) -> dict[OperationKind, Job]:
+    installation, host = parts.installation, parts.host
+    return {
+        OperationKind.CREATE_DISK: CreateDisk(installation, host),
+        OperationKind.SNAPSHOT: TakeSnapshot(installation, host),
+        OperationKind.DELETE_SNAPSHOT: DeleteSnapshot(installation),
+        OperationKind.ROLLBACK: Rollback(installation, host),
+        OperationKind.HYDRATE: Hydrate(installation, host),
+        OperationKind.RESIZE: Resize(installation, host),
+        OperationKind.ATTACH: Attach(installation, host),
+        OperationKind.DETACH: Detach(installation, host),
+        OperationKind.TERMINATE: Terminate(installation, host),
+        OperationKind.INITIALIZE: Initialize(installation, host),
+    }
+
+
+def _use_cases(config: Config, parts: _Parts, accounts: Accounts, qemu_version: str) -> UseCases:
+    installation, host = parts.installation, parts.host
+    db, clock = installation.db, installation.clock
+    probe = HostProbe(installation=installation, host=host, qemu_version=qemu_version)
+    return UseCases(
+        disks=DiskLifecycle(
+            installation=installation, host=host, zone=config.zone, disks_per_call=config.disks_per_call,
+            disks_per_instance=config.disks_per_instance, root=os.geteuid() == 0,
+        ),
+        snapshots=SnapshotLifecycle(
+            installation=installation, host=host,
+            limits=SnapshotLimits(
+                per_disk=config.snapshots_per_disk, per_region=config.snapshots_per_region,
+                gib_per_region=config.snapshot_gib_per_region,
+            ),
+        ),
+        disk_records=DiskRecords(
+            db=db, clock=clock, limits=probe,
+            config=DiskRecordsConfig(zone=config.zone, disks_per_instance=config.disks_per_instance),
+        ),
+        snapshot_records=SnapshotRecords(
+            db=db, clock=clock, config=SnapshotRecordsConfig(free_quota_gib=config.free_quota_gib)
+        ),
+        instances=Instances(
+            db=db, clock=clock, ids=installation.ids,
+            config=InstancesConfig(zone=config.zone, disks_per_instance=config.disks_per_instance),
+        ),
+        accounts=accounts, operations=OperationRecords(db=db), host=HostRecords(db=db, probe=probe),
+        audit=Audit(db=db, clock=clock), authenticate=accounts.authenticate,
+    )  # fmt: skip
+
+
+async def _first_start(config: Config, installation: Installation, accounts: Accounts, endpoint: str) -> None:
+    """Make the first account, its key and the two instances; write `credentials.env` (0600) if it is out of date."""
+    await accounts.first("admin")
+    db, clock, ids = installation.db, installation.clock, installation.ids
+
+    def ensure(conn: Connection) -> ClientSettings:
+        account = account_rows.find(conn, offset=0, limit=1)[0][0]
+        key = account_rows.keys_of(conn, account.id)[0]
+        found = {}
+        for kind in InstanceKind:
+            name = f"{kind.value.lower()}_instance_id"
+            instance_id = meta.get(conn, name)
+            if instance_id is None:
+                instance = Instance(
+                    id=ids.instance(), account_id=account.id, name=kind.value.lower(), kind=kind, zone=config.zone,
+                    created_at=clock(),
+                )  # fmt: skip
+                instance_rows.insert(conn, instance)
+                meta.put(conn, name, instance.id)
+                instance_id = instance.id
+            found[name] = instance_id
+        meta.put(conn, "region", config.region)
+        meta.put(conn, "zone", config.zone)
+        return ClientSettings(
+            endpoint=endpoint, region=config.region, zone=config.zone, secret_id=key.secret_id,
+            secret_key=key.secret_key, **found,
+        )  # fmt: skip
+
+    settings = await db.write(ensure)
+    path = config.data / CREDENTIALS_FILE
+    text = settings.credentials().encode()
+    if not path.exists() or path.read_bytes() != text:
+        await asyncio.to_thread(write_durably, path, text)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own ideas of signals: this process decides when it ends."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+async def _serve(config: Config, listener: socket.socket) -> None:
+    qemu_version = _qemu_version()
+    host_name, port = listener.getsockname()[:2]
+    endpoint = f"http://[{host_name}]:{port}" if ":" in host_name else f"http://{host_name}:{port}"
+    async with _assembled(config) as parts:
+        installation, host = parts.installation, parts.host
+        accounts = Accounts(db=installation.db, clock=time.time, ids=installation.ids)
+        await _first_start(config, installation, accounts, endpoint)
+        await host.take_over()
+        installation.operations.serve(_jobs(parts))
+        registry = CollectorRegistry()
+        registry.register(InstallationCollector(installation))
+        application = build_application(
+            _use_cases(config, parts, accounts, qemu_version),
+            settings=ApiSettings(
+                region=config.region, time_zone_offset_hours=config.time_zone_offset_hours,
+                rate_limits=config.rate_limits, rate_per_action=config.rate_per_action,
+                rates_per_action={"DescribeDisks": config.rate_describe_disks},
+            ),
+            clock=time.time, monotonic=time.monotonic, request_id=installation.ids.uuid, registry=registry,
+        )  # fmt: skip
+        server = _Server(server_config(application, host=host_name, port=port))
+        watch = Watch(installation=installation, host=host, expiry_percent_per_hour=config.expiry_percent_per_hour)
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            server.should_exit = True
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, end)
+        await host.revive_all()
+        async with asyncio.TaskGroup() as tasks:
+            background = [
+                tasks.create_task(installation.operations.run()),
+                tasks.create_task(watch.run()),
+                tasks.create_task(sweep(installation)),
+            ]
+            tasks.create_task(_say_ready(server, endpoint))
+            await server.serve(sockets=[listener])
+            for task in background:
+                task.cancel()
+        await host.leave()
+        log.info("server.stopped")
+
+
+async def _say_ready(server: uvicorn.Server, endpoint: str) -> None:
+    while not server.started:
+        if server.should_exit:
+            return
+        await asyncio.sleep(0.005)
+    print(f"ready {endpoint}", flush=True)  # noqa: T201 - the contract with whoever started us
+
+
+async def _stop(config: Config) -> None:
+    async with _assembled(config) as parts:
+        await parts.host.take_over()
+        await parts.host.stop()

@@ -1,0 +1,462 @@
+"""Creating, attaching, detaching, resizing, initializing and terminating disks: what is asked, checked, recorded.
+
+Each call records what is to happen in one transaction; the jobs do it. Nothing is changed by a call that is refused.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, instances, operations, sessions, snapshots
+from drystone.domain import tracking as algebra
+from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, Disk, DiskState
+from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN
+from drystone.domain.errors import RefusalError
+from drystone.domain.ids import DiskId, InstanceId
+from drystone.domain.instance import InstanceKind
+from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.session import Session
+from drystone.domain.snapshot import SnapshotState
+from drystone.engine import host_device
+from drystone.service import quotas, tokens
+from drystone.service.attributes import checked_tags, disk_name
+from drystone.service.caller import Caller
+from drystone.service.disk_records import owned_disk
+from drystone.service.host import Host
+from drystone.service.installation import Installation
+from drystone.service.jobs.delete_snapshot import mark_deleting
+from drystone.service.requests import NewDisks
+from drystone.service.snapshot_records import owned_snapshot
+from drystone.service.tracking_rows import tracking_columns
+
+ATTACH_MAX = 10
+TERMINATE_MAX = 100
+INITIALIZE_MAX = 20
+CREATE_SECONDS_MAX = 30.0
+RECYCLE_SECONDS = 7 * 86400.0
+"""How long a prepaid disk stays in the recycle bin."""
+EXTRA_TYPES = frozenset({"CLOUD_HSSD", "CLOUD_TSSD"})
+RENEW_FLAGS = frozenset({"NOTIFY_AND_AUTO_RENEW", "NOTIFY_AND_MANUAL_RENEW", "DISABLE_NOTIFY_AND_MANUAL_RENEW"})
+
+
+class DiskLifecycle:
+    """The calls that change which disks there are and who has them."""
+
+    def __init__(
+        self,
+        *,
+        installation: Installation,
+        host: Host,
+        zone: str,
+        disks_per_call: int,
+        disks_per_instance: int,
+        root: bool,
+    ) -> None:
+        self._in = installation
+        self._host = host
+        self._zone = zone
+        self._disks_per_call = disks_per_call
+        self._disks_per_instance = disks_per_instance
+        self._root = root
+
+    # --- create -------------------------------------------------------------------------------------------------------
+
+    async def create(self, caller: Caller, new: NewDisks) -> tuple[DiskId, ...]:
+        """Make disks, empty or from a snapshot; they are listed when this returns.
+
+        The same client token with the same request returns the ids of the first call.
+
+        Raises:
+            RefusalError: With CreateDisks' documented codes; no disk was made.
+        """
+        self._check_new(new)
+        name, tags = disk_name(new.name), checked_tags(new.tags)
+        hashed = tokens.request_hash(new)
+
+        def record(conn: Connection) -> tuple[tuple[DiskId, ...], list[Operation]]:
+            if new.client_token is not None:
+                before = tokens.replayed(conn, caller, token=new.client_token, hashed=hashed)
+                if before is not None:
+                    return _ids(before), []
+            at = self._in.clock()
+            template = self._template(conn, caller, new, name=name, tags=tags, at=at)
+            made = [self._insert(conn, caller, template, at=at) for _ in range(new.count)]
+            ids = tuple(operation.disk_id for operation in made if operation.disk_id is not None)
+            if new.client_token is not None:
+                tokens.remember(
+                    conn, caller, token=new.client_token, hashed=hashed, response={"disk_ids": list(ids)}, now=at
+                )
+            return ids, made
+
+        ids, made = await self._in.db.write(record)
+        await self._finish_creating(caller, made)
+        return ids
+
+    async def _finish_creating(self, caller: Caller, made: list[Operation]) -> None:
+        for operation in made:
+            self._in.operations.wake(operation.id)
+        ended = [await self._in.operations.wait(operation.id, CREATE_SECONDS_MAX) for operation in made]
+        broken = [operation for operation in ended if operation.state is OperationState.FAILED]
+        if not broken:
+            return
+        whole = [operation.disk_id for operation in ended if operation.state is OperationState.DONE]
+        following = await self._in.db.write(
+            lambda conn: [self._terminate_row(conn, caller, disk_id) for disk_id in whole if disk_id is not None]
+        )
+        for operation in following:
+            self._in.operations.wake(operation.id)
+        raise RefusalError("ResourceInsufficient", f"The disk could not be made: {broken[0].error}.")
+
+    def _check_new(self, new: NewDisks) -> None:
+        if new.zone != self._zone:
+            raise _bad_value(f"Zone `{new.zone}` is unknown; this installation has {self._zone}.")
+        if new.placement_extra:
+            names = ", ".join(key for key, _ in new.placement_extra)
+            raise _not_supported(f"There are no dedicated clusters or cages here ({names}).")
+        if new.charge_type not in {POSTPAID, PREPAID}:
+            raise _bad_value(f"DiskChargeType `{new.charge_type}` is unknown; use {POSTPAID} or {PREPAID}.")
+        if new.charge_type == PREPAID and new.prepaid_period is None:
+            raise RefusalError("MissingParameter", "A PREPAID disk needs DiskChargePrepaid with its Period.")
+        if new.prepaid_period is not None and not 1 <= new.prepaid_period <= 60:
+            raise _bad_value(f"Period is {new.prepaid_period} months; 1 to 60 are allowed.")
+        if new.renew_flag is not None and new.renew_flag not in RENEW_FLAGS:
+            raise _bad_value(f"RenewFlag `{new.renew_flag}` is unknown; use one of {', '.join(sorted(RENEW_FLAGS))}.")
+        kind = DISK_TYPES.get(new.disk_type)
+        if kind is None:
+            raise _bad_value(f"DiskType `{new.disk_type}` is unknown; use one of {', '.join(sorted(DISK_TYPES))}.")
+        if not kind.sold:
+            raise _not_supported(f"{new.disk_type} is of the previous generation and is not sold; use CLOUD_PREMIUM.")
+        if not 1 <= new.count <= self._disks_per_call:
+            raise RefusalError(
+                "InvalidParameterValue.LimitExceeded",
+                f"DiskCount is {new.count}; one call makes 1 to {self._disks_per_call} disks.",
+            )
+        if new.delete_snapshot not in {0, 1}:
+            raise _bad_value(f"DeleteSnapshot is {new.delete_snapshot}; 0 and 1 are allowed.")
+        if not 0 <= new.project_id < 1 << 63 or not 0 <= new.backup_quota <= 1024:
+            raise _bad_value("ProjectId or DiskBackupQuota is out of bounds.")
+        self._check_features(new)
+
+    def _check_features(self, new: NewDisks) -> None:
+        if new.encrypt is not None and new.encrypt != "ENCRYPT":
+            raise _bad_value(f"Encrypt is `{new.encrypt}`; the only value is ENCRYPT.")
+        if new.kms_key_id is not None and new.encrypt is None:
+            raise _bad_value("KmsKeyId needs Encrypt.")
+        if new.encrypt is not None and (new.shareable or new.auto_mount_instance is not None):
+            raise _bad_value("Encrypt excludes Shareable and AutoMountConfiguration.")
+        for asked, what in (
+            (new.encrypt is not None or new.encrypt_type is not None, "Encrypted disks"),
+            (new.shareable, "Shareable disks"),
+            (new.auto_mount_instance is not None, "Mounting inside an instance"),
+        ):
+            if asked:
+                raise _not_supported(f"{what} are not available in this installation.")
+        wants_extra = new.throughput_performance != 0 or new.burst_performance
+        if new.throughput_performance < 0 or (wants_extra and new.disk_type not in EXTRA_TYPES):
+            raise _bad_value("ThroughputPerformance and BurstPerformance are for CLOUD_HSSD and CLOUD_TSSD.")
+
+    def _template(
+        self,
+        conn: Connection,
+        caller: Caller,
+        new: NewDisks,
+        *,
+        name: str,
+        tags: tuple[tuple[str, str], ...],
+        at: float,
+    ) -> Disk:
+        size_gib, source = new.size_gib, None
+        if new.snapshot_id is not None:
+            source = owned_snapshot(conn, caller.account_id, new.snapshot_id)
+            if source.state is not SnapshotState.NORMAL:
+                raise RefusalError(
+                    "ResourceBusy", f"Snapshot {source.id} is {source.state.value}; wait until it is NORMAL."
+                )
+            if source.usage != DATA_DISK:
+                raise _bad_value(f"Snapshot {source.id} is of a system disk; only data disks are made from snapshots.")
+            size_gib = source.size_gib if size_gib is None else size_gib
+            if size_gib < source.size_gib:
+                raise _bad_value(f"DiskSize is {size_gib} GiB; snapshot {source.id} needs at least {source.size_gib}.")
+        if size_gib is None:
+            raise RefusalError("MissingParameter", "DiskSize is needed unless SnapshotId is given.")
+        check_size(new.disk_type, size_gib)
+        if (new.throughput_performance or new.burst_performance) and size_gib <= EXTRA_PERFORMANCE_GIB_MIN - (
+            0 if new.throughput_performance else 1
+        ):
+            raise _bad_value(f"Extra performance needs a disk over {EXTRA_PERFORMANCE_GIB_MIN} GiB, not {size_gib}.")
+        tracking = algebra.created(None if source is None else source.id)
+        values = tracking_columns(tracking)
+        return Disk(
+            id=DiskId(""), account_id=caller.account_id, name=name, state=DiskState.CREATING, size_gib=size_gib,
+            type=new.disk_type, charge_type=new.charge_type, zone=new.zone, project_id=new.project_id, tags=tags,
+            delete_snapshot=bool(new.delete_snapshot), throughput_performance=new.throughput_performance,
+            burst_performance=new.burst_performance, backup_quota=new.backup_quota,
+            renew_flag=new.renew_flag or "NOTIFY_AND_MANUAL_RENEW", prepaid_period=new.prepaid_period,
+            deadline_at=None if new.prepaid_period is None else at + new.prepaid_period * 30 * 86400.0,
+            source_snapshot_id=None if source is None else source.id, created_at=at,
+            hydrating=source is not None, hydration_percent=100 if source is None else 0,
+            **values,  # type: ignore[arg-type] # the columns of tracking
+        )  # fmt: skip
+
+    def _insert(self, conn: Connection, caller: Caller, template: Disk, *, at: float) -> Operation:
+        disk = replace(template, id=self._in.ids.disk())
+        payload: dict[str, object] = {}
+        if disk.source_snapshot_id is not None:
+            session = Session(id=self._in.ids.session(), kind="hydrate", created_at=at)
+            sessions.open(conn, session, [disk.source_snapshot_id])
+            payload["session"] = session.id
+        disks.insert(conn, disk)
+        return self._operation(conn, caller, OperationKind.CREATE_DISK, disk.id, payload=payload)
+
+    # --- attach and detach --------------------------------------------------------------------------------------------
+
+    async def attach(
+        self,
+        caller: Caller,
+        instance_id: str,
+        disk_ids: Sequence[str],
+        delete_with_instance: bool | None,  # noqa: FBT001 - the API's parameter
+        attach_mode: str | None,
+    ) -> None:
+        """Attach up to ten disks to one instance, all or none; they are ATTACHING when this returns.
+
+        Raises:
+            RefusalError: With AttachDisks' documented codes; nothing was changed.
+        """
+        ids = _distinct(disk_ids, ATTACH_MAX)
+        if attach_mode is not None and attach_mode not in {"PF", "VF"}:
+            raise _bad_value(f"AttachMode `{attach_mode}` is unknown; use PF or VF.")
+
+        def record(conn: Connection) -> list[Operation]:
+            instance = instances.get(conn, InstanceId(instance_id))
+            if instance is None or instance.account_id != caller.account_id:
+                raise RefusalError("InvalidInstanceId.NotFound", f"There is no instance {instance_id}.")
+            if instance.kind is InstanceKind.HOST and not self._root:
+                raise RefusalError(
+                    "InvalidInstance.NotSupported",
+                    f"Instance {instance_id} makes block devices of this host, for which the server must run as root.",
+                )
+            found = self._owned(conn, caller, ids)
+            for disk in found:
+                if disk.instance_id is not None:
+                    raise RefusalError(
+                        "ResourceUnavailable.Attached", f"Disk {disk.id} is attached to {disk.instance_id} already."
+                    )
+                if not disk.portable:
+                    raise RefusalError("InvalidDisk.NotPortable", f"Disk {disk.id} is not elastic.")
+                if disk.zone != instance.zone:
+                    raise RefusalError("ResourceUnavailable.ZoneNotMatch", f"Disk {disk.id} is in {disk.zone}.")
+                self._require(disk, {DiskState.UNATTACHED}, "attached", code="ResourceUnavailable.NotSupported")
+            held = instances.disk_counts(conn, [instance.id])[instance.id]
+            quotas.check_instance(instance.id, attached=held, adding=len(found), attached_max=self._disks_per_instance)
+            made = []
+            for disk in found:
+                values: dict[str, object] = {
+                    "state": DiskState.ATTACHING, "instance_id": instance.id, "last_attach_instance_id": instance.id,
+                }  # fmt: skip
+                if delete_with_instance is not None and disk.charge_type == POSTPAID:
+                    values["delete_with_instance"] = delete_with_instance
+                self._change(conn, disk, values)
+                kind = OperationKind.ATTACH
+                made.append(self._operation(conn, caller, kind, disk.id, instance_id=instance.id))
+            return made
+
+        await self._submit(record)
+
+    async def detach(self, caller: Caller, disk_ids: Sequence[str], instance_id: str | None) -> None:
+        """Detach up to ten disks of one instance, all or none; they are DETACHING when this returns.
+
+        Raises:
+            RefusalError: With DetachDisks' documented codes; `ResourceBusy` if a file system on the host's device
+                is mounted. Nothing was changed.
+        """
+        ids = _distinct(disk_ids, ATTACH_MAX)
+
+        def check(conn: Connection) -> list[Disk]:
+            found = self._owned(conn, caller, ids)
+            for disk in found:
+                self._require(disk, {DiskState.ATTACHED}, "detached", code="ResourceUnavailable.NotSupported")
+                if instance_id is not None and disk.instance_id != instance_id:
+                    raise _bad_value(f"Disk {disk.id} is attached to {disk.instance_id}, not to {instance_id}.")
+            if len({disk.instance_id for disk in found}) > 1:
+                raise _bad_value("The disks are attached to different instances; detach those of one at a time.")
+            return found
+
+        for disk in await self._in.db.read(check):
+            used = host_device.mounted_at(disk.id) if disk.device is not None else None
+            if used is not None:
+                raise RefusalError("ResourceBusy", f"Disk {disk.id} is in use at {used}; unmount it first.")
+
+        def record(conn: Connection) -> list[Operation]:
+            made = []
+            for disk in check(conn):
+                self._change(conn, disk, {"state": DiskState.DETACHING})
+                kind = OperationKind.DETACH
+                made.append(self._operation(conn, caller, kind, disk.id, instance_id=disk.instance_id))
+            return made
+
+        await self._submit(record)
+
+    # --- resize, initialize, terminate --------------------------------------------------------------------------------
+
+    async def resize(self, caller: Caller, disk_id: str | None, size_gib: int) -> None:
+        """Grow a disk, attached or not; it is EXPANDING when this returns.
+
+        Raises:
+            RefusalError: With ResizeDisk's documented codes; nothing was changed.
+        """
+        if disk_id is None:
+            raise RefusalError("MissingParameter", "DiskId is needed.")
+
+        def record(conn: Connection) -> list[Operation]:
+            (disk,) = self._owned(conn, caller, [disk_id])
+            self._require(disk, {DiskState.UNATTACHED, DiskState.ATTACHED}, "resized", code="InvalidDisk.Busy")
+            self._no_snapshot(conn, disk, "ResourceUnavailable.SnapshotCreating")
+            if size_gib <= disk.size_gib:
+                raise _bad_value(f"DiskSize is {size_gib} GiB; disk {disk.id} has {disk.size_gib} and can only grow.")
+            check_size(disk.type, size_gib)
+            self._change(conn, disk, {"state": DiskState.EXPANDING})
+            payload: dict[str, object] = {"size_gib": size_gib}
+            return [self._operation(conn, caller, OperationKind.RESIZE, disk.id, payload=payload)]
+
+        await self._submit(record)
+
+    async def initialize(self, caller: Caller, disk_ids: Sequence[str]) -> None:
+        """Empty detached disks, or return them to the snapshot they were made from; all or none.
+
+        Raises:
+            RefusalError: With InitializeDisks' documented codes; nothing was changed.
+        """
+        ids = _distinct(disk_ids, INITIALIZE_MAX)
+
+        def record(conn: Connection) -> list[Operation]:
+            made = []
+            for disk in self._owned(conn, caller, ids):
+                self._require(disk, {DiskState.UNATTACHED}, "initialized", code="ResourceBusy")
+                self._no_snapshot(conn, disk, "ResourceBusy")
+                if disk.hydrating:
+                    raise RefusalError("ResourceBusy", f"Disk {disk.id} is still being filled from its snapshot.")
+                payload: dict[str, object] = {}
+                if disk.source_snapshot_id is not None:
+                    session = Session(id=self._in.ids.session(), kind="hydrate", created_at=self._in.clock())
+                    sessions.open(conn, session, [disk.source_snapshot_id])
+                    payload["session"] = session.id
+                self._change(conn, disk, {"state": DiskState.DUMPING})
+                made.append(self._operation(conn, caller, OperationKind.INITIALIZE, disk.id, payload=payload))
+            return made
+
+        await self._submit(record)
+
+    async def terminate(self, caller: Caller, disk_ids: Sequence[str], delete_snapshot: int | None) -> None:
+        """Destroy detached disks, all or none; a prepaid one goes to the recycle bin first. Snapshots stay, unless
+        `delete_snapshot` (here or at creation) asks for those that are not permanent to go too.
+
+        Raises:
+            RefusalError: With TerminateDisks' documented codes; nothing was changed.
+        """
+        ids = _distinct(disk_ids, TERMINATE_MAX)
+        if delete_snapshot not in {None, 0, 1}:
+            raise _bad_value(f"DeleteSnapshot is {delete_snapshot}; 0 and 1 are allowed.")
+
+        def record(conn: Connection) -> list[Operation]:
+            made: list[Operation] = []
+            for disk in self._owned(conn, caller, ids):
+                states = {DiskState.UNATTACHED, DiskState.TORECYCLE}
+                self._require(disk, states, "terminated", code="ResourceUnavailable.NotSupported")
+                self._no_snapshot(conn, disk, "ResourceBusy")
+                if disk.charge_type == PREPAID and disk.state is DiskState.UNATTACHED:
+                    values = {"state": DiskState.TORECYCLE, "deadline_at": self._in.clock() + RECYCLE_SECONDS}
+                    self._change(conn, disk, values)
+                    continue
+                with_snapshots = disk.delete_snapshot if delete_snapshot is None else bool(delete_snapshot)
+                if with_snapshots:
+                    made += self._delete_snapshots(conn, caller, disk)
+                made.append(self._terminate_row(conn, caller, disk.id))
+            return made
+
+        await self._submit(record)
+
+    def _delete_snapshots(self, conn: Connection, caller: Caller, disk: Disk) -> list[Operation]:
+        made = []
+        for snapshot in snapshots.of_disk(conn, disk.id, [SnapshotState.NORMAL]):
+            if not snapshot.permanent:
+                at = self._in.clock()
+                operation = mark_deleting(conn, self._in, snapshot, request_id=caller.request_id, at=at)
+                made += [] if operation is None else [operation]
+        return made
+
+    def _terminate_row(self, conn: Connection, caller: Caller, disk_id: DiskId) -> Operation:
+        disks.compare_and_set(conn, disk_id, expected={}, values={"state": DiskState.TERMINATING})
+        return self._operation(conn, caller, OperationKind.TERMINATE, disk_id)
+
+    # --- shared -------------------------------------------------------------------------------------------------------
+
+    async def _submit(self, record: Callable[[Connection], list[Operation]]) -> None:
+        for operation in await self._in.db.write(record):
+            self._in.operations.wake(operation.id)
+
+    def _owned(self, conn: Connection, caller: Caller, ids: Sequence[str]) -> list[Disk]:
+        return [owned_disk(conn, caller.account_id, disk_id) for disk_id in ids]
+
+    def _change(self, conn: Connection, disk: Disk, values: dict[str, object]) -> None:
+        changed = disks.compare_and_set(conn, disk.id, expected={"state": disk.state}, values=values)
+        assert changed, "rows do not change under a writing transaction"
+
+    def _require(self, disk: Disk, states: set[DiskState], what: str, *, code: str) -> None:
+        if disk.state not in states:
+            allowed = " or ".join(sorted(state.value for state in states))
+            text = f"Disk {disk.id} is {disk.state.value}; it can be {what} only when it is {allowed}."
+            raise RefusalError(code, text)
+
+    def _no_snapshot(self, conn: Connection, disk: Disk, code: str) -> None:
+        if any(other.kind is OperationKind.SNAPSHOT for other in operations.running_on_disk(conn, disk.id)):
+            raise RefusalError(code, f"A snapshot of disk {disk.id} is being created; wait until it is NORMAL.")
+
+    def _operation(
+        self,
+        conn: Connection,
+        caller: Caller,
+        kind: OperationKind,
+        disk_id: DiskId,
+        *,
+        instance_id: InstanceId | None = None,
+        payload: dict[str, object] | None = None,
+    ) -> Operation:
+        at = self._in.clock()
+        operation = Operation(
+            id=self._in.ids.operation(), kind=kind, account_id=caller.account_id, disk_id=disk_id,
+            instance_id=instance_id, payload=payload or {}, request_id=caller.request_id, created_at=at, updated_at=at,
+        )  # fmt: skip
+        operations.insert(conn, operation)
+        return operation
+
+
+def check_size(disk_type: str, size_gib: int) -> None:
+    """Refuse a size that the type does not have.
+
+    Raises:
+        RefusalError: `InvalidParameterValue`.
+    """
+    kind = DISK_TYPES[disk_type]
+    if not kind.size_gib_min <= size_gib <= kind.size_gib_max:
+        raise _bad_value(f"DiskSize is {size_gib} GiB; {disk_type} has {kind.size_gib_min} to {kind.size_gib_max} GiB.")
+
+
+def _ids(response: Mapping[str, object]) -> tuple[DiskId, ...]:
+    ids = response["disk_ids"]
+    assert isinstance(ids, list)
+    return tuple(DiskId(disk_id) for disk_id in ids)
+
+
+def _distinct(ids: Sequence[str], most: int) -> list[str]:
+    quotas.check_per_call("DiskIds", len(ids), most)
+    return list(dict.fromkeys(ids))
+
+
+def _bad_value(message: str) -> RefusalError:
+    return RefusalError("InvalidParameterValue", message)
+
+
+def _not_supported(message: str) -> RefusalError:
+    return RefusalError("InvalidParameter.DiskConfigNotSupported", message)

@@ -1,0 +1,536 @@
+"""This host's storage daemons: which disk is open in which, and what the rows say of it.
+
+Opening and closing follow A10, settling follows `domain.tracking.judge_daemon`. Every function that changes a disk's
+graph wants the disk's graph lock held. Rows are changed by transactions that read the row again, since a base may
+move at any time (A5).
+"""
+
+import asyncio
+import contextlib
+import json
+from dataclasses import asdict
+
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, extent_maps, instances, operations, sessions, snapshots
+from drystone.catalog.extent_maps import ExtentMap
+from drystone.domain import tracking as algebra
+from drystone.domain.blocks import Ranges, count
+from drystone.domain.disk import Disk, DiskState
+from drystone.domain.disk_types import GIB
+from drystone.domain.errors import DrystoneError, UnavailableError
+from drystone.domain.ids import DiskId, SessionId
+from drystone.domain.instance import InstanceKind
+from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.snapshot import SnapshotState
+from drystone.domain.tracking import Bitmap, Checkpoint, DaemonPlan, TrackingState, Verdict
+from drystone.engine import checkpoints, host_device, images, live
+from drystone.engine.daemon import Daemon
+from drystone.engine.graph import Backing
+from drystone.engine.layout import Layout, node
+from drystone.service import snapshot_server
+from drystone.service.installation import Installation
+from drystone.service.tracking_rows import flight_of, tracking_columns, tracking_of
+
+log = structlog.get_logger()
+SETTLE_STEPS_MAX = 4
+"""Judging twice is enough (FAIL, then FAILED); more means that the daemon changes under us."""
+
+
+class Host:
+    """The storage daemons of this host and what is open in them."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._in = installation
+        self._daemons: dict[str, Daemon] = {}
+        self._starting = asyncio.Lock()
+
+    # --- daemons ------------------------------------------------------------------------------------------------------
+
+    async def daemon(self, name: str) -> Daemon:
+        """Return the running daemon of this name: ours, one taken over, or a new one."""
+        async with self._starting:
+            known = self._daemons.get(name)
+            if known is not None and known.alive():
+                return known
+            directory = self._in.layout.daemon(name)
+            log_file = self._in.layout.logs / f"{name}.log"
+            found = await Daemon.adopt(name, directory)
+            if found is None:
+                found = await Daemon.start(name, directory, log_file, self._in.environment)
+                log.info("daemon.started", daemon=name, pid=found.pid)
+            self._daemons[name] = found
+            return found
+
+    def daemons(self) -> list[Daemon]:
+        """Return the daemons that run."""
+        return [daemon for daemon in self._daemons.values() if daemon.alive()]
+
+    async def running(self, disk: Disk) -> Daemon | None:
+        """Return the daemon that has the disk open, None if none does."""
+        daemon = None if disk.daemon is None else self._daemons.get(disk.daemon)
+        if daemon is None or not daemon.alive() or not await live.is_open(daemon, disk.id):
+            return None
+        return daemon
+
+    async def opened(self, disk_id: DiskId) -> tuple[Disk, Daemon]:
+        """Return the disk, open; open it if it is not."""
+        disk = await self.row(disk_id)
+        daemon = await self.running(disk)
+        if daemon is not None:
+            return disk, daemon
+        if disk.daemon is not None:
+            await self.settle(disk_id)
+        return await self._open(disk_id)
+
+    async def row(self, disk_id: DiskId) -> Disk:
+        """Return the disk's row."""
+        disk = await self._in.db.read(lambda conn: disks.get(conn, disk_id))
+        if disk is None:
+            raise UnavailableError(f"disk {disk_id} is gone")
+        return disk
+
+    # --- open and close (A10) -----------------------------------------------------------------------------------------
+
+    async def _open(self, disk_id: DiskId) -> tuple[Disk, Daemon]:
+        """Checkpoint away, durably → row LIVE in a new epoch → daemon opens with an empty bitmap."""
+        layout = self._in.layout
+        image = layout.image(disk_id)
+        disk = await self.row(disk_id)
+        hydrating = await asyncio.to_thread(images.has_backing, image)
+        name = disk.id if hydrating or disk.instance_id is None else disk.instance_id
+        daemon = await self.daemon(name)
+        found = await asyncio.to_thread(_take_checkpoint, layout, disk_id)
+
+        def begin(conn: Connection) -> tuple[Disk, str]:
+            now = disks.get(conn, disk_id)
+            assert now is not None
+            state, why, ranges = _judge_checkpoint(now, found)
+            bitmap = algebra.bitmap_name(now.epoch + 1, now.base_snapshot_id)
+            opened = algebra.opened(tracking_of(now), state, bitmap=bitmap)
+            if state is not None and state.extents is not None and ranges is not None:
+                if extent_maps.get(conn, state.extents) is None:
+                    extent = ExtentMap(id=state.extents, disk_id=disk_id, ranges=ranges, blocks=count(ranges))
+                    extent_maps.insert(conn, extent)
+            values = {**tracking_columns(opened, reason=why), "daemon": name}
+            changed = disks.compare_and_set(conn, disk_id, expected={"epoch": now.epoch}, values=values)
+            assert changed
+            _drop_extent_maps(conn, disk_id, opened.carry)
+            return now, bitmap
+
+        disk, bitmap = await self._in.db.write(begin)
+        backing = None
+        if hydrating:
+            assert disk.source_snapshot_id is not None, disk_id
+            await snapshot_server.ensure(self._in)
+            backing = Backing(socket=layout.store_socket, export=disk.source_snapshot_id)
+        spec = live.OpenDisk(disk_id=disk_id, image=image, limits=self._in.limits(disk), bitmap=bitmap, backing=backing)
+        try:
+            await live.close_disk(daemon, disk_id)  # What a crash of ours may have left of an earlier try.
+            await live.open_disk(daemon, spec)
+        except DrystoneError as error:
+            await self._lose(disk_id, f"opening failed: {error}")
+            raise UnavailableError(f"disk {disk_id} cannot be opened: {error}") from error
+        return await self.row(disk_id), daemon
+
+    async def close(self, disk_id: DiskId) -> None:
+        """Stop in order: exports away → bitmap read → nodes closed → image durable → checkpoint → row STOPPED.
+
+        Nothing is in flight on the disk. Afterwards no daemon has it open.
+        """
+        disk = await self.row(disk_id)
+        daemon = await self.running(disk)
+        if daemon is None:
+            if disk.daemon is not None:
+                await self.settle(disk_id)
+            return
+        try:
+            await self.withdraw(disk, daemon)
+            ranges = await self._read_tracking(disk, daemon)
+            await live.close_disk(daemon, disk_id)
+            if not await live.disks_open(daemon):
+                await daemon.quit()
+                self._daemons.pop(daemon.name, None)
+        except UnavailableError as error:
+            log.warning("disk.close_failed", disk_id=disk_id, error=str(error))
+            await self._lose(disk_id, f"the daemon died while the disk was closed: {error}")
+            return
+        if ranges is not None:
+            path, image = self._in.layout.checkpoint(disk_id), self._in.layout.image(disk_id)
+            await asyncio.to_thread(
+                checkpoints.write, path, disk_id=disk_id, epoch=disk.epoch, image=image, ranges=ranges
+            )
+
+        def end(conn: Connection) -> None:
+            now = disks.get(conn, disk_id)
+            assert now is not None
+            assert now.epoch == disk.epoch
+            state = tracking_of(now)
+            if ranges is None and state.state is TrackingState.LIVE:
+                stopped = algebra.lost(state)
+            else:
+                stopped = algebra.stopped(state)
+            values = {**tracking_columns(stopped, reason=now.tracking_reason or "unknown"), "daemon": None}
+            disks.compare_and_set(conn, disk_id, expected={"epoch": now.epoch}, values=values)
+
+        await self._in.db.write(end)
+
+    async def _read_tracking(self, disk: Disk, daemon: Daemon) -> Ranges | None:
+        """Return what the live bitmap marks; None if tracking is LOST (or must be)."""
+        if disk.tracking != TrackingState.LIVE or disk.bitmap is None:
+            return None
+        held = await live.bitmaps(daemon, disk.id)
+        if set(held) != {disk.bitmap} or not held[disk.bitmap].recording or held[disk.bitmap].inconsistent:
+            log.error("tracking.unexpected_bitmaps", disk_id=disk.id, found=sorted(held), expected=disk.bitmap)
+            return None
+        return await live.read_bitmap(daemon, disk.id, disk.bitmap)
+
+    async def release(self, disk_id: DiskId) -> None:
+        """Close the disk if nothing needs it open: no instance, no hydration, no operation that reads it."""
+
+        def idle(conn: Connection) -> bool:
+            disk = disks.get(conn, disk_id)
+            if disk is None or disk.daemon is None or disk.hydrating or disk.state is not DiskState.UNATTACHED:
+                return False
+            return not operations.running_on_disk(conn, disk_id)
+
+        async with self._in.locks.graph(disk_id):
+            if await self._in.db.read(idle):
+                await self.close(disk_id)
+
+    # --- serving ------------------------------------------------------------------------------------------------------
+
+    async def serve(self, disk_id: DiskId, kind: InstanceKind) -> dict[str, object]:
+        """Serve the disk the way the instance wants it; return the row's `nbd_socket` and `device`."""
+        disk, daemon = await self.opened(disk_id)
+        exports = await daemon.exports()
+        wanted = "nbd" if kind is InstanceKind.NBD or host_device.kernel_has_nbd() else "fuse"
+        if live.describe_exports(exports, disk_id) not in {None, wanted}:
+            await self.withdraw(disk, daemon)
+        if kind is InstanceKind.NBD:
+            socket = await live.export_nbd(daemon, disk_id)
+            return {"nbd_socket": str(socket), "device": None}
+        if wanted == "nbd":
+            socket = await live.export_nbd(daemon, disk_id)
+            device = await host_device.attach_nbd(disk_id, socket)
+        else:
+            device = await host_device.attach_loop(disk_id, await live.export_fuse(daemon, disk_id))
+        return {"nbd_socket": None, "device": str(device)}
+
+    async def withdraw(self, disk: Disk, daemon: Daemon) -> None:
+        """Stop serving the disk; a block device of this host goes first, flushed."""
+        await host_device.detach(disk.id)
+        await live.unexport(daemon, disk.id)
+
+    async def _abandon_device(self, disk: Disk) -> None:
+        if disk.device is not None and disk.daemon is not None:
+            file = self._in.layout.daemon(disk.daemon) / f"{disk.id}.raw"
+            await host_device.abandon(disk.id, file)
+
+    # --- settling -----------------------------------------------------------------------------------------------------
+
+    async def settle(self, disk_id: DiskId) -> Verdict:
+        """Bring daemon and rows of a disk together after anything unexpected, and end what must end.
+
+        Returns:
+            RESUME if a snapshot in flight can go on from its view; otherwise its operation has ended.
+        """
+        for _ in range(SETTLE_STEPS_MAX):
+            verdict = await self._settle_once(disk_id)
+            if verdict is not Verdict.FAIL:
+                return verdict
+        raise UnavailableError(f"disk {disk_id}: its storage daemon does not come to rest")
+
+    async def _settle_once(self, disk_id: DiskId) -> Verdict:
+        disk = await self.row(disk_id)
+        daemon = await self.running(disk)
+        running = await self._in.db.read(lambda conn: operations.running_on_disk(conn, disk_id))
+        pair = flight_of(running)
+        operation, flight = pair or (None, None)
+        found: dict[str, Bitmap] | None = None
+        view = False
+        if daemon is None:
+            await self._abandon_device(disk)
+        else:
+            held = await live.bitmaps(daemon, disk_id)
+            found = {
+                name: Bitmap(recording=bitmap.recording, inconsistent=bitmap.inconsistent, busy=bitmap.busy)
+                for name, bitmap in held.items()
+            }
+            view = await live.is_frozen(daemon, disk_id)
+        plan = algebra.judge_daemon(tracking_of(disk), found, flight, view=view)
+        if plan.verdict is Verdict.FAIL:
+            assert operation is not None
+            await self._in.db.write(lambda conn: self._record_failing(conn, operation, plan))
+            return plan.verdict
+        recording = plan.bitmap
+        if daemon is not None:
+            recording = await self._carry_out(disk, daemon, plan)
+        await self._in.db.write(lambda conn: self._record_settled(conn, disk_id, operation, plan, recording, daemon))
+        if plan.lost:
+            log.warning("tracking.lost", disk_id=disk_id, reason=plan.lost)
+        return plan.verdict
+
+    async def _carry_out(self, disk: Disk, daemon: Daemon, plan: DaemonPlan) -> str | None:
+        """Act on the daemon as planned; return the bitmap that records afterwards."""
+        scratch = self._in.layout.scratch_file(disk.id)
+        if plan.verdict in {Verdict.FAILED, Verdict.CLEAN, Verdict.NONE}:
+            await live.unfreeze(daemon, disk.id, scratch=scratch)
+        else:
+            for name in plan.release:
+                log.info("bitmap.released", disk_id=disk.id, bitmap=name)
+            if plan.release:
+                await daemon.remove_export(node("view", disk.id))
+        for name in plan.disable:
+            await live.disable_bitmap(daemon, disk.id, name)
+        if plan.merge is not None:
+            await live.merge_back(daemon, disk.id, live=plan.merge[0], frozen=plan.merge[1])
+        for name in plan.remove:
+            await live.drop_bitmap(daemon, disk.id, name)
+        if plan.bitmap is not None:
+            return plan.bitmap
+        # Tracking is LOST: a new bitmap lets the next snapshot be a rescan that heals it (A6).
+        now = await self.row(disk.id)
+        for attempt in range(1, 1000):
+            name = algebra.bitmap_name(now.epoch, now.base_snapshot_id, None, attempt)
+            if name not in await live.bitmaps(daemon, disk.id):
+                await live.add_bitmap(daemon, disk.id, name)
+                return name
+        raise UnavailableError(f"disk {disk.id}: no free name for a bitmap")
+
+    def _record_failing(self, conn: Connection, operation: Operation, plan: DaemonPlan) -> None:
+        at = self._in.clock()
+        values: dict[str, object] = {"phase": algebra.Phase.FAILING.value}
+        if not operation.error:
+            values |= {"error_code": "InternalError", "error": plan.lost or "the snapshot's frozen view is gone"}
+        operations.update(conn, operation.id, updated_at=at, **values)
+        if plan.lost and operation.disk_id is not None:
+            disk = disks.get(conn, operation.disk_id)
+            assert disk is not None
+            lost = algebra.lost(tracking_of(disk), plan.bitmap)
+            values = tracking_columns(lost, reason=plan.lost)
+            disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=values)
+
+    def _record_settled(
+        self,
+        conn: Connection,
+        disk_id: DiskId,
+        operation: Operation | None,
+        plan: DaemonPlan,
+        recording: str | None,
+        daemon: Daemon | None,
+    ) -> None:
+        disk = disks.get(conn, disk_id)
+        assert disk is not None
+        now = tracking_of(disk)
+        values: dict[str, object] = {}
+        if daemon is None:
+            values = {"daemon": None, "nbd_socket": None, "device": None}
+            if now.state is not TrackingState.STOPPED:
+                reason = plan.lost or disk.tracking_reason or "the storage daemon is not running"
+                values |= tracking_columns(algebra.lost(now), reason=reason)
+        elif plan.lost:
+            values = tracking_columns(algebra.lost(now, recording), reason=plan.lost)
+        elif plan.verdict is Verdict.FAILED or now.bitmap != recording:
+            after = algebra.failed(now, recording)
+            values = tracking_columns(after, reason=disk.tracking_reason or "unknown")
+        if values:
+            disks.compare_and_set(conn, disk_id, expected={"epoch": disk.epoch}, values=values)
+        if operation is not None and plan.verdict is Verdict.FAILED:
+            end_failed_snapshot(conn, operation, at=self._in.clock())
+        if operation is not None and plan.verdict is Verdict.CLEAN:
+            operations.update(conn, operation.id, updated_at=self._in.clock(), state=OperationState.DONE, percent=100)
+
+    async def _lose(self, disk_id: DiskId, reason: str) -> None:
+        """Record that no daemon has the disk and its tracking is LOST, unless it was stopped in order."""
+
+        def record(conn: Connection) -> None:
+            disk = disks.get(conn, disk_id)
+            assert disk is not None
+            values: dict[str, object] = {"daemon": None, "nbd_socket": None, "device": None}
+            values |= tracking_columns(algebra.lost(tracking_of(disk)), reason=reason)
+            disks.compare_and_set(conn, disk_id, expected={"epoch": disk.epoch}, values=values)
+
+        await self._in.db.write(record)
+        log.warning("tracking.lost", disk_id=disk_id, reason=reason)
+
+    # --- the whole host -----------------------------------------------------------------------------------------------
+
+    async def take_over(self) -> None:
+        """At start: find the daemons again and settle every disk; nothing is opened."""
+        run = self._in.layout.run
+        for directory in sorted(run.iterdir()) if run.is_dir() else ():
+            if directory.name.startswith(("ins-", "disk-")):
+                await self._adopt(directory.name)
+        rows = await self._in.db.read(disks.everything)
+        known = {disk.id: disk for disk in rows}
+        for disk in rows:
+            if disk.daemon is not None and disk.state is not DiskState.ROLLBACKING:
+                async with self._in.locks.graph(disk.id):
+                    await self.settle(disk.id)
+        for daemon in self.daemons():
+            for disk_id in await live.disks_open(daemon):
+                owner = known.get(disk_id)
+                if owner is None or owner.daemon != daemon.name:
+                    log.warning("daemon.stray_disk", daemon=daemon.name, disk_id=disk_id)
+                    await live.close_disk(daemon, disk_id)
+            if not await live.disks_open(daemon):
+                await daemon.quit()
+                self._daemons.pop(daemon.name, None)
+
+    async def revive_all(self) -> None:
+        """At start: serve again every attached disk that is not served."""
+        for disk in await self._in.db.read(disks.everything):
+            await self.revive(disk.id)
+
+    async def _adopt(self, name: str) -> None:
+        try:
+            daemon = await Daemon.adopt(name, self._in.layout.daemon(name))
+        except UnavailableError as error:
+            log.error("daemon.silent", daemon=name, error=str(error))
+            return
+        if daemon is not None:
+            self._daemons[name] = daemon
+            log.info("daemon.taken_over", daemon=name, pid=daemon.pid)
+
+    async def revive(self, disk_id: DiskId) -> None:
+        """Serve an attached disk again if its daemon died or the host was stopped. Logs what it cannot."""
+        disk = await self._in.db.read(lambda conn: disks.get(conn, disk_id))
+        if disk is None or disk.state is not DiskState.ATTACHED or disk.instance_id is None:
+            return
+        async with self._in.locks.graph(disk_id):
+            if await self.running(disk) is not None and (disk.nbd_socket or disk.device):
+                return
+            instance = await self._in.db.read(lambda conn: instances.get(conn, disk.instance_id or ""))
+            if instance is None:
+                return
+            try:
+                values = await self.serve(disk_id, instance.kind)
+            except DrystoneError as error:
+                log.error("disk.not_served", disk_id=disk_id, error=str(error))
+                return
+            await self._in.db.write(lambda conn: disks.compare_and_set(conn, disk_id, expected={}, values=values))
+            log.info("disk.revived", disk_id=disk_id)
+
+    async def check(self) -> list[DiskId]:
+        """Look for daemons that died; settle their disks and serve them again. Returns the disks concerned."""
+        dead = {name for name, daemon in self._daemons.items() if not daemon.alive()}
+        if not dead:
+            return []
+        rows = await self._in.db.read(disks.everything)
+        hit = [disk for disk in rows if disk.daemon in dead and disk.state is not DiskState.ROLLBACKING]
+        for name in dead:
+            log.error("daemon.died", daemon=name, pid=self._daemons[name].pid)
+        for disk in hit:
+            async with self._in.locks.graph(disk.id):
+                now = await self.row(disk.id)
+                if now.daemon in dead and await self.running(now) is None:
+                    await self.settle(disk.id)
+        for name in dead:
+            daemon = self._daemons.get(name)
+            if daemon is not None and not daemon.alive():
+                del self._daemons[name]
+        for disk in hit:
+            await self.revive(disk.id)
+        return [disk.id for disk in hit]
+
+    async def stop(self) -> None:
+        """Close every disk in order and end all daemons. Attached disks stay attached in the rows."""
+        for disk in await self._in.db.read(disks.everything):
+            if disk.daemon is None:
+                continue
+            async with self._in.locks.graph(disk.id):
+                await self.settle_for_stop(disk)
+                await self.close(disk.id)
+        for daemon in self.daemons():
+            with contextlib.suppress(UnavailableError):
+                await daemon.quit()
+        await snapshot_server.end(self._in)
+
+    async def settle_for_stop(self, disk: Disk) -> None:
+        """Give up a snapshot in flight before the disk is closed (A10: committed or merged back)."""
+
+        def give_up(conn: Connection) -> bool:
+            pair = flight_of(operations.running_on_disk(conn, disk.id))
+            if pair is None or pair[1].phase is algebra.Phase.COMMITTED:
+                return False
+            return operations.update(
+                conn, pair[0].id, updated_at=self._in.clock(), phase=algebra.Phase.FAILING.value,
+                error_code="InternalError", error="the host was stopped",
+            )  # fmt: skip
+
+        await self._in.db.write(give_up)
+        await self.settle(disk.id)
+
+    async def leave(self) -> None:
+        """Let go of all daemons; they go on serving."""
+        for daemon in self._daemons.values():
+            await daemon.disconnect()
+        self._daemons.clear()
+
+    def describe(self, disk: Disk) -> None:
+        """Write `disk.json` beside the image: enough to adopt the disk when the database is gone (P10)."""
+        fields = asdict(disk)
+        keep = (
+            "id", "account_id", "name", "size_gib", "type", "charge_type", "zone", "project_id", "usage", "portable",
+            "delete_with_instance", "delete_snapshot", "throughput_performance", "burst_performance", "tags",
+            "source_snapshot_id", "created_at",
+        )  # fmt: skip
+        text = json.dumps({"format": 1, "store": self._in.store.store_id, **{name: fields[name] for name in keep}})
+        path = self._in.layout.description(disk.id)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        checkpoints.write_durably(path, text.encode())
+
+
+def end_failed_snapshot(conn: Connection, operation: Operation, *, at: float) -> None:
+    """Let a snapshot that will never be NORMAL disappear: its row, its session's claim, its operation."""
+    assert operation.kind is OperationKind.SNAPSHOT
+    current = operations.get(conn, operation.id)
+    assert current is not None
+    if operation.snapshot_id is not None:
+        row = snapshots.get(conn, operation.snapshot_id)
+        if row is not None and row.state is SnapshotState.CREATING:
+            snapshots.delete(conn, row.id)
+    session = current.payload.get("session")
+    if session is not None:
+        sessions.fence(conn, SessionId(str(session)), at=at)
+    operations.update(conn, operation.id, updated_at=at, state=OperationState.FAILED)
+    if current.disk_id is not None and disks.get(conn, current.disk_id) is not None:
+        prompt = f"snapshot {operation.snapshot_id} failed: {current.error}"[:500]
+        disks.compare_and_set(conn, current.disk_id, expected={}, values={"error_prompt": prompt})
+
+
+def size_bytes(disk: Disk) -> int:
+    """Return the disk's size in bytes."""
+    return disk.size_gib * GIB
+
+
+def _take_checkpoint(layout: Layout, disk_id: DiskId) -> tuple[Checkpoint, Ranges, algebra.FileIdentity] | None:
+    """Consume the checkpoint, and look at the image that it must be bound to."""
+    path, image = layout.checkpoint(disk_id), layout.image(disk_id)
+    found = checkpoints.consume(path)
+    return None if found is None else (*found, checkpoints.identity(image))
+
+
+def _judge_checkpoint(
+    disk: Disk, found: tuple[Checkpoint, Ranges, algebra.FileIdentity] | None
+) -> tuple[Checkpoint | None, str, Ranges | None]:
+    """Return the checkpoint if it is accepted, why not otherwise, and its ranges."""
+    checkpoint, ranges, identity = found or (None, None, None)
+    fault = algebra.checkpoint_fault(tracking_of(disk), disk.id, checkpoint, identity)
+    if fault is None:
+        return checkpoint, "", ranges
+    if disk.tracking == TrackingState.LOST and disk.tracking_reason:
+        return None, disk.tracking_reason, None
+    return None, fault, None
+
+
+def _drop_extent_maps(conn: Connection, disk_id: DiskId, carry: frozenset[str]) -> None:
+    """Remove extent maps that neither the row nor an operation in flight names."""
+    keep = set(carry)
+    for operation in operations.running_on_disk(conn, disk_id):
+        freeze = operation.payload.get("freeze")
+        if isinstance(freeze, dict):
+            keep.update(str(name) for name in freeze["carry"])
+    extent_maps.keep_only(conn, disk_id, {name for name in keep if algebra.is_extents_id(name)})

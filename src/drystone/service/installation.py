@@ -1,0 +1,76 @@
+"""What every use case and job is given: the parts of one running installation."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from drystone.catalog.database import Database
+from drystone.domain.disk import Disk
+from drystone.domain.disk_types import DISK_TYPES, Limits
+from drystone.domain.ids import IdSource
+from drystone.engine.layout import Layout
+from drystone.engine.space import Space, look
+from drystone.service.operations import Operations
+from drystone.snapstore.store import Store
+from drystone.transfer.jobs import StoreAddress
+from drystone.transfer.pool import WorkerPool
+
+
+class DiskLocks:
+    """Two locks per disk, kept while anybody holds or waits for them.
+
+    `graph` is held by whoever changes what the storage daemon has of the disk (open, close, export, freeze, resize).
+    `image` is held by whoever fills or replaces the disk's content (hydration, rollback, initialize) and by a resize;
+    it is taken before `graph`.
+    """
+
+    def __init__(self) -> None:
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    def graph(self, disk_id: str) -> asyncio.Lock:
+        """Return the lock of the disk's graph."""
+        return self._locks.setdefault(f"graph {disk_id}", asyncio.Lock())
+
+    def image(self, disk_id: str) -> asyncio.Lock:
+        """Return the lock of the disk's content."""
+        return self._locks.setdefault(f"image {disk_id}", asyncio.Lock())
+
+    def forget(self, disk_id: str) -> None:
+        """Drop the locks of a disk that is gone."""
+        self._locks.pop(f"graph {disk_id}", None)
+        self._locks.pop(f"image {disk_id}", None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """Everything that is made once, by the composition root."""
+
+    db: Database
+    clock: Callable[[], float]
+    ids: IdSource
+    layout: Layout
+    store: Store
+    workers: WorkerPool
+    operations: Operations
+    environment: Mapping[str, str]
+    """What daemons that outlive us are given: PATH and no secrets."""
+    throttle: bool
+    scratch_bytes_max: int
+    floor_bytes_max: int
+    floor_percent: float
+    hydration_bytes_per_s: int
+    locks: DiskLocks = field(default_factory=DiskLocks)
+
+    def store_address(self) -> StoreAddress:
+        """Return where a worker finds the store."""
+        return StoreAddress(root=str(self.layout.store), store_id=self.store.store_id)
+
+    def space(self) -> Space:
+        """Look at the file system of the disks."""
+        return look(self.layout.data, floor_bytes_max=self.floor_bytes_max, floor_percent=self.floor_percent)
+
+    def limits(self, disk: Disk) -> Limits | None:
+        """Return what the disk's throttle group enforces; None if throttling is off."""
+        if not self.throttle:
+            return None
+        return DISK_TYPES[disk.type].limits(disk.size_gib, disk.throughput_performance)

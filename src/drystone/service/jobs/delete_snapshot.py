@@ -1,0 +1,257 @@
+"""Deleting a snapshot (L5): its manifest goes, it becomes a ghost, and packs that nobody needs any more go too."""
+
+import asyncio
+
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, operations, packs, sessions, snapshots
+from drystone.domain import lineage
+from drystone.domain import tracking as algebra
+from drystone.domain.ids import PackId, SnapshotId
+from drystone.domain.lineage import Node, NodeState, Tree
+from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.session import Pack, PackState
+from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.objects.contract import NotFoundError
+from drystone.service.installation import Installation
+from drystone.service.jobs import endings
+from drystone.service.tracking_rows import tracking_columns, tracking_of
+from drystone.snapstore.collect import delete_manifest
+from drystone.transfer.jobs import CollectJob, CollectResult, DeathsJob, DeathsResult
+
+log = structlog.get_logger()
+PIN_POLL_SECONDS = 1.0
+PACKS_PER_RUN = 1000
+
+
+class DeleteSnapshot:
+    """DELETING → unpinned → dead blocks counted → manifest gone → GHOST → dead packs and maps gone.
+
+    One deletion at a time counts dead blocks: two at once would each take the other for living.
+    """
+
+    def __init__(self, installation: Installation) -> None:
+        self._in = installation
+        self._one = asyncio.Lock()
+
+    async def run(self, operation: Operation) -> None:
+        """Go on from the phase in the row; every phase may be repeated."""
+        assert operation.snapshot_id is not None
+        snapshot_id = operation.snapshot_id
+        if operation.phase != "GHOST":
+            await self._unpinned(snapshot_id)
+            async with self._one:
+                await self._to_ghost(operation, snapshot_id)
+        async with self._one:
+            await self._collect(snapshot_id)
+            await self._in.db.write(lambda conn: endings.done(conn, operation, at=self._in.clock()))
+        log.info("snapshot.deleted", snapshot_id=snapshot_id)
+
+    async def _unpinned(self, snapshot_id: SnapshotId) -> None:
+        """Wait until no session reads it: a disk that hydrates may take hours, and nothing is lost meanwhile."""
+        while await self._in.db.read(lambda conn: snapshot_id in sessions.pinned(conn)):
+            await asyncio.sleep(PIN_POLL_SECONDS)
+
+    async def _to_ghost(self, operation: Operation, snapshot_id: SnapshotId) -> None:
+        def look(conn: Connection) -> tuple[Snapshot, DeathsJob | None]:
+            row = snapshots.get(conn, snapshot_id)
+            assert row is not None
+            if row.state is not SnapshotState.DELETING or row.manifest is None:
+                return row, None
+            tree = tree_of(conn, snapshot_id)
+            death = next(iter(lineage.deaths(tree, [snapshot_id])))
+            near = snapshots.get_many(conn, sorted(death.near))
+            manifests = tuple(other.manifest for other in near.values() if other.manifest is not None)
+            assert len(manifests) == len(death.near), "every living snapshot has a manifest"
+            candidates = None if death.candidates is None else tuple(sorted(death.candidates))
+            job = DeathsJob(
+                store=self._in.store_address(), manifest=row.manifest, near=manifests, candidate_maps=candidates
+            )
+            return row, job
+
+        row, job = await self._in.db.read(look)
+        dead: dict[str, int] = {}
+        if job is not None:
+            try:
+                dead = (await self._in.workers.run(job, DeathsResult)).blocks_by_pack
+            except NotFoundError:
+                # A crash came between removing the manifest and the row: what died is found by its packs' own
+                # index later (L7), the count only chooses candidates.
+                log.warning("snapshot.deaths_uncounted", snapshot_id=snapshot_id)
+                dead = await self._in.db.read(lambda conn: _all_blocks(conn, row))
+            assert row.session_id is not None
+            await asyncio.to_thread(delete_manifest, self._in.store, snapshot_id, row.session_id)
+
+        def bury(conn: Connection) -> None:
+            at = self._in.clock()
+            expected = {"state": SnapshotState.DELETING}
+            if snapshots.compare_and_set(
+                conn, snapshot_id, expected=expected, values={"state": SnapshotState.GHOST, "modified_at": at}
+            ):
+                for pack, blocks in sorted(dead.items()):
+                    packs.add_dead(conn, PackId(pack), blocks)
+            payload = {**operation.payload, "maps": list(row.maps)}
+            operations.update(conn, operation.id, updated_at=at, phase="GHOST", payload=payload, percent=50)
+
+        await self._in.db.write(bury)
+
+    async def _collect(self, snapshot_id: SnapshotId) -> None:
+        """Remove packs whose every block is dead, ghosts that nothing needs, and maps that nothing names."""
+        dying = await self._in.db.read(lambda conn: packs.dying(conn, 1.0, PACKS_PER_RUN))
+        if dying:
+            await self._collect_packs(snapshot_id, dying)
+        maps = await self._in.db.read(lambda conn: self._unnamed_maps(conn, snapshot_id))
+        await asyncio.to_thread(self._remove_objects, maps)
+        await self._in.db.write(lambda conn: self._prune(conn, snapshot_id))
+
+    async def _collect_packs(self, snapshot_id: SnapshotId, dying: list[Pack]) -> None:
+        def living(conn: Connection) -> tuple[str, ...]:
+            # Fail closed: every living snapshot of the installation is asked, whatever the tree says.
+            rows = snapshots.in_states(conn, [SnapshotState.NORMAL, SnapshotState.DELETING])
+            return tuple(row.manifest for row in rows if row.manifest is not None)
+
+        job = CollectJob(
+            store=self._in.store_address(),
+            packs=tuple(pack.object for pack in dying),
+            living=await self._in.db.read(living),
+        )
+        result = await self._in.workers.run(job, CollectResult)
+        dead = [pack for pack in dying if pack.object in set(result.dead)]
+        if len(dead) != len(dying):
+            log.warning("packs.not_dead", snapshot_id=snapshot_id, candidates=len(dying), dead=len(dead))
+
+        def mark(conn: Connection) -> list[Pack]:
+            return [
+                pack
+                for pack in dead
+                if packs.compare_and_set(
+                    conn, pack.id, expected={"state": PackState.LIVE}, values={"state": PackState.DELETING}
+                )
+            ]
+
+        await self._in.db.write(mark)
+        gone = await self._in.db.read(
+            lambda conn: [pack for pack in packs.everything(conn) if pack.state is PackState.DELETING]
+        )
+        await asyncio.to_thread(self._remove_objects, [pack.object for pack in gone])
+        await self._in.db.write(lambda conn: [packs.delete(conn, pack.id) for pack in gone])
+
+    def _remove_objects(self, names: list[str]) -> None:
+        for name in names:
+            self._in.store.objects.delete(name)
+
+    def _unnamed_maps(self, conn: Connection, snapshot_id: SnapshotId) -> list[str]:
+        """Return the maps of this tree's ghosts that no row will name any more once it is pruned (L1).
+
+        What is named by none is never named again: a manifest only lists what its base lists, and its own.
+        """
+        family = snapshots.family(conn, snapshot_id)
+        pruned = lineage.prunable(lineage.build(_nodes(conn, family)), _referenced(conn))
+        ghosts = [row for row in family if row.state is SnapshotState.GHOST]
+        candidates = {name for row in ghosts for name in (*row.maps, row.delta_map) if name is not None}
+        return sorted(candidates - _named_maps(conn, gone=pruned))
+
+    def _prune(self, conn: Connection, snapshot_id: SnapshotId) -> None:
+        """Remove the ghosts that nothing needs; the others keep their own map only."""
+        family = snapshots.family(conn, snapshot_id)
+        pruned = lineage.prunable(lineage.build(_nodes(conn, family)), _referenced(conn))
+        for row in family:
+            if row.id in pruned:
+                snapshots.delete(conn, row.id)
+            elif row.state is SnapshotState.GHOST and row.maps:
+                snapshots.compare_and_set(conn, row.id, expected={}, values={"maps": ()})
+
+    async def fail(self, operation: Operation, code: str, message: str) -> None:
+        """Stay RUNNING: a deletion is only ever finished. It is tried again at the next deletion or start."""
+
+        def note(conn: Connection) -> None:
+            operations.update(conn, operation.id, updated_at=self._in.clock(), error_code=code, error=message)
+
+        await self._in.db.write(note)
+        self._in.operations.wake_later(operation)
+
+
+def mark_deleting(
+    conn: Connection, installation: Installation, snapshot: Snapshot, *, request_id: str, at: float
+) -> Operation | None:
+    """L5's first transaction: NORMAL → DELETING, every base moves (A5), and the operation that goes on.
+
+    Returns:
+        The operation to wake; None if the snapshot was not NORMAL, and nothing has changed.
+    """
+    expected = {"state": SnapshotState.NORMAL, "rolling_back": False}
+    values = {"state": SnapshotState.DELETING, "modified_at": at}
+    if not snapshots.compare_and_set(conn, snapshot.id, expected=expected, values=values):
+        return None
+    move = lineage.base_after(tree_of(conn, snapshot.id), snapshot.id)
+    for disk in disks.with_base(conn, snapshot.id):
+        moved = algebra.base_deleted(tracking_of(disk), snapshot.id, move.base, move.delta_maps)
+        reason = disk.tracking_reason or "the delta map of a deleted snapshot is unknown"
+        columns = tracking_columns(moved, reason=reason)
+        changed = disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=columns)
+        assert changed
+    operation = Operation(
+        id=installation.ids.operation(), kind=OperationKind.DELETE_SNAPSHOT, account_id=snapshot.account_id,
+        disk_id=None, snapshot_id=snapshot.id, phase="DELETING", request_id=request_id, created_at=at, updated_at=at,
+    )  # fmt: skip
+    operations.insert(conn, operation)
+    return operation
+
+
+def tree_of(conn: Connection, snapshot_id: SnapshotId) -> Tree:
+    """Return the whole tree that a snapshot is in."""
+    return lineage.build(_nodes(conn, snapshots.family(conn, snapshot_id)))
+
+
+def _nodes(conn: Connection, rows: list[Snapshot]) -> list[Node]:
+    pinned = sessions.pinned(conn)
+    return [
+        Node(
+            id=row.id,
+            parent=row.parent_id,
+            state=NodeState(row.state.value),
+            pinned=row.id in pinned,
+            delta_map=row.delta_map,
+        )
+        for row in rows
+    ]
+
+
+def _referenced(conn: Connection) -> set[SnapshotId]:
+    """Return the snapshots that rows and operations refer to although nobody descends from them."""
+    found = {disk.base_snapshot_id for disk in disks.everything(conn)}
+    for operation in operations.unfinished(conn):
+        freeze = operation.payload.get("freeze")
+        if isinstance(freeze, dict):
+            found.add(freeze["base"])
+        if operation.kind is not OperationKind.DELETE_SNAPSHOT:
+            found.add(operation.snapshot_id)
+    return {snapshot_id for snapshot_id in found if snapshot_id is not None}
+
+
+def _named_maps(conn: Connection, gone: frozenset[SnapshotId]) -> set[str]:
+    """Return every map that a snapshot, a ghost (but `gone`), a disk's carry-over or an operation names (L1)."""
+    named: set[str] = set()
+    for row in snapshots.everything(conn):
+        if row.id in gone:
+            continue
+        if row.state is SnapshotState.GHOST:
+            # A ghost needs its own map, for paths; not those that its manifest listed.
+            named.update([row.delta_map] if row.delta_map is not None else [])
+        else:
+            named.update(row.maps)
+    for carry in disks.carried(conn).values():
+        named |= carry
+    for operation in operations.unfinished(conn):
+        freeze = operation.payload.get("freeze")
+        if isinstance(freeze, dict):
+            named.update(str(name) for name in freeze["carry"])
+    return named
+
+
+def _all_blocks(conn: Connection, row: Snapshot) -> dict[str, int]:
+    """Count every block of the snapshot's own packs as perhaps dead: L7 proves before anything goes."""
+    if row.session_id is None:
+        return {}
+    return {pack.id: pack.blocks for pack in packs.of_session(conn, row.session_id)}

@@ -1,0 +1,141 @@
+"""Filling a disk that was made from a snapshot, beside its use (qemu.md's CMD_CACHE; A7)."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, operations, sessions
+from drystone.domain.blocks import Ranges, count, split
+from drystone.domain.disk import Disk
+from drystone.domain.errors import DrystoneError, RefusalError, UnavailableError
+from drystone.domain.ids import DiskId, SessionId, SnapshotId
+from drystone.domain.operation import Operation
+from drystone.engine import images, live
+from drystone.engine.daemon import Daemon
+from drystone.engine.graph import RECONNECT_SECONDS
+from drystone.nbd.client import NbdClient
+from drystone.service import snapshot_server
+from drystone.service.host import Host
+from drystone.service.installation import Installation
+from drystone.service.jobs import endings
+from drystone.snapstore.reader import SnapshotReader
+from drystone.transfer.hydrate import hydrate
+
+SLICE_BLOCKS = 32768
+"""128 MiB between two looks at whether anybody waits for the disk's content (resize, terminate)."""
+
+
+class Hydrate:
+    """COPYING → the image stands alone. Starts over after a crash: what is there is skipped."""
+
+    def __init__(self, installation: Installation, host: Host) -> None:
+        self._in = installation
+        self._host = host
+
+    async def run(self, operation: Operation) -> None:
+        """Pull what the source snapshot holds into the image, then let go of it."""
+        assert operation.disk_id is not None
+        assert operation.snapshot_id is not None
+        disk_id, source = operation.disk_id, operation.snapshot_id
+        if images.has_backing(self._in.layout.image(disk_id)):
+            await self._pull(operation, disk_id, source)
+            async with self._in.locks.image(disk_id), self._in.locks.graph(disk_id):
+                disk, daemon = await self._host.opened(disk_id)
+                await self._finish(disk, daemon)
+
+        def record(conn: Connection) -> None:
+            at = self._in.clock()
+            disks.compare_and_set(conn, disk_id, expected={}, values={"hydrating": False, "hydration_percent": 100})
+            sessions.commit(conn, SessionId(str(operation.payload["session"])), at=at)
+            endings.done(conn, operation, at=at)
+
+        await self._in.db.write(record)
+        await self._host.release(disk_id)
+
+    async def _pull(self, operation: Operation, disk_id: DiskId, source: SnapshotId) -> None:
+        ranges = await asyncio.to_thread(self._source_ranges, source)
+        total, done = max(1, count(ranges)), 0
+        pieces = list(split(ranges, SLICE_BLOCKS))
+        for at in _batches(pieces):
+            async with self._in.locks.image(disk_id):
+                await self._pull_batch(disk_id, at)
+            done += int((at[:, 1] - at[:, 0]).sum())
+            percent = min(99, done * 100 // total)
+            await self._in.db.write(
+                lambda conn, now=percent: self._progress(conn, operation, disk_id, now)  # type: ignore[misc]
+            )
+
+    def _source_ranges(self, source: SnapshotId) -> Ranges:
+        return SnapshotReader.open(self._in.store, source).data_ranges()
+
+    async def _pull_batch(self, disk_id: DiskId, ranges: Ranges) -> None:
+        await snapshot_server.ensure(self._in)
+        async with self._in.locks.graph(disk_id):
+            _disk, daemon = await self._host.opened(disk_id)
+            export = await live.export_hydration(daemon, disk_id)
+            socket = daemon.nbd_socket
+        stop = threading.Event()
+        try:
+            await asyncio.to_thread(_copy, socket, export, ranges, self._in.hydration_bytes_per_s, stop)
+        except BaseException:
+            stop.set()
+            raise
+
+    def _progress(self, conn: Connection, operation: Operation, disk_id: DiskId, percent: int) -> None:
+        if not operations.update(conn, operation.id, updated_at=self._in.clock(), percent=percent):
+            raise RefusalError("ResourceNotFound.NotFound", f"Disk {disk_id} was terminated while it was filled.")
+        disks.compare_and_set(conn, disk_id, expected={}, values={"hydration_percent": percent})
+
+    async def _finish(self, disk: Disk, daemon: Daemon) -> None:
+        export = await live.export_hydration(daemon, disk.id)
+        await asyncio.to_thread(_flush, daemon, export)
+        await live.drop_backing(daemon, disk.id)
+
+    async def fail(self, operation: Operation, code: str, message: str) -> None:
+        """Keep the disk as it is, reading through to its source, which stays pinned; go on a little later."""
+        assert operation.disk_id is not None
+        disk_id = operation.disk_id
+
+        def gone(conn: Connection) -> bool:
+            if disks.get(conn, disk_id) is not None:
+                prompt = {"error_prompt": f"hydrate: {message}"[:500]}
+                disks.compare_and_set(conn, disk_id, expected={}, values=prompt)
+                operations.update(conn, operation.id, updated_at=self._in.clock(), error_code=code, error=message)
+                return False
+            endings.failed(conn, operation, at=self._in.clock(), code=code, message=message)
+            return True
+
+        if not await self._in.db.write(gone):
+            self._in.operations.wake_later(operation)
+
+
+def _copy(socket: Path, export: str, ranges: Ranges, rate_bytes_per_s: int, stop: threading.Event) -> None:
+    with NbdClient(socket, export, timeout_s=RECONNECT_SECONDS) as client:
+        hydrate(client, ranges, rate_bytes_per_s=rate_bytes_per_s, stop=stop, on_progress=lambda _done, _all: None)
+
+
+def _flush(daemon: Daemon, export: str) -> None:
+    try:
+        with NbdClient(daemon.nbd_socket, export) as client:
+            client.flush()
+    except DrystoneError as error:
+        raise UnavailableError(f"the filled disk could not be flushed: {error}") from error
+
+
+def _batches(pieces: list[tuple[int, int]]) -> list[Ranges]:
+    """Group pieces so that each batch has at most `SLICE_BLOCKS` blocks."""
+    batches: list[Ranges] = []
+    rows: list[tuple[int, int]] = []
+    blocks = 0
+    for start, stop in pieces:
+        if rows and blocks + stop - start > SLICE_BLOCKS:
+            batches.append(np.array(rows, dtype=np.int64))
+            rows, blocks = [], 0
+        rows.append((start, stop))
+        blocks += stop - start
+    if rows:
+        batches.append(np.array(rows, dtype=np.int64))
+    return batches

@@ -1,0 +1,88 @@
+"""Growing a disk, open or closed (A9)."""
+
+import asyncio
+
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, instances
+from drystone.domain.disk import DiskState
+from drystone.domain.disk_types import GIB
+from drystone.domain.ids import DiskId, InstanceId
+from drystone.domain.operation import Operation
+from drystone.engine import host_device, images, live
+from drystone.engine.layout import node
+from drystone.service.host import Host
+from drystone.service.installation import Installation
+from drystone.service.jobs import endings
+
+
+class Resize:
+    """EXPANDING → the state before. Repeats safely: it only grows."""
+
+    def __init__(self, installation: Installation, host: Host) -> None:
+        self._in = installation
+        self._host = host
+
+    async def run(self, operation: Operation) -> None:
+        """Grow the image, tell whoever uses the disk, then the row."""
+        assert operation.disk_id is not None
+        disk_id = operation.disk_id
+        size_gib = int(str(operation.payload["size_gib"]))
+        async with self._in.locks.image(disk_id), self._in.locks.graph(disk_id):
+            disk = await self._host.row(disk_id)
+            daemon = await self._host.running(disk)
+            if daemon is None:
+                if disk.daemon is not None:
+                    await self._host.settle(disk_id)
+                # A checkpoint is bound to the file as it is: open and close renew it.
+                if disk.tracking == "STOPPED":
+                    disk, daemon = await self._host.opened(disk_id)
+            if daemon is None:
+                await images.grow(self._in.layout.image(disk_id), size_gib * GIB)
+            else:
+                served = live.describe_exports(await daemon.exports(), disk_id)
+                await daemon.remove_export(node("hydrate", disk_id))
+                if served == "nbd":
+                    await live.unexport(daemon, disk_id)
+                await live.resize(daemon, disk_id, size_gib * GIB)
+                if served == "fuse":
+                    await host_device.grown(disk_id)
+
+            def record(conn: Connection) -> None:
+                now = disks.get(conn, disk_id)
+                assert now is not None
+                values: dict[str, object] = {"size_gib": size_gib, "error_prompt": ""}
+                values["state"] = endings.settled_state(now.instance_id)
+                if disks.compare_and_set(conn, disk_id, expected={"state": DiskState.EXPANDING}, values=values):
+                    endings.done(conn, operation, at=self._in.clock())
+
+            if daemon is not None:
+                grown = await self._host.row(disk_id)
+                await self._serve_again(grown.instance_id, disk_id)
+            await self._in.db.write(record)
+            disk = await self._host.row(disk_id)
+            if daemon is not None:
+                await live.set_limits(daemon, disk_id, self._in.limits(disk))
+            await asyncio.to_thread(self._host.describe, disk)
+        await self._host.release(disk_id)
+
+    async def _serve_again(self, instance_id: InstanceId | None, disk_id: DiskId) -> None:
+        if instance_id is None:
+            return
+        instance = await self._in.db.read(lambda conn: instances.get(conn, instance_id))
+        if instance is not None:
+            await self._host.serve(disk_id, instance.kind)
+
+    async def fail(self, operation: Operation, code: str, message: str) -> None:
+        """The disk keeps its size in the row; a larger image is finished by the next resize."""
+        assert operation.disk_id is not None
+        disk_id = operation.disk_id
+
+        def record(conn: Connection) -> None:
+            now = disks.get(conn, disk_id)
+            if now is not None:
+                state = endings.settled_state(now.instance_id)
+                endings.disk_failed(conn, operation, at=self._in.clock(), code=code, message=message, state=state)
+
+        await self._in.db.write(record)
+        await self._host.revive(disk_id)

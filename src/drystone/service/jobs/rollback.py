@@ -1,0 +1,225 @@
+"""Rolling a detached disk back to one of its snapshots (A8): only what differs is written."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, extent_maps, operations, sessions, snapshots
+from drystone.domain import lineage
+from drystone.domain import tracking as algebra
+from drystone.domain.blocks import EMPTY, Ranges, union
+from drystone.domain.disk import Disk, DiskState
+from drystone.domain.errors import UnavailableError
+from drystone.domain.ids import DiskId, SessionId, SnapshotId
+from drystone.domain.operation import Operation
+from drystone.domain.tracking import TrackingState
+from drystone.engine import checkpoints, images, live
+from drystone.service.host import Host
+from drystone.service.installation import Installation
+from drystone.service.jobs import endings
+from drystone.service.jobs.delete_snapshot import tree_of
+from drystone.service.jobs.progress import run_job
+from drystone.service.tracking_rows import tracking_columns, tracking_of
+from drystone.snapstore.layers import delta_addresses
+from drystone.transfer.jobs import Endpoint, RangesFile, RollbackJob, RollbackResult
+from drystone.transfer.ranges_file import write_ranges
+
+log = structlog.get_logger()
+ATTEMPTS_MAX = 3
+
+
+class Rollback:
+    """PLANNING → WRITING → done. WRITING is repeated after a crash: outside the plan the disk agrees already."""
+
+    def __init__(self, installation: Installation, host: Host) -> None:
+        self._in = installation
+        self._host = host
+
+    async def run(self, operation: Operation) -> None:
+        """Plan while tracking is good, record LOST, write, and only then set the base."""
+        assert operation.disk_id is not None
+        assert operation.snapshot_id is not None
+        disk_id, target = operation.disk_id, operation.snapshot_id
+        async with self._in.locks.image(disk_id), self._in.locks.graph(disk_id):
+            if operation.phase == "PLANNING":
+                await self._plan(operation, disk_id, target)
+            await self._write(operation, disk_id, target)
+        await self._host.release(disk_id)
+
+    # --- PLANNING -----------------------------------------------------------------------------------------------------
+
+    async def _plan(self, operation: Operation, disk_id: DiskId, target: SnapshotId) -> None:
+        await self._host.close(disk_id)
+        disk = await self._host.row(disk_id)
+        ranges = await self._may_differ(disk, target)
+        file = None
+        if ranges is not None:
+            path = self._plan_path(disk_id)
+            file = await asyncio.to_thread(_write_plan, path, ranges)
+
+        def begin(conn: Connection) -> None:
+            now = disks.get(conn, disk_id)
+            assert now is not None
+            lost = algebra.rollback_begun(tracking_of(now))
+            values = tracking_columns(lost, reason=f"rolling back to {target}")
+            changed = disks.compare_and_set(conn, disk_id, expected={"epoch": now.epoch}, values=values)
+            assert changed
+            plan = None if file is None else {"path": file.path, "sha256": file.sha256}
+            payload = {**operation.payload, "plan": plan}
+            operations.update(conn, operation.id, updated_at=self._in.clock(), phase="WRITING", payload=payload)
+
+        await self._in.db.write(begin)
+
+    def _plan_path(self, disk_id: DiskId) -> Path:
+        return self._in.layout.disk(disk_id) / "rollback-plan"
+
+    async def _may_differ(self, disk: Disk, target: SnapshotId) -> Ranges | None:
+        """Return blocks that contain all that differ from the target; None: any may (tracking is LOST)."""
+        found = await asyncio.to_thread(checkpoints.read, self._in.layout.checkpoint(disk.id))
+        identity = await asyncio.to_thread(checkpoints.identity, self._in.layout.image(disk.id))
+        checkpoint, dirty = found or (None, EMPTY)
+        fault = algebra.checkpoint_fault(tracking_of(disk), disk.id, checkpoint, identity)
+        if disk.tracking != TrackingState.STOPPED or fault is not None:
+            return None
+
+        def collect(conn: Connection) -> tuple[frozenset[str], list[Ranges]] | None:
+            path = lineage.path_delta_maps(tree_of(conn, target), disk.base_snapshot_id, target)
+            if path is None:
+                return None
+            maps = path | {name for name in disk.carry if not algebra.is_extents_id(name)}
+            extents = extent_maps.get_many(conn, (name for name in disk.carry if algebra.is_extents_id(name)))
+            return maps, [extent.ranges for extent in extents.values()]
+
+        parts = await self._in.db.read(collect)
+        if parts is None:
+            return None
+        maps, extents = parts
+        addresses = await asyncio.to_thread(lambda: [delta_addresses(self._in.store, name) for name in sorted(maps)])
+        return union(dirty, *extents, *addresses)
+
+    # --- WRITING ------------------------------------------------------------------------------------------------------
+
+    async def _write(self, operation: Operation, disk_id: DiskId, target: SnapshotId) -> None:
+        now = await self._in.db.read(lambda conn: operations.get(conn, operation.id))
+        assert now is not None
+        plan = now.payload.get("plan")
+        file = RangesFile(path=str(plan["path"]), sha256=str(plan["sha256"])) if isinstance(plan, dict) else None
+        await asyncio.to_thread(checkpoints.consume, self._in.layout.checkpoint(disk_id))
+        disk = await self._host.row(disk_id)
+        manifest = await self._in.db.read(lambda conn: snapshots.get(conn, target))
+        assert manifest is not None
+        assert manifest.manifest is not None
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            try:
+                result = await self._write_once(operation, disk, manifest.manifest, file)
+                break
+            except UnavailableError as error:
+                if attempt == ATTEMPTS_MAX:
+                    raise
+                log.warning("rollback.attempt_failed", disk_id=disk_id, error=str(error))
+        else:
+            raise AssertionError("unreachable")
+        path, image = self._in.layout.checkpoint(disk_id), self._in.layout.image(disk_id)
+        empty = np.array(EMPTY)
+        await asyncio.to_thread(
+            checkpoints.write, path, disk_id=disk_id, epoch=disk.epoch + 1, image=image, ranges=empty
+        )
+        await self._in.db.write(lambda conn: self._finish(conn, operation, disk, target, result))
+        self._plan_path(disk_id).unlink(missing_ok=True)
+        log.info("disk.rolled_back", disk_id=disk_id, snapshot_id=target, written_bytes=result.written_bytes)
+
+    async def _write_once(
+        self, operation: Operation, disk: Disk, manifest: str, plan: RangesFile | None
+    ) -> RollbackResult:
+        """Open the image in a daemon of its own, write, close; the daemon has exited in order when this returns."""
+        stale = await self._host.daemon(disk.id)
+        await stale.kill()
+        daemon = await self._host.daemon(disk.id)
+        spec = live.OpenDisk(
+            disk_id=disk.id, image=self._in.layout.image(disk.id), limits=None, bitmap="rollback", backing=None
+        )
+        await live.open_disk(daemon, spec)
+        socket = await live.export_nbd(daemon, disk.id)
+        job = RollbackJob(
+            store=self._in.store_address(), manifest=manifest, disk=Endpoint(socket=str(socket), export=disk.id),
+            plan=plan,
+        )  # fmt: skip
+
+        result = await run_job(
+            self._in, job, RollbackResult, lambda conn, percent: self._progress(conn, operation, disk.id, percent)
+        )
+        await live.close_disk(daemon, disk.id)
+        await daemon.quit()
+        return result
+
+    def _progress(self, conn: Connection, operation: Operation, disk_id: DiskId, percent: int) -> None:
+        operations.update(conn, operation.id, updated_at=self._in.clock(), percent=percent)
+        expected = {"state": DiskState.ROLLBACKING}
+        disks.compare_and_set(conn, disk_id, expected=expected, values={"rollback_percent": percent})
+
+    def _finish(
+        self, conn: Connection, operation: Operation, disk: Disk, target: SnapshotId, result: RollbackResult
+    ) -> None:
+        at = self._in.clock()
+        now = disks.get(conn, disk.id)
+        assert now is not None
+        assert now.epoch == disk.epoch
+        # Deleted meanwhile, it is pinned and DELETING: the base moves as it would have then (A5).
+        after = algebra.rolled_back(tracking_of(now), target)
+        row = snapshots.get(conn, target)
+        assert row is not None
+        if row.state.value != "NORMAL":
+            move = lineage.base_after(tree_of(conn, target), target)
+            after = algebra.base_deleted(after, target, move.base, move.delta_maps)
+        reason = "" if after.state is not TrackingState.LOST else "the delta map of a deleted snapshot is unknown"
+        values = {
+            **tracking_columns(after, reason=reason), "state": DiskState.UNATTACHED, "rollback_percent": 100,
+            "error_prompt": "",
+        }  # fmt: skip
+        changed = disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=values)
+        assert changed
+        extent_maps.keep_only(conn, disk.id, {name for name in after.carry if algebra.is_extents_id(name)})
+        snapshots.compare_and_set(conn, target, expected={}, values={"rolling_back": False})
+        sessions.commit(conn, SessionId(str(operation.payload["session"])), at=at)
+        payload = {
+            **operation.payload, "read_bytes": result.read_bytes, "written_bytes": result.written_bytes,
+            "differing_bytes": result.differing_bytes,
+        }  # fmt: skip
+        operations.update(conn, operation.id, updated_at=at, payload=payload)
+        endings.done(conn, operation, at=at)
+
+    async def fail(self, operation: Operation, code: str, message: str) -> None:
+        """End it if nothing was touched yet; else try again later.
+
+        From WRITING on the disk is neither old nor new: it stays ROLLBACKING until it is, for half a rollback must
+        never be used.
+        """
+        assert operation.disk_id is not None
+        assert operation.snapshot_id is not None
+        disk_id, target = operation.disk_id, operation.snapshot_id
+
+        def record(conn: Connection) -> bool:
+            at = self._in.clock()
+            now = operations.get(conn, operation.id)
+            if now is not None and now.phase == "PLANNING":
+                sessions.fence(conn, SessionId(str(operation.payload["session"])), at=at)
+                snapshots.compare_and_set(conn, target, expected={}, values={"rolling_back": False})
+                endings.disk_failed(conn, operation, at=at, code=code, message=message, state=DiskState.UNATTACHED)
+                return True
+            operations.update(conn, operation.id, updated_at=at, error_code=code, error=message)
+            prompt = {"error_prompt": f"rollback: {message}"[:500]}
+            disks.compare_and_set(conn, disk_id, expected={}, values=prompt)
+            return False
+
+        if not await self._in.db.write(record):
+            self._in.operations.wake_later(operation)
+
+
+def _write_plan(path: Path, ranges: Ranges) -> RangesFile:
+    file = write_ranges(path, ranges)
+    images.sync_file(path)
+    images.sync_file(path.parent)
+    return file

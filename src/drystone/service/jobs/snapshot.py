@@ -1,0 +1,276 @@
+"""From a frozen view to a NORMAL snapshot (A2-A4), and what a failure undoes."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, extent_maps, operations, packs, sessions, snapshots
+from drystone.codec.manifest import ANCESTRY_MAX, DiskAttributes
+from drystone.domain import tracking as algebra
+from drystone.domain.blocks import EMPTY, union
+from drystone.domain.disk import Disk
+from drystone.domain.disk_types import GIB
+from drystone.domain.errors import SnapshotBrokenError, UnavailableError
+from drystone.domain.ids import DiskId, SessionId, SnapshotId
+from drystone.domain.operation import Operation
+from drystone.domain.session import Pack, Session
+from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
+from drystone.domain.tracking import FrozenBase, Phase, Verdict
+from drystone.engine import graph, live
+from drystone.engine.daemon import Daemon
+from drystone.service.host import Host
+from drystone.service.installation import Installation
+from drystone.service.jobs.progress import run_job
+from drystone.service.sweep import sweep
+from drystone.service.tracking_rows import frozen_of, tracking_columns, tracking_of
+from drystone.transfer.jobs import Endpoint, ManifestTemplate, RangesFile, UploadJob, UploadResult
+from drystone.transfer.ranges_file import write_ranges
+
+log = structlog.get_logger()
+ATTEMPTS_MAX = 3
+"""A worker that dies is replaced this often; each attempt has a session of its own."""
+
+
+class TakeSnapshot:
+    """FROZEN → COMMITTED → done; FAILING → failed. The freeze itself happened in the call (P1)."""
+
+    def __init__(self, installation: Installation, host: Host) -> None:
+        self._in = installation
+        self._host = host
+
+    async def run(self, operation: Operation) -> None:
+        """Read the view in a worker, commit, clean up. After a restart it goes on from the phase in the row."""
+        assert operation.disk_id is not None
+        disk_id = operation.disk_id
+        async with self._in.locks.graph(disk_id):
+            current = await self._in.db.read(lambda conn: operations.get(conn, operation.id))
+            assert current is not None
+            verdict = await self._host.settle(disk_id)
+            if verdict is Verdict.RESUME:
+                disk, daemon = await self._host.opened(disk_id)
+                await self._finish_freeze(disk, daemon, frozen_of(current.payload))
+                await self._record_frozen(operation)
+        if verdict is Verdict.RESUME:
+            await self._upload_and_commit(operation, disk_id)
+            async with self._in.locks.graph(disk_id):
+                await self._host.settle(disk_id)
+        await self._after(operation, disk_id)
+
+    async def _finish_freeze(self, disk: Disk, daemon: Daemon, freeze: FrozenBase) -> None:
+        target = live.FreezeTarget(
+            disk_id=disk.id, size_bytes=disk.size_gib * GIB, frozen=freeze.old_bitmap or "",
+            live=freeze.new_bitmap, scratch=self._in.layout.scratch_file(disk.id),
+        )  # fmt: skip
+        await live.finish_freeze(daemon, [target])
+
+    async def _record_frozen(self, operation: Operation) -> None:
+        def record(conn: Connection) -> None:
+            now = operations.get(conn, operation.id)
+            if now is not None and now.phase == Phase.FREEZING:
+                payload = {**now.payload, "taken_at": now.payload.get("taken_at") or self._in.clock()}
+                operations.update(
+                    conn, operation.id, updated_at=self._in.clock(), phase=Phase.FROZEN.value, payload=payload
+                )
+
+        await self._in.db.write(record)
+
+    async def _upload_and_commit(self, operation: Operation, disk_id: DiskId) -> None:
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            session = await self._in.db.write(lambda conn: self._next_session(conn, operation))
+            try:
+                result, job = await self._upload(operation, disk_id, session)
+            except (SnapshotBrokenError, UnavailableError) as error:
+                # A broken view never comes back; a dead worker does.
+                if isinstance(error, SnapshotBrokenError) or attempt == ATTEMPTS_MAX or not await self._whole(disk_id):
+                    raise
+                log.warning("snapshot.attempt_failed", snapshot_id=operation.snapshot_id, error=str(error))
+                continue
+            await self._in.db.write(lambda conn: self._commit(conn, operation, session, result, job))
+            log.info(
+                "snapshot.committed", snapshot_id=operation.snapshot_id, disk_id=disk_id, tracking=result.tracking,
+                stored_bytes=result.stored_bytes, changed_bytes=result.changed_bytes,
+            )  # fmt: skip
+            return
+
+    async def _whole(self, disk_id: DiskId) -> bool:
+        disk = await self._host.row(disk_id)
+        daemon = await self._host.running(disk)
+        return daemon is not None and await live.is_frozen(daemon, disk_id)
+
+    def _next_session(self, conn: Connection, operation: Operation) -> SessionId:
+        """Return the session of this attempt: that of the call, or after it a new one with the same reads."""
+        now = operations.get(conn, operation.id)
+        assert now is not None
+        old = SessionId(str(now.payload["session"]))
+        if not now.payload.get("session_used"):
+            payload = {**now.payload, "session_used": True}
+            operations.update(conn, operation.id, updated_at=self._in.clock(), payload=payload)
+            return old
+        at = self._in.clock()
+        new = Session(id=self._in.ids.session(), kind="snapshot", operation_id=operation.id, created_at=at)
+        if not sessions.transfer(conn, old, new, at=at):
+            raise UnavailableError(f"session {old} of snapshot {operation.snapshot_id} was fenced")
+        operations.update(conn, operation.id, updated_at=at, payload={**now.payload, "session": new.id})
+        return new.id
+
+    async def _upload(
+        self, operation: Operation, disk_id: DiskId, session: SessionId
+    ) -> tuple[UploadResult, UploadJob]:
+        disk = await self._host.row(disk_id)
+        daemon = await self._host.running(disk)
+        if daemon is None:
+            raise SnapshotBrokenError(f"the storage daemon of disk {disk_id} died before the snapshot was uploaded")
+        allocation = None
+        if disk.hydrating:
+            async with self._in.locks.graph(disk_id):
+                export = await live.export_hydration(daemon, disk_id)
+            allocation = Endpoint(socket=str(daemon.nbd_socket), export=export)
+        job, scratch_files = await self._in.db.read(
+            lambda conn: self._describe(conn, operation, disk, daemon, session, allocation)
+        )
+        try:
+            result = await run_job(
+                self._in, job, UploadResult, lambda conn, percent: self._progress(conn, operation, percent)
+            )
+        finally:
+            for path in scratch_files:
+                path.unlink(missing_ok=True)
+        return result, job
+
+    def _progress(self, conn: Connection, operation: Operation, percent: int) -> None:
+        assert operation.snapshot_id is not None
+        if operations.update(conn, operation.id, updated_at=self._in.clock(), percent=percent):
+            expected = {"state": SnapshotState.CREATING}
+            snapshots.compare_and_set(conn, operation.snapshot_id, expected=expected, values={"percent": percent})
+
+    def _describe(
+        self,
+        conn: Connection,
+        operation: Operation,
+        disk: Disk,
+        daemon: Daemon,
+        session: SessionId,
+        allocation: Endpoint | None,
+    ) -> tuple[UploadJob, list[Path]]:
+        now = operations.get(conn, operation.id)
+        assert now is not None
+        assert operation.snapshot_id is not None
+        freeze = frozen_of(now.payload)
+        snapshot = snapshots.get(conn, operation.snapshot_id)
+        assert snapshot is not None
+        base = None if freeze.base is None else snapshots.get(conn, freeze.base)
+        assert (base is None) == (freeze.base is None), "the session pins the base"
+        carry_maps = tuple(sorted(name for name in freeze.carry if not algebra.is_extents_id(name)))
+        extents = extent_maps.get_many(conn, (name for name in freeze.carry if algebra.is_extents_id(name)))
+        files: list[Path] = []
+        carry_ranges: tuple[RangesFile, ...] = ()
+        if extents:
+            path = self._in.layout.scratch / f"{operation.id}.carry"
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            carry_ranges = (write_ranges(path, union(EMPTY, *(extent.ranges for extent in extents.values()))),)
+            files.append(path)
+        mode: Literal["delta", "rescan", "full"] = "delta" if not freeze.lost else "rescan"
+        if freeze.base is None:
+            mode = "full"
+        reason = str(now.payload.get("tracking_reason") or "")
+        template = ManifestTemplate(
+            account=disk.account_id, disk=disk.id, size_bytes=snapshot.size_gib * GIB,
+            taken_at=_iso(float(str(now.payload["taken_at"]))), ancestry=_ancestry(conn, base),
+            tracking_reason=reason or "changes were tracked since the parent", freeze_ms=_freeze_ms(now),
+            consistency="crash", disk_attributes=DiskAttributes(type=disk.type, name=disk.name, usage=disk.usage),
+        )  # fmt: skip
+        job = UploadJob(
+            store=self._in.store_address(), session=session, snapshot=operation.snapshot_id, template=template,
+            view=Endpoint(socket=str(daemon.nbd_socket), export=graph.view_export_name(disk.id)),
+            mode=mode, base_manifest=None if base is None else base.manifest, bitmap=freeze.old_bitmap,
+            carry_maps=carry_maps, carry_ranges=carry_ranges, allocation=allocation, trim=mode == "delta",
+        )  # fmt: skip
+        return job, files
+
+    def _commit(
+        self, conn: Connection, operation: Operation, session: SessionId, result: UploadResult, job: UploadJob
+    ) -> None:
+        """A3, in one transaction: session, snapshot, base, packs, operation."""
+        at = self._in.clock()
+        now = operations.get(conn, operation.id)
+        assert now is not None
+        assert operation.disk_id is not None
+        assert operation.snapshot_id is not None
+        if now.phase != Phase.FROZEN or not sessions.commit(conn, session, at=at):
+            raise SnapshotBrokenError("the snapshot was given up while it was uploaded")
+        freeze = frozen_of(now.payload)
+        disk = disks.get(conn, operation.disk_id)
+        if disk is None or not algebra.may_commit(tracking_of(disk), freeze):
+            raise SnapshotBrokenError("the disk was closed while its snapshot was uploaded")
+        base = None if freeze.base is None else snapshots.get(conn, freeze.base)
+        taken_at = float(str(now.payload["taken_at"]))
+        record = SnapshotRecord(
+            tracking=result.tracking, tracking_reason=job.template.tracking_reason, read_bytes=result.read_bytes,
+            changed_bytes=result.changed_bytes, stored_bytes=result.stored_bytes, requests=result.requests,
+            freeze_ms=job.template.freeze_ms, duration_ms=round((at - operation.created_at) * 1000, 3),
+            consistency=job.template.consistency, taken_at=taken_at,
+        )  # fmt: skip
+        made = snapshots.compare_and_set(
+            conn, operation.snapshot_id, expected={"state": SnapshotState.CREATING},
+            values={
+                "state": SnapshotState.NORMAL, "percent": 100, "manifest": result.manifest, "session_id": session,
+                "delta_map": result.map.object, "maps": (result.map.object, *(() if base is None else base.maps)),
+                "record": record, "stored_bytes": result.stored_bytes, "modified_at": at,
+            },
+        )  # fmt: skip
+        if not made:
+            raise SnapshotBrokenError("the snapshot's row is gone")
+        for part in result.packs:
+            packs.insert(
+                conn,
+                Pack(id=part.pack, session_id=session, object=part.object, bytes=part.bytes, blocks=part.blocks),
+            )
+        after = algebra.committed(tracking_of(disk), freeze, operation.snapshot_id)
+        values = {**tracking_columns(after, reason=disk.tracking_reason or "unknown"), "error_prompt": ""}
+        changed = disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=values)
+        assert changed
+        operations.update(conn, operation.id, updated_at=at, phase=Phase.COMMITTED.value, percent=100)
+
+    async def _after(self, operation: Operation, disk_id: DiskId) -> None:
+        await self._host.release(disk_id)
+        await sweep(self._in)
+
+    async def fail(self, operation: Operation, code: str, message: str) -> None:
+        """A4: the frozen bitmap goes back into the live one, view and row disappear, the guest notices nothing."""
+        assert operation.disk_id is not None
+        disk_id = operation.disk_id
+
+        def record(conn: Connection) -> None:
+            now = operations.get(conn, operation.id)
+            if now is not None and now.phase in {Phase.FREEZING, Phase.FROZEN}:
+                why = now.payload.get("break_reason")
+                operations.update(
+                    conn, operation.id, updated_at=self._in.clock(), phase=Phase.FAILING.value,
+                    error_code=code, error=str(why or message),
+                )  # fmt: skip
+
+        await self._in.db.write(record)
+        async with self._in.locks.graph(disk_id):
+            await self._host.settle(disk_id)
+        await self._after(operation, disk_id)
+
+
+def _freeze_ms(operation: Operation) -> float:
+    return float(str(operation.payload.get("freeze_ms") or 0.0))
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()
+
+
+def _ancestry(conn: Connection, base: Snapshot | None) -> tuple[SnapshotId, ...]:
+    """Return the ids from the base upwards, at most 64 (L2)."""
+    way: list[SnapshotId] = []
+    at = base
+    while at is not None and len(way) < ANCESTRY_MAX:
+        way.append(at.id)
+        at = None if at.parent_id is None else snapshots.get(conn, at.parent_id)
+    return tuple(way)

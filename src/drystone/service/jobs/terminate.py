@@ -1,0 +1,62 @@
+"""Destroying a disk."""
+
+import asyncio
+
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, extent_maps, operations, sessions
+from drystone.domain.ids import DiskId, SessionId
+from drystone.domain.operation import Operation, OperationKind
+from drystone.engine import live
+from drystone.service.host import Host
+from drystone.service.installation import Installation
+from drystone.service.jobs import endings
+from drystone.service.jobs.create_disk import remove_files
+
+
+class Terminate:
+    """TERMINATING → gone. Its snapshots stay."""
+
+    def __init__(self, installation: Installation, host: Host) -> None:
+        self._in = installation
+        self._host = host
+
+    async def run(self, operation: Operation) -> None:
+        """End hydration, close the disk without a checkpoint, remove files and row."""
+        assert operation.disk_id is not None
+        disk_id = operation.disk_id
+        await self._in.db.write(lambda conn: self._end_hydration(conn, disk_id))
+        async with self._in.locks.image(disk_id), self._in.locks.graph(disk_id):
+            disk = await self._in.db.read(lambda conn: disks.get(conn, disk_id))
+            if disk is not None:
+                daemon = await self._host.running(disk)
+                if daemon is not None:
+                    await self._host.withdraw(disk, daemon)
+                    await live.close_disk(daemon, disk_id)
+                    if not await live.disks_open(daemon):
+                        await daemon.quit()
+            await asyncio.to_thread(remove_files, self._in, disk_id)
+
+            def remove(conn: Connection) -> None:
+                extent_maps.keep_only(conn, disk_id, ())
+                disks.delete(conn, disk_id)
+                endings.done(conn, operation, at=self._in.clock())
+
+            await self._in.db.write(remove)
+        self._in.locks.forget(disk_id)
+
+    def _end_hydration(self, conn: Connection, disk_id: DiskId) -> None:
+        at = self._in.clock()
+        for other in operations.running_on_disk(conn, disk_id):
+            if other.kind is OperationKind.HYDRATE:
+                sessions.fence(conn, SessionId(str(other.payload["session"])), at=at)
+                endings.failed(conn, other, at=at, code="", message="the disk was terminated")
+
+    async def fail(self, operation: Operation, code: str, message: str) -> None:
+        """Leave the row hidden and the operation RUNNING: the next start tries again."""
+        await self._in.db.write(
+            lambda conn: operations.update(
+                conn, operation.id, updated_at=self._in.clock(), error_code=code, error=message
+            )
+        )
+        self._in.operations.wake_later(operation)

@@ -1,0 +1,47 @@
+"""Numbers of the installation for Prometheus, read when they are asked for."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, operations, packs, snapshots
+from drystone.service.installation import Installation
+
+
+class InstallationCollector:
+    """Gauges over rows and the file system."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._in = installation
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the gauges as of now."""
+        space = self._in.space()
+        free = GaugeMetricFamily("drystone_free_bytes", "Free bytes of the disks' file system.")
+        free.add_metric([], space.free_bytes)
+        floor = GaugeMetricFamily("drystone_floor_bytes", "Free bytes that belong to the disks alone.")
+        floor.add_metric([], space.floor_bytes)
+        yield from (free, floor)
+        yield from self._in.db.read_sync(_rows)
+
+
+def _rows(conn: Connection) -> list[Metric]:
+    every = disks.everything(conn)
+    by_state = GaugeMetricFamily("drystone_disks", "Disks by state.", labels=["state"])
+    for state, number in sorted(Counter(disk.state.value for disk in every).items()):
+        by_state.add_metric([state], number)
+    tracking = GaugeMetricFamily(
+        "drystone_disks_tracking", "Disks by state of their change tracking.", labels=["tracking"]
+    )
+    for name, number in sorted(Counter(disk.tracking for disk in every).items()):
+        tracking.add_metric([name], number)
+    count = GaugeMetricFamily("drystone_snapshots", "Snapshots that clients see.")
+    count.add_metric([], snapshots.count_all(conn))
+    running = GaugeMetricFamily("drystone_operations_running", "Operations that have not ended.", labels=["kind"])
+    for kind, number in sorted(Counter(operation.kind.value for operation in operations.unfinished(conn)).items()):
+        running.add_metric([kind], number)
+    stored = GaugeMetricFamily("drystone_store_pack_bytes", "Bytes of all packs of the snapshot store.")
+    stored.add_metric([], sum(pack.bytes for pack in packs.everything(conn)))
+    return [by_state, tracking, count, running, stored]

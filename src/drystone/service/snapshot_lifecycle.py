@@ -1,0 +1,298 @@
+"""Creating, deleting and applying snapshots: what is asked, checked, recorded; and the freeze itself (P1)."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, operations, sessions, snapshots
+from drystone.domain import tracking as algebra
+from drystone.domain.disk import DATA_DISK, SYSTEM_DISK, Disk, DiskState
+from drystone.domain.errors import DrystoneError, RefusalError
+from drystone.domain.ids import DiskId, SnapshotId
+from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.session import Session
+from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.domain.tracking import FrozenBase, Phase
+from drystone.engine import host_device, live
+from drystone.engine.daemon import Daemon
+from drystone.service import attributes, quotas
+from drystone.service.caller import Caller
+from drystone.service.disk_records import owned_disk
+from drystone.service.host import Host, size_bytes
+from drystone.service.installation import Installation
+from drystone.service.jobs.delete_snapshot import mark_deleting
+from drystone.service.quotas import SnapshotLimits
+from drystone.service.requests import NewSnapshot
+from drystone.service.snapshot_records import owned_snapshot
+from drystone.service.tracking_rows import flight_of, frozen_payload, tracking_of
+
+log = structlog.get_logger()
+DELETE_MAX = 100
+FREEZE_SECONDS_MAX = 30.0
+"""From the call to the instant, waiting for other work on the disk and flushing included."""
+RESTING = frozenset({DiskState.UNATTACHED, DiskState.ATTACHED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    """What the first transaction of a snapshot recorded."""
+
+    operation: Operation
+    freeze: FrozenBase
+
+
+class SnapshotLifecycle:
+    """The calls that change which snapshots there are."""
+
+    def __init__(self, *, installation: Installation, host: Host, limits: SnapshotLimits) -> None:
+        self._in = installation
+        self._host = host
+        self._limits = limits
+
+    # --- create -------------------------------------------------------------------------------------------------------
+
+    async def create(self, caller: Caller, new: NewSnapshot) -> SnapshotId:
+        """Fix the instant of a new snapshot and return its id; it is CREATING until its data is in the store.
+
+        Every write that was acknowledged before this was called is in it, none that is sent after it returned (P1).
+
+        Raises:
+            RefusalError: With CreateSnapshot's documented codes; there is no snapshot, and the disk is as before.
+        """
+        self._check_new(new)
+        disk_id = DiskId(new.disk_id or "")
+        name, tags = attributes.snapshot_name(new.name), attributes.checked_tags(new.tags)
+        at = self._in.clock()
+        deadline = None if new.deadline is None else attributes.deadline(new.deadline, at)
+        await self._in.db.read(lambda conn: self._check_disk(conn, caller, disk_id))
+        snapshot_id = self._in.ids.snapshot()
+        try:
+            async with asyncio.timeout(FREEZE_SECONDS_MAX) as limit, self._in.locks.graph(disk_id):
+                disk, daemon = await self._host.opened(disk_id)
+                await host_device.flush(disk_id)
+                await live.flush_until_short(daemon, disk_id)
+                template = Snapshot(
+                    id=snapshot_id, account_id=caller.account_id, disk_id=disk_id, name=name, tags=tags,
+                    state=SnapshotState.CREATING, usage=new.usage or disk.usage, size_gib=disk.size_gib,
+                    created_at=at, modified_at=at, deadline_at=deadline, permanent=deadline is None, zone=disk.zone,
+                    project_id=disk.project_id,
+                )  # fmt: skip
+                limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
+                begun = await self._in.db.write(lambda conn: self._begin(conn, caller, template))
+                await self._freeze(begun, disk, daemon)
+        except TimeoutError as error:
+            raise RefusalError(
+                "ResourceBusy", f"Disk {disk_id} did not come to rest within {FREEZE_SECONDS_MAX:g} s; try again."
+            ) from error
+        except RefusalError:
+            await self._host.release(disk_id)
+            raise
+        except DrystoneError as error:
+            await self._host.release(disk_id)
+            raise RefusalError("InternalError.ResourceOpFailed", f"Disk {disk_id} cannot be frozen: {error}") from error
+        self._in.operations.wake(begun.operation.id)
+        return snapshot_id
+
+    def _check_new(self, new: NewSnapshot) -> None:
+        if new.disk_backup_id is not None:
+            raise RefusalError("ResourceNotFound.NotFound", f"There is no backup point {new.disk_backup_id[:40]}.")
+        if new.disk_id is None:
+            raise RefusalError("MissingParameter", "DiskId is needed.")
+        if new.usage is not None and new.usage not in {DATA_DISK, SYSTEM_DISK}:
+            raise RefusalError("InvalidParameterValue", f"DiskUsage `{new.usage}` is unknown; use {DATA_DISK}.")
+        if new.local:
+            raise RefusalError("UnsupportedOperation", "LocalSnap: instant snapshots are not available here.")
+
+    def _check_disk(self, conn: Connection, caller: Caller, disk_id: DiskId) -> Disk:
+        disk = owned_disk(conn, caller.account_id, disk_id)
+        if disk.state is DiskState.ROLLBACKING:
+            raise RefusalError("ResourceInUse.DiskRollbacking", f"Disk {disk_id} is being rolled back.")
+        if disk.state is DiskState.TORECYCLE:
+            raise RefusalError("InvalidDisk.NotSupported", f"Disk {disk_id} is in the recycle bin.")
+        if disk.state not in RESTING:
+            raise RefusalError("InvalidDisk.Busy", f"Disk {disk_id} is {disk.state.value}; try again when it is not.")
+        if flight_of(operations.running_on_disk(conn, disk_id)) is not None:
+            raise RefusalError(
+                "ResourceUnavailable.SnapshotCreating", f"A snapshot of disk {disk_id} is being created already."
+            )
+        quotas.check_snapshot(disk_id, quotas.snapshot_use(conn, caller.account_id, disk_id), self._limits)
+        space = self._in.space()
+        if space.above_floor_bytes <= 0:
+            raise RefusalError(
+                "ResourceInsufficient",
+                f"{space.free_bytes >> 20} MiB are free, and {space.floor_bytes >> 20} MiB belong to the disks alone; "
+                "free some space.",
+            )
+        return disk
+
+    def _begin(self, conn: Connection, caller: Caller, template: Snapshot) -> _Begun:
+        """Record the snapshot, its session and what A2 wants recorded, before anything is frozen."""
+        disk = self._check_disk(conn, caller, template.disk_id)
+        tracking = tracking_of(disk)
+        bitmap = algebra.bitmap_name(tracking.epoch, tracking.base, template.id)
+        freeze = algebra.frozen(tracking, new_bitmap=bitmap)
+        session = Session(id=self._in.ids.session(), kind="snapshot", created_at=template.created_at)
+        sessions.open(conn, session, [] if freeze.base is None else [freeze.base])
+        operation = Operation(
+            id=self._in.ids.operation(), kind=OperationKind.SNAPSHOT, account_id=disk.account_id, disk_id=disk.id,
+            snapshot_id=template.id, phase=Phase.FREEZING.value, request_id=caller.request_id,
+            payload={
+                "freeze": frozen_payload(freeze), "session": session.id,
+                "tracking_reason": _reason(disk, freeze),
+            },
+            created_at=template.created_at, updated_at=template.created_at,
+        )  # fmt: skip
+        snapshots.insert(conn, replace(template, parent_id=freeze.base))
+        operations.insert(conn, operation)
+        return _Begun(operation=operation, freeze=freeze)
+
+    async def _freeze(self, begun: _Begun, disk: Disk, daemon: Daemon) -> None:
+        """The instant. If it fails, bitmaps and rows are as before when this raises (A2, A4)."""
+        freeze, operation = begun.freeze, begun.operation
+        assert freeze.old_bitmap is not None, "an open disk has a bitmap"
+        target = live.FreezeTarget(
+            disk_id=disk.id, size_bytes=size_bytes(disk), frozen=freeze.old_bitmap, live=freeze.new_bitmap,
+            scratch=self._in.layout.scratch_file(disk.id),
+        )  # fmt: skip
+        try:
+            pause_ms = await live.freeze(daemon, [target])
+        except DrystoneError as error:
+            await self._give_up(operation, disk.id, str(error))
+            raise
+        taken_at = self._in.clock()
+
+        def record(conn: Connection) -> None:
+            payload = {**operation.payload, "freeze_ms": round(pause_ms, 3), "taken_at": taken_at}
+            operations.update(conn, operation.id, updated_at=taken_at, phase=Phase.FROZEN.value, payload=payload)
+
+        await self._in.db.write(record)
+
+    async def _give_up(self, operation: Operation, disk_id: DiskId, message: str) -> None:
+        def record(conn: Connection) -> None:
+            operations.update(
+                conn, operation.id, updated_at=self._in.clock(), phase=Phase.FAILING.value,
+                error_code="InternalError.ResourceOpFailed", error=message,
+            )  # fmt: skip
+
+        await self._in.db.write(record)
+        await self._host.settle(disk_id)
+
+    # --- delete -------------------------------------------------------------------------------------------------------
+
+    async def delete(self, caller: Caller, snapshot_ids: Sequence[str], delete_bind_images: bool) -> None:  # noqa: ARG002, FBT001 - the API's parameter; there are no images
+        """Delete snapshots, all or none; they are gone for clients when this returns, their space a little later.
+
+        Raises:
+            RefusalError: With DeleteSnapshots' documented codes; nothing was changed.
+        """
+        quotas.check_per_call("SnapshotIds", len(snapshot_ids), DELETE_MAX)
+        ids = list(dict.fromkeys(snapshot_ids))
+
+        def record(conn: Connection) -> list[Operation]:
+            found = [owned_snapshot(conn, caller.account_id, snapshot_id) for snapshot_id in ids]
+            for snapshot in found:
+                if snapshot.state is SnapshotState.CREATING:
+                    raise RefusalError(
+                        "ResourceUnavailable.SnapshotCreating", f"Snapshot {snapshot.id} is still being created."
+                    )
+                if snapshot.rolling_back:
+                    raise RefusalError("ResourceBusy", f"A disk is being rolled back to snapshot {snapshot.id}.")
+            at = self._in.clock()
+            made = [mark_deleting(conn, self._in, snapshot, request_id=caller.request_id, at=at) for snapshot in found]
+            return [operation for operation in made if operation is not None]
+
+        for operation in await self._in.db.write(record):
+            self._in.operations.wake(operation.id)
+
+    # --- apply --------------------------------------------------------------------------------------------------------
+
+    async def apply(
+        self,
+        caller: Caller,
+        snapshot_id: str,
+        disk_id: str,
+        auto_stop: bool,  # noqa: FBT001 - the API's parameter
+        auto_start: bool,  # noqa: FBT001 - the API's parameter
+    ) -> None:
+        """Roll a detached disk back to one of its snapshots; it is ROLLBACKING when this returns.
+
+        Raises:
+            RefusalError: With ApplySnapshot's documented codes; nothing was changed.
+        """
+        if auto_start and not auto_stop:
+            raise RefusalError("InvalidParameterValue", "AutoStartInstance needs AutoStopInstance.")
+
+        def record(conn: Connection) -> Operation:
+            snapshot = owned_snapshot(conn, caller.account_id, snapshot_id)
+            disk = owned_disk(conn, caller.account_id, disk_id)
+            if snapshot.disk_id != disk.id:
+                raise RefusalError(
+                    "InvalidParameterValue",
+                    f"Snapshot {snapshot.id} is of disk {snapshot.disk_id}; make a new disk from it instead.",
+                )
+            if snapshot.state is not SnapshotState.NORMAL:
+                raise RefusalError(
+                    "ResourceUnavailable.SnapshotCreating", f"Snapshot {snapshot.id} is still being created."
+                )
+            self._check_target(conn, disk, snapshot)
+            at = self._in.clock()
+            session = Session(id=self._in.ids.session(), kind="rollback", created_at=at)
+            sessions.open(conn, session, [snapshot.id])
+            changed = snapshots.compare_and_set(
+                conn, snapshot.id, expected={"state": SnapshotState.NORMAL}, values={"rolling_back": True}
+            )
+            assert changed
+            self._set_rollbacking(conn, disk)
+            operation = Operation(
+                id=self._in.ids.operation(), kind=OperationKind.ROLLBACK, account_id=disk.account_id, disk_id=disk.id,
+                snapshot_id=snapshot.id, phase="PLANNING", payload={"session": session.id},
+                request_id=caller.request_id, created_at=at, updated_at=at,
+            )  # fmt: skip
+            operations.insert(conn, operation)
+            return operation
+
+        operation = await self._in.db.write(record)
+        self._in.operations.wake(operation.id)
+
+    def _check_target(self, conn: Connection, disk: Disk, snapshot: Snapshot) -> None:
+        if disk.state is DiskState.ROLLBACKING:
+            raise RefusalError("ResourceInUse.DiskRollbacking", f"Disk {disk.id} is being rolled back already.")
+        if disk.state is DiskState.ATTACHED:
+            raise RefusalError(
+                "ResourceUnavailable.NotSupported",
+                f"Disk {disk.id} is attached to {disk.instance_id}; detach it before it is rolled back.",
+            )
+        if disk.state is not DiskState.UNATTACHED:
+            raise RefusalError("InvalidDisk.Busy", f"Disk {disk.id} is {disk.state.value}.")
+        if flight_of(operations.running_on_disk(conn, disk.id)) is not None:
+            raise RefusalError(
+                "ResourceUnavailable.SnapshotCreating", f"A snapshot of disk {disk.id} is being created."
+            )
+        if disk.hydrating:
+            raise RefusalError(
+                "InvalidDisk.Busy",
+                f"Disk {disk.id} is still being filled from its snapshot ({disk.hydration_percent} %).",
+            )
+        if snapshot.size_gib != disk.size_gib:
+            raise RefusalError(
+                "InvalidParameter.DiskSizeNotMatch",
+                f"Snapshot {snapshot.id} has {snapshot.size_gib} GiB, disk {disk.id} has {disk.size_gib}; "
+                "make a new disk from it instead.",
+            )
+
+    def _set_rollbacking(self, conn: Connection, disk: Disk) -> None:
+        values = {"state": DiskState.ROLLBACKING, "rollback_percent": 0}
+        changed = disks.compare_and_set(conn, disk.id, expected={"state": DiskState.UNATTACHED}, values=values)
+        assert changed
+
+
+def _reason(disk: Disk, freeze: FrozenBase) -> str:
+    """Say why it is tracked as it is (P7)."""
+    if freeze.base is None:
+        return "the disk has no snapshot to be compared with"
+    if freeze.lost:
+        return f"tracking was lost: {disk.tracking_reason or 'for an unknown reason'}"
+    return "changes were tracked since the parent"

@@ -1,0 +1,58 @@
+"""The tracking columns of a disk's row, and what an operation recorded of a freeze, as values of the algebra."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from drystone.domain.disk import Disk
+from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.tracking import Flight, FrozenBase, Phase, Tracking, TrackingState
+
+
+def tracking_of(disk: Disk) -> Tracking:
+    """Return the tracking columns of a row."""
+    return Tracking(
+        base=disk.base_snapshot_id,
+        carry=disk.carry,
+        epoch=disk.epoch,
+        state=TrackingState(disk.tracking),
+        bitmap=disk.bitmap,
+    )
+
+
+def tracking_columns(tracking: Tracking, *, reason: str = "") -> dict[str, object]:
+    """Return what to store in the row; `reason` says why it is LOST."""
+    assert tracking.state is not TrackingState.LOST or reason, "LOST says why"
+    return {
+        "base_snapshot_id": tracking.base,
+        "carry": tracking.carry,
+        "epoch": tracking.epoch,
+        "tracking": tracking.state.value,
+        "tracking_reason": reason,
+        "bitmap": tracking.bitmap,
+    }
+
+
+def frozen_payload(freeze: FrozenBase) -> dict[str, object]:
+    """Return what the operation's row keeps of a freeze (A2)."""
+    return {
+        "base": freeze.base,
+        "carry": sorted(freeze.carry),
+        "epoch": freeze.epoch,
+        "lost": freeze.lost,
+        "old_bitmap": freeze.old_bitmap,
+        "new_bitmap": freeze.new_bitmap,
+    }
+
+
+def frozen_of(payload: Mapping[str, object]) -> FrozenBase:
+    """Return what `frozen_payload` was given."""
+    fields = cast("dict[str, Any]", dict(cast("Mapping[str, object]", payload["freeze"])))
+    return FrozenBase(**{**fields, "carry": frozenset(fields["carry"])})
+
+
+def flight_of(operations: list[Operation]) -> tuple[Operation, Flight] | None:
+    """Return the snapshot operation in flight among a disk's running ones, and what the algebra sees of it."""
+    for operation in operations:
+        if operation.kind is OperationKind.SNAPSHOT:
+            return operation, Flight(freeze=frozen_of(operation.payload), phase=Phase(operation.phase))
+    return None

@@ -1,0 +1,39 @@
+"""All use cases, as the wire sees them."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from drystone.service.accounts import Accounts
+from drystone.service.audit import Audit
+from drystone.service.caller import Identity
+from drystone.service.disk_lifecycle import DiskLifecycle
+from drystone.service.disk_records import DiskRecords
+from drystone.service.host_records import HostRecords
+from drystone.service.instances import Instances
+from drystone.service.operation_records import OperationRecords
+from drystone.service.snapshot_lifecycle import SnapshotLifecycle
+from drystone.service.snapshot_records import SnapshotRecords
+
+
+class Authenticate(Protocol):
+    """Looks an access key up."""
+
+    async def __call__(self, secret_id: str, /) -> Identity | None:
+        """Return whose key this is, or None when it is unknown or disabled."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseCases:
+    """One attribute for each group of calls."""
+
+    disks: DiskLifecycle
+    snapshots: SnapshotLifecycle
+    disk_records: DiskRecords
+    snapshot_records: SnapshotRecords
+    instances: Instances
+    accounts: Accounts
+    operations: OperationRecords
+    host: HostRecords
+    audit: Audit
+    authenticate: Authenticate

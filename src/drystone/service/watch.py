@@ -1,0 +1,146 @@
+"""What is looked at all the time: scratch and free space, daemons, deadlines."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, operations, snapshots
+from drystone.domain.disk import DiskState
+from drystone.domain.errors import DrystoneError
+from drystone.domain.ids import DiskId
+from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.tracking import Phase
+from drystone.engine import live
+from drystone.engine.space import allocated_bytes
+from drystone.service.host import Host
+from drystone.service.installation import Installation
+from drystone.service.jobs.delete_snapshot import mark_deleting
+from drystone.service.tracking_rows import flight_of
+
+log = structlog.get_logger()
+SPACE_SECONDS = 0.1
+DAEMON_SECONDS = 0.5
+DEADLINE_SECONDS = 10.0
+EXPIRED_MAX = 1000
+HOUR_SECONDS = 3600.0
+EXPIRED_PER_HOUR_MIN = 10
+"""A small account's deadlines are kept even if they are a large share of its snapshots."""
+
+
+class Watch:
+    """The loops that run beside the calls; each survives what a round of it meets."""
+
+    def __init__(self, *, installation: Installation, host: Host, expiry_percent_per_hour: int) -> None:
+        self._in = installation
+        self._host = host
+        self._expiry_percent = expiry_percent_per_hour
+        self._expired: list[float] = []
+
+    async def run(self) -> None:
+        """Run all loops until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._repeat("space", SPACE_SECONDS, self.guard_space))
+            tasks.create_task(self._repeat("daemons", DAEMON_SECONDS, self.look_after_daemons))
+            tasks.create_task(self._repeat("deadlines", DEADLINE_SECONDS, self.expire))
+
+    async def _repeat(self, name: str, seconds: float, once: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await once()
+            except DrystoneError as error:
+                log.warning("watch.failed", loop=name, error=str(error))
+            except Exception:  # A bug in one loop must not end the service of all disks.
+                log.exception("watch.bug", loop=name)
+            await asyncio.sleep(seconds)
+
+    # --- space (P6, traps F15) ----------------------------------------------------------------------------------------
+
+    async def guard_space(self) -> None:
+        """Break snapshots before their scratch takes what belongs to the guests' disks."""
+        scratch = self._in.layout.scratch
+        files = list(scratch.glob("disk-*.raw")) if scratch.is_dir() else []
+        if not files:
+            return
+        sizes = {DiskId(file.stem): allocated_bytes(file) for file in files}
+        over_budget = sum(sizes.values()) > self._in.scratch_bytes_max
+        at_floor = self._in.space().above_floor_bytes <= 0
+        if not over_budget and not at_floor:
+            return
+        reason = (
+            "the scratch space of snapshots is used up" if over_budget
+            else "free space reached the floor that belongs to the disks"
+        )  # fmt: skip
+        await self.break_snapshot(max(sizes, key=lambda disk_id: sizes[disk_id]), reason)
+
+    async def break_snapshot(self, disk_id: DiskId, reason: str) -> None:
+        """Give a snapshot up: its view and scratch go at once; its operation ends with the reason (A4)."""
+
+        def note(conn: Connection) -> bool:
+            pair = flight_of(operations.running_on_disk(conn, disk_id))
+            if pair is None or pair[1].phase not in {Phase.FREEZING, Phase.FROZEN}:
+                return False
+            payload = {**pair[0].payload, "break_reason": reason}
+            operations.update(conn, pair[0].id, updated_at=self._in.clock(), payload=payload)
+            return True
+
+        async with self._in.locks.graph(disk_id):
+            if not await self._in.db.write(note):
+                return
+            log.error("snapshot.broken", disk_id=disk_id, reason=reason)
+            disk = await self._host.row(disk_id)
+            daemon = await self._host.running(disk)
+            if daemon is not None:
+                await live.unfreeze(daemon, disk_id, scratch=self._in.layout.scratch_file(disk_id))
+
+    # --- daemons ------------------------------------------------------------------------------------------------------
+
+    async def look_after_daemons(self) -> None:
+        """Serve the disks of dead daemons again; operations on them find out by themselves."""
+        hit = await self._host.check()
+        if not hit:
+            return
+
+        def theirs(conn: Connection) -> list[Operation]:
+            return [operation for disk_id in hit for operation in operations.running_on_disk(conn, disk_id)]
+
+        for operation in await self._in.db.read(theirs):
+            self._in.operations.wake(operation.id)
+
+    # --- deadlines ----------------------------------------------------------------------------------------------------
+
+    async def expire(self) -> None:
+        """Delete snapshots whose deadline has come, and prepaid disks whose days in the recycle bin are over."""
+        now = self._in.clock()
+        self._expired = [at for at in self._expired if at > now - HOUR_SECONDS]
+        for operation in await self._in.db.write(lambda conn: self._due(conn, now)):
+            self._in.operations.wake(operation.id)
+
+    def _due(self, conn: Connection, now: float) -> list[Operation]:
+        # A wrong clock must not delete everything (traps, section 3).
+        allowed = max(EXPIRED_PER_HOUR_MIN, snapshots.count_all(conn) * self._expiry_percent // 100)
+        made: list[Operation] = []
+        for snapshot in snapshots.due(conn, now, EXPIRED_MAX):
+            if len(self._expired) >= allowed:
+                log.error("expiry.held_back", allowed_per_hour=allowed)
+                break
+            operation = mark_deleting(conn, self._in, snapshot, request_id="deadline", at=now)
+            if operation is not None:
+                self._expired.append(now)
+                log.info("snapshot.expired", snapshot_id=snapshot.id, disk_id=snapshot.disk_id)
+                made.append(operation)
+        return made + self._recycled(conn, now)
+
+    def _recycled(self, conn: Connection, now: float) -> list[Operation]:
+        made = []
+        for disk in disks.in_states(conn, [DiskState.TORECYCLE]):
+            if disk.deadline_at is not None and disk.deadline_at <= now:
+                disks.compare_and_set(conn, disk.id, expected={}, values={"state": DiskState.TERMINATING})
+                operation = Operation(
+                    id=self._in.ids.operation(), kind=OperationKind.TERMINATE, account_id=disk.account_id,
+                    disk_id=disk.id, created_at=now, updated_at=now,
+                )  # fmt: skip
+                operations.insert(conn, operation)
+                made.append(operation)
+        return made
