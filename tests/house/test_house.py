@@ -133,8 +133,7 @@ Signed-By:
         ("sources.list", "# a\ndeb http://mirror.example/debian bookworm main\n", "http://mirror.example/debian\n"),
         (
             "sources.list",
-            "deb-src http://x bookworm main\n"
-            "deb [arch=amd64 signed-by=/k.gpg] http://mirror.example/debian bookworm main",
+            "deb-src http://x bookworm main\ndeb [arch=amd64 signed-by=/k.gpg] http://mirror.example/debian bookworm",
             "http://mirror.example/debian\nSigned-By: /k.gpg\n",
         ),
         ("sources.list", "deb http://mirror.example/debian bookworm-updates main\n", ""),
