@@ -53,7 +53,7 @@ class ClientSettings:
 
         In this order: `data`; the environment, if it names a server and a key; the directory that
         DRYSTONE_DATA names; `./data`; `/var/lib/drystone`; the environment's key with the default endpoint.
-        The place that is chosen is used alone: values of two are never mixed, so no key goes to a wrong server.
+        The place that is chosen is used alone: values of two are never mixed, so no key goes astray.
 
         Args:
             data: A server's data directory, whose `credentials.env` is read.
