@@ -185,7 +185,7 @@ def plant_late_zeros_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_planted_bugs_are_found(monkeypatch: pytest.MonkeyPatch, plant: Any) -> None:
     plant(monkeypatch)
-    with pytest.raises((AssertionError, DrystoneError)):  # noqa: PT012 - any history may be the one
+    with pytest.raises((AssertionError, DrystoneError, IndexError)):  # noqa: PT012 - any history may be the one
         test_pages_are_cut_where_zeros_and_data_interleave()
         for seed in range(10):
             run_history(seed)
