@@ -251,6 +251,12 @@ def test_merging_the_carry_over() -> None:
     assert tracking.carry_merged(LOST, parts, "extents:1") == LOST
 
 
+def test_an_orderly_stop_does_not_find_what_was_lost() -> None:
+    assert STOPPED == replace(LIVE, state=TrackingState.STOPPED, bitmap=None)
+    assert tracking.stopped(LOST) == tracking.lost(LOST)
+    assert tracking.stopped(LOST).bitmap is None
+
+
 def test_a_suspect_base_is_given_up() -> None:
     assert tracking.base_refused(LIVE) == replace(LOST, base=None)
 
