@@ -1,5 +1,6 @@
 """Data to standard output, talk to standard error."""
 
+import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ class Output:
             table.add_column(column.replace("_", " ").upper(), justify="right" if numeric else "left", no_wrap=True)
         for record in records:
             table.add_row(*(readable(column, record.get(column)) for column in columns))
-        self._console(self._stdout).print(table)
+        self._print_table(table)
 
     def record(self, record: Record) -> None:
         """Print one thing: a JSON object, or its fields one under the other."""
@@ -60,7 +61,7 @@ class Output:
         table.add_column(overflow="fold")
         for name, value in record.items():
             table.add_row(name, readable(name, value))
-        self._console(self._stdout).print(table)
+        self._print_table(table)
 
     def result(self, lines: Sequence[str], value: object) -> None:
         """Print what a command made: `value` as JSON, or plain lines, which a shell can keep in a variable."""
@@ -129,6 +130,15 @@ class Output:
 
     def _print_json(self, value: object) -> None:
         print(json.dumps(value, ensure_ascii=False, indent=2), file=self._stdout)
+
+    def _print_table(self, table: Table) -> None:
+        if self._stdout.isatty():
+            self._console(self._stdout).print(table)
+            return
+        rendered = io.StringIO()
+        self._console(rendered).print(table)
+        # Cells are padded to their column's width, which is of no use at the end of a line in a file.
+        self._stdout.writelines(f"{line.rstrip()}\n" for line in rendered.getvalue().splitlines())
 
     def _console(self, stream: TextIO) -> Console:
         width = None if stream.isatty() else PIPE_WIDTH
