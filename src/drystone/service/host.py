@@ -63,6 +63,24 @@ class Host:
             self._daemons[name] = found
             return found
 
+    async def quit_daemon(self, daemon: Daemon) -> None:
+        """End a daemon in order and forget it.
+
+        Raises:
+            UnavailableError: It did not end in order; nothing may be concluded of its disks.
+        """
+        self._daemons.pop(daemon.name, None)
+        await daemon.quit()
+
+    async def kill_daemon(self, name: str) -> None:
+        """End the daemon of this name at once, if it runs."""
+        async with self._starting:
+            daemon = self._daemons.pop(name, None)
+            if daemon is None or not daemon.alive():
+                daemon = await Daemon.adopt(name, self._in.layout.daemon(name))
+        if daemon is not None:
+            await daemon.kill()
+
     def daemons(self) -> list[Daemon]:
         """Return the daemons that run."""
         return [daemon for daemon in self._daemons.values() if daemon.alive()]
@@ -150,8 +168,7 @@ class Host:
             ranges = await self._read_tracking(disk, daemon)
             await live.close_disk(daemon, disk_id)
             if not await live.disks_open(daemon):
-                await daemon.quit()
-                self._daemons.pop(daemon.name, None)
+                await self.quit_daemon(daemon)
         except UnavailableError as error:
             log.warning("disk.close_failed", disk_id=disk_id, error=str(error))
             await self._lose(disk_id, f"the daemon died while the disk was closed: {error}")
@@ -376,8 +393,7 @@ class Host:
                     log.warning("daemon.stray_disk", daemon=daemon.name, disk_id=disk_id)
                     await live.close_disk(daemon, disk_id)
             if not await live.disks_open(daemon):
-                await daemon.quit()
-                self._daemons.pop(daemon.name, None)
+                await self.quit_daemon(daemon)
 
     async def revive_all(self) -> None:
         """At start: serve again every attached disk that is not served."""
@@ -445,7 +461,7 @@ class Host:
                 await self.close(disk.id)
         for daemon in self.daemons():
             with contextlib.suppress(UnavailableError):
-                await daemon.quit()
+                await self.quit_daemon(daemon)
         await snapshot_server.end(self._in)
 
     async def settle_for_stop(self, disk: Disk) -> None:
@@ -495,9 +511,11 @@ def end_failed_snapshot(conn: Connection, operation: Operation, *, at: float) ->
     session = current.payload.get("session")
     if session is not None:
         sessions.fence(conn, SessionId(str(session)), at=at)
-    operations.update(conn, operation.id, updated_at=at, state=OperationState.FAILED)
+    why = current.error or "its storage daemon died"
+    code = current.error_code or "InternalError"
+    operations.update(conn, operation.id, updated_at=at, state=OperationState.FAILED, error_code=code, error=why)
     if current.disk_id is not None and disks.get(conn, current.disk_id) is not None:
-        prompt = f"snapshot {operation.snapshot_id} failed: {current.error}"[:500]
+        prompt = f"snapshot {operation.snapshot_id} failed: {why}"[:500]
         disks.compare_and_set(conn, current.disk_id, expected={}, values={"error_prompt": prompt})
 
 

@@ -27,7 +27,7 @@ def tracking_columns(tracking: Tracking, *, reason: str = "") -> dict[str, objec
         "carry": tracking.carry,
         "epoch": tracking.epoch,
         "tracking": tracking.state.value,
-        "tracking_reason": reason,
+        "tracking_reason": reason if tracking.state is TrackingState.LOST else "",
         "bitmap": tracking.bitmap,
     }
 

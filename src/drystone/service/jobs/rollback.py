@@ -135,8 +135,7 @@ class Rollback:
         self, operation: Operation, disk: Disk, manifest: str, plan: RangesFile | None
     ) -> RollbackResult:
         """Open the image in a daemon of its own, write, close; the daemon has exited in order when this returns."""
-        stale = await self._host.daemon(disk.id)
-        await stale.kill()
+        await self._host.kill_daemon(disk.id)
         daemon = await self._host.daemon(disk.id)
         spec = live.OpenDisk(
             disk_id=disk.id, image=self._in.layout.image(disk.id), limits=None, bitmap="rollback", backing=None
@@ -152,7 +151,7 @@ class Rollback:
             self._in, job, RollbackResult, lambda conn, percent: self._progress(conn, operation, disk.id, percent)
         )
         await live.close_disk(daemon, disk.id)
-        await daemon.quit()
+        await self._host.quit_daemon(daemon)
         return result
 
     def _progress(self, conn: Connection, operation: Operation, disk_id: DiskId, percent: int) -> None:

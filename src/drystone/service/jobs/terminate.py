@@ -34,7 +34,7 @@ class Terminate:
                     await self._host.withdraw(disk, daemon)
                     await live.close_disk(daemon, disk_id)
                     if not await live.disks_open(daemon):
-                        await daemon.quit()
+                        await self._host.quit_daemon(daemon)
             await asyncio.to_thread(remove_files, self._in, disk_id)
 
             def remove(conn: Connection) -> None:

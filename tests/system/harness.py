@@ -1,0 +1,293 @@
+"""A real installation for tests: `drystone serve` as a process, the official SDK as its client, NBD for the bytes.
+
+Everything that it starts is ended when the `with` block ends, whatever happened: the server, storage daemons, mounts,
+loop devices.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tencentcloud.cbs.v20170312 import cbs_client, models
+from tencentcloud.common.common_client import CommonClient
+from tencentcloud.common.credential import Credential
+from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
+from tencentcloud.common.profile.client_profile import ClientProfile
+from tencentcloud.common.profile.http_profile import HttpProfile
+
+from drystone.config import parse_credentials
+from drystone.nbd.client import NbdClient
+
+GIB = 1 << 30
+SECONDS = 120.0
+"""How long anything may take on a loaded machine before a test says that it hangs."""
+
+
+class Installation:
+    """One data directory, its server process, and clients of it."""
+
+    def __init__(self, data: Path, settings: str = "") -> None:
+        self.data = data
+        data.mkdir(parents=True, exist_ok=True)
+        (data / "drystone.toml").write_text("rate_limits = false\nthrottle = false\n" + settings)
+        self.process: subprocess.Popen[str] | None = None
+        self.environment: dict[str, str] = {}
+
+    # --- processes ---
+
+    def start(self) -> float:
+        """Start the server, wait until it is ready, and return how many seconds that took."""
+        assert self.process is None
+        began = time.monotonic()
+        log = (self.data / "server.log").open("a")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "drystone", "serve", "--data", str(self.data), "--port", "0"],
+            stdout=subprocess.PIPE, stderr=log, text=True,
+        )  # fmt: skip
+        log.close()
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith("ready http://127.0.0.1:"), (line, self.log())
+        self.environment = parse_credentials((self.data / "credentials.env").read_text())
+        return time.monotonic() - began
+
+    def stop(self) -> None:
+        """SIGTERM to the server, and wait; daemons go on."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL to the server; daemons go on."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(SECONDS)
+            if self.process.stdout is not None:
+                self.process.stdout.close()
+            self.process = None
+
+    def daemons(self) -> dict[str, int]:
+        """Return the storage daemons (and the snapshot server, as `store`) that run, with their pids."""
+        found = {}
+        for directory in (self.data / "run").iterdir() if (self.data / "run").is_dir() else ():
+            with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
+                pid = int((directory / "pid").read_text())
+                if f"{directory}/".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found[directory.name] = pid
+        return found
+
+    def kill_daemons(self, *, store: bool = False) -> list[str]:
+        """SIGKILL to all storage daemons (and the snapshot server); return which."""
+        victims = {name: pid for name, pid in self.daemons().items() if store or name != "store"}
+        for pid in victims.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return sorted(victims)
+
+    def host_stop(self) -> None:
+        """Run `drystone host stop`."""
+        subprocess.run(
+            [sys.executable, "-m", "drystone", "host", "stop", "--data", str(self.data)], check=True, timeout=SECONDS,
+            capture_output=True,
+        )  # fmt: skip
+        self._end(signal.SIGTERM)
+
+    def clean_up(self) -> None:
+        """End everything that this data directory has running, and what is mounted from it."""
+        with contextlib.suppress(Exception):
+            self._end(signal.SIGKILL)
+        self.kill_daemons(store=True)
+        deadline = time.monotonic() + 10
+        while self.daemons() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
+            with contextlib.suppress(OSError):
+                if entry.read_text().startswith(str(self.data)):
+                    subprocess.run(["losetup", "-d", f"/dev/{entry.parts[3]}"], check=False, capture_output=True)
+        for line in Path("/proc/self/mountinfo").read_text().splitlines():
+            where = line.split()[4]
+            if where.startswith(str(self.data)):
+                subprocess.run(["umount", "-l", where], check=False, capture_output=True)
+
+    def log(self) -> str:
+        """Return the end of the server's log."""
+        return "\n".join((self.data / "server.log").read_text().splitlines()[-20:])
+
+    # --- clients ---
+
+    @property
+    def endpoint(self) -> str:
+        """host:port of the server."""
+        return self.environment["DRYSTONE_ENDPOINT"].removeprefix("http://")
+
+    def _profile(self) -> tuple[Credential, ClientProfile]:
+        key = Credential(self.environment["TENCENTCLOUD_SECRET_ID"], self.environment["TENCENTCLOUD_SECRET_KEY"])
+        http = HttpProfile(protocol="http", endpoint=self.endpoint, reqTimeout=60)
+        return key, ClientProfile(httpProfile=http)
+
+    def call(self, action: str, **parameters: Any) -> Any:
+        """Call a CBS action with the official SDK's typed client; return its response object.
+
+        Raises:
+            TencentCloudSDKException: With the service's code.
+        """
+        key, profile = self._profile()
+        client = cbs_client.CbsClient(key, self.environment["TENCENTCLOUD_REGION"], profile)
+        request = getattr(models, f"{action}Request")()
+        request.from_json_string(json.dumps(parameters))
+        return getattr(client, action)(request)
+
+    def own(self, action: str, **parameters: Any) -> dict[str, Any]:
+        """Call an action of the second service; return its response."""
+        key, profile = self._profile()
+        client = CommonClient("drystone", "2026-11-01", key, self.environment["TENCENTCLOUD_REGION"], profile)
+        response: dict[str, Any] = client.call_json(action, parameters)["Response"]
+        return response
+
+    def code(self, action: str, **parameters: Any) -> str:
+        """Return the error code of a call, or `OK`."""
+        try:
+            self.call(action, **parameters)
+        except TencentCloudSDKException as error:
+            return str(error.get_code())
+        return "OK"
+
+    # --- disks and snapshots ---
+
+    @property
+    def nbd_instance(self) -> str:
+        """The instance whose disks are served as NBD."""
+        return self.environment["DRYSTONE_NBD_INSTANCE_ID"]
+
+    @property
+    def host_instance(self) -> str:
+        """The instance whose disks become block devices."""
+        return self.environment["DRYSTONE_HOST_INSTANCE_ID"]
+
+    def create_disk(self, size_gib: int = 10, **parameters: Any) -> str:
+        """Make a disk; return its id."""
+        fields: dict[str, Any] = {
+            "Placement": {"Zone": self.environment["DRYSTONE_ZONE"]}, "DiskChargeType": "POSTPAID_BY_HOUR",
+            "DiskType": "CLOUD_PREMIUM", **parameters,
+        }  # fmt: skip
+        if "SnapshotId" not in fields:
+            fields["DiskSize"] = size_gib
+        return str(self.call("CreateDisks", **fields).DiskIdSet[0])
+
+    def disk(self, disk_id: str) -> Any:
+        """Return a disk as DescribeDisks has it; None if it is gone."""
+        found = self.call("DescribeDisks", DiskIds=[disk_id]).DiskSet
+        return found[0] if found else None
+
+    def detail(self, disk_id: str) -> dict[str, Any]:
+        """Return a disk as the second service has it."""
+        return dict(self.own("DescribeDiskDetails", DiskIds=[disk_id])["DiskDetailSet"][0])
+
+    def snapshot(self, snapshot_id: str) -> Any:
+        """Return a snapshot as DescribeSnapshots has it; None if it is gone."""
+        found = self.call("DescribeSnapshots", SnapshotIds=[snapshot_id]).SnapshotSet
+        return found[0] if found else None
+
+    def record(self, snapshot_id: str) -> dict[str, Any]:
+        """Return a snapshot's record (P7)."""
+        return dict(self.own("DescribeSnapshotRecords", SnapshotIds=[snapshot_id])["SnapshotRecordSet"][0])
+
+    def attach(self, disk_id: str, instance: str | None = None) -> None:
+        """Attach to the NBD instance, or another, and wait."""
+        self.call("AttachDisks", InstanceId=instance or self.nbd_instance, DiskIds=[disk_id])
+        self.wait_state(disk_id, "ATTACHED")
+
+    def detach(self, disk_id: str) -> None:
+        """Detach and wait."""
+        self.call("DetachDisks", DiskIds=[disk_id])
+        self.wait_state(disk_id, "UNATTACHED")
+
+    def take(self, disk_id: str, **parameters: Any) -> str:
+        """Take a snapshot and wait until it is NORMAL."""
+        snapshot_id = str(self.call("CreateSnapshot", DiskId=disk_id, **parameters).SnapshotId)
+        self.wait_normal(snapshot_id)
+        return snapshot_id
+
+    def wait_normal(self, snapshot_id: str) -> None:
+        """Wait until a snapshot is NORMAL; it must not disappear."""
+
+        def normal() -> bool:
+            found = self.snapshot(snapshot_id)
+            assert found is not None, f"{snapshot_id} disappeared:\n{self.log()}"
+            return bool(found.SnapshotState == "NORMAL")
+
+        self.wait(normal, f"{snapshot_id} NORMAL")
+
+    def wait_state(self, disk_id: str, state: str) -> None:
+        """Wait until a disk has this state."""
+        self.wait(lambda: self.disk(disk_id).DiskState == state, f"{disk_id} {state}")
+
+    def wait_idle(self) -> None:
+        """Wait until no operation is running."""
+
+        def idle() -> bool:
+            filters = [{"Name": "state", "Values": ["RUNNING"]}]
+            return bool(self.own("DescribeOperations", Filters=filters)["TotalCount"] == 0)
+
+        self.wait(idle, "no operation running")
+
+    def wait(self, condition: Any, what: str, seconds: float = SECONDS) -> None:
+        """Wait until a condition holds."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}:\n{self.log()}"
+            time.sleep(0.02)
+
+    @contextlib.contextmanager
+    def nbd(self, disk_id: str) -> Iterator[NbdClient]:
+        """Open an attached disk over NBD."""
+        uri = self.detail(disk_id)["NbdUri"]
+        assert uri is not None, disk_id
+        with NbdClient(Path(uri.partition("socket=")[2]), disk_id) as client:
+            yield client
+
+    def write(self, disk_id: str, start: int, data: bytes) -> None:
+        """Write and flush."""
+        with self.nbd(disk_id) as client:
+            client.pwrite(start, data)
+            client.flush()
+
+    def read(self, disk_id: str, start: int, length: int) -> bytes:
+        """Read."""
+        with self.nbd(disk_id) as client:
+            return bytes(client.pread(start, length))
+
+    def content(self, snapshot_id: str, length: int) -> bytes:
+        """Restore a snapshot to a new disk, read its first bytes, and destroy the disk."""
+        disk_id = self.create_disk(SnapshotId=snapshot_id)
+        self.attach(disk_id)
+        try:
+            return self.read(disk_id, 0, length)
+        finally:
+            self.detach(disk_id)
+            self.call("TerminateDisks", DiskIds=[disk_id])
+
+
+@contextlib.contextmanager
+def installation(data: Path, settings: str = "") -> Iterator[Installation]:
+    """Start an installation; everything of it has ended when this returns."""
+    made = Installation(data, settings)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.clean_up()
+
+
+def random_bytes(rng: np.random.Generator, length: int) -> bytes:
+    """Return bytes that do not compress."""
+    return rng.bytes(length)
