@@ -1,0 +1,173 @@
+"""A catalog with two accounts, and the record use cases on it."""
+
+import asyncio
+import random
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import pytest
+
+from drystone.catalog import accounts as account_rows
+from drystone.catalog import disks, instances, operations, snapshots
+from drystone.catalog.database import Database
+from drystone.domain.account import Account
+from drystone.domain.disk import Disk, DiskState
+from drystone.domain.errors import RefusalError
+from drystone.domain.ids import AccountId, DiskId, IdSource, InstanceId, OperationId, SnapshotId
+from drystone.domain.instance import Instance, InstanceKind
+from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.service.accounts import Accounts
+from drystone.service.audit import Audit
+from drystone.service.caller import Caller
+from drystone.service.disk_records import DiskRecords, DiskRecordsConfig
+from drystone.service.host_records import HostRecords
+from drystone.service.instances import Instances, InstancesConfig
+from drystone.service.operation_records import OperationRecords
+from drystone.service.snapshot_records import SnapshotRecords, SnapshotRecordsConfig
+from drystone.service.views import DaemonFacts, HostFacts
+
+T = TypeVar("T")
+OWNER = AccountId("100000000001")
+OTHER = AccountId("100000000002")
+ZONE = "ap-local-1"
+NOW = 1_700_000_000.0
+_MIGRATED: list[bytes] = []
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+def refusal(work: Coroutine[Any, Any, object]) -> str:
+    """Return the code that a call is refused with."""
+    with pytest.raises(RefusalError) as caught:
+        asyncio.run(work)
+    assert caught.value.message.endswith(".")
+    return caught.value.code
+
+
+def caller(account_id: AccountId = OWNER, *, admin: bool = False, secret_id: str = "AKIDcaller") -> Caller:
+    return Caller(
+        account_id=account_id,
+        admin=admin,
+        secret_id=secret_id,
+        request_id="r-1",
+        action="CreateDisks",
+        source="127.0.0.1",
+    )
+
+
+def _migrated(path: Path) -> bytes:
+    """Return an empty database, which takes longer to migrate than most tests take."""
+    if not _MIGRATED:
+        Database.open(path).close()
+        _MIGRATED.append(path.read_bytes())
+    return _MIGRATED[0]
+
+
+@dataclass
+class World:
+    db: Database
+    now: float = NOW
+    applied: list[Disk] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        path.write_bytes(_migrated(path.with_suffix(".template")))
+        return cls(db=Database.open(path))
+
+    def __post_init__(self) -> None:
+        ids = IdSource(random.Random(1))
+        clock = lambda: self.now  # noqa: E731 - short
+        config = DiskRecordsConfig(zone=ZONE, disks_per_instance=20)
+        self.disks = DiskRecords(db=self.db, clock=clock, config=config, limits=self)
+        self.snapshots = SnapshotRecords(db=self.db, clock=clock, config=SnapshotRecordsConfig(free_quota_gib=1))
+        self.instances = Instances(
+            db=self.db, clock=clock, ids=ids, config=InstancesConfig(zone=ZONE, disks_per_instance=20)
+        )
+        self.accounts = Accounts(db=self.db, clock=clock, ids=ids)
+        self.operations = OperationRecords(db=self.db)
+        self.host = HostRecords(db=self.db, probe=self)
+        self.audit = Audit(db=self.db, clock=clock)
+
+    async def apply_limits(self, disk: Disk) -> None:
+        self.applied.append(disk)
+
+    async def facts(self) -> HostFacts:
+        return HostFacts(
+            version="1",
+            qemu_version="10.0.2",
+            data_directory="/data",
+            free_bytes=5,
+            floor_bytes=6,
+            stored_bytes=7,
+            daemons=(DaemonFacts(name="d", pid=8, disk_count=9),),
+        )
+
+    def add_accounts(self) -> None:
+        for name in (OWNER, OTHER):
+            value = Account(id=name, name=f"name of {name}", admin=False, created_at=0.0)
+            self.db.write_sync(lambda conn, value=value: account_rows.insert(conn, value))  # type: ignore[misc]
+
+    def disk(self, disk_id: str, **fields: Any) -> Disk:
+        plain: dict[str, Any] = {
+            "account_id": OWNER,
+            "state": DiskState.UNATTACHED,
+            "size_gib": 10,
+            "type": "CLOUD_PREMIUM",
+            "zone": ZONE,
+            "created_at": NOW - 1000,
+        }
+        value = Disk(id=DiskId(disk_id), **(plain | fields))
+        self.db.write_sync(lambda conn: disks.insert(conn, value))
+        return value
+
+    def snapshot(self, snapshot_id: str, **fields: Any) -> Snapshot:
+        plain: dict[str, Any] = {
+            "account_id": OWNER,
+            "disk_id": "disk-a",
+            "state": SnapshotState.NORMAL,
+            "size_gib": 10,
+            "zone": ZONE,
+            "created_at": NOW - 1000,
+            "modified_at": NOW - 1000,
+        }
+        value = Snapshot(id=SnapshotId(snapshot_id), **(plain | fields))
+        self.db.write_sync(lambda conn: snapshots.insert(conn, value))
+        return value
+
+    def instance(self, instance_id: str, **fields: Any) -> Instance:
+        plain: dict[str, Any] = {
+            "account_id": OWNER,
+            "name": "vm",
+            "kind": InstanceKind.NBD,
+            "zone": ZONE,
+            "created_at": NOW - 1000,
+        }
+        value = Instance(id=InstanceId(instance_id), **(plain | fields))
+        self.db.write_sync(lambda conn: instances.insert(conn, value))
+        return value
+
+    def operation(self, operation_id: str, **fields: Any) -> Operation:
+        plain: dict[str, Any] = {
+            "kind": OperationKind.SNAPSHOT,
+            "account_id": OWNER,
+            "created_at": NOW,
+            "updated_at": NOW,
+        }
+        value = Operation(id=OperationId(operation_id), **(plain | fields))
+        self.db.write_sync(lambda conn: operations.insert(conn, value))
+        return value
+
+    def stored_disk(self, disk_id: str) -> Disk:
+        value = self.db.read_sync(lambda conn: disks.get(conn, disk_id))
+        assert value is not None
+        return value
+
+    def stored_snapshot(self, snapshot_id: str) -> Snapshot:
+        value = self.db.read_sync(lambda conn: snapshots.get(conn, snapshot_id))
+        assert value is not None
+        return value

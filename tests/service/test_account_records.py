@@ -1,0 +1,289 @@
+import asyncio
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from records_world import NOW, OTHER, OWNER, ZONE, World, caller, refusal, run
+
+from drystone.catalog import accounts as account_rows
+from drystone.catalog import audit as audit_rows
+from drystone.catalog import meta
+from drystone.domain.disk import DiskState
+from drystone.domain.errors import RefusalError
+from drystone.domain.ids import DiskId, InstanceId
+from drystone.domain.operation import OperationKind, OperationState
+from drystone.service.attributes import checked_tags, disk_name, plain_name, snapshot_name
+from drystone.service.requests import NewDisks, OperationQuery
+from drystone.service.tokens import KEPT_S, check_token, remember, replayed, request_hash
+
+ADMIN = caller(admin=True, secret_id="AKIDadmin")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World.open(tmp_path / "catalog.db")
+    made.add_accounts()
+    yield made
+    made.db.close()
+
+
+def test_the_first_account_is_made_once(tmp_path: Path) -> None:
+    world = World.open(tmp_path / "catalog.db")
+    key = run(world.accounts.first("root"))
+    assert key is not None
+    identity = run(world.accounts.authenticate(key.secret_id))
+    assert identity is not None
+    assert (identity.admin, identity.account_id, identity.secret_key) == (True, key.account_id, key.secret_key)
+    assert run(world.accounts.first("root")) is None
+    assert world.db.read_sync(lambda conn: account_rows.find(conn, offset=0, limit=9))[1] == 1
+    world.db.close()
+
+
+def test_accounts_and_keys(world: World) -> None:
+    made = run(world.accounts.create(ADMIN, "team"))
+    second = run(world.accounts.create_key(ADMIN, made.account_id))
+    assert made.secret_id != second.secret_id
+    keys = run(world.accounts.describe_keys(ADMIN, made.account_id))
+    assert {key.secret_id for key in keys} == {made.secret_id, second.secret_id}
+    assert all(key.enabled for key in keys)
+    page = run(world.accounts.describe(ADMIN, 0, 2))
+    assert page.total == 3
+    assert [account.name for account in run(world.accounts.describe(ADMIN, 2, 2)).items] == ["team"]
+    identity = run(world.accounts.authenticate(second.secret_id))
+    assert identity is not None
+    assert (identity.account_id, identity.admin) == (made.account_id, False)
+    run(world.accounts.delete_key(ADMIN, second.secret_id))
+    assert run(world.accounts.authenticate(second.secret_id)) is None
+    assert run(world.accounts.authenticate(made.secret_id)) is not None
+    assert refusal(world.accounts.delete_key(ADMIN, second.secret_id)) == "ResourceNotFound"
+
+
+def test_secrets_are_in_no_text(world: World) -> None:
+    made = run(world.accounts.create(ADMIN, "team"))
+    identity = run(world.accounts.authenticate(made.secret_id))
+    keys = run(world.accounts.describe_keys(ADMIN, made.account_id))
+    row = world.db.read_sync(lambda conn: account_rows.get_key(conn, made.secret_id))
+    assert row is not None
+    assert row.secret_key == made.secret_key
+    assert made.secret_key not in f"{made!r} {identity!r} {keys!r} {row!r} {made} {row}"
+    assert "secret_key" not in {field.name for field in dataclasses.fields(keys[0])}
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("create", ("name",)),
+        ("describe", (0, 20)),
+        ("create_key", (OWNER,)),
+        ("delete_key", ("AKIDx",)),
+        ("describe_keys", (OWNER,)),
+    ],
+)
+def test_accounts_are_for_administrators(world: World, method: str, arguments: tuple[Any, ...]) -> None:
+    before = world.db.read_sync(lambda conn: account_rows.find(conn, offset=0, limit=100))
+    assert refusal(getattr(world.accounts, method)(caller(), *arguments)) == "UnauthorizedOperation"
+    assert world.db.read_sync(lambda conn: account_rows.find(conn, offset=0, limit=100)) == before
+
+
+def test_accounts_refuse(world: World) -> None:
+    run(world.accounts.create(ADMIN, "team"))
+    assert refusal(world.accounts.create(ADMIN, "team")) == "InvalidParameterValue"
+    assert refusal(world.accounts.create(ADMIN, "")) == "InvalidParameterValue"
+    assert refusal(world.accounts.create(ADMIN, "x" * 61)) == "InvalidParameterValue"
+    assert refusal(world.accounts.create_key(ADMIN, "nobody")) == "ResourceNotFound"
+    assert refusal(world.accounts.describe_keys(ADMIN, "nobody")) == "ResourceNotFound"
+    assert refusal(world.accounts.describe(ADMIN, 0, 101)) == "InvalidParameterValue"
+    assert refusal(world.accounts.delete_key(ADMIN, "AKIDadmin")) == "ResourceInUse"
+    for _ in range(10):
+        run(world.accounts.create_key(ADMIN, OTHER))
+    assert refusal(world.accounts.create_key(ADMIN, OTHER)) == "LimitExceeded"
+
+
+def test_a_disabled_key_is_unknown_after_five_seconds(world: World) -> None:
+    key = run(world.accounts.create_key(ADMIN, OWNER))
+    assert run(world.accounts.authenticate(key.secret_id)) is not None
+    world.db.write_sync(
+        lambda conn: account_rows.compare_and_set_key(conn, key.secret_id, expected={}, values={"enabled": False})
+    )
+    world.now = NOW + 4.9
+    assert run(world.accounts.authenticate(key.secret_id)) is not None
+    world.now = NOW + 5.1
+    assert run(world.accounts.authenticate(key.secret_id)) is None
+    assert run(world.accounts.authenticate("AKIDnone")) is None
+
+
+def test_a_key_deleted_while_it_is_looked_up_does_not_come_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = run(world.accounts.create_key(ADMIN, OWNER))
+    read = world.db.read
+
+    async def slow_read(fn: Any) -> Any:
+        answer = await read(fn)
+        await world.accounts.delete_key(ADMIN, key.secret_id)
+        return answer
+
+    async def race() -> None:
+        monkeypatch.setattr(world.db, "read", slow_read)
+        assert await world.accounts.authenticate(key.secret_id) is not None
+        monkeypatch.setattr(world.db, "read", read)
+        assert await world.accounts.authenticate(key.secret_id) is None
+
+    asyncio.run(race())
+
+
+def test_instances(world: World) -> None:
+    first = run(world.instances.create(caller(), "NBD", None))
+    world.now += 1
+    second = run(world.instances.create(caller(), "HOST", "here"))
+    run(world.instances.create(caller(OTHER), "NBD", "theirs"))
+    world.disk("disk-a", instance_id=first, state=DiskState.ATTACHED)
+    page = run(world.instances.describe(caller(), (), 0, 20))
+    assert [(v.instance.name, v.instance.kind, v.attached, v.attached_max) for v in page.items] == [
+        ("未命名", "NBD", 1, 20),
+        ("here", "HOST", 0, 20),
+    ]
+    assert {view.instance.zone for view in page.items} == {ZONE}
+    assert page.total == 2
+    one = run(world.instances.describe(caller(), (second, "ins-none"), 0, 20))
+    assert ([view.instance.id for view in one.items], one.total) == ([second], 1)
+    assert refusal(world.instances.delete(caller(), first)) == "ResourceInUse"
+    assert refusal(world.instances.delete(caller(OTHER), second)) == "InvalidInstanceId.NotFound"
+    run(world.instances.delete(caller(), second))
+    assert refusal(world.instances.delete(caller(), second)) == "InvalidInstanceId.NotFound"
+    assert run(world.instances.describe(caller(), (), 0, 20)).total == 1
+
+
+def test_instances_refuse(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert refusal(world.instances.create(caller(), "nbd", None)) == "InvalidParameterValue"
+    assert refusal(world.instances.create(caller(), "NBD", "x" * 61)) == "InvalidParameterValue"
+    assert refusal(world.instances.describe(caller(), (), 0, 0)) == "InvalidParameterValue"
+    monkeypatch.setattr("drystone.service.instances.INSTANCES_MAX", 1)
+    run(world.instances.create(caller(), "NBD", None))
+    assert refusal(world.instances.create(caller(), "NBD", None)) == "LimitExceeded"
+    run(world.instances.create(caller(OTHER), "NBD", None))
+
+
+def test_operations(world: World) -> None:
+    world.operation("op-a", created_at=1.0, disk_id=DiskId("disk-a"))
+    world.operation("op-b", created_at=2.0, kind=OperationKind.ATTACH, instance_id=InstanceId("ins-1"))
+    world.operation("op-c", created_at=3.0, state=OperationState.DONE, disk_id=DiskId("disk-a"))
+    world.operation("op-o", created_at=4.0, account_id=OTHER, disk_id=DiskId("disk-a"))
+
+    def found(**query: Any) -> str:
+        page = run(world.operations.describe(caller(), OperationQuery(**query)))
+        return "".join(operation.id[-1] for operation in page.items) + str(page.total)
+
+    assert found() == "cba3"
+    assert found(offset=1, limit=1) == "b3"
+    assert found(operation_ids=("op-a", "op-o")) == "a1"
+    assert found(filters=(("resource-id", ("disk-a", "ins-1")),)) == "cba3"
+    assert found(filters=(("resource-id", ("disk-a",)), ("state", ("RUNNING",)))) == "a1"
+    assert found(filters=(("state", ("DONE", "FAILED")),)) == "c1"
+    assert found(filters=(("kind", ("attach",)),)) == "b1"
+    for query, code in (
+        ({"filters": (("phase", ("x",)),)}, "InvalidFilter"),
+        ({"filters": (("tag:x", ("y",)),)}, "InvalidFilter"),
+        ({"filters": (("state", ("GONE",)),)}, "InvalidParameterValue"),
+        ({"filters": (("kind", ("dance",)),)}, "InvalidParameterValue"),
+        ({"filters": (("state", ("DONE",)),), "operation_ids": ("op-a",)}, "InvalidParameterValue"),
+        ({"limit": 101}, "InvalidParameterValue"),
+    ):
+        asked = OperationQuery(**query)
+        assert refusal(world.operations.describe(caller(), asked)) == code
+
+
+def test_host_is_for_administrators(world: World) -> None:
+    assert refusal(world.host.describe(caller())) == "UnauthorizedOperation"
+    world.db.write_sync(lambda conn: meta.put(conn, "store_id", "store-1"))
+    world.disk("disk-a")
+    world.disk("disk-o", account_id=OTHER)
+    world.snapshot("snap-a")
+    view = run(world.host.describe(ADMIN))
+    assert (view.store_id, view.disk_count, view.snapshot_count, view.facts.free_bytes) == ("store-1", 2, 1, 5)
+
+
+def test_audit_trail_keeps_who_did_what(world: World) -> None:
+    run(world.audit.record(caller(), "disk-a disk-b", "OK"))
+    world.now += 1
+    run(world.audit.record(caller(OTHER), "", "InvalidDiskId.NotFound"))
+    entries, total = world.db.read_sync(lambda conn: audit_rows.find(conn, account_id=None, offset=0, limit=9))
+    assert total == 2
+    assert [(e.account_id, e.resource, e.code, e.at) for e in entries] == [
+        (OTHER, "", "InvalidDiskId.NotFound", NOW + 1),
+        (OWNER, "disk-a disk-b", "OK", NOW),
+    ]
+    assert (entries[0].secret_id, entries[0].request_id, entries[0].source) == ("AKIDcaller", "r-1", "127.0.0.1")
+
+
+NEW = NewDisks(zone=ZONE, charge_type="POSTPAID_BY_HOUR", disk_type="CLOUD_SSD", size_gib=20, client_token="t")
+
+
+def test_a_token_replays_the_first_answer(world: World) -> None:
+    hashed = request_hash(NEW)
+    same = request_hash(dataclasses.replace(NEW, client_token="another"))
+    other = request_hash(dataclasses.replace(NEW, size_gib=30))
+    assert hashed == same != other
+    db = world.db
+    assert db.write_sync(lambda conn: replayed(conn, caller(), token="t", hashed=hashed)) is None
+    answer = {"DiskIdSet": ["disk-a"]}
+    db.write_sync(lambda conn: remember(conn, caller(), token="t", hashed=hashed, response=answer, now=NOW))
+    assert db.write_sync(lambda conn: replayed(conn, caller(), token="t", hashed=hashed)) == answer
+    assert db.write_sync(lambda conn: replayed(conn, caller(OTHER), token="t", hashed=hashed)) is None
+    with pytest.raises(RefusalError) as caught:
+        db.write_sync(lambda conn: replayed(conn, caller(), token="t", hashed=other))
+    assert caught.value.code == "InvalidParameter.InvalidClientToken"
+
+    def later(seconds: float, token: str) -> None:
+        db.write_sync(
+            lambda conn: remember(conn, caller(), token=token, hashed=hashed, response=answer, now=NOW + seconds)
+        )
+
+    later(KEPT_S - 1, "u")
+    assert db.write_sync(lambda conn: replayed(conn, caller(), token="t", hashed=hashed)) == answer
+    later(KEPT_S + 1, "v")
+    assert db.write_sync(lambda conn: replayed(conn, caller(), token="t", hashed=hashed)) is None
+    assert db.write_sync(lambda conn: replayed(conn, caller(), token="u", hashed=hashed)) == answer
+
+
+@pytest.mark.parametrize("token", ["", "x" * 65, "ü", "a\nb"])
+def test_tokens_that_cannot_be(token: str) -> None:
+    check_token("cluster/pvc-" + "0" * 52)
+    with pytest.raises(RefusalError) as caught:
+        check_token(token)
+    assert caught.value.code == "InvalidParameter.InvalidClientToken"
+
+
+def test_names() -> None:
+    assert disk_name(None) == disk_name("") == snapshot_name(None) == plain_name("", "X") == "未命名"
+    assert disk_name("盘" * 20) == "盘" * 20
+    assert snapshot_name("盘" * 60) == "盘" * 60
+    for check, wrong in (
+        (disk_name, "盘" * 21),
+        (disk_name, "x" * 61),
+        (snapshot_name, "盘" * 61),
+        (snapshot_name, "tab\t"),
+        (disk_name, "\ud800"),
+    ):
+        with pytest.raises(RefusalError) as caught:
+            check(wrong)
+        assert caught.value.code == "InvalidParameterValue"
+        caught.value.message.encode()
+
+
+def test_tags() -> None:
+    tags = tuple((f"k{n}", "v") for n in range(50))
+    assert checked_tags(list(tags)) == tags
+    assert checked_tags([("k", "")]) == (("k", ""),)
+    for wrong, code in (
+        ([*tags, ("one more", "v")], "LimitExceeded.TagQuotaLimitExceeded"),
+        ([("k", "a"), ("k", "b")], "InvalidParameterValue"),
+        ([("", "v")], "InvalidParameterValue"),
+        ([("k" * 128, "v")], "InvalidParameterValue"),
+        ([("k", "v" * 256)], "InvalidParameterValue"),
+        ([("k\n", "v")], "InvalidParameterValue"),
+        ([("k", "v\0")], "InvalidParameterValue"),
+    ):
+        with pytest.raises(RefusalError) as caught:
+            checked_tags(wrong)
+        assert caught.value.code == code
