@@ -252,7 +252,7 @@ def test_merging_the_carry_over() -> None:
 
 
 def test_an_orderly_stop_does_not_find_what_was_lost() -> None:
-    assert STOPPED == replace(LIVE, state=TrackingState.STOPPED, bitmap=None)
+    assert replace(LIVE, state=TrackingState.STOPPED, bitmap=None) == STOPPED
     assert tracking.stopped(LOST) == tracking.lost(LOST)
     assert tracking.stopped(LOST).bitmap is None
 
