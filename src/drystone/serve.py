@@ -209,7 +209,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def _assembled(config: Config) -> AsyncIterator[_Parts]:
+async def _assembled(config: Config, *, with_workers: bool = True) -> AsyncIterator[_Parts]:
     layout = Layout(config.data)
     for directory in (layout.run, layout.logs, layout.scratch, layout.data / "disks"):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -219,7 +219,8 @@ async def _assembled(config: Config) -> AsyncIterator[_Parts]:
     try:
         space = look(layout.data, floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent)
         store = await asyncio.to_thread(_store, db, layout, ids, rng, space.floor_bytes)
-        async with WorkerPool(size=config.workers) as workers:
+        workers = WorkerPool(size=config.workers)
+        async with workers if with_workers else contextlib.nullcontext():
             installation = Installation(
                 db=db, clock=time.time, ids=ids, layout=layout, store=store, workers=workers,
                 operations=Operations(db=db, clock=time.time), environment={"PATH": os.environ.get("PATH", os.defpath)},
@@ -412,6 +413,6 @@ async def _say_ready(server: uvicorn.Server, endpoint: str) -> None:
 
 
 async def _stop(config: Config) -> None:
-    async with _assembled(config) as parts:
+    async with _assembled(config, with_workers=False) as parts:
         await parts.host.take_over()
         await parts.host.stop()

@@ -60,6 +60,8 @@ class Installation:
     floor_percent: float
     hydration_bytes_per_s: int
     locks: DiskLocks = field(default_factory=DiskLocks)
+    snapshot_server_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the snapshot server is looked for or started: there is one."""
 
     def store_address(self) -> StoreAddress:
         """Return where a worker finds the store."""

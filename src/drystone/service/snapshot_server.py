@@ -18,14 +18,15 @@ async def ensure(installation: Installation) -> None:
         UnavailableError: It does not start.
     """
     directory = _directory(installation)
-    if process.adopt(directory) is not None and installation.layout.store_socket.exists():
-        return
-    await process.start(
-        (sys.executable, "-m", "drystone.transfer.snapserver", "--root", str(installation.layout.store),
-         "--store", installation.store.store_id, "--socket", str(installation.layout.store_socket)),
-        directory=directory, log=installation.layout.logs / "snapshot-server.log",
-        ready=installation.layout.store_socket, environment=installation.environment,
-    )  # fmt: skip
+    async with installation.snapshot_server_lock:
+        if process.adopt(directory) is not None and installation.layout.store_socket.exists():
+            return
+        await process.start(
+            (sys.executable, "-m", "drystone.transfer.snapserver", "--root", str(installation.layout.store),
+             "--store", installation.store.store_id, "--socket", str(installation.layout.store_socket)),
+            directory=directory, log=installation.layout.logs / "snapshot-server.log",
+            ready=installation.layout.store_socket, environment=installation.environment,
+        )  # fmt: skip
 
 
 async def end(installation: Installation) -> None:
