@@ -10,12 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from algebra_model import Disk, Rules, Task, ViolationError, World
 
 from drystone.domain import lineage, tracking
 from drystone.domain.ids import SnapshotId
 from drystone.domain.lineage import Node, NodeState, SessionState, Tree
 from drystone.domain.tracking import DaemonPlan, FrozenBase, Tracking, TrackingState
+
+from .algebra_model import Disk, Rules, Task, ViolationError, World
 
 STEPS = 300
 HISTORIES = int(os.environ.get("DRYSTONE_MODEL_HISTORIES", "300"))
