@@ -1,5 +1,6 @@
 """The NBD server against libnbd, nbdinfo, qemu-img and raw bytes on its socket."""
 
+import hashlib
 import json
 import socket
 import struct
@@ -96,7 +97,7 @@ def test_client_reads_everything_in_order(socket_path: Path, export: MemoryExpor
         for start, data in client.read_ranges([(0, client.size_bytes)], piece_bytes=100_000, window_bytes=350_000):
             assert start == len(got)
             got += data
-        assert got == export.content
+        assert hashlib.sha256(got).digest() == hashlib.sha256(export.content).digest()
         assert client.pread(70_000, 5) == export.content[70_000:70_005]
         client.flush()
 
@@ -156,7 +157,7 @@ def test_nbdinfo_and_qemu_img(socket_path: Path, export: MemoryExport, tmp_path:
     assert [(item["offset"], item["type"]) for item in mapped][:3] == [(0, 0), (65536, 3), (69632, 0)]
     raw = tmp_path / "raw"
     subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "raw", uri, str(raw)], check=True)
-    assert raw.read_bytes() == export.content
+    assert hashlib.sha256(raw.read_bytes()).digest() == hashlib.sha256(export.content).digest()
 
 
 def test_failed_reads_say_eio_and_the_connection_lives(tmp_path: Path) -> None:

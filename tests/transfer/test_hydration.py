@@ -1,0 +1,221 @@
+"""A disk made from a snapshot: backed by the snapshot server, hydrated by CMD_CACHE, snapshotted meanwhile."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drystone.domain.errors import UnavailableError
+from drystone.nbd.client import BASE_ALLOCATION, STATE_DIRTY, NbdClient, dirty_bitmap
+from drystone.nbd.server import NbdServer
+from drystone.snapstore.reader import SnapshotReader
+from drystone.transfer.hydrate import hydrate
+from drystone.transfer.jobs import Endpoint
+from drystone.transfer.plan import marked
+from drystone.transfer.snapserver import SnapshotProvider
+from tests.transfer.snapshots import STORE, Snapshots, unequal
+from tests.transfer.storage_daemon import qcow2, storage_daemon
+
+MIB = 1 << 20
+BLOCK = 4096
+SIZE = 64 * MIB
+
+
+@contextlib.contextmanager
+def snapserver(snapshots: Snapshots, socket: Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen([
+        sys.executable, "-m", "drystone.transfer.snapserver",
+        "--root", str(snapshots.root), "--store", STORE, "--socket", str(socket),
+    ])  # fmt: skip
+    try:
+        deadline_s = time.monotonic() + 20
+        while not socket.exists():
+            assert process.poll() is None, "snapserver died"
+            assert time.monotonic() < deadline_s
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> tuple[Snapshots, bytes]:
+    """A snapshot with data, holes and zeros, in a store."""
+    snapshots = Snapshots(tmp_path / "store", SIZE)
+    rng = np.random.default_rng(2)
+    model = bytearray(SIZE)
+    with storage_daemon(tmp_path / "origin") as daemon:
+        daemon.open_disk(qcow2(tmp_path / "origin.qcow2", SIZE))
+        with NbdClient(daemon.nbd, "disk", timeout_s=20) as client:
+            for start, length in ((0, 6 * MIB), (20 * MIB, 9 * MIB), (SIZE - BLOCK, BLOCK)):
+                data = rng.bytes(length)
+                client.pwrite(start, data)
+                model[start : start + length] = data
+        snapshots.take(daemon.freeze(SIZE), "full")
+    return snapshots, bytes(model)
+
+
+def test_hydrate_while_the_guest_writes_and_a_snapshot_is_taken(
+    source: tuple[Snapshots, bytes], tmp_path: Path
+) -> None:
+    snapshots, original = source
+    first, chain = snapshots.last, snapshots.chain
+    model = bytearray(original)
+    backing = Endpoint(socket=str(tmp_path / "snap.sock"), export="snap-00000001")
+    reader = SnapshotReader.open(snapshots.store, "snap-00000001")
+    with snapserver(snapshots, tmp_path / "snap.sock") as server, storage_daemon(tmp_path / "qsd") as daemon:
+        daemon.open_disk(qcow2(tmp_path / "clone.qcow2", SIZE, backing), backing=backing)
+        lower = daemon.export_lower()
+        rng = np.random.default_rng(8)
+        with NbdClient(daemon.nbd, "disk", timeout_s=20) as guest:
+            for start in (5000, 3 * MIB + 777, 21 * MIB, 40 * MIB):
+                data = rng.bytes(9000)
+                guest.pwrite(start, data)
+                model[start : start + 9000] = data
+            half = reader.data_ranges(0, 22 * MIB // BLOCK)
+            seen: list[tuple[int, int]] = []
+            with NbdClient(daemon.nbd, "lower", timeout_s=20) as client:
+                done = hydrate(
+                    client, half, rate_bytes_per_s=0, stop=threading.Event(),
+                    on_progress=lambda at, of: seen.append((at, of)),
+                )  # fmt: skip
+            assert done == 8 * MIB
+            assert seen[0] == (0, 8 * MIB)
+            assert seen[-1] == (8 * MIB, 8 * MIB)
+            # A delta of the hydrating disk reads only what the guest wrote; base is the source.
+            view = daemon.freeze(SIZE)
+            delta = snapshots.take(view, "delta", bitmap="b0")
+            assert delta.read_bytes == 12 * BLOCK
+            assert not unequal(snapshots.content(delta.manifest), model)
+            # A rescan of it looks at its own layer only, and finds the same.
+            snapshots.last, snapshots.chain = first, chain
+            rescan = snapshots.take(view, "rescan", allocation=lower)
+            assert not unequal(snapshots.content(rescan.manifest), model)
+            assert rescan.data_blocks == 12
+            assert rescan.read_bytes < 9 * MIB
+            daemon.release()
+            with NbdClient(daemon.nbd, "lower", timeout_s=20) as client:
+                hydrate(
+                    client, reader.data_ranges(), rate_bytes_per_s=0, stop=threading.Event(),
+                    on_progress=lambda _at, _of: None,
+                )  # fmt: skip
+            # No data is needed of the server any more (its zeros are, until the last stream drops the backing).
+            os.kill(server.pid, signal.SIGKILL)
+            for start, length in ((0, 6 * MIB), (20 * MIB, 9 * MIB)):
+                assert not unequal(guest.pread(start, length), model[start : start + length])
+
+
+def test_rate_and_stop(source: tuple[Snapshots, bytes], tmp_path: Path) -> None:
+    snapshots, _ = source
+    backing = Endpoint(socket=str(tmp_path / "s"), export="snap-00000001")
+    ranges = SnapshotReader.open(snapshots.store, "snap-00000001").data_ranges()
+    with (
+        NbdServer(tmp_path / "s", SnapshotProvider(snapshots.store)),
+        storage_daemon(tmp_path / "qsd") as daemon,
+    ):
+        daemon.open_disk(qcow2(tmp_path / "clone.qcow2", SIZE, backing), backing=backing)
+        daemon.export_lower()
+        stop = threading.Event()
+        copied: list[int] = []
+
+        def on_progress(done: int, _total: int) -> None:
+            copied.append(done)
+            if done >= 4 * MIB:
+                stop.set()
+
+        begin_s = time.monotonic()
+        with NbdClient(daemon.nbd, "lower", timeout_s=20) as client:
+            done = hydrate(client, ranges, rate_bytes_per_s=8 * MIB, stop=stop, on_progress=on_progress)
+        took_s = time.monotonic() - begin_s
+        assert 4 * MIB <= done < 15 * MIB
+        # The first piece is free, and up to eight wait for their turn to be counted.
+        assert took_s > 0.35
+
+
+def test_snapserver_process(source: tuple[Snapshots, bytes], tmp_path: Path) -> None:
+    snapshots, original = source
+    socket = tmp_path / "snap.sock"
+    with snapserver(snapshots, socket) as server:
+        session = SnapshotReader.open(snapshots.store, "snap-00000001").manifest.session
+        for name in ("snap-00000001", f"snap-00000001/{session}"):
+            with NbdClient(socket, name, contexts=(BASE_ALLOCATION,), timeout_s=20) as client:
+                assert client.read_only
+                got = b"".join(bytes(data) for _, data in client.read_ranges([(0, SIZE)], piece_bytes=300_000))
+                assert not unequal(got, original)
+                rows = client.extents(BASE_ALLOCATION, 0, SIZE).tolist()
+                assert rows == [
+                    [0, 6 * MIB, 0], [6 * MIB, 20 * MIB, 3], [20 * MIB, 29 * MIB, 0],
+                    [29 * MIB, SIZE - BLOCK, 3], [SIZE - BLOCK, SIZE, 0],
+                ]  # fmt: skip
+                assert client.extents(BASE_ALLOCATION, 6 * MIB - 512, 6 * MIB + 512).tolist() == [
+                    [6 * MIB - 512, 6 * MIB, 0], [6 * MIB, 6 * MIB + 512, 3]
+                ]  # fmt: skip
+        for name in ("snap-00000009", "../x", "snap-00000001/zz", "", "snap-00000001/"):
+            with pytest.raises(UnavailableError):
+                NbdClient(socket, name, timeout_s=20)
+        second = subprocess.run(
+            [
+                sys.executable, "-m", "drystone.transfer.snapserver",
+                "--root", str(snapshots.root), "--store", STORE, "--socket", str(socket),
+            ],
+            check=False, capture_output=True,
+        )  # fmt: skip
+        assert second.returncode == 1
+        server.terminate()
+        assert server.wait(10) == 0
+        assert not socket.exists()
+
+
+def test_a_damaged_pack_is_never_served(source: tuple[Snapshots, bytes], tmp_path: Path) -> None:
+    snapshots, original = source
+    (pack,) = SnapshotReader.open(snapshots.store, "snap-00000001").manifest.packs
+    path = snapshots.root / pack.object
+    path.chmod(0o600)
+    body = bytearray(path.read_bytes())
+    body[3 * MIB] ^= 1
+    path.write_bytes(body)
+    with NbdServer(tmp_path / "s", SnapshotProvider(snapshots.store)):
+        with NbdClient(tmp_path / "s", "snap-00000001", timeout_s=20) as client:
+            assert not unequal(client.pread(0, MIB), original[:MIB])
+        client = NbdClient(tmp_path / "s", "snap-00000001", timeout_s=20)
+        with pytest.raises(UnavailableError):
+            client.pread(2 * MIB, 2 * MIB)
+
+
+def test_few_readers_are_kept(source: tuple[Snapshots, bytes]) -> None:
+    snapshots, _ = source
+    provider = SnapshotProvider(snapshots.store, readers_max=1)
+    session = SnapshotReader.open(snapshots.store, "snap-00000001").manifest.session
+    first = provider.open("snap-00000001")
+    assert provider.open("snap-00000001") is first
+    provider.open(f"snap-00000001/{session}")
+    assert provider.open("snap-00000001") is not first
+
+
+def test_dirty_bits_are_only_the_guests(source: tuple[Snapshots, bytes], tmp_path: Path) -> None:
+    snapshots, _ = source
+    backing = Endpoint(socket=str(tmp_path / "s"), export="snap-00000001")
+    ranges = SnapshotReader.open(snapshots.store, "snap-00000001").data_ranges()
+    context = dirty_bitmap("b0")
+    with (
+        NbdServer(tmp_path / "s", SnapshotProvider(snapshots.store)),
+        storage_daemon(tmp_path / "qsd") as daemon,
+    ):
+        daemon.open_disk(qcow2(tmp_path / "clone.qcow2", SIZE, backing), backing=backing)
+        daemon.export_lower()
+        with NbdClient(daemon.nbd, "disk", timeout_s=20) as guest:
+            guest.pwrite(7 * BLOCK, b"g" * BLOCK)
+        with NbdClient(daemon.nbd, "lower", timeout_s=20) as client:
+            hydrate(client, ranges, rate_bytes_per_s=0, stop=threading.Event(), on_progress=lambda _a, _b: None)
+        view = daemon.freeze(SIZE)
+        with NbdClient(Path(view.socket), view.export, contexts=(context,), timeout_s=20) as client:
+            assert marked(client.extents(context, 0, SIZE), STATE_DIRTY).tolist() == [[7, 8]]

@@ -1,0 +1,268 @@
+"""Worker processes: results, errors by kind, cancelling, death half way, parents that die."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from drystone.domain.errors import DrystoneError, RefusalError, SnapshotBrokenError, UnavailableError
+from drystone.nbd.client import NbdClient
+from drystone.objects.contract import NotFoundError
+from drystone.snapstore.manifests import list_manifests
+from drystone.transfer.jobs import (
+    CollectJob,
+    CollectResult,
+    DeathsJob,
+    DeathsResult,
+    Endpoint,
+    Job,
+    Progress,
+    RollbackJob,
+    RollbackResult,
+    StoreAddress,
+    UploadResult,
+)
+from drystone.transfer.pool import WorkerPool
+from tests.transfer.snapshots import Snapshots, unequal
+from tests.transfer.storage_daemon import qcow2, storage_daemon
+
+MIB = 1 << 20
+SIZE = 64 * MIB
+
+# A stand-in that is told what to do by the field `plan.path` or the store's id: quick to start, nothing to set up.
+_SCRIPT = """
+import json, os, sys
+for line in sys.stdin:
+    job = json.loads(line)
+    word, _, rest = job["store"]["store_id"].partition(":")
+    if word == "fail":
+        kind, _, message = rest.partition(":")
+        print(json.dumps({"type": "failure", "kind": kind, "message": message, "code": "Code.X"}), flush=True)
+    elif word == "die":
+        print(json.dumps({"type": "progress", "done_bytes": 1, "total_bytes": 2}), flush=True)
+        os._exit(9)
+    elif word == "hang":
+        print(json.dumps({"type": "progress", "done_bytes": os.getpid(), "total_bytes": 2}), flush=True)
+        sys.stdin.read()
+    elif word == "garbage":
+        print("garbage", flush=True)
+    else:
+        print(json.dumps({"type": "collected", "dead": [str(os.getpid())]}), flush=True)
+"""
+FAKE = (sys.executable, "-S", "-c", _SCRIPT)
+
+
+def fake(word: str) -> Job:
+    return CollectJob(store=StoreAddress(root="/", store_id=word), packs=(), living=())  # type: ignore[arg-type]
+
+
+async def reuse_and_replacement() -> None:
+    async with WorkerPool(size=1, command=FAKE) as pool:
+        first = await pool.run(fake("pid"), CollectResult)
+        assert await pool.run(fake("pid"), CollectResult) == first
+        with pytest.raises(UnavailableError, match="died"):
+            await pool.run(fake("die"), CollectResult)
+        second = await pool.run(fake("pid"), CollectResult)
+        assert second != first
+        # One that dies while idle is replaced, too.
+        os.kill(int(second.dead[0]), signal.SIGKILL)
+        # The first job may still meet the corpse; that is a failure that may be retried.
+        try:
+            third = await pool.run(fake("pid"), CollectResult)
+        except UnavailableError:
+            third = await pool.run(fake("pid"), CollectResult)
+        assert third != second
+
+
+def test_reuse_and_replacement() -> None:
+    asyncio.run(reuse_and_replacement())
+
+
+def test_errors_keep_their_kind() -> None:
+    async def body() -> None:
+        async with WorkerPool(size=1, command=FAKE) as pool:
+            first = await pool.run(fake("pid"), CollectResult)
+            for kind in (SnapshotBrokenError, NotFoundError, UnavailableError):
+                with pytest.raises(kind, match="what"):
+                    await pool.run(fake(f"fail:{kind.__name__}:what"), CollectResult)
+            with pytest.raises(RefusalError) as caught:
+                await pool.run(fake("fail:RefusalError:what"), CollectResult)
+            assert caught.value.code == "Code.X"
+            with pytest.raises(DrystoneError, match="new"):
+                await pool.run(fake("fail:ErrorOfTheFuture:new"), CollectResult)
+            assert await pool.run(fake("pid"), CollectResult) == first
+            with pytest.raises(AssertionError, match="worker: x"):
+                await pool.run(fake("fail:bug:x"), CollectResult)
+            with pytest.raises(UnavailableError):
+                await pool.run(fake("garbage"), CollectResult)
+            assert await pool.run(fake("pid"), CollectResult) != first
+
+    asyncio.run(body())
+
+
+def test_cancelling_kills_and_the_queue_is_bounded() -> None:
+    async def body() -> None:
+        async with WorkerPool(size=1, waiting_max=1, command=FAKE) as pool:
+            started = asyncio.Event()
+            pids: list[int] = []
+
+            def on_progress(progress: Progress) -> None:
+                pids.append(progress.done_bytes)
+                started.set()
+
+            async def hang() -> None:
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(60) as limit:
+                        await started_or_run(limit)
+
+            async def started_or_run(limit: asyncio.Timeout) -> None:
+                async with asyncio.TaskGroup() as inner:
+                    inner.create_task(expire(limit))
+                    await pool.run(fake("hang"), CollectResult, on_progress)
+
+            async def expire(limit: asyncio.Timeout) -> None:
+                await started.wait()
+                await refused.wait()
+                limit.reschedule(asyncio.get_running_loop().time())
+
+            async def wait_for_a_place() -> None:
+                await started.wait()
+                await pool.run(fake("pid"), CollectResult)
+
+            async def be_refused() -> None:
+                await started.wait()
+                await asyncio.sleep(0)
+                with pytest.raises(UnavailableError, match="1 jobs wait for 1 workers"):
+                    await pool.run(fake("pid"), CollectResult)
+                refused.set()
+
+            refused = asyncio.Event()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(hang())
+                group.create_task(wait_for_a_place())
+                group.create_task(be_refused())
+            with pytest.raises(ProcessLookupError):
+                os.kill(pids[0], 0)
+
+    asyncio.run(body())
+
+
+def test_closing_ends_the_processes() -> None:
+    async def body() -> tuple[int, WorkerPool]:
+        async with WorkerPool(size=2, command=FAKE) as pool:
+            result = await pool.run(fake("pid"), CollectResult)
+        with pytest.raises(UnavailableError):
+            await pool.run(fake("pid"), CollectResult)
+        return int(result.dead[0]), pool
+
+    pid, _pool = asyncio.run(body())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_real_worker_ends_with_its_parent() -> None:
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "drystone.transfer.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        job = CollectJob(store=StoreAddress(root="/nonexistent/store", store_id="s"), packs=(), living=())  # type: ignore[arg-type]
+        worker.stdin.write(msgspec.json.encode(job) + b"\n")
+        worker.stdin.flush()
+        answer = msgspec.json.decode(worker.stdout.readline())
+        assert answer["type"] == "failure"
+        worker.stdin.close()
+        assert worker.wait(30) == 0
+    finally:
+        worker.kill()
+        worker.wait()
+        assert worker.stdout is not None
+        worker.stdout.close()
+
+
+def test_upload_killed_half_way_then_again_and_rollback_and_garbage(tmp_path: Path) -> None:
+    snapshots = Snapshots(tmp_path / "store", SIZE)
+    rng = np.random.default_rng(6)
+    model = rng.bytes(SIZE)
+
+    async def body() -> None:
+        with storage_daemon(tmp_path / "qsd") as daemon:
+            daemon.open_disk(qcow2(tmp_path / "d.qcow2", SIZE))
+            with NbdClient(daemon.nbd, "disk", timeout_s=60) as client:
+                client.pwrite(0, model[: SIZE // 2])
+                client.pwrite(SIZE // 2, model[SIZE // 2 :])
+            view = daemon.freeze(SIZE)
+            async with WorkerPool(size=1, nice=0) as pool:
+
+                def kill_half_way(progress: Progress) -> None:
+                    assert progress.total_bytes == SIZE
+                    for process in tuple(pool._running):
+                        process.kill()
+
+                with pytest.raises(UnavailableError, match="died"):
+                    await pool.run(snapshots.job(view, "full"), UploadResult, kill_half_way)
+                assert list(list_manifests(snapshots.store)) == []
+                # The view is as it was: a new session does it.
+                seen: list[Progress] = []
+                job = snapshots.job(view, "full")
+                result = await pool.run(job, UploadResult, seen.append)
+                assert seen
+                assert not unequal(snapshots.content(result.manifest), model)
+                daemon.release()
+
+                block = bytes([1]) * 4096
+                with NbdClient(daemon.nbd, "disk", timeout_s=60) as client:
+                    client.pwrite(7 * MIB, block)
+                back = RollbackJob(
+                    store=snapshots.address, manifest=result.manifest, disk=daemon.endpoint("disk"), plan=None
+                )
+                rolled = await pool.run(back, RollbackResult)
+                assert rolled.written_bytes == 4096
+
+                with NbdClient(daemon.nbd, "disk", timeout_s=60) as client:
+                    client.pwrite(7 * MIB, block)
+                snapshots.last, snapshots.chain = result, (job.snapshot,)
+                second = await pool.run(
+                    snapshots.job(daemon.freeze(SIZE, old="b1", new="b2"), "delta", bitmap="b1"), UploadResult
+                )
+                died = await pool.run(
+                    DeathsJob(
+                        store=snapshots.address, manifest=result.manifest, near=(second.manifest,),
+                        candidate_maps=(second.map.object,),
+                    ),
+                    DeathsResult,
+                )  # fmt: skip
+                assert sum(died.blocks_by_pack.values()) == 1
+                assert set(died.blocks_by_pack) <= {pack.pack for pack in result.packs}
+                everything = tuple(pack.object for pack in (*result.packs, *second.packs))
+                for living, dead in (
+                    ((result.manifest, second.manifest), set()),
+                    ((second.manifest,), set()),
+                    ((result.manifest,), {pack.object for pack in second.packs}),
+                    ((), set(everything)),
+                ):
+                    collected = await pool.run(
+                        CollectJob(store=snapshots.address, packs=everything, living=living), CollectResult
+                    )
+                    assert set(collected.dead) == dead
+
+    asyncio.run(body())
+
+
+def test_jobs_survive_json() -> None:
+    job = RollbackJob(
+        store=StoreAddress(root="r", store_id="s"),  # type: ignore[arg-type]
+        manifest="m",
+        disk=Endpoint(socket="s", export="e"),
+        plan=None,
+    )
+    assert msgspec.json.decode(msgspec.json.encode(job), type=Job) == job
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(b'{"type":"rollback","surprise":1}', type=Job)
