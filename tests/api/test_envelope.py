@@ -1,6 +1,6 @@
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drystone.api.envelope import failure, success
@@ -20,6 +20,7 @@ def test_success_and_failure() -> None:
     }
 
 
+@settings(deadline=None)
 @given(st.text() | st.just("\ud800"))
 def test_any_message_can_be_told(message: str) -> None:
     told = json.loads(failure("InternalError", message, REQUEST_ID))["Response"]["Error"]["Message"]

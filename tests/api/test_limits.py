@@ -61,10 +61,8 @@ def test_over_a_long_time_the_rate_holds() -> None:
 
 def test_memory_is_bounded_and_forgets_the_longest_idle() -> None:
     limits = limiter(Clock(), buckets_max=10)
-    admitted(limits, 20, account="busy")
-    for account in range(9):
-        admitted(limits, 1, account=str(account))
-        assert admitted(limits, 1, account="busy") == 0
-    for account in range(1000):
+    assert admitted(limits, 20, account="busy") == 20
+    for account in range(100):
         admitted(limits, 1, account=str(account))
         assert len(limits) <= 10
+        assert admitted(limits, 1, account="busy") == 0

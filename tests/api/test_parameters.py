@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 import pytest
 import tccli
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drystone.api import cbs_parameters
@@ -174,6 +174,7 @@ def test_the_csi_drivers_instance_type_is_tolerated() -> None:
     assert code_of(AttachDisks, sent) == "OK"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_give_parameters_or_a_refusal(body: bytes) -> None:
     for kind in (CreateDisks, DescribeDisks):
@@ -183,6 +184,7 @@ def test_any_bytes_give_parameters_or_a_refusal(body: bytes) -> None:
             refusal.message.encode()
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -200,6 +202,7 @@ def test_any_json_gives_parameters_or_a_refusal(value: object) -> None:
     assert code_of(DescribeDisks, value) in allowed
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(alphabet="Filters.01DkNameVu", max_size=20), st.text(max_size=5), max_size=6))
 def test_any_flat_parameters_give_parameters_or_a_refusal(flat: Mapping[str, str]) -> None:
     with contextlib.suppress(RefusalError):

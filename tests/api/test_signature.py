@@ -5,7 +5,7 @@ from dataclasses import replace
 from urllib.parse import parse_qsl
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from signing import NOW_S, SECRET_ID, SECRET_KEY, sdk_request
 
@@ -201,6 +201,12 @@ def test_v1_each_part_is_covered(monkeypatch: pytest.MonkeyPatch) -> None:
     assert refused.value.code == "InvalidParameterValue"
 
 
+def test_v1_signs_names_with_a_dot_for_an_underscore(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = sdk_request(monkeypatch, sign_method="HmacSHA1", params={"Made_Up": "a_b"})
+    assert v1(request).holds(SECRET_KEY)
+
+
+@settings(deadline=None)
 @given(
     authorization=st.text(max_size=300) | st.from_regex(r"TC3-HMAC-SHA256 Credential=.{0,80}", fullmatch=True),
     timestamp=st.text(max_size=20),
