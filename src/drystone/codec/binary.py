@@ -5,6 +5,7 @@ Both objects end in an index and a fixed trailer of 64 bytes (docs/format.md, "T
 
 import hmac
 import struct
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,16 @@ _MAGIC_BYTES = 8
 TRAILER_BYTES = _FIELDS.size + SEAL_BYTES + _MAGIC_BYTES
 INDEX_BYTES_MAX = 256 << 20
 """Refused beyond this, before any memory is spent on it: the directory of a full 10 TiB map is 11 MiB."""
+
+
+class _Contexts(threading.local):
+    """A decompressor per thread: making one costs more than a frame of 256 KiB does."""
+
+    def __init__(self) -> None:
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_contexts = _Contexts()
 
 
 class ColumnReader:
@@ -105,7 +116,7 @@ def expand(encoding: int, stored: Buffer, plain_bytes: int, what: str) -> bytes:
         claimed = zstandard.frame_content_size(stored)
         if claimed != plain_bytes:
             raise IntegrityError(f"{what}: stream claims {claimed} bytes, {plain_bytes} expected")
-        plain = zstandard.ZstdDecompressor().decompress(stored, max_output_size=plain_bytes, allow_extra_data=False)
+        plain = _contexts.decompressor.decompress(stored, max_output_size=plain_bytes, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise IntegrityError(f"{what}: {error}") from error
     if len(plain) != plain_bytes:

