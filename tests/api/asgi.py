@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from signing import NOW_S, REGION, SECRET_ID, SECRET_KEY
 
 from drystone.api.actions import Action, Fields, Service
 from drystone.api.app import Application
@@ -17,6 +16,7 @@ from drystone.api.settings import ApiSettings
 from drystone.api.signature import SignedRequest
 from drystone.domain.ids import AccountId
 from drystone.service.caller import Caller, Identity
+from tests.api.signing import NOW_S, REGION, SECRET_ID, SECRET_KEY
 
 ACCOUNT = AccountId("100000000001")
 

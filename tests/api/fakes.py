@@ -3,9 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from asgi import ACCOUNT, Keys, Trail
-from signing import NOW_S, REGION
-
 from drystone.domain.account import Account
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.ids import DiskId, InstanceId, OperationId, SnapshotId, StoreId
@@ -29,6 +26,8 @@ from drystone.service.views import (
     SnapshotOverview,
     SnapshotView,
 )
+from tests.api.asgi import ACCOUNT, Keys, Trail
+from tests.api.signing import NOW_S, REGION
 
 ZONE = f"{REGION}-1"
 DISK = Disk(

@@ -4,10 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from asgi import ACCOUNT, Answer, Rig, Toy, asgi, check_envelope, send_signed, toy_rig
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from signing import NOW_S, REGION, SECRET_ID, SECRET_KEY, sdk_request
 from structlog.testing import capture_logs
 
 from drystone.api.actions import Fields
@@ -24,6 +22,8 @@ from drystone.domain.errors import (
     UnavailableError,
 )
 from drystone.service.caller import Caller, Identity
+from tests.api.asgi import ACCOUNT, Answer, Rig, Toy, asgi, check_envelope, send_signed, toy_rig
+from tests.api.signing import NOW_S, REGION, SECRET_ID, SECRET_KEY, sdk_request
 
 Sdk = Callable[..., Any]
 

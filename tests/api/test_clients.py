@@ -14,9 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 import uvicorn
-from fakes import DISK, ZONE, FakeUseCases
 from prometheus_client import CollectorRegistry
-from signing import REGION, SECRET_ID, SECRET_KEY
 from tencentcloud.cbs.v20170312 import models
 from tencentcloud.cbs.v20170312.cbs_client import CbsClient
 from tencentcloud.common.common_client import CommonClient
@@ -29,6 +27,8 @@ from drystone.api.app import build_application
 from drystone.api.server import server_config
 from drystone.api.settings import ApiSettings
 from drystone.domain.errors import RefusalError
+from tests.api.fakes import DISK, ZONE, FakeUseCases
+from tests.api.signing import REGION, SECRET_ID, SECRET_KEY
 
 TCCLI = Path(sys.executable).parent / "tccli"
 

@@ -1,13 +1,13 @@
 from dataclasses import replace
 
 import pytest
-from fakes import DISK, SNAPSHOT
 
 from drystone.api.render import CbsRenderer, price
 from drystone.domain.disk import PREPAID, Disk, DiskState
 from drystone.domain.ids import InstanceId
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.service.views import DiskView, SnapshotView
+from tests.api.fakes import DISK, SNAPSHOT
 
 CREATED_S = DISK.created_at
 RENDERER = CbsRenderer(time_zone_offset_hours=8)

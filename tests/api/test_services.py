@@ -9,10 +9,7 @@ from typing import Any
 
 import pytest
 import tccli
-from asgi import ACCOUNT, request_ids, send_signed
-from fakes import DISK, OPERATION, SNAPSHOT, ZONE, FakeUseCases
 from prometheus_client import CollectorRegistry
-from signing import NOW_S, REGION, SECRET_ID, sdk_request
 
 from drystone.api import cbs, drystone, ports
 from drystone.api.app import Application, build_application
@@ -38,6 +35,9 @@ from drystone.service.requests import (
 )
 from drystone.service.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.snapshot_records import SnapshotRecords
+from tests.api.asgi import ACCOUNT, request_ids, send_signed
+from tests.api.fakes import DISK, OPERATION, SNAPSHOT, ZONE, FakeUseCases
+from tests.api.signing import NOW_S, REGION, SECRET_ID, sdk_request
 
 API: Mapping[str, Any] = json.loads(
     (Path(tccli.__file__).parent / "services/cbs/v20170312/api.json").read_text(encoding="utf-8")

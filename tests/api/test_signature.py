@@ -7,10 +7,10 @@ from urllib.parse import parse_qsl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from signing import NOW_S, SECRET_ID, SECRET_KEY, sdk_request
 
 from drystone.api.signature import Claim, SignedRequest, tc3_claim, v1_claim
 from drystone.domain.errors import RefusalError
+from tests.api.signing import NOW_S, SECRET_ID, SECRET_KEY, sdk_request
 
 FILTERS = {"DiskIds": ["disk-00000001"], "Filters": [{"Name": "disk-name", "Values": ["a b", "中文", "x&y=z"]}]}
 
