@@ -43,7 +43,7 @@ class DiskType:
         return Limits(iops=int(iops), bytes_per_s=int(mb_per_s * MIB))
 
 
-def _row(  # noqa: PLR0913 - one row of a table
+def _row(
     name: str, sizes: tuple[int, int], iops: tuple[int, float, int], mb: tuple[float, float, float],
     extra: tuple[int, int] = (0, 0), *, sold: bool = True,
 ) -> DiskType:

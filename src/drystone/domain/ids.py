@@ -1,8 +1,8 @@
 """Identifiers: their types, their form, and how they are made from given randomness."""
 
-import random
 import re
-from typing import NewType
+from collections.abc import Sequence
+from typing import NewType, Protocol
 
 AccountId = NewType("AccountId", str)
 """The owner of keys and resources: a decimal string of twelve digits, like a Tencent Cloud UIN."""
@@ -20,10 +20,26 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 _FORM = re.compile(r"(disk|snap|ins|op)-[a-z0-9]{8}")
 
 
+class Randomness(Protocol):
+    """What `random.Random` and `random.SystemRandom` give."""
+
+    def choices(self, population: str, *, k: int) -> Sequence[str]:
+        """Return `k` characters of `population`."""
+        ...
+
+    def getrandbits(self, k: int, /) -> int:
+        """Return an integer of `k` random bits."""
+        ...
+
+    def randrange(self, start: int, stop: int, /) -> int:
+        """Return an integer in [start, stop)."""
+        ...
+
+
 class IdSource:
     """Makes identifiers from one source of randomness, handed in by the composition root."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: Randomness) -> None:
         self._rng = rng
 
     def _short(self, prefix: str) -> str:

@@ -158,7 +158,7 @@ def hydration_export(disk_id: DiskId) -> Arguments:
     """A read-only export of the qcow2 node: CMD_CACHE on it copies from the backing and marks nothing dirty."""
     return {
         "type": "nbd", "id": node("hydrate", disk_id), "node-name": node("qcow", disk_id),
-        "name": hydration_export_name(disk_id), "writable": False,
+        "name": hydration_export_name(disk_id), "writable": False, "allocation-depth": True,
     }  # fmt: skip
 
 

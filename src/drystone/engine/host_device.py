@@ -58,7 +58,7 @@ async def attach_nbd(disk_id: DiskId, socket: Path) -> Path:
 def device_of(disk_id: DiskId) -> Path | None:
     """Return the device that the link points at, or None."""
     try:
-        return Path(os.readlink(link(disk_id)))
+        return link(disk_id).readlink()
     except (FileNotFoundError, OSError):
         return None
 
@@ -69,7 +69,7 @@ def mounted_at(disk_id: DiskId) -> str | None:
     if device is None:
         return None
     with contextlib.suppress(OSError):
-        number = os.stat(device).st_rdev
+        number = device.stat().st_rdev
         wanted = {f"{os.major(number)}:{os.minor(number)}"}
         block = Path("/sys/block") / device.name
         wanted |= {

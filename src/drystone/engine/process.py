@@ -76,11 +76,12 @@ async def start(
     log: Path,
     ready: Path,
     environment: Mapping[str, str],
-    seconds: float = 10.0,
+    seconds: float = 30.0,
 ) -> Detached:
     """Start `arguments` in a session of its own, so that it outlives us, and wait until `ready` exists.
 
-    The pid file is written before waiting, so that a crash of ours in between leaves it findable. Where systemd runs, it gets a scope of its own: else stopping our unit would end it too.
+    The pid file is written before waiting, so that a crash of ours in between leaves it findable. Where systemd
+    runs, it gets a scope of its own: else stopping our unit would end it too.
 
     Raises:
         UnavailableError: It ended, or was not ready in time (and was ended); the message has its last line.
@@ -96,7 +97,7 @@ async def start(
     if executable is None:
         raise UnavailableError(f"{arguments[0]} is not installed; run ./dev up, which installs it")
     # Not a subprocess of asyncio's: closing the event loop would kill it.
-    pid = os.posix_spawn(
+    pid = os.posix_spawn(  # noqa: ASYNC221 - it returns as soon as the program is started
         executable, list(arguments), environment, setsid=True,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),

@@ -33,6 +33,6 @@ def look(path: Path, *, floor_bytes_max: int, floor_percent: float) -> Space:
 def allocated_bytes(path: Path) -> int:
     """Return what a sparse file really takes, zero if it is not there."""
     try:
-        return os.stat(path).st_blocks * 512
+        return path.stat().st_blocks * 512
     except FileNotFoundError:
         return 0

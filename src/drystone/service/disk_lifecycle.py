@@ -349,8 +349,9 @@ class DiskLifecycle:
         await self._submit(record)
 
     async def terminate(self, caller: Caller, disk_ids: Sequence[str], delete_snapshot: int | None) -> None:
-        """Destroy detached disks, all or none; a prepaid one goes to the recycle bin first. Snapshots stay, unless
-        `delete_snapshot` (here or at creation) asks for those that are not permanent to go too.
+        """Destroy detached disks, all or none; a prepaid one goes to the recycle bin first.
+
+        Snapshots stay, unless `delete_snapshot` (here or at creation) asks for those that are not permanent to go.
 
         Raises:
             RefusalError: With TerminateDisks' documented codes; nothing was changed.

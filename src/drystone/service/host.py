@@ -128,9 +128,9 @@ class Host:
             bitmap = algebra.bitmap_name(now.epoch + 1, now.base_snapshot_id)
             opened = algebra.opened(tracking_of(now), state, bitmap=bitmap)
             if state is not None and state.extents is not None and ranges is not None:
-                if extent_maps.get(conn, state.extents) is None:
-                    extent = ExtentMap(id=state.extents, disk_id=disk_id, ranges=ranges, blocks=count(ranges))
-                    extent_maps.insert(conn, extent)
+                extent = ExtentMap(id=state.extents, disk_id=disk_id, ranges=ranges, blocks=count(ranges))
+                extent_maps.delete(conn, extent.id)
+                extent_maps.insert(conn, extent)
             values = {**tracking_columns(opened, reason=why), "daemon": name}
             changed = disks.compare_and_set(conn, disk_id, expected={"epoch": now.epoch}, values=values)
             assert changed
@@ -404,7 +404,7 @@ class Host:
         try:
             daemon = await Daemon.adopt(name, self._in.layout.daemon(name))
         except UnavailableError as error:
-            log.error("daemon.silent", daemon=name, error=str(error))
+            log.error("daemon.silent", daemon=name, error=str(error))  # noqa: TRY400 - an expected failure
             return
         if daemon is not None:
             self._daemons[name] = daemon
@@ -424,7 +424,7 @@ class Host:
             try:
                 values = await self.serve(disk_id, instance.kind)
             except DrystoneError as error:
-                log.error("disk.not_served", disk_id=disk_id, error=str(error))
+                log.error("disk.not_served", disk_id=disk_id, error=str(error))  # noqa: TRY400 - as above
                 return
             await self._in.db.write(lambda conn: disks.compare_and_set(conn, disk_id, expected={}, values=values))
             log.info("disk.revived", disk_id=disk_id)

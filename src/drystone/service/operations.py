@@ -111,7 +111,7 @@ class Operations:
             code = error.code if isinstance(error, RefusalError) else "InternalError"
             bound.warning("operation.failed", error=str(error), error_kind=type(error).__name__)
             await self._fail(job, operation, code, str(error))
-        except Exception as error:  # A bug ends this operation, not the service of all disks.
+        except Exception as error:  # noqa: BLE001 - a bug ends this operation, not the service of all disks
             bound.exception("operation.bug")
             await self._fail(job, operation, "InternalError", f"internal error: {error!r}")
 

@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -186,20 +187,8 @@ class SnapshotWriter:
         view = memoryview(data).cast("B")
         blocks = self._advance(first_block, first_block + len(view) // BLOCK_BYTES)
         assert len(view) == blocks * BLOCK_BYTES
-        if self._compare:
-            for at in range(0, blocks, _CHUNK_BLOCKS):
-                copy = bytes(view[at * BLOCK_BYTES : (at + _CHUNK_BLOCKS) * BLOCK_BYTES])
-                hashed = self._workers.submit(_hash_chunk, self._store.keys, copy)
-                self._chunks.append((first_block + at, copy, hashed))
-                if len(self._chunks) > CHUNKS_IN_FLIGHT:
-                    self._compare_chunk()
-            return
-        empty = zero_blocks(view)
-        for low, high in _runs(empty):
-            if empty[low]:
-                self._add_zero(first_block + low, first_block + high)
-            else:
-                self._add_data(first_block + low, view[low * BLOCK_BYTES : high * BLOCK_BYTES], None)
+        with self._poisoned():
+            self._take(first_block, view)
 
     def zero(self, start_block: int, stop_block: int) -> None:
         """Say that blocks are zeros now, without their bytes; addresses ascend over all calls.
@@ -208,13 +197,14 @@ class SnapshotWriter:
             IntegrityError, NotFoundError: The base cannot be trusted (rescan); only `abort` may follow.
         """
         self._advance(start_block, stop_block)
-        if self._base is not None and self._compare:
-            # Behind the chunks that are being hashed, so that entries are made in address order.
-            self._chunks.append((start_block, self._base.data_ranges(start_block, stop_block), None))
-            if len(self._chunks) > CHUNKS_IN_FLIGHT:
-                self._compare_chunk()
-        else:
-            self._add_zero(start_block, stop_block)
+        with self._poisoned():
+            if self._base is not None and self._compare:
+                # Behind the chunks that are being hashed, so that entries are made in address order.
+                self._chunks.append((start_block, self._base.data_ranges(start_block, stop_block), None))
+                if len(self._chunks) > CHUNKS_IN_FLIGHT:
+                    self._compare_chunk()
+            else:
+                self._add_zero(start_block, stop_block)
 
     def finish(self) -> Written:
         """Store the rest, then the map, and return what is durable now.
@@ -224,14 +214,15 @@ class SnapshotWriter:
             IntegrityError: As `write`.
         """
         assert self._open
-        while self._chunks:
-            self._compare_chunk()
-        self._drain()
-        self._close_pack()
-        self._await_put()
-        parts = self._table.finish(tuple(self._refs))
-        name = self._store.map_name(self._session, self._map_id)
-        self._store.objects.put(name, parts)  # I1: every pack it names is durable
+        with self._poisoned():
+            while self._chunks:
+                self._compare_chunk()
+            self._drain()
+            self._close_pack()
+            self._await_put()
+            parts = self._table.finish(tuple(self._refs))
+            name = self._store.map_name(self._session, self._map_id)
+            self._store.objects.put(name, parts)  # I1: every pack it names is durable
         map_bytes = sum(len(part) for part in parts)
         self._shut()
         return Written(
@@ -249,6 +240,32 @@ class SnapshotWriter:
     def abort(self) -> None:
         """End the threads; what was stored stays behind as garbage of the session (L6)."""
         self._shut()
+
+    def _take(self, first_block: int, view: memoryview) -> None:
+        blocks = len(view) // BLOCK_BYTES
+        if self._compare:
+            for at in range(0, blocks, _CHUNK_BLOCKS):
+                copy = bytes(view[at * BLOCK_BYTES : (at + _CHUNK_BLOCKS) * BLOCK_BYTES])
+                hashed = self._workers.submit(_hash_chunk, self._store.keys, copy)
+                self._chunks.append((first_block + at, copy, hashed))
+                if len(self._chunks) > CHUNKS_IN_FLIGHT:
+                    self._compare_chunk()
+            return
+        empty = zero_blocks(view)
+        for low, high in _runs(empty):
+            if empty[low]:
+                self._add_zero(first_block + low, first_block + high)
+            else:
+                self._add_data(first_block + low, view[low * BLOCK_BYTES : high * BLOCK_BYTES], None)
+
+    @contextmanager
+    def _poisoned(self) -> Iterator[None]:
+        """After a failure nothing may follow but `abort`: a map must not name a pack that was not stored (I1)."""
+        try:
+            yield
+        except BaseException:
+            self._open = False
+            raise
 
     def _shut(self) -> None:
         self._open = False

@@ -21,9 +21,11 @@ from drystone.service import snapshot_server
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs import endings
+from drystone.service.tracking_rows import flight_of
 from drystone.snapstore.reader import SnapshotReader
 from drystone.transfer.hydrate import hydrate
 
+WAIT_SECONDS = 0.2
 SLICE_BLOCKS = 32768
 """128 MiB between two looks at whether anybody waits for the disk's content (resize, terminate)."""
 
@@ -42,9 +44,8 @@ class Hydrate:
         disk_id, source = operation.disk_id, operation.snapshot_id
         if images.has_backing(self._in.layout.image(disk_id)):
             await self._pull(operation, disk_id, source)
-            async with self._in.locks.image(disk_id), self._in.locks.graph(disk_id):
-                disk, daemon = await self._host.opened(disk_id)
-                await self._finish(disk, daemon)
+            while not await self._let_go(disk_id):
+                await asyncio.sleep(WAIT_SECONDS)
 
         def record(conn: Connection) -> None:
             at = self._in.clock()
@@ -88,6 +89,16 @@ class Hydrate:
         if not operations.update(conn, operation.id, updated_at=self._in.clock(), percent=percent):
             raise RefusalError("ResourceNotFound.NotFound", f"Disk {disk_id} was terminated while it was filled.")
         disks.compare_and_set(conn, disk_id, expected={}, values={"hydration_percent": percent})
+
+    async def _let_go(self, disk_id: DiskId) -> bool:
+        """Drop the backing; not beside a frozen view: QEMU has crashed when graphs changed below one."""
+        async with self._in.locks.image(disk_id), self._in.locks.graph(disk_id):
+            running = await self._in.db.read(lambda conn: operations.running_on_disk(conn, disk_id))
+            if flight_of(running) is not None:
+                return False
+            disk, daemon = await self._host.opened(disk_id)
+            await self._finish(disk, daemon)
+            return True
 
     async def _finish(self, disk: Disk, daemon: Daemon) -> None:
         export = await live.export_hydration(daemon, disk.id)

@@ -1,5 +1,6 @@
 """From a frozen view to a NORMAL snapshot (A2-A4), and what a failure undoes."""
 
+import functools
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -57,7 +58,7 @@ class TakeSnapshot:
             await self._upload_and_commit(operation, disk_id)
             async with self._in.locks.graph(disk_id):
                 await self._host.settle(disk_id)
-        await self._after(operation, disk_id)
+        await self._after(disk_id)
 
     async def _finish_freeze(self, disk: Disk, daemon: Daemon, freeze: FrozenBase) -> None:
         target = live.FreezeTarget(
@@ -88,7 +89,9 @@ class TakeSnapshot:
                     raise
                 log.warning("snapshot.attempt_failed", snapshot_id=operation.snapshot_id, error=str(error))
                 continue
-            await self._in.db.write(lambda conn: self._commit(conn, operation, session, result, job))
+            await self._in.db.write(
+                functools.partial(self._commit, operation=operation, session=session, result=result, job=job)
+            )
             log.info(
                 "snapshot.committed", snapshot_id=operation.snapshot_id, disk_id=disk_id, tracking=result.tracking,
                 stored_bytes=result.stored_bytes, changed_bytes=result.changed_bytes,
@@ -191,7 +194,7 @@ class TakeSnapshot:
         return job, files
 
     def _commit(
-        self, conn: Connection, operation: Operation, session: SessionId, result: UploadResult, job: UploadJob
+        self, conn: Connection, *, operation: Operation, session: SessionId, result: UploadResult, job: UploadJob
     ) -> None:
         """A3, in one transaction: session, snapshot, base, packs, operation."""
         at = self._in.clock()
@@ -234,7 +237,7 @@ class TakeSnapshot:
         assert changed
         operations.update(conn, operation.id, updated_at=at, phase=Phase.COMMITTED.value, percent=100)
 
-    async def _after(self, operation: Operation, disk_id: DiskId) -> None:
+    async def _after(self, disk_id: DiskId) -> None:
         await self._host.release(disk_id)
         await sweep(self._in)
 
@@ -255,7 +258,7 @@ class TakeSnapshot:
         await self._in.db.write(record)
         async with self._in.locks.graph(disk_id):
             await self._host.settle(disk_id)
-        await self._after(operation, disk_id)
+        await self._after(disk_id)
 
 
 def _freeze_ms(operation: Operation) -> float:
