@@ -425,6 +425,31 @@ def test_a_writer_is_used_in_order_and_once() -> None:
     session.abort()
 
 
+class OneFailure(MemoryStore):
+    """Refuses the first pack, then works again."""
+
+    def put(self, name: str, data: Parts) -> None:
+        if "/packs/" in name and not self.__dict__.get("refused"):
+            self.__dict__["refused"] = True
+            raise UnavailableError("once")
+        super().put(name, data)
+
+
+def test_a_writer_that_failed_cannot_finish(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "PACK_BYTES", 300_000)
+    objects = OneFailure()
+    store = new_store(objects)
+    rng = random.Random(1)
+    taking = writer.SnapshotWriter(store=store, session=SessionId(hex128(rng)), rng=rng)
+    with pytest.raises(UnavailableError):  # noqa: PT012 - whichever call sees it
+        for at in range(0, 4000, 100):
+            taking.write(at, rng.randbytes(100 * BLOCK_BYTES))
+    with pytest.raises(AssertionError):
+        taking.finish()
+    taking.abort()
+    assert not [name for name in objects.content() if "/maps/" in name]
+
+
 def test_scattered_random_blocks_store_little_more_than_themselves() -> None:
     rng = random.Random(8)
     objects = MemoryStore()
