@@ -24,6 +24,7 @@ from drystone.objects.contract import NotFoundError
 from drystone.objects.local import LocalStore
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store, open_store
+from drystone.transfer.worker import SWITCH_S
 
 READERS_MAX: Final = 16
 """Snapshots whose caches are kept; more may be in use at once, one per connection at most."""
@@ -135,6 +136,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--socket", type=Path, required=True, help="unix socket to listen on")
     options = parser.parse_args(arguments)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    # Requests are answered by several threads that hash and decompress: as in a worker.
+    sys.setswitchinterval(SWITCH_S)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
