@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.fake_service import FakeService, serving, standard
 from drystone.cli.app import build_app, run
 from drystone.cli.session import Outside
 from drystone.config import ClientSettings
+
+from .fake_service import FakeService, serving, standard
 
 SECRET = "the-secret-that-nobody-sees"
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from cli.conftest import Command, Time
-from cli.fake_service import (
+from .conftest import Command, Time
+from .fake_service import (
     FakeService,
     RefusalError,
     disk,

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from cyclopts import App
 
-from cli.conftest import Command
-from cli.fake_service import FakeService
 from drystone.cli.app import build_app, run
 from drystone.cli.session import Outside
+
+from .conftest import Command
+from .fake_service import FakeService
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
