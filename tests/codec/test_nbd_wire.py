@@ -5,7 +5,7 @@ import struct
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drystone.codec import nbd_wire as wire
@@ -67,6 +67,7 @@ def test_golden_requests() -> None:
     assert wire.parse_client_flags(b"\0\0\0\1") is False
 
 
+@settings(deadline=None)
 @given(name=st.text(max_size=40), infos=st.lists(st.integers(0, 0xFFFF), max_size=8))
 def test_go_round_trip(name: str, infos: list[int]) -> None:
     text = name.encode()
@@ -78,6 +79,7 @@ def test_go_round_trip(name: str, infos: list[int]) -> None:
         wire.parse_go(data[:-1])
 
 
+@settings(deadline=None)
 @given(name=st.text(max_size=20), queries=st.lists(st.text(max_size=20), max_size=6))
 def test_meta_context_round_trip(name: str, queries: list[str]) -> None:
     parts = [name.encode(), *(query.encode() for query in queries)]
@@ -99,6 +101,7 @@ def test_meta_context_round_trip(name: str, queries: list[str]) -> None:
         wire.parse_request,
     ],
 )
+@settings(deadline=None)
 @given(data=st.binary(max_size=64) | st.binary(min_size=28, max_size=28) | st.binary(min_size=16, max_size=16))
 def test_any_input_is_a_value_or_a_protocol_error(parse: Callable[[bytes], object], data: bytes) -> None:
     with contextlib.suppress(ProtocolError):

@@ -1,7 +1,7 @@
 """Plans against sets of blocks."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drystone.domain.blocks import Ranges, from_blocks, to_blocks
@@ -30,6 +30,7 @@ def blocks(found: Ranges) -> set[int]:
     return set(to_blocks(found).tolist())
 
 
+@settings(deadline=None)
 @given(dirty=block_sets, carry=st.sets(st.integers(0, SIZE + 50), max_size=80), zero=block_sets)
 def test_a_delta_holds_bitmap_and_carry_over_whatever_else_is_known(
     dirty: set[int], carry: set[int], zero: set[int]
@@ -40,6 +41,7 @@ def test_a_delta_holds_bitmap_and_carry_over_whatever_else_is_known(
     assert blocks(plan.zero) == wanted & zero
 
 
+@settings(deadline=None)
 @given(zero=block_sets, own=block_sets, base=block_sets)
 def test_a_rescan_looks_at_all_that_may_differ(zero: set[int], own: set[int], base: set[int]) -> None:
     plan = plan_rescan(zero=ranges(zero), own=ranges(own), base_data=ranges(base))
@@ -47,6 +49,7 @@ def test_a_rescan_looks_at_all_that_may_differ(zero: set[int], own: set[int], ba
     assert blocks(plan.zero) == own & zero & base
 
 
+@settings(deadline=None)
 @given(needed=block_sets)
 def test_trimming_never_touches_what_is_needed(needed: set[int]) -> None:
     found = trimmable(ranges(needed), SIZE)
@@ -58,6 +61,7 @@ def test_trimming_never_touches_what_is_needed(needed: set[int]) -> None:
     assert blocks(aligned_inwards(found)) == blocks(found)
 
 
+@settings(deadline=None)
 @given(chosen=block_sets, limit=st.integers(0, 100))
 def test_take_first(chosen: set[int], limit: int) -> None:
     assert blocks(take_first(ranges(chosen), limit)) == set(sorted(chosen)[:limit])
