@@ -3,11 +3,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from catalog_values import OTHER, OWNER, account
 from sqlalchemy import Connection
 
 from drystone.catalog import accounts
 from drystone.catalog.database import Database
+from tests.catalog.catalog_values import OTHER, OWNER, account
 
 
 @pytest.fixture(scope="session")

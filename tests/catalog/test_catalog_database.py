@@ -9,7 +9,6 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from catalog_values import account
 from sqlalchemy import Connection, create_engine, func, select, text
 
 from drystone.catalog import accounts, database, meta
@@ -18,6 +17,7 @@ from drystone.catalog.migrations import HEAD, CatalogError, NewerSchemaError
 from drystone.catalog.schema import meta as meta_table
 from drystone.catalog.schema import metadata
 from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
+from tests.catalog.catalog_values import account
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_an_exception_rolls_everything_back(empty: Database) -> None:
     with pytest.raises(ZeroDivisionError):
         empty.write_sync(fail)
     assert empty.read_sync(meta.everything) == {}
-    # The driver alone would have committed at the CREATE TABLE.
+    # Changes of the schema are part of the transaction too: a migration that fails leaves nothing.
     assert (
         empty.read_sync(lambda conn: conn.exec_driver_sql("SELECT name FROM sqlite_master").scalars().all()).count(
             "extra"

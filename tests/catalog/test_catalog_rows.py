@@ -3,19 +3,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from catalog_values import (
-    OTHER,
-    OWNER,
-    disk,
-    full_disk,
-    full_snapshot,
-    instance,
-    key,
-    operation,
-    pack,
-    session,
-    snapshot,
-)
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, StatementError
 
@@ -43,6 +30,19 @@ from drystone.domain.operation import OperationState
 from drystone.domain.session import PackState
 from drystone.domain.snapshot import SnapshotRecord, SnapshotState
 from drystone.domain.tracking import TrackingState
+from tests.catalog.catalog_values import (
+    OTHER,
+    OWNER,
+    disk,
+    full_disk,
+    full_snapshot,
+    instance,
+    key,
+    operation,
+    pack,
+    session,
+    snapshot,
+)
 
 
 def test_every_column_survives(db: Database) -> None:

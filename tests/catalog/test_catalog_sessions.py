@@ -1,5 +1,4 @@
 import pytest
-from catalog_values import session, snapshot
 from sqlalchemy import Connection
 
 from drystone.catalog import sessions, snapshots
@@ -8,6 +7,7 @@ from drystone.domain.errors import RefusalError
 from drystone.domain.ids import SessionId, SnapshotId
 from drystone.domain.session import SessionState
 from drystone.domain.snapshot import SnapshotState
+from tests.catalog.catalog_values import session, snapshot
 
 A, B, C = (SnapshotId(f"snap-{letter}") for letter in "abc")
 FIRST, SECOND = SessionId("1" * 32), SessionId("2" * 32)

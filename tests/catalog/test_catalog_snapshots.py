@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from catalog_values import OTHER, OWNER, account, disk, snapshot
 from sqlalchemy import Connection, Table, event
 
 from drystone.catalog import accounts, disks, snapshots
@@ -19,6 +18,7 @@ from drystone.catalog.selection import Selection
 from drystone.catalog.snapshots import DiskTotals
 from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.snapshot import SnapshotState
+from tests.catalog.catalog_values import OTHER, OWNER, account, disk, snapshot
 
 ONE, TWO = DiskId("disk-1"), DiskId("disk-2")
 VISIBLE = (SnapshotState.CREATING, SnapshotState.NORMAL)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from records_world import NOW, OTHER, OWNER, ZONE, World, caller, refusal, run
 
 from drystone.catalog import accounts as account_rows
 from drystone.catalog import audit as audit_rows
@@ -17,6 +16,7 @@ from drystone.domain.operation import OperationKind, OperationState
 from drystone.service.attributes import checked_tags, disk_name, plain_name, snapshot_name
 from drystone.service.requests import NewDisks, OperationQuery
 from drystone.service.tokens import KEPT_S, check_token, remember, replayed, request_hash
+from tests.service.records_world import NOW, OTHER, OWNER, ZONE, World, caller, refusal, run
 
 ADMIN = caller(admin=True, secret_id="AKIDadmin")
 

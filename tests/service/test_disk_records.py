@@ -3,7 +3,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from records_world import OTHER, ZONE, World, caller, refusal, run
 
 from drystone.catalog import disks as disk_rows
 from drystone.domain.disk import POSTPAID, PREPAID, DiskState
@@ -12,6 +11,7 @@ from drystone.domain.ids import InstanceId, SnapshotId
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import TrackingState
 from drystone.service.requests import ConfigQuery, DiskChanges, DiskQuery
+from tests.service.records_world import OTHER, ZONE, World, caller, refusal, run
 
 
 @pytest.fixture(scope="module")

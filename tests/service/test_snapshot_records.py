@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from records_world import NOW, OTHER, World, caller, refusal, run
 
 from drystone.domain.disk_types import GIB
 from drystone.domain.errors import RefusalError
@@ -19,6 +18,7 @@ from drystone.service.quotas import (
     snapshot_use,
 )
 from drystone.service.requests import SnapshotChanges, SnapshotQuery
+from tests.service.records_world import NOW, OTHER, World, caller, refusal, run
 
 
 def at(seconds: float) -> str:
