@@ -434,3 +434,12 @@ def test_any_body_with_a_good_signature_gets_an_envelope(body: bytes) -> None:
         request = sdk_request(patch, unsigned=True)
     answer = asyncio.run(send_signed(FUZZED.app, replace(request, body=body)))
     assert answer.code in {"OK", "InvalidRequest", "InvalidParameter", "UnknownParameter", "MissingParameter"}
+
+
+def test_a_parameter_is_not_taken_twice(sdk: Sdk) -> None:
+    """Of two values the signature could cover one and the use case see the other."""
+    rig = toy_rig()
+    for sign_method in ("HmacSHA1", "TC3-HMAC-SHA256"):
+        get = sdk(sign_method=sign_method, method="GET", params={"Count": 1})
+        assert call(rig, get).code == "OK"
+        assert call(rig, replace(get, query=get.query + "&Count=2")).code == "InvalidParameter"
