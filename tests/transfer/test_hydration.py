@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from drystone.domain.errors import UnavailableError
+from drystone.domain.ids import DiskId, SnapshotId
 from drystone.nbd.client import BASE_ALLOCATION, STATE_DIRTY, NbdClient, dirty_bitmap
 from drystone.nbd.server import NbdServer
 from drystone.snapstore.reader import SnapshotReader
@@ -21,6 +23,7 @@ from drystone.transfer.hydrate import hydrate
 from drystone.transfer.jobs import Endpoint
 from drystone.transfer.plan import marked
 from drystone.transfer.snapserver import SnapshotProvider
+from drystone.transfer.upload import usable_allocation
 from tests.transfer.snapshots import STORE, Snapshots, unequal
 from tests.transfer.storage_daemon import qcow2, storage_daemon
 
@@ -112,6 +115,21 @@ def test_hydrate_while_the_guest_writes_and_a_snapshot_is_taken(
             os.kill(server.pid, signal.SIGKILL)
             for start, length in ((0, 6 * MIB), (20 * MIB, 9 * MIB)):
                 assert not unequal(guest.pread(start, length), model[start : start + length])
+
+
+def test_allocation_counts_only_where_the_rest_equals_the_base(source: tuple[Snapshots, bytes]) -> None:
+    snapshots, _ = source
+    lower = Endpoint(socket="s", export="lower")
+    job = snapshots.job(lower, "rescan", allocation=lower)
+    base = SnapshotReader.open(snapshots.store, "snap-00000001").manifest
+    foreign = msgspec.structs.replace(base, disk=DiskId("disk-bbbbbbbb"))
+    assert usable_allocation(job, base) == lower
+    # A clone whose source was deleted: the base moved to an ancestor, which the unread part is not.
+    assert usable_allocation(job, foreign) is None
+    assert usable_allocation(msgspec.structs.replace(job, hydrates_from=foreign.snapshot), foreign) == lower
+    other = msgspec.structs.replace(job, hydrates_from=SnapshotId("snap-99999999"))
+    assert usable_allocation(other, foreign) is None
+    assert usable_allocation(job, None) is None
 
 
 def test_rate_and_stop(source: tuple[Snapshots, bytes], tmp_path: Path) -> None:

@@ -1,11 +1,15 @@
 """Pull a disk's source into its image, beside everything else, by CMD_CACHE on a read-only export of the image."""
 
+import mmap
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
 from drystone.domain.blocks import BLOCK_BYTES, Ranges, count, split
+from drystone.domain.errors import UnavailableError
 from drystone.nbd.client import NbdClient
 
 PIECE_BYTES: Final = 1 << 20
@@ -47,6 +51,38 @@ def hydrate(
     for _start, length in client.cache_ranges(paced, depth=DEPTH, piece_bytes=PIECE_BYTES, stop=stop.is_set):
         done_bytes += length
         on_progress(done_bytes, total_bytes)
+    return done_bytes
+
+
+def hydrate_file(file: Path, ranges: Ranges, *, rate_bytes_per_s: int, stop: threading.Event) -> int:
+    """As `hydrate`, by reading `ranges` of a file that is a copy-on-read view of the disk.
+
+    Raises:
+        UnavailableError: The file cannot be read: its daemon died, or it was taken away.
+    """
+    done_bytes = 0
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_DIRECT)
+    except OSError as error:
+        raise UnavailableError(f"{file} cannot be opened: {error}") from error
+    # Page-aligned, as direct I/O wants it: data that is only copied should not fill the page cache.
+    with mmap.mmap(-1, PIECE_BYTES) as buffer:
+        try:
+            for start, length in _paced(ranges, rate_bytes_per_s, stop):
+                if stop.is_set():
+                    break
+                view = memoryview(buffer)[:length]
+                try:
+                    read = os.preadv(descriptor, [view], start)
+                finally:
+                    view.release()
+                if read != length:
+                    raise UnavailableError(f"{file}: {read} bytes at {start}, expected {length}")
+                done_bytes += length
+        except OSError as error:
+            raise UnavailableError(f"{file} cannot be read: {error}") from error
+        finally:
+            os.close(descriptor)
     return done_bytes
 
 

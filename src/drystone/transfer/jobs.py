@@ -73,8 +73,10 @@ class UploadJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         carry_maps: Map objects whose addresses are in the carry-over.
         carry_ranges: Further addresses of the carry-over (loaded checkpoints).
         allocation: An export with `qemu:allocation-depth` of the disk, while it hydrates: only what is in its
-            own layer is looked at by a rescan and by the audit. Only right while the base is the snapshot that
-            the disk hydrates from: then the rest equals the base by construction. Else leave it out.
+            own layer is looked at by a rescan and by the audit. It counts only where the rest equals the base by
+            construction: the base was taken of this disk, or is `hydrates_from`. Else all is looked at: after
+            the source was deleted, the base is an ancestor that differs from it (A5).
+        hydrates_from: The snapshot that the disk hydrates from.
         trim: Trim what will not be read, beside the reading, when that is expected to be long.
         audit: Check clean blocks against the base; for `delta` only.
     """
@@ -91,6 +93,7 @@ class UploadJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     carry_maps: tuple[str, ...] = ()
     carry_ranges: tuple[RangesFile, ...] = ()
     allocation: Endpoint | None = None
+    hydrates_from: SnapshotId | None = None
     trim: bool = False
     audit: AuditPlan | None = None
 

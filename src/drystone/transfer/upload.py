@@ -86,7 +86,12 @@ def upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> Upl
     began_s = time.monotonic()
     base = _open_base(job, store)
     with _connect(job, job.view, _view_contexts(job)) as view:
-        frozen = _Frozen(job=job, view=view, size_blocks=view.size_bytes // BLOCK_BYTES)
+        frozen = _Frozen(
+            job=job,
+            view=view,
+            size_blocks=view.size_bytes // BLOCK_BYTES,
+            allocation=usable_allocation(job, None if base is None else base.manifest),
+        )
         plan = _plan(frozen, store, base)
         sample, audit_next = _sample(frozen, plan, base)
         # A full snapshot has no base, and one without base holds data only: zeros are what is absent.
@@ -117,6 +122,7 @@ class _Frozen:
     job: UploadJob
     view: NbdClient
     size_blocks: int
+    allocation: Endpoint | None
 
 
 def _open_base(job: UploadJob, store: Store) -> SnapshotReader | None:
@@ -128,6 +134,16 @@ def _open_base(job: UploadJob, store: Store) -> SnapshotReader | None:
     base = SnapshotReader.open(store, job.base_manifest)
     assert job.template.ancestry[:1] == (base.manifest.snapshot,), (job.template.ancestry, job.base_manifest)
     return base
+
+
+def usable_allocation(job: UploadJob, base: Manifest | None) -> Endpoint | None:
+    """Return the job's allocation export if what is not in the disk's own layer surely equals the base.
+
+    It does if the base was taken of this disk (its layer only grows), or is what the disk hydrates from.
+    """
+    if base is None or (base.disk != job.template.disk and base.snapshot != job.hydrates_from):
+        return None
+    return job.allocation
 
 
 def _view_contexts(job: UploadJob) -> tuple[str, ...]:
@@ -189,7 +205,7 @@ def _own_layer(frozen: _Frozen, ranges: Ranges) -> Ranges:
 
     It is asked of the running disk, where the layer only grows: a superset of what it was at the freeze.
     """
-    allocation = frozen.job.allocation
+    allocation = frozen.allocation
     if allocation is None:
         return ranges
     parts = []
