@@ -2,6 +2,7 @@
 
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -25,9 +26,6 @@ def serve_command(
     """Serve the API and this host's disks until SIGTERM. Disks stay served after it; the next start takes them over.
 
     Prints `ready http://127.0.0.1:PORT` when it is, and writes DATA/credentials.env at the first start.
-
-    Example:
-      drystone serve --data /var/lib/drystone --port 8080
     """
     from drystone.serve import serve  # noqa: PLC0415 - the client starts without the server's libraries
 
@@ -41,9 +39,6 @@ def stop_command(*, data: Annotated[Path, Parameter(help="The server's data dire
     """Stop the server if it runs, close all disks in order, and end their storage daemons.
 
     Disks stay attached: the next `drystone serve` serves them again.
-
-    Example:
-      drystone host stop --data /var/lib/drystone
     """
     from drystone.serve import stop  # noqa: PLC0415 - as above
 
@@ -53,12 +48,22 @@ def stop_command(*, data: Annotated[Path, Parameter(help="The server's data dire
         raise CliError(Exit.REFUSED, str(error)) from None
 
 
+def version_command() -> None:
+    """Print the version."""
+    print(version("drystone"))  # noqa: T201 - that is the command
+
+
 def main() -> None:
     """Run one command and exit with its code."""
     if not __debug__:
         sys.exit("drystone: python -O is refused: assertions guard the data")
     outside = Outside(clock=time.time, monotonic=time.monotonic, sleep=time.sleep)
     app = build_app(outside)
-    app.command(serve_command, name="serve")
-    app["host"].command(stop_command, name="stop")
+    app.command(
+        serve_command, name="serve", help_epilogue="Example:\n  drystone serve --data /var/lib/drystone --port 8080"
+    )
+    app["host"].command(
+        stop_command, name="stop", help_epilogue="Example:\n  drystone host stop --data /var/lib/drystone"
+    )
+    app.command(version_command, name="version", help_epilogue="Example:\n  drystone version")
     sys.exit(run(app))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tests.system.harness import Installation, random_bytes
 
 MIB = 1 << 20

@@ -44,14 +44,27 @@ class DiskType:
 
 
 def _row(
-    name: str, sizes: tuple[int, int], iops: tuple[int, float, int], mb: tuple[float, float, float],
-    extra: tuple[int, int] = (0, 0), *, sold: bool = True,
+    name: str,
+    sizes: tuple[int, int],
+    iops: tuple[int, float, int],
+    mb: tuple[float, float, float],
+    extra: tuple[int, int] = (0, 0),
+    *,
+    sold: bool = True,
 ) -> DiskType:
     return DiskType(
-        name=name, size_gib_min=sizes[0], size_gib_max=sizes[1],
-        iops_base=iops[0], iops_per_gib=iops[1], iops_max=iops[2],
-        mb_per_s_base=mb[0], mb_per_s_per_gib=mb[1], mb_per_s_max=mb[2],
-        extra_iops_max=extra[0], extra_mb_per_s_max=extra[1], sold=sold,
+        name=name,
+        size_gib_min=sizes[0],
+        size_gib_max=sizes[1],
+        iops_base=iops[0],
+        iops_per_gib=iops[1],
+        iops_max=iops[2],
+        mb_per_s_base=mb[0],
+        mb_per_s_per_gib=mb[1],
+        mb_per_s_max=mb[2],
+        extra_iops_max=extra[0],
+        extra_mb_per_s_max=extra[1],
+        sold=sold,
     )
 
 

@@ -162,6 +162,32 @@ def hydration_export(disk_id: DiskId) -> Arguments:
     }  # fmt: skip
 
 
+def pulling_node(disk_id: DiskId) -> Arguments:
+    """A copy-on-read filter beside the top node: what is read through it is in the image afterwards, unmarked."""
+    return {
+        "driver": "copy-on-read",
+        "node-name": node("pull", disk_id),
+        "file": node("qcow", disk_id),
+        "discard": "unmap",
+    }
+
+
+def pulling_export(disk_id: DiskId, mountpoint: Path) -> Arguments:
+    """The copy-on-read filter as a read-only file, for disks that are exported by FUSE themselves.
+
+    A writable FUSE export takes the permission to resize, which an NBD export on the same node refuses to share.
+    """
+    return {
+        "type": "fuse",
+        "id": node("hydrate", disk_id),
+        "node-name": node("pull", disk_id),
+        "mountpoint": str(mountpoint),
+        "writable": False,
+        "growable": False,
+        "allow-other": "off",
+    }
+
+
 def bitmap_export(disk_id: DiskId, name: str) -> Arguments:
     """A read-only export of the qcow2 node from which a bitmap is read before an orderly stop."""
     return {

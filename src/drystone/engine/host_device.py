@@ -17,6 +17,7 @@ from drystone.domain.ids import DiskId
 LINKS = Path("/dev/disk/by-id")
 SECONDS_MAX = 30.0
 GONE_SECONDS_MAX = 5.0
+SECTOR_BYTES = 512
 
 
 def link(disk_id: DiskId) -> Path:
@@ -150,11 +151,23 @@ async def abandon(disk_id: DiskId, file: Path) -> None:
             await _run("umount", "--lazy", str(file))
 
 
-async def grown(disk_id: DiskId) -> None:
-    """Tell the kernel that the file below a loop device has grown."""
+async def grown(disk_id: DiskId, size_bytes: int) -> None:
+    """Have the kernel see that the file below a loop device has grown to `size_bytes`.
+
+    Raises:
+        UnavailableError: It does not see it in time: the kernel believes a FUSE file's old size for a second.
+    """
     device = device_of(disk_id)
-    if device is not None and device.name.startswith("loop"):
-        await _run("losetup", "--set-capacity", str(device))
+    if device is None or not device.name.startswith("loop"):
+        return
+    size = Path("/sys/block") / device.name / "size"
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GONE_SECONDS_MAX):
+            while int(size.read_text()) * SECTOR_BYTES < size_bytes:
+                await _run("losetup", "--set-capacity", str(device))
+                await asyncio.sleep(0.05)
+            return
+    raise UnavailableError(f"{device} does not see its new size of {size_bytes} bytes")
 
 
 def backing_file(device: Path) -> str | None:

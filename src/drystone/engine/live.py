@@ -85,8 +85,9 @@ async def open_disk(daemon: Daemon, disk: OpenDisk) -> None:
 
 async def close_disk(daemon: Daemon, disk_id: DiskId) -> None:
     """Take the disk's exports and nodes away, whatever of them is there. Flushes; its bitmaps are gone with it."""
-    for kind in ("disk", "view", "hydrate", "bitmap"):
+    for kind in ("disk", "view", "bitmap"):
         await daemon.remove_export(node(kind, disk_id))
+    await remove_hydration(daemon, disk_id)
     await unfreeze(daemon, disk_id, scratch=None)
     nodes = await daemon.nodes()
     for kind in ("top", "qcow", "file", "back"):
@@ -129,6 +130,7 @@ async def export_fuse(daemon: Daemon, disk_id: DiskId) -> Path:
     """Serve the disk as a file; return its path. Does nothing if it is served already."""
     path = daemon.directory / f"{disk_id}.raw"
     if node("disk", disk_id) not in await daemon.exports():
+        await remove_hydration(daemon, disk_id)
         path.touch(mode=0o600)
         await daemon.execute("block-export-add", graph.fuse_export(disk_id, path))
     return path
@@ -316,11 +318,34 @@ async def set_limits(daemon: Daemon, disk_id: DiskId, limits: Limits | None) -> 
     await daemon.execute("qom-set", {"path": path, "property": "limits", "value": value})
 
 
-async def export_hydration(daemon: Daemon, disk_id: DiskId) -> str:
-    """Export the qcow2 node read-only for hydration; return the export's name."""
-    if node("hydrate", disk_id) not in await daemon.exports():
-        await daemon.execute("block-export-add", graph.hydration_export(disk_id))
-    return graph.hydration_export_name(disk_id)
+async def export_hydration(daemon: Daemon, disk_id: DiskId) -> Path | None:
+    """Export the disk for hydration, read-only: over NBD, or as a file if the disk itself is one (FUSE).
+
+    Returns:
+        The file to read; None if it is the NBD export `graph.hydration_export_name`.
+    """
+    exports = await daemon.exports()
+    wanted = "fuse" if describe_exports(exports, disk_id) == "fuse" else "nbd"
+    file = daemon.directory / f"{disk_id}.pull"
+    if node("hydrate", disk_id) in exports and exports[node("hydrate", disk_id)]["type"] != wanted:
+        await remove_hydration(daemon, disk_id)
+        exports = await daemon.exports()
+    if node("hydrate", disk_id) not in exports:
+        if wanted == "nbd":
+            await daemon.execute("block-export-add", graph.hydration_export(disk_id))
+        else:
+            if node("pull", disk_id) not in await daemon.nodes():
+                await daemon.execute("blockdev-add", graph.pulling_node(disk_id))
+            file.touch(mode=0o600)
+            await daemon.execute("block-export-add", graph.pulling_export(disk_id, file))
+    return file if wanted == "fuse" else None
+
+
+async def remove_hydration(daemon: Daemon, disk_id: DiskId) -> None:
+    """Take the hydration export away, whichever it is; who copies through it is cut off."""
+    await daemon.remove_export(node("hydrate", disk_id))
+    if node("pull", disk_id) in await daemon.nodes():
+        await daemon.execute("blockdev-del", {"node-name": node("pull", disk_id)})
 
 
 async def drop_backing(daemon: Daemon, disk_id: DiskId) -> None:
@@ -329,7 +354,7 @@ async def drop_backing(daemon: Daemon, disk_id: DiskId) -> None:
     What was never copied is zero in the source, and reads as zero without one. So the header forgets the backing
     file, and then the open image does; a crash in between leaves an image that stands alone, which is right.
     """
-    await daemon.remove_export(node("hydrate", disk_id))
+    await remove_hydration(daemon, disk_id)
     nodes = await daemon.nodes()
     if node("back", disk_id) not in nodes:
         return

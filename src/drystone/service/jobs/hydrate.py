@@ -13,7 +13,7 @@ from drystone.domain.disk import Disk
 from drystone.domain.errors import DrystoneError, RefusalError, UnavailableError
 from drystone.domain.ids import DiskId, SessionId, SnapshotId
 from drystone.domain.operation import Operation
-from drystone.engine import images, live
+from drystone.engine import graph, images, live
 from drystone.engine.daemon import Daemon
 from drystone.engine.graph import RECONNECT_SECONDS
 from drystone.nbd.client import NbdClient
@@ -23,9 +23,10 @@ from drystone.service.installation import Installation
 from drystone.service.jobs import endings
 from drystone.service.tracking_rows import flight_of
 from drystone.snapstore.reader import SnapshotReader
-from drystone.transfer.hydrate import hydrate
+from drystone.transfer.hydrate import hydrate, hydrate_file
 
 WAIT_SECONDS = 0.2
+ATTEMPTS_MAX = 5
 SLICE_BLOCKS = 32768
 """128 MiB between two looks at whether anybody waits for the disk's content (resize, terminate)."""
 
@@ -73,17 +74,29 @@ class Hydrate:
         return SnapshotReader.open(self._in.store, source).data_ranges()
 
     async def _pull_batch(self, disk_id: DiskId, ranges: Ranges) -> None:
-        await snapshot_server.ensure(self._in)
-        async with self._in.locks.graph(disk_id):
-            _disk, daemon = await self._host.opened(disk_id)
-            export = await live.export_hydration(daemon, disk_id)
-            socket = daemon.nbd_socket
-        stop = threading.Event()
-        try:
-            await asyncio.to_thread(_copy, socket, export, ranges, self._in.hydration_bytes_per_s, stop)
-        except BaseException:
-            stop.set()
-            raise
+        """Copy some ranges. An attach, or a daemon that died, cuts the copying off: it is begun again."""
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            await snapshot_server.ensure(self._in)
+            async with self._in.locks.graph(disk_id):
+                _disk, daemon = await self._host.opened(disk_id)
+                file = await live.export_hydration(daemon, disk_id)
+            stop = threading.Event()
+            rate = self._in.hydration_bytes_per_s
+            try:
+                if file is None:
+                    export = graph.hydration_export_name(disk_id)
+                    await asyncio.to_thread(_copy, daemon.nbd_socket, export, ranges, rate, stop)
+                else:
+                    await asyncio.to_thread(hydrate_file, file, ranges, rate_bytes_per_s=rate, stop=stop)
+            except UnavailableError:
+                if attempt == ATTEMPTS_MAX:
+                    raise
+                await asyncio.sleep(WAIT_SECONDS)
+            except BaseException:
+                stop.set()
+                raise
+            else:
+                return
 
     def _progress(self, conn: Connection, operation: Operation, disk_id: DiskId, percent: int) -> None:
         if not operations.update(conn, operation.id, updated_at=self._in.clock(), percent=percent):
@@ -101,8 +114,8 @@ class Hydrate:
             return True
 
     async def _finish(self, disk: Disk, daemon: Daemon) -> None:
-        export = await live.export_hydration(daemon, disk.id)
-        await asyncio.to_thread(_flush, daemon, export)
+        file = await live.export_hydration(daemon, disk.id)
+        await asyncio.to_thread(_flush, daemon, disk.id, file)
         await live.drop_backing(daemon, disk.id)
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
@@ -128,9 +141,12 @@ def _copy(socket: Path, export: str, ranges: Ranges, rate_bytes_per_s: int, stop
         hydrate(client, ranges, rate_bytes_per_s=rate_bytes_per_s, stop=stop, on_progress=lambda _done, _all: None)
 
 
-def _flush(daemon: Daemon, export: str) -> None:
+def _flush(daemon: Daemon, disk_id: DiskId, file: Path | None) -> None:
+    if file is not None:
+        images.sync_file(file)
+        return
     try:
-        with NbdClient(daemon.nbd_socket, export) as client:
+        with NbdClient(daemon.nbd_socket, graph.hydration_export_name(disk_id)) as client:
             client.flush()
     except DrystoneError as error:
         raise UnavailableError(f"the filled disk could not be flushed: {error}") from error

@@ -10,7 +10,6 @@ from drystone.domain.disk_types import GIB
 from drystone.domain.ids import DiskId, InstanceId
 from drystone.domain.operation import Operation
 from drystone.engine import host_device, images, live
-from drystone.engine.layout import node
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs import endings
@@ -41,12 +40,12 @@ class Resize:
                 await images.grow(self._in.layout.image(disk_id), size_gib * GIB)
             else:
                 served = live.describe_exports(await daemon.exports(), disk_id)
-                await daemon.remove_export(node("hydrate", disk_id))
+                await live.remove_hydration(daemon, disk_id)
                 if served == "nbd":
                     await live.unexport(daemon, disk_id)
                 await live.resize(daemon, disk_id, size_gib * GIB)
                 if served == "fuse":
-                    await host_device.grown(disk_id)
+                    await host_device.grown(disk_id, size_gib * GIB)
 
             def record(conn: Connection) -> None:
                 now = disks.get(conn, disk_id)

@@ -129,8 +129,10 @@ class TakeSnapshot:
         allocation = None
         if disk.hydrating:
             async with self._in.locks.graph(disk_id):
-                export = await live.export_hydration(daemon, disk_id)
-            allocation = Endpoint(socket=str(daemon.nbd_socket), export=export)
+                file = await live.export_hydration(daemon, disk_id)
+            if file is None:
+                export = graph.hydration_export_name(disk_id)
+                allocation = Endpoint(socket=str(daemon.nbd_socket), export=export)
         job, scratch_files = await self._in.db.read(
             lambda conn: self._describe(conn, operation, disk, daemon, session, allocation)
         )
@@ -189,7 +191,8 @@ class TakeSnapshot:
             store=self._in.store_address(), session=session, snapshot=operation.snapshot_id, template=template,
             view=Endpoint(socket=str(daemon.nbd_socket), export=graph.view_export_name(disk.id)),
             mode=mode, base_manifest=None if base is None else base.manifest, bitmap=freeze.old_bitmap,
-            carry_maps=carry_maps, carry_ranges=carry_ranges, allocation=allocation, trim=mode == "delta",
+            carry_maps=carry_maps, carry_ranges=carry_ranges, allocation=allocation,
+            hydrates_from=disk.source_snapshot_id if allocation is not None else None, trim=mode == "delta",
         )  # fmt: skip
         return job, files
 
