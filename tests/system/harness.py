@@ -24,7 +24,12 @@ from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
 from drystone.config import parse_credentials
+from drystone.domain.errors import UnavailableError
+from drystone.domain.ids import StoreId
 from drystone.nbd.client import NbdClient
+from drystone.objects.local import LocalStore
+from drystone.snapstore.reader import SnapshotReader
+from drystone.snapstore.store import open_store
 
 GIB = 1 << 30
 SECONDS = 120.0
@@ -249,11 +254,22 @@ class Installation:
 
     @contextlib.contextmanager
     def nbd(self, disk_id: str) -> Iterator[NbdClient]:
-        """Open an attached disk over NBD."""
-        uri = self.detail(disk_id)["NbdUri"]
-        assert uri is not None, disk_id
-        with NbdClient(Path(uri.partition("socket=")[2]), disk_id) as client:
+        """Open an attached disk over NBD; wait for it if its daemon has just died."""
+        deadline = time.monotonic() + SECONDS
+        while (client := self._connected(disk_id)) is None:
+            assert time.monotonic() < deadline, f"{disk_id} is not served:\n{self.log()}"
+            time.sleep(0.05)
+        with client:
             yield client
+
+    def _connected(self, disk_id: str) -> NbdClient | None:
+        uri = self.detail(disk_id)["NbdUri"]
+        if uri is None:
+            return None
+        try:
+            return NbdClient(Path(uri.partition("socket=")[2]), disk_id)
+        except UnavailableError:
+            return None
 
     def write(self, disk_id: str, start: int, data: bytes) -> None:
         """Write and flush."""
@@ -265,6 +281,12 @@ class Installation:
         """Read."""
         with self.nbd(disk_id) as client:
             return bytes(client.pread(start, length))
+
+    def stored(self, snapshot_id: str) -> SnapshotReader:
+        """Open a snapshot straight from the store's directory, without the server: what is durable, and no more."""
+        root = self.data / "store"
+        (store_id,) = [entry.name for entry in root.iterdir() if not entry.name.startswith(".")]
+        return SnapshotReader.open(open_store(LocalStore(root, 0), StoreId(store_id)), snapshot_id)
 
     def content(self, snapshot_id: str, length: int) -> bytes:
         """Restore a snapshot to a new disk, read its first bytes, and destroy the disk."""
