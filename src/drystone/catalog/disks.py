@@ -58,6 +58,12 @@ def in_states(conn: Connection, states: Collection[DiskState]) -> list[Disk]:
     return _rows.all(conn, query.order_by(disk.c.created_at, disk.c.id))
 
 
+def unserved(conn: Connection) -> list[Disk]:
+    """Return the ATTACHED disks that are neither served as NBD nor a block device: their daemon died."""
+    query = select(disk).where(disk.c.state == DiskState.ATTACHED, disk.c.nbd_socket.is_(None), disk.c.device.is_(None))
+    return _rows.all(conn, query.order_by(disk.c.created_at, disk.c.id))
+
+
 def of_instance(conn: Connection, instance_id: InstanceId) -> list[Disk]:
     """Return the disks that name this instance, whatever their state, oldest first."""
     query = select(disk).where(disk.c.instance_id == instance_id)

@@ -15,7 +15,7 @@ from typing import Any
 
 from drystone.domain.blocks import BLOCK_BYTES, Ranges, normalize
 from drystone.domain.disk_types import Limits
-from drystone.domain.errors import DrystoneError
+from drystone.domain.errors import DrystoneError, SnapshotBrokenError
 from drystone.domain.ids import DiskId
 from drystone.engine import graph
 from drystone.engine.daemon import Daemon
@@ -226,6 +226,8 @@ async def finish_freeze(daemon: Daemon, targets: Sequence[FreezeTarget]) -> None
     """Do what follows the instant: old bitmaps stop, views are exported. May be repeated after a crash of ours."""
     for target in targets:
         held = await bitmaps(daemon, target.disk_id)
+        if target.frozen not in held:
+            raise SnapshotBrokenError(f"bitmap {target.frozen} of disk {target.disk_id} is gone")
         if held[target.frozen].recording:
             await disable_bitmap(daemon, target.disk_id, target.frozen)
     nodes = await daemon.nodes()

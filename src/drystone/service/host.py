@@ -430,24 +430,29 @@ class Host:
             log.info("disk.revived", disk_id=disk_id)
 
     async def check(self) -> list[DiskId]:
-        """Look for daemons that died; settle their disks and serve them again. Returns the disks concerned."""
+        """Look for daemons that died and settle their disks; serve every attached disk that is not served.
+
+        Returns:
+            The disks whose daemon died.
+        """
         dead = {name for name, daemon in self._daemons.items() if not daemon.alive()}
-        if not dead:
-            return []
-        rows = await self._in.db.read(disks.everything)
-        hit = [disk for disk in rows if disk.daemon in dead and disk.state is not DiskState.ROLLBACKING]
+        hit: list[Disk] = []
+        if dead:
+            rows = await self._in.db.read(disks.everything)
+            hit = [disk for disk in rows if disk.daemon in dead and disk.state is not DiskState.ROLLBACKING]
         for name in dead:
-            log.error("daemon.died", daemon=name, pid=self._daemons[name].pid)
+            log.error("daemon.died", daemon=name)
         for disk in hit:
             async with self._in.locks.graph(disk.id):
-                now = await self.row(disk.id)
-                if now.daemon in dead and await self.running(now) is None:
+                now = await self._in.db.read(lambda conn, disk=disk: disks.get(conn, disk.id))  # type: ignore[misc]
+                if now is not None and now.daemon in dead and await self.running(now) is None:
                     await self.settle(disk.id)
         for name in dead:
             daemon = self._daemons.get(name)
             if daemon is not None and not daemon.alive():
                 del self._daemons[name]
-        for disk in hit:
+        # Whoever noticed first, a job or this: an attached disk is served.
+        for disk in await self._in.db.read(disks.unserved):
             await self.revive(disk.id)
         return [disk.id for disk in hit]
 

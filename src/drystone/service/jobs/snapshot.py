@@ -51,7 +51,11 @@ class TakeSnapshot:
             assert current is not None
             verdict = await self._host.settle(disk_id)
             if verdict is Verdict.RESUME:
-                disk, daemon = await self._host.opened(disk_id)
+                disk = await self._host.row(disk_id)
+                # Not `opened`: it would open the disk anew if the daemon died this instant, without the view.
+                daemon = await self._host.running(disk)
+                if daemon is None:
+                    raise SnapshotBrokenError(f"the storage daemon of disk {disk_id} died before the upload")
                 await self._finish_freeze(disk, daemon, frozen_of(current.payload))
                 await self._record_frozen(operation)
         if verdict is Verdict.RESUME:
