@@ -1,0 +1,7 @@
+"""Settings for all tests."""
+
+from hypothesis import settings
+
+# A property holds or not whatever else the machine is doing; pytest's time limit bounds a hanging test.
+settings.register_profile("drystone", deadline=None, print_blob=True)
+settings.load_profile("drystone")
