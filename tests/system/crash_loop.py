@@ -134,7 +134,7 @@ class Loop:
         assert held == bytes(self.model), f"the disk differs at {_first_difference(held, bytes(self.model))}"
         newest = self._take()
         for snapshot_id in {newest, target, *(set(found) - before)}:
-            content = system.content(snapshot_id, AREA)
+            content = bytes(system.stored(snapshot_id).read(0, AREA))
             want = self.snapshots[snapshot_id]
             assert content == want, f"{snapshot_id} differs at {_first_difference(content, want)}"
         self._trim()
