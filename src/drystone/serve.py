@@ -38,6 +38,7 @@ from drystone.engine.checkpoints import write_durably
 from drystone.engine.layout import Layout
 from drystone.engine.space import look
 from drystone.objects.local import LocalStore
+from drystone.service import epoch
 from drystone.service.accounts import Accounts
 from drystone.service.audit import Audit
 from drystone.service.disk_lifecycle import DiskLifecycle
@@ -62,10 +63,10 @@ from drystone.service.operations import Job, Operations
 from drystone.service.quotas import SnapshotLimits
 from drystone.service.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.snapshot_records import SnapshotRecords, SnapshotRecordsConfig
-from drystone.service.sweep import sweep
+from drystone.service.sweep import clear_scratch, sweep
 from drystone.service.use_cases import UseCases
 from drystone.service.watch import Watch
-from drystone.snapstore.store import Store, create_store, open_store, raise_epoch, read_epoch, read_owner
+from drystone.snapstore.store import Store, create_store, open_store, read_epoch, read_owner
 from drystone.transfer.pool import WorkerPool
 
 log = structlog.get_logger()
@@ -244,21 +245,19 @@ def _store(db: Database, layout: Layout, ids: IdSource, rng: random.Random, floo
     if "store_id" not in known:
         store_id, owner = StoreId(ids.hex128()), ids.hex128()
         store = create_store(objects, store_id, owner, rng.randbytes(32))
-        values = {"store_id": store_id, "owner": owner, "catalog_epoch": "0", "created_at": str(time.time())}
+        values = {"store_id": store_id, "owner": owner, epoch.KEY: "0", "created_at": str(time.time())}
         db.write_sync(lambda conn: _remember(conn, values))
         known = db.read_sync(meta.everything)
     store = open_store(objects, StoreId(known["store_id"]))
-    owner, epoch, remembered = read_owner(store), read_epoch(store), int(known["catalog_epoch"])
+    owner, published, remembered = read_owner(store), read_epoch(store), int(known[epoch.KEY])
     if owner != known["owner"]:
         raise StartError(f"the snapshot store {store.store_id} is owned by another catalog; this one must not touch it")
-    if epoch > remembered:
+    if published > remembered:
         raise StartError(
-            f"this catalog is older than its snapshot store (epoch {remembered} against {epoch}): it comes from a "
+            f"this catalog is older than its snapshot store (epoch {remembered} against {published}): it comes from a "
             "backup and would destroy newer snapshots; put the newest catalog.db back"
         )
-    # The intention first: a crash between the two leaves the store one behind, never ahead.
-    db.write_sync(lambda conn: meta.put(conn, "catalog_epoch", str(epoch + 1)))
-    raise_epoch(store, epoch)
+    db.write_sync(epoch.raise_epoch)  # Published before anything is changed.
     return store
 
 
@@ -368,6 +367,8 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         accounts = Accounts(db=installation.db, clock=time.time, ids=installation.ids)
         await _first_start(config, installation, accounts, endpoint)
         await host.take_over()
+        clear_scratch(installation)
+        await epoch.publish(installation)
         installation.operations.serve(_jobs(parts))
         registry = CollectorRegistry()
         registry.register(InstallationCollector(installation))
@@ -390,6 +391,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, end)
         await host.revive_all()
+        await host.release_idle()
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(installation.operations.run()),

@@ -64,6 +64,11 @@ def unserved(conn: Connection) -> list[Disk]:
     return _rows.all(conn, query.order_by(disk.c.created_at, disk.c.id))
 
 
+def any_hydrating(conn: Connection) -> bool:
+    """Tell whether any disk is being filled from its source."""
+    return conn.execute(select(disk.c.id).where(disk.c.hydrating).limit(1)).first() is not None
+
+
 def of_instance(conn: Connection, instance_id: InstanceId) -> list[Disk]:
     """Return the disks that name this instance, whatever their state, oldest first."""
     query = select(disk).where(disk.c.instance_id == instance_id)

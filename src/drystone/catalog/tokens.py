@@ -35,11 +35,17 @@ def get(conn: Connection, account_id: AccountId, token: str) -> ClientToken | No
     return None if row is None else ClientToken(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
 
 
+def delete(conn: Connection, account_id: AccountId, token: str) -> None:
+    """Remove a token if it is there."""
+    columns = client_token.c
+    conn.execute(delete_from(client_token).where(columns.account_id == account_id, columns.token == token))
+
+
 def prune(conn: Connection, before: float, limit: int) -> int:
     """Remove up to `limit` tokens older than this time; return how many."""
     columns = client_token.c
     old = select(columns.account_id, columns.token).where(columns.created_at < before)
     gone = conn.execute(old.order_by(columns.created_at).limit(limit)).all()
     for account_id, token in gone:
-        conn.execute(delete_from(client_token).where(columns.account_id == account_id, columns.token == token))
+        delete(conn, account_id, token)
     return len(gone)

@@ -95,9 +95,12 @@ class Daemon:
             return
         with contextlib.suppress(QmpRefusedError):  # It may have begun to go by itself.
             await self.execute("block-export-del", {"id": export, "mode": "hard"})
-        async with asyncio.timeout(EXPORT_GONE_SECONDS_MAX):
-            while export in await self.exports():
-                await asyncio.sleep(process.POLL_SECONDS)
+        try:
+            async with asyncio.timeout(EXPORT_GONE_SECONDS_MAX):
+                while export in await self.exports():
+                    await asyncio.sleep(process.POLL_SECONDS)
+        except TimeoutError as error:
+            raise UnavailableError(f"export {export} of {self.name} does not go away") from error
 
     async def disconnect(self) -> None:
         """Leave the daemon running."""

@@ -9,6 +9,7 @@ that a partition table means the same wherever the disk is attached.
 import asyncio
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from drystone.domain.errors import UnavailableError
@@ -136,19 +137,25 @@ async def detach(disk_id: DiskId) -> None:
     link(disk_id).unlink(missing_ok=True)
 
 
-async def abandon(disk_id: DiskId, file: Path) -> None:
-    """Clean up after a dead storage daemon: the old loop device is given up, the stale FUSE mount taken away.
+async def abandon(disk_id: DiskId, files: Sequence[Path]) -> None:
+    """Clean up after a dead storage daemon: the old loop device is given up, stale FUSE mounts taken away.
 
     A file system that is still mounted from the old device keeps it until it is unmounted; it answers errors.
+
+    Args:
+        disk_id: The disk.
+        files: Every file at which the daemon may have exported it.
     """
-    device = await _loop_of(file) or device_of(disk_id)
-    if device is not None and device.name.startswith("loop"):
-        with contextlib.suppress(UnavailableError):
-            await _run("losetup", "--detach", str(device))
-    link(disk_id).unlink(missing_ok=True)
-    if _is_mount(file):
-        with contextlib.suppress(UnavailableError):
-            await _run("umount", "--lazy", str(file))
+    for file in files:
+        device = await _loop_of(file)
+        if device is not None:
+            with contextlib.suppress(UnavailableError):
+                await _run("losetup", "--detach", str(device))
+            if device_of(disk_id) == device:
+                link(disk_id).unlink(missing_ok=True)
+        if _is_mount(file):
+            with contextlib.suppress(UnavailableError):
+                await _run("umount", "--lazy", str(file))
 
 
 async def grown(disk_id: DiskId, size_bytes: int) -> None:

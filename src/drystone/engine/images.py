@@ -58,22 +58,27 @@ def virtual_size(image: Path) -> int:
     Raises:
         IntegrityError: It is no qcow2.
     """
-    return int(_header(image)[3])
+    return int(_header(image)[4])
 
 
 def has_backing(image: Path) -> bool:
-    """Tell whether the image still reads from a backing: hydration has not ended."""
-    return bool(_header(image)[2])
+    """Tell whether the image still reads from a backing: hydration has not ended.
+
+    Where a backing was dropped, QEMU 10.0 leaves an offset in the header, with a length of 0. To take that for a
+    backing would bring the source's bytes back wherever the guest has discarded since.
+    """
+    _magic, _version, offset, length, _size = _header(image)
+    return bool(offset and length)
 
 
-def _header(image: Path) -> tuple[int, int, int, int]:
-    """Return (magic, version, backing file's offset, size). Source: QEMU docs/interop/qcow2.rst."""
+def _header(image: Path) -> tuple[int, int, int, int, int]:
+    """Return (magic, version, backing file's offset and length, size). Source: QEMU docs/interop/qcow2.rst."""
     with image.open("rb") as file:
         head = file.read(32)
     if len(head) < 32 or head[:4] != b"QFI\xfb":
         raise IntegrityError(f"{image} is not a qcow2 image")
-    magic, version, backing_offset, _length, _bits, size = struct.unpack(">IIQIIQ", head)
-    return magic, version, backing_offset, size
+    magic, version, offset, length, _bits, size = struct.unpack(">IIQIIQ", head)
+    return magic, version, offset, length, size
 
 
 async def _run(*arguments: str) -> None:

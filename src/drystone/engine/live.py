@@ -6,6 +6,7 @@ Every removing function looks at what is there first, so it can be repeated afte
 
 import asyncio
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 from drystone.domain.blocks import BLOCK_BYTES, Ranges, normalize
 from drystone.domain.disk_types import Limits
-from drystone.domain.errors import DrystoneError, SnapshotBrokenError
+from drystone.domain.errors import DrystoneError, SnapshotBrokenError, SpaceError, UnavailableError
 from drystone.domain.ids import DiskId
 from drystone.engine import graph
 from drystone.engine.daemon import Daemon
@@ -210,16 +211,31 @@ async def _prepare(daemon: Daemon, target: FreezeTarget) -> None:
     disk = exports.get(node("disk", disk_id))
     # A writable export below the top node would go round the filter.
     assert disk is None or disk["node-name"] == node("top", disk_id), disk
-    target.scratch.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    target.scratch.unlink(missing_ok=True)
-    descriptor = os.open(target.scratch, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.ftruncate(descriptor, target.size_bytes)
-    finally:
-        os.close(descriptor)
+    _make_scratch(target.scratch, target.size_bytes)
     await daemon.execute("blockdev-add", graph.scratch_node(disk_id, target.scratch))
     await daemon.execute("blockdev-add", graph.cbw_node(disk_id, target.size_bytes))
     await daemon.execute("block-dirty-bitmap-add", graph.bitmap(disk_id, target.live))
+
+
+def _make_scratch(path: Path, size_bytes: int) -> None:
+    """Make an empty sparse file.
+
+    Raises:
+        SpaceError: The file system is full, or has no files of this size (ext4: 16 TiB).
+        UnavailableError: It cannot be made for another reason.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.ftruncate(descriptor, size_bytes)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        kind = SpaceError if error.errno in {errno.ENOSPC, errno.EFBIG, errno.EDQUOT} else UnavailableError
+        path.unlink(missing_ok=True)
+        raise kind(f"no scratch file of {size_bytes} bytes at {path}: {error.strerror}") from error
 
 
 async def finish_freeze(daemon: Daemon, targets: Sequence[FreezeTarget]) -> None:
@@ -360,10 +376,11 @@ async def drop_backing(daemon: Daemon, disk_id: DiskId) -> None:
     nodes = await daemon.nodes()
     if node("back", disk_id) not in nodes:
         return
-    await daemon.execute(
-        "change-backing-file",
-        {"device": node("top", disk_id), "image-node-name": node("qcow", disk_id), "backing-file": ""},
-    )
+    if "backing-filename" in nodes[node("qcow", disk_id)]["image"]:
+        await daemon.execute(
+            "change-backing-file",
+            {"device": node("top", disk_id), "image-node-name": node("qcow", disk_id), "backing-file": ""},
+        )
     await daemon.execute("blockdev-reopen", {"options": [graph.qcow_node(disk_id, hydrating=False)]})
     await daemon.execute("blockdev-del", {"node-name": node("back", disk_id)})
 

@@ -56,7 +56,8 @@ def _owned(pid: int, directory: Path) -> bool:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
         return False
-    return os.fsencode(directory) + b"/" in arguments or not arguments
+    # A kernel thread that was given the pid after a reboot has no arguments at all.
+    return os.fsencode(directory) + b"/" in arguments
 
 
 def adopt(directory: Path) -> Detached | None:
@@ -89,7 +90,8 @@ async def start(
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     for stale in directory.iterdir():
-        if stale.is_socket() or stale.name == "pid":
+        # By name: looking at the mount point of a dead FUSE export is an error.
+        if stale.suffix == ".sock" or stale.name == "pid":
             stale.unlink()
     if Path("/run/systemd/system").is_dir() and os.geteuid() == 0:
         arguments = ("systemd-run", "--scope", "--quiet", "--collect", *arguments)

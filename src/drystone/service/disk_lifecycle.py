@@ -90,10 +90,10 @@ class DiskLifecycle:
             return ids, made
 
         ids, made = await self._in.db.write(record)
-        await self._finish_creating(caller, made)
+        await self._finish_creating(caller, made, new.client_token)
         return ids
 
-    async def _finish_creating(self, caller: Caller, made: list[Operation]) -> None:
+    async def _finish_creating(self, caller: Caller, made: list[Operation], client_token: str | None) -> None:
         for operation in made:
             self._in.operations.wake(operation.id)
         ended = [await self._in.operations.wait(operation.id, CREATE_SECONDS_MAX) for operation in made]
@@ -101,9 +101,13 @@ class DiskLifecycle:
         if not broken:
             return
         whole = [operation.disk_id for operation in ended if operation.state is OperationState.DONE]
-        following = await self._in.db.write(
-            lambda conn: [self._terminate_row(conn, caller, disk_id) for disk_id in whole if disk_id is not None]
-        )
+
+        def withdraw(conn: Connection) -> list[Operation]:
+            if client_token is not None:
+                tokens.forget(conn, caller, token=client_token)
+            return [self._terminate_row(conn, caller, disk_id) for disk_id in whole if disk_id is not None]
+
+        following = await self._in.db.write(withdraw)
         for operation in following:
             self._in.operations.wake(operation.id)
         raise RefusalError("ResourceInsufficient", f"The disk could not be made: {broken[0].error}.")

@@ -25,7 +25,7 @@ from drystone.domain.instance import InstanceKind
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import Bitmap, Checkpoint, DaemonPlan, TrackingState, Verdict
-from drystone.engine import checkpoints, host_device, images, live
+from drystone.engine import checkpoints, host_device, images, live, process
 from drystone.engine.daemon import Daemon
 from drystone.engine.graph import Backing
 from drystone.engine.layout import Layout, node
@@ -34,6 +34,8 @@ from drystone.service.installation import Installation
 from drystone.service.tracking_rows import flight_of, tracking_columns, tracking_of
 
 log = structlog.get_logger()
+SILENT_SECONDS_MAX = 60.0
+"""A storage daemon that runs and does not answer for this long is ended: its guests wait for it."""
 SETTLE_STEPS_MAX = 4
 """Judging twice is enough (FAIL, then FAILED); more means that the daemon changes under us."""
 
@@ -45,6 +47,11 @@ class Host:
         self._in = installation
         self._daemons: dict[str, Daemon] = {}
         self._starting = asyncio.Lock()
+        self._died: set[str] = set()
+        """Names whose daemon was found dead and replaced before `check` saw it: their other disks are dark."""
+        self._silent: dict[str, float] = {}
+        """Names whose daemon runs and does not answer, and since when."""
+        self._uses: dict[str, asyncio.Lock] = {}
 
     # --- daemons ------------------------------------------------------------------------------------------------------
 
@@ -54,6 +61,8 @@ class Host:
             known = self._daemons.get(name)
             if known is not None and known.alive():
                 return known
+            if known is not None:
+                self._died.add(name)
             directory = self._in.layout.daemon(name)
             log_file = self._in.layout.logs / f"{name}.log"
             found = await Daemon.adopt(name, directory)
@@ -71,6 +80,16 @@ class Host:
         """
         self._daemons.pop(daemon.name, None)
         await daemon.quit()
+
+    def _use(self, name: str) -> asyncio.Lock:
+        """Return the lock held while a disk is opened in a daemon, and while it is ended because it has none."""
+        return self._uses.setdefault(name, asyncio.Lock())
+
+    async def quit_if_empty(self, daemon: Daemon) -> None:
+        """End a daemon in order if no disk is open, or being opened, in it."""
+        async with self._use(daemon.name):
+            if daemon.alive() and not await live.disks_open(daemon):
+                await self.quit_daemon(daemon)
 
     async def kill_daemon(self, name: str) -> None:
         """End the daemon of this name at once, if it runs."""
@@ -113,11 +132,17 @@ class Host:
 
     async def _open(self, disk_id: DiskId) -> tuple[Disk, Daemon]:
         """Checkpoint away, durably → row LIVE in a new epoch → daemon opens with an empty bitmap."""
+        disk = await self.row(disk_id)
+        hydrating = await asyncio.to_thread(images.has_backing, self._in.layout.image(disk_id))
+        name = disk.id if hydrating or disk.instance_id is None else disk.instance_id
+        if name in self._silent:
+            raise UnavailableError(f"storage daemon {name} runs and does not answer")
+        async with self._use(name):
+            return await self._open_in(name, disk_id, hydrating=hydrating)
+
+    async def _open_in(self, name: str, disk_id: DiskId, *, hydrating: bool) -> tuple[Disk, Daemon]:
         layout = self._in.layout
         image = layout.image(disk_id)
-        disk = await self.row(disk_id)
-        hydrating = await asyncio.to_thread(images.has_backing, image)
-        name = disk.id if hydrating or disk.instance_id is None else disk.instance_id
         daemon = await self.daemon(name)
         found = await asyncio.to_thread(_take_checkpoint, layout, disk_id)
 
@@ -163,13 +188,14 @@ class Host:
             if disk.daemon is not None:
                 await self.settle(disk_id)
             return
+        await self.withdraw(disk, daemon)
         try:
-            await self.withdraw(disk, daemon)
             ranges = await self._read_tracking(disk, daemon)
             await live.close_disk(daemon, disk_id)
-            if not await live.disks_open(daemon):
-                await self.quit_daemon(daemon)
+            await self.quit_if_empty(daemon)
         except UnavailableError as error:
+            if daemon.alive():
+                raise
             log.warning("disk.close_failed", disk_id=disk_id, error=str(error))
             await self._lose(disk_id, f"the daemon died while the disk was closed: {error}")
             return
@@ -240,10 +266,12 @@ class Host:
         await host_device.detach(disk.id)
         await live.unexport(daemon, disk.id)
 
-    async def _abandon_device(self, disk: Disk) -> None:
-        if disk.device is not None and disk.daemon is not None:
-            file = self._in.layout.daemon(disk.daemon) / f"{disk.id}.raw"
-            await host_device.abandon(disk.id, file)
+    async def _abandon(self, disk: Disk) -> None:
+        """Clean up what a dead daemon left of a disk: devices, stale FUSE mounts, scratch."""
+        directories = {self._in.layout.daemon(name) for name in (disk.id, disk.daemon, disk.instance_id) if name}
+        files = [directory / f"{disk.id}{end}" for directory in sorted(directories) for end in (".raw", ".pull")]
+        await host_device.abandon(disk.id, files)
+        self._in.layout.scratch_file(disk.id).unlink(missing_ok=True)
 
     # --- settling -----------------------------------------------------------------------------------------------------
 
@@ -268,7 +296,7 @@ class Host:
         found: dict[str, Bitmap] | None = None
         view = False
         if daemon is None:
-            await self._abandon_device(disk)
+            await self._abandon(disk)
         else:
             held = await live.bitmaps(daemon, disk_id)
             found = {
@@ -384,28 +412,39 @@ class Host:
         known = {disk.id: disk for disk in rows}
         for disk in rows:
             if disk.daemon is not None and disk.state is not DiskState.ROLLBACKING:
-                async with self._in.locks.graph(disk.id):
-                    await self.settle(disk.id)
+                await self._settle_at_start(disk)
         for daemon in self.daemons():
             for disk_id in await live.disks_open(daemon):
                 owner = known.get(disk_id)
                 if owner is None or owner.daemon != daemon.name:
                     log.warning("daemon.stray_disk", daemon=daemon.name, disk_id=disk_id)
                     await live.close_disk(daemon, disk_id)
-            if not await live.disks_open(daemon):
-                await self.quit_daemon(daemon)
+            await self.quit_if_empty(daemon)
 
     async def revive_all(self) -> None:
         """At start: serve again every attached disk that is not served."""
         for disk in await self._in.db.read(disks.everything):
             await self.revive(disk.id)
 
+    async def _settle_at_start(self, disk: Disk) -> None:
+        """Settle one disk; one that cannot be settled must not keep the others from being served."""
+        if disk.daemon in self._silent:
+            return
+        try:
+            async with self._in.locks.graph(disk.id):
+                await self.settle(disk.id)
+        except DrystoneError as error:
+            log.error("disk.not_settled", disk_id=disk.id, error=str(error))  # noqa: TRY400 - an expected failure
+
     async def _adopt(self, name: str) -> None:
         try:
             daemon = await Daemon.adopt(name, self._in.layout.daemon(name))
         except UnavailableError as error:
+            # It may be slow, with guests writing through it: it is not taken for dead before a while has passed.
+            self._silent.setdefault(name, self._in.clock())
             log.error("daemon.silent", daemon=name, error=str(error))  # noqa: TRY400 - an expected failure
             return
+        self._silent.pop(name, None)
         if daemon is not None:
             self._daemons[name] = daemon
             log.info("daemon.taken_over", daemon=name, pid=daemon.pid)
@@ -415,15 +454,17 @@ class Host:
         disk = await self._in.db.read(lambda conn: disks.get(conn, disk_id))
         if disk is None or disk.state is not DiskState.ATTACHED or disk.instance_id is None:
             return
+        if disk.daemon in self._silent:
+            return
         async with self._in.locks.graph(disk_id):
-            if await self.running(disk) is not None and (disk.nbd_socket or disk.device):
-                return
-            instance = await self._in.db.read(lambda conn: instances.get(conn, disk.instance_id or ""))
-            if instance is None:
-                return
             try:
+                if await self.running(disk) is not None and (disk.nbd_socket or disk.device):
+                    return
+                instance = await self._in.db.read(lambda conn: instances.get(conn, disk.instance_id or ""))
+                if instance is None:
+                    return
                 values = await self.serve(disk_id, instance.kind)
-            except DrystoneError as error:
+            except (DrystoneError, OSError) as error:
                 log.error("disk.not_served", disk_id=disk_id, error=str(error))  # noqa: TRY400 - as above
                 return
             await self._in.db.write(lambda conn: disks.compare_and_set(conn, disk_id, expected={}, values=values))
@@ -435,7 +476,13 @@ class Host:
         Returns:
             The disks whose daemon died.
         """
-        dead = {name for name, daemon in self._daemons.items() if not daemon.alive()}
+        for name, since in list(self._silent.items()):
+            await self._adopt(name)
+            if name in self._silent and self._in.clock() - since > SILENT_SECONDS_MAX:
+                log.error("daemon.given_up", daemon=name)
+                await self._end_silent(name)
+        dead = {name for name, daemon in self._daemons.items() if not daemon.alive()} | self._died
+        self._died -= dead
         hit: list[Disk] = []
         if dead:
             rows = await self._in.db.read(disks.everything)
@@ -445,8 +492,12 @@ class Host:
         for disk in hit:
             async with self._in.locks.graph(disk.id):
                 now = await self._in.db.read(lambda conn, disk=disk: disks.get(conn, disk.id))  # type: ignore[misc]
-                if now is not None and now.daemon in dead and await self.running(now) is None:
-                    await self.settle(disk.id)
+                try:
+                    if now is not None and now.daemon in dead and await self.running(now) is None:
+                        await self.settle(disk.id)
+                except DrystoneError as error:
+                    self._died.add(str(disk.daemon))
+                    log.error("disk.not_settled", disk_id=disk.id, error=str(error))  # noqa: TRY400 - as above
         for name in dead:
             daemon = self._daemons.get(name)
             if daemon is not None and not daemon.alive():
@@ -456,8 +507,31 @@ class Host:
             await self.revive(disk.id)
         return [disk.id for disk in hit]
 
+    async def _end_silent(self, name: str) -> None:
+        """End a daemon that has not answered for long; its disks are settled as after any death."""
+        found = process.adopt(self._in.layout.daemon(name))
+        if found is not None:
+            await found.end(seconds=2.0)
+        self._silent.pop(name, None)
+        self._died.add(name)
+
+    async def release_idle(self) -> None:
+        """At start: close detached disks that nothing needs open any more."""
+        for disk in await self._in.db.read(disks.everything):
+            if disk.daemon is not None:
+                await self.release(disk.id)
+
     async def stop(self) -> None:
-        """Close every disk in order and end all daemons. Attached disks stay attached in the rows."""
+        """Close every disk in order and end all daemons. Attached disks stay attached in the rows.
+
+        Raises:
+            UnavailableError: A disk is in use on this host; nothing was closed.
+        """
+        rows = await self._in.db.read(disks.everything)
+        used = {disk.id: where for disk in rows if disk.device and (where := host_device.mounted_at(disk.id))}
+        if used:
+            listed = ", ".join(f"{disk_id} at {where}" for disk_id, where in sorted(used.items()))
+            raise UnavailableError(f"disks are in use on this host ({listed}); unmount them first")
         for disk in await self._in.db.read(disks.everything):
             if disk.daemon is None:
                 continue

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from drystone.catalog.database import Database
@@ -60,6 +61,10 @@ class Installation:
     floor_percent: float
     hydration_bytes_per_s: int
     locks: DiskLocks = field(default_factory=DiskLocks)
+    epoch_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while the store's epoch is written."""
+    hydration_threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "hydrate"))
+    """Threads of their own: copying may wait long, and must not hold up anything else."""
     snapshot_server_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the snapshot server is looked for or started: there is one."""
 

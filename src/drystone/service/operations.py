@@ -16,6 +16,9 @@ from drystone.domain.operation import Operation, OperationKind, OperationState
 log = structlog.get_logger()
 RUNNING_MAX = 64
 """Operations that run at once; more wait their turn."""
+PATIENT_MAX = 16
+"""The same for the kinds that may take hours, so that they never hold up the others."""
+PATIENT = frozenset({OperationKind.HYDRATE, OperationKind.DELETE_SNAPSHOT})
 RETRY_SECONDS_MAX = 60.0
 PRUNE_AFTER_SECONDS = 30 * 86400.0
 """How long ended operations stay listed."""
@@ -41,6 +44,7 @@ class Operations:
         self._wakes: asyncio.Queue[OperationId] = asyncio.Queue()
         self._active: dict[OperationId, asyncio.Event] = {}
         self._slots = asyncio.Semaphore(RUNNING_MAX)
+        self._patient_slots = asyncio.Semaphore(PATIENT_MAX)
 
     def serve(self, jobs: Mapping[OperationKind, Job]) -> None:
         """Say what runs each kind; once, before `run`."""
@@ -88,7 +92,9 @@ class Operations:
 
     async def _run(self, operation_id: OperationId) -> None:
         try:
-            async with self._slots:
+            found = await self._db.read(lambda conn: rows.get(conn, operation_id))
+            patient = found is not None and found.kind in PATIENT
+            async with self._patient_slots if patient else self._slots:
                 operation = await self._db.write(lambda conn: self._begin(conn, operation_id))
                 if operation is not None:
                     await self._attempt(operation)
@@ -119,5 +125,5 @@ class Operations:
         try:
             await job.fail(operation, code, message)
         except Exception:
-            # The row stays RUNNING: the next start takes it up again.
             log.exception("operation.fail_failed", operation_id=operation.id)
+            self.wake_later(operation)

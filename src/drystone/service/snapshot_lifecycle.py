@@ -68,22 +68,30 @@ class SnapshotLifecycle:
         at = self._in.clock()
         deadline = None if new.deadline is None else attributes.deadline(new.deadline, at)
         await self._in.db.read(lambda conn: self._check_disk(conn, caller, disk_id))
-        snapshot_id = self._in.ids.snapshot()
+        template = Snapshot(
+            id=self._in.ids.snapshot(), account_id=caller.account_id, disk_id=disk_id, name=name, tags=tags,
+            state=SnapshotState.CREATING, size_gib=0, created_at=at, modified_at=at, deadline_at=deadline,
+            permanent=deadline is None, zone="",
+        )  # fmt: skip
         try:
             async with asyncio.timeout(FREEZE_SECONDS_MAX) as limit, self._in.locks.graph(disk_id):
+                await self._rest(caller, disk_id)
                 disk, daemon = await self._host.opened(disk_id)
                 await host_device.flush(disk_id)
                 await live.flush_until_short(daemon, disk_id)
-                template = Snapshot(
-                    id=snapshot_id, account_id=caller.account_id, disk_id=disk_id, name=name, tags=tags,
-                    state=SnapshotState.CREATING, usage=new.usage or disk.usage, size_gib=disk.size_gib,
-                    created_at=at, modified_at=at, deadline_at=deadline, permanent=deadline is None, zone=disk.zone,
+                limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
+                template = replace(
+                    template, usage=new.usage or disk.usage, size_gib=disk.size_gib, zone=disk.zone,
                     project_id=disk.project_id,
                 )  # fmt: skip
-                limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
                 begun = await self._in.db.write(lambda conn: self._begin(conn, caller, template))
-                await self._freeze(begun, disk, daemon)
+                try:
+                    await self._freeze(begun, disk, daemon)
+                finally:
+                    # Whatever happened, the job takes the row up: it goes on, or ends it (A2, A4).
+                    self._in.operations.wake(begun.operation.id)
         except TimeoutError as error:
+            await self._host.release(disk_id)
             raise RefusalError(
                 "ResourceBusy", f"Disk {disk_id} did not come to rest within {FREEZE_SECONDS_MAX:g} s; try again."
             ) from error
@@ -93,8 +101,14 @@ class SnapshotLifecycle:
         except DrystoneError as error:
             await self._host.release(disk_id)
             raise RefusalError("InternalError.ResourceOpFailed", f"Disk {disk_id} cannot be frozen: {error}") from error
-        self._in.operations.wake(begun.operation.id)
-        return snapshot_id
+        return template.id
+
+    async def _rest(self, caller: Caller, disk_id: DiskId) -> None:
+        """Check again now that nothing else changes the disk, and let a snapshot that is NORMAL already clean up."""
+        await self._in.db.read(lambda conn: self._check_disk(conn, caller, disk_id))
+        flight = await self._in.db.read(lambda conn: flight_of(operations.running_on_disk(conn, disk_id)))
+        if flight is not None:
+            await self._host.settle(disk_id)
 
     def _check_new(self, new: NewSnapshot) -> None:
         if new.disk_backup_id is not None:
@@ -114,7 +128,8 @@ class SnapshotLifecycle:
             raise RefusalError("InvalidDisk.NotSupported", f"Disk {disk_id} is in the recycle bin.")
         if disk.state not in RESTING:
             raise RefusalError("InvalidDisk.Busy", f"Disk {disk_id} is {disk.state.value}; try again when it is not.")
-        if flight_of(operations.running_on_disk(conn, disk_id)) is not None:
+        flight = flight_of(operations.running_on_disk(conn, disk_id))
+        if flight is not None and flight[1].phase is not Phase.COMMITTED:
             raise RefusalError(
                 "ResourceUnavailable.SnapshotCreating", f"A snapshot of disk {disk_id} is being created already."
             )

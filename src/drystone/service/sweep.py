@@ -4,9 +4,10 @@ import asyncio
 
 from sqlalchemy import Connection
 
-from drystone.catalog import sessions
+from drystone.catalog import operations, sessions
 from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import SessionId, SnapshotId
+from drystone.domain.operation import OperationKind
 from drystone.domain.session import Session, SessionState
 from drystone.service.installation import Installation
 from drystone.snapstore.collect import delete_manifest, delete_session_objects
@@ -15,6 +16,15 @@ from drystone.snapstore.store import Store
 
 KEPT_SECONDS = 7 * 86400.0
 """A fenced writer that was paused may still put objects: its session is swept for this long."""
+
+
+def clear_scratch(installation: Installation) -> None:
+    """At start, after every disk was settled: remove scratch files that no frozen view stands on."""
+    running = installation.db.read_sync(operations.unfinished)
+    needed = {f"{row.disk_id}.raw" for row in running if row.kind is OperationKind.SNAPSHOT}
+    for file in installation.layout.scratch.iterdir():
+        if file.name not in needed:
+            file.unlink()
 
 
 def _manifests_of(store: Store, wanted: set[SessionId]) -> dict[SessionId, list[SnapshotId]]:

@@ -59,6 +59,11 @@ def replayed(conn: Connection, caller: Caller, *, token: str, hashed: str) -> Ma
     return known.response
 
 
+def forget(conn: Connection, caller: Caller, *, token: str) -> None:
+    """Let go of a token whose call failed after all: a retry must act, not be answered with what was never made."""
+    tokens.delete(conn, caller.account_id, token)
+
+
 def remember(
     conn: Connection, caller: Caller, *, token: str, hashed: str, response: Mapping[str, object], now: float
 ) -> None:

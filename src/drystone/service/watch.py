@@ -14,6 +14,7 @@ from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.tracking import Phase
 from drystone.engine import live
 from drystone.engine.space import allocated_bytes
+from drystone.service import snapshot_server
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.delete_snapshot import mark_deleting
@@ -21,6 +22,7 @@ from drystone.service.tracking_rows import flight_of
 
 log = structlog.get_logger()
 SPACE_SECONDS = 0.1
+BREAK_SECONDS_MAX = 5.0
 DAEMON_SECONDS = 0.5
 DEADLINE_SECONDS = 10.0
 EXPIRED_MAX = 1000
@@ -69,13 +71,25 @@ class Watch:
         if not over_budget and not at_floor:
             return
         reason = (
-            "the scratch space of snapshots is used up" if over_budget
+            "the scratch space of snapshots is used up"
+            if over_budget
             else "free space reached the floor that belongs to the disks"
-        )  # fmt: skip
-        await self.break_snapshot(max(sizes, key=lambda disk_id: sizes[disk_id]), reason)
+        )
+        # The largest that can be broken; one whose daemon does not answer must not shield the others.
+        for disk_id in sorted(sizes, key=lambda disk_id: sizes[disk_id], reverse=True):
+            try:
+                async with asyncio.timeout(BREAK_SECONDS_MAX):
+                    if await self.break_snapshot(disk_id, reason):
+                        return
+            except (TimeoutError, DrystoneError) as error:
+                log.error("snapshot.not_broken", disk_id=disk_id, error=str(error))  # noqa: TRY400 - the next is tried
 
-    async def break_snapshot(self, disk_id: DiskId, reason: str) -> None:
-        """Give a snapshot up: its view and scratch go at once; its operation ends with the reason (A4)."""
+    async def break_snapshot(self, disk_id: DiskId, reason: str) -> bool:
+        """Give a snapshot up: its view and scratch go at once; its operation ends with the reason (A4).
+
+        Returns:
+            Whether there was one to give up.
+        """
 
         def note(conn: Connection) -> bool:
             pair = flight_of(operations.running_on_disk(conn, disk_id))
@@ -87,18 +101,22 @@ class Watch:
 
         async with self._in.locks.graph(disk_id):
             if not await self._in.db.write(note):
-                return
+                return False
             log.error("snapshot.broken", disk_id=disk_id, reason=reason)
             disk = await self._host.row(disk_id)
             daemon = await self._host.running(disk)
             if daemon is not None:
                 await live.unfreeze(daemon, disk_id, scratch=self._in.layout.scratch_file(disk_id))
+            return True
 
     # --- daemons ------------------------------------------------------------------------------------------------------
 
     async def look_after_daemons(self) -> None:
         """Serve the disks of dead daemons again; operations on them find out by themselves."""
         hit = await self._host.check()
+        if await self._in.db.read(disks.any_hydrating):
+            # Guests wait for it: reads of what is not there yet hang while it is away.
+            await snapshot_server.ensure(self._in)
         if not hit:
             return
 

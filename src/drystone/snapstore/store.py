@@ -154,6 +154,19 @@ def raise_epoch(store: Store, expected: int) -> int:
     return expected + 1
 
 
+def publish_epoch(store: Store, epoch: int) -> None:
+    """Have the store say `epoch`, which the catalog has committed already. One caller at a time.
+
+    Raises:
+        StaleEpochError: The store is further on: another state of this catalog has used it. Nothing was changed.
+    """
+    found = read_epoch(store)
+    if found > epoch:
+        raise StaleEpochError(f"store {store.store_id} has epoch {found}, the catalog is at {epoch}")
+    if found < epoch:
+        store.objects.replace(store.name("epoch"), msgspec.json.encode(_Epoch(format=STORE_FORMAT, epoch=epoch)))
+
+
 def _present(objects: ObjectStore, name: str) -> bool:
     try:
         objects.size(name)

@@ -105,6 +105,7 @@ class UploadResult(msgspec.Struct, frozen=True, kw_only=True, tag="uploaded"):
         manifest: Object name.
         tracking: How it was tracked, as the manifest says.
         map: The snapshot's own map.
+        maps: Object names of all maps that the manifest lists, newest first; some may be merged ones of this session.
         packs: Packs of this session.
         read_bytes: Read from the frozen view, without the audit.
         changed_bytes: Whole blocks marked relative to the base (delta), found different (rescan) or holding
@@ -120,6 +121,7 @@ class UploadResult(msgspec.Struct, frozen=True, kw_only=True, tag="uploaded"):
     manifest: str
     tracking: Literal["full", "delta", "rescan"]
     map: ManifestMap
+    maps: tuple[str, ...]
     packs: tuple[ManifestPack, ...]
     data_blocks: int
     zero_blocks: int

@@ -32,6 +32,7 @@ from drystone.nbd.client import (
 )
 from drystone.snapstore.layers import delta_addresses
 from drystone.snapstore.manifests import write_manifest
+from drystone.snapstore.merge import MAPS_GOAL, apply_merge, merge_maps, plan_merge
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import RandomBits, Store
 from drystone.snapstore.writer import SnapshotWriter, Written
@@ -111,7 +112,7 @@ def upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> Upl
             writer.abort()
             raise
     return _commit(
-        job, store, base, written, plan=plan, sample=sample, audit_next=audit_next, lies=lies, began_s=began_s
+        job, store, rng, base, written, plan=plan, sample=sample, audit_next=audit_next, lies=lies, began_s=began_s
     )
 
 
@@ -314,9 +315,22 @@ def _audit(view: NbdClient, store: Store, base: SnapshotReader | None, sample: R
     return intersect(lies, sample)
 
 
+def _shortened(job: UploadJob, store: Store, rng: RandomBits, maps: tuple[ManifestMap, ...]) -> tuple[ManifestMap, ...]:
+    """Merge some of the base's maps when there are many (L10): readers open each one that a manifest lists.
+
+    The merged map is this session's: garbage with it if the snapshot is never committed. Merging is size-tiered, so
+    that an entry is rewritten a logarithmic number of times.
+    """
+    if len(maps) < MAPS_GOAL:
+        return maps
+    part = plan_merge(maps)
+    return apply_merge(maps, part, merge_maps(store, job.session, rng, part)) if part else maps
+
+
 def _commit(
     job: UploadJob,
     store: Store,
+    rng: RandomBits,
     base: SnapshotReader | None,
     written: Written,
     *,
@@ -329,6 +343,7 @@ def _commit(
     """Write the manifest over the durable packs and map."""
     own = ManifestMap(object=written.map_object, kind=written.kind, entries=written.entries, bytes=written.map_bytes)
     below = () if base is None else base.manifest.maps if job.base_maps is None else job.base_maps
+    below = _shortened(job, store, rng, below)
     packs = tuple(
         ManifestPack(pack=pack.pack, object=pack.object, bytes=pack.bytes, blocks=pack.blocks) for pack in written.packs
     )
@@ -365,6 +380,7 @@ def _commit(
         manifest=write_manifest(store, manifest),
         tracking=tracking,
         map=own,
+        maps=tuple(part.object for part in manifest.maps),
         packs=packs,
         data_blocks=written.changed_blocks - written.zero_blocks,
         zero_blocks=written.zero_blocks,

@@ -11,17 +11,17 @@ from drystone.domain import tracking as algebra
 from drystone.domain.ids import PackId, SnapshotId
 from drystone.domain.lineage import Node, NodeState, Tree
 from drystone.domain.operation import Operation, OperationKind
-from drystone.domain.session import Pack, PackState
+from drystone.domain.session import Pack, PackState, SessionState
 from drystone.domain.snapshot import Snapshot, SnapshotState
-from drystone.objects.contract import NotFoundError
+from drystone.service import epoch
 from drystone.service.installation import Installation
 from drystone.service.jobs import endings
 from drystone.service.tracking_rows import tracking_columns, tracking_of
 from drystone.snapstore.collect import delete_manifest
+from drystone.snapstore.manifests import list_manifests
 from drystone.transfer.jobs import CollectJob, CollectResult, DeathsJob, DeathsResult
 
 log = structlog.get_logger()
-PIN_POLL_SECONDS = 1.0
 PACKS_PER_RUN = 1000
 
 
@@ -40,18 +40,17 @@ class DeleteSnapshot:
         assert operation.snapshot_id is not None
         snapshot_id = operation.snapshot_id
         if operation.phase != "GHOST":
-            await self._unpinned(snapshot_id)
+            if await self._in.db.read(lambda conn: snapshot_id in sessions.pinned(conn)):
+                # A disk that hydrates may read it for hours: nothing is lost, the space comes back later.
+                self._in.operations.wake_later(operation)
+                return
             async with self._one:
                 await self._to_ghost(operation, snapshot_id)
+            await epoch.publish(self._in)
         async with self._one:
             await self._collect(snapshot_id)
             await self._in.db.write(lambda conn: endings.done(conn, operation, at=self._in.clock()))
         log.info("snapshot.deleted", snapshot_id=snapshot_id)
-
-    async def _unpinned(self, snapshot_id: SnapshotId) -> None:
-        """Wait until no session reads it: a disk that hydrates may take hours, and nothing is lost meanwhile."""
-        while await self._in.db.read(lambda conn: snapshot_id in sessions.pinned(conn)):
-            await asyncio.sleep(PIN_POLL_SECONDS)
 
     async def _to_ghost(self, operation: Operation, snapshot_id: SnapshotId) -> None:
         def look(conn: Connection) -> tuple[Snapshot, DeathsJob | None]:
@@ -73,13 +72,7 @@ class DeleteSnapshot:
         row, job = await self._in.db.read(look)
         dead: dict[str, int] = {}
         if job is not None:
-            try:
-                dead = (await self._in.workers.run(job, DeathsResult)).blocks_by_pack
-            except NotFoundError:
-                # A crash came between removing the manifest and the row: what died is found by its packs' own
-                # index later (L7), the count only chooses candidates.
-                log.warning("snapshot.deaths_uncounted", snapshot_id=snapshot_id)
-                dead = await self._in.db.read(lambda conn: _all_blocks(conn, row))
+            dead = await self._count_dead(operation, job)
             assert row.session_id is not None
             await asyncio.to_thread(delete_manifest, self._in.store, snapshot_id, row.session_id)
 
@@ -91,16 +84,35 @@ class DeleteSnapshot:
             ):
                 for pack, blocks in sorted(dead.items()):
                     packs.add_dead(conn, PackId(pack), blocks)
-            payload = {**operation.payload, "maps": list(row.maps)}
-            operations.update(conn, operation.id, updated_at=at, phase="GHOST", payload=payload, percent=50)
+                epoch.raise_epoch(conn)
+            operations.update(conn, operation.id, updated_at=at, phase="GHOST", percent=50)
 
         await self._in.db.write(bury)
 
+    async def _count_dead(self, operation: Operation, job: DeathsJob) -> dict[str, int]:
+        """Return what dies, by pack; kept in the row before the manifest goes, for after a crash nobody can count."""
+        current = await self._in.db.read(lambda conn: operations.get(conn, operation.id))
+        assert current is not None
+        counted = current.payload.get("dead")
+        if isinstance(counted, dict):
+            return {str(pack): int(blocks) for pack, blocks in counted.items()}
+        dead = (await self._in.workers.run(job, DeathsResult)).blocks_by_pack
+        payload = {**current.payload, "dead": dead}
+        at = self._in.clock()
+        await self._in.db.write(lambda conn: operations.update(conn, operation.id, updated_at=at, payload=payload))
+        return dead
+
     async def _collect(self, snapshot_id: SnapshotId) -> None:
         """Remove packs whose every block is dead, ghosts that nothing needs, and maps that nothing names."""
+        unknown = await self._unknown_manifests()
+        if unknown:
+            # L7: what the catalog does not know may need any pack.
+            log.error("collection.stopped", reason="manifests that the catalog does not know", objects=unknown[:10])
+            return
         dying = await self._in.db.read(lambda conn: packs.dying(conn, 1.0, PACKS_PER_RUN))
         if dying:
             await self._collect_packs(snapshot_id, dying)
+        await self._remove_dead_packs()
         maps = await self._in.db.read(lambda conn: self._unnamed_maps(conn, snapshot_id))
         await asyncio.to_thread(self._remove_objects, maps)
         await self._in.db.write(lambda conn: self._prune(conn, snapshot_id))
@@ -131,6 +143,25 @@ class DeleteSnapshot:
             ]
 
         await self._in.db.write(mark)
+
+    async def _unknown_manifests(self) -> list[str]:
+        """Return manifests in the store that neither a snapshot's row nor a session of this catalog accounts for."""
+
+        def known(conn: Connection) -> tuple[set[str], set[str]]:
+            rows = snapshots.in_states(conn, [SnapshotState.NORMAL, SnapshotState.DELETING])
+            ours = [
+                session.id
+                for state in (SessionState.OPEN, SessionState.FENCED)
+                for session in sessions.in_state(conn, state)
+            ]
+            return {row.manifest for row in rows if row.manifest is not None}, set(ours)
+
+        listed = await asyncio.to_thread(lambda: list(list_manifests(self._in.store)))
+        manifests, ours = await self._in.db.read(known)
+        return [entry.object for entry in listed if entry.object not in manifests and entry.session not in ours]
+
+    async def _remove_dead_packs(self) -> None:
+        """Remove every pack that was found dead, also those that a crash left marked."""
         gone = await self._in.db.read(
             lambda conn: [pack for pack in packs.everything(conn) if pack.state is PackState.DELETING]
         )
@@ -150,7 +181,7 @@ class DeleteSnapshot:
         pruned = lineage.prunable(lineage.build(_nodes(conn, family)), _referenced(conn))
         ghosts = [row for row in family if row.state is SnapshotState.GHOST]
         candidates = {name for row in ghosts for name in (*row.maps, row.delta_map) if name is not None}
-        return sorted(candidates - _named_maps(conn, gone=pruned))
+        return sorted(candidates - named_maps(conn, gone=pruned))
 
     def _prune(self, conn: Connection, snapshot_id: SnapshotId) -> None:
         """Remove the ghosts that nothing needs; the others keep their own map only."""
@@ -230,7 +261,7 @@ def _referenced(conn: Connection) -> set[SnapshotId]:
     return {snapshot_id for snapshot_id in found if snapshot_id is not None}
 
 
-def _named_maps(conn: Connection, gone: frozenset[SnapshotId]) -> set[str]:
+def named_maps(conn: Connection, gone: frozenset[SnapshotId] = frozenset()) -> set[str]:
     """Return every map that a snapshot, a ghost (but `gone`), a disk's carry-over or an operation names (L1)."""
     named: set[str] = set()
     for row in snapshots.everything(conn):
@@ -248,10 +279,3 @@ def _named_maps(conn: Connection, gone: frozenset[SnapshotId]) -> set[str]:
         if isinstance(freeze, dict):
             named.update(str(name) for name in freeze["carry"])
     return named
-
-
-def _all_blocks(conn: Connection, row: Snapshot) -> dict[str, int]:
-    """Count every block of the snapshot's own packs as perhaps dead: L7 proves before anything goes."""
-    if row.session_id is None:
-        return {}
-    return {pack.id: pack.blocks for pack in packs.of_session(conn, row.session_id)}

@@ -1,7 +1,9 @@
 """Filling a disk that was made from a snapshot, beside its use (qemu.md's CMD_CACHE; A7)."""
 
 import asyncio
+import functools
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +47,9 @@ class Hydrate:
         disk_id, source = operation.disk_id, operation.snapshot_id
         if images.has_backing(self._in.layout.image(disk_id)):
             await self._pull(operation, disk_id, source)
-            while not await self._let_go(disk_id):
-                await asyncio.sleep(WAIT_SECONDS)
+        # Also if the header has no backing any more: a crash may have left the open image with it.
+        while not await self._let_go(disk_id):
+            await asyncio.sleep(WAIT_SECONDS)
 
         def record(conn: Connection) -> None:
             at = self._in.clock()
@@ -82,12 +85,13 @@ class Hydrate:
                 file = await live.export_hydration(daemon, disk_id)
             stop = threading.Event()
             rate = self._in.hydration_bytes_per_s
+            if file is None:
+                export = graph.hydration_export_name(disk_id)
+                copy: Callable[[], object] = functools.partial(_copy, daemon.nbd_socket, export, ranges, rate, stop)
+            else:
+                copy = functools.partial(hydrate_file, file, ranges, rate_bytes_per_s=rate, stop=stop)
             try:
-                if file is None:
-                    export = graph.hydration_export_name(disk_id)
-                    await asyncio.to_thread(_copy, daemon.nbd_socket, export, ranges, rate, stop)
-                else:
-                    await asyncio.to_thread(hydrate_file, file, ranges, rate_bytes_per_s=rate, stop=stop)
+                await asyncio.get_running_loop().run_in_executor(self._in.hydration_threads, copy)
             except UnavailableError:
                 if attempt == ATTEMPTS_MAX:
                     raise
@@ -109,8 +113,13 @@ class Hydrate:
             running = await self._in.db.read(lambda conn: operations.running_on_disk(conn, disk_id))
             if flight_of(running) is not None:
                 return False
-            disk, daemon = await self._host.opened(disk_id)
-            await self._finish(disk, daemon)
+            if images.has_backing(self._in.layout.image(disk_id)):
+                disk, daemon = await self._host.opened(disk_id)
+                await self._finish(disk, daemon)
+            else:
+                daemon_or_none = await self._host.running(await self._host.row(disk_id))
+                if daemon_or_none is not None:
+                    await live.drop_backing(daemon_or_none, disk_id)
             return True
 
     async def _finish(self, disk: Disk, daemon: Daemon) -> None:

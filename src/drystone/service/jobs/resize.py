@@ -73,9 +73,14 @@ class Resize:
             await self._host.serve(disk_id, instance.kind)
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
-        """The disk keeps its size in the row; a larger image is finished by the next resize."""
+        """End it if the image has its old size; else finish it later: image and row must agree (A9)."""
         assert operation.disk_id is not None
         disk_id = operation.disk_id
+        disk = await self._host.row(disk_id)
+        if images.virtual_size(self._in.layout.image(disk_id)) > disk.size_gib * GIB:
+            await self._host.revive(disk_id)
+            self._in.operations.wake_later(operation)
+            return
 
         def record(conn: Connection) -> None:
             now = disks.get(conn, disk_id)

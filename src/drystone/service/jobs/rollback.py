@@ -108,6 +108,7 @@ class Rollback:
         plan = now.payload.get("plan")
         file = RangesFile(path=str(plan["path"]), sha256=str(plan["sha256"])) if isinstance(plan, dict) else None
         await asyncio.to_thread(checkpoints.consume, self._in.layout.checkpoint(disk_id))
+        await self._in.db.write(lambda conn: self._stay_lost(conn, disk_id))
         disk = await self._host.row(disk_id)
         manifest = await self._in.db.read(lambda conn: snapshots.get(conn, target))
         assert manifest is not None
@@ -130,6 +131,17 @@ class Rollback:
         await self._in.db.write(lambda conn: self._finish(conn, operation, disk, target, result))
         self._plan_path(disk_id).unlink(missing_ok=True)
         log.info("disk.rolled_back", disk_id=disk_id, snapshot_id=target, written_bytes=result.written_bytes)
+
+    def _stay_lost(self, conn: Connection, disk_id: DiskId) -> None:
+        """Nobody has the half written disk open, whatever a row says (S6)."""
+        now = disks.get(conn, disk_id)
+        assert now is not None
+        if now.bitmap is not None or now.daemon is not None:
+            values = {
+                **tracking_columns(algebra.lost(tracking_of(now)), reason="a rollback is under way"),
+                "daemon": None,
+            }
+            disks.compare_and_set(conn, disk_id, expected={"epoch": now.epoch}, values=values)
 
     async def _write_once(
         self, operation: Operation, disk: Disk, manifest: str, plan: RangesFile | None

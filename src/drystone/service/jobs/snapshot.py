@@ -1,5 +1,6 @@
 """From a frozen view to a NORMAL snapshot (A2-A4), and what a failure undoes."""
 
+import asyncio
 import functools
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +23,10 @@ from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
 from drystone.domain.tracking import FrozenBase, Phase, Verdict
 from drystone.engine import graph, live
 from drystone.engine.daemon import Daemon
+from drystone.service import epoch
 from drystone.service.host import Host
 from drystone.service.installation import Installation
+from drystone.service.jobs.delete_snapshot import named_maps
 from drystone.service.jobs.progress import run_job
 from drystone.service.sweep import sweep
 from drystone.service.tracking_rows import frozen_of, tracking_columns, tracking_of
@@ -96,11 +99,22 @@ class TakeSnapshot:
             await self._in.db.write(
                 functools.partial(self._commit, operation=operation, session=session, result=result, job=job)
             )
+            await epoch.publish(self._in)
+            await self._drop_carried(frozen_of(operation.payload))
             log.info(
                 "snapshot.committed", snapshot_id=operation.snapshot_id, disk_id=disk_id, tracking=result.tracking,
                 stored_bytes=result.stored_bytes, changed_bytes=result.changed_bytes,
             )  # fmt: skip
             return
+
+    async def _drop_carried(self, freeze: FrozenBase) -> None:
+        """Remove maps that only the carry-over kept: the commit has emptied it (L1)."""
+        carried = {name for name in freeze.carry if not algebra.is_extents_id(name)}
+        if not carried:
+            return
+        gone = await self._in.db.read(lambda conn: sorted(carried - named_maps(conn)))
+        for name in gone:
+            await asyncio.to_thread(self._in.store.objects.delete, name)
 
     async def _whole(self, disk_id: DiskId) -> bool:
         disk = await self._host.row(disk_id)
@@ -215,7 +229,6 @@ class TakeSnapshot:
         disk = disks.get(conn, operation.disk_id)
         if disk is None or not algebra.may_commit(tracking_of(disk), freeze):
             raise SnapshotBrokenError("the disk was closed while its snapshot was uploaded")
-        base = None if freeze.base is None else snapshots.get(conn, freeze.base)
         taken_at = float(str(now.payload["taken_at"]))
         record = SnapshotRecord(
             tracking=result.tracking, tracking_reason=job.template.tracking_reason, read_bytes=result.read_bytes,
@@ -227,7 +240,7 @@ class TakeSnapshot:
             conn, operation.snapshot_id, expected={"state": SnapshotState.CREATING},
             values={
                 "state": SnapshotState.NORMAL, "percent": 100, "manifest": result.manifest, "session_id": session,
-                "delta_map": result.map.object, "maps": (result.map.object, *(() if base is None else base.maps)),
+                "delta_map": result.map.object, "maps": result.maps,
                 "record": record, "stored_bytes": result.stored_bytes, "modified_at": at,
             },
         )  # fmt: skip
@@ -243,6 +256,7 @@ class TakeSnapshot:
         changed = disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=values)
         assert changed
         operations.update(conn, operation.id, updated_at=at, phase=Phase.COMMITTED.value, percent=100)
+        epoch.raise_epoch(conn)
 
     async def _after(self, disk_id: DiskId) -> None:
         await self._host.release(disk_id)

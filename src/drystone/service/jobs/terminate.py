@@ -33,8 +33,8 @@ class Terminate:
                 if daemon is not None:
                     await self._host.withdraw(disk, daemon)
                     await live.close_disk(daemon, disk_id)
-                    if not await live.disks_open(daemon):
-                        await self._host.quit_daemon(daemon)
+                    await self._host.quit_if_empty(daemon)
+            self._in.layout.scratch_file(disk_id).unlink(missing_ok=True)
             await asyncio.to_thread(remove_files, self._in, disk_id)
 
             def remove(conn: Connection) -> None:
