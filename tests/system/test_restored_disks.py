@@ -1,0 +1,38 @@
+"""A disk made from a snapshot stands alone once it is filled: its source may go, and never shines through again."""
+
+import numpy as np
+
+from tests.system.harness import Installation, random_bytes
+
+MIB = 1 << 20
+CLUSTER = 64 << 10
+
+
+def test_a_filled_disk_never_reads_its_source_again(system: Installation) -> None:
+    rng = np.random.default_rng(23)
+    disk_id = system.create_disk()
+    system.attach(disk_id)
+    data = bytearray(random_bytes(rng, 2 * MIB))
+    system.write(disk_id, 0, bytes(data))
+    snapshot_id = system.take(disk_id)
+    restored = system.create_disk(SnapshotId=snapshot_id)
+    system.attach(restored)
+    system.wait(lambda: not system.detail(restored)["Hydrating"], "filled")
+    # What is discarded now has no place in the image: only where there is no backing does it read as zeros.
+    with system.nbd(restored) as client:
+        client.trim(0, 4 * CLUSTER)
+        client.flush()
+        data[: 4 * CLUSTER] = bytes(client.pread(0, 4 * CLUSTER))
+    assert not any(data[: 4 * CLUSTER])
+    system.kill_daemons()
+    system.wait(lambda: system.detail(restored)["Tracking"] == "LOST", "tracking LOST")
+    assert system.read(restored, 0, 2 * MIB) == data
+    system.call("DeleteSnapshots", SnapshotIds=[snapshot_id])
+    system.wait_idle()
+    system.host_stop()
+    system.start()
+    assert system.read(restored, 0, 2 * MIB) == data
+    system.detach(restored)
+    system.attach(restored)
+    assert system.read(restored, 0, 2 * MIB) == data
+    assert system.stored(system.take(restored)).read(0, 2 * MIB) == data
