@@ -51,7 +51,8 @@ def run(host: str, seconds: float, connections: int, request: bytes) -> dict[str
         sock.close()
     taken = np.array(latencies) * 1000
     return {
-        "calls_per_s": len(latencies) / (now - began), "errors": float(errors), "max_ms": float(taken.max()),
+        "calls": float(len(latencies)), "calls_per_s": len(latencies) / (now - began),
+        "errors": float(errors), "max_ms": float(taken.max()),
         "p50_ms": float(np.percentile(taken, 50)), "p99_ms": float(np.percentile(taken, 99)),
     }  # fmt: skip
 

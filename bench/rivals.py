@@ -1,6 +1,7 @@
 """What others need for the same bytes: zstd, restic and borg, each as it comes. Seconds."""
 
 import os
+import resource
 import shutil
 import subprocess
 import time
@@ -27,6 +28,12 @@ def _synced(path: Path) -> float:
     finally:
         os.close(descriptor)
     return time.perf_counter() - began
+
+
+def cpu_seconds() -> float:
+    """Return the processor time of all programs run so far."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def settle() -> None:
