@@ -32,6 +32,8 @@ from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import open_store
 
 GIB = 1 << 30
+PIECE = 16 << 20
+"""Bytes of one request; NBD servers take at most 32 MiB."""
 SECONDS = 120.0
 """How long anything may take on a loaded machine before a test says that it hangs."""
 
@@ -97,6 +99,24 @@ class Installation:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return sorted(victims)
+
+    @contextlib.contextmanager
+    def paused_workers(self) -> Iterator[None]:
+        """Hold all worker processes: what was frozen stays frozen, and no snapshot becomes NORMAL meanwhile."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        workers = [
+            int(pid) for pid in children if b"drystone.transfer.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        assert workers
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def host_stop(self) -> None:
         """Run `drystone host stop`."""
@@ -272,15 +292,17 @@ class Installation:
             return None
 
     def write(self, disk_id: str, start: int, data: bytes) -> None:
-        """Write and flush."""
+        """Write, in pieces that one request may carry, and flush."""
         with self.nbd(disk_id) as client:
-            client.pwrite(start, data)
+            for at in range(0, len(data), PIECE):
+                client.pwrite(start + at, data[at : at + PIECE])
             client.flush()
 
     def read(self, disk_id: str, start: int, length: int) -> bytes:
-        """Read."""
+        """Read, in pieces that one request may carry."""
         with self.nbd(disk_id) as client:
-            return bytes(client.pread(start, length))
+            pieces = [client.pread(start + at, min(PIECE, length - at)) for at in range(0, length, PIECE)]
+        return b"".join(pieces)
 
     def stored(self, snapshot_id: str) -> SnapshotReader:
         """Open a snapshot straight from the store's directory, without the server: what is durable, and no more."""
