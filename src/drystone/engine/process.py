@@ -12,6 +12,8 @@ from pathlib import Path
 from drystone.domain.errors import UnavailableError
 
 POLL_SECONDS = 0.005
+PF_KTHREAD = 0x00200000
+"""Flag of a kernel thread in /proc/PID/stat. Source: linux/include/linux/sched.h."""
 OOM_SCORE = -900
 """Storage daemons hold the guests' disks: the kernel should end nearly anything else first."""
 
@@ -48,15 +50,17 @@ class Detached:
 def _owned(pid: int, directory: Path) -> bool:
     """Tell whether `pid` runs (a zombie does not), with `directory` on its command line."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return False
-    if state in "ZX":
+    if fields[0] in "ZX":
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
         return False
-    # A kernel thread that was given the pid after a reboot has no arguments at all.
+    if not arguments:
+        # It is exiting and may still hold its locks; a kernel thread, which a stale pid may name, never had any.
+        return not int(fields[6]) & PF_KTHREAD
     return os.fsencode(directory) + b"/" in arguments
 
 
@@ -117,6 +121,7 @@ async def start(
                 await asyncio.sleep(POLL_SECONDS)
     if not ready.exists() or not process.alive():
         await process.end()
+        (directory / "pid").unlink(missing_ok=True)
         last = (log.read_text(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
         raise UnavailableError(f"{arguments[0]} for {directory.name} did not start: {last}")
     return process

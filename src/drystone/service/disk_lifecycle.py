@@ -28,7 +28,7 @@ from drystone.service.installation import Installation
 from drystone.service.jobs.delete_snapshot import mark_deleting
 from drystone.service.requests import NewDisks
 from drystone.service.snapshot_records import owned_snapshot
-from drystone.service.tracking_rows import tracking_columns
+from drystone.service.tracking_rows import snapshot_under_way, tracking_columns
 
 ATTACH_MAX = 10
 TERMINATE_MAX = 100
@@ -415,7 +415,7 @@ class DiskLifecycle:
             raise RefusalError(code, text)
 
     def _no_snapshot(self, conn: Connection, disk: Disk, code: str) -> None:
-        if any(other.kind is OperationKind.SNAPSHOT for other in operations.running_on_disk(conn, disk.id)):
+        if snapshot_under_way(operations.running_on_disk(conn, disk.id)):
             raise RefusalError(code, f"A snapshot of disk {disk.id} is being created; wait until it is NORMAL.")
 
     def _operation(

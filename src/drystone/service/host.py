@@ -182,6 +182,7 @@ class Host:
 
         Nothing is in flight on the disk. Afterwards no daemon has it open.
         """
+        await self.settle_flight(disk_id)
         disk = await self.row(disk_id)
         daemon = await self.running(disk)
         if daemon is None:
@@ -286,6 +287,11 @@ class Host:
             if verdict is not Verdict.FAIL:
                 return verdict
         raise UnavailableError(f"disk {disk_id}: its storage daemon does not come to rest")
+
+    async def settle_flight(self, disk_id: DiskId) -> None:
+        """Let a snapshot that is NORMAL already clean up, so that other work on the disk can begin."""
+        if await self._in.db.read(lambda conn: flight_of(operations.running_on_disk(conn, disk_id))) is not None:
+            await self.settle(disk_id)
 
     async def _settle_once(self, disk_id: DiskId) -> Verdict:
         disk = await self.row(disk_id)

@@ -27,7 +27,7 @@ from drystone.service.jobs.delete_snapshot import mark_deleting
 from drystone.service.quotas import SnapshotLimits
 from drystone.service.requests import NewSnapshot
 from drystone.service.snapshot_records import owned_snapshot
-from drystone.service.tracking_rows import flight_of, frozen_payload, tracking_of
+from drystone.service.tracking_rows import frozen_payload, snapshot_under_way, tracking_of
 
 log = structlog.get_logger()
 DELETE_MAX = 100
@@ -106,9 +106,7 @@ class SnapshotLifecycle:
     async def _rest(self, caller: Caller, disk_id: DiskId) -> None:
         """Check again now that nothing else changes the disk, and let a snapshot that is NORMAL already clean up."""
         await self._in.db.read(lambda conn: self._check_disk(conn, caller, disk_id))
-        flight = await self._in.db.read(lambda conn: flight_of(operations.running_on_disk(conn, disk_id)))
-        if flight is not None:
-            await self._host.settle(disk_id)
+        await self._host.settle_flight(disk_id)
 
     def _check_new(self, new: NewSnapshot) -> None:
         if new.disk_backup_id is not None:
@@ -128,8 +126,7 @@ class SnapshotLifecycle:
             raise RefusalError("InvalidDisk.NotSupported", f"Disk {disk_id} is in the recycle bin.")
         if disk.state not in RESTING:
             raise RefusalError("InvalidDisk.Busy", f"Disk {disk_id} is {disk.state.value}; try again when it is not.")
-        flight = flight_of(operations.running_on_disk(conn, disk_id))
-        if flight is not None and flight[1].phase is not Phase.COMMITTED:
+        if snapshot_under_way(operations.running_on_disk(conn, disk_id)):
             raise RefusalError(
                 "ResourceUnavailable.SnapshotCreating", f"A snapshot of disk {disk_id} is being created already."
             )
@@ -282,7 +279,7 @@ class SnapshotLifecycle:
             )
         if disk.state is not DiskState.UNATTACHED:
             raise RefusalError("InvalidDisk.Busy", f"Disk {disk.id} is {disk.state.value}.")
-        if flight_of(operations.running_on_disk(conn, disk.id)) is not None:
+        if snapshot_under_way(operations.running_on_disk(conn, disk.id)):
             raise RefusalError(
                 "ResourceUnavailable.SnapshotCreating", f"A snapshot of disk {disk.id} is being created."
             )

@@ -50,6 +50,12 @@ def frozen_of(payload: Mapping[str, object]) -> FrozenBase:
     return FrozenBase(**{**fields, "carry": frozenset(fields["carry"])})
 
 
+def snapshot_under_way(operations: list[Operation]) -> bool:
+    """Tell whether a snapshot is being created: one that is NORMAL and only cleans up does not count."""
+    flight = flight_of(operations)
+    return flight is not None and flight[1].phase is not Phase.COMMITTED
+
+
 def flight_of(operations: list[Operation]) -> tuple[Operation, Flight] | None:
     """Return the snapshot operation in flight among a disk's running ones, and what the algebra sees of it."""
     for operation in operations:

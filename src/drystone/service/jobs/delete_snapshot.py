@@ -261,6 +261,15 @@ def _referenced(conn: Connection) -> set[SnapshotId]:
     return {snapshot_id for snapshot_id in found if snapshot_id is not None}
 
 
+async def drop_unnamed_maps(installation: Installation, carry: frozenset[str]) -> None:
+    """Remove those delta maps of a carry-over that nothing names now that it was emptied (L1)."""
+    carried = {name for name in carry if not algebra.is_extents_id(name)}
+    if not carried:
+        return
+    for name in await installation.db.read(lambda conn: sorted(carried - named_maps(conn))):
+        await asyncio.to_thread(installation.store.objects.delete, name)
+
+
 def named_maps(conn: Connection, gone: frozenset[SnapshotId] = frozenset()) -> set[str]:
     """Return every map that a snapshot, a ghost (but `gone`), a disk's carry-over or an operation names (L1)."""
     named: set[str] = set()

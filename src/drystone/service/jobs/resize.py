@@ -28,6 +28,7 @@ class Resize:
         disk_id = operation.disk_id
         size_gib = int(str(operation.payload["size_gib"]))
         async with self._in.locks.image(disk_id), self._in.locks.graph(disk_id):
+            await self._host.settle_flight(disk_id)
             disk = await self._host.row(disk_id)
             daemon = await self._host.running(disk)
             if daemon is None:

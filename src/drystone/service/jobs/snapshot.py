@@ -1,6 +1,5 @@
 """From a frozen view to a NORMAL snapshot (A2-A4), and what a failure undoes."""
 
-import asyncio
 import functools
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +25,7 @@ from drystone.engine.daemon import Daemon
 from drystone.service import epoch
 from drystone.service.host import Host
 from drystone.service.installation import Installation
-from drystone.service.jobs.delete_snapshot import named_maps
+from drystone.service.jobs.delete_snapshot import drop_unnamed_maps
 from drystone.service.jobs.progress import run_job
 from drystone.service.sweep import sweep
 from drystone.service.tracking_rows import frozen_of, tracking_columns, tracking_of
@@ -100,21 +99,12 @@ class TakeSnapshot:
                 functools.partial(self._commit, operation=operation, session=session, result=result, job=job)
             )
             await epoch.publish(self._in)
-            await self._drop_carried(frozen_of(operation.payload))
+            await drop_unnamed_maps(self._in, frozen_of(operation.payload).carry)
             log.info(
                 "snapshot.committed", snapshot_id=operation.snapshot_id, disk_id=disk_id, tracking=result.tracking,
                 stored_bytes=result.stored_bytes, changed_bytes=result.changed_bytes,
             )  # fmt: skip
             return
-
-    async def _drop_carried(self, freeze: FrozenBase) -> None:
-        """Remove maps that only the carry-over kept: the commit has emptied it (L1)."""
-        carried = {name for name in freeze.carry if not algebra.is_extents_id(name)}
-        if not carried:
-            return
-        gone = await self._in.db.read(lambda conn: sorted(carried - named_maps(conn)))
-        for name in gone:
-            await asyncio.to_thread(self._in.store.objects.delete, name)
 
     async def _whole(self, disk_id: DiskId) -> bool:
         disk = await self._host.row(disk_id)

@@ -12,6 +12,7 @@ from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs import endings
 from drystone.service.jobs.create_disk import remove_files
+from drystone.service.jobs.delete_snapshot import drop_unnamed_maps
 
 
 class Terminate:
@@ -29,6 +30,7 @@ class Terminate:
         async with self._in.locks.image(disk_id), self._in.locks.graph(disk_id):
             disk = await self._in.db.read(lambda conn: disks.get(conn, disk_id))
             if disk is not None:
+                await self._host.settle_flight(disk_id)
                 daemon = await self._host.running(disk)
                 if daemon is not None:
                     await self._host.withdraw(disk, daemon)
@@ -43,6 +45,8 @@ class Terminate:
                 endings.done(conn, operation, at=self._in.clock())
 
             await self._in.db.write(remove)
+        if disk is not None:
+            await drop_unnamed_maps(self._in, disk.carry)
         self._in.locks.forget(disk_id)
 
     def _end_hydration(self, conn: Connection, disk_id: DiskId) -> None:
