@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from drystone.catalog import disks, operations, packs, sessions, snapshots
 from drystone.domain import lineage
 from drystone.domain import tracking as algebra
-from drystone.domain.ids import PackId, SnapshotId
+from drystone.domain.ids import PackId, SessionId, SnapshotId
 from drystone.domain.lineage import Node, NodeState, Tree
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.session import Pack, PackState, SessionState
@@ -113,9 +113,8 @@ class DeleteSnapshot:
         if dying:
             await self._collect_packs(snapshot_id, dying)
         await self._remove_dead_packs()
-        maps = await self._in.db.read(lambda conn: self._unnamed_maps(conn, snapshot_id))
-        await asyncio.to_thread(self._remove_objects, maps)
         await self._in.db.write(lambda conn: self._prune(conn, snapshot_id))
+        await collect_maps(self._in)
 
     async def _collect_packs(self, snapshot_id: SnapshotId, dying: list[Pack]) -> None:
         def living(conn: Connection) -> tuple[str, ...]:
@@ -171,17 +170,6 @@ class DeleteSnapshot:
     def _remove_objects(self, names: list[str]) -> None:
         for name in names:
             self._in.store.objects.delete(name)
-
-    def _unnamed_maps(self, conn: Connection, snapshot_id: SnapshotId) -> list[str]:
-        """Return the maps of this tree's ghosts that no row will name any more once it is pruned (L1).
-
-        What is named by none is never named again: a manifest only lists what its base lists, and its own.
-        """
-        family = snapshots.family(conn, snapshot_id)
-        pruned = lineage.prunable(lineage.build(_nodes(conn, family)), _referenced(conn))
-        ghosts = [row for row in family if row.state is SnapshotState.GHOST]
-        candidates = {name for row in ghosts for name in (*row.maps, row.delta_map) if name is not None}
-        return sorted(candidates - named_maps(conn, gone=pruned))
 
     def _prune(self, conn: Connection, snapshot_id: SnapshotId) -> None:
         """Remove the ghosts that nothing needs; the others keep their own map only."""
@@ -261,21 +249,37 @@ def _referenced(conn: Connection) -> set[SnapshotId]:
     return {snapshot_id for snapshot_id in found if snapshot_id is not None}
 
 
-async def drop_unnamed_maps(installation: Installation, carry: frozenset[str]) -> None:
-    """Remove those delta maps of a carry-over that nothing names now that it was emptied (L1)."""
-    carried = {name for name in carry if not algebra.is_extents_id(name)}
-    if not carried:
-        return
-    for name in await installation.db.read(lambda conn: sorted(carried - named_maps(conn))):
-        await asyncio.to_thread(installation.store.objects.delete, name)
+async def collect_maps(installation: Installation) -> None:
+    """Remove every map that a committed session of this catalog wrote and that nothing names any more (L1, L7, S15).
+
+    Listed first and judged afterwards, in one transaction: a map whose session is committed by then is named, or never
+    will be.
+    """
+    store = installation.store
+    prefix = store.name("maps", "")
+    listed = await asyncio.to_thread(lambda: [entry.name for entry in store.objects.list(prefix)])
+
+    def unnamed(conn: Connection) -> list[str]:
+        named = named_maps(conn)
+        writers: dict[str, bool] = {}
+        gone = []
+        for name in listed:
+            writer = name.removeprefix(prefix).partition("/")[0]
+            if writer not in writers:
+                row = sessions.get(conn, SessionId(writer))
+                writers[writer] = row is not None and row.state is SessionState.COMMITTED
+            if writers[writer] and name not in named:
+                gone.append(name)
+        return gone
+
+    for name in await installation.db.read(unnamed):
+        await asyncio.to_thread(store.objects.delete, name)
 
 
-def named_maps(conn: Connection, gone: frozenset[SnapshotId] = frozenset()) -> set[str]:
-    """Return every map that a snapshot, a ghost (but `gone`), a disk's carry-over or an operation names (L1)."""
+def named_maps(conn: Connection) -> set[str]:
+    """Return every map that a snapshot, a ghost, a disk's carry-over or an operation names (L1)."""
     named: set[str] = set()
     for row in snapshots.everything(conn):
-        if row.id in gone:
-            continue
         if row.state is SnapshotState.GHOST:
             # A ghost needs its own map, for paths; not those that its manifest listed.
             named.update([row.delta_map] if row.delta_map is not None else [])

@@ -25,7 +25,7 @@ from drystone.engine.daemon import Daemon
 from drystone.service import epoch
 from drystone.service.host import Host
 from drystone.service.installation import Installation
-from drystone.service.jobs.delete_snapshot import drop_unnamed_maps
+from drystone.service.jobs.delete_snapshot import collect_maps
 from drystone.service.jobs.progress import run_job
 from drystone.service.sweep import sweep
 from drystone.service.tracking_rows import frozen_of, tracking_columns, tracking_of
@@ -95,11 +95,12 @@ class TakeSnapshot:
                     raise
                 log.warning("snapshot.attempt_failed", snapshot_id=operation.snapshot_id, error=str(error))
                 continue
-            await self._in.db.write(
+            carried = await self._in.db.write(
                 functools.partial(self._commit, operation=operation, session=session, result=result, job=job)
             )
             await epoch.publish(self._in)
-            await drop_unnamed_maps(self._in, frozen_of(operation.payload).carry)
+            if carried:
+                await collect_maps(self._in)
             log.info(
                 "snapshot.committed", snapshot_id=operation.snapshot_id, disk_id=disk_id, tracking=result.tracking,
                 stored_bytes=result.stored_bytes, changed_bytes=result.changed_bytes,
@@ -206,8 +207,12 @@ class TakeSnapshot:
 
     def _commit(
         self, conn: Connection, *, operation: Operation, session: SessionId, result: UploadResult, job: UploadJob
-    ) -> None:
-        """A3, in one transaction: session, snapshot, base, packs, operation."""
+    ) -> bool:
+        """A3, in one transaction: session, snapshot, base, packs, operation.
+
+        Returns:
+            Whether the disk carried delta maps, which it now lets go of.
+        """
         at = self._in.clock()
         now = operations.get(conn, operation.id)
         assert now is not None
@@ -247,6 +252,7 @@ class TakeSnapshot:
         assert changed
         operations.update(conn, operation.id, updated_at=at, phase=Phase.COMMITTED.value, percent=100)
         epoch.raise_epoch(conn)
+        return bool(disk.carry)
 
     async def _after(self, disk_id: DiskId) -> None:
         await self._host.release(disk_id)

@@ -12,7 +12,7 @@ from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs import endings
 from drystone.service.jobs.create_disk import remove_files
-from drystone.service.jobs.delete_snapshot import drop_unnamed_maps
+from drystone.service.jobs.delete_snapshot import collect_maps
 
 
 class Terminate:
@@ -45,8 +45,7 @@ class Terminate:
                 endings.done(conn, operation, at=self._in.clock())
 
             await self._in.db.write(remove)
-        if disk is not None:
-            await drop_unnamed_maps(self._in, disk.carry)
+        await collect_maps(self._in)
         self._in.locks.forget(disk_id)
 
     def _end_hydration(self, conn: Connection, disk_id: DiskId) -> None:
