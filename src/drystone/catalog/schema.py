@@ -175,6 +175,7 @@ snapshot = Table(
     Index("ix_snapshot_account", "account_id", "created_at", "id", sqlite_where=VISIBLE_SNAPSHOT),
     Index("ix_snapshot_account_state", "account_id", "state", "rolling_back", "created_at", "id"),
     Index("ix_snapshot_account_name", "account_id", "name"),
+    Index("ix_snapshot_account_disk", "account_id", "disk_id", "created_at", "id", sqlite_where=VISIBLE_SNAPSHOT),
     Index("ix_snapshot_disk", "disk_id", "state", "created_at", "stored_bytes"),
     Index("ix_snapshot_parent", "parent_id"),
     Index("ix_snapshot_deadline", "deadline_at"),

@@ -200,6 +200,12 @@ def upgrade() -> None:
         ["account_id", "created_at", "id"],
         sqlite_where=sa.text("state IN ('CREATING', 'NORMAL')"),
     )
+    op.create_index(
+        "ix_snapshot_account_disk",
+        "snapshot",
+        ["account_id", "disk_id", "created_at", "id"],
+        sqlite_where=sa.text("state IN ('CREATING', 'NORMAL')"),
+    )
     op.create_index("ix_snapshot_account_name", "snapshot", ["account_id", "name"])
     op.create_index(
         "ix_snapshot_account_state", "snapshot", ["account_id", "state", "rolling_back", "created_at", "id"]
