@@ -147,7 +147,8 @@ def test_something_else_answers(command: Command, service: FakeService, answer: 
 def test_interrupt_while_waiting() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, "disk", "list"],
+            # Whoever runs the tests in the background ignores SIGINT, and its children would, too.
+            ["env", "--default-signal=INT", sys.executable, "-c", PROGRAM, "disk", "list"],
             env=environment(f"http://127.0.0.1:{listener.getsockname()[1]}"),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
