@@ -83,11 +83,11 @@ def grow_tree(rng: random.Random, store: Store, count: int) -> list[tuple[Snapsh
 
 def check(rng: random.Random, store: Store, snapshot: SnapshotReader, content: bytes) -> None:
     """Compare everything a reader says with the model."""
-    assert snapshot.read(0, len(content)) == content
+    assert bool(snapshot.read(0, len(content)) == content)
     for _ in range(4):
         start = rng.randrange(len(content))
         length = rng.randrange(len(content) - start + 1)
-        assert snapshot.read(start, length) == content[start : start + length]
+        assert bool(snapshot.read(start, length) == content[start : start + length])
     blocks = [content[at : at + BLOCK_BYTES] for at in range(0, len(content), BLOCK_BYTES)]
     full = np.array([any(block) for block in blocks])
     low, high = sorted(rng.choices(range(BLOCKS + 9), k=2))
