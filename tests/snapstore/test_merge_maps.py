@@ -5,7 +5,6 @@ import random
 import msgspec
 import numpy as np
 import pytest
-from model_snapshots import new_store, take
 
 from drystone.codec.manifest import ManifestMap
 from drystone.domain.blocks import BLOCK_BYTES
@@ -16,6 +15,7 @@ from drystone.snapstore.layers import delta_addresses
 from drystone.snapstore.merge import apply_merge, merge_maps, plan_merge
 from drystone.snapstore.reader import DATA, SnapshotReader
 from drystone.snapstore.store import Store, hex128
+from tests.snapstore.model_snapshots import new_store, take
 
 BLOCKS = 150
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_snapshots import STORE_ID, manifest_of, new_store, take
 
 from drystone.codec.pack import Encoding, PackHeader, PackIndex, encode_frame, encode_pack_tail, frame_compressor
 from drystone.domain.blocks import BLOCK_BYTES
@@ -42,6 +41,7 @@ from drystone.snapstore.store import (
     read_owner,
     replace_owner,
 )
+from tests.snapstore.model_snapshots import STORE_ID, manifest_of, new_store, take
 
 FIRST = "snap-00000001"
 SECOND = "snap-00000002"

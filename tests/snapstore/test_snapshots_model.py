@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_snapshots import new_store, take
 
 from drystone.codec.hashes import block_hash
 from drystone.domain.blocks import BLOCK_BYTES, from_blocks, normalize
@@ -17,6 +16,7 @@ from drystone.snapstore.deaths import dies
 from drystone.snapstore.layers import delta_addresses
 from drystone.snapstore.reader import ABSENT, DATA, SnapshotReader
 from drystone.snapstore.store import Store
+from tests.snapstore.model_snapshots import new_store, take
 
 BLOCKS = 180
 
