@@ -4,6 +4,7 @@ JSON text is canonical (no spaces, sorted keys and sets), so that equal values a
 can be compared in a compare-and-set.
 """
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -41,6 +42,11 @@ class EncodedText(TypeDecorator[T]):
         """Return the value of a text."""
         return None if value is None else self.decode(value)
 
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], T | None]:  # noqa: ARG002 - as above
+        """Return `process_result_value` without the two calls around it: a page of rows has hundreds of these."""
+        decode = self.decode
+        return lambda text: None if text is None else decode(text)
+
 
 class RangesColumn(TypeDecorator[Ranges]):
     """Block ranges as pairs of little-endian 64-bit integers."""
@@ -69,23 +75,28 @@ def _record_text(record: SnapshotRecord) -> str:
 
 def enumeration(members: type[E]) -> EncodedText[E]:
     """Return the column type of an enumeration: any other value is a `ValueError`, both ways."""
-    return EncodedText(lambda member: members(member).value, members)
+    return EncodedText(lambda member: members(member).value, functools.cache(members))
 
+
+# Most rows have no tags, and most lists of names are one of a few: values that nobody can change are made once.
+_remembered = functools.lru_cache(maxsize=1024)
 
 TAGS: EncodedText[tuple[tuple[str, str], ...]] = EncodedText(
     lambda tags: _dump([list(pair) for pair in tags]),
-    lambda text: tuple((key, value) for key, value in json.loads(text)),
+    _remembered(lambda text: tuple((key, value) for key, value in json.loads(text))),
 )
 """Tags as `[[key, value], ...]`, in the order given."""
 NAMES: EncodedText[tuple[str, ...]] = EncodedText(
-    lambda names: _dump(list(names)), lambda text: tuple(json.loads(text))
+    lambda names: _dump(list(names)), _remembered(lambda text: tuple(json.loads(text)))
 )
 """A list of names, in order."""
 NAME_SET: EncodedText[frozenset[str]] = EncodedText(
-    lambda names: _dump(sorted(names)), lambda text: frozenset(json.loads(text))
+    lambda names: _dump(sorted(names)), _remembered(lambda text: frozenset(json.loads(text)))
 )
 """A set of names, kept sorted."""
 OBJECT: EncodedText[Any] = EncodedText(lambda value: _dump(dict(value)), json.loads)
 """A JSON object."""
-RECORD: EncodedText[SnapshotRecord] = EncodedText(_record_text, lambda text: SnapshotRecord(**json.loads(text)))
+RECORD: EncodedText[SnapshotRecord] = EncodedText(
+    _record_text, _remembered(lambda text: SnapshotRecord(**json.loads(text)))
+)
 """The record of P7: a JSON object of the fields that are known."""

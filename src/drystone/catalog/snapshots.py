@@ -3,12 +3,12 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, false, func, or_, select
 
 from drystone.catalog import accounts
 from drystone.catalog.rows import IDS_PER_STATEMENT, Rows
 from drystone.catalog.schema import VISIBLE_SNAPSHOT, snapshot
-from drystone.catalog.selection import Selection, conditions, ordering
+from drystone.catalog.selection import Selection, conditions
 from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.snapshot import Snapshot, SnapshotState
 
@@ -31,6 +31,21 @@ class DiskTotals:
     """Of the NORMAL ones."""
 
 
+# Made once: describing one disk spends more on making this statement than on running it.
+_TOTALS = (
+    select(
+        snapshot.c.disk_id,
+        func.count(),
+        func.coalesce(func.sum(snapshot.c.stored_bytes).filter(snapshot.c.state == SnapshotState.NORMAL), 0),
+    )
+    .where(
+        snapshot.c.disk_id.in_(bindparam("disk_ids", expanding=True)),
+        snapshot.c.state.in_([SnapshotState.CREATING, SnapshotState.NORMAL]),
+    )
+    .group_by(snapshot.c.disk_id)
+)
+
+
 def find(conn: Connection, selection: Selection) -> tuple[list[Snapshot], int]:
     """Return a page of the snapshots that clients see and that meet a selection, and the number of all that do.
 
@@ -38,38 +53,19 @@ def find(conn: Connection, selection: Selection) -> tuple[list[Snapshot], int]:
     both cost the same whatever the number of snapshots.
     """
     assert not selection.instance_names, "snapshots are not attached"
-    wanted = conditions(snapshot, selection)
+    wanted: list[ColumnElement[bool]] = [VISIBLE_SNAPSHOT, *conditions(snapshot, selection)]
     wanted += [or_(false(), *map(_shows, pairs)) for pairs in selection.snapshot_states]
-    total: int
-    if selection.everything:
-        total = accounts.usage(conn, selection.account_id).snapshots
-    else:
-        counting = select(func.count()).select_from(snapshot).where(VISIBLE_SNAPSHOT, *wanted)
-        total = conn.execute(counting).scalar_one()
-    page = select(snapshot).where(VISIBLE_SNAPSHOT, *wanted).order_by(*ordering(snapshot, selection))
-    return _rows.all(conn, page.offset(selection.offset).limit(selection.limit)), total
+    kept = (lambda: accounts.usage(conn, selection.account_id).snapshots) if selection.everything else None
+    return _rows.page(conn, selection, wanted, kept)
 
 
 def totals(conn: Connection, disk_ids: Collection[DiskId]) -> dict[DiskId, DiskTotals]:
     """Return the totals of each of these disks."""
     wanted = list(dict.fromkeys(disk_ids))
     found: dict[DiskId, DiskTotals] = {}
-    normal = snapshot.c.state == SnapshotState.NORMAL
     for at in range(0, len(wanted), IDS_PER_STATEMENT):
-        query = (
-            select(
-                snapshot.c.disk_id,
-                func.count().label("count"),
-                func.coalesce(func.sum(snapshot.c.stored_bytes).filter(normal), 0).label("stored_bytes"),
-            )
-            .where(
-                snapshot.c.disk_id.in_(wanted[at : at + IDS_PER_STATEMENT]),
-                snapshot.c.state.in_([SnapshotState.CREATING, SnapshotState.NORMAL]),
-            )
-            .group_by(snapshot.c.disk_id)
-        )
-        for row in conn.execute(query):
-            found[row.disk_id] = DiskTotals(count=row[1], stored_bytes=row[2])
+        for row in conn.execute(_TOTALS, {"disk_ids": wanted[at : at + IDS_PER_STATEMENT]}):
+            found[row[0]] = DiskTotals(count=row[1], stored_bytes=row[2])
     return {disk_id: found.get(disk_id, DiskTotals()) for disk_id in wanted}
 
 
