@@ -2,11 +2,11 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import Connection, func, select
 
 from drystone.catalog.rows import Rows
 from drystone.catalog.schema import VISIBLE_DISK, disk, instance
-from drystone.catalog.selection import Selection, conditions
+from drystone.catalog.selection import Condition, Selection, conditions
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.ids import AccountId, DiskId, InstanceId, SnapshotId
 
@@ -22,7 +22,7 @@ delete = _rows.delete
 def find(conn: Connection, selection: Selection) -> tuple[list[Disk], int]:
     """Return a page of the disks that clients see and that meet a selection, and the number of all that do."""
     assert not selection.snapshot_states, "disks are not snapshots"
-    wanted: list[ColumnElement[bool]] = [VISIBLE_DISK, *conditions(disk, selection)]
+    wanted: list[Condition] = [VISIBLE_DISK, *conditions(disk, selection)]
     wanted += [
         disk.c.instance_id.in_(
             select(instance.c.id).where(instance.c.account_id == selection.account_id, instance.c.name.in_(list(names)))

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Table, delete, func, insert, select, update
 
 from drystone.catalog.columns import NAME_SET
-from drystone.catalog.selection import Selection, ordering
+from drystone.catalog.selection import Condition, Selection, ordering
 
 V = TypeVar("V")
 IDS_PER_STATEMENT = 500
@@ -74,7 +74,7 @@ class Rows(Generic[V]):
         self,
         conn: Connection,
         selection: Selection,
-        wanted: Sequence[ColumnElement[bool]],
+        wanted: Sequence[Condition],
         count: Callable[[], int] | None = None,
     ) -> tuple[list[V], int]:
         """Return the page of a selection of the rows that are as `wanted`, and the number of all of them.

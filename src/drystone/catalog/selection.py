@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Column, ColumnElement, Table, exists, func, select, true
+from sqlalchemy import Column, ColumnElement, Table, TextClause, exists, func, select, true
 
 from drystone.domain.ids import AccountId
 from drystone.domain.snapshot import SnapshotState
+
+Condition = ColumnElement[bool] | TextClause
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

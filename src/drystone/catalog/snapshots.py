@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, false, func, 
 from drystone.catalog import accounts
 from drystone.catalog.rows import IDS_PER_STATEMENT, Rows
 from drystone.catalog.schema import VISIBLE_SNAPSHOT, snapshot
-from drystone.catalog.selection import Selection, conditions
+from drystone.catalog.selection import Condition, Selection, conditions
 from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.snapshot import Snapshot, SnapshotState
 
@@ -53,7 +53,7 @@ def find(conn: Connection, selection: Selection) -> tuple[list[Snapshot], int]:
     both cost the same whatever the number of snapshots.
     """
     assert not selection.instance_names, "snapshots are not attached"
-    wanted: list[ColumnElement[bool]] = [VISIBLE_SNAPSHOT, *conditions(snapshot, selection)]
+    wanted: list[Condition] = [VISIBLE_SNAPSHOT, *conditions(snapshot, selection)]
     wanted += [or_(false(), *map(_shows, pairs)) for pairs in selection.snapshot_states]
     kept = (lambda: accounts.usage(conn, selection.account_id).snapshots) if selection.everything else None
     return _rows.page(conn, selection, wanted, kept)
