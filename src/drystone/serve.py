@@ -398,7 +398,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
                 tasks.create_task(watch.run()),
                 tasks.create_task(sweep(installation)),
             ]
-            tasks.create_task(_say_ready(server, endpoint))
+            tasks.create_task(_say_ready(server, endpoint, installation.workers))
             await server.serve(sockets=[listener])
             for task in background:
                 task.cancel()
@@ -406,12 +406,14 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         log.info("server.stopped")
 
 
-async def _say_ready(server: uvicorn.Server, endpoint: str) -> None:
+async def _say_ready(server: uvicorn.Server, endpoint: str, workers: WorkerPool) -> None:
     while not server.started:
         if server.should_exit:
             return
         await asyncio.sleep(0.005)
     print(f"ready {endpoint}", flush=True)  # noqa: T201 - the contract with whoever started us
+    # Their start would have slowed ours: there may be one core, and clients wait.
+    await workers.warm()
 
 
 async def _stop(config: Config) -> None:

@@ -62,6 +62,33 @@ def fake(word: str) -> Job:
     return CollectJob(store=StoreAddress(root="/", store_id=word), packs=(), living=())  # type: ignore[arg-type]
 
 
+async def warmth() -> None:
+    async with WorkerPool(size=2, command=FAKE) as pool:
+        # The first job starts its own process; warming starts the other one, once.
+        first = await pool.run(fake("pid"), CollectResult)
+        await pool.warm()
+        await pool.warm()
+        pids = {(await pool.run(fake("pid"), CollectResult)).dead[0] for _ in range(6)}
+        assert len(pids) == 2
+        assert first.dead[0] in pids
+        # With every process at work there is nothing to warm, and nothing is disturbed.
+        started = asyncio.Event()
+        hanging = [
+            asyncio.ensure_future(pool.run(fake("hang"), CollectResult, lambda _: started.set())) for _ in range(2)
+        ]
+        await started.wait()
+        await pool.warm()
+        for one in hanging:
+            one.cancel()
+        for one in hanging:
+            with pytest.raises(asyncio.CancelledError):
+                await one
+
+
+def test_processes_are_started_by_jobs_or_by_warming() -> None:
+    asyncio.run(warmth())
+
+
 async def reuse_and_replacement() -> None:
     async with WorkerPool(size=1, command=FAKE) as pool:
         first = await pool.run(fake("pid"), CollectResult)

@@ -63,11 +63,23 @@ class WorkerPool:
         self._closed = True
 
     async def __aenter__(self) -> Self:
-        """Start the processes."""
+        """Open the pool; a process starts with the first job that needs it, or with `warm`."""
         self._closed = False
         for _ in range(self._size):
-            self._free.put_nowait(await self._start())
+            self._free.put_nowait(None)
         return self
+
+    async def warm(self) -> None:
+        """Start the processes that no job has started yet, so that the next jobs need not wait for that."""
+        for _ in range(self._size):
+            if self._free.empty():
+                return  # All that there are have jobs.
+            place = self._free.get_nowait()
+            try:
+                if place is None:
+                    place = await self._replacement()
+            finally:
+                self._free.put_nowait(place)
 
     async def __aexit__(self, *_exception: object) -> None:
         """Kill the processes; jobs that still run fail."""
