@@ -11,6 +11,7 @@ from drystone.cli.disks import disk_app
 from drystone.cli.failure import CliError, Exit, one_line
 from drystone.cli.session import Outside
 from drystone.cli.snapshots import snapshot_app
+from drystone.cli.store import store_app
 
 EPILOGUE = """Example:
   drystone disk create --size 20 --name db
@@ -37,7 +38,7 @@ def build_app(outside: Outside) -> App:
         version_flags=[],
         suppress_keyboard_interrupt=False,
     )
-    for group in (disk_app, snapshot_app, instance_app, operation_app, account_app, host_app):
+    for group in (disk_app, snapshot_app, instance_app, operation_app, account_app, host_app, store_app):
         app.command(group(outside))
     app.command(completion_app(app))
     return app
