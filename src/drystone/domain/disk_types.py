@@ -11,7 +11,7 @@ EXTRA_PERFORMANCE_GIB_MIN = 460
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a throttle group enforces: reads and writes together, per second."""
+    """What a disk of a type may do: reads and writes together, per second. What of it is enforced: `engine.graph`."""
 
     iops: int
     bytes_per_s: int
