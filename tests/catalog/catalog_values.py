@@ -5,7 +5,16 @@ from typing import Any
 
 from drystone.domain.account import AccessKey, Account
 from drystone.domain.disk import Disk, DiskState
-from drystone.domain.ids import AccountId, DiskId, InstanceId, OperationId, PackId, SessionId, SnapshotId
+from drystone.domain.ids import (
+    AccountId,
+    DiskId,
+    InstanceId,
+    OperationId,
+    PackId,
+    SessionId,
+    SnapshotGroupId,
+    SnapshotId,
+)
 from drystone.domain.instance import Instance, InstanceKind
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.session import Pack, Session
@@ -78,6 +87,7 @@ def full_disk() -> Disk:
         rollback_percent=50,
         nbd_socket="/run/x",
         device="/dev/x",
+        audit_cursor=17,
     )
 
 
@@ -123,10 +133,15 @@ def full_snapshot() -> Snapshot:
             consistency="crash",
             taken_at=7.5,
             audited_blocks=8,
+            audit_complete=True,
+            audit_lies=2,
         ),
         stored_bytes=2**40,
         rolling_back=True,
         suspect=True,
+        group_id=SnapshotGroupId("csnap-00000001"),
+        proven_at=8.5,
+        damaged=True,
     )
 
 

@@ -242,10 +242,55 @@ def test_the_audit_finds_a_lost_bit(daemon: StorageDaemon, disk: Disk, snapshots
     disk.write(0, BLOCK)
     view = daemon.freeze(SIZE, old="b2", new="b3")
     plan = AuditPlan(cursor_block=600, blocks_max=10_000)
-    result = snapshots.take(view, "delta", bitmap="b2", audit=plan)
-    assert result.audit_lies == ((700, 703),)
+    result = snapshots.take(view, "delta", bitmap="b2", audit=plan, trim=True)
+    assert (result.audit_lies, result.audit_lie_blocks) == (((700, 703),), 3)
     assert result.audited_blocks == 1023
     assert result.audit_next_block == 600
+    assert not result.audit_complete
+    # The same snapshot is right: it was made by rescan of the same view.
+    assert result.tracking == "rescan"
+    assert "3 blocks" in result.tracking_reason
+    assert result.changed_bytes == 4 * BLOCK
+    assert not unequal(snapshots.content(result.manifest), disk.model)
+
+
+def test_an_audit_of_everything_sees_holes_too_and_says_that_it_is_complete(
+    daemon: StorageDaemon, disk: Disk, snapshots: Snapshots
+) -> None:
+    disk.write(0, 4 * MIB)
+    snapshots.take(daemon.freeze(SIZE), "full")
+    daemon.release()
+    everything = AuditPlan(cursor_block=77, blocks_max=None)
+    view = daemon.freeze(SIZE, old="b1", new="b2")
+    result = snapshots.take(view, "delta", bitmap="b1", audit=everything)
+    daemon.release(old="b1")
+    assert (result.audit_complete, result.audited_blocks, result.audit_lies) == (True, 1024, ())
+    # 64 KiB become a hole behind the bitmap's back.
+    disk.zero(2 * MIB, 64 * 1024)
+    daemon.freeze(SIZE, old="b2", new="b3")
+    daemon.release(old="b2")
+    view = daemon.freeze(SIZE, old="b3", new="b4")
+    result = snapshots.take(view, "delta", bitmap="b3", audit=everything)
+    assert result.audit_lies == ((512, 528),)
+    assert result.tracking == "rescan"
+    assert not unequal(snapshots.content(result.manifest), disk.model)
+
+
+def test_a_sample_follows_the_change_and_the_span(daemon: StorageDaemon, disk: Disk, snapshots: Snapshots) -> None:
+    disk.write(0, 16 * MIB)
+    snapshots.take(daemon.freeze(SIZE), "full")
+    daemon.release()
+    disk.write(0, 8 * MIB)
+    view = daemon.freeze(SIZE, old="b1", new="b2")
+    plan = AuditPlan(cursor_block=0, blocks_max=64, marked_divisor=16)
+    result = snapshots.take(view, "delta", bitmap="b1", audit=plan)
+    daemon.release(old="b1")
+    assert (result.audited_blocks, result.audit_next_block) == (2048 // 16, 2048 + 128)
+    # Looking for data ends with the span, and the next audit goes on behind it.
+    view = daemon.freeze(SIZE, old="b2", new="b3")
+    plan = AuditPlan(cursor_block=5000, blocks_max=64, span_blocks=1000)
+    result = snapshots.take(view, "delta", bitmap="b2", audit=plan)
+    assert (result.audited_blocks, result.audit_next_block) == (0, 6000)
 
 
 def test_ranges_files(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from drystone.domain.instance import InstanceKind
 from drystone.domain.operation import OperationKind, OperationState
 from drystone.domain.session import PackState, SessionState
 from drystone.domain.snapshot import SnapshotState
+from drystone.domain.snapshot_group import SnapshotGroupState
 from drystone.domain.tracking import TrackingState
 
 metadata = MetaData(
@@ -136,6 +137,7 @@ disk = Table(
     _needs("rollback_percent", Integer),
     Column("nbd_socket", Text),
     Column("device", Text),
+    _needs("audit_cursor", Integer),
     CheckConstraint("size_gib > 0", name="size"),
     Index("ix_disk_account", "account_id", "created_at", "id", sqlite_where=VISIBLE_DISK),
     Index("ix_disk_instance", "instance_id"),
@@ -170,6 +172,9 @@ snapshot = Table(
     _needs("stored_bytes", Integer),
     _needs("rolling_back", Boolean),
     _needs("suspect", Boolean),
+    Column("proven_at", Float),
+    _needs("damaged", Boolean),
+    Column("group_id", Text),
     CheckConstraint("size_gib > 0", name="size"),
     CheckConstraint("percent BETWEEN 0 AND 100", name="percent"),
     Index("ix_snapshot_account", "account_id", "created_at", "id", sqlite_where=VISIBLE_SNAPSHOT),
@@ -181,6 +186,23 @@ snapshot = Table(
     Index("ix_snapshot_deadline", "deadline_at"),
     Index("ix_snapshot_state", "state"),
     Index("ix_snapshot_session", "session_id"),
+    Index("ix_snapshot_group", "group_id"),
+)
+snapshot_group = Table(
+    "snapshot_group",
+    metadata,
+    _id(),
+    _owner(),
+    _needs("instance_id", Text),
+    _needs("name", Text),
+    _needs("state", enumeration(SnapshotGroupState)),
+    _needs("tags", TAGS),
+    _needs("operation_id", Text),
+    Column("pause_ms", Float),
+    Column("taken_at", Float),
+    _needs("created_at", Float),
+    _needs("modified_at", Float),
+    Index("ix_snapshot_group_account", "account_id", "created_at", "id"),
 )
 session = Table(
     "session",
@@ -210,8 +232,22 @@ pack = Table(
     _needs("blocks", Integer),
     _needs("dead_blocks", Integer),
     _needs("state", enumeration(PackState)),
+    Column("proven_at", Float),
     UniqueConstraint("object"),
     Index("ix_pack_session", "session_id"),
+)
+damage = Table(
+    "damage",
+    metadata,
+    _id(),
+    _needs("object", Text),
+    _needs("kind", Text),
+    _needs("snapshot_id", Text),
+    _needs("ranges", RangesColumn),
+    _needs("reason", Text),
+    _needs("found_at", Float),
+    Index("ix_damage_object", "object"),
+    Index("ix_damage_snapshot", "snapshot_id"),
 )
 extent_map = Table(
     "extent_map",

@@ -85,3 +85,5 @@ class Disk:
     rollback_percent: int = 0
     nbd_socket: str | None = None
     device: str | None = None
+    audit_cursor: int = 0
+    """The block at which the next audit of what tracking called clean goes on (P8)."""

@@ -47,3 +47,5 @@ class Pack:
     dead_blocks: int = 0
     """A count that only chooses candidates (L7); never a proof of death."""
     state: PackState = PackState.LIVE
+    proven_at: float | None = None
+    """When a scrub last read every living block of it."""

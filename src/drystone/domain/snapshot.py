@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from drystone.domain.disk import DATA_DISK, UNNAMED
-from drystone.domain.ids import AccountId, DiskId, SessionId, SnapshotId
+from drystone.domain.ids import AccountId, DiskId, SessionId, SnapshotGroupId, SnapshotId
 
 
 class SnapshotState(StrEnum):
@@ -43,6 +43,10 @@ class SnapshotRecord:
     """The instant (P1), seconds since the epoch, UTC."""
     audited_blocks: int | None = None
     """Blocks that the tracker called clean and that were compared all the same (P8)."""
+    audit_complete: bool | None = None
+    """Whether that were all of them: then nothing that tracking missed can be in it (A12)."""
+    audit_lies: int | None = None
+    """Blocks that the tracker had called clean wrongly; the snapshot was then made by rescan and is right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,3 +81,9 @@ class Snapshot:
     rolling_back: bool = False
     suspect: bool = False
     """A12: it may have inherited a block that tracking missed."""
+    proven_at: float | None = None
+    """When a scrub last read its manifest and maps whole."""
+    damaged: bool = False
+    """A scrub found that something it shows cannot be read any more (the damage table says what)."""
+    group_id: SnapshotGroupId | None = None
+    """The group that was taken at the same instant."""

@@ -50,10 +50,19 @@ class ManifestTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class AuditPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which clean blocks to check (P8): from `cursor_block` on, at most `blocks_max` allocated ones."""
+    """Which clean blocks to check (P8, F22): allocated ones, from `cursor_block` on.
+
+    Attributes:
+        cursor_block: Where the audit before this one ended.
+        blocks_max: Most blocks to check, whatever has changed; None checks all of the disk.
+        marked_divisor: Beyond `blocks_max`, up to this part of the blocks that are marked may be checked (0: none).
+        span_blocks: How far at most to look for allocated blocks, so that a disk of holes costs no more.
+    """
 
     cursor_block: int
-    blocks_max: int
+    blocks_max: int | None
+    marked_divisor: int = 0
+    span_blocks: int = 1 << 51
 
 
 class UploadJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="upload"):
@@ -104,6 +113,7 @@ class UploadResult(msgspec.Struct, frozen=True, kw_only=True, tag="uploaded"):
     Attributes:
         manifest: Object name.
         tracking: How it was tracked, as the manifest says.
+        tracking_reason: Why so, as the manifest says.
         map: The snapshot's own map.
         maps: Object names of all maps that the manifest lists, newest first; some may be merged ones of this session.
         packs: Packs of this session.
@@ -114,12 +124,16 @@ class UploadResult(msgspec.Struct, frozen=True, kw_only=True, tag="uploaded"):
         requests: To the object store.
         seconds: From the job's start to the manifest.
         audited_blocks: Clean blocks that were compared.
+        audit_complete: Whether these were all that the disk holds.
         audit_next_block: Where the next audit goes on.
-        audit_lies: Block ranges that the tracker called clean but that differ from the base (at most 1,000).
+        audit_lies: Block ranges that the tracker called clean but that differ from the base (at most 1,000). If there
+            are any, the snapshot was made by rescan instead (A12): it is right all the same.
+        audit_lie_blocks: How many blocks these are, all of them.
     """
 
     manifest: str
     tracking: Literal["full", "delta", "rescan"]
+    tracking_reason: str
     map: ManifestMap
     maps: tuple[str, ...]
     packs: tuple[ManifestPack, ...]
@@ -132,7 +146,9 @@ class UploadResult(msgspec.Struct, frozen=True, kw_only=True, tag="uploaded"):
     seconds: float
     audited_blocks: int = 0
     audit_next_block: int = 0
+    audit_complete: bool = False
     audit_lies: tuple[tuple[int, int], ...] = ()
+    audit_lie_blocks: int = 0
 
 
 class RollbackJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="rollback"):

@@ -4,10 +4,11 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
+import msgspec
 import structlog
 
 from drystone.codec.manifest import Manifest, ManifestMap, ManifestPack, SnapshotRecord
@@ -37,7 +38,7 @@ from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import RandomBits, Store
 from drystone.snapstore.writer import SnapshotWriter, Written
 from drystone.transfer.compare import differing
-from drystone.transfer.jobs import Endpoint, UploadJob, UploadResult
+from drystone.transfer.jobs import AuditPlan, Endpoint, UploadJob, UploadResult
 from drystone.transfer.plan import (
     UploadPlan,
     byte_ranges,
@@ -94,7 +95,17 @@ def upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> Upl
             allocation=usable_allocation(job, None if base is None else base.manifest),
         )
         plan = _plan(frozen, store, base)
-        sample, audit_next = _sample(frozen, plan, base)
+        audit = _audit(frozen, store, base, plan)
+        if count(audit.lies):
+            # A12: nothing that tracking says of this disk can be believed. Nothing was trimmed yet, so the same
+            # view is compared whole, and this snapshot is right.
+            job = msgspec.structs.replace(
+                job,
+                mode="rescan",
+                template=msgspec.structs.replace(job.template, tracking_reason=_lied(job, audit.lies)),
+            )
+            frozen = replace(frozen, job=job)
+            plan = _plan(frozen, store, base)
         # A full snapshot has no base, and one without base holds data only: zeros are what is absent.
         writer = SnapshotWriter(
             store=store,
@@ -104,16 +115,13 @@ def upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> Upl
             compare=job.mode == "rescan" and base is not None,
         )
         try:
-            with _trimming(job, plan, sample, frozen.size_blocks):
+            with _trimming(job, plan, frozen.size_blocks):
                 _feed(view, writer, plan, report)
-                lies = _audit(view, store, base, sample)
             written = writer.finish()
         except BaseException:
             writer.abort()
             raise
-    return _commit(
-        job, store, rng, base, written, plan=plan, sample=sample, audit_next=audit_next, lies=lies, began_s=began_s
-    )
+    return _commit(job, store, rng, base, written, plan=plan, audit=audit, began_s=began_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +132,16 @@ class _Frozen:
     view: NbdClient
     size_blocks: int
     allocation: Endpoint | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Audit:
+    """What was checked of the blocks that tracking called clean, and which of them are not (A12)."""
+
+    blocks: int = 0
+    next_block: int
+    complete: bool = False
+    lies: Ranges = field(default_factory=lambda: EMPTY)
 
 
 def _open_base(job: UploadJob, store: Store) -> SnapshotReader | None:
@@ -246,7 +264,7 @@ def _feed(view: NbdClient, writer: SnapshotWriter, plan: UploadPlan, report: Rep
 
 
 @contextlib.contextmanager
-def _trimming(job: UploadJob, plan: UploadPlan, sample: Ranges, size_blocks: int) -> Iterator[None]:
+def _trimming(job: UploadJob, plan: UploadPlan, size_blocks: int) -> Iterator[None]:
     """Trim beside the body what nobody will read, so that guest writes there need no copy.
 
     Only for deltas: a full snapshot and a rescan need all that is allocated (F2).
@@ -255,7 +273,7 @@ def _trimming(job: UploadJob, plan: UploadPlan, sample: Ranges, size_blocks: int
     if not job.trim or job.mode != "delta" or read_bytes < TRIM_FROM_BYTES:
         yield
         return
-    ranges = trimmable(union(plan.read, plan.zero, sample), size_blocks)
+    ranges = trimmable(union(plan.read, plan.zero), size_blocks)
     stop = threading.Event()
     thread = threading.Thread(target=_trim, args=(job, ranges, stop), name="trim", daemon=True)
     thread.start()
@@ -277,42 +295,61 @@ def _trim(job: UploadJob, ranges: Ranges, stop: threading.Event) -> None:
             log.warning("upload.trim_failed", snapshot_id=job.snapshot, error=str(error))
 
 
-def _sample(frozen: _Frozen, plan: UploadPlan, base: SnapshotReader | None) -> tuple[Ranges, int]:
-    """Choose the clean blocks to audit (P8, F22), before anything is trimmed, and where the next audit goes on."""
-    audit = frozen.job.audit
-    if audit is None or frozen.job.mode != "delta" or base is None or audit.blocks_max <= 0:
-        return EMPTY, 0 if audit is None else audit.cursor_block
-    cursor = audit.cursor_block if 0 <= audit.cursor_block < frozen.size_blocks else 0
-    marked_blocks = union(plan.read, plan.zero)
+def _audit(frozen: _Frozen, store: Store, base: SnapshotReader | None, plan: UploadPlan) -> _Audit:
+    """Compare some clean blocks of the frozen view with the base (P8, A12), before anything is trimmed."""
+    asked = frozen.job.audit
+    if asked is None or frozen.job.mode != "delta" or base is None:
+        return _Audit(next_block=0 if asked is None else asked.cursor_block)
+    known = union(plan.read, plan.zero)
+    sample, next_block = _sample(frozen, asked, known)
+    parts = []
+    for start, data in frozen.view.read_ranges(
+        byte_ranges(sample), depth=_DEPTH, piece_bytes=_PIECE_BYTES, window_bytes=_WINDOW_BYTES
+    ):
+        parts.append(differing(store.keys, base, start // BLOCK_BYTES, data))
+    lies = intersect(union(*parts), sample)
+    if asked.blocks_max is None:
+        # What is a hole now and was data then is a change too; it is seen without reading it.
+        holes = _zeros(frozen, normalize([(0, frozen.size_blocks)]))
+        lies = union(lies, subtract(intersect(intersect(holes, _own_layer(frozen, holes)), base.data_ranges()), known))
+    if count(lies):
+        log.error("audit.tracker_lied", base=base.manifest.snapshot, blocks=count(lies), first_block=int(lies[0, 0]))
+    return _Audit(blocks=count(sample), next_block=next_block, complete=asked.blocks_max is None, lies=lies)
+
+
+def _lied(job: UploadJob, lies: Ranges) -> str:
+    return (
+        f"the audit found {count(lies)} blocks that had changed since {job.template.ancestry[0]} "
+        f"and were not marked, the first is block {int(lies[0, 0])}"
+    )
+
+
+def _sample(frozen: _Frozen, asked: AuditPlan, known: Ranges) -> tuple[Ranges, int]:
+    """Choose the clean blocks to audit (F22), and say where the next audit goes on."""
+    size = frozen.size_blocks
+    cursor = asked.cursor_block if 0 <= asked.cursor_block < size else 0
+    left = size if asked.blocks_max is None else asked.blocks_max
+    if asked.marked_divisor:
+        left = max(left, count(known) // asked.marked_divisor)
     # From the cursor to the end, then from the beginning to the cursor.
-    stretches = [(cursor, frozen.size_blocks), (0, cursor)]
+    stretches = [(cursor, size), (0, cursor)]
     step, step_max = (size // BLOCK_BYTES for size in _AUDIT_STEP_BYTES)
-    chosen, left, reached = EMPTY, audit.blocks_max, cursor
+    span = asked.span_blocks
+    chosen, reached = EMPTY, cursor
     for low, high in stretches:
         reached = low
         while reached < high:
-            stretch = normalize([(reached, min(reached + step, high))])
+            if left <= 0 or span <= 0:
+                return chosen, reached % size
+            stretch = normalize([(reached, min(reached + min(step, span), high))])
             step = min(2 * step, step_max)
             held = subtract(_own_layer(frozen, stretch), _zeros(frozen, stretch))
-            taken = take_first(subtract(held, marked_blocks), left)
-            chosen, left = union(chosen, taken), left - count(taken)
+            taken = take_first(subtract(held, known), left)
+            chosen, left, span = union(chosen, taken), left - count(taken), span - count(stretch)
             reached = int(stretch[-1, 1])
-            if left <= 0:
-                return chosen, int(taken[-1, 1]) % frozen.size_blocks
-    return chosen, reached % frozen.size_blocks
-
-
-def _audit(view: NbdClient, store: Store, base: SnapshotReader | None, sample: Ranges) -> Ranges:
-    """Return the blocks of `sample` that are not what the base says (A12)."""
-    if base is None or len(sample) == 0:
-        return EMPTY
-    parts = []
-    for start, data in view.read_ranges(byte_ranges(sample), depth=_DEPTH):
-        parts.append(differing(store.keys, base, start // BLOCK_BYTES, data))
-    lies = union(*parts)
-    if len(lies):
-        log.error("audit.tracker_lied", base=base.manifest.snapshot, blocks=count(lies), first_block=int(lies[0, 0]))
-    return intersect(lies, sample)
+            if left <= 0 and len(taken):
+                return chosen, int(taken[-1, 1]) % size
+    return chosen, reached % size
 
 
 def _shortened(job: UploadJob, store: Store, rng: RandomBits, maps: tuple[ManifestMap, ...]) -> tuple[ManifestMap, ...]:
@@ -335,9 +372,7 @@ def _commit(
     written: Written,
     *,
     plan: UploadPlan,
-    sample: Ranges,
-    audit_next: int,
-    lies: Ranges,
+    audit: _Audit,
     began_s: float,
 ) -> UploadResult:
     """Write the manifest over the durable packs and map."""
@@ -379,6 +414,7 @@ def _commit(
     return UploadResult(
         manifest=write_manifest(store, manifest),
         tracking=tracking,
+        tracking_reason=template.tracking_reason,
         map=own,
         maps=tuple(part.object for part in manifest.maps),
         packs=packs,
@@ -389,7 +425,9 @@ def _commit(
         stored_bytes=written.stored_bytes,
         requests=written.requests + 1,
         seconds=time.monotonic() - began_s,
-        audited_blocks=count(sample),
-        audit_next_block=audit_next,
-        audit_lies=tuple((int(start), int(stop)) for start, stop in lies[:_LIES_MAX].tolist()),
+        audited_blocks=audit.blocks,
+        audit_next_block=audit.next_block,
+        audit_complete=audit.complete,
+        audit_lies=tuple((int(start), int(stop)) for start, stop in audit.lies[:_LIES_MAX].tolist()),
+        audit_lie_blocks=count(audit.lies),
     )

@@ -1,0 +1,62 @@
+"""Damage that a scrub found: which object cannot be read, and what of which snapshot that hides."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, select
+from sqlalchemy import delete as delete_from
+
+from drystone.catalog.rows import Rows
+from drystone.catalog.schema import damage
+from drystone.domain.blocks import Ranges
+from drystone.domain.ids import SnapshotId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Damage:
+    """What one object's damage hides of one snapshot."""
+
+    id: str
+    """The snapshot's id and the object's name."""
+    object: str
+    kind: str
+    """pack, map or manifest."""
+    snapshot_id: SnapshotId
+    ranges: Ranges
+    """Blocks that cannot be served."""
+    reason: str
+    found_at: float
+
+
+_rows = Rows(damage, Damage)
+
+insert = _rows.insert
+
+
+def damage_id(snapshot_id: SnapshotId, name: str) -> str:
+    """Return the id of the row of a snapshot and an object."""
+    return f"{snapshot_id} {name}"
+
+
+def of_object(conn: Connection, name: str) -> list[Damage]:
+    """Return what the damage of one object hides, by snapshot."""
+    return _rows.all(conn, select(damage).where(damage.c.object == name).order_by(damage.c.snapshot_id))
+
+
+def of_snapshot(conn: Connection, snapshot_id: SnapshotId) -> list[Damage]:
+    """Return what is hidden of one snapshot, by object."""
+    return _rows.all(conn, select(damage).where(damage.c.snapshot_id == snapshot_id).order_by(damage.c.object))
+
+
+def everything(conn: Connection) -> list[Damage]:
+    """Return all damage, the oldest first."""
+    return _rows.all(conn, select(damage).order_by(damage.c.found_at, damage.c.id))
+
+
+def forget_object(conn: Connection, name: str) -> None:
+    """Remove what was recorded of one object: it is whole, or gone."""
+    conn.execute(delete_from(damage).where(damage.c.object == name))
+
+
+def forget_snapshot(conn: Connection, snapshot_id: SnapshotId) -> None:
+    """Remove what was recorded of one snapshot: it is gone."""
+    conn.execute(delete_from(damage).where(damage.c.snapshot_id == snapshot_id))
