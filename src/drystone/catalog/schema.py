@@ -26,6 +26,7 @@ from drystone.catalog.columns import NAME_SET, NAMES, OBJECT, RECORD, TAGS, Rang
 from drystone.domain.disk import DiskState
 from drystone.domain.instance import InstanceKind
 from drystone.domain.operation import OperationKind, OperationState
+from drystone.domain.pack_rewrite import RewriteState
 from drystone.domain.session import PackState, SessionState
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroupState
@@ -232,9 +233,25 @@ pack = Table(
     _needs("blocks", Integer),
     _needs("dead_blocks", Integer),
     _needs("state", enumeration(PackState)),
+    _needs("dead_bytes", Integer),
     Column("proven_at", Float),
     UniqueConstraint("object"),
     Index("ix_pack_session", "session_id"),
+)
+pack_rewrite = Table(
+    "pack_rewrite",
+    metadata,
+    _id(),
+    _needs("pack_id", Text),
+    _needs("old_object", Text),
+    _needs("new_object", Text),
+    _needs("state", enumeration(RewriteState)),
+    _needs("waits_for", NAME_SET),
+    _needs("old_bytes", Integer),
+    _needs("new_bytes", Integer),
+    _needs("created_at", Float),
+    Column("ended_at", Float),
+    Index("ix_pack_rewrite_state", "state"),
 )
 damage = Table(
     "damage",

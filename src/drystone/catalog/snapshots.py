@@ -9,7 +9,7 @@ from drystone.catalog import accounts
 from drystone.catalog.rows import IDS_PER_STATEMENT, Rows
 from drystone.catalog.schema import VISIBLE_SNAPSHOT, snapshot
 from drystone.catalog.selection import Condition, Selection, conditions
-from drystone.domain.ids import DiskId, SnapshotId
+from drystone.domain.ids import DiskId, SnapshotGroupId, SnapshotId
 from drystone.domain.snapshot import Snapshot, SnapshotState
 
 _rows = Rows(snapshot, Snapshot)
@@ -73,6 +73,16 @@ def of_disk(conn: Connection, disk_id: DiskId, states: Collection[SnapshotState]
     """Return a disk's snapshots in any of these states, oldest first."""
     query = select(snapshot).where(snapshot.c.disk_id == disk_id, snapshot.c.state.in_(list(states)))
     return _rows.all(conn, query.order_by(snapshot.c.created_at, snapshot.c.id))
+
+
+def of_groups(conn: Connection, group_ids: Collection[SnapshotGroupId]) -> dict[SnapshotGroupId, list[Snapshot]]:
+    """Return the members that clients see of each of these groups, by id."""
+    found: dict[SnapshotGroupId, list[Snapshot]] = {group_id: [] for group_id in group_ids}
+    query = select(snapshot).where(VISIBLE_SNAPSHOT, snapshot.c.group_id.in_(list(group_ids)))
+    for member in _rows.all(conn, query.order_by(snapshot.c.id)):
+        assert member.group_id is not None
+        found[member.group_id].append(member)
+    return found
 
 
 def in_states(conn: Connection, states: Collection[SnapshotState]) -> list[Snapshot]:

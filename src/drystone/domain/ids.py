@@ -8,6 +8,7 @@ AccountId = NewType("AccountId", str)
 """The owner of keys and resources: a decimal string of twelve digits, like a Tencent Cloud UIN."""
 DiskId = NewType("DiskId", str)
 SnapshotId = NewType("SnapshotId", str)
+SnapshotGroupId = NewType("SnapshotGroupId", str)
 InstanceId = NewType("InstanceId", str)
 OperationId = NewType("OperationId", str)
 SessionId = NewType("SessionId", str)
@@ -17,7 +18,7 @@ PackId = NewType("PackId", str)
 StoreId = NewType("StoreId", str)
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
-_FORM = re.compile(r"(disk|snap|ins|op)-[a-z0-9]{8}")
+_FORM = re.compile(r"(disk|snap|csnap|ins|op)-[a-z0-9]{8}")
 
 
 class Randomness(Protocol):
@@ -52,6 +53,10 @@ class IdSource:
     def snapshot(self) -> SnapshotId:
         """Return a new snapshot id."""
         return SnapshotId(self._short("snap"))
+
+    def snapshot_group(self) -> SnapshotGroupId:
+        """Return a new snapshot group id, `csnap-` and 8 characters as CBS has them."""
+        return SnapshotGroupId(self._short("csnap"))
 
     def instance(self) -> InstanceId:
         """Return a new instance id."""
@@ -88,5 +93,5 @@ class IdSource:
 
 
 def well_formed(text: str, prefix: str) -> bool:
-    """Tell whether `text` has the form of an id with this prefix (`disk`, `snap`, `ins`, `op`)."""
+    """Tell whether `text` has the form of an id with this prefix (`disk`, `snap`, `csnap`, `ins`, `op`)."""
     return text.startswith(prefix + "-") and _FORM.fullmatch(text) is not None

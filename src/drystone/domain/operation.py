@@ -12,6 +12,7 @@ class OperationKind(StrEnum):
 
     CREATE_DISK = "create_disk"
     SNAPSHOT = "snapshot"
+    SNAPSHOT_GROUP = "snapshot_group"
     DELETE_SNAPSHOT = "delete_snapshot"
     ROLLBACK = "rollback"
     HYDRATE = "hydrate"

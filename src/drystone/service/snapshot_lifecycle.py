@@ -2,46 +2,37 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, operations, sessions, snapshots
-from drystone.domain import tracking as algebra
+from drystone.catalog import operations
 from drystone.domain.disk import DATA_DISK, SYSTEM_DISK, Disk, DiskState
 from drystone.domain.errors import DrystoneError, RefusalError
 from drystone.domain.ids import DiskId, SnapshotId
-from drystone.domain.operation import Operation, OperationKind
-from drystone.domain.session import Session
+from drystone.domain.operation import Operation
 from drystone.domain.snapshot import Snapshot, SnapshotState
-from drystone.domain.tracking import FrozenBase, Phase
+from drystone.domain.tracking import Phase
 from drystone.engine import host_device, live
 from drystone.engine.daemon import Daemon
 from drystone.service import attributes, quotas
 from drystone.service.caller import Caller
 from drystone.service.disk_records import owned_disk
-from drystone.service.host import Host, size_bytes
+from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.delete_snapshot import mark_deleting
 from drystone.service.quotas import SnapshotLimits
 from drystone.service.requests import NewSnapshot
+from drystone.service.snapshot_begin import Begun, begin_rollback, begin_snapshot, check_rollback, freeze_target
 from drystone.service.snapshot_records import owned_snapshot
-from drystone.service.tracking_rows import frozen_payload, snapshot_under_way, tracking_of
+from drystone.service.tracking_rows import snapshot_under_way
 
 log = structlog.get_logger()
 DELETE_MAX = 100
 FREEZE_SECONDS_MAX = 30.0
 """From the call to the instant, waiting for other work on the disk and flushing included."""
 RESTING = frozenset({DiskState.UNATTACHED, DiskState.ATTACHED})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Begun:
-    """What the first transaction of a snapshot recorded."""
-
-    operation: Operation
-    freeze: FrozenBase
 
 
 class SnapshotLifecycle:
@@ -86,7 +77,7 @@ class SnapshotLifecycle:
                 )  # fmt: skip
                 begun = await self._in.db.write(lambda conn: self._begin(conn, caller, template))
                 try:
-                    await self._freeze(begun, disk, daemon)
+                    await self._freeze(begun, daemon)
                 finally:
                     # Whatever happened, the job takes the row up: it goes on, or ends it (A2, A4).
                     self._in.operations.wake(begun.operation.id)
@@ -140,39 +131,18 @@ class SnapshotLifecycle:
             )
         return disk
 
-    def _begin(self, conn: Connection, caller: Caller, template: Snapshot) -> _Begun:
-        """Record the snapshot, its session and what A2 wants recorded, before anything is frozen."""
+    def _begin(self, conn: Connection, caller: Caller, template: Snapshot) -> Begun:
         disk = self._check_disk(conn, caller, template.disk_id)
-        tracking = tracking_of(disk)
-        bitmap = algebra.bitmap_name(tracking.epoch, tracking.base, template.id)
-        freeze = algebra.frozen(tracking, new_bitmap=bitmap)
-        session = Session(id=self._in.ids.session(), kind="snapshot", created_at=template.created_at)
-        sessions.open(conn, session, [] if freeze.base is None else [freeze.base])
-        operation = Operation(
-            id=self._in.ids.operation(), kind=OperationKind.SNAPSHOT, account_id=disk.account_id, disk_id=disk.id,
-            snapshot_id=template.id, phase=Phase.FREEZING.value, request_id=caller.request_id,
-            payload={
-                "freeze": frozen_payload(freeze), "session": session.id,
-                "tracking_reason": _reason(disk, freeze),
-            },
-            created_at=template.created_at, updated_at=template.created_at,
-        )  # fmt: skip
-        snapshots.insert(conn, replace(template, parent_id=freeze.base))
-        operations.insert(conn, operation)
-        return _Begun(operation=operation, freeze=freeze)
+        return begin_snapshot(conn, self._in, disk, template, request_id=caller.request_id)
 
-    async def _freeze(self, begun: _Begun, disk: Disk, daemon: Daemon) -> None:
+    async def _freeze(self, begun: Begun, daemon: Daemon) -> None:
         """The instant. If it fails, bitmaps and rows are as before when this raises (A2, A4)."""
-        freeze, operation = begun.freeze, begun.operation
-        assert freeze.old_bitmap is not None, "an open disk has a bitmap"
-        target = live.FreezeTarget(
-            disk_id=disk.id, size_bytes=size_bytes(disk), frozen=freeze.old_bitmap, live=freeze.new_bitmap,
-            scratch=self._in.layout.scratch_file(disk.id),
-        )  # fmt: skip
+        operation = begun.operation
+        target = freeze_target(self._in, begun)
         try:
             pause_ms = await live.freeze(daemon, [target])
         except DrystoneError as error:
-            await self._give_up(operation, disk.id, str(error))
+            await self._give_up(operation, begun.disk.id, str(error))
             raise
         taken_at = self._in.clock()
 
@@ -240,71 +210,8 @@ class SnapshotLifecycle:
         def record(conn: Connection) -> Operation:
             snapshot = owned_snapshot(conn, caller.account_id, snapshot_id)
             disk = owned_disk(conn, caller.account_id, disk_id)
-            if snapshot.disk_id != disk.id:
-                raise RefusalError(
-                    "InvalidParameterValue",
-                    f"Snapshot {snapshot.id} is of disk {snapshot.disk_id}; make a new disk from it instead.",
-                )
-            if snapshot.state is not SnapshotState.NORMAL:
-                raise RefusalError(
-                    "ResourceUnavailable.SnapshotCreating", f"Snapshot {snapshot.id} is still being created."
-                )
-            self._check_target(conn, disk, snapshot)
-            at = self._in.clock()
-            session = Session(id=self._in.ids.session(), kind="rollback", created_at=at)
-            sessions.open(conn, session, [snapshot.id])
-            changed = snapshots.compare_and_set(
-                conn, snapshot.id, expected={"state": SnapshotState.NORMAL}, values={"rolling_back": True}
-            )
-            assert changed
-            self._set_rollbacking(conn, disk)
-            operation = Operation(
-                id=self._in.ids.operation(), kind=OperationKind.ROLLBACK, account_id=disk.account_id, disk_id=disk.id,
-                snapshot_id=snapshot.id, phase="PLANNING", payload={"session": session.id},
-                request_id=caller.request_id, created_at=at, updated_at=at,
-            )  # fmt: skip
-            operations.insert(conn, operation)
-            return operation
+            check_rollback(conn, disk, snapshot)
+            return begin_rollback(conn, self._in, disk, snapshot, request_id=caller.request_id)
 
         operation = await self._in.db.write(record)
         self._in.operations.wake(operation.id)
-
-    def _check_target(self, conn: Connection, disk: Disk, snapshot: Snapshot) -> None:
-        if disk.state is DiskState.ROLLBACKING:
-            raise RefusalError("ResourceInUse.DiskRollbacking", f"Disk {disk.id} is being rolled back already.")
-        if disk.state is DiskState.ATTACHED:
-            raise RefusalError(
-                "ResourceUnavailable.NotSupported",
-                f"Disk {disk.id} is attached to {disk.instance_id}; detach it before it is rolled back.",
-            )
-        if disk.state is not DiskState.UNATTACHED:
-            raise RefusalError("InvalidDisk.Busy", f"Disk {disk.id} is {disk.state.value}.")
-        if snapshot_under_way(operations.running_on_disk(conn, disk.id)):
-            raise RefusalError(
-                "ResourceUnavailable.SnapshotCreating", f"A snapshot of disk {disk.id} is being created."
-            )
-        if disk.hydrating:
-            raise RefusalError(
-                "InvalidDisk.Busy",
-                f"Disk {disk.id} is still being filled from its snapshot ({disk.hydration_percent} %).",
-            )
-        if snapshot.size_gib != disk.size_gib:
-            raise RefusalError(
-                "InvalidParameter.DiskSizeNotMatch",
-                f"Snapshot {snapshot.id} has {snapshot.size_gib} GiB, disk {disk.id} has {disk.size_gib}; "
-                "make a new disk from it instead.",
-            )
-
-    def _set_rollbacking(self, conn: Connection, disk: Disk) -> None:
-        values = {"state": DiskState.ROLLBACKING, "rollback_percent": 0}
-        changed = disks.compare_and_set(conn, disk.id, expected={"state": DiskState.UNATTACHED}, values=values)
-        assert changed
-
-
-def _reason(disk: Disk, freeze: FrozenBase) -> str:
-    """Say why it is tracked as it is (P7)."""
-    if freeze.base is None:
-        return "the disk has no snapshot to be compared with"
-    if freeze.lost:
-        return f"tracking was lost: {disk.tracking_reason or 'for an unknown reason'}"
-    return "changes were tracked since the parent"

@@ -1,6 +1,7 @@
 """From a frozen view to a NORMAL snapshot (A2-A4), and what a failure undoes."""
 
 import functools
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,7 @@ from drystone.domain.tracking import FrozenBase, Phase, Verdict
 from drystone.engine import graph, live
 from drystone.engine.daemon import Daemon
 from drystone.service import epoch
+from drystone.service.auditing import audit_plan, judge_audit
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.delete_snapshot import collect_maps
@@ -37,8 +39,21 @@ ATTEMPTS_MAX = 3
 """A worker that dies is replaced this often; each attempt has a session of its own."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uploaded:
+    """A snapshot whose objects are durable; it is not NORMAL before `commit`."""
+
+    operation: Operation
+    session: SessionId
+    result: UploadResult
+    job: UploadJob
+
+
 class TakeSnapshot:
-    """FROZEN → COMMITTED → done; FAILING → failed. The freeze itself happened in the call (P1)."""
+    """FROZEN → COMMITTED → done; FAILING → failed. The freeze itself happened in the call (P1).
+
+    A member of a group is carried on by the group's operation (`TakeSnapshotGroup`).
+    """
 
     def __init__(self, installation: Installation, host: Host) -> None:
         self._in = installation
@@ -46,6 +61,8 @@ class TakeSnapshot:
 
     async def run(self, operation: Operation) -> None:
         """Read the view in a worker, commit, clean up. After a restart it goes on from the phase in the row."""
+        if operation.payload.get("group") is not None:
+            return
         assert operation.disk_id is not None
         disk_id = operation.disk_id
         async with self._in.locks.graph(disk_id):
@@ -85,6 +102,20 @@ class TakeSnapshot:
         await self._in.db.write(record)
 
     async def _upload_and_commit(self, operation: Operation, disk_id: DiskId) -> None:
+        uploaded = await self.upload(operation, disk_id)
+        carried = await self._in.db.write(functools.partial(self.commit, uploaded=uploaded))
+        await epoch.publish(self._in)
+        if carried:
+            await collect_maps(self._in)
+        log_committed(uploaded)
+
+    async def upload(self, operation: Operation, disk_id: DiskId) -> Uploaded:
+        """Have a worker write the snapshot's objects, again if a worker dies; each attempt has its own session.
+
+        Raises:
+            SnapshotBrokenError: The frozen view is gone.
+            DrystoneError: It cannot be written.
+        """
         for attempt in range(1, ATTEMPTS_MAX + 1):
             session = await self._in.db.write(lambda conn: self._next_session(conn, operation))
             try:
@@ -95,17 +126,8 @@ class TakeSnapshot:
                     raise
                 log.warning("snapshot.attempt_failed", snapshot_id=operation.snapshot_id, error=str(error))
                 continue
-            carried = await self._in.db.write(
-                functools.partial(self._commit, operation=operation, session=session, result=result, job=job)
-            )
-            await epoch.publish(self._in)
-            if carried:
-                await collect_maps(self._in)
-            log.info(
-                "snapshot.committed", snapshot_id=operation.snapshot_id, disk_id=disk_id, tracking=result.tracking,
-                stored_bytes=result.stored_bytes, changed_bytes=result.changed_bytes,
-            )  # fmt: skip
-            return
+            return Uploaded(operation=operation, session=session, result=result, job=job)
+        raise AssertionError("the last attempt returns or raises")
 
     async def _whole(self, disk_id: DiskId) -> bool:
         disk = await self._host.row(disk_id)
@@ -194,7 +216,8 @@ class TakeSnapshot:
             account=disk.account_id, disk=disk.id, size_bytes=snapshot.size_gib * GIB,
             taken_at=_iso(float(str(now.payload["taken_at"]))), ancestry=_ancestry(conn, base),
             tracking_reason=reason or "changes were tracked since the parent", freeze_ms=_freeze_ms(now),
-            consistency="crash", disk_attributes=DiskAttributes(type=disk.type, name=disk.name, usage=disk.usage),
+            consistency=str(now.payload.get("consistency") or "crash"),
+            disk_attributes=DiskAttributes(type=disk.type, name=disk.name, usage=disk.usage),
         )  # fmt: skip
         job = UploadJob(
             store=self._in.store_address(), session=session, snapshot=operation.snapshot_id, template=template,
@@ -202,17 +225,20 @@ class TakeSnapshot:
             mode=mode, base_manifest=None if base is None else base.manifest, bitmap=freeze.old_bitmap,
             carry_maps=carry_maps, carry_ranges=carry_ranges, allocation=allocation,
             hydrates_from=disk.source_snapshot_id if allocation is not None else None, trim=mode == "delta",
+            audit=audit_plan(disk, now.payload) if mode == "delta" else None,
         )  # fmt: skip
         return job, files
 
-    def _commit(
-        self, conn: Connection, *, operation: Operation, session: SessionId, result: UploadResult, job: UploadJob
-    ) -> bool:
+    def commit(self, conn: Connection, *, uploaded: Uploaded) -> bool:
         """A3, in one transaction: session, snapshot, base, packs, operation.
 
         Returns:
             Whether the disk carried delta maps, which it now lets go of.
+
+        Raises:
+            SnapshotBrokenError: It was given up meanwhile; the transaction must not be committed.
         """
+        operation, session, result, job = uploaded.operation, uploaded.session, uploaded.result, uploaded.job
         at = self._in.clock()
         now = operations.get(conn, operation.id)
         assert now is not None
@@ -226,10 +252,12 @@ class TakeSnapshot:
             raise SnapshotBrokenError("the disk was closed while its snapshot was uploaded")
         taken_at = float(str(now.payload["taken_at"]))
         record = SnapshotRecord(
-            tracking=result.tracking, tracking_reason=job.template.tracking_reason, read_bytes=result.read_bytes,
+            tracking=result.tracking, tracking_reason=result.tracking_reason, read_bytes=result.read_bytes,
             changed_bytes=result.changed_bytes, stored_bytes=result.stored_bytes, requests=result.requests,
             freeze_ms=job.template.freeze_ms, duration_ms=round((at - operation.created_at) * 1000, 3),
             consistency=job.template.consistency, taken_at=taken_at,
+            audited_blocks=result.audited_blocks, audit_complete=result.audit_complete,
+            audit_lies=result.audit_lie_blocks,
         )  # fmt: skip
         made = snapshots.compare_and_set(
             conn, operation.snapshot_id, expected={"state": SnapshotState.CREATING},
@@ -246,8 +274,11 @@ class TakeSnapshot:
                 conn,
                 Pack(id=part.pack, session_id=session, object=part.object, bytes=part.bytes, blocks=part.blocks),
             )
+        freeze = judge_audit(conn, disk, operation.snapshot_id, freeze, result)
         after = algebra.committed(tracking_of(disk), freeze, operation.snapshot_id)
         values = {**tracking_columns(after, reason=disk.tracking_reason or "unknown"), "error_prompt": ""}
+        if job.audit is not None:
+            values["audit_cursor"] = result.audit_next_block
         changed = disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=values)
         assert changed
         operations.update(conn, operation.id, updated_at=at, phase=Phase.COMMITTED.value, percent=100)
@@ -276,6 +307,15 @@ class TakeSnapshot:
         async with self._in.locks.graph(disk_id):
             await self._host.settle(disk_id)
         await self._after(disk_id)
+
+
+def log_committed(uploaded: Uploaded) -> None:
+    """Say that a snapshot is NORMAL, and what it took."""
+    result = uploaded.result
+    log.info(
+        "snapshot.committed", snapshot_id=uploaded.operation.snapshot_id, disk_id=uploaded.operation.disk_id,
+        tracking=result.tracking, stored_bytes=result.stored_bytes, changed_bytes=result.changed_bytes,
+    )  # fmt: skip
 
 
 def _freeze_ms(operation: Operation) -> float:
