@@ -1,0 +1,483 @@
+# ruff: noqa: T201 - it is a program that prints
+# Imports nothing of Drystone: a copy of this file lies in every store, to be run where nothing else is left.
+"""Reads Drystone snapshots with nothing but a copy of the object store's files.
+
+    python3 -m pip install zstandard blake3
+    python3 reader.py STORE list
+    python3 reader.py STORE write SNAPSHOT IMAGE.raw
+
+STORE is the directory of one store: the one that holds `owner`, `keys/`, `packs/`, `maps/` and `snapshots/` (and this
+file, as `reader.py`). From a bucket, copy that prefix to a directory first. SNAPSHOT is an id that `list` shows, or the
+path of a manifest. Nothing in STORE is ever written. Needs Python 3.10.
+
+Every byte is verified on its way: manifest seal, map seal, page seal, hash of a frame's list of hashes, block hash. An
+image is complete, and equal to the disk at the snapshot's instant, if and only if the exit status is 0; blocks that
+were zeros are holes. The format is described by Drystone's docs/format.md, "Reading".
+"""
+
+from __future__ import annotations
+
+import argparse
+import bisect
+import hmac
+import itertools
+import json
+import os
+import re
+import struct
+import sys
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import blake3
+import zstandard
+
+FORMAT = 1
+BLOCK = 4096
+FRAME_BLOCKS_MAX = 64
+INDEX_BYTES_MAX = 256 << 20
+PAGE_BYTES_MAX = 8 << 20
+PAGE_ENTRIES_MAX = 1 << 16
+WINDOW = 1 << 14
+"""Blocks that are put together at once: 64 MiB of disk."""
+FRAMES_KEPT = 128
+TRAILER = struct.Struct("<QIIB7x32s8s")
+PACK_HEADER = struct.Struct("<8sII16s16s16s32s")
+MAP_HEADER = struct.Struct("<8sII16s16s")
+LAST_LINE_BYTES = 7 + 64 + 1
+
+
+class DamageError(Exception):
+    """Something is not there, or is not what was written."""
+
+
+def need(holds: bool, message: str) -> None:  # noqa: FBT001 - reads as an assertion, which python -O would drop
+    """Raise unless something holds."""
+    if not holds:
+        raise DamageError(message)
+
+
+class Columns:
+    """Takes numbers off the front of bytes."""
+
+    def __init__(self, plain: bytes, what: str) -> None:
+        self._plain = plain
+        self._at = 0
+        self._what = what
+
+    def take(self, length: int) -> bytes:
+        """Return the next bytes."""
+        need(length <= len(self._plain) - self._at, f"{self._what} is too short")
+        part = self._plain[self._at : self._at + length]
+        self._at += length
+        return part
+
+    def column(self, kind: str, count: int) -> tuple[int, ...]:
+        """Return the next `count` numbers of a `struct` kind."""
+        width = struct.calcsize("<" + kind)
+        return struct.unpack(f"<{count}{kind}", self.take(width * count))
+
+    def number(self) -> int:
+        """Return the next u32."""
+        return self.column("I", 1)[0]
+
+    def pieces(self, width: int, count: int) -> list[bytes]:
+        """Return the next `count` strings of `width` bytes."""
+        raw = self.take(width * count)
+        return [raw[at : at + width] for at in range(0, len(raw), width)]
+
+    def finish(self) -> None:
+        """Raise unless everything was taken."""
+        need(self._at == len(self._plain), f"{self._what} is too long")
+
+
+def ascending(differences: tuple[int, ...], what: str) -> list[int]:
+    """Return strictly ascending numbers of their differences."""
+    need(all(step > 0 for step in differences[1:]), f"{what}: addresses do not ascend")
+    numbers = list(itertools.accumulate(differences))
+    need(not numbers or numbers[-1] < 1 << 51, f"{what}: an address is too large")
+    return numbers
+
+
+def expand(encoding: int, stored: bytes, plain_bytes: int, what: str) -> bytes:
+    """Return stored bytes as they were before compression."""
+    if encoding == 0:
+        need(len(stored) == plain_bytes, f"{what} has a wrong length")
+        return stored
+    need(encoding == 1, f"{what}: encoding {encoding} is unknown; a newer reader is needed")
+    try:
+        need(zstandard.frame_content_size(stored) == plain_bytes, f"{what} claims a wrong length")
+        plain = zstandard.ZstdDecompressor().decompress(stored, max_output_size=plain_bytes)
+    except zstandard.ZstdError as error:
+        raise DamageError(f"{what}: {error}") from error
+    need(len(plain) == plain_bytes, f"{what} has a wrong length")
+    return plain
+
+
+class Pack(NamedTuple):
+    """One object of a pack and its index."""
+
+    path: Path
+    offsets: list[int]
+    counts: tuple[int, ...]
+    encodings: tuple[int, ...]
+    first_rows: list[int]
+    dead: tuple[int, ...]
+    hashes: list[bytes]
+
+
+class Entry(NamedTuple):
+    """Consecutive blocks in consecutive slots of one frame; zeros if `frame` is None."""
+
+    start: int
+    stop: int
+    slot: int
+    frame: tuple[str, str, int, bytes] | None
+    """Pack, its session, frame number, hash of the frame's list of hashes."""
+
+
+class Store:
+    """One store in a directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            key = json.loads((root / "keys" / "store").read_bytes())
+            json.loads((root / "owner").read_bytes())
+        except (OSError, ValueError) as error:
+            raise DamageError(f"{root} is not the directory of a store: {error}") from error
+        need(key["format"] == FORMAT, f"{root} has format {key['format']}, this program reads {FORMAT}")
+        secret = bytes.fromhex(key["key"])
+        contexts = ("drystone 1 block", "drystone 1 list of block hashes", "drystone 1 seal")
+        self.blocks, self.lists, self.seals = (
+            blake3.blake3(secret, derive_key_context=context).digest() for context in contexts
+        )
+        self._packs: dict[tuple[str, str], list[Pack]] = {}
+        self._frames: OrderedDict[tuple[str, str, int, bytes], tuple[bytes, tuple[int, ...]]] = OrderedDict()
+
+    def seal(self, *parts: bytes) -> bytes:
+        """Return the seal over some bytes."""
+        return blake3.blake3(b"".join(parts), key=self.seals).digest()
+
+    def manifests(self) -> list[Path]:
+        """Return the paths of all manifests."""
+        return sorted(self.root.glob("snapshots/*/*.manifest"))
+
+    def manifest(self, path: Path) -> dict[str, Any]:
+        """Return a manifest whose seal fits."""
+        try:
+            raw = path.read_bytes()
+        except OSError as error:
+            raise DamageError(f"{path}: {error}") from error
+        body, last = raw[:-LAST_LINE_BYTES], raw[-LAST_LINE_BYTES:]
+        found = re.fullmatch(rb"blake3 ([0-9a-f]{64})\n", last)
+        need(found is not None, f"{path} is not a manifest")
+        assert found is not None
+        right = self.seal(b"DRYSMANI", body).hex().encode()
+        need(hmac.compare_digest(right, found[1]), f"{path}: the seal does not fit")
+        manifest: dict[str, Any] = json.loads(body)
+        need(manifest["format"] == FORMAT, f"{path} has format {manifest['format']}, this program reads {FORMAT}")
+        need(manifest["snapshot"] == path.parent.name, f"{path} is of snapshot {manifest['snapshot']}")
+        need(manifest["session"] == path.name[: -len(".manifest")], f"{path} is of another session")
+        return manifest
+
+    def named(self, snapshot: str) -> dict[str, Any]:
+        """Return the manifest of a snapshot id, or in a file."""
+        if os.sep in snapshot:
+            return self.manifest(Path(snapshot))
+        found = sorted(self.root.glob(f"snapshots/{snapshot}/*.manifest"))
+        need(bool(found), f"there is no snapshot {snapshot}; `list` shows them")
+        need(len(found) == 1, f"{snapshot} has {len(found)} manifests: give the path of one ({found[0]}, ...)")
+        return self.manifest(found[0])
+
+    def index(self, path: Path, magic: bytes) -> tuple[bytes, int]:
+        """Return a pack's or map's plain index, whose seal fits, and where it begins."""
+        try:
+            size = path.stat().st_size
+            with path.open("rb") as file:
+                file.seek(max(0, size - TRAILER.size))
+                raw = file.read(TRAILER.size)
+                need(len(raw) == TRAILER.size and raw[-8:] == magic, f"{path} has no trailer {magic.decode()}")
+                offset, stored_bytes, plain_bytes, encoding, seal, _ = TRAILER.unpack(raw)
+                fits = offset + stored_bytes + TRAILER.size == size and plain_bytes <= INDEX_BYTES_MAX
+                need(fits, f"{path}: its trailer does not fit its length")
+                file.seek(offset)
+                stored = file.read(stored_bytes)
+        except OSError as error:
+            raise DamageError(f"{path}: {error}") from error
+        right = self.seal(magic, raw[:24], stored)
+        need(hmac.compare_digest(right, seal), f"{path}: the seal of its index does not fit")
+        return expand(encoding, stored, plain_bytes, str(path)), offset
+
+    def pack(self, path: Path) -> Pack:
+        """Return one object of a pack."""
+        plain, end = self.index(path, b"DRYSPIDX")
+        what = f"index of {path}"
+        columns = Columns(plain, what)
+        magic, version, flags, pack, session, attempt, _salt = PACK_HEADER.unpack(columns.take(PACK_HEADER.size))
+        need((magic, version, flags) == (b"DRYSPACK", FORMAT, 0), f"{path}: version {version} is not known here")
+        named = (session.hex(), f"{pack.hex()}.{attempt.hex()}")
+        need(named == (path.parent.name, path.name), f"{path} says that it is {'/'.join(named)}")
+        frames, blocks = columns.number(), columns.number()
+        stored = columns.column("I", frames)
+        counts, encodings = columns.column("B", frames), columns.column("B", frames)
+        ascending(columns.column("Q", blocks), what)
+        dead = columns.column("B", blocks)
+        hashes = columns.pieces(16, blocks)
+        columns.finish()
+        offsets = list(itertools.accumulate(stored, initial=PACK_HEADER.size))
+        first_rows = list(itertools.accumulate(counts, initial=0))
+        need(offsets[-1] == end and first_rows[-1] == blocks, f"{path}: its index does not add up")
+        need(all(0 < count <= FRAME_BLOCKS_MAX for count in counts), f"{path}: impossible frames")
+        return Pack(path, offsets, counts, encodings, first_rows, dead, hashes)
+
+    def packs(self, pack: str, session: str) -> list[Pack]:
+        """Return the objects of a pack that can be trusted, the one with most living blocks first."""
+        found = self._packs.get((pack, session))
+        if found is None:
+            faults = []
+            found = []
+            for path in sorted((self.root / "packs" / session).glob(f"{pack}.*")):
+                try:
+                    found.append(self.pack(path))
+                except DamageError as error:
+                    faults.append(str(error))
+            need(bool(found), "; ".join(faults) or f"pack {pack} of session {session} is not there")
+            found.sort(key=lambda one: sum(one.dead))
+            self._packs[pack, session] = found
+        return found
+
+    def frame(self, ref: tuple[str, str, int, bytes]) -> tuple[bytes, tuple[int, ...]]:
+        """Return a frame's verified blocks, and which of them are dead."""
+        kept = self._frames.get(ref)
+        if kept is not None:
+            self._frames.move_to_end(ref)
+            return kept
+        faults = []
+        for pack in self.packs(ref[0], ref[1]):
+            try:
+                found = self._read_frame(pack, ref[2], ref[3])
+            except DamageError as error:
+                faults.append(str(error))
+                continue
+            self._frames[ref] = found
+            if len(self._frames) > FRAMES_KEPT:
+                self._frames.popitem(last=False)
+            return found
+        raise DamageError("; ".join(faults))
+
+    def _read_frame(self, pack: Pack, number: int, digest: bytes) -> tuple[bytes, tuple[int, ...]]:
+        what = f"{pack.path}, frame {number}"
+        need(number < len(pack.counts), f"{what} is not there")
+        rows = slice(pack.first_rows[number], pack.first_rows[number + 1])
+        hashes, dead = pack.hashes[rows], pack.dead[rows]
+        listed = blake3.blake3(b"".join(hashes), key=self.lists).digest(16)
+        need(hmac.compare_digest(listed, digest), f"{what}: its list of hashes is not the map's")
+        need(pack.encodings[number] != 2, f"{what} was dropped, but is read")
+        try:
+            with pack.path.open("rb") as file:
+                file.seek(pack.offsets[number])
+                stored = file.read(pack.offsets[number + 1] - pack.offsets[number])
+        except OSError as error:
+            raise DamageError(f"{what}: {error}") from error
+        plain = expand(pack.encodings[number], stored, pack.counts[number] * BLOCK, what)
+        for slot, right in enumerate(hashes):
+            if not dead[slot]:
+                block = plain[slot * BLOCK : (slot + 1) * BLOCK]
+                found = blake3.blake3(block, key=self.blocks).digest(16)
+                need(hmac.compare_digest(found, right), f"{what}, slot {slot}: the block does not match its hash")
+        return plain, dead
+
+
+class Map:
+    """One map; pages are read one after the other, as blocks are asked for in ascending order."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self._store = store
+        # The name in a manifest begins with the store's id, which is the name of the bucket's prefix.
+        self.path = store.root.joinpath(*name.split("/")[1:])
+        plain, end = store.index(self.path, b"DRYSTDIR")
+        columns = Columns(plain, f"directory of {self.path}")
+        self._header = columns.take(MAP_HEADER.size)
+        magic, version, kind, map_id, session = MAP_HEADER.unpack(self._header)
+        need((magic, version) == (b"DRYSTMAP", FORMAT) and kind in (0, 1), f"{self.path}: version {version}")
+        named = (session.hex(), map_id.hex())
+        need(named == (self.path.parent.name, self.path.name), f"{self.path} says that it is {'/'.join(named)}")
+        pages, packs = columns.number(), columns.number()
+        self.starts = ascending(columns.column("Q", pages), str(self.path))
+        self.stops = [start + length for start, length in zip(self.starts, columns.column("Q", pages), strict=True)]
+        stored = columns.column("I", pages)
+        self._plain_bytes, self._entries = columns.column("I", pages), columns.column("I", pages)
+        self._encodings = columns.column("B", pages)
+        self._seals = columns.pieces(32, pages)
+        ids, sessions = columns.pieces(16, packs), columns.pieces(16, packs)
+        self._packs = [(pack.hex(), owner.hex()) for pack, owner in zip(ids, sessions, strict=True)]
+        columns.finish()
+        self._offsets = list(itertools.accumulate(stored, initial=MAP_HEADER.size))
+        need(self._offsets[-1] == end, f"{self.path}: its directory does not add up")
+        disjoint = all(stop <= start for stop, start in zip(self.stops, self.starts[1:], strict=False))
+        need(disjoint, f"{self.path}: its pages overlap")
+        self._at = 0
+        self._kept: dict[int, tuple[list[Entry], list[int]]] = {}
+
+    def _open(self, number: int) -> tuple[list[Entry], list[int]]:
+        if number not in self._kept:
+            entries = self._page(number)
+            self._kept[number] = entries, [entry.stop for entry in entries]
+        return self._kept[number]
+
+    def _pass(self, at: int) -> None:
+        """Let go of the pages that end at `at` or before."""
+        while self._at < len(self.stops) and self.stops[self._at] <= at:
+            self._kept.pop(self._at, None)
+            self._at += 1
+
+    def entries(self, start: int, stop: int) -> Iterator[Entry]:
+        """Yield what touches blocks `[start, stop)`; `start` never goes back."""
+        self._pass(start)
+        for number in range(self._at, len(self.starts)):
+            if self.starts[number] >= stop:
+                return
+            entries, stops = self._open(number)
+            for entry in itertools.islice(entries, bisect.bisect_right(stops, start), None):
+                if entry.start >= stop:
+                    return
+                yield entry
+
+    def next_block(self, at: int) -> int | None:
+        """Return the first block from `at` on that has an entry; `at` never goes back."""
+        self._pass(at)
+        if self._at == len(self.stops):
+            return None
+        entries, stops = self._open(self._at)
+        return max(at, entries[bisect.bisect_right(stops, at)].start)
+
+    def _page(self, number: int) -> list[Entry]:
+        what = f"{self.path}, page {number}"
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offsets[number])
+                stored = file.read(self._offsets[number + 1] - self._offsets[number])
+        except OSError as error:
+            raise DamageError(f"{what}: {error}") from error
+        seal = self._store.seal(b"page", self._header, stored)
+        need(hmac.compare_digest(seal, self._seals[number]), f"{what}: the seal does not fit")
+        need(self._plain_bytes[number] <= PAGE_BYTES_MAX, f"{what} is too large")
+        columns = Columns(expand(self._encodings[number], stored, self._plain_bytes[number], what), what)
+        count, frames = columns.number(), columns.number()
+        need(0 < count == self._entries[number] <= PAGE_ENTRIES_MAX and frames <= count, f"{what}: impossible numbers")
+        starts = ascending(columns.column("Q", count), what)
+        counts = columns.column("Q", count)
+        owners, slots = columns.column("i", count), columns.column("B", count)
+        packs, numbers = columns.column("I", frames), columns.column("I", frames)
+        digests = columns.pieces(16, frames)
+        columns.finish()
+        need(all(-1 <= owner < frames for owner in owners), f"{what}: an entry points nowhere")
+        need(all(pack < len(self._packs) for pack in packs), f"{what}: a frame points nowhere")
+        table = [
+            (*self._packs[pack], frame, digest) for pack, frame, digest in zip(packs, numbers, digests, strict=True)
+        ]
+        entries = [
+            Entry(start, start + length, slot, None if owner < 0 else table[owner])
+            for start, length, owner, slot in zip(starts, counts, owners, slots, strict=True)
+        ]
+        lie_right = all(one.stop <= two.start for one, two in itertools.pairwise(entries))
+        fit = all(one.frame is None or one.slot + one.stop - one.start <= FRAME_BLOCKS_MAX for one in entries)
+        need(lie_right and fit, f"{what}: entries overlap or are too long")
+        need(entries[-1].stop == self.stops[number] and entries[0].start == self.starts[number], f"{what}: wrong span")
+        return entries
+
+
+def visible(manifest: dict[str, Any], store: Store) -> Iterator[tuple[int, int, int, tuple[str, str, int, bytes]]]:
+    """Yield (first block, blocks, slot, frame) of all data, ascending: the newest map that knows a block wins."""
+    layers = [Map(store, part["object"]) for part in reversed(manifest["maps"])]
+    size = -(-manifest["size_bytes"] // BLOCK)
+    at = 0
+    while True:
+        begins = [begin for begin in (layer.next_block(at) for layer in layers) if begin is not None]
+        if not begins or min(begins) >= size:
+            return
+        at = min(begins)
+        stop = min(at + WINDOW, size)
+        shown: list[Entry | None] = [None] * (stop - at)
+        for layer in layers:
+            for entry in layer.entries(at, stop):
+                low, high = max(entry.start, at), min(entry.stop, stop)
+                shown[low - at : high - at] = [entry] * (high - low)
+        block = at
+        for owner, run in itertools.groupby(shown):
+            length = len(list(run))
+            if owner is not None and owner.frame is not None:
+                yield block, length, owner.slot + block - owner.start, owner.frame
+            block += length
+        at = stop
+
+
+def write_image(store: Store, manifest: dict[str, Any], path: Path) -> int:
+    """Write a snapshot as a sparse raw image; return the bytes of data in it."""
+    size = manifest["size_bytes"]
+    data_bytes = 0
+    # A new file only: what is there already is never overwritten.
+    with path.open("xb") as file:
+        file.truncate(size)
+        for block, count, slot, ref in visible(manifest, store):
+            plain, dead = store.frame(ref)
+            whole = slot + count <= len(dead) and not any(dead[slot : slot + count])
+            need(whole, f"pack {ref[0]}, frame {ref[2]}: block {block} is read, but is dead or not there")
+            part = plain[slot * BLOCK : (slot + count) * BLOCK][: size - block * BLOCK]
+            file.seek(block * BLOCK)
+            file.write(part)
+            data_bytes += len(part)
+        file.flush()
+        os.fsync(file.fileno())
+    return data_bytes
+
+
+def show(store: Store) -> int:
+    """Print a line for each snapshot, and one for each manifest that cannot be read."""
+    print(f"{'SNAPSHOT':<16}{'DISK':<16}{'TAKEN AT':<34}{'GIB':>7}  NAME")
+    damaged = 0
+    for path in store.manifests():
+        try:
+            manifest = store.manifest(path)
+        except (DamageError, KeyError, ValueError) as error:
+            damaged += 1
+            print(f"{path.parent.name:<16}damaged: {error}")
+            continue
+        try:
+            name = str(json.loads((path.parent / "attributes").read_bytes())["name"])
+        except (OSError, ValueError, KeyError):
+            name = ""
+        gib = manifest["size_bytes"] / (1 << 30)
+        line = f"{manifest['snapshot']:<16}{manifest['disk']:<16}{manifest['taken_at']:<34}{gib:>7.4g}  {name}"
+        print("".join(char if char.isprintable() else "?" for char in line).rstrip())
+    return 1 if damaged else 0
+
+
+def main(arguments: list[str]) -> int:
+    """Run the program and return its exit status: 0 done, 1 damage, 2 usage."""
+    parser = argparse.ArgumentParser(description="Reads Drystone snapshots from a copy of their object store.")
+    parser.add_argument("store", type=Path, help="directory of one store, the one that holds `owner`")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="list the snapshots")
+    writing = commands.add_parser("write", help="write a snapshot as a raw image")
+    writing.add_argument("snapshot", help="its id, or the path of its manifest")
+    writing.add_argument("image", type=Path, help="a file that does not exist yet")
+    options = parser.parse_args(arguments)
+    try:
+        store = Store(options.store)
+        if options.command == "list":
+            return show(store)
+        manifest = store.named(options.snapshot)
+        data_bytes = write_image(store, manifest, options.image)
+        print(f"{options.image}: {manifest['size_bytes']} bytes, {data_bytes} of them data, all verified")
+    except (DamageError, OSError, KeyError, ValueError) as error:
+        print(f"reader: {error}; what was written is not complete", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,146 @@
+"""The stand-alone reader: its image is the disk, and what is damaged never gives an image that looks whole."""
+
+import hashlib
+import json
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from drystone.domain.blocks import BLOCK_BYTES
+from drystone.objects.local import LocalStore
+from drystone.snapstore import standalone_reader
+from drystone.snapstore.manifests import Attributes, write_attributes
+from drystone.snapstore.reader import SnapshotReader
+from drystone.snapstore.reader_copy import NAME, SOURCE, keep_reader
+from drystone.snapstore.store import open_store
+from tests.snapstore.model_snapshots import STORE_ID, new_store, take
+
+BLOCKS = 700
+WINDOW = 128
+"""Of blocks, so that small disks have several."""
+FIRST, SECOND = "snap-00000001", "snap-00000002"
+
+
+class Made:
+    """A store in a directory: a full snapshot and a scattered delta over it, each with what the disk held."""
+
+    def __init__(self, root: Path) -> None:
+        rng = random.Random(3)
+        self.objects = LocalStore(root, 0)
+        self.store = new_store(self.objects)
+        self.directory = root / STORE_ID
+        disk = bytearray(BLOCKS * BLOCK_BYTES)
+        for start in (0, 70, 3 * WINDOW - 40, BLOCKS - 65):
+            disk[start * BLOCK_BYTES : (start + 64) * BLOCK_BYTES] = rng.randbytes(16 * BLOCK_BYTES) * 4
+        self.disks = {FIRST: bytes(disk)}
+        first = take(self.store, rng, FIRST, disk, [(0, BLOCKS)])
+        changed = sorted(rng.sample(range(BLOCKS), 100))
+        for block in changed:
+            disk[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES] = rng.randbytes(64) * 64
+        disk[80 * BLOCK_BYTES : 90 * BLOCK_BYTES] = bytes(10 * BLOCK_BYTES)
+        changed = [block for block in changed if not 80 <= block < 90]
+        self.disks[SECOND] = bytes(disk)
+        take(self.store, rng, SECOND, disk, [(block, block + 1) for block in changed], first, zeros=[(80, 90)])
+        keep_reader(self.store)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return Made(tmp_path_factory.mktemp("store"))
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_it_runs_alone_from_the_store_and_its_images_are_the_disks(made: Made, tmp_path: Path) -> None:
+    # -I: neither the working directory nor PYTHONPATH can lend it Drystone's packages.
+    copy = tmp_path / "bucket"
+    shutil.copytree(made.directory, copy)
+    write_attributes(open_store(made.objects, STORE_ID), SnapshotReader.open(made.store, FIRST).manifest.snapshot,
+                     Attributes(name="before the flood"))  # fmt: skip
+    command = [sys.executable, "-I", str(copy / NAME)]
+    listed = subprocess.run([*command, str(made.directory), "list"], capture_output=True, text=True, check=True).stdout
+    assert FIRST in listed
+    assert SECOND in listed
+    assert "before the flood" in listed
+    image = tmp_path / "disk.raw"
+    subprocess.run([*command, str(copy), "write", SECOND, str(image)], check=True, capture_output=True)
+    assert digest(image.read_bytes()) == digest(made.disks[SECOND])
+    assert image.stat().st_blocks * 512 < 3 * len(made.disks[SECOND]) // 4, "zeros are holes"
+    again = subprocess.run([*command, str(copy), "write", SECOND, str(image)], check=False, capture_output=True)
+    assert again.returncode == 1, "an existing file is never overwritten"
+    assert digest(image.read_bytes()) == digest(made.disks[SECOND])
+
+
+def test_both_readers_agree(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standalone_reader, "WINDOW", WINDOW)
+    for snapshot, disk in made.disks.items():
+        image = tmp_path / snapshot
+        assert standalone_reader.main([str(made.directory), "write", snapshot, str(image)]) == 0
+        reader = SnapshotReader.open(made.store, snapshot)
+        assert digest(image.read_bytes()) == digest(disk) == digest(bytes(reader.read(0, reader.size_bytes)))
+
+
+def test_the_old_format_is_read(tmp_path: Path) -> None:
+    fixture = Path(__file__).with_name("format-1")
+    expected = json.loads((fixture / "expected.json").read_text())
+    for name, runs in expected.items():
+        image = tmp_path / name
+        assert standalone_reader.main([str(fixture / "store" / STORE_ID), "write", name, str(image)]) == 0
+        assert image.read_bytes() == b"".join(bytes.fromhex(pattern) * (BLOCK_BYTES // 16) for pattern in runs)
+
+
+@pytest.mark.parametrize("kind", ["packs", "maps", "snapshots"])
+def test_a_flipped_byte_is_told_or_harmless(made: Made, tmp_path: Path, kind: str) -> None:
+    rng = random.Random(kind)
+    told = 0
+    for number in range(12):
+        copy = tmp_path / str(number)
+        shutil.copytree(made.directory, copy)
+        suffix = "*.manifest" if kind == "snapshots" else "*"
+        victim = rng.choice(sorted(path for path in (copy / kind).glob(f"*/{suffix}") if path.is_file()))
+        data = bytearray(victim.read_bytes())
+        # Behind the header, which is for people only.
+        data[rng.randrange(96 if kind != "snapshots" else 0, len(data))] ^= 1 << rng.randrange(8)
+        victim.write_bytes(data)
+        image = copy / "image"
+        if standalone_reader.main([str(copy), "write", SECOND, str(image)]):
+            told += 1
+        else:
+            assert digest(image.read_bytes()) == digest(made.disks[SECOND])
+    assert told >= 4
+
+
+@pytest.mark.parametrize("kind", ["packs", "maps"])
+def test_what_is_missing_is_told(made: Made, tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(made.directory, copy)
+    victim = next(path for path in sorted((copy / kind).glob("*/*")) if path.is_file())
+    victim.unlink()
+    assert standalone_reader.main([str(copy), "write", SECOND, str(tmp_path / "image")]) == 1
+    assert "not complete" in capsys.readouterr().err
+
+
+def test_bad_arguments_are_told(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert standalone_reader.main([str(tmp_path), "list"]) == 1
+    assert "is not the directory of a store" in capsys.readouterr().err
+    assert standalone_reader.main([str(made.directory), "write", "snap-zzzzzzzz", str(tmp_path / "x")]) == 1
+    assert "there is no snapshot" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_it_imports_nothing_of_drystone_and_is_short(made: Made) -> None:
+    text = SOURCE.read_text()
+    assert len(text.splitlines()) <= 500
+    imports = [line for line in text.splitlines() if line.startswith(("import ", "from "))]
+    assert not [line for line in imports if "drystone" in line]
+    assert (made.directory / NAME).read_text() == text
+    assert not keep_reader(made.store), "it is there already"
+    made.objects.replace(made.store.name(NAME), b"older")
+    assert keep_reader(made.store)
+    assert (made.directory / NAME).read_text() == text
