@@ -92,6 +92,8 @@ class NewSnapshot:
     tags: Tags = ()
     local: bool = False
     usage: str | None = None
+    audit_everything: bool = False
+    """Check all that tracking calls clean, not a sample of it (AuditDisk)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,32 @@ class SnapshotChanges:
     name: str | None = None
     deadline: str | None = None
     """As sent: ISO 8601 with an offset."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSnapshotGroup:
+    """CreateSnapshotGroup."""
+
+    disk_ids: tuple[str, ...]
+    name: str | None = None
+    tags: Tags = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotGroupQuery:
+    """DescribeSnapshotGroups."""
+
+    filters: Filters = ()
+    offset: int = 0
+    limit: int = PAGE_LIMIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRollback:
+    """One disk of ApplySnapshotGroup, and the member that it is rolled back to."""
+
+    snapshot_id: str
+    disk_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Creating, deleting and applying snapshots: what is asked, checked, recorded; and the freeze itself (P1)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -17,6 +17,7 @@ from drystone.domain.tracking import Phase
 from drystone.engine import host_device, live
 from drystone.engine.daemon import Daemon
 from drystone.service import attributes, quotas
+from drystone.service.auditing import EVERYTHING
 from drystone.service.caller import Caller
 from drystone.service.disk_records import owned_disk
 from drystone.service.host import Host
@@ -75,7 +76,8 @@ class SnapshotLifecycle:
                     template, usage=new.usage or disk.usage, size_gib=disk.size_gib, zone=disk.zone,
                     project_id=disk.project_id,
                 )  # fmt: skip
-                begun = await self._in.db.write(lambda conn: self._begin(conn, caller, template))
+                payload = {"audit": EVERYTHING} if new.audit_everything else {}
+                begun = await self._in.db.write(lambda conn: self._begin(conn, caller, template, payload))
                 try:
                     await self._freeze(begun, daemon)
                 finally:
@@ -131,9 +133,17 @@ class SnapshotLifecycle:
             )
         return disk
 
-    def _begin(self, conn: Connection, caller: Caller, template: Snapshot) -> Begun:
+    async def audit(self, caller: Caller, disk_id: str | None) -> SnapshotId:
+        """Take a snapshot that checks everything that tracking calls clean (P8); its record says what was found.
+
+        Raises:
+            RefusalError: As `create`.
+        """
+        return await self.create(caller, NewSnapshot(disk_id=disk_id, name="audit", audit_everything=True))
+
+    def _begin(self, conn: Connection, caller: Caller, template: Snapshot, payload: Mapping[str, object]) -> Begun:
         disk = self._check_disk(conn, caller, template.disk_id)
-        return begin_snapshot(conn, self._in, disk, template, request_id=caller.request_id)
+        return begin_snapshot(conn, self._in, disk, template, request_id=caller.request_id, payload=payload)
 
     async def _freeze(self, begun: Begun, daemon: Daemon) -> None:
         """The instant. If it fails, bitmaps and rows are as before when this raises (A2, A4)."""
