@@ -184,9 +184,12 @@ class Config:
         floor_percent: this share of the file system, in percent.
         workers: Processes that move data; about one per core that snapshots may use.
         hydration_bytes_per_s: Rate at which one new disk is filled from its snapshot; 0: no limit.
+        compaction_dead_percent: A pack is written again when at least this share of it is dead; 101 never does.
         time_zone_offset_hours: Zone of the API's times that carry none; clients of CBS expect Beijing's, 8.
         expiry_percent_per_hour: Most of an account's snapshots that deadlines may delete in an hour, so that
             a wrong clock cannot delete them all.
+        backup_minutes: Minutes between two copies of the catalog in `DIR/backups`; 0: none.
+        backups_kept: How many of these copies stay.
         log_level: debug, info, warning or error.
     """
 
@@ -210,8 +213,11 @@ class Config:
     floor_percent: int = _number(2, least=0, most=50)
     workers: int = _number(2, least=1, most=256)
     hydration_bytes_per_s: int = _number(0, least=0, most=1 << 50)
+    compaction_dead_percent: int = _number(20, least=0, most=101)
     time_zone_offset_hours: int = _number(8, least=-12, most=14)
     expiry_percent_per_hour: int = _number(10, least=1, most=100)
+    backup_minutes: int = _number(60, least=0, most=1_000_000)
+    backups_kept: int = _number(48, least=1, most=100_000)
     log_level: str = "info"
 
     @classmethod

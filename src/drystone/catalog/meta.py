@@ -1,4 +1,4 @@
-"""Facts about the installation: store_id, region, zone, catalog_epoch, created_at."""
+"""Facts about the installation: store_id, owner, region, zone, catalog_epoch, created_at, held."""
 
 from collections.abc import Mapping
 
@@ -17,6 +17,11 @@ def put(conn: Connection, key: str, value: str) -> None:
     """Keep `value` under `key` in place of what was there."""
     conn.execute(delete(meta).where(meta.c.key == key))
     conn.execute(insert(meta).values(key=key, value=value))
+
+
+def remove(conn: Connection, key: str) -> None:
+    """Forget what is kept under `key`, if anything is."""
+    conn.execute(delete(meta).where(meta.c.key == key))
 
 
 def everything(conn: Connection) -> Mapping[str, str]:

@@ -327,3 +327,13 @@ client_token = Table(
     _needs("created_at", Float),
     Index("ix_client_token_created", "created_at"),
 )
+unpublished = Table(
+    "unpublished",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    _needs("kind", Text),
+    _needs("resource_id", Text),
+    UniqueConstraint("kind", "resource_id"),
+    sqlite_autoincrement=True,
+)
+"""Kept by triggers (see the fourth migration): whoever changes a row need not think of it."""

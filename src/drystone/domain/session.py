@@ -12,6 +12,8 @@ class SessionState(StrEnum):
     OPEN = "OPEN"
     COMMITTED = "COMMITTED"
     FENCED = "FENCED"
+    ADOPTED = "ADOPTED"
+    """Of a catalog that is gone, taken over by a recovery (L11): never running here, in force as COMMITTED is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,9 @@ class Pack:
     bytes: int
     blocks: int
     dead_blocks: int = 0
-    """A count that only chooses candidates (L7); never a proof of death."""
+    """A count that only chooses candidates (L7); never a proof of death. Compaction takes what it dropped off both."""
     state: PackState = PackState.LIVE
+    dead_bytes: int = 0
+    """The dead blocks' share of `bytes`, likewise."""
     proven_at: float | None = None
     """When a scrub last read every living block of it."""

@@ -22,6 +22,11 @@ class Layout:
         return self.data / "catalog.db"
 
     @property
+    def backups(self) -> Path:
+        """Copies of the catalog."""
+        return self.data / "backups"
+
+    @property
     def store(self) -> Path:
         """The root of the local object store."""
         return self.data / "store"

@@ -17,7 +17,12 @@ KEY = "catalog_epoch"
 
 def raise_epoch(conn: Connection) -> None:
     """Raise the catalog's epoch in the caller's transaction; `publish` follows it."""
-    meta.put(conn, KEY, str(int(meta.get(conn, KEY) or "0") + 1))
+    meta.put(conn, KEY, str(current(conn) + 1))
+
+
+def current(conn: Connection) -> int:
+    """Return the catalog's epoch."""
+    return int(meta.get(conn, KEY) or "0")
 
 
 async def publish(installation: Installation) -> None:
@@ -28,5 +33,5 @@ async def publish(installation: Installation) -> None:
         UnavailableError, SpaceError: It cannot be written now; the next change publishes it.
     """
     async with installation.epoch_lock:
-        epoch = await installation.db.read(lambda conn: int(meta.get(conn, KEY) or "0"))
+        epoch = await installation.db.read(current)
         await asyncio.to_thread(publish_epoch, installation.store, epoch)

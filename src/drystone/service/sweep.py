@@ -9,6 +9,7 @@ from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import SessionId, SnapshotId
 from drystone.domain.operation import OperationKind
 from drystone.domain.session import Session, SessionState
+from drystone.service.confirmation import may_delete
 from drystone.service.installation import Installation
 from drystone.snapstore.collect import delete_manifest, delete_session_objects
 from drystone.snapstore.manifests import list_manifests
@@ -38,7 +39,7 @@ def _manifests_of(store: Store, wanted: set[SessionId]) -> dict[SessionId, list[
 async def sweep(installation: Installation) -> None:
     """Remove the objects of every fenced session; drop sessions that ended long ago. A failure is left for later."""
     fenced = await installation.db.read(lambda conn: sessions.in_state(conn, SessionState.FENCED))
-    if not fenced:
+    if not fenced or not await may_delete(installation):
         return
     at = installation.clock()
     swept: list[Session] = []

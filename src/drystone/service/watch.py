@@ -14,10 +14,13 @@ from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.tracking import Phase
 from drystone.engine import live
 from drystone.engine.space import allocated_bytes
-from drystone.service import snapshot_server
+from drystone.service import compaction, snapshot_server
+from drystone.service.backups import Backups
+from drystone.service.confirmation import held
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.delete_snapshot import mark_deleting
+from drystone.service.publication import Publication
 from drystone.service.tracking_rows import flight_of
 
 log = structlog.get_logger()
@@ -25,6 +28,10 @@ SPACE_SECONDS = 0.1
 BREAK_SECONDS_MAX = 5.0
 DAEMON_SECONDS = 0.5
 DEADLINE_SECONDS = 10.0
+PUBLICATION_SECONDS = 1.0
+BACKUP_SECONDS = 30.0
+"""How often it is looked whether a copy of the catalog is due."""
+COMPACTION_SECONDS = 20.0
 EXPIRED_MAX = 1000
 HOUR_SECONDS = 3600.0
 EXPIRED_PER_HOUR_MIN = 10
@@ -34,11 +41,15 @@ EXPIRED_PER_HOUR_MIN = 10
 class Watch:
     """The loops that run beside the calls; each survives what a round of it meets."""
 
-    def __init__(self, *, installation: Installation, host: Host, expiry_percent_per_hour: int) -> None:
+    def __init__(
+        self, *, installation: Installation, host: Host, expiry_percent_per_hour: int, backups: Backups
+    ) -> None:
         self._in = installation
         self._host = host
         self._expiry_percent = expiry_percent_per_hour
         self._expired: list[float] = []
+        self._backups = backups
+        self._publication = Publication(installation, host)
 
     async def run(self) -> None:
         """Run all loops until cancelled."""
@@ -46,8 +57,11 @@ class Watch:
             tasks.create_task(self._repeat("space", SPACE_SECONDS, self.guard_space))
             tasks.create_task(self._repeat("daemons", DAEMON_SECONDS, self.look_after_daemons))
             tasks.create_task(self._repeat("deadlines", DEADLINE_SECONDS, self.expire))
+            tasks.create_task(self._repeat("publication", PUBLICATION_SECONDS, self._publication.publish))
+            tasks.create_task(self._repeat("compaction", COMPACTION_SECONDS, self.look_after_packs))
+            tasks.create_task(self._repeat("backup", BACKUP_SECONDS, self._backups.due))
 
-    async def _repeat(self, name: str, seconds: float, once: Callable[[], Awaitable[None]]) -> None:
+    async def _repeat(self, name: str, seconds: float, once: Callable[[], Awaitable[object]]) -> None:
         while True:
             try:
                 await once()
@@ -126,6 +140,10 @@ class Watch:
         for operation in await self._in.db.read(theirs):
             self._in.operations.wake(operation.id)
 
+    async def look_after_packs(self) -> None:
+        """Have packs that are dead in part written again, and what was replaced deleted (L8)."""
+        await compaction.look_after(self._in)
+
     # --- deadlines ----------------------------------------------------------------------------------------------------
 
     async def expire(self) -> None:
@@ -136,6 +154,8 @@ class Watch:
             self._in.operations.wake(operation.id)
 
     def _due(self, conn: Connection, now: float) -> list[Operation]:
+        if held(conn) is not None:
+            return []  # S26: the deadlines may be those of a backup (F5).
         # A wrong clock must not delete everything (traps, section 3).
         allowed = max(EXPIRED_PER_HOUR_MIN, snapshots.count_all(conn) * self._expiry_percent // 100)
         made: list[Operation] = []

@@ -32,6 +32,7 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     deadline: str | None = None
     permanent: bool = True
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 def write_manifest(store: Store, manifest: Manifest) -> str:
