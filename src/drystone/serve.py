@@ -28,9 +28,10 @@ from drystone.api.settings import ApiSettings
 from drystone.catalog import accounts as account_rows
 from drystone.catalog import instances as instance_rows
 from drystone.catalog import meta
+from drystone.catalog.backup import back_up_before_migration
 from drystone.catalog.database import Database
 from drystone.config import CREDENTIALS_FILE, ClientSettings, Config
-from drystone.domain.errors import DrystoneError
+from drystone.domain.errors import DrystoneError, SpaceError, UnavailableError
 from drystone.domain.ids import IdSource, StoreId
 from drystone.domain.instance import Instance, InstanceKind
 from drystone.domain.operation import OperationKind
@@ -41,6 +42,7 @@ from drystone.objects.local import LocalStore
 from drystone.service import epoch
 from drystone.service.accounts import Accounts
 from drystone.service.audit import Audit
+from drystone.service.backups import Backups
 from drystone.service.disk_lifecycle import DiskLifecycle
 from drystone.service.disk_records import DiskRecords, DiskRecordsConfig
 from drystone.service.host import Host
@@ -49,6 +51,7 @@ from drystone.service.host_records import HostRecords
 from drystone.service.installation import Installation
 from drystone.service.instances import Instances, InstancesConfig
 from drystone.service.jobs.attach import Attach, Detach
+from drystone.service.jobs.compact import Compact
 from drystone.service.jobs.create_disk import CreateDisk
 from drystone.service.jobs.delete_snapshot import DeleteSnapshot
 from drystone.service.jobs.hydrate import Hydrate
@@ -56,22 +59,26 @@ from drystone.service.jobs.initialize import Initialize
 from drystone.service.jobs.resize import Resize
 from drystone.service.jobs.rollback import Rollback
 from drystone.service.jobs.snapshot import TakeSnapshot
+from drystone.service.jobs.snapshot_group import TakeSnapshotGroup
 from drystone.service.jobs.terminate import Terminate
 from drystone.service.metrics import InstallationCollector
 from drystone.service.operation_records import OperationRecords
 from drystone.service.operations import Job, Operations
 from drystone.service.quotas import SnapshotLimits
+from drystone.service.snapshot_groups import SnapshotGroups
 from drystone.service.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.snapshot_records import SnapshotRecords, SnapshotRecordsConfig
 from drystone.service.sweep import clear_scratch, sweep
 from drystone.service.use_cases import UseCases
 from drystone.service.watch import Watch
+from drystone.snapstore.reader_copy import keep_reader
 from drystone.snapstore.store import Store, create_store, open_store, read_epoch, read_owner
 from drystone.transfer.pool import WorkerPool
 
 log = structlog.get_logger()
 QEMU_MAJOR_MIN = 10
 STOP_SECONDS_MAX = 60.0
+MIGRATION_BACKUPS_KEPT = 5
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -216,18 +223,25 @@ async def _assembled(config: Config, *, with_workers: bool = True) -> AsyncItera
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     rng = random.SystemRandom()
     ids = IdSource(rng)
+    await asyncio.to_thread(
+        back_up_before_migration, layout.catalog, layout.backups, at=time.time(), kept=MIGRATION_BACKUPS_KEPT
+    )
     db = Database.open(layout.catalog)
     try:
         space = look(layout.data, floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent)
         store = await asyncio.to_thread(_store, db, layout, ids, rng, space.floor_bytes)
         workers = WorkerPool(size=config.workers)
-        async with workers if with_workers else contextlib.nullcontext():
+        background = WorkerPool(size=1, nice=19)
+        async with contextlib.AsyncExitStack() as pools:
+            for pool in (workers, background) if with_workers else ():
+                await pools.enter_async_context(pool)
             installation = Installation(
                 db=db, clock=time.time, ids=ids, layout=layout, store=store, workers=workers,
                 operations=Operations(db=db, clock=time.time), environment={"PATH": os.environ.get("PATH", os.defpath)},
                 throttle=config.throttle, scratch_bytes_max=config.scratch_bytes_max,
                 floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent,
                 hydration_bytes_per_s=config.hydration_bytes_per_s,
+                background=background, compaction_dead_percent=config.compaction_dead_percent,
             )  # fmt: skip
             yield _Parts(installation=installation, host=Host(installation))
     finally:
@@ -254,10 +268,14 @@ def _store(db: Database, layout: Layout, ids: IdSource, rng: random.Random, floo
         raise StartError(f"the snapshot store {store.store_id} is owned by another catalog; this one must not touch it")
     if published > remembered:
         raise StartError(
-            f"this catalog is older than its snapshot store (epoch {remembered} against {published}): it comes from a "
-            "backup and would destroy newer snapshots; put the newest catalog.db back"
+            f"this catalog is older than its snapshot store (epoch {remembered} against {published}): put the newest "
+            f"catalog.db back, or run `drystone store reconcile --data {layout.data}`, which imports what it lacks"
         )
     db.write_sync(epoch.raise_epoch)  # Published before anything is changed.
+    try:
+        keep_reader(store)
+    except (UnavailableError, SpaceError) as error:
+        log.warning("store.reader_not_written", error=str(error))
     return store
 
 
@@ -268,9 +286,11 @@ def _remember(conn: Connection, values: Mapping[str, str]) -> None:
 
 def _jobs(parts: _Parts) -> dict[OperationKind, Job]:
     installation, host = parts.installation, parts.host
+    take_snapshot = TakeSnapshot(installation, host)
     return {
         OperationKind.CREATE_DISK: CreateDisk(installation, host),
-        OperationKind.SNAPSHOT: TakeSnapshot(installation, host),
+        OperationKind.SNAPSHOT: take_snapshot,
+        OperationKind.SNAPSHOT_GROUP: TakeSnapshotGroup(installation, host, take_snapshot),
         OperationKind.DELETE_SNAPSHOT: DeleteSnapshot(installation),
         OperationKind.ROLLBACK: Rollback(installation, host),
         OperationKind.HYDRATE: Hydrate(installation, host),
@@ -279,6 +299,7 @@ def _jobs(parts: _Parts) -> dict[OperationKind, Job]:
         OperationKind.DETACH: Detach(installation, host),
         OperationKind.TERMINATE: Terminate(installation, host),
         OperationKind.INITIALIZE: Initialize(installation, host),
+        OperationKind.COMPACT: Compact(installation),
     }
 
 
@@ -286,17 +307,18 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, qemu_version: 
     installation, host = parts.installation, parts.host
     db, clock = installation.db, installation.clock
     probe = HostProbe(installation=installation, host=host, qemu_version=qemu_version)
+    limits = SnapshotLimits(
+        per_disk=config.snapshots_per_disk, per_region=config.snapshots_per_region,
+        gib_per_region=config.snapshot_gib_per_region,
+    )  # fmt: skip
     return UseCases(
         disks=DiskLifecycle(
             installation=installation, host=host, zone=config.zone, disks_per_call=config.disks_per_call,
             disks_per_instance=config.disks_per_instance, root=os.geteuid() == 0,
         ),
-        snapshots=SnapshotLifecycle(
-            installation=installation, host=host,
-            limits=SnapshotLimits(
-                per_disk=config.snapshots_per_disk, per_region=config.snapshots_per_region,
-                gib_per_region=config.snapshot_gib_per_region,
-            ),
+        snapshots=SnapshotLifecycle(installation=installation, host=host, limits=limits),
+        snapshot_groups=SnapshotGroups(
+            installation=installation, host=host, limits=limits, disks_max=config.disks_per_instance
         ),
         disk_records=DiskRecords(
             db=db, clock=clock, limits=probe,
@@ -382,7 +404,10 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             clock=time.time, monotonic=time.monotonic, request_id=installation.ids.uuid, registry=registry,
         )  # fmt: skip
         server = _Server(server_config(application, host=host_name, port=port))
-        watch = Watch(installation=installation, host=host, expiry_percent_per_hour=config.expiry_percent_per_hour)
+        watch = Watch(
+            installation=installation, host=host, expiry_percent_per_hour=config.expiry_percent_per_hour,
+            backups=Backups(installation=installation, minutes=config.backup_minutes, kept=config.backups_kept),
+        )  # fmt: skip
         loop = asyncio.get_running_loop()
 
         def end() -> None:

@@ -19,6 +19,7 @@ from drystone.objects.local import LocalStore
 from drystone.objects.memory import CutError, MemoryStore
 from drystone.snapstore import writer
 from drystone.snapstore.collect import delete_manifest, delete_session_objects, list_session_objects, pack_is_dead
+from drystone.snapstore.living import Living
 from drystone.snapstore.manifests import (
     Attributes,
     find_manifest,
@@ -341,17 +342,17 @@ def test_deleting_a_manifest_takes_its_attributes_and_is_idempotent() -> None:
 def test_what_cannot_be_read_stops_collection() -> None:
     objects = MemoryStore()
     store, _, _ = two_snapshots(objects)
-    living = [SnapshotReader.open(store, SECOND)]
+    living = Living.open(store, [find_manifest(store, SnapshotId(SECOND))])
     pack = read_manifest(store, find_manifest(store, SnapshotId(FIRST))).packs[0].object
     assert not pack_is_dead(store, pack, living)
-    assert pack_is_dead(store, pack, [])
+    assert pack_is_dead(store, pack, Living(store, []))
     content = objects.content()
     for damaged in [name for name in content if "/maps/" in name or name == pack]:
         for change in (None, content[damaged][:-30] + b"x" + content[damaged][-29:]):
             left = {key: raw for key, raw in content.items() if key != damaged}
             broken = open_store(MemoryStore({**left, **({damaged: change} if change else {})}), STORE_ID)
             with pytest.raises(DrystoneError):
-                pack_is_dead(broken, pack, [SnapshotReader.open(broken, SECOND)])
+                pack_is_dead(broken, pack, Living.open(broken, [find_manifest(broken, SnapshotId(SECOND))]))
 
 
 def test_a_sessions_objects_are_listed_and_deleted() -> None:

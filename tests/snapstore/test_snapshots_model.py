@@ -14,6 +14,7 @@ from drystone.snapstore import reader, table, writer
 from drystone.snapstore.collect import delete_manifest, pack_is_dead
 from drystone.snapstore.deaths import dies
 from drystone.snapstore.layers import delta_addresses
+from drystone.snapstore.living import Living
 from drystone.snapstore.reader import ABSENT, DATA, SnapshotReader
 from drystone.snapstore.store import Store
 from tests.snapstore.model_snapshots import new_store, take
@@ -220,10 +221,11 @@ def seen(snapshot: SnapshotReader) -> dict[tuple[Any, int, int], int]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_deaths_equal_brute_force_and_kill_nobody(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from drystone.snapstore import collect, deaths
+    from drystone.snapstore import deaths
+    from drystone.snapstore import living as proof
 
     monkeypatch.setattr(deaths, "_WINDOW_BLOCKS", 23)
-    monkeypatch.setattr(collect, "_WINDOW_BLOCKS", 31)
+    monkeypatch.setattr(proof, "_ANSWERS_BYTES", 200)
     rng = random.Random(seed)
     objects = MemoryStore()
     store = new_store(objects)
@@ -247,8 +249,9 @@ def test_deaths_equal_brute_force_and_kill_nobody(seed: int, monkeypatch: pytest
         assert dies(victim, near, normalize([])).blocks == {}
         dead_total += sum(expected.values())
         delete_manifest(store, victim.manifest.snapshot, victim.manifest.session)
+        survivors = Living(store, [snapshot.manifest for snapshot in near])
         for name in list(written):
-            if pack_is_dead(store, name, near):
+            if pack_is_dead(store, name, survivors):
                 objects.delete(name)
                 del written[name]
         for snapshot, content in living:

@@ -1,6 +1,8 @@
 """Packs: which object holds each, who wrote it, and how much of it may be dead."""
 
-from sqlalchemy import Connection, func, select, update
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, or_, select, update
 
 from drystone.catalog.rows import Rows
 from drystone.catalog.schema import pack
@@ -21,21 +23,57 @@ def of_session(conn: Connection, session_id: SessionId) -> list[Pack]:
     return _rows.all(conn, select(pack).where(pack.c.session_id == session_id).order_by(pack.c.id))
 
 
-def add_dead(conn: Connection, pack_id: PackId, blocks: int) -> bool:
-    """Add to the number of blocks of a pack that are thought dead; return whether there is such a pack."""
+def add_dead(conn: Connection, pack_id: PackId, blocks: int, stored_bytes: int) -> bool:
+    """Add to what is thought dead of a pack; return whether there is such a pack."""
     statement = (
         update(pack)
         .where(pack.c.id == pack_id)
-        .values(dead_blocks=func.min(pack.c.blocks, pack.c.dead_blocks + blocks))
+        .values(
+            dead_blocks=func.min(pack.c.blocks, pack.c.dead_blocks + blocks),
+            dead_bytes=func.min(pack.c.bytes, pack.c.dead_bytes + stored_bytes),
+        )
     )
     return conn.execute(statement).rowcount == 1
 
 
 def dying(conn: Connection, dead_share: float, limit: int) -> list[Pack]:
-    """Return up to `limit` LIVE packs of which at least `dead_share` (0 to 1) is thought dead, the worst first."""
-    dead = pack.c.dead_blocks * 1.0 / pack.c.blocks
-    query = select(pack).where(pack.c.state == PackState.LIVE, pack.c.dead_blocks > 0, dead >= dead_share)
-    return _rows.all(conn, query.order_by(dead.desc(), pack.c.id).limit(limit))
+    """Return up to `limit` LIVE packs of which at least `dead_share` (0 to 1) is thought dead, the worst first.
+
+    By bytes; packs of which every block is thought dead are among them whatever their bytes.
+    """
+    share = pack.c.dead_bytes * 1.0 / pack.c.bytes
+    worth = or_(share >= dead_share, pack.c.dead_blocks >= pack.c.blocks)
+    query = select(pack).where(pack.c.state == PackState.LIVE, pack.c.dead_blocks > 0, worth)
+    return _rows.all(conn, query.order_by(share.desc(), pack.c.id).limit(limit))
+
+
+def wholly_dead(conn: Connection, limit: int) -> list[Pack]:
+    """Return up to `limit` LIVE packs of which every block is thought dead, by id."""
+    query = select(pack).where(pack.c.state == PackState.LIVE, pack.c.dead_blocks >= pack.c.blocks)
+    return _rows.all(conn, query.order_by(pack.c.id).limit(limit))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackTotals:
+    """Sums over all packs."""
+
+    count: int
+    stored_bytes: int
+    dead_bytes: int
+
+
+def totals(conn: Connection, dead_share: float = 0.0) -> PackTotals:
+    """Return the sums over the packs of which at least `dead_share` (0 to 1) of the bytes is thought dead."""
+    query = select(
+        func.count(), func.coalesce(func.sum(pack.c.bytes), 0), func.coalesce(func.sum(pack.c.dead_bytes), 0)
+    )
+    row = conn.execute(query.where(pack.c.dead_bytes >= dead_share * pack.c.bytes)).one()
+    return PackTotals(count=row[0], stored_bytes=row[1], dead_bytes=row[2])
+
+
+def in_state(conn: Connection, state: PackState) -> list[Pack]:
+    """Return the packs in a state, by id."""
+    return _rows.all(conn, select(pack).where(pack.c.state == state).order_by(pack.c.id))
 
 
 def everything(conn: Connection) -> list[Pack]:

@@ -16,11 +16,13 @@ class OperationKind(StrEnum):
     DELETE_SNAPSHOT = "delete_snapshot"
     ROLLBACK = "rollback"
     HYDRATE = "hydrate"
+    COMPARE = "compare"
     RESIZE = "resize"
     ATTACH = "attach"
     DETACH = "detach"
     TERMINATE = "terminate"
     INITIALIZE = "initialize"
+    COMPACT = "compact"
 
 
 class OperationState(StrEnum):

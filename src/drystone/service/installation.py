@@ -1,7 +1,8 @@
 """What every use case and job is given: the parts of one running installation."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -32,6 +33,14 @@ class DiskLocks:
         """Return the lock of the disk's graph."""
         return self._locks.setdefault(f"graph {disk_id}", asyncio.Lock())
 
+    @contextlib.asynccontextmanager
+    async def graphs(self, disk_ids: Iterable[str]) -> AsyncIterator[None]:
+        """Hold the locks of several disks' graphs, taken in order of the ids: two holders never wait for each other."""
+        async with contextlib.AsyncExitStack() as stack:
+            for disk_id in sorted(set(disk_ids)):
+                await stack.enter_async_context(self.graph(disk_id))
+            yield
+
     def image(self, disk_id: str) -> asyncio.Lock:
         """Return the lock of the disk's content."""
         return self._locks.setdefault(f"image {disk_id}", asyncio.Lock())
@@ -60,9 +69,16 @@ class Installation:
     floor_bytes_max: int
     floor_percent: float
     hydration_bytes_per_s: int
+    background: WorkerPool
+    """For work that can wait: never takes a process from `workers`, and yields to them."""
+    compaction_dead_percent: int
     locks: DiskLocks = field(default_factory=DiskLocks)
     epoch_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the store's epoch is written."""
+    collection_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever counts what is dead, or deletes packs: a manifest must not go while it is looked at."""
+    faulty_packs: dict[str, str] = field(default_factory=dict)
+    """Objects that could not be compacted, and why: not tried again before the next start."""
     hydration_threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "hydrate"))
     """Threads of their own: copying may wait long, and must not hold up anything else."""
     snapshot_server_lock: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -18,7 +18,9 @@ RUNNING_MAX = 64
 """Operations that run at once; more wait their turn."""
 PATIENT_MAX = 16
 """The same for the kinds that may take hours, so that they never hold up the others."""
-PATIENT = frozenset({OperationKind.HYDRATE, OperationKind.DELETE_SNAPSHOT})
+PATIENT = frozenset(
+    {OperationKind.HYDRATE, OperationKind.COMPARE, OperationKind.DELETE_SNAPSHOT, OperationKind.COMPACT}
+)
 RETRY_SECONDS_MAX = 60.0
 PRUNE_AFTER_SECONDS = 30 * 86400.0
 """How long ended operations stay listed."""

@@ -1,26 +1,20 @@
 """Deleting objects: what the caller must prove first, proven from the store itself (L5 to L7)."""
 
-from collections.abc import Sequence
-
-from drystone.codec.map import PackRef
-from drystone.domain.blocks import from_blocks, split
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import SessionId, SnapshotId
+from drystone.snapstore.living import Living
 from drystone.snapstore.manifests import list_manifests
 from drystone.snapstore.packs import open_pack
-from drystone.snapstore.reader import DATA, SnapshotReader
 from drystone.snapstore.store import Store
 
-_WINDOW_BLOCKS = 1 << 16
 
-
-def pack_is_dead(store: Store, pack_object: str, living: Sequence[SnapshotReader]) -> bool:
+def pack_is_dead(store: Store, pack_object: str, living: Living) -> bool:
     """Tell whether no living snapshot sees any block of a pack, by the pack's own index.
 
     Args:
         store: Where it is.
         pack_object: Name of one object of the pack.
-        living: Every snapshot that lives (L4), of all disks: a clone of a clone may see the block too.
+        living: Every snapshot that lives (L4).
 
     Returns:
         True only if every map was read and every block of the index was looked up in every snapshot.
@@ -29,18 +23,7 @@ def pack_is_dead(store: Store, pack_object: str, living: Sequence[SnapshotReader
         IntegrityError, ProtocolError, NotFoundError, UnavailableError: Something could not be read: the pack
             must be kept.
     """
-    index = open_pack(store, pack_object).index
-    ref = PackRef(pack=index.header.pack, session=index.header.session)
-    ranges = from_blocks(index.addresses)
-    for snapshot in living:
-        if ref not in snapshot.packs:
-            continue
-        row = snapshot.packs.index(ref)
-        for start, stop in split(ranges, _WINDOW_BLOCKS):
-            visible = snapshot.visible(start, stop)
-            if bool((visible.table.packs[visible.frames[visible.kinds == DATA]] == row).any()):
-                return False
-    return True
+    return not living.mask(open_pack(store, pack_object).index).any()
 
 
 def delete_manifest(store: Store, snapshot: SnapshotId, session: SessionId) -> None:

@@ -7,9 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from drystone.codec.map import PackRef
-from drystone.codec.pack import PackIndex
 from drystone.domain.blocks import Ranges
-from drystone.snapstore.packs import PackSource
+from drystone.snapstore.packs import PackSource, shares
 from drystone.snapstore.reader import DATA, SnapshotReader, Visible
 
 _WINDOW_BLOCKS = 1 << 16
@@ -20,12 +19,17 @@ _INDEX_CACHE_BYTES = 32 << 20
 class Deaths:
     """Blocks that no living snapshot sees any more, by pack.
 
-    `stored_bytes` is each dead block's even share of its frame as it is stored: exact for frames that die
+    `bytes` are each dead block's even share of its frame as it is stored: exact for frames that die
     whole, an estimate for others (compression is per frame).
     """
 
     blocks: Mapping[PackRef, int]
-    stored_bytes: int
+    bytes: Mapping[PackRef, float]
+
+    @property
+    def stored_bytes(self) -> int:
+        """Of all packs together."""
+        return round(sum(self.bytes.values()))
 
 
 def dies(snapshot: SnapshotReader, near: Sequence[SnapshotReader], candidates: Ranges) -> Deaths:
@@ -50,7 +54,7 @@ def dies(snapshot: SnapshotReader, near: Sequence[SnapshotReader], candidates: R
     tables = [np.array([rows.setdefault(ref, len(rows)) for ref in one.packs], dtype=np.int64) for one in everyone]
     refs = tuple(rows)
     counts: dict[PackRef, int] = {}
-    stored_bytes = 0.0
+    stored: dict[PackRef, float] = {}
     source = PackSource(snapshot.store, _INDEX_CACHE_BYTES)
     for start, stop, wanted in _windows(candidates, snapshot.size_blocks):
         mine = snapshot.visible(start, stop)
@@ -68,15 +72,9 @@ def dies(snapshot: SnapshotReader, near: Sequence[SnapshotReader], candidates: R
         for (row, number), amount in zip(found.tolist(), amounts.tolist(), strict=True):
             ref = refs[row]
             counts[ref] = counts.get(ref, 0) + amount
-            stored_bytes += amount * _share(source.open(ref)[0].index, number)
-    return Deaths(blocks=counts, stored_bytes=round(stored_bytes))
-
-
-def _share(index: PackIndex, number: int) -> float:
-    """Return the stored bytes per living block of a frame."""
-    rows = slice(int(index.first_rows[number]), int(index.first_rows[number + 1]))
-    living = int(np.count_nonzero(~index.dead[rows]))
-    return int(index.stored_bytes[number]) / living if living else 0.0
+            share = float(shares(source.open(ref)[0].index)[number])
+            stored[ref] = stored.get(ref, 0.0) + amount * share
+    return Deaths(blocks=counts, bytes=stored)
 
 
 def _identities(visible: Visible, packs: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,19 @@ class Entries:
         """Return the blocks that the entries cover."""
         chosen = self.frames != ZERO_FRAME if data_only else slice(None)
         return normalize(np.column_stack((self.starts[chosen], self.starts[chosen] + self.counts[chosen])))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Found:
+    """What one map says of single blocks: `known` where it has an entry.
+
+    `packs` (rows of the map's pack table), `numbers` and `slots` are -1 where that entry is zeros or there is none.
+    """
+
+    known: npt.NDArray[np.bool_]
+    packs: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.int64]
+    slots: npt.NDArray[np.int64]
 
 
 def read_tail(
@@ -135,6 +149,29 @@ class MapLayer:
             numbers=np.concatenate([page.numbers for page in pages]).astype(np.int64),
             hashes=np.concatenate([page.hashes for page in pages]).reshape(-1, HASH_BYTES),
         )
+
+    def find(self, addresses: npt.NDArray[np.int64]) -> Found:
+        """Return the entries at single blocks, ascending; only pages that may hold one of them are read."""
+        known = np.zeros(len(addresses), dtype=np.bool_)
+        packs, numbers, slots = (np.full(len(addresses), -1, dtype=np.int64) for _ in range(3))
+        pages = np.searchsorted(self.directory.stops, addresses, side="right")
+        cuts = np.flatnonzero(np.diff(pages, prepend=-1, append=len(self.directory.stops) + 1))
+        for low, high in pairwise(cuts.tolist()):
+            number = int(pages[low])
+            if number == len(self.directory.stops) or addresses[high - 1] < self.directory.starts[number]:
+                continue
+            page = self.page(number)
+            wanted = addresses[low:high]
+            owners = np.searchsorted(page.starts, wanted, side="right") - 1
+            inside = (owners >= 0) & (wanted < page.starts[owners] + page.counts[owners])
+            known[low:high] = inside
+            data = inside & (page.frames[owners] != ZERO_FRAME)
+            rows, owners = low + np.flatnonzero(data), owners[data]
+            frames = page.frames[owners]
+            packs[rows] = page.packs[frames]
+            numbers[rows] = page.numbers[frames]
+            slots[rows] = page.slots[owners] + (addresses[rows] - page.starts[owners])
+        return Found(known=known, packs=packs, numbers=numbers, slots=slots)
 
     def addresses(self) -> Ranges:
         """Return every block that the map has an entry for; memory follows the number of separate ranges."""

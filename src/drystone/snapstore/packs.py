@@ -53,6 +53,12 @@ def open_pack(store: Store, name: str, size_bytes: int | None = None) -> OpenPac
     return OpenPack(object=name, index=index)
 
 
+def shares(index: PackIndex) -> npt.NDArray[np.float64]:
+    """Return, for each frame, the stored bytes that each block has which is not flagged dead: an even share."""
+    holding = np.add.reduceat(~index.dead, index.first_rows[:-1], dtype=np.int64)
+    return np.divide(index.stored_bytes, holding, out=np.zeros(len(holding)), where=holding > 0)
+
+
 class PackSource:
     """The packs of a store, with their indexes cached; thread-safe.
 

@@ -4,6 +4,7 @@ from drystone.domain.blocks import union
 from drystone.snapstore.collect import pack_is_dead
 from drystone.snapstore.deaths import dies
 from drystone.snapstore.layers import delta_addresses
+from drystone.snapstore.living import Living
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store
 from drystone.transfer.jobs import CollectJob, CollectResult, DeathsJob, DeathsResult
@@ -26,10 +27,10 @@ def deaths(job: DeathsJob, store: Store) -> DeathsResult:
     else:
         candidates = union(*(delta_addresses(store, name) for name in job.candidate_maps))
     found = dies(snapshot, near, candidates)
-    blocks: dict[str, int] = {}
-    for ref, dead in found.blocks.items():
-        blocks[ref.pack] = blocks.get(ref.pack, 0) + dead
-    return DeathsResult(blocks_by_pack=blocks, bytes_estimate=found.stored_bytes)
+    return DeathsResult(
+        blocks_by_pack={ref.pack: dead for ref, dead in found.blocks.items()},
+        bytes_by_pack={ref.pack: round(size) for ref, size in found.bytes.items()},
+    )
 
 
 def collect(job: CollectJob, store: Store, report: Report) -> CollectResult:
@@ -38,7 +39,7 @@ def collect(job: CollectJob, store: Store, report: Report) -> CollectResult:
     Raises:
         DrystoneError: Something could not be read; none of the packs may be deleted.
     """
-    living = [_open(store, name) for name in job.living]
+    living = Living.open(store, job.living)
     dead = []
     for number, pack in enumerate(job.packs):
         report(number, len(job.packs))

@@ -186,10 +186,10 @@ class DeathsJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class DeathsResult(msgspec.Struct, frozen=True, kw_only=True, tag="died"):
-    """Dead blocks by pack id, and an estimate of the stored bytes that they hold."""
+    """Dead blocks by pack id, and the stored bytes that they hold: an even share of their frames."""
 
     blocks_by_pack: dict[str, int]
-    bytes_estimate: int
+    bytes_by_pack: dict[str, int]
 
 
 class CollectJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="collect"):
@@ -212,8 +212,211 @@ class CollectResult(msgspec.Struct, frozen=True, kw_only=True, tag="collected"):
     dead: tuple[str, ...]
 
 
-Job = UploadJob | RollbackJob | DeathsJob | CollectJob
-Result = UploadResult | RollbackResult | DeathsResult | CollectResult
+class PackTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A pack's object, and the attempt (32 hex digits) that names the one to be written in its place."""
+
+    object: str
+    attempt: str
+
+
+class CompactJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="compact"):
+    """Write packs again without their dead blocks (L8); what refers to them is the service's business.
+
+    Attributes:
+        store: Where they are.
+        packs: Which, and the names of the new objects.
+        living: Manifests of every living snapshot, of all disks.
+        dead_percent: Only packs of which at least this share of the stored bytes is dead are written again.
+    """
+
+    store: StoreAddress
+    packs: tuple[PackTarget, ...]
+    living: tuple[str, ...]
+    dead_percent: int
+
+
+class PackVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found, and done, about one pack.
+
+    Attributes:
+        object: The object that was looked at.
+        blocks: Blocks that it holds: those not dropped before.
+        dead_blocks: Those of them that no living snapshot sees.
+        dead_bytes: Their share of the stored frames.
+        new_object: The object written and verified in its place; None if none was.
+        new_bytes: Its size.
+        fault: Why nothing was done, if that is because the pack cannot be trusted or read.
+    """
+
+    object: str
+    blocks: int = 0
+    dead_blocks: int = 0
+    dead_bytes: int = 0
+    new_object: str | None = None
+    new_bytes: int = 0
+    fault: str = ""
+
+
+class CompactResult(msgspec.Struct, frozen=True, kw_only=True, tag="compacted"):
+    """One verdict for each pack, in the order asked."""
+
+    packs: tuple[PackVerdict, ...]
+
+
+class FamilyNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A snapshot of a tree: living ones show something, ghosts stand between; `chosen` ones are to be deleted."""
+
+    id: SnapshotId
+    parent: SnapshotId | None
+    delta_map: str
+    living: bool
+    chosen: bool = False
+
+
+class SpaceJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="space"):
+    """Tell what snapshots hold alone and together (L13), from the delta maps of their whole trees.
+
+    Attributes:
+        store: Where they are.
+        nodes: Whole trees: every node's parent is among them, or None.
+    """
+
+    store: StoreAddress
+    nodes: tuple[FamilyNode, ...]
+
+
+class SnapshotSpace(msgspec.Struct, frozen=True, kw_only=True):
+    """Stored bytes that a snapshot shows: `unique` to nobody else, `shared` with others that live."""
+
+    snapshot: SnapshotId
+    unique_bytes: int
+    shared_bytes: int
+
+
+class SpaceResult(msgspec.Struct, frozen=True, kw_only=True, tag="space-told"):
+    """Each living snapshot, and what deleting all that was chosen makes dead: blocks and stored bytes by pack id."""
+
+    snapshots: tuple[SnapshotSpace, ...]
+    dead_blocks_by_pack: dict[str, int]
+    dead_bytes_by_pack: dict[str, int]
+
+
+class CompareJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="compare"):
+    """Compare a stretch of a running disk with a snapshot, while its tracking is LOST (A6).
+
+    Attributes:
+        store: Where the snapshot is.
+        manifest: The snapshot: the disk's base.
+        disk: A read-only export of the disk.
+        start_block: Where the slice before this one ended.
+        seconds_max: How long the slice may take, beyond one window.
+        found: File to be written with the ranges that differ.
+        yielding: Rest between windows, longer while they are slow, so that the guest comes first.
+        quickest_s: Seconds per block of the quickest window so far.
+    """
+
+    store: StoreAddress
+    manifest: str
+    disk: Endpoint
+    start_block: int
+    seconds_max: float
+    found: str
+    yielding: bool = True
+    quickest_s: float | None = None
+
+
+class CompareResult(msgspec.Struct, frozen=True, kw_only=True, tag="compared"):
+    """What differs from `start_block` to `next_block`, which is `size_blocks` when all was looked at."""
+
+    next_block: int
+    size_blocks: int
+    found: RangesFile
+    found_blocks: int
+    read_bytes: int
+    quickest_s: float | None
+
+
+class ScrubJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="scrub"):
+    """Read objects whole and prove every byte that matters.
+
+    Attributes:
+        store: Where they are.
+        packs: Pack objects.
+        maps: Map objects.
+        manifests: Manifest objects.
+        living: Manifests of all living snapshots: then a damaged pack is told snapshot by snapshot.
+        bytes_per_s: Most bytes read per second; 0 is no limit.
+    """
+
+    store: StoreAddress
+    packs: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
+    manifests: tuple[str, ...] = ()
+    living: tuple[str, ...] = ()
+    bytes_per_s: int = 0
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """An object that is not what was written.
+
+    Attributes:
+        object: Its name.
+        reason: What was found.
+        manifest: The snapshot that it hides something of, if that was asked for.
+        ranges: What it hides (a little more, if these would be very many); None is everything.
+    """
+
+    object: str
+    reason: str
+    manifest: str | None = None
+    ranges: tuple[tuple[int, int], ...] | None = None
+
+
+class ScrubResult(msgspec.Struct, frozen=True, kw_only=True, tag="scrubbed"):
+    """Objects that are whole, and what is wrong with others; what could not be reached is in neither."""
+
+    whole: tuple[str, ...]
+    faults: tuple[Fault, ...]
+    read_bytes: int
+
+
+class MendJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="mend"):
+    """Write a damaged pack again, its bad blocks taken from disks that still hold them (L12).
+
+    Attributes:
+        store: Where it is.
+        pack: The damaged object.
+        attempt: Part of the new object's name: 32 hex digits.
+        disks: Read-only exports of disks; what they hold is believed only if its hash is the block's.
+    """
+
+    store: StoreAddress
+    pack: str
+    attempt: str
+    disks: tuple[Endpoint, ...]
+
+
+class MendResult(msgspec.Struct, frozen=True, kw_only=True, tag="mended"):
+    """The new object, read back and proven; None if nothing could be mended, and nothing was written."""
+
+    object: str | None
+    bytes: int
+    mended_blocks: int
+    lost_blocks: int
+
+
+Job = UploadJob | RollbackJob | DeathsJob | CollectJob | CompactJob | SpaceJob | CompareJob | ScrubJob | MendJob
+Result = (
+    UploadResult
+    | RollbackResult
+    | DeathsResult
+    | CollectResult
+    | CompactResult
+    | SpaceResult
+    | CompareResult
+    | ScrubResult
+    | MendResult
+)
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
@@ -231,5 +434,5 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, tag="failure"):
     code: str = ""
 
 
-Message = UploadResult | RollbackResult | DeathsResult | CollectResult | Progress | Failure
+Message = Result | Progress | Failure
 """A line of a worker's output."""

@@ -20,19 +20,28 @@ import structlog
 from drystone.domain.errors import DrystoneError, RefusalError
 from drystone.objects.local import LocalStore
 from drystone.snapstore.store import Store, open_store
+from drystone.transfer.compaction import compact
+from drystone.transfer.comparison import compare
 from drystone.transfer.garbage import collect, deaths
 from drystone.transfer.jobs import (
     CollectJob,
+    CompactJob,
+    CompareJob,
     DeathsJob,
     Failure,
     Job,
+    MendJob,
     Progress,
     Result,
     RollbackJob,
+    ScrubJob,
+    SpaceJob,
     StoreAddress,
     UploadJob,
 )
 from drystone.transfer.rollback import rollback
+from drystone.transfer.scrub import mend, scrub
+from drystone.transfer.space import space
 from drystone.transfer.upload import upload
 
 BUG: Final = "bug"
@@ -71,6 +80,16 @@ def execute(job: Job, progress: "ProgressLines", rng: random.Random) -> Result:
         return rollback(job, store, progress)
     if isinstance(job, DeathsJob):
         return deaths(job, store)
+    if isinstance(job, CompactJob):
+        return compact(job, store, rng, progress)
+    if isinstance(job, SpaceJob):
+        return space(job, store)
+    if isinstance(job, CompareJob):
+        return compare(job, store)
+    if isinstance(job, ScrubJob):
+        return scrub(job, store, progress)
+    if isinstance(job, MendJob):
+        return mend(job, store, rng)
     assert isinstance(job, CollectJob)
     return collect(job, store, progress)
 

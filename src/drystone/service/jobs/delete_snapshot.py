@@ -5,20 +5,20 @@ import asyncio
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, operations, packs, sessions, snapshots
+from drystone.catalog import disks, operations, packs, sessions, snapshot_groups, snapshots
 from drystone.domain import lineage
 from drystone.domain import tracking as algebra
 from drystone.domain.ids import PackId, SessionId, SnapshotId
 from drystone.domain.lineage import Node, NodeState, Tree
 from drystone.domain.operation import Operation, OperationKind
-from drystone.domain.session import Pack, PackState, SessionState
+from drystone.domain.session import Pack, SessionState
 from drystone.domain.snapshot import Snapshot, SnapshotState
-from drystone.service import epoch
+from drystone.service import collection, compaction, epoch
+from drystone.service.confirmation import may_delete
 from drystone.service.installation import Installation
 from drystone.service.jobs import endings
 from drystone.service.tracking_rows import tracking_columns, tracking_of
 from drystone.snapstore.collect import delete_manifest
-from drystone.snapstore.manifests import list_manifests
 from drystone.transfer.jobs import CollectJob, CollectResult, DeathsJob, DeathsResult
 
 log = structlog.get_logger()
@@ -33,12 +33,16 @@ class DeleteSnapshot:
 
     def __init__(self, installation: Installation) -> None:
         self._in = installation
-        self._one = asyncio.Lock()
+        self._one = installation.collection_lock
 
     async def run(self, operation: Operation) -> None:
         """Go on from the phase in the row; every phase may be repeated."""
         assert operation.snapshot_id is not None
         snapshot_id = operation.snapshot_id
+        if not await may_delete(self._in):
+            # S26: somebody must confirm first, or another catalog has the store; it is looked at again later.
+            self._in.operations.wake_later(operation)
+            return
         if operation.phase != "GHOST":
             if await self._in.db.read(lambda conn: snapshot_id in sessions.pinned(conn)):
                 # A disk that hydrates may read it for hours: nothing is lost, the space comes back later.
@@ -51,6 +55,7 @@ class DeleteSnapshot:
             await self._collect(snapshot_id)
             await self._in.db.write(lambda conn: endings.done(conn, operation, at=self._in.clock()))
         log.info("snapshot.deleted", snapshot_id=snapshot_id)
+        await compaction.begin_if_due(self._in)
 
     async def _to_ghost(self, operation: Operation, snapshot_id: SnapshotId) -> None:
         def look(conn: Connection) -> tuple[Snapshot, DeathsJob | None]:
@@ -70,7 +75,7 @@ class DeleteSnapshot:
             return row, job
 
         row, job = await self._in.db.read(look)
-        dead: dict[str, int] = {}
+        dead: dict[str, tuple[int, int]] = {}
         if job is not None:
             dead = await self._count_dead(operation, job)
             assert row.session_id is not None
@@ -82,21 +87,24 @@ class DeleteSnapshot:
             if snapshots.compare_and_set(
                 conn, snapshot_id, expected=expected, values={"state": SnapshotState.GHOST, "modified_at": at}
             ):
-                for pack, blocks in sorted(dead.items()):
-                    packs.add_dead(conn, PackId(pack), blocks)
+                for pack, (blocks, stored_bytes) in sorted(dead.items()):
+                    packs.add_dead(conn, PackId(pack), blocks, stored_bytes)
                 epoch.raise_epoch(conn)
             operations.update(conn, operation.id, updated_at=at, phase="GHOST", percent=50)
 
         await self._in.db.write(bury)
 
-    async def _count_dead(self, operation: Operation, job: DeathsJob) -> dict[str, int]:
-        """Return what dies, by pack; kept in the row before the manifest goes, for after a crash nobody can count."""
+    async def _count_dead(self, operation: Operation, job: DeathsJob) -> dict[str, tuple[int, int]]:
+        """Return what dies, (blocks, bytes) by pack; kept in the row: when the manifest is gone nobody can count."""
         current = await self._in.db.read(lambda conn: operations.get(conn, operation.id))
         assert current is not None
         counted = current.payload.get("dead")
         if isinstance(counted, dict):
-            return {str(pack): int(blocks) for pack, blocks in counted.items()}
-        dead = (await self._in.workers.run(job, DeathsResult)).blocks_by_pack
+            # A row of the version before has no bytes.
+            pairs = {str(pack): (one, 0) if isinstance(one, int) else one for pack, one in counted.items()}
+            return {pack: (int(blocks), int(stored_bytes)) for pack, (blocks, stored_bytes) in pairs.items()}
+        found = await self._in.workers.run(job, DeathsResult)
+        dead = {pack: (blocks, found.bytes_by_pack[pack]) for pack, blocks in found.blocks_by_pack.items()}
         payload = {**current.payload, "dead": dead}
         at = self._in.clock()
         await self._in.db.write(lambda conn: operations.update(conn, operation.id, updated_at=at, payload=payload))
@@ -104,72 +112,30 @@ class DeleteSnapshot:
 
     async def _collect(self, snapshot_id: SnapshotId) -> None:
         """Remove packs whose every block is dead, ghosts that nothing needs, and maps that nothing names."""
-        unknown = await self._unknown_manifests()
-        if unknown:
+        reason = await collection.stopped(self._in)
+        if reason is not None:
             # L7: what the catalog does not know may need any pack.
-            log.error("collection.stopped", reason="manifests that the catalog does not know", objects=unknown[:10])
+            log.error("collection.stopped", reason=reason)
             return
-        dying = await self._in.db.read(lambda conn: packs.dying(conn, 1.0, PACKS_PER_RUN))
+        dying = await self._in.db.read(lambda conn: packs.wholly_dead(conn, PACKS_PER_RUN))
         if dying:
             await self._collect_packs(snapshot_id, dying)
-        await self._remove_dead_packs()
+        await collection.remove_doomed(self._in)
         await self._in.db.write(lambda conn: self._prune(conn, snapshot_id))
         await collect_maps(self._in)
 
     async def _collect_packs(self, snapshot_id: SnapshotId, dying: list[Pack]) -> None:
-        def living(conn: Connection) -> tuple[str, ...]:
-            # Fail closed: every living snapshot of the installation is asked, whatever the tree says.
-            rows = snapshots.in_states(conn, [SnapshotState.NORMAL, SnapshotState.DELETING])
-            return tuple(row.manifest for row in rows if row.manifest is not None)
-
         job = CollectJob(
             store=self._in.store_address(),
             packs=tuple(pack.object for pack in dying),
-            living=await self._in.db.read(living),
+            living=await self._in.db.read(collection.living_manifests),
         )
         result = await self._in.workers.run(job, CollectResult)
         dead = [pack for pack in dying if pack.object in set(result.dead)]
         if len(dead) != len(dying):
             log.warning("packs.not_dead", snapshot_id=snapshot_id, candidates=len(dying), dead=len(dead))
 
-        def mark(conn: Connection) -> list[Pack]:
-            return [
-                pack
-                for pack in dead
-                if packs.compare_and_set(
-                    conn, pack.id, expected={"state": PackState.LIVE}, values={"state": PackState.DELETING}
-                )
-            ]
-
-        await self._in.db.write(mark)
-
-    async def _unknown_manifests(self) -> list[str]:
-        """Return manifests in the store that neither a snapshot's row nor a session of this catalog accounts for."""
-
-        def known(conn: Connection) -> tuple[set[str], set[str]]:
-            rows = snapshots.in_states(conn, [SnapshotState.NORMAL, SnapshotState.DELETING])
-            ours = [
-                session.id
-                for state in (SessionState.OPEN, SessionState.FENCED)
-                for session in sessions.in_state(conn, state)
-            ]
-            return {row.manifest for row in rows if row.manifest is not None}, set(ours)
-
-        listed = await asyncio.to_thread(lambda: list(list_manifests(self._in.store)))
-        manifests, ours = await self._in.db.read(known)
-        return [entry.object for entry in listed if entry.object not in manifests and entry.session not in ours]
-
-    async def _remove_dead_packs(self) -> None:
-        """Remove every pack that was found dead, also those that a crash left marked."""
-        gone = await self._in.db.read(
-            lambda conn: [pack for pack in packs.everything(conn) if pack.state is PackState.DELETING]
-        )
-        await asyncio.to_thread(self._remove_objects, [pack.object for pack in gone])
-        await self._in.db.write(lambda conn: [packs.delete(conn, pack.id) for pack in gone])
-
-    def _remove_objects(self, names: list[str]) -> None:
-        for name in names:
-            self._in.store.objects.delete(name)
+        await self._in.db.write(lambda conn: [collection.doom_pack(conn, pack) for pack in dead])
 
     def _prune(self, conn: Connection, snapshot_id: SnapshotId) -> None:
         """Remove the ghosts that nothing needs; the others keep their own map only."""
@@ -203,6 +169,8 @@ def mark_deleting(
     values = {"state": SnapshotState.DELETING, "modified_at": at}
     if not snapshots.compare_and_set(conn, snapshot.id, expected=expected, values=values):
         return None
+    if snapshot.group_id is not None:
+        snapshot_groups.forget_if_empty(conn, snapshot.group_id)
     move = lineage.base_after(tree_of(conn, snapshot.id), snapshot.id)
     for disk in disks.with_base(conn, snapshot.id):
         moved = algebra.base_deleted(tracking_of(disk), snapshot.id, move.base, move.delta_maps)
@@ -255,6 +223,8 @@ async def collect_maps(installation: Installation) -> None:
     Listed first and judged afterwards, in one transaction: a map whose session is committed by then is named, or never
     will be.
     """
+    if not await may_delete(installation):
+        return
     store = installation.store
     prefix = store.name("maps", "")
     listed = await asyncio.to_thread(lambda: [entry.name for entry in store.objects.list(prefix)])
@@ -267,7 +237,7 @@ async def collect_maps(installation: Installation) -> None:
             writer = name.removeprefix(prefix).partition("/")[0]
             if writer not in writers:
                 row = sessions.get(conn, SessionId(writer))
-                writers[writer] = row is not None and row.state is SessionState.COMMITTED
+                writers[writer] = row is not None and row.state in {SessionState.COMMITTED, SessionState.ADOPTED}
             if writers[writer] and name not in named:
                 gone.append(name)
         return gone

@@ -1,0 +1,207 @@
+"""Writing packs again without their dead blocks (L8), some at a time, as rows that survive a crash."""
+
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import operations, pack_rewrites, packs, sessions
+from drystone.domain.operation import Operation
+from drystone.domain.pack_rewrite import PackRewrite, RewriteState
+from drystone.domain.session import Pack, PackState, SessionState
+from drystone.service import collection, compaction, rewrites
+from drystone.service.installation import Installation
+from drystone.service.jobs import endings
+from drystone.transfer.jobs import CompactJob, CompactResult, PackTarget, PackVerdict
+
+log = structlog.get_logger()
+PACKS_PER_ROUND = 8
+"""Written again together, with one look at the living snapshots; a deletion waits for a round at most."""
+ROUNDS_MAX = 10_000
+ATTEMPTS_MAX = 5
+
+
+class Compact:
+    """Rounds of: rows WRITING → new objects written and read back → rows SWITCHED → old objects deleted, later.
+
+    Safety is in the rows (S30 to S33), not in being alone. One round at a time holds the lock of collection, so that no
+    manifest goes while a worker looks at it.
+    """
+
+    def __init__(self, installation: Installation) -> None:
+        self._in = installation
+
+    async def run(self, operation: Operation) -> None:
+        """Go on until nothing is left to be written again; may be repeated from any moment."""
+        percent = int(str(operation.payload.get("dead_percent", self._in.compaction_dead_percent)))
+        sums = _Sums(operation)
+        seen: set[str] = set()
+        async with self._in.collection_lock:
+            # A process that was killed may have written what its rows name; nothing refers to it.
+            await self._in.db.write(self._abandon_all)
+        for _ in range(ROUNDS_MAX):
+            async with self._in.collection_lock:
+                reason = await collection.stopped(self._in)
+                if reason is not None:
+                    log.error("collection.stopped", reason=reason)
+                    sums.note = reason
+                    break
+                if not await self._round(operation, percent, seen, sums):
+                    break
+                await collection.remove_doomed(self._in)
+                await rewrites.settle(self._in)
+
+        def end(conn: Connection) -> None:
+            at = self._in.clock()
+            payload = {**operation.payload, "result": sums.result(conn)}
+            operations.update(conn, operation.id, updated_at=at, payload=payload)
+            endings.done(conn, operation, at=at)
+
+        await self._in.db.write(end)
+        log.info("compaction.ended", operation_id=operation.id, rewritten=sums.rewritten, freed_bytes=sums.freed_bytes)
+
+    async def _round(self, operation: Operation, percent: int, seen: set[str], sums: "_Sums") -> bool:
+        """Judge and write some packs; return whether there were any."""
+
+        def begin(conn: Connection) -> tuple[list[tuple[Pack, PackRewrite]], tuple[str, ...]]:
+            # One SQL snapshot: what is dead in it stays dead (L8).
+            skip = seen | self._in.faulty_packs.keys()
+            wanted = packs.dying(conn, percent / 100, PACKS_PER_ROUND + len(skip))
+            chosen = [pack for pack in wanted if pack.object not in skip][:PACKS_PER_ROUND]
+            pairs = [(pack, self._rewrite(pack)) for pack in chosen]
+            for _, row in pairs:
+                pack_rewrites.insert(conn, row)
+            return pairs, collection.living_manifests(conn)
+
+        pairs, living = await self._in.db.write(begin)
+        if not pairs:
+            return False
+        seen.update(pack.object for pack, _ in pairs)
+        job = CompactJob(
+            store=self._in.store_address(),
+            packs=tuple(PackTarget(object=row.old_object, attempt=row.id) for _, row in pairs),
+            living=living, dead_percent=percent,
+        )  # fmt: skip
+        try:
+            verdicts = (await self._in.background.run(job, CompactResult)).packs
+        except BaseException:
+            await self._in.db.write(self._abandon_all)
+            raise
+        found = list(zip(pairs, verdicts, strict=True))
+
+        def record(conn: Connection) -> None:
+            at = self._in.clock()
+            for (pack, row), verdict in found:
+                sums.add(self._judge(conn, pack, row, verdict, at), verdict, pack)
+            operations.update(conn, operation.id, updated_at=at, phase=f"{sums.rewritten} packs written again")
+
+        await self._in.db.write(record)
+        seen.update(verdict.new_object for verdict in verdicts if verdict.new_object is not None)
+        for (pack, _), verdict in found:
+            if verdict.fault:
+                log.error("pack.not_compacted", pack_id=pack.id, object=pack.object, error=verdict.fault)
+                if len(self._in.faulty_packs) < compaction.FAULTY_MAX:
+                    self._in.faulty_packs[pack.object] = verdict.fault
+        return True
+
+    def _rewrite(self, pack: Pack) -> PackRewrite:
+        attempt = self._in.ids.hex128()
+        return PackRewrite(
+            id=attempt, pack_id=pack.id, old_object=pack.object, old_bytes=pack.bytes, created_at=self._in.clock(),
+            new_object=self._in.store.pack_name(pack.session_id, pack.id, attempt),
+        )  # fmt: skip
+
+    def _judge(self, conn: Connection, pack: Pack, row: PackRewrite, verdict: PackVerdict, at: float) -> str:
+        """Do to the rows what the verdict asks for; return what that was."""
+        current = packs.get(conn, pack.id)
+        # What died since the living snapshots were listed is not in the verdict, and stays counted.
+        since_blocks = 0 if current is None else max(0, current.dead_blocks - pack.dead_blocks)
+        since_bytes = 0 if current is None else max(0, current.dead_bytes - pack.dead_bytes)
+        unchanged = {"state": PackState.LIVE, "object": pack.object}
+        if verdict.new_object is not None:
+            assert verdict.new_object == row.new_object
+            left = verdict.blocks - verdict.dead_blocks
+            values = {
+                "object": verdict.new_object, "bytes": verdict.new_bytes, "blocks": left,
+                "dead_blocks": min(left, since_blocks), "dead_bytes": min(verdict.new_bytes, since_bytes),
+            }  # fmt: skip
+            if packs.compare_and_set(conn, pack.id, expected=unchanged, values=values):
+                self._switched(conn, row, verdict.new_bytes, at)
+                return "rewritten"
+            abandon(conn, row, at)
+            return "lost"
+        # Nothing was written, unless the fault was found in what had been.
+        if verdict.fault:
+            abandon(conn, row, at)
+            return "faulty"
+        pack_rewrites.delete(conn, row.id)
+        if verdict.dead_blocks == verdict.blocks:
+            return "removed" if collection.doom_pack(conn, pack) else "lost"
+        # The counts that made it a candidate were too high: as they are now, it is none.
+        values = {"dead_blocks": verdict.dead_blocks + since_blocks, "dead_bytes": verdict.dead_bytes + since_bytes}
+        packs.compare_and_set(conn, pack.id, expected=unchanged, values=values)
+        return "kept"
+
+    def _switched(self, conn: Connection, row: PackRewrite, new_bytes: int, at: float) -> None:
+        """S32: whoever reads now may hold the old object's index, and must have ended before it goes."""
+        readers = {one.id for one in sessions.in_state(conn, SessionState.OPEN) if sessions.reads(conn, one.id)}
+        values = {
+            "state": RewriteState.SWITCHED, "waits_for": frozenset(readers), "new_bytes": new_bytes, "ended_at": at,
+        }  # fmt: skip
+        changed = pack_rewrites.compare_and_set(conn, row.id, expected={"state": RewriteState.WRITING}, values=values)
+        # S31: a row that was given up is never switched, for its object may be gone by now.
+        assert changed, f"rewriting {row.id} was given up while it was being written"
+
+    def _abandon_all(self, conn: Connection) -> None:
+        for row in pack_rewrites.in_state(conn, RewriteState.WRITING):
+            abandon(conn, row, self._in.clock())
+
+    async def fail(self, operation: Operation, code: str, message: str) -> None:
+        """Try again some times; then end it: what was not written again is a candidate as before."""
+
+        def note(conn: Connection) -> bool:
+            at = self._in.clock()
+            if operation.attempts + 1 >= ATTEMPTS_MAX:
+                endings.failed(conn, operation, at=at, code=code, message=message)
+                return False
+            return operations.update(conn, operation.id, updated_at=at, error_code=code, error=message)
+
+        if await self._in.db.write(note):
+            self._in.operations.wake_later(operation)
+
+
+def abandon(conn: Connection, row: PackRewrite, at: float) -> None:
+    """Give a rewriting up: its new object, if it was written, will never be in force."""
+    pack_rewrites.compare_and_set(
+        conn, row.id, expected={"state": RewriteState.WRITING}, values={"state": RewriteState.ABANDONED, "ended_at": at}
+    )
+
+
+class _Sums:
+    """What one operation did, in all its attempts."""
+
+    def __init__(self, operation: Operation) -> None:
+        self.rewritten = 0
+        self.removed = 0
+        self.faulty = 0
+        self.freed_bytes = 0
+        self.note = ""
+        self._operation = operation
+
+    def add(self, outcome: str, verdict: PackVerdict, pack: Pack) -> None:
+        """Count one pack."""
+        if outcome == "rewritten":
+            self.rewritten += 1
+            self.freed_bytes += pack.bytes - verdict.new_bytes
+        elif outcome == "removed":
+            self.removed += 1
+            self.freed_bytes += pack.bytes
+        elif outcome == "faulty":
+            self.faulty += 1
+
+    def result(self, conn: Connection) -> dict[str, object]:
+        """Return what the operation's row says at its end; `waiting_bytes` come back when readers have ended."""
+        waiting = pack_rewrites.in_state(conn, RewriteState.SWITCHED)
+        return {
+            "rewritten_packs": self.rewritten, "removed_packs": self.removed, "faulty_packs": self.faulty,
+            "freed_bytes": self.freed_bytes, "waiting_bytes": sum(max(0, row.old_bytes) for row in waiting),
+            "note": self.note,
+        }  # fmt: skip

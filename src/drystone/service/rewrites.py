@@ -1,0 +1,51 @@
+"""After packs were written again: the objects that are no longer in force go, when nobody can still read them (L8)."""
+
+import asyncio
+
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import pack_rewrites, sessions
+from drystone.domain.errors import DrystoneError
+from drystone.domain.pack_rewrite import PackRewrite, RewriteState, doomed
+from drystone.domain.session import SessionState
+from drystone.service import collection
+from drystone.service.installation import Installation
+
+log = structlog.get_logger()
+KEPT_SECONDS = 86_400.0
+"""A writer that was cut off may still put its object: it is deleted again for this long."""
+
+
+async def settle(installation: Installation) -> int:
+    """Delete what rewritings have replaced or left behind; return the bytes that came back.
+
+    The caller has found that deleting is allowed (`collection.stopped`), and holds the lock of collection. An object
+    that cannot be deleted now is left for the next time.
+    """
+
+    def look(conn: Connection) -> list[tuple[PackRewrite, str]]:
+        # Rows first, sessions second, in one transaction: a session opened later finds the new object (S32).
+        rows = pack_rewrites.everything(conn)
+        reading = {one.id for one in sessions.in_state(conn, SessionState.OPEN)}
+        return [(row, name) for row in rows if (name := doomed(row, reading)) is not None]
+
+    freed = 0
+    for row, name in await installation.db.read(look):
+        try:
+            await asyncio.to_thread(installation.store.objects.delete, name)
+        except DrystoneError as error:
+            log.warning("object.not_deleted", object=name, error=str(error))
+            continue
+        if row.state is RewriteState.SWITCHED:
+            freed += await installation.db.write(lambda conn, row=row: _forget(conn, row))  # type: ignore[misc]
+        elif row.ended_at is not None and installation.clock() - row.ended_at > KEPT_SECONDS:
+            await installation.db.write(lambda conn, row=row: pack_rewrites.delete(conn, row.id))  # type: ignore[misc]
+    return freed
+
+
+def _forget(conn: Connection, row: PackRewrite) -> int:
+    freed = max(0, row.old_bytes - row.new_bytes)
+    if pack_rewrites.delete(conn, row.id):
+        collection.add_reclaimed(conn, freed)
+    return freed
