@@ -14,9 +14,9 @@ from pathlib import Path
 
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId
+from drystone.engine import command
 
 LINKS = Path("/dev/disk/by-id")
-SECONDS_MAX = 30.0
 GONE_SECONDS_MAX = 5.0
 SECTOR_BYTES = 512
 
@@ -37,7 +37,7 @@ async def attach_loop(disk_id: DiskId, file: Path) -> Path:
     """Put a loop device over the FUSE file and point the link at it; return the link. Repeats safely."""
     device = await _loop_of(file)
     if device is None:
-        device = Path((await _run("losetup", "--find", "--show", "--direct-io=off", str(file))).strip())
+        device = Path((await command.run("losetup", "--find", "--show", "--direct-io=off", str(file))).strip())
     _point(disk_id, device)
     return link(disk_id)
 
@@ -51,7 +51,9 @@ async def attach_nbd(disk_id: DiskId, socket: Path) -> Path:
         device = Path("/dev") / candidate.name
         if _connected(device):
             continue
-        await _run("nbd-client", "-unix", str(socket), str(device), "-name", disk_id, "-persist", "-timeout", "30")
+        await command.run(
+            "nbd-client", "-unix", str(socket), str(device), "-name", disk_id, "-persist", "-timeout", "30"
+        )
         _point(disk_id, device)
         return link(disk_id)
     raise UnavailableError("every /dev/nbd* is in use; load the nbd module with a larger nbds_max")
@@ -127,10 +129,10 @@ async def detach(disk_id: DiskId) -> None:
         raise UnavailableError(f"{device} is in use ({used})")
     if device.name.startswith("nbd"):
         await flush(disk_id)
-        await _run("nbd-client", "-d", str(device))
+        await command.run("nbd-client", "-d", str(device))
     elif backing_file(device) is not None:
         await flush(disk_id)
-        await _run("losetup", "--detach", str(device))
+        await command.run("losetup", "--detach", str(device))
         async with asyncio.timeout(GONE_SECONDS_MAX):
             while backing_file(device) is not None:
                 await asyncio.sleep(0.005)
@@ -150,12 +152,12 @@ async def abandon(disk_id: DiskId, files: Sequence[Path]) -> None:
         device = await _loop_of(file)
         if device is not None:
             with contextlib.suppress(UnavailableError):
-                await _run("losetup", "--detach", str(device))
+                await command.run("losetup", "--detach", str(device))
             if device_of(disk_id) == device:
                 link(disk_id).unlink(missing_ok=True)
         if _is_mount(file):
             with contextlib.suppress(UnavailableError):
-                await _run("umount", "--lazy", str(file))
+                await command.run("umount", "--lazy", str(file))
 
 
 async def grown(disk_id: DiskId, size_bytes: int) -> None:
@@ -171,7 +173,7 @@ async def grown(disk_id: DiskId, size_bytes: int) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(GONE_SECONDS_MAX):
             while int(size.read_text()) * SECTOR_BYTES < size_bytes:
-                await _run("losetup", "--set-capacity", str(device))
+                await command.run("losetup", "--set-capacity", str(device))
                 await asyncio.sleep(0.05)
             return
     raise UnavailableError(f"{device} does not see its new size of {size_bytes} bytes")
@@ -207,22 +209,3 @@ def _point(disk_id: DiskId, device: Path) -> None:
     part.unlink(missing_ok=True)
     part.symlink_to(device)
     part.replace(link(disk_id))
-
-
-async def _run(*arguments: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        async with asyncio.timeout(SECONDS_MAX):
-            output, _ = await process.communicate()
-    except TimeoutError as error:
-        process.kill()
-        await process.wait()
-        raise UnavailableError(f"{arguments[0]} took over {SECONDS_MAX:g} s") from error
-    if process.returncode != 0:
-        raise UnavailableError(f"{' '.join(arguments[:3])} failed: {output.decode(errors='replace').strip()}")
-    return output.decode()

@@ -5,10 +5,9 @@ import os
 import struct
 from pathlib import Path
 
-from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
+from drystone.domain.errors import IntegrityError
+from drystone.engine import command
 from drystone.engine.graph import Backing
-
-SECONDS_MAX = 60.0
 
 
 async def create(image: Path, size_bytes: int, backing: Backing | None = None) -> None:
@@ -24,7 +23,7 @@ async def create(image: Path, size_bytes: int, backing: Backing | None = None) -
     source = (
         () if backing is None else ("-u", "-F", "raw", "-b", f"nbd+unix:///{backing.export}?socket={backing.socket}")
     )
-    await _run("qemu-img", "create", "-q", "-f", "qcow2", *source, str(part), str(size_bytes))
+    await command.run("qemu-img", "create", "-q", "-f", "qcow2", *source, str(part), str(size_bytes))
     part.chmod(0o600)
     await asyncio.to_thread(_settle, part, image)
 
@@ -48,7 +47,7 @@ def sync_file(path: Path) -> None:
 async def grow(image: Path, size_bytes: int) -> None:
     """Make a closed image larger; does nothing if it is that large already (A9: repeated after a crash)."""
     if virtual_size(image) < size_bytes:
-        await _run("qemu-img", "resize", "-q", "-f", "qcow2", str(image), str(size_bytes))
+        await command.run("qemu-img", "resize", "-q", "-f", "qcow2", str(image), str(size_bytes))
         await asyncio.to_thread(sync_file, image)
 
 
@@ -79,23 +78,3 @@ def _header(image: Path) -> tuple[int, int, int, int, int]:
         raise IntegrityError(f"{image} is not a qcow2 image")
     magic, version, offset, length, _bits, size = struct.unpack(">IIQIIQ", head)
     return magic, version, offset, length, size
-
-
-async def _run(*arguments: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        async with asyncio.timeout(SECONDS_MAX):
-            output, _ = await process.communicate()
-    except TimeoutError as error:
-        process.kill()
-        await process.wait()
-        raise UnavailableError(f"{arguments[0]} {arguments[1]} took over {SECONDS_MAX:g} s") from error
-    if process.returncode != 0:
-        last = (output.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
-        kind = SpaceError if "No space left" in last else UnavailableError
-        raise kind(f"{arguments[0]} {arguments[1]} failed: {last}")
