@@ -5,10 +5,11 @@ from typing import Any
 
 from drystone.domain.account import Account
 from drystone.domain.disk import Disk, DiskState
-from drystone.domain.ids import DiskId, InstanceId, OperationId, SnapshotId, StoreId
+from drystone.domain.ids import DiskId, InstanceId, OperationId, SnapshotGroupId, SnapshotId, StoreId
 from drystone.domain.instance import Instance, InstanceKind
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
+from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
 from drystone.domain.tracking import TrackingState
 from drystone.service.caller import Caller
 from drystone.service.views import (
@@ -23,6 +24,7 @@ from drystone.service.views import (
     KeyView,
     NewKey,
     Page,
+    SnapshotGroupView,
     SnapshotOverview,
     SnapshotView,
 )
@@ -72,6 +74,19 @@ SNAPSHOT = Snapshot(
         consistency="crash",
         taken_at=1_537_954_567.25,
     ),
+)
+GROUP = SnapshotGroup(
+    id=SnapshotGroupId("csnap-00000001"),
+    account_id=ACCOUNT,
+    instance_id=InstanceId("ins-00000001"),
+    name="both",
+    state=SnapshotGroupState.NORMAL,
+    tags=(("team", "storage"),),
+    operation_id=OperationId("op-00000002"),
+    pause_ms=7.5,
+    taken_at=1_537_954_567.25,
+    created_at=1_537_954_567,
+    modified_at=1_648_921_495,
 )
 INSTANCE = Instance(
     id=InstanceId("ins-00000001"),
@@ -141,7 +156,13 @@ class FakeUseCases:
         self.audit = Trail()
         none = dict.fromkeys(("resize", "terminate", "attach", "detach", "initialize"))
         self.disks: Any = Part("disks", calls, {"create": (DISK.id, DiskId("disk-00000002")), **none})
-        self.snapshots: Any = Part("snapshots", calls, {"create": SNAPSHOT.id, "delete": None, "apply": None})
+        self.snapshots: Any = Part(
+            "snapshots", calls, {"create": SNAPSHOT.id, "audit": SNAPSHOT.id, "delete": None, "apply": None}
+        )
+        groups = Page(items=(SnapshotGroupView(group=GROUP, members=(SNAPSHOT,)),), total=1)
+        self.snapshot_groups: Any = Part(
+            "snapshot_groups", calls, {"create": GROUP.id, "describe": groups, "delete": None, "apply": None}
+        )
         config = DiskConfig(
             available=True,
             charge_type="POSTPAID_BY_HOUR",

@@ -27,16 +27,20 @@ from drystone.service.requests import (
     ConfigQuery,
     DiskChanges,
     DiskQuery,
+    GroupRollback,
     NewDisks,
     NewSnapshot,
+    NewSnapshotGroup,
     OperationQuery,
     SnapshotChanges,
+    SnapshotGroupQuery,
     SnapshotQuery,
 )
+from drystone.service.snapshot_groups import SnapshotGroups
 from drystone.service.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.snapshot_records import SnapshotRecords
 from tests.api.asgi import ACCOUNT, request_ids, send_signed
-from tests.api.fakes import DISK, OPERATION, SNAPSHOT, ZONE, FakeUseCases
+from tests.api.fakes import DISK, GROUP, OPERATION, SNAPSHOT, ZONE, FakeUseCases
 from tests.api.signing import NOW_S, REGION, SECRET_ID, sdk_request
 
 API: Mapping[str, Any] = json.loads(
@@ -48,6 +52,7 @@ Call = Callable[..., Mapping[str, Any]]
 def conforms(
     disks: DiskLifecycle,
     snapshots: SnapshotLifecycle,
+    snapshot_groups: SnapshotGroups,
     disk_records: DiskRecords,
     snapshot_records: SnapshotRecords,
     instances: Instances,
@@ -67,7 +72,8 @@ def conforms(
     h: ports.Host = host
     i: ports.Audit = audit
     j: ports.Authenticate = accounts.authenticate
-    return a, b, c, d, e, f, g, h, i, j
+    k: ports.SnapshotGroups = snapshot_groups
+    return a, b, c, d, e, f, g, h, i, j, k
 
 
 @pytest.fixture
@@ -120,17 +126,25 @@ SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
     "DescribeHost": {},
     "DescribeInstances": {},
     "DescribeOperations": {},
+    "DescribeSnapshotGroupRecords": {},
     "DescribeSnapshotRecords": {},
 }
 CBS: Mapping[str, Mapping[str, object]] = {
     "ApplySnapshot": {"SnapshotId": SNAPSHOT.id, "DiskId": DISK.id},
+    "ApplySnapshotGroup": {
+        "SnapshotGroupId": GROUP.id,
+        "ApplyDisks": [{"SnapshotId": SNAPSHOT.id, "DiskId": DISK.id}],
+    },
     "AttachDisks": {"InstanceId": "ins-00000001", "DiskIds": [DISK.id], "InstanceType": "eks"},
     "CreateDisks": {"Placement": {"Zone": ZONE}, "DiskChargeType": "POSTPAID_BY_HOUR", "DiskType": "CLOUD_SSD"},
     "CreateSnapshot": {"DiskId": DISK.id},
+    "CreateSnapshotGroup": {"DiskIds": [DISK.id]},
+    "DeleteSnapshotGroup": {"SnapshotGroupId": GROUP.id},
     "DeleteSnapshots": {"SnapshotIds": [SNAPSHOT.id]},
     "DescribeDiskConfigQuota": {"InquiryType": "INQUIRY_CBS_CONFIG"},
     "DescribeDisks": {},
     "DescribeInstancesDiskNum": {"InstanceIds": ["ins-00000001"]},
+    "DescribeSnapshotGroups": {},
     "DescribeSnapshotOverview": {},
     "DescribeSnapshots": {},
     "DetachDisks": {"DiskIds": [DISK.id]},
@@ -211,6 +225,7 @@ def test_every_field_of_every_object_is_there_with_its_type(call: Call) -> None:
     check_object("Disk", call("DescribeDisks")["DiskSet"][0])
     check_object("Disk", call("DescribeDisks", ReturnBindAutoSnapshotPolicy=True)["DiskSet"][0])
     check_object("Snapshot", call("DescribeSnapshots")["SnapshotSet"][0])
+    check_object("SnapshotGroup", call("DescribeSnapshotGroups")["SnapshotGroupSet"][0])
     check_object("DiskConfig", call("DescribeDiskConfigQuota", InquiryType="x")["DiskConfigSet"][0])
     check_object("AttachDetail", call("DescribeInstancesDiskNum", InstanceIds=["x"])["AttachDetail"][0])
 
@@ -485,6 +500,57 @@ def test_what_reaches_the_snapshot_use_cases(call: Call, fake: FakeUseCases) -> 
     ]
 
 
+def test_what_reaches_the_group_use_cases(call: Call, fake: FakeUseCases) -> None:
+    made = call("CreateSnapshotGroup", DiskIds=["d", "e"], SnapshotGroupName="g", Tags=[{"Key": "a", "Value": "b"}])
+    assert made == {"SnapshotGroupId": "csnap-00000001"}
+    call("CreateSnapshotGroup", DiskIds=["d"])
+    call("DescribeSnapshotGroups", Filters=[{"Name": "snapshot-id", "Values": ["s"]}], Offset=3, Limit=0)
+    call("DescribeSnapshotGroups")
+    call("DeleteSnapshotGroup", SnapshotGroupId="a", SnapshotGroupIds=["b", "a"], DeleteBindImages=True)
+    call("DeleteSnapshotGroup", SnapshotGroupIds=["b"])
+    call("DeleteSnapshotGroup")
+    call(
+        "ApplySnapshotGroup", SnapshotGroupId="a", ApplyDisks=[{"SnapshotId": "s", "DiskId": "d"}],
+        AutoStopInstance=True,
+    )  # fmt: skip
+    call("DescribeSnapshotGroupRecords", SnapshotGroupIds=["a"], Limit=5, Offset=1)
+    pair = GroupRollback(snapshot_id="s", disk_id="d")
+    assert fake.calls.seen == [
+        ("snapshot_groups.create", (NewSnapshotGroup(disk_ids=("d", "e"), name="g", tags=(("a", "b"),)),), {}),
+        ("snapshot_groups.create", (NewSnapshotGroup(disk_ids=("d",)),), {}),
+        (
+            "snapshot_groups.describe",
+            (SnapshotGroupQuery(filters=(("snapshot-id", ("s",)),), offset=3, limit=0),),
+            {},
+        ),
+        ("snapshot_groups.describe", (SnapshotGroupQuery(),), {}),
+        ("snapshot_groups.delete", (("a", "b", "a"),), {"delete_bind_images": True}),
+        ("snapshot_groups.delete", (("b",),), {"delete_bind_images": False}),
+        ("snapshot_groups.delete", ((),), {"delete_bind_images": False}),
+        ("snapshot_groups.apply", ("a", (pair,)), {"auto_stop": True, "auto_start": False}),
+        (
+            "snapshot_groups.describe",
+            (SnapshotGroupQuery(filters=(("snapshot-group-id", ("a",)),), offset=1, limit=5),),
+            {},
+        ),
+    ]
+
+
+def test_a_group_is_rendered_as_documented(call: Call) -> None:
+    assert call("DescribeSnapshotGroups") == {
+        "TotalCount": 1,
+        "SnapshotGroupSet": [
+            {
+                "SnapshotGroupId": "csnap-00000001", "SnapshotGroupName": "both", "SnapshotGroupType": "NORMAL",
+                "SnapshotGroupState": "NORMAL", "Percent": 100, "SnapshotIdSet": ["snap-00000001"],
+                "ContainRootSnapshot": False, "IsPermanent": False, "DeadlineTime": "2018-09-27T09:36:07+00:00",
+                "AutoSnapshotPolicyId": None, "CreateTime": "2018-09-26T09:36:07+00:00",
+                "ModifyTime": "2022-04-02T17:44:55+00:00", "Images": [], "ImageCount": 0,
+            }
+        ],
+    }  # fmt: skip
+
+
 def test_overview_and_its_deprecated_name(call: Call) -> None:
     fields = {"TotalNums": 13, "TotalSize": 92.45, "FreeQuota": 50.0, "RealTradeSize": 42.45}
     assert call("DescribeSnapshotOverview") == fields
@@ -549,11 +615,22 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
                 }
             ],
         },
+        "DescribeSnapshotGroupRecords": {
+            "TotalCount": 1,
+            "SnapshotGroupRecordSet": [
+                {
+                    "SnapshotGroupId": "csnap-00000001", "InstanceId": "ins-00000001", "PauseMs": 7.5,
+                    "TakenAt": created, "MemberSet": [{"SnapshotId": SNAPSHOT.id, "DiskId": DISK.id}],
+                    "Tags": [{"Key": "team", "Value": "storage"}],
+                }
+            ],
+        },
         "DescribeSnapshotRecords": {
             "TotalCount": 1,
             "SnapshotRecordSet": [
                 {
-                    "SnapshotId": SNAPSHOT.id, "ParentSnapshotId": "snap-00000000", "Tracking": "delta",
+                    "SnapshotId": SNAPSHOT.id, "SnapshotGroupId": None, "ParentSnapshotId": "snap-00000000",
+                    "Tracking": "delta",
                     "TrackingReason": "dirty bitmap", "ReadBytes": 3, "ChangedBytes": 2, "StoredBytes": 1,
                     "Requests": 4, "FreezeMs": 1.5, "DurationMs": 90.25, "Consistency": "crash",
                     "TakenAt": created, "Suspect": False,

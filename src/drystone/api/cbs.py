@@ -5,7 +5,7 @@ from collections.abc import Callable
 from drystone.api import cbs_parameters as sent
 from drystone.api.actions import Action, Fields, Service
 from drystone.api.ports import UseCases
-from drystone.api.render import CbsRenderer, disk_config, instance_disk_number, overview
+from drystone.api.render import CbsRenderer, disk_config, instance_disk_number, overview, snapshot_group
 from drystone.service.caller import Caller
 from drystone.service.requests import (
     PAGE_LIMIT,
@@ -13,9 +13,12 @@ from drystone.service.requests import (
     DiskChanges,
     DiskQuery,
     Filters,
+    GroupRollback,
     NewDisks,
     NewSnapshot,
+    NewSnapshotGroup,
     SnapshotChanges,
+    SnapshotGroupQuery,
     SnapshotQuery,
     Tags,
 )
@@ -27,7 +30,6 @@ _DEPRECATED = "GetSnapOverview is deprecated; call DescribeSnapshotOverview."
 NOT_SERVED = frozenset(
     {
         "ApplyDiskBackup",
-        "ApplySnapshotGroup",
         "AttachRemoteDisks",
         "BindAutoSnapshotPolicy",
         "CopyAutoSnapshotPolicyCrossAccount",
@@ -35,10 +37,8 @@ NOT_SERVED = frozenset(
         "CreateAutoSnapshotPolicy",
         "CreateDiskBackup",
         "CreateRemoteDisks",
-        "CreateSnapshotGroup",
         "DeleteAutoSnapshotPolicies",
         "DeleteDiskBackups",
-        "DeleteSnapshotGroup",
         "DescribeAutoSnapshotPolicies",
         "DescribeDedicatedClusterDiskStatistics",
         "DescribeDiskAssociatedAutoSnapshotPolicy",
@@ -47,7 +47,6 @@ NOT_SERVED = frozenset(
         "DescribeRemoteDiskConfigQuota",
         "DescribeRemoteDisks",
         "DescribeRemoteDisksDeniedActions",
-        "DescribeSnapshotGroups",
         "DescribeSnapshotSharePermission",
         "DetachRemoteDisks",
         "InquirePriceCreateRemoteDisks",
@@ -80,9 +79,18 @@ def cbs_service(use_cases: UseCases, *, renderer: CbsRenderer, clock: Callable[[
     on = _CbsActions(use_cases, renderer, clock)
     actions = (
         Action(name="ApplySnapshot", parameters=sent.ApplySnapshot, run=on.apply_snapshot, changes=True),
+        Action(
+            name="ApplySnapshotGroup", parameters=sent.ApplySnapshotGroup, run=on.apply_snapshot_group, changes=True
+        ),
         Action(name="AttachDisks", parameters=sent.AttachDisks, run=on.attach_disks, changes=True),
         Action(name="CreateDisks", parameters=sent.CreateDisks, run=on.create_disks, changes=True),
         Action(name="CreateSnapshot", parameters=sent.CreateSnapshot, run=on.create_snapshot, changes=True),
+        Action(
+            name="CreateSnapshotGroup", parameters=sent.CreateSnapshotGroup, run=on.create_snapshot_group, changes=True
+        ),
+        Action(
+            name="DeleteSnapshotGroup", parameters=sent.DeleteSnapshotGroup, run=on.delete_snapshot_group, changes=True
+        ),
         Action(name="DeleteSnapshots", parameters=sent.DeleteSnapshots, run=on.delete_snapshots, changes=True),
         Action(name="DescribeDiskConfigQuota", parameters=sent.DescribeDiskConfigQuota, run=on.describe_config_quota),
         Action(name="DescribeDisks", parameters=sent.DescribeDisks, run=on.describe_disks),
@@ -91,6 +99,7 @@ def cbs_service(use_cases: UseCases, *, renderer: CbsRenderer, clock: Callable[[
             parameters=sent.DescribeInstancesDiskNum,
             run=on.describe_instances_disk_num,
         ),
+        Action(name="DescribeSnapshotGroups", parameters=sent.DescribeSnapshotGroups, run=on.describe_snapshot_groups),
         Action(name="DescribeSnapshotOverview", parameters=sent.DescribeSnapshotOverview, run=on.describe_overview),
         Action(name="DescribeSnapshots", parameters=sent.DescribeSnapshots, run=on.describe_snapshots),
         Action(name="DetachDisks", parameters=sent.DetachDisks, run=on.detach_disks, changes=True),
@@ -252,6 +261,36 @@ class _CbsActions:
             caller,
             given.snapshot_id,
             given.disk_id,
+            auto_stop=given.auto_stop_instance or False,
+            auto_start=given.auto_start_instance or False,
+        )
+        return {}
+
+    async def create_snapshot_group(self, caller: Caller, given: sent.CreateSnapshotGroup) -> Fields:
+        new = NewSnapshotGroup(disk_ids=given.disk_ids, name=given.snapshot_group_name, tags=_tags(given.tags))
+        return {"SnapshotGroupId": await self._use_cases.snapshot_groups.create(caller, new)}
+
+    async def describe_snapshot_groups(self, caller: Caller, given: sent.DescribeSnapshotGroups) -> Fields:
+        query = SnapshotGroupQuery(
+            filters=_filters(given.filters),
+            offset=given.offset or 0,
+            limit=PAGE_LIMIT if given.limit is None else given.limit,
+        )
+        page = await self._use_cases.snapshot_groups.describe(caller, query)
+        return {"TotalCount": page.total, "SnapshotGroupSet": [snapshot_group(view) for view in page.items]}
+
+    async def delete_snapshot_group(self, caller: Caller, given: sent.DeleteSnapshotGroup) -> Fields:
+        one = (given.snapshot_group_id,) if given.snapshot_group_id else ()
+        await self._use_cases.snapshot_groups.delete(
+            caller, (*one, *(given.snapshot_group_ids or ())), delete_bind_images=given.delete_bind_images or False
+        )
+        return {}
+
+    async def apply_snapshot_group(self, caller: Caller, given: sent.ApplySnapshotGroup) -> Fields:
+        await self._use_cases.snapshot_groups.apply(
+            caller,
+            given.snapshot_group_id,
+            tuple(GroupRollback(snapshot_id=one.snapshot_id, disk_id=one.disk_id) for one in given.apply_disks),
             auto_stop=given.auto_stop_instance or False,
             auto_start=given.auto_start_instance or False,
         )

@@ -184,6 +184,46 @@ class ApplySnapshot(Parameters, frozen=True, kw_only=True):
     auto_start_instance: bool | None = None
 
 
+class CreateSnapshotGroup(Parameters, frozen=True, kw_only=True):
+    """Parameters of CreateSnapshotGroup."""
+
+    disk_ids: tuple[str, ...]
+    snapshot_group_name: str | None = None
+    tags: tuple[Tag, ...] | None = None
+
+
+class DescribeSnapshotGroups(Parameters, frozen=True, kw_only=True):
+    """Parameters of DescribeSnapshotGroups."""
+
+    filters: tuple[Filter, ...] | None = None
+    offset: Unsigned | None = None
+    limit: Unsigned | None = None
+
+
+class DeleteSnapshotGroup(Parameters, frozen=True, kw_only=True):
+    """Parameters of DeleteSnapshotGroup: one id, or several, or both."""
+
+    snapshot_group_id: str | None = None
+    snapshot_group_ids: tuple[str, ...] | None = None
+    delete_bind_images: bool | None = None
+
+
+class ApplyDisk(Parameters, frozen=True, kw_only=True):
+    """A member of a group, and the disk that it is of."""
+
+    snapshot_id: str
+    disk_id: str
+
+
+class ApplySnapshotGroup(Parameters, frozen=True, kw_only=True):
+    """Parameters of ApplySnapshotGroup."""
+
+    snapshot_group_id: str
+    apply_disks: tuple[ApplyDisk, ...]
+    auto_stop_instance: bool | None = None
+    auto_start_instance: bool | None = None
+
+
 class DescribeSnapshots(Parameters, frozen=True, kw_only=True):
     """Parameters of DescribeSnapshots."""
 

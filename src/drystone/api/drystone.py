@@ -3,12 +3,12 @@
 from drystone.api import drystone_parameters as sent
 from drystone.api.actions import Action, Fields, Service
 from drystone.api.ports import UseCases
-from drystone.api.render import Object, iso_time
+from drystone.api.render import Object, iso_time, tags
 from drystone.domain.account import Account
 from drystone.domain.operation import Operation
 from drystone.service.caller import Caller
-from drystone.service.requests import PAGE_LIMIT, OperationQuery
-from drystone.service.views import DiskDetail, HostView, InstanceView, KeyView, SnapshotView
+from drystone.service.requests import PAGE_LIMIT, OperationQuery, SnapshotGroupQuery
+from drystone.service.views import DiskDetail, HostView, InstanceView, KeyView, SnapshotGroupView, SnapshotView
 
 VERSION = "2026-11-01"
 
@@ -28,6 +28,11 @@ def drystone_service(use_cases: UseCases) -> Service:
         Action(name="DescribeHost", parameters=sent.DescribeHost, run=on.describe_host),
         Action(name="DescribeInstances", parameters=sent.DescribeInstances, run=on.describe_instances),
         Action(name="DescribeOperations", parameters=sent.DescribeOperations, run=on.describe_operations),
+        Action(
+            name="DescribeSnapshotGroupRecords",
+            parameters=sent.DescribeSnapshotGroupRecords,
+            run=on.describe_snapshot_group_records,
+        ),
         Action(
             name="DescribeSnapshotRecords", parameters=sent.DescribeSnapshotRecords, run=on.describe_snapshot_records
         ),
@@ -56,6 +61,14 @@ class _DrystoneActions:
     async def describe_disk_details(self, caller: Caller, given: sent.DescribeDiskDetails) -> Fields:
         page = await self._use_cases.disk_records.details(caller, given.disk_ids or (), *_page(given))
         return {"TotalCount": page.total, "DiskDetailSet": [_disk_detail(detail) for detail in page.items]}
+
+    async def describe_snapshot_group_records(self, caller: Caller, given: sent.DescribeSnapshotGroupRecords) -> Fields:
+        offset, limit = _page(given)
+        ids = given.snapshot_group_ids
+        filters = (("snapshot-group-id", ids),) if ids else ()
+        query = SnapshotGroupQuery(filters=filters, offset=offset, limit=limit)
+        page = await self._use_cases.snapshot_groups.describe(caller, query)
+        return {"TotalCount": page.total, "SnapshotGroupRecordSet": [_group_record(view) for view in page.items]}
 
     async def describe_snapshot_records(self, caller: Caller, given: sent.DescribeSnapshotRecords) -> Fields:
         page = await self._use_cases.snapshot_records.records(caller, given.snapshot_ids or (), *_page(given))
@@ -132,6 +145,7 @@ def _snapshot_record(view: SnapshotView) -> Object:
     snapshot, record = view.snapshot, view.snapshot.record
     return {
         "SnapshotId": snapshot.id,
+        "SnapshotGroupId": snapshot.group_id,
         "ParentSnapshotId": snapshot.parent_id,
         "Tracking": record.tracking,
         "TrackingReason": record.tracking_reason,
@@ -144,6 +158,22 @@ def _snapshot_record(view: SnapshotView) -> Object:
         "Consistency": record.consistency,
         "TakenAt": None if record.taken_at is None else iso_time(record.taken_at),
         "Suspect": snapshot.suspect,
+        "AuditedBlocks": record.audited_blocks,
+        "AuditComplete": record.audit_complete,
+        "AuditLies": record.audit_lies,
+        "Damaged": snapshot.damaged,
+    }
+
+
+def _group_record(view: SnapshotGroupView) -> Object:
+    group = view.group
+    return {
+        "SnapshotGroupId": group.id,
+        "InstanceId": group.instance_id,
+        "PauseMs": group.pause_ms,
+        "TakenAt": None if group.taken_at is None else iso_time(group.taken_at),
+        "MemberSet": [{"SnapshotId": member.id, "DiskId": member.disk_id} for member in view.members],
+        "Tags": tags(group.tags),
     }
 
 

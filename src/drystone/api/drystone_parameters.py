@@ -36,6 +36,12 @@ class DescribeDiskDetails(Paged, frozen=True, kw_only=True):
     disk_ids: tuple[str, ...] | None = None
 
 
+class DescribeSnapshotGroupRecords(Paged, frozen=True, kw_only=True):
+    """Parameters of DescribeSnapshotGroupRecords."""
+
+    snapshot_group_ids: tuple[str, ...] | None = None
+
+
 class DescribeSnapshotRecords(Paged, frozen=True, kw_only=True):
     """Parameters of DescribeSnapshotRecords."""
 

@@ -8,17 +8,20 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from drystone.domain.account import Account
-from drystone.domain.ids import DiskId, InstanceId, SnapshotId
+from drystone.domain.ids import DiskId, InstanceId, SnapshotGroupId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.service.caller import Caller, Identity
 from drystone.service.requests import (
     ConfigQuery,
     DiskChanges,
     DiskQuery,
+    GroupRollback,
     NewDisks,
     NewSnapshot,
+    NewSnapshotGroup,
     OperationQuery,
     SnapshotChanges,
+    SnapshotGroupQuery,
     SnapshotQuery,
 )
 from drystone.service.views import (
@@ -31,6 +34,7 @@ from drystone.service.views import (
     KeyView,
     NewKey,
     Page,
+    SnapshotGroupView,
     SnapshotOverview,
     SnapshotView,
 )
@@ -106,6 +110,28 @@ class Snapshots(Protocol):
         self, caller: Caller, snapshot_id: str, disk_id: str, /, *, auto_stop: bool, auto_start: bool
     ) -> None:
         """Roll a disk back."""
+        ...
+
+
+class SnapshotGroups(Protocol):
+    """Several disks at one instant."""
+
+    async def create(self, caller: Caller, new: NewSnapshotGroup, /) -> SnapshotGroupId:
+        """Take snapshots of several disks; their one instant is fixed when this returns (P1)."""
+        ...
+
+    async def describe(self, caller: Caller, query: SnapshotGroupQuery, /) -> Page[SnapshotGroupView]:
+        """List groups."""
+        ...
+
+    async def delete(self, caller: Caller, group_ids: Ids, /, *, delete_bind_images: bool) -> None:
+        """Delete groups with all their members."""
+        ...
+
+    async def apply(
+        self, caller: Caller, group_id: str, wanted: tuple[GroupRollback, ...], /, *, auto_stop: bool, auto_start: bool
+    ) -> None:
+        """Roll disks back to members of a group."""
         ...
 
 
@@ -217,6 +243,9 @@ class UseCases(Protocol):
 
     @property
     def snapshots(self) -> Snapshots: ...  # noqa: D102 - as above
+
+    @property
+    def snapshot_groups(self) -> SnapshotGroups: ...  # noqa: D102 - as above
 
     @property
     def disk_records(self) -> DiskRecords: ...  # noqa: D102 - as above

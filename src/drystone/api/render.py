@@ -8,9 +8,16 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 
-from drystone.domain.disk import PREPAID, DiskState
+from drystone.domain.disk import PREPAID, SYSTEM_DISK, DiskState
 from drystone.domain.disk_types import MIB
-from drystone.service.views import DiskConfig, DiskView, InstanceDiskNumber, SnapshotOverview, SnapshotView
+from drystone.service.views import (
+    DiskConfig,
+    DiskView,
+    InstanceDiskNumber,
+    SnapshotGroupView,
+    SnapshotOverview,
+    SnapshotView,
+)
 
 Object = dict[str, object]
 
@@ -122,6 +129,30 @@ class CbsRenderer:
             "ImageCount": 0,
             "Tags": tags(snapshot.tags),
         }
+
+
+def snapshot_group(view: SnapshotGroupView) -> Object:
+    """Return a `SnapshotGroup`. All that it says of its end and its progress is said by its members."""
+    group, members = view.group, view.members
+    rolling_back = any(member.rolling_back for member in members)
+    deadlines = [member.deadline_at for member in members if member.deadline_at is not None]
+    percents = [member.percent for member in members]
+    return {
+        "SnapshotGroupId": group.id,
+        "SnapshotGroupName": group.name,
+        "SnapshotGroupType": "NORMAL",
+        "SnapshotGroupState": "ROLLBACKING" if rolling_back else group.state.value,
+        "Percent": sum(percents) // len(percents) if percents else 0,
+        "SnapshotIdSet": [member.id for member in members],
+        "ContainRootSnapshot": any(member.usage == SYSTEM_DISK for member in members),
+        "IsPermanent": not deadlines,
+        "DeadlineTime": iso_time(min(deadlines)) if deadlines else None,
+        "AutoSnapshotPolicyId": None,
+        "CreateTime": iso_time(group.created_at),
+        "ModifyTime": iso_time(group.modified_at),
+        "Images": [],
+        "ImageCount": 0,
+    }
 
 
 def iso_time(at_s: float) -> str:

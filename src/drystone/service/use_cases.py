@@ -11,6 +11,7 @@ from drystone.service.disk_records import DiskRecords
 from drystone.service.host_records import HostRecords
 from drystone.service.instances import Instances
 from drystone.service.operation_records import OperationRecords
+from drystone.service.snapshot_groups import SnapshotGroups
 from drystone.service.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.snapshot_records import SnapshotRecords
 
@@ -29,6 +30,7 @@ class UseCases:
 
     disks: DiskLifecycle
     snapshots: SnapshotLifecycle
+    snapshot_groups: SnapshotGroups
     disk_records: DiskRecords
     snapshot_records: SnapshotRecords
     instances: Instances

@@ -7,6 +7,7 @@ from drystone.domain.disk import Disk
 from drystone.domain.ids import AccountId, DiskId, InstanceId, SnapshotId, StoreId
 from drystone.domain.instance import Instance
 from drystone.domain.snapshot import Snapshot
+from drystone.domain.snapshot_group import SnapshotGroup
 from drystone.domain.tracking import TrackingState
 
 T = TypeVar("T")
@@ -36,6 +37,14 @@ class SnapshotView:
     """A snapshot with its record (P7)."""
 
     snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotGroupView:
+    """A group and its members that clients see."""
+
+    group: SnapshotGroup
+    members: tuple[Snapshot, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,202 @@
+"""From the frozen views of several disks to snapshots that become NORMAL together (S30)."""
+
+import asyncio
+
+from sqlalchemy import Connection
+
+from drystone.catalog import operations, snapshot_groups
+from drystone.domain.errors import DrystoneError, SnapshotBrokenError, UnavailableError
+from drystone.domain.ids import DiskId
+from drystone.domain.operation import Operation, OperationState
+from drystone.domain.snapshot_group import SnapshotGroupState
+from drystone.domain.tracking import Phase, Verdict
+from drystone.engine import live
+from drystone.service import epoch
+from drystone.service.group_rows import end_failed_group, give_group_up, group_of, members_of
+from drystone.service.host import Host, size_bytes
+from drystone.service.installation import Installation
+from drystone.service.jobs import endings
+from drystone.service.jobs.delete_snapshot import collect_maps
+from drystone.service.jobs.snapshot import TakeSnapshot, Uploaded, log_committed
+from drystone.service.sweep import sweep
+from drystone.service.tracking_rows import frozen_of
+
+
+class TakeSnapshotGroup:
+    """FROZEN → COMMITTED → done for all members at once, or FAILING → failed for all. The call froze them (P1).
+
+    Each member has an operation of its own, by which its disk is settled like that of any snapshot; this one carries
+    them on. A member that anybody fails (its scratch was broken, its daemon died, the host was stopped) is no longer
+    FROZEN, and then nothing of the group can be committed.
+    """
+
+    def __init__(self, installation: Installation, host: Host, member: TakeSnapshot) -> None:
+        self._in = installation
+        self._host = host
+        self._member = member
+
+    async def run(self, operation: Operation) -> None:
+        """Read all views, commit, clean up. After a restart it goes on from the phase in the row."""
+        if operation.phase == Phase.FAILING:
+            raise SnapshotBrokenError(operation.error)
+        members = await self._in.db.read(lambda conn: members_of(conn, operation))
+        if operation.phase != Phase.COMMITTED:
+            async with self._in.locks.graphs(disks_of(members)):
+                await self._resume(members)
+            uploads = await self._upload(members)
+            carried = await self._in.db.write(lambda conn: self._commit(conn, operation, uploads))
+            await epoch.publish(self._in)
+            if carried:
+                await collect_maps(self._in)
+            for uploaded in uploads:
+                log_committed(uploaded)
+        async with self._in.locks.graphs(disks_of(members)):
+            await settle_members(self._in, self._host, operation)
+        await self._in.db.write(lambda conn: endings.done(conn, operation, at=self._in.clock()))
+        await self._after(members)
+
+    async def _resume(self, members: list[Operation]) -> None:
+        """See that every view is whole and of one instant; do what a crash may have kept from following it.
+
+        Raises:
+            SnapshotBrokenError: A member cannot go on, so none does.
+        """
+        daemons = {}
+        targets = []
+        for member in members:
+            assert member.disk_id is not None
+            now = await self._in.db.read(lambda conn, wanted=member.id: operations.get(conn, wanted))  # type: ignore[misc]
+            if now is None or now.state is not OperationState.RUNNING:
+                raise SnapshotBrokenError(f"the snapshot of disk {member.disk_id} has failed")
+            if await self._host.settle(member.disk_id) is not Verdict.RESUME:
+                raise SnapshotBrokenError(f"the frozen view of disk {member.disk_id} is gone")
+            disk = await self._host.row(member.disk_id)
+            daemon = await self._host.running(disk)
+            if daemon is None:
+                raise SnapshotBrokenError(f"the storage daemon of disk {disk.id} died before the upload")
+            daemons[daemon.name] = daemon
+            freeze = frozen_of(now.payload)
+            targets.append(
+                live.FreezeTarget(
+                    disk_id=disk.id, size_bytes=size_bytes(disk), frozen=freeze.old_bitmap or "",
+                    live=freeze.new_bitmap, scratch=self._in.layout.scratch_file(disk.id),
+                )
+            )  # fmt: skip
+        # One daemon, in one opening, inserted all filters by one command: there is no instant otherwise.
+        if len(daemons) != 1:
+            raise SnapshotBrokenError(f"the disks are open in {len(daemons)} storage daemons")
+        (daemon,) = daemons.values()
+        await live.finish_freeze(daemon, targets)
+        await self._in.db.write(lambda conn: record_frozen(conn, members, at=self._in.clock()))
+
+    async def _upload(self, members: list[Operation]) -> list[Uploaded]:
+        """Have the workers write all members' objects; the first that fails stops the others."""
+
+        async def one(member: Operation) -> Uploaded:
+            assert member.disk_id is not None
+            return await self._member.upload(member, member.disk_id)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [tasks.create_task(one(member)) for member in members]
+        except* DrystoneError as group:
+            raise _first(group) from None
+        return [task.result() for task in running]
+
+    def _commit(self, conn: Connection, leader: Operation, uploads: list[Uploaded]) -> bool:
+        """S30: every member NORMAL, each by A3, and the group, in one transaction."""
+        at = self._in.clock()
+        carried = [self._member.commit(conn, uploaded=uploaded) for uploaded in uploads]
+        expected = {"state": SnapshotGroupState.CREATING}
+        values = {"state": SnapshotGroupState.NORMAL, "modified_at": at}
+        if not snapshot_groups.compare_and_set(conn, group_of(leader), expected=expected, values=values):
+            raise SnapshotBrokenError("the group's row is gone")
+        if not operations.update(conn, leader.id, updated_at=at, phase=Phase.COMMITTED.value, percent=100):
+            raise SnapshotBrokenError("the group was given up while it was uploaded")
+        return any(carried)
+
+    async def _after(self, members: list[Operation]) -> None:
+        for disk_id in disks_of(members):
+            await self._host.release(disk_id)
+        await sweep(self._in)
+
+    async def fail(self, operation: Operation, code: str, message: str) -> None:
+        """A4 for every member: bitmaps merged back, views, rows and the group disappear; no guest notices.
+
+        A group that is NORMAL cannot fail any more: it is cleaned up later.
+        """
+        members = await self._in.db.read(lambda conn: members_of(conn, operation))
+        async with self._in.locks.graphs(disks_of(members)):
+            if not await give_up(self._in, self._host, operation, code, message):
+                self._in.operations.wake_later(operation)
+                return
+        await self._after(members)
+
+
+def disks_of(members: list[Operation]) -> list[DiskId]:
+    """Return the disks of a group's members."""
+    return [member.disk_id for member in members if member.disk_id is not None]
+
+
+def record_frozen(conn: Connection, members: list[Operation], *, at: float, pause_ms: float | None = None) -> None:
+    """Record the instant with every member that still waits for it, and with the group.
+
+    Args:
+        conn: The transaction.
+        members: The members' operations.
+        at: The instant; after a crash that hid it, a time soon after.
+        pause_ms: How long the guests stood; None if a crash hid it.
+    """
+    for member in members:
+        now = operations.get(conn, member.id)
+        if now is not None and now.phase == Phase.FREEZING:
+            payload = {**now.payload, "taken_at": at, "freeze_ms": pause_ms}
+            operations.update(conn, member.id, updated_at=at, phase=Phase.FROZEN.value, payload=payload)
+    group_id = str(members[0].payload["group"])
+    expected = {"state": SnapshotGroupState.CREATING, "taken_at": None}
+    snapshot_groups.compare_and_set(conn, group_id, expected=expected, values={"taken_at": at, "pause_ms": pause_ms})
+
+
+async def give_up(installation: Installation, host: Host, leader: Operation, code: str, message: str) -> bool:
+    """End a group and all its members as failed; the members' graph locks are held.
+
+    Returns:
+        False if it is NORMAL already: then nothing has changed.
+
+    Raises:
+        DrystoneError: A storage daemon does not answer; what is recorded says that the group fails, and this may be
+            repeated.
+    """
+    at = installation.clock()
+    if not await installation.db.write(lambda conn: give_group_up(conn, leader, at=at, code=code, message=message)):
+        return False
+    await settle_members(installation, host, leader)
+    if not await installation.db.write(lambda conn: end_failed_group(conn, leader, at=at)):
+        raise UnavailableError(f"members of group {group_of(leader)} have not ended")
+    return True
+
+
+async def settle_members(installation: Installation, host: Host, leader: Operation) -> None:
+    """Bring rows and daemon together for every member that has not ended; one that cannot keeps none of the others.
+
+    Raises:
+        DrystoneError: The first failure.
+    """
+    failures: list[DrystoneError] = []
+    for member in await installation.db.read(lambda conn: members_of(conn, leader)):
+        if member.state is OperationState.RUNNING and member.disk_id is not None:
+            try:
+                await host.settle(member.disk_id)
+            except DrystoneError as error:
+                failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+def _first(group: BaseExceptionGroup[DrystoneError]) -> DrystoneError:
+    """Return the first expected failure of a task group, however nested."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, DrystoneError)
+    return error
