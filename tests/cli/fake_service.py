@@ -94,9 +94,10 @@ def paged(rows_name: str, rows: list[Answer], id_name: str, ids_name: str) -> Ca
         wanted = parameters.get(ids_name)
         found = [row for row in rows if wanted is None or row[id_name] in wanted]
         for condition in parameters.get("Filters") or []:
-            field = {"disk-name": "DiskName", "snapshot-name": "SnapshotName", "disk-id": "DiskId"}.get(
-                condition["Name"]
-            )
+            field = {
+                "disk-name": "DiskName", "snapshot-name": "SnapshotName", "disk-id": "DiskId",
+                "snapshot-group-id": "SnapshotGroupId", "snapshot-group-name": "SnapshotGroupName",
+            }.get(condition["Name"])  # fmt: skip
             if field is not None:
                 found = [row for row in found if row[field] in condition["Values"]]
         start = parameters.get("Offset") or 0
@@ -167,6 +168,7 @@ def snapshot(identity: str, **changes: Any) -> Answer:
 def snapshot_taken(identity: str, **changes: Any) -> Answer:
     return {
         "SnapshotId": identity,
+        "SnapshotGroupId": None,
         "ParentSnapshotId": "snap-00000000",
         "Tracking": "delta",
         "TrackingReason": "bitmap",
@@ -180,6 +182,38 @@ def snapshot_taken(identity: str, **changes: Any) -> Answer:
         "TakenAt": "2026-11-22T09:36:07+00:00",
         "Suspect": False,
     } | changes
+
+
+def snapshot_group(identity: str, **changes: Any) -> Answer:
+    return {
+        "SnapshotGroupId": identity,
+        "SnapshotGroupName": f"name of {identity}",
+        "SnapshotGroupType": "NORMAL",
+        "SnapshotGroupState": "NORMAL",
+        "Percent": 100,
+        "SnapshotIdSet": ["snap-aaaaaaaa", "snap-bbbbbbbb"],
+        "ContainRootSnapshot": False,
+        "IsPermanent": True,
+        "DeadlineTime": None,
+        "AutoSnapshotPolicyId": None,
+        "CreateTime": "2026-11-22T09:36:07+00:00",
+        "ModifyTime": "2026-11-22T09:36:07+00:00",
+        "Images": [],
+        "ImageCount": 0,
+    } | changes
+
+
+GROUP_TAKEN: Answer = {
+    "SnapshotGroupId": "csnap-aaaaaaaa",
+    "InstanceId": "ins-aaaaaaaa",
+    "PauseMs": 7.5,
+    "TakenAt": "2026-11-22T09:36:07+00:00",
+    "MemberSet": [
+        {"SnapshotId": "snap-aaaaaaaa", "DiskId": "disk-aaaaaaaa"},
+        {"SnapshotId": "snap-bbbbbbbb", "DiskId": "disk-bbbbbbbb"},
+    ],
+    "Tags": [],
+}
 
 
 def operation(identity: str, **changes: Any) -> Answer:
@@ -211,6 +245,13 @@ def standard() -> FakeService:
     service.on("DescribeSnapshots", paged("SnapshotSet", snapshots, "SnapshotId", "SnapshotIds"))
     taken = [snapshot_taken("snap-aaaaaaaa"), snapshot_taken("snap-bbbbbbbb")]
     service.on("DescribeSnapshotRecords", paged("SnapshotRecordSet", taken, "SnapshotId", "SnapshotIds"))
+    groups = [snapshot_group("csnap-aaaaaaaa")]
+    service.on("DescribeSnapshotGroups", paged("SnapshotGroupSet", groups, "SnapshotGroupId", "SnapshotGroupIds"))
+    service.on(
+        "DescribeSnapshotGroupRecords",
+        paged("SnapshotGroupRecordSet", [GROUP_TAKEN], "SnapshotGroupId", "SnapshotGroupIds"),
+    )
+    service.on("CreateSnapshotGroup", {"SnapshotGroupId": "csnap-aaaaaaaa"})
     service.on("DescribeOperations", {"TotalCount": 0, "OperationSet": []})
     instance = {
         "InstanceId": "ins-aaaaaaaa",
@@ -225,6 +266,7 @@ def standard() -> FakeService:
     for action in (
         "AttachDisks", "DetachDisks", "ResizeDisk", "ModifyDiskAttributes", "TerminateDisks", "InitializeDisks",
         "ModifySnapshotAttribute", "DeleteSnapshots", "ApplySnapshot", "DeleteInstance", "DeleteAccessKey",
+        "DeleteSnapshotGroup", "ApplySnapshotGroup",
     ):  # fmt: skip
         service.on(action, {})
     service.on("CreateDisks", {"DiskIdSet": ["disk-aaaaaaaa"]})

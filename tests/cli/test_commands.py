@@ -405,3 +405,41 @@ def test_missing_things_are_not_found(command: Command) -> None:
 
 def test_envelope_of_failure_is_what_the_service_sends() -> None:
     assert failure("A", "b")["Error"] == {"Code": "A", "Message": "b (0123456789ab)"}
+
+
+def test_snapshot_group_commands(command: Command, service: FakeService) -> None:
+    made = command("snapshot-group", "create", "disk-aaaaaaaa", "name of disk-bbbbbbbb", "--name", "n", "--tag", "a=b")
+    assert (made.code, made.out) == (0, "csnap-aaaaaaaa\n"), made.err
+    assert service.asked("CreateSnapshotGroup") == [
+        {
+            "DiskIds": ["disk-aaaaaaaa", "disk-bbbbbbbb"],
+            "SnapshotGroupName": "n",
+            "Tags": [{"Key": "a", "Value": "b"}],
+        }
+    ]
+    shown = json.loads(command("snapshot-group", "show", "name of csnap-aaaaaaaa", "--json").out)
+    assert shown["snapshots"] == {"snap-aaaaaaaa": "disk-aaaaaaaa", "snap-bbbbbbbb": "disk-bbbbbbbb"}
+    assert (shown["state"], shown["pause_ms"], shown["instance_id"]) == ("NORMAL", 7.5, "ins-aaaaaaaa")
+    (listed,) = json.loads(command("snapshot-group", "list", "--state", "NORMAL", "--json").out)
+    assert listed == shown
+    assert "7.5" in command("snapshot-group", "list").out
+    refused = command("snapshot-group", "delete", "csnap-aaaaaaaa")
+    assert (refused.code, service.asked("DeleteSnapshotGroup")) == (2, [])
+    assert command("snapshot-group", "delete", "csnap-aaaaaaaa", "--yes").out == "csnap-aaaaaaaa\n"
+    assert service.asked("DeleteSnapshotGroup") == [{"SnapshotGroupIds": ["csnap-aaaaaaaa"]}]
+    for tokens in (("create",), ("delete", "--yes"), ("show",)):
+        assert command("snapshot-group", *tokens).code == 2
+    assert command("snapshot-group", "show", "csnap-99999999").code == 3
+
+
+def test_snapshot_group_rollback_and_failure(command: Command, service: FakeService) -> None:
+    back = command("snapshot-group", "rollback", "csnap-aaaaaaaa", "disk-bbbbbbbb", "--yes")
+    assert (back.code, back.out) == (0, "disk-bbbbbbbb\n"), back.err
+    assert command("snapshot-group", "rollback", "csnap-aaaaaaaa", "--yes").code == 0
+    first, second = service.asked("ApplySnapshotGroup")
+    assert first["ApplyDisks"] == [{"SnapshotId": "snap-bbbbbbbb", "DiskId": "disk-bbbbbbbb"}]
+    assert [one["DiskId"] for one in second["ApplyDisks"]] == ["disk-aaaaaaaa", "disk-bbbbbbbb"]
+    assert command("snapshot-group", "rollback", "csnap-aaaaaaaa", "disk-cccccccc", "--yes").code == 3
+    service.on("DescribeSnapshotGroups", {"TotalCount": 0, "SnapshotGroupSet": []})
+    gone = command("snapshot-group", "create", "disk-aaaaaaaa")
+    assert (gone.code, "csnap-aaaaaaaa is gone" in gone.err) == (1, True)

@@ -10,6 +10,7 @@ from drystone.cli.administration import account_app, completion_app, host_app, i
 from drystone.cli.disks import disk_app
 from drystone.cli.failure import CliError, Exit, one_line
 from drystone.cli.session import Outside
+from drystone.cli.snapshot_groups import snapshot_group_app
 from drystone.cli.snapshots import snapshot_app
 from drystone.cli.store import store_app
 
@@ -38,7 +39,10 @@ def build_app(outside: Outside) -> App:
         version_flags=[],
         suppress_keyboard_interrupt=False,
     )
-    for group in (disk_app, snapshot_app, instance_app, operation_app, account_app, host_app, store_app):
+    groups = (
+        disk_app, snapshot_app, snapshot_group_app, instance_app, operation_app, account_app, host_app, store_app,
+    )  # fmt: skip
+    for group in groups:
         app.command(group(outside))
     app.command(completion_app(app))
     return app

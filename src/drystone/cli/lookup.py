@@ -6,10 +6,16 @@ from collections.abc import Sequence
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.gateway import PAGE, Wire
 from drystone.cli.output import Record
-from drystone.cli.records import disk_record, instance_record, operation_record, snapshot_record
+from drystone.cli.records import (
+    disk_record,
+    instance_record,
+    operation_record,
+    snapshot_group_record,
+    snapshot_record,
+)
 from drystone.cli.session import Session
 
-_ID = re.compile(r"(disk|snap|ins|op)-[a-z0-9]{8}")
+_ID = re.compile(r"(disk|snap|csnap|ins|op)-[a-z0-9]{8}")
 SAME_NAME_MAX = 1000
 """Rows looked through for a name; the service may answer a name filter with near misses."""
 
@@ -55,6 +61,21 @@ def snapshot_id(session: Session, text: str) -> str:
         limit=SAME_NAME_MAX, Filters=filters(snapshot_name=text),
     )  # fmt: skip
     return _only("snapshot", text, [row["SnapshotId"] for row in rows if row["SnapshotName"] == text])
+
+
+def snapshot_group_id(session: Session, text: str) -> str:
+    """Return the id of the snapshot group with this id or, if exactly one has it, this name.
+
+    Raises:
+        CliError: No group has this name, or several have.
+    """
+    if _ID.fullmatch(text):
+        return text
+    rows = session.service.cbs_rows(
+        f"look for snapshot group {text}", "DescribeSnapshotGroups", "SnapshotGroupSet", "SnapshotGroupId",
+        limit=SAME_NAME_MAX, Filters=filters(snapshot_group_name=text),
+    )  # fmt: skip
+    return _only("snapshot-group", text, [row["SnapshotGroupId"] for row in rows if row["SnapshotGroupName"] == text])
 
 
 def instance_id(session: Session, text: str) -> str:
@@ -129,6 +150,36 @@ def snapshot(session: Session, wanted: str) -> Record:
     found = snapshots(session, [wanted], limit=1)
     if not found:
         raise CliError(Exit.NOT_FOUND, f"there is no snapshot {wanted}; `drystone snapshot list` shows them")
+    return found[0]
+
+
+def snapshot_groups(session: Session, *, limit: int, wire_filters: list[Wire] | None = None) -> list[Record]:
+    """Return the records of all snapshot groups that the filters let through, at most `limit`."""
+    rows = session.service.cbs_rows(
+        "list snapshot groups", "DescribeSnapshotGroups", "SnapshotGroupSet", "SnapshotGroupId",
+        limit=limit, Filters=wire_filters,
+    )  # fmt: skip
+    taken: dict[str, Wire] = {}
+    for chunk in _chunks([row["SnapshotGroupId"] for row in rows]):
+        found = session.service.drystone_rows(
+            "read how groups were taken", "DescribeSnapshotGroupRecords", "SnapshotGroupRecordSet", "SnapshotGroupId",
+            limit=PAGE, SnapshotGroupIds=chunk,
+        )  # fmt: skip
+        taken.update((record["SnapshotGroupId"], record) for record in found)
+    return [snapshot_group_record(row, taken.get(row["SnapshotGroupId"], {})) for row in rows]
+
+
+def snapshot_group(session: Session, wanted: str) -> Record:
+    """Return the record of one snapshot group.
+
+    Raises:
+        CliError: There is no such group.
+    """
+    found = snapshot_groups(session, limit=1, wire_filters=filters(snapshot_group_id=wanted))
+    if not found:
+        raise CliError(
+            Exit.NOT_FOUND, f"there is no snapshot group {wanted}; `drystone snapshot-group list` shows them"
+        )
     return found[0]
 
 

@@ -10,6 +10,7 @@ SNAPSHOT_COLUMNS = (
     "snapshot_id", "name", "disk_id", "state", "percent", "size_gib", "tracking", "changed_bytes", "stored_bytes",
     "created_at",
 )  # fmt: skip
+SNAPSHOT_GROUP_COLUMNS = ("group_id", "name", "state", "percent", "instance_id", "pause_ms", "snapshots", "created_at")
 INSTANCE_COLUMNS = ("instance_id", "name", "kind", "zone", "attached_disk_count", "max_attach_count", "created_at")
 OPERATION_COLUMNS = (
     "operation_id", "kind", "state", "phase", "percent", "disk_id", "snapshot_id", "instance_id", "updated_at",
@@ -61,6 +62,7 @@ def snapshot_record(snapshot: Wire, taken: Wire) -> Record:
     """Join a Snapshot of CBS with the record of how it was taken (`{}` if it went meanwhile)."""
     return {
         "snapshot_id": snapshot["SnapshotId"],
+        "group_id": taken.get("SnapshotGroupId"),
         "name": snapshot.get("SnapshotName"),
         "disk_id": snapshot.get("DiskId"),
         "state": snapshot.get("SnapshotState"),
@@ -89,6 +91,25 @@ def snapshot_record(snapshot: Wire, taken: Wire) -> Record:
         "tags": _tags(snapshot.get("Tags")),
         "created_at": snapshot.get("CreateTime"),
         "modified_at": snapshot.get("LatestModifyTime") or None,
+    }
+
+
+def snapshot_group_record(group: Wire, taken: Wire) -> Record:
+    """Join a SnapshotGroup of CBS with the record of how it was taken (`{}` if it went meanwhile)."""
+    return {
+        "group_id": group["SnapshotGroupId"],
+        "name": group.get("SnapshotGroupName"),
+        "state": group.get("SnapshotGroupState"),
+        "percent": group.get("Percent"),
+        "instance_id": taken.get("InstanceId"),
+        "snapshots": {member["SnapshotId"]: member["DiskId"] for member in taken.get("MemberSet") or []},
+        "pause_ms": taken.get("PauseMs"),
+        "taken_at": taken.get("TakenAt"),
+        "permanent": group.get("IsPermanent"),
+        "deadline_at": group.get("DeadlineTime"),
+        "tags": _tags(taken.get("Tags")),
+        "created_at": group.get("CreateTime"),
+        "modified_at": group.get("ModifyTime"),
     }
 
 
@@ -160,6 +181,33 @@ def host_record(host: Wire) -> Record:
         "daemons": [
             {"name": daemon.get("Name"), "pid": daemon.get("Pid"), "disk_count": daemon.get("DiskCount")}
             for daemon in host.get("DaemonSet") or []
+        ],
+    }
+
+
+def store_health_record(health: Wire) -> Record:
+    """Name the fields of the store's health."""
+    return {
+        "pack_count": health.get("PackCount"),
+        "packs_due": health.get("PacksDue"),
+        "oldest_proof_at": health.get("OldestProofTime"),
+        "snapshot_count": health.get("SnapshotCount"),
+        "snapshots_due": health.get("SnapshotsDue"),
+        "requested_at": health.get("RequestedAt"),
+        "damaged_snapshot_count": health.get("DamagedSnapshotCount"),
+        "suspect_snapshot_count": health.get("SuspectSnapshotCount"),
+        "suspect_snapshot_ids": list(health.get("SuspectSnapshotIds") or []),
+        "damages": [
+            {
+                "snapshot_id": damage.get("SnapshotId"),
+                "object": damage.get("Object"),
+                "kind": damage.get("Kind"),
+                "reason": damage.get("Reason"),
+                "found_at": damage.get("FoundAt"),
+                "block_count": damage.get("BlockCount"),
+                "block_ranges": damage.get("BlockRanges"),
+            }
+            for damage in health.get("DamageSet") or []
         ],
     }
 

@@ -8,7 +8,7 @@ from drystone.domain.ids import AccountId, InstanceId, OperationId, SnapshotGrou
 
 
 class SnapshotGroupState(StrEnum):
-    """CREATING until one transaction makes all members NORMAL; a group that fails disappears (S26)."""
+    """CREATING until one transaction makes all members NORMAL; a group that fails disappears (S40)."""
 
     CREATING = "CREATING"
     NORMAL = "NORMAL"

@@ -1,6 +1,6 @@
 """A group's operation and those of its members, as rows.
 
-S30: a member is made NORMAL only in the transaction that makes all members NORMAL, and that transaction expects every
+S40: a member is made NORMAL only in the transaction that makes all members NORMAL, and that transaction expects every
 member FROZEN. So whoever fails one member fails the group: its operation finds that out and fails the others.
 """
 

@@ -1,4 +1,4 @@
-"""From the frozen views of several disks to snapshots that become NORMAL together (S30)."""
+"""From the frozen views of several disks to snapshots that become NORMAL together (S40)."""
 
 import asyncio
 
@@ -104,7 +104,7 @@ class TakeSnapshotGroup:
         return [task.result() for task in running]
 
     def _commit(self, conn: Connection, leader: Operation, uploads: list[Uploaded]) -> bool:
-        """S30: every member NORMAL, each by A3, and the group, in one transaction."""
+        """S40: every member NORMAL, each by A3, and the group, in one transaction."""
         at = self._in.clock()
         carried = [self._member.commit(conn, uploaded=uploaded) for uploaded in uploads]
         expected = {"state": SnapshotGroupState.CREATING}

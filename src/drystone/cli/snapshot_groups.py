@@ -1,0 +1,221 @@
+"""The commands on snapshot groups."""
+
+from cyclopts import App
+
+from drystone.cli import lookup
+from drystone.cli.failure import CliError, Exit
+from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, tags_on_the_wire
+from drystone.cli.records import SNAPSHOT_GROUP_COLUMNS
+from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside, Session
+from drystone.cli.wait import Step, wait_until
+
+TRANSFER_TIMEOUT_S = 86_400.0
+"""As for a snapshot: a day says that nothing moves."""
+
+
+def snapshot_group_app(outside: Outside) -> App:
+    """Return the commands `drystone snapshot-group ...`."""
+    app = App(name="snapshot-group", help="Snapshot groups: several disks of one instance at one instant.")
+    commands = SnapshotGroupCommands(outside)
+    app.command(
+        commands.create,
+        name="create",
+        help_epilogue="Example:\n  drystone snapshot-group create disk-1a2b3c4d disk-5e6f7g8h --name nightly",
+    )
+    app.command(
+        commands.list_,
+        name="list",
+        help_epilogue="Example:\n  drystone snapshot-group list\n  drystone snapshot-group list --json",
+    )
+    app.command(
+        commands.show, name="show", help_epilogue="Example:\n  drystone snapshot-group show csnap-1a2b3c4d --json"
+    )
+    app.command(
+        commands.rollback,
+        name=("rollback", "apply"),
+        help_epilogue="Example:\n  drystone disk detach disk-1a2b3c4d disk-5e6f7g8h\n"
+        "  drystone snapshot-group rollback csnap-1a2b3c4d --yes",
+    )
+    app.command(
+        commands.delete,
+        name="delete",
+        help_epilogue="Example:\n  drystone snapshot-group delete csnap-1a2b3c4d --yes",
+    )
+    return app
+
+
+class SnapshotGroupCommands:
+    """Each public method is one command; its docstring is the help."""
+
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
+
+    def create(
+        self,
+        *disk: str,
+        name: str | None = None,
+        tag: Tags = (),
+        wait: bool = True,
+        timeout: Timeout = TRANSFER_TIMEOUT_S,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Take snapshots of disks of one instance at one instant, and print the group's id.
+
+        The instant is fixed before this shows anything. All snapshots become durable together, or none does.
+
+        Args:
+            disk: Ids or names; all attached to the same instance.
+            name: Name of the group; its snapshots are called NAME_0, NAME_1 and so on.
+            tag: `key=value`; may be given several times.
+            wait: Wait until it is durable.
+            timeout: Longest wait in seconds.
+            common: Options that every command takes.
+        """
+        if not disk:
+            raise CliError(Exit.USAGE, "give the id or the name of at least one disk")
+        wire_tags = tags_on_the_wire(tag)
+        session = self._outside.session(common)
+        ids = lookup.disk_ids(session, disk)
+        answer = session.service.cbs(
+            f"take a group of {', '.join(ids)}",
+            "CreateSnapshotGroup",
+            DiskIds=ids,
+            SnapshotGroupName=name,
+            Tags=wire_tags,
+        )
+        group = str(answer["SnapshotGroupId"])
+        if wait:
+            _wait_for_group(session, group, timeout_s=timeout)
+        session.out.result([group], lookup.snapshot_group(session, group))
+
+    def list_(
+        self,
+        *,
+        state: str | None = None,
+        name: str | None = None,
+        snapshot: str | None = None,
+        limit: Limit = LIST_LIMIT,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """List groups, the newest first.
+
+        Args:
+            state: Only groups in this state: CREATING, NORMAL, ROLLBACKING.
+            name: Only groups with this name.
+            snapshot: Only the group that this snapshot belongs to.
+            limit: Most groups to list.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        wanted = None if snapshot is None else lookup.snapshot_id(session, snapshot)
+        found = lookup.snapshot_groups(
+            session,
+            limit=limit,
+            wire_filters=lookup.filters(snapshot_group_state=state, snapshot_group_name=name, snapshot_id=wanted),
+        )
+        session.out.records(found, SNAPSHOT_GROUP_COLUMNS)
+
+    def show(self, group: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+        """Show everything about one group: its snapshots, its instant, and how long the disks stood.
+
+        Args:
+            group: Its id, or its name if only one group has it.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        session.out.record(lookup.snapshot_group(session, lookup.snapshot_group_id(session, group)))
+
+    def rollback(
+        self,
+        group: str,
+        /,
+        *disk: str,
+        yes: Yes = False,
+        wait: bool = True,
+        timeout: Timeout = TRANSFER_TIMEOUT_S,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Set detached disks back to what they were at a group's instant.
+
+        What was written since is lost; take another group first to keep it.
+
+        Args:
+            group: Id or name.
+            disk: Only these disks; without them, all that the group has.
+            yes: Do not ask.
+            wait: Wait until the disks can be used.
+            timeout: Longest wait in seconds.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        identity = lookup.snapshot_group_id(session, group)
+        members = lookup.snapshot_group(session, identity)["snapshots"]
+        assert isinstance(members, dict)
+        of_disk = {str(disk_id): str(snapshot_id) for snapshot_id, disk_id in members.items()}
+        targets = lookup.disk_ids(session, disk) if disk else list(of_disk)
+        for target in targets:
+            if target not in of_disk:
+                raise CliError(Exit.NOT_FOUND, f"{identity} has no snapshot of {target}")
+        session.out.confirm(f"This sets {', '.join(targets)} back to {identity}.", yes=yes)
+        known = lookup.known_operations(session, targets, "rollback")
+        session.service.cbs(
+            f"roll {', '.join(targets)} back to {identity}",
+            "ApplySnapshotGroup",
+            SnapshotGroupId=identity,
+            ApplyDisks=[{"SnapshotId": of_disk[target], "DiskId": target} for target in targets],
+        )
+        if wait:
+            _wait_for_rollback(session, identity, targets, known, timeout_s=timeout)
+        session.out.result(targets, lookup.disks(session, targets, limit=len(targets)))
+
+    def delete(self, *group: str, yes: Yes = False, common: CommonOptions = NO_OPTIONS) -> None:
+        """Delete groups with all their snapshots.
+
+        Args:
+            group: Ids or names.
+            yes: Do not ask.
+            common: Options that every command takes.
+        """
+        if not group:
+            raise CliError(Exit.USAGE, "give the id or the name of at least one group")
+        session = self._outside.session(common)
+        ids = [lookup.snapshot_group_id(session, text) for text in group]
+        session.out.confirm(f"This deletes {', '.join(ids)} with all their snapshots.", yes=yes)
+        session.service.cbs(f"delete {', '.join(ids)}", "DeleteSnapshotGroup", SnapshotGroupIds=ids)
+        session.out.result(ids, {"deleted_snapshot_group_ids": ids})
+
+
+def _wait_for_group(session: Session, group: str, *, timeout_s: float) -> None:
+    def look() -> Step:
+        found = lookup.snapshot_groups(session, limit=1, wire_filters=lookup.filters(snapshot_group_id=group))
+        if not found:
+            # A group that fails disappears; the operation that made it has the reason.
+            raise CliError(
+                Exit.REFUSED,
+                f"{group} is gone: it failed, or somebody deleted it; `drystone operation list` and `drystone disk "
+                "show` say why",
+            )
+        return Step(
+            done=found[0]["state"] != "CREATING",
+            percent=float(str(found[0]["percent"] or 0)),
+            phase=str(found[0]["state"]),
+        )
+
+    wait_until(session, look, title=group, timeout_s=timeout_s)
+
+
+def _wait_for_rollback(
+    session: Session, group: str, disks: list[str], known: frozenset[str], *, timeout_s: float
+) -> None:
+    def look() -> Step:
+        records = lookup.disks(session, disks, limit=len(disks))
+        running = [record for record in records if record["state"] == "ROLLBACKING" or record["rollbacking"]]
+        if running:
+            percents = [float(str(record["rollback_percent"] or 0)) for record in running]
+            done = 100.0 * (len(records) - len(running))
+            return Step(done=False, percent=(sum(percents) + done) / len(records), phase="ROLLBACKING")
+        for disk in disks:
+            lookup.raise_if_failed(session, disk, "rollback", known=known)
+        return Step(done=True)
+
+    wait_until(session, look, title=f"rollback to {group}", timeout_s=timeout_s)
