@@ -190,6 +190,10 @@ class Config:
             a wrong clock cannot delete them all.
         backup_minutes: Minutes between two copies of the catalog in `DIR/backups`; 0: none.
         backups_kept: How many of these copies stay.
+        rescan_after_s: How long a disk's tracking must have been lost before disk and parent are compared in the
+            background; 0: at once.
+        scrub_days: Days within which everything in the store is read and proven; 0: only when asked for.
+        scrub_mb_per_s: Most MB per second that this reads; 0: no limit.
         log_level: debug, info, warning or error.
     """
 
@@ -218,6 +222,9 @@ class Config:
     expiry_percent_per_hour: int = _number(10, least=1, most=100)
     backup_minutes: int = _number(60, least=0, most=1_000_000)
     backups_kept: int = _number(48, least=1, most=100_000)
+    rescan_after_s: int = _number(30, least=0, most=1_000_000)
+    scrub_days: int = _number(30, least=0, most=3650)
+    scrub_mb_per_s: int = _number(20, least=0, most=1_000_000)
     log_level: str = "info"
 
     @classmethod

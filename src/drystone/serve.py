@@ -45,6 +45,7 @@ from drystone.service.audit import Audit
 from drystone.service.backups import Backups
 from drystone.service.disk_lifecycle import DiskLifecycle
 from drystone.service.disk_records import DiskRecords, DiskRecordsConfig
+from drystone.service.healing import Healing
 from drystone.service.host import Host
 from drystone.service.host_probe import HostProbe
 from drystone.service.host_records import HostRecords
@@ -52,6 +53,7 @@ from drystone.service.installation import Installation
 from drystone.service.instances import Instances, InstancesConfig
 from drystone.service.jobs.attach import Attach, Detach
 from drystone.service.jobs.compact import Compact
+from drystone.service.jobs.compare import Compare
 from drystone.service.jobs.create_disk import CreateDisk
 from drystone.service.jobs.delete_snapshot import DeleteSnapshot
 from drystone.service.jobs.hydrate import Hydrate
@@ -65,6 +67,7 @@ from drystone.service.metrics import InstallationCollector
 from drystone.service.operation_records import OperationRecords
 from drystone.service.operations import Job, Operations
 from drystone.service.quotas import SnapshotLimits
+from drystone.service.scrub import Scrub, ScrubConfig
 from drystone.service.snapshot_groups import SnapshotGroups
 from drystone.service.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.snapshot_records import SnapshotRecords, SnapshotRecordsConfig
@@ -101,7 +104,7 @@ def serve(data: Path, port: int | None) -> None:
         DrystoneError: It cannot start; nothing was changed but what a start makes in `data`.
     """
     config = _configured(data, port)
-    with _locked(config.data):
+    with locked(config.data):
         listener = _listen(config.host, config.port)
         with contextlib.closing(listener):
             uvloop.run(_serve(config, listener))
@@ -117,7 +120,7 @@ def stop(data: Path) -> None:
     if not Layout(config.data).catalog.exists():
         raise StartError(f"{config.data} is not a data directory of Drystone (no catalog.db)")
     _stop_server(config.data)
-    with _locked(config.data):
+    with locked(config.data):
         uvloop.run(_stop(config))
 
 
@@ -158,7 +161,7 @@ def _qemu_version() -> str:
 
 
 @contextlib.contextmanager
-def _locked(data: Path) -> Iterator[None]:
+def locked(data: Path) -> Iterator[None]:
     """Hold the data directory for this process: only its holder talks to the storage daemons (L6)."""
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -300,6 +303,7 @@ def _jobs(parts: _Parts) -> dict[OperationKind, Job]:
         OperationKind.TERMINATE: Terminate(installation, host),
         OperationKind.INITIALIZE: Initialize(installation, host),
         OperationKind.COMPACT: Compact(installation),
+        OperationKind.COMPARE: Compare(installation, host),
     }
 
 
@@ -332,6 +336,10 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, qemu_version: 
             config=InstancesConfig(zone=config.zone, disks_per_instance=config.disks_per_instance),
         ),
         accounts=accounts, operations=OperationRecords(db=db), host=HostRecords(db=db, probe=probe),
+        store_health=Scrub(
+            installation=installation, host=host,
+            config=ScrubConfig(days=config.scrub_days, bytes_per_s=config.scrub_mb_per_s * 1_000_000),
+        ),
         audit=Audit(db=db, clock=clock), authenticate=accounts.authenticate,
     )  # fmt: skip
 
@@ -394,8 +402,9 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         installation.operations.serve(_jobs(parts))
         registry = CollectorRegistry()
         registry.register(InstallationCollector(installation))
+        use_cases = _use_cases(config, parts, accounts, qemu_version)
         application = build_application(
-            _use_cases(config, parts, accounts, qemu_version),
+            use_cases,
             settings=ApiSettings(
                 region=config.region, time_zone_offset_hours=config.time_zone_offset_hours,
                 rate_limits=config.rate_limits, rate_per_action=config.rate_per_action,
@@ -407,6 +416,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         watch = Watch(
             installation=installation, host=host, expiry_percent_per_hour=config.expiry_percent_per_hour,
             backups=Backups(installation=installation, minutes=config.backup_minutes, kept=config.backups_kept),
+            healing=Healing(installation=installation, after_s=config.rescan_after_s), scrub=use_cases.store_health,
         )  # fmt: skip
         loop = asyncio.get_running_loop()
 

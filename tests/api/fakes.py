@@ -14,6 +14,7 @@ from drystone.domain.tracking import TrackingState
 from drystone.service.caller import Caller
 from drystone.service.views import (
     DaemonFacts,
+    DamageView,
     DiskConfig,
     DiskDetail,
     DiskView,
@@ -27,6 +28,7 @@ from drystone.service.views import (
     SnapshotGroupView,
     SnapshotOverview,
     SnapshotView,
+    StoreHealthView,
 )
 from tests.api.asgi import ACCOUNT, Keys, Trail
 from tests.api.signing import NOW_S, REGION
@@ -235,6 +237,15 @@ class FakeUseCases:
             stored_bytes=1,
             daemons=(DaemonFacts(name="ins-00000001", pid=4711, disk_count=1),),
         )
+        damage = DamageView(
+            object="s/packs/a/b.c", kind="pack", snapshot_id=SNAPSHOT.id, reason="frame 1 does not match",
+            found_at=NOW_S, blocks=3, ranges=((5, 8),),
+        )  # fmt: skip
+        health = StoreHealthView(
+            packs=3, packs_due=1, oldest_proof_at=NOW_S, snapshots=2, snapshots_due=0, requested_at=None,
+            damaged_snapshots=1, suspect_snapshots=1, suspect=(SNAPSHOT.id,), damages=(damage,),
+        )  # fmt: skip
+        self.store_health: Any = Part("store_health", calls, {"request": NOW_S, "health": health})
         self.host: Any = Part(
             "host",
             calls,

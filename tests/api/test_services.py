@@ -115,6 +115,7 @@ def call(app: Application, monkeypatch: pytest.MonkeyPatch) -> Call:
 
 
 SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
+    "AuditDisk": {"DiskId": DISK.id},
     "CreateAccessKey": {"AccountId": ACCOUNT},
     "CreateAccount": {"AccountName": "owner"},
     "CreateInstance": {"Kind": "NBD", "InstanceName": "vm"},
@@ -128,6 +129,8 @@ SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
     "DescribeOperations": {},
     "DescribeSnapshotGroupRecords": {},
     "DescribeSnapshotRecords": {},
+    "DescribeStoreHealth": {},
+    "ScrubStore": {},
 }
 CBS: Mapping[str, Mapping[str, object]] = {
     "ApplySnapshot": {"SnapshotId": SNAPSHOT.id, "DiskId": DISK.id},
@@ -563,6 +566,20 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
     created = "2018-09-26T09:36:07+00:00"
     answers = {name: call(name, **params) for name, params in SECOND_SERVICE.items()}
     assert answers == {
+        "AuditDisk": {"SnapshotId": SNAPSHOT.id},
+        "DescribeStoreHealth": {
+            "PackCount": 3, "PacksDue": 1, "OldestProofTime": "2026-09-21T14:13:20+00:00", "SnapshotCount": 2,
+            "SnapshotsDue": 0, "RequestedAt": None, "DamagedSnapshotCount": 1, "SuspectSnapshotCount": 1,
+            "SuspectSnapshotIds": [SNAPSHOT.id],
+            "DamageSet": [
+                {
+                    "SnapshotId": SNAPSHOT.id, "Object": "s/packs/a/b.c", "Kind": "pack",
+                    "Reason": "frame 1 does not match", "FoundAt": "2026-09-21T14:13:20+00:00", "BlockCount": 3,
+                    "BlockRanges": [[5, 8]],
+                }
+            ],
+        },
+        "ScrubStore": {"RequestedAt": "2026-09-21T14:13:20+00:00"},
         "CreateAccessKey": {"SecretId": "AKIDnew", "SecretKey": "secret-of-the-new-key"},
         "CreateAccount": {"AccountId": ACCOUNT, "SecretId": "AKIDnew", "SecretKey": "secret-of-the-new-key"},
         "CreateInstance": {"InstanceId": "ins-00000001"},
@@ -633,7 +650,8 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
                     "Tracking": "delta",
                     "TrackingReason": "dirty bitmap", "ReadBytes": 3, "ChangedBytes": 2, "StoredBytes": 1,
                     "Requests": 4, "FreezeMs": 1.5, "DurationMs": 90.25, "Consistency": "crash",
-                    "TakenAt": created, "Suspect": False,
+                    "TakenAt": created, "Suspect": False, "AuditedBlocks": None,
+                    "AuditComplete": None, "AuditLies": None, "Damaged": False,
                 }
             ],
         },

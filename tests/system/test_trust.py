@@ -1,8 +1,6 @@
 """Whether what is believed is true: audits of tracking, tracking that heals, damage that is found and mended."""
 
 import json
-import os
-import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.system.harness import GIB, Installation, installation, random_bytes
+from tests.system.harness import Installation, installation, random_bytes
 
 BLOCK = 4096
 MIB = 1 << 20
@@ -34,12 +32,15 @@ def qmp(system: Installation, command: str, **arguments: Any) -> Any:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(20)
         connection.connect(str(path))
+        answer: dict[str, Any] = {}
         with connection.makefile("rwb") as file:
             file.readline()
             for name, named in (("qmp_capabilities", {}), (command, arguments)):
                 file.write(json.dumps({"execute": name, "arguments": named}).encode() + b"\n")
                 file.flush()
-                while "return" not in (answer := json.loads(file.readline())):
+                answer = {}
+                while "return" not in answer:
+                    answer = json.loads(file.readline())
                     assert "error" not in answer, answer
     return answer["return"]
 

@@ -8,7 +8,15 @@ from drystone.domain.account import Account
 from drystone.domain.operation import Operation
 from drystone.service.caller import Caller
 from drystone.service.requests import PAGE_LIMIT, OperationQuery, SnapshotGroupQuery
-from drystone.service.views import DiskDetail, HostView, InstanceView, KeyView, SnapshotGroupView, SnapshotView
+from drystone.service.views import (
+    DiskDetail,
+    HostView,
+    InstanceView,
+    KeyView,
+    SnapshotGroupView,
+    SnapshotView,
+    StoreHealthView,
+)
 
 VERSION = "2026-11-01"
 
@@ -17,6 +25,7 @@ def drystone_service(use_cases: UseCases) -> Service:
     """Return the second service over these use cases."""
     on = _DrystoneActions(use_cases)
     actions = (
+        Action(name="AuditDisk", parameters=sent.AuditDisk, run=on.audit_disk, changes=True),
         Action(name="CreateAccessKey", parameters=sent.CreateAccessKey, run=on.create_access_key, changes=True),
         Action(name="CreateAccount", parameters=sent.CreateAccount, run=on.create_account, changes=True),
         Action(name="CreateInstance", parameters=sent.CreateInstance, run=on.create_instance, changes=True),
@@ -33,6 +42,8 @@ def drystone_service(use_cases: UseCases) -> Service:
             parameters=sent.DescribeSnapshotGroupRecords,
             run=on.describe_snapshot_group_records,
         ),
+        Action(name="DescribeStoreHealth", parameters=sent.DescribeStoreHealth, run=on.describe_store_health),
+        Action(name="ScrubStore", parameters=sent.ScrubStore, run=on.scrub_store, changes=True),
         Action(
             name="DescribeSnapshotRecords", parameters=sent.DescribeSnapshotRecords, run=on.describe_snapshot_records
         ),
@@ -46,6 +57,9 @@ class _DrystoneActions:
 
     def __init__(self, use_cases: UseCases) -> None:
         self._use_cases = use_cases
+
+    async def audit_disk(self, caller: Caller, given: sent.AuditDisk) -> Fields:
+        return {"SnapshotId": await self._use_cases.snapshots.audit(caller, given.disk_id)}
 
     async def describe_instances(self, caller: Caller, given: sent.DescribeInstances) -> Fields:
         page = await self._use_cases.instances.describe(caller, given.instance_ids or (), *_page(given))
@@ -87,6 +101,12 @@ class _DrystoneActions:
 
     async def describe_host(self, caller: Caller, _given: sent.DescribeHost) -> Fields:
         return _host(await self._use_cases.host.describe(caller))
+
+    async def scrub_store(self, caller: Caller, _given: sent.ScrubStore) -> Fields:
+        return {"RequestedAt": iso_time(await self._use_cases.store_health.request(caller))}
+
+    async def describe_store_health(self, caller: Caller, _given: sent.DescribeStoreHealth) -> Fields:
+        return _store_health(await self._use_cases.store_health.health(caller))
 
     async def create_account(self, caller: Caller, given: sent.CreateAccount) -> Fields:
         key = await self._use_cases.accounts.create(caller, given.account_name)
@@ -211,6 +231,32 @@ def _host(view: HostView) -> Object:
         "SnapshotCount": view.snapshot_count,
         "DaemonSet": [
             {"Name": daemon.name, "Pid": daemon.pid, "DiskCount": daemon.disk_count} for daemon in facts.daemons
+        ],
+    }
+
+
+def _store_health(health: StoreHealthView) -> Object:
+    return {
+        "PackCount": health.packs,
+        "PacksDue": health.packs_due,
+        "OldestProofTime": None if health.oldest_proof_at is None else iso_time(health.oldest_proof_at),
+        "SnapshotCount": health.snapshots,
+        "SnapshotsDue": health.snapshots_due,
+        "RequestedAt": None if health.requested_at is None else iso_time(health.requested_at),
+        "DamagedSnapshotCount": health.damaged_snapshots,
+        "SuspectSnapshotCount": health.suspect_snapshots,
+        "SuspectSnapshotIds": list(health.suspect),
+        "DamageSet": [
+            {
+                "SnapshotId": damage.snapshot_id,
+                "Object": damage.object,
+                "Kind": damage.kind,
+                "Reason": damage.reason,
+                "FoundAt": iso_time(damage.found_at),
+                "BlockCount": damage.blocks,
+                "BlockRanges": [list(pair) for pair in damage.ranges],
+            }
+            for damage in health.damages
         ],
     }
 

@@ -11,6 +11,12 @@ class Paged(Parameters, frozen=True, kw_only=True):
     limit: Unsigned | None = None
 
 
+class AuditDisk(Parameters, frozen=True, kw_only=True):
+    """Parameters of AuditDisk."""
+
+    disk_id: str
+
+
 class DescribeInstances(Paged, frozen=True, kw_only=True):
     """Parameters of DescribeInstances."""
 
@@ -53,6 +59,14 @@ class DescribeOperations(Paged, frozen=True, kw_only=True):
 
     operation_ids: tuple[str, ...] | None = None
     filters: tuple[Filter, ...] | None = None
+
+
+class DescribeStoreHealth(Parameters, frozen=True, kw_only=True):
+    """DescribeStoreHealth takes no parameters."""
+
+
+class ScrubStore(Parameters, frozen=True, kw_only=True):
+    """ScrubStore takes no parameters."""
 
 
 class DescribeHost(Parameters, frozen=True, kw_only=True):

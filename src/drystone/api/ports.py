@@ -37,6 +37,7 @@ from drystone.service.views import (
     SnapshotGroupView,
     SnapshotOverview,
     SnapshotView,
+    StoreHealthView,
 )
 
 Ids = tuple[str, ...]
@@ -100,6 +101,10 @@ class Snapshots(Protocol):
 
     async def create(self, caller: Caller, new: NewSnapshot, /) -> SnapshotId:
         """Take a snapshot; its instant is fixed when this returns (P1)."""
+        ...
+
+    async def audit(self, caller: Caller, disk_id: str | None, /) -> SnapshotId:
+        """Take a snapshot that checks everything that tracking calls clean (P8)."""
         ...
 
     async def delete(self, caller: Caller, snapshot_ids: Ids, /, *, delete_bind_images: bool) -> None:
@@ -235,6 +240,18 @@ class Host(Protocol):
         ...
 
 
+class StoreHealth(Protocol):
+    """What a scrub of the store proves and finds; for administrators."""
+
+    async def request(self, caller: Caller, /) -> float:
+        """Have everything proven anew."""
+        ...
+
+    async def health(self, caller: Caller, /) -> StoreHealthView:
+        """Say how far it is, and what is damaged or suspect."""
+        ...
+
+
 class UseCases(Protocol):
     """Everything that the two services call. The container of the floor below has these attributes."""
 
@@ -264,6 +281,9 @@ class UseCases(Protocol):
 
     @property
     def host(self) -> Host: ...  # noqa: D102 - as above
+
+    @property
+    def store_health(self) -> StoreHealth: ...  # noqa: D102 - as above
 
     @property
     def audit(self) -> Audit: ...  # noqa: D102 - as above

@@ -6,9 +6,10 @@ from sqlalchemy import Connection, select
 from sqlalchemy import delete as delete_from
 
 from drystone.catalog.rows import Rows
-from drystone.catalog.schema import damage
+from drystone.catalog.schema import damage, pack, snapshot
 from drystone.domain.blocks import Ranges
 from drystone.domain.ids import SnapshotId
+from drystone.domain.snapshot import SnapshotState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,7 +30,11 @@ class Damage:
 
 _rows = Rows(damage, Damage)
 
-insert = _rows.insert
+
+def replace(conn: Connection, value: Damage) -> None:
+    """Record damage; what was recorded before of this snapshot and object goes."""
+    _rows.delete(conn, value.id)
+    _rows.insert(conn, value)
 
 
 def damage_id(snapshot_id: SnapshotId, name: str) -> str:
@@ -57,6 +62,10 @@ def forget_object(conn: Connection, name: str) -> None:
     conn.execute(delete_from(damage).where(damage.c.object == name))
 
 
-def forget_snapshot(conn: Connection, snapshot_id: SnapshotId) -> None:
-    """Remove what was recorded of one snapshot: it is gone."""
-    conn.execute(delete_from(damage).where(damage.c.snapshot_id == snapshot_id))
+def prune(conn: Connection) -> None:
+    """Remove what was recorded of snapshots that clients do not see any more, and of packs that are gone."""
+    normal = select(snapshot.c.id).where(snapshot.c.state == SnapshotState.NORMAL)
+    gone = damage.c.snapshot_id.not_in(normal) | (
+        (damage.c.kind == "pack") & damage.c.object.not_in(select(pack.c.object))
+    )
+    conn.execute(delete_from(damage).where(gone))

@@ -9,6 +9,7 @@ from drystone.catalog.schema import VISIBLE_DISK, disk, instance
 from drystone.catalog.selection import Condition, Selection, conditions
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.ids import AccountId, DiskId, InstanceId, SnapshotId
+from drystone.domain.tracking import TrackingState
 
 _rows = Rows(disk, Disk)
 
@@ -59,6 +60,12 @@ def in_states(conn: Connection, states: Collection[DiskState]) -> list[Disk]:
 def unserved(conn: Connection) -> list[Disk]:
     """Return the ATTACHED disks that are neither served as NBD nor a block device: their daemon died."""
     query = select(disk).where(disk.c.state == DiskState.ATTACHED, disk.c.nbd_socket.is_(None), disk.c.device.is_(None))
+    return _rows.all(conn, query.order_by(disk.c.created_at, disk.c.id))
+
+
+def lost(conn: Connection) -> list[Disk]:
+    """Return the disks whose tracking is LOST, oldest first."""
+    query = select(disk).where(disk.c.tracking == TrackingState.LOST)
     return _rows.all(conn, query.order_by(disk.c.created_at, disk.c.id))
 
 

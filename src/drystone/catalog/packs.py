@@ -1,5 +1,6 @@
 """Packs: which object holds each, who wrote it, and how much of it may be dead."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, or_, select, update
@@ -16,6 +17,7 @@ get = _rows.get
 get_many = _rows.get_many
 compare_and_set = _rows.compare_and_set
 delete = _rows.delete
+of_select = _rows.all
 
 
 def of_session(conn: Connection, session_id: SessionId) -> list[Pack]:
@@ -79,3 +81,9 @@ def in_state(conn: Connection, state: PackState) -> list[Pack]:
 def everything(conn: Connection) -> list[Pack]:
     """Return all packs, by id."""
     return _rows.all(conn, select(pack).order_by(pack.c.id))
+
+
+def with_objects(conn: Connection, names: Collection[str]) -> list[Pack]:
+    """Return the LIVE packs whose object is one of `names`, by id."""
+    query = select(pack).where(pack.c.object.in_(list(names)), pack.c.state == PackState.LIVE)
+    return _rows.all(conn, query.order_by(pack.c.id))

@@ -19,6 +19,7 @@ get = _rows.get
 get_many = _rows.get_many
 compare_and_set = _rows.compare_and_set
 delete = _rows.delete
+of_select = _rows.all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,12 @@ def family(conn: Connection, snapshot_id: SnapshotId) -> list[Snapshot]:
     child = snapshot.alias("child")
     down = down.union(select(child.c.id).where(child.c.parent_id == down.c.id))
     query = select(snapshot).where(snapshot.c.id.in_(select(down.c.id)))
+    return _rows.all(conn, query.order_by(snapshot.c.created_at, snapshot.c.id))
+
+
+def suspect(conn: Connection) -> list[Snapshot]:
+    """Return the NORMAL snapshots that are suspect (A12), oldest first."""
+    query = select(snapshot).where(snapshot.c.suspect, snapshot.c.state == SnapshotState.NORMAL)
     return _rows.all(conn, query.order_by(snapshot.c.created_at, snapshot.c.id))
 
 

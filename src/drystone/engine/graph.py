@@ -201,6 +201,14 @@ def bitmap_export(disk_id: DiskId, name: str) -> Arguments:
     }  # fmt: skip
 
 
+def comparison_export(disk_id: DiskId) -> Arguments:
+    """A read-only export of the qcow2 node, for looking at the disk beside its guest: below its throttle."""
+    return {
+        "type": "nbd", "id": node("look", disk_id), "node-name": node("qcow", disk_id),
+        "name": comparison_export_name(disk_id), "writable": False,
+    }  # fmt: skip
+
+
 def view_export_name(disk_id: DiskId) -> str:
     """The NBD export name of the frozen view."""
     return f"view-{disk_id}"
@@ -214,3 +222,8 @@ def hydration_export_name(disk_id: DiskId) -> str:
 def bitmap_export_name(disk_id: DiskId) -> str:
     """The NBD export name from which the bitmap is read."""
     return f"bitmap-{disk_id}"
+
+
+def comparison_export_name(disk_id: DiskId) -> str:
+    """The NBD export name under which Drystone itself looks at a disk."""
+    return f"look-{disk_id}"

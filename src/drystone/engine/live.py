@@ -86,7 +86,7 @@ async def open_disk(daemon: Daemon, disk: OpenDisk) -> None:
 
 async def close_disk(daemon: Daemon, disk_id: DiskId) -> None:
     """Take the disk's exports and nodes away, whatever of them is there. Flushes; its bitmaps are gone with it."""
-    for kind in ("disk", "view", "bitmap"):
+    for kind in ("disk", "view", "bitmap", "look"):
         await daemon.remove_export(node(kind, disk_id))
     await remove_hydration(daemon, disk_id)
     await unfreeze(daemon, disk_id, scratch=None)
@@ -132,6 +132,7 @@ async def export_fuse(daemon: Daemon, disk_id: DiskId) -> Path:
     path = daemon.directory / f"{disk_id}.raw"
     if node("disk", disk_id) not in await daemon.exports():
         await remove_hydration(daemon, disk_id)
+        await remove_comparison(daemon, disk_id)
         path.touch(mode=0o600)
         await daemon.execute("block-export-add", graph.fuse_export(disk_id, path))
     return path
@@ -364,6 +365,25 @@ async def remove_hydration(daemon: Daemon, disk_id: DiskId) -> None:
     await daemon.remove_export(node("hydrate", disk_id))
     if node("pull", disk_id) in await daemon.nodes():
         await daemon.execute("blockdev-del", {"node-name": node("pull", disk_id)})
+
+
+async def export_comparison(daemon: Daemon, disk_id: DiskId) -> bool:
+    """Export the disk read-only for Drystone itself, beside its guest.
+
+    Returns:
+        False if it cannot be: the disk is a file (FUSE), which takes the permission to resize that NBD does not share.
+    """
+    exports = await daemon.exports()
+    if describe_exports(exports, disk_id) == "fuse":
+        return False
+    if node("look", disk_id) not in exports:
+        await daemon.execute("block-export-add", graph.comparison_export(disk_id))
+    return True
+
+
+async def remove_comparison(daemon: Daemon, disk_id: DiskId) -> None:
+    """Take that export away; who reads through it is cut off."""
+    await daemon.remove_export(node("look", disk_id))
 
 
 async def drop_backing(daemon: Daemon, disk_id: DiskId) -> None:

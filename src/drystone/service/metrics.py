@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, operations, packs, snapshots
+from drystone.catalog import damages, disks, operations, packs, proofs, snapshots
 from drystone.service.installation import Installation
 
 
@@ -39,9 +39,15 @@ def _rows(conn: Connection) -> list[Metric]:
         tracking.add_metric([name], number)
     count = GaugeMetricFamily("drystone_snapshots", "Snapshots that clients see.")
     count.add_metric([], snapshots.count_all(conn))
+    suspect = GaugeMetricFamily("drystone_snapshots_suspect", "Snapshots that may lack a change that tracking missed.")
+    suspect.add_metric([], len(snapshots.suspect(conn)))
+    damaged = GaugeMetricFamily("drystone_snapshots_damaged", "Snapshots of which something cannot be read any more.")
+    damaged.add_metric([], len({row.snapshot_id for row in damages.everything(conn)}))
+    unproven = GaugeMetricFamily("drystone_store_oldest_proof_seconds", "When the pack that waits longest was proven.")
+    unproven.add_metric([], proofs.totals(conn, 0.0).oldest_at or 0.0)
     running = GaugeMetricFamily("drystone_operations_running", "Operations that have not ended.", labels=["kind"])
     for kind, number in sorted(Counter(operation.kind.value for operation in operations.unfinished(conn)).items()):
         running.add_metric([kind], number)
     stored = GaugeMetricFamily("drystone_store_pack_bytes", "Bytes of all packs of the snapshot store.")
     stored.add_metric([], sum(pack.bytes for pack in packs.everything(conn)))
-    return [by_state, tracking, count, running, stored]
+    return [by_state, tracking, count, suspect, damaged, unproven, running, stored]

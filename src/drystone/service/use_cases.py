@@ -11,6 +11,7 @@ from drystone.service.disk_records import DiskRecords
 from drystone.service.host_records import HostRecords
 from drystone.service.instances import Instances
 from drystone.service.operation_records import OperationRecords
+from drystone.service.scrub import Scrub
 from drystone.service.snapshot_groups import SnapshotGroups
 from drystone.service.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.snapshot_records import SnapshotRecords
@@ -37,5 +38,6 @@ class UseCases:
     accounts: Accounts
     operations: OperationRecords
     host: HostRecords
+    store_health: Scrub
     audit: Audit
     authenticate: Authenticate

@@ -162,3 +162,38 @@ class HostView:
     store_id: StoreId
     disk_count: int
     snapshot_count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DamageView:
+    """What one damaged object hides of one snapshot."""
+
+    object: str
+    kind: str
+    """pack, map or manifest."""
+    snapshot_id: SnapshotId
+    reason: str
+    found_at: float
+    blocks: int
+    ranges: tuple[tuple[int, int], ...]
+    """The first of the block ranges that cannot be served."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreHealthView:
+    """How far the scrub of the store is, and what it and the audits found. Times are seconds since the epoch."""
+
+    packs: int
+    packs_due: int
+    oldest_proof_at: float | None
+    """When the pack that waits longest was proven, or written if it never was."""
+    snapshots: int
+    snapshots_due: int
+    requested_at: float | None
+    """Since when everything was to be proven anew, if somebody asked for that."""
+    damaged_snapshots: int
+    suspect_snapshots: int
+    suspect: tuple[SnapshotId, ...]
+    """The first of them."""
+    damages: tuple[DamageView, ...]
+    """The first of them."""

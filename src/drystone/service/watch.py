@@ -17,10 +17,12 @@ from drystone.engine.space import allocated_bytes
 from drystone.service import compaction, snapshot_server
 from drystone.service.backups import Backups
 from drystone.service.confirmation import held
+from drystone.service.healing import Healing
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.delete_snapshot import mark_deleting
 from drystone.service.publication import Publication
+from drystone.service.scrub import Scrub
 from drystone.service.tracking_rows import flight_of
 
 log = structlog.get_logger()
@@ -32,6 +34,8 @@ PUBLICATION_SECONDS = 1.0
 BACKUP_SECONDS = 30.0
 """How often it is looked whether a copy of the catalog is due."""
 COMPACTION_SECONDS = 20.0
+HEALING_SECONDS = 1.0
+SCRUB_SECONDS = 1.0
 EXPIRED_MAX = 1000
 HOUR_SECONDS = 3600.0
 EXPIRED_PER_HOUR_MIN = 10
@@ -42,8 +46,17 @@ class Watch:
     """The loops that run beside the calls; each survives what a round of it meets."""
 
     def __init__(
-        self, *, installation: Installation, host: Host, expiry_percent_per_hour: int, backups: Backups
+        self,
+        *,
+        installation: Installation,
+        host: Host,
+        expiry_percent_per_hour: int,
+        backups: Backups,
+        healing: Healing,
+        scrub: Scrub,
     ) -> None:
+        self._healing = healing
+        self._scrub = scrub
         self._in = installation
         self._host = host
         self._expiry_percent = expiry_percent_per_hour
@@ -60,6 +73,8 @@ class Watch:
             tasks.create_task(self._repeat("publication", PUBLICATION_SECONDS, self._publication.publish))
             tasks.create_task(self._repeat("compaction", COMPACTION_SECONDS, self.look_after_packs))
             tasks.create_task(self._repeat("backup", BACKUP_SECONDS, self._backups.due))
+            tasks.create_task(self._repeat("healing", HEALING_SECONDS, self._healing.begin_due))
+            tasks.create_task(self._repeat("scrub", SCRUB_SECONDS, self._scrub.once))
 
     async def _repeat(self, name: str, seconds: float, once: Callable[[], Awaitable[object]]) -> None:
         while True:

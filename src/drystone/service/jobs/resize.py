@@ -42,6 +42,7 @@ class Resize:
             else:
                 served = live.describe_exports(await daemon.exports(), disk_id)
                 await live.remove_hydration(daemon, disk_id)
+                await live.remove_comparison(daemon, disk_id)
                 if served == "nbd":
                     await live.unexport(daemon, disk_id)
                 await live.resize(daemon, disk_id, size_gib * GIB)

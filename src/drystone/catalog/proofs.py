@@ -1,0 +1,75 @@
+"""What a scrub has to prove next, and how far it is."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, func, select
+
+from drystone.catalog.packs import of_select as packs_of
+from drystone.catalog.schema import damage, pack, session, snapshot
+from drystone.catalog.snapshots import of_select as snapshots_of
+from drystone.domain.session import Pack, PackState
+from drystone.domain.snapshot import Snapshot, SnapshotState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofTotals:
+    """How far a scrub is. Times are seconds since the epoch."""
+
+    packs: int
+    packs_due: int
+    oldest_at: float | None
+    """When the pack that waits longest was proven, or written if it never was."""
+    snapshots: int
+    snapshots_due: int
+
+
+def packs_due(conn: Connection, before: float, limit: int) -> list[Pack]:
+    """Return packs that were neither proven nor written since `before`, the longest ago first.
+
+    Those that are known to be damaged are not among them: they are looked at in their own time.
+    """
+    since = _pack_since()
+    query = _whole_packs().where(since < before).order_by(since, pack.c.id).limit(limit)
+    return packs_of(conn, query)
+
+
+def snapshots_due(conn: Connection, before: float, limit: int) -> list[Snapshot]:
+    """Return NORMAL snapshots whose manifest and maps were neither proven nor written since `before`."""
+    since = func.coalesce(snapshot.c.proven_at, snapshot.c.created_at)
+    query = select(snapshot).where(snapshot.c.state == SnapshotState.NORMAL, since < before, _undamaged_maps())
+    return snapshots_of(conn, query.order_by(since, snapshot.c.id).limit(limit))
+
+
+def totals(conn: Connection, before: float) -> ProofTotals:
+    """Return how many packs and snapshots there are, and how many wait to be proven."""
+    since = _pack_since()
+    whole = _whole_packs().add_columns(since.label("since")).subquery()
+    packs, due, oldest = conn.execute(
+        select(func.count(), func.count().filter(whole.c.since < before), func.min(whole.c.since)).select_from(whole)
+    ).one()
+    shown = func.coalesce(snapshot.c.proven_at, snapshot.c.created_at)
+    snapshots, snapshots_due = conn.execute(
+        select(func.count(), func.count().filter(shown < before, _undamaged_maps())).where(
+            snapshot.c.state == SnapshotState.NORMAL
+        )
+    ).one()
+    return ProofTotals(
+        packs=packs, packs_due=due, oldest_at=oldest, snapshots=snapshots, snapshots_due=snapshots_due
+    )  # fmt: skip
+
+
+def _pack_since() -> ColumnElement[float]:
+    return func.coalesce(pack.c.proven_at, session.c.created_at)
+
+
+def _whole_packs() -> Select[Any]:
+    return (
+        select(pack)
+        .join(session, session.c.id == pack.c.session_id)
+        .where(pack.c.state == PackState.LIVE, pack.c.object.not_in(select(damage.c.object)))
+    )
+
+
+def _undamaged_maps() -> ColumnElement[bool]:
+    return snapshot.c.id.not_in(select(damage.c.snapshot_id).where(damage.c.kind != "pack"))

@@ -1,0 +1,207 @@
+"""From LOST back to LIVE without a snapshot: disk and base are compared beside the guest (A6)."""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, extent_maps, operations, sessions, snapshots
+from drystone.catalog.extent_maps import ExtentMap
+from drystone.codec.checkpoint import extents_name
+from drystone.domain import tracking as algebra
+from drystone.domain.blocks import EMPTY, Ranges, count, union
+from drystone.domain.disk import Disk
+from drystone.domain.errors import DrystoneError, UnavailableError
+from drystone.domain.ids import DiskId, SessionId, SnapshotId
+from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.session import Session
+from drystone.domain.tracking import TrackingState
+from drystone.engine import graph, live
+from drystone.service.host import Host
+from drystone.service.installation import Installation
+from drystone.service.jobs import endings
+from drystone.service.tracking_rows import flight_of, tracking_columns, tracking_of
+from drystone.snapstore.scrub import coarse
+from drystone.transfer.jobs import CompareJob, CompareResult, Endpoint
+from drystone.transfer.ranges_file import read_ranges
+
+log = structlog.get_logger()
+SLICE_SECONDS = 2.0
+"""The background's worker is kept this long: whoever else waits for it has it then."""
+RANGES_MAX = 1 << 20
+"""Of one extent map: 16 MiB in its row. Scattered wider, they are joined: a superset is as right (A1)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun:
+    """What the row said when the comparison began; it is worth something only while the row says so still (S26)."""
+
+    base: SnapshotId
+    bitmap: str
+    epoch: int
+    session: SessionId
+    manifest: str
+
+
+class Compare:
+    """Compares slice by slice, then one transaction makes tracking LIVE. Starts over after a crash of ours.
+
+    S26: the bitmap that the row names recorded before the first slice began, and base, bitmap and epoch are in the
+    last transaction what they were then. So each address at which disk and base differ was found, or is in the bitmap.
+    """
+
+    def __init__(self, installation: Installation, host: Host) -> None:
+        self._in = installation
+        self._host = host
+
+    async def run(self, operation: Operation) -> None:
+        """Compare all of the disk."""
+        assert operation.disk_id is not None
+        disk_id = operation.disk_id
+        begun = await self._in.db.read(lambda conn: self._look(conn, operation, None))
+        parts: list[Ranges] = [EMPTY]
+        at, read_bytes, quickest_s = 0, 0, None
+        path = self._in.layout.scratch / f"{operation.id}.found"
+        try:
+            while True:
+                endpoint = await self._endpoint(operation, disk_id, begun)
+                job = CompareJob(
+                    store=self._in.store_address(), manifest=begun.manifest, disk=endpoint, start_block=at,
+                    seconds_max=SLICE_SECONDS, found=str(path), quickest_s=quickest_s,
+                )  # fmt: skip
+                result = await self._in.background.run(job, CompareResult)
+                parts.append(await asyncio.to_thread(read_ranges, result.found))
+                at, quickest_s = result.next_block, result.quickest_s
+                read_bytes += result.read_bytes
+                if at >= result.size_blocks:
+                    break
+                percent = min(99, at * 100 // result.size_blocks)
+                await self._in.db.write(
+                    lambda conn, now=percent: operations.update(  # type: ignore[misc]
+                        conn, operation.id, updated_at=self._in.clock(), percent=now
+                    )
+                )
+        finally:
+            path.unlink(missing_ok=True)
+        found = coarse(union(*parts), RANGES_MAX)
+        async with self._in.locks.graph(disk_id):
+            await self._check_daemon(disk_id, begun)
+            await self._in.db.write(lambda conn: self._heal(conn, operation, begun, found))
+            await self._withdraw(disk_id)
+        await self._host.release(disk_id)
+        log.info(
+            "tracking.healed", disk_id=disk_id, base=begun.base, differing_blocks=count(found), read_bytes=read_bytes
+        )
+
+    def _look(self, conn: Connection, operation: Operation, before: _Begun | None) -> _Begun:
+        """Return what the comparison is of.
+
+        Raises:
+            UnavailableError: There is nothing to compare (any more), or a snapshot does it already.
+        """
+        disk = None if operation.disk_id is None else disks.get(conn, operation.disk_id)
+        now = operations.get(conn, operation.id)
+        if disk is None or now is None or not comparable(disk):
+            raise UnavailableError("the disk needs no comparison any more")
+        assert disk.base_snapshot_id is not None
+        assert disk.bitmap is not None
+        if flight_of(operations.running_on_disk(conn, disk.id)) is not None:
+            raise UnavailableError("a snapshot of the disk is being taken, which compares it")
+        base = snapshots.get(conn, disk.base_snapshot_id)
+        session = SessionId(str(now.payload["session"]))
+        if base is None or base.manifest is None or base.id not in sessions.reads(conn, session):
+            raise UnavailableError("the disk's base has moved")
+        found = _Begun(base=base.id, bitmap=disk.bitmap, epoch=disk.epoch, session=session, manifest=base.manifest)
+        if before is not None and found != before:
+            raise UnavailableError("the disk's base or bitmap is another than when the comparison began")
+        return found
+
+    async def _endpoint(self, operation: Operation, disk_id: DiskId, begun: _Begun) -> Endpoint:
+        """Return an export of the disk, after everything was found to be as it was."""
+        async with self._in.locks.graph(disk_id):
+            await self._in.db.read(lambda conn: self._look(conn, operation, begun))
+            await self._check_daemon(disk_id, begun)
+            daemon = await self._host.running(await self._host.row(disk_id))
+            if daemon is None or not await live.export_comparison(daemon, disk_id):
+                raise UnavailableError("the disk is not served in a way that lets it be looked at beside its guest")
+            return Endpoint(socket=str(daemon.nbd_socket), export=graph.comparison_export_name(disk_id))
+
+    async def _check_daemon(self, disk_id: DiskId, begun: _Begun) -> None:
+        daemon = await self._host.running(await self._host.row(disk_id))
+        held = {} if daemon is None else await live.bitmaps(daemon, disk_id)
+        state = held.get(begun.bitmap)
+        if state is None or not state.recording or state.inconsistent:
+            raise UnavailableError(f"the bitmap {begun.bitmap} does not record any more")
+
+    def _heal(self, conn: Connection, operation: Operation, begun: _Begun, found: Ranges) -> None:
+        at = self._in.clock()
+        self._look(conn, operation, begun)
+        assert operation.disk_id is not None
+        disk = disks.get(conn, operation.disk_id)
+        assert disk is not None
+        extents = extents_name(disk.id, begun.epoch, found)
+        healed = algebra.rescanned(tracking_of(disk), base=begun.base, bitmap=begun.bitmap, extents=extents)
+        if healed is None or not sessions.commit(conn, begun.session, at=at):
+            raise UnavailableError("the disk's base or bitmap is another than when the comparison began")
+        extent_maps.keep_only(conn, disk.id, ())
+        if extents is not None:
+            extent_maps.insert(conn, ExtentMap(id=extents, disk_id=disk.id, ranges=found, blocks=count(found)))
+        changed = disks.compare_and_set(conn, disk.id, expected={"epoch": begun.epoch}, values=tracking_columns(healed))
+        assert changed
+        endings.done(conn, operation, at=at)
+
+    async def _withdraw(self, disk_id: DiskId) -> None:
+        daemon = await self._host.running(await self._host.row(disk_id))
+        if daemon is not None:
+            await live.remove_comparison(daemon, disk_id)
+
+    async def fail(self, operation: Operation, code: str, message: str) -> None:
+        """Nothing has changed: tracking is LOST still, and a later comparison begins anew."""
+        assert operation.disk_id is not None
+        disk_id = operation.disk_id
+
+        def end(conn: Connection) -> bool:
+            at = self._in.clock()
+            sessions.fence(conn, SessionId(str(operation.payload["session"])), at=at)
+            endings.failed(conn, operation, at=at, code=code, message=message)
+            return disks.get(conn, disk_id) is not None
+
+        if await self._in.db.write(end):
+            async with self._in.locks.graph(disk_id):
+                try:
+                    await self._withdraw(disk_id)
+                except DrystoneError as error:
+                    log.warning("compare.export_left", disk_id=disk_id, error=str(error))
+            await self._host.release(disk_id)
+
+
+def comparable(disk: Disk) -> bool:
+    """Tell whether a comparison could make the disk's tracking LIVE: it is open, recorded, and has a base."""
+    return (
+        disk.tracking == TrackingState.LOST
+        and disk.base_snapshot_id is not None
+        and disk.bitmap is not None
+        and disk.daemon is not None
+        and not disk.hydrating
+    )
+
+
+def begin_comparison(conn: Connection, installation: Installation, disk: Disk) -> Operation | None:
+    """Record a comparison of a disk whose tracking is LOST, unless something runs on it.
+
+    Returns:
+        The operation to wake, or None.
+    """
+    if not comparable(disk) or operations.running_on_disk(conn, disk.id):
+        return None
+    assert disk.base_snapshot_id is not None
+    at = installation.clock()
+    session = Session(id=installation.ids.session(), kind="compare", created_at=at)
+    sessions.open(conn, session, [disk.base_snapshot_id])
+    operation = Operation(
+        id=installation.ids.operation(), kind=OperationKind.COMPARE, account_id=disk.account_id, disk_id=disk.id,
+        phase="COMPARING", payload={"session": session.id}, request_id="background", created_at=at, updated_at=at,
+    )  # fmt: skip
+    operations.insert(conn, operation)
+    return operation

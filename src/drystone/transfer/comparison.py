@@ -1,0 +1,92 @@
+"""Which blocks of a running disk differ from a snapshot, found out without a freeze (A6)."""
+
+import time
+from pathlib import Path
+from typing import Final
+
+from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, count, intersect, normalize, split, subtract, union
+from drystone.domain.errors import ProtocolError
+from drystone.nbd.client import BASE_ALLOCATION, STATE_ZERO, NbdClient
+from drystone.snapstore.reader import SnapshotReader
+from drystone.snapstore.store import Store
+from drystone.transfer.compare import differing
+from drystone.transfer.jobs import CompareJob, CompareResult
+from drystone.transfer.plan import byte_ranges, wholly_marked
+from drystone.transfer.ranges_file import write_ranges
+
+WINDOW_BLOCKS: Final = 2048
+"""8 MiB are read at once; then the guest has its turn."""
+STEP_BLOCKS: Final = 1 << 18
+"""What is a hole is asked for 1 GiB at a time."""
+REST_IDLE: Final = 0.5
+"""Rest of this part of the time that a window took, while windows are as quick as the quickest: nobody else reads."""
+REST_BUSY: Final = 4.0
+"""The same while they are slow: somebody else wants the disk or the processor."""
+BUSY_FROM: Final = 2.0
+"""A window is slow from this many times the quickest on."""
+
+
+def compare(job: CompareJob, store: Store) -> CompareResult:
+    """Compare a stretch of a disk with a snapshot: one of the slices that together cover the disk.
+
+    The bitmap that the result is to be used with recorded before the first slice began (A6): a block that is written
+    while or after it was looked at is in the bitmap, one that was written before is found here if it differs.
+
+    Args:
+        job: Where from, and how long.
+        store: The opened store of `job.store`.
+
+    Returns:
+        What differs between `job.start_block` and `next_block`.
+
+    Raises:
+        DrystoneError: Nothing is known of the stretch.
+    """
+    reader = SnapshotReader.open(store, job.manifest)
+    began_s = time.monotonic()
+    parts, read_bytes, quickest_s = [EMPTY], 0, job.quickest_s
+    endpoint = job.disk
+    with NbdClient(
+        Path(endpoint.socket), endpoint.export, contexts=(BASE_ALLOCATION,), timeout_s=endpoint.timeout_s
+    ) as client:
+        size = client.size_bytes // BLOCK_BYTES
+        if client.size_bytes % BLOCK_BYTES or client.size_bytes < reader.size_bytes:
+            raise ProtocolError(
+                f"export {endpoint.export!r} of {client.size_bytes} bytes cannot be compared with "
+                f"{reader.manifest.snapshot} of {reader.size_bytes} bytes"
+            )
+        at = job.start_block
+        while at < size and time.monotonic() - began_s < job.seconds_max:
+            stop = min(at + STEP_BLOCKS, size)
+            extents = client.extents(BASE_ALLOCATION, at * BLOCK_BYTES, stop * BLOCK_BYTES)
+            zero = wholly_marked(extents, STATE_ZERO)
+            held = subtract(normalize([(at, stop)]), zero)
+            for first, last in split(held, WINDOW_BLOCKS):
+                window_began_s = time.monotonic()
+                parts.append(_differing(client, store, reader, first, last))
+                took_s = (time.monotonic() - window_began_s) / (last - first)
+                read_bytes += (last - first) * BLOCK_BYTES
+                quickest_s = took_s if quickest_s is None else min(quickest_s, took_s)
+                rest = REST_BUSY if took_s > BUSY_FROM * quickest_s else REST_IDLE
+                if job.yielding:
+                    time.sleep(rest * took_s * (last - first))
+                if time.monotonic() - began_s >= job.seconds_max:
+                    stop = last
+                    break
+            looked_at = normalize([(at, stop)])
+            # Zeros differ where the snapshot holds data; nothing need be read for that.
+            holes = intersect(zero, looked_at)
+            parts.append(intersect(holes, reader.data_ranges(at, stop)))
+            at = stop
+    found = union(*parts)
+    return CompareResult(
+        next_block=at, size_blocks=size, found=write_ranges(Path(job.found), found), found_blocks=count(found),
+        read_bytes=read_bytes, quickest_s=quickest_s,
+    )  # fmt: skip
+
+
+def _differing(client: NbdClient, store: Store, reader: SnapshotReader, first: int, last: int) -> Ranges:
+    parts = [EMPTY]
+    for start, data in client.read_ranges(byte_ranges(normalize([(first, last)]))):
+        parts.append(differing(store.keys, reader, start // BLOCK_BYTES, data))
+    return union(*parts)

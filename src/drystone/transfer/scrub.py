@@ -1,0 +1,149 @@
+"""Scrubbing and mending in a worker: paced reading, and the running disks that damaged blocks may be had from."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import structlog
+
+from drystone.codec.hashes import block_hash
+from drystone.domain.blocks import BLOCK_BYTES, Ranges, clip, from_blocks
+from drystone.domain.errors import DrystoneError, UnavailableError
+from drystone.nbd.client import NbdClient
+from drystone.snapstore.mend import mend_pack
+from drystone.snapstore.reader import SnapshotReader
+from drystone.snapstore.scrub import check_manifest, check_map, check_pack, coarse, hidden
+from drystone.snapstore.store import RandomBits, Store
+from drystone.transfer.jobs import Endpoint, Fault, MendJob, MendResult, ScrubJob, ScrubResult
+from drystone.transfer.plan import byte_ranges
+from drystone.transfer.upload import Report
+
+RANGES_MAX: Final = 1000
+"""Ranges of one fault: more are told as fewer, wider ones."""
+_CREDIT_S: Final = 0.1
+_CACHE_BYTES: Final = 8 << 20
+
+log = structlog.get_logger(__name__)
+
+
+class _Pace:
+    """Counts what is read, and waits where it was more than the rate allows."""
+
+    def __init__(self, bytes_per_s: int) -> None:
+        self._rate = bytes_per_s
+        self._due_s = time.monotonic()
+        self.read_bytes = 0
+
+    def __call__(self, length: int) -> None:
+        self.read_bytes += length
+        if self._rate <= 0:
+            return
+        now_s = time.monotonic()
+        self._due_s = max(self._due_s, now_s - _CREDIT_S) + length / self._rate
+        if self._due_s > now_s:
+            time.sleep(self._due_s - now_s)
+
+
+def scrub(job: ScrubJob, store: Store, report: Report) -> ScrubResult:
+    """Prove each object of a job. What the store does not answer for is in neither list of the result."""
+    pace = _Pace(job.bytes_per_s)
+    whole: list[str] = []
+    faults: list[Fault] = []
+    total, done = len(job.packs) + len(job.maps) + len(job.manifests), 0
+    for check, names in ((_pack, job.packs), (_map, job.maps), (_manifest, job.manifests)):
+        for name in names:
+            report(done, total)
+            done += 1
+            try:
+                found = check(job, store, name, pace)
+            except UnavailableError as error:
+                log.warning("scrub.not_reached", object=name, error=str(error))
+                continue
+            faults += found
+            if not found:
+                whole.append(name)
+    return ScrubResult(whole=tuple(whole), faults=tuple(faults), read_bytes=pace.read_bytes)
+
+
+def _pack(job: ScrubJob, store: Store, name: str, pace: _Pace) -> list[Fault]:
+    fault = check_pack(store, name, pace)
+    if fault is None:
+        return []
+    told = [Fault(object=name, reason=fault.reason)]
+    for manifest in job.living:
+        try:
+            lost = hidden(fault, SnapshotReader.open(store, manifest, cache_bytes=_CACHE_BYTES))
+        except UnavailableError:
+            raise
+        except DrystoneError as error:
+            # A damaged map or manifest is a fault of its own; what it hides behind it cannot be told.
+            log.warning("scrub.snapshot_not_read", manifest=manifest, error=str(error))
+            continue
+        if len(lost):
+            told.append(Fault(object=name, reason=fault.reason, manifest=manifest, ranges=_told(lost)))
+    return told
+
+
+def _map(_job: ScrubJob, store: Store, name: str, pace: _Pace) -> list[Fault]:
+    found = check_map(store, name, pace)
+    if found is None:
+        return []
+    reason, lost = found
+    return [Fault(object=name, reason=reason, ranges=None if lost is None else _told(lost))]
+
+
+def _manifest(_job: ScrubJob, store: Store, name: str, _pace: _Pace) -> list[Fault]:
+    reason = check_manifest(store, name)
+    return [] if reason is None else [Fault(object=name, reason=reason)]
+
+
+def _told(ranges: Ranges) -> tuple[tuple[int, int], ...]:
+    return tuple((int(start), int(stop)) for start, stop in coarse(ranges, RANGES_MAX).tolist())
+
+
+def mend(job: MendJob, store: Store, rng: RandomBits) -> MendResult:
+    """Write a damaged pack again, as far as running disks still hold what is damaged.
+
+    Raises:
+        DrystoneError: As `mend_pack`; nothing refers to what was written.
+    """
+    with contextlib.ExitStack() as stack:
+        clients = [client for endpoint in job.disks for client in _connected(stack, endpoint)]
+
+        def find(wanted: Mapping[int, bytes]) -> Mapping[int, bytes]:
+            found: dict[int, bytes] = {}
+            for client in clients:
+                missing = [block for block in wanted if block not in found]
+                found |= {
+                    block: content
+                    for block, content in _read(client, missing)
+                    if block_hash(store.keys, content) == wanted[block]
+                }
+            return found
+
+        done = mend_pack(store, job.pack, job.attempt, rng, find)
+    return MendResult(
+        object=done.object, bytes=done.bytes, mended_blocks=done.mended_blocks, lost_blocks=done.lost_blocks
+    )
+
+
+def _connected(stack: contextlib.ExitStack, endpoint: Endpoint) -> Iterator[NbdClient]:
+    """Yield a connection, or nothing: a disk that cannot be reached has nothing to give."""
+    try:
+        yield stack.enter_context(NbdClient(Path(endpoint.socket), endpoint.export, timeout_s=endpoint.timeout_s))
+    except DrystoneError as error:
+        log.warning("mend.disk_not_reached", export=endpoint.export, error=str(error))
+
+
+def _read(client: NbdClient, blocks: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Yield the content of each of some blocks that the disk has; what cannot be read is left out."""
+    wanted = clip(from_blocks(np.array(blocks, dtype=np.int64)), client.size_bytes // BLOCK_BYTES)
+    try:
+        for start, data in client.read_ranges(byte_ranges(wanted)):
+            for at in range(0, len(data), BLOCK_BYTES):
+                yield (start + at) // BLOCK_BYTES, bytes(data[at : at + BLOCK_BYTES])
+    except DrystoneError as error:
+        log.warning("mend.disk_not_read", error=str(error))
