@@ -10,7 +10,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from drystone.domain import lineage, tracking
 from drystone.domain.ids import DiskId, SnapshotId
@@ -69,6 +69,7 @@ class Rules:
     consume_checkpoint: bool = True
     dedup_anywhere: bool = False
     rollback_base_first: bool = False
+    scan_before_bitmap: bool = False
 
 
 @dataclass
@@ -701,7 +702,12 @@ class World:
         name = self.new_map("extents:", differs)
         disk.pending.add(name)
         yield
-        healed = self.rules.rescanned(disk.row, base=row.base, bitmap=row.bitmap, extents=name)
+        bitmap = row.bitmap
+        if self.rules.scan_before_bitmap and disk.daemon is not None and disk.row == row:
+            bitmap = f"late{self.number()}"
+            disk.daemon.bitmaps = {bitmap: Marks()}
+            disk.row = replace(disk.row, bitmap=bitmap)
+        healed = self.rules.rescanned(disk.row, base=row.base, bitmap=bitmap, extents=name)
         self.events["healed in place" if healed else "comparison in vain"] += 1
         disk.row = disk.row if healed is None else healed
         self.sessions[session].state = SessionState.COMMITTED

@@ -191,6 +191,7 @@ PLANTED: dict[str, tuple[Rules, set[str]]] = {
     "a session does not pin what it reads": (Rules(may_become_ghost=_no_pins), {"restore"}),
     "a fenced session commits": (Rules(may_commit=_commits_fenced), {"restore"}),
     "a delta heals tracking that was lost under way": (Rules(committed=_always_heals), {"A1", "restore"}),
+    "the bitmap of a comparison starts after it": (Rules(scan_before_bitmap=True), {"A1", "restore"}),
     "a comparison with an older base is taken": (Rules(rescanned=_old_comparison), {"A1", "restore"}),
     "names of bitmaps lack epoch and base": (Rules(bitmap_name=_bare_name), {"A1", "restore"}),
 }

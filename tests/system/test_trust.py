@@ -98,3 +98,81 @@ def test_an_audit_finds_every_bit_that_tracking_lost(system: Installation, rng: 
     assert record["Tracking"] == "rescan"
     assert "suspect" in record["TrackingReason"]
     assert system.content(again, 8 * MIB) == system.read(disk_id, 0, 8 * MIB)
+
+
+def test_lost_tracking_comes_back_beside_the_guest(
+    tmp_path_factory: pytest.TempPathFactory, rng: np.random.Generator
+) -> None:
+    settings = "rescan_after_s = 0\n"
+    with installation(Path(tmp_path_factory.mktemp("healing")) / "data", settings) as system:
+        disk_id = system.create_disk()
+        system.attach(disk_id)
+        system.write(disk_id, 0, random_bytes(rng, 64 * MIB))
+        system.take(disk_id)
+        before = rng.choice(16_384, 2560, replace=False)
+        for block in before.tolist()[:50]:
+            system.write(disk_id, block * BLOCK, random_bytes(rng, BLOCK))
+        with system.nbd(disk_id) as client:
+            for block in before.tolist()[50:]:
+                client.pwrite(block * BLOCK, random_bytes(rng, BLOCK))
+            client.flush()
+        system.kill_daemons()
+        # The daemon is found dead, started again, and the disk compared: nobody asks for it.
+        system.wait(lambda: system.detail(disk_id)["Epoch"] == 2, "the disk opened again")
+        with system.nbd(disk_id) as client:
+            client.pwrite(100 * MIB, random_bytes(rng, BLOCK))
+            client.flush()
+        system.wait(lambda: system.detail(disk_id)["Tracking"] == "LIVE", "tracking LIVE")
+        (operation,) = system.own("DescribeOperations", Filters=[{"Name": "kind", "Values": ["compare"]}])[
+            "OperationSet"
+        ]
+        assert operation["State"] == "DONE"
+        taken = system.take(disk_id)
+        record = system.record(taken)
+        changed = (len(before) + 1) * BLOCK
+        assert (record["Tracking"], record["ChangedBytes"]) == ("delta", changed)
+        print(f"changed {changed}, stored {record['StoredBytes']}: {record['StoredBytes'] / changed:.4f}")
+        assert record["StoredBytes"] <= 1.1 * changed
+        assert system.content(taken, 64 * MIB) == system.read(disk_id, 0, 64 * MIB)
+        # What was carried over is in that snapshot: the next has the next change only.
+        system.write(disk_id, 5 * BLOCK, random_bytes(rng, BLOCK))
+        assert system.record(system.take(disk_id))["ChangedBytes"] == BLOCK
+
+
+def test_a_flipped_byte_is_found_named_and_mended(system: Installation, rng: np.random.Generator) -> None:
+    disk_id = system.create_disk()
+    system.attach(disk_id)
+    system.write(disk_id, 0, random_bytes(rng, 2 * MIB))
+    taken = system.take(disk_id)
+    content = system.read(disk_id, 0, 2 * MIB)
+    root = system.data / "store"
+    packs = sorted(root.rglob("packs/*/*"), key=lambda path: path.stat().st_mtime)
+    damaged = packs[-1]
+    body = bytearray(damaged.read_bytes())
+    body[96 + 3 * BLOCK + 5] ^= 1
+    damaged.chmod(0o600)
+    damaged.write_bytes(body)
+    # Without its disk, the damage is named and what is whole is served.
+    system.detach(disk_id)
+    system.wait(lambda: system.detail(disk_id)["Daemon"] is None, "the disk closed")
+    system.own("ScrubStore")
+    system.wait(lambda: system.record(taken)["Damaged"], "the damage named")
+    health = system.own("DescribeStoreHealth")
+    (found,) = health["DamageSet"]
+    assert found["SnapshotId"] == taken
+    assert found["Object"] == str(damaged.relative_to(root))
+    assert found["BlockRanges"] == [[0, 64]]
+    assert bytes(system.stored(taken).read(64 * BLOCK, 2 * MIB - 64 * BLOCK)) == content[64 * BLOCK :]
+    # With it, the pack is mended from the live disk, even though the disk has changed elsewhere.
+    system.attach(disk_id)
+    system.write(disk_id, 10 * BLOCK, random_bytes(rng, BLOCK))
+    system.own("ScrubStore")
+    system.wait(lambda: not system.record(taken)["Damaged"], "the damage mended")
+    health = system.own("DescribeStoreHealth")
+    assert (health["DamageSet"], health["DamagedSnapshotCount"]) == ([], 0)
+    assert system.content(taken, 2 * MIB) == content
+    # The new object stands alone.
+    (new,) = [path for path in damaged.parent.iterdir() if path != damaged]
+    damaged.unlink(missing_ok=True)
+    assert system.content(taken, 2 * MIB) == content
+    assert new.exists()

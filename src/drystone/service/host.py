@@ -345,7 +345,8 @@ class Host:
         now = await self.row(disk.id)
         for attempt in range(1, 1000):
             name = algebra.bitmap_name(now.epoch, now.base_snapshot_id, None, attempt)
-            if name not in await live.bitmaps(daemon, disk.id):
+            # Never the name that the row has: who compares the disk must see that this is another bitmap (S26).
+            if name != now.bitmap and name not in await live.bitmaps(daemon, disk.id):
                 await live.add_bitmap(daemon, disk.id, name)
                 return name
         raise UnavailableError(f"disk {disk.id}: no free name for a bitmap")
