@@ -19,6 +19,7 @@ from drystone.service.installation import Installation
 from drystone.service.jobs import endings
 from drystone.service.tracking_rows import tracking_columns, tracking_of
 from drystone.snapstore.collect import delete_manifest
+from drystone.snapstore.manifests import list_manifests
 from drystone.transfer.jobs import CollectJob, CollectResult, DeathsJob, DeathsResult
 
 log = structlog.get_logger()
@@ -95,11 +96,15 @@ class DeleteSnapshot:
         await self._in.db.write(bury)
 
     async def _count_dead(self, operation: Operation, job: DeathsJob) -> dict[str, tuple[int, int]]:
-        """Return what dies, (blocks, bytes) by pack; kept in the row: when the manifest is gone nobody can count."""
+        """Return what dies, (blocks, bytes) by pack; kept in the row: when the manifest is gone nobody can count.
+
+        Until then it is counted anew: a neighbour that was deleted since the last attempt took this one for living, and
+        what only the two of them saw would be counted by neither.
+        """
         current = await self._in.db.read(lambda conn: operations.get(conn, operation.id))
         assert current is not None
         counted = current.payload.get("dead")
-        if isinstance(counted, dict):
+        if isinstance(counted, dict) and not await asyncio.to_thread(self._listed, job.manifest, operation.snapshot_id):
             # A row of the version before has no bytes.
             pairs = {str(pack): (one, 0) if isinstance(one, int) else one for pack, one in counted.items()}
             return {pack: (int(blocks), int(stored_bytes)) for pack, (blocks, stored_bytes) in pairs.items()}
@@ -109,6 +114,9 @@ class DeleteSnapshot:
         at = self._in.clock()
         await self._in.db.write(lambda conn: operations.update(conn, operation.id, updated_at=at, payload=payload))
         return dead
+
+    def _listed(self, manifest: str, snapshot_id: SnapshotId | None) -> bool:
+        return any(entry.object == manifest for entry in list_manifests(self._in.store, snapshot_id))
 
     async def _collect(self, snapshot_id: SnapshotId) -> None:
         """Remove packs whose every block is dead, ghosts that nothing needs, and maps that nothing names."""
