@@ -1,5 +1,6 @@
 """The program `drystone`: the command line of the client, and the two commands of the server."""
 
+import random
 import sys
 import time
 from importlib.metadata import version
@@ -12,6 +13,7 @@ from drystone.cli.app import build_app, run
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.session import Outside
 from drystone.domain.errors import DrystoneError
+from drystone.offline import add_offline_commands
 
 DEFAULT_DATA = Path("data")
 
@@ -65,5 +67,6 @@ def main() -> None:
     app["host"].command(
         stop_command, name="stop", help_epilogue="Example:\n  drystone host stop --data /var/lib/drystone"
     )
+    add_offline_commands(app["store"], outside, random.SystemRandom())
     app.command(version_command, name="version", help_epilogue="Example:\n  drystone version")
     sys.exit(run(app))

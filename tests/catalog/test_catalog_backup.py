@@ -96,7 +96,13 @@ def test_every_change_that_a_recovery_needs_is_noted(db: Database) -> None:
     db.write_sync(lambda conn: snapshots.compare_and_set(conn, row.id, expected={}, values=normal))
     assert notes(db) == [("snapshot", row.id)]
     forget(db)
-    for column, value in (("name", "n"), ("deadline_at", 5.0), ("permanent", False), ("tags", (("k", "v"),))):
+    for column, value in (
+        ("name", "n"),
+        ("deadline_at", 5.0),
+        ("permanent", False),
+        ("tags", (("k", "v"),)),
+        ("suspect", True),
+    ):
         values = {column: value}
         db.write_sync(lambda conn, to=values: snapshots.compare_and_set(conn, row.id, expected={}, values=to))  # type: ignore[misc]
         assert notes(db) == [("snapshot", row.id)], column

@@ -72,6 +72,18 @@ def fence(conn: Connection, session_id: SessionId, *, at: float) -> bool:
     return _end(conn, session_id, SessionState.FENCED, at)
 
 
+def adopt(conn: Connection, value: Session) -> None:
+    """Add the session of a catalog that is gone; it reads nothing."""
+    assert value.state is SessionState.ADOPTED, f"{value.id} is {value.state}"
+    _rows.insert(conn, value)
+
+
+def end(conn: Connection, session_id: SessionId, state: SessionState, *, at: float) -> bool:
+    """End a session in any way (a recovery decides which); return whether it was OPEN."""
+    assert state is not SessionState.OPEN
+    return _end(conn, session_id, state, at)
+
+
 def reads(conn: Connection, session_id: SessionId) -> frozenset[SnapshotId]:
     """Return the snapshots that a session names."""
     query = select(session_read.c.snapshot_id).where(session_read.c.session_id == session_id)

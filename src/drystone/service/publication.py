@@ -85,5 +85,5 @@ def attributes_of(snapshot: Snapshot) -> Attributes:
     at = snapshot.deadline_at
     return Attributes(
         name=snapshot.name, deadline=None if at is None else datetime.fromtimestamp(at, UTC).isoformat(),
-        permanent=snapshot.permanent, tags=snapshot.tags,
+        permanent=snapshot.permanent, tags=snapshot.tags, suspect=snapshot.suspect,
     )  # fmt: skip

@@ -33,6 +33,7 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     deadline: str | None = None
     permanent: bool = True
     tags: tuple[tuple[str, str], ...] = ()
+    suspect: bool = False
 
 
 def write_manifest(store: Store, manifest: Manifest) -> str:

@@ -9,7 +9,7 @@ branch_labels = None
 depends_on = None
 
 _OWE = "INSERT OR REPLACE INTO unpublished (kind, resource_id) VALUES ('{kind}', NEW.id);"
-_SNAPSHOT = "name, deadline_at, permanent, tags"
+_SNAPSHOT = "name, deadline_at, permanent, tags, suspect"
 _DISK = (
     "name, size_gib, type, charge_type, project_id, portable, delete_with_instance, delete_snapshot, "
     "throughput_performance, burst_performance, tags"

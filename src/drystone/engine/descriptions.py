@@ -1,0 +1,83 @@
+"""The descriptions beside the images: enough to adopt a disk when the database is gone (F11)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from drystone.domain.errors import IntegrityError, ProtocolError
+from drystone.domain.ids import AccountId, DiskId, SnapshotId, StoreId
+from drystone.engine import images
+from drystone.engine.layout import Layout
+
+FORMAT = 1
+
+
+class DiskDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """What `disk.json` says."""
+
+    format: int
+    store: StoreId
+    id: DiskId
+    account_id: AccountId
+    name: str
+    size_gib: int
+    type: str
+    charge_type: str
+    zone: str
+    project_id: int
+    usage: str
+    portable: bool
+    delete_with_instance: bool
+    delete_snapshot: bool
+    throughput_performance: int
+    burst_performance: bool
+    tags: tuple[tuple[str, str], ...]
+    source_snapshot_id: SnapshotId | None
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundDisk:
+    """A disk's directory with a description and an image that fit each other."""
+
+    description: DiskDescription
+    size_bytes: int
+    """The image's own."""
+    hydrating: bool
+    """The image still reads from its source."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnfitDisk:
+    """A disk's directory that cannot be adopted, and why; it is left alone."""
+
+    directory: Path
+    reason: str
+
+
+def find_disks(layout: Layout) -> Iterator[FoundDisk | UnfitDisk]:
+    """Yield what lies under `disks/`, by name; nothing is changed."""
+    root = layout.data / "disks"
+    for directory in sorted(root.iterdir()) if root.is_dir() else ():
+        try:
+            yield _read(layout, DiskId(directory.name))
+        except (IntegrityError, ProtocolError, OSError) as error:
+            yield UnfitDisk(directory=directory, reason=str(error))
+
+
+def _read(layout: Layout, disk_id: DiskId) -> FoundDisk:
+    path = layout.description(disk_id)
+    try:
+        description = msgspec.json.decode(path.read_bytes(), type=DiskDescription)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"{path}: {error}") from error
+    if description.format != FORMAT:
+        raise ProtocolError(f"{path}: format {description.format}, this program reads {FORMAT}")
+    if description.id != disk_id:
+        raise ProtocolError(f"{path} describes {description.id}")
+    image = layout.image(disk_id)
+    return FoundDisk(
+        description=description, size_bytes=images.virtual_size(image), hydrating=images.has_backing(image)
+    )

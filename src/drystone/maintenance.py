@@ -1,0 +1,225 @@
+"""What is done to a data directory while no server has it: recover, reconcile, copy the catalog."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+from drystone.catalog import meta
+from drystone.catalog.backup import back_up
+from drystone.catalog.database import Database
+from drystone.config import Config
+from drystone.domain.errors import ProtocolError
+from drystone.domain.ids import IdSource, Randomness, StoreId
+from drystone.engine.descriptions import find_disks
+from drystone.engine.images import sync_file
+from drystone.engine.layout import Layout
+from drystone.objects.local import LocalStore
+from drystone.serve import StartError, locked
+from drystone.service import epoch
+from drystone.service.backups import KIND
+from drystone.service.confirmation import OWNER
+from drystone.service.recovery import Evidence, Report, reconcile
+from drystone.snapstore.account_names import AccountName, read_accounts
+from drystone.snapstore.inventory import OnProgress, take_inventory
+from drystone.snapstore.manifests import list_manifests
+from drystone.snapstore.store import Store, open_store, publish_epoch, read_epoch, read_owner, replace_owner
+
+UNFINISHED = "catalog.db.recovering"
+RECONCILE_BACKUPS_KEPT = 10
+STORE_ID = "store_id"
+
+
+class Outside(Protocol):
+    """The world outside, handed in by the program."""
+
+    @property
+    def clock(self) -> Callable[[], float]: ...  # noqa: D102 - seconds since the epoch
+
+    @property
+    def rng(self) -> Randomness: ...  # noqa: D102 - for ids and keys
+
+    @property
+    def on_progress(self) -> OnProgress: ...  # noqa: D102 - snapshots looked at, and of how many
+
+
+def back_up_catalog(data: Path, *, at: float) -> Path:
+    """Copy the catalog of a data directory, served or not, into its `backups/`; return the copy.
+
+    Raises:
+        DrystoneError: There is none, or it could not be copied.
+    """
+    config = Config.load(data)
+    layout = Layout(config.data)
+    _require_catalog(layout)
+    return back_up(layout.catalog, layout.backups, kind=KIND, at=at, kept=config.backups_kept)
+
+
+def reconcile_catalog(data: Path, outside: Outside, *, force: bool = False) -> Report | None:
+    """Bring a catalog that was put back from a backup up to date with its store; no server may have it.
+
+    A copy of the catalog as it was is kept in `backups/`. All that is changed is changed in one transaction: after a
+    crash the catalog is still the old one, or the new one.
+
+    Args:
+        data: The data directory.
+        outside: Clock, randomness, progress.
+        force: Also if the catalog is not older than its store.
+
+    Returns:
+        What was done; None if there was nothing to do.
+
+    Raises:
+        DrystoneError: It cannot be done; nothing was changed.
+    """
+    config = Config.load(data)
+    layout = Layout(config.data)
+    with locked(config.data):
+        _require_catalog(layout)
+        at = outside.clock()
+        back_up(layout.catalog, layout.backups, kind="before-reconcile", at=at, kept=RECONCILE_BACKUPS_KEPT)
+        with contextlib.closing(Database.open(layout.catalog)) as db:
+            known = db.read_sync(meta.everything)
+            if STORE_ID not in known:
+                raise StartError(f"the catalog of {config.data} has no store yet; there is nothing to reconcile")
+            store = open_store(LocalStore(layout.store, 0), StoreId(known[STORE_ID]))
+            if read_owner(store) != known[OWNER]:
+                raise StartError(
+                    f"the snapshot store {store.store_id} is owned by another catalog; only `drystone store recover` "
+                    "into an empty data directory takes it over"
+                )
+            ours, theirs = db.read_sync(epoch.current), read_epoch(store)
+            if theirs <= ours and not force:
+                return None
+            why = f"reconciled with its store on {_time(at)} (epoch {ours} against {theirs})"
+            evidence = _evidence(store, layout, config, why, outside)
+            ids = IdSource(outside.rng)
+            report = db.write_sync(lambda conn: reconcile(conn, evidence, ids=ids, at=at))
+            publish_epoch(store, db.read_sync(epoch.current))
+            return report
+
+
+def recover(data: Path, root: Path | None, store_id: str | None, outside: Outside) -> Report:
+    """Make a catalog from an object store alone, and from the disks that lie in the data directory, if any do.
+
+    The new catalog is the store's owner from then on: an old one that comes back is refused. It gets its name last:
+    until then nothing was recovered, and the whole may be done again.
+
+    Args:
+        data: A data directory without a catalog.
+        root: The directory of the object store, in which `<store id>/owner` is; None is `data/store`. It stays where
+            it is: `data/store` becomes a link to it.
+        store_id: Which one, if there are several.
+        outside: Clock, randomness, progress.
+
+    Returns:
+        What was found.
+
+    Raises:
+        DrystoneError: It cannot be done; there is no catalog.
+    """
+    config = Config.load(data)
+    layout = Layout(config.data)
+    with locked(config.data):
+        if layout.catalog.exists():
+            raise StartError(
+                f"{layout.catalog} is there already; to bring a catalog up to date with its store use "
+                f"`drystone store reconcile --data {config.data}`"
+            )
+        place = _place(layout, root)
+        chosen = _chosen(place, store_id)
+        store = open_store(LocalStore(place, 0), chosen)
+        at = outside.clock()
+        evidence = _evidence(store, layout, config, f"recovered from its store on {_time(at)}", outside)
+        part = layout.catalog.with_name(UNFINISHED)
+        report, owner, ours = _rebuilt(part, store, evidence, IdSource(outside.rng), at)
+        if {entry.object for entry in list_manifests(store)} != evidence.inventory.manifests:
+            raise StartError(
+                f"the store in {place} changed while it was read: a server still uses it; stop that one, then try again"
+            )
+        replace_owner(store, owner)
+        publish_epoch(store, ours)
+        if place != layout.store.absolute() and not layout.store.is_symlink():
+            layout.store.symlink_to(place)
+        sync_file(part)
+        part.replace(layout.catalog)
+        sync_file(config.data)
+        return report
+
+
+def _rebuilt(part: Path, store: Store, evidence: Evidence, ids: IdSource, at: float) -> tuple[Report, str, int]:
+    """Write the new catalog under a name that no server looks at; return the report, its owner id and its epoch."""
+    for suffix in ("", "-wal", "-shm"):
+        part.with_name(part.name + suffix).unlink(missing_ok=True)
+    owner = ids.hex128()
+    with contextlib.closing(Database.open(part)) as db:
+
+        def fill(conn: Connection) -> Report:
+            meta.put(conn, STORE_ID, store.store_id)
+            meta.put(conn, OWNER, owner)
+            meta.put(conn, "created_at", str(at))
+            return reconcile(conn, evidence, ids=ids, at=at)
+
+        report = db.write_sync(fill)
+        ours = db.read_sync(epoch.current)
+    # The last connection has moved the log into the file: what is renamed is all there is.
+    log = part.with_name(part.name + "-wal")
+    assert not log.exists() or log.stat().st_size == 0, log
+    return report, owner, ours
+
+
+def _evidence(store: Store, layout: Layout, config: Config, why: str, outside: Outside) -> Evidence:
+    try:
+        names: tuple[AccountName, ...] = read_accounts(store)
+    except ProtocolError:
+        names = ()
+    return Evidence(
+        inventory=take_inventory(store, outside.on_progress), accounts=names, found=tuple(find_disks(layout)),
+        zone=config.zone, store_epoch=read_epoch(store), reason=why,
+    )  # fmt: skip
+
+
+def _require_catalog(layout: Layout) -> None:
+    if not layout.catalog.exists():
+        raise StartError(f"{layout.data} is not a data directory of Drystone (no catalog.db)")
+
+
+def _place(layout: Layout, root: Path | None) -> Path:
+    """Return the directory of the object store, which no server may be using."""
+    place = layout.store.absolute() if root is None else root.resolve()
+    if not place.is_dir():
+        raise StartError(f"{place} is not a directory; --store names the one in which STORE-ID/owner is")
+    taken = layout.store.exists() and layout.store.resolve() != place.resolve()
+    if taken or (layout.store.is_symlink() and layout.store.resolve() != place.resolve()):
+        raise StartError(f"{layout.store} is there already and is not {place}; move it away, or leave --store out")
+    lock = place.parent / "lock"
+    if lock.exists() and place.parent != layout.data:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StartError(f"the server of {place.parent} is running; stop it first") from None
+        finally:
+            os.close(descriptor)
+    return place
+
+
+def _chosen(place: Path, store_id: str | None) -> StoreId:
+    found = sorted(path.parent.name for path in place.glob("*/owner"))
+    if store_id is not None and store_id in found:
+        return StoreId(store_id)
+    if store_id is not None or not found:
+        hint = " (give the directory above the one that holds `owner`)" if (place / "owner").exists() else ""
+        raise StartError(f"there is no store {store_id or ''} in {place}: no STORE-ID/owner{hint}".replace("  ", " "))
+    if len(found) > 1:
+        raise StartError(f"{place} has {len(found)} stores ({', '.join(found)}): say which with --store-id")
+    return StoreId(found[0])
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")

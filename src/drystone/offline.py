@@ -1,0 +1,132 @@
+"""The commands `drystone store ...` that work on a data directory itself, without a server."""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from drystone.cli.failure import CliError, Exit
+from drystone.cli.session import Outside as ClientOutside
+from drystone.domain.errors import DrystoneError
+from drystone.domain.ids import Randomness
+
+if TYPE_CHECKING:
+    from drystone.service.recovery import Report
+
+Data = Annotated[Path, Parameter(help="The server's data directory.")]
+Json = Annotated[bool, Parameter(negative="", show_default=False, help="Print JSON on standard output.")]
+DEFAULT_DATA = Path("data")
+PROGRESS_STEP = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _World:
+    """What `drystone.maintenance` is given."""
+
+    outside: ClientOutside
+    rng: Randomness
+
+    def clock(self) -> float:
+        """Return seconds since the epoch."""
+        return self.outside.clock()
+
+    def on_progress(self, done: int, total: int) -> None:
+        """Tell how many snapshots were looked at, now and then."""
+        if total and (done % PROGRESS_STEP == 0 or done == total):
+            print(f"{done} of {total} snapshots read", file=sys.stderr)  # noqa: T201 - a command talks
+
+
+def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> None:
+    """Add `recover`, `reconcile` and `backup` to the commands on the store."""
+    world = _World(outside=outside, rng=rng)
+
+    def recover(
+        *,
+        data: Data = DEFAULT_DATA,
+        store: Annotated[
+            Path | None, Parameter(help="Directory that holds STORE-ID/owner. Default: DATA/store.")
+        ] = None,
+        store_id: Annotated[str | None, Parameter(help="Which store, if there are several.")] = None,
+        json: Json = False,
+    ) -> None:
+        """Make a new catalog from an object store alone, and from the disks under DATA if they are there.
+
+        DATA has no catalog.db. Snapshots that are whole come back; others are named and left alone. Nothing expires and
+        nothing is deleted until `drystone store confirm`. The old catalog is refused from then on. Access keys are new:
+        the administrator's is in DATA/credentials.env at the next start, the others are printed now and never again.
+        """
+        from drystone import maintenance  # noqa: PLC0415 - the client starts without the server's libraries
+
+        try:
+            report = maintenance.recover(data, store, store_id, world)
+        except DrystoneError as error:
+            raise CliError(Exit.REFUSED, str(error)) from None
+        _print(report, as_json=json)
+
+    def reconcile(
+        *,
+        data: Data = DEFAULT_DATA,
+        force: Annotated[bool, Parameter(negative="", help="Also if the catalog is not older than its store.")] = False,
+        json: Json = False,
+    ) -> None:
+        """Bring a catalog that was put back from a backup up to date with its store; the server is stopped.
+
+        Snapshots that it lacks are imported, those that are gone become gone, tracking of all disks is LOST (their next
+        snapshot compares them with their last one). Nothing expires and nothing is deleted until `drystone store
+        confirm`. A copy of the catalog as it was is kept in DATA/backups.
+        """
+        from drystone import maintenance  # noqa: PLC0415 - as above
+
+        try:
+            report = maintenance.reconcile_catalog(data, world, force=force)
+        except DrystoneError as error:
+            raise CliError(Exit.REFUSED, str(error)) from None
+        if report is None:
+            print("the catalog is not older than its store; nothing was changed", file=sys.stderr)  # noqa: T201 - as above
+        else:
+            _print(report, as_json=json)
+
+    def backup(*, data: Data = DEFAULT_DATA) -> None:
+        """Copy the catalog into DATA/backups, while it is served or not, and print the copy's path.
+
+        The server does so by itself every `backup_minutes`. A copy holds the secret keys of all accounts: it can be
+        read by the server's user alone.
+        """
+        from drystone import maintenance  # noqa: PLC0415 - as above
+
+        try:
+            made = maintenance.back_up_catalog(data, at=world.clock())
+        except DrystoneError as error:
+            raise CliError(Exit.REFUSED, str(error)) from None
+        print(made)  # noqa: T201 - as above
+
+    app.command(
+        recover, help_epilogue="Example:\n  drystone store recover --data /var/lib/drystone --store /mnt/bucket"
+    )
+    app.command(reconcile, help_epilogue="Example:\n  drystone store reconcile --data /var/lib/drystone")
+    app.command(backup, help_epilogue="Example:\n  drystone store backup --data /var/lib/drystone")
+
+
+def _print(report: "Report", *, as_json: bool) -> None:
+    fields = asdict(report)
+    keys = [
+        {"account_id": key.account_id, "secret_id": key.secret_id, "secret_key": key.secret_key} for key in report.keys
+    ]
+    if as_json:
+        print(json.dumps({**fields, "keys": keys}, indent=2))  # noqa: T201 - as above
+        return
+    for name, rows in fields.items():
+        if name != "keys" and rows:
+            print(f"{name.replace('_', ' ')}: {len(rows)}")  # noqa: T201 - as above
+            for row in rows:
+                print(f"  {row}")  # noqa: T201 - as above
+    for key in keys:
+        print(f"key of {key['account_id']}: {key['secret_id']} {key['secret_key']}")  # noqa: T201 - as above
+    print(  # noqa: T201 - as above
+        "Start the server, look at what came back, then run `drystone store confirm`: until then nothing expires and "
+        "nothing is deleted.",
+        file=sys.stderr,
+    )

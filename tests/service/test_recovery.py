@@ -1,0 +1,490 @@
+"""The bucket is enough: catalogs made from a store alone, and catalogs from before its last changes."""
+
+import asyncio
+import random
+import shutil
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from drystone import maintenance, serve
+from drystone.catalog import accounts, disks, meta, operations, packs, sessions, snapshots
+from drystone.catalog.database import Database
+from drystone.codec.manifest import ANCESTRY_MAX
+from drystone.domain.blocks import BLOCK_BYTES
+from drystone.domain.disk import Disk, DiskState
+from drystone.domain.errors import DrystoneError, RefusalError
+from drystone.domain.ids import AccountId, DiskId, IdSource, SessionId, SnapshotId
+from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.session import Session, SessionState
+from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.engine.layout import Layout
+from drystone.objects.local import LocalStore
+from drystone.service import confirmation, epoch, recovery
+from drystone.service.host import Host
+from drystone.service.watch import Watch
+from drystone.snapstore.account_names import AccountName, write_accounts
+from drystone.snapstore.collect import delete_manifest
+from drystone.snapstore.inventory import take_inventory
+from drystone.snapstore.manifests import Attributes, list_manifests, write_attributes, write_manifest
+from drystone.snapstore.reader import SnapshotReader
+from drystone.snapstore.store import Store, publish_epoch, read_epoch, read_owner
+from tests.service.records_world import caller
+from tests.snapstore.model_snapshots import STORE_ID, new_store, take
+
+OWNER = AccountId("100000000001")
+DISK = DiskId("disk-aaaaaaaa")
+BLOCKS = 80
+NOW = 1_800_000_000.0
+GIB = 1 << 30
+
+
+@dataclass
+class World:
+    """A data directory with a store of three snapshots of one disk, and the disk; no catalog."""
+
+    data: Path
+    rng: random.Random = field(default_factory=lambda: random.Random(9))
+    disks: dict[str, bytes] = field(default_factory=dict)
+    last: SnapshotReader | None = None
+
+    def __post_init__(self) -> None:
+        self.data.mkdir()
+        self.layout = Layout(self.data)
+        self.store: Store = new_store(LocalStore(self.layout.store, 0))
+        self.content = bytearray(BLOCKS * BLOCK_BYTES)
+        publish_epoch(self.store, 41)
+        for _ in range(3):
+            self.take()
+        self.describe(DISK, source=None)
+        write_attributes(self.store, self.name(2), Attributes(name="second", permanent=False,
+                         deadline="2027-01-01T00:00:00+00:00", tags=(("k", "v"),)))  # fmt: skip
+
+    def name(self, number: int) -> SnapshotId:
+        return SnapshotId(f"snap-{number:08d}")
+
+    def take(self) -> str:
+        """Take a snapshot; the epoch rises with it, as a server would have it."""
+        number = len(self.disks) + 1
+        blocks = [(0, BLOCKS)] if number == 1 else [(number, number + 3)]
+        for start, stop in blocks:
+            self.content[start * BLOCK_BYTES : stop * BLOCK_BYTES] = self.rng.randbytes((stop - start) * BLOCK_BYTES)
+        name = self.name(number)
+        self.last = take(self.store, self.rng, name, self.content, blocks, self.last)
+        self.disks[name] = bytes(self.content)
+        publish_epoch(self.store, read_epoch(self.store) + 1)
+        return name
+
+    def describe(self, disk_id: DiskId, *, source: SnapshotId | None, backing: bool = False) -> None:
+        row = Disk(
+            id=disk_id, account_id=OWNER, name="db", state=DiskState.UNATTACHED, size_gib=10, type="CLOUD_SSD",
+            zone="ap-local-1", created_at=NOW - 1000, tags=(("team", "web"),), source_snapshot_id=source,
+        )  # fmt: skip
+        Host.describe(cast("Any", SimpleNamespace(_in=SimpleNamespace(store=self.store, layout=self.layout))), row)
+        header = struct.pack(">IIQIIQ", 0x514649FB, 3, 1000 if backing else 0, 20 if backing else 0, 16, 10 * GIB)
+        self.layout.image(disk_id).write_bytes(header + bytes(1000))
+
+    @property
+    def clock(self) -> Any:
+        return lambda: NOW
+
+    def on_progress(self, done: int, total: int) -> None:
+        assert 0 <= done <= total
+
+    def recover(self) -> recovery.Report:
+        return maintenance.recover(self.data, None, None, self)
+
+    def reconcile(self) -> recovery.Report:
+        report = maintenance.reconcile_catalog(self.data, self)
+        assert report is not None
+        return report
+
+    def open(self) -> Database:
+        return Database.open(self.layout.catalog)
+
+    def row(self, name: str) -> Snapshot | None:
+        db = self.open()
+        try:
+            return db.read_sync(lambda conn: snapshots.get(conn, SnapshotId(name)))
+        finally:
+            db.close()
+
+    def objects(self) -> dict[str, bytes]:
+        """Everything in the store but the two objects that any start replaces."""
+        listed = self.store.objects.list("")
+        return {
+            entry.name: self.store.objects.get(entry.name)
+            for entry in listed
+            if not entry.name.endswith(("/epoch", "/owner"))
+        }
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "data")
+
+
+def test_everything_comes_back_from_the_store_alone(world: World) -> None:
+    write_accounts(world.store, [AccountName(id=OWNER, name="ops", admin=True)])
+    before = world.objects()
+    report = world.recover()
+    assert world.objects() == before, "nothing is written but owner and epoch"
+    assert (report.snapshots_imported, report.left_alone, report.disks_adopted) == (list(world.disks), [], [DISK])
+    db = world.open()
+    rows = db.read_sync(snapshots.everything)
+    assert [(row.id, row.state, row.parent_id) for row in rows] == [
+        (world.name(1), SnapshotState.NORMAL, None), (world.name(2), SnapshotState.NORMAL, world.name(1)),
+        (world.name(3), SnapshotState.NORMAL, world.name(2)),
+    ]  # fmt: skip
+    second = rows[1]
+    assert (second.name, second.permanent, second.tags) == ("second", False, (("k", "v"),))
+    assert second.deadline_at == 1_798_761_600.0
+    for row in rows:
+        assert row.manifest is not None
+        reader = SnapshotReader.open(world.store, row.manifest)
+        assert bytes(reader.read(0, reader.size_bytes)) == world.disks[row.id]
+        assert row.delta_map == row.maps[0]
+        assert row.session_id is not None
+        session = db.read_sync(lambda conn, row=row: sessions.get(conn, cast("SessionId", row.session_id)))  # type: ignore[misc]
+        assert session is not None
+        assert session.state is SessionState.ADOPTED
+    assert len(db.read_sync(packs.everything)) == 3
+    disk = db.read_sync(lambda conn: disks.get(conn, DISK))
+    assert disk is not None
+    assert (disk.state, disk.size_gib, disk.name, disk.tags) == (DiskState.UNATTACHED, 10, "db", (("team", "web"),))
+    assert (disk.tracking, disk.base_snapshot_id) == ("LOST", world.name(3))
+    assert disk.tracking_reason.startswith("recovered from its store")
+    known = db.read_sync(lambda conn: accounts.get(conn, OWNER))
+    assert known is not None
+    assert (known.name, known.admin) == ("ops", True)
+    assert [key.account_id for key in report.keys] == [OWNER]
+    facts = db.read_sync(meta.everything)
+    assert facts["owner"] == read_owner(world.store) != "0" * 32
+    assert int(facts[epoch.KEY]) == read_epoch(world.store) == 45
+    assert "recovered" in facts[confirmation.HELD]
+    db.close()
+    with pytest.raises(serve.StartError, match="store reconcile --data"):
+        world.recover()
+
+
+def test_a_snapshot_that_is_not_whole_is_named_and_left_alone(world: World) -> None:
+    third = world.last
+    assert third is not None
+    third_pack = third.manifest.packs[0].object
+    world.store.objects.delete(third_pack)
+    report = world.recover()
+    assert report.snapshots_imported == [world.name(1), world.name(2)]
+    (told,) = report.left_alone
+    assert world.name(3) in told
+    assert "is not there" in told
+    row = world.row(world.name(3))
+    assert row is not None
+    assert row.state is SnapshotState.GHOST, "its place in the tree is known"
+    assert third.manifest.snapshot in {entry.snapshot for entry in list_manifests(world.store)}
+
+
+@pytest.mark.parametrize("kind", ["map", "frame"])
+def test_a_missing_map_or_a_foreign_pack_is_not_whole(world: World, kind: str) -> None:
+    last = world.last
+    assert last is not None
+    if kind == "map":
+        world.store.objects.delete(last.manifest.maps[0].object)
+    else:
+        # Another pack under this one's name: its index does not repeat the name.
+        other = world.store.objects.get(next(iter(world.store.objects.list(world.store.name("packs", "")))).name)
+        name = last.manifest.packs[0].object
+        world.store.objects.replace(name, other + b"" if other != world.store.objects.get(name) else b"x")
+    found = take_inventory(world.store)
+    assert [one.snapshot for one in found.left_alone] == [world.name(3)]
+
+
+def test_dead_blocks_that_are_shown_are_not_whole(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    import numpy as np
+
+    from drystone.snapstore import inventory
+
+    assert take_inventory(world.store).left_alone == ()
+    whole = inventory._living_slots
+    monkeypatch.setattr(inventory, "_living_slots", lambda *given: whole(*given) & ~np.uint64(2))
+    assert {one.snapshot for one in take_inventory(world.store).left_alone} == set(world.disks)
+
+
+def test_recovery_is_all_or_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = read_owner(world.store)
+
+    class KilledError(BaseException):
+        pass
+
+    def killed(*_: object, **__: object) -> None:
+        raise KilledError
+
+    steps = ("take_inventory", "reconcile", "list_manifests", "replace_owner", "publish_epoch", "sync_file")
+    for step in steps:
+        with monkeypatch.context() as patch:
+            patch.setattr(maintenance, step, killed)
+            with pytest.raises(KilledError):
+                world.recover()
+        assert not world.layout.catalog.exists(), step
+        if steps.index(step) <= steps.index("replace_owner"):
+            assert read_owner(world.store) == owner, step
+    assert world.recover().snapshots_imported == list(world.disks)
+
+
+def test_a_store_that_changes_meanwhile_is_not_taken_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = read_owner(world.store)
+    real = recovery.reconcile
+
+    def late(*given: Any, **named: Any) -> recovery.Report:
+        world.take()
+        return real(*given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(maintenance, "reconcile", late)
+        with pytest.raises(serve.StartError, match="still uses it"):
+            world.recover()
+    assert read_owner(world.store) == owner
+    assert not world.layout.catalog.exists()
+
+
+def start(world: World) -> Store:
+    """What a server's start does with the store."""
+    db = world.open()
+    rng = random.Random(1)
+    try:
+        return serve._store(db, world.layout, IdSource(rng), rng, 0)
+    finally:
+        db.close()
+
+
+def test_two_catalogs_on_one_store_are_told_apart(world: World, tmp_path: Path) -> None:
+    world.recover()
+    start(world)
+    other = tmp_path / "other"
+    report = maintenance.recover(other, world.layout.store, None, world)
+    assert report.snapshots_imported == list(world.disks)
+    assert report.disks_adopted == [], "the disks are not there"
+    assert (other / "store").resolve() == world.layout.store.resolve()
+    with pytest.raises(serve.StartError, match="owned by another catalog"):
+        start(world)
+    with pytest.raises(serve.StartError, match="owned by another catalog"):
+        maintenance.reconcile_catalog(world.data, world, force=True)
+
+
+def test_where_there_is_no_store_nothing_is_made(world: World, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for place, words in ((empty, "there is no store"), (world.layout.store / STORE_ID, "give the directory above")):
+        with pytest.raises(serve.StartError, match=words):
+            maintenance.recover(tmp_path / "new", place, None, world)
+    assert list(empty.iterdir()) == []
+    assert not (tmp_path / "new" / "catalog.db").exists()
+
+
+def add_running(world: World, kind: OperationKind, **fields: Any) -> None:
+    row = Operation(
+        id=IdSource(world.rng).operation(), kind=kind, account_id=OWNER, created_at=NOW, updated_at=NOW, **fields
+    )
+    db = world.open()
+    db.write_sync(lambda conn: operations.insert(conn, row))
+    db.close()
+
+
+def test_a_catalog_from_before_the_last_snapshots_is_noticed_and_reconciled(world: World) -> None:
+    world.recover()
+    start(world)
+    # The copy is of a moment at which a snapshot was being made and a disk rolled back.
+    db = world.open()
+    at_copy = Session(id=SessionId("e" * 32), kind="snapshot", created_at=NOW)
+    idle = Session(id=SessionId("d" * 32), kind="hydrate", created_at=NOW)
+    db.write_sync(lambda conn: sessions.open(conn, at_copy, []))
+    db.write_sync(lambda conn: sessions.open(conn, idle, [world.name(1)]))
+    values = {"state": DiskState.ROLLBACKING, "name": "old name"}
+    db.write_sync(lambda conn: disks.compare_and_set(conn, DISK, expected={}, values=values))
+    db.write_sync(lambda conn: meta.remove(conn, confirmation.HELD))
+    db.close()
+    add_running(world, OperationKind.ROLLBACK, disk_id=DISK, snapshot_id=world.name(1), phase="WRITING")
+    shutil.copy(world.layout.catalog, world.data / "copy.db")
+    # Afterwards: that session committed, two more snapshots, the first one deleted, the second kept for ever.
+    assert world.last is not None
+    world.store.objects.put(world.store.map_name(SessionId("e" * 32), "f" * 32), b"what a session wrote before")
+    for _ in range(2):
+        world.take()
+    first = SnapshotReader.open(world.store, world.name(1)).manifest
+    delete_manifest(world.store, first.snapshot, first.session)
+    write_attributes(world.store, world.name(2), Attributes(name="kept"))
+    shutil.copy(world.data / "copy.db", world.layout.catalog)
+    with pytest.raises(serve.StartError, match=r"older than its snapshot store .* `drystone store reconcile --data "):
+        start(world)
+    before = world.objects()
+    report = world.reconcile()
+    assert world.objects() == before, "nothing in the store was changed or deleted"
+    assert report.snapshots_imported == [world.name(4), world.name(5)]
+    assert report.snapshots_gone == [world.name(1)]
+    assert len(report.operations_given_up) == 1
+    db = world.open()
+    states = {row.id: row.state.value for row in db.read_sync(snapshots.everything)}
+    assert states == {
+        world.name(1): "GHOST", **{world.name(number): "NORMAL" for number in (2, 3, 4, 5)},
+    }  # fmt: skip
+    second = db.read_sync(lambda conn: snapshots.get(conn, world.name(2)))
+    assert second is not None
+    assert (second.name, second.permanent, second.deadline_at) == ("kept", True, None), "its deadline was of the copy"
+    disk = db.read_sync(lambda conn: disks.get(conn, DISK))
+    assert disk is not None
+    assert (disk.state, disk.tracking, disk.base_snapshot_id, disk.name) == (
+        DiskState.UNATTACHED, "LOST", world.name(5), "db",
+    )  # fmt: skip
+    assert "was being replaced" in disk.error_prompt
+    assert db.read_sync(operations.unfinished) == []
+    # What a session wrote may be in use by now: it is never swept. One that wrote nothing holds nothing any more.
+    adopted = db.read_sync(lambda conn: sessions.get(conn, SessionId("e" * 32)))
+    ended = db.read_sync(lambda conn: sessions.get(conn, SessionId("d" * 32)))
+    assert adopted is not None
+    assert ended is not None
+    assert (adopted.state, ended.state) == (SessionState.ADOPTED, SessionState.FENCED)
+    assert db.read_sync(sessions.pinned) == set()
+    assert db.read_sync(confirmation.held) is not None
+    db.close()
+    start(world)
+    assert maintenance.reconcile_catalog(world.data, world) is None, "it is up to date now"
+    assert [path.name.startswith("before-reconcile-") for path in world.layout.backups.iterdir()] == [True]
+
+
+def test_reconciling_is_one_transaction(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.recover()
+    world.take()
+    before = world.row(world.name(3))
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    for step in ("_sessions", "_ghosts", "_packs", "_disks", "hold"):
+        with monkeypatch.context() as patch:
+            patch.setattr(recovery, step, fail)
+            with pytest.raises(ZeroDivisionError):
+                world.reconcile()
+        assert world.row(world.name(4)) is None
+        assert world.row(world.name(3)) == before
+    assert world.reconcile().snapshots_imported == [world.name(4)]
+
+
+def test_a_row_whose_snapshot_is_damaged_stays_and_is_suspect(world: World) -> None:
+    world.recover()
+    assert world.last is not None
+    world.store.objects.delete(world.last.manifest.packs[0].object)
+    world.take()
+    report = world.reconcile()
+    assert report.snapshots_suspect == [world.name(3)]
+    row = world.row(world.name(3))
+    assert row is not None
+    assert (row.state, row.suspect) == (SnapshotState.NORMAL, True)
+
+
+def test_what_an_earlier_recovery_missed_comes_back_with_its_objects(world: World) -> None:
+    assert world.last is not None
+    name = world.last.manifest.packs[0].object
+    data = world.store.objects.get(name)
+    world.store.objects.delete(name)
+    world.recover()
+    world.store.objects.put(name, data)
+    report = maintenance.reconcile_catalog(world.data, world, force=True)
+    assert report is not None
+    assert report.snapshots_imported == [world.name(3)]
+    row = world.row(world.name(3))
+    assert row is not None
+    assert row.state is SnapshotState.NORMAL
+
+
+def test_hydrating_disks_go_on_and_unfit_ones_are_named(world: World) -> None:
+    filling, lost, damaged = DiskId("disk-bbbbbbbb"), DiskId("disk-cccccccc"), DiskId("disk-dddddddd")
+    world.describe(filling, source=world.name(2), backing=True)
+    world.describe(lost, source=SnapshotId("snap-99999999"), backing=True)
+    world.describe(damaged, source=None)
+    world.layout.image(damaged).write_bytes(b"not an image at all, but long enough for a header")
+    report = world.recover()
+    assert report.disks_adopted == [DISK, filling, lost]
+    assert len(report.disks_unfit) == 1
+    assert damaged in report.disks_unfit[0]
+    db = world.open()
+    one, two = (db.read_sync(lambda conn, name=name: disks.get(conn, name)) for name in (filling, lost))  # type: ignore[misc]
+    assert one is not None
+    assert two is not None
+    assert (one.hydrating, one.hydration_percent, one.base_snapshot_id) == (True, 0, world.name(2))
+    assert (two.hydrating, two.base_snapshot_id) == (False, None)
+    assert "lost" in two.error_prompt
+    (operation,) = db.read_sync(operations.unfinished)
+    assert (operation.kind, operation.disk_id, operation.state) == (
+        OperationKind.HYDRATE, filling, OperationState.RUNNING,
+    )  # fmt: skip
+    assert db.read_sync(sessions.pinned) == {world.name(2)}
+    db.close()
+
+
+def test_of_two_manifests_the_one_that_was_built_upon_is_taken(world: World) -> None:
+    # A failed attempt left a manifest: equal content, another session, and nothing was ever made of its objects.
+    base = SnapshotReader.open(world.store, world.name(1))
+    attempt = take(world.store, world.rng, "snap-77777777", world.disks[world.name(2)], [(2, 5)], base)
+    manifest = attempt.manifest
+    forged = type(manifest)(**{
+        **{name: getattr(manifest, name) for name in manifest.__struct_fields__}, "snapshot": world.name(2)
+    })  # fmt: skip
+    write_manifest(world.store, forged)
+    delete_manifest(world.store, SnapshotId("snap-77777777"), manifest.session)
+    found = take_inventory(world.store)
+    chosen = {one.manifest.snapshot: one.manifest.session for one in found.snapshots}
+    assert chosen[world.name(2)] != manifest.session
+    assert [one.session for one in found.left_alone] == [manifest.session]
+
+
+def test_an_ancestry_that_was_cut_off_has_an_unknown_root(world: World) -> None:
+    assert world.last is not None
+    plain = world.last.manifest
+    fields = {name: getattr(plain, name) for name in plain.__struct_fields__}
+    ancestry = tuple(SnapshotId(f"snap-{number:08x}") for number in range(ANCESTRY_MAX))
+    cut = type(plain)(**{**fields, "ancestry": ancestry, "base": ancestry[0]})
+    edges = list(recovery._edges(cut))
+    assert edges[0] == (plain.snapshot, ancestry[0])
+    assert edges[-1] == (ancestry[-1], recovery.UNKNOWN)
+    assert list(recovery._edges(plain))[-1] == (world.name(1), None)
+
+
+def test_nothing_expires_or_is_collected_until_somebody_confirms(world: World) -> None:
+    world.recover()
+    db = world.open()
+    try:
+        installation = cast(
+            "Any", SimpleNamespace(db=db, store=world.store, clock=lambda: NOW * 2, ids=IdSource(world.rng))
+        )
+        watch = Watch.__new__(Watch)
+        watch._in, watch._expired, watch._expiry_percent = installation, [], 100
+        assert not asyncio.run(confirmation.may_delete(installation))
+        assert db.write_sync(lambda conn: watch._due(conn, NOW * 2)) == []
+        confirming = confirmation.Confirmation(installation=installation)
+        with pytest.raises(RefusalError):
+            asyncio.run(confirming.confirm(caller()))
+        assert not asyncio.run(confirmation.may_delete(installation))
+        assert asyncio.run(confirming.confirm(caller(admin=True))) is not None
+        assert asyncio.run(confirming.confirm(caller(admin=True))) is None
+        assert asyncio.run(confirmation.may_delete(installation))
+        assert [row.snapshot_id for row in db.write_sync(lambda conn: watch._due(conn, NOW * 2))] == [world.name(2)]
+        # Another catalog took the store meanwhile.
+        publish_epoch(world.store, read_epoch(world.store) + 1)
+        assert not asyncio.run(confirmation.may_delete(installation))
+    finally:
+        db.close()
+
+
+def test_a_store_that_does_not_answer_stops_deletion(world: World, tmp_path: Path) -> None:
+    world.recover()
+    db = world.open()
+    try:
+        gone = cast("Any", SimpleNamespace(db=db, store=world.store, clock=lambda: NOW))
+        shutil.rmtree(world.layout.store)
+        with pytest.raises(DrystoneError):
+            asyncio.run(confirmation.may_delete(gone))
+    finally:
+        db.close()
