@@ -8,7 +8,9 @@ from sqlalchemy import Connection
 
 from drystone.catalog import snapshots
 from drystone.domain import tracking as algebra
+from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.disk import Disk
+from drystone.domain.disk_types import GIB
 from drystone.domain.ids import SnapshotId
 from drystone.domain.suspicion import SURE, Taken, suspects
 from drystone.domain.tracking import FrozenBase, Tracking, TrackingState
@@ -17,21 +19,33 @@ from drystone.transfer.jobs import AuditPlan, UploadResult
 log = structlog.get_logger()
 SAMPLE_BLOCKS_MIN = 256
 """Every delta checks 1 MiB of what was called clean: some milliseconds."""
+SAMPLE_BLOCKS_MAX = 16_384
+"""64 MiB: what a delta may read beyond what changed, however long ago the last one was (F22)."""
+COVERED_SECONDS = 30 * 86_400.0
+"""All of a disk is checked in this time, unless it is too large for that with `SAMPLE_BLOCKS_MAX` a snapshot."""
 SAMPLE_DIVISOR = 16
-"""A large delta checks a sixteenth of what it reads: so the disk is covered when 16 times its size has changed."""
+"""A large delta checks a sixteenth of what it reads, if that is more."""
 SPAN_BLOCKS_MAX = 8 << 20
 """32 GiB are looked over for allocated blocks at most: about 0.1 s, also where there are none (F17)."""
 EVERYTHING = "everything"
 """Value of `audit` in the payload of a snapshot's operation: check all of the disk."""
 
 
-def audit_plan(disk: Disk, payload: Mapping[str, object]) -> AuditPlan:
-    """Return what the snapshot of a disk is to check."""
+def audit_plan(disk: Disk, payload: Mapping[str, object], *, since_s: float) -> AuditPlan:
+    """Return what the snapshot of a disk is to check.
+
+    Args:
+        disk: Its row.
+        payload: Of the snapshot's operation.
+        since_s: Seconds since the snapshot before it: the longer, the more is checked.
+    """
     if payload.get("audit") == EVERYTHING:
         return AuditPlan(cursor_block=disk.audit_cursor, blocks_max=None)
+    size_blocks = disk.size_gib * GIB // BLOCK_BYTES
+    share = int(size_blocks * max(0.0, since_s) / COVERED_SECONDS)
     return AuditPlan(
-        cursor_block=disk.audit_cursor, blocks_max=SAMPLE_BLOCKS_MIN, marked_divisor=SAMPLE_DIVISOR,
-        span_blocks=SPAN_BLOCKS_MAX,
+        cursor_block=disk.audit_cursor, blocks_max=min(max(SAMPLE_BLOCKS_MIN, share), SAMPLE_BLOCKS_MAX),
+        marked_divisor=SAMPLE_DIVISOR, span_blocks=SPAN_BLOCKS_MAX,
     )  # fmt: skip
 
 

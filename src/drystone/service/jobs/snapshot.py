@@ -4,7 +4,7 @@ import functools
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from sqlalchemy import Connection
@@ -225,7 +225,9 @@ class TakeSnapshot:
             mode=mode, base_manifest=None if base is None else base.manifest, bitmap=freeze.old_bitmap,
             carry_maps=carry_maps, carry_ranges=carry_ranges, allocation=allocation,
             hydrates_from=disk.source_snapshot_id if allocation is not None else None, trim=mode == "delta",
-            audit=audit_plan(disk, now.payload) if mode == "delta" else None,
+            audit=None if mode != "delta" or base is None else audit_plan(
+                disk, now.payload, since_s=snapshot.created_at - base.created_at
+            ),
         )  # fmt: skip
         return job, files
 
@@ -255,7 +257,7 @@ class TakeSnapshot:
             tracking=result.tracking, tracking_reason=result.tracking_reason, read_bytes=result.read_bytes,
             changed_bytes=result.changed_bytes, stored_bytes=result.stored_bytes, requests=result.requests,
             freeze_ms=job.template.freeze_ms, duration_ms=round((at - operation.created_at) * 1000, 3),
-            consistency=job.template.consistency, taken_at=taken_at,
+            consistency=job.template.consistency, taken_at=taken_at, **_held(now),
             audited_blocks=result.audited_blocks, audit_complete=result.audit_complete,
             audit_lies=result.audit_lie_blocks,
         )  # fmt: skip
@@ -316,6 +318,13 @@ def log_committed(uploaded: Uploaded) -> None:
         "snapshot.committed", snapshot_id=uploaded.operation.snapshot_id, disk_id=uploaded.operation.disk_id,
         tracking=result.tracking, stored_bytes=result.stored_bytes, changed_bytes=result.changed_bytes,
     )  # fmt: skip
+
+
+def _held(operation: Operation) -> dict[str, Any]:
+    """Return what the record says of holding things still."""
+    transcript = operation.payload.get("transcript")
+    lines = tuple(str(line) for line in transcript) if isinstance(transcript, list) else ()
+    return {"quiesce_ms": operation.payload.get("quiesce_ms"), "transcript": lines}
 
 
 def _freeze_ms(operation: Operation) -> float:
