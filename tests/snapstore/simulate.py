@@ -18,8 +18,10 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from drystone.codec.manifest import ManifestMap
+from drystone.codec.pack import PackIndex
 from drystone.domain import lineage
 from drystone.domain.blocks import BLOCK_BYTES, from_blocks, to_blocks, union
 from drystone.domain.errors import DrystoneError, UnavailableError
@@ -113,7 +115,7 @@ class Rules:
 
     doomed: Callable[[PackRewrite, frozenset[SessionId]], str | None] = doomed
     rewrite: Callable[..., int] = compact.rewrite_pack
-    mask: Callable[[Living, compact.PackIndex], np.ndarray] = Living.mask  # type: ignore[type-arg]
+    mask: Callable[[Living, PackIndex], npt.NDArray[np.bool_]] = Living.mask
     near: Callable[..., frozenset[SnapshotId]] = lineage.near
     row_first: bool = True
     """The row of a rewriting is there before its object."""
@@ -320,17 +322,21 @@ class World:
     def _delete(self, row: Row) -> Task:
         while row.state is NodeState.DELETING and row.id in self.pinned():
             yield
+        yield from self._tidy(row)
+        self.events["deleted"] += 1
+
+    def _tidy(self, row: Row | None = None) -> Task:
+        """Bury a snapshot, unless that was done, and collect: again until it was possible."""
         while True:
             yield from self.hold()
             try:
-                if row.state is NodeState.DELETING:
+                if row is not None and row.state is NodeState.DELETING:
                     yield from self._bury(row)
                 yield from self._collect()
             except (UnavailableError, NotFoundError):
                 # Not found: the manifest of one that a crash left half deleted; it becomes a ghost when it is its turn.
                 self.events["tried again"] += 1
             else:
-                self.events["deleted"] += 1
                 return
             finally:
                 self.locked = False
@@ -512,6 +518,8 @@ class World:
             elif row.state is NodeState.DELETING:
                 self.tasks.append(self._delete(row))
         self.abandon()
+        # A deletion that had come to its end goes on with what it had found dead.
+        self.tasks.append(self._tidy())
         self.events["crash"] += 1
 
     def sweep(self) -> None:

@@ -1,21 +1,34 @@
 """The commands on the snapshot store; for the administrator."""
 
-from cyclopts import App
+from typing import Annotated
 
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
+
+from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.options import Timeout, Yes
 from drystone.cli.output import Record
-from drystone.cli.records import store_health_record
+from drystone.cli.records import collection_record, store_health_record, store_space_record
 from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside
 from drystone.cli.wait import Step, wait_until
 
 SCRUB_TIMEOUT_S = 86_400.0
+GC_TIMEOUT_S = 86_400.0
+
+Percent = Annotated[int, Parameter(validator=Number(gte=0, lte=100))]
 
 
 def store_app(outside: Outside) -> App:
     """Return the commands `drystone store ...` that are a client's."""
     app = App(name="store", help="The snapshot store; for the administrator.")
     commands = StoreCommands(outside)
+    app.command(commands.show, name="show", help_epilogue="Example:\n  drystone store show --json")
+    app.command(
+        commands.gc,
+        name="gc",
+        help_epilogue="Example:\n  drystone store gc --dry-run\n  drystone store gc --threshold 0 --json",
+    )
     app.command(commands.confirm, name="confirm", help_epilogue="Example:\n  drystone store confirm --yes")
     app.command(
         commands.scrub,
@@ -31,6 +44,51 @@ class StoreCommands:
     def __init__(self, outside: Outside) -> None:
         self._outside = outside
 
+    def show(self, *, common: CommonOptions = NO_OPTIONS) -> None:
+        """Show what the store holds: what lives, what is dead, what would come back, what came back so far.
+
+        Args:
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        session.out.record(store_space_record(session.service.drystone("read the store", "DescribeStore")))
+
+    def gc(
+        self,
+        *,
+        dry_run: Annotated[bool, Parameter(negative="")] = False,
+        threshold: Percent | None = None,
+        timeout: Timeout = GC_TIMEOUT_S,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Write packs again without what no snapshot sees any more, and show what came back.
+
+        The server does it by itself where the dead share of a pack reaches its own threshold.
+
+        Args:
+            dry_run: Change nothing; show what would be looked at.
+            threshold: Packs of which at least this share is dead, in percent; 0: all with anything dead.
+            timeout: Longest wait in seconds.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        begun = session.service.drystone("collect garbage", "CollectGarbage", DryRun=dry_run, Threshold=threshold)
+        if dry_run:
+            session.out.record(collection_record(begun, None))
+            return
+        operation = str(begun["OperationId"])
+
+        def look() -> Step:
+            (found,) = lookup.operations(session, [operation], limit=1)
+            if found["state"] == "FAILED":
+                raise lookup.failed(found, operation)
+            return Step(done=found["state"] == "DONE", phase=str(found["phase"] or ""))
+
+        wait_until(session, look, title="collection", timeout_s=timeout)
+        (ended,) = lookup.operations(session, [operation], limit=1)
+        result = ended["result"]
+        session.out.record(collection_record(begun, result if isinstance(result, dict) else None))
+
     def confirm(self, *, yes: Yes = False, common: CommonOptions = NO_OPTIONS) -> None:
         """Confirm what a recovery or a reconciliation found: expiry and collection begin again.
 
@@ -41,7 +99,7 @@ class StoreCommands:
         session = self._outside.session(common)
         session.out.confirm("From now on snapshots expire again, and what no snapshot needs is deleted.", yes=yes)
         answer = session.service.drystone("confirm the store", "ConfirmStore")
-        session.out.result([str(answer["WasHeld"]).lower()], {"was_held": answer["WasHeld"]})
+        session.out.result([str(answer["WasHeld"] or "nothing was held")], {"was_held": answer["WasHeld"]})
 
     def scrub(
         self,

@@ -8,6 +8,7 @@ from drystone.catalog import accounts, operations, pack_rewrites, packs
 from drystone.catalog.operations import OperationSelection
 from drystone.domain.ids import AccountId, OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.session import PackState
 from drystone.service import collection, rewrites
 from drystone.service.installation import Installation
 
@@ -73,9 +74,14 @@ async def look_after(installation: Installation) -> None:
     Raises:
         DrystoneError: The store cannot be asked.
     """
-    if await installation.db.read(pack_rewrites.everything):
+
+    def left(conn: Connection) -> bool:
+        return bool(pack_rewrites.everything(conn) or packs.in_state(conn, PackState.DELETING))
+
+    if await installation.db.read(left):
         async with installation.collection_lock:
             if await collection.stopped(installation) is None:
+                await collection.remove_doomed(installation)
                 await rewrites.settle(installation)
     await begin_if_due(installation)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from drystone.domain.disk import Disk
-from drystone.domain.ids import AccountId, DiskId, InstanceId, SnapshotId, StoreId
+from drystone.domain.ids import AccountId, DiskId, InstanceId, OperationId, SnapshotId, StoreId
 from drystone.domain.instance import Instance
 from drystone.domain.snapshot import Snapshot
 from drystone.domain.snapshot_group import SnapshotGroup
@@ -197,3 +197,58 @@ class StoreHealthView:
     """The first of them."""
     damages: tuple[DamageView, ...]
     """The first of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotSpaceView:
+    """Stored bytes that a snapshot shows (L13)."""
+
+    snapshot_id: SnapshotId
+    unique_bytes: int
+    """Seen by no other living snapshot: what deleting it alone makes dead."""
+    shared_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSpaceView:
+    """Each snapshot of a set, and what deleting all of them together does."""
+
+    snapshots: tuple[SnapshotSpaceView, ...]
+    dead_bytes: int
+    reclaimable_bytes: int
+    """Of these, what collection would get back at its threshold, less what somebody reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSpaceView:
+    """Sums over the store, bytes."""
+
+    stored_bytes: int
+    """All objects."""
+    pack_count: int
+    pack_bytes: int
+    live_bytes: int
+    """Of the packs, what living snapshots see."""
+    dead_bytes: int
+    reclaimable_bytes: int
+    """Of these, what lies in packs beyond the threshold."""
+    reclaimed_bytes: int
+    """Since the installation was made."""
+    waiting_bytes: int
+    """Of objects that were replaced and go when their readers have ended."""
+    dead_percent: int
+    """The threshold."""
+    held: str
+    """Why nothing is collected until somebody confirms; empty if nothing is held."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionView:
+    """A collection that was begun, or (without an operation) only thought of."""
+
+    operation_id: OperationId | None
+    dead_percent: int
+    packs: int
+    """Of which at least so much is thought dead."""
+    pack_bytes: int
+    dead_bytes: int
