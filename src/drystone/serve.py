@@ -66,6 +66,7 @@ from drystone.service.jobs.terminate import Terminate
 from drystone.service.metrics import InstallationCollector
 from drystone.service.operation_records import OperationRecords
 from drystone.service.operations import Job, Operations
+from drystone.service.quiescing import Quiescing
 from drystone.service.quotas import SnapshotLimits
 from drystone.service.scrub import Scrub, ScrubConfig
 from drystone.service.snapshot_groups import SnapshotGroups
@@ -311,6 +312,10 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, qemu_version: 
     installation, host = parts.installation, parts.host
     db, clock = installation.db, installation.clock
     probe = HostProbe(installation=installation, host=host, qemu_version=qemu_version)
+    quiescing = Quiescing(
+        db=db, clock=clock, environment=installation.environment,
+        own=(installation.layout.data, installation.layout.scratch, installation.layout.run),
+    )  # fmt: skip
     limits = SnapshotLimits(
         per_disk=config.snapshots_per_disk, per_region=config.snapshots_per_region,
         gib_per_region=config.snapshot_gib_per_region,
@@ -320,10 +325,12 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, qemu_version: 
             installation=installation, host=host, zone=config.zone, disks_per_call=config.disks_per_call,
             disks_per_instance=config.disks_per_instance, root=os.geteuid() == 0,
         ),
-        snapshots=SnapshotLifecycle(installation=installation, host=host, limits=limits),
+        snapshots=SnapshotLifecycle(installation=installation, host=host, limits=limits, quiescing=quiescing),
         snapshot_groups=SnapshotGroups(
-            installation=installation, host=host, limits=limits, disks_max=config.disks_per_instance
+            installation=installation, host=host, limits=limits, quiescing=quiescing,
+            disks_max=config.disks_per_instance,
         ),
+        quiescing=quiescing,
         disk_records=DiskRecords(
             db=db, clock=clock, limits=probe,
             config=DiskRecordsConfig(zone=config.zone, disks_per_instance=config.disks_per_instance),

@@ -8,6 +8,7 @@ from drystone.domain.disk import Disk, DiskState
 from drystone.domain.ids import DiskId, InstanceId, OperationId, SnapshotGroupId, SnapshotId, StoreId
 from drystone.domain.instance import Instance, InstanceKind
 from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.quiesce import QuiesceMode, QuiesceProfile, Step, StepKind
 from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
 from drystone.domain.tracking import TrackingState
@@ -74,6 +75,8 @@ SNAPSHOT = Snapshot(
         freeze_ms=1.5,
         duration_ms=90.25,
         consistency="crash",
+        quiesce_ms=8.5,
+        transcript=("freeze filesystem /srv ok, 7.0 ms",),
         taken_at=1_537_954_567.25,
     ),
 )
@@ -89,6 +92,17 @@ GROUP = SnapshotGroup(
     taken_at=1_537_954_567.25,
     created_at=1_537_954_567,
     modified_at=1_648_921_495,
+)
+PROFILE = QuiesceProfile(
+    resource_id="disk-00000001",
+    account_id=ACCOUNT,
+    mode=QuiesceMode.PREFER,
+    freeze_seconds_max=7.0,
+    steps=(
+        Step(kind=StepKind.COMMAND, freeze=("/bin/hold", "x"), thaw=("/bin/release",), seconds_max=2.0),
+        Step(kind=StepKind.FILESYSTEM, mount="/srv"),
+    ),
+    modified_at=1_537_954_567,
 )
 INSTANCE = Instance(
     id=InstanceId("ins-00000001"),
@@ -164,6 +178,9 @@ class FakeUseCases:
         groups = Page(items=(SnapshotGroupView(group=GROUP, members=(SNAPSHOT,)),), total=1)
         self.snapshot_groups: Any = Part(
             "snapshot_groups", calls, {"create": GROUP.id, "describe": groups, "delete": None, "apply": None}
+        )
+        self.quiescing: Any = Part(
+            "quiescing", calls, {"set": None, "remove": None, "describe": Page(items=(PROFILE,), total=1)}
         )
         config = DiskConfig(
             available=True,

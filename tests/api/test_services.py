@@ -16,6 +16,7 @@ from drystone.api.app import Application, build_application
 from drystone.api.render import CbsRenderer
 from drystone.api.settings import ApiSettings
 from drystone.domain.errors import RefusalError
+from drystone.domain.quiesce import Step, StepKind
 from drystone.service.accounts import Accounts
 from drystone.service.audit import Audit
 from drystone.service.disk_lifecycle import DiskLifecycle
@@ -23,6 +24,7 @@ from drystone.service.disk_records import DiskRecords
 from drystone.service.host_records import HostRecords
 from drystone.service.instances import Instances
 from drystone.service.operation_records import OperationRecords
+from drystone.service.quiescing import Quiescing
 from drystone.service.requests import (
     ConfigQuery,
     DiskChanges,
@@ -53,6 +55,7 @@ def conforms(
     disks: DiskLifecycle,
     snapshots: SnapshotLifecycle,
     snapshot_groups: SnapshotGroups,
+    quiescing: Quiescing,
     disk_records: DiskRecords,
     snapshot_records: SnapshotRecords,
     instances: Instances,
@@ -73,7 +76,8 @@ def conforms(
     i: ports.Audit = audit
     j: ports.Authenticate = accounts.authenticate
     k: ports.SnapshotGroups = snapshot_groups
-    return a, b, c, d, e, f, g, h, i, j, k
+    q: ports.Quiescing = quiescing
+    return a, b, c, d, e, f, g, h, i, j, k, q
 
 
 @pytest.fixture
@@ -127,7 +131,10 @@ SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
     "DescribeHost": {},
     "DescribeInstances": {},
     "DescribeOperations": {},
+    "DeleteQuiesceProfile": {"ResourceId": DISK.id},
+    "DescribeQuiesceProfiles": {},
     "DescribeSnapshotGroupRecords": {},
+    "SetQuiesceProfile": {"ResourceId": DISK.id, "Steps": [{"Kind": "filesystem", "Mount": "/srv"}]},
     "DescribeSnapshotRecords": {},
     "DescribeStoreHealth": {},
     "ScrubStore": {},
@@ -539,6 +546,23 @@ def test_what_reaches_the_group_use_cases(call: Call, fake: FakeUseCases) -> Non
     ]
 
 
+def test_what_reaches_the_quiesce_use_cases(call: Call, fake: FakeUseCases) -> None:
+    call(
+        "SetQuiesceProfile", ResourceId="d", Mode="prefer", FreezeSecondsMax=3,
+        Steps=[{"Kind": "command", "Freeze": ["/a", "b"], "Thaw": ["/c"], "SecondsMax": 2}],
+    )  # fmt: skip
+    call("SetQuiesceProfile", ResourceId="d", Steps=[{"Kind": "mariadb", "OptionFile": "/o"}])
+    call("DeleteQuiesceProfile", ResourceId="d")
+    call("DescribeQuiesceProfiles", Offset=2, Limit=3)
+    command = Step(kind=StepKind.COMMAND, freeze=("/a", "b"), thaw=("/c",), seconds_max=2.0)
+    assert fake.calls.seen == [
+        ("quiescing.set", ("d", "prefer", 3.0, (command,)), {}),
+        ("quiescing.set", ("d", "require", 10.0, (Step(kind=StepKind.MARIADB, option_file="/o"),)), {}),
+        ("quiescing.remove", ("d",), {}),
+        ("quiescing.describe", (2, 3), {}),
+    ]
+
+
 def test_a_group_is_rendered_as_documented(call: Call) -> None:
     assert call("DescribeSnapshotGroups") == {
         "TotalCount": 1,
@@ -632,6 +656,26 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
                 }
             ],
         },
+        "DeleteQuiesceProfile": {},
+        "SetQuiesceProfile": {},
+        "DescribeQuiesceProfiles": {
+            "TotalCount": 1,
+            "QuiesceProfileSet": [
+                {
+                    "ResourceId": DISK.id, "Mode": "prefer", "FreezeSecondsMax": 7.0, "ModifyTime": created,
+                    "Steps": [
+                        {
+                            "Kind": "command", "SecondsMax": 2.0, "Mount": None, "Freeze": ["/bin/hold", "x"],
+                            "Thaw": ["/bin/release"], "OptionFile": None, "Connection": None,
+                        },
+                        {
+                            "Kind": "filesystem", "SecondsMax": 5.0, "Mount": "/srv", "Freeze": [], "Thaw": [],
+                            "OptionFile": None, "Connection": None,
+                        },
+                    ],
+                }
+            ],
+        },
         "DescribeSnapshotGroupRecords": {
             "TotalCount": 1,
             "SnapshotGroupRecordSet": [
@@ -649,7 +693,8 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
                     "SnapshotId": SNAPSHOT.id, "SnapshotGroupId": None, "ParentSnapshotId": "snap-00000000",
                     "Tracking": "delta",
                     "TrackingReason": "dirty bitmap", "ReadBytes": 3, "ChangedBytes": 2, "StoredBytes": 1,
-                    "Requests": 4, "FreezeMs": 1.5, "DurationMs": 90.25, "Consistency": "crash",
+                    "Requests": 4, "FreezeMs": 1.5, "DurationMs": 90.25, "Consistency": "crash", "QuiesceMs": 8.5,
+                    "Transcript": ["freeze filesystem /srv ok, 7.0 ms"],
                     "TakenAt": created, "Suspect": False, "AuditedBlocks": None,
                     "AuditComplete": None, "AuditLies": None, "Damaged": False,
                 }

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -87,12 +88,8 @@ class Pair:
 
     def check(self, group: str, before: list[int], after: list[int]) -> None:
         """Hold what the group shows against the order of the writes (P1)."""
-        data, log = (self._newest(member) for member in self.members(group))
-        for lane, (in_data, in_log) in enumerate(zip(data, log, strict=True)):
-            what = f"{group}, lane {lane}: data {in_data}, log {in_log}, acknowledged {before[lane]}"
-            assert in_log >= in_data, f"data without its log: {what}"
-            assert in_log <= in_data + 1, f"the log is of a later time: {what}"
-            assert before[lane] <= in_data <= in_log <= after[lane], f"not within the call ({after[lane]} sent): {what}"
+        data, log = (self.newest(member) for member in self.members(group))
+        ordered(data, log, before, after)
 
     def members(self, group: str) -> list[str]:
         """Return the snapshots of the data and of the log disk."""
@@ -100,7 +97,7 @@ class Pair:
         by_disk = {member["DiskId"]: member["SnapshotId"] for member in record["MemberSet"]}
         return [by_disk[self.data], by_disk[self.log]]
 
-    def _newest(self, snapshot_id: str) -> list[int]:
+    def newest(self, snapshot_id: str) -> list[int]:
         """Return each lane's newest number in a snapshot; what a lane wrote before it must be there too."""
         raw = self.system.stored(snapshot_id).read(0, AREA)
         words = np.frombuffer(raw, np.uint64).reshape(LANES, SLOTS, BLOCK // 8)
@@ -126,7 +123,7 @@ class Pair:
 
         self.system.wait(normal, f"{group} NORMAL")
 
-    def find(self, group: str) -> object | None:
+    def find(self, group: str) -> Any:
         """Return a group as DescribeSnapshotGroups has it; None if it is gone."""
         filters = [{"Name": "snapshot-group-id", "Values": [group]}]
         found = self.system.call("DescribeSnapshotGroups", Filters=filters).SnapshotGroupSet
@@ -136,6 +133,15 @@ class Pair:
         """Return how long the guests stood, as the record says."""
         (record,) = self.system.own("DescribeSnapshotGroupRecords", SnapshotGroupIds=[group])["SnapshotGroupRecordSet"]
         return float(record["PauseMs"])
+
+
+def ordered(data: list[int], log: list[int], before: list[int], after: list[int]) -> None:
+    """Hold the newest numbers of all lanes against the order of the writes, and against the call around the instant."""
+    for lane, (in_data, in_log) in enumerate(zip(data, log, strict=True)):
+        what = f"lane {lane}: data {in_data}, log {in_log}, acknowledged {before[lane]}, sent {after[lane]}"
+        assert in_log >= in_data, f"data without its log: {what}"
+        assert in_log <= in_data + 1, f"the log is of a later time: {what}"
+        assert before[lane] <= in_data <= in_log <= after[lane], f"not within the call: {what}"
 
 
 def _write(lane: Lane, data: NbdClient, log: NbdClient) -> None:

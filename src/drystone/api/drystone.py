@@ -5,7 +5,9 @@ from drystone.api.actions import Action, Fields, Service
 from drystone.api.ports import UseCases
 from drystone.api.render import Object, iso_time, tags
 from drystone.domain.account import Account
+from drystone.domain.errors import RefusalError
 from drystone.domain.operation import Operation
+from drystone.domain.quiesce import FREEZE_SECONDS_DEFAULT, STEP_SECONDS_DEFAULT, QuiesceProfile, Step, StepKind
 from drystone.service.caller import Caller
 from drystone.service.requests import PAGE_LIMIT, OperationQuery, SnapshotGroupQuery
 from drystone.service.views import (
@@ -31,12 +33,21 @@ def drystone_service(use_cases: UseCases) -> Service:
         Action(name="CreateInstance", parameters=sent.CreateInstance, run=on.create_instance, changes=True),
         Action(name="DeleteAccessKey", parameters=sent.DeleteAccessKey, run=on.delete_access_key, changes=True),
         Action(name="DeleteInstance", parameters=sent.DeleteInstance, run=on.delete_instance, changes=True),
+        Action(
+            name="DeleteQuiesceProfile",
+            parameters=sent.DeleteQuiesceProfile,
+            run=on.delete_quiesce_profile,
+            changes=True,
+        ),
         Action(name="DescribeAccessKeys", parameters=sent.DescribeAccessKeys, run=on.describe_access_keys),
         Action(name="DescribeAccounts", parameters=sent.DescribeAccounts, run=on.describe_accounts),
         Action(name="DescribeDiskDetails", parameters=sent.DescribeDiskDetails, run=on.describe_disk_details),
         Action(name="DescribeHost", parameters=sent.DescribeHost, run=on.describe_host),
         Action(name="DescribeInstances", parameters=sent.DescribeInstances, run=on.describe_instances),
         Action(name="DescribeOperations", parameters=sent.DescribeOperations, run=on.describe_operations),
+        Action(
+            name="DescribeQuiesceProfiles", parameters=sent.DescribeQuiesceProfiles, run=on.describe_quiesce_profiles
+        ),
         Action(
             name="DescribeSnapshotGroupRecords",
             parameters=sent.DescribeSnapshotGroupRecords,
@@ -47,6 +58,7 @@ def drystone_service(use_cases: UseCases) -> Service:
         Action(
             name="DescribeSnapshotRecords", parameters=sent.DescribeSnapshotRecords, run=on.describe_snapshot_records
         ),
+        Action(name="SetQuiesceProfile", parameters=sent.SetQuiesceProfile, run=on.set_quiesce_profile, changes=True),
     )
     by_name = {action.name: action for action in actions}
     return Service(name="drystone", version=VERSION, regional=False, actions=by_name, known=frozenset(by_name))
@@ -75,6 +87,20 @@ class _DrystoneActions:
     async def describe_disk_details(self, caller: Caller, given: sent.DescribeDiskDetails) -> Fields:
         page = await self._use_cases.disk_records.details(caller, given.disk_ids or (), *_page(given))
         return {"TotalCount": page.total, "DiskDetailSet": [_disk_detail(detail) for detail in page.items]}
+
+    async def set_quiesce_profile(self, caller: Caller, given: sent.SetQuiesceProfile) -> Fields:
+        limit = FREEZE_SECONDS_DEFAULT if given.freeze_seconds_max is None else given.freeze_seconds_max
+        steps = tuple(_step(step) for step in given.steps)
+        await self._use_cases.quiescing.set(caller, given.resource_id, given.mode or "require", limit, steps)
+        return {}
+
+    async def delete_quiesce_profile(self, caller: Caller, given: sent.DeleteQuiesceProfile) -> Fields:
+        await self._use_cases.quiescing.remove(caller, given.resource_id)
+        return {}
+
+    async def describe_quiesce_profiles(self, caller: Caller, given: sent.DescribeQuiesceProfiles) -> Fields:
+        page = await self._use_cases.quiescing.describe(caller, *_page(given))
+        return {"TotalCount": page.total, "QuiesceProfileSet": [_profile(profile) for profile in page.items]}
 
     async def describe_snapshot_group_records(self, caller: Caller, given: sent.DescribeSnapshotGroupRecords) -> Fields:
         offset, limit = _page(given)
@@ -176,12 +202,51 @@ def _snapshot_record(view: SnapshotView) -> Object:
         "FreezeMs": record.freeze_ms,
         "DurationMs": record.duration_ms,
         "Consistency": record.consistency,
+        "QuiesceMs": record.quiesce_ms,
+        "Transcript": list(record.transcript),
         "TakenAt": None if record.taken_at is None else iso_time(record.taken_at),
         "Suspect": snapshot.suspect,
         "AuditedBlocks": record.audited_blocks,
         "AuditComplete": record.audit_complete,
         "AuditLies": record.audit_lies,
         "Damaged": snapshot.damaged,
+    }
+
+
+def _step(given: sent.QuiesceStep) -> Step:
+    if given.kind not in set(StepKind):
+        raise RefusalError(
+            "InvalidParameterValue", f"Kind is `{given.kind[:40]}`; allowed are {', '.join(sorted(StepKind))}."
+        )
+    return Step(
+        kind=StepKind(given.kind),
+        seconds_max=STEP_SECONDS_DEFAULT if given.seconds_max is None else given.seconds_max,
+        mount=given.mount,
+        freeze=given.freeze or (),
+        thaw=given.thaw or (),
+        option_file=given.option_file,
+        connection=given.connection,
+    )
+
+
+def _profile(profile: QuiesceProfile) -> Object:
+    return {
+        "ResourceId": profile.resource_id,
+        "Mode": profile.mode.value,
+        "FreezeSecondsMax": profile.freeze_seconds_max,
+        "Steps": [
+            {
+                "Kind": step.kind.value,
+                "SecondsMax": step.seconds_max,
+                "Mount": step.mount,
+                "Freeze": list(step.freeze),
+                "Thaw": list(step.thaw),
+                "OptionFile": step.option_file,
+                "Connection": step.connection,
+            }
+            for step in profile.steps
+        ],
+        "ModifyTime": iso_time(profile.modified_at),
     }
 
 

@@ -42,6 +42,37 @@ class DescribeDiskDetails(Paged, frozen=True, kw_only=True):
     disk_ids: tuple[str, ...] | None = None
 
 
+class QuiesceStep(Parameters, frozen=True, kw_only=True):
+    """One step of a profile; which fields it needs is said by its kind."""
+
+    kind: str
+    seconds_max: float | None = None
+    mount: str | None = None
+    freeze: tuple[str, ...] | None = None
+    thaw: tuple[str, ...] | None = None
+    option_file: str | None = None
+    connection: str | None = None
+
+
+class SetQuiesceProfile(Parameters, frozen=True, kw_only=True):
+    """Parameters of SetQuiesceProfile; the resource is a disk or an instance."""
+
+    resource_id: str
+    steps: tuple[QuiesceStep, ...]
+    mode: str | None = None
+    freeze_seconds_max: float | None = None
+
+
+class DeleteQuiesceProfile(Parameters, frozen=True, kw_only=True):
+    """Parameters of DeleteQuiesceProfile."""
+
+    resource_id: str
+
+
+class DescribeQuiesceProfiles(Paged, frozen=True, kw_only=True):
+    """DescribeQuiesceProfiles takes a page only."""
+
+
 class DescribeSnapshotGroupRecords(Paged, frozen=True, kw_only=True):
     """Parameters of DescribeSnapshotGroupRecords."""
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from drystone.domain.account import Account
 from drystone.domain.ids import DiskId, InstanceId, SnapshotGroupId, SnapshotId
 from drystone.domain.operation import Operation
+from drystone.domain.quiesce import QuiesceProfile, Step
 from drystone.service.caller import Caller, Identity
 from drystone.service.requests import (
     ConfigQuery,
@@ -140,6 +141,24 @@ class SnapshotGroups(Protocol):
         ...
 
 
+class Quiescing(Protocol):
+    """What is held still around snapshots."""
+
+    async def set(
+        self, caller: Caller, resource_id: str, mode: str, freeze_seconds_max: float, steps: tuple[Step, ...], /
+    ) -> None:
+        """Set the profile of a disk or an instance."""
+        ...
+
+    async def remove(self, caller: Caller, resource_id: str, /) -> None:
+        """Remove a profile."""
+        ...
+
+    async def describe(self, caller: Caller, offset: int, limit: int, /) -> Page[QuiesceProfile]:
+        """List profiles."""
+        ...
+
+
 class DiskRecords(Protocol):
     """What is known of disks."""
 
@@ -263,6 +282,9 @@ class UseCases(Protocol):
 
     @property
     def snapshot_groups(self) -> SnapshotGroups: ...  # noqa: D102 - as above
+
+    @property
+    def quiescing(self) -> Quiescing: ...  # noqa: D102 - as above
 
     @property
     def disk_records(self) -> DiskRecords: ...  # noqa: D102 - as above

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from drystone.domain.blocks import Ranges
+from drystone.domain.quiesce import Step, StepKind
 from drystone.domain.snapshot import SnapshotRecord
 
 T = TypeVar("T")
@@ -70,7 +71,30 @@ def _dump(value: object) -> str:
 
 
 def _record_text(record: SnapshotRecord) -> str:
-    return _dump({name: field for name, field in asdict(record).items() if field is not None})
+    return _dump({name: field for name, field in asdict(record).items() if field is not None and field != ()})
+
+
+def _record(text: str) -> SnapshotRecord:
+    fields = json.loads(text)
+    return SnapshotRecord(**{**fields, "transcript": tuple(fields.get("transcript", ()))})
+
+
+def _steps_text(steps: tuple[Step, ...]) -> str:
+    return _dump([asdict(step) for step in steps])
+
+
+def _steps(text: str) -> tuple[Step, ...]:
+    return tuple(
+        Step(
+            **{
+                **fields,
+                "kind": StepKind(fields["kind"]),
+                "freeze": tuple(fields["freeze"]),
+                "thaw": tuple(fields["thaw"]),
+            }
+        )
+        for fields in json.loads(text)
+    )
 
 
 def enumeration(members: type[E]) -> EncodedText[E]:
@@ -96,7 +120,7 @@ NAME_SET: EncodedText[frozenset[str]] = EncodedText(
 """A set of names, kept sorted."""
 OBJECT: EncodedText[Any] = EncodedText(lambda value: _dump(dict(value)), json.loads)
 """A JSON object."""
-RECORD: EncodedText[SnapshotRecord] = EncodedText(
-    _record_text, _remembered(lambda text: SnapshotRecord(**json.loads(text)))
-)
+RECORD: EncodedText[SnapshotRecord] = EncodedText(_record_text, _remembered(_record))
 """The record of P7: a JSON object of the fields that are known."""
+STEPS: EncodedText[tuple[Step, ...]] = EncodedText(_steps_text, _steps)
+"""The steps of a quiesce profile."""

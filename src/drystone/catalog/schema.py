@@ -22,11 +22,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from drystone.catalog.columns import NAME_SET, NAMES, OBJECT, RECORD, TAGS, RangesColumn, enumeration
+from drystone.catalog.columns import NAME_SET, NAMES, OBJECT, RECORD, STEPS, TAGS, RangesColumn, enumeration
 from drystone.domain.disk import DiskState
 from drystone.domain.instance import InstanceKind
 from drystone.domain.operation import OperationKind, OperationState
 from drystone.domain.pack_rewrite import RewriteState
+from drystone.domain.quiesce import QuiesceMode
 from drystone.domain.session import PackState, SessionState
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroupState
@@ -204,6 +205,17 @@ snapshot_group = Table(
     _needs("created_at", Float),
     _needs("modified_at", Float),
     Index("ix_snapshot_group_account", "account_id", "created_at", "id"),
+)
+quiesce_profile = Table(
+    "quiesce_profile",
+    metadata,
+    Column("resource_id", Text, primary_key=True),
+    _owner(),
+    _needs("mode", enumeration(QuiesceMode)),
+    _needs("freeze_seconds_max", Float),
+    _needs("steps", STEPS),
+    _needs("modified_at", Float),
+    Index("ix_quiesce_profile_account", "account_id", "resource_id"),
 )
 session = Table(
     "session",

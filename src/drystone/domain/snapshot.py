@@ -38,7 +38,11 @@ class SnapshotRecord:
     duration_ms: float | None = None
     """From the call to NORMAL."""
     consistency: str | None = None
-    """The level that was reached: crash, file-system or application."""
+    """The level that was reached: crash, filesystem or application."""
+    quiesce_ms: float | None = None
+    """How long applications and file systems were held, from the first step to the last thaw."""
+    transcript: tuple[str, ...] = ()
+    """What was done to hold them, and what they said, a line each."""
     taken_at: float | None = None
     """The instant (P1), seconds since the epoch, UTC."""
     audited_blocks: int | None = None

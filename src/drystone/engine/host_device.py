@@ -67,6 +67,19 @@ def device_of(disk_id: DiskId) -> Path | None:
         return None
 
 
+def numbers(disk_id: DiskId) -> frozenset[int]:
+    """Return the device numbers (`st_rdev`) of the disk's device and its partitions; none if it has no device."""
+    device = device_of(disk_id)
+    found: set[int] = set()
+    if device is not None:
+        with contextlib.suppress(OSError):
+            found.add(device.stat().st_rdev)
+            for part in (Path("/sys/block") / device.name).glob(f"{device.name}p*/dev"):
+                major, _, minor = part.read_text().strip().partition(":")
+                found.add(os.makedev(int(major), int(minor)))
+    return frozenset(found)
+
+
 def mounted_at(disk_id: DiskId) -> str | None:
     """Return where the device, or a partition of it, is mounted or otherwise in use; None if free."""
     device = device_of(disk_id)

@@ -26,6 +26,7 @@ from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.delete_snapshot import mark_deleting
 from drystone.service.jobs.snapshot_group import give_up, record_frozen
+from drystone.service.quiescing import Held, Quiescing
 from drystone.service.quotas import SnapshotLimits
 from drystone.service.requests import GroupRollback, NewSnapshotGroup, SnapshotGroupQuery
 from drystone.service.snapshot_begin import Begun, begin_rollback, begin_snapshot, check_rollback, freeze_target
@@ -64,13 +65,23 @@ class SnapshotGroups:
         installation: The parts.
         host: The storage daemons.
         limits: The quota of snapshots, which every member counts in.
+        quiescing: What is held still around the instant.
         disks_max: Most disks of a group: what an instance may have.
     """
 
-    def __init__(self, *, installation: Installation, host: Host, limits: SnapshotLimits, disks_max: int) -> None:
+    def __init__(
+        self,
+        *,
+        installation: Installation,
+        host: Host,
+        limits: SnapshotLimits,
+        quiescing: Quiescing,
+        disks_max: int,
+    ) -> None:
         self._in = installation
         self._host = host
         self._limits = limits
+        self._quiescing = quiescing
         self._disks_max = disks_max
 
     # --- create -------------------------------------------------------------------------------------------------------
@@ -102,16 +113,18 @@ class SnapshotGroups:
                 for disk_id in disk_ids:
                     await self._host.settle_flight(disk_id)
                 daemon = await self._one_daemon(disk_ids)
-                await self._flush(daemon, disk_ids)
-                limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
-                started = await self._in.db.write(
-                    lambda conn: self._begin(conn, caller, group_id, disk_ids, name=name, tags=tags)
-                )
-                try:
-                    await self._freeze(started, daemon)
-                finally:
-                    # Whatever happened, the job takes the rows up: it goes on, or ends them (A2, A4).
-                    self._in.operations.wake(started.leader.id)
+                found = [await self._host.row(disk_id) for disk_id in disk_ids]
+                async with self._quiescing.holding(found) as held:
+                    await self._flush(daemon, disk_ids)
+                    limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
+                    started = await self._in.db.write(
+                        lambda conn: self._begin(conn, caller, group_id, disk_ids, name=name, tags=tags)
+                    )
+                    try:
+                        await self._freeze(started, daemon, held)
+                    finally:
+                        # Whatever happened, the job takes the rows up: it goes on, or ends them (A2, A4).
+                        self._in.operations.wake(started.leader.id)
         except TimeoutError as error:
             raise RefusalError(
                 "ResourceInUse", f"The disks did not come to rest within {FREEZE_SECONDS_MAX:g} s; try again."
@@ -216,17 +229,21 @@ class SnapshotGroups:
         )  # fmt: skip
         return _Started(leader=leader, members=tuple(begun))
 
-    async def _freeze(self, started: _Started, daemon: Daemon) -> None:
+    async def _freeze(self, started: _Started, daemon: Daemon, held: Held) -> None:
         """The instant. If it fails, bitmaps and rows are as before when this raises (A2, A4)."""
         targets = [freeze_target(self._in, begun) for begun in started.members]
         try:
             pause_ms = await live.freeze(daemon, targets)
+            quiesced = await held.thaw()
         except DrystoneError as error:
             await give_up(self._in, self._host, started.leader, "InternalError.ComponentError", str(error))
             raise
         taken_at = self._in.clock()
         rows = [begun.operation for begun in started.members]
-        await self._in.db.write(lambda conn: record_frozen(conn, rows, at=taken_at, pause_ms=round(pause_ms, 3)))
+        said = quiesced.payload()
+        await self._in.db.write(
+            lambda conn: record_frozen(conn, rows, at=taken_at, pause_ms=round(pause_ms, 3), said=said)
+        )
 
     # --- describe -----------------------------------------------------------------------------------------------------
 

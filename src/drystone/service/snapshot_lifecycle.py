@@ -23,6 +23,7 @@ from drystone.service.disk_records import owned_disk
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.delete_snapshot import mark_deleting
+from drystone.service.quiescing import Held, Quiescing
 from drystone.service.quotas import SnapshotLimits
 from drystone.service.requests import NewSnapshot
 from drystone.service.snapshot_begin import Begun, begin_rollback, begin_snapshot, check_rollback, freeze_target
@@ -39,10 +40,11 @@ RESTING = frozenset({DiskState.UNATTACHED, DiskState.ATTACHED})
 class SnapshotLifecycle:
     """The calls that change which snapshots there are."""
 
-    def __init__(self, *, installation: Installation, host: Host, limits: SnapshotLimits) -> None:
+    def __init__(self, *, installation: Installation, host: Host, limits: SnapshotLimits, quiescing: Quiescing) -> None:
         self._in = installation
         self._host = host
         self._limits = limits
+        self._quiescing = quiescing
 
     # --- create -------------------------------------------------------------------------------------------------------
 
@@ -69,20 +71,21 @@ class SnapshotLifecycle:
             async with asyncio.timeout(FREEZE_SECONDS_MAX) as limit, self._in.locks.graph(disk_id):
                 await self._rest(caller, disk_id)
                 disk, daemon = await self._host.opened(disk_id)
-                await host_device.flush(disk_id)
-                await live.flush_until_short(daemon, disk_id)
-                limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
-                template = replace(
-                    template, usage=new.usage or disk.usage, size_gib=disk.size_gib, zone=disk.zone,
-                    project_id=disk.project_id,
-                )  # fmt: skip
-                payload = {"audit": EVERYTHING} if new.audit_everything else {}
-                begun = await self._in.db.write(lambda conn: self._begin(conn, caller, template, payload))
-                try:
-                    await self._freeze(begun, daemon)
-                finally:
-                    # Whatever happened, the job takes the row up: it goes on, or ends it (A2, A4).
-                    self._in.operations.wake(begun.operation.id)
+                async with self._quiescing.holding([disk]) as held:
+                    await host_device.flush(disk_id)
+                    await live.flush_until_short(daemon, disk_id)
+                    limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
+                    template = replace(
+                        template, usage=new.usage or disk.usage, size_gib=disk.size_gib, zone=disk.zone,
+                        project_id=disk.project_id,
+                    )  # fmt: skip
+                    payload = {"audit": EVERYTHING} if new.audit_everything else {}
+                    begun = await self._in.db.write(lambda conn: self._begin(conn, caller, template, payload))
+                    try:
+                        await self._freeze(begun, daemon, held)
+                    finally:
+                        # Whatever happened, the job takes the row up: it goes on, or ends it (A2, A4).
+                        self._in.operations.wake(begun.operation.id)
         except TimeoutError as error:
             await self._host.release(disk_id)
             raise RefusalError(
@@ -145,19 +148,22 @@ class SnapshotLifecycle:
         disk = self._check_disk(conn, caller, template.disk_id)
         return begin_snapshot(conn, self._in, disk, template, request_id=caller.request_id, payload=payload)
 
-    async def _freeze(self, begun: Begun, daemon: Daemon) -> None:
+    async def _freeze(self, begun: Begun, daemon: Daemon, held: Held) -> None:
         """The instant. If it fails, bitmaps and rows are as before when this raises (A2, A4)."""
         operation = begun.operation
         target = freeze_target(self._in, begun)
         try:
             pause_ms = await live.freeze(daemon, [target])
+            quiesced = await held.thaw()
         except DrystoneError as error:
             await self._give_up(operation, begun.disk.id, str(error))
             raise
         taken_at = self._in.clock()
 
         def record(conn: Connection) -> None:
-            payload = {**operation.payload, "freeze_ms": round(pause_ms, 3), "taken_at": taken_at}
+            payload = {
+                **operation.payload, **quiesced.payload(), "freeze_ms": round(pause_ms, 3), "taken_at": taken_at,
+            }  # fmt: skip
             operations.update(conn, operation.id, updated_at=taken_at, phase=Phase.FROZEN.value, payload=payload)
 
         await self._in.db.write(record)

@@ -11,6 +11,7 @@ from drystone.service.disk_records import DiskRecords
 from drystone.service.host_records import HostRecords
 from drystone.service.instances import Instances
 from drystone.service.operation_records import OperationRecords
+from drystone.service.quiescing import Quiescing
 from drystone.service.scrub import Scrub
 from drystone.service.snapshot_groups import SnapshotGroups
 from drystone.service.snapshot_lifecycle import SnapshotLifecycle
@@ -32,6 +33,7 @@ class UseCases:
     disks: DiskLifecycle
     snapshots: SnapshotLifecycle
     snapshot_groups: SnapshotGroups
+    quiescing: Quiescing
     disk_records: DiskRecords
     snapshot_records: SnapshotRecords
     instances: Instances

@@ -1,6 +1,7 @@
 """From the frozen views of several disks to snapshots that become NORMAL together (S40)."""
 
 import asyncio
+from collections.abc import Mapping
 
 from sqlalchemy import Connection
 
@@ -138,7 +139,14 @@ def disks_of(members: list[Operation]) -> list[DiskId]:
     return [member.disk_id for member in members if member.disk_id is not None]
 
 
-def record_frozen(conn: Connection, members: list[Operation], *, at: float, pause_ms: float | None = None) -> None:
+def record_frozen(
+    conn: Connection,
+    members: list[Operation],
+    *,
+    at: float,
+    pause_ms: float | None = None,
+    said: Mapping[str, object] | None = None,
+) -> None:
     """Record the instant with every member that still waits for it, and with the group.
 
     Args:
@@ -146,11 +154,12 @@ def record_frozen(conn: Connection, members: list[Operation], *, at: float, paus
         members: The members' operations.
         at: The instant; after a crash that hid it, a time soon after.
         pause_ms: How long the guests stood; None if a crash hid it.
+        said: What was held still, for the members' records.
     """
     for member in members:
         now = operations.get(conn, member.id)
         if now is not None and now.phase == Phase.FREEZING:
-            payload = {**now.payload, "taken_at": at, "freeze_ms": pause_ms}
+            payload = {**now.payload, **(said or {}), "taken_at": at, "freeze_ms": pause_ms}
             operations.update(conn, member.id, updated_at=at, phase=Phase.FROZEN.value, payload=payload)
     group_id = str(members[0].payload["group"])
     expected = {"state": SnapshotGroupState.CREATING, "taken_at": None}

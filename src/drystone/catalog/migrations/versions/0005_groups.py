@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the table of groups; a snapshot names its group."""
+    """Make the tables of groups, whose members name them, and of quiesce profiles."""
     op.create_table(
         "snapshot_group",
         sa.Column("id", sa.Text(), nullable=False),
@@ -30,3 +30,15 @@ def upgrade() -> None:
     op.create_index("ix_snapshot_group_account", "snapshot_group", ["account_id", "created_at", "id"])
     op.add_column("snapshot", sa.Column("group_id", sa.Text()))
     op.create_index("ix_snapshot_group", "snapshot", ["group_id"])
+    op.create_table(
+        "quiesce_profile",
+        sa.Column("resource_id", sa.Text(), nullable=False),
+        sa.Column("account_id", sa.Text(), nullable=False),
+        sa.Column("mode", sa.Text(), nullable=False),
+        sa.Column("freeze_seconds_max", sa.Float(), nullable=False),
+        sa.Column("steps", sa.Text(), nullable=False),
+        sa.Column("modified_at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name="fk_quiesce_profile_account_id"),
+        sa.PrimaryKeyConstraint("resource_id", name="pk_quiesce_profile"),
+    )
+    op.create_index("ix_quiesce_profile_account", "quiesce_profile", ["account_id", "resource_id"])

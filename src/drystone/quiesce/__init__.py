@@ -1,0 +1,1 @@
+"""Holding applications and file systems still for an instant."""
