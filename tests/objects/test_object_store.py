@@ -151,6 +151,23 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
+def test_what_a_drive_does_not_give_back_is_damage_not_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    objects = LocalStore(tmp_path, floor_bytes=0)
+    objects.put("a/b", b"12345")
+    for number, kind in ((errno.EIO, IntegrityError), (errno.ESTALE, UnavailableError)):
+
+        def fail(*_arguments: Any, number: int = number) -> bytes:
+            raise OSError(number, "no")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "pread", fail)
+            with pytest.raises(kind):
+                objects.get_range("a/b", 0, 5)
+    assert objects.get_range("a/b", 0, 5) == b"12345"
+
+
 def test_a_dead_writers_temporary_file_is_swept_and_a_living_ones_is_not(tmp_path: Path) -> None:
     objects = LocalStore(tmp_path, floor_bytes=0)
     dead = tmp_path / ".temporary" / "1.2.3"

@@ -210,3 +210,26 @@ def test_coarse_ranges_hold_all_blocks() -> None:
         assert len(subtract(ranges, wide)) == 0
         assert rows(normalize(wide)) == rows(wide)
     assert rows(coarse(ranges, 1)) == [[int(ranges[0, 0]), int(ranges[-1, 1])]]
+
+
+def test_a_bad_place_on_the_drive_is_damage_of_one_frame_and_mended(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    index = open_pack(world.store, world.pack).index
+    bad = int(index.offsets[1]) + 5 * BLOCK_BYTES
+    read = world.objects.get_range
+
+    def failing(name: str, start: int, stop: int) -> bytes:
+        if name == world.pack and start <= bad < stop:
+            raise IntegrityError(f"object {name} cannot be read from its drive: Input/output error")
+        return read(name, start, stop)
+
+    monkeypatch.setattr(world.objects, "get_range", failing)
+    assert rows(hidden(world.fault(world.pack), world.first)) == [[64, 128]]
+    done = mend_pack(world.store, world.pack, hex128(world.rng), world.rng, world.find(world.first_disk, []))
+    assert (done.mended_blocks, done.lost_blocks) == (64, 0)
+    assert done.object is not None
+    assert check_pack(world.store, done.object, lambda _length: None) is None
+    assert world.content(FIRST) == world.first_disk
+    # A second bad frame that nobody has: it is as bad in the new object, at the same place.
+    none = mend_pack(world.store, world.pack, hex128(world.rng), world.rng, lambda _wanted: {})
+    assert (none.object, none.lost_blocks) == (None, 64)

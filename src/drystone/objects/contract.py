@@ -56,6 +56,7 @@ class ObjectStore(Protocol):
 
         Raises:
             NotFoundError: There is none.
+            IntegrityError: Its drive does not give it back, now and later.
         """
         ...
 
@@ -64,6 +65,7 @@ class ObjectStore(Protocol):
 
         Raises:
             NotFoundError: There is none.
+            IntegrityError: As `get`.
         """
         ...
 

@@ -87,13 +87,13 @@ class LocalStore:
 
     def get(self, name: str) -> bytes:
         """Return a whole object; see `ObjectStore.get`."""
-        with _translated(name):
+        with _translated(name), _readable(name):
             return self._path(name).read_bytes()
 
     def get_range(self, name: str, start: int, stop: int) -> bytes:
         """Return part of an object; see `ObjectStore.get_range`."""
         assert 0 <= start <= stop
-        with _translated(name):
+        with _translated(name), _readable(name):
             file = os.open(self._path(name), os.O_RDONLY | os.O_CLOEXEC)
             try:
                 parts = []
@@ -256,6 +256,17 @@ def _translated(name: str) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise SpaceError(f"object {name}: {error.strerror}") from error
         raise UnavailableError(f"object {name}: {error}") from error
+
+
+@contextmanager
+def _readable(name: str) -> Iterator[None]:
+    """A drive that does not give back what was written will not later either: that is damage, not a pause."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.EUCLEAN, errno.EBADMSG):
+            raise IntegrityError(f"object {name} cannot be read from its drive: {error.strerror}") from error
+        raise
 
 
 def _write_all(file: int, parts: Sequence[Buffer]) -> None:

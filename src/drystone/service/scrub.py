@@ -61,6 +61,8 @@ class Scrub:
         """Maps that were read: when, and what is wrong. Many snapshots list the same ones."""
         self._looked_at: dict[str, float] = {}
         """Damaged objects: when they were last looked at."""
+        self._unreached: dict[str, float] = {}
+        """Packs that the store did not give: when. They must not hold up the others."""
 
     # --- the loop -----------------------------------------------------------------------------------------------------
 
@@ -73,7 +75,12 @@ class Scrub:
         before = await self._in.db.read(self._before)
         rate = self._config.bytes_per_s
         number = PACKS_MAX if rate == 0 else max(1, min(PACKS_MAX, int(rate * SLICE_SECONDS / PACK_BYTES)))
-        due = await self._in.db.read(lambda conn: proofs.packs_due(conn, before, number))
+        self._unreached = {
+            name: at for name, at in self._unreached.items() if at > self._in.clock() - RECHECK_SECONDS
+        }  # fmt: skip
+        wanted = number + len(self._unreached)
+        found = await self._in.db.read(lambda conn: proofs.packs_due(conn, before, wanted))
+        due = [pack for pack in found if pack.object not in self._unreached][:number]
         if due:
             await self._prove_packs(due)
         taken = await self._in.db.read(lambda conn: proofs.snapshots_due(conn, before, SNAPSHOTS_MAX))
@@ -93,6 +100,9 @@ class Scrub:
     async def _prove_packs(self, due: Sequence[Pack]) -> None:
         result = await self._scrub(packs=tuple(pack.object for pack in due))
         bad = {fault.object for fault in result.faults}
+        at = self._in.clock()
+        missed = [pack.object for pack in due if pack.object not in bad and pack.object not in result.whole]
+        self._unreached.update(dict.fromkeys(missed, at))
         await self._in.db.write(lambda conn: self._record_whole(conn, due, set(result.whole)))
         for pack in due:
             if pack.object in bad:
@@ -257,6 +267,8 @@ class Scrub:
             if not endpoints:
                 log.warning("mend.no_disk", pack_id=pack.id)
                 return None
+            # Whoever wrote under this lock before us has ended, or was killed: nothing refers to what it wrote.
+            await self._in.db.write(lambda conn: _abandon_all(conn, self._in.clock()))
             return await self._write_again(pack, endpoints)
 
     async def _write_again(self, pack: Pack, endpoints: tuple[Endpoint, ...]) -> Pack | None:
@@ -377,6 +389,12 @@ class Scrub:
             )  # fmt: skip
 
         return await self._in.db.read(look)
+
+
+def _abandon_all(conn: Connection, at: float) -> None:
+    """Give up every rewriting that is not switched; the caller holds the lock of collection, so nobody writes."""
+    for row in pack_rewrites.in_state(conn, RewriteState.WRITING):
+        abandon(conn, row, at)
 
 
 def _requested(conn: Connection) -> float:

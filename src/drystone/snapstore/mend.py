@@ -20,7 +20,7 @@ from drystone.codec.pack import (
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.snapstore.packs import open_pack
-from drystone.snapstore.scrub import bad_slots, check_pack
+from drystone.snapstore.scrub import bad_slots, check_pack, read_frame
 from drystone.snapstore.store import RandomBits, Store
 
 Find = Callable[[Mapping[int, bytes]], Mapping[int, bytes]]
@@ -62,7 +62,8 @@ def mend_pack(store: Store, name: str, attempt: str, rng: RandomBits, find: Find
     encodings = index.encodings.copy()
     mended, lost = 0, 0
     for number in range(len(index.counts)):
-        body = store.objects.get_range(name, int(index.offsets[number]), int(index.offsets[number + 1]))
+        # What cannot be read at all is zeros of the same length: as bad, and in its place.
+        body = read_frame(store, name, index, number) or bytes(int(index.stored_bytes[number]))
         try:
             if int(index.encodings[number]) != Encoding.GONE:
                 decode_frame(store.keys, index, number, body, name)

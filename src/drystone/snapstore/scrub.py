@@ -86,12 +86,27 @@ def frames_of(store: Store, name: str, index: PackIndex, pace: Pace) -> Iterator
         while stop < len(alive) and int(index.offsets[alive[stop] + 1]) - start <= READ_BYTES:
             stop += 1
         end = int(index.offsets[alive[stop - 1] + 1])
-        body = store.objects.get_range(name, start, end)
-        pace(len(body))
-        for number in alive[at:stop].tolist():
-            low, high = int(index.offsets[number]) - start, int(index.offsets[number + 1]) - start
-            yield number, body[low:high]
+        numbers = alive[at:stop].tolist()
+        try:
+            body = store.objects.get_range(name, start, end)
+        except IntegrityError:
+            # A bad place on the drive: which frames lie elsewhere is found out one by one.
+            for number in numbers:
+                yield number, read_frame(store, name, index, number) or b""
+        else:
+            for number in numbers:
+                low, high = int(index.offsets[number]) - start, int(index.offsets[number + 1]) - start
+                yield number, body[low:high]
+        pace(end - start)
         at = stop
+
+
+def read_frame(store: Store, name: str, index: PackIndex, number: int) -> bytes | None:
+    """Return a frame's stored bytes, None if the drive does not give them back."""
+    try:
+        return store.objects.get_range(name, int(index.offsets[number]), int(index.offsets[number + 1]))
+    except IntegrityError:
+        return None
 
 
 def bad_slots(store: Store, index: PackIndex, number: int, plain: bytes | bytearray) -> npt.NDArray[np.int64]:

@@ -13,6 +13,7 @@ from drystone.codec.hashes import block_hash
 from drystone.domain.blocks import BLOCK_BYTES, Ranges, clip, from_blocks
 from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.nbd.client import NbdClient
+from drystone.objects.contract import NotFoundError
 from drystone.snapstore.mend import mend_pack
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.scrub import check_manifest, check_map, check_pack, coarse, hidden
@@ -59,7 +60,8 @@ def scrub(job: ScrubJob, store: Store, report: Report) -> ScrubResult:
             done += 1
             try:
                 found = check(job, store, name, pace)
-            except UnavailableError as error:
+            except (UnavailableError, NotFoundError) as error:
+                # Also an object that went while it was read: it was written again, or deleted.
                 log.warning("scrub.not_reached", object=name, error=str(error))
                 continue
             faults += found
