@@ -283,6 +283,13 @@ def standard() -> FakeService:
         },
     )
     service.on("DescribeAccessKeys", {"KeySet": [{"SecretId": "AKIDnew", "Enabled": True, "CreateTime": "t"}]})
+    service.on("DescribeSnapshotSpace", lambda given: {
+        "SnapshotSpaceSet": [
+            {"SnapshotId": one, "UniqueBytes": 4096, "SharedBytes": 8192} for one in given["SnapshotIds"]
+        ],
+        "DeadBytes": 5000, "ReclaimableBytes": 3000,
+    })  # fmt: skip
+    service.on("DescribeStore", {"StoredBytes": 9000, "LiveBytes": 6000, "DeadBytes": 3000, "Threshold": 20})
     service.on(
         "DescribeHost",
         {

@@ -183,6 +183,22 @@ def snapshot_group(session: Session, wanted: str) -> Record:
     return found[0]
 
 
+def snapshot_space(session: Session, snapshot: Record) -> Record:
+    """Return the space that a snapshot holds; without numbers while it is being made, or if they cannot be had."""
+    unknown: Record = {"unique_bytes": None, "shared_bytes": None}
+    if snapshot["state"] == "CREATING":
+        return unknown
+    try:
+        answer = session.service.drystone(
+            "read its space", "DescribeSnapshotSpace", SnapshotIds=[snapshot["snapshot_id"]]
+        )
+    except CliError as error:
+        session.out.say(f"its space is not known: {error.message}")
+        return unknown
+    (space,) = answer["SnapshotSpaceSet"]
+    return {"unique_bytes": space["UniqueBytes"], "shared_bytes": space["SharedBytes"]}
+
+
 def instances(session: Session, wanted: Sequence[str], *, limit: int) -> list[Record]:
     """Return the records of these instances, or of all, at most `limit`."""
     rows = session.service.drystone_rows(

@@ -140,6 +140,7 @@ def operation_record(operation: Wire) -> Record:
         "attempts": operation.get("Attempts"),
         "error_code": operation.get("ErrorCode") or None,
         "error_message": operation.get("ErrorMessage") or None,
+        "result": operation.get("Result"),
         "created_at": operation.get("CreateTime"),
         "updated_at": operation.get("UpdateTime"),
     }
@@ -219,6 +220,56 @@ def overview_record(overview: Wire) -> Record:
         "total_gib": overview.get("TotalSize"),
         "free_quota_gib": overview.get("FreeQuota"),
         "charged_gib": overview.get("RealTradeSize"),
+    }
+
+
+def set_space_record(space: Wire) -> Record:
+    """Name the fields of what a set of snapshots holds."""
+    return {
+        "snapshots": [
+            {
+                "snapshot_id": one.get("SnapshotId"),
+                "unique_bytes": one.get("UniqueBytes"),
+                "shared_bytes": one.get("SharedBytes"),
+            }
+            for one in space.get("SnapshotSpaceSet") or []
+        ],
+        "dead_bytes": space.get("DeadBytes"),
+        "reclaimable_bytes": space.get("ReclaimableBytes"),
+    }
+
+
+def store_space_record(store: Wire) -> Record:
+    """Name the fields of what the store holds."""
+    return {
+        "stored_bytes": store.get("StoredBytes"),
+        "pack_count": store.get("PackCount"),
+        "pack_bytes": store.get("PackBytes"),
+        "live_bytes": store.get("LiveBytes"),
+        "dead_bytes": store.get("DeadBytes"),
+        "reclaimable_bytes": store.get("ReclaimableBytes"),
+        "reclaimed_bytes": store.get("ReclaimedBytes"),
+        "waiting_bytes": store.get("WaitingBytes"),
+        "threshold_percent": store.get("Threshold"),
+        "held": store.get("Held") or None,
+    }
+
+
+def collection_record(collection: Wire, result: Wire | None) -> Record:
+    """Name the fields of a collection, and of its end (None: it was only thought of, or goes on)."""
+    done = result or {}
+    return {
+        "operation_id": collection.get("OperationId"),
+        "threshold_percent": collection.get("Threshold"),
+        "pack_count": collection.get("PackCount"),
+        "pack_bytes": collection.get("PackBytes"),
+        "dead_bytes": collection.get("DeadBytes"),
+        "rewritten_packs": done.get("rewritten_packs"),
+        "removed_packs": done.get("removed_packs"),
+        "faulty_packs": done.get("faulty_packs"),
+        "freed_bytes": done.get("freed_bytes"),
+        "waiting_bytes": done.get("waiting_bytes"),
+        "note": done.get("note") or None,
     }
 
 

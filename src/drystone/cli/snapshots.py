@@ -1,7 +1,8 @@
 """The commands on snapshots."""
 
 import datetime as dt
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
@@ -9,9 +10,9 @@ from cyclopts.validators import Number
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, tags_on_the_wire
-from drystone.cli.records import SNAPSHOT_COLUMNS, overview_record
+from drystone.cli.records import SNAPSHOT_COLUMNS, overview_record, set_space_record
 from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside, Session
-from drystone.cli.wait import Step, wait_until
+from drystone.cli.wait import Step, wait_for_operation, wait_until
 
 TRANSFER_TIMEOUT_S = 86_400.0
 """A full snapshot or a rollback of a large disk takes hours; a day says that nothing moves."""
@@ -48,6 +49,11 @@ def snapshot_app(outside: Outside) -> App:
         name=("rollback", "apply"),
         help_epilogue="Example:\n  drystone disk detach disk-1a2b3c4d\n"
         "  drystone snapshot rollback snap-1a2b3c4d --safety-snapshot --yes",
+    )
+    app.command(
+        commands.export,
+        name="export",
+        help_epilogue="Example:\n  drystone snapshot export snap-1a2b3c4d /backup/db.qcow2",
     )
     app.command(commands.overview, name="overview", help_epilogue="Example:\n  drystone snapshot overview")
     return app
@@ -127,12 +133,15 @@ class SnapshotCommands:
     def show(self, snapshot: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
         """Show everything about one snapshot: how it was tracked, what was read, changed and stored.
 
+        `unique_bytes` is what deleting it alone makes dead; `shared_bytes` is what others see, too.
+
         Args:
             snapshot: Its id, or its name if only one snapshot has it.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        session.out.record(lookup.snapshot(session, lookup.snapshot_id(session, snapshot)))
+        record = lookup.snapshot(session, lookup.snapshot_id(session, snapshot))
+        session.out.record({**record, **lookup.snapshot_space(session, record)})
 
     def modify(
         self,
@@ -172,11 +181,18 @@ class SnapshotCommands:
         )
         session.out.result([identity], lookup.snapshot(session, identity))
 
-    def delete(self, *snapshot: str, yes: Yes = False, common: CommonOptions = NO_OPTIONS) -> None:
+    def delete(
+        self,
+        *snapshot: str,
+        dry_run: Annotated[bool, Parameter(negative="")] = False,
+        yes: Yes = False,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
         """Delete snapshots, in any order; every other snapshot still restores.
 
         Args:
             snapshot: Ids or names.
+            dry_run: Delete nothing; show what deleting them would make dead, and what of it would come back.
             yes: Do not ask.
             common: Options that every command takes.
         """
@@ -184,6 +200,10 @@ class SnapshotCommands:
             raise CliError(Exit.USAGE, "give the id or the name of at least one snapshot")
         session = self._outside.session(common)
         ids = [lookup.snapshot_id(session, text) for text in snapshot]
+        if dry_run:
+            answer = session.service.drystone("count what would die", "DescribeSnapshotSpace", SnapshotIds=ids)
+            session.out.record(set_space_record(answer))
+            return
         session.out.confirm(f"This deletes {', '.join(ids)}.", yes=yes)
         session.service.cbs(f"delete {', '.join(ids)}", "DeleteSnapshots", SnapshotIds=ids)
         session.out.result(ids, {"deleted_snapshot_ids": ids})
@@ -228,6 +248,40 @@ class SnapshotCommands:
         if wait:
             _wait_for_rollback(session, target, known, timeout_s=timeout)
         session.out.result([target], lookup.disk(session, target))
+
+    def export(
+        self,
+        snapshot: str,
+        file: Path,
+        /,
+        *,
+        format: Literal["qcow2", "raw"] | None = None,  # noqa: A002 - the option's name
+        wait: bool = True,
+        timeout: Timeout = TRANSFER_TIMEOUT_S,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Write a snapshot into a new sparse image file on the server's host; for the administrator.
+
+        The server writes the file, as its own user. A relative path is one of this machine.
+
+        Args:
+            snapshot: Id or name.
+            file: The file; it must not exist.
+            format: Without it the file's ending says.
+            wait: Wait until it is whole.
+            timeout: Longest wait in seconds.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        identity = lookup.snapshot_id(session, snapshot)
+        path = str(file.absolute())
+        answer = session.service.drystone(
+            f"export {identity}", "ExportSnapshot", SnapshotId=identity, Path=path, Format=format
+        )
+        operation = str(answer["OperationId"])
+        if wait:
+            wait_for_operation(session, operation, title=f"export of {identity}", timeout_s=timeout)
+        session.out.result([path], {"snapshot_id": identity, "path": path, "operation_id": operation})
 
     def overview(self, *, common: CommonOptions = NO_OPTIONS) -> None:
         """Show how many snapshots there are and what they hold.
