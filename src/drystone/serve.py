@@ -43,12 +43,14 @@ from drystone.service import epoch
 from drystone.service.accounts import Accounts
 from drystone.service.audit import Audit
 from drystone.service.backups import Backups
+from drystone.service.confirmation import Confirmation
 from drystone.service.disk_lifecycle import DiskLifecycle
 from drystone.service.disk_records import DiskRecords, DiskRecordsConfig
 from drystone.service.healing import Healing
 from drystone.service.host import Host
 from drystone.service.host_probe import HostProbe
 from drystone.service.host_records import HostRecords
+from drystone.service.image_files import ImageFiles
 from drystone.service.installation import Installation
 from drystone.service.instances import Instances, InstancesConfig
 from drystone.service.jobs.attach import Attach, Detach
@@ -56,7 +58,9 @@ from drystone.service.jobs.compact import Compact
 from drystone.service.jobs.compare import Compare
 from drystone.service.jobs.create_disk import CreateDisk
 from drystone.service.jobs.delete_snapshot import DeleteSnapshot
+from drystone.service.jobs.export_snapshot import ExportSnapshot
 from drystone.service.jobs.hydrate import Hydrate
+from drystone.service.jobs.import_disk import ImportDisk
 from drystone.service.jobs.initialize import Initialize
 from drystone.service.jobs.resize import Resize
 from drystone.service.jobs.rollback import Rollback
@@ -72,6 +76,7 @@ from drystone.service.scrub import Scrub, ScrubConfig
 from drystone.service.snapshot_groups import SnapshotGroups
 from drystone.service.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.snapshot_records import SnapshotRecords, SnapshotRecordsConfig
+from drystone.service.store_space import StoreSpace
 from drystone.service.sweep import clear_scratch, sweep
 from drystone.service.use_cases import UseCases
 from drystone.service.watch import Watch
@@ -227,6 +232,7 @@ async def _assembled(config: Config, *, with_workers: bool = True) -> AsyncItera
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     rng = random.SystemRandom()
     ids = IdSource(rng)
+    _refuse_orphans(layout)
     await asyncio.to_thread(
         back_up_before_migration, layout.catalog, layout.backups, at=time.time(), kept=MIGRATION_BACKUPS_KEPT
     )
@@ -235,7 +241,8 @@ async def _assembled(config: Config, *, with_workers: bool = True) -> AsyncItera
         space = look(layout.data, floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent)
         store = await asyncio.to_thread(_store, db, layout, ids, rng, space.floor_bytes)
         workers = WorkerPool(size=config.workers)
-        background = WorkerPool(size=1, nice=19)
+        # Two: one writes packs again, one answers who holds what.
+        background = WorkerPool(size=2, nice=19)
         async with contextlib.AsyncExitStack() as pools:
             for pool in (workers, background) if with_workers else ():
                 await pools.enter_async_context(pool)
@@ -250,6 +257,22 @@ async def _assembled(config: Config, *, with_workers: bool = True) -> AsyncItera
             yield _Parts(installation=installation, host=Host(installation))
     finally:
         db.close()
+
+
+def _refuse_orphans(layout: Layout) -> None:
+    """Refuse to begin anew where a catalog was lost: its store and disks would never be looked at again.
+
+    Raises:
+        StartError: There is a store, or a disk, and no catalog.
+    """
+    if layout.catalog.exists():
+        return
+    found = [*layout.store.glob("*/owner"), *layout.data.glob("disks/*/disk.json")]
+    if found:
+        raise StartError(
+            f"{layout.data} has {found[0].relative_to(layout.data)} and no catalog.db: put the newest copy back from "
+            f"{layout.backups}, or run `drystone store recover --data {layout.data}`"
+        )
 
 
 def _store(db: Database, layout: Layout, ids: IdSource, rng: random.Random, floor_bytes: int) -> Store:
@@ -303,6 +326,8 @@ def _jobs(parts: _Parts) -> dict[OperationKind, Job]:
         OperationKind.DETACH: Detach(installation, host),
         OperationKind.TERMINATE: Terminate(installation, host),
         OperationKind.INITIALIZE: Initialize(installation, host),
+        OperationKind.EXPORT: ExportSnapshot(installation),
+        OperationKind.IMPORT: ImportDisk(installation, host),
         OperationKind.COMPACT: Compact(installation),
         OperationKind.COMPARE: Compare(installation, host),
     }
@@ -347,7 +372,9 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, qemu_version: 
             installation=installation, host=host,
             config=ScrubConfig(days=config.scrub_days, bytes_per_s=config.scrub_mb_per_s * 1_000_000),
         ),
-        audit=Audit(db=db, clock=clock), authenticate=accounts.authenticate,
+        space=StoreSpace(installation), confirmation=Confirmation(installation=installation),
+        image_files=ImageFiles(installation=installation, zone=config.zone), audit=Audit(db=db, clock=clock),
+        authenticate=accounts.authenticate,
     )  # fmt: skip
 
 

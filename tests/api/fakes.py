@@ -14,6 +14,7 @@ from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
 from drystone.domain.tracking import TrackingState
 from drystone.service.caller import Caller
 from drystone.service.views import (
+    CollectionView,
     DaemonFacts,
     DamageView,
     DiskConfig,
@@ -26,10 +27,13 @@ from drystone.service.views import (
     KeyView,
     NewKey,
     Page,
+    SetSpaceView,
     SnapshotGroupView,
     SnapshotOverview,
+    SnapshotSpaceView,
     SnapshotView,
     StoreHealthView,
+    StoreSpaceView,
 )
 from tests.api.asgi import ACCOUNT, Keys, Trail
 from tests.api.signing import NOW_S, REGION
@@ -263,6 +267,25 @@ class FakeUseCases:
             damaged_snapshots=1, suspect_snapshots=1, suspect=(SNAPSHOT.id,), damages=(damage,),
         )  # fmt: skip
         self.store_health: Any = Part("store_health", calls, {"request": NOW_S, "health": health})
+        self.space: Any = Part("space", calls, {
+            "snapshots": SetSpaceView(
+                snapshots=(SnapshotSpaceView(snapshot_id=SNAPSHOT.id, unique_bytes=3, shared_bytes=4),),
+                dead_bytes=3, reclaimable_bytes=2,
+            ),
+            "store": StoreSpaceView(
+                stored_bytes=9, pack_count=1, pack_bytes=8, live_bytes=6, dead_bytes=2, reclaimable_bytes=1,
+                reclaimed_bytes=5, waiting_bytes=7, dead_percent=20, held="",
+            ),
+            "collect": CollectionView(
+                operation_id=OperationId("op-00000001"), dead_percent=0, packs=1, pack_bytes=8, dead_bytes=2
+            ),
+        })  # fmt: skip
+        self.confirmation: Any = Part("confirmation", calls, {"confirm": "recovered"})
+        self.image_files: Any = Part(
+            "image_files",
+            calls,
+            {"export": OperationId("op-00000003"), "import_disk": (DISK.id, OperationId("op-00000004"))},
+        )
         self.host: Any = Part(
             "host",
             calls,

@@ -136,8 +136,14 @@ SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
     "DescribeSnapshotGroupRecords": {},
     "SetQuiesceProfile": {"ResourceId": DISK.id, "Steps": [{"Kind": "filesystem", "Mount": "/srv"}]},
     "DescribeSnapshotRecords": {},
+    "CollectGarbage": {"DryRun": False, "Threshold": 0},
+    "DescribeSnapshotSpace": {"SnapshotIds": [SNAPSHOT.id]},
+    "DescribeStore": {},
     "DescribeStoreHealth": {},
     "ScrubStore": {},
+    "ConfirmStore": {},
+    "ExportSnapshot": {"SnapshotId": SNAPSHOT.id, "Path": "/x.raw"},
+    "ImportDisk": {"Path": "/x.qcow2", "Format": "qcow2", "DiskName": "n", "DiskType": "CLOUD_SSD", "DiskSize": 20},
 }
 CBS: Mapping[str, Mapping[str, object]] = {
     "ApplySnapshot": {"SnapshotId": SNAPSHOT.id, "DiskId": DISK.id},
@@ -603,7 +609,21 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
                 }
             ],
         },
+        "CollectGarbage": {
+            "OperationId": "op-00000001", "Threshold": 0, "PackCount": 1, "PackBytes": 8, "DeadBytes": 2,
+        },
+        "DescribeSnapshotSpace": {
+            "SnapshotSpaceSet": [{"SnapshotId": SNAPSHOT.id, "UniqueBytes": 3, "SharedBytes": 4}],
+            "DeadBytes": 3, "ReclaimableBytes": 2,
+        },
+        "DescribeStore": {
+            "StoredBytes": 9, "PackCount": 1, "PackBytes": 8, "LiveBytes": 6, "DeadBytes": 2, "ReclaimableBytes": 1,
+            "ReclaimedBytes": 5, "WaitingBytes": 7, "Threshold": 20, "Held": "",
+        },
         "ScrubStore": {"RequestedAt": "2026-09-21T14:13:20+00:00"},
+        "ConfirmStore": {"WasHeld": "recovered"},
+        "ExportSnapshot": {"OperationId": "op-00000003"},
+        "ImportDisk": {"DiskId": DISK.id, "OperationId": "op-00000004"},
         "CreateAccessKey": {"SecretId": "AKIDnew", "SecretKey": "secret-of-the-new-key"},
         "CreateAccount": {"AccountId": ACCOUNT, "SecretId": "AKIDnew", "SecretKey": "secret-of-the-new-key"},
         "CreateInstance": {"InstanceId": "ins-00000001"},
@@ -651,7 +671,7 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
                 {
                     "OperationId": OPERATION.id, "Kind": "snapshot", "DiskId": DISK.id, "SnapshotId": SNAPSHOT.id,
                     "InstanceId": None, "State": "FAILED", "Phase": "upload", "Percent": 40, "Attempts": 2,
-                    "ErrorCode": "InternalError", "ErrorMessage": "broken", "CreateTime": created,
+                    "ErrorCode": "InternalError", "ErrorMessage": "broken", "Result": None, "CreateTime": created,
                     "UpdateTime": "2018-09-26T09:36:08+00:00",
                 }
             ],

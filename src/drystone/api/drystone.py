@@ -11,13 +11,16 @@ from drystone.domain.quiesce import FREEZE_SECONDS_DEFAULT, STEP_SECONDS_DEFAULT
 from drystone.service.caller import Caller
 from drystone.service.requests import PAGE_LIMIT, OperationQuery, SnapshotGroupQuery
 from drystone.service.views import (
+    CollectionView,
     DiskDetail,
     HostView,
     InstanceView,
     KeyView,
+    SetSpaceView,
     SnapshotGroupView,
     SnapshotView,
     StoreHealthView,
+    StoreSpaceView,
 )
 
 VERSION = "2026-11-01"
@@ -28,6 +31,10 @@ def drystone_service(use_cases: UseCases) -> Service:
     on = _DrystoneActions(use_cases)
     actions = (
         Action(name="AuditDisk", parameters=sent.AuditDisk, run=on.audit_disk, changes=True),
+        Action(name="CollectGarbage", parameters=sent.CollectGarbage, run=on.collect_garbage, changes=True),
+        Action(name="DescribeSnapshotSpace", parameters=sent.DescribeSnapshotSpace, run=on.describe_snapshot_space),
+        Action(name="DescribeStore", parameters=sent.DescribeStore, run=on.describe_store),
+        Action(name="ConfirmStore", parameters=sent.ConfirmStore, run=on.confirm_store, changes=True),
         Action(name="CreateAccessKey", parameters=sent.CreateAccessKey, run=on.create_access_key, changes=True),
         Action(name="CreateAccount", parameters=sent.CreateAccount, run=on.create_account, changes=True),
         Action(name="CreateInstance", parameters=sent.CreateInstance, run=on.create_instance, changes=True),
@@ -54,6 +61,8 @@ def drystone_service(use_cases: UseCases) -> Service:
             run=on.describe_snapshot_group_records,
         ),
         Action(name="DescribeStoreHealth", parameters=sent.DescribeStoreHealth, run=on.describe_store_health),
+        Action(name="ExportSnapshot", parameters=sent.ExportSnapshot, run=on.export_snapshot, changes=True),
+        Action(name="ImportDisk", parameters=sent.ImportDisk, run=on.import_disk, changes=True),
         Action(name="ScrubStore", parameters=sent.ScrubStore, run=on.scrub_store, changes=True),
         Action(
             name="DescribeSnapshotRecords", parameters=sent.DescribeSnapshotRecords, run=on.describe_snapshot_records
@@ -133,6 +142,29 @@ class _DrystoneActions:
 
     async def describe_store_health(self, caller: Caller, _given: sent.DescribeStoreHealth) -> Fields:
         return _store_health(await self._use_cases.store_health.health(caller))
+
+    async def describe_snapshot_space(self, caller: Caller, given: sent.DescribeSnapshotSpace) -> Fields:
+        return _set_space(await self._use_cases.space.snapshots(caller, given.snapshot_ids))
+
+    async def describe_store(self, caller: Caller, _given: sent.DescribeStore) -> Fields:
+        return _store_space(await self._use_cases.space.store(caller))
+
+    async def collect_garbage(self, caller: Caller, given: sent.CollectGarbage) -> Fields:
+        dry_run, threshold = bool(given.dry_run), given.threshold
+        return _collection(await self._use_cases.space.collect(caller, dry_run=dry_run, dead_percent=threshold))
+
+    async def confirm_store(self, caller: Caller, _given: sent.ConfirmStore) -> Fields:
+        return {"WasHeld": await self._use_cases.confirmation.confirm(caller)}
+
+    async def export_snapshot(self, caller: Caller, given: sent.ExportSnapshot) -> Fields:
+        operation_id = await self._use_cases.image_files.export(caller, given.snapshot_id, given.path, given.format)
+        return {"OperationId": operation_id}
+
+    async def import_disk(self, caller: Caller, given: sent.ImportDisk) -> Fields:
+        disk_id, operation_id = await self._use_cases.image_files.import_disk(
+            caller, given.path, given.format, name=given.disk_name, disk_type=given.disk_type, size_gib=given.disk_size
+        )
+        return {"DiskId": disk_id, "OperationId": operation_id}
 
     async def create_account(self, caller: Caller, given: sent.CreateAccount) -> Fields:
         key = await self._use_cases.accounts.create(caller, given.account_name)
@@ -275,6 +307,7 @@ def _operation(operation: Operation) -> Object:
         "Attempts": operation.attempts,
         "ErrorCode": operation.error_code,
         "ErrorMessage": operation.error,
+        "Result": operation.payload.get("result"),
         "CreateTime": iso_time(operation.created_at),
         "UpdateTime": iso_time(operation.updated_at),
     }
@@ -323,6 +356,42 @@ def _store_health(health: StoreHealthView) -> Object:
             }
             for damage in health.damages
         ],
+    }
+
+
+def _set_space(view: SetSpaceView) -> Object:
+    return {
+        "SnapshotSpaceSet": [
+            {"SnapshotId": one.snapshot_id, "UniqueBytes": one.unique_bytes, "SharedBytes": one.shared_bytes}
+            for one in view.snapshots
+        ],
+        "DeadBytes": view.dead_bytes,
+        "ReclaimableBytes": view.reclaimable_bytes,
+    }
+
+
+def _store_space(view: StoreSpaceView) -> Object:
+    return {
+        "StoredBytes": view.stored_bytes,
+        "PackCount": view.pack_count,
+        "PackBytes": view.pack_bytes,
+        "LiveBytes": view.live_bytes,
+        "DeadBytes": view.dead_bytes,
+        "ReclaimableBytes": view.reclaimable_bytes,
+        "ReclaimedBytes": view.reclaimed_bytes,
+        "WaitingBytes": view.waiting_bytes,
+        "Threshold": view.dead_percent,
+        "Held": view.held,
+    }
+
+
+def _collection(view: CollectionView) -> Object:
+    return {
+        "OperationId": view.operation_id,
+        "Threshold": view.dead_percent,
+        "PackCount": view.packs,
+        "PackBytes": view.pack_bytes,
+        "DeadBytes": view.dead_bytes,
     }
 
 

@@ -100,6 +100,23 @@ class ScrubStore(Parameters, frozen=True, kw_only=True):
     """ScrubStore takes no parameters."""
 
 
+class DescribeSnapshotSpace(Parameters, frozen=True, kw_only=True):
+    """Parameters of DescribeSnapshotSpace: a set that is looked at alone and together, at most 1,000."""
+
+    snapshot_ids: tuple[str, ...]
+
+
+class DescribeStore(Parameters, frozen=True, kw_only=True):
+    """DescribeStore takes no parameters."""
+
+
+class CollectGarbage(Parameters, frozen=True, kw_only=True):
+    """Parameters of CollectGarbage: the threshold is in percent of a pack's bytes."""
+
+    dry_run: bool | None = None
+    threshold: Unsigned | None = None
+
+
 class DescribeHost(Parameters, frozen=True, kw_only=True):
     """DescribeHost takes no parameters."""
 
@@ -130,3 +147,25 @@ class DescribeAccessKeys(Parameters, frozen=True, kw_only=True):
     """Parameters of DescribeAccessKeys."""
 
     account_id: str
+
+
+class ConfirmStore(Parameters, frozen=True, kw_only=True):
+    """ConfirmStore takes no parameters."""
+
+
+class ExportSnapshot(Parameters, frozen=True, kw_only=True):
+    """Parameters of ExportSnapshot; the path is one of the server's host."""
+
+    snapshot_id: str
+    path: str
+    format: str | None = None
+
+
+class ImportDisk(Parameters, frozen=True, kw_only=True):
+    """Parameters of ImportDisk; the path is one of the server's host, the size in GiB."""
+
+    path: str
+    format: str | None = None
+    disk_name: str | None = None
+    disk_type: str | None = None
+    disk_size: Unsigned | None = None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from drystone.domain.account import Account
-from drystone.domain.ids import DiskId, InstanceId, SnapshotGroupId, SnapshotId
+from drystone.domain.ids import DiskId, InstanceId, OperationId, SnapshotGroupId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.quiesce import QuiesceProfile, Step
 from drystone.service.caller import Caller, Identity
@@ -26,6 +26,7 @@ from drystone.service.requests import (
     SnapshotQuery,
 )
 from drystone.service.views import (
+    CollectionView,
     DiskConfig,
     DiskDetail,
     DiskView,
@@ -35,10 +36,12 @@ from drystone.service.views import (
     KeyView,
     NewKey,
     Page,
+    SetSpaceView,
     SnapshotGroupView,
     SnapshotOverview,
     SnapshotView,
     StoreHealthView,
+    StoreSpaceView,
 )
 
 Ids = tuple[str, ...]
@@ -271,6 +274,52 @@ class StoreHealth(Protocol):
         ...
 
 
+class Space(Protocol):
+    """What snapshots and the store hold."""
+
+    async def snapshots(self, caller: Caller, snapshot_ids: Ids, /) -> SetSpaceView:
+        """Tell what snapshots hold, alone and together."""
+        ...
+
+    async def store(self, caller: Caller, /) -> StoreSpaceView:
+        """Sum up the store; for administrators."""
+        ...
+
+    async def collect(self, caller: Caller, /, *, dry_run: bool, dead_percent: int | None) -> CollectionView:
+        """Get dead bytes back; for administrators."""
+        ...
+
+
+class Confirmation(Protocol):
+    """What waits for a person after a recovery; for administrators."""
+
+    async def confirm(self, caller: Caller, /) -> str | None:
+        """Let expiry and collection begin again; say why they were held."""
+        ...
+
+
+class ImageFiles(Protocol):
+    """Image files of the server's host; for administrators."""
+
+    async def export(self, caller: Caller, snapshot_id: str, path: str, image_format: str | None, /) -> OperationId:
+        """Begin to write a snapshot into a new file."""
+        ...
+
+    async def import_disk(
+        self,
+        caller: Caller,
+        path: str,
+        image_format: str | None,
+        /,
+        *,
+        name: str | None,
+        disk_type: str | None,
+        size_gib: int | None,
+    ) -> tuple[DiskId, OperationId]:
+        """Begin to make a disk of a file."""
+        ...
+
+
 class UseCases(Protocol):
     """Everything that the two services call. The container of the floor below has these attributes."""
 
@@ -306,6 +355,15 @@ class UseCases(Protocol):
 
     @property
     def store_health(self) -> StoreHealth: ...  # noqa: D102 - as above
+
+    @property
+    def space(self) -> Space: ...  # noqa: D102 - as above
+
+    @property
+    def confirmation(self) -> Confirmation: ...  # noqa: D102 - as above
+
+    @property
+    def image_files(self) -> ImageFiles: ...  # noqa: D102 - as above
 
     @property
     def audit(self) -> Audit: ...  # noqa: D102 - as above

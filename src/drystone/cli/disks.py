@@ -1,7 +1,8 @@
 """The commands on disks."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
@@ -11,10 +12,11 @@ from drystone.cli.failure import CliError, Exit
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, tags_on_the_wire
 from drystone.cli.records import DISK_COLUMNS
 from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside, Session
-from drystone.cli.wait import Step, wait_until
+from drystone.cli.wait import Step, wait_for_operation, wait_until
 
 CREATE_TIMEOUT_S = 300.0
 ATTACH_TIMEOUT_S = 120.0
+IMPORT_TIMEOUT_S = 86_400.0
 AUDIT_TIMEOUT_S = 86_400.0
 DEFAULT_TYPE = "CLOUD_PREMIUM"
 
@@ -54,6 +56,12 @@ def disk_app(outside: Outside) -> App:
         help_epilogue="Example:\n  drystone disk modify disk-1a2b3c4d --type CLOUD_SSD",
     )
     app.command(commands.delete, name="delete", help_epilogue="Example:\n  drystone disk delete disk-1a2b3c4d --yes")
+    app.command(
+        commands.import_,
+        name="import",
+        help_epilogue="Example:\n  drystone disk import /images/debian.qcow2 --name web\n"
+        "  drystone disk import disk.img --format raw --size 40",
+    )
     app.command(commands.init, name="init", help_epilogue="Example:\n  drystone disk init disk-1a2b3c4d --yes")
     app.command(commands.audit, name="audit", help_epilogue="Example:\n  drystone disk audit disk-1a2b3c4d --json")
     return app
@@ -161,6 +169,46 @@ class DiskCommands:
         # Without --wait a disk that is still being made is not described yet.
         records = [made.get(identity, {"disk_id": identity, "state": "CREATING"}) for identity in ids]
         session.out.result(ids, records[0] if count is None else records)
+
+    def import_(
+        self,
+        file: Path,
+        /,
+        *,
+        format: Literal["qcow2", "raw", "vmdk", "vhdx"] | None = None,  # noqa: A002 - the option's name
+        name: str | None = None,
+        type: str = DEFAULT_TYPE,  # noqa: A002 - the option is called --type
+        size: Gib | None = None,
+        wait: bool = True,
+        timeout: Timeout = IMPORT_TIMEOUT_S,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Make a disk of an image file on the server's host, and print its id; for the administrator.
+
+        The server reads the file, as its own user. Images that refer to other files (a backing file, a data file, a
+        parent, several extents) are refused. A relative path is one of this machine.
+
+        Args:
+            file: The image.
+            format: Needed where the file's ending and its first bytes do not agree.
+            name: Name of the disk.
+            type: CLOUD_PREMIUM, CLOUD_BSSD, CLOUD_SSD, CLOUD_HSSD or CLOUD_TSSD.
+            size: Size in GiB; without it, that of the image, rounded up to what the type has.
+            wait: Wait until it can be used.
+            timeout: Longest wait in seconds.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        path = str(file.absolute())
+        answer = session.service.drystone(
+            f"import {path}", "ImportDisk", Path=path, Format=format, DiskName=name, DiskType=type, DiskSize=size
+        )
+        identity = str(answer["DiskId"])
+        if not wait:
+            session.out.result([identity], {"disk_id": identity, "operation_id": answer["OperationId"]})
+            return
+        wait_for_operation(session, str(answer["OperationId"]), title=f"import of {path}", timeout_s=timeout)
+        session.out.result([identity], lookup.disk(session, identity))
 
     def attach(
         self,

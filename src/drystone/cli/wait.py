@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.output import Report
 from drystone.cli.session import Session
@@ -62,3 +63,22 @@ def wait_until(session: Session, look: Callable[[], Step], *, title: str, timeou
                 report(step.percent, step.phase)
             session.sleep(min(pause_s, max(timeout_s - waited_s, 0.001)))
             pause_s = min(pause_s * POLL_GROWTH, POLL_S_MAX)
+
+
+def wait_for_operation(session: Session, operation: str, *, title: str, timeout_s: float) -> None:
+    """Wait until an operation has ended well.
+
+    Raises:
+        CliError: It failed, is not known, or the time is over.
+    """
+
+    def look() -> Step:
+        found = lookup.operations(session, [operation], limit=1)
+        if not found:
+            raise CliError(Exit.NOT_FOUND, f"there is no operation {operation}; `drystone operation list` shows them")
+        if found[0]["state"] == "FAILED":
+            raise lookup.failed(found[0], title)
+        done = found[0]["state"] == "DONE"
+        return Step(done=done, percent=float(str(found[0]["percent"] or 0)), phase=str(found[0]["phase"] or ""))
+
+    wait_until(session, look, title=title, timeout_s=timeout_s)

@@ -22,6 +22,8 @@ class OperationKind(StrEnum):
     DETACH = "detach"
     TERMINATE = "terminate"
     INITIALIZE = "initialize"
+    EXPORT = "export"
+    IMPORT = "import"
     COMPACT = "compact"
 
 

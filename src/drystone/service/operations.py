@@ -19,7 +19,14 @@ RUNNING_MAX = 64
 PATIENT_MAX = 16
 """The same for the kinds that may take hours, so that they never hold up the others."""
 PATIENT = frozenset(
-    {OperationKind.HYDRATE, OperationKind.COMPARE, OperationKind.DELETE_SNAPSHOT, OperationKind.COMPACT}
+    {
+        OperationKind.HYDRATE,
+        OperationKind.COMPARE,
+        OperationKind.DELETE_SNAPSHOT,
+        OperationKind.COMPACT,
+        OperationKind.EXPORT,
+        OperationKind.IMPORT,
+    }
 )
 RETRY_SECONDS_MAX = 60.0
 PRUNE_AFTER_SECONDS = 30 * 86400.0

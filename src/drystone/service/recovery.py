@@ -348,6 +348,11 @@ def _disks(conn: Connection, evidence: Evidence, report: Report, *, ids: IdSourc
             report.disks_gone.append(row.id)
         elif here is not None and (why := _unfit(here)) is None:
             _restore_disk(conn, row, here, evidence.reason, ids=ids, at=at)
+        elif row.state is DiskState.CREATING:
+            # Nobody has seen it yet, and nobody goes on with it.
+            disks.delete(conn, row.id)
+            report.disks_unfit.append(f"{row.id}: it was still being made")
+            unfit.pop(row.id, None)
         else:
             # The row stays as the only thing that says what the directory is; nothing is believed of its content.
             reason = unfit.get(row.id) or why

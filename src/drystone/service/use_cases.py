@@ -6,9 +6,11 @@ from typing import Protocol
 from drystone.service.accounts import Accounts
 from drystone.service.audit import Audit
 from drystone.service.caller import Identity
+from drystone.service.confirmation import Confirmation
 from drystone.service.disk_lifecycle import DiskLifecycle
 from drystone.service.disk_records import DiskRecords
 from drystone.service.host_records import HostRecords
+from drystone.service.image_files import ImageFiles
 from drystone.service.instances import Instances
 from drystone.service.operation_records import OperationRecords
 from drystone.service.quiescing import Quiescing
@@ -16,6 +18,7 @@ from drystone.service.scrub import Scrub
 from drystone.service.snapshot_groups import SnapshotGroups
 from drystone.service.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.snapshot_records import SnapshotRecords
+from drystone.service.store_space import StoreSpace
 
 
 class Authenticate(Protocol):
@@ -41,5 +44,8 @@ class UseCases:
     operations: OperationRecords
     host: HostRecords
     store_health: Scrub
+    space: StoreSpace
+    confirmation: Confirmation
+    image_files: ImageFiles
     audit: Audit
     authenticate: Authenticate

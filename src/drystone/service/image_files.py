@@ -1,0 +1,183 @@
+"""Coming and leaving: disks from image files of this host, and snapshots into such files. For administrators.
+
+The server reads and writes these files as its own user: whoever may name them may do so with that user's rights.
+"""
+
+import asyncio
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, operations, sessions
+from drystone.domain.disk import DATA_DISK, Disk, DiskState
+from drystone.domain.disk_types import DISK_TYPES, GIB
+from drystone.domain.errors import ProtocolError, RefusalError, UnavailableError
+from drystone.domain.ids import DiskId, OperationId
+from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.session import Session
+from drystone.engine import convert
+from drystone.service.attributes import disk_name
+from drystone.service.caller import Caller
+from drystone.service.disk_lifecycle import check_size
+from drystone.service.installation import Installation
+from drystone.service.jobs.import_disk import REASON
+from drystone.service.snapshot_records import owned_snapshot
+
+UNDER_WAY_MAX = 64
+DEFAULT_TYPE = "CLOUD_PREMIUM"
+
+
+class ImageFiles:
+    """The calls that export and import.
+
+    Args:
+        installation: Where.
+        zone: Zone of new disks.
+    """
+
+    def __init__(self, *, installation: Installation, zone: str) -> None:
+        self._in = installation
+        self._zone = zone
+
+    async def export(self, caller: Caller, snapshot_id: str, path: str, image_format: str | None) -> OperationId:
+        """Begin to write a snapshot into a new file of this host; return the operation that does.
+
+        The snapshot may be deleted meanwhile: it stays readable until the operation ends (F7).
+
+        Raises:
+            RefusalError: `UnauthorizedOperation`, `InvalidParameterValue`, `InvalidSnapshotId.NotFound`,
+                `ResourceUnavailable.SnapshotCreating` or `LimitExceeded`; nothing was begun.
+        """
+        caller.require_admin()
+        target = await asyncio.to_thread(self._new_file, path)
+        chosen = image_format or target.suffix.lower().removeprefix(".")
+        chosen = {"img": "raw"}.get(chosen, chosen)
+        if chosen not in convert.EXPORTED:
+            raise _bad(f"Format `{chosen}` is unknown; use {' or '.join(convert.EXPORTED)}, or such an ending.")
+
+        def record(conn: Connection) -> Operation:
+            self._check_busy(conn)
+            snapshot = owned_snapshot(conn, caller.account_id, snapshot_id)
+            at = self._in.clock()
+            session = Session(id=self._in.ids.session(), kind="export", created_at=at)
+            sessions.open(conn, session, [snapshot.id])
+            operation = Operation(
+                id=self._in.ids.operation(), kind=OperationKind.EXPORT, account_id=caller.account_id,
+                snapshot_id=snapshot.id, phase="COPYING", request_id=caller.request_id, created_at=at, updated_at=at,
+                payload={"session": session.id, "path": str(target), "format": chosen},
+            )  # fmt: skip
+            operations.insert(conn, operation)
+            return operation
+
+        operation = await self._in.db.write(record)
+        self._in.operations.wake(operation.id)
+        return operation.id
+
+    async def import_disk(
+        self,
+        caller: Caller,
+        path: str,
+        image_format: str | None,
+        *,
+        name: str | None,
+        disk_type: str | None,
+        size_gib: int | None,
+    ) -> tuple[DiskId, OperationId]:
+        """Begin to make a disk of an image file of this host; return the disk, listed once it is whole, and the work.
+
+        Raises:
+            RefusalError: `UnauthorizedOperation`, `InvalidParameterValue` (also for a file that is no image, refers to
+                other files, or is larger than asked for), `ResourceInsufficient` or `LimitExceeded`; nothing was begun.
+        """
+        caller.require_admin()
+        called = disk_name(name)
+        kind = DISK_TYPES.get(disk_type or DEFAULT_TYPE)
+        if kind is None or not kind.sold:
+            sold = ", ".join(sorted(key for key, row in DISK_TYPES.items() if row.sold))
+            raise _bad(f"DiskType `{disk_type}` is unknown or not sold; use one of {sold}.")
+        if image_format is not None and image_format not in convert.IMPORTED:
+            raise _bad(f"Format `{image_format}` is unknown; use one of {', '.join(convert.IMPORTED)}.")
+        source = await asyncio.to_thread(self._old_file, path)
+        try:
+            chosen = await asyncio.to_thread(convert.chosen_format, source, image_format)
+            found = await convert.examine(source, chosen)
+        except (ProtocolError, UnavailableError) as error:
+            raise _bad(f"{error}.") from error
+        least = -(-found.size_bytes // GIB)
+        size = max(least, kind.size_gib_min) if size_gib is None else size_gib
+        if size < least:
+            raise _bad(f"DiskSize is {size} GiB; {source} holds a disk of {found.size_bytes} bytes ({least} GiB).")
+        check_size(kind.name, size)
+        space = self._in.space()
+        if found.allocated_bytes > space.above_floor_bytes:
+            raise RefusalError(
+                "ResourceInsufficient",
+                f"{source} needs up to {found.allocated_bytes >> 20} MiB; {max(0, space.above_floor_bytes) >> 20} MiB "
+                "are free above the floor that belongs to the disks.",
+            )
+
+        def record(conn: Connection) -> Operation:
+            self._check_busy(conn)
+            at = self._in.clock()
+            disk = Disk(
+                id=self._in.ids.disk(), account_id=caller.account_id, name=called, state=DiskState.CREATING,
+                size_gib=size, type=kind.name, zone=self._zone, usage=DATA_DISK, created_at=at, tracking_reason=REASON,
+            )  # fmt: skip
+            disks.insert(conn, disk)
+            operation = Operation(
+                id=self._in.ids.operation(), kind=OperationKind.IMPORT, account_id=caller.account_id, disk_id=disk.id,
+                phase="COPYING", request_id=caller.request_id, created_at=at, updated_at=at,
+                payload={"path": str(source), "format": chosen},
+            )  # fmt: skip
+            operations.insert(conn, operation)
+            return operation
+
+        operation = await self._in.db.write(record)
+        assert operation.disk_id is not None
+        self._in.operations.wake(operation.id)
+        return operation.disk_id, operation.id
+
+    def _check_busy(self, conn: Connection) -> None:
+        kinds = {OperationKind.EXPORT, OperationKind.IMPORT}
+        running = sum(operation.kind in kinds for operation in operations.unfinished(conn))
+        if running >= UNDER_WAY_MAX:
+            raise RefusalError("LimitExceeded", f"{running} exports and imports are under way; wait for some.")
+
+    def _new_file(self, path: str) -> Path:
+        """Return the real name of a file that is to be made."""
+        target = _absolute(path)
+        try:
+            folder = target.parent.resolve(strict=True)
+            taken = target.is_symlink() or target.exists()
+        except OSError as error:
+            raise _bad(f"The directory of {target} cannot be used: {error.strerror}.") from error
+        if taken or not target.name:
+            raise _bad(f"{target} is there already; nothing is ever overwritten.")
+        if not folder.is_dir():
+            raise _bad(f"{folder} is not a directory.")
+        return self._outside(folder / target.name)
+
+    def _old_file(self, path: str) -> Path:
+        """Return the real name of a file that is there."""
+        source = _absolute(path)
+        try:
+            return self._outside(source.resolve(strict=True))
+        except OSError as error:
+            raise _bad(f"{source} cannot be read: {error.strerror}.") from error
+
+    def _outside(self, path: Path) -> Path:
+        """Refuse what lies in the data directory: disks and store are touched in one way only."""
+        for own in (self._in.layout.data.resolve(), self._in.layout.store.resolve()):
+            if path.is_relative_to(own):
+                raise _bad(f"{path} lies in the server's own directory.")
+        return path
+
+
+def _absolute(path: str) -> Path:
+    if not path.startswith("/") or "\0" in path or len(path) > 4000:
+        raise _bad(f"Path `{path[:200]!a}` must be absolute: it is one of the server's host.")
+    return Path(path)
+
+
+def _bad(message: str) -> RefusalError:
+    return RefusalError("InvalidParameterValue", message)

@@ -1,0 +1,53 @@
+"""What goes on while an image is copied: progress to the row, and a look at the space that belongs to the disks."""
+
+import time
+from pathlib import Path
+
+from drystone.catalog import operations
+from drystone.domain.errors import SpaceError
+from drystone.domain.operation import Operation
+from drystone.service.installation import Installation
+
+EVERY_SECONDS = 0.5
+
+
+class Copying:
+    """The watch over one copy.
+
+    Args:
+        installation: Whose operation it is.
+        operation: Its row.
+        target: The file that is written, or will be.
+    """
+
+    def __init__(self, installation: Installation, operation: Operation, target: Path) -> None:
+        self._in = installation
+        self._operation = operation
+        # Another file system's space is its owner's business; that of the disks has a floor (P6, F15).
+        self._shared = target.parent.stat().st_dev == installation.layout.data.stat().st_dev
+        self._percent = self._written = operation.percent
+        self._looked_s = 0.0
+
+    def note(self, percent: int) -> None:
+        """Take a percentage; `guard` writes it."""
+        self._percent = percent
+
+    async def guard(self) -> None:
+        """Look at the space and write the progress, twice a second at most.
+
+        Raises:
+            SpaceError: Only the space that belongs to the disks is left.
+        """
+        now_s = time.monotonic()
+        if now_s - self._looked_s < EVERY_SECONDS:
+            return
+        self._looked_s = now_s
+        if self._shared and self._in.space().above_floor_bytes <= 0:
+            raise SpaceError("free space reached the floor that belongs to the disks")
+        if self._percent != self._written:
+            self._written = self._percent
+            await self._in.db.write(
+                lambda conn: operations.update(
+                    conn, self._operation.id, updated_at=self._in.clock(), percent=self._written
+                )
+            )

@@ -1,0 +1,74 @@
+"""Making a disk of an image file that somebody brought."""
+
+import asyncio
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from drystone.catalog import disks
+from drystone.domain import tracking as algebra
+from drystone.domain.disk import Disk, DiskState
+from drystone.domain.errors import RefusalError, UnavailableError
+from drystone.domain.operation import Operation
+from drystone.engine import convert, images
+from drystone.service.host import Host, size_bytes
+from drystone.service.installation import Installation
+from drystone.service.jobs import endings
+from drystone.service.jobs.copying import Copying
+from drystone.service.jobs.create_disk import remove_files
+from drystone.service.tracking_rows import tracking_columns, tracking_of
+
+REASON = "the disk was imported and has no snapshot yet"
+
+
+class ImportDisk:
+    """CREATING → UNATTACHED; after a crash it begins again. The file is only ever read."""
+
+    def __init__(self, installation: Installation, host: Host) -> None:
+        self._in = installation
+        self._host = host
+
+    async def run(self, operation: Operation) -> None:
+        """Look at the file again, check it, copy it into the disk's image, and show the disk.
+
+        What the disk holds is no snapshot's, nor zeros: tracking is LOST (A1), and the first snapshot is full.
+        """
+        assert operation.disk_id is not None
+        disk = await self._host.row(operation.disk_id)
+        path, image_format = Path(str(operation.payload["path"])), str(operation.payload["format"])
+        found = await convert.examine(path, image_format)
+        if found.size_bytes > size_bytes(disk):
+            raise RefusalError(
+                "InvalidParameterValue", f"{path} has grown to {found.size_bytes} bytes, beyond the disk's size."
+            )
+        await convert.check(path, image_format)
+        await asyncio.to_thread(self._host.describe, disk)
+        image = self._in.layout.image(disk.id)
+        copied = image.with_suffix(".import")
+        await images.create(copied, size_bytes(disk))
+        copying = Copying(self._in, operation, copied)
+        await convert.convert(
+            str(path), image_format, copied, "qcow2", on_percent=copying.note, guard=copying.guard, prepared=True
+        )
+        await asyncio.to_thread(copied.replace, image)
+        await asyncio.to_thread(images.sync_file, image.parent)
+        await self._in.db.write(lambda conn: self._show(conn, operation, disk))
+
+    def _show(self, conn: Connection, operation: Operation, disk: Disk) -> None:
+        tracking = tracking_columns(algebra.lost(tracking_of(disk)), reason=REASON)
+        values = {"state": DiskState.UNATTACHED, **tracking}
+        if not disks.compare_and_set(conn, disk.id, expected={"state": DiskState.CREATING}, values=values):
+            raise UnavailableError(f"disk {disk.id} is no longer being imported")
+        endings.done(conn, operation, at=self._in.clock())
+
+    async def fail(self, operation: Operation, code: str, message: str) -> None:
+        """Take back the row and the files: no half disk is left."""
+        assert operation.disk_id is not None
+        disk_id = operation.disk_id
+
+        def withdraw(conn: Connection) -> None:
+            disks.delete(conn, disk_id)
+            endings.failed(conn, operation, at=self._in.clock(), code=code, message=message)
+
+        await self._in.db.write(withdraw)
+        await asyncio.to_thread(remove_files, self._in, disk_id)
