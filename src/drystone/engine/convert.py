@@ -196,9 +196,8 @@ async def convert(
         UnavailableError: It failed for another reason, or took too long. The target is not complete.
     """
     options = ("-n", "--target-is-zero") if prepared else ()
-    command = (
-        *_orderly(), "qemu-img", "convert", "-p", *options, "-f", source_format, "-O", target_format, source, str(target)
-    )  # fmt: skip
+    formats = ("-f", source_format, "-O", target_format)
+    command = (*_orderly(), "qemu-img", "convert", "-p", *options, *formats, source, str(target))
     if not prepared:
         os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     code, output = await _run(command, seconds=CONVERT_SECONDS_MAX, on_percent=on_percent, guard=guard)

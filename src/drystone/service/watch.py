@@ -170,7 +170,7 @@ class Watch:
 
     def _due(self, conn: Connection, now: float) -> list[Operation]:
         if held(conn) is not None:
-            return []  # S26: the deadlines may be those of a backup (F5).
+            return []  # S50: the deadlines may be those of a backup (F5).
         # A wrong clock must not delete everything (traps, section 3).
         allowed = max(EXPIRED_PER_HOUR_MIN, snapshots.count_all(conn) * self._expiry_percent // 100)
         made: list[Operation] = []

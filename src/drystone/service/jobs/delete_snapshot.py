@@ -41,7 +41,7 @@ class DeleteSnapshot:
         assert operation.snapshot_id is not None
         snapshot_id = operation.snapshot_id
         if not await may_delete(self._in):
-            # S26: somebody must confirm first, or another catalog has the store; it is looked at again later.
+            # S50: somebody must confirm first, or another catalog has the store; it is looked at again later.
             self._in.operations.wake_later(operation)
             return
         if operation.phase != "GHOST":
