@@ -251,6 +251,13 @@ def standard() -> FakeService:
         "DescribeSnapshotGroupRecords",
         paged("SnapshotGroupRecordSet", [GROUP_TAKEN], "SnapshotGroupId", "SnapshotGroupIds"),
     )
+    profile = {
+        "ResourceId": "disk-aaaaaaaa", "Mode": "require", "FreezeSecondsMax": 10.0, "ModifyTime": "t",
+        "Steps": [{"Kind": "filesystem", "SecondsMax": 5.0, "Mount": "/srv", "Freeze": [], "OptionFile": None}],
+    }  # fmt: skip
+    service.on("DescribeQuiesceProfiles", {"TotalCount": 1, "QuiesceProfileSet": [profile]})
+    service.on("SetQuiesceProfile", {})
+    service.on("DeleteQuiesceProfile", {})
     service.on("CreateSnapshotGroup", {"SnapshotGroupId": "csnap-aaaaaaaa"})
     service.on("DescribeOperations", {"TotalCount": 0, "OperationSet": []})
     instance = {

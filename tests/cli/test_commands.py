@@ -1,6 +1,7 @@
 import io
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -443,3 +444,34 @@ def test_snapshot_group_rollback_and_failure(command: Command, service: FakeServ
     service.on("DescribeSnapshotGroups", {"TotalCount": 0, "SnapshotGroupSet": []})
     gone = command("snapshot-group", "create", "disk-aaaaaaaa")
     assert (gone.code, "csnap-aaaaaaaa is gone" in gone.err) == (1, True)
+
+
+def test_quiesce_commands(command: Command, service: FakeService, tmp_path: Path) -> None:
+    file = tmp_path / "profile.toml"
+    file.write_text(
+        'mode = "prefer"\nfreeze_seconds_max = 3\n[[steps]]\nkind = "command"\nfreeze = ["/a", "b"]\nthaw = ["/c"]\n'
+        '[[steps]]\nkind = "filesystem"\nmount = "/srv"\n'
+    )
+    made = command("quiesce", "set", "disk-aaaaaaaa", "--file", str(file), "--json")
+    assert made.code == 0, made.err
+    assert service.asked("SetQuiesceProfile") == [
+        {
+            "ResourceId": "disk-aaaaaaaa",
+            "Mode": "prefer",
+            "FreezeSecondsMax": 3,
+            "Steps": [
+                {"Kind": "command", "Freeze": ["/a", "b"], "Thaw": ["/c"]},
+                {"Kind": "filesystem", "Mount": "/srv"},
+            ],
+        }
+    ]
+    shown = json.loads(command("quiesce", "show", "name of disk-aaaaaaaa", "--json").out)
+    assert shown["steps"] == [{"kind": "filesystem", "seconds_max": 5.0, "mount": "/srv"}]
+    assert "disk-aaaaaaaa" in command("quiesce", "list").out
+    assert command("quiesce", "show", "disk-bbbbbbbb").code == 3
+    assert command("quiesce", "delete", "disk-aaaaaaaa").out == "disk-aaaaaaaa\n"
+    for text in ("mode = 1", "[[steps]]\nkind = 'command'\nshell = 'x'", "x", "steps = [1]"):
+        file.write_text(text)
+        refused = command("quiesce", "set", "disk-aaaaaaaa", "--file", str(file))
+        assert (refused.code, len(refused.err.splitlines())) == (2, 1)
+    assert command("quiesce", "set", "disk-aaaaaaaa", "--file", str(tmp_path / "no")).code == 2

@@ -9,6 +9,7 @@ from cyclopts import App, CycloptsError
 from drystone.cli.administration import account_app, completion_app, host_app, instance_app, operation_app
 from drystone.cli.disks import disk_app
 from drystone.cli.failure import CliError, Exit, one_line
+from drystone.cli.quiesce import quiesce_app
 from drystone.cli.session import Outside
 from drystone.cli.snapshot_groups import snapshot_group_app
 from drystone.cli.snapshots import snapshot_app
@@ -41,6 +42,7 @@ def build_app(outside: Outside) -> App:
     )
     groups = (
         disk_app, snapshot_app, snapshot_group_app, instance_app, operation_app, account_app, host_app, store_app,
+        quiesce_app,
     )  # fmt: skip
     for group in groups:
         app.command(group(outside))

@@ -11,6 +11,7 @@ SNAPSHOT_COLUMNS = (
     "created_at",
 )  # fmt: skip
 SNAPSHOT_GROUP_COLUMNS = ("group_id", "name", "state", "percent", "instance_id", "pause_ms", "snapshots", "created_at")
+QUIESCE_COLUMNS = ("resource_id", "mode", "freeze_seconds_max", "kinds", "modified_at")
 INSTANCE_COLUMNS = ("instance_id", "name", "kind", "zone", "attached_disk_count", "max_attach_count", "created_at")
 OPERATION_COLUMNS = (
     "operation_id", "kind", "state", "phase", "percent", "disk_id", "snapshot_id", "instance_id", "updated_at",
@@ -78,6 +79,8 @@ def snapshot_record(snapshot: Wire, taken: Wire) -> Record:
         "freeze_ms": taken.get("FreezeMs"),
         "duration_ms": taken.get("DurationMs"),
         "consistency": taken.get("Consistency"),
+        "quiesce_ms": taken.get("QuiesceMs"),
+        "transcript": taken.get("Transcript"),
         "taken_at": taken.get("TakenAt"),
         "suspect": taken.get("Suspect"),
         "damaged": taken.get("Damaged"),
@@ -110,6 +113,23 @@ def snapshot_group_record(group: Wire, taken: Wire) -> Record:
         "tags": _tags(taken.get("Tags")),
         "created_at": group.get("CreateTime"),
         "modified_at": group.get("ModifyTime"),
+    }
+
+
+def quiesce_record(profile: Wire) -> Record:
+    """Name the fields of a quiesce profile."""
+    steps = profile.get("Steps") or []
+    names = {
+        "Kind": "kind", "SecondsMax": "seconds_max", "Mount": "mount", "Freeze": "freeze", "Thaw": "thaw",
+        "OptionFile": "option_file", "Connection": "connection",
+    }  # fmt: skip
+    return {
+        "resource_id": profile["ResourceId"],
+        "mode": profile.get("Mode"),
+        "freeze_seconds_max": profile.get("FreezeSecondsMax"),
+        "kinds": [step["Kind"] for step in steps],
+        "steps": [{names[name]: value for name, value in step.items() if value and name in names} for step in steps],
+        "modified_at": profile.get("ModifyTime"),
     }
 
 

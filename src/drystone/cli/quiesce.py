@@ -1,0 +1,142 @@
+"""The commands on quiesce profiles."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from cyclopts import App
+
+from drystone.cli import lookup
+from drystone.cli.failure import CliError, Exit
+from drystone.cli.gateway import Wire
+from drystone.cli.options import LIST_LIMIT, Limit
+from drystone.cli.output import Record
+from drystone.cli.records import QUIESCE_COLUMNS, quiesce_record
+from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside, Session
+
+FILE_BYTES_MAX = 1 << 20
+_PROFILE = {"mode": "Mode", "freeze_seconds_max": "FreezeSecondsMax", "steps": "Steps"}
+_STEP = {
+    "kind": "Kind", "seconds_max": "SecondsMax", "mount": "Mount", "freeze": "Freeze", "thaw": "Thaw",
+    "option_file": "OptionFile", "connection": "Connection",
+}  # fmt: skip
+
+
+def quiesce_app(outside: Outside) -> App:
+    """Return the commands `drystone quiesce ...`."""
+    app = App(name="quiesce", help="What is held still around snapshots: applications, file systems.")
+    commands = QuiesceCommands(outside)
+    app.command(
+        commands.set_,
+        name="set",
+        help_epilogue="Example:\n  drystone quiesce set disk-1a2b3c4d --file profile.toml\n"
+        "  drystone quiesce set host --file profile.toml",
+    )
+    app.command(commands.list_, name="list", help_epilogue="Example:\n  drystone quiesce list")
+    app.command(commands.show, name="show", help_epilogue="Example:\n  drystone quiesce show disk-1a2b3c4d --json")
+    app.command(commands.delete, name="delete", help_epilogue="Example:\n  drystone quiesce delete disk-1a2b3c4d")
+    return app
+
+
+class QuiesceCommands:
+    """Each public method is one command; its docstring is the help."""
+
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside
+
+    def set_(self, resource: str, /, *, file: Path, common: CommonOptions = NO_OPTIONS) -> None:
+        """Say what is held still around each snapshot of a disk, or of the disks of an instance.
+
+        Takes the place of the profile that it had. A disk's own profile goes before its instance's.
+
+        Args:
+            resource: A disk or an instance, by id or name; `host` and `nbd` stand for the two ready instances.
+            file: A TOML file with `mode`, `freeze_seconds_max` and `[[steps]]`.
+            common: Options that every command takes.
+        """
+        profile = _read(file)
+        session = self._outside.session(common)
+        identity = _resource(session, resource)
+        session.service.drystone(f"set the profile of {identity}", "SetQuiesceProfile", ResourceId=identity, **profile)
+        session.out.result([identity], _find(session, identity))
+
+    def list_(self, *, limit: Limit = LIST_LIMIT, common: CommonOptions = NO_OPTIONS) -> None:
+        """List profiles.
+
+        Args:
+            limit: Most profiles to list.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        session.out.records(_profiles(session, limit), QUIESCE_COLUMNS)
+
+    def show(self, resource: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+        """Show the profile of a disk or an instance.
+
+        Args:
+            resource: A disk or an instance, by id or name.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        session.out.record(_find(session, _resource(session, resource)))
+
+    def delete(self, resource: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+        """Hold nothing still any more around snapshots of a disk or an instance.
+
+        Args:
+            resource: A disk or an instance, by id or name.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        identity = _resource(session, resource)
+        session.service.drystone(f"delete the profile of {identity}", "DeleteQuiesceProfile", ResourceId=identity)
+        session.out.result([identity], {"deleted_profile_of": identity})
+
+
+def _resource(session: Session, text: str) -> str:
+    if text in {"host", "nbd"} or text.startswith("ins-"):
+        return lookup.instance_id(session, text)
+    return lookup.disk_id(session, text)
+
+
+def _profiles(session: Session, limit: int) -> list[Record]:
+    rows = session.service.drystone_rows(
+        "list profiles", "DescribeQuiesceProfiles", "QuiesceProfileSet", "ResourceId", limit=limit
+    )
+    return [quiesce_record(row) for row in rows]
+
+
+def _find(session: Session, identity: str) -> Record:
+    for profile in _profiles(session, LIST_LIMIT):
+        if profile["resource_id"] == identity:
+            return profile
+    raise CliError(Exit.NOT_FOUND, f"{identity} has no profile; `drystone quiesce list` shows them")
+
+
+def _read(file: Path) -> Wire:
+    """Return the wire's fields of a profile.
+
+    Raises:
+        CliError: The file cannot be read, or has a key that means nothing.
+    """
+    try:
+        raw = file.read_bytes()
+        if len(raw) > FILE_BYTES_MAX:
+            raise CliError(Exit.USAGE, f"{file} has {len(raw)} bytes: it is no profile")
+        given = tomllib.loads(raw.decode())
+    except OSError as error:
+        raise CliError(Exit.USAGE, f"{file} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CliError(Exit.USAGE, f"{file} is not TOML: {error}") from None
+    steps = given.get("steps")
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        raise CliError(Exit.USAGE, f"{file} has no [[steps]]")
+    profile = _renamed(file, given, _PROFILE)
+    return {**profile, "Steps": [_renamed(file, step, _STEP) for step in steps]}
+
+
+def _renamed(file: Path, given: Mapping[str, object], names: Mapping[str, str]) -> Wire:
+    for name in given:
+        if name not in names:
+            raise CliError(Exit.USAGE, f"{file}: `{name}` means nothing there; known are {', '.join(names)}")
+    return {names[name]: value for name, value in given.items()}
