@@ -11,6 +11,7 @@ from drystone.domain.blocks import BLOCK_BYTES, Ranges, count, from_blocks, norm
 from drystone.domain.errors import IntegrityError
 from drystone.objects.memory import MemoryStore
 from drystone.snapstore import mend as mend_module
+from drystone.snapstore import scrub as scrub_module
 from drystone.snapstore.mend import mend_pack
 from drystone.snapstore.packs import open_pack
 from drystone.snapstore.reader import SnapshotReader
@@ -86,6 +87,18 @@ def test_what_is_whole_is_proven_and_paced() -> None:
         if name.endswith(".manifest"):
             assert check_manifest(world.store, name) is None
     assert sum(read) > (BLOCKS + 10) * BLOCK_BYTES
+
+
+@pytest.mark.parametrize("together", [8 << 20, 300_000, 1])
+def test_a_flip_anywhere_is_found(monkeypatch: pytest.MonkeyPatch, together: int) -> None:
+    monkeypatch.setattr(scrub_module, "READ_BYTES", together)
+    world = World()
+    frames = {0: (0, 64), 63: (0, 64), 64: (64, 128), 191: (128, 192), 192: (192, 200), 199: (192, 200)}
+    for block, frame in frames.items():
+        world.flip_block(block)
+        assert world.fault(world.pack).rows.tolist() == list(range(*frame))
+        world.flip_block(block)
+    assert check_pack(world.store, world.pack, lambda _length: None) is None
 
 
 def test_damage_names_what_each_snapshot_cannot_show() -> None:
@@ -202,6 +215,7 @@ def test_wrong_content_is_not_believed_even_if_the_finder_says_so() -> None:
 
 
 def test_coarse_ranges_hold_all_blocks() -> None:
+    assert rows(coarse(normalize([(0, 1), (2, 3), (100, 101), (104, 105)]), 2)) == [[0, 3], [100, 105]]
     rng = np.random.default_rng(1)
     ranges = from_blocks(rng.choice(5000, 700, replace=False))
     for most in (1, 2, 50, len(ranges), 10_000):

@@ -1,6 +1,7 @@
 """Whether what is believed is true: audits of tracking, tracking that heals, damage that is found and mended."""
 
 import json
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -173,3 +174,38 @@ def test_a_flipped_byte_is_found_named_and_mended(system: Installation, rng: np.
     damaged.unlink(missing_ok=True)
     assert system.content(taken, 2 * MIB) == content
     assert new.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="block devices need root")
+def test_a_block_device_of_this_host_is_compared_too(
+    tmp_path_factory: pytest.TempPathFactory, rng: np.random.Generator
+) -> None:
+    def write(disk_id: str, blocks: list[int]) -> None:
+        device = os.open(system.detail(disk_id)["Device"], os.O_WRONLY)
+        try:
+            for block in blocks:
+                os.pwrite(device, random_bytes(rng, BLOCK), block * BLOCK)
+            os.fsync(device)
+        finally:
+            os.close(device)
+
+    def content(disk_id: str) -> bytes:
+        with Path(system.detail(disk_id)["Device"]).open("rb") as device:
+            return device.read(4 * MIB)
+
+    with installation(Path(tmp_path_factory.mktemp("device")) / "data", "rescan_after_s = 0\n") as system:
+        disk_id = system.create_disk()
+        system.attach(disk_id, system.host_instance)
+        write(disk_id, list(range(1024)))
+        system.take(disk_id)
+        changed = sorted(rng.choice(1024, 60, replace=False).tolist())
+        write(disk_id, changed)
+        system.kill_daemons()
+        system.wait(lambda: system.detail(disk_id)["Epoch"] == 2, "the disk opened again")
+        system.wait(lambda: system.detail(disk_id)["Tracking"] == "LIVE", "tracking LIVE")
+        system.wait(lambda: system.detail(disk_id)["Device"] is not None, "the device back")
+        write(disk_id, [900_000])
+        taken = system.take(disk_id)
+        record = system.record(taken)
+        assert (record["Tracking"], record["ChangedBytes"]) == ("delta", 61 * BLOCK)
+        assert bytes(system.stored(taken).read(0, 4 * MIB)) == content(disk_id)

@@ -11,7 +11,7 @@ from drystone.domain.errors import ProtocolError
 from drystone.nbd.client import STATE_DIRTY, NbdClient, dirty_bitmap
 from drystone.transfer import comparison
 from drystone.transfer.comparison import compare
-from drystone.transfer.jobs import CompareJob, CompareResult, Endpoint
+from drystone.transfer.jobs import CompareJob, CompareResult, Endpoint, Look
 from drystone.transfer.plan import marked
 from drystone.transfer.ranges_file import read_ranges
 from tests.transfer.snapshots import Snapshots
@@ -67,7 +67,7 @@ class World:
 
     def slice(self, start: int, *, seconds: float) -> CompareResult:
         job = CompareJob(
-            store=self.snapshots.address, manifest=self.taken.manifest, disk=self.look, start_block=start,
+            store=self.snapshots.address, manifest=self.taken.manifest, disk=Look(nbd=self.look), start_block=start,
             seconds_max=seconds, found=str(self.path / "found"), yielding=False,
         )  # fmt: skip
         return compare(job, self.snapshots.store)

@@ -209,6 +209,14 @@ def comparison_export(disk_id: DiskId) -> Arguments:
     }  # fmt: skip
 
 
+def comparison_file(disk_id: DiskId, mountpoint: Path) -> Arguments:
+    """The same as a read-only file, for disks that are exported by FUSE themselves (see `pulling_export`)."""
+    return {
+        "type": "fuse", "id": node("look", disk_id), "node-name": node("qcow", disk_id),
+        "mountpoint": str(mountpoint), "writable": False, "growable": False, "allow-other": "off",
+    }  # fmt: skip
+
+
 def view_export_name(disk_id: DiskId) -> str:
     """The NBD export name of the frozen view."""
     return f"view-{disk_id}"

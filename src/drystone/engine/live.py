@@ -367,18 +367,25 @@ async def remove_hydration(daemon: Daemon, disk_id: DiskId) -> None:
         await daemon.execute("blockdev-del", {"node-name": node("pull", disk_id)})
 
 
-async def export_comparison(daemon: Daemon, disk_id: DiskId) -> bool:
-    """Export the disk read-only for Drystone itself, beside its guest.
+async def export_comparison(daemon: Daemon, disk_id: DiskId) -> Path | None:
+    """Export the disk read-only for Drystone itself, beside its guest: over NBD, or as a file if the disk is one.
 
     Returns:
-        False if it cannot be: the disk is a file (FUSE), which takes the permission to resize that NBD does not share.
+        The file to read; None if it is the NBD export `graph.comparison_export_name`.
     """
     exports = await daemon.exports()
-    if describe_exports(exports, disk_id) == "fuse":
-        return False
+    wanted = "fuse" if describe_exports(exports, disk_id) == "fuse" else "nbd"
+    file = daemon.directory / f"{disk_id}.look"
+    if node("look", disk_id) in exports and exports[node("look", disk_id)]["type"] != wanted:
+        await remove_comparison(daemon, disk_id)
+        exports = await daemon.exports()
     if node("look", disk_id) not in exports:
-        await daemon.execute("block-export-add", graph.comparison_export(disk_id))
-    return True
+        if wanted == "nbd":
+            await daemon.execute("block-export-add", graph.comparison_export(disk_id))
+        else:
+            file.touch(mode=0o600)
+            await daemon.execute("block-export-add", graph.comparison_file(disk_id, file))
+    return file if wanted == "fuse" else None
 
 
 async def remove_comparison(daemon: Daemon, disk_id: DiskId) -> None:

@@ -270,7 +270,8 @@ class Host:
     async def _abandon(self, disk: Disk) -> None:
         """Clean up what a dead daemon left of a disk: devices, stale FUSE mounts, scratch."""
         directories = {self._in.layout.daemon(name) for name in (disk.id, disk.daemon, disk.instance_id) if name}
-        files = [directory / f"{disk.id}{end}" for directory in sorted(directories) for end in (".raw", ".pull")]
+        ends = (".raw", ".pull", ".look")
+        files = [directory / f"{disk.id}{end}" for directory in sorted(directories) for end in ends]
         await host_device.abandon(disk.id, files)
         self._in.layout.scratch_file(disk.id).unlink(missing_ok=True)
 

@@ -16,14 +16,14 @@ from drystone.domain.errors import DrystoneError
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState
 from drystone.domain.session import Pack, PackState, SessionState
 from drystone.domain.snapshot import Snapshot, SnapshotState
-from drystone.engine import graph, live
 from drystone.service import collection
 from drystone.service.caller import Caller
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.compact import abandon
+from drystone.service.jobs.compare import look_at
 from drystone.service.views import DamageView, StoreHealthView
-from drystone.transfer.jobs import Endpoint, Fault, MendJob, MendResult, ScrubJob, ScrubResult
+from drystone.transfer.jobs import Fault, Look, MendJob, MendResult, ScrubJob, ScrubResult
 
 log = structlog.get_logger()
 REQUESTED = "scrub_requested_at"
@@ -263,15 +263,15 @@ class Scrub:
         async with self._in.collection_lock:
             if await collection.stopped(self._in) is not None:
                 return None
-            endpoints = await self._sources(pack)
-            if not endpoints:
+            looks = await self._sources(pack)
+            if not looks:
                 log.warning("mend.no_disk", pack_id=pack.id)
                 return None
             # Whoever wrote under this lock before us has ended, or was killed: nothing refers to what it wrote.
             await self._in.db.write(lambda conn: _abandon_all(conn, self._in.clock()))
-            return await self._write_again(pack, endpoints)
+            return await self._write_again(pack, looks)
 
-    async def _write_again(self, pack: Pack, endpoints: tuple[Endpoint, ...]) -> Pack | None:
+    async def _write_again(self, pack: Pack, looks: tuple[Look, ...]) -> Pack | None:
         attempt = self._in.ids.hex128()
         name = self._in.store.pack_name(pack.session_id, pack.id, attempt)
         row = PackRewrite(
@@ -279,7 +279,7 @@ class Scrub:
             created_at=self._in.clock(),
         )  # fmt: skip
         await self._in.db.write(lambda conn: pack_rewrites.insert(conn, row))
-        job = MendJob(store=self._in.store_address(), pack=pack.object, attempt=row.id, disks=endpoints)
+        job = MendJob(store=self._in.store_address(), pack=pack.object, attempt=row.id, disks=looks)
         try:
             result = await self._in.background.run(job, MendResult)
         except BaseException:
@@ -313,7 +313,7 @@ class Scrub:
         )  # fmt: skip
         return now
 
-    async def _sources(self, pack: Pack) -> tuple[Endpoint, ...]:
+    async def _sources(self, pack: Pack) -> tuple[Look, ...]:
         """Return exports of the running disks that may hold what the pack lost."""
 
         def candidates(conn: Connection) -> list[Disk]:
@@ -328,17 +328,16 @@ class Scrub:
             # Its own disk first: it was written from there.
             return sorted(found, key=lambda disk: disk.id not in owners)[:DISKS_MAX]
 
-        endpoints = []
+        found = []
         for disk in await self._in.db.read(candidates):
             try:
                 async with self._in.locks.graph(disk.id):
                     daemon = await self._host.running(await self._host.row(disk.id))
-                    if daemon is not None and await live.export_comparison(daemon, disk.id):
-                        export = graph.comparison_export_name(disk.id)
-                        endpoints.append(Endpoint(socket=str(daemon.nbd_socket), export=export))
+                    if daemon is not None:
+                        found.append(await look_at(daemon, disk.id))
             except DrystoneError as error:
                 log.warning("mend.disk_not_reached", disk_id=disk.id, error=str(error))
-        return tuple(endpoints)
+        return tuple(found)
 
     async def _scrub(
         self,

@@ -6,12 +6,11 @@ from typing import Final
 
 from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, count, intersect, normalize, split, subtract, union
 from drystone.domain.errors import ProtocolError
-from drystone.nbd.client import BASE_ALLOCATION, STATE_ZERO, NbdClient
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store
 from drystone.transfer.compare import differing
 from drystone.transfer.jobs import CompareJob, CompareResult
-from drystone.transfer.plan import byte_ranges, wholly_marked
+from drystone.transfer.look import Looked, looking
 from drystone.transfer.ranges_file import write_ranges
 
 WINDOW_BLOCKS: Final = 2048
@@ -45,26 +44,22 @@ def compare(job: CompareJob, store: Store) -> CompareResult:
     reader = SnapshotReader.open(store, job.manifest)
     began_s = time.monotonic()
     parts, read_bytes, quickest_s = [EMPTY], 0, job.quickest_s
-    endpoint = job.disk
-    with NbdClient(
-        Path(endpoint.socket), endpoint.export, contexts=(BASE_ALLOCATION,), timeout_s=endpoint.timeout_s
-    ) as client:
-        size = client.size_bytes // BLOCK_BYTES
-        if client.size_bytes % BLOCK_BYTES or client.size_bytes < reader.size_bytes:
+    with looking(job.disk) as disk:
+        size = disk.size_bytes // BLOCK_BYTES
+        if disk.size_bytes % BLOCK_BYTES or disk.size_bytes < reader.size_bytes:
             raise ProtocolError(
-                f"export {endpoint.export!r} of {client.size_bytes} bytes cannot be compared with "
+                f"a disk of {disk.size_bytes} bytes cannot be compared with "
                 f"{reader.manifest.snapshot} of {reader.size_bytes} bytes"
             )
         at = job.start_block
         # At least one step, however late it is: each slice gets on.
         while at < size and (at == job.start_block or time.monotonic() - began_s < job.seconds_max):
             stop = min(at + STEP_BLOCKS, size)
-            extents = client.extents(BASE_ALLOCATION, at * BLOCK_BYTES, stop * BLOCK_BYTES)
-            zero = wholly_marked(extents, STATE_ZERO)
+            zero = disk.zeros(at, stop)
             held = subtract(normalize([(at, stop)]), zero)
             for first, last in split(held, WINDOW_BLOCKS):
                 window_began_s = time.monotonic()
-                parts.append(_differing(client, store, reader, first, last))
+                parts.append(_differing(disk, store, reader, first, last))
                 took_s = (time.monotonic() - window_began_s) / (last - first)
                 read_bytes += (last - first) * BLOCK_BYTES
                 quickest_s = took_s if quickest_s is None else min(quickest_s, took_s)
@@ -86,8 +81,8 @@ def compare(job: CompareJob, store: Store) -> CompareResult:
     )  # fmt: skip
 
 
-def _differing(client: NbdClient, store: Store, reader: SnapshotReader, first: int, last: int) -> Ranges:
+def _differing(disk: Looked, store: Store, reader: SnapshotReader, first: int, last: int) -> Ranges:
     parts = [EMPTY]
-    for start, data in client.read_ranges(byte_ranges(normalize([(first, last)]))):
-        parts.append(differing(store.keys, reader, start // BLOCK_BYTES, data))
+    for start, data in disk.read(normalize([(first, last)])):
+        parts.append(differing(store.keys, reader, start, data))
     return union(*parts)

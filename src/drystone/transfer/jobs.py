@@ -28,6 +28,13 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     timeout_s: float = 30.0
 
 
+class Look(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A running disk, exported read-only for Drystone itself: over NBD, or as a file (FUSE)."""
+
+    nbd: Endpoint | None = None
+    file: str | None = None
+
+
 class RangesFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Block ranges in a file, and the SHA-256 that its content must have."""
 
@@ -307,7 +314,7 @@ class CompareJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Attributes:
         store: Where the snapshot is.
         manifest: The snapshot: the disk's base.
-        disk: A read-only export of the disk.
+        disk: Where the disk can be read.
         start_block: Where the slice before this one ended.
         seconds_max: How long the slice may take, beyond one window.
         found: File to be written with the ranges that differ.
@@ -317,7 +324,7 @@ class CompareJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     store: StoreAddress
     manifest: str
-    disk: Endpoint
+    disk: Look
     start_block: int
     seconds_max: float
     found: str
@@ -387,13 +394,13 @@ class MendJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         store: Where it is.
         pack: The damaged object.
         attempt: Part of the new object's name: 32 hex digits.
-        disks: Read-only exports of disks; what they hold is believed only if its hash is the block's.
+        disks: Running disks; what they hold is believed only if its hash is the block's.
     """
 
     store: StoreAddress
     pack: str
     attempt: str
-    disks: tuple[Endpoint, ...]
+    disks: tuple[Look, ...]
 
 
 class MendResult(msgspec.Struct, frozen=True, kw_only=True, tag="mended"):

@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -12,14 +11,13 @@ import structlog
 from drystone.codec.hashes import block_hash
 from drystone.domain.blocks import BLOCK_BYTES, Ranges, clip, from_blocks
 from drystone.domain.errors import DrystoneError, UnavailableError
-from drystone.nbd.client import NbdClient
 from drystone.objects.contract import NotFoundError
 from drystone.snapstore.mend import mend_pack
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.scrub import check_manifest, check_map, check_pack, coarse, hidden
 from drystone.snapstore.store import RandomBits, Store
-from drystone.transfer.jobs import Endpoint, Fault, MendJob, MendResult, ScrubJob, ScrubResult
-from drystone.transfer.plan import byte_ranges
+from drystone.transfer.jobs import Fault, Look, MendJob, MendResult, ScrubJob, ScrubResult
+from drystone.transfer.look import Looked, looking
 from drystone.transfer.upload import Report
 
 RANGES_MAX: Final = 1000
@@ -113,15 +111,15 @@ def mend(job: MendJob, store: Store, rng: RandomBits) -> MendResult:
         DrystoneError: As `mend_pack`; nothing refers to what was written.
     """
     with contextlib.ExitStack() as stack:
-        clients = [client for endpoint in job.disks for client in _connected(stack, endpoint)]
+        disks = [disk for look in job.disks for disk in _connected(stack, look)]
 
         def find(wanted: Mapping[int, bytes]) -> Mapping[int, bytes]:
             found: dict[int, bytes] = {}
-            for client in clients:
+            for disk in disks:
                 missing = [block for block in wanted if block not in found]
                 found |= {
                     block: content
-                    for block, content in _read(client, missing)
+                    for block, content in _read(disk, missing)
                     if block_hash(store.keys, content) == wanted[block]
                 }
             return found
@@ -132,20 +130,20 @@ def mend(job: MendJob, store: Store, rng: RandomBits) -> MendResult:
     )
 
 
-def _connected(stack: contextlib.ExitStack, endpoint: Endpoint) -> Iterator[NbdClient]:
-    """Yield a connection, or nothing: a disk that cannot be reached has nothing to give."""
+def _connected(stack: contextlib.ExitStack, look: Look) -> Iterator[Looked]:
+    """Yield a disk, or nothing: one that cannot be reached has nothing to give."""
     try:
-        yield stack.enter_context(NbdClient(Path(endpoint.socket), endpoint.export, timeout_s=endpoint.timeout_s))
+        yield stack.enter_context(looking(look))
     except DrystoneError as error:
-        log.warning("mend.disk_not_reached", export=endpoint.export, error=str(error))
+        log.warning("mend.disk_not_reached", error=str(error))
 
 
-def _read(client: NbdClient, blocks: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+def _read(disk: Looked, blocks: Sequence[int]) -> Iterator[tuple[int, bytes]]:
     """Yield the content of each of some blocks that the disk has; what cannot be read is left out."""
-    wanted = clip(from_blocks(np.array(blocks, dtype=np.int64)), client.size_bytes // BLOCK_BYTES)
+    wanted = clip(from_blocks(np.array(blocks, dtype=np.int64)), disk.size_bytes // BLOCK_BYTES)
     try:
-        for start, data in client.read_ranges(byte_ranges(wanted)):
-            for at in range(0, len(data), BLOCK_BYTES):
-                yield (start + at) // BLOCK_BYTES, bytes(data[at : at + BLOCK_BYTES])
+        for start, data in disk.read(wanted):
+            for at in range(len(data) // BLOCK_BYTES):
+                yield start + at, bytes(data[at * BLOCK_BYTES : (at + 1) * BLOCK_BYTES])
     except DrystoneError as error:
         log.warning("mend.disk_not_read", error=str(error))

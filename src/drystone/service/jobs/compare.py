@@ -18,12 +18,13 @@ from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.session import Session
 from drystone.domain.tracking import TrackingState
 from drystone.engine import graph, live
+from drystone.engine.daemon import Daemon
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs import endings
 from drystone.service.tracking_rows import flight_of, tracking_columns, tracking_of
 from drystone.snapstore.scrub import coarse
-from drystone.transfer.jobs import CompareJob, CompareResult, Endpoint
+from drystone.transfer.jobs import CompareJob, CompareResult, Endpoint, Look
 from drystone.transfer.ranges_file import read_ranges
 
 log = structlog.get_logger()
@@ -65,9 +66,9 @@ class Compare:
         path = self._in.layout.scratch / f"{operation.id}.found"
         try:
             while True:
-                endpoint = await self._endpoint(operation, disk_id, begun)
+                look = await self._export(operation, disk_id, begun)
                 job = CompareJob(
-                    store=self._in.store_address(), manifest=begun.manifest, disk=endpoint, start_block=at,
+                    store=self._in.store_address(), manifest=begun.manifest, disk=look, start_block=at,
                     seconds_max=SLICE_SECONDS, found=str(path), quickest_s=quickest_s,
                 )  # fmt: skip
                 result = await self._in.background.run(job, CompareResult)
@@ -117,15 +118,15 @@ class Compare:
             raise UnavailableError("the disk's base or bitmap is another than when the comparison began")
         return found
 
-    async def _endpoint(self, operation: Operation, disk_id: DiskId, begun: _Begun) -> Endpoint:
+    async def _export(self, operation: Operation, disk_id: DiskId, begun: _Begun) -> Look:
         """Return an export of the disk, after everything was found to be as it was."""
         async with self._in.locks.graph(disk_id):
             await self._in.db.read(lambda conn: self._look(conn, operation, begun))
             await self._check_daemon(disk_id, begun)
             daemon = await self._host.running(await self._host.row(disk_id))
-            if daemon is None or not await live.export_comparison(daemon, disk_id):
-                raise UnavailableError("the disk is not served in a way that lets it be looked at beside its guest")
-            return Endpoint(socket=str(daemon.nbd_socket), export=graph.comparison_export_name(disk_id))
+            if daemon is None:
+                raise UnavailableError("the disk is not open any more")
+            return await look_at(daemon, disk_id)
 
     async def _check_daemon(self, disk_id: DiskId, begun: _Begun) -> None:
         daemon = await self._host.running(await self._host.row(disk_id))
@@ -174,6 +175,14 @@ class Compare:
                 except DrystoneError as error:
                     log.warning("compare.export_left", disk_id=disk_id, error=str(error))
             await self._host.release(disk_id)
+
+
+async def look_at(daemon: Daemon, disk_id: DiskId) -> Look:
+    """Export an open disk for Drystone itself; the disk's graph lock is held."""
+    file = await live.export_comparison(daemon, disk_id)
+    if file is not None:
+        return Look(file=str(file))
+    return Look(nbd=Endpoint(socket=str(daemon.nbd_socket), export=graph.comparison_export_name(disk_id)))
 
 
 def comparable(disk: Disk) -> bool:
