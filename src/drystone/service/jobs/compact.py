@@ -44,10 +44,11 @@ class Compact:
                     log.error("collection.stopped", reason=reason)
                     sums.note = reason
                     break
-                if not await self._round(operation, percent, seen, sums):
-                    break
+                more = await self._round(operation, percent, seen, sums)
                 await collection.remove_doomed(self._in)
                 await rewrites.settle(self._in)
+                if not more:
+                    break
 
         def end(conn: Connection) -> None:
             at = self._in.clock()
