@@ -1,5 +1,6 @@
 """Compaction and exact space against models: what is predicted is freed, what lives is read, what is wrong is found."""
 
+import importlib
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError
 from drystone.domain.ids import SnapshotId
 from drystone.objects.memory import CutError, MemoryStore
-from drystone.snapstore import compact, space, writer
+from drystone.snapstore import space, writer
 from drystone.snapstore.collect import delete_manifest
 from drystone.snapstore.compact import plan_compaction, rewrite_pack
 from drystone.snapstore.living import Living
@@ -26,6 +27,8 @@ from drystone.transfer.jobs import CompactJob, PackTarget, StoreAddress
 from tests.snapstore.model_snapshots import STORE_ID, new_store, take
 from tests.snapstore.test_snapshots_model import BLOCKS, pairs, seen
 
+compact: Any = importlib.import_module("drystone.snapstore.compact")
+"""As a thing to be tampered with, whatever it exports."""
 ADDRESS = StoreAddress(root="/nowhere", store_id=STORE_ID)
 History = list[tuple[SnapshotReader, bytes]]
 
