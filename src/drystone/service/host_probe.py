@@ -23,7 +23,7 @@ class HostProbe:
         """Return what is known of the host now."""
         space = self._in.space()
         rows = await self._in.db.read(disks.everything)
-        stored = await self._in.db.read(lambda conn: sum(pack.bytes for pack in packs.everything(conn)))
+        stored = await self._in.db.read(lambda conn: packs.totals(conn).stored_bytes)
         daemons = tuple(
             DaemonFacts(name=daemon.name, pid=daemon.pid, disk_count=sum(disk.daemon == daemon.name for disk in rows))
             for daemon in self._host.daemons()

@@ -7,6 +7,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import Connection
 
 from drystone.catalog import damages, disks, operations, packs, proofs, snapshots
+from drystone.service import collection
 from drystone.service.installation import Installation
 
 
@@ -49,5 +50,10 @@ def _rows(conn: Connection) -> list[Metric]:
     for kind, number in sorted(Counter(operation.kind.value for operation in operations.unfinished(conn)).items()):
         running.add_metric([kind], number)
     stored = GaugeMetricFamily("drystone_store_pack_bytes", "Bytes of all packs of the snapshot store.")
-    stored.add_metric([], sum(pack.bytes for pack in packs.everything(conn)))
-    return [by_state, tracking, count, suspect, damaged, unproven, running, stored]
+    sums = packs.totals(conn)
+    stored.add_metric([], sums.stored_bytes)
+    dead = GaugeMetricFamily("drystone_store_dead_bytes", "Bytes of packs that no snapshot sees any more.")
+    dead.add_metric([], sums.dead_bytes)
+    came_back = GaugeMetricFamily("drystone_store_reclaimed_bytes", "Bytes of the store that were freed so far.")
+    came_back.add_metric([], collection.reclaimed(conn))
+    return [by_state, tracking, count, suspect, damaged, unproven, running, stored, dead, came_back]
