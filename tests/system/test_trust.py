@@ -169,6 +169,8 @@ def test_a_flipped_byte_is_found_named_and_mended(system: Installation, rng: np.
     health = system.own("DescribeStoreHealth")
     assert (health["DamageSet"], health["DamagedSnapshotCount"]) == ([], 0)
     assert system.content(taken, 2 * MIB) == content
+    exports = qmp(system, "query-block-exports")
+    assert not [entry["id"] for entry in exports if entry["id"].startswith("look-")]
     # The new object stands alone.
     (new,) = [path for path in damaged.parent.iterdir() if path != damaged]
     damaged.unlink(missing_ok=True)

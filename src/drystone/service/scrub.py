@@ -7,15 +7,18 @@ import numpy as np
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import damages, disks, meta, pack_rewrites, packs, proofs, sessions, snapshots
+from drystone.catalog import damages, disks, meta, operations, pack_rewrites, packs, proofs, sessions, snapshots
 from drystone.catalog.damages import Damage, damage_id
 from drystone.domain.blocks import BLOCK_BYTES, Ranges, normalize
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.disk_types import GIB
 from drystone.domain.errors import DrystoneError
+from drystone.domain.ids import DiskId
+from drystone.domain.operation import OperationKind
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState
 from drystone.domain.session import Pack, PackState, SessionState
 from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.engine import live
 from drystone.service import collection
 from drystone.service.caller import Caller
 from drystone.service.host import Host
@@ -269,7 +272,11 @@ class Scrub:
                 return None
             # Whoever wrote under this lock before us has ended, or was killed: nothing refers to what it wrote.
             await self._in.db.write(lambda conn: _abandon_all(conn, self._in.clock()))
-            return await self._write_again(pack, looks)
+            try:
+                return await self._write_again(pack, tuple(looks.values()))
+            finally:
+                for disk_id in looks:
+                    await self._look_away(disk_id)
 
     async def _write_again(self, pack: Pack, looks: tuple[Look, ...]) -> Pack | None:
         attempt = self._in.ids.hex128()
@@ -313,8 +320,8 @@ class Scrub:
         )  # fmt: skip
         return now
 
-    async def _sources(self, pack: Pack) -> tuple[Look, ...]:
-        """Return exports of the running disks that may hold what the pack lost."""
+    async def _sources(self, pack: Pack) -> dict[DiskId, Look]:
+        """Export the running disks that may hold what the pack lost."""
 
         def candidates(conn: Connection) -> list[Disk]:
             hit = {row.snapshot_id for row in damages.of_object(conn, pack.object)}
@@ -323,21 +330,33 @@ class Scrub:
                 disk
                 for disk in disks.everything(conn)
                 if disk.state in {DiskState.ATTACHED, DiskState.UNATTACHED}
+                and not disk.hydrating
                 and (disk.id in owners or disk.source_snapshot_id in hit or disk.base_snapshot_id in hit)
             ]
             # Its own disk first: it was written from there.
             return sorted(found, key=lambda disk: disk.id not in owners)[:DISKS_MAX]
 
-        found = []
+        found: dict[DiskId, Look] = {}
         for disk in await self._in.db.read(candidates):
             try:
                 async with self._in.locks.graph(disk.id):
                     daemon = await self._host.running(await self._host.row(disk.id))
                     if daemon is not None:
-                        found.append(await look_at(daemon, disk.id))
+                        found[disk.id] = await look_at(daemon, disk.id)
             except DrystoneError as error:
                 log.warning("mend.disk_not_reached", disk_id=disk.id, error=str(error))
-        return tuple(found)
+        return found
+
+    async def _look_away(self, disk_id: DiskId) -> None:
+        """Take the export of a disk away again, unless a comparison reads through it."""
+        try:
+            async with self._in.locks.graph(disk_id):
+                running = await self._in.db.read(lambda conn: operations.running_on_disk(conn, disk_id))
+                daemon = await self._host.running(await self._host.row(disk_id))
+                if daemon is not None and all(one.kind is not OperationKind.COMPARE for one in running):
+                    await live.remove_comparison(daemon, disk_id)
+        except DrystoneError as error:
+            log.warning("mend.export_left", disk_id=disk_id, error=str(error))
 
     async def _scrub(
         self,
