@@ -162,8 +162,9 @@ class _DrystoneActions:
 
     async def import_disk(self, caller: Caller, given: sent.ImportDisk) -> Fields:
         disk_id, operation_id = await self._use_cases.image_files.import_disk(
-            caller, given.path, given.format, name=given.disk_name, disk_type=given.disk_type, size_gib=given.disk_size
-        )
+            caller, given.path, given.format,
+            called=given.disk_name, disk_type=given.disk_type, size_gib=given.disk_size,
+        )  # fmt: skip
         return {"DiskId": disk_id, "OperationId": operation_id}
 
     async def create_account(self, caller: Caller, given: sent.CreateAccount) -> Fields:

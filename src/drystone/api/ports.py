@@ -312,7 +312,7 @@ class ImageFiles(Protocol):
         image_format: str | None,
         /,
         *,
-        name: str | None,
+        called: str | None,
         disk_type: str | None,
         size_gib: int | None,
     ) -> tuple[DiskId, OperationId]:

@@ -79,7 +79,7 @@ class ImageFiles:
         path: str,
         image_format: str | None,
         *,
-        name: str | None,
+        called: str | None,
         disk_type: str | None,
         size_gib: int | None,
     ) -> tuple[DiskId, OperationId]:
@@ -90,7 +90,7 @@ class ImageFiles:
                 other files, or is larger than asked for), `ResourceInsufficient` or `LimitExceeded`; nothing was begun.
         """
         caller.require_admin()
-        called = disk_name(name)
+        name = disk_name(called)
         kind = DISK_TYPES.get(disk_type or DEFAULT_TYPE)
         if kind is None or not kind.sold:
             sold = ", ".join(sorted(key for key, row in DISK_TYPES.items() if row.sold))
@@ -120,7 +120,7 @@ class ImageFiles:
             self._check_busy(conn)
             at = self._in.clock()
             disk = Disk(
-                id=self._in.ids.disk(), account_id=caller.account_id, name=called, state=DiskState.CREATING,
+                id=self._in.ids.disk(), account_id=caller.account_id, name=name, state=DiskState.CREATING,
                 size_gib=size, type=kind.name, zone=self._zone, usage=DATA_DISK, created_at=at, tracking_reason=REASON,
             )  # fmt: skip
             disks.insert(conn, disk)
