@@ -112,6 +112,9 @@ def test_a_quiet_disk_differs_in_exactly_what_was_changed(world: World) -> None:
 def test_writes_between_slices_are_found_or_recorded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "WINDOW_BLOCKS", 256)
     change(world)
+    # Also in the first block of each window: none falls between two slices.
+    for window in range(1, 18):
+        world.write(window * 256 * BLOCK, BLOCK)
     world.forget_writes()
 
     def between(number: int) -> None:
