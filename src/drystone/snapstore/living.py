@@ -82,17 +82,20 @@ class Living:
         slots = np.arange(rows.start, rows.start + len(addresses)) - index.first_rows[numbers]
         answers: dict[str, _Says] = {}
         seen = np.zeros(len(addresses), dtype=np.bool_)
+        unseen = np.arange(len(addresses))
         for names, size_blocks in views:
-            open_rows = addresses < size_blocks
+            # Most blocks are seen by the first snapshots that are asked: the others look at what is left.
+            undecided = unseen[addresses[unseen] < size_blocks]
             for name in names:  # newest first: the first entry decides
+                if not len(undecided):
+                    break
                 says = answers.get(name)
                 if says is None:
                     says = answers[name] = self._ask(name, ref, addresses, numbers, slots)
                 known, this = says
-                seen |= open_rows & this
-                open_rows &= ~known
-                if not open_rows.any():
-                    break
+                seen[undecided[this[undecided]]] = True
+                undecided = undecided[~known[undecided]]
+            unseen = unseen[~seen[unseen]]
         return seen
 
     def _ask(
