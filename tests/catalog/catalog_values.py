@@ -122,6 +122,8 @@ def full_snapshot() -> Snapshot:
         delta_map="maps/d",
         maps=("maps/d", "maps/c", "maps/a"),
         record=SnapshotRecord(
+            quiesce_ms=9.5,
+            transcript=("freeze a ok", "thaw a ok"),
             tracking="delta",
             tracking_reason="bitmap",
             read_bytes=1,

@@ -137,9 +137,15 @@ def _step_fault(step: Step) -> str | None:
             return f"`{path[:80]}` is not an absolute path"
     if any("\0" in word for word in (*step.freeze, *step.thaw)):
         return "an argument has a zero byte"
-    if step.connection is not None and "password" in step.connection.lower():
+    if step.connection is not None and _has_password(step.connection):
         return "a password belongs into a file (`passfile=...`), not into the connection string"
     return None
+
+
+def _has_password(connection: str) -> bool:
+    """Tell whether a connection string has a password, as a field or within a URL."""
+    authority = connection.partition("://")[2].partition("/")[0]
+    return "password" in connection.lower() or ":" in authority.rpartition("@")[0]
 
 
 _FIELDS: dict[StepKind, tuple[tuple[str, ...], tuple[str, ...]]] = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from drystone.catalog import instances
+from drystone.catalog import instances, quiesce_profiles
 from drystone.catalog.database import Database
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import AccountId, IdSource, InstanceId
@@ -115,6 +115,7 @@ class Instances:
                     "ResourceInUse", f"Instance {instance.id} has {count} disks attached; detach them first."
                 )
             instances.delete(conn, instance.id)
+            quiesce_profiles.delete(conn, instance.id)
 
         await self._db.write(remove)
 

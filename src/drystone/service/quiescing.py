@@ -1,5 +1,6 @@
 """Quiesce profiles: set, shown, and carried out around the instant of a snapshot."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,8 +92,13 @@ class Quiescing:
     # --- around a snapshot --------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def holding(self, found: Sequence[Disk]) -> AsyncIterator[Held]:
+    async def holding(self, found: Sequence[Disk], limit: asyncio.Timeout) -> AsyncIterator[Held]:
         """Hold what the profiles of these disks say, while the block runs; however it is left, all is thawed.
+
+        Args:
+            found: The disks.
+            limit: The caller's own limit: it stands still until everything is held, which has limits of its own, and
+                ends with the profile's time then, for after that nothing is held.
 
         Raises:
             QuiesceError: A step that the profile requires failed; nothing is held.
@@ -113,6 +119,7 @@ class Quiescing:
         )  # fmt: skip
         async with contextlib.AsyncExitStack() as stack:
             hold = None
+            limit.reschedule(None)
             try:
                 hold = await stack.enter_async_context(holding(plan))
             except QuiesceError as error:
@@ -125,6 +132,7 @@ class Quiescing:
                 if mode is QuiesceMode.REQUIRE and not all(hold.held):
                     failed = next(event for event in hold.events if event.name == "freeze" and not event.ok)
                     raise QuiesceError(_line(steps, failed))
+            limit.reschedule(asyncio.get_running_loop().time() + plan.seconds_max)
             yield held
 
     async def _devices(self, found: Sequence[Disk], profiles: Sequence[QuiesceProfile]) -> tuple[int, ...]:
@@ -146,8 +154,8 @@ class Quiescing:
         """Set the profile of a disk or an instance of the caller's account.
 
         Raises:
-            RefusalError: `AuthFailure.UnauthorizedOperation`, `InvalidParameterValue`, or the code of a resource that is
-                not there; nothing was changed.
+            RefusalError: `AuthFailure.UnauthorizedOperation`, `InvalidParameterValue`, or the code of a resource that
+                is not there; nothing was changed.
         """
         _check_admin(caller)
         if mode not in set(QuiesceMode):

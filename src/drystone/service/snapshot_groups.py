@@ -114,7 +114,7 @@ class SnapshotGroups:
                     await self._host.settle_flight(disk_id)
                 daemon = await self._one_daemon(disk_ids)
                 found = [await self._host.row(disk_id) for disk_id in disk_ids]
-                async with self._quiescing.holding(found) as held:
+                async with self._quiescing.holding(found, limit) as held:
                     await self._flush(daemon, disk_ids)
                     limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
                     started = await self._in.db.write(

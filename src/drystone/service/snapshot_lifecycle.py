@@ -71,7 +71,7 @@ class SnapshotLifecycle:
             async with asyncio.timeout(FREEZE_SECONDS_MAX) as limit, self._in.locks.graph(disk_id):
                 await self._rest(caller, disk_id)
                 disk, daemon = await self._host.opened(disk_id)
-                async with self._quiescing.holding([disk]) as held:
+                async with self._quiescing.holding([disk], limit) as held:
                     await host_device.flush(disk_id)
                     await live.flush_until_short(daemon, disk_id)
                     limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.

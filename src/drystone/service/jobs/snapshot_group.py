@@ -22,6 +22,9 @@ from drystone.service.jobs.snapshot import TakeSnapshot, Uploaded, log_committed
 from drystone.service.sweep import sweep
 from drystone.service.tracking_rows import frozen_of
 
+UPLOADS_MAX = 4
+"""Members of one group that wait for a worker at once: other snapshots have their turn too."""
+
 
 class TakeSnapshotGroup:
     """FROZEN → COMMITTED → done for all members at once, or FAILING → failed for all. The call froze them (P1).
@@ -92,10 +95,12 @@ class TakeSnapshotGroup:
 
     async def _upload(self, members: list[Operation]) -> list[Uploaded]:
         """Have the workers write all members' objects; the first that fails stops the others."""
+        slots = asyncio.Semaphore(UPLOADS_MAX)
 
         async def one(member: Operation) -> Uploaded:
             assert member.disk_id is not None
-            return await self._member.upload(member, member.disk_id)
+            async with slots:
+                return await self._member.upload(member, member.disk_id)
 
         try:
             async with asyncio.TaskGroup() as tasks:

@@ -4,7 +4,7 @@ import asyncio
 
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, extent_maps, operations, sessions
+from drystone.catalog import disks, extent_maps, operations, quiesce_profiles, sessions
 from drystone.domain.ids import DiskId, SessionId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.engine import live
@@ -42,6 +42,7 @@ class Terminate:
             def remove(conn: Connection) -> None:
                 extent_maps.keep_only(conn, disk_id, ())
                 disks.delete(conn, disk_id)
+                quiesce_profiles.delete(conn, disk_id)
                 endings.done(conn, operation, at=self._in.clock())
 
             await self._in.db.write(remove)
