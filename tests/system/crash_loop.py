@@ -28,6 +28,8 @@ BLOCK = 4096
 ACTIONS = ("snapshot", "restore", "rollback")
 VICTIMS = ("control plane", "daemons", "everything")
 SNAPSHOTS_KEPT = 4
+SETTINGS = "rescan_after_s = 0\n"
+"""Comparisons in the background begin at once, so that they are killed too."""
 
 
 class Loop:
@@ -192,7 +194,10 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, help="kills per action and victim")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="drystone-crash-") as directory, installation(Path(directory)) as system:
+    with (
+        tempfile.TemporaryDirectory(prefix="drystone-crash-") as directory,
+        installation(Path(directory), SETTINGS) as system,
+    ):
         run(system, rounds=options.rounds, seed=options.seed)
     return 0
 

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from tests.system.crash_loop import run
+from tests.system.crash_loop import SETTINGS, run
 from tests.system.harness import installation
 
 
 def test_killed_at_random_moments_nothing_is_lost(tmp_path: Path) -> None:
-    with installation(tmp_path / "data") as system:
+    with installation(tmp_path / "data", SETTINGS) as system:
         run(system, rounds=1, seed=20)

@@ -39,6 +39,8 @@ PACK_BYTES = 32 << 20
 SNAPSHOTS_MAX = 32
 RECHECK_SECONDS = 600.0
 """Damage is looked at this often: it may be mended now, or newer snapshots may show it too."""
+IDLE_SECONDS = 30.0
+"""When nothing was due it is not looked again before this time: that reads all rows of packs."""
 DISKS_MAX = 8
 """Disks that are asked for the content of damaged blocks."""
 MAPS_REMEMBERED = 100_000
@@ -64,6 +66,8 @@ class Scrub:
         """Maps that were read: when, and what is wrong. Many snapshots list the same ones."""
         self._looked_at: dict[str, float] = {}
         """Damaged objects: when they were last looked at."""
+        self._idle_until = 0.0
+        self._requests = 0
         self._unreached: dict[str, float] = {}
         """Packs that the store did not give: when. They must not hold up the others."""
 
@@ -75,6 +79,10 @@ class Scrub:
         Raises:
             DrystoneError: The worker or the store does not answer; nothing is recorded of this slice.
         """
+        # A clock that was set back must not stop the scrub.
+        if 0 < self._idle_until - self._in.clock() <= IDLE_SECONDS:
+            return
+        requests = self._requests
         before = await self._in.db.read(self._before)
         rate = self._config.bytes_per_s
         number = PACKS_MAX if rate == 0 else max(1, min(PACKS_MAX, int(rate * SLICE_SECONDS / PACK_BYTES)))
@@ -90,6 +98,8 @@ class Scrub:
         if taken:
             await self._prove_snapshots(taken, before)
         await self._look_after_damage()
+        if not due and not taken and requests == self._requests:
+            self._idle_until = self._in.clock() + IDLE_SECONDS
 
     def _before(self, conn: Connection) -> float:
         """Return the time since which everything must have been proven, or written."""
@@ -383,6 +393,8 @@ class Scrub:
         caller.require_admin()
         at = self._in.clock()
         await self._in.db.write(lambda conn: meta.put(conn, REQUESTED, repr(at)))
+        self._requests += 1
+        self._idle_until = 0.0
         return at
 
     async def health(self, caller: Caller) -> StoreHealthView:
