@@ -1,7 +1,10 @@
 """Groups and profiles as rows."""
 
+import functools
 from dataclasses import replace
 from typing import Any
+
+from sqlalchemy import Connection
 
 from drystone.catalog import quiesce_profiles, snapshot_groups, snapshots
 from drystone.catalog.database import Database
@@ -41,7 +44,7 @@ def test_groups_are_found_by_their_members_and_go_with_the_last(db: Database) ->
         snapshot("snap-5", state=SnapshotState.NORMAL),
     ]
 
-    def fill(conn: Any) -> None:
+    def fill(conn: Connection) -> None:
         for row in rows:
             snapshot_groups.insert(conn, row)
         for member in members:
@@ -68,13 +71,16 @@ def test_groups_are_found_by_their_members_and_go_with_the_last(db: Database) ->
     assert {key: [member.id for member in value] for key, value in inside.items()} == {
         "csnap-1": ["snap-1", "snap-2"], "csnap-2": ["snap-3"],
     }  # fmt: skip
-    forget = lambda conn: snapshot_groups.forget_if_empty(conn, full.id)  # noqa: E731 - short
+
+    def forget(conn: Connection) -> bool:
+        return snapshot_groups.forget_if_empty(conn, full.id)
+
+    def delete(conn: Connection, snapshot_id: str) -> None:
+        snapshots.compare_and_set(conn, snapshot_id, expected={}, values={"state": SnapshotState.DELETING})
+
     for last in ("snap-1", "snap-2"):
         assert not db.write_sync(forget)
-        gone = {"state": SnapshotState.DELETING}
-        db.write_sync(
-            lambda conn, last=last, gone=gone: snapshots.compare_and_set(conn, last, expected={}, values=gone)
-        )  # type: ignore[misc]
+        db.write_sync(functools.partial(delete, snapshot_id=last))
     assert db.write_sync(forget)
     assert found(db) == ["csnap-2"]
 
