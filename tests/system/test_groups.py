@@ -138,6 +138,8 @@ def test_killed_while_it_uploads_the_group_goes_on_whole(pair: Pair) -> None:
 def test_a_member_that_breaks_takes_all_along(pair: Pair) -> None:
     """Scratch for one disk runs out: neither snapshot appears, guests notice nothing, the next group has all."""
     system = pair.system
+    base, *_ = pair.take()
+    pair.wait_normal(base)
     known = system.call("DescribeSnapshots").TotalCount
     with system.paused_workers():
         group, *_ = pair.take()
