@@ -183,7 +183,7 @@ def test_a_block_device_of_this_host_is_compared_too(
     tmp_path_factory: pytest.TempPathFactory, rng: np.random.Generator
 ) -> None:
     def write(disk_id: str, blocks: list[int]) -> None:
-        device = os.open(system.detail(disk_id)["Device"], os.O_WRONLY)
+        device = os.open(served.detail(disk_id)["Device"], os.O_WRONLY)
         try:
             for block in blocks:
                 os.pwrite(device, random_bytes(rng, BLOCK), block * BLOCK)
@@ -192,22 +192,22 @@ def test_a_block_device_of_this_host_is_compared_too(
             os.close(device)
 
     def content(disk_id: str) -> bytes:
-        with Path(system.detail(disk_id)["Device"]).open("rb") as device:
+        with Path(served.detail(disk_id)["Device"]).open("rb") as device:
             return device.read(4 * MIB)
 
-    with installation(Path(tmp_path_factory.mktemp("device")) / "data", "rescan_after_s = 0\n") as system:
-        disk_id = system.create_disk()
-        system.attach(disk_id, system.host_instance)
+    with installation(Path(tmp_path_factory.mktemp("device")) / "data", "rescan_after_s = 0\n") as served:
+        disk_id = served.create_disk()
+        served.attach(disk_id, served.host_instance)
         write(disk_id, list(range(1024)))
-        system.take(disk_id)
+        served.take(disk_id)
         changed = sorted(rng.choice(1024, 60, replace=False).tolist())
         write(disk_id, changed)
-        system.kill_daemons()
-        system.wait(lambda: system.detail(disk_id)["Epoch"] == 2, "the disk opened again")
-        system.wait(lambda: system.detail(disk_id)["Tracking"] == "LIVE", "tracking LIVE")
-        system.wait(lambda: system.detail(disk_id)["Device"] is not None, "the device back")
+        served.kill_daemons()
+        served.wait(lambda: served.detail(disk_id)["Epoch"] == 2, "the disk opened again")
+        served.wait(lambda: served.detail(disk_id)["Tracking"] == "LIVE", "tracking LIVE")
+        served.wait(lambda: served.detail(disk_id)["Device"] is not None, "the device back")
         write(disk_id, [900_000])
-        taken = system.take(disk_id)
-        record = system.record(taken)
+        taken = served.take(disk_id)
+        record = served.record(taken)
         assert (record["Tracking"], record["ChangedBytes"]) == ("delta", 61 * BLOCK)
-        assert bytes(system.stored(taken).read(0, 4 * MIB)) == content(disk_id)
+        assert bytes(served.stored(taken).read(0, 4 * MIB)) == content(disk_id)
