@@ -27,7 +27,7 @@ CHUNK_BLOCKS = 16
 LANES = 6
 CHUNKS_PER_LANE = 16
 AREA = LANES * CHUNKS_PER_LANE * CHUNK_BLOCKS * BLOCK
-CYCLES = 10
+CYCLES = 7
 REQUESTS_BETWEEN = 300
 REQUESTS_MAX = 100_000
 """A lane that got so far would have filled memory: the test hangs."""
