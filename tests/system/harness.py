@@ -7,6 +7,7 @@ loop devices.
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from tencentcloud.common.profile.http_profile import HttpProfile
 from drystone.config import parse_credentials
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import StoreId
+from drystone.engine.layout import Layout
 from drystone.nbd.client import NbdClient
 from drystone.objects.local import LocalStore
 from drystone.snapstore.reader import SnapshotReader
@@ -45,6 +47,7 @@ class Installation:
         self.data = data
         data.mkdir(parents=True, exist_ok=True)
         (data / "drystone.toml").write_text("rate_limits = false\nthrottle = false\n" + settings)
+        self.layout = Layout(data)
         self.process: subprocess.Popen[str] | None = None
         self.environment: dict[str, str] = {}
 
@@ -85,7 +88,7 @@ class Installation:
     def daemons(self) -> dict[str, int]:
         """Return the storage daemons (and the snapshot server, as `store`) that run, with their pids."""
         found = {}
-        for directory in (self.data / "run").iterdir() if (self.data / "run").is_dir() else ():
+        for directory in self.layout.run.iterdir() if self.layout.run.is_dir() else ():
             with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
                 pid = int((directory / "pid").read_text())
                 if f"{directory}/".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
@@ -140,8 +143,10 @@ class Installation:
                     subprocess.run(["losetup", "-d", f"/dev/{entry.parts[3]}"], check=False, capture_output=True)
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
             where = line.split()[4]
-            if where.startswith(str(self.data)):
+            if where.startswith((f"{self.data}/", f"{self.layout.run}/")):
                 subprocess.run(["umount", "-l", where], check=False, capture_output=True)
+        # It lies outside the data directory where that one's path is long.
+        shutil.rmtree(self.layout.run, ignore_errors=True)
 
     def log(self) -> str:
         """Return the end of the server's log."""

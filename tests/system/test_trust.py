@@ -29,7 +29,7 @@ def rng() -> np.random.Generator:
 
 def qmp(system: Installation, command: str, **arguments: Any) -> Any:
     """Run a QMP command on the daemon of the NBD instance, by its second monitor."""
-    path = system.data / "run" / system.nbd_instance / "qmp2.sock"
+    path = system.layout.run / system.nbd_instance / "qmp2.sock"
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(20)
         connection.connect(str(path))
