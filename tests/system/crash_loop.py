@@ -178,12 +178,13 @@ def _first_difference(left: bytes, right: bytes) -> int:
     return int(np.flatnonzero(np.frombuffer(left, np.uint8) != np.frombuffer(right, np.uint8))[0])
 
 
-def run(system: Installation, *, rounds: int, seed: int) -> None:
-    """Run `rounds` of each action and victim, in a random order that the seed fixes."""
+def run(system: Installation, *, rounds: int, seed: int, most: int | None = None) -> None:
+    """Run `rounds` of each action and victim, in a random order that the seed fixes; only the first `most` of them."""
     print(f"seed {seed}", flush=True)
     loop = Loop(system, seed)
     plan = [(action, victim) for action in ACTIONS for victim in VICTIMS for _ in range(rounds)]
     loop.rng.shuffle(plan)
+    plan = plan[:most]
     for number, (action, victim) in enumerate(plan, start=1):
         print(f"{number}/{len(plan)} {loop.round(action, victim)}", flush=True)
 

@@ -8,4 +8,4 @@ from tests.system.harness import installation
 
 def test_killed_at_random_moments_nothing_is_lost(tmp_path: Path) -> None:
     with installation(tmp_path / "data", SETTINGS) as system:
-        run(system, rounds=1, seed=20)
+        run(system, rounds=1, seed=20, most=5)

@@ -30,7 +30,7 @@ CHECK_EVERY = 6
 HYDRATION_BYTES_PER_S = 6 * MIB
 """Slow enough that disks are written, snapshotted and restarted while they are filled."""
 SEED = int(os.environ.get("DRYSTONE_SYSTEM_SEED", "3"))
-STEPS = int(os.environ.get("DRYSTONE_SYSTEM_STEPS", "40"))
+STEPS = int(os.environ.get("DRYSTONE_SYSTEM_STEPS", "30"))
 
 
 @dataclass(slots=True)
