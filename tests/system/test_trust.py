@@ -56,7 +56,11 @@ def live_bitmap(system: Installation, disk_id: str) -> dict[str, str]:
 
 
 def lie(system: Installation, disk_id: str, blocks: list[int], rng: np.random.Generator) -> None:
-    """Write blocks while the tracker looks away."""
+    """Write blocks while the tracker looks away.
+
+    Nothing else may look at the disk meanwhile: what cleans up after a snapshot would see that tracking is lost.
+    """
+    system.wait_idle()
     bitmap = live_bitmap(system, disk_id)
     qmp(system, "block-dirty-bitmap-disable", **bitmap)
     for block in blocks:
