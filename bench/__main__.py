@@ -23,6 +23,7 @@ from bench.rows_changes import incremental
 from bench.rows_control import api, takeover
 from bench.rows_data import full_snapshot, rescan, restore, rollback
 from bench.rows_guest import create_snapshot, guest_during_upload
+from bench.stalls import Stalls
 from bench.world import World, plan
 
 ROWS: Mapping[str, Callable[[World], Iterator[Figure]]] = {
@@ -65,8 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     work = Path(tempfile.mkdtemp(prefix="dbench-", dir=options.directory))
     try:
         about = machine.describe(work)
-        world = World(plan=plan(quick=options.quick, size_gb=options.size_gb), work=work, say=_say)
-        figures, failures = measure(world, options.only or list(ROWS))
+        with Stalls(work) as stalls:
+            world = World(plan=plan(quick=options.quick, size_gb=options.size_gb), work=work, say=_say, stalls=stalls)
+            began = time.time()
+            figures, failures = measure(world, options.only or list(ROWS))
+            about["stood_still_percent"] = round(100 * stalls.stood_s(began, time.time()) / (time.time() - began), 1)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     target = options.json or RESULTS / f"{time.strftime('%Y-%m-%d-%H%M%S', time.gmtime())}.json"
@@ -89,7 +93,9 @@ def measure(world: World, names: Sequence[str]) -> tuple[list[Figure], dict[str,
         _say(name)
         began = time.monotonic()
         try:
-            figures += ROWS[name](world)
+            for figure in ROWS[name](world):
+                _say(f"{figure.row}: {figure.what}: {figure.value:.4g} {figure.unit} {figure.note}")
+                figures.append(figure)
         except Exception:  # noqa: BLE001 - one row that fails must not cost the others
             failures[name] = traceback.format_exc()
             print(failures[name], file=sys.stderr)

@@ -10,6 +10,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.stalls import Spans, stood_before
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Requests:
@@ -24,11 +26,16 @@ class Requests:
         chosen = (self.ended_s >= start_s) & (self.ended_s < stop_s)
         return Requests(ended_s=self.ended_s[chosen], latency_ms=self.latency_ms[chosen])
 
-    def slowest_across(self, start_s: float, stop_s: float) -> float:
-        """Return the longest latency, ms, of requests that were under way at some time of a span."""
+    def slowest_across(self, start_s: float, stop_s: float, stalls: Spans) -> tuple[float, float]:
+        """Return the longest latency, ms, of requests under way at some time of a span; with and without stalls."""
         # Ends are recorded to the millisecond.
-        chosen = (self.ended_s >= start_s - 0.001) & (self.ended_s - self.latency_ms / 1000 <= stop_s + 0.001)
-        return float(self.latency_ms[chosen].max()) if chosen.any() else float("nan")
+        began_s = self.ended_s - self.latency_ms / 1000
+        chosen = (self.ended_s >= start_s - 0.001) & (began_s <= stop_s + 0.001)
+        if not chosen.any():
+            return float("nan"), float("nan")
+        stood_s = stood_before(stalls, self.ended_s[chosen]) - stood_before(stalls, began_s[chosen])
+        latency_ms = self.latency_ms[chosen]
+        return float(latency_ms.max()), float((latency_ms - stood_s * 1000).max())
 
     def rate(self, start_s: float, stop_s: float) -> float:
         """Return requests per second that ended in a span."""

@@ -15,6 +15,7 @@ from tests.system.harness import Installation
 
 from bench.client import CallError, Client, wait
 from bench.figures import Figure, Goal
+from bench.stalls import Stalls
 from bench.tree import build_image
 from drystone.nbd.client import NbdClient
 
@@ -42,6 +43,8 @@ class Plan:
     """How long a guest is measured without a snapshot."""
     load_s: float
     many_snapshots: int
+    history: int
+    """How many snapshots a disk has when it is late in its history."""
 
 
 def plan(*, quick: bool, size_gb: float | None) -> Plan:
@@ -50,11 +53,11 @@ def plan(*, quick: bool, size_gb: float | None) -> Plan:
     if quick:
         return Plan(
             quick=True, data_bytes=size, repeats=1, short_repeats=3, freezes=15, quiet_s=4, load_s=2,
-            many_snapshots=20_000,
+            many_snapshots=20_000, history=7,
         )  # fmt: skip
     return Plan(
         quick=False, data_bytes=size, repeats=3, short_repeats=7, freezes=50, quiet_s=10, load_s=5,
-        many_snapshots=100_000,
+        many_snapshots=100_000, history=29,
     )  # fmt: skip
 
 
@@ -120,6 +123,14 @@ class Server(Installation):
                 pass
             client.flush()
 
+    def limit(self, disk_id: str, settings: str) -> None:
+        """Serve with other settings, which an attached disk has from now on: filling it at its limits takes minutes."""
+        self.detach(disk_id)
+        self.stop()
+        (self.data / "drystone.toml").write_text(settings)
+        self.start()
+        self.attach(disk_id)
+
     def timed_take(self, disk_id: str) -> "Taken":
         """Take a snapshot and wait until it is NORMAL; the clock starts with the call that is accepted."""
         deadline = time.monotonic() + REFUSED_S_MAX
@@ -180,6 +191,7 @@ class World:
     plan: Plan
     work: Path
     say: Callable[[str], None]
+    stalls: Stalls
     _image: Path | None = field(default=None, init=False)
 
     def image(self) -> Path:
@@ -206,6 +218,10 @@ class World:
         try:
             made.start()
             yield made
+        except CallError:
+            # Its directory is about to go.
+            self.say(f"the last lines of the server's log:\n{made.log()[-4000:]}")
+            raise
         finally:
             made.clean_up()
             shutil.rmtree(made.data, ignore_errors=True)

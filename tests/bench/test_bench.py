@@ -2,12 +2,16 @@
 
 import io
 import json
+import signal
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from bench.__main__ import ROWS, parser
 from bench.figures import Figure, as_object, as_table, at_least, at_most
 from bench.guest import Requests
+from bench.stalls import Stalls, common, stood_before
 from bench.world import median, plan
 from rich.console import Console
 
@@ -65,11 +69,37 @@ def test_table_and_json_tell_met_from_missed() -> None:
     assert found["failures"] == {"rescan": "why"}
 
 
+def test_the_machine_stood_where_every_core_did() -> None:
+    left = np.array([[1.0, 2.0], [3.0, 5.0], [8.0, 9.0]])
+    right = np.array([[1.5, 3.5], [4.0, 4.5], [9.0, 10.0]])
+    both = common(left, right)
+    assert both.tolist() == [[1.5, 2.0], [3.0, 3.5], [4.0, 4.5]]
+    assert stood_before(both, np.array([0.0, 1.75, 2.5, 3.25, 11.0])) == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.5])
+    assert stood_before(np.empty((0, 2)), np.array([1.0])).tolist() == [0.0]
+
+
+def test_watchers_that_are_stopped_are_late(tmp_path: Path) -> None:
+    with Stalls(tmp_path) as stalls:
+        began = time.time()
+        for number in (signal.SIGSTOP, signal.SIGCONT):
+            time.sleep(0.5)
+            for watcher in stalls._watchers:
+                watcher.send_signal(number)
+        deadline = time.monotonic() + 20
+        while not stalls.stood_s(began, time.time()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert 0.3 < stalls.stood_s(began, time.time()) < time.time() - began
+
+
 def test_slowest_across_a_span_counts_what_was_under_way() -> None:
     requests = Requests(ended_s=np.array([10.0, 11.0, 12.5, 14.0]), latency_ms=np.array([5.0, 900.0, 400.0, 7.0]))
     # The second had begun before the span and ended after its start; the third began in it and ended after it.
-    assert requests.slowest_across(10.9, 12.2) == 900
-    assert requests.slowest_across(11.5, 12.2) == 400
-    assert requests.slowest_across(13.9, 14.1) == 7
-    assert np.isnan(requests.slowest_across(20, 21))
+    none = np.empty((0, 2))
+    assert requests.slowest_across(10.9, 12.2, none) == (900, 900)
+    assert requests.slowest_across(11.5, 12.2, none) == (400, 400)
+    assert requests.slowest_across(13.9, 14.1, none) == (7, 7)
+    assert np.isnan(requests.slowest_across(20, 21, none)).all()
+    # 0.7 s of the second, and 0.1 s of the third, nothing ran.
+    stalls = np.array([[10.2, 10.9], [12.3, 12.4], [13.0, 13.5]])
+    assert requests.slowest_across(10.9, 12.2, stalls) == pytest.approx((900, 300))
     assert requests.rate(10, 12) == 1
