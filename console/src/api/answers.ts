@@ -1,0 +1,230 @@
+// What this console reads of the answers. The end-to-end test holds these shapes against the real service.
+import type { Services, Tag } from "./types";
+
+export type DiskState =
+  | "UNATTACHED" | "ATTACHING" | "ATTACHED" | "DETACHING" | "EXPANDING" | "ROLLBACKING" | "TORECYCLE" | "DUMPING";
+export type SnapshotState = "CREATING" | "NORMAL" | "ROLLBACKING";
+
+export type Disk = {
+  readonly DiskId: string;
+  readonly DiskName: string;
+  readonly DiskState: DiskState;
+  /** GiB. */
+  readonly DiskSize: number;
+  readonly DiskType: string;
+  readonly DiskUsage: string;
+  readonly DiskChargeType: string;
+  readonly Placement: { readonly Zone: string };
+  readonly Portable: boolean;
+  readonly InstanceId: string;
+  readonly SnapshotCount: number;
+  /** MiB, of all its snapshots. */
+  readonly SnapshotSize: number;
+  readonly RollbackPercent: number;
+  readonly Tags: readonly Tag[];
+  readonly DeleteSnapshot: number;
+  readonly CreateTime: string;
+  readonly ErrorPrompt: string;
+};
+
+export type DiskDetail = {
+  readonly DiskId: string;
+  readonly NbdUri: string | null;
+  readonly Device: string | null;
+  readonly Tracking: string;
+  readonly TrackingReason: string;
+  readonly BaseSnapshotId: string | null;
+  readonly SourceSnapshotId: string | null;
+  readonly Hydrating: boolean;
+  readonly HydrationPercent: number;
+};
+
+export type Snapshot = {
+  readonly SnapshotId: string;
+  readonly SnapshotName: string;
+  readonly SnapshotState: SnapshotState;
+  readonly Percent: number;
+  readonly DiskId: string;
+  /** GiB, of the disk at the instant. */
+  readonly DiskSize: number;
+  readonly DiskUsage: string;
+  readonly IsPermanent: boolean;
+  readonly DeadlineTime: string;
+  readonly CreateTime: string;
+  readonly Tags: readonly Tag[];
+};
+
+export type SnapshotRecord = {
+  readonly SnapshotId: string;
+  readonly SnapshotGroupId: string | null;
+  readonly ParentSnapshotId: string | null;
+  readonly Tracking: string | null;
+  readonly TrackingReason: string | null;
+  readonly ReadBytes: number | null;
+  readonly ChangedBytes: number | null;
+  readonly StoredBytes: number | null;
+  readonly Requests: number | null;
+  readonly FreezeMs: number | null;
+  readonly DurationMs: number | null;
+  readonly Consistency: string | null;
+  readonly QuiesceMs: number | null;
+  readonly Transcript: readonly string[];
+  readonly TakenAt: string | null;
+  readonly Suspect: boolean;
+  readonly AuditedBlocks: number | null;
+  readonly AuditComplete: boolean | null;
+  readonly AuditLies: number | null;
+  readonly Damaged: boolean;
+};
+
+export type OperationState = "RUNNING" | "DONE" | "FAILED";
+export type Operation = {
+  readonly OperationId: string;
+  readonly Kind: string;
+  readonly DiskId: string | null;
+  readonly SnapshotId: string | null;
+  readonly InstanceId: string | null;
+  readonly State: OperationState;
+  readonly Phase: string;
+  readonly Percent: number;
+  readonly Attempts: number;
+  readonly ErrorCode: string;
+  readonly ErrorMessage: string;
+  readonly CreateTime: string;
+  readonly UpdateTime: string;
+};
+
+export type Instance = {
+  readonly InstanceId: string;
+  readonly InstanceName: string;
+  readonly Kind: "HOST" | "NBD";
+  readonly Zone: string;
+  readonly AttachedDiskCount: number;
+  readonly MaxAttachCount: number;
+  readonly CreateTime: string;
+};
+
+export type DiskConfig = {
+  readonly Available: boolean;
+  readonly DiskChargeType: string;
+  readonly DiskType: string;
+  readonly DiskUsage: string;
+  readonly MinDiskSize: number;
+  readonly MaxDiskSize: number;
+  readonly StepSize: number;
+};
+
+export type Attention = { readonly Kind: string; readonly ResourceId: string | null; readonly Message: string };
+
+export type Overview = {
+  readonly Disks: number;
+  readonly DisksBytes: number;
+  readonly SnapshotsCount: number;
+  readonly LogicalBytes: number;
+  readonly StoredBytes: number;
+  readonly SavedByIncrementsBytes: number;
+  readonly SavedByCompressionBytes: number;
+  readonly StoreBytesFree: number;
+  readonly RecentOperations: readonly Operation[];
+  readonly Attention: readonly Attention[];
+};
+
+export type HistoryPoint = {
+  readonly At: string;
+  readonly Disks: number;
+  readonly Snapshots: number;
+  readonly StoredBytes: number;
+  readonly LogicalBytes: number;
+};
+
+export type Difference = {
+  readonly SizeBytes: number;
+  readonly BucketBytes: number;
+  /** Changed bytes of each bucket. */
+  readonly Buckets: readonly number[];
+};
+
+export type SpaceOfSet = {
+  readonly SnapshotSpaceSet: readonly {
+    readonly SnapshotId: string;
+    readonly UniqueBytes: number;
+    readonly SharedBytes: number;
+  }[];
+  readonly DeadBytes: number;
+  readonly ReclaimableBytes: number;
+};
+
+export type Key = { readonly SecretId: string; readonly Enabled: boolean; readonly CreateTime: string };
+
+export type QuiesceProfile = {
+  readonly ResourceId: string;
+  readonly Mode: string;
+  readonly FreezeSecondsMax: number;
+  readonly Steps: readonly { readonly Kind: string }[];
+};
+
+export type Quotas = {
+  readonly SnapshotsPerDiskMax: number;
+  readonly SnapshotsMax: number;
+  readonly SnapshotsCount: number;
+  /** 0: no limit. */
+  readonly SnapshotBytesMax: number;
+  readonly SnapshotBytes: number;
+  readonly DisksPerInstanceMax: number;
+  readonly DisksPerCallMax: number;
+};
+
+export type Host = {
+  readonly Version: string;
+  readonly QemuVersion: string;
+  readonly DataDirectory: string;
+  readonly Region: string;
+  readonly Zone: string;
+  readonly StoreId: string;
+  readonly FreeBytes: number;
+  readonly FloorBytes: number;
+  readonly StoredBytes: number;
+  readonly DiskCount: number;
+  readonly SnapshotCount: number;
+};
+
+type Total = { readonly TotalCount: number };
+
+/** What each action that this console reads answers; others answer nothing that it needs. */
+type Answers = {
+  cbs: {
+    CreateDisks: { readonly DiskIdSet: readonly string[] };
+    CreateSnapshot: { readonly SnapshotId: string };
+    CreateSnapshotGroup: { readonly SnapshotGroupId: string };
+    DescribeDisks: Total & { readonly DiskSet: readonly Disk[] };
+    DescribeSnapshots: Total & { readonly SnapshotSet: readonly Snapshot[] };
+    DescribeDiskConfigQuota: { readonly DiskConfigSet: readonly DiskConfig[] };
+  };
+  drystone: {
+    CreateInstance: { readonly InstanceId: string };
+    CreateKey: { readonly SecretId: string; readonly SecretKey: string };
+    DescribeDiskDetails: Total & { readonly DiskDetailSet: readonly DiskDetail[] };
+    DescribeHistory: { readonly Points: readonly HistoryPoint[] };
+    DescribeHost: Host;
+    DescribeInstances: Total & { readonly InstanceSet: readonly Instance[] };
+    DescribeKeys: { readonly KeySet: readonly Key[] };
+    DescribeOperations: Total & { readonly OperationSet: readonly Operation[] };
+    DescribeOverview: Overview;
+    DescribeQuiesceProfiles: Total & { readonly QuiesceProfileSet: readonly QuiesceProfile[] };
+    DescribeQuotas: Quotas;
+    DescribeSnapshotDifference: Difference;
+    DescribeSnapshotRecords: Total & { readonly SnapshotRecordSet: readonly SnapshotRecord[] };
+    DescribeSnapshotSpace: SpaceOfSet;
+  };
+};
+
+export type ServiceName = keyof Services;
+export type ActionName<S extends ServiceName> = keyof Services[S] & string;
+export type ParametersOf<S extends ServiceName, A extends ActionName<S>> = Services[S][A] extends {
+  parameters: infer P;
+}
+  ? P
+  : never;
+export type AnswerOf<S extends ServiceName, A extends ActionName<S>> = A extends keyof Answers[S]
+  ? Answers[S][A]
+  : Record<never, never>;

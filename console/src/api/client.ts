@@ -1,0 +1,170 @@
+// Calls of the server: one function for actions, four for the session. Knows nothing of React.
+import { setZoneHours } from "../units/times";
+import type { ActionName, AnswerOf, ParametersOf, ServiceName } from "./answers";
+
+export type Session = {
+  readonly AccountId: string;
+  readonly Name: string;
+  readonly CsrfToken: string;
+  readonly Region: string;
+  readonly Zones: readonly string[];
+  readonly Version: string;
+  readonly Admin?: boolean;
+  readonly TimeZoneOffsetHours?: number;
+};
+
+/** The server refused, with a code and (for actions) a request id. Nothing was changed. */
+export class RefusedError extends Error {
+  override name = "RefusedError";
+  constructor(
+    readonly code: string,
+    message: string,
+    readonly requestId: string,
+  ) {
+    super(message);
+  }
+}
+
+/** There is no session, or it has ended. */
+export class SignedOutError extends Error {
+  override name = "SignedOutError";
+}
+
+/** No answer, or none that this console understands: whether anything was done is not known. */
+export class UnreachableError extends Error {
+  override name = "UnreachableError";
+}
+
+const SECONDS_MAX = 60;
+const API = "/console/api";
+
+type Listener = () => void;
+type Connection = { readonly reachable: boolean; readonly signedOut: boolean };
+
+/** What is known of the server from the calls made; one per page. */
+let connection: Connection = { reachable: true, signedOut: false };
+let csrfToken = "";
+const listeners = new Set<Listener>();
+
+function note(change: Partial<Connection>): void {
+  const next = { ...connection, ...change };
+  if (next.reachable === connection.reachable && next.signedOut === connection.signedOut) return;
+  connection = next;
+  listeners.forEach((listener) => {
+    listener();
+  });
+}
+
+export const connectionStore = {
+  get: (): Connection => connection,
+  subscribe(listener: Listener): () => void {
+    listeners.add(listener);
+    return () => {
+      listeners.delete(listener);
+    };
+  },
+};
+
+async function request(method: "GET" | "POST", path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
+  const timeout = AbortSignal.timeout(SECONDS_MAX * 1000);
+  let response: Response;
+  try {
+    response = await fetch(`${API}${path}`, {
+      method,
+      headers: {
+        ...(method === "POST" ? { "Content-Type": "application/json", "X-Csrf-Token": csrfToken } : {}),
+        "X-TC-Language": document.documentElement.lang.startsWith("zh") ? "zh-CN" : "en-US",
+      },
+      body: method === "POST" ? JSON.stringify(body ?? {}) : null,
+      credentials: "same-origin",
+      cache: "no-store",
+      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
+    });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    note({ reachable: false });
+    throw new UnreachableError(String(error));
+  }
+  // A proxy in front of a server that is being started again answers for it.
+  if (response.status >= 502 && response.status <= 504) {
+    note({ reachable: false });
+    throw new UnreachableError(`HTTP ${response.status}`);
+  }
+  note({ reachable: true });
+  return response;
+}
+
+type ErrorBody = { readonly Code?: string; readonly Message?: string };
+
+async function json(response: Response): Promise<Record<string, unknown>> {
+  try {
+    return (await response.json()) as Record<string, unknown>;
+  } catch {
+    throw new UnreachableError(`HTTP ${response.status}: not an answer of Drystone`);
+  }
+}
+
+function refused(error: ErrorBody | undefined, status: number, requestId = ""): RefusedError {
+  return new RefusedError(error?.Code ?? `HTTP ${status}`, error?.Message ?? "", requestId);
+}
+
+async function sessionCall(path: string, body?: unknown): Promise<Record<string, unknown>> {
+  const response = await request(body === undefined ? "GET" : "POST", path, body);
+  const answer = await json(response);
+  if (response.ok) return answer;
+  const error = answer["Error"] as ErrorBody | undefined;
+  if (response.status === 401 && error?.Code !== "AuthFailure.PasswordWrong") throw new SignedOutError();
+  throw refused(error, response.status);
+}
+
+/** The session of this browser; raises SignedOutError where there is none. */
+export async function fetchSession(): Promise<Session> {
+  const session = (await sessionCall("/session")) as unknown as Session;
+  csrfToken = session.CsrfToken;
+  if (session.TimeZoneOffsetHours !== undefined) setZoneHours(session.TimeZoneOffsetHours);
+  note({ signedOut: false });
+  return session;
+}
+
+export async function logIn(account: string, password: string): Promise<void> {
+  const answer = await sessionCall("/login", { Account: account, Password: password });
+  csrfToken = String(answer["CsrfToken"]);
+  note({ signedOut: false });
+}
+
+export async function logOut(): Promise<void> {
+  await sessionCall("/logout", {});
+}
+
+export async function changePassword(old: string, fresh: string): Promise<void> {
+  await sessionCall("/password", { Old: old, New: fresh });
+}
+
+/**
+ * Calls an action; returns the fields of its answer.
+ *
+ * Raises RefusedError (nothing was changed), SignedOutError, or UnreachableError (anything may have happened).
+ */
+export async function call<S extends ServiceName, A extends ActionName<S>>(
+  service: S,
+  action: A,
+  parameters: ParametersOf<S, A>,
+  signal?: AbortSignal,
+): Promise<AnswerOf<S, A>> {
+  let response = await request("POST", `/call/${service}/${action}`, parameters, signal);
+  if (response.status === 403) {
+    // Another tab logged in anew: this tab's token is of the session before. 403 means that nothing was done.
+    await fetchSession();
+    response = await request("POST", `/call/${service}/${action}`, parameters, signal);
+  }
+  if (response.status === 401) {
+    note({ signedOut: true });
+    throw new SignedOutError();
+  }
+  const body = await json(response);
+  const answer = body["Response"] as (Record<string, unknown> & { Error?: ErrorBody; RequestId?: string }) | undefined;
+  if (answer === undefined || answer.Error !== undefined) {
+    throw refused(answer?.Error ?? (body["Error"] as ErrorBody | undefined), response.status, answer?.RequestId);
+  }
+  return answer as AnswerOf<S, A>;
+}

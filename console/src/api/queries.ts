@@ -1,0 +1,213 @@
+// What pages ask for, and how often it is asked again. One place says which answers a change makes old.
+import { keepPreviousData, QueryClient, useMutation, useQueries, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useMemo } from "react";
+
+import type { ActionName, AnswerOf, Disk, DiskDetail, Operation, ParametersOf, ServiceName, Snapshot, SnapshotRecord } from "./answers";
+import { call, fetchSession, SignedOutError, UnreachableError } from "./client";
+import type { Filter } from "./types";
+
+export const PAGE = 100;
+const BUSY_MS = 1_000;
+const REST_MS = 15_000;
+
+export function newQueryClient(): QueryClient {
+  return new QueryClient({
+    defaultOptions: {
+      queries: {
+        // What is under way is asked for again anyway; what was refused will be refused again.
+        retry: (count, error) => error instanceof UnreachableError && count < 1,
+        staleTime: 500,
+        refetchOnWindowFocus: true,
+        // TanStack Query does not ask again on an interval while the tab is hidden.
+        refetchIntervalInBackground: false,
+      },
+    },
+  });
+}
+
+/** Asks again every second while `busy` says that something is under way, and every 15 s otherwise. */
+export function interval<T>(busy: (data: T) => boolean) {
+  return (query: { state: { data: T | undefined; error: Error | null } }): number | false => {
+    if (query.state.error instanceof SignedOutError) return false;
+    if (query.state.error instanceof UnreachableError) return 2 * BUSY_MS;
+    return query.state.data !== undefined && busy(query.state.data) ? BUSY_MS : REST_MS;
+  };
+}
+
+const DISK_AT_REST: ReadonlySet<string> = new Set(["UNATTACHED", "ATTACHED", "TORECYCLE"]);
+export const diskIsBusy = (row: DiskRow): boolean => !DISK_AT_REST.has(row.disk.DiskState) || row.detail?.Hydrating === true;
+export const snapshotIsBusy = (row: SnapshotRow): boolean => row.snapshot.SnapshotState !== "NORMAL";
+export const operationIsBusy = (operation: Operation): boolean => operation.State === "RUNNING";
+
+/** A disk, and how it is served. */
+export type DiskRow = { readonly disk: Disk; readonly detail: DiskDetail | undefined };
+/** A snapshot, and how it was taken. */
+export type SnapshotRow = { readonly snapshot: Snapshot; readonly record: SnapshotRecord | undefined };
+export type Page<T> = { readonly total: number; readonly rows: readonly T[] };
+
+type Where = { readonly ids?: readonly string[]; readonly filters?: readonly Filter[] };
+
+function selection(where: Where): { Filters?: readonly Filter[] } {
+  return where.filters?.length ? { Filters: where.filters } : {};
+}
+
+export async function fetchDisks(where: Where, offset: number, signal?: AbortSignal): Promise<Page<DiskRow>> {
+  const ids = where.ids ? { DiskIds: where.ids } : selection(where);
+  const disks = await call("cbs", "DescribeDisks", { ...ids, Offset: offset, Limit: PAGE }, signal);
+  if (disks.DiskSet.length === 0) return { total: disks.TotalCount, rows: [] };
+  const named = { DiskIds: disks.DiskSet.map((disk) => disk.DiskId), Limit: PAGE };
+  const details = await call("drystone", "DescribeDiskDetails", named, signal);
+  const byId = new Map(details.DiskDetailSet.map((detail) => [detail.DiskId, detail]));
+  return { total: disks.TotalCount, rows: disks.DiskSet.map((disk) => ({ disk, detail: byId.get(disk.DiskId) })) };
+}
+
+export async function fetchSnapshots(where: Where, offset: number, signal?: AbortSignal): Promise<Page<SnapshotRow>> {
+  const ids = where.ids ? { SnapshotIds: where.ids } : selection(where);
+  const found = await call("cbs", "DescribeSnapshots", { ...ids, Offset: offset, Limit: PAGE }, signal);
+  if (found.SnapshotSet.length === 0) return { total: found.TotalCount, rows: [] };
+  const named = { SnapshotIds: found.SnapshotSet.map((snapshot) => snapshot.SnapshotId), Limit: PAGE };
+  const records = await call("drystone", "DescribeSnapshotRecords", named, signal);
+  const byId = new Map(records.SnapshotRecordSet.map((record) => [record.SnapshotId, record]));
+  const rows = found.SnapshotSet.map((snapshot) => ({ snapshot, record: byId.get(snapshot.SnapshotId) }));
+  return { total: found.TotalCount, rows };
+}
+
+export async function fetchOperations(where: Where, offset: number, signal?: AbortSignal): Promise<Page<Operation>> {
+  const ids = where.ids ? { OperationIds: where.ids } : selection(where);
+  const found = await call("drystone", "DescribeOperations", { ...ids, Offset: offset, Limit: PAGE }, signal);
+  return { total: found.TotalCount, rows: found.OperationSet };
+}
+
+/** Rows of a long list: only the pages that are looked at are asked for, and asked for again. */
+export type LongList<T> = {
+  /** Undefined until the first page is there. */
+  readonly total: number | undefined;
+  readonly rowAt: (index: number) => T | undefined;
+  readonly error: Error | null;
+};
+
+/**
+ * Reads a list in pages of 100.
+ *
+ * @param name first part of the query's key: what the rows are
+ * @param where which of them
+ * @param seen the rows that are on the screen, as [start, stop)
+ */
+export function useLongList<T>(
+  name: string,
+  where: Where,
+  seen: readonly [number, number],
+  fetchPage: (where: Where, offset: number, signal?: AbortSignal) => Promise<Page<T>>,
+  busy: (row: T) => boolean,
+): LongList<T> {
+  const first = Math.floor(seen[0] / PAGE);
+  const last = Math.floor(Math.max(seen[0], seen[1] - 1) / PAGE);
+  // The first page is always among them: it is where new rows come, and says how many there are.
+  const indexes = new Set([0]);
+  for (let index = first; index <= last; index += 1) indexes.add(index);
+  const pages = [...indexes];
+  const answers = useQueries({
+    queries: pages.map((index) => ({
+      queryKey: [name, "list", where, index],
+      queryFn: ({ signal }: { signal: AbortSignal }) => fetchPage(where, index * PAGE, signal),
+      refetchInterval: interval<Page<T>>((page) => page.rows.some(busy)),
+      placeholderData: index === 0 ? keepPreviousData : undefined,
+      gcTime: 60_000,
+    })),
+  });
+  const held = new Map(pages.map((index, place) => [index, answers[place]?.data]));
+  return {
+    total: held.get(0)?.total,
+    rowAt: (index) => held.get(Math.floor(index / PAGE))?.rows[index % PAGE],
+    error: answers.find((answer) => answer.error)?.error ?? null,
+  };
+}
+
+export const useSession = () => useQuery({ queryKey: ["session"], queryFn: fetchSession, staleTime: Infinity, retry: false });
+
+export function useDisk(id: string) {
+  return useQuery({
+    queryKey: ["disks", "one", id],
+    queryFn: async ({ signal }) => (await fetchDisks({ ids: [id] }, 0, signal)).rows[0] ?? null,
+    refetchInterval: interval<DiskRow | null>((row) => row !== null && diskIsBusy(row)),
+    enabled: id !== "",
+  });
+}
+
+export function useSnapshot(id: string) {
+  return useQuery({
+    queryKey: ["snapshots", "one", id],
+    queryFn: async ({ signal }) => (await fetchSnapshots({ ids: [id] }, 0, signal)).rows[0] ?? null,
+    refetchInterval: interval<SnapshotRow | null>((row) => row !== null && snapshotIsBusy(row)),
+    enabled: id !== "",
+  });
+}
+
+/** The newest 100 snapshots of a disk. */
+export function useSnapshotsOfDisk(diskId: string) {
+  return useQuery({
+    queryKey: ["snapshots", "of", diskId],
+    queryFn: ({ signal }) => fetchSnapshots({ filters: [{ Name: "disk-id", Values: [diskId] }] }, 0, signal),
+    refetchInterval: interval<Page<SnapshotRow>>((page) => page.rows.some(snapshotIsBusy)),
+    enabled: diskId !== "",
+  });
+}
+
+/** The newest 100 operations, of a resource or of all. */
+export function useOperationsOf(resourceId: string) {
+  return useQuery({
+    queryKey: ["operations", "of", resourceId],
+    queryFn: ({ signal }) => fetchOperations({ filters: [{ Name: "resource-id", Values: [resourceId] }] }, 0, signal),
+    refetchInterval: interval<Page<Operation>>((page) => page.rows.some(operationIsBusy)),
+  });
+}
+
+/** What is under way now, at most 100; the state rules and the side bar live on it. */
+export function useRunning(): readonly Operation[] {
+  const answer = useQuery({
+    queryKey: ["operations", "running"],
+    queryFn: ({ signal }) => fetchOperations({ filters: [{ Name: "state", Values: ["RUNNING"] }] }, 0, signal),
+    refetchInterval: interval<Page<Operation>>((page) => page.rows.length > 0),
+  });
+  return answer.data?.rows ?? NONE;
+}
+const NONE: readonly Operation[] = [];
+
+/** Ids of the disks of which a snapshot is being created. */
+export function useSnapshotting(): ReadonlySet<string> {
+  const running = useRunning();
+  return useMemo(
+    () => new Set(running.flatMap(({ Kind, DiskId }) => (Kind === "snapshot" && DiskId !== null ? [DiskId] : []))),
+    [running],
+  );
+}
+
+/** An action that only reads, asked for again every 15 s unless told otherwise. */
+export function useAnswer<S extends ServiceName, A extends ActionName<S>>(
+  service: S,
+  action: A,
+  parameters: ParametersOf<S, A>,
+  options: { readonly everyMs?: number | false; readonly staleMs?: number; readonly enabled?: boolean } = {},
+) {
+  return useQuery<AnswerOf<S, A>>({
+    queryKey: [action, parameters],
+    queryFn: ({ signal }) => call(service, action, parameters, signal),
+    refetchInterval: options.everyMs ?? REST_MS,
+    staleTime: options.staleMs ?? 500,
+    enabled: options.enabled ?? true,
+  });
+}
+
+export const useInstances = () => useAnswer("drystone", "DescribeInstances", { Limit: PAGE });
+
+/** Changes something by an action; whatever happens, everything shown is asked for again. */
+export function useChange<S extends ServiceName, A extends ActionName<S>>(service: S, action: A) {
+  const client = useQueryClient();
+  return useMutation<AnswerOf<S, A>, Error, ParametersOf<S, A>>({
+    mutationFn: (parameters) => call(service, action, parameters),
+    onSettled: () => {
+      // Also after an error: the answer may have been lost, or the refusal means that what is shown is old.
+      void client.invalidateQueries({ predicate: (query) => query.queryKey[0] !== "session" });
+    },
+  });
+}

@@ -1,0 +1,60 @@
+import { Link } from "react-router";
+
+import type { SnapshotRow } from "../../api/queries";
+import { shownName } from "../../parts/Copyable";
+import { SnapshotTag } from "../../parts/StateTag";
+import { Time } from "../../parts/Time";
+import { bytes, GIB } from "../../units/bytes";
+import { named, useWords } from "../../words";
+
+const WIDTH_MIN = 0.6;
+
+/** How long a bar is, in percent: by the root, so that a small delta beside a full snapshot is still seen. */
+export function barWidth(stored: number, largest: number): number {
+  if (stored <= 0 || largest <= 0) return 0;
+  return Math.max(WIDTH_MIN, 100 * Math.sqrt(stored / largest));
+}
+
+/** The snapshots of a disk, newest first: when, how it was tracked, and what each stored. */
+export function Timeline({ rows, base }: { readonly rows: readonly SnapshotRow[]; readonly base: string | null }) {
+  const { t } = useWords();
+  const largest = Math.max(0, ...rows.map((row) => row.record?.StoredBytes ?? 0));
+  if (rows.length === 0) return <p className="quiet">{t("timeline.none")}</p>;
+  return (
+    <ol className="timeline">
+      {rows.map((row) => {
+        const { snapshot, record } = row;
+        const stored = record?.StoredBytes ?? null;
+        const tracking = record?.Tracking ?? null;
+        return (
+          <li key={snapshot.SnapshotId} className={`timeline__item timeline__item--${tracking ?? "none"}`}>
+            <span className="timeline__when">
+              <Time text={record?.TakenAt ?? snapshot.CreateTime} />
+              <small>
+                <Time text={record?.TakenAt ?? snapshot.CreateTime} exact />
+              </small>
+            </span>
+            <span className="timeline__dot" aria-hidden="true" />
+            <span className="timeline__what">
+              <span className="timeline__line">
+                <Link to={`/snapshots/${snapshot.SnapshotId}`}>{shownName(snapshot.SnapshotName, t("common.unnamed"))}</Link>
+                <code>{snapshot.SnapshotId}</code>
+                {snapshot.SnapshotState !== "NORMAL" || record?.Damaged || record?.Suspect ? <SnapshotTag row={row} /> : null}
+                {snapshot.SnapshotId === base && <small className="timeline__base">{t("timeline.base")}</small>}
+              </span>
+              <span className="timeline__bar" aria-hidden="true">
+                <i style={{ width: `${barWidth(stored ?? 0, largest)}%` }} />
+              </span>
+              <small>
+                {stored === null
+                  ? t("timeline.unknown")
+                  : t("timeline.stored", { stored: bytes(stored), size: bytes(snapshot.DiskSize * GIB) })}
+                {tracking !== null && ` · ${named(t, "record.tracking", tracking)}`}
+              </small>
+            </span>
+          </li>
+        );
+      })}
+    </ol>
+  );
+}

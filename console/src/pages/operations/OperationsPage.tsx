@@ -1,0 +1,80 @@
+import { useCallback, useMemo, useState } from "react";
+import { useSearchParams } from "react-router";
+
+import { fetchOperations, operationIsBusy, useLongList } from "../../api/queries";
+import { DataTable, useColumns } from "../../parts/DataTable";
+import { ErrorNote } from "../../parts/ErrorNote";
+import { Choice } from "../../parts/Field";
+import { TaskIcon } from "../../parts/icons";
+import { Empty, Loading, PageHead } from "../../parts/Page";
+import { named, useWords } from "../../words";
+import { useOperationColumns } from "./columns";
+
+const STATES = ["RUNNING", "DONE", "FAILED"] as const;
+const KINDS = [
+  "create_disk", "snapshot", "snapshot_group", "delete_snapshot", "rollback", "hydrate", "compare", "resize", "attach",
+  "detach", "terminate", "initialize", "export", "import", "compact",
+] as const;
+
+export default function OperationsPage() {
+  const { t } = useWords();
+  const [search, setSearch] = useSearchParams();
+  const [seen, setSeen] = useState<readonly [number, number]>([0, 20]);
+  const state = search.get("state") ?? "";
+  const kind = search.get("kind") ?? "";
+  const choose = (name: string, value: string) =>
+    setSearch((old) => {
+      if (value === "") old.delete(name);
+      else old.set(name, value);
+      return old;
+    });
+  const where = useMemo(
+    () => ({
+      filters: [
+        ...(state === "" ? [] : [{ Name: "state", Values: [state] }]),
+        ...(kind === "" ? [] : [{ Name: "kind", Values: [kind] }]),
+      ],
+    }),
+    [state, kind],
+  );
+  const list = useLongList("operations", where, seen, fetchOperations, operationIsBusy);
+  const [columns, columnsMenu] = useColumns("operations", useOperationColumns());
+  const onSeen = useCallback((rows: readonly [number, number]) => setSeen(rows), []);
+  return (
+    <div className="list-page">
+      <PageHead title={t("nav.operations")} lead={t("op.lead")} />
+      <div className="tools">
+        <Choice
+          label={t("op.filterState")}
+          value={state}
+          onChange={(value) => choose("state", value)}
+          options={[{ value: "", text: t("op.anyState") }, ...STATES.map((one) => ({ value: one, text: t(`op.state.${one}`) }))]}
+        />
+        <Choice
+          label={t("op.filterKind")}
+          value={kind}
+          onChange={(value) => choose("kind", value)}
+          options={[{ value: "", text: t("op.anyKind") }, ...KINDS.map((one) => ({ value: one, text: named(t, "op.kind", one) }))]}
+        />
+        <span className="tools__space" />
+        {list.total !== undefined && <span className="tools__count">{t("table.count", { count: list.total })}</span>}
+        {columnsMenu}
+      </div>
+      <ErrorNote error={list.error} />
+      {list.total === undefined ? (
+        list.error === null && <Loading />
+      ) : list.total === 0 ? (
+        <Empty icon={<TaskIcon />} title={t("op.none")} text={t("op.noneText")} />
+      ) : (
+        <DataTable
+          label={t("nav.operations")}
+          columns={columns}
+          total={list.total}
+          rowAt={list.rowAt}
+          idOf={(operation) => operation.OperationId}
+          onSeen={onSeen}
+        />
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,74 @@
+import { useMemo } from "react";
+import { Link } from "react-router";
+
+import type { Operation } from "../../api/answers";
+import type { Column } from "../../parts/DataTable";
+import { OperationTag } from "../../parts/StateTag";
+import { Time, useNow } from "../../parts/Time";
+import { duration, remaining } from "../../units/durations";
+import { parseTime } from "../../units/times";
+import { named, useWords } from "../../words";
+
+/** How long an operation took, or has taken and will take. */
+export function Took({ operation }: { readonly operation: Operation }) {
+  const { t } = useWords();
+  const now = useNow();
+  const from = parseTime(operation.CreateTime);
+  const to = operation.State === "RUNNING" ? now : parseTime(operation.UpdateTime);
+  if (from === null || to === null) return <>–</>;
+  const took = Math.max(0, to.getTime() - from.getTime());
+  if (operation.State !== "RUNNING") return <>{took < 1000 ? t("op.underSecond") : duration(took)}</>;
+  const left = remaining(operation.Percent, took);
+  return <>{left === null ? duration(took) : t("op.left", { time: duration(left) })}</>;
+}
+
+/** What an operation works on, with a way there. */
+export function Resource({ operation }: { readonly operation: Operation }) {
+  const { DiskId, SnapshotId } = operation;
+  return (
+    <span className="links">
+      {DiskId !== null && <Link to={`/disks/${DiskId}`}>{DiskId}</Link>}
+      {SnapshotId !== null && <Link to={`/snapshots/${SnapshotId}`}>{SnapshotId}</Link>}
+      {DiskId === null && SnapshotId === null && "–"}
+    </span>
+  );
+}
+
+/** What went wrong, or goes wrong in every attempt so far. */
+export function Trouble({ operation }: { readonly operation: Operation }) {
+  const { t } = useWords();
+  if (operation.ErrorMessage === "") return <>{operation.Attempts > 1 ? t("op.attempts", { count: operation.Attempts }) : "–"}</>;
+  return (
+    <span className="trouble" title={operation.ErrorMessage}>
+      <span>{operation.ErrorMessage}</span>
+      <code>{operation.ErrorCode}</code>
+    </span>
+  );
+}
+
+export function useOperationColumns(): readonly Column<Operation>[] {
+  const { t } = useWords();
+  return useMemo(
+    () => [
+      {
+        id: "kind",
+        title: t("op.what"),
+        width: "minmax(150px, 1.3fr)",
+        fixed: true,
+        cell: (operation) => (
+          <span className="name-id">
+            <span className="name-id__name">{named(t, "op.kind", operation.Kind)}</span>
+            <code>{operation.OperationId}</code>
+          </span>
+        ),
+      },
+      { id: "state", title: t("op.stateTitle"), width: "minmax(150px, 1fr)", cell: (operation) => <OperationTag operation={operation} /> },
+      { id: "resource", title: t("op.resource"), width: "minmax(130px, 1fr)", cell: (operation) => <Resource operation={operation} /> },
+      { id: "time", title: t("op.took"), width: "minmax(110px, .8fr)", cell: (operation) => <Took operation={operation} /> },
+      { id: "began", title: t("op.began"), width: "minmax(120px, .8fr)", cell: (operation) => <Time text={operation.CreateTime} /> },
+      { id: "trouble", title: t("op.trouble"), width: "minmax(180px, 2fr)", cell: (operation) => <Trouble operation={operation} /> },
+      { id: "phase", title: t("op.phase"), width: "minmax(110px, .7fr)", optional: true, cell: (operation) => operation.Phase || "–" },
+    ],
+    [t],
+  );
+}

@@ -1,0 +1,99 @@
+import { useState } from "react";
+import { Button } from "tdesign-react/es/button";
+
+import { useChange, useInstances } from "../../api/queries";
+import { NameAndId } from "../../parts/Copyable";
+import { Dialog } from "../../parts/Dialog";
+import { ErrorNote } from "../../parts/ErrorNote";
+import { ChoiceField, TextField } from "../../parts/Field";
+import { AddIcon } from "../../parts/icons";
+import { Card, Loading } from "../../parts/Page";
+import { Time } from "../../parts/Time";
+import { useWords } from "../../words";
+
+export function Instances() {
+  const { t } = useWords();
+  const answer = useInstances();
+  const [creating, setCreating] = useState(false);
+  const [removing, setRemoving] = useState<string | null>(null);
+  const remove = useChange("drystone", "DeleteInstance");
+  return (
+    <Card
+      title={t("settings.instances")}
+      aside={
+        <Button theme="primary" icon={<AddIcon />} onClick={() => setCreating(true)}>
+          {t("instance.create")}
+        </Button>
+      }
+    >
+      <p className="quiet">{t("instance.lead")}</p>
+      <ErrorNote error={answer.error} />
+      {answer.data === undefined && answer.error === null && <Loading />}
+      <ul className="rows">
+        {answer.data?.InstanceSet.map((one) => (
+          <li key={one.InstanceId}>
+            <NameAndId name={one.InstanceName} id={one.InstanceId} />
+            <span className="stacked">
+              <span>{t(`instance.kind.${one.Kind}`)}</span>
+              <small>
+                {t("common.created")} <Time text={one.CreateTime} />
+              </small>
+            </span>
+            <span>{t("instance.disks", { count: one.AttachedDiskCount, most: one.MaxAttachCount })}</span>
+            <Button variant="text" theme="danger" onClick={() => setRemoving(one.InstanceId)}>
+              {t("instance.delete")}
+            </Button>
+          </li>
+        ))}
+      </ul>
+      {creating && <CreateDialog onClose={() => setCreating(false)} />}
+      {removing !== null && (
+        <Dialog
+          title={t("instance.deleteTitle")}
+          onClose={() => {
+            setRemoving(null);
+            remove.reset();
+          }}
+          onSubmit={() => remove.mutate({ InstanceId: removing }, { onSuccess: () => setRemoving(null) })}
+          submitText={t("instance.delete")}
+          danger
+          busy={remove.isPending}
+          error={remove.error}
+        >
+          <p>
+            <code>{removing}</code>
+          </p>
+          <p>{t("instance.deleteText")}</p>
+        </Dialog>
+      )}
+    </Card>
+  );
+}
+
+function CreateDialog({ onClose }: { readonly onClose: () => void }) {
+  const { t } = useWords();
+  const [name, setName] = useState("");
+  const [kind, setKind] = useState("NBD");
+  const create = useChange("drystone", "CreateInstance");
+  return (
+    <Dialog
+      title={t("instance.create")}
+      onClose={onClose}
+      onSubmit={() => create.mutate({ Kind: kind, ...(name === "" ? {} : { InstanceName: name }) }, { onSuccess: onClose })}
+      busy={create.isPending}
+      error={create.error}
+    >
+      <TextField label={t("field.name")} value={name} onChange={setName} placeholder={t("field.optional")} autofocus />
+      <ChoiceField
+        label={t("instance.kindTitle")}
+        value={kind}
+        onChange={setKind}
+        options={[
+          { value: "NBD", text: t("instance.kind.NBD") },
+          { value: "HOST", text: t("instance.kind.HOST") },
+        ]}
+        hint={kind === "HOST" ? t("attach.hostHint") : t("attach.nbdHint")}
+      />
+    </Dialog>
+  );
+}

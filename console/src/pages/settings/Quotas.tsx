@@ -1,0 +1,74 @@
+import { useAnswer } from "../../api/queries";
+import { ErrorNote } from "../../parts/ErrorNote";
+import { Card, Facts, Loading } from "../../parts/Page";
+import { bytes, gib, number, percent } from "../../units/bytes";
+import { named, useWords } from "../../words";
+
+function Use({ used, most, text }: { readonly used: number; readonly most: number; readonly text: string }) {
+  return (
+    <span className="quota">
+      <span>{text}</span>
+      {most > 0 && <progress max={100} value={percent(used, most)} aria-label={text} />}
+    </span>
+  );
+}
+
+export function Quotas() {
+  const { t, locale } = useWords();
+  const quotas = useAnswer("drystone", "DescribeQuotas", {});
+  const types = useAnswer(
+    "cbs",
+    "DescribeDiskConfigQuota",
+    { InquiryType: "INQUIRY_CBS_CONFIG", DiskChargeType: "POSTPAID_BY_HOUR", DiskUsage: "DATA_DISK" },
+    { everyMs: false, staleMs: 60_000 },
+  );
+  const q = quotas.data;
+  const count = (value: number) => number(value, locale);
+  return (
+    <>
+      <Card title={t("settings.quotas")}>
+        <ErrorNote error={quotas.error} />
+        {q === undefined ? (
+          quotas.error === null && <Loading />
+        ) : (
+          <Facts
+            facts={[
+              {
+                name: t("quota.snapshots"),
+                value: <Use used={q.SnapshotsCount} most={q.SnapshotsMax} text={t("quota.of", { used: count(q.SnapshotsCount), most: count(q.SnapshotsMax) })} />,
+              },
+              {
+                name: t("quota.bytes"),
+                value: (
+                  <Use
+                    used={q.SnapshotBytes}
+                    most={q.SnapshotBytesMax}
+                    text={
+                      q.SnapshotBytesMax === 0
+                        ? t("quota.noLimit", { used: bytes(q.SnapshotBytes) })
+                        : t("quota.of", { used: bytes(q.SnapshotBytes), most: bytes(q.SnapshotBytesMax) })
+                    }
+                  />
+                ),
+              },
+              { name: t("quota.perDisk"), value: count(q.SnapshotsPerDiskMax) },
+              { name: t("quota.perInstance"), value: count(q.DisksPerInstanceMax) },
+              { name: t("quota.perCall"), value: count(q.DisksPerCallMax) },
+            ]}
+          />
+        )}
+      </Card>
+      <Card title={t("quota.types")}>
+        <ErrorNote error={types.error} />
+        <Facts
+          facts={(types.data?.DiskConfigSet ?? [])
+            .filter((one) => one.Available)
+            .map((one) => ({
+              name: named(t, "disk.type", one.DiskType),
+              value: `${gib(one.MinDiskSize)} – ${gib(one.MaxDiskSize)}`,
+            }))}
+        />
+      </Card>
+    </>
+  );
+}

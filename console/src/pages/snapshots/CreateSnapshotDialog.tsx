@@ -1,0 +1,122 @@
+import { useState } from "react";
+import { useNavigate } from "react-router";
+
+import { useAnswer, useChange, useSnapshot, type DiskRow } from "../../api/queries";
+import type { Tag } from "../../api/types";
+import { NameAndId } from "../../parts/Copyable";
+import { Dialog } from "../../parts/Dialog";
+import { ExpiryField, expiryIsRight, nameIsTooLong, sentTags, TagsField, TextField } from "../../parts/Field";
+import { Facts } from "../../parts/Page";
+import { SnapshotTag } from "../../parts/StateTag";
+import { bytes, gib } from "../../units/bytes";
+import { duration } from "../../units/durations";
+import { deadlineIn } from "../../units/times";
+import { named, useWords } from "../../words";
+
+type Props = { readonly rows: readonly DiskRow[]; readonly onClose: () => void };
+
+/** A name, until when it is kept, tags; then the new snapshot with its progress, in the same place. */
+export function CreateSnapshotDialog({ rows, onClose }: Props) {
+  const { t } = useWords();
+  const [name, setName] = useState("");
+  const [expiry, setExpiry] = useState("");
+  const [tags, setTags] = useState<readonly Tag[]>([]);
+  const create = useChange("cbs", "CreateSnapshot");
+  const createGroup = useChange("cbs", "CreateSnapshotGroup");
+  const profiles = useAnswer("drystone", "DescribeQuiesceProfiles", { Limit: 100 }, { everyMs: false, staleMs: 30_000 });
+  const disk = rows[0]?.disk;
+  if (disk === undefined) return null;
+  const group = rows.length > 1;
+  const held = new Set([disk.DiskId, disk.InstanceId]);
+  const profile = profiles.data?.QuiesceProfileSet.find((one) => held.has(one.ResourceId));
+  const long = nameIsTooLong(name, "characters");
+  const tagged = sentTags(tags).length === 0 ? {} : { Tags: sentTags(tags) };
+  const submit = () => {
+    if (group) {
+      const DiskIds = rows.map((row) => row.disk.DiskId);
+      createGroup.mutate({ DiskIds, ...tagged, ...(name === "" ? {} : { SnapshotGroupName: name }) }, { onSuccess: onClose });
+      return;
+    }
+    create.mutate({
+      DiskId: disk.DiskId,
+      ...tagged,
+      ...(name === "" ? {} : { SnapshotName: name }),
+      ...(expiry === "" ? {} : { Deadline: deadlineIn(Number(expiry), new Date()) }),
+    });
+  };
+  if (create.data !== undefined) return <CreatedDialog id={create.data.SnapshotId} onClose={onClose} />;
+  return (
+    <Dialog
+      title={group ? t("newSnap.titleGroup") : t("newSnap.title")}
+      onClose={onClose}
+      onSubmit={submit}
+      submitText={t("newSnap.submit")}
+      ready={!long && expiryIsRight(expiry)}
+      busy={create.isPending || createGroup.isPending}
+      error={create.error ?? createGroup.error}
+    >
+      <ul className="what-list">
+        {rows.map((row) => (
+          <li key={row.disk.DiskId}>
+            <NameAndId name={row.disk.DiskName} id={row.disk.DiskId} />
+            <span>{gib(row.disk.DiskSize)}</span>
+          </li>
+        ))}
+      </ul>
+      <p className="field__hint">{group ? t("newSnap.groupHint") : t("newSnap.hint")}</p>
+      <TextField
+        label={t("newSnap.name")}
+        value={name}
+        onChange={setName}
+        placeholder={t("field.optional")}
+        error={long ? t("field.nameLong") : null}
+        autofocus
+      />
+      {!group && <ExpiryField value={expiry} onChange={setExpiry} />}
+      <TagsField tags={tags} onChange={setTags} />
+      {profile && (
+        <p className="note">
+          {t("newSnap.profile", {
+            steps: profile.Steps.map((step) => named(t, "quiesce", step.Kind)).join(", "),
+            mode: named(t, "quiesce.mode", profile.Mode),
+            seconds: profile.FreezeSecondsMax,
+          })}
+        </p>
+      )}
+    </Dialog>
+  );
+}
+
+function CreatedDialog({ id, onClose }: { readonly id: string; readonly onClose: () => void }) {
+  const { t } = useWords();
+  const navigate = useNavigate();
+  const answer = useSnapshot(id);
+  const row = answer.data;
+  const done = row?.snapshot.SnapshotState === "NORMAL";
+  const record = row?.record;
+  return (
+    <Dialog
+      title={row === null ? t("newSnap.failedTitle") : done ? t("newSnap.doneTitle") : t("newSnap.runningTitle")}
+      onClose={onClose}
+      onSubmit={() => void navigate(row === null ? "/operations?state=FAILED" : `/snapshots/${id}`)}
+      submitText={row === null ? t("newSnap.showOperations") : t("newSnap.show")}
+      error={answer.error}
+    >
+      {row === null ? (
+        <p className="note note--warn">{t("newSnap.failed")}</p>
+      ) : (
+        <>
+          <p>{done ? t("newSnap.done") : t("newSnap.running")}</p>
+          <Facts
+            facts={[
+              { name: t("snap.id"), value: <code>{id}</code> },
+              { name: t("snap.stateTitle"), value: row ? <SnapshotTag row={row} /> : "–" },
+              { name: t("snap.stored"), value: bytes(record?.StoredBytes) },
+              { name: t("snap.freeze"), value: duration(record?.FreezeMs) },
+            ]}
+          />
+        </>
+      )}
+    </Dialog>
+  );
+}

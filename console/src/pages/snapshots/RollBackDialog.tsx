@@ -1,0 +1,94 @@
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useEffect, useRef, useState } from "react";
+
+import { call } from "../../api/client";
+import { useDisk, useSnapshotsOfDisk, useSnapshotting, type SnapshotRow } from "../../api/queries";
+import { confirmedBy, TypedName } from "../../parts/Confirm";
+import { NameAndId, shownName } from "../../parts/Copyable";
+import { Dialog } from "../../parts/Dialog";
+import { CheckField } from "../../parts/Field";
+import { useNotices } from "../../parts/Notices";
+import { Time } from "../../parts/Time";
+import { refusalText } from "../../parts/refusal";
+import { snapshotFacts, snapshotRefusal } from "../../rules/rules";
+import { parseTime } from "../../units/times";
+import { useWords } from "../../words";
+import { rollBack, type RollBackStep } from "./rollBack";
+
+/** Before a disk is made what it was: what will be lost, a way back, and the disk's name to be typed. */
+export function RollBackDialog({ row, onClose }: { readonly row: SnapshotRow; readonly onClose: () => void }) {
+  const { t } = useWords();
+  const notices = useNotices();
+  const client = useQueryClient();
+  const { snapshot, record } = row;
+  const disk = useDisk(snapshot.DiskId);
+  const siblings = useSnapshotsOfDisk(snapshot.DiskId);
+  const snapshotting = useSnapshotting();
+  const [typed, setTyped] = useState("");
+  const [safety, setSafety] = useState(true);
+  const [step, setStep] = useState<RollBackStep>({ name: "asked" });
+  const abort = useRef(new AbortController());
+  useEffect(() => {
+    // StrictMode draws everything twice: a controller that was aborted stays so.
+    const controller = new AbortController();
+    abort.current = controller;
+    return () => controller.abort();
+  }, []);
+  const taken = parseTime(record?.TakenAt ?? snapshot.CreateTime)?.getTime() ?? 0;
+  const newer = siblings.data?.rows.filter((one) => (parseTime(one.record?.TakenAt ?? one.snapshot.CreateTime)?.getTime() ?? 0) > taken);
+  const act = useMutation({
+    mutationFn: () =>
+      rollBack({
+        snapshotId: snapshot.SnapshotId,
+        diskId: snapshot.DiskId,
+        safetyName: safety ? t("rollback.safetyName", { name: shownName(snapshot.SnapshotName, snapshot.SnapshotId) }) : null,
+        call,
+        pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+        onStep: setStep,
+        signal: abort.current.signal,
+      }),
+    onSuccess: () => {
+      notices.show({ tone: "success", title: t("rollback.begun") });
+      onClose();
+    },
+    onSettled: () => void client.invalidateQueries({ predicate: (query) => query.queryKey[0] !== "session" }),
+  });
+  const refusal = act.isPending ? null : snapshotRefusal("rollBack", snapshotFacts(row, disk.data, snapshotting));
+  const expected = disk.data ? confirmedBy(disk.data.disk) : null;
+  return (
+    <Dialog
+      title={t("rollback.title")}
+      onClose={onClose}
+      onSubmit={() => act.mutate()}
+      submitText={t("rollback.submit")}
+      danger
+      ready={refusal === null && expected !== null && typed === expected}
+      busy={act.isPending}
+      error={act.error ?? disk.error}
+    >
+      <div className="pair">
+        <p>
+          <small>{t("rollback.disk")}</small>
+          <NameAndId name={disk.data?.disk.DiskName ?? ""} id={snapshot.DiskId} />
+        </p>
+        <p>
+          <small>{t("rollback.to")}</small>
+          <NameAndId name={snapshot.SnapshotName} id={snapshot.SnapshotId} />
+        </p>
+      </div>
+      <div className="note note--warn">
+        <strong>{t("rollback.lost")}</strong>
+        <p>
+          {t("rollback.lostText")} <Time text={record?.TakenAt ?? snapshot.CreateTime} exact />.{" "}
+          {newer !== undefined && (newer.length === 0 ? t("rollback.noneNewer") : t("rollback.newer", { count: newer.length }))}
+        </p>
+      </div>
+      {refusal !== null && <p className="field__error">{refusalText(t, refusal)}</p>}
+      <CheckField checked={safety} onChange={setSafety}>
+        {t("rollback.safety")}
+      </CheckField>
+      {expected !== null && <TypedName expected={expected} typed={typed} onChange={setTyped} />}
+      {step.name === "safety" && <p role="status">{t("rollback.safetyRuns", { percent: step.percent })}</p>}
+    </Dialog>
+  );
+}

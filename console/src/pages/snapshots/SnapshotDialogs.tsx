@@ -1,0 +1,184 @@
+// What is asked before something is done with snapshots.
+import { useMemo, useState } from "react";
+
+import { RefusedError } from "../../api/client";
+import { useAnswer, useChange, type SnapshotRow } from "../../api/queries";
+import { NameAndId } from "../../parts/Copyable";
+import { Dialog } from "../../parts/Dialog";
+import { ExpiryField, expiryIsRight, nameIsTooLong, TextField } from "../../parts/Field";
+import { useNotices } from "../../parts/Notices";
+import { bytes } from "../../units/bytes";
+import { deadlineIn, parseTime } from "../../units/times";
+import { useWords } from "../../words";
+import { CreateDiskDialog } from "../disks/CreateDiskDialog";
+import { Difference } from "./Difference";
+import { RollBackDialog } from "./RollBackDialog";
+
+export type SnapshotDialogKind = "createDisk" | "rollBack" | "rename" | "keep" | "remove" | "compare";
+export type OpenSnapshotDialog = { readonly kind: SnapshotDialogKind; readonly rows: readonly SnapshotRow[] };
+
+type Props = {
+  readonly open: OpenSnapshotDialog | null;
+  readonly onClose: () => void;
+  /** Called when the snapshots are gone. */
+  readonly onRemoved?: () => void;
+};
+
+export function SnapshotDialog({ open, onClose, onRemoved }: Props) {
+  const first = open?.rows[0];
+  if (open === null || first === undefined) return null;
+  switch (open.kind) {
+    case "createDisk":
+      return <CreateDiskDialog from={first} onClose={onClose} />;
+    case "rollBack":
+      return <RollBackDialog row={first} onClose={onClose} />;
+    case "rename":
+      return <RenameDialog row={first} onClose={onClose} />;
+    case "keep":
+      return <KeepDialog row={first} onClose={onClose} />;
+    case "remove":
+      return <RemoveDialog rows={open.rows} onClose={onClose} onRemoved={onRemoved} />;
+    case "compare":
+      return <CompareDialog rows={open.rows} onClose={onClose} />;
+  }
+}
+
+type OneProps = { readonly row: SnapshotRow; readonly onClose: () => void };
+
+function RenameDialog({ row, onClose }: OneProps) {
+  const { t } = useWords();
+  const [name, setName] = useState(row.snapshot.SnapshotName);
+  const rename = useChange("cbs", "ModifySnapshotAttribute");
+  const long = nameIsTooLong(name, "characters");
+  return (
+    <Dialog
+      title={t("rename.snapshot")}
+      onClose={onClose}
+      onSubmit={() => rename.mutate({ SnapshotId: row.snapshot.SnapshotId, SnapshotName: name }, { onSuccess: onClose })}
+      ready={name !== "" && !long}
+      busy={rename.isPending}
+      error={rename.error}
+    >
+      <TextField label={t("field.name")} value={name} onChange={setName} error={long ? t("field.nameLong") : null} autofocus />
+    </Dialog>
+  );
+}
+
+function KeepDialog({ row, onClose }: OneProps) {
+  const { t } = useWords();
+  const notices = useNotices();
+  const [expiry, setExpiry] = useState(row.snapshot.IsPermanent ? "30" : "");
+  const keep = useChange("cbs", "ModifySnapshotAttribute");
+  const id = { SnapshotId: row.snapshot.SnapshotId };
+  const submit = () =>
+    keep.mutate(expiry === "" ? { ...id, IsPermanent: true } : { ...id, Deadline: deadlineIn(Number(expiry), new Date()) }, {
+      onSuccess: () => {
+        notices.show({ tone: "success", title: t("keep.done") });
+        onClose();
+      },
+    });
+  return (
+    <Dialog
+      title={t("keep.title")}
+      onClose={onClose}
+      onSubmit={submit}
+      ready={expiryIsRight(expiry)}
+      busy={keep.isPending}
+      error={keep.error}
+    >
+      <p>
+        <NameAndId name={row.snapshot.SnapshotName} id={row.snapshot.SnapshotId} />
+      </p>
+      <ExpiryField value={expiry} onChange={setExpiry} />
+    </Dialog>
+  );
+}
+
+const LISTED_MAX = 8;
+
+type RemoveProps = { readonly rows: readonly SnapshotRow[]; readonly onClose: () => void; readonly onRemoved?: (() => void) | undefined };
+
+function RemoveDialog({ rows, onClose, onRemoved }: RemoveProps) {
+  const { t } = useWords();
+  const notices = useNotices();
+  const ids = rows.map((row) => row.snapshot.SnapshotId);
+  const space = useAnswer("drystone", "DescribeSnapshotSpace", { SnapshotIds: ids }, { everyMs: false, staleMs: 0 });
+  const remove = useChange("cbs", "DeleteSnapshots");
+  const end = (gone: boolean) => {
+    notices.show(
+      gone
+        ? { tone: "warning", title: t("remove.already") }
+        : { tone: "success", title: t("remove.done", { count: rows.length, size: bytes(space.data?.DeadBytes) }) },
+    );
+    onClose();
+    onRemoved?.();
+  };
+  const submit = () =>
+    remove.mutate(
+      { SnapshotIds: ids },
+      {
+        onSuccess: () => end(false),
+        onError: (error) => {
+          // Somebody else was faster: what was wanted is the case.
+          if (rows.length === 1 && error instanceof RefusedError && error.code === "InvalidSnapshotId.NotFound") end(true);
+        },
+      },
+    );
+  return (
+    <Dialog
+      title={t("remove.title", { count: rows.length })}
+      onClose={onClose}
+      onSubmit={submit}
+      submitText={t("remove.submit")}
+      danger
+      busy={remove.isPending}
+      error={remove.error}
+    >
+      <ul className="what-list">
+        {rows.slice(0, LISTED_MAX).map(({ snapshot }) => (
+          <li key={snapshot.SnapshotId}>
+            <NameAndId name={snapshot.SnapshotName} id={snapshot.SnapshotId} />
+            <span>{bytes(space.data?.SnapshotSpaceSet.find((one) => one.SnapshotId === snapshot.SnapshotId)?.UniqueBytes)}</span>
+          </li>
+        ))}
+        {rows.length > LISTED_MAX && <li>{t("remove.more", { count: rows.length - LISTED_MAX })}</li>}
+      </ul>
+      <p className="frees">
+        {space.data ? (
+          <>
+            {t("remove.frees")} <strong>{bytes(space.data.DeadBytes)}</strong>
+          </>
+        ) : space.error ? (
+          t("remove.freesUnknown")
+        ) : (
+          t("remove.counting")
+        )}
+      </p>
+      <p className="field__hint">{t("remove.hint")}</p>
+    </Dialog>
+  );
+}
+
+function CompareDialog({ rows, onClose }: { readonly rows: readonly SnapshotRow[]; readonly onClose: () => void }) {
+  const { t } = useWords();
+  const [older, newer] = useMemo(() => {
+    const at = (row: SnapshotRow) => parseTime(row.record?.TakenAt ?? row.snapshot.CreateTime)?.getTime() ?? 0;
+    return [...rows].sort((a, b) => at(a) - at(b));
+  }, [rows]);
+  if (older === undefined || newer === undefined) return null;
+  return (
+    <Dialog title={t("diff.title")} onClose={onClose} wide>
+      <div className="pair">
+        <p>
+          <small>{t("diff.from")}</small>
+          <NameAndId name={older.snapshot.SnapshotName} id={older.snapshot.SnapshotId} />
+        </p>
+        <p>
+          <small>{t("diff.to")}</small>
+          <NameAndId name={newer.snapshot.SnapshotName} id={newer.snapshot.SnapshotId} />
+        </p>
+      </div>
+      <Difference from={older.snapshot.SnapshotId} to={newer.snapshot.SnapshotId} />
+    </Dialog>
+  );
+}

@@ -1,0 +1,25 @@
+import type { DiskRow, SnapshotRow } from "../../api/queries";
+import type { MenuEntry } from "../../parts/Menu";
+import { snapshotFacts, snapshotRefusal } from "../../rules/rules";
+import { useWords } from "../../words";
+import type { OpenSnapshotDialog } from "./SnapshotDialogs";
+
+const KINDS = ["createDisk", "rollBack", "rename", "keep", "remove"] as const;
+const DANGEROUS: ReadonlySet<string> = new Set(["rollBack", "remove"]);
+
+/** Every action on a snapshot, with the reason why it would be refused now. */
+export function useSnapshotEntries(
+  row: SnapshotRow,
+  disk: DiskRow | null | undefined,
+  snapshotting: ReadonlySet<string>,
+  open: (dialog: OpenSnapshotDialog) => void,
+): readonly MenuEntry[] {
+  const { t } = useWords();
+  const facts = snapshotFacts(row, disk, snapshotting);
+  return KINDS.map((kind) => ({
+    text: t(`snapAction.${kind}`),
+    refusal: snapshotRefusal(kind, facts),
+    danger: DANGEROUS.has(kind),
+    onSelect: () => open({ kind, rows: [row] }),
+  }));
+}

@@ -1,0 +1,62 @@
+import { useState } from "react";
+
+import { useWords } from "../words";
+import { CheckIcon, CopyIcon } from "./icons";
+
+const SHOWN_MS = 1_500;
+
+async function copy(text: string): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // Over plain http from another machine there is no clipboard: the user selects the text.
+    return false;
+  }
+}
+
+/** A button that copies a text. */
+export function CopyButton({ text, what }: { readonly text: string; readonly what: string }) {
+  const { t } = useWords();
+  const [done, setDone] = useState(false);
+  const onClick = async () => {
+    if (!(await copy(text))) return;
+    setDone(true);
+    setTimeout(() => setDone(false), SHOWN_MS);
+  };
+  const label = done ? t("common.copied") : t("common.copy", { what });
+  return (
+    <button type="button" className="plain copy" aria-label={label} title={label} onClick={onClick}>
+      {done ? <CheckIcon /> : <CopyIcon />}
+    </button>
+  );
+}
+
+/** A command to be typed elsewhere. */
+export function Command({ text }: { readonly text: string }) {
+  const { t } = useWords();
+  return (
+    <div className="command">
+      {/* Long commands scroll, which must work by keyboard too. */}
+      <pre tabIndex={0}>{text}</pre>
+      <CopyButton text={text} what={t("common.command")} />
+    </div>
+  );
+}
+
+/** Name above id, as lists show things. */
+export function NameAndId({ name, id }: { readonly name: string; readonly id: string }) {
+  const { t } = useWords();
+  return (
+    <span className="name-id">
+      <span className="name-id__name" title={name}>
+        {shownName(name, t("common.unnamed"))}
+      </span>
+      <code>{id}</code>
+    </span>
+  );
+}
+
+const UNNAMED = "未命名";
+/** The name, or words for the one that the service gives to what has none. */
+export const shownName = (name: string, unnamed: string): string => (name === UNNAMED ? unnamed : name);

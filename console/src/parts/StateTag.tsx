@@ -1,0 +1,64 @@
+import type { Operation } from "../api/answers";
+import type { DiskRow, SnapshotRow } from "../api/queries";
+import { named, useWords } from "../words";
+
+export type Tone = "good" | "plain" | "busy" | "bad" | "warn";
+
+const DISK_TONES: Readonly<Record<string, Tone>> = { ATTACHED: "good", UNATTACHED: "plain", TORECYCLE: "warn" };
+const SNAPSHOT_TONES: Readonly<Record<string, Tone>> = { NORMAL: "good" };
+const OPERATION_TONES: Readonly<Record<string, Tone>> = { DONE: "good", FAILED: "bad" };
+
+export function Tag({ tone, children }: { readonly tone: Tone; readonly children: string }) {
+  return (
+    <span className={`state state--${tone}`}>
+      <i aria-hidden="true" />
+      {children}
+    </span>
+  );
+}
+
+export function Progress({ percent, label }: { readonly percent: number; readonly label: string }) {
+  return (
+    <span className="progress">
+      <progress max={100} value={percent} aria-label={label} />
+      <span>{percent}%</span>
+    </span>
+  );
+}
+
+export function DiskTag({ row, snapshotting = false }: { readonly row: DiskRow; readonly snapshotting?: boolean }) {
+  const { t } = useWords();
+  const state = row.disk.DiskState;
+  return (
+    <span className="state-cell">
+      <Tag tone={DISK_TONES[state] ?? "busy"}>{named(t, "disk.state", state)}</Tag>
+      {state === "ROLLBACKING" && <Progress percent={row.disk.RollbackPercent} label={t("disk.state.ROLLBACKING")} />}
+      {row.detail?.Hydrating && <Progress percent={row.detail.HydrationPercent} label={t("disk.hydrating")} />}
+      {row.detail?.Hydrating && <small>{t("disk.hydrating")}</small>}
+      {snapshotting && <small>{t("disk.snapshotting")}</small>}
+    </span>
+  );
+}
+
+export function SnapshotTag({ row }: { readonly row: SnapshotRow }) {
+  const { t } = useWords();
+  const { SnapshotState, Percent } = row.snapshot;
+  return (
+    <span className="state-cell">
+      <Tag tone={SNAPSHOT_TONES[SnapshotState] ?? "busy"}>{named(t, "snap.state", SnapshotState)}</Tag>
+      {SnapshotState === "CREATING" && <Progress percent={Percent} label={t("snap.state.CREATING")} />}
+      {row.record?.Damaged && <Tag tone="bad">{t("snap.damaged")}</Tag>}
+      {row.record?.Suspect && <Tag tone="warn">{t("snap.suspect")}</Tag>}
+    </span>
+  );
+}
+
+export function OperationTag({ operation }: { readonly operation: Operation }) {
+  const { t } = useWords();
+  return (
+    <span className="state-cell">
+      <Tag tone={OPERATION_TONES[operation.State] ?? "busy"}>{named(t, "op.state", operation.State)}</Tag>
+      {operation.State === "RUNNING" && <Progress percent={operation.Percent} label={t("op.progress")} />}
+    </span>
+  );
+}

@@ -1,0 +1,33 @@
+// The icons in use, one by one. TDesign's components get theirs from here too (vite.config.ts): its own index would
+// pull 2,000 files into every build, and a font from another host.
+export { default as AddIcon } from "tdesign-icons-react/esm/components/add";
+export { default as BrowseIcon } from "tdesign-icons-react/esm/components/browse";
+export { default as BrowseOffIcon } from "tdesign-icons-react/esm/components/browse-off";
+export { default as CameraIcon } from "tdesign-icons-react/esm/components/camera";
+export { default as CheckCircleFilledIcon } from "tdesign-icons-react/esm/components/check-circle-filled";
+export { default as CheckCircleIcon } from "tdesign-icons-react/esm/components/check-circle";
+export { default as CheckIcon } from "tdesign-icons-react/esm/components/check";
+export { default as ChevronDownIcon } from "tdesign-icons-react/esm/components/chevron-down";
+export { default as ChevronLeftIcon } from "tdesign-icons-react/esm/components/chevron-left";
+export { default as ChevronRightIcon } from "tdesign-icons-react/esm/components/chevron-right";
+export { default as CloseCircleFilledIcon } from "tdesign-icons-react/esm/components/close-circle-filled";
+export { default as CloseIcon } from "tdesign-icons-react/esm/components/close";
+export { default as CopyIcon } from "tdesign-icons-react/esm/components/copy";
+export { default as DashboardIcon } from "tdesign-icons-react/esm/components/dashboard";
+export { default as DeleteIcon } from "tdesign-icons-react/esm/components/delete";
+export { default as DesktopIcon } from "tdesign-icons-react/esm/components/desktop";
+export { default as EllipsisIcon } from "tdesign-icons-react/esm/components/ellipsis";
+export { default as ErrorCircleFilledIcon } from "tdesign-icons-react/esm/components/error-circle-filled";
+export { default as ErrorCircleIcon } from "tdesign-icons-react/esm/components/error-circle";
+export { default as ErrorIcon } from "tdesign-icons-react/esm/components/error";
+export { default as HardDiskStorageIcon } from "tdesign-icons-react/esm/components/hard-disk-storage";
+export { default as InfoCircleFilledIcon } from "tdesign-icons-react/esm/components/info-circle-filled";
+export { default as LogoutIcon } from "tdesign-icons-react/esm/components/logout";
+export { default as MenuIcon } from "tdesign-icons-react/esm/components/menu";
+export { default as MoonIcon } from "tdesign-icons-react/esm/components/moon";
+export { default as SearchIcon } from "tdesign-icons-react/esm/components/search";
+export { default as SettingIcon } from "tdesign-icons-react/esm/components/setting";
+export { default as SunnyIcon } from "tdesign-icons-react/esm/components/sunny";
+export { default as TaskIcon } from "tdesign-icons-react/esm/components/task";
+export { default as TranslateIcon } from "tdesign-icons-react/esm/components/translate";
+export { default as UserCircleIcon } from "tdesign-icons-react/esm/components/user-circle";
