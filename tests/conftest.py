@@ -1,7 +1,29 @@
 """Settings for all tests."""
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # A property holds or not whatever else the machine is doing; pytest's time limit bounds a hanging test.
 settings.register_profile("drystone", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("drystone")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `--long` choose everything: `./dev test --long`, which installs what it needs."""
+    parser.addoption("--long", action="store_true", help="tests marked `long` too, and longer random histories")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests marked `long` out, and say so; with `--long` all are run."""
+    if config.getoption("--long"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
+@pytest.fixture(scope="session")
+def long(pytestconfig: pytest.Config) -> bool:
+    """Whether this is a long run."""
+    return bool(pytestconfig.getoption("--long"))

@@ -264,11 +264,14 @@ class Installation:
     def wait_idle(self) -> None:
         """Wait until no operation is running."""
 
-        def idle() -> bool:
+        def running() -> Any:
             filters = [{"Name": "state", "Values": ["RUNNING"]}]
-            return bool(self.own("DescribeOperations", Filters=filters)["TotalCount"] == 0)
+            return self.own("DescribeOperations", Filters=filters)["OperationSet"]
 
-        self.wait(idle, "no operation running")
+        try:
+            self.wait(lambda: not running(), "no operation running")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\nrunning: {running()}\ndaemons: {self.daemons()}") from None
 
     def wait(self, condition: Any, what: str, seconds: float = SECONDS) -> None:
         """Wait until a condition holds."""

@@ -2,8 +2,8 @@
 
 A seeded sequence of writes, zeroes, discards, snapshots, deletions in any order, restores, rollbacks, resizes,
 attaches, detaches, restarts and killed daemons. After every few steps each remaining snapshot is read from the store's
-directory, and each attached disk over NBD. The environment's DRYSTONE_SYSTEM_SEED and DRYSTONE_SYSTEM_STEPS choose
-another and longer run.
+directory, and each attached disk over NBD. DRYSTONE_SYSTEM_SEED in the environment chooses another history, `--long`
+a longer one.
 """
 
 import os
@@ -30,7 +30,7 @@ CHECK_EVERY = 6
 HYDRATION_BYTES_PER_S = 6 * MIB
 """Slow enough that disks are written, snapshotted and restarted while they are filled."""
 SEED = int(os.environ.get("DRYSTONE_SYSTEM_SEED", "3"))
-STEPS = int(os.environ.get("DRYSTONE_SYSTEM_STEPS", "30"))
+STEPS, STEPS_LONG = 20, 150
 
 
 @dataclass(slots=True)
@@ -395,11 +395,11 @@ class Model:
 
 
 @pytest.mark.parametrize("seed", [SEED])
-def test_snapshots_and_disks_are_what_the_model_says(tmp_path: Path, seed: int) -> None:
+def test_snapshots_and_disks_are_what_the_model_says(tmp_path: Path, seed: int, *, long: bool) -> None:
     settings = f"hydration_bytes_per_s = {HYDRATION_BYTES_PER_S}\n"
     with installation(tmp_path / "data", settings) as system:
         model = Model(system, seed)
-        for number in range(STEPS):
+        for number in range(STEPS_LONG if long else STEPS):
             # Shown when it fails: what happened before.
             print(f"{number} {model.step()}", flush=True)
             if number % CHECK_EVERY == CHECK_EVERY - 1:

@@ -27,7 +27,7 @@ CHUNK_BLOCKS = 16
 LANES = 6
 CHUNKS_PER_LANE = 16
 AREA = LANES * CHUNKS_PER_LANE * CHUNK_BLOCKS * BLOCK
-CYCLES = 7
+CYCLES, CYCLES_LONG = 5, 20
 REQUESTS_BETWEEN = 300
 REQUESTS_MAX = 100_000
 """A lane that got so far would have filled memory: the test hangs."""
@@ -176,9 +176,9 @@ def more_requests(lanes: list[Lane]) -> Callable[[], bool]:
     return lambda: all(len(lane.log) >= count for lane, count in zip(lanes, wanted, strict=True))
 
 
-def take_cuts(system: Installation, disk_id: str, lanes: list[Lane]) -> list[Cut]:
+def take_cuts(system: Installation, disk_id: str, lanes: list[Lane], cycles: int) -> list[Cut]:
     cuts = []
-    for _ in range(CYCLES):
+    for _ in range(cycles):
         system.wait(more_requests(lanes), "requests of all lanes")
         sent = time.monotonic()
         snapshot_id = str(system.call("CreateSnapshot", DiskId=disk_id).SnapshotId)
@@ -188,12 +188,13 @@ def take_cuts(system: Installation, disk_id: str, lanes: list[Lane]) -> list[Cut
     return cuts
 
 
-def test_every_snapshot_is_the_disk_at_one_instant_of_its_call(system: Installation) -> None:
+def test_every_snapshot_is_the_disk_at_one_instant_of_its_call(system: Installation, *, long: bool) -> None:
+    cycles = CYCLES_LONG if long else CYCLES
     disk_id = system.create_disk()
     system.attach(disk_id)
     lanes = [Lane(number) for number in range(LANES)]
     with writing(system, disk_id, lanes):
-        cuts = take_cuts(system, disk_id, lanes)
+        cuts = take_cuts(system, disk_id, lanes, cycles)
     final = time.monotonic()
     last = system.take(disk_id)
     live = system.read(disk_id, 0, AREA)
@@ -203,7 +204,7 @@ def test_every_snapshot_is_the_disk_at_one_instant_of_its_call(system: Installat
     for cut, image in zip(cuts, images, strict=True):
         assert cut.sent <= instant(image, lanes, cut.sent, cut.replied) <= cut.replied
     records = [system.record(cut.snapshot_id) for cut in cuts]
-    assert [record["Tracking"] for record in records] == ["full", *["delta"] * (CYCLES - 1)]
+    assert [record["Tracking"] for record in records] == ["full", *["delta"] * (cycles - 1)]
     assert [record["ParentSnapshotId"] for record in records[1:]] == [cut.snapshot_id for cut in cuts[:-1]]
     # The check itself sees a snapshot that was cut too early or too late.
     for early, late in itertools.pairwise(cuts):
