@@ -15,6 +15,7 @@ from drystone.domain.errors import DrystoneError
 
 GIB = 1 << 30
 CREDENTIALS_FILE = "credentials.env"
+CONSOLE_PASSWORD = "DRYSTONE_CONSOLE_PASSWORD"  # noqa: S105 - the name of a line, not a password
 SERVER_FILE = "drystone.toml"
 DEFAULT_ENDPOINT = "http://127.0.0.1:8080"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
@@ -37,6 +38,8 @@ class ClientSettings:
         secret_key: Secret half; never printed.
         host_instance_id: The instance whose disks become block devices of the server's host, if known.
         nbd_instance_id: The instance whose disks are served as NBD, if known.
+        console_account: Name of the account that logs in to the console, if known.
+        console_password: Its first password, as long as it has that one; never printed.
     """
 
     endpoint: str
@@ -46,6 +49,8 @@ class ClientSettings:
     secret_key: str = field(repr=False)
     host_instance_id: str | None = None
     nbd_instance_id: str | None = None
+    console_account: str | None = None
+    console_password: str | None = field(default=None, repr=False)
 
     @classmethod
     def load(cls, data: Path | None = None, environment: Mapping[str, str] | None = None) -> "ClientSettings":
@@ -111,6 +116,8 @@ class ClientSettings:
             secret_key=variables["TENCENTCLOUD_SECRET_KEY"],
             host_instance_id=variables.get("DRYSTONE_HOST_INSTANCE_ID") or None,
             nbd_instance_id=variables.get("DRYSTONE_NBD_INSTANCE_ID") or None,
+            console_account=variables.get("DRYSTONE_CONSOLE_ACCOUNT") or None,
+            console_password=variables.get(CONSOLE_PASSWORD) or None,
         )
 
     def credentials(self) -> str:
@@ -123,6 +130,8 @@ class ClientSettings:
             "DRYSTONE_ZONE": self.zone,
             "DRYSTONE_HOST_INSTANCE_ID": self.host_instance_id,
             "DRYSTONE_NBD_INSTANCE_ID": self.nbd_instance_id,
+            "DRYSTONE_CONSOLE_ACCOUNT": self.console_account,
+            CONSOLE_PASSWORD: self.console_password,
         }
         return "".join(f"{name}={value}\n" for name, value in lines.items() if value is not None)
 
@@ -194,6 +203,9 @@ class Config:
             background; 0: at once.
         scrub_days: Days within which everything in the store is read and proven; 0: only when asked for.
         scrub_mb_per_s: Most MB per second that this reads; 0: no limit.
+        console_idle_minutes: Minutes after which a browser that is not used is logged out.
+        console_session_hours: Hours after which a browser is logged out however much it is used.
+        history_days: How long the hourly figures for the console's charts are kept.
         log_level: debug, info, warning or error.
     """
 
@@ -225,6 +237,9 @@ class Config:
     rescan_after_s: int = _number(30, least=0, most=1_000_000)
     scrub_days: int = _number(30, least=0, most=3650)
     scrub_mb_per_s: int = _number(20, least=0, most=1_000_000)
+    console_idle_minutes: int = _number(720, least=1, most=525_600)
+    console_session_hours: int = _number(168, least=1, most=8760)
+    history_days: int = _number(90, least=1, most=3650)
     log_level: str = "info"
 
     @classmethod

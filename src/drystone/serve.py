@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import structlog
@@ -30,23 +31,31 @@ from drystone.catalog import instances as instance_rows
 from drystone.catalog import meta
 from drystone.catalog.backup import back_up_before_migration
 from drystone.catalog.database import Database
-from drystone.config import CREDENTIALS_FILE, ClientSettings, Config
+from drystone.config import CONSOLE_PASSWORD, CREDENTIALS_FILE, ClientSettings, Config, parse_credentials
+from drystone.console.app import Console, ConsoleSettings
+from drystone.console.files import Files
+from drystone.domain.account import AccessKey
 from drystone.domain.errors import DrystoneError, SpaceError, UnavailableError
 from drystone.domain.ids import IdSource, StoreId
 from drystone.domain.instance import Instance, InstanceKind
+from drystone.domain.login import SessionLimits
 from drystone.domain.operation import OperationKind
 from drystone.engine.checkpoints import write_durably
 from drystone.engine.layout import Layout
 from drystone.engine.space import look
+from drystone.engine.throwaway import remove_clones
 from drystone.objects.local import LocalStore
 from drystone.service import epoch
 from drystone.service.accounts import Accounts
 from drystone.service.audit import Audit
 from drystone.service.backups import Backups
+from drystone.service.browser_sessions import BrowserSessions
 from drystone.service.confirmation import Confirmation
+from drystone.service.differences import SnapshotDifferences
 from drystone.service.disk_lifecycle import DiskLifecycle
 from drystone.service.disk_records import DiskRecords, DiskRecordsConfig
 from drystone.service.healing import Healing
+from drystone.service.history import History
 from drystone.service.host import Host
 from drystone.service.host_probe import HostProbe
 from drystone.service.host_records import HostRecords
@@ -62,6 +71,7 @@ from drystone.service.jobs.export_snapshot import ExportSnapshot
 from drystone.service.jobs.hydrate import Hydrate
 from drystone.service.jobs.import_disk import ImportDisk
 from drystone.service.jobs.initialize import Initialize
+from drystone.service.jobs.prove import Prove
 from drystone.service.jobs.resize import Resize
 from drystone.service.jobs.rollback import Rollback
 from drystone.service.jobs.snapshot import TakeSnapshot
@@ -70,6 +80,10 @@ from drystone.service.jobs.terminate import Terminate
 from drystone.service.metrics import InstallationCollector
 from drystone.service.operation_records import OperationRecords
 from drystone.service.operations import Job, Operations
+from drystone.service.overview import Overview
+from drystone.service.password_hashing import PasswordHashing
+from drystone.service.passwords import Passwords
+from drystone.service.proving import Proving
 from drystone.service.quiescing import Quiescing
 from drystone.service.quotas import SnapshotLimits
 from drystone.service.scrub import Scrub, ScrubConfig
@@ -86,6 +100,8 @@ from drystone.transfer.pool import WorkerPool
 
 log = structlog.get_logger()
 QEMU_MAJOR_MIN = 10
+CONSOLE_FILES = Path(__file__).parent / "console_files"
+"""The built console, shipped inside the package."""
 STOP_SECONDS_MAX = 60.0
 MIGRATION_BACKUPS_KEPT = 5
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -330,10 +346,13 @@ def _jobs(parts: _Parts) -> dict[OperationKind, Job]:
         OperationKind.IMPORT: ImportDisk(installation, host),
         OperationKind.COMPACT: Compact(installation),
         OperationKind.COMPARE: Compare(installation, host),
+        OperationKind.PROVE: Prove(installation),
     }
 
 
-def _use_cases(config: Config, parts: _Parts, accounts: Accounts, qemu_version: str) -> UseCases:
+def _use_cases(
+    config: Config, parts: _Parts, accounts: Accounts, passwords: Passwords, qemu_version: str
+) -> UseCases:
     installation, host = parts.installation, parts.host
     db, clock = installation.db, installation.clock
     probe = HostProbe(installation=installation, host=host, qemu_version=qemu_version)
@@ -356,6 +375,7 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, qemu_version: 
             disks_max=config.disks_per_instance,
         ),
         quiescing=quiescing,
+        proving=Proving(installation=installation, root=os.geteuid() == 0),
         disk_records=DiskRecords(
             db=db, clock=clock, limits=probe,
             config=DiskRecordsConfig(zone=config.zone, disks_per_instance=config.disks_per_instance),
@@ -374,43 +394,89 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, qemu_version: 
         ),
         space=StoreSpace(installation), confirmation=Confirmation(installation=installation),
         image_files=ImageFiles(installation=installation, zone=config.zone), audit=Audit(db=db, clock=clock),
+        passwords=passwords,
+        overview=Overview(
+            installation=installation, limits=limits, disks_per_instance=config.disks_per_instance,
+            disks_per_call=config.disks_per_call,
+        ),
+        history=History(db=db, clock=clock, days=config.history_days), differences=SnapshotDifferences(installation),
         authenticate=accounts.authenticate,
     )  # fmt: skip
 
 
-async def _first_start(config: Config, installation: Installation, accounts: Accounts, endpoint: str) -> None:
-    """Make the first account, its key and the two instances; write `credentials.env` (0600) if it is out of date."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Credentials:
+    """`credentials.env` (0600): what clients on this machine need, and the console's first password while it holds."""
+
+    config: Config
+    installation: Installation
+    endpoint: str
+
+    async def write(self, password: str | None) -> None:
+        """Make a key and the two instances if there are none, and the file if it is out of date. It is durable then."""
+        db, clock, ids = self.installation.db, self.installation.clock, self.installation.ids
+
+        def ensure(conn: Connection) -> ClientSettings:
+            account = account_rows.find(conn, offset=0, limit=1)[0][0]
+            keys = account_rows.keys_of(conn, account.id)
+            if not keys:
+                # Whoever may read this file owns the installation; without a key nobody could set a lost password.
+                keys = [
+                    AccessKey(
+                        secret_id=ids.secret_id(), secret_key=ids.secret_key(), account_id=account.id,
+                        created_at=clock(),
+                    )
+                ]  # fmt: skip
+                account_rows.insert_key(conn, keys[0])
+            found = {}
+            for kind in InstanceKind:
+                name = f"{kind.value.lower()}_instance_id"
+                instance_id = meta.get(conn, name)
+                if instance_id is None:
+                    instance = Instance(
+                        id=ids.instance(), account_id=account.id, name=kind.value.lower(), kind=kind,
+                        zone=self.config.zone, created_at=clock(),
+                    )  # fmt: skip
+                    instance_rows.insert(conn, instance)
+                    meta.put(conn, name, instance.id)
+                    instance_id = instance.id
+                found[name] = instance_id
+            meta.put(conn, "region", self.config.region)
+            meta.put(conn, "zone", self.config.zone)
+            return ClientSettings(
+                endpoint=self.endpoint, region=self.config.region, zone=self.config.zone,
+                secret_id=keys[0].secret_id, secret_key=keys[0].secret_key,
+                console_account=account.name, console_password=password, **found,
+            )  # fmt: skip
+
+        settings = await db.write(ensure)
+        text = settings.credentials().encode()
+        if not self.path.exists() or self.path.read_bytes() != text:
+            await asyncio.to_thread(write_durably, self.path, text)
+
+    async def refresh(self, passwords: Passwords) -> None:
+        """Write the file anew, without the first password once that was changed."""
+        kept = None
+        if self.path.exists() and await passwords.first_holds():
+            kept = parse_credentials(self.path.read_text(encoding="utf-8")).get(CONSOLE_PASSWORD)
+        await self.write(kept)
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.config.data / CREDENTIALS_FILE
+
+
+async def _first_start(accounts: Accounts, passwords: Passwords, credentials: _Credentials) -> None:
+    """Make the first account with a key and a password, and what else `credentials.env` names."""
     await accounts.first("admin")
-    db, clock, ids = installation.db, installation.clock, installation.ids
-
-    def ensure(conn: Connection) -> ClientSettings:
-        account = account_rows.find(conn, offset=0, limit=1)[0][0]
-        key = account_rows.keys_of(conn, account.id)[0]
-        found = {}
-        for kind in InstanceKind:
-            name = f"{kind.value.lower()}_instance_id"
-            instance_id = meta.get(conn, name)
-            if instance_id is None:
-                instance = Instance(
-                    id=ids.instance(), account_id=account.id, name=kind.value.lower(), kind=kind, zone=config.zone,
-                    created_at=clock(),
-                )  # fmt: skip
-                instance_rows.insert(conn, instance)
-                meta.put(conn, name, instance.id)
-                instance_id = instance.id
-            found[name] = instance_id
-        meta.put(conn, "region", config.region)
-        meta.put(conn, "zone", config.zone)
-        return ClientSettings(
-            endpoint=endpoint, region=config.region, zone=config.zone, secret_id=key.secret_id,
-            secret_key=key.secret_key, **found,
-        )  # fmt: skip
-
-    settings = await db.write(ensure)
-    path = config.data / CREDENTIALS_FILE
-    text = settings.credentials().encode()
-    if not path.exists() or path.read_bytes() != text:
-        await asyncio.to_thread(write_durably, path, text)
+    password = await passwords.first(credentials.write)
+    if password is None:
+        await credentials.refresh(passwords)
+    if sys.stderr.isatty():
+        # To a terminal only: a journal would keep the password.
+        shown = f", account admin, password {password}" if password else ""
+        print(f"console {credentials.endpoint}/console/{shown}", file=sys.stderr, flush=True)  # noqa: T201 - for a person
 
 
 class _Server(uvicorn.Server):
@@ -429,15 +495,20 @@ async def _serve(config: Config, listener: socket.socket) -> None:
     async with _assembled(config) as parts:
         installation, host = parts.installation, parts.host
         accounts = Accounts(db=installation.db, clock=time.time, ids=installation.ids)
-        await _first_start(config, installation, accounts, endpoint)
+        credentials = _Credentials(config=config, installation=installation, endpoint=endpoint)
+        passwords = Passwords(
+            db=installation.db, clock=time.time, ids=installation.ids, hashing=PasswordHashing(),
+            changed=lambda: credentials.refresh(passwords),
+        )  # fmt: skip
+        await _first_start(accounts, passwords, credentials)
         await host.take_over()
         clear_scratch(installation)
         await epoch.publish(installation)
         installation.operations.serve(_jobs(parts))
         registry = CollectorRegistry()
         registry.register(InstallationCollector(installation))
-        use_cases = _use_cases(config, parts, accounts, qemu_version)
-        application = build_application(
+        use_cases = _use_cases(config, parts, accounts, passwords, qemu_version)
+        api = build_application(
             use_cases,
             settings=ApiSettings(
                 region=config.region, time_zone_offset_hours=config.time_zone_offset_hours,
@@ -446,11 +517,26 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             ),
             clock=time.time, monotonic=time.monotonic, request_id=installation.ids.uuid, registry=registry,
         )  # fmt: skip
-        server = _Server(server_config(application, host=host_name, port=port))
+        sessions = BrowserSessions(
+            db=installation.db, clock=time.time, ids=installation.ids,
+            limits=SessionLimits(
+                idle_s=config.console_idle_minutes * 60.0, age_s=config.console_session_hours * 3600.0
+            ),
+        )  # fmt: skip
+        console = Console(
+            api=api, files=await asyncio.to_thread(Files.load, CONSOLE_FILES), passwords=passwords, sessions=sessions,
+            audit=use_cases.audit,
+            settings=ConsoleSettings(
+                zones=(config.zone,), version=version("drystone"), session_age_s=sessions.limits.age_s
+            ),
+            monotonic=time.monotonic, request_id=installation.ids.uuid,
+        )  # fmt: skip
+        server = _Server(server_config(console, host=host_name, port=port))
         watch = Watch(
             installation=installation, host=host, expiry_percent_per_hour=config.expiry_percent_per_hour,
             backups=Backups(installation=installation, minutes=config.backup_minutes, kept=config.backups_kept),
             healing=Healing(installation=installation, after_s=config.rescan_after_s), scrub=use_cases.store_health,
+            proving=use_cases.proving, history=use_cases.history, sessions=sessions,
         )  # fmt: skip
         loop = asyncio.get_running_loop()
 
@@ -488,4 +574,5 @@ async def _say_ready(server: uvicorn.Server, endpoint: str, workers: WorkerPool)
 async def _stop(config: Config) -> None:
     async with _assembled(config, with_workers=False) as parts:
         await parts.host.take_over()
+        await remove_clones(parts.installation.layout)
         await parts.host.stop()

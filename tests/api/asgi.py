@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from drystone.api.actions import Action, Fields, Service
 from drystone.api.app import Application
 from drystone.api.parameters import Parameters, Unsigned
+from drystone.api.server import Served
 from drystone.api.settings import ApiSettings
 from drystone.api.signature import SignedRequest
 from drystone.domain.ids import AccountId
@@ -139,7 +140,7 @@ def check_envelope(answer: Answer) -> None:
 
 
 async def asgi(
-    app: Application,
+    app: Served,
     *,
     method: str = "POST",
     path: str = "/",
@@ -147,6 +148,7 @@ async def asgi(
     headers: Iterable[tuple[bytes, bytes]] = (),
     chunks: Iterable[bytes] = (b"",),
     disconnect: bool = False,
+    client: str = "192.0.2.7",
 ) -> Answer | None:
     """Send one request; None when the application gave no answer."""
     pieces = list(chunks)
@@ -170,7 +172,7 @@ async def asgi(
         "path": path,
         "query_string": query,
         "headers": list(headers),
-        "client": ("192.0.2.7", 1234),
+        "client": (client, 1234),
     }
     await app(scope, receive, send)
     if not sent:
@@ -179,7 +181,7 @@ async def asgi(
     return Answer(start["status"], dict(start["headers"]), body["body"])
 
 
-async def send_signed(app: Application, request: SignedRequest, **headers: str) -> Answer:
+async def send_signed(app: Served, request: SignedRequest, **headers: str) -> Answer:
     """Send a signed request, with headers changed or added after signing (`x_tc_region="..."`)."""
     changed = {**request.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
     request = replace(request, headers=changed)

@@ -5,8 +5,10 @@ from typing import Any
 
 from drystone.domain.account import Account
 from drystone.domain.disk import Disk, DiskState
+from drystone.domain.history import HistoryPoint
 from drystone.domain.ids import DiskId, InstanceId, OperationId, SnapshotGroupId, SnapshotId, StoreId
 from drystone.domain.instance import Instance, InstanceKind
+from drystone.domain.opening import Finding, Opening, OpeningStep
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.quiesce import QuiesceMode, QuiesceProfile, Step, StepKind
 from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
@@ -14,9 +16,11 @@ from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
 from drystone.domain.tracking import TrackingState
 from drystone.service.caller import Caller
 from drystone.service.views import (
+    AttentionView,
     CollectionView,
     DaemonFacts,
     DamageView,
+    DifferenceView,
     DiskConfig,
     DiskDetail,
     DiskView,
@@ -26,7 +30,9 @@ from drystone.service.views import (
     InstanceView,
     KeyView,
     NewKey,
+    OverviewView,
     Page,
+    QuotasView,
     SetSpaceView,
     SnapshotGroupView,
     SnapshotOverview,
@@ -96,6 +102,15 @@ GROUP = SnapshotGroup(
     taken_at=1_537_954_567.25,
     created_at=1_537_954_567,
     modified_at=1_648_921_495,
+)
+OPENING = Opening(
+    snapshot_id=SNAPSHOT.id,
+    account_id=SNAPSHOT.account_id,
+    finding=Finding.DAMAGED,
+    reason="disk: check ext4: wrong",
+    steps=(OpeningStep(title="disk: check ext4", finding=Finding.DAMAGED, seconds=1.5, detail="wrong"),),
+    began_at=SNAPSHOT.created_at,
+    ended_at=SNAPSHOT.created_at,
 )
 PROFILE = QuiesceProfile(
     resource_id="disk-00000001",
@@ -186,6 +201,7 @@ class FakeUseCases:
         self.quiescing: Any = Part(
             "quiescing", calls, {"set": None, "remove": None, "describe": Page(items=(PROFILE,), total=1)}
         )
+        self.proving: Any = Part("proving", calls, {"begin": OperationId("op-00000005")})
         config = DiskConfig(
             available=True,
             charge_type="POSTPAID_BY_HOUR",
@@ -222,7 +238,7 @@ class FakeUseCases:
                 "details": Page(items=(detail,), total=1),
             },
         )
-        snapshots = Page(items=(SnapshotView(snapshot=SNAPSHOT),), total=1)
+        snapshots = Page(items=(SnapshotView(snapshot=SNAPSHOT, opening=OPENING),), total=1)
         totals = SnapshotOverview(count=13, stored_gib=92.45, free_quota_gib=50.0, billed_gib=42.45)
         self.snapshot_records: Any = Part(
             "snapshot_records",
@@ -246,8 +262,28 @@ class FakeUseCases:
                 "create_key": key,
                 "delete_key": None,
                 "describe_keys": (KeyView(secret_id="AKIDnew", enabled=True, created_at=NOW_S),),
+                "create_own_key": key,
+                "delete_own_key": None,
+                "describe_own_keys": (KeyView(secret_id="AKIDnew", enabled=True, created_at=NOW_S),),
             },
         )
+        point = HistoryPoint(
+            account_id=ACCOUNT, at=NOW_S, disks=2, disks_bytes=40, snapshots=3, stored_bytes=4, logical_bytes=60,
+            changed_bytes=10,
+        )  # fmt: skip
+        glance = OverviewView(
+            figures=point, disks_attached=1, free_bytes=None, operations=(OPERATION,),
+            attention=(AttentionView(kind="disk_error", resource_id=DISK.id, message="no space", at=NOW_S),),
+        )  # fmt: skip
+        quotas = QuotasView(
+            snapshots_per_disk_max=64, snapshots_max=128, snapshots=3, snapshot_bytes_max=0, snapshot_bytes=4,
+            disks_per_instance_max=20, disks_per_call_max=50,
+        )  # fmt: skip
+        different = DifferenceView(size_bytes=12288, changed_bytes=4096, bucket_bytes=8192, buckets=(4096, 0))
+        self.passwords: Any = Part("passwords", calls, {"set": "made-password"})
+        self.overview: Any = Part("overview", calls, {"describe": glance, "quotas": quotas})
+        self.history: Any = Part("history", calls, {"describe": (point,)})
+        self.differences: Any = Part("differences", calls, {"describe": different})
         self.operations: Any = Part("operations", calls, {"describe": Page(items=(OPERATION,), total=1)})
         facts = HostFacts(
             version="0.1.0",

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from drystone.api.actions import Fields
-from drystone.api.app import refusal_of, resources_of
 from drystone.api.call import QUERY_BYTES_MAX, TC3_BODY_BYTES_MAX, V1_BODY_BYTES_MAX
 from drystone.api.cbs_parameters import AttachDisks
+from drystone.api.dispatch import refusal_of, resources_of
 from drystone.api.settings import ApiSettings
 from drystone.domain.errors import (
     DrystoneError,
@@ -187,7 +187,7 @@ def test_a_body_in_pieces_is_bounded_and_whole(sdk: Sdk) -> None:
     answer = asyncio.run(asgi(rig.app, headers=headers, chunks=[piece] * 11))
     assert answer is not None
     assert answer.code == "RequestSizeLimitExceeded"
-    assert rig.app._buffered_bytes == 0
+    assert rig.app.dispatcher._buffered_bytes == 0
 
 
 def test_bodies_in_memory_are_bounded_together(sdk: Sdk) -> None:
@@ -197,7 +197,7 @@ def test_bodies_in_memory_are_bounded_together(sdk: Sdk) -> None:
     answer = asyncio.run(asgi(rig.app, headers=headers, chunks=[b"x" * 600_000] * 2))
     assert answer is not None
     assert answer.code == "ServiceUnavailable"
-    assert rig.app._buffered_bytes == 0
+    assert rig.app.dispatcher._buffered_bytes == 0
     assert call(rig, signed).code == "OK"
 
 
@@ -212,8 +212,8 @@ def test_a_client_that_goes_away_gets_nothing_and_leaves_nothing() -> None:
     rig = toy_rig()
     assert asyncio.run(asgi(rig.app, chunks=(b"{",), disconnect=True)) is None
     assert asyncio.run(asgi(rig.app, chunks=())) is None
-    assert rig.app._calls == 0
-    assert rig.app._buffered_bytes == 0
+    assert rig.app.dispatcher._calls == 0
+    assert rig.app.dispatcher._buffered_bytes == 0
 
 
 def test_calls_in_progress_are_bounded(sdk: Sdk) -> None:
@@ -315,7 +315,7 @@ def test_cancelling_is_not_swallowed(sdk: Sdk) -> None:
     failing(rig, asyncio.CancelledError())  # type: ignore[arg-type]
     with pytest.raises(asyncio.CancelledError):
         call(rig, sdk())
-    assert rig.app._calls == 0
+    assert rig.app.dispatcher._calls == 0
 
 
 def test_a_key_store_that_fails_is_no_permission(sdk: Sdk) -> None:
@@ -420,8 +420,8 @@ def test_any_bytes_get_an_envelope(
     assert answer is not None
     check_envelope(answer)
     assert answer.code not in {"OK", "InternalError"}
-    assert rig.app._calls == 0
-    assert rig.app._buffered_bytes == 0
+    assert rig.app.dispatcher._calls == 0
+    assert rig.app.dispatcher._buffered_bytes == 0
 
 
 FUZZED = toy_rig()

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from drystone.api import answers
 from drystone.api.render import CbsRenderer, price
 from drystone.domain.disk import PREPAID, Disk, DiskState
 from drystone.domain.ids import InstanceId
@@ -13,12 +14,12 @@ CREATED_S = DISK.created_at
 RENDERER = CbsRenderer(time_zone_offset_hours=8)
 
 
-def disk(row: Disk, *, policies: bool = False, snapshot_bytes: int = 0) -> dict[str, object]:
+def disk(row: Disk, *, policies: bool = False, snapshot_bytes: int = 0) -> answers.Disk:
     view = DiskView(disk=row, snapshot_count=0, snapshot_bytes=snapshot_bytes)
     return RENDERER.disk(view, policies=policies, now_s=CREATED_S)
 
 
-def snapshot(row: Snapshot) -> dict[str, object]:
+def snapshot(row: Snapshot) -> answers.Snapshot:
     return RENDERER.snapshot(SnapshotView(snapshot=row))
 
 

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from drystone.api import cbs, drystone, ports
 from drystone.api.app import Application, build_application
+from drystone.api.description import description, served
 from drystone.api.render import CbsRenderer
 from drystone.api.settings import ApiSettings
 from drystone.domain.errors import RefusalError
@@ -123,6 +124,14 @@ SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
     "CreateAccessKey": {"AccountId": ACCOUNT},
     "CreateAccount": {"AccountName": "owner"},
     "CreateInstance": {"Kind": "NBD", "InstanceName": "vm"},
+    "CreateKey": {},
+    "DeleteKey": {"SecretId": "AKIDnew", "Force": True},
+    "DescribeKeys": {},
+    "SetAccountPassword": {"AccountName": "owner"},
+    "DescribeOverview": {},
+    "DescribeQuotas": {},
+    "DescribeHistory": {"Hours": 3},
+    "DescribeSnapshotDifference": {"From": "snap-00000000", "To": SNAPSHOT.id},
     "DeleteAccessKey": {"SecretId": "AKIDnew"},
     "DeleteInstance": {"InstanceId": "ins-00000001"},
     "DescribeAccessKeys": {"AccountId": ACCOUNT},
@@ -136,6 +145,7 @@ SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
     "DescribeSnapshotGroupRecords": {},
     "SetQuiesceProfile": {"ResourceId": DISK.id, "Steps": [{"Kind": "filesystem", "Mount": "/srv"}]},
     "DescribeSnapshotRecords": {},
+    "ProveSnapshot": {"SnapshotId": SNAPSHOT.id},
     "CollectGarbage": {"DryRun": False, "Threshold": 0},
     "DescribeSnapshotSpace": {"SnapshotIds": [SNAPSHOT.id]},
     "DescribeStore": {},
@@ -205,6 +215,42 @@ def test_answers_have_the_documented_fields(call: Call, action: str) -> None:
     response = call(action, **CBS[action])
     documented = {member["name"] for member in API["objects"][f"{action}Response"]["members"]} - {"RequestId"}
     assert set(response) - {"DeprecatedWarning"} == documented
+
+
+DESCRIPTION: Mapping[str, Any] = json.loads(json.dumps(description(served())))
+ANSWERS = {action["name"]: action["answer"] for service in DESCRIPTION["services"] for action in service["actions"]}
+DESCRIBED: Mapping[str, type | tuple[type, ...]] = {
+    "string": str, "integer": int, "number": (int, float), "boolean": bool,
+}  # fmt: skip
+
+
+def check_described(fields: list[Mapping[str, Any]], value: Mapping[str, Any]) -> None:
+    assert [field["name"] for field in fields] == list(value)
+    for field in fields:
+        found = value[field["name"]]
+        if found is None:
+            assert field.get("nullable") or field["type"] == "any", field
+            continue
+        assert isinstance(found, list) == bool(field.get("list")), field
+        for one in found if isinstance(found, list) else [found]:
+            if field["type"] in DESCRIPTION["structures"]:
+                check_described(DESCRIPTION["structures"][field["type"]], one)
+            elif field["type"] != "any":
+                assert isinstance(one, DESCRIBED[field["type"]]), field
+                assert isinstance(one, bool) == (field["type"] == "boolean"), field
+                assert one in field.get("enum", [one]), field
+
+
+@pytest.mark.parametrize("action", sorted({**CBS, **SECOND_SERVICE}))
+def test_answers_are_as_the_description_says(call: Call, action: str) -> None:
+    check_described(ANSWERS[action], call(action, **{**CBS, **SECOND_SERVICE}[action]))
+
+
+def test_the_description_that_clients_are_made_of_is_this_one() -> None:
+    committed = Path(__file__).resolve().parents[2] / "console/api.json"
+    assert json.loads(committed.read_text()) == DESCRIPTION, (
+        "run: python -m drystone.api.description > console/api.json, then npm run generate in console/"
+    )
 
 
 ABSENT = {("Disk", "EncryptType"), ("Disk", "KmsKeyId"), ("Snapshot", "AutoSnapshotPolicyId")}
@@ -554,7 +600,7 @@ def test_what_reaches_the_group_use_cases(call: Call, fake: FakeUseCases) -> Non
 
 def test_what_reaches_the_quiesce_use_cases(call: Call, fake: FakeUseCases) -> None:
     call(
-        "SetQuiesceProfile", ResourceId="d", Mode="prefer", FreezeSecondsMax=3,
+        "SetQuiesceProfile", ResourceId="d", Mode="prefer", FreezeSecondsMax=3, ProveEveryH=24,
         Steps=[{"Kind": "command", "Freeze": ["/a", "b"], "Thaw": ["/c"], "SecondsMax": 2}],
     )  # fmt: skip
     call("SetQuiesceProfile", ResourceId="d", Steps=[{"Kind": "mariadb", "OptionFile": "/o"}])
@@ -562,8 +608,8 @@ def test_what_reaches_the_quiesce_use_cases(call: Call, fake: FakeUseCases) -> N
     call("DescribeQuiesceProfiles", Offset=2, Limit=3)
     command = Step(kind=StepKind.COMMAND, freeze=("/a", "b"), thaw=("/c",), seconds_max=2.0)
     assert fake.calls.seen == [
-        ("quiescing.set", ("d", "prefer", 3.0, (command,)), {}),
-        ("quiescing.set", ("d", "require", 10.0, (Step(kind=StepKind.MARIADB, option_file="/o"),)), {}),
+        ("quiescing.set", ("d", "prefer", 3.0, (command,), 24.0), {}),
+        ("quiescing.set", ("d", "require", 10.0, (Step(kind=StepKind.MARIADB, option_file="/o"),), None), {}),
         ("quiescing.remove", ("d",), {}),
         ("quiescing.describe", (2, 3), {}),
     ]
@@ -623,10 +669,43 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
         "ScrubStore": {"RequestedAt": "2026-09-21T14:13:20+00:00"},
         "ConfirmStore": {"WasHeld": "recovered"},
         "ExportSnapshot": {"OperationId": "op-00000003"},
+        "ProveSnapshot": {"OperationId": "op-00000005"},
         "ImportDisk": {"DiskId": DISK.id, "OperationId": "op-00000004"},
         "CreateAccessKey": {"SecretId": "AKIDnew", "SecretKey": "secret-of-the-new-key"},
         "CreateAccount": {"AccountId": ACCOUNT, "SecretId": "AKIDnew", "SecretKey": "secret-of-the-new-key"},
         "CreateInstance": {"InstanceId": "ins-00000001"},
+        "CreateKey": {"SecretId": "AKIDnew", "SecretKey": "secret-of-the-new-key"},
+        "DeleteKey": {},
+        "DescribeKeys": {
+            "KeySet": [{"SecretId": "AKIDnew", "Enabled": True, "CreateTime": "2026-09-21T14:13:20+00:00"}]
+        },
+        "SetAccountPassword": {"Password": "made-password"},
+        "DescribeQuotas": {
+            "SnapshotsPerDiskMax": 64, "SnapshotsMax": 128, "SnapshotsCount": 3, "SnapshotBytesMax": 0,
+            "SnapshotBytes": 4, "DisksPerInstanceMax": 20, "DisksPerCallMax": 50,
+        },
+        "DescribeHistory": {
+            "Points": [
+                {
+                    "At": "2026-09-21T14:13:20+00:00", "Disks": 2, "DisksBytes": 40, "Snapshots": 3, "StoredBytes": 4,
+                    "LogicalBytes": 60, "ChangedBytes": 10,
+                }
+            ]
+        },
+        "DescribeSnapshotDifference": {
+            "SizeBytes": 12288, "ChangedBytes": 4096, "BucketBytes": 8192, "Buckets": [4096, 0],
+        },
+        "DescribeOverview": {
+            "Disks": 2, "DisksAttached": 1, "DisksBytes": 40, "SnapshotsCount": 3, "LogicalBytes": 60,
+            "ChangedBytes": 10, "StoredBytes": 4, "SavedByIncrementsBytes": 50, "SavedByCompressionBytes": 6,
+            "StoreBytesFree": None, "RecentOperations": call("DescribeOperations")["OperationSet"],
+            "Attention": [
+                {
+                    "Kind": "disk_error", "ResourceId": DISK.id, "Message": "no space",
+                    "At": "2026-09-21T14:13:20+00:00",
+                }
+            ],
+        },
         "DeleteAccessKey": {},
         "DeleteInstance": {},
         "DescribeAccessKeys": {
@@ -683,14 +762,17 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
             "QuiesceProfileSet": [
                 {
                     "ResourceId": DISK.id, "Mode": "prefer", "FreezeSecondsMax": 7.0, "ModifyTime": created,
+                    "ProveEveryH": None,
                     "Steps": [
                         {
                             "Kind": "command", "SecondsMax": 2.0, "Mount": None, "Freeze": ["/bin/hold", "x"],
                             "Thaw": ["/bin/release"], "OptionFile": None, "Connection": None,
+                            "Socket": None, "Domain": None,
                         },
                         {
                             "Kind": "filesystem", "SecondsMax": 5.0, "Mount": "/srv", "Freeze": [], "Thaw": [],
                             "OptionFile": None, "Connection": None,
+                            "Socket": None, "Domain": None,
                         },
                     ],
                 }
@@ -717,6 +799,13 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
                     "Transcript": ["freeze filesystem /srv ok, 7.0 ms"],
                     "TakenAt": created, "Suspect": False, "AuditedBlocks": None,
                     "AuditComplete": None, "AuditLies": None, "Damaged": False,
+                    "Opening": {
+                        "Finding": "damaged", "Reason": "disk: check ext4: wrong", "BeginTime": created,
+                        "EndTime": created,
+                        "Steps": [
+                            {"Title": "disk: check ext4", "Finding": "damaged", "Seconds": 1.5, "Detail": "wrong"}
+                        ],
+                    },
                 }
             ],
         },

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import pytest
+from sqlalchemy import Connection
 
 from drystone.catalog import accounts as account_rows
-from drystone.catalog import disks, instances, operations, snapshots
+from drystone.catalog import disks, instances, operations, packs, sessions, snapshots
 from drystone.catalog.database import Database
 from drystone.domain.account import Account
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import RefusalError
-from drystone.domain.ids import AccountId, DiskId, IdSource, InstanceId, OperationId, SnapshotId
+from drystone.domain.ids import AccountId, DiskId, IdSource, InstanceId, OperationId, PackId, SnapshotId
 from drystone.domain.instance import Instance, InstanceKind
 from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.session import Pack, Session
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.service.accounts import Accounts
 from drystone.service.audit import Audit
@@ -80,7 +82,7 @@ class World:
         return cls(db=Database.open(path))
 
     def __post_init__(self) -> None:
-        ids = IdSource(random.Random(1))
+        ids = self.ids = IdSource(random.Random(1))
         clock = lambda: self.now  # noqa: E731 - short
         config = DiskRecordsConfig(zone=ZONE, disks_per_instance=20)
         self.disks = DiskRecords(db=self.db, clock=clock, config=config, limits=self)
@@ -137,6 +139,18 @@ class World:
         }
         value = Snapshot(id=SnapshotId(snapshot_id), **(plain | fields))
         self.db.write_sync(lambda conn: snapshots.insert(conn, value))
+        return value
+
+    def pack(self, pack_id: str, **fields: Any) -> Pack:
+        plain: dict[str, Any] = {"session_id": "5e" * 16, "account_id": OWNER, "disk_id": "disk-a", "blocks": 1}
+        value = Pack(id=PackId(pack_id), object=f"packs/{pack_id}", **(plain | fields))
+
+        def add(conn: Connection) -> None:
+            if sessions.get(conn, value.session_id) is None:
+                sessions.open(conn, Session(id=value.session_id, kind="snapshot", created_at=NOW), [])
+            packs.insert(conn, value)
+
+        self.db.write_sync(add)
         return value
 
     def instance(self, instance_id: str, **fields: Any) -> Instance:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
+from drystone.api import answers
 from drystone.api import cbs_parameters as sent
-from drystone.api.actions import Action, Fields, Service
+from drystone.api.actions import Action, Service
 from drystone.api.ports import UseCases
 from drystone.api.render import CbsRenderer, disk_config, instance_disk_number, overview, snapshot_group
 from drystone.service.caller import Caller
@@ -127,7 +128,7 @@ class _CbsActions:
         self._render = renderer
         self._clock = clock
 
-    async def create_disks(self, caller: Caller, given: sent.CreateDisks) -> Fields:
+    async def create_disks(self, caller: Caller, given: sent.CreateDisks) -> answers.DiskIdsAnswer:
         placement, prepaid, mount = given.placement, given.disk_charge_prepaid, given.auto_mount_configuration
         extra = (
             ("CageId", placement.cage_id),
@@ -160,17 +161,17 @@ class _CbsActions:
             auto_mount_instance=",".join(mount.instance_id) if mount else None,
             placement_extra=tuple((name, value) for name, value in extra if value),
         )
-        return {"DiskIdSet": await self._use_cases.disks.create(caller, new)}
+        return {"DiskIdSet": [*await self._use_cases.disks.create(caller, new)]}
 
-    async def resize_disk(self, caller: Caller, given: sent.ResizeDisk) -> Fields:
+    async def resize_disk(self, caller: Caller, given: sent.ResizeDisk) -> answers.NothingAnswer:
         await self._use_cases.disks.resize(caller, given.disk_id, given.disk_size)
         return {}
 
-    async def terminate_disks(self, caller: Caller, given: sent.TerminateDisks) -> Fields:
+    async def terminate_disks(self, caller: Caller, given: sent.TerminateDisks) -> answers.NothingAnswer:
         await self._use_cases.disks.terminate(caller, given.disk_ids, delete_snapshot=given.delete_snapshot)
         return {}
 
-    async def attach_disks(self, caller: Caller, given: sent.AttachDisks) -> Fields:
+    async def attach_disks(self, caller: Caller, given: sent.AttachDisks) -> answers.NothingAnswer:
         await self._use_cases.disks.attach(
             caller,
             given.instance_id,
@@ -180,15 +181,15 @@ class _CbsActions:
         )
         return {}
 
-    async def detach_disks(self, caller: Caller, given: sent.DetachDisks) -> Fields:
+    async def detach_disks(self, caller: Caller, given: sent.DetachDisks) -> answers.NothingAnswer:
         await self._use_cases.disks.detach(caller, given.disk_ids, given.instance_id or None)
         return {}
 
-    async def initialize_disks(self, caller: Caller, given: sent.InitializeDisks) -> Fields:
+    async def initialize_disks(self, caller: Caller, given: sent.InitializeDisks) -> answers.NothingAnswer:
         await self._use_cases.disks.initialize(caller, given.disk_ids)
         return {}
 
-    async def describe_disks(self, caller: Caller, given: sent.DescribeDisks) -> Fields:
+    async def describe_disks(self, caller: Caller, given: sent.DescribeDisks) -> answers.DescribeDisksAnswer:
         policies = given.return_bind_auto_snapshot_policy or False
         query = DiskQuery(
             disk_ids=given.disk_ids or (),
@@ -206,7 +207,7 @@ class _CbsActions:
             "DiskSet": [self._render.disk(view, policies=policies, now_s=now_s) for view in page.items],
         }
 
-    async def modify_disks(self, caller: Caller, given: sent.ModifyDiskAttributes) -> Fields:
+    async def modify_disks(self, caller: Caller, given: sent.ModifyDiskAttributes) -> answers.NothingAnswer:
         changes = DiskChanges(
             disk_ids=given.disk_ids,
             name=given.disk_name,
@@ -219,7 +220,9 @@ class _CbsActions:
         await self._use_cases.disk_records.modify(caller, changes)
         return {}
 
-    async def describe_config_quota(self, caller: Caller, given: sent.DescribeDiskConfigQuota) -> Fields:
+    async def describe_config_quota(
+        self, caller: Caller, given: sent.DescribeDiskConfigQuota
+    ) -> answers.DescribeDiskConfigQuotaAnswer:
         query = ConfigQuery(
             inquiry_type=given.inquiry_type,
             charge_type=given.disk_charge_type,
@@ -234,11 +237,13 @@ class _CbsActions:
         configs = await self._use_cases.disk_records.config_quota(caller, query)
         return {"DiskConfigSet": [disk_config(config) for config in configs]}
 
-    async def describe_instances_disk_num(self, caller: Caller, given: sent.DescribeInstancesDiskNum) -> Fields:
+    async def describe_instances_disk_num(
+        self, caller: Caller, given: sent.DescribeInstancesDiskNum
+    ) -> answers.DescribeInstancesDiskNumAnswer:
         numbers = await self._use_cases.disk_records.instances_disk_num(caller, given.instance_ids)
         return {"AttachDetail": [instance_disk_number(number) for number in numbers]}
 
-    async def create_snapshot(self, caller: Caller, given: sent.CreateSnapshot) -> Fields:
+    async def create_snapshot(self, caller: Caller, given: sent.CreateSnapshot) -> answers.SnapshotIdAnswer:
         new = NewSnapshot(
             disk_id=given.disk_id or None,
             name=given.snapshot_name,
@@ -250,13 +255,13 @@ class _CbsActions:
         )
         return {"SnapshotId": await self._use_cases.snapshots.create(caller, new)}
 
-    async def delete_snapshots(self, caller: Caller, given: sent.DeleteSnapshots) -> Fields:
+    async def delete_snapshots(self, caller: Caller, given: sent.DeleteSnapshots) -> answers.NothingAnswer:
         await self._use_cases.snapshots.delete(
             caller, given.snapshot_ids, delete_bind_images=given.delete_bind_images or False
         )
         return {}
 
-    async def apply_snapshot(self, caller: Caller, given: sent.ApplySnapshot) -> Fields:
+    async def apply_snapshot(self, caller: Caller, given: sent.ApplySnapshot) -> answers.NothingAnswer:
         await self._use_cases.snapshots.apply(
             caller,
             given.snapshot_id,
@@ -266,11 +271,15 @@ class _CbsActions:
         )
         return {}
 
-    async def create_snapshot_group(self, caller: Caller, given: sent.CreateSnapshotGroup) -> Fields:
+    async def create_snapshot_group(
+        self, caller: Caller, given: sent.CreateSnapshotGroup
+    ) -> answers.SnapshotGroupIdAnswer:
         new = NewSnapshotGroup(disk_ids=given.disk_ids, name=given.snapshot_group_name, tags=_tags(given.tags))
         return {"SnapshotGroupId": await self._use_cases.snapshot_groups.create(caller, new)}
 
-    async def describe_snapshot_groups(self, caller: Caller, given: sent.DescribeSnapshotGroups) -> Fields:
+    async def describe_snapshot_groups(
+        self, caller: Caller, given: sent.DescribeSnapshotGroups
+    ) -> answers.DescribeSnapshotGroupsAnswer:
         query = SnapshotGroupQuery(
             filters=_filters(given.filters),
             offset=given.offset or 0,
@@ -279,14 +288,14 @@ class _CbsActions:
         page = await self._use_cases.snapshot_groups.describe(caller, query)
         return {"TotalCount": page.total, "SnapshotGroupSet": [snapshot_group(view) for view in page.items]}
 
-    async def delete_snapshot_group(self, caller: Caller, given: sent.DeleteSnapshotGroup) -> Fields:
+    async def delete_snapshot_group(self, caller: Caller, given: sent.DeleteSnapshotGroup) -> answers.NothingAnswer:
         one = (given.snapshot_group_id,) if given.snapshot_group_id else ()
         await self._use_cases.snapshot_groups.delete(
             caller, (*one, *(given.snapshot_group_ids or ())), delete_bind_images=given.delete_bind_images or False
         )
         return {}
 
-    async def apply_snapshot_group(self, caller: Caller, given: sent.ApplySnapshotGroup) -> Fields:
+    async def apply_snapshot_group(self, caller: Caller, given: sent.ApplySnapshotGroup) -> answers.NothingAnswer:
         await self._use_cases.snapshot_groups.apply(
             caller,
             given.snapshot_group_id,
@@ -296,7 +305,9 @@ class _CbsActions:
         )
         return {}
 
-    async def describe_snapshots(self, caller: Caller, given: sent.DescribeSnapshots) -> Fields:
+    async def describe_snapshots(
+        self, caller: Caller, given: sent.DescribeSnapshots
+    ) -> answers.DescribeSnapshotsAnswer:
         query = SnapshotQuery(
             snapshot_ids=given.snapshot_ids or (),
             filters=_filters(given.filters),
@@ -308,7 +319,7 @@ class _CbsActions:
         page = await self._use_cases.snapshot_records.describe(caller, query)
         return {"TotalCount": page.total, "SnapshotSet": [self._render.snapshot(view) for view in page.items]}
 
-    async def modify_snapshot(self, caller: Caller, given: sent.ModifySnapshotAttribute) -> Fields:
+    async def modify_snapshot(self, caller: Caller, given: sent.ModifySnapshotAttribute) -> answers.NothingAnswer:
         changes = SnapshotChanges(
             snapshot_id=given.snapshot_id,
             permanent=given.is_permanent,
@@ -318,10 +329,12 @@ class _CbsActions:
         await self._use_cases.snapshot_records.modify(caller, changes)
         return {}
 
-    async def describe_overview(self, caller: Caller, _given: sent.DescribeSnapshotOverview) -> Fields:
+    async def describe_overview(
+        self, caller: Caller, _given: sent.DescribeSnapshotOverview
+    ) -> answers.DescribeSnapshotOverviewAnswer:
         return overview(await self._use_cases.snapshot_records.overview(caller))
 
-    async def get_overview(self, caller: Caller, given: sent.DescribeSnapshotOverview) -> Fields:
+    async def get_overview(self, caller: Caller, given: sent.DescribeSnapshotOverview) -> answers.GetSnapOverviewAnswer:
         return {**await self.describe_overview(caller, given), "DeprecatedWarning": _DEPRECATED}
 
 

@@ -1,11 +1,14 @@
 """The second service, 2026-11-01: what CBS has no action for. Times are ISO 8601 in UTC."""
 
+from drystone.api import answers
 from drystone.api import drystone_parameters as sent
-from drystone.api.actions import Action, Fields, Service
+from drystone.api.actions import Action, Service
 from drystone.api.ports import UseCases
-from drystone.api.render import Object, iso_time, tags
+from drystone.api.render import iso_time, tags
 from drystone.domain.account import Account
 from drystone.domain.errors import RefusalError
+from drystone.domain.history import HistoryPoint
+from drystone.domain.opening import Opening
 from drystone.domain.operation import Operation
 from drystone.domain.quiesce import FREEZE_SECONDS_DEFAULT, STEP_SECONDS_DEFAULT, QuiesceProfile, Step, StepKind
 from drystone.service.caller import Caller
@@ -16,6 +19,7 @@ from drystone.service.views import (
     HostView,
     InstanceView,
     KeyView,
+    OverviewView,
     SetSpaceView,
     SnapshotGroupView,
     SnapshotView,
@@ -37,8 +41,20 @@ def drystone_service(use_cases: UseCases) -> Service:
         Action(name="ConfirmStore", parameters=sent.ConfirmStore, run=on.confirm_store, changes=True),
         Action(name="CreateAccessKey", parameters=sent.CreateAccessKey, run=on.create_access_key, changes=True),
         Action(name="CreateAccount", parameters=sent.CreateAccount, run=on.create_account, changes=True),
+        Action(name="CreateKey", parameters=sent.CreateKey, run=on.create_key, changes=True),
         Action(name="CreateInstance", parameters=sent.CreateInstance, run=on.create_instance, changes=True),
         Action(name="DeleteAccessKey", parameters=sent.DeleteAccessKey, run=on.delete_access_key, changes=True),
+        Action(name="DeleteKey", parameters=sent.DeleteKey, run=on.delete_key, changes=True),
+        Action(name="DescribeKeys", parameters=sent.DescribeKeys, run=on.describe_keys),
+        Action(name="SetAccountPassword", parameters=sent.SetAccountPassword, run=on.set_password, changes=True),
+        Action(name="DescribeOverview", parameters=sent.DescribeOverview, run=on.describe_overview),
+        Action(name="DescribeQuotas", parameters=sent.DescribeQuotas, run=on.describe_quotas),
+        Action(name="DescribeHistory", parameters=sent.DescribeHistory, run=on.describe_history),
+        Action(
+            name="DescribeSnapshotDifference",
+            parameters=sent.DescribeSnapshotDifference,
+            run=on.describe_snapshot_difference,
+        ),
         Action(name="DeleteInstance", parameters=sent.DeleteInstance, run=on.delete_instance, changes=True),
         Action(
             name="DeleteQuiesceProfile",
@@ -63,6 +79,7 @@ def drystone_service(use_cases: UseCases) -> Service:
         Action(name="DescribeStoreHealth", parameters=sent.DescribeStoreHealth, run=on.describe_store_health),
         Action(name="ExportSnapshot", parameters=sent.ExportSnapshot, run=on.export_snapshot, changes=True),
         Action(name="ImportDisk", parameters=sent.ImportDisk, run=on.import_disk, changes=True),
+        Action(name="ProveSnapshot", parameters=sent.ProveSnapshot, run=on.prove_snapshot, changes=True),
         Action(name="ScrubStore", parameters=sent.ScrubStore, run=on.scrub_store, changes=True),
         Action(
             name="DescribeSnapshotRecords", parameters=sent.DescribeSnapshotRecords, run=on.describe_snapshot_records
@@ -79,39 +96,49 @@ class _DrystoneActions:
     def __init__(self, use_cases: UseCases) -> None:
         self._use_cases = use_cases
 
-    async def audit_disk(self, caller: Caller, given: sent.AuditDisk) -> Fields:
+    async def audit_disk(self, caller: Caller, given: sent.AuditDisk) -> answers.SnapshotIdAnswer:
         return {"SnapshotId": await self._use_cases.snapshots.audit(caller, given.disk_id)}
 
-    async def describe_instances(self, caller: Caller, given: sent.DescribeInstances) -> Fields:
+    async def describe_instances(
+        self, caller: Caller, given: sent.DescribeInstances
+    ) -> answers.DescribeInstancesAnswer:
         page = await self._use_cases.instances.describe(caller, given.instance_ids or (), *_page(given))
         return {"TotalCount": page.total, "InstanceSet": [_instance(view) for view in page.items]}
 
-    async def create_instance(self, caller: Caller, given: sent.CreateInstance) -> Fields:
+    async def create_instance(self, caller: Caller, given: sent.CreateInstance) -> answers.InstanceIdAnswer:
         return {"InstanceId": await self._use_cases.instances.create(caller, given.kind, given.instance_name)}
 
-    async def delete_instance(self, caller: Caller, given: sent.DeleteInstance) -> Fields:
+    async def delete_instance(self, caller: Caller, given: sent.DeleteInstance) -> answers.NothingAnswer:
         await self._use_cases.instances.delete(caller, given.instance_id)
         return {}
 
-    async def describe_disk_details(self, caller: Caller, given: sent.DescribeDiskDetails) -> Fields:
+    async def describe_disk_details(
+        self, caller: Caller, given: sent.DescribeDiskDetails
+    ) -> answers.DescribeDiskDetailsAnswer:
         page = await self._use_cases.disk_records.details(caller, given.disk_ids or (), *_page(given))
         return {"TotalCount": page.total, "DiskDetailSet": [_disk_detail(detail) for detail in page.items]}
 
-    async def set_quiesce_profile(self, caller: Caller, given: sent.SetQuiesceProfile) -> Fields:
+    async def set_quiesce_profile(self, caller: Caller, given: sent.SetQuiesceProfile) -> answers.NothingAnswer:
         limit = FREEZE_SECONDS_DEFAULT if given.freeze_seconds_max is None else given.freeze_seconds_max
         steps = tuple(_step(step) for step in given.steps)
-        await self._use_cases.quiescing.set(caller, given.resource_id, given.mode or "require", limit, steps)
+        await self._use_cases.quiescing.set(
+            caller, given.resource_id, given.mode or "require", limit, steps, given.prove_every_h
+        )
         return {}
 
-    async def delete_quiesce_profile(self, caller: Caller, given: sent.DeleteQuiesceProfile) -> Fields:
+    async def delete_quiesce_profile(self, caller: Caller, given: sent.DeleteQuiesceProfile) -> answers.NothingAnswer:
         await self._use_cases.quiescing.remove(caller, given.resource_id)
         return {}
 
-    async def describe_quiesce_profiles(self, caller: Caller, given: sent.DescribeQuiesceProfiles) -> Fields:
+    async def describe_quiesce_profiles(
+        self, caller: Caller, given: sent.DescribeQuiesceProfiles
+    ) -> answers.DescribeQuiesceProfilesAnswer:
         page = await self._use_cases.quiescing.describe(caller, *_page(given))
         return {"TotalCount": page.total, "QuiesceProfileSet": [_profile(profile) for profile in page.items]}
 
-    async def describe_snapshot_group_records(self, caller: Caller, given: sent.DescribeSnapshotGroupRecords) -> Fields:
+    async def describe_snapshot_group_records(
+        self, caller: Caller, given: sent.DescribeSnapshotGroupRecords
+    ) -> answers.DescribeSnapshotGroupRecordsAnswer:
         offset, limit = _page(given)
         ids = given.snapshot_group_ids
         filters = (("snapshot-group-id", ids),) if ids else ()
@@ -119,11 +146,18 @@ class _DrystoneActions:
         page = await self._use_cases.snapshot_groups.describe(caller, query)
         return {"TotalCount": page.total, "SnapshotGroupRecordSet": [_group_record(view) for view in page.items]}
 
-    async def describe_snapshot_records(self, caller: Caller, given: sent.DescribeSnapshotRecords) -> Fields:
+    async def describe_snapshot_records(
+        self, caller: Caller, given: sent.DescribeSnapshotRecords
+    ) -> answers.DescribeSnapshotRecordsAnswer:
         page = await self._use_cases.snapshot_records.records(caller, given.snapshot_ids or (), *_page(given))
         return {"TotalCount": page.total, "SnapshotRecordSet": [_snapshot_record(view) for view in page.items]}
 
-    async def describe_operations(self, caller: Caller, given: sent.DescribeOperations) -> Fields:
+    async def prove_snapshot(self, caller: Caller, given: sent.ProveSnapshot) -> answers.OperationIdAnswer:
+        return {"OperationId": await self._use_cases.proving.begin(caller, given.snapshot_id)}
+
+    async def describe_operations(
+        self, caller: Caller, given: sent.DescribeOperations
+    ) -> answers.DescribeOperationsAnswer:
         offset, limit = _page(given)
         query = OperationQuery(
             operation_ids=given.operation_ids or (),
@@ -134,65 +168,114 @@ class _DrystoneActions:
         page = await self._use_cases.operations.describe(caller, query)
         return {"TotalCount": page.total, "OperationSet": [_operation(operation) for operation in page.items]}
 
-    async def describe_host(self, caller: Caller, _given: sent.DescribeHost) -> Fields:
+    async def describe_host(self, caller: Caller, _given: sent.DescribeHost) -> answers.DescribeHostAnswer:
         return _host(await self._use_cases.host.describe(caller))
 
-    async def scrub_store(self, caller: Caller, _given: sent.ScrubStore) -> Fields:
+    async def scrub_store(self, caller: Caller, _given: sent.ScrubStore) -> answers.ScrubStoreAnswer:
         return {"RequestedAt": iso_time(await self._use_cases.store_health.request(caller))}
 
-    async def describe_store_health(self, caller: Caller, _given: sent.DescribeStoreHealth) -> Fields:
+    async def describe_store_health(
+        self, caller: Caller, _given: sent.DescribeStoreHealth
+    ) -> answers.DescribeStoreHealthAnswer:
         return _store_health(await self._use_cases.store_health.health(caller))
 
-    async def describe_snapshot_space(self, caller: Caller, given: sent.DescribeSnapshotSpace) -> Fields:
+    async def describe_snapshot_space(
+        self, caller: Caller, given: sent.DescribeSnapshotSpace
+    ) -> answers.DescribeSnapshotSpaceAnswer:
         return _set_space(await self._use_cases.space.snapshots(caller, given.snapshot_ids))
 
-    async def describe_store(self, caller: Caller, _given: sent.DescribeStore) -> Fields:
+    async def describe_store(self, caller: Caller, _given: sent.DescribeStore) -> answers.DescribeStoreAnswer:
         return _store_space(await self._use_cases.space.store(caller))
 
-    async def collect_garbage(self, caller: Caller, given: sent.CollectGarbage) -> Fields:
+    async def collect_garbage(self, caller: Caller, given: sent.CollectGarbage) -> answers.CollectGarbageAnswer:
         dry_run, threshold = bool(given.dry_run), given.threshold
         return _collection(await self._use_cases.space.collect(caller, dry_run=dry_run, dead_percent=threshold))
 
-    async def confirm_store(self, caller: Caller, _given: sent.ConfirmStore) -> Fields:
+    async def confirm_store(self, caller: Caller, _given: sent.ConfirmStore) -> answers.ConfirmStoreAnswer:
         return {"WasHeld": await self._use_cases.confirmation.confirm(caller)}
 
-    async def export_snapshot(self, caller: Caller, given: sent.ExportSnapshot) -> Fields:
+    async def export_snapshot(self, caller: Caller, given: sent.ExportSnapshot) -> answers.OperationIdAnswer:
         operation_id = await self._use_cases.image_files.export(caller, given.snapshot_id, given.path, given.format)
         return {"OperationId": operation_id}
 
-    async def import_disk(self, caller: Caller, given: sent.ImportDisk) -> Fields:
+    async def import_disk(self, caller: Caller, given: sent.ImportDisk) -> answers.ImportDiskAnswer:
         disk_id, operation_id = await self._use_cases.image_files.import_disk(
             caller, given.path, given.format,
             called=given.disk_name, disk_type=given.disk_type, size_gib=given.disk_size,
         )  # fmt: skip
         return {"DiskId": disk_id, "OperationId": operation_id}
 
-    async def create_account(self, caller: Caller, given: sent.CreateAccount) -> Fields:
+    async def create_account(self, caller: Caller, given: sent.CreateAccount) -> answers.AccountKeyAnswer:
         key = await self._use_cases.accounts.create(caller, given.account_name)
         return {"AccountId": key.account_id, "SecretId": key.secret_id, "SecretKey": key.secret_key}
 
-    async def describe_accounts(self, caller: Caller, given: sent.DescribeAccounts) -> Fields:
+    async def describe_accounts(self, caller: Caller, given: sent.DescribeAccounts) -> answers.DescribeAccountsAnswer:
         page = await self._use_cases.accounts.describe(caller, *_page(given))
         return {"TotalCount": page.total, "AccountSet": [_account(account) for account in page.items]}
 
-    async def create_access_key(self, caller: Caller, given: sent.CreateAccessKey) -> Fields:
+    async def create_access_key(self, caller: Caller, given: sent.CreateAccessKey) -> answers.NewKeyAnswer:
         key = await self._use_cases.accounts.create_key(caller, given.account_id)
         return {"SecretId": key.secret_id, "SecretKey": key.secret_key}
 
-    async def delete_access_key(self, caller: Caller, given: sent.DeleteAccessKey) -> Fields:
+    async def delete_access_key(self, caller: Caller, given: sent.DeleteAccessKey) -> answers.NothingAnswer:
         await self._use_cases.accounts.delete_key(caller, given.secret_id)
         return {}
 
-    async def describe_access_keys(self, caller: Caller, given: sent.DescribeAccessKeys) -> Fields:
+    async def describe_access_keys(self, caller: Caller, given: sent.DescribeAccessKeys) -> answers.KeysAnswer:
         keys = await self._use_cases.accounts.describe_keys(caller, given.account_id)
         return {"KeySet": [_key(key) for key in keys]}
+
+    async def create_key(self, caller: Caller, _given: sent.CreateKey) -> answers.NewKeyAnswer:
+        key = await self._use_cases.accounts.create_own_key(caller)
+        return {"SecretId": key.secret_id, "SecretKey": key.secret_key}
+
+    async def delete_key(self, caller: Caller, given: sent.DeleteKey) -> answers.NothingAnswer:
+        await self._use_cases.accounts.delete_own_key(caller, given.secret_id, force=bool(given.force))
+        return {}
+
+    async def describe_keys(self, caller: Caller, _given: sent.DescribeKeys) -> answers.KeysAnswer:
+        return {"KeySet": [_key(key) for key in await self._use_cases.accounts.describe_own_keys(caller)]}
+
+    async def set_password(self, caller: Caller, given: sent.SetAccountPassword) -> answers.SetAccountPasswordAnswer:
+        made = await self._use_cases.passwords.set(caller, given.account_id, given.account_name, given.password)
+        return {"Password": made}
+
+    async def describe_overview(self, caller: Caller, _given: sent.DescribeOverview) -> answers.DescribeOverviewAnswer:
+        return _overview(await self._use_cases.overview.describe(caller))
+
+    async def describe_quotas(self, caller: Caller, _given: sent.DescribeQuotas) -> answers.DescribeQuotasAnswer:
+        view = await self._use_cases.overview.quotas(caller)
+        return {
+            "SnapshotsPerDiskMax": view.snapshots_per_disk_max,
+            "SnapshotsMax": view.snapshots_max,
+            "SnapshotsCount": view.snapshots,
+            "SnapshotBytesMax": view.snapshot_bytes_max,
+            "SnapshotBytes": view.snapshot_bytes,
+            "DisksPerInstanceMax": view.disks_per_instance_max,
+            "DisksPerCallMax": view.disks_per_call_max,
+        }
+
+    async def describe_history(self, caller: Caller, given: sent.DescribeHistory) -> answers.DescribeHistoryAnswer:
+        points = await self._use_cases.history.describe(caller, given.hours)
+        return {"Points": [_point(point) for point in points]}
+
+    async def describe_snapshot_difference(
+        self, caller: Caller, given: sent.DescribeSnapshotDifference
+    ) -> answers.DescribeSnapshotDifferenceAnswer:
+        view = await self._use_cases.differences.describe(caller, given.older, given.to)
+        return {
+            "SizeBytes": view.size_bytes,
+            "ChangedBytes": view.changed_bytes,
+            "BucketBytes": view.bucket_bytes,
+            "Buckets": list(view.buckets),
+        }
 
 
 def _page(given: sent.Paged) -> tuple[int, int]:
     return given.offset or 0, PAGE_LIMIT if given.limit is None else given.limit
 
 
-def _instance(view: InstanceView) -> Object:
+def _instance(view: InstanceView) -> answers.Instance:
     return {
         "InstanceId": view.instance.id,
         "InstanceName": view.instance.name,
@@ -204,7 +287,7 @@ def _instance(view: InstanceView) -> Object:
     }
 
 
-def _disk_detail(detail: DiskDetail) -> Object:
+def _disk_detail(detail: DiskDetail) -> answers.DiskDetail:
     return {
         "DiskId": detail.disk_id,
         "NbdUri": detail.nbd_uri,
@@ -220,7 +303,7 @@ def _disk_detail(detail: DiskDetail) -> Object:
     }
 
 
-def _snapshot_record(view: SnapshotView) -> Object:
+def _snapshot_record(view: SnapshotView) -> answers.SnapshotRecord:
     snapshot, record = view.snapshot, view.snapshot.record
     return {
         "SnapshotId": snapshot.id,
@@ -243,6 +326,20 @@ def _snapshot_record(view: SnapshotView) -> Object:
         "AuditComplete": record.audit_complete,
         "AuditLies": record.audit_lies,
         "Damaged": snapshot.damaged,
+        "Opening": None if view.opening is None else _opening(view.opening),
+    }
+
+
+def _opening(opening: Opening) -> answers.Opening:
+    return {
+        "Finding": opening.finding.value,
+        "Reason": opening.reason,
+        "Steps": [
+            {"Title": step.title, "Finding": step.finding.value, "Seconds": step.seconds, "Detail": step.detail}
+            for step in opening.steps
+        ],
+        "BeginTime": iso_time(opening.began_at),
+        "EndTime": iso_time(opening.ended_at),
     }
 
 
@@ -259,10 +356,12 @@ def _step(given: sent.QuiesceStep) -> Step:
         thaw=given.thaw or (),
         option_file=given.option_file,
         connection=given.connection,
+        socket=given.socket,
+        domain=given.domain,
     )
 
 
-def _profile(profile: QuiesceProfile) -> Object:
+def _profile(profile: QuiesceProfile) -> answers.QuiesceProfile:
     return {
         "ResourceId": profile.resource_id,
         "Mode": profile.mode.value,
@@ -276,14 +375,17 @@ def _profile(profile: QuiesceProfile) -> Object:
                 "Thaw": list(step.thaw),
                 "OptionFile": step.option_file,
                 "Connection": step.connection,
+                "Socket": step.socket,
+                "Domain": step.domain,
             }
             for step in profile.steps
         ],
         "ModifyTime": iso_time(profile.modified_at),
+        "ProveEveryH": profile.prove_every_h,
     }
 
 
-def _group_record(view: SnapshotGroupView) -> Object:
+def _group_record(view: SnapshotGroupView) -> answers.SnapshotGroupRecord:
     group = view.group
     return {
         "SnapshotGroupId": group.id,
@@ -295,7 +397,7 @@ def _group_record(view: SnapshotGroupView) -> Object:
     }
 
 
-def _operation(operation: Operation) -> Object:
+def _operation(operation: Operation) -> answers.Operation:
     return {
         "OperationId": operation.id,
         "Kind": operation.kind.value,
@@ -314,7 +416,7 @@ def _operation(operation: Operation) -> Object:
     }
 
 
-def _host(view: HostView) -> Object:
+def _host(view: HostView) -> answers.DescribeHostAnswer:
     facts = view.facts
     return {
         "Version": facts.version,
@@ -334,7 +436,7 @@ def _host(view: HostView) -> Object:
     }
 
 
-def _store_health(health: StoreHealthView) -> Object:
+def _store_health(health: StoreHealthView) -> answers.DescribeStoreHealthAnswer:
     return {
         "PackCount": health.packs,
         "PacksDue": health.packs_due,
@@ -360,7 +462,7 @@ def _store_health(health: StoreHealthView) -> Object:
     }
 
 
-def _set_space(view: SetSpaceView) -> Object:
+def _set_space(view: SetSpaceView) -> answers.DescribeSnapshotSpaceAnswer:
     return {
         "SnapshotSpaceSet": [
             {"SnapshotId": one.snapshot_id, "UniqueBytes": one.unique_bytes, "SharedBytes": one.shared_bytes}
@@ -371,7 +473,7 @@ def _set_space(view: SetSpaceView) -> Object:
     }
 
 
-def _store_space(view: StoreSpaceView) -> Object:
+def _store_space(view: StoreSpaceView) -> answers.DescribeStoreAnswer:
     return {
         "StoredBytes": view.stored_bytes,
         "PackCount": view.pack_count,
@@ -386,7 +488,7 @@ def _store_space(view: StoreSpaceView) -> Object:
     }
 
 
-def _collection(view: CollectionView) -> Object:
+def _collection(view: CollectionView) -> answers.CollectGarbageAnswer:
     return {
         "OperationId": view.operation_id,
         "Threshold": view.dead_percent,
@@ -396,7 +498,7 @@ def _collection(view: CollectionView) -> Object:
     }
 
 
-def _account(account: Account) -> Object:
+def _account(account: Account) -> answers.Account:
     return {
         "AccountId": account.id,
         "AccountName": account.name,
@@ -405,5 +507,38 @@ def _account(account: Account) -> Object:
     }
 
 
-def _key(key: KeyView) -> Object:
+def _key(key: KeyView) -> answers.Key:
     return {"SecretId": key.secret_id, "Enabled": key.enabled, "CreateTime": iso_time(key.created_at)}
+
+
+def _overview(view: OverviewView) -> answers.DescribeOverviewAnswer:
+    figures = view.figures
+    return {
+        "Disks": figures.disks,
+        "DisksAttached": view.disks_attached,
+        "DisksBytes": figures.disks_bytes,
+        "SnapshotsCount": figures.snapshots,
+        "LogicalBytes": figures.logical_bytes,
+        "ChangedBytes": figures.changed_bytes,
+        "StoredBytes": figures.stored_bytes,
+        "SavedByIncrementsBytes": max(0, figures.logical_bytes - figures.changed_bytes),
+        "SavedByCompressionBytes": max(0, figures.changed_bytes - figures.stored_bytes),
+        "StoreBytesFree": view.free_bytes,
+        "RecentOperations": [_operation(operation) for operation in view.operations],
+        "Attention": [
+            {"Kind": one.kind, "ResourceId": one.resource_id, "Message": one.message, "At": iso_time(one.at)}
+            for one in view.attention
+        ],
+    }
+
+
+def _point(point: HistoryPoint) -> answers.HistoryPoint:
+    return {
+        "At": iso_time(point.at),
+        "Disks": point.disks,
+        "DisksBytes": point.disks_bytes,
+        "Snapshots": point.snapshots,
+        "StoredBytes": point.stored_bytes,
+        "LogicalBytes": point.logical_bytes,
+        "ChangedBytes": point.changed_bytes,
+    }

@@ -1,5 +1,7 @@
 """What clients may send to the actions of the second service, 2026-11-01."""
 
+from msgspec import field
+
 from drystone.api.cbs_parameters import Filter
 from drystone.api.parameters import Parameters, Unsigned
 
@@ -52,6 +54,8 @@ class QuiesceStep(Parameters, frozen=True, kw_only=True):
     thaw: tuple[str, ...] | None = None
     option_file: str | None = None
     connection: str | None = None
+    socket: str | None = None
+    domain: str | None = None
 
 
 class SetQuiesceProfile(Parameters, frozen=True, kw_only=True):
@@ -61,6 +65,7 @@ class SetQuiesceProfile(Parameters, frozen=True, kw_only=True):
     steps: tuple[QuiesceStep, ...]
     mode: str | None = None
     freeze_seconds_max: float | None = None
+    prove_every_h: float | None = None
 
 
 class DeleteQuiesceProfile(Parameters, frozen=True, kw_only=True):
@@ -77,6 +82,12 @@ class DescribeSnapshotGroupRecords(Paged, frozen=True, kw_only=True):
     """Parameters of DescribeSnapshotGroupRecords."""
 
     snapshot_group_ids: tuple[str, ...] | None = None
+
+
+class ProveSnapshot(Parameters, frozen=True, kw_only=True):
+    """Parameters of ProveSnapshot."""
+
+    snapshot_id: str
 
 
 class DescribeSnapshotRecords(Paged, frozen=True, kw_only=True):
@@ -169,3 +180,47 @@ class ImportDisk(Parameters, frozen=True, kw_only=True):
     disk_name: str | None = None
     disk_type: str | None = None
     disk_size: Unsigned | None = None
+
+
+class DescribeKeys(Parameters, frozen=True, kw_only=True):
+    """DescribeKeys takes no parameters: the keys are those of the caller's account."""
+
+
+class CreateKey(Parameters, frozen=True, kw_only=True):
+    """CreateKey takes no parameters: the key is one of the caller's account."""
+
+
+class DeleteKey(Parameters, frozen=True, kw_only=True):
+    """Parameters of DeleteKey; `Force` allows for the last key, and for the one that the call is signed with."""
+
+    secret_id: str
+    force: bool | None = None
+
+
+class SetAccountPassword(Parameters, frozen=True, kw_only=True):
+    """Parameters of SetAccountPassword; one of id and name says whose, without a password one is made."""
+
+    account_id: str | None = None
+    account_name: str | None = None
+    password: str | None = None
+
+
+class DescribeOverview(Parameters, frozen=True, kw_only=True):
+    """DescribeOverview takes no parameters."""
+
+
+class DescribeHistory(Parameters, frozen=True, kw_only=True):
+    """Parameters of DescribeHistory: a week of hours unless told."""
+
+    hours: Unsigned | None = None
+
+
+class DescribeSnapshotDifference(Parameters, frozen=True, kw_only=True):
+    """Parameters of DescribeSnapshotDifference; without the first, what the second holds."""
+
+    to: str
+    older: str | None = field(default=None, name="From")
+
+
+class DescribeQuotas(Parameters, frozen=True, kw_only=True):
+    """DescribeQuotas takes no parameters."""

@@ -9,10 +9,50 @@ BUCKETS_MAX = 10_000
 """An idle bucket is full again after one second, so forgetting the least recently used one gives nothing away."""
 
 
+class TokenBuckets:
+    """Token buckets by key, in bounded memory; the least recently used one is forgotten, and so full again.
+
+    It belongs to the event loop's thread: nothing here awaits, so calls cannot interleave.
+
+    Args:
+        monotonic: A clock in seconds that never goes back.
+        buckets_max: How many keys are remembered.
+    """
+
+    def __init__(self, *, monotonic: Callable[[], float], buckets_max: int = BUCKETS_MAX) -> None:
+        assert buckets_max >= 1
+        self._monotonic = monotonic
+        self._buckets_max = buckets_max
+        self._buckets: OrderedDict[tuple[str, ...], tuple[float, float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def take(self, key: tuple[str, ...], *, rate_per_s: float, burst: float) -> float:
+        """Take a token of this key if there is one.
+
+        Returns:
+            0 if one was taken; otherwise none was, and in so many seconds there will be one.
+        """
+        now_s = self._monotonic()
+        tokens, since_s = self._buckets.get(key, (burst, now_s))
+        tokens = min(burst, tokens + (now_s - since_s) * rate_per_s)
+        taken = tokens >= 1
+        self._buckets[key] = (tokens - 1 if taken else tokens, now_s)
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > self._buckets_max:
+            self._buckets.popitem(last=False)
+        return 0.0 if taken else (1 - tokens) / rate_per_s
+
+    def give_back(self, key: tuple[str, ...], *, burst: float) -> None:
+        """Put a token back that was taken."""
+        if key in self._buckets:
+            tokens, since_s = self._buckets[key]
+            self._buckets[key] = (min(burst, tokens + 1), since_s)
+
+
 class RateLimiter:
     """Admits at most `rate` calls per second of one action by one account, with a burst of one second's worth.
-
-    It belongs to the event loop's thread: `admit` has no await, so calls cannot interleave in it.
 
     Args:
         rate_per_s: The limit of an action that `rates_per_s` does not name.
@@ -31,12 +71,9 @@ class RateLimiter:
     ) -> None:
         assert rate_per_s >= 1
         assert all(rate >= 1 for rate in rates_per_s.values())
-        assert buckets_max >= 1
         self._rate_per_s = rate_per_s
         self._rates_per_s = dict(rates_per_s)
-        self._monotonic = monotonic
-        self._buckets_max = buckets_max
-        self._buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
+        self._buckets = TokenBuckets(monotonic=monotonic, buckets_max=buckets_max)
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -48,16 +85,7 @@ class RateLimiter:
             RefusalError: `RequestLimitExceeded`.
         """
         rate = self._rates_per_s.get(action, self._rate_per_s)
-        key = (account_id, action)
-        now_s = self._monotonic()
-        tokens, since_s = self._buckets.get(key, (rate, now_s))
-        tokens = min(rate, tokens + (now_s - since_s) * rate)
-        admitted = tokens >= 1
-        self._buckets[key] = (tokens - 1 if admitted else tokens, now_s)
-        self._buckets.move_to_end(key)
-        if len(self._buckets) > self._buckets_max:
-            self._buckets.popitem(last=False)
-        if not admitted:
+        if self._buckets.take((account_id, action), rate_per_s=rate, burst=rate) > 0:
             raise RefusalError(
                 "RequestLimitExceeded",
                 f"{action} is limited to {rate:g} calls per second for one account; slow down and try again.",

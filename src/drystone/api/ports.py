@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from drystone.domain.account import Account
+from drystone.domain.history import HistoryPoint
 from drystone.domain.ids import DiskId, InstanceId, OperationId, SnapshotGroupId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.quiesce import QuiesceProfile, Step
@@ -27,6 +28,7 @@ from drystone.service.requests import (
 )
 from drystone.service.views import (
     CollectionView,
+    DifferenceView,
     DiskConfig,
     DiskDetail,
     DiskView,
@@ -35,7 +37,9 @@ from drystone.service.views import (
     InstanceView,
     KeyView,
     NewKey,
+    OverviewView,
     Page,
+    QuotasView,
     SetSpaceView,
     SnapshotGroupView,
     SnapshotOverview,
@@ -148,7 +152,14 @@ class Quiescing(Protocol):
     """What is held still around snapshots."""
 
     async def set(
-        self, caller: Caller, resource_id: str, mode: str, freeze_seconds_max: float, steps: tuple[Step, ...], /
+        self,
+        caller: Caller,
+        resource_id: str,
+        mode: str,
+        freeze_seconds_max: float,
+        steps: tuple[Step, ...],
+        prove_every_h: float | None,
+        /,
     ) -> None:
         """Set the profile of a disk or an instance."""
         ...
@@ -159,6 +170,14 @@ class Quiescing(Protocol):
 
     async def describe(self, caller: Caller, offset: int, limit: int, /) -> Page[QuiesceProfile]:
         """List profiles."""
+        ...
+
+
+class Proving(Protocol):
+    """Opening snapshots to see that they open; for administrators."""
+
+    async def begin(self, caller: Caller, snapshot_id: str, /) -> OperationId:
+        """Begin to open one on a throw-away clone."""
         ...
 
 
@@ -245,6 +264,18 @@ class Accounts(Protocol):
         """List an account's keys, without their secrets."""
         ...
 
+    async def create_own_key(self, caller: Caller, /) -> NewKey:
+        """Make a key of the caller's account; for everybody."""
+        ...
+
+    async def delete_own_key(self, caller: Caller, secret_id: str, /, *, force: bool) -> None:
+        """Delete a key of the caller's account; for everybody."""
+        ...
+
+    async def describe_own_keys(self, caller: Caller, /) -> Sequence[KeyView]:
+        """List the keys of the caller's account; for everybody."""
+        ...
+
 
 class Operations(Protocol):
     """Long jobs."""
@@ -320,6 +351,44 @@ class ImageFiles(Protocol):
         ...
 
 
+class Passwords(Protocol):
+    """Passwords of accounts; for administrators."""
+
+    async def set(
+        self, caller: Caller, account_id: str | None, account_name: str | None, new: str | None, /
+    ) -> str | None:
+        """Set a password; return the one that was made, if none was given."""
+        ...
+
+
+class Overview(Protocol):
+    """The account at a glance."""
+
+    async def describe(self, caller: Caller, /) -> OverviewView:
+        """Sum up the account, and say what needs a person."""
+        ...
+
+    async def quotas(self, caller: Caller, /) -> QuotasView:
+        """Tell how much the account has and may have."""
+        ...
+
+
+class History(Protocol):
+    """Figures over time."""
+
+    async def describe(self, caller: Caller, hours: int | None, /) -> Sequence[HistoryPoint]:
+        """List the account's figures of the last hours."""
+        ...
+
+
+class Differences(Protocol):
+    """What differs between snapshots."""
+
+    async def describe(self, caller: Caller, older: str | None, newer: str, /) -> DifferenceView:
+        """Tell where two snapshots differ."""
+        ...
+
+
 class UseCases(Protocol):
     """Everything that the two services call. The container of the floor below has these attributes."""
 
@@ -334,6 +403,9 @@ class UseCases(Protocol):
 
     @property
     def quiescing(self) -> Quiescing: ...  # noqa: D102 - as above
+
+    @property
+    def proving(self) -> Proving: ...  # noqa: D102 - as above
 
     @property
     def disk_records(self) -> DiskRecords: ...  # noqa: D102 - as above
@@ -364,6 +436,18 @@ class UseCases(Protocol):
 
     @property
     def image_files(self) -> ImageFiles: ...  # noqa: D102 - as above
+
+    @property
+    def passwords(self) -> Passwords: ...  # noqa: D102 - as above
+
+    @property
+    def overview(self) -> Overview: ...  # noqa: D102 - as above
+
+    @property
+    def history(self) -> History: ...  # noqa: D102 - as above
+
+    @property
+    def differences(self) -> Differences: ...  # noqa: D102 - as above
 
     @property
     def audit(self) -> Audit: ...  # noqa: D102 - as above

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, timezone
 
+from drystone.api import answers
 from drystone.domain.disk import PREPAID, SYSTEM_DISK, DiskState
 from drystone.domain.disk_types import MIB
 from drystone.service.views import (
@@ -18,8 +19,6 @@ from drystone.service.views import (
     SnapshotOverview,
     SnapshotView,
 )
-
-Object = dict[str, object]
 
 _NOT_RETURNABLE = 10
 """ReturnFailCode of disks that are never refunded, such as postpaid ones; nothing is billed here."""
@@ -42,7 +41,7 @@ class CbsRenderer:
             return ""
         return datetime.fromtimestamp(int(at_s), self._zone).replace(tzinfo=None).isoformat(sep=" ")
 
-    def disk(self, view: DiskView, *, policies: bool, now_s: float) -> Object:
+    def disk(self, view: DiskView, *, policies: bool, now_s: float) -> answers.Disk:
         """Return a `Disk`.
 
         Args:
@@ -101,7 +100,7 @@ class CbsRenderer:
             "ErrorPrompt": disk.error_prompt,
         }
 
-    def snapshot(self, view: SnapshotView) -> Object:
+    def snapshot(self, view: SnapshotView) -> answers.Snapshot:
         """Return a `Snapshot`."""
         snapshot = view.snapshot
         return {
@@ -131,7 +130,7 @@ class CbsRenderer:
         }
 
 
-def snapshot_group(view: SnapshotGroupView) -> Object:
+def snapshot_group(view: SnapshotGroupView) -> answers.SnapshotGroup:
     """Return a `SnapshotGroup`. All that it says of its end and its progress is said by its members."""
     group, members = view.group, view.members
     rolling_back = any(member.rolling_back for member in members)
@@ -160,7 +159,7 @@ def iso_time(at_s: float) -> str:
     return datetime.fromtimestamp(int(at_s), UTC).isoformat()
 
 
-def placement(zone: str, project_id: int) -> Object:
+def placement(zone: str, project_id: int) -> answers.DiskPlacement:
     """Return a `Placement`; there are no cages and no dedicated clusters here."""
     return {
         "Zone": zone,
@@ -173,12 +172,12 @@ def placement(zone: str, project_id: int) -> Object:
     }
 
 
-def tags(pairs: Sequence[tuple[str, str]]) -> list[Object]:
+def tags(pairs: Sequence[tuple[str, str]]) -> list[answers.Tag]:
     """Return a list of `Tag`."""
     return [{"Key": key, "Value": value} for key, value in pairs]
 
 
-def disk_config(config: DiskConfig) -> Object:
+def disk_config(config: DiskConfig) -> answers.DiskConfig:
     """Return a `DiskConfig`."""
     return {
         "Available": config.available,
@@ -187,7 +186,7 @@ def disk_config(config: DiskConfig) -> Object:
         "InstanceFamily": None,
         "DiskType": config.disk_type,
         "StepSize": config.step_gib,
-        "ExtraPerformanceRange": config.extra_performance_range,
+        "ExtraPerformanceRange": None if config.extra_performance_range is None else [*config.extra_performance_range],
         "DeviceClass": None,
         "DiskUsage": config.usage,
         "MinDiskSize": config.size_gib_min,
@@ -196,7 +195,7 @@ def disk_config(config: DiskConfig) -> Object:
     }
 
 
-def price(charge_type: str) -> Object:
+def price(charge_type: str) -> answers.Price:
     """Return a `Price` of zero: nothing is billed, and clients want the fields of the way of charging."""
     prepaid = charge_type == PREPAID
     amount, text = (0.0, "0") if prepaid else (None, None)
@@ -214,7 +213,7 @@ def price(charge_type: str) -> Object:
     }
 
 
-def instance_disk_number(number: InstanceDiskNumber) -> Object:
+def instance_disk_number(number: InstanceDiskNumber) -> answers.AttachDetail:
     """Return an `AttachDetail`."""
     return {
         "InstanceId": number.instance_id,
@@ -223,7 +222,7 @@ def instance_disk_number(number: InstanceDiskNumber) -> Object:
     }
 
 
-def overview(totals: SnapshotOverview) -> Object:
+def overview(totals: SnapshotOverview) -> answers.DescribeSnapshotOverviewAnswer:
     """Return the fields of DescribeSnapshotOverview, GiB to the nearest byte or so."""
     return {
         "TotalNums": totals.count,

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from drystone.catalog.rows import Rows
 from drystone.catalog.schema import VISIBLE_DISK, disk, instance
@@ -44,6 +44,14 @@ def count_all(conn: Connection) -> int:
     """Return how many disks clients see, over all accounts."""
     total: int = conn.execute(select(func.count()).select_from(disk).where(VISIBLE_DISK)).scalar_one()
     return total
+
+
+def troubled(conn: Connection, account_id: AccountId, limit: int) -> list[Disk]:
+    """Return up to `limit` visible disks of an account that have an error to tell, or lost track of their base."""
+    lost = and_(disk.c.tracking == TrackingState.LOST, disk.c.base_snapshot_id.is_not(None))
+    trouble = or_(disk.c.error_prompt != "", lost)
+    query = select(disk).where(VISIBLE_DISK, disk.c.account_id == account_id, trouble)
+    return _rows.all(conn, query.order_by(disk.c.created_at.desc(), disk.c.id).limit(limit))
 
 
 def everything(conn: Connection) -> list[Disk]:

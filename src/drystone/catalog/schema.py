@@ -22,9 +22,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from drystone.catalog.columns import NAME_SET, NAMES, OBJECT, RECORD, STEPS, TAGS, RangesColumn, enumeration
+from drystone.catalog.columns import (
+    NAME_SET,
+    NAMES,
+    OBJECT,
+    OPENING_STEPS,
+    RECORD,
+    STEPS,
+    TAGS,
+    RangesColumn,
+    enumeration,
+)
 from drystone.domain.disk import DiskState
 from drystone.domain.instance import InstanceKind
+from drystone.domain.opening import Finding
 from drystone.domain.operation import OperationKind, OperationState
 from drystone.domain.pack_rewrite import RewriteState
 from drystone.domain.quiesce import QuiesceMode
@@ -45,6 +56,7 @@ metadata = MetaData(
 VISIBLE_DISK = text("state NOT IN ('CREATING', 'TERMINATING')")
 """The clause of the partial indexes; a query must repeat it word for word to use them."""
 VISIBLE_SNAPSHOT = text("state IN ('CREATING', 'NORMAL')")
+DOUBTFUL_SNAPSHOT = text("(suspect OR damaged)")
 
 
 def _needs(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> Column[Any]:
@@ -189,6 +201,7 @@ snapshot = Table(
     Index("ix_snapshot_state", "state"),
     Index("ix_snapshot_session", "session_id"),
     Index("ix_snapshot_group", "group_id"),
+    Index("ix_snapshot_doubtful", "account_id", "created_at", sqlite_where=DOUBTFUL_SNAPSHOT),
 )
 snapshot_group = Table(
     "snapshot_group",
@@ -215,7 +228,19 @@ quiesce_profile = Table(
     _needs("freeze_seconds_max", Float),
     _needs("steps", STEPS),
     _needs("modified_at", Float),
+    Column("prove_every_h", Float),
     Index("ix_quiesce_profile_account", "account_id", "resource_id"),
+)
+opening = Table(
+    "opening",
+    metadata,
+    Column("snapshot_id", Text, primary_key=True),
+    _needs("account_id", Text),
+    _needs("finding", enumeration(Finding)),
+    _needs("reason", Text),
+    _needs("steps", OPENING_STEPS),
+    _needs("began_at", Float),
+    _needs("ended_at", Float),
 )
 session = Table(
     "session",
@@ -247,9 +272,18 @@ pack = Table(
     _needs("state", enumeration(PackState)),
     _needs("dead_bytes", Integer),
     Column("proven_at", Float),
+    Column("disk_id", Text),
+    Column("account_id", Text),
     UniqueConstraint("object"),
     Index("ix_pack_session", "session_id"),
 )
+holding = Table(
+    "holding",
+    metadata,
+    Column("owner_id", Text, primary_key=True),
+    _needs("bytes", Integer),
+)
+"""Living bytes of packs by disk and by account, kept by triggers (see the seventh migration)."""
 pack_rewrite = Table(
     "pack_rewrite",
     metadata,
@@ -349,3 +383,41 @@ unpublished = Table(
     sqlite_autoincrement=True,
 )
 """Kept by triggers (see the fourth migration): whoever changes a row need not think of it."""
+password = Table(
+    "password",
+    metadata,
+    Column("account_id", Text, ForeignKey("account.id"), primary_key=True),
+    _needs("hashed", Text),
+    _needs("changed_at", Float),
+)
+browser_session = Table(
+    "browser_session",
+    metadata,
+    Column("token_hash", Text, primary_key=True),
+    _owner(),
+    _needs("created_at", Float),
+    _needs("used_at", Float),
+    Index("ix_browser_session_account", "account_id", "created_at"),
+    Index("ix_browser_session_used", "used_at"),
+)
+history_point = Table(
+    "history_point",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    Column("at", Float, primary_key=True),
+    _needs("disks", Integer),
+    _needs("disks_bytes", Integer),
+    _needs("snapshots", Integer),
+    _needs("stored_bytes", Integer),
+    _needs("logical_bytes", Integer),
+    _needs("changed_bytes", Integer),
+    Index("ix_history_point_at", "at"),
+)
+account_savings = Table(
+    "account_savings",
+    metadata,
+    Column("account_id", Text, ForeignKey("account.id"), primary_key=True),
+    _needs("size_gib", Integer),
+    _needs("changed_bytes", Integer),
+)
+"""Kept by triggers (see the eighth migration), over NORMAL snapshots: sizes of their disks, and what each changed."""

@@ -7,9 +7,9 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, false, func, 
 
 from drystone.catalog import accounts
 from drystone.catalog.rows import IDS_PER_STATEMENT, Rows
-from drystone.catalog.schema import VISIBLE_SNAPSHOT, snapshot
+from drystone.catalog.schema import DOUBTFUL_SNAPSHOT, VISIBLE_SNAPSHOT, snapshot
 from drystone.catalog.selection import Condition, Selection, conditions
-from drystone.domain.ids import DiskId, SnapshotGroupId, SnapshotId
+from drystone.domain.ids import AccountId, DiskId, SnapshotGroupId, SnapshotId
 from drystone.domain.snapshot import Snapshot, SnapshotState
 
 _rows = Rows(snapshot, Snapshot)
@@ -125,6 +125,14 @@ def suspect(conn: Connection) -> list[Snapshot]:
     """Return the NORMAL snapshots that are suspect (A12), oldest first."""
     query = select(snapshot).where(snapshot.c.suspect, snapshot.c.state == SnapshotState.NORMAL)
     return _rows.all(conn, query.order_by(snapshot.c.created_at, snapshot.c.id))
+
+
+def doubtful(conn: Connection, account_id: AccountId, limit: int) -> list[Snapshot]:
+    """Return up to `limit` NORMAL snapshots of an account that are suspect or damaged, newest first."""
+    query = select(snapshot).where(
+        DOUBTFUL_SNAPSHOT, snapshot.c.account_id == account_id, snapshot.c.state == SnapshotState.NORMAL
+    )
+    return _rows.all(conn, query.order_by(snapshot.c.created_at.desc()).limit(limit))
 
 
 def everything(conn: Connection) -> list[Snapshot]:

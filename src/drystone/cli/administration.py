@@ -211,6 +211,12 @@ def account_app(outside: Outside) -> App:
         help_epilogue="Example:\n  drystone account create team-web --json > key.json",
     )
     app.command(commands.list_, name="list", help_epilogue="Example:\n  drystone account list")
+    app.command(
+        commands.password,
+        name="password",
+        help_epilogue="Example:\n  drystone account password admin\n"
+        "  pass show drystone | drystone account password admin --stdin",
+    )
     keys = App(name="key", help="Access keys of an account.")
     keys.command(
         commands.create_key,
@@ -263,6 +269,32 @@ class AccountCommands:
             "list accounts", "DescribeAccounts", "AccountSet", "AccountId", limit=limit
         )
         session.out.records([account_record(row) for row in rows], ACCOUNT_COLUMNS)
+
+    def password(
+        self,
+        account: str,
+        /,
+        *,
+        stdin: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Set an account's password for the console; whoever is logged in to it there is logged out.
+
+        Args:
+            account: Its name.
+            stdin: Read the password from standard input. Without it one is made, and shown this once.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        given = session.out.secret("New password: ") if stdin else None
+        answer = session.service.drystone(
+            f"set the password of {account}", "SetAccountPassword", AccountName=account, Password=given
+        )
+        if given is None:
+            session.out.record({"account_name": account, "password": answer["Password"]})
+            session.out.say("keep the password: it is not shown again")
+        else:
+            session.out.result([account], {"account_name": account})
 
     def create_key(self, account: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
         """Make a further access key of an account; the secret is shown this once.

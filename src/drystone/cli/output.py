@@ -1,5 +1,6 @@
 """Data to standard output, talk to standard error."""
 
+import getpass
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ Report = Callable[[float | None, str], None]
 PIPE_WIDTH = 400
 """Columns of a table that goes to a file or a pipe: no id is ever cut."""
 PLAIN_PERCENT_STEP = 10.0
+SECRET_CHARS_MAX = 1000
 
 
 class Output:
@@ -92,6 +94,20 @@ class Output:
         print(f"{one_line(question)} Go on? [y/N] ", end="", file=self._stderr, flush=True)
         if self._stdin.readline().strip().lower() not in {"y", "yes"}:
             raise CliError(Exit.USAGE, "nothing was changed")
+
+    def secret(self, prompt: str) -> str:
+        """Return a line that nobody sees: typed without an echo at a terminal, else read from standard input.
+
+        Raises:
+            CliError: It is empty, or too long to be meant.
+        """
+        if self._stdin.isatty():
+            text = getpass.getpass(prompt, self._stderr)
+        else:
+            text = self._stdin.readline(SECRET_CHARS_MAX + 2).rstrip("\r\n")
+        if not 0 < len(text) <= SECRET_CHARS_MAX:
+            raise CliError(Exit.USAGE, f"standard input must give one line of 1 to {SECRET_CHARS_MAX} characters")
+        return text
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Report]:

@@ -86,6 +86,15 @@ class IdSource:
         """Return a new secret key: 40 characters, over 200 random bits."""
         return "".join(self._rng.choices(_ALPHABET, k=40))
 
+    def session_token(self) -> str:
+        """Return a browser session's secret: 256 random bits as 64 hex digits."""
+        return self.hex128() + self.hex128()
+
+    def password(self) -> str:
+        """Return a password that is easy to copy by hand: 20 characters in groups of five, over 100 random bits."""
+        text = "".join(self._rng.choices(_ALPHABET, k=20))
+        return "-".join(text[at : at + 5] for at in range(0, 20, 5))
+
     def uuid(self) -> str:
         """Return a random UUID in its usual text form, for request ids."""
         text = self.hex128()

@@ -1,6 +1,9 @@
-"""Accounts and access keys. Administrators only, but for the lookup that verifies a signature."""
+"""Accounts and access keys.
 
-from collections.abc import Callable
+For administrators, but for the lookup that verifies a signature and for what an account does with its own keys.
+"""
+
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
 
@@ -106,7 +109,18 @@ class Accounts:
             RefusalError: `UnauthorizedOperation`, `ResourceNotFound`, or `LimitExceeded` for too many keys.
         """
         caller.require_admin()
-        key = self._key(AccountId(account_id))
+        return await self._add_key(AccountId(account_id))
+
+    async def create_own_key(self, caller: Caller) -> NewKey:
+        """Add a key to the caller's account.
+
+        Raises:
+            RefusalError: `LimitExceeded` for too many keys.
+        """
+        return await self._add_key(caller.account_id)
+
+    async def _add_key(self, account_id: AccountId) -> NewKey:
+        key = self._key(account_id)
 
         def add(conn: Connection) -> None:
             count = len(accounts.keys_of(conn, _known(conn, account_id).id))
@@ -134,9 +148,42 @@ class Accounts:
             if not accounts.delete_key(conn, secret_id):
                 raise RefusalError("ResourceNotFound", f"There is no key {secret_id[:60]}.")
 
+        await self._remove_key(secret_id, remove)
+
+    async def delete_own_key(self, caller: Caller, secret_id: str, *, force: bool) -> None:
+        """Remove a key of the caller's account; calls signed with it are refused from now on.
+
+        Args:
+            caller: Whose key it is.
+            secret_id: The key.
+            force: Also the last key of the account, and the one that this very call is signed with.
+
+        Raises:
+            RefusalError: `ResourceNotFound`, also for a key of another account, or `ResourceInUse` without `force`.
+        """
+        if secret_id == caller.secret_id and not force:
+            raise RefusalError("ResourceInUse", "This call is signed with that key; delete it with another one.")
+
+        def remove(conn: Connection) -> None:
+            keys = [key.secret_id for key in accounts.keys_of(conn, caller.account_id)]
+            if secret_id not in keys:
+                raise RefusalError("ResourceNotFound", f"There is no key {secret_id[:60]}.")
+            if keys == [secret_id] and not force:
+                raise RefusalError(
+                    "ResourceInUse", "This is the last key of the account; programs can no longer call without one."
+                )
+            accounts.delete_key(conn, secret_id)
+
+        await self._remove_key(secret_id, remove)
+
+    async def _remove_key(self, secret_id: str, remove: Callable[[Connection], None]) -> None:
         await self._db.write(remove)
         self._removals += 1
         self._cache.pop(secret_id, None)
+
+    async def describe_own_keys(self, caller: Caller) -> tuple[KeyView, ...]:
+        """Return the keys of the caller's account, oldest first, without their secrets."""
+        return _views(await self._db.read(lambda conn: accounts.keys_of(conn, caller.account_id)))
 
     async def describe_keys(self, caller: Caller, account_id: str) -> tuple[KeyView, ...]:
         """Return the keys of an account, oldest first, without their secrets.
@@ -146,7 +193,7 @@ class Accounts:
         """
         caller.require_admin()
         keys = await self._db.read(lambda conn: accounts.keys_of(conn, _known(conn, account_id).id))
-        return tuple(KeyView(secret_id=key.secret_id, enabled=key.enabled, created_at=key.created_at) for key in keys)
+        return _views(keys)
 
     def _new(self, name: str, *, admin: bool) -> tuple[Account, AccessKey]:
         account = Account(id=self._ids.account(), name=name, admin=admin, created_at=self._clock())
@@ -175,6 +222,10 @@ def _known(conn: Connection, account_id: str) -> Account:
     if account is None:
         raise RefusalError("ResourceNotFound", f"There is no account {account_id[:60]}.")
     return account
+
+
+def _views(keys: Sequence[AccessKey]) -> tuple[KeyView, ...]:
+    return tuple(KeyView(secret_id=key.secret_id, enabled=key.enabled, created_at=key.created_at) for key in keys)
 
 
 def _shown(key: AccessKey) -> NewKey:

@@ -26,6 +26,8 @@ class Caller:
     action: str
     source: str
     """The client's address."""
+    browser: bool = False
+    """Whether it came through a session of the console; `secret_id` then names the session."""
 
     def require_admin(self) -> None:
         """Refuse what only an administrator's account may do.

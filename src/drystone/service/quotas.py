@@ -46,6 +46,11 @@ def snapshot_use(conn: Connection, account_id: AccountId, disk_id: DiskId) -> Sn
     )
 
 
+def snapshots_max(limits: SnapshotLimits, disk_count: int) -> int:
+    """Return how many snapshots an account with so many disks may have."""
+    return limits.per_region or SNAPSHOTS_PER_REGION_BASE + SNAPSHOTS_PER_REGION_PER_DISK * disk_count
+
+
 def check_snapshot(disk_id: DiskId, use: SnapshotUse, limits: SnapshotLimits) -> None:
     """Refuse one more snapshot of a disk when a quota is used up.
 
@@ -57,7 +62,7 @@ def check_snapshot(disk_id: DiskId, use: SnapshotUse, limits: SnapshotLimits) ->
             "InsufficientSnapshotQuota",
             f"Disk {disk_id} has {use.of_disk} snapshots; {limits.per_disk} are allowed. Delete some first.",
         )
-    per_region = limits.per_region or SNAPSHOTS_PER_REGION_BASE + SNAPSHOTS_PER_REGION_PER_DISK * use.disks
+    per_region = snapshots_max(limits, use.disks)
     if use.of_account >= per_region:
         raise RefusalError(
             "InsufficientSnapshotQuota",

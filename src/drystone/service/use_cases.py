@@ -7,12 +7,17 @@ from drystone.service.accounts import Accounts
 from drystone.service.audit import Audit
 from drystone.service.caller import Identity
 from drystone.service.confirmation import Confirmation
+from drystone.service.differences import SnapshotDifferences
 from drystone.service.disk_lifecycle import DiskLifecycle
 from drystone.service.disk_records import DiskRecords
+from drystone.service.history import History
 from drystone.service.host_records import HostRecords
 from drystone.service.image_files import ImageFiles
 from drystone.service.instances import Instances
 from drystone.service.operation_records import OperationRecords
+from drystone.service.overview import Overview
+from drystone.service.passwords import Passwords
+from drystone.service.proving import Proving
 from drystone.service.quiescing import Quiescing
 from drystone.service.scrub import Scrub
 from drystone.service.snapshot_groups import SnapshotGroups
@@ -37,6 +42,7 @@ class UseCases:
     snapshots: SnapshotLifecycle
     snapshot_groups: SnapshotGroups
     quiescing: Quiescing
+    proving: Proving
     disk_records: DiskRecords
     snapshot_records: SnapshotRecords
     instances: Instances
@@ -47,5 +53,9 @@ class UseCases:
     space: StoreSpace
     confirmation: Confirmation
     image_files: ImageFiles
+    passwords: Passwords
+    overview: Overview
+    history: History
+    differences: SnapshotDifferences
     audit: Audit
     authenticate: Authenticate

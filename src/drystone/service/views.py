@@ -4,8 +4,11 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from drystone.domain.disk import Disk
+from drystone.domain.history import HistoryPoint
 from drystone.domain.ids import AccountId, DiskId, InstanceId, OperationId, SnapshotId, StoreId
 from drystone.domain.instance import Instance
+from drystone.domain.opening import Opening
+from drystone.domain.operation import Operation
 from drystone.domain.snapshot import Snapshot
 from drystone.domain.snapshot_group import SnapshotGroup
 from drystone.domain.tracking import TrackingState
@@ -37,6 +40,8 @@ class SnapshotView:
     """A snapshot with its record (P7)."""
 
     snapshot: Snapshot
+    opening: Opening | None = None
+    """Its newest proof that it opens; only read where records are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,3 +257,53 @@ class CollectionView:
     """Of which at least so much is thought dead."""
     pack_bytes: int
     dead_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionView:
+    """Something that a person should look at."""
+
+    kind: str
+    """disk_error, tracking_lost, operation_failed, snapshot_damaged, snapshot_suspect, space_low or store_held."""
+    resource_id: str
+    message: str
+    at: float
+    """Since when, as far as that is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverviewView:
+    """An account at a glance."""
+
+    figures: HistoryPoint
+    disks_attached: int
+    free_bytes: int | None
+    """What snapshots and disks may still take; administrators only."""
+    operations: tuple[Operation, ...]
+    """The newest."""
+    attention: tuple[AttentionView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotasView:
+    """How much an account has, and may have."""
+
+    snapshots_per_disk_max: int
+    snapshots_max: int
+    snapshots: int
+    snapshot_bytes_max: int
+    """0: no limit."""
+    snapshot_bytes: int
+    disks_per_instance_max: int
+    disks_per_call_max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DifferenceView:
+    """Where two snapshots differ, in equal stretches of the disk."""
+
+    size_bytes: int
+    changed_bytes: int
+    bucket_bytes: int
+    buckets: tuple[int, ...]
+    """Changed bytes of each stretch; the last one may be shorter than `bucket_bytes`."""

@@ -16,13 +16,17 @@ from drystone.engine import live
 from drystone.engine.space import allocated_bytes
 from drystone.service import compaction, snapshot_server
 from drystone.service.backups import Backups
+from drystone.service.browser_sessions import BrowserSessions
 from drystone.service.confirmation import held
 from drystone.service.healing import Healing
+from drystone.service.history import History
 from drystone.service.host import Host
 from drystone.service.installation import Installation
-from drystone.service.jobs.delete_snapshot import mark_deleting
+from drystone.service.jobs.delete_snapshot import collect_maps, mark_deleting
+from drystone.service.proving import Proving
 from drystone.service.publication import Publication
 from drystone.service.scrub import Scrub
+from drystone.service.sweep import forget_spent
 from drystone.service.tracking_rows import flight_of
 
 log = structlog.get_logger()
@@ -36,6 +40,10 @@ BACKUP_SECONDS = 30.0
 COMPACTION_SECONDS = 20.0
 HEALING_SECONDS = 1.0
 SCRUB_SECONDS = 1.0
+PROVING_SECONDS = 60.0
+HISTORY_SECONDS = 30.0
+"""How often it is looked whether an hour has begun."""
+SESSIONS_SECONDS = 600.0
 EXPIRED_MAX = 1000
 HOUR_SECONDS = 3600.0
 EXPIRED_PER_HOUR_MIN = 10
@@ -54,15 +62,22 @@ class Watch:
         backups: Backups,
         healing: Healing,
         scrub: Scrub,
+        proving: Proving,
+        history: History,
+        sessions: BrowserSessions,
     ) -> None:
         self._healing = healing
         self._scrub = scrub
+        self._proving = proving
+        self._history = history
+        self._sessions = sessions
         self._in = installation
         self._host = host
         self._expiry_percent = expiry_percent_per_hour
         self._expired: list[float] = []
         self._backups = backups
         self._publication = Publication(installation, host)
+        self._maps_collected = False
 
     async def run(self) -> None:
         """Run all loops until cancelled."""
@@ -75,6 +90,9 @@ class Watch:
             tasks.create_task(self._repeat("backup", BACKUP_SECONDS, self._backups.due))
             tasks.create_task(self._repeat("healing", HEALING_SECONDS, self._healing.begin_due))
             tasks.create_task(self._repeat("scrub", SCRUB_SECONDS, self._scrub.once))
+            tasks.create_task(self._repeat("proving", PROVING_SECONDS, self._proving.begin_due))
+            tasks.create_task(self._repeat("history", HISTORY_SECONDS, self._history.due))
+            tasks.create_task(self._repeat("sessions", SESSIONS_SECONDS, self._sessions.prune))
 
     async def _repeat(self, name: str, seconds: float, once: Callable[[], Awaitable[object]]) -> None:
         while True:
@@ -156,8 +174,13 @@ class Watch:
             self._in.operations.wake(operation.id)
 
     async def look_after_packs(self) -> None:
-        """Have packs that are dead in part written again, and what was replaced deleted (L8)."""
+        """Have packs that are dead in part written again, the replaced deleted (L8), spent sessions dropped."""
         await compaction.look_after(self._in)
+        if not self._maps_collected:
+            # A server that died between a commit and what follows it may have left maps that nothing names.
+            await collect_maps(self._in)
+            self._maps_collected = True
+        await forget_spent(self._in)
 
     # --- deadlines ----------------------------------------------------------------------------------------------------
 

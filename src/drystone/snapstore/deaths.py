@@ -56,15 +56,15 @@ def dies(snapshot: SnapshotReader, near: Sequence[SnapshotReader], candidates: R
     counts: dict[PackRef, int] = {}
     stored: dict[PackRef, float] = {}
     source = PackSource(snapshot.store, _INDEX_CACHE_BYTES)
-    for start, stop, wanted in _windows(candidates, snapshot.size_blocks):
+    for start, stop, wanted in windows(candidates, snapshot.size_blocks):
         mine = snapshot.visible(start, stop)
         dying = wanted & (mine.kinds == DATA)
         if not dying.any():
             continue
-        packs, numbers = _identities(mine, tables[0])
+        packs, numbers = identities(mine, tables[0])
         for other, table in zip(near, tables[1:], strict=True):
             theirs = other.visible(start, stop)
-            other_packs, other_numbers = _identities(theirs, table)
+            other_packs, other_numbers = identities(theirs, table)
             # A block of a pack has one address: seeing it elsewhere is impossible (I6).
             same = (packs == other_packs) & (numbers == other_numbers) & (mine.slots == theirs.slots)
             dying &= ~(same & (theirs.kinds == DATA))
@@ -77,7 +77,7 @@ def dies(snapshot: SnapshotReader, near: Sequence[SnapshotReader], candidates: R
     return Deaths(blocks=counts, bytes=stored)
 
 
-def _identities(visible: Visible, packs: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def identities(visible: Visible, packs: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return per block (pack, frame number), -1 where there is no data."""
     # One row more, so that frame -1 finds -1.
     pack_of = np.append(packs[visible.table.packs], -1)
@@ -85,7 +85,7 @@ def _identities(visible: Visible, packs: npt.NDArray[np.int64]) -> tuple[npt.NDA
     return pack_of[visible.frames], number_of[visible.frames]
 
 
-def _windows(candidates: Ranges, stop: int) -> Iterator[tuple[int, int, npt.NDArray[np.bool_]]]:
+def windows(candidates: Ranges, stop: int) -> Iterator[tuple[int, int, npt.NDArray[np.bool_]]]:
     """Yield (start, stop, mask of candidates) of windows that cover the candidates and little else."""
     at = 0
     while True:

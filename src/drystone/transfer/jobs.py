@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from drystone.codec.manifest import DiskAttributes, ManifestMap, ManifestPack
-from drystone.domain.ids import AccountId, DiskId, SessionId, SnapshotId, StoreId
+from drystone.domain.ids import AccountId, DiskId, PackId, SessionId, SnapshotId, StoreId
 
 
 class StoreAddress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -286,10 +286,12 @@ class SpaceJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     Attributes:
         store: Where they are.
         nodes: Whole trees: every node's parent is among them, or None.
+        packs: (pack, its session, the object in force) of packs whose object is known: they are not looked for.
     """
 
     store: StoreAddress
     nodes: tuple[FamilyNode, ...]
+    packs: tuple[tuple[PackId, SessionId, str], ...] = ()
 
 
 class SnapshotSpace(msgspec.Struct, frozen=True, kw_only=True):
@@ -412,7 +414,42 @@ class MendResult(msgspec.Struct, frozen=True, kw_only=True, tag="mended"):
     lost_blocks: int
 
 
-Job = UploadJob | RollbackJob | DeathsJob | CollectJob | CompactJob | SpaceJob | CompareJob | ScrubJob | MendJob
+class DifferenceJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="difference"):
+    """Tell where two snapshots differ, by their maps.
+
+    Attributes:
+        store: Where they are.
+        older: A manifest; None compares with nothing.
+        newer: Another.
+        buckets_max: Into how many stretches at most the disk is divided.
+    """
+
+    store: StoreAddress
+    older: str | None
+    newer: str
+    buckets_max: int
+
+
+class DifferenceResult(msgspec.Struct, frozen=True, kw_only=True, tag="different"):
+    """Bytes that differ, by stretches of `bucket_bytes` of the larger of the two."""
+
+    size_bytes: int
+    bucket_bytes: int
+    buckets: tuple[int, ...]
+
+
+Job = (
+    UploadJob
+    | RollbackJob
+    | DeathsJob
+    | CollectJob
+    | CompactJob
+    | SpaceJob
+    | CompareJob
+    | ScrubJob
+    | MendJob
+    | DifferenceJob
+)
 Result = (
     UploadResult
     | RollbackResult
@@ -423,6 +460,7 @@ Result = (
     | CompareResult
     | ScrubResult
     | MendResult
+    | DifferenceResult
 )
 
 

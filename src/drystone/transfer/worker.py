@@ -19,15 +19,18 @@ import structlog
 
 from drystone.domain.errors import DrystoneError, RefusalError
 from drystone.objects.local import LocalStore
+from drystone.snapstore.space import SpaceMemory
 from drystone.snapstore.store import Store, open_store
 from drystone.transfer.compaction import compact
 from drystone.transfer.comparison import compare
+from drystone.transfer.difference import differences
 from drystone.transfer.garbage import collect, deaths
 from drystone.transfer.jobs import (
     CollectJob,
     CompactJob,
     CompareJob,
     DeathsJob,
+    DifferenceJob,
     Failure,
     Job,
     MendJob,
@@ -67,8 +70,8 @@ def open_address(address: StoreAddress) -> Store:
     return open_store(LocalStore(Path(address.root), address.floor_bytes), address.store_id)
 
 
-def execute(job: Job, progress: "ProgressLines", rng: random.Random) -> Result:
-    """Do one job.
+def execute(job: Job, progress: "ProgressLines", rng: random.Random, memory: SpaceMemory | None = None) -> Result:
+    """Do one job; `memory` is what jobs before it have read.
 
     Raises:
         DrystoneError: As its function says.
@@ -83,13 +86,15 @@ def execute(job: Job, progress: "ProgressLines", rng: random.Random) -> Result:
     if isinstance(job, CompactJob):
         return compact(job, store, rng, progress)
     if isinstance(job, SpaceJob):
-        return space(job, store)
+        return space(job, store, memory)
     if isinstance(job, CompareJob):
         return compare(job, store)
     if isinstance(job, ScrubJob):
         return scrub(job, store, progress)
     if isinstance(job, MendJob):
         return mend(job, store, rng)
+    if isinstance(job, DifferenceJob):
+        return differences(job, store)
     assert isinstance(job, CollectJob)
     return collect(job, store, progress)
 
@@ -117,10 +122,11 @@ def main(arguments: list[str]) -> None:
     jobs: queue.Queue[bytes] = queue.Queue(_JOBS_WAITING)
     threading.Thread(target=_read_jobs, args=(jobs,), name="jobs", daemon=True).start()
     rng = random.SystemRandom()
+    memory = SpaceMemory()
     while True:
         line = jobs.get()
         try:
-            answer: Result | Failure = execute(msgspec.json.decode(line, type=Job), ProgressLines(), rng)
+            answer: Result | Failure = execute(msgspec.json.decode(line, type=Job), ProgressLines(), rng, memory)
         except RefusalError as error:
             answer = Failure(kind=type(error).__name__, message=error.message, code=error.code)
         except DrystoneError as error:

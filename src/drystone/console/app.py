@@ -1,0 +1,481 @@
+"""The ASGI application of everything: the console on `/console/`, the API behind it.
+
+A browser has a session instead of a signature; from there on its calls go the way of every other call.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final, Protocol
+
+import msgspec
+import structlog
+
+from drystone.api.app import Application, Scope, Send
+from drystone.api.call import V1_BODY_BYTES_MAX, headers_of
+from drystone.api.dispatch import DisconnectedError, Progress, Receive, Verified
+from drystone.api.parameters import Parameters, from_json
+from drystone.api.ports import Audit
+from drystone.console.files import NOT_BUILT, File, Files
+from drystone.console.limits import LoginLimits
+from drystone.console.requests import (
+    accepts_gzip,
+    came_by_https,
+    csrf_holds,
+    same_origin,
+    session_cookie,
+    session_token,
+    wants_console,
+)
+from drystone.domain.account import Account
+from drystone.domain.errors import RefusalError, UnavailableError
+from drystone.domain.ids import AccountId
+from drystone.domain.login import BrowserSession
+from drystone.service.browser_sessions import OpenSession
+from drystone.service.caller import Caller
+
+PAGES: Final = "/console/"
+CALLS: Final = "/console/api/"
+LOGIN_BYTES_MAX: Final = 4096
+BODY_S_MAX: Final = 10.0
+_JSON: Final = b"application/json"
+_SECURITY: Final = (
+    (
+        b"content-security-policy",
+        # Styles: the component library writes them into the page.
+        (
+            b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
+            b"object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        ),
+    ),
+    (b"x-frame-options", b"DENY"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+_STATUS: Final[Mapping[str, HTTPStatus]] = {
+    "RequestLimitExceeded": HTTPStatus.TOO_MANY_REQUESTS,
+    "RequestSizeLimitExceeded": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+}
+_log = structlog.get_logger(__name__)
+
+
+class Login(Parameters, frozen=True, kw_only=True):
+    """What the log-in page sends."""
+
+    account: str
+    password: str
+
+
+class NewPassword(Parameters, frozen=True, kw_only=True):
+    """What the settings page sends."""
+
+    old: str
+    new: str
+
+
+class Passwords(Protocol):
+    """Verifies and changes passwords."""
+
+    async def verify(self, account_name: str, password: str, /) -> Account | None:
+        """Return the account of this name if this is its password."""
+        ...
+
+    async def change(self, account: Account, old: str, new: str, /, *, session: str) -> None:
+        """Change a password; the account's other sessions end."""
+        ...
+
+
+class Sessions(Protocol):
+    """Begins, finds and ends sessions."""
+
+    async def begin(self, account: Account, /, *, instead_of: str | None) -> OpenSession:
+        """Begin a session."""
+        ...
+
+    async def find(self, token: str, /) -> OpenSession | None:
+        """Return the session of a token, if it has not ended."""
+        ...
+
+    async def end(self, session: BrowserSession, /) -> None:
+        """End a session."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleSettings:
+    """What the console tells its pages, and how long a browser keeps its cookie.
+
+    Args:
+        zones: The zones that there are.
+        version: Of the program.
+        session_age_s: When a session ends however much it is used.
+    """
+
+    zones: tuple[str, ...]
+    version: str
+    session_age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """A status, a JSON body and further headers."""
+
+    status: HTTPStatus = HTTPStatus.OK
+    body: bytes = b"{}"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class _RefusedError(Exception):
+    """A request that ends before any call is made."""
+
+    def __init__(self, status: HTTPStatus, code: str, message: str, *headers: tuple[bytes, bytes]) -> None:
+        super().__init__(message)
+        self.answer = _Answer(
+            status=status, body=msgspec.json.encode({"Error": {"Code": code, "Message": message}}), headers=headers
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """A request of a page."""
+
+    scope: Scope
+    headers: Mapping[str, str]
+    receive: Receive
+
+    @property
+    def address(self) -> str:
+        """Where it comes from."""
+        client = self.scope.get("client")
+        return client[0] if client else ""
+
+    @property
+    def secure(self) -> bool:
+        """Whether the browser used https."""
+        return came_by_https(self.scope.get("scheme", "http"), self.headers)
+
+
+class Console:
+    """Serves the console, and hands everything else to the API.
+
+    Args:
+        api: Serves what is not the console's; the console's calls go through its dispatcher.
+        files: The built console.
+        passwords: Verifies them.
+        sessions: Keeps browsers' sessions.
+        audit: Where log-ins are recorded.
+        settings: What pages are told.
+        monotonic: A clock in seconds that never goes back.
+        request_id: Makes the id of a request.
+    """
+
+    def __init__(
+        self,
+        *,
+        api: Application,
+        files: Files,
+        passwords: Passwords,
+        sessions: Sessions,
+        audit: Audit,
+        settings: ConsoleSettings,
+        monotonic: Callable[[], float],
+        request_id: Callable[[], str],
+    ) -> None:
+        self._api = api
+        self._files = files
+        self._passwords = passwords
+        self._sessions = sessions
+        self._audit = audit
+        self._settings = settings
+        self._limits = LoginLimits(monotonic=monotonic)
+        self._request_id = request_id
+        self._services = {service.name: service for service in api.dispatcher.services}
+        self._routes: Mapping[tuple[str, str], Callable[[_Request], Awaitable[_Answer]]] = {
+            ("POST", "login"): self._login,
+            ("POST", "logout"): self._logout,
+            ("POST", "password"): self._password,
+            ("GET", "session"): self._session,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection scope."""
+        path: str = scope["path"]
+        if path == "/":
+            await self._root(scope, receive, send)
+        elif path == PAGES.rstrip("/"):
+            await _redirect(send, PAGES)
+        elif path.startswith(CALLS):
+            await self._serve_call(scope, receive, send, path.removeprefix(CALLS))
+        elif path.startswith(PAGES):
+            await self._serve_file(scope, send, path.removeprefix(PAGES))
+        else:
+            await self._api(scope, receive, send)
+
+    async def _root(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            headers = headers_of(scope["headers"])
+        except RefusalError:
+            headers = {}
+        if wants_console(scope["method"], scope["query_string"], headers):
+            await _redirect(send, PAGES)
+        else:
+            await self._api(scope, receive, send)
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    async def _serve_file(self, scope: Scope, send: Send, path: str) -> None:
+        if scope["method"] not in {"GET", "HEAD"}:
+            await _send(send, HTTPStatus.METHOD_NOT_ALLOWED, b"", ((b"allow", b"GET, HEAD"),))
+            return
+        if not self._files.built:
+            await _send_file(send, NOT_BUILT, HTTPStatus.SERVICE_UNAVAILABLE, gzip=False)
+            return
+        found = self._files.find(path)
+        if found is None:
+            await _send(send, HTTPStatus.NOT_FOUND, b"There is no such file.\n", ((b"content-type", b"text/plain"),))
+            return
+        gzip = accepts_gzip(
+            {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        )
+        await _send_file(send, found, HTTPStatus.OK, gzip=gzip)
+
+    # --- calls --------------------------------------------------------------------------------------------------------
+
+    async def _serve_call(self, scope: Scope, receive: Receive, send: Send, path: str) -> None:
+        try:
+            answer = await self._answer(scope, receive, path)
+        except DisconnectedError:
+            return
+        headers = ((b"content-type", _JSON), (b"cache-control", b"no-store"), *answer.headers)
+        await _send(send, answer.status, answer.body, headers)
+
+    async def _answer(self, scope: Scope, receive: Receive, path: str) -> _Answer:
+        try:
+            request = _Request(scope=scope, headers=headers_of(scope["headers"]), receive=receive)
+            return await self._routed(request, path)
+        except _RefusedError as refused:
+            return refused.answer
+        except RefusalError as error:
+            return _RefusedError(_STATUS.get(error.code, HTTPStatus.BAD_REQUEST), error.code, error.message).answer
+        except DisconnectedError:
+            raise
+        except UnavailableError as error:
+            _log.warning("console.unavailable", error=str(error))
+            return _RefusedError(
+                HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", "A part of the service does not answer."
+            ).answer
+        # The top of the task: the browser gets an answer and the log gets the rest.
+        except Exception:  # noqa: BLE001 - every failure becomes an answer, and is logged here
+            _log.exception("console.failed", path=path[:200])
+            return _RefusedError(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", "The service failed; its log tells more."
+            ).answer
+
+    async def _routed(self, request: _Request, path: str) -> _Answer:
+        method = request.scope["method"]
+        name, *rest = path.split("/")
+        if name == "call" and len(rest) == 2:
+            handler: Callable[[_Request], Awaitable[_Answer]] | None = None
+            allowed = ["POST"]
+        else:
+            handler = self._routes.get((method, path))
+            allowed = [known for known, at in self._routes if at == path]
+        if not allowed:
+            raise _RefusedError(HTTPStatus.NOT_FOUND, "InvalidRequest", f"There is nothing at {path[:100]}.")
+        if method not in allowed:
+            raise _RefusedError(
+                HTTPStatus.METHOD_NOT_ALLOWED, "UnsupportedProtocol", f"Use {', '.join(allowed)}.",
+                (b"allow", ", ".join(allowed).encode()),
+            )  # fmt: skip
+        if method == "POST":
+            _check_post(request.headers)
+        if handler is None:
+            return await self._call(request, rest[0], rest[1])
+        return await handler(request)
+
+    async def _login(self, request: _Request) -> _Answer:
+        sent = from_json(await _body(request.receive), Login)
+        address = request.address
+        wait_s = self._limits.begin(sent.account, address)
+        if wait_s:
+            await self._record(AccountId(""), "ConsoleLogin", "", address, sent.account[:60], "RequestLimitExceeded")
+            raise _too_often(wait_s)
+        account = await self._passwords.verify(sent.account, sent.password)
+        if account is None:
+            _log.warning("console.login_refused", address=address)
+            await self._record(
+                AccountId(""), "ConsoleLogin", "", address, sent.account[:60], "AuthFailure.PasswordWrong"
+            )
+            raise _RefusedError(
+                HTTPStatus.UNAUTHORIZED, "AuthFailure.PasswordWrong", "The account or its password is wrong."
+            )
+        self._limits.succeeded(sent.account, address)
+        opened = await self._sessions.begin(account, instead_of=session_token(request.headers))
+        await self._record(account.id, "ConsoleLogin", opened.public_id, address, account.id, "OK")
+        cookie = session_cookie(opened.token, age_s=self._settings.session_age_s, secure=request.secure)
+        return _Answer(body=self._told(opened), headers=((b"set-cookie", cookie.encode()),))
+
+    async def _session(self, request: _Request) -> _Answer:
+        return _Answer(body=self._told(await self._opened(request)))
+
+    async def _logout(self, request: _Request) -> _Answer:
+        token = session_token(request.headers)
+        opened = None if token is None else await self._sessions.find(token)
+        if opened is not None:
+            _check_csrf(request, opened)
+            await self._sessions.end(opened.session)
+            await self._record(
+                opened.account.id, "ConsoleLogout", opened.public_id, request.address, opened.account.id, "OK"
+            )
+        gone = session_cookie("", age_s=0, secure=request.secure)
+        return _Answer(headers=((b"set-cookie", gone.encode()),))
+
+    async def _password(self, request: _Request) -> _Answer:
+        opened = await self._opened(request)
+        _check_csrf(request, opened)
+        sent = from_json(await _body(request.receive), NewPassword)
+        account, address = opened.account, request.address
+        wait_s = self._limits.begin(account.name, address)
+        if wait_s:
+            raise _too_often(wait_s)
+        code = "OK"
+        try:
+            await self._passwords.change(account, sent.old, sent.new, session=opened.session.token_hash)
+        except RefusalError as error:
+            code = error.code
+            raise
+        finally:
+            if code != "AuthFailure.PasswordWrong":
+                self._limits.succeeded(account.name, address)
+            await self._record(account.id, "ConsolePassword", opened.public_id, address, account.id, code)
+        return _Answer()
+
+    async def _call(self, request: _Request, service_name: str, action: str) -> _Answer:
+        service = self._services.get(service_name)
+        if service is None:
+            raise _RefusedError(HTTPStatus.NOT_FOUND, "InvalidRequest", f"There is no service {service_name[:40]}.")
+        opened = await self._opened(request)
+        _check_csrf(request, opened)
+        dispatcher = self._api.dispatcher
+
+        async def verify(progress: Progress) -> Verified:
+            progress.client = "console"
+            if action in service.known:
+                progress.action = action
+            caller = Caller(
+                account_id=opened.account.id, admin=opened.account.admin, secret_id=opened.public_id,
+                request_id=progress.request_id, action=action, source=request.address, browser=True,
+            )  # fmt: skip
+            body = await dispatcher.body(request.headers, request.receive, progress, bytes_max=V1_BODY_BYTES_MAX)
+            return Verified(
+                service=service,
+                action=action,
+                caller=caller,
+                region=self._api.dispatcher.settings.region,
+                parameters=body,
+            )
+
+        return _Answer(body=await dispatcher.answer(verify))
+
+    async def _opened(self, request: _Request) -> OpenSession:
+        token = session_token(request.headers)
+        opened = None if token is None else await self._sessions.find(token)
+        if opened is None:
+            raise _RefusedError(HTTPStatus.UNAUTHORIZED, "AuthFailure.SessionExpired", "Log in again.")
+        return opened
+
+    def _told(self, opened: OpenSession) -> bytes:
+        return msgspec.json.encode(
+            {
+                "AccountId": opened.account.id,
+                "Name": opened.account.name,
+                "Admin": opened.account.admin,
+                "CsrfToken": opened.csrf_token,
+                "Region": self._api.dispatcher.settings.region,
+                "Zones": self._settings.zones,
+                "TimeZoneOffsetHours": self._api.dispatcher.settings.time_zone_offset_hours,
+                "Version": self._settings.version,
+                "Languages": ["en", "zh"],
+            }
+        )
+
+    async def _record(
+        self, account_id: AccountId, action: str, session: str, address: str, resource: str, code: str
+    ) -> None:
+        caller = Caller(
+            account_id=account_id, admin=False, secret_id=session, request_id=self._request_id(), action=action,
+            source=address, browser=True,
+        )  # fmt: skip
+        await self._audit.record(caller, resource, code)
+
+
+def _check_post(headers: Mapping[str, str]) -> None:
+    if not same_origin(headers):
+        raise _RefusedError(
+            HTTPStatus.FORBIDDEN, "AuthFailure.OriginNotAllowed", "The request comes from a page of another server."
+        )
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type.encode("latin-1", "replace") != _JSON:
+        raise _RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "InvalidRequest", "Send application/json.")
+
+
+def _check_csrf(request: _Request, opened: OpenSession) -> None:
+    if not csrf_holds(request.headers, opened.csrf_token):
+        raise _RefusedError(
+            HTTPStatus.FORBIDDEN, "AuthFailure.CsrfTokenWrong", "The page is out of date; load it again."
+        )
+
+
+def _too_often(wait_s: float) -> _RefusedError:
+    seconds = math.ceil(wait_s)
+    return _RefusedError(
+        HTTPStatus.TOO_MANY_REQUESTS, "RequestLimitExceeded", f"Too many tries; try again in {seconds} s.",
+        (b"retry-after", str(seconds).encode()),
+    )  # fmt: skip
+
+
+async def _body(receive: Receive) -> bytes:
+    """Return a small body.
+
+    Raises:
+        RefusalError: It is too long, or slow.
+        DisconnectedError: The browser went away.
+    """
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_S_MAX):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise DisconnectedError
+                body += message.get("body", b"")
+                if len(body) > LOGIN_BYTES_MAX:
+                    raise RefusalError("RequestSizeLimitExceeded", f"The body is longer than {LOGIN_BYTES_MAX} bytes.")
+                if not message.get("more_body"):
+                    return bytes(body)
+    except TimeoutError:
+        raise RefusalError("InvalidRequest", f"The body did not arrive within {BODY_S_MAX:g} s.") from None
+
+
+async def _redirect(send: Send, to: str) -> None:
+    await _send(send, HTTPStatus.FOUND, b"", ((b"location", to.encode()), (b"cache-control", b"no-store")))
+
+
+async def _send_file(send: Send, file: File, status: HTTPStatus, *, gzip: bool) -> None:
+    headers = [(b"content-type", file.content_type.encode()), (b"cache-control", file.cache_control.encode())]
+    body = file.body
+    if file.gzipped is not None:
+        headers.append((b"vary", b"Accept-Encoding"))
+        if gzip:
+            headers.append((b"content-encoding", b"gzip"))
+            body = file.gzipped
+    await _send(send, status, body, headers)
+
+
+async def _send(send: Send, status: HTTPStatus, body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    every = [*headers, *_SECURITY, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status.value, "headers": every})
+    await send({"type": "http.response.body", "body": body})

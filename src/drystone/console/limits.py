@@ -1,0 +1,55 @@
+"""How often somebody may try to log in: by account, and by address, in bounded memory."""
+
+import ipaddress
+from collections.abc import Callable
+from typing import Final
+
+from drystone.api.limits import TokenBuckets
+
+ACCOUNT_TRIES: Final = 10
+ACCOUNT_S: Final = 60.0
+"""After so many wrong passwords an account has one more try a minute: 14,400 a day against 10^31 generated ones."""
+ADDRESS_TRIES: Final = 30
+ADDRESS_S: Final = 20.0
+NAME_CHARS_MAX: Final = 100
+_V6_PREFIX: Final = 64
+"""One customer has at least such a network of IPv6."""
+
+
+class LoginLimits:
+    """Counts tries; a try that succeeds is given back, so that only failures count.
+
+    Args:
+        monotonic: A clock in seconds that never goes back.
+    """
+
+    def __init__(self, *, monotonic: Callable[[], float]) -> None:
+        # Apart, so that many addresses cannot make the accounts be forgotten.
+        self._accounts = TokenBuckets(monotonic=monotonic)
+        self._addresses = TokenBuckets(monotonic=monotonic)
+
+    def begin(self, account: str, address: str) -> float:
+        """Take a try.
+
+        Returns:
+            0 if there was one; otherwise how many seconds to wait.
+        """
+        wait_s = self._addresses.take((_network(address),), rate_per_s=1 / ADDRESS_S, burst=ADDRESS_TRIES)
+        if wait_s:
+            return wait_s
+        return self._accounts.take((account[:NAME_CHARS_MAX],), rate_per_s=1 / ACCOUNT_S, burst=ACCOUNT_TRIES)
+
+    def succeeded(self, account: str, address: str) -> None:
+        """Give a try back: the password was right."""
+        self._addresses.give_back((_network(address),), burst=ADDRESS_TRIES)
+        self._accounts.give_back((account[:NAME_CHARS_MAX],), burst=ACCOUNT_TRIES)
+
+
+def _network(address: str) -> str:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return address
+    return str(ipaddress.ip_network((parsed, _V6_PREFIX), strict=False))

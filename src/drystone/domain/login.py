@@ -1,0 +1,61 @@
+"""How people log in to the console: a password for each account, and sessions of browsers."""
+
+from dataclasses import dataclass, field
+
+from drystone.domain.errors import RefusalError
+from drystone.domain.ids import AccountId
+
+PASSWORD_CHARS_MIN = 10
+PASSWORD_CHARS_MAX = 256
+"""Far above what anybody types; hashing takes longer for longer ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Password:
+    """An account's password as it is kept: hashed by argon2id, with its parameters and salt."""
+
+    account_id: AccountId
+    hashed: str = field(repr=False)
+    changed_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrowserSession:
+    """A browser that has logged in. Its token is a secret of the browser; here is its hash only."""
+
+    token_hash: str
+    account_id: AccountId
+    created_at: float
+    used_at: float
+    """When it was last used, to the minute or so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionLimits:
+    """When a session ends by itself, seconds."""
+
+    idle_s: float
+    """After it was last used."""
+    age_s: float
+    """After it began, however much it is used."""
+
+    def over(self, session: BrowserSession, now: float) -> bool:
+        """Tell whether a session has ended. A clock that was set back does not end it."""
+        return now - session.used_at >= self.idle_s or now - session.created_at >= self.age_s
+
+
+def check_new_password(password: str) -> None:
+    """Refuse a password that is too short, too long, or that a keyboard cannot give again.
+
+    Length is what counts; rules on kinds of characters make passwords that people write down.
+
+    Raises:
+        RefusalError: `InvalidParameterValue`.
+    """
+    if not PASSWORD_CHARS_MIN <= len(password) <= PASSWORD_CHARS_MAX:
+        raise RefusalError(
+            "InvalidParameterValue",
+            f"The password has {len(password)} characters; {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} are allowed.",
+        )
+    if not password.isprintable():
+        raise RefusalError("InvalidParameterValue", "The password has characters that cannot be typed.")

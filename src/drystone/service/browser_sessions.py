@@ -1,0 +1,133 @@
+"""Sessions of browsers that have logged in: rows, so that they survive a restart of the server."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from drystone.catalog import accounts, logins
+from drystone.catalog.database import Database
+from drystone.domain.account import Account
+from drystone.domain.ids import IdSource
+from drystone.domain.login import BrowserSession, SessionLimits
+
+SESSIONS_MAX = 20
+"""Of one account: beyond it the oldest ends."""
+TOUCH_S = 60.0
+"""A session's use is noted once a minute: a page asks every second while something is under way."""
+PRUNED_MAX = 1000
+TOKEN_CHARS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenSession:
+    """A session and whose it is; with its token where that is known."""
+
+    session: BrowserSession
+    account: Account
+    token: str = field(repr=False)
+
+    @property
+    def csrf_token(self) -> str:
+        """What a page must send with each change: only who can read the session's answers knows it.
+
+        It is derived from the token, which no page can read, and tells nothing of it.
+        """
+        return hashlib.sha256(f"drystone csrf {self.token}".encode()).hexdigest()
+
+    @property
+    def public_id(self) -> str:
+        """What the audit trail calls it."""
+        return f"console-{self.session.token_hash[:16]}"
+
+
+class BrowserSessions:
+    """Opens, finds and ends sessions.
+
+    Args:
+        db: The catalog.
+        clock: Seconds since the epoch, UTC.
+        ids: Makes tokens.
+        limits: When a session ends by itself.
+    """
+
+    def __init__(self, *, db: Database, clock: Callable[[], float], ids: IdSource, limits: SessionLimits) -> None:
+        self._db = db
+        self._clock = clock
+        self._ids = ids
+        self._limits = limits
+
+    @property
+    def limits(self) -> SessionLimits:
+        """When a session ends by itself."""
+        return self._limits
+
+    async def begin(self, account: Account, *, instead_of: str | None) -> OpenSession:
+        """Begin a session.
+
+        Args:
+            account: Whose password was verified.
+            instead_of: Token of the session that the browser had, if any, which ends.
+        """
+        now = self._clock()
+        token = self._ids.session_token()
+        session = BrowserSession(token_hash=_hash(token), account_id=account.id, created_at=now, used_at=now)
+
+        def add(conn: Connection) -> None:
+            if instead_of is not None:
+                logins.delete_session(conn, _hash(instead_of))
+            present = logins.sessions_of(conn, account.id)
+            for old in present[: max(0, len(present) - SESSIONS_MAX + 1)]:
+                logins.delete_session(conn, old.token_hash)
+            logins.insert_session(conn, session)
+
+        await self._db.write(add)
+        return OpenSession(session=session, account=account, token=token)
+
+    async def find(self, token: str) -> OpenSession | None:
+        """Return the session of this token; None if there is none, or it has ended."""
+        if len(token) != TOKEN_CHARS:
+            return None
+        now = self._clock()
+
+        def look(conn: Connection) -> tuple[BrowserSession, Account] | None:
+            # By its hash: comparing tokens one by one could tell them apart by time.
+            session = logins.get_session(conn, _hash(token))
+            if session is None or self._limits.over(session, now):
+                return None
+            account = accounts.get(conn, session.account_id)
+            assert account is not None, "a session has an account"
+            return session, account
+
+        found = await self._db.read(look)
+        if found is None:
+            return None
+        session, account = found
+        if now - session.used_at >= TOUCH_S:
+            await self._db.write(
+                lambda conn: logins.compare_and_set_session(
+                    conn, session.token_hash, expected={"used_at": session.used_at}, values={"used_at": now}
+                )
+            )
+        return OpenSession(session=session, account=account, token=token)
+
+    async def end(self, session: BrowserSession) -> None:
+        """End a session: from now on its token is one that nobody knows."""
+        await self._db.write(lambda conn: logins.delete_session(conn, session.token_hash))
+
+    async def prune(self) -> int:
+        """Remove sessions that have ended by themselves; return how many."""
+        now = self._clock()
+        return await self._db.write(
+            lambda conn: logins.prune_sessions(
+                conn,
+                used_before=now - self._limits.idle_s,
+                created_before=now - self._limits.age_s,
+                limit=PRUNED_MAX,
+            )
+        )
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
