@@ -8,8 +8,8 @@ export default defineConfig({
     include: ["*.e2e.ts"],
     // One browser, one server: in order, and slow machines are slow.
     fileParallelism: false,
-    testTimeout: 4 * MINUTE,
-    hookTimeout: 2 * MINUTE,
-    bail: 1,
+    testTimeout: 15 * MINUTE,
+    hookTimeout: 5 * MINUTE,
+    bail: 0,
   },
 });

@@ -124,7 +124,8 @@ export type Overview = {
   readonly StoredBytes: number;
   readonly SavedByIncrementsBytes: number;
   readonly SavedByCompressionBytes: number;
-  readonly StoreBytesFree: number;
+  /** Null for who is no administrator. */
+  readonly StoreBytesFree: number | null;
   readonly RecentOperations: readonly Operation[];
   readonly Attention: readonly Attention[];
 };

@@ -1,8 +1,28 @@
 // Generated from api.json by `npm run generate`; a test fails if it drifts.
 
+export type Account = {
+  readonly AccountId: string;
+  readonly AccountName: string;
+  readonly Admin: boolean;
+  readonly CreateTime: string;
+};
+
 export type ApplyDisk = {
   readonly SnapshotId: string;
   readonly DiskId: string;
+};
+
+export type AttachDetail = {
+  readonly InstanceId: string;
+  readonly AttachedDiskCount: number;
+  readonly MaxAttachCount: number;
+};
+
+export type Attention = {
+  readonly Kind: "disk_error" | "tracking_lost" | "operation_failed" | "snapshot_damaged" | "snapshot_suspect" | "space_low" | "store_held";
+  readonly ResourceId: string;
+  readonly Message: string;
+  readonly At: string;
 };
 
 export type AutoMountConfiguration = {
@@ -11,15 +31,178 @@ export type AutoMountConfiguration = {
   readonly FileSystemType?: string;
 };
 
+export type Daemon = {
+  readonly Name: string;
+  readonly Pid: number;
+  readonly DiskCount: number;
+};
+
+export type Damage = {
+  readonly SnapshotId: string;
+  readonly Object: string;
+  readonly Kind: string;
+  readonly Reason: string;
+  readonly FoundAt: string;
+  readonly BlockCount: number;
+  readonly BlockRanges: readonly unknown[];
+};
+
+export type Disk = {
+  readonly DiskId: string;
+  readonly DiskName: string;
+  readonly DiskState: "UNATTACHED" | "ATTACHING" | "ATTACHED" | "DETACHING" | "EXPANDING" | "ROLLBACKING" | "TORECYCLE" | "DUMPING";
+  readonly DiskSize: number;
+  readonly DiskType: string;
+  readonly DiskUsage: string;
+  readonly DiskChargeType: string;
+  readonly Placement: DiskPlacement;
+  readonly Portable: boolean;
+  readonly Shareable: boolean;
+  readonly Attached: boolean;
+  readonly InstanceId: string;
+  readonly InstanceIdList: readonly string[];
+  readonly InstanceType: string;
+  readonly LastAttachInsId: string | null;
+  readonly AttachMode: string;
+  readonly DeleteWithInstance: boolean;
+  readonly DeleteSnapshot: number;
+  readonly SnapshotAbility: boolean;
+  readonly SnapshotCount: number;
+  readonly SnapshotSize: number;
+  readonly AutoSnapshotPolicyIds: readonly string[] | null;
+  readonly Rollbacking: boolean;
+  readonly RollbackPercent: number;
+  readonly Migrating: boolean;
+  readonly MigratePercent: number;
+  readonly Encrypt: boolean;
+  readonly Tags: readonly Tag[];
+  readonly ThroughputPerformance: number;
+  readonly BurstPerformance: boolean;
+  readonly BackupDisk: boolean;
+  readonly DiskBackupQuota: number;
+  readonly DiskBackupCount: number;
+  readonly RenewFlag: string;
+  readonly AutoRenewFlagError: boolean;
+  readonly DeadlineTime: string;
+  readonly DeadlineError: boolean;
+  readonly DifferDaysOfDeadline: number | null;
+  readonly IsReturnable: boolean;
+  readonly ReturnFailCode: number;
+  readonly CreateTime: string;
+  readonly ErrorPrompt: string;
+};
+
 export type DiskChargePrepaid = {
   readonly Period: number;
   readonly RenewFlag?: string;
   readonly CurInstanceDeadline?: string;
 };
 
+export type DiskConfig = {
+  readonly Available: boolean;
+  readonly DiskChargeType: string;
+  readonly Zone: string;
+  readonly InstanceFamily: string | null;
+  readonly DiskType: string;
+  readonly StepSize: number;
+  readonly ExtraPerformanceRange: readonly number[] | null;
+  readonly DeviceClass: string | null;
+  readonly DiskUsage: string;
+  readonly MinDiskSize: number;
+  readonly MaxDiskSize: number;
+  readonly Price: Price;
+};
+
+export type DiskDetail = {
+  readonly DiskId: string;
+  readonly NbdUri: string | null;
+  readonly Device: string | null;
+  readonly Tracking: "LIVE" | "STOPPED" | "LOST";
+  readonly TrackingReason: string;
+  readonly BaseSnapshotId: string | null;
+  readonly Epoch: number;
+  readonly SourceSnapshotId: string | null;
+  readonly Hydrating: boolean;
+  readonly HydrationPercent: number;
+  readonly Daemon: string | null;
+};
+
+export type DiskPlacement = {
+  readonly Zone: string;
+  readonly ProjectId: number;
+  readonly ProjectName: string;
+  readonly CageId: string;
+  readonly CdcId: string;
+  readonly CdcName: string;
+  readonly DedicatedClusterId: string;
+};
+
 export type Filter = {
   readonly Name: string;
   readonly Values: readonly string[];
+};
+
+export type GroupMember = {
+  readonly SnapshotId: string;
+  readonly DiskId: string;
+};
+
+export type HistoryPoint = {
+  readonly At: string;
+  readonly Disks: number;
+  readonly DisksBytes: number;
+  readonly Snapshots: number;
+  readonly StoredBytes: number;
+  readonly LogicalBytes: number;
+  readonly ChangedBytes: number;
+};
+
+export type Instance = {
+  readonly InstanceId: string;
+  readonly InstanceName: string;
+  readonly Kind: "HOST" | "NBD";
+  readonly Zone: string;
+  readonly AttachedDiskCount: number;
+  readonly MaxAttachCount: number;
+  readonly CreateTime: string;
+};
+
+export type Key = {
+  readonly SecretId: string;
+  readonly Enabled: boolean;
+  readonly CreateTime: string;
+};
+
+export type Opening = {
+  readonly Finding: "opens" | "damaged" | "not proven";
+  readonly Reason: string;
+  readonly Steps: readonly OpeningStep[];
+  readonly BeginTime: string;
+  readonly EndTime: string;
+};
+
+export type OpeningStep = {
+  readonly Title: string;
+  readonly Finding: "opens" | "damaged" | "not proven";
+  readonly Seconds: number;
+  readonly Detail: string;
+};
+
+export type Operation = {
+  readonly OperationId: string;
+  readonly Kind: "create_disk" | "snapshot" | "snapshot_group" | "delete_snapshot" | "rollback" | "hydrate" | "compare" | "resize" | "attach" | "detach" | "terminate" | "initialize" | "export" | "import" | "compact" | "prove";
+  readonly DiskId: string | null;
+  readonly SnapshotId: string | null;
+  readonly InstanceId: string | null;
+  readonly State: "RUNNING" | "DONE" | "FAILED";
+  readonly Phase: string;
+  readonly Percent: number;
+  readonly Attempts: number;
+  readonly ErrorCode: string;
+  readonly ErrorMessage: string;
+  readonly Result: unknown;
+  readonly CreateTime: string;
+  readonly UpdateTime: string;
 };
 
 export type Placement = {
@@ -32,6 +215,27 @@ export type Placement = {
   readonly ProjectName?: string;
 };
 
+export type Price = {
+  readonly OriginalPrice: number | null;
+  readonly OriginalPriceHigh: string | null;
+  readonly DiscountPrice: number | null;
+  readonly DiscountPriceHigh: string | null;
+  readonly UnitPrice: number | null;
+  readonly UnitPriceHigh: string | null;
+  readonly UnitPriceDiscount: number | null;
+  readonly UnitPriceDiscountHigh: string | null;
+  readonly ChargeUnit: string | null;
+};
+
+export type QuiesceProfile = {
+  readonly ResourceId: string;
+  readonly Mode: "require" | "prefer";
+  readonly FreezeSecondsMax: number;
+  readonly Steps: readonly QuiesceStepRecord[];
+  readonly ModifyTime: string;
+  readonly ProveEveryH: number | null;
+};
+
 export type QuiesceStep = {
   readonly Kind: string;
   readonly SecondsMax?: number;
@@ -40,6 +244,102 @@ export type QuiesceStep = {
   readonly Thaw?: readonly string[];
   readonly OptionFile?: string;
   readonly Connection?: string;
+  readonly Socket?: string;
+  readonly Domain?: string;
+};
+
+export type QuiesceStepRecord = {
+  readonly Kind: "command" | "mariadb" | "postgresql" | "filesystem" | "guest-agent" | "libvirt";
+  readonly SecondsMax: number;
+  readonly Mount: string | null;
+  readonly Freeze: readonly string[];
+  readonly Thaw: readonly string[];
+  readonly OptionFile: string | null;
+  readonly Connection: string | null;
+  readonly Socket: string | null;
+  readonly Domain: string | null;
+};
+
+export type Snapshot = {
+  readonly SnapshotId: string;
+  readonly SnapshotName: string;
+  readonly SnapshotState: "NORMAL" | "CREATING" | "ROLLBACKING";
+  readonly SnapshotType: string;
+  readonly SnapshotMode: string;
+  readonly Percent: number;
+  readonly DiskId: string;
+  readonly DiskSize: number;
+  readonly DiskUsage: string;
+  readonly Placement: DiskPlacement;
+  readonly IsPermanent: boolean;
+  readonly DeadlineTime: string;
+  readonly CreateTime: string;
+  readonly LatestModifyTime: string;
+  readonly IsLocked: boolean;
+  readonly Encrypt: boolean;
+  readonly CopyFromRemote: boolean;
+  readonly CopyingToRegions: readonly string[];
+  readonly ShareReference: number;
+  readonly TimeStartShare: string;
+  readonly Images: readonly string[];
+  readonly ImageCount: number;
+  readonly Tags: readonly Tag[];
+};
+
+export type SnapshotGroup = {
+  readonly SnapshotGroupId: string;
+  readonly SnapshotGroupName: string;
+  readonly SnapshotGroupType: string;
+  readonly SnapshotGroupState: "NORMAL" | "CREATING" | "ROLLBACKING";
+  readonly Percent: number;
+  readonly SnapshotIdSet: readonly string[];
+  readonly ContainRootSnapshot: boolean;
+  readonly IsPermanent: boolean;
+  readonly DeadlineTime: string | null;
+  readonly AutoSnapshotPolicyId: string | null;
+  readonly CreateTime: string;
+  readonly ModifyTime: string;
+  readonly Images: readonly string[];
+  readonly ImageCount: number;
+};
+
+export type SnapshotGroupRecord = {
+  readonly SnapshotGroupId: string;
+  readonly InstanceId: string;
+  readonly PauseMs: number | null;
+  readonly TakenAt: string | null;
+  readonly MemberSet: readonly GroupMember[];
+  readonly Tags: readonly Tag[];
+};
+
+export type SnapshotRecord = {
+  readonly SnapshotId: string;
+  readonly SnapshotGroupId: string | null;
+  readonly ParentSnapshotId: string | null;
+  readonly Tracking: string | null;
+  readonly TrackingReason: string | null;
+  readonly ReadBytes: number | null;
+  readonly ChangedBytes: number | null;
+  readonly StoredBytes: number | null;
+  readonly Requests: number | null;
+  readonly FreezeMs: number | null;
+  readonly DurationMs: number | null;
+  readonly Consistency: string | null;
+  readonly QuiesceMs: number | null;
+  readonly Transcript: readonly string[];
+  readonly TakenAt: string | null;
+  readonly Suspect: boolean;
+  readonly AuditedBlocks: number | null;
+  readonly AuditComplete: boolean | null;
+  readonly AuditLies: number | null;
+  readonly Damaged: boolean;
+  readonly Opening: Opening | null;
+};
+
+export type SnapshotSpace = {
+  readonly SnapshotId: string;
+  readonly UniqueBytes: number;
+  readonly SharedBytes: number;
 };
 
 export type Tag = {
@@ -156,6 +456,7 @@ export type Services = {
       readonly InstanceId?: string;
       readonly InstanceType?: string;
     } };
+    GetSnapOverview: { changes: false; parameters: Record<never, never> };
     InitializeDisks: { changes: true; parameters: {
       readonly DiskIds: readonly string[];
     } };
@@ -228,7 +529,9 @@ export type Services = {
       readonly Limit?: number;
       readonly DiskIds?: readonly string[];
     } };
-    DescribeHistory: { changes: false; parameters: Record<never, never> };
+    DescribeHistory: { changes: false; parameters: {
+      readonly Hours?: number;
+    } };
     DescribeHost: { changes: false; parameters: Record<never, never> };
     DescribeInstances: { changes: false; parameters: {
       readonly Offset?: number;
@@ -249,8 +552,8 @@ export type Services = {
     } };
     DescribeQuotas: { changes: false; parameters: Record<never, never> };
     DescribeSnapshotDifference: { changes: false; parameters: {
-      readonly From?: string;
       readonly To: string;
+      readonly From?: string;
     } };
     DescribeSnapshotGroupRecords: { changes: false; parameters: {
       readonly Offset?: number;
@@ -279,12 +582,286 @@ export type Services = {
       readonly DiskType?: string;
       readonly DiskSize?: number;
     } };
+    ProveSnapshot: { changes: true; parameters: {
+      readonly SnapshotId: string;
+    } };
     ScrubStore: { changes: true; parameters: Record<never, never> };
+    SetAccountPassword: { changes: true; parameters: {
+      readonly AccountId?: string;
+      readonly AccountName?: string;
+      readonly Password?: string;
+    } };
     SetQuiesceProfile: { changes: true; parameters: {
       readonly ResourceId: string;
       readonly Steps: readonly QuiesceStep[];
       readonly Mode?: string;
       readonly FreezeSecondsMax?: number;
+      readonly ProveEveryH?: number;
     } };
   };
 };
+
+export type ApplySnapshotAnswer = Record<never, never>;
+
+export type ApplySnapshotGroupAnswer = Record<never, never>;
+
+export type AttachDisksAnswer = Record<never, never>;
+
+export type CreateDisksAnswer = {
+  readonly DiskIdSet: readonly string[];
+};
+
+export type CreateSnapshotAnswer = {
+  readonly SnapshotId: string;
+};
+
+export type CreateSnapshotGroupAnswer = {
+  readonly SnapshotGroupId: string;
+};
+
+export type DeleteSnapshotGroupAnswer = Record<never, never>;
+
+export type DeleteSnapshotsAnswer = Record<never, never>;
+
+export type DescribeDiskConfigQuotaAnswer = {
+  readonly DiskConfigSet: readonly DiskConfig[];
+};
+
+export type DescribeDisksAnswer = {
+  readonly TotalCount: number;
+  readonly DiskSet: readonly Disk[];
+};
+
+export type DescribeInstancesDiskNumAnswer = {
+  readonly AttachDetail: readonly AttachDetail[];
+};
+
+export type DescribeSnapshotGroupsAnswer = {
+  readonly TotalCount: number;
+  readonly SnapshotGroupSet: readonly SnapshotGroup[];
+};
+
+export type DescribeSnapshotOverviewAnswer = {
+  readonly TotalNums: number;
+  readonly TotalSize: number;
+  readonly FreeQuota: number;
+  readonly RealTradeSize: number;
+};
+
+export type DescribeSnapshotsAnswer = {
+  readonly TotalCount: number;
+  readonly SnapshotSet: readonly Snapshot[];
+};
+
+export type DetachDisksAnswer = Record<never, never>;
+
+export type GetSnapOverviewAnswer = {
+  readonly TotalNums: number;
+  readonly TotalSize: number;
+  readonly FreeQuota: number;
+  readonly RealTradeSize: number;
+  readonly DeprecatedWarning: string;
+};
+
+export type InitializeDisksAnswer = Record<never, never>;
+
+export type ModifyDiskAttributesAnswer = Record<never, never>;
+
+export type ModifySnapshotAttributeAnswer = Record<never, never>;
+
+export type ResizeDiskAnswer = Record<never, never>;
+
+export type TerminateDisksAnswer = Record<never, never>;
+
+export type DrystoneAuditDiskAnswer = {
+  readonly SnapshotId: string;
+};
+
+export type DrystoneCollectGarbageAnswer = {
+  readonly OperationId: string | null;
+  readonly Threshold: number;
+  readonly PackCount: number;
+  readonly PackBytes: number;
+  readonly DeadBytes: number;
+};
+
+export type DrystoneConfirmStoreAnswer = {
+  readonly WasHeld: string | null;
+};
+
+export type DrystoneCreateAccessKeyAnswer = {
+  readonly SecretId: string;
+  readonly SecretKey: string;
+};
+
+export type DrystoneCreateAccountAnswer = {
+  readonly AccountId: string;
+  readonly SecretId: string;
+  readonly SecretKey: string;
+};
+
+export type DrystoneCreateInstanceAnswer = {
+  readonly InstanceId: string;
+};
+
+export type DrystoneCreateKeyAnswer = {
+  readonly SecretId: string;
+  readonly SecretKey: string;
+};
+
+export type DrystoneDeleteAccessKeyAnswer = Record<never, never>;
+
+export type DrystoneDeleteInstanceAnswer = Record<never, never>;
+
+export type DrystoneDeleteKeyAnswer = Record<never, never>;
+
+export type DrystoneDeleteQuiesceProfileAnswer = Record<never, never>;
+
+export type DrystoneDescribeAccessKeysAnswer = {
+  readonly KeySet: readonly Key[];
+};
+
+export type DrystoneDescribeAccountsAnswer = {
+  readonly TotalCount: number;
+  readonly AccountSet: readonly Account[];
+};
+
+export type DrystoneDescribeDiskDetailsAnswer = {
+  readonly TotalCount: number;
+  readonly DiskDetailSet: readonly DiskDetail[];
+};
+
+export type DrystoneDescribeHistoryAnswer = {
+  readonly Points: readonly HistoryPoint[];
+};
+
+export type DrystoneDescribeHostAnswer = {
+  readonly Version: string;
+  readonly QemuVersion: string;
+  readonly DataDirectory: string;
+  readonly Region: string;
+  readonly Zone: string;
+  readonly StoreId: string;
+  readonly FreeBytes: number;
+  readonly FloorBytes: number;
+  readonly StoredBytes: number;
+  readonly DiskCount: number;
+  readonly SnapshotCount: number;
+  readonly DaemonSet: readonly Daemon[];
+};
+
+export type DrystoneDescribeInstancesAnswer = {
+  readonly TotalCount: number;
+  readonly InstanceSet: readonly Instance[];
+};
+
+export type DrystoneDescribeKeysAnswer = {
+  readonly KeySet: readonly Key[];
+};
+
+export type DrystoneDescribeOperationsAnswer = {
+  readonly TotalCount: number;
+  readonly OperationSet: readonly Operation[];
+};
+
+export type DrystoneDescribeOverviewAnswer = {
+  readonly Disks: number;
+  readonly DisksAttached: number;
+  readonly DisksBytes: number;
+  readonly SnapshotsCount: number;
+  readonly LogicalBytes: number;
+  readonly ChangedBytes: number;
+  readonly StoredBytes: number;
+  readonly SavedByIncrementsBytes: number;
+  readonly SavedByCompressionBytes: number;
+  readonly StoreBytesFree: number | null;
+  readonly RecentOperations: readonly Operation[];
+  readonly Attention: readonly Attention[];
+};
+
+export type DrystoneDescribeQuiesceProfilesAnswer = {
+  readonly TotalCount: number;
+  readonly QuiesceProfileSet: readonly QuiesceProfile[];
+};
+
+export type DrystoneDescribeQuotasAnswer = {
+  readonly SnapshotsPerDiskMax: number;
+  readonly SnapshotsMax: number;
+  readonly SnapshotsCount: number;
+  readonly SnapshotBytesMax: number;
+  readonly SnapshotBytes: number;
+  readonly DisksPerInstanceMax: number;
+  readonly DisksPerCallMax: number;
+};
+
+export type DrystoneDescribeSnapshotDifferenceAnswer = {
+  readonly SizeBytes: number;
+  readonly ChangedBytes: number;
+  readonly BucketBytes: number;
+  readonly Buckets: readonly number[];
+};
+
+export type DrystoneDescribeSnapshotGroupRecordsAnswer = {
+  readonly TotalCount: number;
+  readonly SnapshotGroupRecordSet: readonly SnapshotGroupRecord[];
+};
+
+export type DrystoneDescribeSnapshotRecordsAnswer = {
+  readonly TotalCount: number;
+  readonly SnapshotRecordSet: readonly SnapshotRecord[];
+};
+
+export type DrystoneDescribeSnapshotSpaceAnswer = {
+  readonly SnapshotSpaceSet: readonly SnapshotSpace[];
+  readonly DeadBytes: number;
+  readonly ReclaimableBytes: number;
+};
+
+export type DrystoneDescribeStoreAnswer = {
+  readonly StoredBytes: number;
+  readonly PackCount: number;
+  readonly PackBytes: number;
+  readonly LiveBytes: number;
+  readonly DeadBytes: number;
+  readonly ReclaimableBytes: number;
+  readonly ReclaimedBytes: number;
+  readonly WaitingBytes: number;
+  readonly Threshold: number;
+  readonly Held: string;
+};
+
+export type DrystoneDescribeStoreHealthAnswer = {
+  readonly PackCount: number;
+  readonly PacksDue: number;
+  readonly OldestProofTime: string | null;
+  readonly SnapshotCount: number;
+  readonly SnapshotsDue: number;
+  readonly RequestedAt: string | null;
+  readonly DamagedSnapshotCount: number;
+  readonly SuspectSnapshotCount: number;
+  readonly SuspectSnapshotIds: readonly string[];
+  readonly DamageSet: readonly Damage[];
+};
+
+export type DrystoneExportSnapshotAnswer = {
+  readonly OperationId: string;
+};
+
+export type DrystoneImportDiskAnswer = {
+  readonly DiskId: string;
+  readonly OperationId: string;
+};
+
+export type DrystoneProveSnapshotAnswer = {
+  readonly OperationId: string;
+};
+
+export type DrystoneScrubStoreAnswer = {
+  readonly RequestedAt: string;
+};
+
+export type DrystoneSetAccountPasswordAnswer = {
+  readonly Password: string | null;
+};
+
+export type DrystoneSetQuiesceProfileAnswer = Record<never, never>;

@@ -18,7 +18,7 @@ export type Column<T> = {
   readonly optional?: boolean;
 };
 
-const ROW_PX = 60;
+const ROW_PX = 62;
 const CARD_PX = 220;
 const OVERSCAN = 6;
 const SELECT_ALL_MAX = 100;
@@ -35,6 +35,15 @@ type Props<T> = {
   readonly selected?: ReadonlyMap<string, T>;
   readonly onSelect?: (selected: ReadonlyMap<string, T>) => void;
 };
+
+const GAP_PX = 12;
+const PADDING_PX = 32;
+
+/** How wide a table must be for its tracks, px; narrower, it scrolls. Head and rows are grids of their own. */
+export function tableWidthMin(tracks: readonly string[]): number {
+  const least = tracks.map((track) => Number(/\d+(?=px)/.exec(track)?.[0] ?? 0));
+  return least.reduce((sum, one) => sum + one, PADDING_PX + GAP_PX * Math.max(0, tracks.length - 1));
+}
 
 /** A table of any length: only the rows on the screen exist. On a phone each row is a card. */
 export function DataTable<T>(props: Props<T>) {
@@ -59,7 +68,9 @@ export function DataTable<T>(props: Props<T>) {
   useEffect(() => rows.measure(), [rows, narrow]);
 
   const selectable = selected !== undefined && onSelect !== undefined;
-  const tracks = [...(selectable ? ["40px"] : []), ...columns.map((column) => column.width)].join(" ");
+  const widths = [...(selectable ? ["28px"] : []), ...columns.map((column) => column.width)];
+  const tracks = widths.join(" ");
+  const minWidth = narrow ? undefined : tableWidthMin(widths);
   const toggle = (row: T) => {
     const next = new Map(selected);
     if (!next.delete(idOf(row))) next.set(idOf(row), row);
@@ -78,7 +89,7 @@ export function DataTable<T>(props: Props<T>) {
       aria-rowcount={total + 1}
       tabIndex={narrow ? undefined : 0}
     >
-      <div role="rowgroup" className="table__head">
+      <div role="rowgroup" className="table__head" style={{ minWidth }}>
         <div role="row" aria-rowindex={1} className="table__row" style={{ gridTemplateColumns: tracks }}>
           {selectable && (
             <div role="columnheader" className="table__cell table__tick">
@@ -92,7 +103,7 @@ export function DataTable<T>(props: Props<T>) {
           ))}
         </div>
       </div>
-      <div role="rowgroup" className="table__body" style={{ height: rows.getTotalSize() }}>
+      <div role="rowgroup" className="table__body" style={{ height: rows.getTotalSize(), minWidth }}>
         {items.map((item) => {
           const row = rowAt(item.index);
           const ticked = row !== undefined && selected?.has(idOf(row)) === true;

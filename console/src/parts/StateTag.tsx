@@ -33,8 +33,11 @@ export function DiskTag({ row, snapshotting = false }: { readonly row: DiskRow; 
     <span className="state-cell">
       <Tag tone={DISK_TONES[state] ?? "busy"}>{named(t, "disk.state", state)}</Tag>
       {state === "ROLLBACKING" && <Progress percent={row.disk.RollbackPercent} label={t("disk.state.ROLLBACKING")} />}
-      {row.detail?.Hydrating && <Progress percent={row.detail.HydrationPercent} label={t("disk.hydrating")} />}
-      {row.detail?.Hydrating && <small>{t("disk.hydrating")}</small>}
+      {row.detail?.Hydrating && (
+        <span className="filling" title={t("disk.hydrating")}>
+          <Progress percent={row.detail.HydrationPercent} label={t("disk.hydrating")} /> <small>{t("disk.filling")}</small>
+        </span>
+      )}
       {snapshotting && <small>{t("disk.snapshotting")}</small>}
     </span>
   );

@@ -9,12 +9,7 @@ import { TextField } from "../../parts/Field";
 import { Logo } from "../../parts/Logo";
 import { LanguageMenu, ThemeMenu } from "../../parts/Shell";
 import { useWords } from "../../words";
-
-/** Where to go after the log-in: a page of this console, never another site. */
-export function returnPath(state: unknown): string {
-  const from = typeof state === "object" && state !== null && "from" in state ? state.from : null;
-  return typeof from === "string" && /^\/(?![/\\])/.test(from) && !from.startsWith("/login") ? from : "/";
-}
+import { returnPath } from "./returnPath";
 
 export default function LoginPage() {
   const { t } = useWords();
@@ -73,7 +68,6 @@ export default function LoginPage() {
         </form>
         <small>{t("login.hint")}</small>
       </main>
-      <div className="login__wall" aria-hidden="true" />
     </div>
   );
 }

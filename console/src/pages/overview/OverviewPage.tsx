@@ -53,9 +53,11 @@ function Content({ overview }: { readonly overview: Overview }) {
         <Figure name={t("overview.stored")} value={bytes(overview.StoredBytes)}>
           {t("overview.saved", { percent: Number(percent(saved, overview.LogicalBytes).toFixed(1)) })}
         </Figure>
-        <Figure name={t("overview.free")} value={bytes(overview.StoreBytesFree)}>
-          {t("overview.freeHint")}
-        </Figure>
+        {overview.StoreBytesFree !== null && (
+          <Figure name={t("overview.free")} value={bytes(overview.StoreBytesFree)}>
+            {t("overview.freeHint")}
+          </Figure>
+        )}
       </div>
       <div className="columns">
         <Card title={t("overview.space")}>

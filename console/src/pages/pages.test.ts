@@ -1,0 +1,56 @@
+import { describe, expect, it } from "vitest";
+
+import type { DiskRow } from "../api/queries";
+import { shade } from "../parts/charts";
+import { linuxCommands } from "./disks/commands";
+import { searchFilters } from "./disks/search";
+import { barWidth } from "./disks/Timeline";
+import { returnPath } from "./login/returnPath";
+
+const row = (state: string, detail: Record<string, unknown>) =>
+  ({ disk: { DiskId: "disk-abcdefgh", DiskState: state }, detail: { NbdUri: null, Device: null, ...detail } }) as unknown as DiskRow;
+
+describe("log in", () => {
+  it("goes back to where the user was, and nowhere else", () => {
+    expect(returnPath({ from: "/snapshots?q=a" })).toBe("/snapshots?q=a");
+    for (const from of ["//evil.example", "/\\evil.example", "https://evil.example", "/login", "", 7]) {
+      expect(returnPath({ from })).toBe("/");
+    }
+    expect(returnPath(null)).toBe("/");
+  });
+});
+
+describe("search", () => {
+  it.each([
+    ["disk", "  disk-abcdefgh ", [{ Name: "disk-id", Values: ["disk-abcdefgh"] }]],
+    ["snapshot", "disk-abcdefgh", [{ Name: "disk-id", Values: ["disk-abcdefgh"] }]],
+    ["snapshot", "snap-abcdefgh", [{ Name: "snapshot-id", Values: ["snap-abcdefgh"] }]],
+    ["disk", "snap-abcdefgh", [{ Name: "disk-name", Values: ["snap-abcdefgh"] }]],
+    ["disk", "ins-abcdefgh", [{ Name: "instance-id", Values: ["ins-abcdefgh"] }]],
+    ["disk", "tag:env=prod=1", [{ Name: "tag:env", Values: ["prod=1"] }]],
+    ["disk", "tag:env", [{ Name: "tag-key", Values: ["env"] }]],
+    ["snapshot", "nightly", [{ Name: "snapshot-name", Values: ["nightly"] }]],
+    ["disk", " ", []],
+  ] as const)("of %s for %s", (list, text, filters) => expect(searchFilters(list, text)).toEqual(filters));
+});
+
+describe("commands", () => {
+  it("are those of how the disk is served", () => {
+    const device = "/dev/disk/by-id/virtio-disk-abcdefgh";
+    expect(linuxCommands(row("ATTACHED", { Device: device }))[0]?.text).toBe(`mkfs.ext4 ${device}`);
+    expect(linuxCommands(row("ATTACHED", { NbdUri: "nbd+unix:///x?socket=/s" }))[0]?.text).toBe("nbdinfo 'nbd+unix:///x?socket=/s'");
+    expect(linuxCommands(row("UNATTACHED", {}))).toEqual([]);
+    expect(linuxCommands(row("DETACHING", { Device: device }))).toEqual([]);
+  });
+});
+
+describe("pictures", () => {
+  it("show the smallest change, and nothing where there is none", () => {
+    expect(shade(0, 100)).toBe(0);
+    expect(shade(1, 1_000_000)).toBeGreaterThan(0.2);
+    expect(shade(100, 100)).toBe(1);
+    expect(barWidth(0, 100)).toBe(0);
+    expect(barWidth(1, 1_000_000_000)).toBeGreaterThan(0.5);
+    expect(barWidth(100, 100)).toBe(100);
+  });
+});

@@ -1,0 +1,62 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+
+import { describe, expect, it } from "vitest";
+
+import { isWordKey, named, preferredLanguage, translator } from ".";
+import { en } from "./en";
+import { zh } from "./zh";
+
+const names = (text: string) => [...new Set([...text.matchAll(/\{(\w+)/g)].map((match) => match[1]))].sort();
+const keys = Object.keys(en) as (keyof typeof en)[];
+
+describe("words", () => {
+  it("has the same keys in both languages, none of them empty", () => {
+    expect(Object.keys(zh).sort()).toEqual(Object.keys(en).sort());
+    expect(keys.filter((key) => en[key].trim() === "" || zh[key].trim() === "")).toEqual([]);
+  });
+
+  it("fills in nothing in Chinese that English does not have", () => {
+    // Chinese needs no count where the English text only chooses between one and many by it.
+    const strange = keys.filter((key) => names(zh[key]).some((name) => !names(en[key]).includes(name)));
+    expect(strange).toEqual([]);
+  });
+
+  it("is Chinese where it should be", () => {
+    const same = keys.filter((key) => en[key] === zh[key] && !["about.version", "about.qemu", "instance.kind.NBD", "quiesce.mariadb", "quiesce.postgresql"].includes(key));
+    expect(same.filter((key) => /[a-z]{4}/i.test(en[key]))).toEqual([]);
+  });
+
+  it("has a text for every key in the source, and no key without use", () => {
+    const root = new URL("..", import.meta.url).pathname;
+    const files = readdirSync(root, { recursive: true, encoding: "utf8" })
+      .map((name) => join(root, name))
+      .filter((path) => /\.tsx?$/.test(path) && !/words\/|\.test\./.test(path) && statSync(path).isFile());
+    const source = files.map((path) => readFileSync(path, "utf8")).join("\n");
+    const prefixes = [...source.matchAll(/named\(t, "([\w.]+)"|t\(`([\w.]+)\.\$\{|`(error\.code)\.\$\{/g)].map((match) => match[1] ?? match[2] ?? match[3] ?? "");
+    const unused = keys.filter((key) => !source.includes(`"${key}"`) && !prefixes.some((prefix) => key.startsWith(`${prefix}.`)));
+    expect(unused).toEqual([]);
+    const asked = [...source.matchAll(/\bt\("([\w.]+)"/g)].map((match) => match[1] ?? "");
+    expect(asked.filter((key) => !isWordKey(key))).toEqual([]);
+  });
+
+  it("fills in names and chooses by number", () => {
+    const t = translator("en");
+    expect(t("confirm.type", { name: "a {b} c" })).toBe("To confirm, type a {b} c");
+    expect(t("remove.title", { count: 1 })).toBe("Delete the snapshot");
+    expect(t("remove.title", { count: 3 })).toBe("Delete 3 snapshots");
+    expect(t("rollback.newer", { count: 1 })).toBe("1 newer snapshot stays, with what the disk held then.");
+    expect(translator("zh")("remove.title", { count: 3 })).toBe("删除 3 个快照");
+  });
+
+  it("shows a state that it does not know as the server names it", () => {
+    expect(named(translator("zh"), "disk.state", "ATTACHED")).toBe("已挂载");
+    expect(named(translator("zh"), "disk.state", "NEW_STATE")).toBe("NEW_STATE");
+  });
+
+  it("takes the user's choice, then the browser's first language that it has, then English", () => {
+    expect(preferredLanguage("zh", ["en-US"])).toBe("zh");
+    expect(preferredLanguage(null, ["fr", "zh-TW", "en"])).toBe("zh");
+    expect(preferredLanguage("klingon", ["fr"])).toBe("en");
+  });
+});
