@@ -1,194 +1,37 @@
 """Deletion, compaction and space over a real catalog and a store in memory, cut off at every step."""
 
 import asyncio
-import random
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from sqlalchemy import Connection
 
-from drystone.catalog import accounts, meta, operations, pack_rewrites, packs, sessions, snapshots
+from drystone.catalog import operations, pack_rewrites, packs, sessions, snapshots
 from drystone.catalog.database import Database
-from drystone.domain.blocks import BLOCK_BYTES, from_blocks
 from drystone.domain.errors import UnavailableError
-from drystone.domain.ids import IdSource, SessionId, SnapshotId
+from drystone.domain.ids import SessionId, SnapshotId
 from drystone.domain.operation import Operation, OperationState
 from drystone.domain.pack_rewrite import RewriteState
-from drystone.domain.session import Pack, Session
-from drystone.domain.snapshot import Snapshot, SnapshotState
-from drystone.engine.layout import Layout
+from drystone.domain.session import Session
 from drystone.objects.memory import MemoryStore
-from drystone.service import compaction, epoch
+from drystone.service import compaction
 from drystone.service.installation import Installation
 from drystone.service.jobs.compact import Compact
 from drystone.service.jobs.delete_snapshot import DeleteSnapshot, mark_deleting
-from drystone.service.operations import Operations
 from drystone.service.store_space import StoreSpace
-from drystone.snapstore import writer
-from drystone.snapstore.packs import open_pack
-from drystone.snapstore.reader import SnapshotReader
-from drystone.snapstore.store import Store, open_store
-from drystone.transfer import worker
-from drystone.transfer.jobs import Job
-from tests.catalog.catalog_values import OWNER, account, snapshot
+from tests.catalog.catalog_values import OWNER
 from tests.service.records_world import NOW, caller, refusal
-from tests.snapstore.model_snapshots import STORE_ID, new_store, take
+from tests.service.store_world import CutError, Power, World, build_world, consistent, packs_in_store
+from tests.snapstore.model_snapshots import STORE_ID
 
-BLOCKS = 60
 ADMIN = caller(OWNER, admin=True)
-
-
-class CutError(Exception):
-    """The power is gone."""
-
-
-class Power:
-    """Goes after so many changes of rows or objects; without a number it stays."""
-
-    def __init__(self, steps: int | None = None) -> None:
-        self.left = steps
-
-    def needed(self) -> None:
-        if self.left is None:
-            return
-        self.left -= 1
-        if self.left < 0:
-            raise CutError
-
-
-class CutStore(MemoryStore):
-    """A store that hangs on the power."""
-
-    power: Power
-
-    def put(self, name: str, data: Any) -> None:
-        self.power.needed()
-        MemoryStore.put(self, name, data)
-
-    def replace(self, name: str, data: Any) -> None:
-        self.power.needed()
-        MemoryStore.replace(self, name, data)
-
-    def delete(self, name: str) -> None:
-        self.power.needed()
-        MemoryStore.delete(self, name)
-
-
-class InlinePool:
-    """Runs jobs at once, on the store in memory."""
-
-    def __init__(self, store: Store, rng: random.Random) -> None:
-        self._store = store
-        self._rng = rng
-
-    async def run(self, job: Job, result: type[Any], _on_progress: object = None) -> Any:
-        with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(worker, "open_address", lambda _address: self._store)
-            answer = worker.execute(job, lambda _done, _total: None, self._rng)  # type: ignore[arg-type]
-        assert isinstance(answer, result)
-        return answer
-
-
-@dataclass
-class World:
-    """An installation whose rows are a file and whose objects are in memory."""
-
-    path: Path
-    content: dict[str, bytes]
-    truth: dict[SnapshotId, bytes]
-    starts: int = 0
-
-    def open(self, power: Power | None = None) -> Installation:
-        self.objects = CutStore(self.content)
-        self.objects.power = self.power = power or Power()
-        store = open_store(self.objects, STORE_ID)
-        db = Database.open(self.path)
-        real = db.write
-        power_now = self.power
-
-        async def write(fn: Callable[[Connection], Any]) -> Any:
-            power_now.needed()
-            return await real(fn)
-
-        db.write = write  # type: ignore[method-assign]
-        self.starts += 1
-        rng = random.Random(self.starts)
-        pool: Any = InlinePool(store, rng)
-        self.db = db
-        return Installation(
-            db=db, clock=lambda: NOW, ids=IdSource(rng), layout=Layout(self.path.parent), store=store, workers=pool,
-            operations=Operations(db=db, clock=lambda: NOW), environment={}, throttle=False, scratch_bytes_max=1,
-            floor_bytes_max=0, floor_percent=0, hydration_bytes_per_s=0, background=pool, compaction_dead_percent=20,
-        )  # fmt: skip
-
-    def close(self) -> None:
-        self.content = self.objects.content()
-        self.db.close()
-
-    def check(self) -> None:
-        """Every living snapshot is what it was, by the objects that a power cut left."""
-        store = open_store(MemoryStore(self.objects.content()), STORE_ID)
-        rows = self.db.read_sync(lambda conn: snapshots.in_states(conn, [SnapshotState.NORMAL]))
-        assert rows
-        for row in rows:
-            assert row.manifest is not None
-            assert bool(SnapshotReader.open(store, row.manifest).read(0, BLOCKS * BLOCK_BYTES) == self.truth[row.id])
 
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Three snapshots in a chain, each of which overwrote half of what was there, at random."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(writer, "PACK_BYTES", 260_000)
-        patched.setattr(writer, "FRAME_BLOCKS_MAX", 8)
-        rng = random.Random(1)
-        objects = MemoryStore()
-        store = new_store(objects)
-        disk = bytearray(rng.randbytes(BLOCKS * BLOCK_BYTES))
-        taken = [take(store, rng, "snap-00000000", disk, [(0, BLOCKS)])]
-        truth = {SnapshotId("snap-00000000"): bytes(disk)}
-        for number in (1, 2):
-            changed = sorted(rng.sample(range(BLOCKS), BLOCKS // 2))
-            for block in changed:
-                disk[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES] = rng.randbytes(BLOCK_BYTES)
-            ranges = [(low, high) for low, high in from_blocks(np.array(changed)).tolist()]
-            taken.append(take(store, rng, f"snap-{number:08d}", disk, ranges, taken[-1]))
-            truth[SnapshotId(f"snap-{number:08d}")] = bytes(disk)
-    path = tmp_path_factory.mktemp("catalog") / "catalog.db"
-    db = Database.open(path)
-
-    def fill(conn: Connection) -> None:
-        accounts.insert(conn, replace(account(), admin=True))
-        for key, value in (("store_id", STORE_ID), ("owner", "0" * 32), (epoch.KEY, "0")):
-            meta.put(conn, key, value)
-        for reader in taken:
-            manifest = reader.manifest
-            row = Session(id=manifest.session, kind="snapshot", created_at=1.0)
-            sessions.open(conn, row, [])
-            sessions.commit(conn, row.id, at=2.0)
-            snapshots.insert(conn, _row(manifest.snapshot, manifest.base, reader))
-            for pack in manifest.packs:
-                packs.insert(conn, Pack(
-                    id=pack.pack, session_id=manifest.session, object=pack.object, bytes=pack.bytes, blocks=pack.blocks
-                ))  # fmt: skip
-
-    db.write_sync(fill)
-    db.close()
-    return World(path=path, content=objects.content(), truth=truth)
-
-
-def _row(name: SnapshotId, base: SnapshotId | None, reader: SnapshotReader) -> Snapshot:
-    maps = tuple(part.object for part in reader.manifest.maps)
-    manifest = reader.store.manifest_name(name, reader.manifest.session)
-    return snapshot(
-        name, parent_id=base, session_id=reader.manifest.session, manifest=manifest, delta_map=maps[0], maps=maps,
-        percent=100,
-    )  # fmt: skip
+    return build_world(tmp_path_factory.mktemp("catalog") / "catalog.db")
 
 
 @pytest.fixture
@@ -214,20 +57,6 @@ def compaction_of(db: Database) -> Operation:
     found = db.read_sync(compaction.running)
     assert found is not None
     return found
-
-
-def packs_in_store(world: World) -> dict[str, int]:
-    return {name: len(raw) for name, raw in world.objects.content().items() if "/packs/" in name}
-
-
-def consistent(world: World) -> None:
-    """Rows name what is there, nothing else is there, and nothing dead is in it."""
-    rows = world.db.read_sync(packs.everything)
-    assert {row.object: row.bytes for row in rows} == packs_in_store(world)
-    store = open_store(MemoryStore(world.objects.content()), STORE_ID)
-    for row in rows:
-        assert row.dead_blocks == row.dead_bytes == 0
-        assert row.blocks == int(np.count_nonzero(~open_pack(store, row.object).index.dead))
 
 
 def test_a_deletion_begins_compaction_which_ends_with_nothing_dead(world: World) -> None:

@@ -197,10 +197,13 @@ def test_modify_finds_only_what_is_theirs_and_shown(world: World) -> None:
 
 def test_overview(world: World) -> None:
     assert run(world.snapshots.overview(caller())).billed_gib == 0
-    world.snapshot("snap-a", stored_bytes=GIB)
-    world.snapshot("snap-b", stored_bytes=GIB // 2)
-    world.snapshot("snap-c", stored_bytes=GIB, state=SnapshotState.CREATING)
-    world.snapshot("snap-o", stored_bytes=GIB, account_id=OTHER)
+    world.snapshot("snap-a")
+    world.snapshot("snap-b")
+    world.snapshot("snap-c", state=SnapshotState.CREATING)
+    world.snapshot("snap-o", account_id=OTHER)
+    world.pack("a1", bytes=GIB)
+    world.pack("a2", bytes=GIB, dead_bytes=GIB // 2)
+    world.pack("a3", bytes=GIB, account_id=OTHER)
     totals = run(world.snapshots.overview(caller()))
     assert (totals.count, totals.stored_gib, totals.free_quota_gib, totals.billed_gib) == (2, 1.5, 1, 0.5)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, or_, select, update
 
-from drystone.catalog.rows import Rows
-from drystone.catalog.schema import pack
+from drystone.catalog.rows import IDS_PER_STATEMENT, Rows
+from drystone.catalog.schema import holding, pack
 from drystone.domain.ids import PackId, SessionId
 from drystone.domain.session import Pack, PackState
 
@@ -23,6 +23,29 @@ of_select = _rows.all
 def of_session(conn: Connection, session_id: SessionId) -> list[Pack]:
     """Return the packs that a session wrote, by id."""
     return _rows.all(conn, select(pack).where(pack.c.session_id == session_id).order_by(pack.c.id))
+
+
+def of_sessions(conn: Connection, session_ids: Collection[SessionId]) -> list[Pack]:
+    """Return the packs that any of these sessions wrote, by id."""
+    wanted = sorted(set(session_ids))
+    found: list[Pack] = []
+    for at in range(0, len(wanted), IDS_PER_STATEMENT):
+        found += _rows.all(conn, select(pack).where(pack.c.session_id.in_(wanted[at : at + IDS_PER_STATEMENT])))
+    return sorted(found, key=lambda one: one.id)
+
+
+def held(conn: Connection, owners: Collection[str]) -> dict[str, int]:
+    """Return the living bytes that packs hold of each of these disks or accounts, whichever snapshots see them.
+
+    Exact but for what died in a pack since it was last counted: what a deletion leaves to nobody is taken off with it.
+    """
+    wanted = sorted(set(owners))
+    found: dict[str, int] = {}
+    for at in range(0, len(wanted), IDS_PER_STATEMENT):
+        query = select(holding.c.owner_id, holding.c.bytes)
+        for row in conn.execute(query.where(holding.c.owner_id.in_(wanted[at : at + IDS_PER_STATEMENT]))):
+            found[row.owner_id] = row.bytes
+    return {owner: max(0, found.get(owner, 0)) for owner in wanted}
 
 
 def add_dead(conn: Connection, pack_id: PackId, blocks: int, stored_bytes: int) -> bool:

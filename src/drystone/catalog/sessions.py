@@ -2,12 +2,12 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, exists, select
 from sqlalchemy import insert as insert_into
 
 from drystone.catalog import snapshots
 from drystone.catalog.rows import Rows
-from drystone.catalog.schema import session, session_read
+from drystone.catalog.schema import pack, session, session_read, snapshot
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import SessionId, SnapshotId
 from drystone.domain.session import Session, SessionState
@@ -93,6 +93,26 @@ def reads(conn: Connection, session_id: SessionId) -> frozenset[SnapshotId]:
 def in_state(conn: Connection, state: SessionState) -> list[Session]:
     """Return the sessions of a state, oldest first."""
     query = select(session).where(session.c.state == state).order_by(session.c.created_at, session.c.id)
+    return _rows.all(conn, query)
+
+
+def spent(conn: Connection, ended_before: float, limit: int) -> list[Session]:
+    """Return up to `limit` sessions in force (COMMITTED, ADOPTED) that ended long ago and that no row refers to.
+
+    No pack is theirs, and no snapshot or ghost was made by them: whether an object in the store still bears their name
+    is for the caller to find out.
+    """
+    query = (
+        select(session)
+        .where(
+            session.c.state.in_([SessionState.COMMITTED, SessionState.ADOPTED]),
+            session.c.ended_at < ended_before,
+            ~exists().where(pack.c.session_id == session.c.id),
+            ~exists().where(snapshot.c.session_id == session.c.id),
+        )
+        .order_by(session.c.ended_at, session.c.id)
+        .limit(limit)
+    )
     return _rows.all(conn, query)
 
 

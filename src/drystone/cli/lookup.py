@@ -16,6 +16,8 @@ from drystone.cli.records import (
 from drystone.cli.session import Session
 
 _ID = re.compile(r"(disk|snap|csnap|ins|op)-[a-z0-9]{8}")
+SPACE_IDS_MAX = 1000
+"""Snapshots whose space is asked for at once."""
 SAME_NAME_MAX = 1000
 """Rows looked through for a name; the service may answer a name filter with near misses."""
 
@@ -197,6 +199,20 @@ def snapshot_space(session: Session, snapshot: Record) -> Record:
         return unknown
     (space,) = answer["SnapshotSpaceSet"]
     return {"unique_bytes": space["UniqueBytes"], "shared_bytes": space["SharedBytes"]}
+
+
+def with_unique_bytes(session: Session, snapshots: Sequence[Record]) -> list[Record]:
+    """Return the records with what each holds alone, None where that is not known."""
+    made = [one["snapshot_id"] for one in snapshots if one["state"] != "CREATING"]
+    unique: dict[str, int] = {}
+    try:
+        for at in range(0, len(made), SPACE_IDS_MAX):
+            ids = made[at : at + SPACE_IDS_MAX]
+            answer = session.service.drystone("read their space", "DescribeSnapshotSpace", SnapshotIds=ids)
+            unique.update((one["SnapshotId"], one["UniqueBytes"]) for one in answer["SnapshotSpaceSet"])
+    except CliError as error:
+        session.out.say(f"what each holds alone is not known: {error.message}")
+    return [{**one, "unique_bytes": unique.get(str(one["snapshot_id"]))} for one in snapshots]
 
 
 def instances(session: Session, wanted: Sequence[str], *, limit: int) -> list[Record]:

@@ -8,7 +8,7 @@ from drystone.cli.output import Record
 DISK_COLUMNS = ("disk_id", "name", "state", "size_gib", "type", "instance_id", "device", "tracking", "created_at")
 SNAPSHOT_COLUMNS = (
     "snapshot_id", "name", "disk_id", "state", "percent", "size_gib", "tracking", "changed_bytes", "stored_bytes",
-    "created_at",
+    "unique_bytes", "created_at",
 )  # fmt: skip
 SNAPSHOT_GROUP_COLUMNS = ("group_id", "name", "state", "percent", "instance_id", "pause_ms", "snapshots", "created_at")
 QUIESCE_COLUMNS = ("resource_id", "mode", "freeze_seconds_max", "kinds", "modified_at")
@@ -82,6 +82,7 @@ def snapshot_record(snapshot: Wire, taken: Wire) -> Record:
         "quiesce_ms": taken.get("QuiesceMs"),
         "transcript": taken.get("Transcript"),
         "taken_at": taken.get("TakenAt"),
+        "opening": _opening(taken.get("Opening")),
         "suspect": taken.get("Suspect"),
         "damaged": taken.get("Damaged"),
         "audited_blocks": taken.get("AuditedBlocks"),
@@ -94,6 +95,27 @@ def snapshot_record(snapshot: Wire, taken: Wire) -> Record:
         "tags": _tags(snapshot.get("Tags")),
         "created_at": snapshot.get("CreateTime"),
         "modified_at": snapshot.get("LatestModifyTime") or None,
+    }
+
+
+def _opening(opening: Wire | None) -> Record | None:
+    """Name the fields of a proof that a snapshot opens; None if it was never tried."""
+    if opening is None:
+        return None
+    return {
+        "finding": opening.get("Finding"),
+        "reason": opening.get("Reason") or None,
+        "steps": [
+            {
+                "title": step.get("Title"),
+                "finding": step.get("Finding"),
+                "seconds": step.get("Seconds"),
+                "detail": step.get("Detail") or None,
+            }
+            for step in opening.get("Steps") or []
+        ],
+        "began_at": opening.get("BeginTime"),
+        "ended_at": opening.get("EndTime"),
     }
 
 
@@ -121,7 +143,7 @@ def quiesce_record(profile: Wire) -> Record:
     steps = profile.get("Steps") or []
     names = {
         "Kind": "kind", "SecondsMax": "seconds_max", "Mount": "mount", "Freeze": "freeze", "Thaw": "thaw",
-        "OptionFile": "option_file", "Connection": "connection",
+        "OptionFile": "option_file", "Connection": "connection", "Socket": "socket", "Domain": "domain",
     }  # fmt: skip
     return {
         "resource_id": profile["ResourceId"],
@@ -129,6 +151,7 @@ def quiesce_record(profile: Wire) -> Record:
         "freeze_seconds_max": profile.get("FreezeSecondsMax"),
         "kinds": [step["Kind"] for step in steps],
         "steps": [{names[name]: value for name, value in step.items() if value and name in names} for step in steps],
+        "prove_every_h": profile.get("ProveEveryH"),
         "modified_at": profile.get("ModifyTime"),
     }
 

@@ -55,6 +55,7 @@ def snapshot_app(outside: Outside) -> App:
         name="export",
         help_epilogue="Example:\n  drystone snapshot export snap-1a2b3c4d /backup/db.qcow2",
     )
+    app.command(commands.prove, name="prove", help_epilogue="Example:\n  drystone snapshot prove snap-1a2b3c4d")
     app.command(commands.overview, name="overview", help_epilogue="Example:\n  drystone snapshot overview")
     return app
 
@@ -109,15 +110,17 @@ class SnapshotCommands:
         state: str | None = None,
         name: str | None = None,
         limit: Limit = LIST_LIMIT,
+        space: bool = True,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
-        """List snapshots, the newest first.
+        """List snapshots, the newest first; `unique_bytes` is what deleting one alone makes dead.
 
         Args:
             disk: Only snapshots of this disk.
             state: Only snapshots in this state: CREATING, NORMAL, ROLLBACKING.
             name: Only snapshots with this name.
             limit: Most snapshots to list.
+            space: Also what each holds alone, for which the store may be read.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -128,7 +131,7 @@ class SnapshotCommands:
             limit=limit,
             wire_filters=lookup.filters(disk_id=wanted, snapshot_state=state, snapshot_name=name),
         )
-        session.out.records(found, SNAPSHOT_COLUMNS)
+        session.out.records(lookup.with_unique_bytes(session, found) if space else found, SNAPSHOT_COLUMNS)
 
     def show(self, snapshot: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
         """Show everything about one snapshot: how it was tracked, what was read, changed and stored.
@@ -282,6 +285,40 @@ class SnapshotCommands:
         if wait:
             wait_for_operation(session, operation, title=f"export of {identity}", timeout_s=timeout)
         session.out.result([path], {"snapshot_id": identity, "path": path, "operation_id": operation})
+
+    def prove(
+        self,
+        snapshot: str,
+        /,
+        *,
+        wait: bool = True,
+        timeout: Timeout = TRANSFER_TIMEOUT_S,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Open a snapshot on a throw-away clone and show what that has shown; for the administrator.
+
+        File systems are checked and mounted, databases that the disk's profile names are started and checked. The
+        disk and the snapshot are not touched. Exits with 0 only if the snapshot opens.
+
+        Args:
+            snapshot: Id or name.
+            wait: Wait until it is known.
+            timeout: Longest wait in seconds.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        identity = lookup.snapshot_id(session, snapshot)
+        answer = session.service.drystone(f"prove {identity}", "ProveSnapshot", SnapshotId=identity)
+        operation = str(answer["OperationId"])
+        if not wait:
+            session.out.result([operation], {"snapshot_id": identity, "operation_id": operation})
+            return
+        wait_for_operation(session, operation, title=f"proof of {identity}", timeout_s=timeout)
+        opening = lookup.snapshot(session, identity)["opening"]
+        assert isinstance(opening, dict)
+        session.out.record({"snapshot_id": identity, **opening})
+        if opening["finding"] != "opens":
+            raise CliError(Exit.REFUSED, f"{identity}: {opening['finding']}: {opening['reason']}")
 
     def overview(self, *, common: CommonOptions = NO_OPTIONS) -> None:
         """Show how many snapshots there are and what they hold.

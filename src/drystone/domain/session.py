@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from drystone.domain.ids import OperationId, PackId, SessionId
+from drystone.domain.ids import AccountId, DiskId, OperationId, PackId, SessionId
 
 
 class SessionState(StrEnum):
@@ -53,3 +53,7 @@ class Pack:
     """The dead blocks' share of `bytes`, likewise."""
     proven_at: float | None = None
     """When a scrub last read every living block of it."""
+    disk_id: DiskId | None = None
+    """The disk whose snapshot wrote it; None if nobody knows any more."""
+    account_id: AccountId | None = None
+    """Whose that snapshot was."""

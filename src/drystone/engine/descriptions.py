@@ -8,7 +8,8 @@ import msgspec
 
 from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import AccountId, DiskId, SnapshotId, StoreId
-from drystone.engine import images
+from drystone.domain.quiesce import QuiesceProfile
+from drystone.engine import checkpoints, images
 from drystone.engine.layout import Layout
 
 FORMAT = 1
@@ -38,6 +39,13 @@ class DiskDescription(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
 
 
+class _Quiesce(msgspec.Struct, frozen=True, kw_only=True):
+    """What `quiesce.json` says. It holds no passwords: a profile names files and services that do."""
+
+    format: int
+    profile: QuiesceProfile
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundDisk:
     """A disk's directory with a description and an image that fit each other."""
@@ -47,6 +55,8 @@ class FoundDisk:
     """The image's own."""
     hydrating: bool
     """The image still reads from its source."""
+    quiesce: QuiesceProfile | None = None
+    """The disk's own profile, if it has one that can be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,5 +89,25 @@ def _read(layout: Layout, disk_id: DiskId) -> FoundDisk:
         raise ProtocolError(f"{path} describes {description.id}")
     image = layout.image(disk_id)
     return FoundDisk(
-        description=description, size_bytes=images.virtual_size(image), hydrating=images.has_backing(image)
-    )
+        description=description, size_bytes=images.virtual_size(image), hydrating=images.has_backing(image),
+        quiesce=_read_quiesce(layout.quiesce(disk_id), disk_id),
+    )  # fmt: skip
+
+
+def _read_quiesce(path: Path, disk_id: DiskId) -> QuiesceProfile | None:
+    """Return a profile, None if it cannot be read: the disk's snapshots are crash-consistent then, and say so."""
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=_Quiesce)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found.profile if found.format == FORMAT and found.profile.resource_id == disk_id else None
+
+
+def write_quiesce(layout: Layout, disk_id: DiskId, profile: QuiesceProfile | None) -> None:
+    """Write a disk's own profile beside its image, durably, or take away what is there."""
+    path = layout.quiesce(disk_id)
+    if profile is not None:
+        checkpoints.write_durably(path, msgspec.json.encode(_Quiesce(format=FORMAT, profile=profile)))
+    elif path.exists():
+        path.unlink()
+        images.sync_file(path.parent)

@@ -68,6 +68,10 @@ class Layout:
         """What is needed to adopt the disk when the database is gone (P10)."""
         return self.disk(disk_id) / "disk.json"
 
+    def quiesce(self, disk_id: DiskId) -> Path:
+        """What is held still around the disk's snapshots, for an adoption likewise."""
+        return self.disk(disk_id) / "quiesce.json"
+
     def checkpoint(self, disk_id: DiskId) -> Path:
         """The bitmap that an orderly stop left (A10)."""
         return self.disk(disk_id) / "checkpoint"

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, instances, snapshots
+from drystone.catalog import disks, instances, packs, snapshots
 from drystone.catalog.database import Database
 from drystone.catalog.selection import Selection
 from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, SYSTEM_DISK, Disk, DiskState
@@ -76,11 +76,12 @@ class DiskRecords:
         def select(conn: Connection) -> Page[DiskView]:
             found, total = disks.find(conn, selection)
             totals = snapshots.totals(conn, [disk.id for disk in found])
+            held = packs.held(conn, [disk.id for disk in found])
             views = (
                 DiskView(
                     disk=disk,
                     snapshot_count=totals[disk.id].count,
-                    snapshot_bytes=totals[disk.id].stored_bytes,
+                    snapshot_bytes=held[disk.id],
                 )
                 for disk in found
             )

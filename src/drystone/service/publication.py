@@ -8,17 +8,20 @@ import asyncio
 from datetime import UTC, datetime
 
 import structlog
+from sqlalchemy import Connection
 
-from drystone.catalog import accounts, disks, snapshots, unpublished
+from drystone.catalog import accounts, disks, quiesce_profiles, snapshot_groups, snapshots, unpublished
 from drystone.catalog.unpublished import Unpublished
 from drystone.domain.disk import DiskState
 from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.domain.snapshot_group import SnapshotGroup
+from drystone.engine.descriptions import write_quiesce
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.snapstore.account_names import AccountName, write_accounts
-from drystone.snapstore.manifests import Attributes, write_attributes
+from drystone.snapstore.manifests import Attributes, GroupAttributes, write_attributes
 
 log = structlog.get_logger()
 BATCH = 100
@@ -57,10 +60,14 @@ class Publication:
             await self._accounts()
 
     async def _snapshot(self, snapshot_id: SnapshotId) -> None:
-        row = await self._in.db.read(lambda conn: snapshots.get(conn, snapshot_id))
+        def look(conn: Connection) -> tuple[Snapshot | None, SnapshotGroup | None]:
+            row = snapshots.get(conn, snapshot_id)
+            return row, None if row is None or row.group_id is None else snapshot_groups.get(conn, row.group_id)
+
+        row, group = await self._in.db.read(look)
         if row is None or row.state is not SnapshotState.NORMAL:
             return
-        await asyncio.to_thread(write_attributes, self._in.store, snapshot_id, attributes_of(row))
+        await asyncio.to_thread(write_attributes, self._in.store, snapshot_id, attributes_of(row, group))
         now = await self._in.db.read(lambda conn: snapshots.get(conn, snapshot_id))
         if now is None or now.state is SnapshotState.GHOST:
             # It was deleted meanwhile; its attributes must not outlive its manifest.
@@ -70,9 +77,11 @@ class Publication:
     async def _disk(self, disk_id: DiskId) -> None:
         async with self._in.locks.graph(disk_id):
             disk = await self._in.db.read(lambda conn: disks.get(conn, disk_id))
+            profile = await self._in.db.read(lambda conn: quiesce_profiles.get(conn, disk_id))
             # A disk that is being made is described by whoever makes it; one that goes must not come back.
             if disk is not None and disk.state not in GONE and self._in.layout.disk(disk_id).is_dir():
                 await asyncio.to_thread(self._host.describe, disk)
+                await asyncio.to_thread(write_quiesce, self._in.layout, disk_id, profile)
 
     async def _accounts(self) -> None:
         found, _ = await self._in.db.read(lambda conn: accounts.find(conn, offset=0, limit=ACCOUNTS_MAX))
@@ -80,10 +89,14 @@ class Publication:
         await asyncio.to_thread(write_accounts, self._in.store, names)
 
 
-def attributes_of(snapshot: Snapshot) -> Attributes:
+def attributes_of(snapshot: Snapshot, group: SnapshotGroup | None = None) -> Attributes:
     """Return what may change of a snapshot, as it is kept beside its manifest."""
     at = snapshot.deadline_at
     return Attributes(
         name=snapshot.name, deadline=None if at is None else datetime.fromtimestamp(at, UTC).isoformat(),
         permanent=snapshot.permanent, tags=snapshot.tags, suspect=snapshot.suspect,
+        group=None if group is None else GroupAttributes(
+            id=group.id, name=group.name, instance=group.instance_id, tags=group.tags, pause_ms=group.pause_ms,
+            taken_at=group.taken_at, created_at=group.created_at,
+        ),
     )  # fmt: skip

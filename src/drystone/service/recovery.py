@@ -12,7 +12,18 @@ from itertools import pairwise
 
 from sqlalchemy import Connection, delete, select
 
-from drystone.catalog import accounts, disks, extent_maps, meta, operations, packs, sessions, snapshots
+from drystone.catalog import (
+    accounts,
+    disks,
+    extent_maps,
+    meta,
+    operations,
+    packs,
+    quiesce_profiles,
+    sessions,
+    snapshot_groups,
+    snapshots,
+)
 from drystone.catalog.schema import pack_rewrite, snapshot_group
 from drystone.catalog.schema import session as session_table
 from drystone.codec.manifest import ANCESTRY_MAX, Manifest
@@ -25,7 +36,7 @@ from drystone.domain.ids import AccountId, IdSource, SnapshotId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.session import Pack, Session, SessionState
 from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
-from drystone.domain.snapshot_group import SnapshotGroupState
+from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
 from drystone.engine.descriptions import FoundDisk, UnfitDisk
 from drystone.service import epoch
 from drystone.service.confirmation import hold
@@ -93,6 +104,7 @@ def reconcile(conn: Connection, evidence: Evidence, *, ids: IdSource, at: float)
     deleting = _give_up_operations(conn, evidence, report, at=at)
     _sessions(conn, evidence.inventory, at=at)
     _snapshots(conn, evidence, report, at=at)
+    _groups(conn, evidence.inventory, ids=ids, at=at)
     _ghosts(conn, evidence.inventory, at=at)
     _packs(conn, evidence.inventory)
     _disks(conn, evidence, report, ids=ids, at=at)
@@ -282,7 +294,22 @@ def _attribute_values(found: FoundSnapshot) -> dict[str, object]:
         "name": attributes.name, "tags": attributes.tags, "suspect": attributes.suspect,
         "permanent": attributes.permanent,
         "deadline_at": None if attributes.deadline is None else _seconds(attributes.deadline),
+        **({} if attributes.group is None else {"group_id": attributes.group.id}),
     }  # fmt: skip
+
+
+def _groups(conn: Connection, inventory: Inventory, *, ids: IdSource, at: float) -> None:
+    """Add the groups that members name and that are not known: those that are left are of one instant still."""
+    for found in inventory.snapshots:
+        told = None if found.attributes is None else found.attributes.group
+        if told is None or snapshot_groups.get(conn, told.id) is not None:
+            continue
+        group = SnapshotGroup(
+            id=told.id, account_id=found.manifest.account, instance_id=told.instance, name=told.name, tags=told.tags,
+            state=SnapshotGroupState.NORMAL, operation_id=ids.operation(), pause_ms=told.pause_ms,
+            taken_at=told.taken_at, created_at=told.created_at, modified_at=at,
+        )  # fmt: skip
+        snapshot_groups.insert(conn, group)
 
 
 def _ghosts(conn: Connection, inventory: Inventory, *, at: float) -> None:
@@ -321,6 +348,9 @@ def _edges(manifest: Manifest) -> Iterable[tuple[SnapshotId, SnapshotId | None]]
 def _packs(conn: Connection, inventory: Inventory) -> None:
     """Make the rows say which object holds each pack. What no snapshot names is a candidate, no more (L7)."""
     fenced = {session.id for session in sessions.in_state(conn, SessionState.FENCED)}
+    # Of a deleted snapshot's session no manifest tells the disk; a catalog from a backup may.
+    writers = {row.session_id: (row.disk_id, row.account_id) for row in packs.everything(conn)}
+    writers |= {one.manifest.session: (one.manifest.disk, one.manifest.account) for one in inventory.snapshots}
     for row in packs.everything(conn):
         packs.delete(conn, row.id)
     for found in inventory.packs:
@@ -331,6 +361,8 @@ def _packs(conn: Connection, inventory: Inventory) -> None:
             id=found.ref.pack, session_id=found.ref.session, object=found.object, bytes=found.bytes, blocks=blocks,
             dead_blocks=0 if found.named else blocks, dead_bytes=0 if found.named else found.bytes,
         )  # fmt: skip
+        disk_id, account_id = writers.get(pack.session_id, (None, None))
+        pack = replace(pack, disk_id=disk_id, account_id=account_id)
         packs.insert(conn, pack)
 
 
@@ -406,6 +438,8 @@ def _restore_disk(conn: Connection, row: Disk, here: FoundDisk, reason: str, *, 
         except RefusalError as error:
             values["error_prompt"] = f"what was not read from its source is lost: {error.message}"[:500]
     _set_disk(conn, replace(row, size_gib=here.size_bytes // GIB), reason, **values)
+    if here.quiesce is not None and here.quiesce.account_id == row.account_id:
+        quiesce_profiles.put(conn, here.quiesce)
 
 
 def _hydrate(conn: Connection, row: Disk, source: SnapshotId, *, ids: IdSource, at: float) -> dict[str, object]:

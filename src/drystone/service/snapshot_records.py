@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from drystone.catalog import accounts, snapshots
+from drystone.catalog import accounts, openings, packs, snapshots
 from drystone.catalog.database import Database
 from drystone.catalog.selection import Selection
 from drystone.domain.disk_types import GIB
@@ -58,14 +58,20 @@ class SnapshotRecords:
         """
         check_filters((), snapshot_ids, ())
         offset, limit = page(offset, limit)
-        return await self._page(
-            Selection(
-                account_id=caller.account_id,
-                any_of=(("id", snapshot_ids),) if snapshot_ids else (),
-                offset=offset,
-                limit=limit,
-            )
+        selection = Selection(
+            account_id=caller.account_id,
+            any_of=(("id", snapshot_ids),) if snapshot_ids else (),
+            offset=offset,
+            limit=limit,
         )
+
+        def read(conn: Connection) -> Page[SnapshotView]:
+            found, total = snapshots.find(conn, selection)
+            proofs = openings.get_many(conn, [snapshot.id for snapshot in found])
+            views = (SnapshotView(snapshot=snapshot, opening=proofs.get(snapshot.id)) for snapshot in found)
+            return Page(items=tuple(views), total=total)
+
+        return await self._db.read(read)
 
     async def modify(self, caller: Caller, changes: SnapshotChanges) -> None:
         """Change a snapshot's name, or until when it is kept.
@@ -97,9 +103,13 @@ class SnapshotRecords:
         await self._db.write(change)
 
     async def overview(self, caller: Caller) -> SnapshotOverview:
-        """Return the totals over the caller's NORMAL snapshots."""
-        usage = await self._db.read(lambda conn: accounts.usage(conn, caller.account_id))
-        stored_gib = usage.stored_bytes / GIB
+        """Return how many NORMAL snapshots the caller has, and what they hold together, each stored byte once."""
+
+        def look(conn: Connection) -> tuple[accounts.Usage, int]:
+            return accounts.usage(conn, caller.account_id), packs.held(conn, [caller.account_id])[caller.account_id]
+
+        usage, held_bytes = await self._db.read(look)
+        stored_gib = held_bytes / GIB
         return SnapshotOverview(
             count=usage.normal_snapshots,
             stored_gib=stored_gib,

@@ -1,13 +1,15 @@
 """What snapshots and the store hold, what would come back, and collection by hand (L13)."""
 
 import asyncio
+import hashlib
 from collections.abc import Collection
 
+import msgspec
 from sqlalchemy import Connection
 
 from drystone.catalog import meta, pack_rewrites, packs, sessions, snapshots
 from drystone.domain.errors import RefusalError, UnavailableError
-from drystone.domain.ids import PackId, SnapshotId
+from drystone.domain.ids import PackId, SessionId, SnapshotId
 from drystone.domain.pack_rewrite import RewriteState
 from drystone.domain.session import Pack
 from drystone.domain.snapshot import Snapshot, SnapshotState
@@ -22,6 +24,8 @@ from drystone.transfer.jobs import FamilyNode, SpaceJob, SpaceResult
 IDS_MAX = 1000
 ATTEMPTS_MAX = 3
 """A deletion may end while the delta maps are read: then the tree is looked at again."""
+TOLD_MAX = 16
+"""Answers that are kept; one of a thousand snapshots takes 100 KiB."""
 _SHOWN = frozenset({SnapshotState.NORMAL, SnapshotState.DELETING})
 
 
@@ -30,6 +34,7 @@ class StoreSpace:
 
     def __init__(self, installation: Installation) -> None:
         self._in = installation
+        self._told: dict[bytes, SpaceResult] = {}
 
     async def snapshots(self, caller: Caller, snapshot_ids: tuple[str, ...]) -> SetSpaceView:
         """Return what each of these NORMAL snapshots holds, and what deleting all of them would make dead.
@@ -67,13 +72,22 @@ class StoreSpace:
 
     async def _space(self, caller: Caller, wanted: list[str], chosen: Collection[str]) -> SpaceResult:
         for attempt in range(1, ATTEMPTS_MAX + 1):
-            nodes = await self._in.db.read(lambda conn: _trees(conn, caller, wanted, chosen))
-            job = SpaceJob(store=self._in.store_address(), nodes=nodes)
+            nodes, held = await self._in.db.read(lambda conn: _trees(conn, caller, wanted, chosen))
+            job = SpaceJob(store=self._in.store_address(), nodes=nodes, packs=held)
+            asked = hashlib.sha256(msgspec.json.encode(job)).digest()
+            if asked in self._told:
+                return self._told[asked]
             try:
-                return await self._in.background.run(job, SpaceResult)
+                found = await self._in.background.run(job, SpaceResult)
             except (NotFoundError, UnavailableError):
                 if attempt == ATTEMPTS_MAX:
                     raise
+                continue
+            # The same tree with the same packs, asked the same, has the same answer for ever.
+            while len(self._told) >= TOLD_MAX:
+                self._told.pop(next(iter(self._told)))
+            self._told[asked] = found
+            return found
         raise AssertionError("the last attempt returns or raises")
 
     async def store(self, caller: Caller) -> StoreSpaceView:
@@ -148,8 +162,10 @@ def _due(pack: Pack | None, dead_bytes: int, dead_blocks: int, share: float) -> 
     return wholly or pack.dead_bytes + dead_bytes >= share * pack.bytes
 
 
-def _trees(conn: Connection, caller: Caller, wanted: list[str], chosen: Collection[str]) -> tuple[FamilyNode, ...]:
-    """Return the whole trees that the snapshots are in."""
+def _trees(
+    conn: Connection, caller: Caller, wanted: list[str], chosen: Collection[str]
+) -> tuple[tuple[FamilyNode, ...], tuple[tuple[PackId, SessionId, str], ...]]:
+    """Return the whole trees that the snapshots are in, and the packs that their sessions wrote."""
     rows: dict[SnapshotId, Snapshot] = {}
     for one in wanted:
         snapshot = owned_snapshot(conn, caller.account_id, one)
@@ -175,4 +191,5 @@ def _trees(conn: Connection, caller: Caller, wanted: list[str], chosen: Collecti
                 chosen=row.id in chosen,
             )
         )
-    return tuple(nodes)
+    written = packs.of_sessions(conn, [row.session_id for row in rows.values() if row.session_id is not None])
+    return tuple(nodes), tuple((pack.id, pack.session_id, pack.object) for pack in written)

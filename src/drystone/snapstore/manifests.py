@@ -7,7 +7,7 @@ import msgspec
 
 from drystone.codec.manifest import Manifest, decode_manifest, encode_manifest
 from drystone.domain.errors import IntegrityError, ProtocolError
-from drystone.domain.ids import SessionId, SnapshotId
+from drystone.domain.ids import InstanceId, SessionId, SnapshotGroupId, SnapshotId
 from drystone.objects.contract import NotFoundError
 from drystone.snapstore.store import Store
 
@@ -25,6 +25,18 @@ class ManifestEntry:
     size_bytes: int
 
 
+class GroupAttributes(msgspec.Struct, frozen=True, kw_only=True):
+    """The group of one instant that a snapshot is a member of; times are seconds since the epoch, UTC."""
+
+    id: SnapshotGroupId
+    name: str
+    instance: InstanceId
+    tags: tuple[tuple[str, str], ...] = ()
+    pause_ms: float | None = None
+    taken_at: float | None = None
+    created_at: float
+
+
 class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     """What may change of a snapshot: `deadline` is an ISO 8601 time in UTC, or None."""
 
@@ -34,6 +46,7 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     permanent: bool = True
     tags: tuple[tuple[str, str], ...] = ()
     suspect: bool = False
+    group: GroupAttributes | None = None
 
 
 def write_manifest(store: Store, manifest: Manifest) -> str:

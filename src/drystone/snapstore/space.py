@@ -8,6 +8,7 @@ tell how many living snapshots see it, without opening any of them.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,16 @@ from drystone.domain.errors import IntegrityError
 from drystone.domain.ids import SnapshotId
 from drystone.snapstore.cache import ByteCache
 from drystone.snapstore.layers import Entries, MapLayer, PageCache
-from drystone.snapstore.packs import PackSource, shares
+from drystone.snapstore.packs import PackSource, open_pack, shares
 from drystone.snapstore.store import Store
 
 _PAGES_BYTES = 64 << 20
 _WINDOW_ENTRIES = 1 << 18
+_FLAT_ENTRIES = 1 << 16
+"""A delta map of up to so many entries is read once and kept whole; of larger ones pages are read when needed."""
+_STEP_ENTRIES = 64
+_MAPS_BYTES = 192 << 20
+_SHARES_BYTES = 64 << 20
 _VERSIONS_MAX = 1 << 22
 """Pieces of entries that are weighed together, some 100 bytes each."""
 
@@ -104,24 +110,44 @@ class _Sums:
     bytes: dict[PackRef, float]
 
 
-def tree_space(store: Store, members: Sequence[Member]) -> TreeSpace:
+class SpaceMemory:
+    """What was read of maps and packs before: neither ever changes under its name. For one thread.
+
+    A thousand snapshots of a disk are told from it without reading anything; about 40 bytes an entry.
+    """
+
+    def __init__(self) -> None:
+        self.maps: ByteCache[str, _Flat] = ByteCache(_MAPS_BYTES)
+        self.shares: ByteCache[str, _Floats] = ByteCache(_SHARES_BYTES)
+
+
+def tree_space(
+    store: Store,
+    members: Sequence[Member],
+    *,
+    memory: SpaceMemory | None = None,
+    objects: Mapping[PackRef, str] | None = None,
+) -> TreeSpace:
     """Return who holds what of whole trees.
 
-    Time follows the entries of all delta maps, and the packs that they name (each one's index is read); memory follows
-    a window of them, not the disk.
+    Time follows the entries of all delta maps, and the packs that they name (each one's index is read, unless `memory`
+    has it); memory follows a window of them, not the disk.
 
     Args:
         store: Where they are.
         members: Every node of each tree that is looked at, ghosts included.
+        memory: What calls before this one have read, and what this one reads.
+        objects: The objects in force of packs, where they are known; others are found by listing.
 
     Raises:
         IntegrityError: The tree is not whole, or a map or pack cannot be trusted.
         NotFoundError, UnavailableError: Something is not there.
     """
     order = _Order(members)
+    kept = SpaceMemory() if memory is None else memory
+    weights = _Weights(store, kept, objects or {})
     pages: PageCache = ByteCache(_PAGES_BYTES)
-    layers = [MapLayer(store, member.delta_map, pages) for member in order.members]
-    weights = _Weights(store)
+    layers = [_layer(store, member.delta_map, pages, kept, weights) for member in order.members]
     count = len(layers)
     sums = _Sums(shown=np.zeros(count + 1), unique=np.zeros(count), blocks={}, bytes={})
     for low, high in _windows(layers):
@@ -136,13 +162,113 @@ def tree_space(store: Store, members: Sequence[Member]) -> TreeSpace:
     )
 
 
-def _windows(layers: Sequence[MapLayer]) -> Iterator[tuple[int, int]]:
+# --- maps -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Flat:
+    """A whole map: `frames` are (row of `packs` << 32) + number of the frame, -1 for zeros."""
+
+    packs: tuple[PackRef, ...]
+    starts: _Ints
+    stops: _Ints
+    frames: _Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Part:
+    """Entries of one map in a window, clipped to it; `frames` mean the same in all maps."""
+
+    starts: _Ints
+    stops: _Ints
+    frames: _Ints
+
+
+class _Layer(Protocol):
+    """The entries of one map."""
+
+    marks: tuple[_Ints, _Ints]
+    """Addresses, ascending, and about how many entries lie from each to the next."""
+    stop: int
+
+    def part(self, low: int, high: int) -> _Part | None:
+        """Return the entries in a window, None if there are none."""
+
+
+class _Whole:
+    """A map that is kept whole."""
+
+    def __init__(self, flat: _Flat, weights: "_Weights") -> None:
+        self._flat = flat
+        self._frames = weights.everywhere(flat.packs, flat.frames)
+        starts = flat.starts[::_STEP_ENTRIES]
+        self.marks = starts, np.full(len(starts), _STEP_ENTRIES, dtype=np.int64)
+        self.stop = int(flat.stops[-1]) if len(flat.stops) else 0
+
+    def part(self, low: int, high: int) -> _Part | None:
+        """Return the entries in a window, None if there are none."""
+        flat = self._flat
+        first, last = int(flat.stops.searchsorted(low, side="right")), int(flat.starts.searchsorted(high))
+        if first >= last:
+            return None
+        starts, stops = flat.starts[first:last], flat.stops[first:last]
+        if starts[0] < low:
+            starts = np.maximum(starts, low)
+        if stops[-1] > high:
+            stops = np.minimum(stops, high)
+        return _Part(starts=starts, stops=stops, frames=self._frames[first:last])
+
+
+class _Paged:
+    """A large map, of which pages are read again for each window that they touch."""
+
+    def __init__(self, layer: MapLayer, weights: "_Weights") -> None:
+        self._layer = layer
+        self._weights = weights
+        self.marks = layer.directory.starts, layer.directory.entries
+        self.stop = int(layer.directory.stops[-1])
+
+    def part(self, low: int, high: int) -> _Part | None:
+        """Return the entries in a window, None if there are none."""
+        found = self._layer.entries(low, high)
+        if found is None:
+            return None
+        frames = self._weights.everywhere(self._layer.packs, _joined(found))
+        return _Part(starts=found.starts, stops=found.starts + found.counts, frames=frames)
+
+
+def _layer(store: Store, name: str, pages: PageCache, memory: SpaceMemory, weights: "_Weights") -> _Layer:
+    flat = memory.maps.get(name)
+    if flat is None:
+        layer = MapLayer(store, name, pages)
+        directory = layer.directory
+        if int(directory.entries.sum()) > _FLAT_ENTRIES:
+            return _Paged(layer, weights)
+        found = layer.entries(0, int(directory.stops[-1])) if len(directory.stops) else None
+        empty = np.empty(0, dtype=np.int64)
+        flat = _Flat(
+            packs=layer.packs,
+            starts=empty if found is None else found.starts,
+            stops=empty if found is None else found.starts + found.counts,
+            frames=empty if found is None else _joined(found),
+        )
+        memory.maps.put(name, flat, 40 * len(flat.starts) + 200 * (1 + len(flat.packs)))
+    return _Whole(flat, weights)
+
+
+def _joined(entries: Entries) -> _Ints:
+    """Return (row of the map's packs << 32) + number of the frame of each entry, -1 for zeros."""
+    numbers: _Ints = np.append((entries.packs << 32) + entries.numbers, ZERO_FRAME)[entries.frames]
+    return numbers
+
+
+def _windows(layers: Sequence[_Layer]) -> Iterator[tuple[int, int]]:
     """Yield ranges of addresses, of about as many entries each."""
-    starts = np.concatenate([layer.directory.starts for layer in layers])
+    starts = np.concatenate([layer.marks[0] for layer in layers]) if layers else np.empty(0, dtype=np.int64)
     if len(starts) == 0:
         return
-    entries = np.concatenate([layer.directory.entries for layer in layers])
-    stop = max(int(layer.directory.stops[-1]) for layer in layers if len(layer.directory.stops))
+    entries = np.concatenate([layer.marks[1] for layer in layers])
+    stop = max(layer.stop for layer in layers)
     order = np.argsort(starts, kind="stable")
     starts, filled = starts[order], np.cumsum(entries[order]) // _WINDOW_ENTRIES
     cuts = starts[np.flatnonzero(np.diff(filled, prepend=-1))]
@@ -150,62 +276,53 @@ def _windows(layers: Sequence[MapLayer]) -> Iterator[tuple[int, int]]:
     yield from pairwise(edges)
 
 
-def _weigh(order: _Order, layers: Sequence[MapLayer], weights: "_Weights", sums: _Sums, low: int, high: int) -> None:
+# --- weighing -------------------------------------------------------------------------------------------------------
+
+
+def _weigh(order: _Order, layers: Sequence[_Layer], weights: "_Weights", sums: _Sums, low: int, high: int) -> None:
     """Add up one window, in parts if it is cut into too many pieces."""
-    found = [(at, part) for at, layer in enumerate(layers) if (part := layer.entries(low, high)) is not None]
+    found = [(at, part) for at, layer in enumerate(layers) if (part := layer.part(low, high)) is not None]
     if not found:
         return
-    edges = np.unique(np.concatenate([np.concatenate((part.starts, part.starts + part.counts)) for _, part in found]))
-    versions = [_Versions.of(at, part, edges) for at, part in found]
-    if sum(len(one.pieces) for one in versions) > _VERSIONS_MAX and len(edges) > 2:
+    starts = np.concatenate([part.starts for _, part in found])
+    stops = np.concatenate([part.stops for _, part in found])
+    edges = np.unique(np.concatenate((starts, stops)))
+    first = np.searchsorted(edges, starts)
+    counts = np.searchsorted(edges, stops) - first
+    total = int(counts.sum())
+    if total > _VERSIONS_MAX and len(edges) > 2:
         middle = int(edges[len(edges) // 2])
-        del versions
+        del starts, stops, first, counts
         _weigh(order, layers, weights, sums, low, middle)
         _weigh(order, layers, weights, sums, middle, high)
         return
-    above = _above(order, versions, len(edges) - 1)
-    nodes = np.concatenate([np.full(len(one.pieces), one.node) for one in versions])
-    pieces = np.concatenate([one.pieces for one in versions])
-    frames = np.concatenate([weights.frames(layers[one.node], part, one.owners)
-                             for one, (_, part) in zip(versions, found, strict=True)])  # fmt: skip
-    lengths = np.diff(edges)[pieces]
-    _add(order, weights, sums, nodes=nodes, above=above, frames=frames, lengths=lengths)
+    # A version is one entry in one piece of the window between two edges. First by piece, then by node in preorder: the
+    # parts are in that order already, and sorting keeps it.
+    owners = np.repeat(np.arange(len(first)), counts)
+    pieces = first[owners] + (np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts))
+    by_piece = np.argsort(pieces, kind="stable")
+    pieces, owners = pieces[by_piece], owners[by_piece]
+    nodes = np.repeat([at for at, _ in found], [len(part.starts) for _, part in found])[owners]
+    frames = np.concatenate([part.frames for _, part in found])[owners]
+    above = _above(order.ends, nodes, pieces)
+    _add(order, weights, sums, nodes=nodes, above=above, frames=frames, lengths=np.diff(edges)[pieces])
 
 
-@dataclass(slots=True, kw_only=True)
-class _Versions:
-    """The entries of one node, cut at every edge of a window: piece of the window, and row of the entry."""
+def _above(ends: _Ints, nodes: _Ints, pieces: _Ints) -> _Ints:
+    """Return, for each version, the one of the same piece that its node would show without its own; -1 if none.
 
-    node: int
-    pieces: _Ints
-    owners: _Ints
-
-    @staticmethod
-    def of(node: int, part: Entries, edges: _Ints) -> "_Versions":
-        first = np.searchsorted(edges, part.starts)
-        counts = np.searchsorted(edges, part.starts + part.counts) - first
-        steps = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
-        return _Versions(
-            node=node, pieces=np.repeat(first, counts) + steps, owners=np.repeat(np.arange(len(first)), counts)
-        )
-
-
-def _above(order: _Order, versions: Sequence[_Versions], pieces: int) -> _Ints:
-    """Return, for each version, the one of the same piece that its node would show without its own; -1 if none."""
-    current = np.full(pieces, -1, dtype=np.int64)
-    way: list[tuple[int, _Ints, _Ints]] = []
-    above: list[_Ints] = []
-    number = 0
-    for one in versions:  # ascending by position: preorder
-        while way and way[-1][0] <= one.node:
-            _, where, before = way.pop()
-            current[where] = before
-        before = current[one.pieces]
-        above.append(before)
-        current[one.pieces] = np.arange(number, number + len(one.pieces))
-        number += len(one.pieces)
-        way.append((int(order.ends[one.node]), one.pieces, before))
-    return np.concatenate(above)
+    That is the nearest before it whose subtree has its node. One that has not, has only such before it in its subtree
+    that have not either: so what stands above it is tried next, whether that is known to be right already or not. Each
+    round halves the way, as in pointer jumping.
+    """
+    above: _Ints = np.arange(-1, len(nodes) - 1, dtype=np.int64)
+    above[np.flatnonzero(np.diff(pieces, prepend=-1))] = -1
+    wrong = np.flatnonzero(above >= 0)
+    while len(wrong):
+        wrong = wrong[above[wrong] >= 0]
+        wrong = wrong[ends[nodes[above[wrong]]] <= nodes[wrong]]
+        above[wrong] = above[above[wrong]]
+    return above
 
 
 def _add(
@@ -213,10 +330,11 @@ def _add(
 ) -> None:
     """Add the versions of a window up: who sees each, and what it weighs."""
     below = np.flatnonzero(above >= 0)
-    parents = above[below]
-    seen, chosen, positions = order.living[nodes], order.chosen[nodes], order.positions[nodes]
-    for column, of_nodes in ((seen, order.living), (chosen, order.chosen), (positions, order.positions)):
-        np.subtract.at(column, parents, of_nodes[nodes[below]])
+    parents, children = above[below], nodes[below]
+    seen, chosen, positions = (
+        column[nodes] - np.bincount(parents, column[children], minlength=len(nodes)).astype(np.int64)
+        for column in (order.living, order.chosen, order.positions)
+    )
     # What nobody sees weighs nothing, and its pack may be gone (I12).
     data = (frames >= 0) & (seen > 0)
     weight = np.zeros(len(nodes))
@@ -235,21 +353,21 @@ def _add(
 class _Weights:
     """Numbers for frames that mean the same in all maps, and the share of each frame's blocks."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, memory: SpaceMemory, objects: Mapping[PackRef, str]) -> None:
+        self._store = store
+        self._memory = memory
+        self._objects = objects
         self._source = PackSource(store, 0)
         self._rows: dict[PackRef, int] = {}
         self._refs: list[PackRef] = []
         self._shares: dict[int, _Floats] = {}
 
-    def frames(self, layer: MapLayer, part: Entries, owners: _Ints) -> _Ints:
-        """Return the number of the frame of each of these entries, -1 for zeros."""
-        frames = part.frames[owners]
-        used = np.unique(part.packs)
-        rows = np.zeros(int(used[-1]) + 1 if len(used) else 1, dtype=np.int64)
-        for one in used.tolist():
-            rows[one] = self._row(layer.packs[one])
-        numbers = np.append((rows[part.packs] << 32) + part.numbers, ZERO_FRAME)
-        found: _Ints = numbers[frames]
+    def everywhere(self, packs: Sequence[PackRef], frames: _Ints) -> _Ints:
+        """Return frames whose packs are rows of `packs` as frames that mean the same in all maps, -1 for zeros."""
+        rows = np.array([self._row(ref) for ref in packs], dtype=np.int64)
+        if not len(packs):
+            return frames
+        found: _Ints = np.where(frames >= 0, (rows[frames >> 32] << 32) | (frames & 0xFFFFFFFF), ZERO_FRAME)
         return found
 
     def shares(self, frames: _Ints) -> _Floats:
@@ -260,9 +378,19 @@ class _Weights:
         for low, high in pairwise(cuts.tolist()):
             row = int(distinct[low] >> 32)
             if row not in self._shares:
-                self._shares[row] = shares(self._source.open(self._refs[row])[0].index)
+                self._shares[row] = self._of_pack(self._refs[row])
             out[low:high] = self._shares[row][distinct[low:high] & 0xFFFFFFFF]
         found: _Floats = out[inverse]
+        return found
+
+    def _of_pack(self, ref: PackRef) -> _Floats:
+        name = self._objects.get(ref)
+        if name is None:
+            return shares(self._source.open(ref)[0].index)
+        found = self._memory.shares.get(name)
+        if found is None:
+            found = shares(open_pack(self._store, name).index)
+            self._memory.shares.put(name, found, 100 + 8 * len(found))
         return found
 
     def by_pack(self, frames: _Ints, blocks: _Ints, weight: _Floats, sums: _Sums) -> None:

@@ -1,11 +1,12 @@
 """What snapshots hold alone and together (L13), told by a worker: it reads the delta maps of whole trees."""
 
-from drystone.snapstore.space import Member, tree_space
+from drystone.codec.map import PackRef
+from drystone.snapstore.space import Member, SpaceMemory, tree_space
 from drystone.snapstore.store import Store
 from drystone.transfer.jobs import SnapshotSpace, SpaceJob, SpaceResult
 
 
-def space(job: SpaceJob, store: Store) -> SpaceResult:
+def space(job: SpaceJob, store: Store, memory: SpaceMemory | None = None) -> SpaceResult:
     """Return the bytes of every living snapshot of these trees, and what deleting the chosen ones makes dead.
 
     Raises:
@@ -17,6 +18,8 @@ def space(job: SpaceJob, store: Store) -> SpaceResult:
             Member(id=node.id, parent=node.parent, delta_map=node.delta_map, living=node.living, chosen=node.chosen)
             for node in job.nodes
         ],
+        memory=memory,
+        objects={PackRef(pack=pack, session=session): name for pack, session, name in job.packs},
     )
     return SpaceResult(
         snapshots=tuple(

@@ -5,7 +5,7 @@ import asyncio
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, operations, packs, sessions, snapshot_groups, snapshots
+from drystone.catalog import disks, openings, operations, packs, sessions, snapshot_groups, snapshots
 from drystone.domain import lineage
 from drystone.domain import tracking as algebra
 from drystone.domain.ids import PackId, SessionId, SnapshotId
@@ -13,6 +13,7 @@ from drystone.domain.lineage import Node, NodeState, Tree
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.session import Pack, SessionState
 from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.domain.tracking import Phase
 from drystone.service import collection, compaction, epoch
 from drystone.service.confirmation import may_delete
 from drystone.service.installation import Installation
@@ -177,6 +178,7 @@ def mark_deleting(
     values = {"state": SnapshotState.DELETING, "modified_at": at}
     if not snapshots.compare_and_set(conn, snapshot.id, expected=expected, values=values):
         return None
+    openings.delete(conn, snapshot.id)
     if snapshot.group_id is not None:
         snapshot_groups.forget_if_empty(conn, snapshot.group_id)
     move = lineage.base_after(tree_of(conn, snapshot.id), snapshot.id)
@@ -267,6 +269,7 @@ def named_maps(conn: Connection) -> set[str]:
         named |= carry
     for operation in operations.unfinished(conn):
         freeze = operation.payload.get("freeze")
-        if isinstance(freeze, dict):
+        # What is committed reads no carry-over again; the disk has let go of it in that transaction.
+        if isinstance(freeze, dict) and operation.phase != Phase.COMMITTED:
             named.update(str(name) for name in freeze["carry"])
     return named

@@ -272,10 +272,11 @@ class TakeSnapshot:
         if not made:
             raise SnapshotBrokenError("the snapshot's row is gone")
         for part in result.packs:
-            packs.insert(
-                conn,
-                Pack(id=part.pack, session_id=session, object=part.object, bytes=part.bytes, blocks=part.blocks),
-            )
+            pack = Pack(
+                id=part.pack, session_id=session, object=part.object, bytes=part.bytes, blocks=part.blocks,
+                disk_id=disk.id, account_id=disk.account_id,
+            )  # fmt: skip
+            packs.insert(conn, pack)
         freeze = judge_audit(conn, disk, operation.snapshot_id, freeze, result)
         after = algebra.committed(tracking_of(disk), freeze, operation.snapshot_id)
         values = {**tracking_columns(after, reason=disk.tracking_reason or "unknown"), "error_prompt": ""}

@@ -1,0 +1,964 @@
+"""Every cut of every operation on the store: `python -m tests.service.crash_points`.
+
+Each script is a short run of the service's own code over a real catalog and a store in memory. The power goes at every
+change of a row or an object in turn. What is left is looked at as it is (the invariants of docs/format.md that hold at
+every moment), then a start does what a start does, and what must hold in the end is looked at. Each planted bug breaks
+one rule of order or durability, and must be found by its script.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import importlib
+import logging
+import os
+import random
+import sqlite3
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self, cast
+
+import numpy as np
+import pytest
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import damages, disks, meta, operations, pack_rewrites, packs, sessions, snapshots
+from drystone.catalog.database import Database
+from drystone.domain.blocks import BLOCK_BYTES, Ranges, from_blocks, to_blocks, union
+from drystone.domain.disk import DiskState
+from drystone.domain.disk_types import GIB
+from drystone.domain.errors import DrystoneError
+from drystone.domain.ids import DiskId, OperationId, SessionId, SnapshotId
+from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.pack_rewrite import RewriteState
+from drystone.domain.session import Session, SessionState
+from drystone.domain.snapshot import SnapshotState
+from drystone.domain.tracking import Phase, TrackingState, frozen
+from drystone.engine import live
+from drystone.nbd.client import BASE_ALLOCATION, STATE_DIRTY, STATE_ZERO
+from drystone.objects.contract import NotFoundError
+from drystone.service import compaction, confirmation, epoch, recovery
+from drystone.service.host import Host
+from drystone.service.installation import Installation
+from drystone.service.jobs.compact import Compact
+from drystone.service.jobs.delete_snapshot import DeleteSnapshot, collect_maps, mark_deleting, named_maps
+from drystone.service.jobs.snapshot import TakeSnapshot
+from drystone.service.scrub import Scrub, ScrubConfig
+from drystone.service.tracking_rows import frozen_payload, tracking_of
+from drystone.snapstore.collect import delete_session_objects, list_session_objects
+from drystone.snapstore.inventory import take_inventory
+from drystone.snapstore.layers import delta_addresses
+from drystone.snapstore.reader import SnapshotReader
+from drystone.snapstore.store import Store, publish_epoch, read_epoch
+from drystone.transfer.jobs import Look
+from tests.catalog.catalog_values import OWNER
+from tests.catalog.catalog_values import disk as disk_row
+from tests.catalog.catalog_values import snapshot as snapshot_row
+from tests.service.records_world import NOW
+from tests.service.store_world import BLOCKS, Lazy, Power, World, build_world, consistent
+
+_module: Callable[[str], Any] = importlib.import_module
+# As things to be tampered with, whatever they export.
+collection, rewrites, sweep = (_module(f"drystone.service.{name}") for name in ("collection", "rewrites", "sweep"))
+scrub_service, recovery_service = _module("drystone.service.scrub"), _module("drystone.service.recovery")
+delete_snapshot, snapshot_job = (_module(f"drystone.service.jobs.{name}") for name in ("delete_snapshot", "snapshot"))
+compaction_transfer, scrub_transfer, upload_transfer = (
+    _module(f"drystone.transfer.{name}") for name in ("compaction", "scrub", "upload")
+)
+
+DISK = DiskId("disk-00000001")
+FIRST, MIDDLE, LAST, NEW = (SnapshotId(f"snap-{number:08d}") for number in range(4))
+CUTS_MAX = 300
+RESTARTS_MAX = 12
+
+
+@dataclass
+class Live:
+    """A disk that runs: what it holds, what was frozen of it, and its bitmaps."""
+
+    content: bytearray
+    view: bytes = b""
+    frozen_bits: set[int] = field(default_factory=set)
+    bits: set[int] = field(default_factory=set)
+
+    def write(self, rng: random.Random, blocks: Sequence[int]) -> None:
+        for block in blocks:
+            self.content[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES] = rng.randbytes(BLOCK_BYTES)
+        self.bits |= set(blocks)
+
+    def copy(self) -> "Live":
+        return Live(bytearray(self.content), self.view, set(self.frozen_bits), set(self.bits))
+
+
+@dataclass
+class Scene(World):
+    """A world with a disk."""
+
+    disk: Live = field(default_factory=lambda: Live(bytearray()))
+    daemon: bool = True
+    """Whether the storage daemon, and with it view and bitmaps, survives the cut."""
+    damaged: bool = False
+    """Whether a pack is damaged: then blocks may be refused, and still never be wrong."""
+    stale: bool = False
+    """Whether the catalog is one from before what the store says, until it was reconciled."""
+    dead_percent: int = 0
+
+    rows: bytes = b""
+    """The catalog while it is not open: one opened database serves all scenes, one after another."""
+    opened: Database | None = None
+
+    def copy(self, content: Mapping[str, bytes]) -> "Scene":
+        return replace(self, content=dict(content), truth=dict(self.truth), disk=self.disk.copy())
+
+    def database(self) -> Database:
+        assert self.opened is not None
+        self.load(self.rows)
+        return self.opened
+
+    def load(self, rows: bytes) -> None:
+        # What is in memory cannot have a log beside it: bytes 18 and 19 say whether there is one.
+        plain = rows[:18] + b"\1\1" + rows[20:]
+        with (
+            contextlib.closing(sqlite3.connect(":memory:")) as kept,
+            contextlib.closing(sqlite3.connect(self.path)) as file,
+        ):
+            kept.deserialize(plain)
+            kept.backup(file)
+
+    def save(self) -> bytes:
+        with contextlib.closing(sqlite3.connect(self.path)) as file:
+            return file.serialize()
+
+    def close(self) -> None:
+        self.content, self.rows = self.objects.content(), self.save()
+
+    def begin(self, content: bytes) -> None:
+        self.disk = Live(bytearray(content))
+
+    @property
+    def store(self) -> Store:
+        return replace(self.made.store, objects=self.objects)
+
+    def open(self, power: Power | None = None) -> Installation:
+        self.made = super().open(power)
+        return self.made
+
+
+# --- the outside of the service, as far as these scripts need it ----------------------------------------------------
+
+
+class View:
+    """The frozen view of a scene's disk, as an NBD client."""
+
+    scene: Scene
+
+    def __init__(self, _socket: Path, _export: str, *, contexts: Sequence[str] = (), timeout_s: float = 0) -> None:
+        del contexts, timeout_s
+        self.size_bytes = GIB
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def extents(self, context: str, start: int, stop: int) -> Any:
+        disk = self.scene.disk
+        if context == BASE_ALLOCATION:
+            known = from_blocks(np.arange(BLOCKS)) * BLOCK_BYTES
+            flags = (0, STATE_ZERO)
+        else:
+            known = from_blocks(np.array(sorted(disk.frozen_bits), dtype=np.int64)) * BLOCK_BYTES
+            flags = (STATE_DIRTY, 0)
+        rows, at = [], start
+        for first, last in known.tolist():
+            low, high = max(first, start), min(last, stop)
+            if low < high:
+                rows += [(at, low, flags[1])] * (at < low) + [(low, high, flags[0])]
+                at = high
+        rows += [(at, stop, flags[1])] * (at < stop)
+        return np.array(rows, dtype=np.int64).reshape(-1, 3)
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]], **_: object) -> Iterator[tuple[int, memoryview]]:
+        for start, length in ranges:
+            yield start, memoryview(self.scene.disk.view[start : start + length].ljust(length, b"\0"))
+
+
+class Looked:
+    """A scene's running disk, as a scrub looks at it."""
+
+    size_bytes = GIB
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+
+    def read(self, ranges: Ranges) -> Iterator[tuple[int, memoryview]]:
+        for start, stop in ranges.tolist():
+            raw = bytes(self._scene.disk.content[start * BLOCK_BYTES : stop * BLOCK_BYTES])
+            yield start, memoryview(raw.ljust((stop - start) * BLOCK_BYTES, b"\0"))
+
+
+class Daemons(Host):
+    """A host whose only daemon is a value, or is dead."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene.made)
+        self._scene = scene
+
+    async def running(self, _disk: Any) -> Any:
+        return SimpleNamespace(nbd_socket=Path("/nowhere")) if self._scene.daemon else None
+
+    async def _abandon(self, _disk: Any) -> None:
+        pass
+
+
+def inline(call: Callable[..., Any], power: Power, name: str) -> Callable[..., Any]:
+    async def run_it(fn: Callable[[Connection], Any]) -> Any:
+        if name == "write":
+            power.needed()
+        return call(fn)
+
+    return run_it
+
+
+@contextlib.contextmanager
+def outside(scene: Scene) -> Iterator[None]:
+    """Have the service's code meet this scene's disk."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(View, "scene", scene, raising=False)
+        patched.setattr(upload_transfer, "NbdClient", View)
+        patched.setattr(scrub_transfer, "_connected", lambda _stack, _look: iter([Looked(scene)]))
+
+        async def whole(_daemon: Any, _disk: Any) -> bool:
+            return True
+
+        patched.setattr(live, "is_frozen", whole)
+
+        async def at_once(call: Callable[..., Any], *given: Any) -> Any:
+            return call(*given)
+
+        # Nothing here waits: other threads would only cost time.
+        patched.setattr(asyncio, "to_thread", at_once)
+        for name in ("read", "write"):
+            patched.setattr(scene.db, name, inline(getattr(scene.db, f"{name}_sync"), scene.power, name))
+        # Merge at once, so that every upload has a map of that kind among its objects.
+        patched.setattr(upload_transfer, "MAPS_GOAL", 2)
+        patched.setattr(upload_transfer, "plan_merge", tuple)
+        yield
+
+
+# --- scripts --------------------------------------------------------------------------------------------------------
+
+Act = Callable[[Scene], Awaitable[None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """What is done, after what, and what a start finds."""
+
+    name: str
+    prepare: Callable[[Scene], None] = lambda _scene: None
+    act: Act
+    ended: Callable[[Scene], None] = lambda _scene: None
+    """What must hold in the end, beside what always must."""
+
+
+def run(scene: Scene, act: Act) -> None:
+    with outside(scene):
+        asyncio.run(cast("Any", act(scene)))
+
+
+def freeze(scene: Scene) -> None:
+    """Bring a snapshot of the disk to where the reply was sent: frozen, and nothing of it uploaded."""
+    rng = random.Random(4)
+    scene.disk.write(rng, [2, 3, 20, 21, 22, 50])
+    scene.disk.view, scene.disk.frozen_bits, scene.disk.bits = bytes(scene.disk.content), scene.disk.bits, set()
+    scene.disk.write(rng, [3, 30])
+    scene.truth[NEW] = scene.disk.view
+    session = Session(id=SessionId("5e" * 16), kind="snapshot", created_at=NOW)
+
+    def rows(conn: Connection) -> None:
+        disk = disks.get(conn, DISK)
+        assert disk is not None
+        plan = frozen(tracking_of(disk), new_bitmap="b1")
+        sessions.open(conn, session, [] if plan.base is None else [plan.base])
+        snapshots.insert(conn, snapshot_row(NEW, size_gib=1, state=SnapshotState.CREATING, parent_id=plan.base,
+                                            session_id=session.id, created_at=NOW, disk_id=DISK))  # fmt: skip
+        payload = {"freeze": frozen_payload(plan), "session": session.id, "taken_at": NOW, "freeze_ms": 1.0}
+        operations.insert(conn, Operation(
+            id=OperationId("op-1"), kind=OperationKind.SNAPSHOT, account_id=OWNER, disk_id=DISK, snapshot_id=NEW,
+            phase=Phase.FROZEN.value, payload=payload, created_at=NOW, updated_at=NOW,
+        ))  # fmt: skip
+
+    scene.db.write_sync(rows)
+
+
+async def take(scene: Scene) -> None:
+    """Upload and commit what is frozen; afterwards the operation ends, as it does when the daemon was cleaned up."""
+    found = next(one for one in scene.db.read_sync(operations.unfinished) if one.kind is OperationKind.SNAPSHOT)
+    host = Daemons(scene)
+    if not scene.daemon:
+        await host.settle(DISK)
+        return
+    if found.phase == Phase.FROZEN:
+        await TakeSnapshot(scene.made, host)._upload_and_commit(found, DISK)
+
+    def end(conn: Connection) -> None:
+        operations.update(conn, found.id, updated_at=NOW, state=OperationState.DONE, percent=100)
+
+    await scene.made.db.write(end)
+    await sweep.sweep(scene.made)
+
+
+def deleting(*names: SnapshotId) -> Act:
+    async def act(scene: Scene) -> None:
+        for name in names:
+
+            def mark(conn: Connection, name: SnapshotId = name) -> Operation | None:
+                row = snapshots.get(conn, name)
+                assert row is not None
+                return mark_deleting(conn, scene.made, row, request_id="r", at=NOW)
+
+            operation = await scene.made.db.write(mark)
+            if operation is not None:
+                await DeleteSnapshot(scene.made).run(operation)
+
+    return act
+
+
+async def restart(scene: Scene) -> None:
+    """Do what a start does, until nothing is under way."""
+    made = scene.made
+    if read_epoch(scene.store) > made.db.read_sync(epoch.current):
+        await reconcile(scene)  # A person has it done: a server refuses to start.
+    await made.db.write(lambda conn: meta.remove(conn, confirmation.HELD))
+    await epoch.publish(made)
+    for _ in range(RESTARTS_MAX):
+        for operation in made.db.read_sync(operations.unfinished):
+            if operation.kind is OperationKind.SNAPSHOT:
+                await take(scene)
+                continue
+            job = DeleteSnapshot(made) if operation.kind is OperationKind.DELETE_SNAPSHOT else Compact(made)
+            try:
+                await job.run(operation)
+            except NotFoundError as error:
+                # A manifest that a deletion had removed already: that deletion goes on, and this is tried again.
+                await job.fail(operation, "InternalError", str(error))
+        await sweep.sweep(made)
+        await compaction.look_after(made)
+        await collect_maps(made)
+        if not made.db.read_sync(operations.unfinished):
+            return
+    raise AssertionError("what was begun never ends")
+
+
+async def compact(scene: Scene) -> None:
+    found = scene.db.read_sync(compaction.running)
+    assert found is not None
+    await Compact(scene.made).run(found)
+
+
+def scrub_of(scene: Scene) -> Scrub:
+    made: Any = Scrub(installation=scene.made, host=cast("Any", None), config=ScrubConfig(days=1, bytes_per_s=0))
+
+    async def sources(_pack: Any) -> dict[DiskId, Look]:
+        return {DISK: Look(file="/nowhere")} if scene.daemon else {}
+
+    async def look_away(_disk: DiskId) -> None:
+        pass
+
+    made._sources = sources
+    made._look_away = look_away
+    scrub: Scrub = made
+    return scrub
+
+
+async def scrub(scene: Scene) -> None:
+    await scrub_of(scene).once()
+
+
+async def scrub_again(scene: Scene) -> None:
+    """A damaged object is looked at again when it is due; here at once."""
+    one = scrub_of(scene)
+    for _ in range(3):
+        await one.once()
+
+
+def damage(scene: Scene) -> None:
+    """Flip a byte of a frame that the last snapshot shows."""
+    scene.damaged = True
+    row = scene.db.read_sync(lambda conn: snapshots.get(conn, LAST))
+    assert row is not None
+    assert row.session_id is not None
+    pack = scene.db.read_sync(lambda conn: packs.of_session(conn, cast("SessionId", row.session_id)))[0]
+    raw = bytearray(scene.objects.get(pack.object))
+    raw[3 * BLOCK_BYTES] ^= 1
+    scene.objects.replace(pack.object, bytes(raw))
+
+
+def mended(scene: Scene) -> None:
+    assert scene.db.read_sync(damages.everything) == []
+    scene.damaged = False
+    scene.check()
+
+
+def quarantined(scene: Scene) -> None:
+    rows = scene.db.read_sync(damages.everything)
+    assert {row.snapshot_id for row in rows} == {LAST}, rows
+    last = scene.db.read_sync(lambda conn: snapshots.get(conn, LAST))
+    assert last is not None
+    assert last.damaged
+    reader = SnapshotReader.open(scene.store, cast("str", last.manifest))
+    bad = set(to_blocks(union(*(row.ranges for row in rows))).tolist())
+    for block in set(range(BLOCKS)) - bad:
+        content = scene.truth[LAST][block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
+        assert reader.read(block * BLOCK_BYTES, BLOCK_BYTES) == content
+
+
+def fenced_upload(scene: Scene) -> None:
+    """Leave what a writer leaves that was fenced between its manifest and its commit."""
+    freeze(scene)
+    del scene.truth[NEW]
+
+    async def act(scene: Scene) -> None:
+        found = scene.db.read_sync(operations.unfinished)[0]
+        await TakeSnapshot(scene.made, Daemons(scene)).upload(found, DISK)
+        scene.daemon = False
+        await Daemons(scene).settle(DISK)
+        scene.daemon = True
+
+    run(scene, act)
+
+
+def older_catalog(scene: Scene) -> None:
+    """Take and delete a snapshot, and put the catalog back from before."""
+    kept = scene.save()
+    freeze(scene)
+    run(scene, take)
+    run(scene, deleting(FIRST))
+    scene.load(kept)
+    del scene.truth[FIRST]
+    scene.stale = True
+
+
+async def reconcile(scene: Scene) -> None:
+    made = scene.made
+    evidence = recovery.Evidence(
+        inventory=take_inventory(scene.store), accounts=(), found=(), zone="z", store_epoch=read_epoch(scene.store),
+        reason="reconciled",
+    )  # fmt: skip
+    await made.db.write(lambda conn: recovery.reconcile(conn, evidence, ids=made.ids, at=NOW))
+    publish_epoch(made.store, made.db.read_sync(epoch.current))
+
+
+def all_there(scene: Scene) -> None:
+    rows = scene.db.read_sync(lambda conn: snapshots.in_states(conn, [SnapshotState.NORMAL]))
+    assert {row.id for row in rows} == set(scene.truth)
+
+
+def without_daemon(prepare: Callable[[Scene], None]) -> Callable[[Scene], None]:
+    def prepared(scene: Scene) -> None:
+        prepare(scene)
+        scene.daemon = False
+
+    return prepared
+
+
+async def take_until_the_cut(scene: Scene) -> None:
+    """As `take`, with a daemon that dies with the power."""
+    scene.daemon = True
+    try:
+        await take(scene)
+    finally:
+        scene.daemon = False
+
+
+def base_gone(scene: Scene) -> None:
+    run(scene, deleting(LAST))
+    freeze(scene)
+
+
+def two_gone(scene: Scene) -> None:
+    """Two snapshots deleted, with a compaction due."""
+
+    async def act(scene: Scene) -> None:
+        await deleting(FIRST, MIDDLE)(scene)
+
+    run(scene, act)
+
+
+SCRIPTS = (
+    Script(name="upload", prepare=freeze, act=take, ended=all_there),
+    Script(name="upload, power cut", prepare=without_daemon(freeze), act=take_until_the_cut),
+    Script(name="upload on a moved base", prepare=base_gone, act=take),
+    Script(name="delete", act=deleting(MIDDLE, FIRST)),
+    Script(name="delete the base", act=deleting(LAST)),
+    Script(name="compact", prepare=two_gone, act=compact),
+    Script(name="mend", prepare=damage, act=scrub, ended=mended),
+    Script(name="quarantine", prepare=without_daemon(damage), act=scrub, ended=quarantined),
+    Script(name="sweep", prepare=fenced_upload, act=lambda scene: sweep.sweep(scene.made)),
+    Script(name="reconcile", prepare=older_catalog, act=reconcile, ended=all_there),
+)
+
+
+# --- what must hold -------------------------------------------------------------------------------------------------
+
+
+def holds_always(scene: Scene) -> None:
+    """What is true at every moment, also right after a cut."""
+    whole(scene)
+    if read_epoch(scene.store) > scene.db.read_sync(epoch.current):
+        assert scene.stale, "the store says an epoch that the catalog has not reached"
+        return
+    normal = scene.db.read_sync(lambda conn: snapshots.in_states(conn, [SnapshotState.NORMAL]))
+    for row in normal:
+        assert row.manifest is not None
+        shows(scene, row.id, SnapshotReader.open(scene.store, row.manifest))
+    present = {name for name in scene.objects.content() if "/packs/" in name}
+    for pack in scene.db.read_sync(packs.everything):
+        assert pack.object in present or pack.state.value == "DELETING", f"the row of {pack.id} names what is not there"
+    tracked(scene)
+
+
+def whole(scene: Scene) -> None:
+    """I1, I9: whatever manifest is there, everything that it shows is there."""
+    found = take_inventory(scene.store)
+    left = [one.reason for one in found.left_alone if "is of the same snapshot" not in one.reason]
+    assert left == [], left
+
+
+def shows(scene: Scene, name: SnapshotId, reader: SnapshotReader) -> None:
+    wanted = scene.truth[name]
+    if not scene.damaged:
+        assert bool(reader.read(0, len(wanted)) == wanted), f"{name} shows other bytes"
+        return
+    for block in range(BLOCKS):
+        with contextlib.suppress(DrystoneError):
+            got = reader.read(block * BLOCK_BYTES, BLOCK_BYTES)
+            assert bool(got == wanted[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]), f"{name} shows other bytes"
+
+
+def tracked(scene: Scene) -> None:
+    """A1: what differs from the base is in the carry-over or in a bitmap that no NORMAL snapshot owns."""
+    disk = scene.db.read_sync(lambda conn: disks.get(conn, DISK))
+    if disk is None or disk.tracking == TrackingState.LOST:
+        return
+    base = scene.db.read_sync(lambda conn: snapshots.get(conn, cast("SnapshotId", disk.base_snapshot_id)))
+    assert base is not None
+    assert base.state is SnapshotState.NORMAL, f"the base {base.id} is {base.state}"
+    before = scene.truth[base.id]
+    differs = {
+        block
+        for block in range(BLOCKS)
+        if scene.disk.content[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
+        != before[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
+    }
+    carried = to_blocks(union(*(delta_addresses(scene.store, name) for name in sorted(disk.carry)))).tolist()
+    known = scene.disk.bits | (set() if base.id == NEW else scene.disk.frozen_bits) | set(carried)
+    assert differs <= known, f"A1: blocks {sorted(differs - known)} differ from {base.id} and are not marked"
+
+
+def holds_in_the_end(scene: Scene) -> None:
+    """What is true when everything that was begun has ended: nothing is lost, and nothing is left over."""
+    holds_always(scene)
+    read = scene.db.read_sync
+    normal = read(lambda conn: snapshots.in_states(conn, [SnapshotState.NORMAL]))
+    assert not read(lambda conn: snapshots.in_states(conn, [SnapshotState.CREATING, SnapshotState.DELETING]))
+    content = scene.objects.content()
+    assert {name for name in content if name.endswith(".manifest")} == {row.manifest for row in normal}
+    assert {name for name in content if "/maps/" in name} == read(named_maps)
+    if not scene.damaged:
+        consistent(scene)
+    rows = read(pack_rewrites.everything)
+    assert all(row.state is RewriteState.ABANDONED for row in rows), rows
+    for session in read(lambda conn: sessions.in_state(conn, SessionState.FENCED)):
+        assert list_session_objects(scene.store, session.id) == {}
+    assert not read(lambda conn: sessions.in_state(conn, SessionState.OPEN))
+    assert read_epoch(scene.store) == read(epoch.current)
+
+
+# --- planted bugs ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planted:
+    """A bug: what it changes of the code, or which changes of the store it leaves to be flushed later."""
+
+    name: str
+    script: str
+    plant: Callable[[pytest.MonkeyPatch], None] = lambda _patched: None
+    lazy: Lazy | None = None
+
+
+def unflushed(call: str, part: str) -> Lazy:
+    return lambda done, name: done == call and part in name
+
+
+_MEMORY: list[list[Any]] = []
+
+
+def in_memory() -> list[Any]:
+    """Return what a planted bug has put off: a process that dies forgets it."""
+    _MEMORY.append([])
+    return _MEMORY[-1]
+
+
+def packs_after_the_manifest(patched: pytest.MonkeyPatch) -> None:
+    from tests.service.store_world import CutStore
+
+    late = in_memory()
+    real = CutStore.put
+
+    def put(self: CutStore, name: str, data: Any) -> None:
+        if "/packs/" in name:
+            late.append((name, data))
+            return
+        real(self, name, data)
+        while name.endswith(".manifest") and late:
+            real(self, *late.pop(0))
+
+    patched.setattr(CutStore, "put", put)
+
+
+def row_before_the_manifest(patched: pytest.MonkeyPatch) -> None:
+    late = in_memory()
+    real_write, real_publish = upload_transfer.write_manifest, epoch.publish
+
+    def write(store: Store, manifest: Any) -> str:
+        late.append((store, manifest))
+        return store.manifest_name(manifest.snapshot, manifest.session)
+
+    async def publish(made: Installation) -> None:
+        while late:
+            real_write(*late.pop(0))
+        await real_publish(made)
+
+    patched.setattr(upload_transfer, "write_manifest", write)
+    patched.setattr(snapshot_job.epoch, "publish", publish)
+
+
+def ghost_before_the_manifest(patched: pytest.MonkeyPatch) -> None:
+    late = in_memory()
+    real_delete, real_publish = delete_snapshot.delete_manifest, epoch.publish
+
+    async def publish(made: Installation) -> None:
+        while late:
+            real_delete(*late.pop(0))
+        await real_publish(made)
+
+    patched.setattr(delete_snapshot, "delete_manifest", lambda *given: late.append(given))
+    patched.setattr(delete_snapshot.epoch, "publish", publish)
+
+
+def maps_before_the_manifest(patched: pytest.MonkeyPatch) -> None:
+    real = delete_snapshot.delete_manifest
+
+    def delete(store: Store, snapshot: SnapshotId, session: SessionId) -> None:
+        for name in list_session_objects(store, session):
+            if "/maps/" in name:
+                store.objects.delete(name)
+        real(store, snapshot, session)
+
+    patched.setattr(delete_snapshot, "delete_manifest", delete)
+
+
+def old_object_before_the_switch(patched: pytest.MonkeyPatch) -> None:
+    real = compaction_transfer.rewrite_pack
+
+    def rewrite(store: Store, pack: Any, *more: Any) -> Any:
+        size = real(store, pack, *more)
+        store.objects.delete(pack.object)
+        return size
+
+    patched.setattr(compaction_transfer, "rewrite_pack", rewrite)
+
+
+def mended_object_before_the_switch(patched: pytest.MonkeyPatch) -> None:
+    real = scrub_transfer.mend_pack
+
+    def mend(store: Store, name: str, *more: Any) -> Any:
+        done = real(store, name, *more)
+        if done.object is not None:
+            store.objects.delete(name)
+        return done
+
+    patched.setattr(scrub_transfer, "mend_pack", mend)
+
+
+def object_before_its_row(patched: pytest.MonkeyPatch) -> None:
+    waiting: dict[str, Any] = {}
+    insert, change = pack_rewrites.insert, pack_rewrites.compare_and_set
+
+    def later(_conn: Connection, row: Any) -> None:
+        waiting[row.id] = row
+
+    def compare_and_set(conn: Connection, key: str, **more: Any) -> bool:
+        if key in waiting:
+            insert(conn, waiting.pop(key))
+        return change(conn, key, **more)
+
+    patched.setattr(pack_rewrites, "insert", later)
+    patched.setattr(pack_rewrites, "compare_and_set", compare_and_set)
+
+
+def never_given_up(patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(Compact, "_abandon_all", lambda _self, _conn: None)
+    patched.setattr(scrub_service, "_abandon_all", lambda _conn, _at: None)
+
+
+def base_not_moved(patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(delete_snapshot.disks, "with_base", lambda _conn, _id: [])
+
+
+def carried_maps_not_named(patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(delete_snapshot.disks, "carried", lambda _conn: {})
+
+
+def carry_over_dropped(patched: pytest.MonkeyPatch) -> None:
+    real = delete_snapshot.algebra.base_deleted
+    patched.setattr(delete_snapshot.algebra, "base_deleted", lambda tracking, deleted, base, _maps: real(
+        tracking, deleted, base, ()))  # fmt: skip
+
+
+def swept_packs_before_the_manifest(patched: pytest.MonkeyPatch) -> None:
+    real = sweep.delete_manifest
+
+    def delete(store: Store, snapshot: SnapshotId, session: SessionId) -> None:
+        delete_session_objects(store, session)
+        real(store, snapshot, session)
+
+    patched.setattr(sweep, "delete_manifest", delete)
+
+
+def swept_without_the_manifest(patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(sweep, "_manifests_of", lambda _store, _wanted: {})
+
+
+def not_swept_at_all(patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(sweep, "delete_session_objects", lambda _store, _session: 0)
+
+
+def deaths_not_kept(patched: pytest.MonkeyPatch) -> None:
+    """What dies is counted anew although the manifest is gone."""
+
+    def gone(_self: Any, _manifest: str, _id: object) -> bool:
+        return True
+
+    patched.setattr(DeleteSnapshot, "_listed", gone)
+
+
+def epoch_before_the_commit(patched: pytest.MonkeyPatch) -> None:
+    real = TakeSnapshot.upload
+
+    async def upload(self: Any, operation: Operation, disk_id: DiskId) -> Any:
+        done = await real(self, operation, disk_id)
+        made = self._in
+        publish_epoch(made.store, made.db.read_sync(epoch.current) + 1)
+        return done
+
+    patched.setattr(TakeSnapshot, "upload", upload)
+
+
+def damage_not_recorded(patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(Scrub, "_hit", lambda *_: [])
+
+
+def sessions_not_adopted(patched: pytest.MonkeyPatch) -> None:
+    def fence_them(conn: Connection, inventory: Any, *, at: float) -> None:
+        known = {row.id for row in sessions.in_state(conn, SessionState.COMMITTED)}
+        for name in sorted(inventory.sessions - known):
+            sessions.open(conn, Session(id=name, kind="found", created_at=at), [])
+            sessions.fence(conn, name, at=at)
+
+    patched.setattr(recovery_service, "_sessions", fence_them)
+
+
+def doomed_at_once(patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(rewrites, "doomed", lambda row, _open: row.old_object)
+
+
+def doomed_packs_forgotten_first(patched: pytest.MonkeyPatch) -> None:
+    """The row of a dead pack goes before its object."""
+    real = collection.remove_doomed
+
+    async def remove(made: Installation) -> int:
+        gone = await made.db.read(lambda conn: packs.in_state(conn, collection.PackState.DELETING))
+        await made.db.write(lambda conn: [packs.delete(conn, pack.id) for pack in gone])
+        for pack in gone:
+            made.store.objects.delete(pack.object)
+        return 0
+
+    del real
+    patched.setattr(collection, "remove_doomed", remove)
+
+
+PLANTED = (
+    Planted(name="packs are not flushed", script="upload", lazy=unflushed("put", "/packs/")),
+    Planted(name="maps are not flushed", script="upload", lazy=unflushed("put", "/maps/")),
+    Planted(name="the manifest is not flushed", script="upload", lazy=unflushed("put", ".manifest")),
+    Planted(name="a deleted manifest is not flushed", script="delete", lazy=unflushed("delete", ".manifest")),
+    Planted(name="a deleted pack is not flushed", script="compact", lazy=unflushed("delete", "/packs/")),
+    Planted(name="a rewritten pack is not flushed", script="compact", lazy=unflushed("put", "/packs/")),
+    Planted(name="a mended pack is not flushed", script="mend", lazy=unflushed("put", "/packs/")),
+    Planted(name="packs after the manifest", script="upload", plant=packs_after_the_manifest),
+    Planted(name="the row before the manifest", script="upload", plant=row_before_the_manifest),
+    Planted(name="the epoch before the commit", script="upload", plant=epoch_before_the_commit),
+    Planted(name="the ghost before its manifest is gone", script="delete", plant=ghost_before_the_manifest),
+    Planted(name="maps before the manifest", script="delete", plant=maps_before_the_manifest),
+    Planted(name="the row of a dead pack before its object", script="delete", plant=doomed_packs_forgotten_first),
+    Planted(name="deaths counted again without a manifest", script="delete", plant=deaths_not_kept),
+    Planted(name="the base is not moved", script="delete the base", plant=base_not_moved),
+    Planted(name="the carry-over is dropped", script="delete the base", plant=carry_over_dropped),
+    Planted(name="carried maps are collected", script="delete the base", plant=carried_maps_not_named),
+    Planted(name="the old object before the switch", script="compact", plant=old_object_before_the_switch),
+    Planted(name="an object before its row", script="compact", plant=object_before_its_row),
+    Planted(name="a rewriting is never given up", script="compact", plant=never_given_up),
+    Planted(name="the old object whatever the state", script="compact", plant=doomed_at_once),
+    Planted(name="the damaged object before the switch", script="mend", plant=mended_object_before_the_switch),
+    Planted(name="a mended object before its row", script="mend", plant=object_before_its_row),
+    Planted(name="damage is not recorded", script="quarantine", plant=damage_not_recorded),
+    Planted(name="packs swept before the manifest", script="sweep", plant=swept_packs_before_the_manifest),
+    Planted(name="a fenced manifest is not swept", script="sweep", plant=swept_without_the_manifest),
+    Planted(name="nothing is swept", script="upload, power cut", plant=not_swept_at_all),
+    Planted(name="sessions of a lost catalog are fenced", script="reconcile", plant=sessions_not_adopted),
+)
+
+
+# --- enumeration ----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def quick_directory() -> Iterator[Path]:
+    """Give a directory in memory, where there is one: nothing here needs to survive this process."""
+    memory = Path("/dev/shm")
+    usable = memory.is_dir() and os.access(memory, os.W_OK)
+    with tempfile.TemporaryDirectory(dir=memory if usable else None) as place:
+        yield Path(place)
+
+
+@contextlib.contextmanager
+def built(directory: Path) -> Iterator[Scene]:
+    """Make the scene that every script begins with."""
+    world = build_world(directory / "catalog.db")
+    scene = Scene(path=world.path, content=world.content, truth=world.truth)
+    scene.begin(world.truth[LAST])
+    with contextlib.closing(Database.open(world.path)) as scene.opened:
+        scene.rows = scene.save()
+        _add_disk(scene)
+        yield scene
+
+
+def _add_disk(scene: Scene) -> None:
+    scene.open()
+    row = disk_row(DISK, size_gib=1, state=DiskState.ATTACHED, base_snapshot_id=LAST, epoch=1,
+                   tracking=TrackingState.LIVE, bitmap="b0")  # fmt: skip
+    scene.db.write_sync(lambda conn: disks.insert(conn, row))
+    scene.close()
+
+
+def enumerate_cuts(script: Script, begin: Scene, planted: Planted | None = None, step: int = 1) -> int:
+    """Cut one script at every change; return how many there are.
+
+    A change that happened, and a cut before the next one, is the same as that next cut: so each cut is made before its
+    change only. What is planted lazy survives in every combination.
+
+    Args:
+        script: What is done.
+        begin: What it begins with.
+        planted: A bug that is there from the beginning of the script on.
+        step: Only every so many of the cuts.
+
+    Raises:
+        AssertionError, DrystoneError: Something does not hold.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        scene = begin.copy(begin.content)
+        scene.open()
+        script.prepare(scene)
+        scene.close()
+        if planted is not None:
+            planted.plant(patched)
+            scene.lazy = planted.lazy
+        for cut in range(0, CUTS_MAX, step):
+            one = scene.copy(scene.content)
+            one.open(Power(cut))
+            try:
+                run(one, script.act)
+            except BaseException:
+                if not one.power.gone:
+                    raise
+            ended = not one.power.gone
+            one.close()
+            for number, content in enumerate(one.objects.survivors(scene.content)):
+                after = one.copy(content)
+                after.lazy = None
+                after.open()
+                try:
+                    look_at_what_is_left(script, after)
+                except BaseException as error:
+                    error.add_note(f"{script.name}, cut {cut}, what survived: {number}")
+                    raise
+            if ended:
+                return cut
+    raise AssertionError(f"{script.name} never came to its end")
+
+
+def look_at_what_is_left(script: Script, scene: Scene) -> None:
+    """Check what a cut has left, start again, and check the end."""
+    for memory in _MEMORY:
+        memory.clear()
+    holds_always(scene)
+    run(scene, restart)
+    scene.stale = False
+    if scene.damaged:
+        run(scene, scrub_again)
+        run(scene, restart)
+    script.ended(scene)
+    holds_in_the_end(scene)
+
+
+def find(planted: Planted, begin: Scene) -> str | None:
+    """Return how a planted bug shows, None if it does not."""
+    script = next(one for one in SCRIPTS if one.name == planted.script)
+    try:
+        enumerate_cuts(script, begin, planted)
+    except (AssertionError, DrystoneError) as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}"
+    return None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Enumerate all scripts, then hunt all planted bugs."""
+    parser = argparse.ArgumentParser(prog="python -m tests.service.crash_points", description=__doc__)
+    parser.add_argument("--only", help="the name of one script or planted bug")
+    options = parser.parse_args(arguments)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    missed = 0
+    with quick_directory() as place, built(place) as begin:
+        for script in SCRIPTS:
+            if options.only in {None, script.name}:
+                began = time.monotonic()
+                try:
+                    cuts = enumerate_cuts(script, begin)
+                except Exception:  # noqa: BLE001 - the other scripts are told, too
+                    missed += 1
+                    print(f"{script.name}:\n{traceback.format_exc()}", flush=True)
+                    continue
+                print(f"{script.name}: {cuts} cuts, {time.monotonic() - began:.1f} s", flush=True)
+        for planted in PLANTED:
+            if options.only in {None, planted.name}:
+                found = find(planted, begin)
+                missed += found is None
+                print(f"planted, {planted.name}: {found or 'NOT FOUND'}", flush=True)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
