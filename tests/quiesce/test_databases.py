@@ -1,13 +1,8 @@
-"""Steps against real servers, where they are installed: a lock that is held, that cannot be had, that always ends."""
+"""Steps against real servers: a lock that is held, that cannot be had, that always ends."""
 
 import asyncio
-import contextlib
 import os
-import pwd
-import shutil
 import signal
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,70 +13,17 @@ import pytest
 from drystone.domain.quiesce import Step, StepKind
 from drystone.quiesce.hold import Hold, holding
 from drystone.quiesce.plan import Plan
+from tests.quiesce.databases import PATH, SECONDS, MariaDb, PostgreSql, short_directory
 
-SECONDS = 120.0
-"""How long anything may take on a loaded machine."""
-PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin"
-MARIADBD = shutil.which("mariadbd", path=PATH)
-POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))), None)
-
-
-def ended(process: "subprocess.Popen[bytes]") -> None:
-    process.send_signal(signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(20)
-    process.kill()
-    process.wait()
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="servers are started as their own users, which needs root")
 
 
 def plan(step: Step) -> Plan:
     return Plan(steps=(step,), seconds_max=SECONDS, stop_at_failure=True, devices=(), never=(), path=PATH)
 
 
-class Server:
-    """A MariaDB server of its own, on a socket."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.socket = directory / "s"
-        self.options = directory / "options.cnf"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        assert MARIADBD is not None
-        base = Path(MARIADBD).resolve().parent.parent
-        data = self.directory / "data"
-        install = shutil.which("mariadb-install-db", path=PATH)
-        assert install is not None
-        subprocess.run(
-            [install, "--no-defaults", f"--basedir={base}", f"--datadir={data}", "--user=root", "--skip-test-db",
-             "--auth-root-authentication-method=normal"],
-            check=True, capture_output=True, env={"PATH": PATH},
-        )  # fmt: skip
-        self.process = subprocess.Popen(
-            [MARIADBD, "--no-defaults", f"--basedir={base}", f"--datadir={data}", f"--socket={self.socket}",
-             "--user=root", "--skip-networking", f"--log-bin={data}/bin", "--innodb-fast-shutdown=2",
-             f"--lc-messages-dir={base}/share/mysql", f"--log-error={self.directory}/error.log",
-             f"--pid-file={self.directory}/pid", "--skip-log-bin-compress"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        self.write_options("")
-        deadline = time.monotonic() + SECONDS
-        while self.query("SELECT 1") != "1":
-            assert time.monotonic() < deadline, (self.directory / "error.log").read_text()[-2000:]
-            time.sleep(0.1)
-        self.query("CREATE DATABASE d; CREATE TABLE d.t (n INT)")
-
-    def write_options(self, password: str) -> None:
-        self.options.touch(mode=0o600)
-        self.options.write_text(f"[client]\nsocket={self.socket}\nuser=root\npassword={password}\n")
-
-    def query(self, text: str) -> str:
-        ran = subprocess.run(
-            ["mariadb", f"--defaults-extra-file={self.options}", "--batch", "--skip-column-names", "-e", text],
-            capture_output=True, text=True, check=False, env={"PATH": PATH},
-        )  # fmt: skip
-        return ran.stdout.strip()
+class Server(MariaDb):
+    """A MariaDB server with a table that is written to."""
 
     def step(self, seconds: float = SECONDS) -> Step:
         return Step(kind=StepKind.MARIADB, option_file=str(self.options), seconds_max=seconds)
@@ -97,16 +39,15 @@ class Server:
 
 @pytest.fixture(scope="module")
 def mariadb() -> Iterator[Server]:
-    if MARIADBD is None or os.geteuid() != 0:
-        pytest.skip("mariadb-server is not installed")
-    with tempfile.TemporaryDirectory(prefix="drystone-") as directory:
-        server = Server(Path(directory))
+    with short_directory() as directory:
+        server = Server(directory / "data", directory / "run")
+        server.install()
         try:
             server.start()
+            server.query("CREATE DATABASE d; CREATE TABLE d.t (n INT)")
             yield server
         finally:
-            if server.process is not None:
-                ended(server.process)
+            server.stop()
 
 
 def test_mariadb_is_locked_until_the_thaw(mariadb: Server) -> None:
@@ -164,49 +105,34 @@ def test_mariadb_says_why_there_is_no_lock(mariadb: Server) -> None:
     mariadb.write_options("wrong")
     assert "Access denied" in asyncio.run(reason(mariadb.step()))
     mariadb.write_options("right")
-    nobody = Step(kind=StepKind.MARIADB, option_file=str(mariadb.directory / "nothing"), seconds_max=SECONDS)
+    nobody = Step(kind=StepKind.MARIADB, option_file=str(mariadb.scratch / "nothing"), seconds_max=SECONDS)
     assert "nothing" in asyncio.run(reason(nobody))
 
 
 @pytest.fixture(scope="module")
-def postgresql() -> Iterator[Path]:
-    if POSTGRES is None or os.geteuid() != 0:
-        pytest.skip("postgresql is not installed")
-    user = pwd.getpwnam("postgres").pw_name
-    with tempfile.TemporaryDirectory(prefix="drystone-") as name:
-        directory = Path(name)
-        shutil.chown(directory, user)
-        data = directory / "data"
-        subprocess.run(
-            [POSTGRES, "--no-sync", "-A", "trust", "-D", str(data)], check=True, capture_output=True, user=user, cwd="/"
-        )
-        process = subprocess.Popen(
-            [str(POSTGRES.parent / "postgres"), "-D", str(data), "-k", name, "-c", "listen_addresses="],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=user, cwd="/",
-        )  # fmt: skip
+def postgresql() -> Iterator[PostgreSql]:
+    with short_directory() as directory:
+        server = PostgreSql(directory / "data", directory / "run")
+        server.install()
         try:
-            deadline = time.monotonic() + SECONDS
-            while not (directory / ".s.PGSQL.5432").exists():
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-            yield directory
+            server.start()
+            yield server
         finally:
-            process.send_signal(signal.SIGQUIT)
-            ended(process)
+            server.stop(signal.SIGQUIT)
 
 
-def test_postgresql_checkpoints_and_tells_its_position(postgresql: Path) -> None:
+def test_postgresql_checkpoints_and_tells_its_position(postgresql: PostgreSql) -> None:
     async def run(connection: str) -> Hold:
         step = Step(kind=StepKind.POSTGRESQL, connection=connection, seconds_max=SECONDS)
         async with holding(plan(step)) as hold:
             await hold.thaw()
             return hold
 
-    done = asyncio.run(run(f"host={postgresql} user=postgres dbname=postgres"))
+    done = asyncio.run(run(postgresql.connection))
     assert done.held == [True], done.events
     high, _, low = done.events[0].detail.splitlines()[-1].partition("/")
     assert int(high, 16) >= 0
     assert int(low, 16) > 0
-    down = asyncio.run(run(f"host={postgresql}/nowhere user=postgres dbname=postgres"))
+    down = asyncio.run(run(f"host={postgresql.scratch}/nowhere user=postgres dbname=postgres"))
     assert down.held == [False]
     assert "nowhere" in down.events[0].detail

@@ -14,7 +14,7 @@ import pytest
 
 from drystone.domain.quiesce import Step, StepKind
 from drystone.quiesce.hold import Hold, QuiesceError, holding
-from drystone.quiesce.plan import Plan, decode_plan, encode_plan
+from drystone.quiesce.plan import THAW, Plan, decode_event, decode_plan, encode_plan
 
 SECONDS = 60.0
 """How long anything may take on a loaded machine."""
@@ -190,6 +190,85 @@ def test_killed_in_the_middle_of_a_step(world: World, victim: str) -> None:
     # A command that was left running would freeze now that its gate is open.
     time.sleep(0.3)
     assert world.frozen() == set()
+
+
+POINTS = ("freeze a before", "freeze a after", "freeze b before", "freeze b after", "held",
+          "thaw b before", "thaw b after", "thaw a before", "thaw a after")  # fmt: skip
+
+
+def test_what_was_lost_unnoticed_was_not_held(world: World) -> None:
+    """The freezer dies, with the sessions that it held, and the watchdog hears of it only together with the thaw."""
+
+    async def run() -> None:
+        async with holding(plan(world.step("a"))) as hold:
+            watchdog, freezer = pids(hold)
+            os.kill(watchdog, signal.SIGSTOP)
+            os.kill(freezer, signal.SIGKILL)
+            asyncio.get_running_loop().call_later(0.1, os.kill, watchdog, signal.SIGCONT)
+            assert not await hold.thaw()
+
+    asyncio.run(run())
+    assert world.frozen() == set()
+
+
+@pytest.mark.parametrize("victim", ["drystone", "watchdog", "freezer"])
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_every_point(world: World, point: str, victim: str) -> None:
+    """Each program stops before and after its effect if that is the point, and says so; then somebody is killed."""
+    limit = 30.0
+    (world.directory / "stop").write_text(point)
+    pause = (
+        'pause() { echo "$1" >> points; test "$(cat stop)" = "$1" || return 0; '
+        "while ! test -e gate; do sleep 0.02; done; }\n"
+    )
+
+    def program(verb: str, name: str, effect: str) -> tuple[str]:
+        text = f'{pause}pause "{verb} {name} before"; {effect} {name}.frozen; pause "{verb} {name} after"'
+        return (world.program(f"{name}-{verb}", text),)
+
+    steps = [
+        Step(
+            kind=StepKind.COMMAND, seconds_max=limit, freeze=program("freeze", name, "touch"),
+            thaw=program("thaw", name, "rm -f"),
+        )
+        for name in ("a", "b")
+    ]  # fmt: skip
+    points = world.directory / "points"
+
+    async def run() -> None:
+        process = await asyncio.create_subprocess_exec(
+            *_command(), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(encode_plan(plan(*steps, seconds=limit)))
+        if point == "held" or point.startswith("thaw"):
+            while decode_event(await process.stdout.readline()).name != "held":
+                pass
+        if point.startswith("thaw"):
+            process.stdin.write(THAW)
+        if point != "held":
+            await asyncio.to_thread(
+                world.wait, lambda: points.exists() and point in points.read_text().splitlines(), point
+            )
+        (freezer,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        began = time.monotonic()
+        if victim == "drystone":
+            process.stdin.close()
+        else:
+            os.kill(process.pid if victim == "watchdog" else int(freezer), signal.SIGKILL)
+        (world.directory / "gate").touch()
+        await asyncio.to_thread(
+            world.wait, lambda: not _runs(process.pid) and not _runs(int(freezer)), "the end of both"
+        )
+        assert world.frozen() == set()
+        assert time.monotonic() - began < limit
+        # Everything that was touched was let go of, also what had not come to its end.
+        assert "thaw a after" in points.read_text().splitlines()
+        process.stdin.close()
+        await process.wait()
+
+    asyncio.run(run())
 
 
 def test_drystone_is_killed_and_commands_get_a_clean_environment(world: World) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from drystone.domain.blocks import Ranges
+from drystone.domain.opening import Finding, OpeningStep
 from drystone.domain.quiesce import Step, StepKind
 from drystone.domain.snapshot import SnapshotRecord
 
@@ -97,6 +98,10 @@ def _steps(text: str) -> tuple[Step, ...]:
     )
 
 
+def _opening_steps(text: str) -> tuple[OpeningStep, ...]:
+    return tuple(OpeningStep(**{**fields, "finding": Finding(fields["finding"])}) for fields in json.loads(text))
+
+
 def enumeration(members: type[E]) -> EncodedText[E]:
     """Return the column type of an enumeration: any other value is a `ValueError`, both ways."""
     return EncodedText(lambda member: members(member).value, functools.cache(members))
@@ -124,3 +129,7 @@ RECORD: EncodedText[SnapshotRecord] = EncodedText(_record_text, _remembered(_rec
 """The record of P7: a JSON object of the fields that are known."""
 STEPS: EncodedText[tuple[Step, ...]] = EncodedText(_steps_text, _steps)
 """The steps of a quiesce profile."""
+OPENING_STEPS: EncodedText[tuple[OpeningStep, ...]] = EncodedText(
+    lambda steps: _dump([asdict(step) for step in steps]), _opening_steps
+)
+"""What was tried to open a snapshot."""

@@ -20,6 +20,12 @@ def put(conn: Connection, profile: QuiesceProfile) -> None:
     _rows.insert(conn, profile)
 
 
+def with_proofs(conn: Connection) -> list[QuiesceProfile]:
+    """Return the profiles of all accounts that have snapshots opened by themselves, by resource."""
+    wanted = select(quiesce_profile).where(quiesce_profile.c.prove_every_h.is_not(None))
+    return _rows.all(conn, wanted.order_by(quiesce_profile.c.resource_id))
+
+
 def find(conn: Connection, account_id: AccountId, *, offset: int, limit: int) -> tuple[list[QuiesceProfile], int]:
     """Return a page of an account's profiles, by resource, and the number of all."""
     wanted = quiesce_profile.c.account_id == account_id

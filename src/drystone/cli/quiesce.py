@@ -15,10 +15,11 @@ from drystone.cli.records import QUIESCE_COLUMNS, quiesce_record
 from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside, Session
 
 FILE_BYTES_MAX = 1 << 20
-_PROFILE = {"mode": "Mode", "freeze_seconds_max": "FreezeSecondsMax", "steps": "Steps"}
+_PROFILE = {"mode": "Mode", "freeze_seconds_max": "FreezeSecondsMax", "steps": "Steps", "prove_every_h": "ProveEveryH"}
 _STEP = {
     "kind": "Kind", "seconds_max": "SecondsMax", "mount": "Mount", "freeze": "Freeze", "thaw": "Thaw",
-    "option_file": "OptionFile", "connection": "Connection",
+    "option_file": "OptionFile", "connection": "Connection", "socket": "Socket",
+    "domain": "Domain",
 }  # fmt: skip
 
 

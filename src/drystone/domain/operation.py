@@ -25,6 +25,7 @@ class OperationKind(StrEnum):
     EXPORT = "export"
     IMPORT = "import"
     COMPACT = "compact"
+    PROVE = "prove"
 
 
 class OperationState(StrEnum):

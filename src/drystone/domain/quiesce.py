@@ -11,6 +11,7 @@ FREEZE_SECONDS_DEFAULT = 10.0
 FREEZE_SECONDS_MAX = 60.0
 """Nobody's users wait longer than a minute for a snapshot."""
 STEP_SECONDS_DEFAULT = 5.0
+PROVE_HOURS_MIN, PROVE_HOURS_MAX = 1.0, 24.0 * 366
 THAW_SECONDS_MAX = 5.0
 """A thaw command that takes longer is ended; the next step is thawed all the same."""
 
@@ -22,6 +23,12 @@ class StepKind(StrEnum):
     MARIADB = "mariadb"
     POSTGRESQL = "postgresql"
     FILESYSTEM = "filesystem"
+    GUEST_AGENT = "guest-agent"
+    LIBVIRT = "libvirt"
+
+
+FILE_KINDS = frozenset({StepKind.FILESYSTEM, StepKind.GUEST_AGENT, StepKind.LIBVIRT})
+"""What freezes file systems: of this host, or all those of a virtual machine."""
 
 
 class QuiesceMode(StrEnum):
@@ -59,11 +66,16 @@ class Step:
     """mariadb: a file with user, password and socket, given to the client."""
     connection: str | None = None
     """postgresql: a connection string without a password; it may name a `passfile` or a `service`."""
+    socket: str | None = None
+    """guest-agent: the unix socket that QEMU serves for the agent's channel."""
+    domain: str | None = None
+    """libvirt: the domain's name or UUID."""
 
     @property
     def title(self) -> str:
         """A word or two that tell it from the others; no secret."""
-        detail = self.mount or (self.freeze[0] if self.freeze else None) or self.option_file or ""
+        program = self.freeze[0] if self.freeze else None
+        detail = self.mount or program or self.option_file or self.socket or self.domain or ""
         return f"{self.kind.value} {detail}".strip()
 
 
@@ -79,6 +91,8 @@ class QuiesceProfile:
     """From the first step on: then all is thawed, whatever has happened."""
     steps: tuple[Step, ...]
     modified_at: float
+    prove_every_h: float | None = None
+    """How often the newest snapshot of each of its disks is opened by itself; None: only when somebody asks."""
 
 
 def reached(steps: Sequence[Step], held: Sequence[bool]) -> Consistency:
@@ -87,8 +101,8 @@ def reached(steps: Sequence[Step], held: Sequence[bool]) -> Consistency:
     A file system that was not frozen leaves the applications' word worthless: what they wrote may lie in its cache.
     """
     assert len(steps) == len(held)
-    files = [ok for step, ok in zip(steps, held, strict=True) if step.kind is StepKind.FILESYSTEM]
-    others = [ok for step, ok in zip(steps, held, strict=True) if step.kind is not StepKind.FILESYSTEM]
+    files = [ok for step, ok in zip(steps, held, strict=True) if step.kind in FILE_KINDS]
+    others = [ok for step, ok in zip(steps, held, strict=True) if step.kind not in FILE_KINDS]
     if not all(files):
         return Consistency.CRASH
     if others and all(others):
@@ -107,7 +121,10 @@ def fault(profile: QuiesceProfile) -> str | None:
         return f"it has {len(profile.steps)} steps; 1 to {STEPS_MAX} are allowed"
     if not 0 < profile.freeze_seconds_max <= FREEZE_SECONDS_MAX:
         return f"its freeze may take {profile.freeze_seconds_max:g} s; at most {FREEZE_SECONDS_MAX:g} are allowed"
-    kinds = [step.kind is StepKind.FILESYSTEM for step in profile.steps]
+    hours = profile.prove_every_h
+    if hours is not None and not PROVE_HOURS_MIN <= hours <= PROVE_HOURS_MAX:
+        return f"it proves every {hours:g} h; {PROVE_HOURS_MIN:g} to {PROVE_HOURS_MAX:g} are allowed"
+    kinds = [step.kind in FILE_KINDS for step in profile.steps]
     if kinds != sorted(kinds):
         return "file systems come last: what an application does before it is frozen may still write"
     for number, step in enumerate(profile.steps):
@@ -123,6 +140,7 @@ def _step_fault(step: Step) -> str | None:
     given = {
         "mount": step.mount is not None, "freeze": bool(step.freeze), "thaw": bool(step.thaw),
         "option_file": step.option_file is not None, "connection": step.connection is not None,
+        "socket": step.socket is not None, "domain": step.domain is not None,
     }  # fmt: skip
     needed, allowed = _FIELDS[step.kind]
     for name in needed:
@@ -131,12 +149,14 @@ def _step_fault(step: Step) -> str | None:
     for name, there in given.items():
         if there and name not in allowed:
             return f"{name} means nothing here"
-    paths = [step.mount, step.option_file, *step.freeze[:1], *step.thaw[:1]]
+    paths = [step.mount, step.option_file, step.socket, *step.freeze[:1], *step.thaw[:1]]
     for path in paths:
         if path is not None and (not path.startswith("/") or "\0" in path or "/../" in f"{path}/"):
             return f"`{path[:80]}` is not an absolute path"
     if any("\0" in word for word in (*step.freeze, *step.thaw)):
         return "an argument has a zero byte"
+    if step.domain is not None and (step.domain.startswith("-") or not step.domain.isprintable()):
+        return "that is no name of a domain"
     if step.connection is not None and _has_password(step.connection):
         return "a password belongs into a file (`passfile=...`), not into the connection string"
     return None
@@ -153,5 +173,7 @@ _FIELDS: dict[StepKind, tuple[tuple[str, ...], tuple[str, ...]]] = {
     StepKind.MARIADB: (("option_file",), ("option_file",)),
     StepKind.POSTGRESQL: (("connection",), ("connection",)),
     StepKind.FILESYSTEM: (("mount",), ("mount",)),
+    StepKind.GUEST_AGENT: (("socket",), ("socket",)),
+    StepKind.LIBVIRT: (("domain",), ("domain",)),
 }
 """Of each kind: the fields that it needs, and all that it may have."""

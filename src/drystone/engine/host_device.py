@@ -168,7 +168,7 @@ async def abandon(disk_id: DiskId, files: Sequence[Path]) -> None:
                 await command.run("losetup", "--detach", str(device))
             if device_of(disk_id) == device:
                 link(disk_id).unlink(missing_ok=True)
-        if _is_mount(file):
+        if is_mount(file):
             with contextlib.suppress(UnavailableError):
                 await command.run("umount", "--lazy", str(file))
 
@@ -208,7 +208,8 @@ async def _loop_of(file: Path) -> Path | None:
     return None
 
 
-def _is_mount(file: Path) -> bool:
+def is_mount(file: Path) -> bool:
+    """Tell whether something is mounted there; a FUSE file of a dead daemon still is."""
     return any(line.split()[4] == str(file) for line in Path("/proc/self/mountinfo").read_text().splitlines())
 
 

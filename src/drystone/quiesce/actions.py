@@ -7,7 +7,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import selectors
 import signal
 import subprocess
 import time
@@ -16,17 +15,14 @@ from pathlib import Path
 from typing import Protocol
 
 from drystone.domain.quiesce import THAW_SECONDS_MAX, Step, StepKind
+from drystone.quiesce.guest_agent import GuestAgent, Libvirt
 from drystone.quiesce.plan import Plan
+from drystone.quiesce.program import StepError, as_others, read_until, run_bounded
 
 FIFREEZE = 0xC0045877
 FITHAW = 0xC0045878
 """`_IOWR('X', 119, int)` and 120. Source: linux/include/uapi/linux/fs.h."""
-OUTPUT_BYTES_MAX = 2000
 LOCKED = "drystone-locked"
-
-
-class StepError(Exception):
-    """A step could not be done."""
 
 
 class Action(Protocol):
@@ -61,6 +57,10 @@ def action_of(step: Step, plan: Plan) -> Action:
         return Command(step, environment)
     if step.kind is StepKind.MARIADB:
         return MariaDb(step, environment)
+    if step.kind is StepKind.GUEST_AGENT:
+        return GuestAgent(step)
+    if step.kind is StepKind.LIBVIRT:
+        return Libvirt(step, environment)
     return PostgreSql(step, environment)
 
 
@@ -144,65 +144,6 @@ class Command:
         return run_bounded(self.step.thaw, self.environment, THAW_SECONDS_MAX)
 
 
-def run_bounded(arguments: tuple[str, ...], environment: dict[str, str], seconds: float) -> str:
-    """Run a program without a shell, end it with all its children when its time is up; return its last output.
-
-    Raises:
-        StepError: It failed, did not end in time, or could not be run.
-    """
-    try:
-        process = subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment,
-            cwd="/", start_new_session=True, preexec_fn=_as_others,  # noqa: PLW1509 - this process has one thread
-        )  # fmt: skip
-    except OSError as error:
-        raise StepError(f"{arguments[0]} cannot be run: {error.strerror}") from error
-    assert process.stdout is not None
-    deadline = time.monotonic() + seconds
-    try:
-        output = _read_until(process.stdout.fileno(), deadline, None)
-        code = process.wait(max(0.0, deadline - time.monotonic()))
-    except (TimeoutError, subprocess.TimeoutExpired) as error:
-        raise StepError(f"{arguments[0]} did not end within {seconds:g} s") from error
-    finally:
-        # A child that it left behind would go on holding what it holds.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-    if code != 0:
-        raise StepError(f"{arguments[0]} ended with {code}: {output[-200:]}")
-    return output[-200:]
-
-
-def _as_others() -> None:
-    """The user's programs heed the signals that we ignore, and the kernel ends them as it would any other."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("0")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
-def _read_until(descriptor: int, deadline: float, marker: str | None) -> str:
-    """Read text until the marker, or the end of the stream; only the last part is kept.
-
-    Raises:
-        TimeoutError: The time is up.
-    """
-    text = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(descriptor, selectors.EVENT_READ)
-        while marker is None or marker.encode() not in text:
-            left = deadline - time.monotonic()
-            if left <= 0 or not selector.select(left):
-                raise TimeoutError
-            part = os.read(descriptor, 65536)
-            if not part:
-                break
-            text = (text + part)[-OUTPUT_BYTES_MAX:]
-    return text.decode(errors="replace").strip()
-
-
 # --- databases ------------------------------------------------------------------------------------------------------
 
 
@@ -231,7 +172,7 @@ class MariaDb:
                 ["mariadb", f"--defaults-extra-file={self._step.option_file}", "--batch", "--skip-column-names",
                  "--unbuffered", f"--connect-timeout={wait}"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self._environment, cwd="/",
-                start_new_session=True, preexec_fn=_as_others,  # noqa: PLW1509 - this process has one thread
+                start_new_session=True, preexec_fn=as_others,  # noqa: PLW1509 - this process has one thread
             )  # fmt: skip
         except OSError as error:
             raise StepError(f"the client `mariadb` cannot be run: {error.strerror}") from error
@@ -240,7 +181,7 @@ class MariaDb:
         try:
             self._client.stdin.write(statements.encode())
             self._client.stdin.flush()
-            said = _read_until(self._client.stdout.fileno(), time.monotonic() + self._step.seconds_max, f"{LOCKED}\n")
+            said = read_until(self._client.stdout.fileno(), time.monotonic() + self._step.seconds_max, f"{LOCKED}\n")
         except (TimeoutError, BrokenPipeError) as error:
             self._end()
             raise StepError(f"no lock within {self._step.seconds_max:g} s") from error

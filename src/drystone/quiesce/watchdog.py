@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from drystone.domain.quiesce import StepKind
-from drystone.quiesce.actions import Action, StepError, action_of
+from drystone.quiesce.actions import Action, action_of
 from drystone.quiesce.plan import (
     LINE_BYTES_MAX,
     THAW,
@@ -31,6 +31,7 @@ from drystone.quiesce.plan import (
     decode_plan,
     encode_event,
 )
+from drystone.quiesce.program import StepError
 
 UNDO_SECONDS_MAX = 3.0
 """How long the freezer is given to undo its steps before the watchdog does it."""
@@ -150,6 +151,8 @@ class Watchdog:
         self._began = time.monotonic()
         self._thawed: set[int] = set()
         self._failed = False
+        self._completed = False
+        """The freezer undid everything itself: until then it lived, and so did the sessions that it held."""
         self._asked = False
         """Drystone asked for the thaw while everything was held."""
 
@@ -158,7 +161,7 @@ class Watchdog:
         self._wait_for_thaw()
         self._undo()
         held_ms = round((time.monotonic() - self._began) * 1000, 3)
-        _say(1, Event(name="end", ok=self._asked and not self._failed, ms=held_ms))
+        _say(1, Event(name="end", ok=self._asked and self._completed and not self._failed, ms=held_ms))
         return 0
 
     def _wait_for_thaw(self) -> None:
@@ -227,7 +230,9 @@ class Watchdog:
         deadline = time.monotonic() + DEATH_SECONDS
         while time.monotonic() < deadline:
             with contextlib.suppress(ChildProcessError):
-                if os.waitpid(self._child, os.WNOHANG)[0] == self._child:
+                found, status = os.waitpid(self._child, os.WNOHANG)
+                if found == self._child:
+                    self._completed = status == 0
                     return True
             time.sleep(0.005)
         return False

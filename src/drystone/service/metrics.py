@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import Connection
 
-from drystone.catalog import damages, disks, operations, packs, proofs, snapshots
+from drystone.catalog import damages, disks, openings, operations, packs, proofs, snapshots
 from drystone.service import collection
 from drystone.service.installation import Installation
 
@@ -46,6 +46,11 @@ def _rows(conn: Connection) -> list[Metric]:
     damaged.add_metric([], len({row.snapshot_id for row in damages.everything(conn)}))
     unproven = GaugeMetricFamily("drystone_store_oldest_proof_seconds", "When the pack that waits longest was proven.")
     unproven.add_metric([], proofs.totals(conn, 0.0).oldest_at or 0.0)
+    opened = GaugeMetricFamily(
+        "drystone_snapshots_opened", "Snapshots by what opening them on a clone has shown.", labels=["finding"]
+    )
+    for finding, number in sorted(openings.count(conn).items()):
+        opened.add_metric([finding.value], number)
     running = GaugeMetricFamily("drystone_operations_running", "Operations that have not ended.", labels=["kind"])
     for kind, number in sorted(Counter(operation.kind.value for operation in operations.unfinished(conn)).items()):
         running.add_metric([kind], number)
@@ -56,4 +61,4 @@ def _rows(conn: Connection) -> list[Metric]:
     dead.add_metric([], sums.dead_bytes)
     came_back = GaugeMetricFamily("drystone_store_reclaimed_bytes", "Bytes of the store that were freed so far.")
     came_back.add_metric([], collection.reclaimed(conn))
-    return [by_state, tracking, count, suspect, damaged, unproven, running, stored, dead, came_back]
+    return [by_state, tracking, count, suspect, damaged, unproven, opened, running, stored, dead, came_back]

@@ -26,6 +26,7 @@ PATIENT = frozenset(
         OperationKind.COMPACT,
         OperationKind.EXPORT,
         OperationKind.IMPORT,
+        OperationKind.PROVE,
     }
 )
 RETRY_SECONDS_MAX = 60.0

@@ -14,7 +14,7 @@ from drystone.catalog.database import Database
 from drystone.domain.disk import Disk
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import DiskId, InstanceId
-from drystone.domain.quiesce import Consistency, QuiesceMode, QuiesceProfile, Step, fault, reached, wanted
+from drystone.domain.quiesce import FILE_KINDS, Consistency, QuiesceMode, QuiesceProfile, Step, fault, reached, wanted
 from drystone.engine import host_device
 from drystone.quiesce.hold import Hold, QuiesceError, holding
 from drystone.quiesce.plan import Event, Plan
@@ -103,7 +103,7 @@ class Quiescing:
         Raises:
             QuiesceError: A step that the profile requires failed; nothing is held.
         """
-        profiles = await self._db.read(lambda conn: _profiles(conn, found))
+        profiles = await self._db.read(lambda conn: profiles_of(conn, found))
         if not profiles:
             yield Held((), QuiesceMode.PREFER, None, NOTHING_HELD)
             return
@@ -149,7 +149,13 @@ class Quiescing:
     # --- calls --------------------------------------------------------------------------------------------------------
 
     async def set(
-        self, caller: Caller, resource_id: str, mode: str, freeze_seconds_max: float, steps: tuple[Step, ...]
+        self,
+        caller: Caller,
+        resource_id: str,
+        mode: str,
+        freeze_seconds_max: float,
+        steps: tuple[Step, ...],
+        prove_every_h: float | None = None,
     ) -> None:
         """Set the profile of a disk or an instance of the caller's account.
 
@@ -162,7 +168,7 @@ class Quiescing:
             raise RefusalError("InvalidParameterValue", f"Mode is `{mode[:40]}`; allowed are require and prefer.")
         profile = QuiesceProfile(
             resource_id=resource_id, account_id=caller.account_id, mode=QuiesceMode(mode), steps=steps,
-            freeze_seconds_max=freeze_seconds_max, modified_at=self._clock(),
+            freeze_seconds_max=freeze_seconds_max, modified_at=self._clock(), prove_every_h=prove_every_h,
         )  # fmt: skip
         found = fault(profile)
         if found is not None:
@@ -205,10 +211,10 @@ class Quiescing:
 def combined(profiles: Sequence[QuiesceProfile]) -> tuple[Step, ...]:
     """Return the steps of several profiles as one list: each once, in order, file systems last."""
     steps = list(dict.fromkeys(step for profile in profiles for step in profile.steps))
-    return tuple(sorted(steps, key=lambda step: step.mount is not None))
+    return tuple(sorted(steps, key=lambda step: step.kind in FILE_KINDS))
 
 
-def _profiles(conn: Connection, found: Sequence[Disk]) -> list[QuiesceProfile]:
+def profiles_of(conn: Connection, found: Sequence[Disk]) -> list[QuiesceProfile]:
     """Return the profiles that count for these disks: each disk's own, else its instance's."""
     names = [name for disk in found for name in (disk.id, disk.instance_id) if name is not None]
     there = quiesce_profiles.get_many(conn, names)

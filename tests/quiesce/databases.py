@@ -1,0 +1,177 @@
+"""Real database servers for tests: each with its data in a directory that is given, on a socket, ended with the block.
+
+They are Debian's packages, which `./dev test` installs; one that is missing fails the test.
+"""
+
+import atexit
+import contextlib
+import functools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+SECONDS = 120.0
+"""How long anything may take on a loaded machine."""
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Where flushes cost nothing."""
+PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin"
+MARIADBD = shutil.which("mariadbd", path=PATH)
+POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))), None)
+
+
+def ended(process: "subprocess.Popen[bytes]", number: int = signal.SIGTERM) -> None:
+    """End a server; it is gone when this returns."""
+    process.send_signal(number)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(30)
+    process.kill()
+    process.wait()
+
+
+class MariaDb:
+    """A MariaDB server; `root` is its user of the database, without a password."""
+
+    def __init__(self, data: Path, scratch: Path) -> None:
+        assert MARIADBD is not None, "./dev test installs mariadb-server"
+        self.data = data
+        self.scratch = scratch
+        self.socket = scratch / "s"
+        self.options = scratch / "options.cnf"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def install(self) -> None:
+        """Make the data directory."""
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cp", "-a", "--sparse=always", str(_mariadb_template()), str(self.data)], check=True)
+
+    def start(self, *options: str) -> None:
+        """Start it and wait until it answers."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        shutil.chown(self.scratch, "mysql")
+        self.process = subprocess.Popen(
+            [str(MARIADBD), "--no-defaults", f"--datadir={self.data}", f"--socket={self.socket}", "--user=mysql",
+             "--skip-networking", f"--log-bin={self.data}/bin", f"--log-error={self.scratch}/error.log",
+             f"--pid-file={self.scratch}/pid", "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=16M", *options],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.write_options("")
+        deadline = time.monotonic() + SECONDS
+        while self.query("SELECT 1") != "1":
+            assert self.process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.05)
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """End it, in order unless told otherwise."""
+        process, self.process = self.process, None
+        if process is not None:
+            ended(process, number)
+
+    def log(self) -> str:
+        """Return the end of its log."""
+        return (self.scratch / "error.log").read_text()[-3000:]
+
+    def write_options(self, password: str) -> None:
+        """Write the client's option file."""
+        self.options.touch(mode=0o600)
+        self.options.write_text(f"[client]\nsocket={self.socket}\nuser=root\npassword={password}\n")
+
+    def query(self, text: str) -> str:
+        """Run statements with the client; return what it printed."""
+        ran = subprocess.run(
+            ["mariadb", f"--defaults-extra-file={self.options}", "--batch", "--skip-column-names", "-e", text],
+            capture_output=True, text=True, check=False, env={"PATH": PATH},
+        )  # fmt: skip
+        return ran.stdout.strip()
+
+
+@functools.cache
+def _mariadb_template() -> Path:
+    """Make a data directory once for all tests of this process: it takes seconds."""
+    directory = tempfile.TemporaryDirectory(prefix="drystone-", dir=MEMORY)
+    atexit.register(directory.cleanup)
+    Path(directory.name).chmod(0o755)
+    data = Path(directory.name) / "data"
+    program = shutil.which("mariadb-install-db", path=PATH)
+    assert program is not None
+    subprocess.run(
+        [program, "--no-defaults", f"--datadir={data}", "--user=mysql", "--skip-test-db",
+         "--auth-root-authentication-method=normal", "--innodb-log-file-size=16M"],
+        check=True, capture_output=True, env={"PATH": PATH},
+    )  # fmt: skip
+    return data
+
+
+class PostgreSql:
+    """A PostgreSQL server; `postgres` is its user."""
+
+    def __init__(self, data: Path, scratch: Path) -> None:
+        assert POSTGRES is not None, "./dev test installs postgresql"
+        self.programs = POSTGRES.parent
+        self.data = data
+        self.scratch = scratch
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def connection(self) -> str:
+        """How to connect."""
+        return f"host={self.scratch} user=postgres dbname=postgres"
+
+    def install(self) -> None:
+        """Make the data directory."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        shutil.chown(self.data, "postgres")
+        self.data.chmod(0o700)
+        subprocess.run(
+            [str(self.programs / "initdb"), "--no-sync", "-A", "trust", "--no-locale", "-E", "UTF8",
+             "-D", str(self.data)],
+            check=True, capture_output=True, user=pwd.getpwnam("postgres").pw_name, cwd="/",
+        )  # fmt: skip
+
+    def start(self, *options: str) -> None:
+        """Start it and wait until it answers."""
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        shutil.chown(self.scratch, "postgres")
+        with (self.scratch / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(self.programs / "postgres"), "-D", str(self.data), "-k", str(self.scratch),
+                 "-c", "listen_addresses=", *options],
+                stdout=log, stderr=log, user="postgres", cwd="/",
+            )  # fmt: skip
+        deadline = time.monotonic() + SECONDS
+        while self.query("SELECT 1") != "1":
+            assert self.process.poll() is None, self.log()
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.05)
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        """End it, in order unless told otherwise."""
+        process, self.process = self.process, None
+        if process is not None:
+            ended(process, number)
+
+    def log(self) -> str:
+        """Return the end of its log."""
+        return (self.scratch / "log").read_text()[-3000:]
+
+    def query(self, text: str) -> str:
+        """Run statements with the client; return what it printed."""
+        ran = subprocess.run(
+            ["psql", "--no-psqlrc", "-Atq", "-d", self.connection, "-c", text],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return ran.stdout.strip()
+
+
+@contextlib.contextmanager
+def short_directory(*, memory: bool = False) -> Iterator[Path]:
+    """Make a directory whose path is short enough for sockets, and that every user may pass through."""
+    with tempfile.TemporaryDirectory(prefix="drystone-", dir=MEMORY if memory else None) as name:
+        Path(name).chmod(0o755)
+        yield Path(name)

@@ -1,0 +1,367 @@
+"""Real databases under write load, with their data on an attached disk: snapshots of all kinds, each opened again.
+
+`./dev databases --each 30` takes 30 snapshots with the profile, 30 by hand as docs/consistency.md says, and 30 with
+nothing held, of a MariaDB and of a PostgreSQL; `tests/system/test_databases.py` takes a few.
+
+Lanes commit numbers one after the other, through the database's own client, and count outside what was acknowledged.
+Each snapshot is restored to a disk of its own, its file system checked, and the database started on it: without a
+repair, every number that was acknowledged before the call must be there, and none that was begun after the reply. What
+was taken with the profile must have a file system with nothing to replay.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.quiesce.databases import PATH, SECONDS, MariaDb, PostgreSql
+from tests.system.harness import Installation, installation
+
+LANES = 4
+MOUNT_OPTIONS = "-E nodiscard,lazy_itable_init=1,lazy_journal_init=1"
+TCCLI = Path(sys.executable).parent / "tccli"
+MANNERS = ("profile", "hand", "nothing")
+REPAIRED = re.compile(r"corrupt|repair|marked as crashed|PANIC", re.IGNORECASE)
+Counts = dict[int, int]
+
+
+@dataclass(slots=True)
+class Lane:
+    """One client that commits its numbers in order, from 1."""
+
+    number: int
+    sent: int = 0
+    acked: int = 0
+    stall_s: float = 0.0
+    """The longest commit since somebody set this to zero."""
+
+    def run(self, client: "subprocess.Popen[str]", stop: threading.Event) -> None:
+        """Commit until told to stop."""
+        assert client.stdin is not None
+        assert client.stdout is not None
+        while not stop.is_set():
+            self.sent += 1
+            began = time.monotonic()
+            client.stdin.write(f"INSERT INTO t (lane, n) VALUES ({self.number}, {self.sent}); SELECT {self.sent};\n")
+            client.stdin.flush()
+            answer = client.stdout.readline()
+            assert answer.strip() == str(self.sent), f"lane {self.number}: {answer!r}"
+            self.stall_s = max(self.stall_s, time.monotonic() - began)
+            self.acked = self.sent
+
+
+class MariaDbLoad(MariaDb):
+    """MariaDB as the load and the snapshots see it."""
+
+    kind = "mariadb"
+    table = "CREATE DATABASE d; CREATE TABLE d.t (lane INT, n INT, PRIMARY KEY (lane, n)) ENGINE=InnoDB"
+    counts = "SELECT lane, COUNT(*), MAX(n) FROM d.t GROUP BY lane"
+    check = "CHECK TABLE d.t"
+    sound = "d.t check status OK"
+
+    def client(self) -> tuple[str, ...]:
+        """Return the command of one lane's client."""
+        return (
+            "mariadb", f"--defaults-extra-file={self.options}", "--batch", "--skip-column-names", "--unbuffered", "d",
+        )  # fmt: skip
+
+    def steps(self) -> list[dict[str, Any]]:
+        """Return the steps of a profile, without the file system's."""
+        return [{"Kind": "mariadb", "OptionFile": str(self.options), "SecondsMax": 30}]
+
+    def by_hand(self, system: Installation, disk_id: str, bounds: "Bounds") -> str:
+        """As the guide has it: lock, call, unlock as soon as the call has returned, in one session."""
+        with subprocess.Popen(
+            ["mariadb", f"--defaults-extra-file={self.options}", "--batch", "--skip-column-names", "--unbuffered"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env={"PATH": f"{TCCLI.parent}:{PATH}", "HOME": str(self.scratch), **_keys(system)},
+        ) as client:  # fmt: skip
+            assert client.stdin is not None
+            assert client.stdout is not None
+            bounds.begin()
+            client.stdin.write(
+                "FLUSH TABLES WITH READ LOCK;\nSHOW MASTER STATUS;\n"
+                f"SYSTEM tccli cbs CreateSnapshot --DiskId {disk_id} --endpoint http://{system.endpoint}\n"
+                "SELECT 'returned';\n"
+            )
+            client.stdin.flush()
+            said = ""
+            while not said.endswith("returned\n"):
+                line = client.stdout.readline()
+                assert line, said
+                said += line
+            bounds.end()
+            client.stdin.write("UNLOCK TABLES;\n")
+        found = re.search(r"snap-[a-z0-9]{8}", said)
+        assert found is not None, said
+        return found[0]
+
+
+class PostgreSqlLoad(PostgreSql):
+    """PostgreSQL as the load and the snapshots see it."""
+
+    kind = "postgresql"
+    table = "CREATE TABLE t (lane INT, n INT, PRIMARY KEY (lane, n))"
+    counts = "SELECT lane, count(*), max(n) FROM t GROUP BY lane"
+    check = (
+        "CREATE EXTENSION amcheck; SELECT * FROM verify_heapam('t'); SELECT bt_index_check('t_pkey', true); "
+        "SELECT 'checked'"
+    )
+    sound = "checked"
+
+    def client(self) -> tuple[str, ...]:
+        """Return the command of one lane's client."""
+        return ("psql", "--no-psqlrc", "-Atq", "-d", self.connection)
+
+    def steps(self) -> list[dict[str, Any]]:
+        """Return the steps of a profile, without the file system's."""
+        return [{"Kind": "postgresql", "Connection": self.connection, "SecondsMax": 30}]
+
+    def by_hand(self, system: Installation, disk_id: str, bounds: "Bounds") -> str:
+        """As the guide has it: a checkpoint, then the call."""
+        self.query("CHECKPOINT")
+        bounds.begin()
+        snapshot_id = str(system.call("CreateSnapshot", DiskId=disk_id).SnapshotId)
+        bounds.end()
+        return snapshot_id
+
+
+Server = MariaDbLoad | PostgreSqlLoad
+
+
+def _keys(system: Installation) -> dict[str, str]:
+    return {name: value for name, value in system.environment.items() if name.startswith("TENCENTCLOUD_")}
+
+
+@dataclass(slots=True)
+class Bounds:
+    """What was acknowledged before a call, and what was begun before its reply."""
+
+    lanes: Sequence[Lane]
+    before: list[int] = field(default_factory=list)
+    after: list[int] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Note what is acknowledged now."""
+        self.before = [lane.acked for lane in self.lanes]
+
+    def end(self) -> None:
+        """Note what is begun now."""
+        self.after = [lane.sent for lane in self.lanes]
+
+
+@dataclass(slots=True, kw_only=True)
+class Taken:
+    """One snapshot and what must be in it."""
+
+    snapshot_id: str
+    manner: str
+    bounds: Bounds
+    record: dict[str, Any]
+    stall_ms: float
+
+
+@contextlib.contextmanager
+def mounted(device: str, where: Path) -> Iterator[Path]:
+    """Mount a device; it is unmounted however the block is left."""
+    where.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", device, str(where)], check=True)
+    try:
+        assert where.is_mount()
+        yield where
+    finally:
+        subprocess.run(["umount", str(where)], check=True)
+
+
+class World:
+    """An installation, a database on one of its disks, and clients that write to it."""
+
+    def __init__(self, system: Installation, kind: type[Server], base: Path) -> None:
+        self.system = system
+        self.base = base
+        self.kind = kind
+        self.lanes = [Lane(number) for number in range(LANES)]
+        self.disk_id = system.create_disk()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Server]:
+        """Attach the disk, make a file system and a database on it, and have it served while the block runs."""
+        self.system.attach(self.disk_id, self.system.host_instance)
+        device = str(self.system.detail(self.disk_id)["Device"])
+        subprocess.run(["mkfs.ext4", "-q", *MOUNT_OPTIONS.split(), device], check=True, capture_output=True)
+        with mounted(device, self.base / "mount") as where:
+            server = self.kind(where / "data", self.base / "run")
+            server.install()
+            try:
+                server.start()
+                server.query(server.table)
+                yield server
+            finally:
+                server.stop()
+
+    @contextlib.contextmanager
+    def writing(self, server: Server) -> Iterator[None]:
+        """Run all lanes beside the block; what one of them raises is raised at the end."""
+        stop, errors = threading.Event(), list[BaseException]()
+
+        def run(lane: Lane) -> None:
+            try:
+                with subprocess.Popen(
+                    server.client(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={"PATH": PATH}
+                ) as client:
+                    lane.run(client, stop)
+            except BaseException as error:  # noqa: BLE001 - handed to the caller, which raises it
+                errors.append(error)
+
+        threads = [threading.Thread(target=run, args=(lane,)) for lane in self.lanes]
+        try:
+            for thread in threads:
+                thread.start()
+            self.system.wait(lambda: all(lane.acked for lane in self.lanes) or errors, "the first commits")
+            yield
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join(SECONDS)
+            assert not errors, errors
+
+    def take(self, server: Server, manner: str) -> Taken:
+        """Take one snapshot in one manner, and let the lanes go on until each has committed after it."""
+        if manner == "profile":
+            files = {"Kind": "filesystem", "Mount": str(self.base / "mount"), "SecondsMax": 30}
+            self.system.own(
+                "SetQuiesceProfile", ResourceId=self.disk_id, Mode="require", FreezeSecondsMax=60,
+                Steps=[*server.steps(), files],
+            )  # fmt: skip
+        else:
+            self.system.own("DeleteQuiesceProfile", ResourceId=self.disk_id)
+        for lane in self.lanes:
+            lane.stall_s = 0.0
+        bounds = Bounds(self.lanes)
+        if manner == "hand":
+            snapshot_id = server.by_hand(self.system, self.disk_id, bounds)
+        else:
+            bounds.begin()
+            snapshot_id = str(self.system.call("CreateSnapshot", DiskId=self.disk_id).SnapshotId)
+            bounds.end()
+        passed = [lane.sent + 1 for lane in self.lanes]
+        self.system.wait(
+            lambda: all(lane.acked >= least for lane, least in zip(self.lanes, passed, strict=True)), "later commits"
+        )
+        stall_ms = max(lane.stall_s for lane in self.lanes) * 1000
+        self.system.wait_normal(snapshot_id)
+        record = self.system.record(snapshot_id)
+        expected = {"profile": "application", "hand": "crash", "nothing": "crash"}[manner]
+        assert record["Consistency"] == expected, record["Transcript"]
+        return Taken(snapshot_id=snapshot_id, manner=manner, bounds=bounds, record=record, stall_ms=stall_ms)
+
+    def open(self, taken: Taken) -> None:
+        """Restore a snapshot to a disk of its own, open it, and hold it against the bounds."""
+        system = self.system
+        disk_id = system.create_disk(SnapshotId=taken.snapshot_id)
+        system.attach(disk_id, system.host_instance)
+        try:
+            device = str(system.detail(disk_id)["Device"])
+            if taken.manner == "profile":
+                # Its journal has nothing to replay: the checker, which changes nothing, sees a clean file system.
+                subprocess.run(["e2fsck", "-fn", device], check=True, capture_output=True)
+            with mounted(device, self.base / f"mount-{taken.snapshot_id}") as where:
+                server = self.kind(where / "data", self.base / f"run-{taken.snapshot_id}")
+                try:
+                    server.start()
+                    self._check(taken, server)
+                finally:
+                    server.stop()
+        finally:
+            system.detach(disk_id)
+            system.call("TerminateDisks", DiskIds=[disk_id])
+
+    def _check(self, taken: Taken, server: Server) -> None:
+        found: Counts = dict.fromkeys(range(LANES), 0)
+        for line in server.query(server.counts).splitlines():
+            lane, count, newest = (int(word) for word in re.split(r"[\t|]", line))
+            assert count == newest, f"{taken.snapshot_id}: lane {lane} has {count} rows and number {newest}"
+            found[lane] = newest
+        for lane, (low, high) in enumerate(zip(taken.bounds.before, taken.bounds.after, strict=True)):
+            what = f"{taken.snapshot_id} ({taken.manner}), lane {lane}: {found[lane]}, not within {low} and {high}"
+            assert low <= found[lane] <= high, what
+        checked = server.query(server.check)
+        assert " ".join(checked.split()) == server.sound, (checked, server.log())
+        assert not REPAIRED.search(server.log()), server.log()
+
+
+def run(world: World, *, each: int, manners: Sequence[str] = MANNERS) -> list[Taken]:
+    """Take and open so many snapshots in each manner, in turn; return them."""
+    taken: list[Taken] = []
+    with world.running() as server:
+        for number in range(each):
+            taken += round_of(world, server, manners)
+            print(f"{world.kind.kind}: round {number + 1} of {each}", flush=True)
+    return taken
+
+
+def round_of(world: World, server: Server, manners: Sequence[str] = MANNERS) -> list[Taken]:
+    """Take a snapshot in each manner under load, open each of them, delete them; return them."""
+    with world.writing(server):
+        some = [world.take(server, manner) for manner in manners]
+    for one in some:
+        world.open(one)
+    world.system.call("DeleteSnapshots", SnapshotIds=[one.snapshot_id for one in some])
+    return some
+
+
+def figures(taken: Sequence[Taken], lanes: Sequence[Lane], kind: str) -> list[str]:
+    """Return what was measured, a line for each manner."""
+    lines = [f"{kind}: {sum(lane.acked for lane in lanes)} transactions committed"]
+    for manner in MANNERS:
+        some = [one for one in taken if one.manner == manner]
+        if not some:
+            continue
+        held = [float(one.record["QuiesceMs"]) for one in some if one.record["QuiesceMs"] is not None]
+        text = f"{kind}, {manner}: {len(some)} snapshots, all opened, labelled {some[0].record['Consistency']}"
+        for name, values in (
+            ("held", held),
+            ("disk stood", [float(one.record["FreezeMs"]) for one in some]),
+            ("longest client stall", [one.stall_ms for one in some]),
+        ):
+            if values:
+                text += f"; {name} median {statistics.median(values):.0f} ms, maximum {max(values):.0f} ms"
+        lines.append(text)
+    return lines
+
+
+def main() -> int:
+    """Run as a program."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--each", type=int, default=30)
+    parser.add_argument("--kind", choices=("mariadb", "postgresql"), action="append")
+    options = parser.parse_args()
+    assert os.geteuid() == 0, "block devices need root"
+    lines = []
+    for kind in (MariaDbLoad, PostgreSqlLoad):
+        if options.kind and kind.kind not in options.kind:
+            continue
+        with tempfile.TemporaryDirectory(prefix="drystone-db-") as directory:
+            base = Path(directory)
+            base.chmod(0o755)
+            began = time.monotonic()
+            with installation(base / "data") as system:
+                world = World(system, kind, base)
+                lines += figures(run(world, each=options.each), world.lanes, kind.kind)
+            lines.append(f"{kind.kind}: {time.monotonic() - began:.0f} s")
+    print("\n".join(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
