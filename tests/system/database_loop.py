@@ -300,11 +300,14 @@ class World:
         assert not REPAIRED.search(server.log()), server.log()
 
 
-def run(world: World, *, each: int, manners: Sequence[str] = MANNERS) -> list[Taken]:
-    """Take and open so many snapshots in each manner, in turn; return them."""
+def run(world: World, *, each: int, seconds_max: float, manners: Sequence[str] = MANNERS) -> list[Taken]:
+    """Take and open so many snapshots in each manner, in turn, as long as there is time; return them."""
     taken: list[Taken] = []
+    deadline = time.monotonic() + seconds_max
     with world.running() as server:
         for number in range(each):
+            if time.monotonic() > deadline:
+                break
             taken += round_of(world, server, manners)
             print(f"{world.kind.kind}: round {number + 1} of {each}", flush=True)
     return taken
@@ -344,6 +347,7 @@ def main() -> int:
     """Run as a program."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, default=30)
+    parser.add_argument("--minutes", type=float, default=24 * 60, help="of each database; begin no round after them")
     parser.add_argument("--kind", choices=("mariadb", "postgresql"), action="append")
     options = parser.parse_args()
     assert os.geteuid() == 0, "block devices need root"
@@ -357,7 +361,9 @@ def main() -> int:
             began = time.monotonic()
             with installation(base / "data") as system:
                 world = World(system, kind, base)
-                lines += figures(run(world, each=options.each), world.lanes, kind.kind)
+                lines += figures(
+                    run(world, each=options.each, seconds_max=options.minutes * 60), world.lanes, kind.kind
+                )
             lines.append(f"{kind.kind}: {time.monotonic() - began:.0f} s")
     print("\n".join(lines))
     return 0
