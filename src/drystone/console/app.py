@@ -1,6 +1,6 @@
 """The ASGI application of everything: the console on `/console/`, the API behind it.
 
-A browser has a session instead of a signature; from there on its calls go the way of every other call.
+A browser has a session instead of a signature; from there on its calls go the way of every other call (S73).
 """
 
 import asyncio

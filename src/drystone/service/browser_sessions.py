@@ -1,4 +1,4 @@
-"""Sessions of browsers that have logged in: rows, so that they survive a restart of the server."""
+"""Sessions of browsers that have logged in: rows, so that they survive a restart of the server (S70)."""
 
 import hashlib
 from collections.abc import Callable

@@ -75,7 +75,7 @@ class Passwords:
             return None
         password = self._ids.password()
         row = Password(account_id=account.id, hashed=await self._hashing.hash(password), changed_at=self._clock())
-        await keep(password)
+        await keep(password)  # S72
 
         def put(conn: Connection) -> None:
             logins.put_password(conn, row)
@@ -150,6 +150,7 @@ class Passwords:
 
         def put(conn: Connection) -> None:
             logins.put_password(conn, row)
+            # S71
             logins.delete_sessions_of(conn, account_id, but=but_session)
             if meta.get(conn, FIRST) == account_id:
                 meta.remove(conn, FIRST)

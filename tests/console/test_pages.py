@@ -1,0 +1,60 @@
+"""The pages in Debian's Chromium: the flows against a real server, and each page against a mock."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.console import restart
+from tests.system.harness import installation
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = shutil.which("chromium")
+BUILT = ROOT / "src/drystone/console_files/index.html"
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None or not BUILT.exists() or not (ROOT / "console/node_modules").is_dir(),
+    reason="needs chromium and the built console: ./dev test brings both on Debian",
+)
+
+
+def browse(what: str, environment: dict[str, str]) -> None:
+    # A session of its own, so that no browser outlives a test that hangs.
+    process = subprocess.Popen(
+        [ROOT / "dev", "console", "run", "e2e", "--", what], env={**os.environ, **environment}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    try:
+        told, _ = process.communicate(timeout=840)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, 9)
+            process.wait()
+    assert process.returncode == 0, told[-6000:]
+
+
+@needs_browser
+def test_flows_against_the_real_service(tmp_path: Path) -> None:
+    assert CHROMIUM is not None
+    with installation(tmp_path / "data", "rescan_after_s = 86400\n") as system:
+        port = system.endpoint.rpartition(":")[2]
+        again = [sys.executable, "-m", "tests.console.restart", str(system.data), port]
+        try:
+            browse(
+                "flows",
+                {
+                    **{name: value for name, value in system.environment.items() if name.startswith("DRYSTONE_")},
+                    "DRYSTONE_RESTART_COMMAND": f"cd {ROOT} && {' '.join(again)}", "CHROMIUM": CHROMIUM,
+                },
+            )  # fmt: skip
+        finally:
+            restart.end(system.data)
+
+
+@needs_browser
+@pytest.mark.long
+def test_every_page_in_both_languages(tmp_path: Path) -> None:
+    assert CHROMIUM is not None
+    browse("pages", {"CHROMIUM": CHROMIUM})
