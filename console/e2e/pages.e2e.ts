@@ -87,7 +87,7 @@ describe.each(LOOKS)("%s", (title, look) => {
     await visit(page, "/disks");
     await page.locator(".page-head__actions button").click();
     await look_at("create-disk");
-    await page.locator(".row-actions .t-button").first().click();
+    await page.locator("[data-index='1'] .row-actions .t-button").click();
     await look_at("create-snapshot");
     await page.locator("[data-index='3'] .row-actions [aria-haspopup=menu]").click();
     await page.locator("[role=menu]").waitFor();

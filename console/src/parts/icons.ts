@@ -20,7 +20,7 @@ export { default as EllipsisIcon } from "tdesign-icons-react/esm/components/elli
 export { default as ErrorCircleFilledIcon } from "tdesign-icons-react/esm/components/error-circle-filled";
 export { default as ErrorCircleIcon } from "tdesign-icons-react/esm/components/error-circle";
 export { default as ErrorIcon } from "tdesign-icons-react/esm/components/error";
-export { default as HardDiskStorageIcon } from "tdesign-icons-react/esm/components/hard-disk-storage";
+export { default as ServerIcon } from "tdesign-icons-react/esm/components/server";
 export { default as InfoCircleFilledIcon } from "tdesign-icons-react/esm/components/info-circle-filled";
 export { default as LogoutIcon } from "tdesign-icons-react/esm/components/logout";
 export { default as MenuIcon } from "tdesign-icons-react/esm/components/menu";

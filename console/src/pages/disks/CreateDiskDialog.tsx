@@ -134,8 +134,8 @@ export function CreateDiskDialog({ from, onClose }: Props) {
           value={sizeText}
           onChange={setSizeText}
           suffix="GiB"
-          hint={t("newDisk.sizeHint", { least: gib(least), most: gib(most) })}
-          error={sizeIsRight ? null : t("newDisk.sizeBad", { least: gib(least), most: gib(most) })}
+          hint={t("newDisk.sizeHint", { least, most })}
+          error={sizeIsRight ? null : t("newDisk.sizeBad", { least, most })}
         />
         <TextField
           label={t("newDisk.count")}

@@ -8,7 +8,7 @@ import { NameAndId } from "../../parts/Copyable";
 import { DataTable, useColumns, type Column } from "../../parts/DataTable";
 import { ErrorNote } from "../../parts/ErrorNote";
 import { Choice } from "../../parts/Field";
-import { AddIcon, EllipsisIcon, HardDiskStorageIcon } from "../../parts/icons";
+import { AddIcon, EllipsisIcon, ServerIcon } from "../../parts/icons";
 import { Menu } from "../../parts/Menu";
 import { Empty, Loading, PageHead } from "../../parts/Page";
 import { SearchBox } from "../../parts/SearchBox";
@@ -104,7 +104,7 @@ export default function DisksPage() {
         list.error === null && <Loading />
       ) : list.total === 0 ? (
         <Empty
-          icon={<HardDiskStorageIcon />}
+          icon={<ServerIcon />}
           title={filtered ? t("table.nothing") : t("disks.none")}
           text={filtered ? t("table.nothingText") : t("disks.noneText")}
           action={

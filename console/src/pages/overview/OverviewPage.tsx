@@ -5,7 +5,7 @@ import type { Attention, Overview } from "../../api/answers";
 import { useAnswer } from "../../api/queries";
 import { AreaChart, PartsBar } from "../../parts/charts";
 import { ErrorNote } from "../../parts/ErrorNote";
-import { CameraIcon, CheckCircleIcon, ErrorCircleIcon, HardDiskStorageIcon } from "../../parts/icons";
+import { CameraIcon, CheckCircleIcon, ErrorCircleIcon, ServerIcon } from "../../parts/icons";
 import { Card, Empty, Loading, PageHead } from "../../parts/Page";
 import { OperationTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
@@ -33,7 +33,7 @@ function Content({ overview }: { readonly overview: Overview }) {
   if (overview.Disks === 0 && overview.SnapshotsCount === 0) {
     return (
       <Empty
-        icon={<HardDiskStorageIcon />}
+        icon={<ServerIcon />}
         title={t("overview.none")}
         text={t("overview.noneText")}
         action={<Link to="/disks?new=1">{t("overview.begin")}</Link>}
@@ -44,7 +44,7 @@ function Content({ overview }: { readonly overview: Overview }) {
   return (
     <>
       <div className="figures">
-        <Figure icon={<HardDiskStorageIcon />} name={t("overview.disks")} value={number(overview.Disks, locale)} to="/disks">
+        <Figure icon={<ServerIcon />} name={t("overview.disks")} value={number(overview.Disks, locale)} to="/disks">
           {t("overview.disksSize", { size: bytes(overview.DisksBytes) })}
         </Figure>
         <Figure icon={<CameraIcon />} name={t("overview.snapshots")} value={number(overview.SnapshotsCount, locale)} to="/snapshots">

@@ -1,7 +1,7 @@
 import { useAnswer } from "../../api/queries";
 import { ErrorNote } from "../../parts/ErrorNote";
 import { Card, Facts, Loading } from "../../parts/Page";
-import { bytes, gib, number, percent } from "../../units/bytes";
+import { bytes, number, percent } from "../../units/bytes";
 import { named, useWords } from "../../words";
 
 function Use({ used, most, text }: { readonly used: number; readonly most: number; readonly text: string }) {
@@ -65,7 +65,7 @@ export function Quotas() {
             .filter((one) => one.Available)
             .map((one) => ({
               name: named(t, "disk.type", one.DiskType),
-              value: `${gib(one.MinDiskSize)} – ${gib(one.MaxDiskSize)}`,
+              value: `${count(one.MinDiskSize)} – ${count(one.MaxDiskSize)} GiB`,
             }))}
         />
       </Card>
