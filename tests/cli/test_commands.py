@@ -349,6 +349,25 @@ def test_accounts_show_a_new_secret_once(command: Command, service: FakeService)
     assert service.asked("CreateAccount") == [{"AccountName": "web"}]
 
 
+def test_a_console_password_is_made_or_read_and_never_an_argument(
+    command: Command, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.on("SetAccountPassword", {"Password": "made-one"})
+    ended = command("account", "password", "admin", "--json")
+    assert json.loads(ended.out) == {"account_name": "admin", "password": "made-one"}
+    service.on("SetAccountPassword", {"Password": None})
+    monkeypatch.setattr("sys.stdin", io.StringIO("my own password\nand more"))
+    ended = command("account", "password", "admin", "--stdin")
+    assert (ended.code, ended.out) == (0, "admin\n")
+    assert "my own" not in ended.out + ended.err
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert command("account", "password", "admin", "--stdin").code == 2
+    assert command("account", "password", "admin", "a password").code == 2
+    assert service.asked("SetAccountPassword") == [
+        {"AccountName": "admin"}, {"AccountName": "admin", "Password": "my own password"},
+    ]  # fmt: skip
+
+
 def test_instances_host_overview(command: Command, service: FakeService) -> None:
     assert command("instance", "create", "--kind", "NBD", "--name", "vm").out == "ins-aaaaaaaa\n"
     assert service.asked("CreateInstance") == [{"Kind": "NBD", "InstanceName": "vm"}]
