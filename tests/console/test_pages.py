@@ -14,13 +14,11 @@ from tests.system.harness import installation
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium")
 BUILT = ROOT / "src/drystone/console_files/index.html"
-needs_browser = pytest.mark.skipif(
-    CHROMIUM is None or not BUILT.exists() or not (ROOT / "console/node_modules").is_dir(),
-    reason="needs chromium and the built console: ./dev test brings both on Debian",
-)
+pytestmark = pytest.mark.long
 
 
 def browse(what: str, environment: dict[str, str]) -> None:
+    assert BUILT.exists(), "./dev console builds it"
     # A session of its own, so that no browser outlives a test that hangs.
     process = subprocess.Popen(
         [ROOT / "dev", "console", "run", "e2e", "--", what], env={**os.environ, **environment}, text=True,
@@ -35,9 +33,8 @@ def browse(what: str, environment: dict[str, str]) -> None:
     assert process.returncode == 0, told[-6000:]
 
 
-@needs_browser
 def test_flows_against_the_real_service(tmp_path: Path) -> None:
-    assert CHROMIUM is not None
+    assert CHROMIUM is not None, "./dev test --long installs it"
     with installation(tmp_path / "data", "rescan_after_s = 86400\n") as system:
         port = system.endpoint.rpartition(":")[2]
         again = [sys.executable, "-m", "tests.console.restart", str(system.data), port]
@@ -53,8 +50,6 @@ def test_flows_against_the_real_service(tmp_path: Path) -> None:
             restart.end(system.data)
 
 
-@needs_browser
-@pytest.mark.long
 def test_every_page_in_both_languages(tmp_path: Path) -> None:
-    assert CHROMIUM is not None
+    assert CHROMIUM is not None, "./dev test --long installs it"
     browse("pages", {"CHROMIUM": CHROMIUM})

@@ -15,7 +15,10 @@ from drystone.quiesce.hold import Hold, holding
 from drystone.quiesce.plan import Plan
 from tests.quiesce.databases import PATH, SECONDS, MariaDb, PostgreSql, short_directory
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="servers are started as their own users, which needs root")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(os.geteuid() != 0, reason="servers are started as their own users, which needs root"),
+]
 
 
 def plan(step: Step) -> Plan:

@@ -293,6 +293,7 @@ def databases() -> dict[str, OpeningStep]:
     return dict(zip(images, about, strict=True))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "expected", "detail"),
     [

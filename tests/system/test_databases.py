@@ -15,7 +15,9 @@ from tests.quiesce.databases import SECONDS, short_directory
 from tests.system.database_loop import MANNERS, MariaDbLoad, PostgreSqlLoad, Server, World, round_of
 from tests.system.harness import installation
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="block devices need root")
+pytestmark = [
+    pytest.mark.long, pytest.mark.skipif(os.geteuid() != 0, reason="block devices need root"),
+]  # fmt: skip
 
 
 @contextlib.contextmanager
