@@ -262,14 +262,14 @@ class Installation:
         self.wait(lambda: self.disk(disk_id).DiskState == state, f"{disk_id} {state}")
 
     def wait_idle(self) -> None:
-        """Wait until no operation is running."""
+        """Wait until no operation is running; comparisons in the background yield to all else, so it may take long."""
 
         def running() -> Any:
             filters = [{"Name": "state", "Values": ["RUNNING"]}]
             return self.own("DescribeOperations", Filters=filters)["OperationSet"]
 
         try:
-            self.wait(lambda: not running(), "no operation running")
+            self.wait(lambda: not running(), "no operation running", 5 * SECONDS)
         except AssertionError as error:
             raise AssertionError(f"{error}\nrunning: {running()}\ndaemons: {self.daemons()}") from None
 

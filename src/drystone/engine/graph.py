@@ -15,8 +15,12 @@ from drystone.engine.layout import node
 
 TIB = 1 << 40
 Arguments = dict[str, Any]
-CBW_SECONDS_MAX = 2
-"""A guest write waits at most this long for a copy into scratch, then the snapshot is given up (P6)."""
+CBW_SECONDS_MAX = 15
+"""A guest write waits at most this long for a copy into scratch, then the snapshot is given up (P6).
+
+Half of the 30 s after which Linux gives a SCSI command up. Much shorter would fail snapshots for what is not theirs: a
+disk that is busy with writing back takes seconds for a write, whoever asks.
+"""
 RECONNECT_SECONDS = 300
 """How long reads of data that is not there yet wait for the snapshot server to come back."""
 
