@@ -1,21 +1,26 @@
-"""What is done to a data directory while no server has it: recover, reconcile, copy the catalog."""
+"""What is done to a data directory while no server has it: recover, reconcile, discard, copy the catalog."""
 
 import contextlib
 import fcntl
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection
 
-from drystone.catalog import meta
+from drystone.catalog import meta, sessions, snapshots
 from drystone.catalog.backup import back_up
 from drystone.catalog.database import Database
+from drystone.codec.manifest import Manifest
 from drystone.config import Config
 from drystone.domain.errors import ProtocolError
 from drystone.domain.ids import IdSource, Randomness, StoreId
+from drystone.domain.session import SessionState
+from drystone.domain.snapshot import SnapshotState
+from drystone.engine.checkpoints import write_durably
 from drystone.engine.descriptions import find_disks
 from drystone.engine.images import sync_file
 from drystone.engine.layout import Layout
@@ -23,6 +28,7 @@ from drystone.objects.local import LocalStore
 from drystone.serve import StartError, locked
 from drystone.service import epoch
 from drystone.service.backups import KIND
+from drystone.service.collection import living_manifests
 from drystone.service.confirmation import OWNER
 from drystone.service.recovery import Evidence, Report, reconcile
 from drystone.snapstore.account_names import AccountName, read_accounts
@@ -102,6 +108,98 @@ def reconcile_catalog(data: Path, outside: Outside, *, force: bool = False) -> R
             report = db.write_sync(lambda conn: reconcile(conn, evidence, ids=ids, at=at))
             publish_epoch(store, db.read_sync(epoch.current))
             return report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stray:
+    """A manifest that no row accounts for, and what goes with it."""
+
+    object: str
+    snapshot: str
+    reason: str
+    """Why it is no snapshot of this catalog."""
+    lost: str
+    """What nobody can restore any more once it is gone."""
+    kept_as: Path
+    """Where a copy of it is put."""
+
+
+def stray_manifests(data: Path, outside: Outside) -> list[Stray]:
+    """Return the manifests that stop collection: those that neither a snapshot nor a session of the catalog explains.
+
+    Raises:
+        DrystoneError: They cannot be told; a server may have the data directory.
+    """
+    return _strays(data, outside, None)
+
+
+def discard_manifest(data: Path, name: str, outside: Outside) -> Stray:
+    """Take one such manifest out of the store, so that collection goes on; no server may have the data directory.
+
+    A copy is durable in `backups/` before it goes: put back under its name it is there again, as long as what it shows
+    was not collected. What only it shows is collected from then on, after `drystone store confirm` if that is due.
+
+    Returns:
+        What was discarded.
+
+    Raises:
+        DrystoneError: It is none of them; nothing was changed.
+    """
+    return _strays(data, outside, name)[0]
+
+
+def _strays(data: Path, outside: Outside, discard: str | None) -> list[Stray]:
+    config = Config.load(data)
+    layout = Layout(config.data)
+    with locked(config.data):
+        _require_catalog(layout)
+        with contextlib.closing(Database.open(layout.catalog)) as db:
+            known = db.read_sync(meta.everything)
+            if STORE_ID not in known:
+                raise StartError(f"the catalog of {config.data} has no store yet")
+            store = open_store(LocalStore(layout.store, 0), StoreId(known[STORE_ID]))
+            if read_owner(store) != known[OWNER] or read_epoch(store) > db.read_sync(epoch.current):
+                raise StartError("another state of the catalog has used the store: reconcile it first")
+            inventory = take_inventory(store, outside.on_progress)
+            explained, living = db.read_sync(_explained), db.read_sync(_known_snapshots)
+        strays = []
+        for entry in list_manifests(store):
+            if entry.object in explained or entry.session in explained:
+                continue
+            left = next((one for one in inventory.left_alone if one.object == entry.object), None)
+            whole = next((one.manifest for one in inventory.snapshots if one.object == entry.object), None)
+            kept = layout.backups / f"discarded-{entry.snapshot}-{entry.session}.manifest"
+            strays.append(Stray(
+                object=entry.object, snapshot=entry.snapshot, kept_as=kept,
+                reason=left.reason if left is not None else "it is whole, and the catalog has no such snapshot",
+                lost=_lost(entry.snapshot, whole if left is None else left.manifest, living),
+            ))  # fmt: skip
+        if discard is None:
+            return strays
+        chosen = [one for one in strays if one.object == discard]
+        if not chosen:
+            raise StartError(f"{discard} is no manifest that stops collection; `drystone store discard` lists them")
+        layout.backups.mkdir(mode=0o700, exist_ok=True)
+        write_durably(chosen[0].kept_as, store.objects.get(discard))
+        store.objects.delete(discard)
+        return chosen
+
+
+def _explained(conn: Connection) -> set[str]:
+    ours = [one.id for state in (SessionState.OPEN, SessionState.FENCED) for one in sessions.in_state(conn, state)]
+    return {*living_manifests(conn), *ours}
+
+
+def _known_snapshots(conn: Connection) -> set[str]:
+    return {row.id for row in snapshots.in_states(conn, [SnapshotState.NORMAL])}
+
+
+def _lost(snapshot: str, manifest: Manifest | None, living: set[str]) -> str:
+    if snapshot in living:
+        return "nothing: another manifest of the same snapshot is in force"
+    if manifest is None:
+        return f"whatever of {snapshot} might be told from it by hand: it cannot be read"
+    return f"{snapshot} of {manifest.disk}, {manifest.size_bytes >> 30} GiB, taken at {manifest.taken_at}"
 
 
 def recover(data: Path, root: Path | None, store_id: str | None, outside: Outside) -> Report:

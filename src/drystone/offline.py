@@ -103,11 +103,63 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
             raise CliError(Exit.REFUSED, str(error)) from None
         print(made)  # noqa: T201 - as above
 
+    def discard(
+        name: Annotated[str | None, Parameter(help="The manifest's object; none: list them.")] = None,
+        /,
+        *,
+        data: Data = DEFAULT_DATA,
+        yes: Annotated[bool, Parameter(negative="", help="Do not ask.")] = False,
+        json: Json = False,
+    ) -> None:
+        """Take a manifest that is incomplete, or one of two of a snapshot, out of the store; the server is stopped.
+
+        While such a one is there nothing is collected. Without a name they are listed, with what would be lost. A copy
+        is kept in DATA/backups.
+        """
+        from drystone import maintenance  # noqa: PLC0415 - as above
+
+        try:
+            found = maintenance.stray_manifests(data, world)
+            if name is not None:
+                found = [one for one in found if one.object == name]
+                lost = f"Lost for good: {found[0].lost}." if found else ""
+                if found and not yes and not _agreed(f"{name}: {found[0].reason}. {lost} Discard it? [y/N] "):
+                    raise CliError(Exit.REFUSED, "nothing was discarded")
+                found = [maintenance.discard_manifest(data, name, world)]
+        except DrystoneError as error:
+            raise CliError(Exit.REFUSED, str(error)) from None
+        rows = [{**asdict(one), "kept_as": str(one.kept_as) if name is not None else None} for one in found]
+        if json:
+            print(json_text(rows))  # noqa: T201 - as above
+            return
+        for one in found:
+            print(f"{one.object}: {one.reason}; lost with it: {one.lost}")  # noqa: T201 - as above
+            if name is not None:
+                print(f"a copy is in {one.kept_as}")  # noqa: T201 - as above
+
+    app.command(
+        discard,
+        help_epilogue="Example:\n  drystone store discard --data /var/lib/drystone\n"
+        "  drystone store discard store-1/snapshots/snap-1a2b3c4d/0123.manifest --yes",
+    )
     app.command(
         recover, help_epilogue="Example:\n  drystone store recover --data /var/lib/drystone --store /mnt/bucket"
     )
     app.command(reconcile, help_epilogue="Example:\n  drystone store reconcile --data /var/lib/drystone")
     app.command(backup, help_epilogue="Example:\n  drystone store backup --data /var/lib/drystone")
+
+
+def json_text(value: object) -> str:
+    """Return a value as the commands print it."""
+    return json.dumps(value, indent=2)
+
+
+def _agreed(question: str) -> bool:
+    """Ask, on a terminal; where nobody can answer nobody agrees."""
+    if not sys.stdin.isatty():
+        return False
+    print(question, end="", file=sys.stderr, flush=True)  # noqa: T201 - a command talks
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _print(report: "Report", *, as_json: bool) -> None:

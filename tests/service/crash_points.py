@@ -812,7 +812,9 @@ PLANTED = (
     Planted(name="the epoch before the commit", script="upload", plant=epoch_before_the_commit),
     Planted(name="the ghost before its manifest is gone", script="delete", plant=ghost_before_the_manifest),
     Planted(name="maps before the manifest", script="delete", plant=maps_before_the_manifest),
-    Planted(name="the row of a dead pack before its object", script="delete", plant=doomed_packs_forgotten_first),
+    Planted(
+        name="the row of a dead pack before its object", script="delete the base", plant=doomed_packs_forgotten_first
+    ),
     Planted(name="deaths counted again without a manifest", script="delete", plant=deaths_not_kept),
     Planted(name="the base is not moved", script="delete the base", plant=base_not_moved),
     Planted(name="the carry-over is dropped", script="delete the base", plant=carry_over_dropped),

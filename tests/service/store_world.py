@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from drystone.catalog import accounts, meta, packs, sessions, snapshots
 from drystone.catalog.database import Database
 from drystone.domain.blocks import BLOCK_BYTES, from_blocks
-from drystone.domain.ids import IdSource, SnapshotId
+from drystone.domain.ids import DiskId, IdSource, SnapshotId
 from drystone.domain.session import Pack, Session
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.engine.layout import Layout
@@ -211,7 +211,8 @@ def build_world(path: Path) -> World:
             snapshots.insert(conn, _row(manifest.snapshot, manifest.base, reader))
             for pack in manifest.packs:
                 packs.insert(conn, Pack(
-                    id=pack.pack, session_id=manifest.session, object=pack.object, bytes=pack.bytes, blocks=pack.blocks
+                    id=pack.pack, session_id=manifest.session, object=pack.object, bytes=pack.bytes, blocks=pack.blocks,
+                    disk_id=DiskId("disk-00000001"), account_id=account().id,
                 ))  # fmt: skip
 
     db.write_sync(fill)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from drystone.catalog import operations, pack_rewrites, packs, sessions, snapshots
 from drystone.catalog.database import Database
 from drystone.domain.errors import UnavailableError
-from drystone.domain.ids import SessionId, SnapshotId
+from drystone.domain.ids import DiskId, SessionId, SnapshotId
 from drystone.domain.operation import Operation, OperationState
 from drystone.domain.pack_rewrite import RewriteState
 from drystone.domain.session import Session
@@ -26,6 +26,7 @@ from tests.service.records_world import NOW, caller, refusal
 from tests.service.store_world import CutError, Power, World, build_world, consistent, packs_in_store
 from tests.snapstore.model_snapshots import STORE_ID
 
+DISK = DiskId("disk-00000001")
 ADMIN = caller(OWNER, admin=True)
 
 
@@ -74,6 +75,10 @@ def test_a_deletion_begins_compaction_which_ends_with_nothing_dead(world: World)
     world.check()
     consistent(world)
     assert before - sum(packs_in_store(world).values()) == pytest.approx(told.dead_bytes, rel=0.01)
+    shown = asyncio.run(StoreSpace(made).snapshots(ADMIN, ("snap-00000002",))).snapshots[0]
+    held = world.db.read_sync(lambda conn: packs.held(conn, [DISK, OWNER]))
+    # What is left is its alone. Indexes (1 % of packs as small as these) are no snapshot's.
+    assert held[DISK] == held[OWNER] == pytest.approx(shown.unique_bytes + shown.shared_bytes, rel=0.02)
     after = asyncio.run(StoreSpace(made).store(ADMIN))
     assert (after.dead_bytes, after.waiting_bytes) == (0, 0)
     assert after.reclaimed_bytes == before - sum(packs_in_store(world).values())

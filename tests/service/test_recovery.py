@@ -9,19 +9,33 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from drystone import maintenance, serve
-from drystone.catalog import accounts, disks, meta, operations, packs, sessions, snapshots
+from drystone.catalog import (
+    accounts,
+    disks,
+    meta,
+    operations,
+    packs,
+    quiesce_profiles,
+    sessions,
+    snapshot_groups,
+    snapshots,
+)
 from drystone.catalog.database import Database
 from drystone.codec.manifest import ANCESTRY_MAX
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import DrystoneError, RefusalError
-from drystone.domain.ids import AccountId, DiskId, IdSource, SessionId, SnapshotId
+from drystone.domain.ids import AccountId, DiskId, IdSource, InstanceId, SessionId, SnapshotGroupId, SnapshotId
 from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.quiesce import QuiesceProfile, Step, StepKind
 from drystone.domain.session import Session, SessionState
 from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.domain.snapshot_group import SnapshotGroupState
+from drystone.engine.descriptions import write_quiesce
 from drystone.engine.layout import Layout
 from drystone.objects.local import LocalStore
 from drystone.service import confirmation, epoch, recovery
@@ -30,7 +44,7 @@ from drystone.service.watch import Watch
 from drystone.snapstore.account_names import AccountName, write_accounts
 from drystone.snapstore.collect import delete_manifest
 from drystone.snapstore.inventory import take_inventory
-from drystone.snapstore.manifests import Attributes, list_manifests, write_attributes, write_manifest
+from drystone.snapstore.manifests import Attributes, GroupAttributes, list_manifests, write_attributes, write_manifest
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store, publish_epoch, read_epoch, read_owner
 from tests.service.records_world import caller
@@ -169,6 +183,57 @@ def test_everything_comes_back_from_the_store_alone(world: World) -> None:
     db.close()
     with pytest.raises(serve.StartError, match="store reconcile --data"):
         world.recover()
+
+
+def test_groups_and_quiesce_profiles_come_back(world: World) -> None:
+    told = GroupAttributes(
+        id=SnapshotGroupId("snapg-00000001"), name="nightly", instance=InstanceId("ins-00000001"), pause_ms=3.5,
+        taken_at=NOW, created_at=NOW - 5, tags=(("k", "v"),),
+    )  # fmt: skip
+    for number in (2, 3):
+        write_attributes(world.store, world.name(number), Attributes(name="x", group=told))
+    profile = QuiesceProfile(
+        resource_id=DISK, account_id=OWNER, steps=(Step(kind=StepKind.FILESYSTEM, mount="/srv"),), modified_at=NOW
+    )
+    write_quiesce(world.layout, DISK, profile)
+    world.recover()
+    db = world.open()
+    group = db.read_sync(lambda conn: snapshot_groups.get(conn, told.id))
+    assert group is not None
+    assert (group.name, group.instance_id, group.pause_ms, group.taken_at, group.tags, group.state) == (
+        "nightly", told.instance, 3.5, NOW, told.tags, SnapshotGroupState.NORMAL,
+    )  # fmt: skip
+    members = {row.id for row in db.read_sync(snapshots.everything) if row.group_id == group.id}
+    assert members == {world.name(2), world.name(3)}
+    assert db.read_sync(lambda conn: quiesce_profiles.get(conn, DISK)) == profile
+    assert db.read_sync(lambda conn: packs.held(conn, [DISK, OWNER]))[DISK] > BLOCKS * BLOCK_BYTES
+    db.close()
+
+
+def test_a_second_manifest_is_discarded_and_collection_goes_on(world: World) -> None:
+    assert world.last is not None
+    world.recover()
+    assert maintenance.stray_manifests(world.data, world) == []
+    double = world.last.manifest
+    double = msgspec.structs.replace(double, session=SessionId("d0" * 16))
+    name = write_manifest(world.store, double)
+    (told,) = maintenance.stray_manifests(world.data, world)
+    assert (told.object, told.lost) == (name, "nothing: another manifest of the same snapshot is in force")
+    living = [entry.object for entry in list_manifests(world.store) if entry.object != name]
+    for wrong in (living[0], "nonsense"):
+        with pytest.raises(serve.StartError, match="is no manifest that stops"):
+            maintenance.discard_manifest(world.data, wrong, world)
+    kept = world.store.objects.get(name)
+    assert maintenance.discard_manifest(world.data, name, world).kept_as.read_bytes() == kept
+    assert [entry.object for entry in list_manifests(world.store)] == living
+    assert maintenance.stray_manifests(world.data, world) == []
+
+
+def test_a_profile_that_cannot_be_read_keeps_no_disk_back(world: World) -> None:
+    world.layout.quiesce(DISK).write_bytes(b'{"format":1,"profile":{}}')
+    assert world.recover().disks_adopted == [DISK]
+    write_quiesce(world.layout, DISK, None)
+    assert not world.layout.quiesce(DISK).exists()
 
 
 def test_a_snapshot_that_is_not_whole_is_named_and_left_alone(world: World) -> None:

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from drystone.codec.map import PackRef
 from drystone.domain.blocks import BLOCK_BYTES, from_blocks
-from drystone.domain.ids import SessionId, SnapshotId
+from drystone.domain.ids import PackId, SessionId, SnapshotId
 from drystone.objects.memory import MemoryStore
 from drystone.snapstore.collect import delete_manifest
 from drystone.snapstore.compact import plan_compaction, rewrite_pack
@@ -27,10 +28,11 @@ from drystone.snapstore.manifests import write_manifest
 from drystone.snapstore.merge import MAPS_GOAL, apply_merge, merge_maps, plan_merge
 from drystone.snapstore.packs import open_pack
 from drystone.snapstore.reader import SnapshotReader
-from drystone.snapstore.space import Member, TreeSpace, tree_space
+from drystone.snapstore.space import Member, SpaceMemory, TreeSpace, tree_space
 from drystone.snapstore.store import Store, hex128
 from drystone.snapstore.writer import SnapshotWriter
 from tests.snapstore.model_snapshots import manifest_of, new_store
+from tests.snapstore.simulate import small_packs
 
 BLOCKS = 4096
 """16 MiB of disk."""
@@ -59,7 +61,10 @@ class History:
         self.nodes: list[Node] = []
         self.living: set[SnapshotId] = set()
         self.writes = 0
-        self._grow(count)
+        self.memory = SpaceMemory()
+        with small_packs():
+            # In this thread; of the sizes that small_packs makes small only the frames' matters for so small a disk.
+            self._grow(count)
         self.objects: dict[str, str] = {}
         """By pack: its object."""
         for name in self._packs():
@@ -118,7 +123,13 @@ class History:
         ]  # fmt: skip
 
     def told(self, chosen: set[SnapshotId]) -> TreeSpace:
-        return tree_space(self.store, self.members(chosen))
+        sessions = {node.reader.manifest.session for node in self.nodes}
+        found = {
+            PackRef(pack=PackId(name.split("/")[-1].split(".")[0]), session=SessionId(name.split("/")[-2])): name
+            for name in self.objects.values()
+        }
+        assert {ref.session for ref in found} <= sessions
+        return tree_space(self.store, self.members(chosen), memory=self.memory, objects=found)
 
     def delete(self, chosen: set[SnapshotId]) -> None:
         for node in self.nodes:
