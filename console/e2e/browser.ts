@@ -7,7 +7,8 @@ import { chromium, type Browser, type Page } from "playwright-core";
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const SHOTS = new URL("screenshots/", import.meta.url).pathname;
 
-export const STEP_MS = 30_000;
+/** Long: a step may wait for a machine that does something else. */
+export const STEP_MS = 90_000;
 
 export async function launch(): Promise<Browser> {
   return chromium.launch({

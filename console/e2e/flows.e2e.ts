@@ -13,7 +13,7 @@ const account = process.env["DRYSTONE_CONSOLE_ACCOUNT"] ?? "admin";
 const password = process.env["DRYSTONE_CONSOLE_PASSWORD"] ?? "";
 const instance = process.env["DRYSTONE_NBD_INSTANCE_ID"] ?? "";
 const restart = process.env["DRYSTONE_RESTART_COMMAND"] ?? "";
-const SLOW_MS = 4 * STEP_MS;
+const SLOW_MS = 2 * STEP_MS;
 
 const LANGUAGES: readonly (readonly [Language, "en-US" | "zh-CN"])[] = [["en", "en-US"], ["zh", "zh-CN"]];
 

@@ -101,7 +101,7 @@ export const zh: Readonly<Record<keyof typeof en, string>> = {
   "disk.charge.POSTPAID_BY_HOUR": "按量计费",
   "disk.charge.PREPAID": "包年包月",
   "disk.filterState": "按状态筛选",
-  "disk.filling": "写入数据",
+  "disk.filling": "写入中",
   "disk.gone": "云硬盘 {id} 不存在",
   "disk.goneText": "它已被删除，或属于其他账号。它的快照可能仍然存在。",
   "disk.hydrating": "正在从快照写入数据",
