@@ -59,6 +59,25 @@ def test_snapshot_show_json(command: Command) -> None:
     assert shown["deadline_at"] is None
 
 
+def test_snapshot_prove_shows_what_was_found_and_ends_with_it(command: Command, service: FakeService) -> None:
+    service.on("ProveSnapshot", {"OperationId": "op-aaaaaaaa"})
+    service.on("DescribeOperations", one_row("OperationSet", operation("op-aaaaaaaa", Kind="prove")))
+    for finding, code in (("opens", 0), ("damaged", 1), ("not proven", 1)):
+        step = {"Title": "disk: mount", "Finding": finding, "Seconds": 0.5, "Detail": ""}
+        opening = {
+            "Finding": finding, "Reason": "" if code == 0 else "why", "Steps": [step], "BeginTime": "a", "EndTime": "b",
+        }  # fmt: skip
+        taken = snapshot_taken("snap-aaaaaaaa", Opening=opening)
+        service.on("DescribeSnapshotRecords", one_row("SnapshotRecordSet", taken))
+        ended = command("snapshot", "prove", "snap-aaaaaaaa", "--json")
+        shown = json.loads(ended.out)
+        assert (ended.code, shown["finding"], shown["reason"]) == (code, finding, None if code == 0 else "why")
+        assert shown["steps"] == [{"title": "disk: mount", "finding": finding, "seconds": 0.5, "detail": None}]
+        assert ("why" in ended.err) == bool(code)
+    assert service.asked("ProveSnapshot") == [{"SnapshotId": "snap-aaaaaaaa"}] * 3
+    assert command("snapshot", "prove", "snap-aaaaaaaa", "--no-wait").out == "op-aaaaaaaa\n"
+
+
 def test_snapshot_being_made_has_null_record(command: Command, service: FakeService) -> None:
     service.on(
         "DescribeSnapshots", one_row("SnapshotSet", snapshot("snap-cccccccc", SnapshotState="CREATING", Percent=5))
