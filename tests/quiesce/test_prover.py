@@ -311,6 +311,7 @@ def test_each_database_is_told_apart(
     assert step.title == {"M": "MariaDB in /mysql", "P": "PostgreSQL in /main/15"}[name[0]]
 
 
+@pytest.mark.long
 def test_a_path_that_leads_elsewhere_is_not_followed(tmp_path: Path) -> None:
     """Neither of them gets as far as a server: what it would open may be the source's."""
     trials = Trials(SECONDS, PATH, lambda _: None)
