@@ -1,5 +1,6 @@
 """What the console shows beyond single rows: the overview, figures over time, differences, own keys."""
 
+import contextlib
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -7,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import Connection
 
 from drystone.catalog import history as history_rows
 from drystone.catalog import meta, snapshots
+from drystone.catalog.database import Database
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.disk import DiskState
 from drystone.domain.history import HistoryPoint, thinned
@@ -67,6 +70,28 @@ def test_sums_follow_every_change_of_a_snapshot(world: World) -> None:
             found = now_of(world, account)
             assert found.logical_bytes == sum(row.size_gib for row in normal) * GIB
             assert found.changed_bytes == sum(row.record.changed_bytes or 0 for row in normal)
+
+
+def test_a_catalog_from_before_has_its_sums(world: World, tmp_path: Path) -> None:
+    world.snapshot("snap-1", size_gib=10, record=SnapshotRecord(changed_bytes=5))
+    world.snapshot("snap-2", size_gib=7)
+    world.snapshot("snap-3", size_gib=1, state=SnapshotState.GHOST)
+
+    def undo(conn: Connection) -> None:
+        for name in ("begins", "insert", "update", "delete"):
+            conn.exec_driver_sql(f"DROP TRIGGER account_savings_{name}")
+        conn.exec_driver_sql("DROP INDEX ix_snapshot_doubtful")
+        for name in ("password", "browser_session", "history_point", "account_savings"):
+            conn.exec_driver_sql(f"DROP TABLE {name}")
+        conn.exec_driver_sql("UPDATE alembic_version SET version_num = '0007'")
+
+    world.db.write_sync(undo)
+    with contextlib.closing(Database.open(tmp_path / "catalog.db")) as again:
+        ours, theirs = (again.read_sync(lambda conn, who=who: figures(conn, who, NOW)) for who in (OWNER, OTHER))  # type: ignore[misc]
+    assert (ours.logical_bytes, ours.changed_bytes) == (17 * GIB, 5)
+    assert (theirs.logical_bytes, theirs.changed_bytes) == (0, 0)
+    world.snapshot("snap-4", size_gib=2, record=SnapshotRecord(changed_bytes=1))
+    assert (now_of(world).logical_bytes, now_of(world).changed_bytes) == (19 * GIB, 6)
 
 
 def test_figures_are_kept_every_hour_and_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
