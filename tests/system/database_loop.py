@@ -191,6 +191,8 @@ class World:
         self.base = base
         self.kind = kind
         self.lanes = [Lane(number) for number in range(LANES)]
+        self.taken: list[Taken] = []
+        """What was taken, opened and found right so far."""
         self.disk_id = system.create_disk()
 
     @contextlib.contextmanager
@@ -277,14 +279,25 @@ class World:
                 subprocess.run(["e2fsck", "-fn", device], check=True, capture_output=True)
             with mounted(device, self.base / f"mount-{taken.snapshot_id}") as where:
                 server = self.kind(where / "data", self.base / f"run-{taken.snapshot_id}")
+                # It names a process of this host, the source's server, which runs: as the guide says.
+                (server.data / "postmaster.pid").unlink(missing_ok=True)
                 try:
                     server.start()
                     self._check(taken, server)
                 finally:
                     server.stop()
         finally:
-            system.detach(disk_id)
+            self._detach(disk_id)
             system.call("TerminateDisks", DiskIds=[disk_id])
+
+    def _detach(self, disk_id: str) -> None:
+        """Detach, again if somebody else on this machine has just looked at the device: the disk stays attached then."""
+        for _ in range(10):
+            self.system.call("DetachDisks", DiskIds=[disk_id])
+            self.system.wait(lambda: self.system.disk(disk_id).DiskState != "DETACHING", f"{disk_id} detached or not")
+            if self.system.disk(disk_id).DiskState == "UNATTACHED":
+                return
+        raise AssertionError(f"{disk_id} is held open: {self.system.disk(disk_id).ErrorPrompt}")
 
     def _check(self, taken: Taken, server: Server) -> None:
         found: Counts = dict.fromkeys(range(LANES), 0)
@@ -300,17 +313,15 @@ class World:
         assert not REPAIRED.search(server.log()), server.log()
 
 
-def run(world: World, *, each: int, seconds_max: float, manners: Sequence[str] = MANNERS) -> list[Taken]:
-    """Take and open so many snapshots in each manner, in turn, as long as there is time; return them."""
-    taken: list[Taken] = []
+def run(world: World, *, each: int, seconds_max: float, manners: Sequence[str] = MANNERS) -> None:
+    """Take and open so many snapshots in each manner, in turn, as long as there is time."""
     deadline = time.monotonic() + seconds_max
     with world.running() as server:
         for number in range(each):
             if time.monotonic() > deadline:
                 break
-            taken += round_of(world, server, manners)
+            world.taken += round_of(world, server, manners)
             print(f"{world.kind.kind}: round {number + 1} of {each}", flush=True)
-    return taken
 
 
 def round_of(world: World, server: Server, manners: Sequence[str] = MANNERS) -> list[Taken]:
@@ -351,7 +362,6 @@ def main() -> int:
     parser.add_argument("--kind", choices=("mariadb", "postgresql"), action="append")
     options = parser.parse_args()
     assert os.geteuid() == 0, "block devices need root"
-    lines = []
     for kind in (MariaDbLoad, PostgreSqlLoad):
         if options.kind and kind.kind not in options.kind:
             continue
@@ -361,11 +371,11 @@ def main() -> int:
             began = time.monotonic()
             with installation(base / "data") as system:
                 world = World(system, kind, base)
-                lines += figures(
-                    run(world, each=options.each, seconds_max=options.minutes * 60), world.lanes, kind.kind
-                )
-            lines.append(f"{kind.kind}: {time.monotonic() - began:.0f} s")
-    print("\n".join(lines))
+                try:
+                    run(world, each=options.each, seconds_max=options.minutes * 60)
+                finally:
+                    print("\n".join(figures(world.taken, world.lanes, kind.kind)), flush=True)
+            print(f"{kind.kind}: {time.monotonic() - began:.0f} s")
     return 0
 
 

@@ -146,9 +146,13 @@ async def detach(disk_id: DiskId) -> None:
     elif backing_file(device) is not None:
         await flush(disk_id)
         await command.run("losetup", "--detach", str(device))
-        async with asyncio.timeout(GONE_SECONDS_MAX):
-            while backing_file(device) is not None:
-                await asyncio.sleep(0.005)
+        try:
+            async with asyncio.timeout(GONE_SECONDS_MAX):
+                while backing_file(device) is not None:
+                    await asyncio.sleep(0.005)
+        except TimeoutError as error:
+            # Somebody has it open (a look at all devices is enough); the kernel takes it away when they close it.
+            raise UnavailableError(f"{device} is still held open by another program") from error
     link(disk_id).unlink(missing_ok=True)
 
 
