@@ -291,7 +291,7 @@ class World:
             system.call("TerminateDisks", DiskIds=[disk_id])
 
     def _detach(self, disk_id: str) -> None:
-        """Detach, again if somebody else on this machine has just looked at the device: the disk stays attached then."""
+        """Detach, again if somebody else on this machine has just looked at the device: then it stays attached."""
         for _ in range(10):
             self.system.call("DetachDisks", DiskIds=[disk_id])
             self.system.wait(lambda: self.system.disk(disk_id).DiskState != "DETACHING", f"{disk_id} detached or not")
