@@ -47,7 +47,8 @@ def stood_before(spans: Spans, at_s: NDArray[np.float64]) -> NDArray[np.float64]
     total = np.cumsum(spans[:, 1] - spans[:, 0])
     corners = spans.reshape(-1)
     sums = np.stack((np.concatenate(([0.0], total[:-1])), total), axis=1).reshape(-1)
-    return np.interp(at_s, corners, sums)
+    before: NDArray[np.float64] = np.interp(at_s, corners, sums)
+    return before
 
 
 class Stalls:
