@@ -1,4 +1,6 @@
-"""Some cuts of each operation on the store, some planted bugs; all: `python -m tests.service.crash_points`."""
+"""Some cuts of each operation on the store, some planted bugs; each cut with `--long`, and by
+`python -m tests.service.crash_points`, which plants all bugs.
+"""
 
 from collections.abc import Iterator
 
@@ -16,7 +18,7 @@ from tests.service.crash_points import (
     quick_directory,
 )
 
-STEP = 4
+STEP = 8
 HUNTED = {
     "packs are not flushed",
     "the row before the manifest",
@@ -32,8 +34,8 @@ def begin() -> Iterator[Scene]:
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: str(script.name))
-def test_a_cut_anywhere_is_survived(script: Script, begin: Scene) -> None:
-    assert enumerate_cuts(script, begin, step=STEP) >= STEP
+def test_a_cut_anywhere_is_survived(script: Script, begin: Scene, *, long: bool) -> None:
+    assert enumerate_cuts(script, begin, step=1 if long else STEP) >= 4
 
 
 @pytest.mark.parametrize("planted", [one for one in PLANTED if one.name in HUNTED], ids=lambda one: str(one.name))
