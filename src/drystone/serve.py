@@ -350,9 +350,7 @@ def _jobs(parts: _Parts) -> dict[OperationKind, Job]:
     }
 
 
-def _use_cases(
-    config: Config, parts: _Parts, accounts: Accounts, passwords: Passwords, qemu_version: str
-) -> UseCases:
+def _use_cases(config: Config, parts: _Parts, accounts: Accounts, passwords: Passwords, qemu_version: str) -> UseCases:
     installation, host = parts.installation, parts.host
     db, clock = installation.db, installation.clock
     probe = HostProbe(installation=installation, host=host, qemu_version=qemu_version)

@@ -15,8 +15,7 @@ Served = Callable[[Scope, Receive, Send], Awaitable[None]]
 """An ASGI application."""
 
 
-def server_config(application: Served, *, host: str, port: int
-) -> uvicorn.Config:
+def server_config(application: Served, *, host: str, port: int) -> uvicorn.Config:
     """Return the settings of the HTTP server; the caller runs it and owns signals and logging.
 
     httptools takes a Host such as `http://127.0.0.1:8080`, which some official clients send; stricter servers
