@@ -91,7 +91,7 @@ function NoSuchPage() {
 
 /** A bug of one page, or a page that could not be loaded, leaves the others usable. */
 class Mishap extends Component<{ readonly children: ReactNode }, { readonly error: Error | null }> {
-  override state = { error: null };
+  override state: { readonly error: Error | null } = { error: null };
   static getDerivedStateFromError(error: Error) {
     return { error };
   }

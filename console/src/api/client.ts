@@ -57,7 +57,7 @@ function note(change: Partial<Connection>): void {
 
 export const connectionStore = {
   get: (): Connection => connection,
-  subscribe(listener: Listener): () => void {
+  subscribe: (listener: Listener): (() => void) => {
     listeners.add(listener);
     return () => {
       listeners.delete(listener);
