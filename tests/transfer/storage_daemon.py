@@ -93,6 +93,17 @@ class StorageDaemon:
         )  # fmt: skip
         return self.endpoint("lower")
 
+    @contextlib.contextmanager
+    def pulled_file(self, path: Path) -> Iterator[Path]:
+        """Export a copy-on-read view of the disk as a file (FUSE); unmounted at the end, also if the daemon is dead."""
+        path.touch()
+        self.qmp("blockdev-add", driver="copy-on-read", node_name="pull", file="d0", discard="unmap")
+        self.qmp("block-export-add", id="pull", type="fuse", node_name="pull", mountpoint=str(path), writable=False)
+        try:
+            yield path
+        finally:
+            subprocess.run(["umount", "--lazy", str(path)], check=True)
+
     def freeze(self, size: int, *, old: str = "b0", new: str = "b1") -> Endpoint:
         """Freeze (recipe B): the view is export `view`, its bitmap `old`."""
         scratch = self.directory / f"scratch-{old}"

@@ -19,7 +19,7 @@ from drystone.domain.ids import DiskId, SnapshotId
 from drystone.nbd.client import BASE_ALLOCATION, STATE_DIRTY, NbdClient, dirty_bitmap
 from drystone.nbd.server import NbdServer
 from drystone.snapstore.reader import SnapshotReader
-from drystone.transfer.hydrate import hydrate
+from drystone.transfer.hydrate import hydrate, hydrate_file
 from drystone.transfer.jobs import Endpoint
 from drystone.transfer.plan import marked
 from drystone.transfer.snapserver import SnapshotProvider
@@ -115,6 +115,32 @@ def test_hydrate_while_the_guest_writes_and_a_snapshot_is_taken(
             os.kill(server.pid, signal.SIGKILL)
             for start, length in ((0, 6 * MIB), (20 * MIB, 9 * MIB)):
                 assert not unequal(guest.pread(start, length), model[start : start + length])
+
+
+@pytest.mark.parametrize("way", ["nbd", "file"])
+def test_what_was_pulled_survives_its_daemon(source: tuple[Snapshots, bytes], tmp_path: Path, way: str) -> None:
+    """S9: the next daemon drops the backing, so nothing that was said to be filled in may be missing then."""
+    snapshots, original = source
+    backing = Endpoint(socket=str(tmp_path / "s"), export="snap-00000001")
+    ranges = SnapshotReader.open(snapshots.store, "snap-00000001").data_ranges()
+    image = qcow2(tmp_path / "clone.qcow2", SIZE, backing)
+    with NbdServer(tmp_path / "s", SnapshotProvider(snapshots.store)), storage_daemon(tmp_path / "qsd") as daemon:
+        daemon.open_disk(image, backing=backing)
+        if way == "nbd":
+            daemon.export_lower()
+            with NbdClient(daemon.nbd, "lower", timeout_s=20) as client:
+                hydrate(client, ranges, rate_bytes_per_s=0, stop=threading.Event(), on_progress=lambda _at, _of: None)
+            daemon.process.kill()
+            daemon.process.wait()
+        else:
+            with daemon.pulled_file(tmp_path / "pull") as file:
+                hydrate_file(file, ranges, rate_bytes_per_s=0, stop=threading.Event())
+                daemon.process.kill()
+                daemon.process.wait()
+    subprocess.run(["qemu-img", "rebase", "-u", "-b", "", "-f", "qcow2", str(image)], check=True)
+    raw = tmp_path / "clone.raw"
+    subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(image), str(raw)], check=True)
+    assert not unequal(raw.read_bytes(), original)
 
 
 def test_allocation_counts_only_where_the_rest_equals_the_base(source: tuple[Snapshots, bytes]) -> None:

@@ -26,7 +26,10 @@ def hydrate(
     stop: threading.Event,
     on_progress: Callable[[int, int], None],
 ) -> int:
-    """Have the storage daemon copy `ranges` from the disk's backing into its image.
+    """Have the storage daemon copy `ranges` from the disk's backing into its image, durably.
+
+    What was copied is flushed on the connection that asked for it (S9): a daemon that dies loses what it had not
+    flushed, and its successor, asked to flush, knows nothing of that.
 
     No data flows through this process. It sets no dirty bits, keeps what the guest wrote, and may be run again
     from the beginning at any time. It blocks: run it in a thread.
@@ -51,6 +54,7 @@ def hydrate(
     for _start, length in client.cache_ranges(paced, depth=DEPTH, piece_bytes=PIECE_BYTES, stop=stop.is_set):
         done_bytes += length
         on_progress(done_bytes, total_bytes)
+    client.flush()
     return done_bytes
 
 
@@ -79,6 +83,7 @@ def hydrate_file(file: Path, ranges: Ranges, *, rate_bytes_per_s: int, stop: thr
                 if read != length:
                     raise UnavailableError(f"{file}: {read} bytes at {start}, expected {length}")
                 done_bytes += length
+            os.fsync(descriptor)
         except OSError as error:
             raise UnavailableError(f"{file} cannot be read: {error}") from error
         finally:

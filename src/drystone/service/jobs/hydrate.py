@@ -11,12 +11,10 @@ from sqlalchemy import Connection
 
 from drystone.catalog import disks, operations, sessions
 from drystone.domain.blocks import Ranges, count, split
-from drystone.domain.disk import Disk
-from drystone.domain.errors import DrystoneError, RefusalError, UnavailableError
+from drystone.domain.errors import RefusalError, UnavailableError
 from drystone.domain.ids import DiskId, SessionId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.engine import graph, images, live
-from drystone.engine.daemon import Daemon
 from drystone.engine.graph import RECONNECT_SECONDS
 from drystone.nbd.client import NbdClient
 from drystone.service import snapshot_server
@@ -108,24 +106,22 @@ class Hydrate:
         disks.compare_and_set(conn, disk_id, expected={}, values={"hydration_percent": percent})
 
     async def _let_go(self, disk_id: DiskId) -> bool:
-        """Drop the backing; not beside a frozen view: QEMU has crashed when graphs changed below one."""
+        """Drop the backing, of which every batch is in the image durably (S9), whichever daemon has it open by now.
+
+        Not beside a frozen view: QEMU has crashed when graphs changed below one.
+        """
         async with self._in.locks.image(disk_id), self._in.locks.graph(disk_id):
             running = await self._in.db.read(lambda conn: operations.running_on_disk(conn, disk_id))
             if flight_of(running) is not None:
                 return False
             if images.has_backing(self._in.layout.image(disk_id)):
-                disk, daemon = await self._host.opened(disk_id)
-                await self._finish(disk, daemon)
+                _disk, daemon = await self._host.opened(disk_id)
+                await live.drop_backing(daemon, disk_id)
             else:
                 daemon_or_none = await self._host.running(await self._host.row(disk_id))
                 if daemon_or_none is not None:
                     await live.drop_backing(daemon_or_none, disk_id)
             return True
-
-    async def _finish(self, disk: Disk, daemon: Daemon) -> None:
-        file = await live.export_hydration(daemon, disk.id)
-        await asyncio.to_thread(_flush, daemon, disk.id, file)
-        await live.drop_backing(daemon, disk.id)
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Keep the disk as it is, reading through to its source, which stays pinned; go on a little later."""
@@ -148,17 +144,6 @@ class Hydrate:
 def _copy(socket: Path, export: str, ranges: Ranges, rate_bytes_per_s: int, stop: threading.Event) -> None:
     with NbdClient(socket, export, timeout_s=RECONNECT_SECONDS) as client:
         hydrate(client, ranges, rate_bytes_per_s=rate_bytes_per_s, stop=stop, on_progress=lambda _done, _all: None)
-
-
-def _flush(daemon: Daemon, disk_id: DiskId, file: Path | None) -> None:
-    if file is not None:
-        images.sync_file(file)
-        return
-    try:
-        with NbdClient(daemon.nbd_socket, graph.hydration_export_name(disk_id)) as client:
-            client.flush()
-    except DrystoneError as error:
-        raise UnavailableError(f"the filled disk could not be flushed: {error}") from error
 
 
 def _batches(pieces: list[tuple[int, int]]) -> list[Ranges]:
