@@ -1,9 +1,10 @@
 import { useCallback, useMemo, useState } from "react";
-import { Link, useSearchParams } from "react-router";
+import { Link } from "react-router";
 import { Button } from "tdesign-react/es/button";
 
 import { diskIsBusy, fetchDisks, useInstances, useLongList, useSnapshotting, type DiskRow } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
+import { useChosen } from "../../parts/chosen";
 import { NameAndId } from "../../parts/Copyable";
 import { DataTable, useColumns, type Column } from "../../parts/DataTable";
 import { ErrorNote } from "../../parts/ErrorNote";
@@ -12,6 +13,7 @@ import { AddIcon, EllipsisIcon, ServerIcon } from "../../parts/icons";
 import { Menu } from "../../parts/Menu";
 import { Empty, Loading, PageHead } from "../../parts/Page";
 import { SearchBox } from "../../parts/SearchBox";
+import { SelectedCount } from "../../parts/SelectedCount";
 import { DiskTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { ATTACH_MAX, diskFacts, disksRefusal, TERMINATE_MAX, type DiskAction, type Refusal } from "../../rules/rules";
@@ -26,28 +28,19 @@ const STATES = ["UNATTACHED", "ATTACHED", "ROLLBACKING", "EXPANDING", "TORECYCLE
 
 export default function DisksPage() {
   const { t } = useWords();
-  const [search, setSearch] = useSearchParams();
+  const { chosen, choose } = useChosen({ replace: true });
   const [seen, setSeen] = useState<readonly [number, number]>([0, 20]);
   const [selected, setSelected] = useState<ReadonlyMap<string, DiskRow>>(new Map());
   const [dialog, setDialog] = useState<OpenDiskDialog | null>(null);
-  const [creating, setCreating] = useState(search.get("new") === "1");
-  const text = search.get("q") ?? "";
-  const state = search.get("state") ?? "";
+  const [creating, setCreating] = useState(chosen("new") === "1");
+  const text = chosen("q");
+  const state = chosen("state");
   const where = useMemo(
     () => ({ filters: [...searchFilters("disk", text), ...(state === "" ? [] : [{ Name: "disk-state", Values: [state] }])] }),
     [text, state],
   );
   const list = useLongList("disks", where, seen, fetchDisks, diskIsBusy);
   const snapshotting = useSnapshotting();
-  const choose = (name: string, value: string) =>
-    setSearch(
-      (old) => {
-        if (value === "") old.delete(name);
-        else old.set(name, value);
-        return old;
-      },
-      { replace: true },
-    );
   const open = useCallback((next: OpenDiskDialog) => setDialog(next), []);
   const [columns, columnsMenu] = useColumns("disks", useDiskColumns(snapshotting, open));
   const onSeen = useCallback((rows: readonly [number, number]) => setSeen(rows), []);
@@ -84,11 +77,7 @@ export default function DisksPage() {
         <ActionButton refusal={refusal("terminate", TERMINATE_MAX)} onClick={() => setDialog({ kind: "terminate", rows })}>
           {t("terminate.button")}
         </ActionButton>
-        {selected.size > 0 && (
-          <button type="button" className="link" onClick={() => setSelected(new Map())}>
-            {t("table.selected", { count: selected.size })}
-          </button>
-        )}
+        <SelectedCount count={selected.size} onClear={() => setSelected(new Map())} />
         <span className="tools__space" />
         <SearchBox value={text} onChange={(value) => choose("q", value)} hint={t("search.hint")} />
         <Choice

@@ -1,7 +1,7 @@
 import { useCallback, useMemo, useState } from "react";
-import { useSearchParams } from "react-router";
 
 import { fetchOperations, operationIsBusy, useLongList } from "../../api/queries";
+import { useChosen } from "../../parts/chosen";
 import { DataTable, useColumns } from "../../parts/DataTable";
 import { ErrorNote } from "../../parts/ErrorNote";
 import { Choice } from "../../parts/Field";
@@ -18,16 +18,10 @@ const KINDS = [
 
 export default function OperationsPage() {
   const { t } = useWords();
-  const [search, setSearch] = useSearchParams();
+  const { chosen, choose } = useChosen({ replace: false });
   const [seen, setSeen] = useState<readonly [number, number]>([0, 20]);
-  const state = search.get("state") ?? "";
-  const kind = search.get("kind") ?? "";
-  const choose = (name: string, value: string) =>
-    setSearch((old) => {
-      if (value === "") old.delete(name);
-      else old.set(name, value);
-      return old;
-    });
+  const state = chosen("state");
+  const kind = chosen("kind");
   const where = useMemo(
     () => ({
       filters: [

@@ -1,9 +1,10 @@
 import { useCallback, useMemo, useState } from "react";
-import { Link, useSearchParams } from "react-router";
+import { Link } from "react-router";
 import { Button } from "tdesign-react/es/button";
 
 import { fetchSnapshots, snapshotIsBusy, useAnswer, useDisk, useLongList, useSnapshotting, type SnapshotRow } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
+import { useChosen } from "../../parts/chosen";
 import { NameAndId } from "../../parts/Copyable";
 import { DataTable, useColumns, type Column } from "../../parts/DataTable";
 import { ErrorNote } from "../../parts/ErrorNote";
@@ -12,6 +13,7 @@ import { CameraIcon, EllipsisIcon } from "../../parts/icons";
 import { Menu } from "../../parts/Menu";
 import { Empty, Loading, PageHead } from "../../parts/Page";
 import { SearchBox } from "../../parts/SearchBox";
+import { SelectedCount } from "../../parts/SelectedCount";
 import { SnapshotTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { DELETE_SNAPSHOTS_MAX, snapshotFacts, snapshotRefusal, type Refusal } from "../../rules/rules";
@@ -25,26 +27,17 @@ const STATES = ["NORMAL", "CREATING", "ROLLBACKING"] as const;
 
 export default function SnapshotsPage() {
   const { t } = useWords();
-  const [search, setSearch] = useSearchParams();
+  const { chosen, choose } = useChosen({ replace: true });
   const [seen, setSeen] = useState<readonly [number, number]>([0, 20]);
   const [selected, setSelected] = useState<ReadonlyMap<string, SnapshotRow>>(new Map());
   const [dialog, setDialog] = useState<OpenSnapshotDialog | null>(null);
-  const text = search.get("q") ?? "";
-  const state = search.get("state") ?? "";
+  const text = chosen("q");
+  const state = chosen("state");
   const where = useMemo(
     () => ({ filters: [...searchFilters("snapshot", text), ...(state === "" ? [] : [{ Name: "snapshot-state", Values: [state] }])] }),
     [text, state],
   );
   const list = useLongList("snapshots", where, seen, fetchSnapshots, snapshotIsBusy);
-  const choose = (name: string, value: string) =>
-    setSearch(
-      (old) => {
-        if (value === "") old.delete(name);
-        else old.set(name, value);
-        return old;
-      },
-      { replace: true },
-    );
   const open = useCallback((next: OpenSnapshotDialog) => setDialog(next), []);
   const spaces = useSpaces(list.rowAt, seen, list.total ?? 0);
   const [columns, columnsMenu] = useColumns("snapshots", useSnapshotColumns(open, spaces.of));
@@ -66,11 +59,7 @@ export default function SnapshotsPage() {
             {t("diff.button")}
           </Button>
         )}
-        {selected.size > 0 && (
-          <button type="button" className="link" onClick={() => setSelected(new Map())}>
-            {t("table.selected", { count: selected.size })}
-          </button>
-        )}
+        <SelectedCount count={selected.size} onClear={() => setSelected(new Map())} />
         <span className="tools__space" />
         {list.total !== undefined && <span className="tools__count">{t("table.count", { count: list.total })}</span>}
         <SearchBox value={text} onChange={(value) => choose("q", value)} hint={t("search.hint")} />
