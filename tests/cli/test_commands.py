@@ -74,6 +74,11 @@ def test_snapshot_prove_shows_what_was_found_and_ends_with_it(command: Command, 
         assert (ended.code, shown["finding"], shown["reason"]) == (code, finding, None if code == 0 else "why")
         assert shown["steps"] == [{"title": "disk: mount", "finding": finding, "seconds": 0.5, "detail": None}]
         assert ("why" in ended.err) == bool(code)
+        # A person reads a table of the steps, not how a program would write them down.
+        lines = command("snapshot", "show", "snap-aaaaaaaa").out.splitlines()
+        (heading,) = [at for at, line in enumerate(lines) if "TITLE" in line]
+        assert lines[heading].split() == ["steps", "TITLE", "FINDING", "SECONDS", "DETAIL"]
+        assert lines[heading + 1].split() == ["disk:", "mount", *finding.split(), "0.5", "-"]
     assert service.asked("ProveSnapshot") == [{"SnapshotId": "snap-aaaaaaaa"}] * 3
     assert command("snapshot", "prove", "snap-aaaaaaaa", "--no-wait").out == "op-aaaaaaaa\n"
 

@@ -45,25 +45,14 @@ class Output:
         if self._json:
             self._print_json(list(records))
             return
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            numeric = column.endswith(("_gib", "_bytes", "_percent", "percent", "_ms", "count"))
-            table.add_column(column.replace("_", " ").upper(), justify="right" if numeric else "left", no_wrap=True)
-        for record in records:
-            table.add_row(*(readable(column, record.get(column)) for column in columns))
-        self._print_table(table)
+        self._print_table(_rows(records, columns))
 
     def record(self, record: Record) -> None:
         """Print one thing: a JSON object, or its fields one under the other."""
         if self._json:
             self._print_json(record)
             return
-        table = Table(box=None, pad_edge=False, show_header=False)
-        table.add_column(style="bold", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in record.items():
-            table.add_row(name, readable(name, value))
-        self._print_table(table)
+        self._print_table(_fields(record))
 
     def result(self, lines: Sequence[str], value: object) -> None:
         """Print what a command made: `value` as JSON, or plain lines, which a shell can keep in a variable."""
@@ -167,6 +156,35 @@ class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Raise, where rich would end the process with exit code 1."""
         raise BrokenPipeError
+
+
+def _rows(records: Sequence[Record], columns: Sequence[str], *, wrap: bool = False) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        numeric = column.endswith(("_gib", "_bytes", "_percent", "percent", "_ms", "count", "seconds"))
+        heading, side = column.replace("_", " ").upper(), "right" if numeric else "left"
+        table.add_column(heading, justify=side, no_wrap=not wrap, overflow="fold" if wrap else "ellipsis")
+    for record in records:
+        table.add_row(*(readable(column, record.get(column)) for column in columns))
+    return table
+
+
+def _fields(record: Record) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in record.items():
+        table.add_row(name, _field(name, value))
+    return table
+
+
+def _field(name: str, value: object) -> str | Table:
+    """Return one value, or where it has parts of its own, a table of them."""
+    if isinstance(value, Mapping) and any(isinstance(part, Mapping | list) for part in value.values()):
+        return _fields(value)
+    if isinstance(value, list) and value and all(isinstance(part, Mapping) for part in value):
+        return _rows(value, tuple(value[0]), wrap=True)
+    return readable(name, value)
 
 
 def readable(name: str, value: object) -> str:
