@@ -247,6 +247,9 @@ def test_snapshot_use_counts_what_is_shown(world: World) -> None:
     world.snapshot("snap-c", disk_id="disk-b", stored_bytes=1)
     world.snapshot("snap-d", state=SnapshotState.GHOST)
     world.snapshot("snap-o", account_id=OTHER, disk_id="disk-o")
+    # What snapshots stored when they were taken says nothing: what is still held counts.
+    world.pack("a1", bytes=20, dead_bytes=12)
+    world.pack("a2", bytes=5, account_id=OTHER)
     use = world.db.read_sync(lambda conn: snapshot_use(conn, caller().account_id, DiskId("disk-a")))
     assert use == SnapshotUse(of_disk=2, of_account=3, disks=2, stored_bytes=8)
 

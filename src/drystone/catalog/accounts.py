@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
+from drystone.catalog import packs
 from drystone.catalog.rows import Rows
 from drystone.catalog.schema import access_key, account, account_usage
 from drystone.domain.account import AccessKey, Account
@@ -30,7 +31,7 @@ class Usage:
     """CREATING and NORMAL."""
     normal_snapshots: int = 0
     stored_bytes: int = 0
-    """Of the NORMAL ones."""
+    """What they hold in the store: living bytes of packs, each once (`packs.held`)."""
 
 
 def by_name(conn: Connection, name: str) -> Account | None:
@@ -54,16 +55,13 @@ def keys_of(conn: Connection, account_id: AccountId) -> list[AccessKey]:
 
 def usage(conn: Connection, account_id: AccountId) -> Usage:
     """Return the totals over an account's snapshots; zeros for an account that is not known."""
-    query = select(
-        account_usage.c.snapshots,
-        account_usage.c.normal_snapshots,
-        account_usage.c.stored_bytes,
-    ).where(account_usage.c.account_id == account_id)
+    query = select(account_usage.c.snapshots, account_usage.c.normal_snapshots)
+    query = query.where(account_usage.c.account_id == account_id)
     row = conn.execute(query).one_or_none()
     if row is None:
         return Usage()
     return Usage(
         snapshots=row.snapshots,
         normal_snapshots=row.normal_snapshots,
-        stored_bytes=row.stored_bytes,
+        stored_bytes=packs.held(conn, [account_id])[account_id],
     )

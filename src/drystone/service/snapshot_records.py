@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from drystone.catalog import accounts, openings, packs, snapshots
+from drystone.catalog import accounts, openings, snapshots
 from drystone.catalog.database import Database
 from drystone.catalog.selection import Selection
 from drystone.domain.disk_types import GIB
@@ -104,12 +104,8 @@ class SnapshotRecords:
 
     async def overview(self, caller: Caller) -> SnapshotOverview:
         """Return how many NORMAL snapshots the caller has, and what they hold together, each stored byte once."""
-
-        def look(conn: Connection) -> tuple[accounts.Usage, int]:
-            return accounts.usage(conn, caller.account_id), packs.held(conn, [caller.account_id])[caller.account_id]
-
-        usage, held_bytes = await self._db.read(look)
-        stored_gib = held_bytes / GIB
+        usage = await self._db.read(lambda conn: accounts.usage(conn, caller.account_id))
+        stored_gib = usage.stored_bytes / GIB
         return SnapshotOverview(
             count=usage.normal_snapshots,
             stored_gib=stored_gib,

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import zstandard
 
+from drystone.codec.hashes import Buffer
 from drystone.codec.pack import (
     Encoding,
     PackHeader,
@@ -98,14 +100,11 @@ def rewrite_pack(store: Store, pack: OpenPack, dead: npt.NDArray[np.bool_], atte
             stored_bytes[frame], encodings[frame] = 0, Encoding.GONE
             continue
         start, stop = old.offsets[frame : frame + 2].tolist()
-        plain = decode_frame(store.keys, old, frame, raw[start:stop], pack.object)
         if not (dead[rows] & ~old.dead[rows]).any():
+            decode_frame(store.keys, old, frame, raw[start:stop], pack.object)
             parts.append(raw[start:stop])
             continue
-        emptied = bytearray(plain)
-        for slot in np.flatnonzero(dead[rows]).tolist():
-            emptied[slot * BLOCK_BYTES : (slot + 1) * BLOCK_BYTES] = bytes(BLOCK_BYTES)
-        encodings[frame], packed = encode_frame(compressor, emptied)
+        encodings[frame], packed = without_blocks(store, compressor, pack, frame, raw[start:stop], dead)
         stored_bytes[frame] = len(packed)
         parts.append(packed)
     index = PackIndex(
@@ -116,6 +115,26 @@ def rewrite_pack(store: Store, pack: OpenPack, dead: npt.NDArray[np.bool_], atte
     name = store.pack_name(header.session, header.pack, attempt)
     store.objects.put(name, parts)
     return prove_rewritten(store, name, old, dead)
+
+
+def without_blocks(
+    store: Store,
+    compressor: zstandard.ZstdCompressor,
+    pack: OpenPack,
+    frame: int,
+    stored: Buffer,
+    dead: npt.NDArray[np.bool_],
+) -> tuple[Encoding, Buffer]:
+    """Return how a frame of a pack is stored when its dead blocks are zeros; `stored` is what is stored of it now.
+
+    Raises:
+        IntegrityError: A block that is not flagged dead yet does not match its hash.
+    """
+    rows = slice(int(pack.index.first_rows[frame]), int(pack.index.first_rows[frame + 1]))
+    emptied = bytearray(decode_frame(store.keys, pack.index, frame, stored, pack.object))
+    for slot in np.flatnonzero(dead[rows]).tolist():
+        emptied[slot * BLOCK_BYTES : (slot + 1) * BLOCK_BYTES] = bytes(BLOCK_BYTES)
+    return encode_frame(compressor, emptied)
 
 
 def prove_rewritten(store: Store, name: str, old: PackIndex, dead: npt.NDArray[np.bool_]) -> int:

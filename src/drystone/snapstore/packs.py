@@ -20,9 +20,10 @@ _ROW_BYTES = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OpenPack:
-    """One object of a pack, and its index."""
+    """One object of a pack, its size, and its index."""
 
     object: str
+    size_bytes: int
     index: PackIndex
 
 
@@ -50,7 +51,7 @@ def open_pack(store: Store, name: str, size_bytes: int | None = None) -> OpenPac
     named = store.pack_name(header.session, header.pack, header.attempt)
     if named != name:
         raise IntegrityError(f"pack {name} says that it is {named}")
-    return OpenPack(object=name, index=index)
+    return OpenPack(object=name, size_bytes=size, index=index)
 
 
 def shares(index: PackIndex) -> npt.NDArray[np.float64]:

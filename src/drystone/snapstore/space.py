@@ -17,8 +17,9 @@ from drystone.codec.map import ZERO_FRAME, PackRef
 from drystone.domain.errors import IntegrityError
 from drystone.domain.ids import SnapshotId
 from drystone.snapstore.cache import ByteCache
+from drystone.snapstore.freed import Dying, PartlyDying, partly_freed
 from drystone.snapstore.layers import Entries, MapLayer, PageCache
-from drystone.snapstore.packs import PackSource, open_pack, shares
+from drystone.snapstore.packs import OpenPack, PackSource, open_pack, shares
 from drystone.snapstore.store import Store
 
 _PAGES_BYTES = 64 << 20
@@ -48,13 +49,13 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeSpace:
-    """Stored bytes by their holders; a block's are an even share of its frame's.
+    """Stored bytes by their holders; of what lives, a block's are an even share of its frame's.
 
     Attributes:
         unique: By living snapshot: what no other living one sees.
         shared: By living snapshot: what others see, too.
         dead_blocks: By pack: what is seen, and only by chosen snapshots.
-        dead_bytes: Its stored bytes.
+        dead_bytes: By how much a compaction with threshold 0 makes its object smaller, or all of it (`partly_freed`).
     """
 
     unique: Mapping[SnapshotId, float]
@@ -106,8 +107,11 @@ class _Sums:
 
     shown: _Floats
     unique: _Floats
-    blocks: dict[PackRef, int]
-    bytes: dict[PackRef, float]
+    seen: dict[int, float]
+    """By row of a pack, as the next two: blocks that anybody sees."""
+    blocks: dict[int, float]
+    bytes: dict[int, float]
+    dying: Dying
 
 
 class SpaceMemory:
@@ -118,7 +122,7 @@ class SpaceMemory:
 
     def __init__(self) -> None:
         self.maps: ByteCache[str, _Flat] = ByteCache(_MAPS_BYTES)
-        self.shares: ByteCache[str, _Floats] = ByteCache(_SHARES_BYTES)
+        self.packs: ByteCache[str, _Pack] = ByteCache(_SHARES_BYTES)
 
 
 def tree_space(
@@ -149,7 +153,7 @@ def tree_space(
     pages: PageCache = ByteCache(_PAGES_BYTES)
     layers = [_layer(store, member.delta_map, pages, kept, weights) for member in order.members]
     count = len(layers)
-    sums = _Sums(shown=np.zeros(count + 1), unique=np.zeros(count), blocks={}, bytes={})
+    sums = _Sums(shown=np.zeros(count + 1), unique=np.zeros(count), seen={}, blocks={}, bytes={}, dying=Dying())
     for low, high in _windows(layers):
         _weigh(order, layers, weights, sums, low, high)
     shown = np.cumsum(sums.shown)
@@ -157,8 +161,8 @@ def tree_space(
     return TreeSpace(
         unique={name: float(sums.unique[at]) for at, name in living},
         shared={name: max(0.0, float(shown[at] - sums.unique[at])) for at, name in living},
-        dead_blocks=sums.blocks,
-        dead_bytes=sums.bytes,
+        dead_blocks={weights.refs[row]: round(blocks) for row, blocks in sums.blocks.items()},
+        dead_bytes=_freed(store, weights, sums),
     )
 
 
@@ -305,7 +309,10 @@ def _weigh(order: _Order, layers: Sequence[_Layer], weights: "_Weights", sums: _
     nodes = np.repeat([at for at, _ in found], [len(part.starts) for _, part in found])[owners]
     frames = np.concatenate([part.frames for _, part in found])[owners]
     above = _above(order.ends, nodes, pieces)
-    _add(order, weights, sums, nodes=nodes, above=above, frames=frames, lengths=np.diff(edges)[pieces])
+    _add(
+        order, weights, sums,
+        nodes=nodes, above=above, frames=frames, starts=edges[pieces], lengths=np.diff(edges)[pieces],
+    )  # fmt: skip
 
 
 def _above(ends: _Ints, nodes: _Ints, pieces: _Ints) -> _Ints:
@@ -326,7 +333,15 @@ def _above(ends: _Ints, nodes: _Ints, pieces: _Ints) -> _Ints:
 
 
 def _add(
-    order: _Order, weights: "_Weights", sums: _Sums, *, nodes: _Ints, above: _Ints, frames: _Ints, lengths: _Ints
+    order: _Order,
+    weights: "_Weights",
+    sums: _Sums,
+    *,
+    nodes: _Ints,
+    above: _Ints,
+    frames: _Ints,
+    starts: _Ints,
+    lengths: _Ints,
 ) -> None:
     """Add the versions of a window up: who sees each, and what it weighs."""
     below = np.flatnonzero(above >= 0)
@@ -346,8 +361,47 @@ def _add(
     sums.shown += np.bincount(nodes, gained, minlength=size) - np.bincount(order.ends[nodes], gained, minlength=size)
     alone = data & (seen == 1)
     sums.unique += np.bincount(positions[alone], weight[alone], minlength=len(sums.unique))
+    if not order.chosen.any():
+        return
+    rows = frames >> 32
+    _count(sums.seen, rows[data], lengths[data])
     dead = data & (seen == chosen)
-    weights.by_pack(frames[dead], lengths[dead], weight[dead], sums)
+    _count(sums.blocks, rows[dead], lengths[dead])
+    _count(sums.bytes, rows[dead], weight[dead])
+    sums.dying.add(weights.refs, rows[dead], starts[dead], lengths[dead])
+
+
+def _count(sums: dict[int, float], rows: _Ints, amounts: _Ints | _Floats) -> None:
+    found = np.bincount(rows, amounts)
+    for row in np.flatnonzero(np.bincount(rows)).tolist():
+        sums[row] = sums.get(row, 0.0) + float(found[row])
+
+
+def _freed(store: Store, weights: "_Weights", sums: _Sums) -> dict[PackRef, float]:
+    """Return what comes back of each pack of which blocks die."""
+    addresses = sums.dying.addresses(weights.refs)
+    freed: dict[PackRef, float] = {}
+    partly = []
+    for row, blocks in sums.blocks.items():
+        ref = weights.refs[row]
+        pack = weights.pack(row)
+        if blocks == sums.seen[row]:
+            # Nothing of it lives on: header, index and trailer go, too.
+            freed[ref] = sums.bytes[row] + pack.around_bytes
+        else:
+            dying = PartlyDying(ref=ref, object=pack.object, addresses=addresses.get(ref), share_bytes=sums.bytes[row])
+            partly.append(dying)
+    return freed | partly_freed(store, partly)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Pack:
+    """What is kept of a pack object."""
+
+    object: str
+    shares: _Floats
+    around_bytes: int
+    """Header, index and trailer."""
 
 
 class _Weights:
@@ -359,8 +413,8 @@ class _Weights:
         self._objects = objects
         self._source = PackSource(store, 0)
         self._rows: dict[PackRef, int] = {}
-        self._refs: list[PackRef] = []
-        self._shares: dict[int, _Floats] = {}
+        self.refs: list[PackRef] = []
+        self._packs: dict[int, _Pack] = {}
 
     def everywhere(self, packs: Sequence[PackRef], frames: _Ints) -> _Ints:
         """Return frames whose packs are rows of `packs` as frames that mean the same in all maps, -1 for zeros."""
@@ -376,36 +430,35 @@ class _Weights:
         out = np.zeros(len(distinct))
         cuts = np.flatnonzero(np.diff(distinct >> 32, prepend=-1, append=-1))
         for low, high in pairwise(cuts.tolist()):
-            row = int(distinct[low] >> 32)
-            if row not in self._shares:
-                self._shares[row] = self._of_pack(self._refs[row])
-            out[low:high] = self._shares[row][distinct[low:high] & 0xFFFFFFFF]
+            out[low:high] = self.pack(int(distinct[low] >> 32)).shares[distinct[low:high] & 0xFFFFFFFF]
         found: _Floats = out[inverse]
         return found
 
-    def _of_pack(self, ref: PackRef) -> _Floats:
-        name = self._objects.get(ref)
-        if name is None:
-            return shares(self._source.open(ref)[0].index)
-        found = self._memory.shares.get(name)
+    def pack(self, row: int) -> _Pack:
+        """Return the pack `refs[row]`."""
+        found = self._packs.get(row)
         if found is None:
-            found = shares(open_pack(self._store, name).index)
-            self._memory.shares.put(name, found, 100 + 8 * len(found))
+            found = self._packs[row] = self._read(self.refs[row])
         return found
 
-    def by_pack(self, frames: _Ints, blocks: _Ints, weight: _Floats, sums: _Sums) -> None:
-        """Add blocks and their weight to the packs that they are in."""
-        packs, inverse = np.unique(frames >> 32, return_inverse=True)
-        amounts = np.bincount(inverse, blocks, minlength=len(packs))
-        stored = np.bincount(inverse, weight, minlength=len(packs))
-        for row, amount, size in zip(packs.tolist(), amounts.tolist(), stored.tolist(), strict=True):
-            ref = self._refs[row]
-            sums.blocks[ref] = sums.blocks.get(ref, 0) + round(amount)
-            sums.bytes[ref] = sums.bytes.get(ref, 0.0) + size
+    def _read(self, ref: PackRef) -> _Pack:
+        name = self._objects.get(ref)
+        if name is None:
+            return _kept(self._source.open(ref)[0])
+        found = self._memory.packs.get(name)
+        if found is None:
+            found = _kept(open_pack(self._store, name))
+            self._memory.packs.put(name, found, 300 + 8 * len(found.shares))
+        return found
 
     def _row(self, ref: PackRef) -> int:
         row = self._rows.get(ref)
         if row is None:
-            row = self._rows[ref] = len(self._refs)
-            self._refs.append(ref)
+            row = self._rows[ref] = len(self.refs)
+            self.refs.append(ref)
         return row
+
+
+def _kept(pack: OpenPack) -> _Pack:
+    around_bytes = pack.size_bytes - int(pack.index.stored_bytes.sum())
+    return _Pack(object=pack.object, shares=shares(pack.index), around_bytes=around_bytes)
