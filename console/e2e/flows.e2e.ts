@@ -56,13 +56,12 @@ async function createDisk(page: Page, t: Translate, name: string): Promise<void>
   await leadState(page, t("disk.state.UNATTACHED"));
 }
 
-async function attachAndDetach(page: Page, t: Translate): Promise<void> {
+async function attachDisk(page: Page, t: Translate): Promise<void> {
   await choose(page, HEAD, t("diskAction.attach"));
   await open(page).getByLabel(t("attach.instance")).selectOption(instance);
   await submit(page);
   await closed(page);
   await leadState(page, t("disk.state.ATTACHED"));
-  await page.getByText("nbdinfo 'nbd+unix:", { exact: false }).waitFor({ timeout: SLOW_MS });
 }
 
 /** Takes a snapshot in the dialog and watches it become ready there; returns its id. */
@@ -96,7 +95,8 @@ describe.skipIf(origin === "")("against the real service", () => {
     await logIn(page);
     await createDisk(page, t, disk);
     const diskUrl = page.url();
-    await attachAndDetach(page, t);
+    await attachDisk(page, t);
+    await page.getByText("nbdinfo 'nbd+unix:", { exact: false }).waitFor({ timeout: SLOW_MS });
     const snapshot = await createSnapshot(page, t, `first of ${disk}`);
 
     // A disk from it.
@@ -133,6 +133,88 @@ describe.skipIf(origin === "")("against the real service", () => {
     await page.getByRole("heading", { name: t("snap.gone", { id: snapshot }) }).first().waitFor({ timeout: SLOW_MS });
     await page.context().close();
     expect(foreign).toEqual([]);
+    expect(errors).toEqual([]);
+  });
+
+  it.each(LANGUAGES)("takes a group of two disks at one instant, holds something still, and proves that a snapshot opens, in %s", async (language, locale) => {
+    const t = translator(language);
+    const { page, errors } = await openPage(browser, { origin, locale });
+    await logIn(page);
+    const name = `e2e-group-${language}-${Date.now() % 1_000_000}`;
+    for (const disk of [`${name}-data`, `${name}-log`]) {
+      await createDisk(page, t, disk);
+      await attachDisk(page, t);
+    }
+    const diskUrl = page.url();
+
+    // A profile: what the server refuses is said, then it is set, shown and removed.
+    await page.getByRole("button", { name: t("profile.set") }).click();
+    await open(page).getByLabel(t("profile.field.mount")).fill("srv/nowhere");
+    await submit(page);
+    await open(page).getByRole("alert").getByText("InvalidParameterValue").waitFor();
+    await open(page).getByLabel(t("profile.field.mount")).fill("/srv/nowhere");
+    await submit(page);
+    await closed(page);
+    await page.locator(".held", { hasText: "/srv/nowhere" }).waitFor();
+    await page.getByRole("button", { name: t("profile.remove"), exact: true }).click();
+    await submit(page);
+    await page.locator(".held").waitFor({ state: "detached", timeout: SLOW_MS });
+
+    // A group of both, and nothing else that the instance has.
+    await page.goto(`${origin}/console/groups`);
+    await page.locator(HEAD).getByRole("button", { name: t("newGroup.button") }).click();
+    await open(page).getByLabel(t("group.instance")).selectOption(instance);
+    await open(page).locator(".what-list li", { hasText: name }).nth(1).waitFor();
+    const others = open(page).locator(".what-list li").filter({ hasNotText: name }).locator("input:enabled");
+    for (let left = await others.count(); left > 0; left -= 1) await others.nth(left - 1).uncheck();
+    await open(page).getByLabel(t("newGroup.name")).fill(name);
+    await submit(page);
+    await page.waitForURL(/\/groups\/csnap-/, { timeout: SLOW_MS });
+    await leadState(page, t("snap.state.NORMAL"));
+    expect(await page.locator(".rows li").count()).toBe(2);
+
+    // A member opens, or the console says why that cannot be told: its disk is empty.
+    const groupUrl = page.url();
+    await page.locator(".rows li .row-link").first().click();
+    await page.getByRole("button", { name: t("opening.prove") }).click();
+    await page.locator(".opening .state").first().waitFor({ timeout: SLOW_MS });
+
+    // Rolled back together: refused while attached, then done by typing the group's name.
+    await page.goto(groupUrl);
+    await page.locator(HEAD).getByRole("button", { name: t("snapAction.rollBack") }).click();
+    await open(page).getByText(t("why.attached")).first().waitFor();
+    await page.keyboard.press("Escape");
+    const links = await page.locator(".rows .stacked a").evaluateAll<string[], HTMLAnchorElement>((all) => all.map((one) => one.href));
+    for (const link of links) {
+      await page.goto(link);
+      await choose(page, HEAD, t("diskAction.detach"));
+      await submit(page);
+      await closed(page);
+      await leadState(page, t("disk.state.UNATTACHED"));
+    }
+    await page.goto(groupUrl);
+    await page.locator(HEAD).getByRole("button", { name: t("snapAction.rollBack") }).click();
+    await open(page).getByLabel(t("group.safety")).uncheck();
+    await open(page).getByLabel(t("confirm.type", { name })).fill(name);
+    await submit(page);
+    await closed(page);
+    await leadState(page, t("snap.state.NORMAL"));
+    for (const link of links) {
+      await page.goto(link);
+      await leadState(page, t("disk.state.UNATTACHED"));
+    }
+
+    // Deleted with its members.
+    await page.goto(groupUrl);
+    const remove = page.locator(HEAD).getByRole("button", { name: t("snapAction.remove") });
+    await expect.poll(() => remove.getAttribute("aria-disabled"), { timeout: SLOW_MS }).toBe("false");
+    await remove.click();
+    await open(page).locator(".frees strong").waitFor({ timeout: SLOW_MS });
+    await submit(page);
+    await page.waitForURL(`${origin}/console/groups`);
+    await page.goto(diskUrl);
+    await page.getByText(t("timeline.none")).waitFor({ timeout: SLOW_MS });
+    await page.context().close();
     expect(errors).toEqual([]);
   });
 

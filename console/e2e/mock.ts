@@ -4,7 +4,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { extname, join, normalize } from "node:path";
 
-import type { AnswerOf, Disk, DiskDetail, Instance, Operation, Snapshot, SnapshotRecord } from "../src/api/answers";
+import type {
+  AnswerOf, Disk, DiskDetail, Instance, Operation, QuiesceProfile, QuiesceStepRecord, Snapshot, SnapshotGroup, SnapshotGroupRecord, SnapshotRecord,
+} from "../src/api/answers";
 import type { Session } from "../src/api/client";
 import type { Filter } from "../src/api/types";
 
@@ -29,12 +31,21 @@ function noise(seed: number): number {
   return value - Math.floor(value);
 }
 
+const step = (Kind: string, more: Partial<QuiesceStepRecord> = {}): QuiesceStepRecord => ({
+  SecondsMax: 5, Mount: null, Freeze: [], Thaw: [], OptionFile: null, Connection: null, Socket: null, Domain: null, ...more, Kind,
+});
+
 export class Mock {
   readonly disks: Disk[] = [];
   readonly details = new Map<string, DiskDetail>();
   snapshots: Snapshot[] = [];
   readonly records = new Map<string, SnapshotRecord>();
   operations: Operation[] = [];
+  groups: SnapshotGroup[] = [];
+  readonly groupRecords = new Map<string, SnapshotGroupRecord>();
+  profiles: QuiesceProfile[] = [];
+  /** Changes that were asked for: the action and what was sent. */
+  readonly changes: (readonly [string, Record<string, unknown>])[] = [];
   readonly instances: Instance[];
   /** Whether there is a session. */
   loggedIn = false;
@@ -74,9 +85,17 @@ export class Mock {
       });
     });
     for (let index = 0; index < snapshotCount; index += 1) this.addSnapshot(index);
-    const kinds = ["snapshot", "delete_snapshot", "attach", "hydrate", "rollback", "create_disk", "compact", "resize"];
+    for (let index = 0; index < Math.min(5, Math.floor(snapshotCount / 10)); index += 1) this.addGroup(index);
+    this.profiles = [
+      {
+        ResourceId: this.disks[0]?.DiskId ?? "", Mode: "require", FreezeSecondsMax: 10, ProveEveryH: 24,
+        Steps: [step("mariadb", { OptionFile: "/etc/drystone/mariadb.cnf" }), step("filesystem", { Mount: "/srv/mysql" })],
+      },
+      { ResourceId: "ins-host0001", Mode: "prefer", FreezeSecondsMax: 5, ProveEveryH: null, Steps: [step("filesystem", { Mount: "/srv/postgres" })] },
+    ];
+    const kinds = ["snapshot", "delete_snapshot", "attach", "hydrate", "prove", "create_disk", "snapshot_group", "resize"];
     for (let index = 0; index < 40; index += 1) {
-      const running = index === 0 || index === 5;
+      const running = index === 0;
       const failed = index === 7;
       this.operations.push({
         OperationId: idOf("op", index * 31_337), Kind: kinds[index % kinds.length] ?? "snapshot",
@@ -87,6 +106,26 @@ export class Mock {
         CreateTime: iso(now - index * 2_400_000 - 40_000), UpdateTime: iso(now - index * 2_400_000 - 40_000 + Math.floor(noise(index) * 90_000)),
       });
     }
+  }
+
+  /** Both disks of the host, at one instant. */
+  private addGroup(index: number): void {
+    const id = idOf("csnap", index * 41_113 + 9);
+    const at = this.now - index * 2.1 * DAY_MS - 7_200_000;
+    const members = this.snapshots.slice(3 + index * 3, 6 + index * 3).filter((one, place, all) => all.findIndex((other) => other.DiskId === one.DiskId) === place);
+    this.groups.push({
+      SnapshotGroupId: id, SnapshotGroupName: index === 3 ? "未命名" : `before-upgrade-${index + 1}`, SnapshotGroupState: index === 0 ? "CREATING" : "NORMAL",
+      Percent: index === 0 ? 71 : 100, SnapshotIdSet: members.map((one) => one.SnapshotId), IsPermanent: index % 2 === 0,
+      DeadlineTime: index % 2 === 0 ? null : iso(this.now + 20 * DAY_MS), CreateTime: iso(at),
+    });
+    for (const one of members) {
+      const record = this.records.get(one.SnapshotId);
+      if (record) this.records.set(one.SnapshotId, { ...record, SnapshotGroupId: id });
+    }
+    this.groupRecords.set(id, {
+      SnapshotGroupId: id, InstanceId: "ins-host0001", PauseMs: 6.4 + index, TakenAt: iso(at),
+      MemberSet: members.map(({ SnapshotId, DiskId }) => ({ SnapshotId, DiskId })), Tags: index === 1 ? [{ Key: "release", Value: "8.2" }] : [],
+    });
   }
 
   private addSnapshot(index: number): void {
@@ -110,6 +149,16 @@ export class Mock {
       FreezeMs: 3.1 + noise(index) * 9, DurationMs: 900 + changed / 200_000, Consistency: index % 4 === 0 ? "application" : "crash",
       QuiesceMs: index % 4 === 0 ? 41.5 : null, Transcript: index % 4 === 0 ? ["mariadb: flush tables with read lock (12 ms)", "mariadb: unlocked (1 ms)"] : [],
       TakenAt: iso(at), Suspect: false, AuditedBlocks: 16_384, AuditComplete: false, AuditLies: 0, Damaged: index === 17,
+      Opening: index % 6 !== 1 ? null : {
+        Finding: index % 5 === 0 ? "not proven" : "opens", Reason: index % 5 === 0 ? "mariadb: mariadbd is not installed on this host" : "",
+        Steps: [
+          { Title: "whole disk: ext4", Finding: "opens", Seconds: 1.84, Detail: "journal replayed, e2fsck -fn found nothing" },
+          index % 5 === 0
+            ? { Title: "mariadb", Finding: "not proven", Seconds: 0.01, Detail: "mariadbd is not installed on this host" }
+            : { Title: "mariadb /mysql", Finding: "opens", Seconds: 12.7, Detail: "recovered from its own log; 214 tables are good" },
+        ],
+        BeginTime: iso(at + 600_000), EndTime: iso(at + 615_000),
+      },
     });
   }
 
@@ -163,6 +212,7 @@ export class Mock {
     } else {
       const action = path.split("/")[2] ?? "";
       this.calls.set(action, (this.calls.get(action) ?? 0) + 1);
+      if (!action.startsWith("Describe")) this.changes.push([action, body]);
       send(200, { Response: { ...this.run(action, body), RequestId: "0f4c5a52-9d0e-4a5e-8a51-3f3c2d1b0a99" } });
     }
   }
@@ -205,6 +255,8 @@ export class Mock {
           this.disks.filter(
             (disk) =>
               (ids("DiskIds")?.includes(disk.DiskId) ?? true) &&
+              (value("instance-id")?.includes(disk.InstanceId) ?? true) &&
+              (value("disk-id")?.includes(disk.DiskId) ?? true) &&
               (value("disk-state")?.includes(disk.DiskState) ?? true) &&
               (value("disk-name")?.includes(disk.DiskName) ?? true),
           ),
@@ -241,11 +293,17 @@ export class Mock {
         return { SnapshotSpaceSet: rows, DeadBytes, ReclaimableBytes: DeadBytes } satisfies AnswerOf<"drystone", "DescribeSnapshotSpace">;
       }
       case "DescribeSnapshotDifference": {
-        const Buckets = Array.from({ length: 1024 }, (_, index) => {
+        const to = this.snapshots.find((one) => one.SnapshotId === body["To"]);
+        const SizeBytes = (to?.DiskSize ?? 200) * GIB;
+        const BucketBytes = SizeBytes / 1024;
+        const shares = Array.from({ length: 1024 }, (_, index) => {
           const hot = (index > 40 && index < 120) || (index > 500 && index < 540) || noise(index) > 0.94;
-          return hot ? Math.floor(noise(index * 3) * 200 * MIB) : 0;
+          return hot ? noise(index * 3) : 0;
         });
-        return { SizeBytes: 200 * GIB, BucketBytes: (200 * GIB) / 1024, Buckets } satisfies AnswerOf<"drystone", "DescribeSnapshotDifference">;
+        const changed = body["From"] === undefined ? SizeBytes * 0.3 : (this.records.get(to?.SnapshotId ?? "")?.ChangedBytes ?? GIB);
+        const whole = shares.reduce((sum, share) => sum + share, 0);
+        const Buckets = shares.map((share) => Math.min(BucketBytes, Math.floor((changed * share) / whole / 4096) * 4096));
+        return { SizeBytes, BucketBytes, Buckets } satisfies AnswerOf<"drystone", "DescribeSnapshotDifference">;
       }
       case "DescribeOperations": {
         const found = page(
@@ -261,10 +319,74 @@ export class Mock {
       case "DescribeInstances":
         return { TotalCount: 2, InstanceSet: this.instances } satisfies AnswerOf<"drystone", "DescribeInstances">;
       case "DescribeQuiesceProfiles":
+        return { TotalCount: this.profiles.length, QuiesceProfileSet: this.profiles } satisfies AnswerOf<"drystone", "DescribeQuiesceProfiles">;
+      case "SetQuiesceProfile": {
+        const sent = body as unknown as { ResourceId: string; Mode: string; FreezeSecondsMax: number; ProveEveryH?: number; Steps: (Partial<QuiesceStepRecord> & { Kind: string })[] };
+        const wrong = sent.Steps.findIndex((one) => one.Mount?.startsWith("/") === false);
+        if (wrong >= 0) {
+          const Message = `The profile cannot be used: step ${wrong} (filesystem): \`${sent.Steps[wrong]?.Mount ?? ""}\` is not an absolute path.`;
+          return { Error: { Code: "InvalidParameterValue", Message } };
+        }
+        this.profiles = [
+          ...this.profiles.filter((one) => one.ResourceId !== sent.ResourceId),
+          { ...sent, ProveEveryH: sent.ProveEveryH ?? null, Steps: sent.Steps.map((one) => step(one.Kind, one)) },
+        ];
+        return {};
+      }
+      case "DeleteQuiesceProfile":
+        this.profiles = this.profiles.filter((one) => one.ResourceId !== body["ResourceId"]);
+        return {};
+      case "DescribeSnapshotGroups": {
+        const found = page(
+          this.groups.filter(
+            (group) =>
+              (value("snapshot-group-id")?.includes(group.SnapshotGroupId) ?? true) &&
+              (value("snapshot-group-name")?.includes(group.SnapshotGroupName) ?? true) &&
+              (value("snapshot-group-state")?.includes(group.SnapshotGroupState) ?? true),
+          ),
+        );
+        return { TotalCount: found.TotalCount, SnapshotGroupSet: found.rows } satisfies AnswerOf<"cbs", "DescribeSnapshotGroups">;
+      }
+      case "DescribeSnapshotGroupRecords": {
+        const rows = (ids("SnapshotGroupIds") ?? []).flatMap((id) => this.groupRecords.get(id) ?? []);
+        return { TotalCount: rows.length, SnapshotGroupRecordSet: rows } satisfies AnswerOf<"drystone", "DescribeSnapshotGroupRecords">;
+      }
+      case "CreateSnapshotGroup":
+        return { SnapshotGroupId: this.groups[1]?.SnapshotGroupId ?? "" } satisfies AnswerOf<"cbs", "CreateSnapshotGroup">;
+      case "DeleteSnapshotGroup":
+        this.groups = this.groups.filter((one) => one.SnapshotGroupId !== body["SnapshotGroupId"]);
+        return {};
+      case "DeleteSnapshots":
+        this.snapshots = this.snapshots.filter((one) => !ids("SnapshotIds")?.includes(one.SnapshotId));
+        return {};
+      case "ApplySnapshot":
+      case "ApplySnapshotGroup":
+        return {};
+      case "ProveSnapshot": {
+        const operation: Operation = {
+          OperationId: idOf("op", 999_999), Kind: "prove", DiskId: null, SnapshotId: String(body["SnapshotId"]), InstanceId: null, State: "RUNNING",
+          Phase: "PROVING", Percent: 45, Attempts: 1, ErrorCode: "", ErrorMessage: "", CreateTime: iso(Date.now()), UpdateTime: iso(Date.now()),
+        };
+        this.operations = [operation, ...this.operations];
+        return { OperationId: operation.OperationId } satisfies AnswerOf<"drystone", "ProveSnapshot">;
+      }
+      case "DescribeAccounts":
         return {
-          TotalCount: 1,
-          QuiesceProfileSet: [{ ResourceId: this.disks[0]?.DiskId ?? "", Mode: "require", FreezeSecondsMax: 10, Steps: [{ Kind: "mariadb" }, { Kind: "filesystem" }] }],
-        } satisfies AnswerOf<"drystone", "DescribeQuiesceProfiles">;
+          TotalCount: 2,
+          AccountSet: [
+            { AccountId: "100000000001", AccountName: "admin", Admin: true, CreateTime: iso(this.now - 90 * DAY_MS) },
+            { AccountId: "100000000002", AccountName: "build-farm", Admin: false, CreateTime: iso(this.now - 12 * DAY_MS) },
+          ],
+        } satisfies AnswerOf<"drystone", "DescribeAccounts">;
+      case "DescribeStore":
+        return {
+          StoredBytes: 991 * GIB, PackCount: 31_812, LiveBytes: 948 * GIB, DeadBytes: 43 * GIB, ReclaimableBytes: 12 * GIB, WaitingBytes: 0, Threshold: 20, Held: "",
+        } satisfies AnswerOf<"drystone", "DescribeStore">;
+      case "DescribeStoreHealth":
+        return {
+          PackCount: 31_812, PacksDue: 214, OldestProofTime: iso(this.now - 29 * DAY_MS), SnapshotCount: this.snapshots.length, SnapshotsDue: 3, RequestedAt: null,
+          DamagedSnapshotCount: 1, SuspectSnapshotCount: 0,
+        } satisfies AnswerOf<"drystone", "DescribeStoreHealth">;
       case "DescribeDiskConfigQuota": {
         const types = ["CLOUD_PREMIUM", "CLOUD_BSSD", "CLOUD_SSD", "CLOUD_HSSD", "CLOUD_TSSD"];
         return {
@@ -284,8 +406,9 @@ export class Mock {
       case "DescribeHistory":
         return {
           Points: Array.from({ length: 168 }, (_, index) => ({
-            At: iso(this.now - (167 - index) * 3_600_000), Disks: 6 + Math.floor(index / 60), Snapshots: 20 + Math.floor(index / 7) - (index > 110 ? 6 : 0),
-            StoredBytes: (700 + index * 1.7 + 14 * noise(Math.floor(index / 5))) * GIB - (index > 110 ? 60 * GIB : 0), LogicalBytes: (3_900 + index * 12) * GIB,
+            At: iso(this.now - (167 - index) * 3_600_000), Disks: 6 + Math.floor(index / 60), Snapshots: this.snapshots.length - Math.floor((167 - index) / 7) + (index < 110 ? 6 : 0),
+            StoredBytes: (991 - (167 - index) * 1.7 - (index === 167 ? 0 : 14 * noise(Math.floor(index / 5)))) * GIB + (index < 110 ? 60 * GIB : 0),
+            LogicalBytes: (5_900 - (167 - index) * 12) * GIB,
           })),
         } satisfies AnswerOf<"drystone", "DescribeHistory">;
       case "DescribeKeys":

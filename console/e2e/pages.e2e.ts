@@ -12,11 +12,15 @@ const PAGES = (mock: Mock): readonly (readonly [string, string])[] => [
   ["disk", `/disks/${mock.disks[0]?.DiskId ?? ""}`],
   ["snapshots", "/snapshots"],
   ["snapshot", `/snapshots/${mock.snapshots[1]?.SnapshotId ?? ""}`],
+  ["groups", "/groups"],
+  ["group", `/groups/${mock.groups[1]?.SnapshotGroupId ?? ""}`],
   ["operations", "/operations"],
   ["settings-keys", "/settings/keys"],
   ["settings-password", "/settings/password"],
   ["settings-quotas", "/settings/quotas"],
   ["settings-instances", "/settings/instances"],
+  ["settings-accounts", "/settings/accounts"],
+  ["settings-store", "/settings/store"],
   ["settings-about", "/settings/about"],
 ];
 
@@ -96,6 +100,16 @@ describe.each(LOOKS)("%s", (title, look) => {
     await page.keyboard.press("End");
     await page.keyboard.press("Enter");
     await look_at("delete-disk");
+    await visit(page, "/groups");
+    await page.locator(".page-head__actions button").click();
+    await look_at("create-group");
+    await visit(page, `/groups/${mock.groups[1]?.SnapshotGroupId ?? ""}`);
+    await page.locator(".page-head__actions button").first().click();
+    await page.locator("dialog[open] .what-list li").first().waitFor();
+    await look_at("roll-back-group");
+    await visit(page, `/disks/${mock.disks[0]?.DiskId ?? ""}`);
+    await page.locator(".card:has(.held) .row-actions button").first().click();
+    await look_at("profile");
     await visit(page, `/snapshots/${mock.snapshots[1]?.SnapshotId ?? ""}`);
     await page.locator(".page-head__actions [aria-haspopup=menu]").click();
     await page.keyboard.press("End");
@@ -159,6 +173,124 @@ describe("what goes wrong", () => {
   });
 });
 
+describe("actions", () => {
+  it("delete the snapshot whose row was chosen, and no other", async () => {
+    const { page } = await openPage(browser, { origin });
+    const mine = new Mock(NOW, 60);
+    const at = await mine.listen();
+    mine.loggedIn = true;
+    const [, , , , , chosen] = mine.snapshots;
+    await page.goto(`${at}/console/snapshots`);
+    await page.locator("[data-index='5'] [aria-haspopup=menu]").click();
+    await page.getByRole("menuitem", { name: "Delete" }).click();
+    await page.locator("dialog[open] button[type=submit]").click();
+    await page.locator("dialog[open]").waitFor({ state: "detached" });
+    expect(mine.changes).toEqual([["DeleteSnapshots", { SnapshotIds: [chosen?.SnapshotId] }]]);
+    // And those that were ticked: two rows further down, after the list has moved up by one.
+    const ticked = [mine.snapshots[7]?.SnapshotId, mine.snapshots[9]?.SnapshotId];
+    await page.locator("[data-index='7'] .name-id code", { hasText: ticked[0] ?? "" }).waitFor();
+    await page.locator("[data-index='7'] input[type=checkbox]").check();
+    await page.locator("[data-index='9'] input[type=checkbox]").check();
+    await page.locator(".tools .t-button").first().click();
+    await page.locator("dialog[open] button[type=submit]").click();
+    await page.locator("dialog[open]").waitFor({ state: "detached" });
+    expect(mine.changes.at(-1)).toEqual(["DeleteSnapshots", { SnapshotIds: ticked }]);
+    await page.context().close();
+    await mine.close();
+  });
+
+  it("roll back only when the name was typed: of a disk and of a group", async () => {
+    const { page } = await openPage(browser, { origin });
+    const mine = new Mock(NOW, 60);
+    const at = await mine.listen();
+    mine.loggedIn = true;
+    mine.disks.forEach((disk, index) => mine.disks.splice(index, 1, { ...disk, DiskState: "UNATTACHED", InstanceId: "", RollbackPercent: 100 }));
+    const group = mine.groups[1];
+    const snapshot = mine.snapshots[4];
+    const disk = mine.disks.find((one) => one.DiskId === snapshot?.DiskId);
+    const submit = page.locator("dialog[open] button[type=submit]");
+    const typed = page.locator("dialog[open] .field input").last();
+    for (const [path, name, action] of [
+      [`/snapshots/${snapshot?.SnapshotId ?? ""}`, disk?.DiskName ?? "", "ApplySnapshot"],
+      [`/groups/${group?.SnapshotGroupId ?? ""}`, group?.SnapshotGroupName ?? "", "ApplySnapshotGroup"],
+    ] as const) {
+      await page.goto(`${at}/console${path}`);
+      await page.getByRole("button", { name: "Roll back" }).and(page.locator("[aria-disabled=false]")).click();
+      await page.locator("dialog[open] .check input").last().uncheck();
+      await page.locator("dialog[open] .name-id code").first().waitFor();
+      for (const wrong of ["", name.slice(0, -1), `${name}x`]) {
+        await typed.fill(wrong);
+        expect(await submit.isDisabled()).toBe(true);
+        await typed.press("Enter");
+      }
+      expect(mine.changes.filter(([one]) => one.startsWith("Apply"))).toHaveLength(action === "ApplySnapshot" ? 0 : 1);
+      await typed.fill(name);
+      await submit.click();
+      await page.locator("dialog[open]").waitFor({ state: "detached" });
+      expect(mine.changes.at(-1)?.[0]).toBe(action);
+    }
+    expect(mine.changes.at(-1)?.[1]).toEqual({
+      SnapshotGroupId: group?.SnapshotGroupId,
+      ApplyDisks: mine.groupRecords.get(group?.SnapshotGroupId ?? "")?.MemberSet,
+    });
+    await page.context().close();
+    await mine.close();
+  });
+
+  it("follow what is under way without a reload, to its end", async () => {
+    const { page } = await openPage(browser, { origin });
+    const mine = new Mock(NOW, 60);
+    const at = await mine.listen();
+    mine.loggedIn = true;
+    mine.operations = [];
+    const [creating, , proven] = mine.snapshots;
+    await page.goto(`${at}/console/snapshots/${creating?.SnapshotId ?? ""}`);
+    await page.locator(".page-head .state", { hasText: "Creating" }).waitFor();
+    mine.snapshots = mine.snapshots.map((one) => (one === creating ? { ...one, SnapshotState: "NORMAL", Percent: 100 } : one));
+    await page.locator(".page-head .state", { hasText: "Ready" }).waitFor({ timeout: 10_000 });
+    // A proof: begun, its progress, its result.
+    await page.goto(`${at}/console/snapshots/${proven?.SnapshotId ?? ""}`);
+    await page.getByRole("button", { name: "Prove that it opens" }).click();
+    await page.locator(".opening progress").waitFor();
+    expect(mine.changes.at(-1)).toEqual(["ProveSnapshot", { SnapshotId: proven?.SnapshotId }]);
+    const record = mine.records.get(proven?.SnapshotId ?? "");
+    const opening = [...mine.records.values()].find((one) => one.Opening !== null)?.Opening ?? null;
+    if (record) mine.records.set(record.SnapshotId, { ...record, Opening: opening });
+    mine.operations = mine.operations.map((one) => ({ ...one, State: "DONE", Percent: 100 }));
+    await page.locator(".opening .state", { hasText: "It opens" }).first().waitFor({ timeout: 10_000 });
+    await page.context().close();
+    await mine.close();
+  });
+
+  it("set and remove a profile; what the server refuses is said in its words", async () => {
+    const { page } = await openPage(browser, { origin });
+    const mine = new Mock(NOW, 20);
+    const at = await mine.listen();
+    mine.loggedIn = true;
+    const disk = mine.disks[3];
+    await page.goto(`${at}/console/disks/${disk?.DiskId ?? ""}`);
+    await page.getByRole("button", { name: "Set a profile" }).click();
+    const mount = page.locator("dialog[open]").getByLabel("Where it is mounted");
+    await mount.fill("srv/git");
+    await page.locator("dialog[open] button[type=submit]").click();
+    await page.getByText("is not an absolute path", { exact: false }).waitFor();
+    await mount.fill("/srv/git");
+    await page.locator("dialog[open] button[type=submit]").click();
+    await page.locator("dialog[open]").waitFor({ state: "detached" });
+    expect(mine.changes.at(-1)).toEqual([
+      "SetQuiesceProfile",
+      { ResourceId: disk?.DiskId, Mode: "require", FreezeSecondsMax: 10, Steps: [{ Kind: "filesystem", SecondsMax: 5, Mount: "/srv/git" }] },
+    ]);
+    await page.locator(".held", { hasText: "/srv/git" }).waitFor();
+    await page.getByRole("button", { name: "Remove", exact: true }).click();
+    await page.locator("dialog[open] button[type=submit]").click();
+    await page.locator(".held").waitFor({ state: "detached" });
+    expect(mine.changes.at(-1)).toEqual(["DeleteQuiesceProfile", { ResourceId: disk?.DiskId }]);
+    await page.context().close();
+    await mine.close();
+  });
+});
+
 describe("10,000 snapshots", () => {
   it("shows the first row soon, scrolls smoothly, and asks only for what is seen", async () => {
     const many = new Mock(NOW, 10_000);
@@ -184,7 +316,7 @@ describe("10,000 snapshots", () => {
     })`);
     const sorted = [...frames].sort((a, b) => a - b);
     const calls = many.calls.get("DescribeSnapshots") ?? 0;
-    await page.evaluate("document.querySelector('[role=table]').scrollTop = 9999 * 60");
+    await page.evaluate("document.querySelector('[role=table]').scrollTop = 1e9");
     await page.locator("[data-index='9999'] .row-link").waitFor();
     const load = await page.evaluate<Record<string, number>>(`(() => {
       const [page] = performance.getEntriesByType("navigation");

@@ -17,6 +17,8 @@ const DisksPage = lazy(() => import("./pages/disks/DisksPage"));
 const DiskPage = lazy(() => import("./pages/disks/DiskPage"));
 const SnapshotsPage = lazy(() => import("./pages/snapshots/SnapshotsPage"));
 const SnapshotPage = lazy(() => import("./pages/snapshots/SnapshotPage"));
+const GroupsPage = lazy(() => import("./pages/groups/GroupsPage"));
+const GroupPage = lazy(() => import("./pages/groups/GroupPage"));
 const OperationsPage = lazy(() => import("./pages/operations/OperationsPage"));
 const SettingsPage = lazy(() => import("./pages/settings/SettingsPage"));
 
@@ -74,6 +76,8 @@ function Inside() {
             <Route path="/disks/:id" element={<DiskPage />} />
             <Route path="/snapshots" element={<SnapshotsPage />} />
             <Route path="/snapshots/:id" element={<SnapshotPage />} />
+            <Route path="/groups" element={<GroupsPage />} />
+            <Route path="/groups/:id" element={<GroupPage />} />
             <Route path="/operations" element={<OperationsPage />} />
             <Route path="/settings/:part?" element={<SettingsPage />} />
             <Route path="*" element={<NoSuchPage />} />

@@ -11,6 +11,14 @@ export type Held = {
     | Unknown<mine.DiskConfig, theirs.DiskConfig>
     | Unknown<mine.Snapshot, theirs.Snapshot>
     | Unknown<mine.SnapshotRecord, theirs.SnapshotRecord>
+    | Unknown<mine.Opening, theirs.Opening>
+    | Unknown<mine.OpeningStep, theirs.OpeningStep>
+    | Unknown<mine.SnapshotGroup, theirs.SnapshotGroup>
+    | Unknown<mine.SnapshotGroupRecord, theirs.SnapshotGroupRecord>
+    | Unknown<mine.QuiesceStepRecord, theirs.QuiesceStepRecord>
+    | Unknown<mine.Account, theirs.Account>
+    | Unknown<mine.StoreSpace, theirs.DrystoneDescribeStoreAnswer>
+    | Unknown<mine.StoreHealth, theirs.DrystoneDescribeStoreHealthAnswer>
     | Unknown<mine.Operation, theirs.Operation>
     | Unknown<mine.Instance, theirs.Instance>
     | Unknown<mine.Key, theirs.Key>

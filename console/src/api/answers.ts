@@ -75,6 +75,40 @@ export type SnapshotRecord = {
   readonly AuditComplete: boolean | null;
   readonly AuditLies: number | null;
   readonly Damaged: boolean;
+  /** The newest proof that it opens; null: nobody tried. */
+  readonly Opening: Opening | null;
+};
+
+export type Finding = "opens" | "damaged" | "not proven";
+export type OpeningStep = { readonly Title: string; readonly Finding: Finding; readonly Seconds: number; readonly Detail: string };
+export type Opening = {
+  readonly Finding: Finding;
+  readonly Reason: string;
+  readonly Steps: readonly OpeningStep[];
+  readonly BeginTime: string;
+  readonly EndTime: string;
+};
+
+export type SnapshotGroup = {
+  readonly SnapshotGroupId: string;
+  readonly SnapshotGroupName: string;
+  readonly SnapshotGroupState: SnapshotState;
+  readonly Percent: number;
+  readonly SnapshotIdSet: readonly string[];
+  readonly IsPermanent: boolean;
+  /** The earliest of its members. */
+  readonly DeadlineTime: string | null;
+  readonly CreateTime: string;
+};
+
+export type SnapshotGroupRecord = {
+  readonly SnapshotGroupId: string;
+  readonly InstanceId: string;
+  /** How long all of its disks stood still at once. */
+  readonly PauseMs: number | null;
+  readonly TakenAt: string | null;
+  readonly MemberSet: readonly { readonly SnapshotId: string; readonly DiskId: string }[];
+  readonly Tags: readonly Tag[];
 };
 
 export type OperationState = "RUNNING" | "DONE" | "FAILED";
@@ -157,11 +191,52 @@ export type SpaceOfSet = {
 
 export type Key = { readonly SecretId: string; readonly Enabled: boolean; readonly CreateTime: string };
 
+export type QuiesceStepRecord = {
+  readonly Kind: string;
+  readonly SecondsMax: number;
+  readonly Mount: string | null;
+  readonly Freeze: readonly string[];
+  readonly Thaw: readonly string[];
+  readonly OptionFile: string | null;
+  readonly Connection: string | null;
+  readonly Socket: string | null;
+  readonly Domain: string | null;
+};
+
 export type QuiesceProfile = {
+  /** A disk, or an instance: for its disks that have none of their own. */
   readonly ResourceId: string;
   readonly Mode: string;
   readonly FreezeSecondsMax: number;
-  readonly Steps: readonly { readonly Kind: string }[];
+  readonly Steps: readonly QuiesceStepRecord[];
+  /** Null: only when somebody asks. */
+  readonly ProveEveryH: number | null;
+};
+
+export type Account = { readonly AccountId: string; readonly AccountName: string; readonly Admin: boolean; readonly CreateTime: string };
+
+export type StoreSpace = {
+  readonly StoredBytes: number;
+  readonly PackCount: number;
+  readonly LiveBytes: number;
+  readonly DeadBytes: number;
+  readonly ReclaimableBytes: number;
+  readonly WaitingBytes: number;
+  /** Percent of a pack that must be dead before it is written again. */
+  readonly Threshold: number;
+  /** Why nothing expires and nothing is collected until an administrator confirms; "" normally. */
+  readonly Held: string;
+};
+
+export type StoreHealth = {
+  readonly PackCount: number;
+  readonly PacksDue: number;
+  readonly OldestProofTime: string | null;
+  readonly SnapshotCount: number;
+  readonly SnapshotsDue: number;
+  readonly RequestedAt: string | null;
+  readonly DamagedSnapshotCount: number;
+  readonly SuspectSnapshotCount: number;
 };
 
 export type Quotas = {
@@ -198,12 +273,17 @@ type Answers = {
     CreateSnapshot: { readonly SnapshotId: string };
     CreateSnapshotGroup: { readonly SnapshotGroupId: string };
     DescribeDisks: Total & { readonly DiskSet: readonly Disk[] };
+    DescribeSnapshotGroups: Total & { readonly SnapshotGroupSet: readonly SnapshotGroup[] };
     DescribeSnapshots: Total & { readonly SnapshotSet: readonly Snapshot[] };
     DescribeDiskConfigQuota: { readonly DiskConfigSet: readonly DiskConfig[] };
   };
   drystone: {
+    AuditDisk: { readonly SnapshotId: string };
+    CollectGarbage: { readonly OperationId: string | null; readonly PackCount: number };
+    CreateAccount: { readonly AccountId: string; readonly SecretId: string; readonly SecretKey: string };
     CreateInstance: { readonly InstanceId: string };
     CreateKey: { readonly SecretId: string; readonly SecretKey: string };
+    DescribeAccounts: Total & { readonly AccountSet: readonly Account[] };
     DescribeDiskDetails: Total & { readonly DiskDetailSet: readonly DiskDetail[] };
     DescribeHistory: { readonly Points: readonly HistoryPoint[] };
     DescribeHost: Host;
@@ -214,8 +294,13 @@ type Answers = {
     DescribeQuiesceProfiles: Total & { readonly QuiesceProfileSet: readonly QuiesceProfile[] };
     DescribeQuotas: Quotas;
     DescribeSnapshotDifference: Difference;
+    DescribeSnapshotGroupRecords: Total & { readonly SnapshotGroupRecordSet: readonly SnapshotGroupRecord[] };
     DescribeSnapshotRecords: Total & { readonly SnapshotRecordSet: readonly SnapshotRecord[] };
     DescribeSnapshotSpace: SpaceOfSet;
+    DescribeStore: StoreSpace;
+    DescribeStoreHealth: StoreHealth;
+    ProveSnapshot: { readonly OperationId: string };
+    SetAccountPassword: { readonly Password: string | null };
   };
 };
 

@@ -2,7 +2,10 @@
 import { keepPreviousData, QueryClient, useMutation, useQueries, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMemo } from "react";
 
-import type { ActionName, AnswerOf, Disk, DiskDetail, Operation, ParametersOf, ServiceName, Snapshot, SnapshotRecord } from "./answers";
+import type {
+  ActionName, AnswerOf, Disk, DiskDetail, Operation, ParametersOf, QuiesceProfile, ServiceName, Snapshot, SnapshotGroup, SnapshotGroupRecord,
+  SnapshotRecord,
+} from "./answers";
 import { call, fetchSession, SignedOutError, UnreachableError } from "./client";
 import type { Filter } from "./types";
 
@@ -37,12 +40,15 @@ export function interval<T>(busy: (data: T) => boolean) {
 const DISK_AT_REST: ReadonlySet<string> = new Set(["UNATTACHED", "ATTACHED", "TORECYCLE"]);
 export const diskIsBusy = (row: DiskRow): boolean => !DISK_AT_REST.has(row.disk.DiskState) || row.detail?.Hydrating === true;
 export const snapshotIsBusy = (row: SnapshotRow): boolean => row.snapshot.SnapshotState !== "NORMAL";
+export const groupIsBusy = (row: GroupRow): boolean => row.group.SnapshotGroupState !== "NORMAL";
 export const operationIsBusy = (operation: Operation): boolean => operation.State === "RUNNING";
 
 /** A disk, and how it is served. */
 export type DiskRow = { readonly disk: Disk; readonly detail: DiskDetail | undefined };
 /** A snapshot, and how it was taken. */
 export type SnapshotRow = { readonly snapshot: Snapshot; readonly record: SnapshotRecord | undefined };
+/** Snapshots of several disks at one instant, and how it was fixed. */
+export type GroupRow = { readonly group: SnapshotGroup; readonly record: SnapshotGroupRecord | undefined };
 export type Page<T> = { readonly total: number; readonly rows: readonly T[] };
 
 type Where = { readonly ids?: readonly string[]; readonly filters?: readonly Filter[] };
@@ -72,6 +78,16 @@ export async function fetchSnapshots(where: Where, offset: number, signal?: Abor
   return { total: found.TotalCount, rows };
 }
 
+export async function fetchGroups(where: Where, offset: number, signal?: AbortSignal): Promise<Page<GroupRow>> {
+  const filters = where.ids ? [{ Name: "snapshot-group-id", Values: where.ids }] : (where.filters ?? []);
+  const found = await call("cbs", "DescribeSnapshotGroups", { ...selection({ filters }), Offset: offset, Limit: PAGE }, signal);
+  if (found.SnapshotGroupSet.length === 0) return { total: found.TotalCount, rows: [] };
+  const named = { SnapshotGroupIds: found.SnapshotGroupSet.map((group) => group.SnapshotGroupId), Limit: PAGE };
+  const records = await call("drystone", "DescribeSnapshotGroupRecords", named, signal);
+  const byId = new Map(records.SnapshotGroupRecordSet.map((record) => [record.SnapshotGroupId, record]));
+  return { total: found.TotalCount, rows: found.SnapshotGroupSet.map((group) => ({ group, record: byId.get(group.SnapshotGroupId) })) };
+}
+
 export async function fetchOperations(where: Where, offset: number, signal?: AbortSignal): Promise<Page<Operation>> {
   const ids = where.ids ? { OperationIds: where.ids } : selection(where);
   const found = await call("drystone", "DescribeOperations", { ...ids, Offset: offset, Limit: PAGE }, signal);
@@ -85,6 +101,18 @@ export type LongList<T> = {
   readonly rowAt: (index: number) => T | undefined;
   readonly error: Error | null;
 };
+
+/** Which pages hold the rows of [start, stop), and the first, which is where new rows come and says how many there are. */
+export function pagesOf([start, stop]: readonly [number, number]): readonly number[] {
+  const last = Math.floor(Math.max(start, stop - 1) / PAGE);
+  const pages = new Set([0]);
+  for (let index = Math.floor(start / PAGE); index <= last; index += 1) pages.add(index);
+  return [...pages];
+}
+
+/** The row of a list at an index, out of the pages that are there. */
+export const rowIn = <T,>(pages: ReadonlyMap<number, Page<T> | undefined>, index: number): T | undefined =>
+  pages.get(Math.floor(index / PAGE))?.rows[index % PAGE];
 
 /**
  * Reads a list in pages of 100.
@@ -100,12 +128,7 @@ export function useLongList<T>(
   fetchPage: (where: Where, offset: number, signal?: AbortSignal) => Promise<Page<T>>,
   busy: (row: T) => boolean,
 ): LongList<T> {
-  const first = Math.floor(seen[0] / PAGE);
-  const last = Math.floor(Math.max(seen[0], seen[1] - 1) / PAGE);
-  // The first page is always among them: it is where new rows come, and says how many there are.
-  const indexes = new Set([0]);
-  for (let index = first; index <= last; index += 1) indexes.add(index);
-  const pages = [...indexes];
+  const pages = pagesOf(seen);
   const answers = useQueries({
     queries: pages.map((index) => ({
       queryKey: [name, "list", where, index],
@@ -118,7 +141,7 @@ export function useLongList<T>(
   const held = new Map(pages.map((index, place) => [index, answers[place]?.data]));
   return {
     total: held.get(0)?.total,
-    rowAt: (index) => held.get(Math.floor(index / PAGE))?.rows[index % PAGE],
+    rowAt: (index) => rowIn(held, index),
     error: answers.find((answer) => answer.error)?.error ?? null,
   };
 }
@@ -140,6 +163,53 @@ export function useSnapshot(id: string) {
     queryFn: async ({ signal }) => (await fetchSnapshots({ ids: [id] }, 0, signal)).rows[0] ?? null,
     refetchInterval: interval<SnapshotRow | null>((row) => row !== null && snapshotIsBusy(row)),
     enabled: id !== "",
+  });
+}
+
+export function useGroup(id: string) {
+  return useQuery({
+    queryKey: ["groups", "one", id],
+    queryFn: async ({ signal }) => (await fetchGroups({ ids: [id] }, 0, signal)).rows[0] ?? null,
+    refetchInterval: interval<GroupRow | null>((row) => row !== null && groupIsBusy(row)),
+  });
+}
+
+/** Snapshots by id, 100 at most: the members of a group. */
+export function useSnapshots(ids: readonly string[]) {
+  return useQuery({
+    queryKey: ["snapshots", "some", ids],
+    queryFn: ({ signal }) => fetchSnapshots({ ids }, 0, signal),
+    refetchInterval: interval<Page<SnapshotRow>>((page) => page.rows.some(snapshotIsBusy)),
+    enabled: ids.length > 0,
+  });
+}
+
+/** Disks that match, the first 100. */
+export function useDisks(where: Where, enabled: boolean) {
+  return useQuery({
+    queryKey: ["disks", "some", where],
+    queryFn: ({ signal }) => fetchDisks(where, 0, signal),
+    refetchInterval: interval<Page<DiskRow>>((page) => page.rows.some(diskIsBusy)),
+    enabled,
+  });
+}
+
+const PROFILE_PAGES_MAX = 20;
+
+/** All quiesce profiles of the account. */
+export function useProfiles() {
+  return useQuery({
+    queryKey: ["profiles"],
+    queryFn: async ({ signal }) => {
+      const found: QuiesceProfile[] = [];
+      for (let page = 0; page < PROFILE_PAGES_MAX; page += 1) {
+        const answer = await call("drystone", "DescribeQuiesceProfiles", { Offset: page * PAGE, Limit: PAGE }, signal);
+        found.push(...answer.QuiesceProfileSet);
+        if (answer.QuiesceProfileSet.length === 0 || found.length >= answer.TotalCount) break;
+      }
+      return found;
+    },
+    staleTime: 15_000,
   });
 }
 

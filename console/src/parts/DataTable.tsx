@@ -20,6 +20,7 @@ export type Column<T> = {
 
 const ROW_PX = 62;
 const CARD_PX = 220;
+const CARD_GAP_PX = 10;
 const OVERSCAN = 6;
 const SELECT_ALL_MAX = 100;
 
@@ -59,6 +60,7 @@ export function DataTable<T>(props: Props<T>) {
     getScrollElement: () => (narrow ? box.current?.closest("main") : box.current) ?? null,
     estimateSize: () => (narrow ? CARD_PX : ROW_PX),
     overscan: OVERSCAN,
+    gap: narrow ? CARD_GAP_PX : 0,
     scrollMargin: offset,
   });
   const items = rows.getVirtualItems();

@@ -6,7 +6,7 @@ import { logOut, type Session } from "../api/client";
 import { useRunning } from "../api/queries";
 import { LANGUAGES, useWords, type Language } from "../words";
 import {
-  CameraIcon, DashboardIcon, ServerIcon, MenuIcon, MoonIcon, SettingIcon, SunnyIcon, TaskIcon, TranslateIcon,
+  CameraIcon, DashboardIcon, LayersIcon, ServerIcon, MenuIcon, MoonIcon, SettingIcon, SunnyIcon, TaskIcon, TranslateIcon,
   UserCircleIcon,
 } from "./icons";
 import { Logo } from "./Logo";
@@ -17,6 +17,7 @@ const PAGES = [
   { to: "/", key: "nav.overview", Icon: DashboardIcon },
   { to: "/disks", key: "nav.disks", Icon: ServerIcon },
   { to: "/snapshots", key: "nav.snapshots", Icon: CameraIcon },
+  { to: "/groups", key: "nav.groups", Icon: LayersIcon },
   { to: "/operations", key: "nav.operations", Icon: TaskIcon },
   { to: "/settings", key: "nav.settings", Icon: SettingIcon },
 ] as const;

@@ -1,5 +1,5 @@
 import type { Operation } from "../api/answers";
-import type { DiskRow, SnapshotRow } from "../api/queries";
+import type { DiskRow, GroupRow, SnapshotRow } from "../api/queries";
 import { named, useWords } from "../words";
 
 export type Tone = "good" | "plain" | "busy" | "bad" | "warn";
@@ -52,6 +52,17 @@ export function SnapshotTag({ row }: { readonly row: SnapshotRow }) {
       {SnapshotState === "CREATING" && <Progress percent={Percent} label={t("snap.state.CREATING")} />}
       {row.record?.Damaged && <Tag tone="bad">{t("snap.damaged")}</Tag>}
       {row.record?.Suspect && <Tag tone="warn">{t("snap.suspect")}</Tag>}
+    </span>
+  );
+}
+
+export function GroupTag({ row }: { readonly row: GroupRow }) {
+  const { t } = useWords();
+  const { SnapshotGroupState, Percent } = row.group;
+  return (
+    <span className="state-cell">
+      <Tag tone={SNAPSHOT_TONES[SnapshotGroupState] ?? "busy"}>{named(t, "snap.state", SnapshotGroupState)}</Tag>
+      {SnapshotGroupState === "CREATING" && <Progress percent={Percent} label={t("snap.state.CREATING")} />}
     </span>
   );
 }

@@ -1,6 +1,7 @@
 // The icons in use, one by one. TDesign's components get theirs from here too (vite.config.ts): its own index would
 // pull 2,000 files into every build, and a font from another host.
 export { default as AddIcon } from "tdesign-icons-react/esm/components/add";
+export { default as ArrowUpIcon } from "tdesign-icons-react/esm/components/arrow-up";
 export { default as BrowseIcon } from "tdesign-icons-react/esm/components/browse";
 export { default as BrowseOffIcon } from "tdesign-icons-react/esm/components/browse-off";
 export { default as CameraIcon } from "tdesign-icons-react/esm/components/camera";
@@ -22,6 +23,7 @@ export { default as ErrorCircleIcon } from "tdesign-icons-react/esm/components/e
 export { default as ErrorIcon } from "tdesign-icons-react/esm/components/error";
 export { default as ServerIcon } from "tdesign-icons-react/esm/components/server";
 export { default as InfoCircleFilledIcon } from "tdesign-icons-react/esm/components/info-circle-filled";
+export { default as LayersIcon } from "tdesign-icons-react/esm/components/layers";
 export { default as LogoutIcon } from "tdesign-icons-react/esm/components/logout";
 export { default as MenuIcon } from "tdesign-icons-react/esm/components/menu";
 export { default as MoonIcon } from "tdesign-icons-react/esm/components/moon";

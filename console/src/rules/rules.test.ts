@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import type { DiskState } from "../api/answers";
 import {
-  DISK_RULES, diskRefusal, disksRefusal, snapshotRefusal, type DiskAction, type DiskFacts, type SnapshotFacts,
+  DISK_RULES, diskRefusal, disksRefusal, groupRefusal, proofRefusal, snapshotRefusal, type DiskAction, type DiskFacts, type SnapshotFacts,
 } from "./rules";
 
 const STATES: readonly DiskState[] = [
@@ -13,6 +13,7 @@ const resting: DiskFacts = { state: "UNATTACHED", snapshotting: false, hydrating
 // What the server refuses: disk_lifecycle.py, snapshot_lifecycle.py and snapshot_begin.py, state by state.
 const ALLOWED: Readonly<Record<DiskAction, readonly DiskState[]>> = {
   createSnapshot: ["UNATTACHED", "ATTACHED"],
+  createGroup: ["ATTACHED"],
   attach: ["UNATTACHED"],
   detach: ["ATTACHED"],
   resize: ["UNATTACHED", "ATTACHED"],
@@ -49,6 +50,23 @@ describe("why", () => {
     expect(disksRefusal("attach", [resting, { ...resting, state: "ATTACHED" }], 10)).toEqual({ key: "why.attached" });
     expect(disksRefusal("attach", [resting, resting], 1)).toEqual({ key: "why.tooMany" });
     expect(disksRefusal("attach", [resting, resting], 2)).toBeNull();
+  });
+});
+
+describe("groups", () => {
+  it("are rolled back to and deleted only at rest", () => {
+    expect([groupRefusal("NORMAL"), groupRefusal("CREATING"), groupRefusal("ROLLBACKING")]).toEqual([
+      null, { key: "why.creating" }, { key: "why.rollingBack" },
+    ]);
+  });
+});
+
+describe("proofs", () => {
+  it("are for administrators, of whole snapshots, one at a time", () => {
+    expect(proofRefusal({ state: "NORMAL", proving: false }, true)).toBeNull();
+    expect(proofRefusal({ state: "NORMAL", proving: false }, false)).toEqual({ key: "why.notAdmin" });
+    expect(proofRefusal({ state: "CREATING", proving: false }, true)).toEqual({ key: "why.creating" });
+    expect(proofRefusal({ state: "NORMAL", proving: true }, true)).toEqual({ key: "why.proving" });
   });
 });
 

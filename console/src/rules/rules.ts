@@ -9,7 +9,7 @@ export type Refusal = { readonly key: RefusalKey; readonly state?: string };
 export type RefusalKey =
   | "why.state" | "why.attached" | "why.notAttached" | "why.snapshotting" | "why.hydrating" | "why.notPortable"
   | "why.recycled" | "why.creating" | "why.rollingBack" | "why.diskGone" | "why.sizeDiffers" | "why.systemDisk"
-  | "why.nothingSelected" | "why.notOneInstance" | "why.tooMany";
+  | "why.nothingSelected" | "why.notOneInstance" | "why.tooMany" | "why.notAdmin" | "why.proving";
 
 /** What of a disk matters beside its state. */
 export type DiskFacts = {
@@ -20,7 +20,7 @@ export type DiskFacts = {
 };
 
 export type DiskAction =
-  | "createSnapshot" | "attach" | "detach" | "resize" | "rename" | "initialize" | "terminate" | "rollBack";
+  | "createSnapshot" | "createGroup" | "attach" | "detach" | "resize" | "rename" | "initialize" | "terminate" | "rollBack";
 
 type Condition = "notSnapshotting" | "notHydrating" | "portable";
 
@@ -32,6 +32,7 @@ const ANY: readonly DiskState[] = [
 
 export const DISK_RULES: Readonly<Record<DiskAction, DiskRule>> = {
   createSnapshot: { states: ["UNATTACHED", "ATTACHED"], conditions: ["notSnapshotting"] },
+  createGroup: { states: ["ATTACHED"], conditions: ["notSnapshotting", "notHydrating"] },
   attach: { states: ["UNATTACHED"], conditions: ["portable"] },
   detach: { states: ["ATTACHED"], conditions: [] },
   resize: { states: ["UNATTACHED", "ATTACHED"], conditions: ["notSnapshotting"] },
@@ -120,6 +121,19 @@ export const snapshotFacts = (
   size: row.snapshot.DiskSize,
   disk: disk ? { ...diskFacts(disk, snapshotting), size: disk.disk.DiskSize } : disk,
 });
+
+/** Returns why an action on a group would be refused; which of its disks can be rolled back is a question of each. */
+export function groupRefusal(state: SnapshotState): Refusal | null {
+  if (state === "NORMAL") return null;
+  return { key: state === "CREATING" ? "why.creating" : "why.rollingBack" };
+}
+
+/** Returns why a proof that a snapshot opens would be refused or makes no sense now. */
+export function proofRefusal(snapshot: { readonly state: SnapshotState; readonly proving: boolean }, admin: boolean): Refusal | null {
+  if (!admin) return { key: "why.notAdmin" };
+  if (snapshot.state === "CREATING") return { key: "why.creating" };
+  return snapshot.proving ? { key: "why.proving" } : null;
+}
 
 /** What one call takes (CBS). */
 export const ATTACH_MAX = 10;

@@ -13,6 +13,7 @@ import { Time } from "../../parts/Time";
 import { bytes, gib, MIB } from "../../units/bytes";
 import { named, useWords } from "../../words";
 import { Took, Trouble } from "../operations/columns";
+import { DiskProfile } from "../quiesce/Profile";
 import { useDiskEntries } from "./actions";
 import { linuxCommands } from "./commands";
 import { DiskDialog, type OpenDiskDialog } from "./DiskDialogs";
@@ -69,6 +70,7 @@ export default function DiskPage() {
         <Use row={row} onAttach={() => setDialog({ kind: "attach", rows: [row] })} />
       </div>
       <Snapshots row={row} />
+      <DiskProfile row={row} />
       <Operations id={id} />
       <DiskDialog open={dialog} onClose={() => setDialog(null)} />
     </>

@@ -50,7 +50,9 @@ export default function DisksPage() {
   const refusal = (action: DiskAction, most: number): Refusal | null =>
     disksRefusal(action, rows.map((row) => diskFacts(row, snapshotting)), most);
   const together = rows.length > 1 && new Set(rows.map((row) => row.disk.InstanceId || row.disk.DiskId)).size > 1;
-  const snapshotRefusal: Refusal | null = together ? { key: "why.notOneInstance" } : refusal("createSnapshot", TERMINATE_MAX);
+  const snapshotRefusal: Refusal | null = together
+    ? { key: "why.notOneInstance" }
+    : refusal(rows.length > 1 ? "createGroup" : "createSnapshot", TERMINATE_MAX);
   const filtered = text !== "" || state !== "";
 
   return (

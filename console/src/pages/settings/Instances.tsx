@@ -1,7 +1,8 @@
 import { useState } from "react";
 import { Button } from "tdesign-react/es/button";
 
-import { useChange, useInstances } from "../../api/queries";
+import type { QuiesceProfile } from "../../api/answers";
+import { useChange, useInstances, useProfiles } from "../../api/queries";
 import { NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
 import { ErrorNote } from "../../parts/ErrorNote";
@@ -10,10 +11,13 @@ import { AddIcon } from "../../parts/icons";
 import { Card, Loading } from "../../parts/Page";
 import { Time } from "../../parts/Time";
 import { useWords } from "../../words";
+import { ProfileButtons, stepsText } from "../quiesce/Profile";
 
 export function Instances() {
   const { t } = useWords();
   const answer = useInstances();
+  const profiles = useProfiles();
+  const profileOf = (id: string) => profiles.data?.find((profile) => profile.ResourceId === id);
   const [creating, setCreating] = useState(false);
   const [removing, setRemoving] = useState<string | null>(null);
   const remove = useChange("drystone", "DeleteInstance");
@@ -39,7 +43,11 @@ export function Instances() {
                 {t("common.created")} <Time text={one.CreateTime} />
               </small>
             </span>
-            <span>{t("instance.disks", { count: one.AttachedDiskCount, most: one.MaxAttachCount })}</span>
+            <span className="stacked">
+              <span>{t("instance.disks", { count: one.AttachedDiskCount, most: one.MaxAttachCount })}</span>
+              <HeldText profile={profileOf(one.InstanceId)} />
+            </span>
+            <ProfileButtons resourceId={one.InstanceId} profile={profileOf(one.InstanceId)} />
             <Button variant="text" theme="danger" onClick={() => setRemoving(one.InstanceId)}>
               {t("instance.delete")}
             </Button>
@@ -68,6 +76,11 @@ export function Instances() {
       )}
     </Card>
   );
+}
+
+function HeldText({ profile }: { readonly profile: QuiesceProfile | undefined }) {
+  const { t } = useWords();
+  return profile ? <small>{t("instance.held", { steps: stepsText(t, profile) })}</small> : null;
 }
 
 function CreateDialog({ onClose }: { readonly onClose: () => void }) {

@@ -1,7 +1,7 @@
 import { useState } from "react";
 import { useNavigate } from "react-router";
 
-import { useAnswer, useChange, useSnapshot, type DiskRow } from "../../api/queries";
+import { useChange, useProfiles, useSnapshot, type DiskRow } from "../../api/queries";
 import type { Tag } from "../../api/types";
 import { NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
@@ -11,7 +11,9 @@ import { SnapshotTag } from "../../parts/StateTag";
 import { bytes, gib } from "../../units/bytes";
 import { duration } from "../../units/durations";
 import { deadlineIn } from "../../units/times";
-import { named, useWords } from "../../words";
+import { useWords } from "../../words";
+import { profileText } from "../quiesce/Profile";
+import { profilesOf } from "../quiesce/profile";
 
 type Props = { readonly rows: readonly DiskRow[]; readonly onClose: () => void };
 
@@ -23,18 +25,23 @@ export function CreateSnapshotDialog({ rows, onClose }: Props) {
   const [tags, setTags] = useState<readonly Tag[]>([]);
   const create = useChange("cbs", "CreateSnapshot");
   const createGroup = useChange("cbs", "CreateSnapshotGroup");
-  const profiles = useAnswer("drystone", "DescribeQuiesceProfiles", { Limit: 100 }, { everyMs: false, staleMs: 30_000 });
+  const navigate = useNavigate();
+  const profiles = useProfiles();
   const disk = rows[0]?.disk;
   if (disk === undefined) return null;
   const group = rows.length > 1;
-  const held = new Set([disk.DiskId, disk.InstanceId]);
-  const profile = profiles.data?.QuiesceProfileSet.find((one) => held.has(one.ResourceId));
+  const held = profilesOf(profiles.data ?? [], rows.map((row) => row.disk));
   const long = nameIsTooLong(name, "characters");
   const tagged = sentTags(tags).length === 0 ? {} : { Tags: sentTags(tags) };
   const submit = () => {
     if (group) {
       const DiskIds = rows.map((row) => row.disk.DiskId);
-      createGroup.mutate({ DiskIds, ...tagged, ...(name === "" ? {} : { SnapshotGroupName: name }) }, { onSuccess: onClose });
+      createGroup.mutate({ DiskIds, ...tagged, ...(name === "" ? {} : { SnapshotGroupName: name }) }, {
+        onSuccess: (answer) => {
+          onClose();
+          void navigate(`/groups/${answer.SnapshotGroupId}`);
+        },
+      });
       return;
     }
     create.mutate({
@@ -74,15 +81,11 @@ export function CreateSnapshotDialog({ rows, onClose }: Props) {
       />
       {!group && <ExpiryField value={expiry} onChange={setExpiry} />}
       <TagsField tags={tags} onChange={setTags} />
-      {profile && (
-        <p className="note">
-          {t("newSnap.profile", {
-            steps: profile.Steps.map((step) => named(t, "quiesce", step.Kind)).join(", "),
-            mode: named(t, "quiesce.mode", profile.Mode),
-            seconds: profile.FreezeSecondsMax,
-          })}
+      {held.map((profile) => (
+        <p className="note" key={profile.ResourceId}>
+          {profileText(t, profile)}
         </p>
-      )}
+      ))}
     </Dialog>
   );
 }

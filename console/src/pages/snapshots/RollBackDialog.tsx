@@ -1,5 +1,4 @@
-import { useMutation, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useRef, useState } from "react";
+import { useState } from "react";
 
 import { call } from "../../api/client";
 import { useDisk, useSnapshotsOfDisk, useSnapshotting, type SnapshotRow } from "../../api/queries";
@@ -7,59 +6,38 @@ import { confirmedBy, TypedName } from "../../parts/Confirm";
 import { NameAndId, shownName } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
 import { CheckField } from "../../parts/Field";
-import { useNotices } from "../../parts/Notices";
 import { Time } from "../../parts/Time";
 import { refusalText } from "../../parts/refusal";
 import { snapshotFacts, snapshotRefusal } from "../../rules/rules";
 import { parseTime } from "../../units/times";
 import { useWords } from "../../words";
-import { rollBack, type RollBackStep } from "./rollBack";
+import { useRollBack } from "./useRollBack";
 
 /** Before a disk is made what it was: what will be lost, a way back, and the disk's name to be typed. */
 export function RollBackDialog({ row, onClose }: { readonly row: SnapshotRow; readonly onClose: () => void }) {
   const { t } = useWords();
-  const notices = useNotices();
-  const client = useQueryClient();
   const { snapshot, record } = row;
   const disk = useDisk(snapshot.DiskId);
   const siblings = useSnapshotsOfDisk(snapshot.DiskId);
   const snapshotting = useSnapshotting();
   const [typed, setTyped] = useState("");
   const [safety, setSafety] = useState(true);
-  const [step, setStep] = useState<RollBackStep>({ name: "asked" });
-  const abort = useRef(new AbortController());
-  useEffect(() => {
-    // StrictMode draws everything twice: a controller that was aborted stays so.
-    const controller = new AbortController();
-    abort.current = controller;
-    return () => controller.abort();
-  }, []);
+  const { act, step } = useRollBack(onClose);
   const taken = parseTime(record?.TakenAt ?? snapshot.CreateTime)?.getTime() ?? 0;
   const newer = siblings.data?.rows.filter((one) => (parseTime(one.record?.TakenAt ?? one.snapshot.CreateTime)?.getTime() ?? 0) > taken);
-  const act = useMutation({
-    mutationFn: () =>
-      rollBack({
-        snapshotId: snapshot.SnapshotId,
-        diskId: snapshot.DiskId,
-        safetyName: safety ? t("rollback.safetyName", { name: shownName(snapshot.SnapshotName, snapshot.SnapshotId) }) : null,
-        call,
-        pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
-        onStep: setStep,
-        signal: abort.current.signal,
-      }),
-    onSuccess: () => {
-      notices.show({ tone: "success", title: t("rollback.begun") });
-      onClose();
-    },
-    onSettled: () => void client.invalidateQueries({ predicate: (query) => query.queryKey[0] !== "session" }),
-  });
+  const submit = () =>
+    act.mutate({
+      diskIds: [snapshot.DiskId],
+      safetyName: safety ? t("rollback.safetyName", { name: shownName(snapshot.SnapshotName, snapshot.SnapshotId) }) : null,
+      apply: () => call("cbs", "ApplySnapshot", { SnapshotId: snapshot.SnapshotId, DiskId: snapshot.DiskId }),
+    });
   const refusal = act.isPending ? null : snapshotRefusal("rollBack", snapshotFacts(row, disk.data, snapshotting));
   const expected = disk.data ? confirmedBy(disk.data.disk) : null;
   return (
     <Dialog
       title={t("rollback.title")}
       onClose={onClose}
-      onSubmit={() => act.mutate()}
+      onSubmit={submit}
       submitText={t("rollback.submit")}
       danger
       ready={refusal === null && expected !== null && typed === expected}

@@ -15,6 +15,7 @@ import { duration } from "../../units/durations";
 import { named, useWords } from "../../words";
 import { useSnapshotEntries } from "./actions";
 import { Difference } from "./Difference";
+import { OpeningCard } from "./OpeningCard";
 import { SnapshotDialog, type OpenSnapshotDialog } from "./SnapshotDialogs";
 
 export default function SnapshotPage() {
@@ -32,6 +33,7 @@ export default function SnapshotPage() {
         <About row={answer.data} />
         <HowTaken row={answer.data} />
       </div>
+      {answer.data.snapshot.SnapshotState !== "CREATING" && <OpeningCard row={answer.data} />}
       {answer.data.snapshot.SnapshotState !== "CREATING" && <Changed row={answer.data} />}
     </>
   );
@@ -103,7 +105,7 @@ function About({ row }: { readonly row: SnapshotRow }) {
           { name: t("snap.shared"), value: bytes(alone?.SharedBytes) },
           { name: t("snap.kept"), value: snapshot.IsPermanent ? t("snap.forEver") : <Time text={snapshot.DeadlineTime} exact /> },
           { name: t("snap.takenAt"), value: <Time text={record?.TakenAt ?? snapshot.CreateTime} exact /> },
-          ...(record?.SnapshotGroupId ? [{ name: t("snap.group"), value: <code>{record.SnapshotGroupId}</code> }] : []),
+          ...(record?.SnapshotGroupId ? [{ name: t("snap.group"), value: <Link to={`/groups/${record.SnapshotGroupId}`}>{record.SnapshotGroupId}</Link> }] : []),
           { name: t("field.tags"), value: snapshot.Tags.map((tag) => `${tag.Key}=${tag.Value}`).join(", ") || "–" },
         ]}
       />

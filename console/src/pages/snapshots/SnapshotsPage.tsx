@@ -21,6 +21,7 @@ import { bytes, gib } from "../../units/bytes";
 import { named, useWords } from "../../words";
 import { searchFilters } from "../disks/search";
 import { useSnapshotEntries } from "./actions";
+import { FindingTag } from "./OpeningCard";
 import { SnapshotDialog, type OpenSnapshotDialog } from "./SnapshotDialogs";
 
 const STATES = ["NORMAL", "CREATING", "ROLLBACKING"] as const;
@@ -202,6 +203,20 @@ function useSnapshotColumns(open: (dialog: OpenSnapshotDialog) => void, aloneOf:
         width: "minmax(110px, .8fr)",
         optional: true,
         cell: ({ record }) => (record?.Consistency ? named(t, "consistency", record.Consistency) : "–"),
+      },
+      {
+        id: "opening",
+        title: t("opening.short"),
+        width: "minmax(110px, .8fr)",
+        optional: true,
+        cell: ({ record }) => (record?.Opening ? <FindingTag finding={record.Opening.Finding} /> : "–"),
+      },
+      {
+        id: "group",
+        title: t("snap.group"),
+        width: "minmax(120px, .9fr)",
+        optional: true,
+        cell: ({ record }) => (record?.SnapshotGroupId ? <Link to={`/groups/${record.SnapshotGroupId}`}>{record.SnapshotGroupId}</Link> : "–"),
       },
       {
         id: "tags",

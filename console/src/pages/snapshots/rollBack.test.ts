@@ -13,50 +13,67 @@ function server(answers: readonly Answer[]) {
     const answer = left.shift() ?? new Error("no answer left");
     return answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer);
   }) as unknown as typeof callServer;
-  return { call, calls };
+  const apply = () => call("cbs", "ApplySnapshot", { SnapshotId: "snap-1", DiskId: "disk-1" });
+  return { call, calls, apply };
 }
 
-const base = { snapshotId: "snap-1", diskId: "disk-1", pause: () => Promise.resolve(), onStep: () => undefined };
-const made = { SnapshotId: "snap-2" };
+const base = { diskIds: ["disk-1"], pause: () => Promise.resolve(), onStep: () => undefined };
+const made = (SnapshotId = "snap-2") => ({ SnapshotId });
 const at = (SnapshotState: string, Percent: number) => ({ SnapshotSet: [{ SnapshotState, Percent }] });
 const tidying = new RefusedError("ResourceUnavailable.SnapshotCreating", "", "");
+const stays = () => new AbortController().signal;
 
 describe("rolling back", () => {
   it("begins only when the safety snapshot is ready", async () => {
-    const { call, calls } = server([made, at("CREATING", 10), at("CREATING", 90), at("NORMAL", 100), {}]);
-    await rollBack({ ...base, call, safetyName: "before", signal: new AbortController().signal });
+    const { calls, ...from } = server([made(), at("CREATING", 10), at("CREATING", 90), at("NORMAL", 100), {}]);
+    await rollBack({ ...base, ...from, safetyName: "before", signal: stays() });
     expect(calls).toEqual(["CreateSnapshot", "DescribeSnapshots", "DescribeSnapshots", "DescribeSnapshots", "ApplySnapshot"]);
   });
 
+  it("of several disks begins only when the safety snapshots of all are ready, and says how far they are together", async () => {
+    const both = (first: number, second: number) => ({
+      SnapshotSet: [first, second].map((Percent) => ({ SnapshotState: Percent === 100 ? "NORMAL" : "CREATING", Percent })),
+    });
+    const { calls, ...from } = server([made(), made("snap-3"), both(100, 10), both(100, 100), {}]);
+    const steps: unknown[] = [];
+    await rollBack({ ...base, ...from, diskIds: ["disk-1", "disk-2"], safetyName: "b", signal: stays(), onStep: (step) => steps.push(step) });
+    expect(calls).toEqual(["CreateSnapshot", "CreateSnapshot", "DescribeSnapshots", "DescribeSnapshots", "ApplySnapshot"]);
+    expect(steps).toEqual([{ name: "safety", percent: 55 }, { name: "applying" }]);
+    const lost = server([made(), made("snap-3"), at("NORMAL", 100)]);
+    await expect(rollBack({ ...base, ...lost, diskIds: ["disk-1", "disk-2"], safetyName: "b", signal: stays() })).rejects.toThrow(RefusedError);
+    expect(lost.calls).not.toContain("ApplySnapshot");
+  });
+
   it("does not begin when the safety snapshot failed", async () => {
-    const { call, calls } = server([made, at("CREATING", 10), { SnapshotSet: [] }]);
-    const error = await rollBack({ ...base, call, safetyName: "before", signal: new AbortController().signal }).catch((reason: unknown) => reason);
+    const { calls, ...from } = server([made(), at("CREATING", 10), { SnapshotSet: [] }]);
+    const error = await rollBack({ ...base, ...from, safetyName: "before", signal: stays() }).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(RefusedError);
     expect(calls).not.toContain("ApplySnapshot");
   });
 
   it("does not begin when the user has left", async () => {
     const user = new AbortController();
-    const { call, calls } = server([made, at("CREATING", 10), at("NORMAL", 100)]);
+    const { calls, ...from } = server([made(), at("CREATING", 10), at("NORMAL", 100)]);
     const pause = () => {
       user.abort();
       return Promise.resolve();
     };
-    await expect(rollBack({ ...base, call, pause, safetyName: "before", signal: user.signal })).rejects.toThrow();
+    await expect(rollBack({ ...base, ...from, pause, safetyName: "before", signal: user.signal })).rejects.toThrow();
     expect(calls).not.toContain("ApplySnapshot");
   });
 
   it("waits while the server tidies up after the safety snapshot, and not for ever", async () => {
-    const soon = server([made, at("NORMAL", 100), tidying, tidying, {}]);
-    await rollBack({ ...base, call: soon.call, safetyName: "before", signal: new AbortController().signal });
+    const state = new RefusedError("UnsupportedOperation.StateError", "", "");
+    const soon = server([made(), at("NORMAL", 100), tidying, state, {}]);
+    await rollBack({ ...base, ...soon, safetyName: "before", signal: stays() });
     expect(soon.calls.filter((action) => action === "ApplySnapshot")).toHaveLength(3);
-    const never = server([made, at("NORMAL", 100), ...Array.from({ length: 50 }, () => tidying)]);
-    await expect(rollBack({ ...base, call: never.call, safetyName: "b", signal: new AbortController().signal })).rejects.toBe(tidying);
+    const never = server([made(), at("NORMAL", 100), ...Array.from({ length: 50 }, () => tidying)]);
+    await expect(rollBack({ ...base, ...never, safetyName: "b", signal: stays() })).rejects.toBe(tidying);
   });
 
   it("does not wait for a snapshot that is not its own", async () => {
-    const { call, calls } = server([tidying]);
-    await expect(rollBack({ ...base, call, safetyName: null, signal: new AbortController().signal })).rejects.toBe(tidying);
+    const { calls, ...from } = server([tidying]);
+    await expect(rollBack({ ...base, ...from, safetyName: null, signal: stays() })).rejects.toBe(tidying);
     expect(calls).toEqual(["ApplySnapshot"]);
   });
 });

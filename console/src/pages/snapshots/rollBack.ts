@@ -1,4 +1,4 @@
-// Rolling a disk back with a snapshot of its present state before: two actions, in the order that loses nothing.
+// Rolling disks back with snapshots of their present state before: actions in the order that loses nothing.
 import { RefusedError, type call as callServer } from "../../api/client";
 
 export type RollBackStep = { readonly name: "asked" | "applying" } | { readonly name: "safety"; readonly percent: number };
@@ -6,12 +6,15 @@ export type RollBackStep = { readonly name: "asked" | "applying" } | { readonly 
 const LOOK_MS = 700;
 /** The server still tidies up for some moments after a snapshot is NORMAL. */
 const APPLY_TRIES_MAX = 20;
+/** How ApplySnapshot and ApplySnapshotGroup say so. */
+const TIDYING: ReadonlySet<string> = new Set(["ResourceUnavailable.SnapshotCreating", "UnsupportedOperation.StateError"]);
 
 type Options = {
-  readonly snapshotId: string;
-  readonly diskId: string;
-  /** Name of the snapshot to be made first; null for none. */
+  readonly diskIds: readonly string[];
+  /** Name of the snapshots to be made first, one of each disk; null for none. */
   readonly safetyName: string | null;
+  /** Begins the rollback of all of the disks. */
+  readonly apply: () => Promise<unknown>;
   readonly call: typeof callServer;
   readonly pause: (ms: number) => Promise<void>;
   readonly onStep: (step: RollBackStep) => void;
@@ -19,18 +22,22 @@ type Options = {
   readonly signal: AbortSignal;
 };
 
-/** Raises RefusedError; the disk is rolled back only after the safety snapshot, if one is wanted, is NORMAL. */
-export async function rollBack({ snapshotId, diskId, safetyName, call, pause, onStep, signal }: Options): Promise<void> {
+/** Raises RefusedError; the disks are rolled back only after the safety snapshots, if any are wanted, are NORMAL. */
+export async function rollBack({ diskIds, safetyName, apply, call, pause, onStep, signal }: Options): Promise<void> {
   if (safetyName !== null) {
     const name = [...safetyName].slice(0, 60).join("");
-    const { SnapshotId } = await call("cbs", "CreateSnapshot", { DiskId: diskId, SnapshotName: name });
+    const ids: string[] = [];
+    for (const DiskId of diskIds) {
+      signal.throwIfAborted();
+      ids.push((await call("cbs", "CreateSnapshot", { DiskId, SnapshotName: name })).SnapshotId);
+    }
     for (;;) {
       signal.throwIfAborted();
-      const found = (await call("cbs", "DescribeSnapshots", { SnapshotIds: [SnapshotId] })).SnapshotSet[0];
+      const found = (await call("cbs", "DescribeSnapshots", { SnapshotIds: ids, Limit: ids.length })).SnapshotSet;
       // The row of a snapshot that fails goes.
-      if (found === undefined) throw new RefusedError("Console.SafetySnapshotFailed", "", "");
-      if (found.SnapshotState === "NORMAL") break;
-      onStep({ name: "safety", percent: found.Percent });
+      if (found.length < ids.length) throw new RefusedError("Console.SafetySnapshotFailed", "", "");
+      if (found.every((one) => one.SnapshotState === "NORMAL")) break;
+      onStep({ name: "safety", percent: Math.floor(found.reduce((sum, one) => sum + one.Percent, 0) / found.length) });
       await pause(LOOK_MS);
     }
   }
@@ -38,10 +45,10 @@ export async function rollBack({ snapshotId, diskId, safetyName, call, pause, on
   for (let tried = 1; ; tried += 1) {
     signal.throwIfAborted();
     try {
-      await call("cbs", "ApplySnapshot", { SnapshotId: snapshotId, DiskId: diskId });
+      await apply();
       return;
     } catch (error) {
-      const tidying = error instanceof RefusedError && error.code === "ResourceUnavailable.SnapshotCreating";
+      const tidying = error instanceof RefusedError && TIDYING.has(error.code);
       if (!tidying || safetyName === null || tried === APPLY_TRIES_MAX) throw error;
       await pause(LOOK_MS);
     }

@@ -1,0 +1,105 @@
+import { useCallback, useState } from "react";
+import { Link, useNavigate, useParams } from "react-router";
+
+import { useGroup, useInstances, useSnapshots, type GroupRow } from "../../api/queries";
+import { ActionButton } from "../../parts/ActionButton";
+import { CopyButton, NameAndId, shownName } from "../../parts/Copyable";
+import { ErrorNote } from "../../parts/ErrorNote";
+import { Card, Facts, Gone, Loading, PageHead } from "../../parts/Page";
+import { GroupTag, SnapshotTag } from "../../parts/StateTag";
+import { Time } from "../../parts/Time";
+import { bytes, gib } from "../../units/bytes";
+import { duration } from "../../units/durations";
+import { named, useWords } from "../../words";
+import { GroupDialog, useGroupEntries, type OpenGroupDialog } from "./GroupDialogs";
+
+export default function GroupPage() {
+  const { t } = useWords();
+  const navigate = useNavigate();
+  const id = useParams()["id"] ?? "";
+  const answer = useGroup(id);
+  const [dialog, setDialog] = useState<OpenGroupDialog | null>(null);
+  const open = useCallback((next: OpenGroupDialog) => setDialog(next), []);
+  const entries = useGroupEntries(open);
+  const back = { to: "/groups", text: t("nav.groups") };
+  if (answer.data === null) return <Gone title={t("group.gone", { id })} text={t("group.goneText")} back={back} />;
+  if (answer.data === undefined) return answer.error ? <ErrorNote error={answer.error} /> : <Loading />;
+  const row = answer.data;
+  return (
+    <>
+      <PageHead
+        title={shownName(row.group.SnapshotGroupName, t("common.unnamed"))}
+        back={back}
+        lead={
+          <span className="lead-line">
+            <code>{id}</code>
+            <CopyButton text={id} what={t("group.id")} />
+            <GroupTag row={row} />
+          </span>
+        }
+        actions={entries(row).map((entry) => (
+          <ActionButton key={entry.text} refusal={entry.refusal ?? null} onClick={entry.onSelect}>
+            {entry.text}
+          </ActionButton>
+        ))}
+      />
+      <ErrorNote error={answer.error} />
+      <About row={row} />
+      <Members row={row} />
+      <GroupDialog open={dialog} onClose={() => setDialog(null)} onRemoved={() => void navigate("/groups", { replace: true })} />
+    </>
+  );
+}
+
+function About({ row }: { readonly row: GroupRow }) {
+  const { t } = useWords();
+  const { group, record } = row;
+  const instances = useInstances();
+  const instance = instances.data?.InstanceSet.find((one) => one.InstanceId === record?.InstanceId);
+  return (
+    <Card title={t("group.about")}>
+      <Facts
+        facts={[
+          { name: t("group.instance"), value: `${instance?.InstanceName ?? ""} ${record?.InstanceId ?? "–"}` },
+          { name: t("snap.takenAt"), value: <Time text={record?.TakenAt ?? group.CreateTime} exact /> },
+          { name: t("group.pause"), hint: t("group.pauseHint"), value: duration(record?.PauseMs) },
+          { name: t("group.members"), value: group.SnapshotIdSet.length },
+          { name: t("snap.kept"), value: group.IsPermanent ? t("snap.forEver") : <Time text={group.DeadlineTime} exact /> },
+          { name: t("field.tags"), value: record?.Tags.map((tag) => `${tag.Key}=${tag.Value}`).join(", ") || "–" },
+        ]}
+      />
+    </Card>
+  );
+}
+
+function Members({ row }: { readonly row: GroupRow }) {
+  const { t } = useWords();
+  const answer = useSnapshots(row.group.SnapshotIdSet);
+  return (
+    <Card title={t("group.membersTitle")}>
+      <ErrorNote error={answer.error} />
+      {answer.data === undefined && answer.error === null && row.group.SnapshotIdSet.length > 0 && <Loading />}
+      <ul className="rows">
+        {answer.data?.rows.map((member) => {
+          const { snapshot, record } = member;
+          return (
+            <li key={snapshot.SnapshotId}>
+              <Link className="row-link" to={`/snapshots/${snapshot.SnapshotId}`}>
+                <NameAndId name={snapshot.SnapshotName} id={snapshot.SnapshotId} />
+              </Link>
+              <span className="stacked">
+                <Link to={`/disks/${snapshot.DiskId}`}>{snapshot.DiskId}</Link>
+                <small>{gib(snapshot.DiskSize)}</small>
+              </span>
+              <SnapshotTag row={member} />
+              <span className="stacked">
+                <span className="number">{bytes(record?.StoredBytes)}</span>
+                <small>{record?.Consistency ? named(t, "consistency", record.Consistency) : ""}</small>
+              </span>
+            </li>
+          );
+        })}
+      </ul>
+    </Card>
+  );
+}

@@ -1,0 +1,102 @@
+// What is held still for snapshots: shown, and the ways to change it.
+import { useState } from "react";
+
+import type { QuiesceProfile } from "../../api/answers";
+import { useChange, useProfiles, useSession } from "../../api/queries";
+import { ActionButton } from "../../parts/ActionButton";
+import { Dialog } from "../../parts/Dialog";
+import { ErrorNote } from "../../parts/ErrorNote";
+import { useNotices } from "../../parts/Notices";
+import { Card, Facts, Loading } from "../../parts/Page";
+import type { DiskRow } from "../../api/queries";
+import { named, useWords, type Translate } from "../../words";
+import { ProfileDialog } from "./ProfileDialog";
+import { detailOf, profileOf } from "./profile";
+
+/** The steps in one line. */
+export const stepsText = (t: Translate, profile: QuiesceProfile): string => profile.Steps.map((step) => named(t, "quiesce", step.Kind)).join(", ");
+
+/** A sentence on what a profile does. */
+export const profileText = (t: Translate, profile: QuiesceProfile): string =>
+  t("newSnap.profile", { steps: stepsText(t, profile), mode: named(t, "quiesce.mode", profile.Mode), seconds: profile.FreezeSecondsMax });
+
+export function DiskProfile({ row }: { readonly row: DiskRow }) {
+  const { t } = useWords();
+  const profiles = useProfiles();
+  const { disk } = row;
+  const profile = profiles.data && profileOf(profiles.data, disk);
+  const own = profile?.ResourceId === disk.DiskId ? profile : undefined;
+  return (
+    <Card title={t("profile.title")} aside={<ProfileButtons resourceId={disk.DiskId} profile={own} />}>
+      <ErrorNote error={profiles.error} />
+      {profiles.data === undefined && profiles.error === null && <Loading />}
+      {profiles.data !== undefined && profile === undefined && <p className="quiet">{t("profile.none")}</p>}
+      {profile && (
+        <>
+          {own === undefined && <p className="note">{t("profile.fromInstance", { id: profile.ResourceId })}</p>}
+          <ol className="held">
+            {profile.Steps.map((step, index) => (
+              <li key={index}>
+                <strong>{named(t, "profile.kindOf", step.Kind)}</strong> <code>{detailOf(step)}</code>
+              </li>
+            ))}
+          </ol>
+          <Facts
+            facts={[
+              { name: t("profile.mode"), value: t(profile.Mode === "require" ? "profile.require" : "profile.prefer") },
+              { name: t("profile.seconds"), value: `${profile.FreezeSecondsMax} s` },
+              { name: t("profile.prove"), value: profile.ProveEveryH === null ? t("profile.proveNever") : `${profile.ProveEveryH} h` },
+            ]}
+          />
+        </>
+      )}
+    </Card>
+  );
+}
+
+/** Set, change and remove the profile of a disk or an instance. */
+export function ProfileButtons({ resourceId, profile }: { readonly resourceId: string; readonly profile: QuiesceProfile | undefined }) {
+  const { t } = useWords();
+  const session = useSession();
+  const [open, setOpen] = useState<"edit" | "remove" | null>(null);
+  const refusal = session.data?.Admin === true ? null : ({ key: "why.notAdmin" } as const);
+  const close = () => setOpen(null);
+  return (
+    <span className="row-actions">
+      <ActionButton size="small" refusal={refusal} onClick={() => setOpen("edit")}>
+        {t(profile === undefined ? "profile.set" : "profile.change")}
+      </ActionButton>
+      {profile && (
+        <ActionButton size="small" refusal={refusal} onClick={() => setOpen("remove")}>
+          {t("profile.remove")}
+        </ActionButton>
+      )}
+      {open === "edit" && <ProfileDialog resourceId={resourceId} profile={profile} onClose={close} />}
+      {open === "remove" && <RemoveDialog resourceId={resourceId} onClose={close} />}
+    </span>
+  );
+}
+
+function RemoveDialog({ resourceId, onClose }: { readonly resourceId: string; readonly onClose: () => void }) {
+  const { t } = useWords();
+  const notices = useNotices();
+  const remove = useChange("drystone", "DeleteQuiesceProfile");
+  const submit = () =>
+    remove.mutate(
+      { ResourceId: resourceId },
+      {
+        onSuccess: () => {
+          notices.show({ tone: "success", title: t("profile.removed") });
+          onClose();
+        },
+      },
+    );
+  return (
+    <Dialog title={t("profile.removeTitle")} onClose={onClose} onSubmit={submit} submitText={t("profile.remove")} danger busy={remove.isPending} error={remove.error}>
+      <p>
+        <code>{resourceId}</code>
+      </p>
+      <p className="note note--warn">{t("profile.removeText")}</p>
+    </Dialog>
+  );
+}
