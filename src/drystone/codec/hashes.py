@@ -9,15 +9,12 @@ from dataclasses import dataclass, field
 
 from blake3 import blake3
 
-from drystone.codec.native import native_hashes
 from drystone.domain.blocks import BLOCK_BYTES
 
 HASH_BYTES = 16
 """Of blocks and lists: 128 bits. A session compares with its own base only: a collision cheats its maker."""
 SEAL_BYTES = 32
 KEY_BYTES = 32
-_NATIVE_FROM_BYTES = 4 * BLOCK_BYTES
-"""Fewer blocks leave most of the wide registers empty."""
 
 Buffer = bytes | bytearray | memoryview
 
@@ -51,8 +48,6 @@ def block_hashes(keys: HashKeys, data: Buffer) -> bytes:
     """Return the hashes of consecutive whole blocks, 16 bytes each, concatenated in order."""
     view = memoryview(data)
     assert len(view) % BLOCK_BYTES == 0
-    if len(view) >= _NATIVE_FROM_BYTES and (native := native_hashes()) is not None:
-        return native(keys.blocks, view)
     # Copying a fresh keyed hasher is a fifth quicker than keying a new one (2.1 against 1.7 GB/s, one core).
     fresh = blake3(key=keys.blocks).copy
     hashes = []
