@@ -44,7 +44,11 @@ class Living:
         # All of them now: one that cannot be read stops everything (L7), whether it would be asked or not.
         names = sorted({name for view, _ in self._views for name in view})
         self._layers = {name: MapLayer(store, name, self._pages) for name in names}
-        self._named = {name: frozenset(layer.packs) for name, layer in self._layers.items()}
+        self._naming: dict[PackRef, set[str]] = {}
+        """By pack: the maps that name it."""
+        for name, layer in self._layers.items():
+            for ref in layer.packs:
+                self._naming.setdefault(ref, set()).add(name)
 
     @staticmethod
     def open(store: Store, manifests: Sequence[str]) -> "Living":
@@ -63,7 +67,8 @@ class Living:
                 taken for dead.
         """
         ref = PackRef(pack=index.header.pack, session=index.header.session)
-        views = [view for view in self._views if any(ref in self._named[name] for name in view[0])]
+        naming = self._naming.get(ref, set())
+        views = [view for view in self._views if not naming.isdisjoint(view[0])]
         seen = np.zeros(len(index.addresses), dtype=np.bool_)
         if not views:
             return seen
@@ -108,7 +113,7 @@ class Living:
     ) -> _Says:
         layer = self._layers[name]
         found = layer.find(addresses)
-        if ref not in self._named[name]:
+        if name not in self._naming[ref]:
             return found.known, np.zeros(len(addresses), dtype=np.bool_)
         row = layer.packs.index(ref)
         this = (found.packs == row) & (found.numbers == numbers) & (found.slots == slots)

@@ -3,7 +3,7 @@
 import threading
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -37,9 +37,9 @@ PACK_BYTES = 32 << 20
 """A pack is closed at this many stored bytes: large enough that a bucket's latency does not matter."""
 PACK_BLOCKS = 32768
 """Or at this many blocks: then its index, which a reader fetches whole, is at most 0.6 MiB."""
-FRAMES_IN_FLIGHT = 48
-"""12 MiB of blocks with the compressing threads."""
-CHUNKS_IN_FLIGHT = 12
+FRAMES_IN_FLIGHT = 24
+"""6 MiB of blocks with the compressing threads: what fits into a cache need not come from memory again."""
+CHUNKS_IN_FLIGHT = 8
 _CHUNK_BLOCKS = 256
 """A rescan hashes this much (1 MiB) per task."""
 _WINDOW_BLOCKS = 16384
@@ -128,7 +128,7 @@ class SnapshotWriter:
     """Writes one session's packs and map; for one calling thread.
 
     It has `threads` threads that hash and compress and one that stores; they end with `finish` or `abort`.
-    Memory: at most two packs (64 MiB), the frames and chunks in flight (24 MiB), and 90 MiB of map per TiB of
+    Memory: at most two packs (64 MiB), the frames and chunks in flight (14 MiB), and 90 MiB of map per TiB of
     data.
 
     Args:
@@ -305,6 +305,9 @@ class SnapshotWriter:
         if frame is None:
             return
         self._frames.append((self._workers.submit(self._encode, frame), frame))
+        if len(self._frames) > FRAMES_IN_FLIGHT:
+            # Half of them at a time: to sleep and wake for each frame costs more than to hash it.
+            wait((self._frames[FRAMES_IN_FLIGHT // 2][0],))
         while self._frames and (len(self._frames) > FRAMES_IN_FLIGHT or self._frames[0][0].done()):
             self._collect()
 
