@@ -36,6 +36,8 @@ from drystone.snapstore.store import open_store
 GIB = 1 << 30
 PIECE = 16 << 20
 """Bytes of one request; NBD servers take at most 32 MiB."""
+POLL_S_MIN = 0.02
+POLL_S_MAX = 0.3
 SECONDS = 120.0
 """How long anything may take on a loaded machine before a test says that it hangs."""
 
@@ -276,9 +278,12 @@ class Installation:
     def wait(self, condition: Any, what: str, seconds: float = SECONDS) -> None:
         """Wait until a condition holds."""
         deadline = time.monotonic() + seconds
+        pause = POLL_S_MIN
         while not condition():
             assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}:\n{self.log()}"
-            time.sleep(0.02)
+            time.sleep(pause)
+            # A call costs client and server more than what they wait for may get meanwhile: the longer, the fewer.
+            pause = min(pause * 1.5, POLL_S_MAX)
 
     @contextlib.contextmanager
     def nbd(self, disk_id: str) -> Iterator[NbdClient]:
