@@ -10,7 +10,7 @@ from drystone.codec.hashes import block_hash
 from drystone.domain.blocks import BLOCK_BYTES, from_blocks, normalize
 from drystone.domain.errors import DrystoneError
 from drystone.objects.memory import MemoryStore
-from drystone.snapstore import reader, table, writer
+from drystone.snapstore import expected, reader, table, writer
 from drystone.snapstore.collect import delete_manifest, pack_is_dead
 from drystone.snapstore.deaths import dies
 from drystone.snapstore.layers import delta_addresses
@@ -26,8 +26,9 @@ BLOCKS = 180
 def small_packs(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a few hundred blocks make several packs, pages and windows."""
     monkeypatch.setattr(writer, "PACK_BYTES", 60_000)
-    monkeypatch.setattr(writer, "_WINDOW_BLOCKS", 64)
-    monkeypatch.setattr(writer, "_CHUNK_BLOCKS", 16)
+    monkeypatch.setattr(expected, "WINDOW_BLOCKS", 64)
+    monkeypatch.setattr(writer, "_COMPARED_BLOCKS", 16)
+    monkeypatch.setattr(writer, "FRAMES_IN_FLIGHT", 1)
     monkeypatch.setattr(writer, "_PENDING", 9)
     monkeypatch.setattr(writer, "_ZEROS_PENDING", 12)
     monkeypatch.setattr(table, "PAGE_ENTRIES", 7)

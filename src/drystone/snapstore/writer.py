@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import zstandard
 
-from drystone.codec.hashes import HASH_BYTES, SEAL_BYTES, Buffer, HashKeys, block_hashes, list_hash
+from drystone.codec.hashes import HASH_BYTES, SEAL_BYTES, Buffer, block_hashes, list_hash
 from drystone.codec.map import MapKind, PackRef
 from drystone.codec.pack import (
     ADDRESS_LIMIT,
@@ -27,8 +27,9 @@ from drystone.codec.pack import (
     encode_pack_tail,
     frame_compressor,
 )
-from drystone.domain.blocks import BLOCK_BYTES, Ranges
+from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.ids import PackId, SessionId
+from drystone.snapstore.expected import ExpectedHashes
 from drystone.snapstore.reader import DATA, SnapshotReader
 from drystone.snapstore.store import RandomBits, Store, hex128
 from drystone.snapstore.table import MapTable, Segments
@@ -39,13 +40,9 @@ PACK_BLOCKS = 32768
 """Or at this many blocks: then its index, which a reader fetches whole, is at most 0.6 MiB."""
 FRAMES_IN_FLIGHT = 24
 """6 MiB of blocks with the compressing threads: what fits into a cache need not come from memory again."""
-CHUNKS_IN_FLIGHT = 8
-_CHUNK_BLOCKS = 256
-"""A rescan hashes this much (1 MiB) per task."""
-_WINDOW_BLOCKS = 16384
-"""A rescan asks the base for the hashes of 64 MiB at a time."""
-_Hashed = tuple[npt.NDArray[np.bool_], bytes]
-"""Of a chunk: which blocks are zeros, and the hashes of all."""
+_COMPARED_BLOCKS = 256
+"""A rescan hashes and compares this much (1 MiB) at a time, in the calling thread: to hand it to another costs a copy
+and half as much again as to hash it, and who reads for us is another process."""
 _ZEROS_PENDING = 1 << 16
 _PENDING = 8192
 
@@ -128,7 +125,7 @@ class SnapshotWriter:
     """Writes one session's packs and map; for one calling thread.
 
     It has `threads` threads that hash and compress and one that stores; they end with `finish` or `abort`.
-    Memory: at most two packs (64 MiB), the frames and chunks in flight (14 MiB), and 90 MiB of map per TiB of
+    Memory: at most two packs (64 MiB), the frames in flight (6 MiB), and 90 MiB of map per TiB of
     data.
 
     Args:
@@ -155,7 +152,6 @@ class SnapshotWriter:
         self._session = session
         self._rng = rng
         self._base = base
-        self._compare = compare
         self._map_id = hex128(rng)
         kind = MapKind.FULL if base is None else MapKind.DELTA
         self._table = MapTable(store.keys, session, self._map_id, kind)
@@ -163,8 +159,7 @@ class SnapshotWriter:
         self._frame: _OpenFrame | None = None
         self._frames: deque[tuple[Future[_Encoded], _OpenFrame]] = deque()
         self._spare: list[bytearray] = []
-        self._chunks: deque[tuple[int, bytes | Ranges, Future[_Hashed] | None]] = deque()
-        self._window: tuple[int, npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None = None
+        self._expected = None if base is None or not compare else ExpectedHashes(base)
         self._pack: _OpenPack | None = None
         self._refs: list[PackRef] = []
         self._written: list[WrittenPack] = []
@@ -198,11 +193,9 @@ class SnapshotWriter:
         """
         self._advance(start_block, stop_block)
         with self._poisoned():
-            if self._base is not None and self._compare:
-                # Behind the chunks that are being hashed, so that entries are made in address order.
-                self._chunks.append((start_block, self._base.data_ranges(start_block, stop_block), None))
-                if len(self._chunks) > CHUNKS_IN_FLIGHT:
-                    self._compare_chunk()
+            if self._base is not None and self._expected is not None:
+                for low, high in self._base.data_ranges(start_block, stop_block).tolist():
+                    self._add_zero(low, high)
             else:
                 self._add_zero(start_block, stop_block)
 
@@ -215,8 +208,6 @@ class SnapshotWriter:
         """
         assert self._open
         with self._poisoned():
-            while self._chunks:
-                self._compare_chunk()
             self._drain()
             self._close_pack()
             self._await_put()
@@ -243,13 +234,10 @@ class SnapshotWriter:
 
     def _take(self, first_block: int, view: memoryview) -> None:
         blocks = len(view) // BLOCK_BYTES
-        if self._compare:
-            for at in range(0, blocks, _CHUNK_BLOCKS):
-                copy = bytes(view[at * BLOCK_BYTES : (at + _CHUNK_BLOCKS) * BLOCK_BYTES])
-                hashed = self._workers.submit(_hash_chunk, self._store.keys, copy)
-                self._chunks.append((first_block + at, copy, hashed))
-                if len(self._chunks) > CHUNKS_IN_FLIGHT:
-                    self._compare_chunk()
+        if self._expected is not None:
+            for low in range(0, blocks, _COMPARED_BLOCKS):
+                high = min(low + _COMPARED_BLOCKS, blocks)
+                self._compare(self._expected, first_block + low, view[low * BLOCK_BYTES : high * BLOCK_BYTES])
             return
         empty = zero_blocks(view)
         for low, high in _runs(empty):
@@ -391,21 +379,16 @@ class SnapshotWriter:
         if put is not None:
             self._written.append(put.result())
 
-    def _compare_chunk(self) -> None:
-        """Take the oldest hashed chunk: keep what differs from the base."""
-        start, data, future = self._chunks.popleft()
-        if future is None:
-            for low, high in np.asarray(data).tolist():
-                self._add_zero(low, high)
-            return
-        assert isinstance(data, bytes)
-        empty, hashes = future.result()
-        kinds, expected = self._expected(start, start + len(empty))
+    def _compare(self, expect: ExpectedHashes, start: int, view: memoryview) -> None:
+        """Keep what differs from the base."""
+        empty, hashes = zero_blocks(view), block_hashes(self._store.keys, view)
+        kinds, expected = expect(start, start + len(empty))
         found = np.frombuffer(hashes, dtype=np.uint8).reshape(-1, HASH_BYTES)
         held = kinds == DATA
         same = np.where(empty, ~held, held & (found == expected).all(axis=1))
+        if same.all():
+            return
         wanted = np.where(same, 2, empty)
-        view = memoryview(data)
         for low, high in _runs(wanted):
             if wanted[low] == 1:
                 self._add_zero(start + low, start + high)
@@ -415,20 +398,6 @@ class SnapshotWriter:
                     view[low * BLOCK_BYTES : high * BLOCK_BYTES],
                     hashes[low * HASH_BYTES : high * HASH_BYTES],
                 )
-
-    def _expected(self, start: int, stop: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-        """Return what the base shows, from windows that are asked for once."""
-        assert self._base is not None
-        kinds, hashes = [], []
-        while start < stop:
-            origin = start - start % _WINDOW_BLOCKS
-            if self._window is None or self._window[0] != origin:
-                self._window = (origin, *self._base.hashes(origin, origin + _WINDOW_BLOCKS))
-            rows = slice(start - origin, min(stop - origin, _WINDOW_BLOCKS))
-            kinds.append(self._window[1][rows])
-            hashes.append(self._window[2][rows])
-            start = origin + rows.stop
-        return np.concatenate(kinds), np.concatenate(hashes)
 
 
 def zero_blocks(data: Buffer) -> npt.NDArray[np.bool_]:
@@ -440,10 +409,6 @@ def zero_blocks(data: Buffer) -> npt.NDArray[np.bool_]:
     if len(doubtful):
         empty[doubtful] = ~words[doubtful].any(axis=1)
     return empty
-
-
-def _hash_chunk(keys: HashKeys, data: bytes) -> _Hashed:
-    return zero_blocks(data), block_hashes(keys, data)
 
 
 def _runs(column: npt.NDArray[np.generic]) -> Iterator[tuple[int, int]]:

@@ -6,9 +6,10 @@ from typing import Final
 
 from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, count, intersect, normalize, split, subtract, union
 from drystone.domain.errors import ProtocolError
+from drystone.snapstore.expected import ExpectedHashes
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store
-from drystone.transfer.compare import differing
+from drystone.transfer.compare import Expect, differing
 from drystone.transfer.jobs import CompareJob, CompareResult
 from drystone.transfer.look import Looked, looking
 from drystone.transfer.ranges_file import write_ranges
@@ -42,6 +43,7 @@ def compare(job: CompareJob, store: Store) -> CompareResult:
         DrystoneError: Nothing is known of the stretch.
     """
     reader = SnapshotReader.open(store, job.manifest)
+    expect = ExpectedHashes(reader)
     began_s = time.monotonic()
     parts, read_bytes, quickest_s = [EMPTY], 0, job.quickest_s
     with looking(job.disk) as disk:
@@ -59,7 +61,7 @@ def compare(job: CompareJob, store: Store) -> CompareResult:
             held = subtract(normalize([(at, stop)]), zero)
             for first, last in split(held, WINDOW_BLOCKS):
                 window_began_s = time.monotonic()
-                parts.append(_differing(disk, store, reader, first, last))
+                parts.append(_differing(disk, store, expect, first, last))
                 took_s = (time.monotonic() - window_began_s) / (last - first)
                 read_bytes += (last - first) * BLOCK_BYTES
                 quickest_s = took_s if quickest_s is None else min(quickest_s, took_s)
@@ -81,8 +83,8 @@ def compare(job: CompareJob, store: Store) -> CompareResult:
     )  # fmt: skip
 
 
-def _differing(disk: Looked, store: Store, reader: SnapshotReader, first: int, last: int) -> Ranges:
+def _differing(disk: Looked, store: Store, expect: Expect, first: int, last: int) -> Ranges:
     parts = [EMPTY]
     for start, data in disk.read(normalize([(first, last)])):
-        parts.append(differing(store.keys, reader, start, data))
+        parts.append(differing(store.keys, expect, start, data))
     return union(*parts)

@@ -19,6 +19,7 @@ from drystone.domain.blocks import (
 )
 from drystone.domain.errors import ProtocolError
 from drystone.nbd.client import BASE_ALLOCATION, STATE_ZERO, NbdClient
+from drystone.snapstore.expected import ExpectedHashes
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store
 from drystone.transfer.compare import differing
@@ -70,8 +71,10 @@ def rollback(job: RollbackJob, store: Store, report: Callable[[int, int], None])
         differing_blocks = _write_data(reader, target, missing)
         done_bytes = count(zero) * BLOCK_BYTES
         report(done_bytes, total_bytes)
+        # Of a plan that is narrow, only what it names is asked for.
+        expect = ExpectedHashes(reader) if job.plan is None else reader.hashes
         for start, piece in source.read_ranges(byte_ranges(read)):
-            unequal = differing(store.keys, reader, start // BLOCK_BYTES, piece)
+            unequal = differing(store.keys, expect, start // BLOCK_BYTES, piece)
             if len(unequal):
                 held = intersect(unequal, data)
                 _write_data(reader, target, held)

@@ -60,8 +60,7 @@ _AUDIT_STEP_BYTES: Final = (1 << 30, 64 << 30)
 """Allocation is asked for in steps that double from the first to the second until the sample is complete."""
 _LIES_MAX: Final = 1000
 _DEPTH: Final = 64
-_PIECE_BYTES: Final = 1 << 20
-_WINDOW_BYTES: Final = 16 << 20
+"""Scattered blocks are many small requests; of long pieces the window lets fewer fly."""
 
 Report = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
@@ -247,9 +246,7 @@ def _feed(view: NbdClient, writer: SnapshotWriter, plan: UploadPlan, report: Rep
     report(0, total_bytes)
     zeros = iter(plan.zero.tolist())
     zero = next(zeros, None)
-    for start, data in view.read_ranges(
-        byte_ranges(plan.read), depth=_DEPTH, piece_bytes=_PIECE_BYTES, window_bytes=_WINDOW_BYTES
-    ):
+    for start, data in view.read_ranges(byte_ranges(plan.read), depth=_DEPTH):
         first_block = start // BLOCK_BYTES
         while zero is not None and zero[0] < first_block:
             writer.zero(*zero)
@@ -303,10 +300,8 @@ def _audit(frozen: _Frozen, store: Store, base: SnapshotReader | None, plan: Upl
     known = union(plan.read, plan.zero)
     sample, next_block = _sample(frozen, asked, known)
     parts = []
-    for start, data in frozen.view.read_ranges(
-        byte_ranges(sample), depth=_DEPTH, piece_bytes=_PIECE_BYTES, window_bytes=_WINDOW_BYTES
-    ):
-        parts.append(differing(store.keys, base, start // BLOCK_BYTES, data))
+    for start, data in frozen.view.read_ranges(byte_ranges(sample), depth=_DEPTH):
+        parts.append(differing(store.keys, base.hashes, start // BLOCK_BYTES, data))
     lies = intersect(union(*parts), sample)
     if asked.blocks_max is None:
         # What is a hole now and was data then is a change too; it is seen without reading it.
