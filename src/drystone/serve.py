@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
@@ -26,24 +25,21 @@ from sqlalchemy import Connection
 from drystone.api.app import build_application
 from drystone.api.server import server_config
 from drystone.api.settings import ApiSettings
-from drystone.catalog import accounts as account_rows
-from drystone.catalog import instances as instance_rows
 from drystone.catalog import meta
 from drystone.catalog.backup import back_up_before_migration
 from drystone.catalog.database import Database
-from drystone.config import CONSOLE_PASSWORD, CREDENTIALS_FILE, ClientSettings, Config, parse_credentials
+from drystone.config import Config
 from drystone.console.app import Console, ConsoleSettings
 from drystone.console.files import Files
-from drystone.domain.account import AccessKey
+from drystone.credentials import Credentials, first_start
 from drystone.domain.errors import DrystoneError, SpaceError, UnavailableError
 from drystone.domain.ids import IdSource, StoreId
-from drystone.domain.instance import Instance, InstanceKind
 from drystone.domain.login import SessionLimits
 from drystone.domain.operation import OperationKind
-from drystone.engine.checkpoints import write_durably
 from drystone.engine.layout import Layout
 from drystone.engine.space import look
 from drystone.engine.throwaway import remove_clones
+from drystone.logs import configure_logs
 from drystone.objects.local import LocalStore
 from drystone.service import epoch
 from drystone.service.accounts import Accounts
@@ -104,7 +100,6 @@ CONSOLE_FILES = Path(__file__).parent / "console_files"
 """The built console, shipped inside the package."""
 STOP_SECONDS_MAX = 60.0
 MIGRATION_BACKUPS_KEPT = 5
-LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class StartError(DrystoneError):
@@ -148,18 +143,7 @@ def stop(data: Path) -> None:
 
 def _configured(data: Path, port: int | None) -> Config:
     config = Config.load(data, port=port)
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[config.log_level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
+    configure_logs(config.log_level)
     return config
 
 
@@ -402,81 +386,6 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, passwords: Pas
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Credentials:
-    """`credentials.env` (0600): what clients on this machine need, and the console's first password while it holds."""
-
-    config: Config
-    installation: Installation
-    endpoint: str
-
-    async def write(self, password: str | None) -> None:
-        """Make a key and the two instances if there are none, and the file if it is out of date. It is durable then."""
-        db, clock, ids = self.installation.db, self.installation.clock, self.installation.ids
-
-        def ensure(conn: Connection) -> ClientSettings:
-            account = account_rows.find(conn, offset=0, limit=1)[0][0]
-            keys = account_rows.keys_of(conn, account.id)
-            if not keys:
-                # Whoever may read this file owns the installation; without a key nobody could set a lost password.
-                keys = [
-                    AccessKey(
-                        secret_id=ids.secret_id(), secret_key=ids.secret_key(), account_id=account.id,
-                        created_at=clock(),
-                    )
-                ]  # fmt: skip
-                account_rows.insert_key(conn, keys[0])
-            found = {}
-            for kind in InstanceKind:
-                name = f"{kind.value.lower()}_instance_id"
-                instance_id = meta.get(conn, name)
-                if instance_id is None:
-                    instance = Instance(
-                        id=ids.instance(), account_id=account.id, name=kind.value.lower(), kind=kind,
-                        zone=self.config.zone, created_at=clock(),
-                    )  # fmt: skip
-                    instance_rows.insert(conn, instance)
-                    meta.put(conn, name, instance.id)
-                    instance_id = instance.id
-                found[name] = instance_id
-            meta.put(conn, "region", self.config.region)
-            meta.put(conn, "zone", self.config.zone)
-            return ClientSettings(
-                endpoint=self.endpoint, region=self.config.region, zone=self.config.zone,
-                secret_id=keys[0].secret_id, secret_key=keys[0].secret_key,
-                console_account=account.name, console_password=password, **found,
-            )  # fmt: skip
-
-        settings = await db.write(ensure)
-        text = settings.credentials().encode()
-        if not self.path.exists() or self.path.read_bytes() != text:
-            await asyncio.to_thread(write_durably, self.path, text)
-
-    async def refresh(self, passwords: Passwords) -> None:
-        """Write the file anew, without the first password once that was changed."""
-        kept = None
-        if self.path.exists() and await passwords.first_holds():
-            kept = parse_credentials(self.path.read_text(encoding="utf-8")).get(CONSOLE_PASSWORD)
-        await self.write(kept)
-
-    @property
-    def path(self) -> Path:
-        """Where it is."""
-        return self.config.data / CREDENTIALS_FILE
-
-
-async def _first_start(accounts: Accounts, passwords: Passwords, credentials: _Credentials) -> None:
-    """Make the first account with a key and a password, and what else `credentials.env` names."""
-    await accounts.first("admin")
-    password = await passwords.first(credentials.write)
-    if password is None:
-        await credentials.refresh(passwords)
-    if sys.stderr.isatty():
-        # To a terminal only: a journal would keep the password.
-        shown = f", account admin, password {password}" if password else ""
-        print(f"console {credentials.endpoint}/console/{shown}", file=sys.stderr, flush=True)  # noqa: T201 - for a person
-
-
 class _Server(uvicorn.Server):
     """uvicorn without its own ideas of signals: this process decides when it ends."""
 
@@ -493,12 +402,12 @@ async def _serve(config: Config, listener: socket.socket) -> None:
     async with _assembled(config) as parts:
         installation, host = parts.installation, parts.host
         accounts = Accounts(db=installation.db, clock=time.time, ids=installation.ids)
-        credentials = _Credentials(config=config, installation=installation, endpoint=endpoint)
+        credentials = Credentials(config=config, installation=installation, endpoint=endpoint)
         passwords = Passwords(
             db=installation.db, clock=time.time, ids=installation.ids, hashing=PasswordHashing(),
             changed=lambda: credentials.refresh(passwords),
         )  # fmt: skip
-        await _first_start(accounts, passwords, credentials)
+        await first_start(accounts, passwords, credentials)
         await host.take_over()
         clear_scratch(installation)
         await epoch.publish(installation)

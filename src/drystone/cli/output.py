@@ -162,8 +162,12 @@ def _rows(records: Sequence[Record], columns: Sequence[str], *, wrap: bool = Fal
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         numeric = column.endswith(("_gib", "_bytes", "_percent", "percent", "_ms", "count", "seconds"))
-        heading, side = column.replace("_", " ").upper(), "right" if numeric else "left"
-        table.add_column(heading, justify=side, no_wrap=not wrap, overflow="fold" if wrap else "ellipsis")
+        table.add_column(
+            column.replace("_", " ").upper(),
+            justify="right" if numeric else "left",
+            no_wrap=not wrap,
+            overflow="fold" if wrap else "ellipsis",
+        )
     for record in records:
         table.add_row(*(readable(column, record.get(column)) for column in columns))
     return table
