@@ -22,6 +22,7 @@ from bench.figures import Figure, as_object, as_table
 from bench.rows_changes import incremental
 from bench.rows_control import api, takeover
 from bench.rows_data import full_snapshot, rescan, restore, rollback
+from bench.rows_floor import floor
 from bench.rows_guest import create_snapshot, guest_during_upload
 from bench.stalls import Stalls
 from bench.world import World, plan
@@ -30,6 +31,7 @@ ROWS: Mapping[str, Callable[[World], Iterator[Figure]]] = {
     row.__name__: row
     for row in (
         create_snapshot, guest_during_upload, full_snapshot, incremental, rescan, restore, rollback, api, takeover,
+        floor,
     )
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
@@ -43,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="2 GB and few repeats instead of 5 GB and medians of 3")
     made.add_argument("--json", type=Path, metavar="FILE", help="where the figures go; default: bench/results/")
     made.add_argument("--size-gb", type=_size, metavar="N", help="size of the file tree, in 10^9 bytes")
+    made.add_argument("--image", type=Path, metavar="FILE", help="a raw image of real data, instead of making one")
     made.add_argument("--directory", type=Path, metavar="DIR", default=Path("/var/tmp"), help="where to work")
     return made
 
@@ -67,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         about = machine.describe(work)
         with Stalls(work) as stalls:
-            world = World(plan=plan(quick=options.quick, size_gb=options.size_gb), work=work, say=_say, stalls=stalls)
+            amount = plan(quick=options.quick, size_gb=options.size_gb)
+            world = World(plan=amount, work=work, say=_say, stalls=stalls, given=options.image)
             began = time.time()
             figures, failures = measure(world, options.only or list(ROWS))
             about["stood_still_percent"] = round(100 * stalls.stood_s(began, time.time()) / (time.time() - began), 1)

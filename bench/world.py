@@ -192,10 +192,14 @@ class World:
     work: Path
     say: Callable[[str], None]
     stalls: Stalls
+    given: Path | None = None
+    """An image that is there already; nobody writes to it."""
     _image: Path | None = field(default=None, init=False)
 
     def image(self) -> Path:
         """Return the raw image of real data, in the page cache."""
+        if self._image is None and self.given is not None:
+            self._image = self.given
         if self._image is None:
             made = self.work / "disk.img"
             self.say(f"making an image of about {self.plan.data_bytes / 1e9:g} GB of files")
