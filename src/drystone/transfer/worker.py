@@ -54,9 +54,8 @@ _JOBS_WAITING: Final = 1
 SWITCH_S: Final = 2e-4
 """A thread that comes back from libnbd (6 times per MiB) waits this long for the interpreter while others hash.
 
-Hashing block by block, as it is done without `codec.native`, lets go of it for microseconds only, too short for a
-waiting thread to take it, so that it gets it after this time; with Python's own 5 ms reading would be 30 ms per MiB
-slower.
+Hashing lets go of the interpreter for microseconds only, too short for a waiting thread to take it, so that it gets
+it after this time; Python's own 5 ms would make reading 30 ms per MiB slower.
 """
 
 log = structlog.get_logger(__name__)
