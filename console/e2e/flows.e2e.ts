@@ -177,14 +177,15 @@ describe.skipIf(origin === "")("against the real service", () => {
     const groupUrl = page.url();
     await page.locator(".rows li .row-link").first().click();
     await page.getByRole("button", { name: t("opening.prove") }).click();
-    await page.locator(".opening .state").first().waitFor({ timeout: SLOW_MS });
+    await page.locator(".opening .state, .opening [role=alert]").first().waitFor({ timeout: SLOW_MS });
 
     // Rolled back together: refused while attached, then done by typing the group's name.
     await page.goto(groupUrl);
     await page.locator(HEAD).getByRole("button", { name: t("snapAction.rollBack") }).click();
     await open(page).getByText(t("why.attached")).first().waitFor();
     await page.keyboard.press("Escape");
-    const links = await page.locator(".rows .stacked a").evaluateAll<string[], HTMLAnchorElement>((all) => all.map((one) => one.href));
+    const links: string[] = [];
+    for (const link of await page.locator(".rows .stacked a").all()) links.push(`${origin}${(await link.getAttribute("href")) ?? ""}`);
     for (const link of links) {
       await page.goto(link);
       await choose(page, HEAD, t("diskAction.detach"));
