@@ -25,7 +25,7 @@ def browse(what: str, environment: dict[str, str]) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     try:
-        told, _ = process.communicate(timeout=840)
+        told, _ = process.communicate(timeout=2700)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, 9)

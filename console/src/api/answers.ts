@@ -124,6 +124,8 @@ export type Operation = {
   readonly Attempts: number;
   readonly ErrorCode: string;
   readonly ErrorMessage: string;
+  /** What it found out; its shape is told by its kind. */
+  readonly Result?: unknown;
   readonly CreateTime: string;
   readonly UpdateTime: string;
 };
@@ -299,6 +301,7 @@ type Answers = {
     DescribeSnapshotSpace: SpaceOfSet;
     DescribeStore: StoreSpace;
     DescribeStoreHealth: StoreHealth;
+    ImportDisk: { readonly DiskId: string; readonly OperationId: string };
     ProveSnapshot: { readonly OperationId: string };
     SetAccountPassword: { readonly Password: string | null };
   };

@@ -1,11 +1,13 @@
 import { describe, expect, it } from "vitest";
 
+import type { Operation } from "../api/answers";
 import type { DiskRow } from "../api/queries";
 import { shade } from "../parts/charts";
 import { linuxCommands } from "./disks/commands";
 import { searchFilters } from "./disks/search";
 import { barWidth } from "./disks/Timeline";
 import { returnPath } from "./login/returnPath";
+import { badFinding } from "./operations/columns";
 
 const row = (state: string, detail: Record<string, unknown>) =>
   ({ disk: { DiskId: "disk-abcdefgh", DiskState: state }, detail: { NbdUri: null, Device: null, ...detail } }) as unknown as DiskRow;
@@ -41,6 +43,14 @@ describe("commands", () => {
     expect(linuxCommands(row("ATTACHED", { NbdUri: "nbd+unix:///x?socket=/s" }))[0]?.text).toBe("nbdinfo 'nbd+unix:///x?socket=/s'");
     expect(linuxCommands(row("UNATTACHED", {}))).toEqual([]);
     expect(linuxCommands(row("DETACHING", { Device: device }))).toEqual([]);
+  });
+});
+
+describe("operations", () => {
+  it("say what a proof that is not good has found, and nothing of others", () => {
+    const of = (Kind: string, Result?: unknown) => badFinding({ Kind, Result } as Operation);
+    expect(of("prove", { finding: "damaged", reason: "e2fsck: bad" })).toEqual({ finding: "damaged", reason: "e2fsck: bad" });
+    expect([of("prove", { finding: "opens", reason: "" }), of("prove"), of("prove", null), of("export", { finding: "damaged" })]).toEqual([null, null, null, null]);
   });
 });
 

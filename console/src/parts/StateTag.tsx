@@ -6,6 +6,7 @@ export type Tone = "good" | "plain" | "busy" | "bad" | "warn";
 
 const DISK_TONES: Readonly<Record<string, Tone>> = { ATTACHED: "good", UNATTACHED: "plain", TORECYCLE: "warn" };
 const SNAPSHOT_TONES: Readonly<Record<string, Tone>> = { NORMAL: "good" };
+const FINDING_TONES: Readonly<Record<string, Tone>> = { opens: "good", damaged: "bad" };
 const OPERATION_TONES: Readonly<Record<string, Tone>> = { DONE: "good", FAILED: "bad" };
 
 export function Tag({ tone, children }: { readonly tone: Tone; readonly children: string }) {
@@ -65,6 +66,12 @@ export function GroupTag({ row }: { readonly row: GroupRow }) {
       {SnapshotGroupState === "CREATING" && <Progress percent={Percent} label={t("snap.state.CREATING")} />}
     </span>
   );
+}
+
+/** What a proof that a snapshot opens has shown. */
+export function FindingTag({ finding }: { readonly finding: string }) {
+  const { t } = useWords();
+  return <Tag tone={FINDING_TONES[finding] ?? "warn"}>{named(t, "opening.finding", finding)}</Tag>;
 }
 
 export function OperationTag({ operation }: { readonly operation: Operation }) {

@@ -25,7 +25,7 @@ export { default as ServerIcon } from "tdesign-icons-react/esm/components/server
 export { default as InfoCircleFilledIcon } from "tdesign-icons-react/esm/components/info-circle-filled";
 export { default as LayersIcon } from "tdesign-icons-react/esm/components/layers";
 export { default as LogoutIcon } from "tdesign-icons-react/esm/components/logout";
-export { default as MenuIcon } from "tdesign-icons-react/esm/components/menu";
+export { default as MenuIcon } from "tdesign-icons-react/esm/components/view-list";
 export { default as MoonIcon } from "tdesign-icons-react/esm/components/moon";
 export { default as SearchIcon } from "tdesign-icons-react/esm/components/search";
 export { default as SettingIcon } from "tdesign-icons-react/esm/components/setting";

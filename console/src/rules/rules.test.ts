@@ -14,6 +14,7 @@ const resting: DiskFacts = { state: "UNATTACHED", snapshotting: false, hydrating
 const ALLOWED: Readonly<Record<DiskAction, readonly DiskState[]>> = {
   createSnapshot: ["UNATTACHED", "ATTACHED"],
   createGroup: ["ATTACHED"],
+  audit: ["UNATTACHED", "ATTACHED"],
   attach: ["UNATTACHED"],
   detach: ["ATTACHED"],
   resize: ["UNATTACHED", "ATTACHED"],
@@ -23,7 +24,7 @@ const ALLOWED: Readonly<Record<DiskAction, readonly DiskState[]>> = {
   rollBack: ["UNATTACHED"],
 };
 const WHILE_SNAPSHOTTING: readonly DiskAction[] = ["attach", "detach", "rename"];
-const WHILE_HYDRATING: readonly DiskAction[] = ["createSnapshot", "attach", "detach", "resize", "rename", "terminate"];
+const WHILE_HYDRATING: readonly DiskAction[] = ["createSnapshot", "audit", "attach", "detach", "resize", "rename", "terminate"];
 
 describe.each(Object.keys(DISK_RULES) as DiskAction[])("%s", (action) => {
   it.each(STATES)("in %s", (state) => {
@@ -71,15 +72,16 @@ describe("proofs", () => {
 });
 
 describe("snapshots", () => {
-  const ready: SnapshotFacts = { state: "NORMAL", systemDisk: false, size: 20, disk: { ...resting, size: 20 } };
+  const ready: SnapshotFacts = { state: "NORMAL", systemDisk: false, admin: true, size: 20, disk: { ...resting, size: 20 } };
   it("can be used when ready", () => {
-    for (const action of ["createDisk", "rollBack", "rename", "keep", "remove"] as const) {
+    for (const action of ["createDisk", "rollBack", "rename", "keep", "export", "remove"] as const) {
       expect(snapshotRefusal(action, ready)).toBeNull();
     }
+    expect(snapshotRefusal("export", { ...ready, admin: false })).toEqual({ key: "why.notAdmin" });
   });
   it("cannot be used or deleted while they are created", () => {
     const creating = { ...ready, state: "CREATING" } as const;
-    for (const action of ["createDisk", "rollBack", "remove"] as const) {
+    for (const action of ["createDisk", "rollBack", "export", "remove"] as const) {
       expect(snapshotRefusal(action, creating)).toEqual({ key: "why.creating" });
     }
     expect(snapshotRefusal("rename", creating)).toBeNull();

@@ -20,7 +20,7 @@ export type DiskFacts = {
 };
 
 export type DiskAction =
-  | "createSnapshot" | "createGroup" | "attach" | "detach" | "resize" | "rename" | "initialize" | "terminate" | "rollBack";
+  | "createSnapshot" | "createGroup" | "audit" | "attach" | "detach" | "resize" | "rename" | "initialize" | "terminate" | "rollBack";
 
 type Condition = "notSnapshotting" | "notHydrating" | "portable";
 
@@ -33,6 +33,7 @@ const ANY: readonly DiskState[] = [
 export const DISK_RULES: Readonly<Record<DiskAction, DiskRule>> = {
   createSnapshot: { states: ["UNATTACHED", "ATTACHED"], conditions: ["notSnapshotting"] },
   createGroup: { states: ["ATTACHED"], conditions: ["notSnapshotting", "notHydrating"] },
+  audit: { states: ["UNATTACHED", "ATTACHED"], conditions: ["notSnapshotting"] },
   attach: { states: ["UNATTACHED"], conditions: ["portable"] },
   detach: { states: ["ATTACHED"], conditions: [] },
   resize: { states: ["UNATTACHED", "ATTACHED"], conditions: ["notSnapshotting"] },
@@ -75,31 +76,35 @@ export function disksRefusal(action: DiskAction, disks: readonly DiskFacts[], mo
   return disks.map((disk) => diskRefusal(action, disk)).find((refusal) => refusal !== null) ?? null;
 }
 
-export type SnapshotAction = "createDisk" | "rollBack" | "rename" | "keep" | "remove";
+export type SnapshotAction = "createDisk" | "rollBack" | "rename" | "keep" | "export" | "remove";
 
 /** What of a snapshot and its disk matters. */
 export type SnapshotFacts = {
   readonly state: SnapshotState;
   readonly systemDisk: boolean;
+  /** Whether who looks is an administrator. */
+  readonly admin: boolean;
   /** GiB. */
   readonly size: number;
   /** Null: the disk is gone. Undefined: not known (yet). */
   readonly disk: (DiskFacts & { readonly size: number }) | null | undefined;
 };
 
-type SnapshotRule = { readonly states: readonly SnapshotState[]; readonly dataDisk: boolean; readonly toItsDisk: boolean };
+type SnapshotRule = { readonly states: readonly SnapshotState[]; readonly dataDisk: boolean; readonly toItsDisk: boolean; readonly admin?: boolean };
 
 export const SNAPSHOT_RULES: Readonly<Record<SnapshotAction, SnapshotRule>> = {
   createDisk: { states: ["NORMAL", "ROLLBACKING"], dataDisk: true, toItsDisk: false },
   rollBack: { states: ["NORMAL", "ROLLBACKING"], dataDisk: false, toItsDisk: true },
   rename: { states: ["CREATING", "NORMAL", "ROLLBACKING"], dataDisk: false, toItsDisk: false },
   keep: { states: ["CREATING", "NORMAL", "ROLLBACKING"], dataDisk: false, toItsDisk: false },
+  export: { states: ["NORMAL", "ROLLBACKING"], dataDisk: false, toItsDisk: false, admin: true },
   remove: { states: ["NORMAL"], dataDisk: false, toItsDisk: false },
 };
 
 /** Returns why an action on a snapshot would be refused; null if it would not, as far as is known. */
 export function snapshotRefusal(action: SnapshotAction, snapshot: SnapshotFacts): Refusal | null {
   const rule = SNAPSHOT_RULES[action];
+  if (rule.admin === true && !snapshot.admin) return { key: "why.notAdmin" };
   if (!rule.states.includes(snapshot.state)) {
     return { key: snapshot.state === "CREATING" ? "why.creating" : "why.rollingBack" };
   }
@@ -115,7 +120,9 @@ export const snapshotFacts = (
   row: SnapshotRow,
   disk: DiskRow | null | undefined,
   snapshotting: ReadonlySet<string>,
+  admin = false,
 ): SnapshotFacts => ({
+  admin,
   state: row.snapshot.SnapshotState,
   systemDisk: row.snapshot.DiskUsage === "SYSTEM_DISK",
   size: row.snapshot.DiskSize,

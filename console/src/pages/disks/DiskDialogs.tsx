@@ -1,5 +1,6 @@
 // What is asked before a disk is changed.
 import { useState } from "react";
+import { useNavigate } from "react-router";
 
 import { useChange, useInstances, type DiskRow } from "../../api/queries";
 import { confirmedBy, TypedName } from "../../parts/Confirm";
@@ -11,7 +12,7 @@ import { gib } from "../../units/bytes";
 import { useWords } from "../../words";
 import { CreateSnapshotDialog } from "../snapshots/CreateSnapshotDialog";
 
-export type DiskDialogKind = "createSnapshot" | "attach" | "detach" | "resize" | "rename" | "initialize" | "terminate";
+export type DiskDialogKind = "createSnapshot" | "audit" | "attach" | "detach" | "resize" | "rename" | "initialize" | "terminate";
 export type OpenDiskDialog = { readonly kind: DiskDialogKind; readonly rows: readonly DiskRow[] };
 
 type Props = { readonly rows: readonly DiskRow[]; readonly onClose: () => void };
@@ -22,6 +23,8 @@ export function DiskDialog({ open, onClose }: { readonly open: OpenDiskDialog | 
   switch (open.kind) {
     case "createSnapshot":
       return <CreateSnapshotDialog rows={open.rows} onClose={onClose} />;
+    case "audit":
+      return <AuditDialog row={first} onClose={onClose} />;
     case "attach":
       return <AttachDialog rows={open.rows} onClose={onClose} />;
     case "detach":
@@ -128,6 +131,20 @@ function DetachDialog({ rows, onClose }: Props) {
 }
 
 type OneProps = { readonly row: DiskRow; readonly onClose: () => void };
+
+function AuditDialog({ row, onClose }: OneProps) {
+  const { t } = useWords();
+  const navigate = useNavigate();
+  const audit = useChange("drystone", "AuditDisk");
+  const submit = () =>
+    audit.mutate({ DiskId: row.disk.DiskId }, { onSuccess: ({ SnapshotId }) => void navigate(`/snapshots/${SnapshotId}`) });
+  return (
+    <Dialog title={t("audit.title")} onClose={onClose} onSubmit={submit} submitText={t("audit.submit")} busy={audit.isPending} error={audit.error}>
+      <DiskList rows={[row]} />
+      <p>{t("audit.text")}</p>
+    </Dialog>
+  );
+}
 
 function ResizeDialog({ row, onClose }: OneProps) {
   const { t } = useWords();

@@ -2,7 +2,7 @@ import { useCallback, useMemo, useState } from "react";
 import { Link } from "react-router";
 import { Button } from "tdesign-react/es/button";
 
-import { diskIsBusy, fetchDisks, useInstances, useLongList, useSnapshotting, type DiskRow } from "../../api/queries";
+import { diskIsBusy, fetchDisks, useInstances, useLongList, useSession, useSnapshotting, type DiskRow } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
 import { useChosen } from "../../parts/chosen";
 import { NameAndId } from "../../parts/Copyable";
@@ -22,6 +22,7 @@ import { named, useWords } from "../../words";
 import { CreateDiskDialog } from "./CreateDiskDialog";
 import { useDiskEntries } from "./actions";
 import { DiskDialog, type OpenDiskDialog } from "./DiskDialogs";
+import { ImportDialog } from "./ImportDialog";
 import { searchFilters } from "./search";
 
 const STATES = ["UNATTACHED", "ATTACHED", "ROLLBACKING", "EXPANDING", "TORECYCLE"] as const;
@@ -33,6 +34,8 @@ export default function DisksPage() {
   const [selected, setSelected] = useState<ReadonlyMap<string, DiskRow>>(new Map());
   const [dialog, setDialog] = useState<OpenDiskDialog | null>(null);
   const [creating, setCreating] = useState(chosen("new") === "1");
+  const [importing, setImporting] = useState(false);
+  const admin = useSession().data?.Admin === true;
   const text = chosen("q");
   const state = chosen("state");
   const where = useMemo(
@@ -61,9 +64,16 @@ export default function DisksPage() {
         title={t("nav.disks")}
         lead={t("disks.lead")}
         actions={
-          <Button theme="primary" icon={<AddIcon />} onClick={() => setCreating(true)}>
-            {t("newDisk.button")}
-          </Button>
+          <>
+            {admin && (
+              <Button theme="default" variant="outline" onClick={() => setImporting(true)}>
+                {t("import.button")}
+              </Button>
+            )}
+            <Button theme="primary" icon={<AddIcon />} onClick={() => setCreating(true)}>
+              {t("newDisk.button")}
+            </Button>
+          </>
         }
       />
       <div className="tools">
@@ -118,6 +128,7 @@ export default function DisksPage() {
           onSelect={setSelected}
         />
       )}
+      {importing && <ImportDialog onClose={() => setImporting(false)} />}
       {creating && <CreateDiskDialog onClose={() => setCreating(false)} />}
       <DiskDialog
         open={dialog}

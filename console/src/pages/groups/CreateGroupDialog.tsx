@@ -12,7 +12,7 @@ import { diskFacts, diskRefusal } from "../../rules/rules";
 import { gib } from "../../units/bytes";
 import { useWords } from "../../words";
 import { profileText } from "../quiesce/Profile";
-import { profilesOf } from "../quiesce/profile";
+import { profilesOf } from "../quiesce/profileForm";
 
 /** One instant of several disks of one instance; all that can be taken are ticked at first. */
 export function CreateGroupDialog({ onClose }: { readonly onClose: () => void }) {

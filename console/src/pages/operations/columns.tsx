@@ -3,7 +3,7 @@ import { Link } from "react-router";
 
 import type { Operation } from "../../api/answers";
 import type { Column } from "../../parts/DataTable";
-import { OperationTag } from "../../parts/StateTag";
+import { FindingTag, OperationTag } from "../../parts/StateTag";
 import { Time, useNow } from "../../parts/Time";
 import { duration, remaining } from "../../units/durations";
 import { parseTime } from "../../units/times";
@@ -24,19 +24,36 @@ export function Took({ operation }: { readonly operation: Operation }) {
 
 /** What an operation works on, with a way there. */
 export function Resource({ operation }: { readonly operation: Operation }) {
-  const { DiskId, SnapshotId } = operation;
+  const { DiskId, SnapshotId, InstanceId } = operation;
   return (
     <span className="links">
       {DiskId !== null && <Link to={`/disks/${DiskId}`}>{DiskId}</Link>}
       {SnapshotId !== null && <Link to={`/snapshots/${SnapshotId}`}>{SnapshotId}</Link>}
-      {DiskId === null && SnapshotId === null && "–"}
+      {DiskId === null && SnapshotId === null && InstanceId !== null && <Link to="/settings/instances">{InstanceId}</Link>}
+      {DiskId === null && SnapshotId === null && InstanceId === null && "–"}
     </span>
   );
+}
+
+/** What a proof of opening that is not good has found; null for everything else. */
+export function badFinding(operation: Operation): { readonly finding: string; readonly reason: string } | null {
+  const { Kind, Result } = operation;
+  if (Kind !== "prove" || typeof Result !== "object" || Result === null || !("finding" in Result) || Result.finding === "opens") return null;
+  return { finding: String(Result.finding), reason: "reason" in Result ? String(Result.reason) : "" };
 }
 
 /** What went wrong, or goes wrong in every attempt so far. */
 export function Trouble({ operation }: { readonly operation: Operation }) {
   const { t } = useWords();
+  const found = badFinding(operation);
+  if (found !== null) {
+    return (
+      <span className="stacked" title={found.reason}>
+        <FindingTag finding={found.finding} />
+        <small>{found.reason}</small>
+      </span>
+    );
+  }
   if (operation.ErrorMessage === "") return <>{operation.Attempts > 1 ? t("op.attempts", { count: operation.Attempts }) : "–"}</>;
   return (
     <span className="trouble" title={operation.ErrorMessage}>

@@ -138,7 +138,9 @@ function AttentionCard({ attention }: { readonly attention: readonly Attention[]
               <li key={`${one.Kind} ${id} ${one.Message}`}>
                 <ErrorCircleIcon />
                 <span>
-                  {one.Message} {to === null ? <code>{id}</code> : <Link to={to}>{id}</Link>}
+                  {named(t, "attention", one.Kind)} {to === null ? <code>{id}</code> : <Link to={to}>{id}</Link>}
+                  {/* What exactly, in the server's own words. */}
+                  {!one.Kind.startsWith("snapshot_") && <small className="attention__detail">{one.Message}</small>}
                 </span>
               </li>
             );

@@ -11,7 +11,7 @@ import { Card, Facts, Loading } from "../../parts/Page";
 import type { DiskRow } from "../../api/queries";
 import { named, useWords, type Translate } from "../../words";
 import { ProfileDialog } from "./ProfileDialog";
-import { detailOf, profileOf } from "./profile";
+import { detailOf, profileOf } from "./profileForm";
 
 /** The steps in one line. */
 export const stepsText = (t: Translate, profile: QuiesceProfile): string => profile.Steps.map((step) => named(t, "quiesce", step.Kind)).join(", ");

@@ -10,7 +10,7 @@ import { useNotices } from "../../parts/Notices";
 import { named, useWords } from "../../words";
 import {
   FIELDS, formOf, inOrder, isComplete, KINDS, newStep, proofHoursAreRight, secondsAreRight, sentProfile, STEPS_MAX, type Kind, type StepForm,
-} from "./profile";
+} from "./profileForm";
 
 type Props = { readonly resourceId: string; readonly profile: QuiesceProfile | undefined; readonly onClose: () => void };
 

@@ -13,7 +13,7 @@ import { duration } from "../../units/durations";
 import { deadlineIn } from "../../units/times";
 import { useWords } from "../../words";
 import { profileText } from "../quiesce/Profile";
-import { profilesOf } from "../quiesce/profile";
+import { profilesOf } from "../quiesce/profileForm";
 
 type Props = { readonly rows: readonly DiskRow[]; readonly onClose: () => void };
 

@@ -1,24 +1,16 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef } from "react";
 
-import type { Finding } from "../../api/answers";
-import { useChange, useRunning, useSession, type SnapshotRow } from "../../api/queries";
+import { useChange, useOperationsOf, useSession, type SnapshotRow } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
 import { ErrorNote } from "../../parts/ErrorNote";
 import { Card } from "../../parts/Page";
-import { Progress, Tag, type Tone } from "../../parts/StateTag";
+import { FindingTag, Progress } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { proofRefusal } from "../../rules/rules";
 import { duration } from "../../units/durations";
 import { parseTime } from "../../units/times";
-import { named, useWords } from "../../words";
-
-const TONES: Readonly<Record<Finding, Tone>> = { opens: "good", damaged: "bad", "not proven": "warn" };
-
-export function FindingTag({ finding }: { readonly finding: Finding }) {
-  const { t } = useWords();
-  return <Tag tone={TONES[finding]}>{named(t, "opening.finding", finding)}</Tag>;
-}
+import { useWords } from "../../words";
 
 /** Whether the snapshot was opened on a throw-away clone, what that showed, and a button that does it now. */
 export function OpeningCard({ row }: { readonly row: SnapshotRow }) {
@@ -27,14 +19,17 @@ export function OpeningCard({ row }: { readonly row: SnapshotRow }) {
   const session = useSession();
   const client = useQueryClient();
   const prove = useChange("drystone", "ProveSnapshot");
-  const running = useRunning().find((one) => one.Kind === "prove" && one.SnapshotId === snapshot.SnapshotId);
+  const operations = useOperationsOf(snapshot.SnapshotId).data?.rows;
+  const newest = operations?.find((one) => one.Kind === "prove");
+  const running = newest?.State === "RUNNING" ? newest : undefined;
   const proving = running !== undefined;
-  const before = useRef(proving);
+  const mark = operations === undefined ? null : `${newest?.OperationId ?? ""} ${newest?.State ?? ""}`;
+  const before = useRef(mark);
   useEffect(() => {
-    // It has just ended: the record has its result.
-    if (before.current && !proving) void client.invalidateQueries({ queryKey: ["snapshots"] });
-    before.current = proving;
-  }, [client, proving]);
+    // It has ended, maybe before it was seen to run: the record has its result.
+    if (before.current !== null && before.current !== mark && !proving) void client.invalidateQueries({ queryKey: ["snapshots"] });
+    before.current = mark;
+  }, [client, mark, proving]);
   const opening = record?.Opening ?? null;
   const took = opening === null ? null : (parseTime(opening.EndTime)?.getTime() ?? 0) - (parseTime(opening.BeginTime)?.getTime() ?? 0);
   const refusal = proofRefusal({ state: snapshot.SnapshotState, proving: proving || prove.isPending }, session.data?.Admin === true);

@@ -12,9 +12,10 @@ import { deadlineIn, parseTime } from "../../units/times";
 import { useWords } from "../../words";
 import { CreateDiskDialog } from "../disks/CreateDiskDialog";
 import { Difference } from "./Difference";
+import { ExportDialog } from "./ExportDialog";
 import { RollBackDialog } from "./RollBackDialog";
 
-export type SnapshotDialogKind = "createDisk" | "rollBack" | "rename" | "keep" | "remove" | "compare";
+export type SnapshotDialogKind = "createDisk" | "rollBack" | "rename" | "keep" | "export" | "remove" | "compare";
 export type OpenSnapshotDialog = { readonly kind: SnapshotDialogKind; readonly rows: readonly SnapshotRow[] };
 
 type Props = {
@@ -36,6 +37,8 @@ export function SnapshotDialog({ open, onClose, onRemoved }: Props) {
       return <RenameDialog row={first} onClose={onClose} />;
     case "keep":
       return <KeepDialog row={first} onClose={onClose} />;
+    case "export":
+      return <ExportDialog row={first} onClose={onClose} />;
     case "remove":
       return <RemoveDialog rows={open.rows} onClose={onClose} onRemoved={onRemoved} />;
     case "compare":

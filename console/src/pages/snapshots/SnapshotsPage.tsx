@@ -14,14 +14,13 @@ import { Menu } from "../../parts/Menu";
 import { Empty, Loading, PageHead } from "../../parts/Page";
 import { SearchBox } from "../../parts/SearchBox";
 import { SelectedCount } from "../../parts/SelectedCount";
-import { SnapshotTag } from "../../parts/StateTag";
+import { FindingTag, SnapshotTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { DELETE_SNAPSHOTS_MAX, snapshotFacts, snapshotRefusal, type Refusal } from "../../rules/rules";
 import { bytes, gib } from "../../units/bytes";
 import { named, useWords } from "../../words";
 import { searchFilters } from "../disks/search";
 import { useSnapshotEntries } from "./actions";
-import { FindingTag } from "./OpeningCard";
 import { SnapshotDialog, type OpenSnapshotDialog } from "./SnapshotDialogs";
 
 const STATES = ["NORMAL", "CREATING", "ROLLBACKING"] as const;

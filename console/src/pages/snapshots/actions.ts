@@ -1,10 +1,10 @@
-import type { DiskRow, SnapshotRow } from "../../api/queries";
+import { useSession, type DiskRow, type SnapshotRow } from "../../api/queries";
 import type { MenuEntry } from "../../parts/Menu";
 import { snapshotFacts, snapshotRefusal } from "../../rules/rules";
 import { useWords } from "../../words";
 import type { OpenSnapshotDialog } from "./SnapshotDialogs";
 
-const KINDS = ["createDisk", "rollBack", "rename", "keep", "remove"] as const;
+const KINDS = ["createDisk", "rollBack", "rename", "keep", "export", "remove"] as const;
 const DANGEROUS: ReadonlySet<string> = new Set(["rollBack", "remove"]);
 
 /** Every action on a snapshot, with the reason why it would be refused now. */
@@ -15,7 +15,8 @@ export function useSnapshotEntries(
   open: (dialog: OpenSnapshotDialog) => void,
 ): readonly MenuEntry[] {
   const { t } = useWords();
-  const facts = snapshotFacts(row, disk, snapshotting);
+  const admin = useSession().data?.Admin === true;
+  const facts = snapshotFacts(row, disk, snapshotting, admin);
   return KINDS.map((kind) => ({
     text: t(`snapAction.${kind}`),
     refusal: snapshotRefusal(kind, facts),

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import type { QuiesceProfile, QuiesceStepRecord } from "../../api/answers";
-import { EMPTY, formOf, inOrder, isComplete, lineOf, newStep, profileOf, profilesOf, sentProfile, wordsOf } from "./profile";
+import { EMPTY, formOf, inOrder, isComplete, lineOf, newStep, profileOf, profilesOf, sentProfile, wordsOf } from "./profileForm";
 
 const step = (Kind: string, more: Partial<QuiesceStepRecord> = {}): QuiesceStepRecord => ({
   Kind, SecondsMax: 5, Mount: null, Freeze: [], Thaw: [], OptionFile: null, Connection: null, Socket: null, Domain: null, ...more,
