@@ -1,6 +1,7 @@
 """Snapshots against a model: a disk is a bytearray, every snapshot a copy of it. With planted bugs."""
 
 import random
+from collections import deque
 from typing import Any
 
 import numpy as np
@@ -175,10 +176,19 @@ def plant_late_zeros_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table.MapTable, "settle", settle)
 
 
+def plant_newest_batch_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stack(deque[Any]):
+        popleft = deque.pop
+
+    monkeypatch.setattr(writer, "deque", Stack)
+    monkeypatch.setattr(writer, "BATCH_FRAMES", 1)
+
+
 @pytest.mark.parametrize(
     "plant",
     [
         plant_zero_dropped,
+        plant_newest_batch_first,
         plant_slot_off_by_one,
         plant_wrong_order,
         plant_rescan_forgets_zeros,

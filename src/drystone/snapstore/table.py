@@ -25,6 +25,7 @@ class MapTable:
         self._encoder = MapEncoder(keys, session, map_id, kind)
         self._frames: list[tuple[int, int, bytes]] = []
         self._frames_dropped = 0
+        self._next_block = 0
         self._runs: list[tuple[int, int, int, int]] = []
         self._zero_runs: list[tuple[int, int]] = []
         self._zeros: Ranges = EMPTY
@@ -43,6 +44,9 @@ class MapTable:
 
     def add_frame(self, pack: int, number: int, digest: bytes, segments: Segments) -> None:
         """Add a frame: row of its pack in the pack table, number, hash of its list, the blocks it holds."""
+        # Out of order, a page could have been cut that misses entries: every reader would find others' blocks there.
+        assert segments[0][0] >= self._next_block
+        self._next_block = sum(segments[-1])
         owner = self._frames_dropped + len(self._frames)
         self._frames.append((pack, number, digest))
         slot = 0
