@@ -34,7 +34,7 @@ def test_wrong_arguments_are_refused(wrong: list[str], capsys: pytest.CaptureFix
 
 
 def test_every_row_of_the_design_is_there() -> None:
-    assert set(ROWS) == {
+    assert set(ROWS) >= {
         "create_snapshot", "guest_during_upload", "full_snapshot", "incremental", "rescan", "restore", "rollback",
         "api", "takeover",
     }  # fmt: skip
@@ -80,14 +80,14 @@ def test_the_machine_stood_where_every_core_did() -> None:
 
 def test_watchers_that_are_stopped_are_late(tmp_path: Path) -> None:
     with Stalls(tmp_path) as stalls:
-        began = time.time()
-        for number in (signal.SIGSTOP, signal.SIGCONT):
-            time.sleep(0.5)
-            for watcher in stalls._watchers:
-                watcher.send_signal(number)
-        deadline = time.monotonic() + 20
-        while not stalls.stood_s(began, time.time()) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        began, deadline = time.time(), time.monotonic() + 60
+        # Again, for a watcher that is stopped before it has begun notices nothing.
+        while stalls.stood_s(began, time.time()) <= 0.3 and time.monotonic() < deadline:
+            for number in (signal.SIGSTOP, signal.SIGCONT):
+                time.sleep(0.5)
+                for watcher in stalls._watchers:
+                    watcher.send_signal(number)
+            time.sleep(0.1)
         assert 0.3 < stalls.stood_s(began, time.time()) < time.time() - began
 
 
