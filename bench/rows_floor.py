@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bench.client import wait
 from bench.figures import Figure
 from bench.world import MIB, World
 from drystone.codec.hashes import block_hashes, derive_keys
 from drystone.codec.pack import FRAME_BYTES_MAX, encode_frame, frame_compressor
 from drystone.nbd.client import NbdClient
-from drystone.snapstore.writer import zero_blocks
+from drystone.snapstore.compare import zero_blocks
 
 TURNS = 25
 PIECE_BYTES = 4 * MIB
@@ -98,10 +99,7 @@ def _reading(world: World, image: Path) -> Iterator[Figure]:
         "--nbd-server", f"addr.type=unix,addr.path={socket}", "--export", f"nbd,id=e,node-name=d,name={EXPORT}",
     ])  # fmt: skip
     try:
-        while not socket.exists():
-            if daemon.poll() is not None:
-                raise RuntimeError("the storage daemon ended")
-            time.sleep(0.02)
+        wait(lambda: socket.exists() or daemon.poll() is not None, "the storage daemon", seconds=30)
         ours = theirs = wall = float("inf")
         length = min(READ_BYTES, image.stat().st_size)
         for _ in range(TURNS):

@@ -2,18 +2,15 @@
 
 import logging
 import sys
-from typing import Final
 
 import structlog
-
-LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 def configure_logs(level: str) -> None:
     """Log to standard error from now on; for the process that serves.
 
     Args:
-        level: One of LEVELS: what is below it is not logged. Of libraries, only warnings and errors ever are.
+        level: One of `config.LOG_LEVELS`: what is below is not logged. Of libraries, only warnings and errors ever are.
     """
     structlog.configure(
         processors=[
@@ -23,7 +20,7 @@ def configure_logs(level: str) -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

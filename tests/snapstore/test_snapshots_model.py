@@ -11,7 +11,7 @@ from drystone.codec.hashes import block_hash
 from drystone.domain.blocks import BLOCK_BYTES, from_blocks, normalize
 from drystone.domain.errors import DrystoneError
 from drystone.objects.memory import MemoryStore
-from drystone.snapstore import expected, reader, table, writer
+from drystone.snapstore import compare, expected, reader, table, writer
 from drystone.snapstore.collect import delete_manifest, pack_is_dead
 from drystone.snapstore.deaths import dies
 from drystone.snapstore.layers import delta_addresses
@@ -156,7 +156,7 @@ def plant_wrong_order(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def plant_rescan_forgets_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "DATA", 9)
+    monkeypatch.setattr(compare, "DATA", 9)
 
 
 def plant_frame_off_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

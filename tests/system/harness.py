@@ -38,6 +38,9 @@ PIECE = 16 << 20
 """Bytes of one request; NBD servers take at most 32 MiB."""
 POLL_S_MIN = 0.02
 POLL_S_MAX = 0.3
+WORKERS = 2
+SNAPSHOT_NICE = "10"
+"""How many processes take snapshots, and their nice value."""
 SECONDS = 120.0
 """How long anything may take on a loaded machine before a test says that it hangs."""
 
@@ -108,12 +111,9 @@ class Installation:
     @contextlib.contextmanager
     def paused_workers(self) -> Iterator[None]:
         """Hold all worker processes: what was frozen stays frozen, and no snapshot becomes NORMAL meanwhile."""
-        assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        workers = [
-            int(pid) for pid in children if b"drystone.transfer.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
-        assert workers
+        # Of those that snapshots wait for, one that started later would not be held; the others start when needed.
+        self.wait(lambda: [*self._workers().values()].count(SNAPSHOT_NICE) == WORKERS, "all workers")
+        workers = list(self._workers())
         for pid in workers:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -122,6 +122,17 @@ class Installation:
             for pid in workers:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
+
+    def _workers(self) -> dict[int, str]:
+        """Return the worker processes and their nice values."""
+        assert self.process is not None
+        found = {}
+        for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                *_, module, nice, _end = ["", *Path(f"/proc/{pid}/cmdline").read_text().split("\0")]
+                if module == "drystone.transfer.worker":
+                    found[int(pid)] = nice
+        return found
 
     def host_stop(self) -> None:
         """Run `drystone host stop`."""

@@ -45,7 +45,9 @@ def test_space_comes_back_while_a_disk_hydrates(tmp_path: Path) -> None:
         told = system.own("DescribeSnapshotSpace", SnapshotIds=[first])
         assert abs(told["DeadBytes"] - SIZE // 2) <= 0.02 * SIZE
         (alone,) = told["SnapshotSpaceSet"]
-        assert alone["UniqueBytes"] == told["DeadBytes"] == told["ReclaimableBytes"]
+        assert told["DeadBytes"] == told["ReclaimableBytes"]
+        # Even shares of frames; what is freed is less by what remains around the blocks that live.
+        assert abs(alone["UniqueBytes"] - told["DeadBytes"]) <= 0.005 * told["DeadBytes"]
         assert abs(alone["SharedBytes"] - SIZE // 2) <= 0.02 * SIZE
         before = pack_bytes(system.data)
         system.call("DeleteSnapshots", SnapshotIds=[first])

@@ -29,8 +29,9 @@ from drystone.codec.pack import (
 )
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.ids import PackId, SessionId
+from drystone.snapstore.compare import compared, zero_blocks
 from drystone.snapstore.expected import ExpectedHashes
-from drystone.snapstore.reader import DATA, SnapshotReader
+from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import RandomBits, Store, hex128
 from drystone.snapstore.table import MapTable, Segments
 
@@ -408,14 +409,10 @@ class SnapshotWriter:
 
     def _compare(self, expect: ExpectedHashes, start: int, view: memoryview) -> None:
         """Keep what differs from the base."""
-        empty, hashes = zero_blocks(view), block_hashes(self._store.keys, view)
-        kinds, expected = expect(start, start + len(empty))
-        found = np.frombuffer(hashes, dtype=np.uint8).reshape(-1, HASH_BYTES)
-        held = kinds == DATA
-        same = np.where(empty, ~held, held & (found == expected).all(axis=1))
-        if same.all():
+        found = compared(self._store.keys, expect, start, view)
+        if found.same.all():
             return
-        wanted = np.where(same, 2, empty)
+        wanted = np.where(found.same, 2, found.empty)
         for low, high in _runs(wanted):
             if wanted[low] == 1:
                 self._add_zero(start + low, start + high)
@@ -423,19 +420,8 @@ class SnapshotWriter:
                 self._add_data(
                     start + low,
                     view[low * BLOCK_BYTES : high * BLOCK_BYTES],
-                    hashes[low * HASH_BYTES : high * HASH_BYTES],
+                    found.hashes[low * HASH_BYTES : high * HASH_BYTES],
                 )
-
-
-def zero_blocks(data: Buffer) -> npt.NDArray[np.bool_]:
-    """Tell for each block of `data` whether it is all zeros, by comparing every byte that matters."""
-    words = np.frombuffer(data, dtype=np.uint64).reshape(-1, BLOCK_BYTES // 8)
-    # Nearly every block that is not zero shows it in its first word.
-    empty: npt.NDArray[np.bool_] = words[:, 0] == 0
-    doubtful = np.flatnonzero(empty)
-    if len(doubtful):
-        empty[doubtful] = ~words[doubtful].any(axis=1)
-    return empty
 
 
 def _runs(column: npt.NDArray[np.generic]) -> Iterator[tuple[int, int]]:

@@ -6,10 +6,10 @@ from typing import Final
 
 from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, count, intersect, normalize, split, subtract, union
 from drystone.domain.errors import ProtocolError
+from drystone.snapstore.compare import Expect, differing
 from drystone.snapstore.expected import ExpectedHashes
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store
-from drystone.transfer.compare import Expect, differing
 from drystone.transfer.jobs import CompareJob, CompareResult
 from drystone.transfer.look import Looked, looking
 from drystone.transfer.ranges_file import write_ranges

@@ -19,10 +19,10 @@ from drystone.domain.blocks import (
 )
 from drystone.domain.errors import ProtocolError
 from drystone.nbd.client import BASE_ALLOCATION, STATE_ZERO, NbdClient
+from drystone.snapstore.compare import differing
 from drystone.snapstore.expected import ExpectedHashes
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store
-from drystone.transfer.compare import differing
 from drystone.transfer.jobs import RollbackJob, RollbackResult
 from drystone.transfer.plan import byte_ranges, wholly_marked
 from drystone.transfer.ranges_file import read_ranges

@@ -31,13 +31,13 @@ from drystone.nbd.client import (
     NbdClient,
     dirty_bitmap,
 )
+from drystone.snapstore.compare import differing
 from drystone.snapstore.layers import delta_addresses
 from drystone.snapstore.manifests import write_manifest
 from drystone.snapstore.merge import MAPS_GOAL, apply_merge, merge_maps, plan_merge
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import RandomBits, Store
 from drystone.snapstore.writer import SnapshotWriter, Written
-from drystone.transfer.compare import differing
 from drystone.transfer.jobs import AuditPlan, Endpoint, UploadJob, UploadResult
 from drystone.transfer.plan import (
     UploadPlan,
