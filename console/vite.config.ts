@@ -25,5 +25,6 @@ export default defineConfig({
     },
   },
   server: { proxy: { "/console/api": server } },
-  test: { include: ["src/**/*.test.ts", "src/**/*.test.tsx"] },
+  // Slow machines are slow: a test that hangs is one that takes a minute.
+  test: { include: ["src/**/*.test.ts", "src/**/*.test.tsx"], testTimeout: 60_000 },
 });

@@ -6,12 +6,12 @@ import { diskIsBusy, fetchDisks, useInstances, useLongList, useSession, useSnaps
 import { ActionButton } from "../../parts/ActionButton";
 import { useChosen } from "../../parts/chosen";
 import { NameAndId } from "../../parts/Copyable";
-import { DataTable, useColumns, type Column } from "../../parts/DataTable";
-import { ErrorNote } from "../../parts/ErrorNote";
+import { useColumns, type Column } from "../../parts/DataTable";
 import { Choice } from "../../parts/Field";
 import { AddIcon, EllipsisIcon, ServerIcon } from "../../parts/icons";
+import { LongList } from "../../parts/LongList";
 import { Menu } from "../../parts/Menu";
-import { Empty, Loading, PageHead } from "../../parts/Page";
+import { PageHead } from "../../parts/Page";
 import { SearchBox } from "../../parts/SearchBox";
 import { SelectedCount } from "../../parts/SelectedCount";
 import { DiskTag } from "../../parts/StateTag";
@@ -57,6 +57,11 @@ export default function DisksPage() {
     ? { key: "why.notOneInstance" }
     : refusal(rows.length > 1 ? "createGroup" : "createSnapshot", TERMINATE_MAX);
   const filtered = text !== "" || state !== "";
+  const create = (
+    <Button theme="primary" icon={<AddIcon />} onClick={() => setCreating(true)}>
+      {t("newDisk.button")}
+    </Button>
+  );
 
   return (
     <div className="list-page">
@@ -70,9 +75,7 @@ export default function DisksPage() {
                 {t("import.button")}
               </Button>
             )}
-            <Button theme="primary" icon={<AddIcon />} onClick={() => setCreating(true)}>
-              {t("newDisk.button")}
-            </Button>
+            {create}
           </>
         }
       />
@@ -100,34 +103,17 @@ export default function DisksPage() {
         />
         {columnsMenu}
       </div>
-      <ErrorNote error={list.error} />
-      {list.total === undefined ? (
-        list.error === null && <Loading />
-      ) : list.total === 0 ? (
-        <Empty
-          icon={<ServerIcon />}
-          title={filtered ? t("table.nothing") : t("disks.none")}
-          text={filtered ? t("table.nothingText") : t("disks.noneText")}
-          action={
-            filtered ? undefined : (
-              <Button theme="primary" icon={<AddIcon />} onClick={() => setCreating(true)}>
-                {t("newDisk.button")}
-              </Button>
-            )
-          }
-        />
-      ) : (
-        <DataTable
-          label={t("nav.disks")}
-          columns={columns}
-          total={list.total}
-          rowAt={list.rowAt}
-          idOf={(row) => row.disk.DiskId}
-          onSeen={onSeen}
-          selected={selected}
-          onSelect={setSelected}
-        />
-      )}
+      <LongList
+        list={list}
+        label={t("nav.disks")}
+        columns={columns}
+        idOf={(row) => row.disk.DiskId}
+        onSeen={onSeen}
+        selected={selected}
+        onSelect={setSelected}
+        filtered={filtered}
+        empty={{ icon: <ServerIcon />, title: t("disks.none"), text: t("disks.noneText"), action: create }}
+      />
       {importing && <ImportDialog onClose={() => setImporting(false)} />}
       {creating && <CreateDiskDialog onClose={() => setCreating(false)} />}
       <DiskDialog

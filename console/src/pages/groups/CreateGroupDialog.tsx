@@ -8,6 +8,7 @@ import { Dialog } from "../../parts/Dialog";
 import { ChoiceField, nameIsTooLong, sentTags, TagsField, TextField } from "../../parts/Field";
 import { Loading } from "../../parts/Page";
 import { refusalText } from "../../parts/refusal";
+import { toggled } from "../../parts/toggled";
 import { diskFacts, diskRefusal } from "../../rules/rules";
 import { gib } from "../../units/bytes";
 import { useWords } from "../../words";
@@ -43,11 +44,6 @@ export function CreateGroupDialog({ onClose }: { readonly onClose: () => void })
       },
       { onSuccess: (answer) => void navigate(`/groups/${answer.SnapshotGroupId}`) },
     );
-  const toggle = (id: string) => {
-    const next = new Set(left);
-    if (!next.delete(id)) next.add(id);
-    setLeft(next);
-  };
   return (
     <Dialog
       title={t("newSnap.titleGroup")}
@@ -79,7 +75,7 @@ export function CreateGroupDialog({ onClose }: { readonly onClose: () => void })
               return (
                 <li key={DiskId}>
                   <label className="check">
-                    <input type="checkbox" disabled={refusal !== null} checked={refusal === null && !left.has(DiskId)} onChange={() => toggle(DiskId)} />
+                    <input type="checkbox" disabled={refusal !== null} checked={refusal === null && !left.has(DiskId)} onChange={() => setLeft(toggled(left, DiskId))} />
                     <NameAndId name={DiskName} id={DiskId} />
                   </label>
                   <span>{refusal === null ? gib(DiskSize) : <small>{refusalText(t, refusal)}</small>}</span>

@@ -2,7 +2,7 @@
 import { useCallback, useState } from "react";
 
 import { call } from "../../api/client";
-import { useAnswer, useChange, useDisks, useSnapshots, useSnapshotting, type GroupRow, type SnapshotRow } from "../../api/queries";
+import { useChange, useDisks, useSnapshots, useSnapshotting, type GroupRow, type SnapshotRow } from "../../api/queries";
 import { TypedName } from "../../parts/Confirm";
 import { NameAndId, shownName } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
@@ -12,9 +12,10 @@ import { useNotices } from "../../parts/Notices";
 import { Loading } from "../../parts/Page";
 import { refusalText } from "../../parts/refusal";
 import { Time } from "../../parts/Time";
+import { toggled } from "../../parts/toggled";
 import { groupRefusal, snapshotFacts, snapshotRefusal, type Refusal } from "../../rules/rules";
-import { bytes } from "../../units/bytes";
 import { useWords } from "../../words";
+import { Frees, useFreed } from "../snapshots/Frees";
 import { useRollBack } from "../snapshots/useRollBack";
 
 export type OpenGroupDialog = { readonly kind: "rollBack" | "remove"; readonly row: GroupRow };
@@ -82,11 +83,6 @@ function RollBackDialog({ row, onClose }: { readonly row: GroupRow; readonly onC
           ApplyDisks: wanted.map(({ member }) => ({ SnapshotId: member.snapshot.SnapshotId, DiskId: member.snapshot.DiskId })),
         }),
     });
-  const toggle = (id: string) => {
-    const next = new Set(left);
-    if (!next.delete(id)) next.add(id);
-    setLeft(next);
-  };
   return (
     <Dialog
       title={t("group.rollBackTitle")}
@@ -110,7 +106,7 @@ function RollBackDialog({ row, onClose }: { readonly row: GroupRow; readonly onC
               name={disk?.disk.DiskName ?? ""}
               refusal={act.isPending ? null : refusal}
               ticked={!left.has(member.snapshot.SnapshotId)}
-              onToggle={() => toggle(member.snapshot.SnapshotId)}
+              onToggle={() => setLeft(toggled(left, member.snapshot.SnapshotId))}
             />
           ))}
         </ul>
@@ -163,7 +159,7 @@ function RemoveDialog({ row, onClose, onRemoved }: RemoveProps) {
   const notices = useNotices();
   const { group } = row;
   const members = useSnapshots(group.SnapshotIdSet);
-  const space = useAnswer("drystone", "DescribeSnapshotSpace", { SnapshotIds: group.SnapshotIdSet }, { everyMs: false, staleMs: 0 });
+  const freed = useFreed(group.SnapshotIdSet);
   const remove = useChange("cbs", "DeleteSnapshotGroup");
   const submit = () =>
     remove.mutate(
@@ -182,25 +178,7 @@ function RemoveDialog({ row, onClose, onRemoved }: RemoveProps) {
         <NameAndId name={group.SnapshotGroupName} id={group.SnapshotGroupId} />
       </p>
       <p>{t("group.removeText", { count: group.SnapshotIdSet.length })}</p>
-      <ul className="what-list">
-        {(members.data?.rows ?? []).map(({ snapshot }) => (
-          <li key={snapshot.SnapshotId}>
-            <NameAndId name={snapshot.SnapshotName} id={snapshot.SnapshotId} />
-            <span>{bytes(space.data?.SnapshotSpaceSet.find((one) => one.SnapshotId === snapshot.SnapshotId)?.UniqueBytes)}</span>
-          </li>
-        ))}
-      </ul>
-      <p className="frees">
-        {space.data ? (
-          <>
-            {t("remove.frees")} <strong>{bytes(space.data.DeadBytes)}</strong>
-          </>
-        ) : space.error ? (
-          t("remove.freesUnknown")
-        ) : (
-          t("remove.counting")
-        )}
-      </p>
+      <Frees rows={members.data?.rows ?? []} freed={freed} />
     </Dialog>
   );
 }

@@ -5,12 +5,12 @@ import { Button } from "tdesign-react/es/button";
 import { fetchGroups, groupIsBusy, useLongList, type GroupRow } from "../../api/queries";
 import { useChosen } from "../../parts/chosen";
 import { NameAndId } from "../../parts/Copyable";
-import { DataTable, useColumns, type Column } from "../../parts/DataTable";
-import { ErrorNote } from "../../parts/ErrorNote";
+import { useColumns, type Column } from "../../parts/DataTable";
 import { Choice } from "../../parts/Field";
 import { AddIcon, EllipsisIcon, LayersIcon } from "../../parts/icons";
+import { LongList } from "../../parts/LongList";
 import { Menu } from "../../parts/Menu";
-import { Empty, Loading, PageHead } from "../../parts/Page";
+import { PageHead } from "../../parts/Page";
 import { SearchBox } from "../../parts/SearchBox";
 import { GroupTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
@@ -59,26 +59,15 @@ export default function GroupsPage() {
         {list.total !== undefined && <span className="tools__count">{t("table.count", { count: list.total })}</span>}
         {columnsMenu}
       </div>
-      <ErrorNote error={list.error} />
-      {list.total === undefined ? (
-        list.error === null && <Loading />
-      ) : list.total === 0 ? (
-        <Empty
-          icon={<LayersIcon />}
-          title={filtered ? t("table.nothing") : t("groups.none")}
-          text={filtered ? t("table.nothingText") : t("groups.noneText")}
-          action={filtered ? undefined : create}
-        />
-      ) : (
-        <DataTable
-          label={t("nav.groups")}
-          columns={columns}
-          total={list.total}
-          rowAt={list.rowAt}
-          idOf={(row) => row.group.SnapshotGroupId}
-          onSeen={onSeen}
-        />
-      )}
+      <LongList
+        list={list}
+        label={t("nav.groups")}
+        columns={columns}
+        idOf={(row) => row.group.SnapshotGroupId}
+        onSeen={onSeen}
+        filtered={filtered}
+        empty={{ icon: <LayersIcon />, title: t("groups.none"), text: t("groups.noneText"), action: create }}
+      />
       {creating && <CreateGroupDialog onClose={() => setCreating(false)} />}
       <GroupDialog open={dialog} onClose={() => setDialog(null)} />
     </div>

@@ -2,11 +2,11 @@ import { useCallback, useMemo, useState } from "react";
 
 import { fetchOperations, operationIsBusy, useLongList } from "../../api/queries";
 import { useChosen } from "../../parts/chosen";
-import { DataTable, useColumns } from "../../parts/DataTable";
-import { ErrorNote } from "../../parts/ErrorNote";
+import { useColumns } from "../../parts/DataTable";
 import { Choice } from "../../parts/Field";
 import { TaskIcon } from "../../parts/icons";
-import { Empty, Loading, PageHead } from "../../parts/Page";
+import { LongList } from "../../parts/LongList";
+import { PageHead } from "../../parts/Page";
 import { named, useWords } from "../../words";
 import { useOperationColumns } from "./columns";
 
@@ -54,21 +54,15 @@ export default function OperationsPage() {
         {list.total !== undefined && <span className="tools__count">{t("table.count", { count: list.total })}</span>}
         {columnsMenu}
       </div>
-      <ErrorNote error={list.error} />
-      {list.total === undefined ? (
-        list.error === null && <Loading />
-      ) : list.total === 0 ? (
-        <Empty icon={<TaskIcon />} title={t("op.none")} text={t("op.noneText")} />
-      ) : (
-        <DataTable
-          label={t("nav.operations")}
-          columns={columns}
-          total={list.total}
-          rowAt={list.rowAt}
-          idOf={(operation) => operation.OperationId}
-          onSeen={onSeen}
-        />
-      )}
+      <LongList
+        list={list}
+        label={t("nav.operations")}
+        columns={columns}
+        idOf={(operation) => operation.OperationId}
+        onSeen={onSeen}
+        filtered={state !== "" || kind !== ""}
+        empty={{ icon: <TaskIcon />, title: t("op.none"), text: t("op.noneText") }}
+      />
     </div>
   );
 }

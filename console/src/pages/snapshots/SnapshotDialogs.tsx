@@ -2,7 +2,7 @@
 import { useMemo, useState } from "react";
 
 import { RefusedError } from "../../api/client";
-import { useAnswer, useChange, type SnapshotRow } from "../../api/queries";
+import { useChange, type SnapshotRow } from "../../api/queries";
 import { NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
 import { ExpiryField, expiryIsRight, nameIsTooLong, TextField } from "../../parts/Field";
@@ -13,6 +13,7 @@ import { useWords } from "../../words";
 import { CreateDiskDialog } from "../disks/CreateDiskDialog";
 import { Difference } from "./Difference";
 import { ExportDialog } from "./ExportDialog";
+import { Frees, useFreed } from "./Frees";
 import { RollBackDialog } from "./RollBackDialog";
 
 export type SnapshotDialogKind = "createDisk" | "rollBack" | "rename" | "keep" | "export" | "remove" | "compare";
@@ -97,15 +98,13 @@ function KeepDialog({ row, onClose }: OneProps) {
   );
 }
 
-const LISTED_MAX = 8;
-
 type RemoveProps = { readonly rows: readonly SnapshotRow[]; readonly onClose: () => void; readonly onRemoved?: (() => void) | undefined };
 
 function RemoveDialog({ rows, onClose, onRemoved }: RemoveProps) {
   const { t } = useWords();
   const notices = useNotices();
   const ids = rows.map((row) => row.snapshot.SnapshotId);
-  const space = useAnswer("drystone", "DescribeSnapshotSpace", { SnapshotIds: ids }, { everyMs: false, staleMs: 0 });
+  const space = useFreed(ids);
   const remove = useChange("cbs", "DeleteSnapshots");
   const end = (gone: boolean) => {
     notices.show(
@@ -137,26 +136,7 @@ function RemoveDialog({ rows, onClose, onRemoved }: RemoveProps) {
       busy={remove.isPending}
       error={remove.error}
     >
-      <ul className="what-list">
-        {rows.slice(0, LISTED_MAX).map(({ snapshot }) => (
-          <li key={snapshot.SnapshotId}>
-            <NameAndId name={snapshot.SnapshotName} id={snapshot.SnapshotId} />
-            <span>{bytes(space.data?.SnapshotSpaceSet.find((one) => one.SnapshotId === snapshot.SnapshotId)?.UniqueBytes)}</span>
-          </li>
-        ))}
-        {rows.length > LISTED_MAX && <li>{t("remove.more", { count: rows.length - LISTED_MAX })}</li>}
-      </ul>
-      <p className="frees">
-        {space.data ? (
-          <>
-            {t("remove.frees")} <strong>{bytes(space.data.DeadBytes)}</strong>
-          </>
-        ) : space.error ? (
-          t("remove.freesUnknown")
-        ) : (
-          t("remove.counting")
-        )}
-      </p>
+      <Frees rows={rows} freed={space} />
       <p className="field__hint">{t("remove.hint")}</p>
     </Dialog>
   );

@@ -6,12 +6,12 @@ import { fetchSnapshots, snapshotIsBusy, useAnswer, useDisk, useLongList, useSna
 import { ActionButton } from "../../parts/ActionButton";
 import { useChosen } from "../../parts/chosen";
 import { NameAndId } from "../../parts/Copyable";
-import { DataTable, useColumns, type Column } from "../../parts/DataTable";
-import { ErrorNote } from "../../parts/ErrorNote";
+import { useColumns, type Column } from "../../parts/DataTable";
 import { Choice } from "../../parts/Field";
 import { CameraIcon, EllipsisIcon } from "../../parts/icons";
+import { LongList } from "../../parts/LongList";
 import { Menu } from "../../parts/Menu";
-import { Empty, Loading, PageHead } from "../../parts/Page";
+import { PageHead } from "../../parts/Page";
 import { SearchBox } from "../../parts/SearchBox";
 import { SelectedCount } from "../../parts/SelectedCount";
 import { FindingTag, SnapshotTag } from "../../parts/StateTag";
@@ -71,28 +71,17 @@ export default function SnapshotsPage() {
         />
         {columnsMenu}
       </div>
-      <ErrorNote error={list.error} />
-      {list.total === undefined ? (
-        list.error === null && <Loading />
-      ) : list.total === 0 ? (
-        <Empty
-          icon={<CameraIcon />}
-          title={filtered ? t("table.nothing") : t("snaps.none")}
-          text={filtered ? t("table.nothingText") : t("snaps.noneText")}
-          action={filtered ? undefined : <Link to="/disks">{t("snaps.toDisks")}</Link>}
-        />
-      ) : (
-        <DataTable
-          label={t("nav.snapshots")}
-          columns={columns}
-          total={list.total}
-          rowAt={list.rowAt}
-          idOf={(row) => row.snapshot.SnapshotId}
-          onSeen={onSeen}
-          selected={selected}
-          onSelect={setSelected}
-        />
-      )}
+      <LongList
+        list={list}
+        label={t("nav.snapshots")}
+        columns={columns}
+        idOf={(row) => row.snapshot.SnapshotId}
+        onSeen={onSeen}
+        selected={selected}
+        onSelect={setSelected}
+        filtered={filtered}
+        empty={{ icon: <CameraIcon />, title: t("snaps.none"), text: t("snaps.noneText"), action: <Link to="/disks">{t("snaps.toDisks")}</Link> }}
+      />
       <SnapshotDialog
         open={dialog}
         onClose={() => {
