@@ -171,7 +171,7 @@ def tccli(running: Running, home: Path, *arguments: str) -> subprocess.Completed
         [str(TCCLI), "cbs", *arguments, *common, *keys],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
         env={"HOME": str(home), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
     )

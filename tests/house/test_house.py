@@ -16,7 +16,7 @@ LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 def bash(script: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        ["bash", "-c", script, "bash", *arguments], capture_output=True, text=True, timeout=60, check=False
+        ["bash", "-c", script, "bash", *arguments], capture_output=True, text=True, timeout=120, check=False
     )
 
 

@@ -170,7 +170,7 @@ def test_tccli(small: Installation, disk_id: str, tmp_path: Path) -> None:
         return subprocess.run(
             [str(BIN / "tccli"), "cbs", *arguments, "--endpoint", f"http://{small.endpoint}"],
             env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **values, **keys},
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
 
     done = tccli("DescribeDisks", "--DiskIds", json.dumps([disk_id]))
@@ -483,7 +483,7 @@ def serve(data: Path, port: int = 0, **variables: str) -> Ended:
     """Start a server that must refuse to."""
     done = subprocess.run(
         [sys.executable, "-m", "drystone", "serve", "--data", str(data), "--port", str(port)],
-        env={**os.environ, **variables}, capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, **variables}, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1, done.stderr
