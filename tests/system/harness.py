@@ -129,9 +129,10 @@ class Installation:
         found = {}
         for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                *_, module, nice, _end = ["", *Path(f"/proc/{pid}/cmdline").read_text().split("\0")]
-                if module == "drystone.transfer.worker":
-                    found[int(pid)] = nice
+                # Empty while it is forked and not yet a program of its own.
+                command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+                if command[-3:-2] == ["drystone.transfer.worker"]:
+                    found[int(pid)] = command[-2]
         return found
 
     def host_stop(self) -> None:
