@@ -111,18 +111,18 @@ class Scrub:
     # --- packs --------------------------------------------------------------------------------------------------------
 
     async def _prove_packs(self, due: Sequence[Pack]) -> None:
+        # A proof is as old as the beginning of its reading: what is asked for meanwhile is read again.
+        at = self._in.clock()
         result = await self._scrub(packs=tuple(pack.object for pack in due))
         bad = {fault.object for fault in result.faults}
-        at = self._in.clock()
         missed = [pack.object for pack in due if pack.object not in bad and pack.object not in result.whole]
         self._unreached.update(dict.fromkeys(missed, at))
-        await self._in.db.write(lambda conn: self._record_whole(conn, due, set(result.whole)))
+        await self._in.db.write(lambda conn: self._record_whole(conn, due, set(result.whole), at))
         for pack in due:
             if pack.object in bad:
                 await self._examine(pack)
 
-    def _record_whole(self, conn: Connection, looked_at: Iterable[Pack], whole: set[str]) -> None:
-        at = self._in.clock()
+    def _record_whole(self, conn: Connection, looked_at: Iterable[Pack], whole: set[str], at: float) -> None:
         for pack in looked_at:
             if pack.object in whole:
                 packs.compare_and_set(conn, pack.id, expected={"object": pack.object}, values={"proven_at": at})
@@ -139,11 +139,11 @@ class Scrub:
 
     async def _name(self, pack: Pack) -> None:
         """Look at one pack with every living snapshot, and record what was found."""
+        at = self._in.clock()
         living = await self._in.db.read(collection.living_manifests)
         result = await self._scrub(packs=(pack.object,), living=living)
 
         def record(conn: Connection) -> list[Damage]:
-            at = self._in.clock()
             now = packs.get(conn, pack.id)
             if now is None or now.state is not PackState.LIVE or now.object != pack.object:
                 return []  # It was written again, or is going: what was found of it is nobody's any more.
@@ -160,7 +160,7 @@ class Scrub:
             return found
 
         found = await self._in.db.write(record)
-        self._looked_at[pack.object] = self._in.clock()
+        self._looked_at[pack.object] = at
         _tell(found)
         if result.faults and not found:
             log.warning("scrub.damage_nobody_sees", object=pack.object, reason=result.faults[0].reason)
@@ -182,8 +182,8 @@ class Scrub:
         lately = {name for name, (at, _) in self._maps.items() if at >= before}
         unread = sorted({name for row in taken for name in row.maps} - lately)
         manifests = tuple(row.manifest for row in taken if row.manifest is not None)
-        result = await self._scrub(maps=tuple(unread), manifests=manifests)
         at = self._in.clock()
+        result = await self._scrub(maps=tuple(unread), manifests=manifests)
         if len(self._maps) > MAPS_REMEMBERED:
             self._maps.clear()
         wrong = {fault.object: fault for fault in result.faults}
