@@ -6,7 +6,6 @@ every moment), then a start does what a start does, and what must hold in the en
 one rule of order or durability, and must be found by its script.
 """
 
-import argparse
 import asyncio
 import contextlib
 import importlib
@@ -16,8 +15,6 @@ import random
 import sqlite3
 import sys
 import tempfile
-import time
-import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -61,6 +58,7 @@ from drystone.transfer.jobs import Look
 from tests.catalog.catalog_values import OWNER
 from tests.catalog.catalog_values import disk as disk_row
 from tests.catalog.catalog_values import snapshot as snapshot_row
+from tests.service.hunt import hunt
 from tests.service.records_world import NOW
 from tests.service.store_world import BLOCKS, Lazy, Power, World, build_world, consistent
 
@@ -938,28 +936,13 @@ def find(planted: Planted, begin: Scene) -> str | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Enumerate all scripts, then hunt all planted bugs."""
-    parser = argparse.ArgumentParser(prog="python -m tests.service.crash_points", description=__doc__)
-    parser.add_argument("--only", help="the name of one script or planted bug")
-    options = parser.parse_args(arguments)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    missed = 0
     with quick_directory() as place, built(place) as begin:
-        for script in SCRIPTS:
-            if options.only in {None, script.name}:
-                began = time.monotonic()
-                try:
-                    cuts = enumerate_cuts(script, begin)
-                except Exception:  # noqa: BLE001 - the other scripts are told, too
-                    missed += 1
-                    print(f"{script.name}:\n{traceback.format_exc()}", flush=True)
-                    continue
-                print(f"{script.name}: {cuts} cuts, {time.monotonic() - began:.1f} s", flush=True)
-        for planted in PLANTED:
-            if options.only in {None, planted.name}:
-                found = find(planted, begin)
-                missed += found is None
-                print(f"planted, {planted.name}: {found or 'NOT FOUND'}", flush=True)
-    return 1 if missed else 0
+        return hunt(
+            arguments, program="tests.service.crash_points", description=__doc__, scripts=SCRIPTS,
+            cuts=lambda script: enumerate_cuts(script, begin), planted=PLANTED,
+            find=lambda planted: find(planted, begin),
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -6,14 +6,12 @@ Then what is left is looked at, the command is run again, and what must hold in 
 must be found.
 """
 
-import argparse
 import contextlib
 import importlib
 import os
 import shutil
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +33,7 @@ from drystone.snapstore.collect import delete_manifest
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import read_epoch, read_owner
 from tests.service.crash_points import quick_directory
+from tests.service.hunt import hunt
 from tests.service.test_recovery import DISK, NOW, World
 
 _module: Callable[[str], Any] = importlib.import_module
@@ -481,29 +480,17 @@ def find(planted: Planted) -> str | None:
     return None
 
 
+def _cuts(script: Script) -> int:
+    with built(script) as scene:
+        return enumerate_cuts(script, scene)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Enumerate all scripts, then hunt all planted bugs."""
-    parser = argparse.ArgumentParser(prog="python -m tests.service.recover_points", description=__doc__)
-    parser.add_argument("--only", help="the name of one script or planted bug")
-    options = parser.parse_args(arguments)
-    missed = 0
-    for script in SCRIPTS:
-        if options.only in {None, script.name}:
-            began = time.monotonic()
-            with built(script) as scene:
-                try:
-                    cuts = enumerate_cuts(script, scene)
-                except Exception:  # noqa: BLE001 - the other scripts are told, too
-                    missed += 1
-                    print(f"{script.name}:\n{traceback.format_exc()}", flush=True)
-                    continue
-            print(f"{script.name}: {cuts} cuts, {time.monotonic() - began:.1f} s", flush=True)
-    for planted in PLANTED:
-        if options.only in {None, planted.name}:
-            found = find(planted)
-            missed += found is None
-            print(f"planted, {planted.name}: {found or 'NOT FOUND'}", flush=True)
-    return 1 if missed else 0
+    return hunt(
+        arguments, program="tests.service.recover_points", description=__doc__, scripts=SCRIPTS, cuts=_cuts,
+        planted=PLANTED, find=find,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
