@@ -154,12 +154,13 @@ def _write(lane: Lane, data: NbdClient, log: NbdClient) -> None:
     lane.acked = number
 
 
-def run(pair: Pair, *, groups: int, kept: int = 4) -> list[float]:
-    """Take and check so many groups while all lanes write; return the pauses, ms."""
+def run(pair: Pair, *, groups: int, kept: int = 4, seconds: float = float("inf")) -> list[float]:
+    """Take and check so many groups while all lanes write, begin none after so many seconds; return the pauses, ms."""
     pauses: list[float] = []
     living: list[str] = []
+    end = time.monotonic() + seconds
     with pair.writing():
-        for _ in range(groups):
+        while len(pauses) < groups and time.monotonic() < end:
             group, before, after = pair.take()
             pair.wait_normal(group)
             pair.check(group, before, after)
@@ -174,12 +175,13 @@ def main() -> int:
     """Run as a program."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--groups", type=int, default=1000)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no group after them")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="drystone-groups-") as directory, installation(Path(directory)) as system:
         pair = Pair(system)
         pair.make()
         began = time.monotonic()
-        pauses = run(pair, groups=options.groups)
+        pauses = run(pair, groups=options.groups, seconds=60 * options.minutes)
         print(
             f"{len(pauses)} groups in {time.monotonic() - began:.0f} s, never data without its log; "
             f"{sum(lane.acked for lane in pair.lanes)} pairs of writes; "
