@@ -29,6 +29,7 @@ LANES = 4
 SLOTS = 8
 """Blocks that a lane writes in turn, so that a snapshot has more than one block to get wrong."""
 AREA = LANES * SLOTS * BLOCK
+PAUSE_S = 0.002
 
 
 @dataclass(slots=True)
@@ -48,6 +49,8 @@ class Pair:
     data: str = ""
     log: str = ""
     lanes: list[Lane] = field(default_factory=lambda: [Lane(number) for number in range(LANES)])
+    caught: int = 0
+    """How often an instant lay between a lane's two writes: what two instants would tear."""
 
     def make(self) -> None:
         """Make and attach both."""
@@ -90,6 +93,7 @@ class Pair:
         """Hold what the group shows against the order of the writes (P1)."""
         data, log = (self.newest(member) for member in self.members(group))
         ordered(data, log, before, after)
+        self.caught += sum(in_log > in_data for in_data, in_log in zip(data, log, strict=True))
 
     def members(self, group: str) -> list[str]:
         """Return the snapshots of the data and of the log disk."""
@@ -152,6 +156,8 @@ def _write(lane: Lane, data: NbdClient, log: NbdClient) -> None:
     log.pwrite(at, block)
     data.pwrite(at, block)
     lane.acked = number
+    # Without a pause the lanes would take all of the processor.
+    time.sleep(PAUSE_S)
 
 
 def run(pair: Pair, *, groups: int, kept: int = 4, seconds: float = float("inf")) -> list[float]:
@@ -184,7 +190,7 @@ def main() -> int:
         pauses = run(pair, groups=options.groups, seconds=60 * options.minutes)
         print(
             f"{len(pauses)} groups in {time.monotonic() - began:.0f} s, never data without its log; "
-            f"{sum(lane.acked for lane in pair.lanes)} pairs of writes; "
+            f"{sum(lane.acked for lane in pair.lanes)} pairs of writes, {pair.caught} of them cut between the two; "
             f"pause median {statistics.median(pauses):.1f} ms, maximum {max(pauses):.1f} ms"
         )
     return 0
