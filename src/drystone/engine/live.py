@@ -308,6 +308,8 @@ async def add_bitmap(daemon: Daemon, disk_id: DiskId, name: str) -> None:
 
 async def read_bitmap(daemon: Daemon, disk_id: DiskId, name: str) -> Ranges:
     """Return the blocks that a bitmap marks. Nothing may write meanwhile (the disk is not exported)."""
+    # Whoever read before us may have been killed at it.
+    await daemon.remove_export(node("bitmap", disk_id))
     await daemon.execute("block-export-add", graph.bitmap_export(disk_id, name))
     try:
         return await asyncio.to_thread(_read_bitmap, daemon.nbd_socket, graph.bitmap_export_name(disk_id), name)
