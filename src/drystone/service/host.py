@@ -524,10 +524,15 @@ class Host:
         self._died.add(name)
 
     async def release_idle(self) -> None:
-        """At start: close detached disks that nothing needs open any more."""
+        """At start: close detached disks that nothing needs open any more. Logs what it cannot."""
         for disk in await self._in.db.read(disks.everything):
-            if disk.daemon is not None:
+            if disk.daemon is None:
+                continue
+            try:
                 await self.release(disk.id)
+            except DrystoneError as error:
+                # It stays open; the others, and whoever waits for this start, must not suffer for it.
+                log.error("disk.not_released", disk_id=disk.id, error=str(error))  # noqa: TRY400 - as above
 
     async def stop(self) -> None:
         """Close every disk in order and end all daemons. Attached disks stay attached in the rows.
