@@ -100,6 +100,8 @@ def _reading(world: World, image: Path) -> Iterator[Figure]:
     ])  # fmt: skip
     try:
         wait(lambda: socket.exists() or daemon.poll() is not None, "the storage daemon", seconds=30)
+        if daemon.poll() is not None:
+            raise RuntimeError("the storage daemon ended")
         ours = theirs = wall = float("inf")
         length = min(READ_BYTES, image.stat().st_size)
         for _ in range(TURNS):

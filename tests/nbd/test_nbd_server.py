@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ class MemoryExport:
             self.reading += 1
             self.reading_max = max(self.reading_max, self.reading)
         if self.gate is not None:
-            assert self.gate.wait(10)
+            assert self.gate.wait(60)
         with self.lock:
             self.reading -= 1
         if offset < self.bad.stop and self.bad.start < offset + length:
@@ -88,7 +89,7 @@ def socket_path(tmp_path: Path, export: MemoryExport) -> Iterator[Path]:
 
 
 def test_client_reads_everything_in_order(socket_path: Path, export: MemoryExport) -> None:
-    with NbdClient(socket_path, "snap", timeout_s=10) as client:
+    with NbdClient(socket_path, "snap", timeout_s=60) as client:
         assert client.size_bytes == len(export.content)
         assert client.read_only
         assert client.can_flush
@@ -106,7 +107,7 @@ def test_any_order_and_size_of_ranges(socket_path: Path, export: MemoryExport) -
     rng = np.random.default_rng(5)
     starts = rng.integers(0, len(export.content) - 70_000, 500)
     ranges = [(int(start), int(length)) for start, length in zip(starts, rng.integers(1, 70_000, 500), strict=True)]
-    with NbdClient(socket_path, "snap", timeout_s=10) as client:
+    with NbdClient(socket_path, "snap", timeout_s=60) as client:
         stream = client.read_ranges(ranges, depth=7, piece_bytes=70_000, window_bytes=200_000)
         for (start, length), (at, data) in zip(ranges, stream, strict=True):
             assert at == start
@@ -114,7 +115,7 @@ def test_any_order_and_size_of_ranges(socket_path: Path, export: MemoryExport) -
 
 
 def test_extents(socket_path: Path, export: MemoryExport) -> None:
-    with NbdClient(socket_path, "snap", contexts=[BASE_ALLOCATION], timeout_s=10) as client:
+    with NbdClient(socket_path, "snap", contexts=[BASE_ALLOCATION], timeout_s=60) as client:
         rows = client.extents(BASE_ALLOCATION, 0, client.size_bytes).tolist()
         assert rows == [
             [0, 64 * KIB, 0],
@@ -163,20 +164,20 @@ def test_nbdinfo_and_qemu_img(socket_path: Path, export: MemoryExport, tmp_path:
 def test_failed_reads_say_eio_and_the_connection_lives(tmp_path: Path) -> None:
     data = content()
     with NbdServer(tmp_path / "s", Provider({"x": MemoryExport(data, range(8192, 8193))})):
-        client = NbdClient(tmp_path / "s", "x", timeout_s=10)
+        client = NbdClient(tmp_path / "s", "x", timeout_s=60)
         with pytest.raises(UnavailableError, match=r"planted|Input/output"):
             client.pread(4096, 8192)
         with pytest.raises(UnavailableError, match="closed"):
             client.pread(0, 10)
-        with NbdClient(tmp_path / "s", "x", timeout_s=10) as again:
+        with NbdClient(tmp_path / "s", "x", timeout_s=60) as again:
             assert again.pread(0, 8192) == data[:8192]
 
 
 def test_unknown_export_and_context(socket_path: Path) -> None:
     with pytest.raises(UnavailableError, match="cannot connect"):
-        NbdClient(socket_path, "nothing", timeout_s=10)
+        NbdClient(socket_path, "nothing", timeout_s=60)
     with pytest.raises(Exception, match="does not offer 'qemu:dirty-bitmap:b'"):
-        NbdClient(socket_path, "snap", contexts=["qemu:dirty-bitmap:b"], timeout_s=10)
+        NbdClient(socket_path, "snap", contexts=["qemu:dirty-bitmap:b"], timeout_s=60)
 
 
 def test_nobody_listens(tmp_path: Path) -> None:
@@ -187,8 +188,8 @@ def test_nobody_listens(tmp_path: Path) -> None:
 def test_a_hung_server_is_given_up(tmp_path: Path, export: MemoryExport) -> None:
     export.gate = threading.Event()
     with NbdServer(tmp_path / "s", Provider({"x": export})):
-        client = NbdClient(tmp_path / "s", "x", timeout_s=0.3)
-        with pytest.raises(UnavailableError, match=r"no answer to read of 4096 at 0 within 0\.3 s"):
+        client = NbdClient(tmp_path / "s", "x", timeout_s=3)
+        with pytest.raises(UnavailableError, match=r"no answer to read of 4096 at 0 within 3 s"):
             client.pread(0, 4096)
         export.gate.set()
     # And one that accepts but never says a word.
@@ -200,7 +201,7 @@ def test_a_hung_server_is_given_up(tmp_path: Path, export: MemoryExport) -> None
 
 
 def test_leaving_a_stream_closes_the_client(socket_path: Path) -> None:
-    client = NbdClient(socket_path, "snap", timeout_s=10)
+    client = NbdClient(socket_path, "snap", timeout_s=60)
     stream = client.read_ranges([(0, client.size_bytes)], piece_bytes=4096, window_bytes=65536)
     next(stream)
     assert isinstance(stream, Generator)
@@ -213,7 +214,7 @@ def test_leaving_a_stream_closes_the_client(socket_path: Path) -> None:
 def test_a_second_server_does_not_steal_the_socket(socket_path: Path, export: MemoryExport) -> None:
     with pytest.raises(UnavailableError, match="cannot listen"):
         NbdServer(socket_path, Provider({}))
-    with NbdClient(socket_path, "snap", timeout_s=10) as client:
+    with NbdClient(socket_path, "snap", timeout_s=60) as client:
         assert client.pread(0, 10) == export.content[:10]
 
 
@@ -223,21 +224,31 @@ def test_a_dead_socket_is_replaced_and_mode_is_private(tmp_path: Path, export: M
         dead.bind(str(path))
     with NbdServer(path, Provider({"x": export})):
         assert path.stat().st_mode & 0o777 == 0o600
-        with NbdClient(path, "x", timeout_s=10) as client:
+        with NbdClient(path, "x", timeout_s=60) as client:
             assert client.pread(0, 3) == export.content[:3]
     assert not path.exists()
 
 
 def test_in_flight_and_connections_are_bounded(tmp_path: Path, export: MemoryExport) -> None:
-    export.gate = threading.Event()
+    gate = export.gate = threading.Event()
     limits = ServerLimits(connections=1, request_threads=8, in_flight=3)
     with NbdServer(tmp_path / "s", Provider({"x": export}), limits=limits):
-        client = NbdClient(tmp_path / "s", "x", timeout_s=10)
+        client = NbdClient(tmp_path / "s", "x", timeout_s=60)
         with pytest.raises(UnavailableError):
             NbdClient(tmp_path / "s", "x", timeout_s=2)
-        threading.Timer(0.3, export.gate.set).start()
+
+        def open_when_full() -> None:
+            deadline = time.monotonic() + 30
+            while export.reading < limits.in_flight and time.monotonic() < deadline:
+                time.sleep(0.01)
+            time.sleep(0.3)  # For a fourth, which must not come.
+            gate.set()
+
+        opener = threading.Thread(target=open_when_full)
+        opener.start()
         for _ in client.read_ranges([(0, MIB)], depth=32, piece_bytes=4096):
             pass
+        opener.join()
         client.close()
     assert export.reading_max == 3
 
@@ -248,7 +259,7 @@ def test_in_flight_and_connections_are_bounded(tmp_path: Path, export: MemoryExp
 class Raw:
     def __init__(self, path: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(5)
+        self.socket.settimeout(60)
         self.socket.connect(str(path))
         assert self.take(18) == wire.greeting()
 
@@ -354,7 +365,7 @@ def test_garbage_ends_only_its_connection(socket_path: Path, sent: bytes) -> Non
     with pytest.raises((EOFError, ConnectionResetError)):
         raw.take(1 << 20)
     raw.socket.close()
-    with NbdClient(socket_path, "other", timeout_s=10) as client:
+    with NbdClient(socket_path, "other", timeout_s=60) as client:
         assert client.pread(0, 1) == b"\1"
 
 

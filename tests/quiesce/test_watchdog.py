@@ -112,7 +112,7 @@ def test_a_step_that_fails(world: World, *, stop: bool) -> None:
 
 def test_a_hanging_step_is_given_up_within_its_time_with_its_children(world: World) -> None:
     async def run() -> None:
-        step = world.step("a", "touch a.frozen; sleep 1000 & echo $! > child; wait", seconds=0.5)
+        step = world.step("a", "touch a.frozen; sleep 1000 & echo $! > child; wait", seconds=3.0)
         async with holding(plan(step)) as hold:
             assert hold.held == [False]
             await hold.thaw()
@@ -127,7 +127,7 @@ def test_a_hanging_step_is_given_up_within_its_time_with_its_children(world: Wor
 
 def test_the_time_is_up(world: World) -> None:
     async def run() -> None:
-        async with holding(plan(world.step("a"), seconds=2.0)) as hold:
+        async with holding(plan(world.step("a"), seconds=6.0)) as hold:
             await asyncio.to_thread(world.wait, lambda: not world.frozen(), "the thaw")
             # Too late: whoever thinks that it is still held must learn that it was not.
             assert not await hold.thaw()
@@ -137,7 +137,7 @@ def test_the_time_is_up(world: World) -> None:
 
 def test_the_time_is_up_while_a_step_hangs(world: World) -> None:
     async def run() -> None:
-        async with holding(plan(world.step("a"), world.step("b", "touch b.frozen; sleep 1000"), seconds=2.0)):
+        async with holding(plan(world.step("a"), world.step("b", "touch b.frozen; sleep 1000"), seconds=6.0)):
             raise AssertionError("not everything was held")
 
     with pytest.raises(QuiesceError):

@@ -357,6 +357,16 @@ def installation(data: Path, settings: str = "") -> Iterator[Installation]:
         made.clean_up()
 
 
+def flip(file: Path, at: int) -> None:
+    """Change one bit of a file, as a disk that rots does; an object of the store is read-only."""
+    file.chmod(0o600)
+    with file.open("r+b") as opened:
+        opened.seek(at)
+        (byte,) = opened.read(1)
+        opened.seek(at)
+        opened.write(bytes([byte ^ 0x10]))
+
+
 def random_bytes(rng: np.random.Generator, length: int) -> bytes:
     """Return bytes that do not compress."""
     return rng.bytes(length)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from drystone.domain.ids import DiskId
 from tests.system.group_loop import Pair, ordered, run
 from tests.system.harness import installation
 
@@ -145,7 +146,7 @@ def test_a_member_that_breaks_takes_all_along(pair: Pair) -> None:
         group, *_ = pair.take()
         system.write(pair.data, 64 * MIB, np.random.default_rng(3).bytes(32 * MIB))
         # Nothing changed since the base: let go sooner, the workers would be quicker than the guard of the scratch.
-        scratch = system.data / "scratch" / f"{pair.data}.raw"
+        scratch = system.layout.scratch_file(DiskId(pair.data))
         system.wait(lambda: not scratch.exists(), "scratch given up")
     system.wait(lambda: pair.find(group) is None, "the group's end")
     system.wait_idle()

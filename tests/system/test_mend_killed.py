@@ -9,24 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.system.harness import Installation, installation, random_bytes
+from drystone.codec.pack import FRAME_BYTES_MAX, HEADER_BYTES
+from tests.system.harness import Installation, flip, installation, random_bytes
 
 BLOCK = 4096
 MIB = 1 << 20
-FRAME_BLOCKS = 64
 
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     with installation(Path(tmp_path_factory.mktemp("mend")) / "data") as made:
         yield made
-
-
-def flip(pack: Path, frame: int) -> None:
-    body = bytearray(pack.read_bytes())
-    body[96 + frame * FRAME_BLOCKS * BLOCK + 5] ^= 1
-    pack.chmod(0o600)
-    pack.write_bytes(body)
 
 
 def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -73,7 +66,7 @@ def test_a_mend_that_is_killed_is_ended(system: Installation) -> None:
     for number in range(8):
         system.wait(lambda: len(objects()) == 1, "one object of the pack")
         (pack,) = objects()
-        flip(pack, 3 * number)
+        flip(pack, HEADER_BYTES + 3 * number * FRAME_BYTES_MAX + 5)
         came = moment(number, {pack}, len(log.read_text()))
         system.own("ScrubStore")
         until(came)

@@ -21,7 +21,8 @@ import pytest
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 
 from drystone.domain.errors import DrystoneError, IntegrityError
-from tests.system.harness import Installation, installation, random_bytes
+from drystone.domain.ids import DiskId
+from tests.system.harness import Installation, flip, installation, random_bytes
 
 MIB = 1 << 20
 SETTINGS = "snapshots_per_disk = 2\nscratch_bytes_max = 1048576\ndisks_per_instance = 6\n"
@@ -348,7 +349,7 @@ def test_scratch_used_up_fails_the_snapshot_and_not_the_guest(small: Installatio
     before = bytes(data)
     data[:MIB] = random_bytes(rng, MIB)
     small.write(disk, 0, bytes(data[:MIB]))
-    scratch = small.data / "scratch" / f"{disk}.raw"
+    scratch = small.layout.scratch_file(DiskId(disk))
     with small.paused_workers():
         snapshot_id = str(small.call("CreateSnapshot", DiskId=disk).SnapshotId)
         assert scratch.exists()
@@ -366,14 +367,6 @@ def test_scratch_used_up_fails_the_snapshot_and_not_the_guest(small: Installatio
     assert small.stored(first).read(0, 8 * MIB) == before
     assert not small.disk(disk).ErrorPrompt
     small.detach(disk)
-
-
-def flip(path: Path, at: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(at)
-        (byte,) = file.read(1)
-        file.seek(at)
-        file.write(bytes([byte ^ 0x10]))
 
 
 def test_a_damaged_pack_is_named_and_never_served(small: Installation, rng: np.random.Generator) -> None:

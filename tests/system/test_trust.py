@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.system.harness import Installation, installation, random_bytes
+from drystone.codec.pack import HEADER_BYTES
+from tests.system.harness import Installation, flip, installation, random_bytes
 
 BLOCK = 4096
 MIB = 1 << 20
@@ -150,10 +151,7 @@ def test_a_flipped_byte_is_found_named_and_mended(system: Installation, rng: np.
     root = system.data / "store"
     packs = sorted(root.rglob("packs/*/*"), key=lambda path: path.stat().st_mtime)
     damaged = packs[-1]
-    body = bytearray(damaged.read_bytes())
-    body[96 + 3 * BLOCK + 5] ^= 1
-    damaged.chmod(0o600)
-    damaged.write_bytes(body)
+    flip(damaged, HEADER_BYTES + 3 * BLOCK + 5)
     # Without its disk, the damage is named and what is whole is served.
     system.detach(disk_id)
     system.wait(lambda: system.detail(disk_id)["Daemon"] is None, "the disk closed")

@@ -39,7 +39,7 @@ def snapserver(snapshots: Snapshots, socket: Path) -> Iterator[subprocess.Popen[
         "--root", str(snapshots.root), "--store", STORE, "--socket", str(socket),
     ])  # fmt: skip
     try:
-        deadline_s = time.monotonic() + 20
+        deadline_s = time.monotonic() + 60
         while not socket.exists():
             assert process.poll() is None, "snapserver died"
             assert time.monotonic() < deadline_s
@@ -58,7 +58,7 @@ def source(tmp_path: Path) -> tuple[Snapshots, bytes]:
     model = bytearray(SIZE)
     with storage_daemon(tmp_path / "origin") as daemon:
         daemon.open_disk(qcow2(tmp_path / "origin.qcow2", SIZE))
-        with NbdClient(daemon.nbd, "disk", timeout_s=20) as client:
+        with NbdClient(daemon.nbd, "disk", timeout_s=60) as client:
             for start, length in ((0, 6 * MIB), (20 * MIB, 9 * MIB), (SIZE - BLOCK, BLOCK)):
                 data = rng.bytes(length)
                 client.pwrite(start, data)
@@ -79,14 +79,14 @@ def test_hydrate_while_the_guest_writes_and_a_snapshot_is_taken(
         daemon.open_disk(qcow2(tmp_path / "clone.qcow2", SIZE, backing), backing=backing)
         lower = daemon.export_lower()
         rng = np.random.default_rng(8)
-        with NbdClient(daemon.nbd, "disk", timeout_s=20) as guest:
+        with NbdClient(daemon.nbd, "disk", timeout_s=60) as guest:
             for start in (5000, 3 * MIB + 777, 21 * MIB, 40 * MIB):
                 data = rng.bytes(9000)
                 guest.pwrite(start, data)
                 model[start : start + 9000] = data
             half = reader.data_ranges(0, 22 * MIB // BLOCK)
             seen: list[tuple[int, int]] = []
-            with NbdClient(daemon.nbd, "lower", timeout_s=20) as client:
+            with NbdClient(daemon.nbd, "lower", timeout_s=60) as client:
                 done = hydrate(
                     client, half, rate_bytes_per_s=0, stop=threading.Event(),
                     on_progress=lambda at, of: seen.append((at, of)),
@@ -106,7 +106,7 @@ def test_hydrate_while_the_guest_writes_and_a_snapshot_is_taken(
             assert rescan.data_blocks == 12
             assert rescan.read_bytes < 9 * MIB
             daemon.release()
-            with NbdClient(daemon.nbd, "lower", timeout_s=20) as client:
+            with NbdClient(daemon.nbd, "lower", timeout_s=60) as client:
                 hydrate(
                     client, reader.data_ranges(), rate_bytes_per_s=0, stop=threading.Event(),
                     on_progress=lambda _at, _of: None,
@@ -128,7 +128,7 @@ def test_what_was_pulled_survives_its_daemon(source: tuple[Snapshots, bytes], tm
         daemon.open_disk(image, backing=backing)
         if way == "nbd":
             daemon.export_lower()
-            with NbdClient(daemon.nbd, "lower", timeout_s=20) as client:
+            with NbdClient(daemon.nbd, "lower", timeout_s=60) as client:
                 hydrate(client, ranges, rate_bytes_per_s=0, stop=threading.Event(), on_progress=lambda _at, _of: None)
             daemon.process.kill()
             daemon.process.wait()
@@ -178,7 +178,7 @@ def test_rate_and_stop(source: tuple[Snapshots, bytes], tmp_path: Path) -> None:
 
         begin_s = time.monotonic()
         # Stopped while it waits for an answer, it raises; between two answers, it returns.
-        with NbdClient(daemon.nbd, "lower", timeout_s=20) as client, contextlib.suppress(UnavailableError):
+        with NbdClient(daemon.nbd, "lower", timeout_s=60) as client, contextlib.suppress(UnavailableError):
             hydrate(client, ranges, rate_bytes_per_s=8 * MIB, stop=stop, on_progress=on_progress)
         done = copied[-1]
         assert stop.is_set()
@@ -194,7 +194,7 @@ def test_snapserver_process(source: tuple[Snapshots, bytes], tmp_path: Path) -> 
     with snapserver(snapshots, socket) as server:
         session = SnapshotReader.open(snapshots.store, "snap-00000001").manifest.session
         for name in ("snap-00000001", f"snap-00000001/{session}"):
-            with NbdClient(socket, name, contexts=(BASE_ALLOCATION,), timeout_s=20) as client:
+            with NbdClient(socket, name, contexts=(BASE_ALLOCATION,), timeout_s=60) as client:
                 assert client.read_only
                 got = b"".join(bytes(data) for _, data in client.read_ranges([(0, SIZE)], piece_bytes=300_000))
                 assert not unequal(got, original)
@@ -208,7 +208,7 @@ def test_snapserver_process(source: tuple[Snapshots, bytes], tmp_path: Path) -> 
                 ]  # fmt: skip
         for name in ("snap-00000009", "../x", "snap-00000001/zz", "", "snap-00000001/"):
             with pytest.raises(UnavailableError):
-                NbdClient(socket, name, timeout_s=20)
+                NbdClient(socket, name, timeout_s=60)
         second = subprocess.run(
             [
                 sys.executable, "-m", "drystone.transfer.snapserver",
@@ -218,7 +218,7 @@ def test_snapserver_process(source: tuple[Snapshots, bytes], tmp_path: Path) -> 
         )  # fmt: skip
         assert second.returncode == 1
         server.terminate()
-        assert server.wait(10) == 0
+        assert server.wait(60) == 0
         assert not socket.exists()
 
 
@@ -231,9 +231,9 @@ def test_a_damaged_pack_is_never_served(source: tuple[Snapshots, bytes], tmp_pat
     body[3 * MIB] ^= 1
     path.write_bytes(body)
     with NbdServer(tmp_path / "s", SnapshotProvider(snapshots.store)):
-        with NbdClient(tmp_path / "s", "snap-00000001", timeout_s=20) as client:
+        with NbdClient(tmp_path / "s", "snap-00000001", timeout_s=60) as client:
             assert not unequal(client.pread(0, MIB), original[:MIB])
-        client = NbdClient(tmp_path / "s", "snap-00000001", timeout_s=20)
+        client = NbdClient(tmp_path / "s", "snap-00000001", timeout_s=60)
         with pytest.raises(UnavailableError):
             client.pread(2 * MIB, 2 * MIB)
 
@@ -259,10 +259,10 @@ def test_dirty_bits_are_only_the_guests(source: tuple[Snapshots, bytes], tmp_pat
     ):
         daemon.open_disk(qcow2(tmp_path / "clone.qcow2", SIZE, backing), backing=backing)
         daemon.export_lower()
-        with NbdClient(daemon.nbd, "disk", timeout_s=20) as guest:
+        with NbdClient(daemon.nbd, "disk", timeout_s=60) as guest:
             guest.pwrite(7 * BLOCK, b"g" * BLOCK)
-        with NbdClient(daemon.nbd, "lower", timeout_s=20) as client:
+        with NbdClient(daemon.nbd, "lower", timeout_s=60) as client:
             hydrate(client, ranges, rate_bytes_per_s=0, stop=threading.Event(), on_progress=lambda _a, _b: None)
         view = daemon.freeze(SIZE)
-        with NbdClient(Path(view.socket), view.export, contexts=(context,), timeout_s=20) as client:
+        with NbdClient(Path(view.socket), view.export, contexts=(context,), timeout_s=60) as client:
             assert marked(client.extents(context, 0, SIZE), STATE_DIRTY).tolist() == [[7, 8]]

@@ -24,7 +24,7 @@ const CARD_GAP_PX = 10;
 const OVERSCAN = 6;
 const SELECT_ALL_MAX = 100;
 
-type Props<T> = {
+export type DataTableProps<T> = {
   /** What the rows are, for screen readers. */
   readonly label: string;
   readonly columns: readonly Column<T>[];
@@ -47,7 +47,7 @@ export function tableWidthMin(tracks: readonly string[]): number {
 }
 
 /** A table of any length: only the rows on the screen exist. On a phone each row is a card. */
-export function DataTable<T>(props: Props<T>) {
+export function DataTable<T>(props: DataTableProps<T>) {
   const { label, columns, total, rowAt, idOf, onSeen, selected, onSelect } = props;
   const { t } = useWords();
   const narrow = useNarrow();

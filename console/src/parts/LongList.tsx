@@ -1,19 +1,12 @@
-import { type ReactElement, type ReactNode } from "react";
+import type { ReactElement, ReactNode } from "react";
 
 import { useWords } from "../words";
-import { DataTable, type Column } from "./DataTable";
+import { DataTable, type DataTableProps } from "./DataTable";
 import { ErrorNote } from "./ErrorNote";
 import { Empty, Loading } from "./Page";
 
-type Props<T> = {
-  readonly list: { readonly total: number | undefined; readonly error: Error | null; readonly rowAt: (index: number) => T | undefined };
-  /** What the rows are, for screen readers. */
-  readonly label: string;
-  readonly columns: readonly Column<T>[];
-  readonly idOf: (row: T) => string;
-  readonly onSeen: (seen: readonly [number, number]) => void;
-  readonly selected?: ReadonlyMap<string, T>;
-  readonly onSelect?: (selected: ReadonlyMap<string, T>) => void;
+type Props<T> = Omit<DataTableProps<T>, "total" | "rowAt"> & {
+  readonly list: Pick<DataTableProps<T>, "rowAt"> & { readonly total: number | undefined; readonly error: Error | null };
   /** Whether rows are left out: then an empty list says nothing about what there is. */
   readonly filtered: boolean;
   /** What is said where there is nothing at all. */
