@@ -4,8 +4,11 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId
+from drystone.engine import live
 from drystone.service.host import Host
 
 
@@ -23,3 +26,28 @@ def test_a_disk_that_cannot_be_closed_does_not_keep_the_others_from_being_served
     host = SimpleNamespace(_in=SimpleNamespace(db=SimpleNamespace(read=read)), release=release)
     asyncio.run(Host.release_idle(cast("Any", host)))
     assert released == ["disk-00000000", "disk-00000002"]
+
+
+def test_a_stray_disk_that_cannot_be_closed_does_not_end_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed, ended = [], []
+
+    async def disks_open(daemon: Any) -> list[str]:
+        return [f"disk-{daemon.name}", "disk-kept"] if daemon.name != "mute" else []
+
+    async def close_disk(daemon: Any, disk_id: str) -> None:
+        if daemon.name == "bad":
+            raise UnavailableError("it does not answer")
+        closed.append((daemon.name, disk_id))
+
+    async def quit_if_empty(daemon: Any) -> None:
+        if daemon.name == "mute":
+            raise UnavailableError("it does not answer")
+        ended.append(daemon.name)
+
+    monkeypatch.setattr(live, "disks_open", disks_open)
+    monkeypatch.setattr(live, "close_disk", close_disk)
+    known = {DiskId("disk-kept"): SimpleNamespace(daemon="good"), DiskId("disk-good"): SimpleNamespace(daemon="bad")}
+    host = SimpleNamespace(quit_if_empty=quit_if_empty)
+    for name in ("bad", "mute", "good"):
+        asyncio.run(Host._close_strays(cast("Any", host), cast("Any", SimpleNamespace(name=name)), cast("Any", known)))
+    assert (closed, ended) == ([("good", "disk-good")], ["good"])

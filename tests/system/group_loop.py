@@ -30,6 +30,7 @@ SLOTS = 8
 """Blocks that a lane writes in turn, so that a snapshot has more than one block to get wrong."""
 AREA = LANES * SLOTS * BLOCK
 PAUSE_S = 0.002
+TOLD_EACH = 50
 
 
 @dataclass(slots=True)
@@ -172,6 +173,8 @@ def run(pair: Pair, *, groups: int, kept: int = 4, seconds: float = float("inf")
             pair.check(group, before, after)
             pauses.append(pair.pause_ms(group))
             living.append(group)
+            if len(pauses) % TOLD_EACH == 0:
+                print(f"{len(pauses)} groups, the last at {pauses[-1]:.1f} ms", flush=True)
             if len(living) > kept:
                 pair.system.call("DeleteSnapshotGroup", SnapshotGroupId=living.pop(0))
     return pauses

@@ -8,6 +8,7 @@ move at any time (A5).
 import asyncio
 import contextlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import structlog
@@ -422,17 +423,25 @@ class Host:
             if disk.daemon is not None and disk.state is not DiskState.ROLLBACKING:
                 await self._settle_at_start(disk)
         for daemon in self.daemons():
+            await self._close_strays(daemon, known)
+
+    async def revive_all(self) -> None:
+        """At start: serve again every attached disk that is not served."""
+        for disk in await self._in.db.read(disks.everything):
+            await self.revive(disk.id)
+
+    async def _close_strays(self, daemon: Daemon, known: Mapping[DiskId, Disk]) -> None:
+        """Close what is open in a daemon that no row has there. Logs what it cannot."""
+        try:
             for disk_id in await live.disks_open(daemon):
                 owner = known.get(disk_id)
                 if owner is None or owner.daemon != daemon.name:
                     log.warning("daemon.stray_disk", daemon=daemon.name, disk_id=disk_id)
                     await live.close_disk(daemon, disk_id)
             await self.quit_if_empty(daemon)
-
-    async def revive_all(self) -> None:
-        """At start: serve again every attached disk that is not served."""
-        for disk in await self._in.db.read(disks.everything):
-            await self.revive(disk.id)
+        except DrystoneError as error:
+            # No harm to the disk: while it is open there, QEMU's lock on its file keeps every other daemon out.
+            log.error("daemon.strays_not_closed", daemon=daemon.name, error=str(error))  # noqa: TRY400 - as above
 
     async def _settle_at_start(self, disk: Disk) -> None:
         """Settle one disk; one that cannot be settled must not keep the others from being served."""
