@@ -7,7 +7,7 @@ type Sent = { readonly path: string; readonly method: string; readonly headers: 
 let sent: Sent[] = [];
 let answers: Response[] = [];
 const json = (value: unknown, status = 200) => new Response(JSON.stringify(value), { status });
-const session = (CsrfToken: string) => json({ AccountId: "1", Name: "admin", CsrfToken, Region: "r", Zones: [], Version: "1" });
+const session = (CsrfToken: string, AccountId = "1") => json({ AccountId, Name: "admin", CsrfToken, Region: "r", Zones: [], Version: "1" });
 
 beforeEach(() => {
   sent = [];
@@ -33,12 +33,40 @@ describe("calls", () => {
   });
 
   it("take the token of a new session when another tab logged in anew, once", async () => {
-    answers = [json({ Error: { Code: "AuthFailure.CsrfTokenWrong" } }, 403), session("two"), json({ Response: { KeySet: [] } })];
+    answers = [session("one"), json({ Error: { Code: "AuthFailure.CsrfTokenWrong" } }, 403), session("two"), json({ Response: { KeySet: [] } })];
+    await fetchSession();
     await call("drystone", "DescribeKeys", {});
     expect(sent.at(-1)?.headers["X-Csrf-Token"]).toBe("two");
     answers = [json({}, 403), session("three"), json({ Error: { Code: "AuthFailure.CsrfTokenWrong", Message: "no" } }, 403)];
     await expect(call("drystone", "DescribeKeys", {})).rejects.toThrow("no");
-    expect(sent).toHaveLength(6);
+    expect(sent).toHaveLength(7);
+  });
+
+  it("are never repeated as another account that another tab logged in: this one is signed out, and nothing is sent twice", async () => {
+    const wrong = () => json({ Error: { Code: "AuthFailure.CsrfTokenWrong" } }, 403);
+    answers = [session("one"), wrong(), session("two", "2"), wrong(), session("two", "2")];
+    await fetchSession();
+    for (const action of ["CreateDisks", "TerminateDisks"] as const) {
+      await expect(call("cbs", action, {} as never)).rejects.toThrow(SignedOutError);
+      expect(connectionStore.get().signedOut).toBe(true);
+    }
+    expect(sent.map((one) => one.path.split("/").at(-1))).toEqual(["session", "CreateDisks", "session", "TerminateDisks", "session"]);
+    expect(sent.at(-2)?.headers["X-Csrf-Token"]).toBe("one");
+    // Nor where the page has become the other's before the refusal of what the first one asked for came.
+    sent = [];
+    answers = [session("one"), wrong(), session("two", "2"), session("two", "2")];
+    await fetchSession();
+    const late = call("cbs", "CreateDisks", {} as never);
+    await fetchSession();
+    await expect(late).rejects.toThrow(SignedOutError);
+    expect(sent.filter((one) => one.path.endsWith("CreateDisks"))).toHaveLength(1);
+    // Who logs in then has a page of its own.
+    answers = [session("two", "2"), json({ Response: { KeySet: [] } })];
+    await fetchSession();
+    await call("drystone", "DescribeKeys", {});
+    expect([sent.at(-1)?.headers["X-Csrf-Token"], connectionStore.get().signedOut]).toEqual(["two", false]);
+    answers = [session("one")];
+    await fetchSession();
   });
 
   it("raise what the server refused, with its code and the id of the request", async () => {

@@ -44,6 +44,8 @@ type Connection = { readonly reachable: boolean; readonly signedOut: boolean };
 /** What is known of the server from the calls made; one per page. */
 let connection: Connection = { reachable: true, signedOut: false };
 let csrfToken = "";
+/** Whose page this is: the account that the user sees in its header. Empty until that is known. */
+let accountId = "";
 const listeners = new Set<Listener>();
 
 function note(change: Partial<Connection>): void {
@@ -117,13 +119,18 @@ async function sessionCall(path: string, body?: unknown): Promise<Record<string,
   throw refused(error, response.status);
 }
 
-/** The session of this browser; raises SignedOutError where there is none. */
+/** The session of this browser, whose page this is from now on; raises SignedOutError where there is none. */
 export async function fetchSession(): Promise<Session> {
-  const session = (await sessionCall("/session")) as unknown as Session;
+  const session = await readSession();
   csrfToken = session.CsrfToken;
+  accountId = session.AccountId;
   if (session.TimeZoneOffsetHours !== undefined) setZoneHours(session.TimeZoneOffsetHours);
   note({ signedOut: false });
   return session;
+}
+
+async function readSession(): Promise<Session> {
+  return (await sessionCall("/session")) as unknown as Session;
 }
 
 export async function logIn(account: string, password: string): Promise<void> {
@@ -151,10 +158,17 @@ export async function call<S extends ServiceName, A extends ActionName<S>>(
   parameters: ParametersOf<S, A>,
   signal?: AbortSignal,
 ): Promise<AnswerOf<S, A>> {
+  const caller = accountId;
   let response = await request("POST", `/call/${service}/${action}`, parameters, signal);
   if (response.status === 403) {
     // Another tab logged in anew: this tab's token is of the session before. 403 means that nothing was done.
-    await fetchSession();
+    const session = await readSession();
+    if (session.AccountId !== caller) {
+      // As somebody else: what this page shows and what its user means to do are of the account before.
+      note({ signedOut: true });
+      throw new SignedOutError();
+    }
+    csrfToken = session.CsrfToken;
     response = await request("POST", `/call/${service}/${action}`, parameters, signal);
   }
   if (response.status === 401) {
