@@ -88,6 +88,27 @@ def test_mariadb_unlocks_when_the_freezer_is_killed(mariadb: Server) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("loss", ["session", "server"])
+def test_mariadb_notices_that_its_lock_was_lost(mariadb: Server, loss: str) -> None:
+    """Its client waits for input, and does not hear of the session's end."""
+
+    async def run() -> None:
+        async with holding(plan(mariadb.step())) as hold:
+            assert hold.held == [True]
+            if loss == "session":
+                mariadb.query(
+                    "KILL " + mariadb.query("SELECT ID FROM information_schema.PROCESSLIST WHERE COMMAND = 'Sleep'")
+                )
+            else:
+                mariadb.stop(signal.SIGKILL)
+                mariadb.start()
+            mariadb.query("INSERT INTO d.t VALUES (1)")
+            assert not await hold.thaw()
+            assert "the session with the lock had ended before" in [event.detail for event in hold.events]
+
+    asyncio.run(run())
+
+
 def test_mariadb_says_why_there_is_no_lock(mariadb: Server) -> None:
     async def reason(step: Step) -> str:
         async with holding(plan(step)) as hold:

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from drystone.domain.quiesce import Step, StepKind
+from drystone.quiesce import guest_agent
 from drystone.quiesce.guest_agent import GuestAgent, _Channel
 from drystone.quiesce.hold import Hold, holding
 from drystone.quiesce.plan import Plan
@@ -27,6 +28,12 @@ QEMU_GA = shutil.which("qemu-ga", path=os.environ.get("PATH", "") + ":/usr/sbin"
 
 def step(path: Path, seconds: float = SECONDS) -> Step:
     return Step(kind=StepKind.GUEST_AGENT, socket=str(path), seconds_max=seconds)
+
+
+def say(connection: socket.socket, text: bytes) -> None:
+    """Answer; whether anybody still listens is all the same to an agent."""
+    with contextlib.suppress(OSError):
+        connection.sendall(text)
 
 
 class Agent:
@@ -55,16 +62,15 @@ class Agent:
             except OSError:
                 return
             # A channel that was used before has the end of somebody else's answer in it.
-            with contextlib.suppress(OSError), connection, connection.makefile("rwb") as channel:
-                channel.write(b'{"return": {}}\n{"re')
+            with contextlib.suppress(OSError), connection, connection.makefile("rb") as channel:
+                say(connection, b'{"return": {}}\n{"re')
                 for line in channel:
                     question = json.loads(line.lstrip(b"\xff"))
                     self.heard.append(question["execute"])
                     answer = self._answer(question)
                     if not answer:
                         break
-                    channel.write(answer)
-                    channel.flush()
+                    say(connection, answer)
 
     def _answer(self, question: dict[str, dict[str, int]]) -> bytes:
         name = str(question["execute"])
@@ -78,7 +84,7 @@ class Agent:
         if name == "guest-fsfreeze-freeze":
             self.frozen, result = True, 2
         elif name == "guest-fsfreeze-thaw":
-            self.frozen, result = False, 2
+            self.frozen, result = False, 2 * self.frozen
         return json.dumps({"return": result}).encode() + b"\n"
 
 
@@ -149,6 +155,42 @@ def test_an_agent_that_hangs_is_given_up_in_time_and_told_to_thaw(agent: Agent) 
     assert not agent.frozen
 
 
+def test_a_thaw_is_sent_behind_a_freeze_that_outlasts_it(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody is left to send it when the freeze comes to its end."""
+    hang = threading.Event()
+
+    def freezes_late() -> bytes:
+        hang.wait(SECONDS)
+        agent.frozen = True
+        return b'{"return": 2}\n'
+
+    agent.answers["guest-fsfreeze-freeze"] = freezes_late
+    monkeypatch.setattr(guest_agent, "THAW_SECONDS_MAX", 0.5)
+    action = GuestAgent(step(agent.path, seconds=3.0))
+    for act in (action.freeze, action.thaw):
+        with pytest.raises(StepError, match="did not answer in time"):
+            act()
+    assert "guest-fsfreeze-thaw" not in agent.heard
+    hang.set()
+    deadline = time.monotonic() + SECONDS
+    while "guest-fsfreeze-thaw" not in agent.heard or agent.frozen:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_guest_that_was_thawed_before_was_not_held(agent: Agent) -> None:
+    async def run() -> None:
+        plan = Plan(
+            steps=(step(agent.path),), seconds_max=SECONDS, stop_at_failure=True, devices=(), never=(), path="/bin"
+        )
+        async with holding(plan) as hold:
+            agent.frozen = False
+            assert not await hold.thaw()
+            assert "0 of 2 file systems of the guest were still frozen" in [event.detail for event in hold.events]
+
+    asyncio.run(run())
+
+
 def test_nobody_is_there(tmp_path: Path) -> None:
     stale = tmp_path / "stale.sock"
     with socket.socket(socket.AF_UNIX) as gone:
@@ -204,6 +246,32 @@ esac
     assert not (tmp_path / "frozen").exists()
     asked = (tmp_path / "asked").read_text()
     assert asked.startswith("--quiet qemu-agent-command --domain=db one --timeout=")
+
+
+def test_a_domain_that_does_not_answer_is_thawed_when_it_does(tmp_path: Path) -> None:
+    """libvirt sends nothing while the agent owes an answer: the thaw is repeated, also when all have gone."""
+    virsh = tmp_path / "virsh"
+    virsh.write_text(
+        f"""#!/bin/sh
+case "$5" in
+  *guest-fsfreeze-freeze*) touch {tmp_path}/frozen; exit 1 ;;
+esac
+test -e {tmp_path}/awake || exit 1
+case "$5" in
+  *guest-fsfreeze-thaw*) rm -f {tmp_path}/frozen; echo '{{"return":3}}' ;;
+  *) echo '{{"return":"thawed"}}' ;;
+esac
+"""
+    )
+    virsh.chmod(virsh.stat().st_mode | stat.S_IXUSR)
+    hold = held(Step(kind=StepKind.LIBVIRT, domain="db", seconds_max=SECONDS), path=f"{tmp_path}:/usr/bin:/bin")
+    assert not hold.events[-1].ok
+    assert (tmp_path / "frozen").exists()
+    (tmp_path / "awake").touch()
+    deadline = time.monotonic() + SECONDS
+    while (tmp_path / "frozen").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_the_real_agent_answers_and_is_never_told_to_freeze_this_machine(tmp_path: Path) -> None:

@@ -23,6 +23,9 @@ FIFREEZE = 0xC0045877
 FITHAW = 0xC0045878
 """`_IOWR('X', 119, int)` and 120. Source: linux/include/uapi/linux/fs.h."""
 LOCKED = "drystone-locked"
+STILL_LOCKED = "drystone-still-locked"
+ANSWER_SECONDS_MAX = 2.0
+"""A session that holds a lock and does nothing answers at once."""
 
 
 class Action(Protocol):
@@ -170,7 +173,7 @@ class MariaDb:
         try:
             self._client = subprocess.Popen(
                 ["mariadb", f"--defaults-extra-file={self._step.option_file}", "--batch", "--skip-column-names",
-                 "--unbuffered", f"--connect-timeout={wait}"],
+                 "--unbuffered", "--skip-reconnect", f"--connect-timeout={wait}"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self._environment, cwd="/",
                 start_new_session=True, preexec_fn=as_others,  # noqa: PLW1509 - this process has one thread
             )  # fmt: skip
@@ -194,11 +197,23 @@ class MariaDb:
         """Unlock by ending the session."""
         if self._client is None:
             return ""
-        lost = self._client.poll() is not None
+        held = self._answers(self._client)
         self._end()
-        if lost:
+        if not held:
             raise StepError("the session with the lock had ended before")
         return ""
+
+    def _answers(self, client: subprocess.Popen[bytes]) -> bool:
+        """Return whether the session lives: the client alone, which waits for input, does not hear of its end."""
+        assert client.stdin is not None
+        assert client.stdout is not None
+        try:
+            client.stdin.write(f"SELECT '{STILL_LOCKED}';\n".encode())
+            client.stdin.flush()
+            deadline = time.monotonic() + ANSWER_SECONDS_MAX
+            return STILL_LOCKED in read_until(client.stdout.fileno(), deadline, f"{STILL_LOCKED}\n").splitlines()
+        except (TimeoutError, BrokenPipeError):
+            return False
 
     def _end(self) -> None:
         client, self._client = self._client, None

@@ -2,12 +2,12 @@
 
 Source: QEMU docs/interop/qemu-ga.rst and qga/qapi-schema.json (guest-sync-delimited, guest-fsfreeze-*).
 
-A guest that is told to freeze and does not answer may still do so, later. So a thaw is always sent after it, on the
-same channel, which the agent reads in order.
+A guest that is told to freeze and does not answer may still do so, later. So a thaw is always sent behind it, without
+waiting for any answer, on the same channel, which the agent reads in order. libvirt does not send while the agent owes
+an answer: there the watchdog repeats the thaw until it is answered.
 """
 
 import json
-import os
 import shutil
 import socket
 import stat
@@ -34,25 +34,28 @@ class GuestAgent:
 
     def __init__(self, step: Step) -> None:
         self._step = step
-        self._made_in = os.getpid()
-        self._asked = False
-        """Whether a freeze may have reached the guest. Known in the freezer alone, a child of where this was made."""
+        self._asked = True
+        """Whether a freeze may have reached the guest: not known where another process does the freezing."""
+        self._frozen = 0
 
     def freeze(self) -> str:
         """Freeze all file systems of the guest; say how many."""
+        self._asked = False
         deadline = time.monotonic() + self._step.seconds_max
         with _Channel(self._step.socket, deadline) as channel:
             channel.synchronise()
             self._asked = True
-            return _frozen(channel.ask)
+            self._frozen = _frozen(channel.ask)
+            return _told(self._frozen)
 
     def thaw(self) -> str:
         """Thaw them; an agent with nothing frozen thaws nothing."""
-        if os.getpid() != self._made_in and not self._asked:
+        if not self._asked:
             return ""
         with _Channel(self._step.socket, time.monotonic() + THAW_SECONDS_MAX) as channel:
-            channel.synchronise()
-            return _thawed(channel.ask)
+            channel.synchronise("guest-fsfreeze-thaw", "guest-fsfreeze-status")
+            _judge_thaw(self._frozen, channel.answer(), channel.answer())
+            return ""
 
 
 class Libvirt:
@@ -61,22 +64,32 @@ class Libvirt:
     def __init__(self, step: Step, environment: Mapping[str, str]) -> None:
         self._step = step
         self._environment = dict(environment)
+        self._asked = True
+        self._frozen = 0
 
     def freeze(self) -> str:
         """Freeze all file systems of the guest; say how many."""
+        self._asked = False
         deadline = time.monotonic() + self._step.seconds_max
-        return _frozen(lambda command: self._ask(command, deadline))
+        self._frozen = _frozen(lambda command: self._ask(command, deadline))
+        return _told(self._frozen)
 
     def thaw(self) -> str:
         """Thaw them."""
+        if not self._asked:
+            return ""
         deadline = time.monotonic() + THAW_SECONDS_MAX
-        return _thawed(lambda command: self._ask(command, deadline))
+        _judge_thaw(
+            self._frozen, self._ask("guest-fsfreeze-thaw", deadline), self._ask("guest-fsfreeze-status", deadline)
+        )
+        return ""
 
     def _ask(self, command: str, deadline: float) -> object:
         assert self._step.domain is not None
         program = shutil.which("virsh", path=self._environment["PATH"])
         if program is None:
             raise StepError("virsh is not installed on this host: libvirt's domains cannot be spoken to")
+        self._asked = True
         seconds = max(1, int(deadline - time.monotonic()))
         said = run_bounded(
             (program, "--quiet", "qemu-agent-command", f"--domain={self._step.domain}", f"--timeout={seconds}",
@@ -86,22 +99,28 @@ class Libvirt:
         return _result(said.encode())
 
 
-def _frozen(ask: Ask) -> str:
+def _frozen(ask: Ask) -> int:
+    """Freeze; return how many file systems were."""
     count = ask("guest-fsfreeze-freeze")
     if not isinstance(count, int) or count <= 0:
         raise StepError("the guest froze no file system")
     status = ask("guest-fsfreeze-status")
     if status != FROZEN:
         raise StepError(f"the guest says that it is {str(status)[:40]}")
+    return count
+
+
+def _told(count: int) -> str:
     return f"{count} file systems of the guest"
 
 
-def _thawed(ask: Ask) -> str:
-    ask("guest-fsfreeze-thaw")
-    status = ask("guest-fsfreeze-status")
+def _judge_thaw(frozen: int, count: object, status: object) -> None:
+    """Hold what a guest answered to a thaw against how many file systems this process knows to have been frozen."""
     if status != THAWED:
         raise StepError(f"the guest says that it is {str(status)[:40]}")
-    return ""
+    # Restarted, or thawed by somebody else, such as the 10 s after which Windows thaws by itself.
+    if not isinstance(count, int) or count < frozen:
+        raise StepError(f"{str(count)[:40]} of {_told(frozen)} were still frozen")
 
 
 class _Channel:
@@ -132,11 +151,14 @@ class _Channel:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def synchronise(self) -> None:
-        """Have the agent forget half a question, and pass over answers that were meant for somebody else."""
+    def synchronise(self, *commands: str) -> None:
+        """Have the agent forget half a question, and pass over answers that were meant for somebody else.
+
+        `commands` are sent along, before any answer is waited for; then `answer` is due for each.
+        """
         identity = time.monotonic_ns() & 0x7FFF_FFFF_FFFF
-        question = {"execute": "guest-sync-delimited", "arguments": {"id": identity}}
-        self._send(DELIMITER + json.dumps(question).encode() + b"\n")
+        question = json.dumps({"execute": "guest-sync-delimited", "arguments": {"id": identity}})
+        self._send(DELIMITER + question.encode() + b"\n" + b"".join(map(_command, commands)))
         while True:
             self._until(DELIMITER)
             if _result(self._until(b"\n")) == identity:
@@ -144,7 +166,11 @@ class _Channel:
 
     def ask(self, command: str) -> object:
         """Run one command; return its result."""
-        self._send(json.dumps({"execute": command}).encode() + b"\n")
+        self._send(_command(command))
+        return self.answer()
+
+    def answer(self) -> object:
+        """Return the result of the oldest command that was sent and not answered."""
         return _result(self._until(b"\n"))
 
     def _send(self, text: bytes) -> None:
@@ -174,6 +200,10 @@ class _Channel:
         if left <= 0:
             raise TimeoutError
         self._socket.settimeout(left)
+
+
+def _command(name: str) -> bytes:
+    return json.dumps({"execute": name}).encode() + b"\n"
 
 
 def _result(text: bytes) -> object:

@@ -22,6 +22,7 @@ from typing import NoReturn
 
 from drystone.domain.quiesce import StepKind
 from drystone.quiesce.actions import Action, action_of
+from drystone.quiesce.guest_agent import GuestAgent, Libvirt
 from drystone.quiesce.plan import (
     LINE_BYTES_MAX,
     THAW,
@@ -35,6 +36,9 @@ from drystone.quiesce.program import StepError
 
 UNDO_SECONDS_MAX = 3.0
 """How long the freezer is given to undo its steps before the watchdog does it."""
+LATE_SECONDS_MAX = 3600.0
+"""How long a guest is told to thaw that does not answer: a freeze that it began may end as late as that."""
+LATE_PAUSE_S = 1.0
 OOM_SCORE = -1000
 PR_SET_CHILD_SUBREAPER = 36
 """Source: linux/include/uapi/linux/prctl.h."""
@@ -149,6 +153,7 @@ class Watchdog:
         self._commands = commands
         self._events = events
         self._began = time.monotonic()
+        self._frozen: set[int] = set()
         self._thawed: set[int] = set()
         self._failed = False
         self._completed = False
@@ -162,6 +167,14 @@ class Watchdog:
         self._undo()
         held_ms = round((time.monotonic() - self._began) * 1000, 3)
         _say(1, Event(name="end", ok=self._asked and self._completed and not self._failed, ms=held_ms))
+        late = [
+            index
+            for index, action in enumerate(self._actions)
+            if isinstance(action, GuestAgent | Libvirt) and index not in self._thawed
+        ]
+        # In a process of its own: nobody waits for it, nor ends it.
+        if late and os.fork() == 0:
+            self._thaw_late(late)
         return 0
 
     def _wait_for_thaw(self) -> None:
@@ -185,6 +198,8 @@ class Watchdog:
             text += os.read(self._events, 65536) or b"\n"
         for line in text.splitlines():
             event = decode_event(line)
+            if event.name == "freeze" and event.ok:
+                self._frozen.add(event.step)
             if event.name == "thaw":
                 self._failed |= not event.ok
                 if event.ok:
@@ -204,18 +219,33 @@ class Watchdog:
             while alive and (left := deadline - time.monotonic()) > 0:
                 if selector.select(left):
                     alive = self._relay()
-        dead = self._end_freezer()
-        self._thaw_rest(range(len(self._actions)))
-        if not dead:
-            # It hangs in the kernel, freezing: what it freezes yet must be thawed after that, and not before.
+        if not self._end_freezer():
+            # It hangs in the kernel, freezing a file system: a thaw of that one would hang behind it, and all else
+            # behind that. What it freezes yet must be thawed after that, and not before.
+            kinds = [step.kind for step in self._plan.steps]
+            hanging = {n for n, kind in enumerate(kinds) if kind is StepKind.FILESYSTEM} - self._frozen
+            self._thaw_rest([n for n in range(len(kinds)) if n not in hanging])
             os.waitpid(self._child, 0)
-            self._thaw_rest([n for n, step in enumerate(self._plan.steps) if step.kind is StepKind.FILESYSTEM])
+        self._thaw_rest(range(len(self._actions)))
 
     def _thaw_rest(self, indexes: Sequence[int]) -> None:
         for index in reversed(indexes):
             action = self._actions[index]
-            if index not in self._thawed and not isinstance(action, str):
-                _do(action, "thaw", index, 1)
+            if index not in self._thawed and not isinstance(action, str) and _do(action, "thaw", index, 1):
+                self._thawed.add(index)
+
+    def _thaw_late(self, indexes: Sequence[int]) -> NoReturn:
+        """Repeat the thaw of guests that have not said that they are thawed."""
+        try:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            for descriptor in range(3):
+                os.dup2(nothing, descriptor)
+            deadline = time.monotonic() + LATE_SECONDS_MAX
+            while not self._thawed.issuperset(indexes) and time.monotonic() < deadline:
+                time.sleep(LATE_PAUSE_S)
+                self._thaw_rest(indexes)
+        finally:
+            os._exit(0)
 
     def _end_freezer(self) -> bool:
         """Kill the freezer with all that it runs; return whether it has died."""
