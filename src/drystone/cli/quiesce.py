@@ -95,9 +95,23 @@ class QuiesceCommands:
 
 
 def _resource(session: Session, text: str) -> str:
-    if text in {"host", "nbd"} or text.startswith("ins-"):
+    """Return the id of a disk or, if no disk has this name, of an instance.
+
+    Raises:
+        CliError: Neither has this name, or several disks or instances have.
+    """
+    if text in {"host", "nbd"}:
         return lookup.instance_id(session, text)
-    return lookup.disk_id(session, text)
+    for find in (lookup.disk_id, lookup.instance_id):
+        try:
+            return find(session, text)
+        except CliError as error:
+            if error.code is not Exit.NOT_FOUND:
+                raise
+    raise CliError(
+        Exit.NOT_FOUND,
+        f"there is no disk and no instance {text}; `drystone disk list` and `drystone instance list` show them",
+    )
 
 
 def _profiles(session: Session, limit: int) -> list[Record]:
