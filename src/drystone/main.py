@@ -7,13 +7,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from drystone.cli.app import build_app, run
 from drystone.cli.failure import CliError, Exit
-from drystone.cli.session import Outside
+from drystone.cli.session import Common, Outside
 from drystone.domain.errors import DrystoneError
-from drystone.offline import add_offline_commands
+from drystone.domain.ids import Randomness
+from drystone.offline import Json, add_offline_commands
 
 DEFAULT_DATA = Path("data")
 
@@ -37,22 +38,39 @@ def serve_command(
         raise CliError(Exit.REFUSED, str(error)) from None
 
 
-def stop_command(*, data: Annotated[Path, Parameter(help="The server's data directory.")] = DEFAULT_DATA) -> None:
-    """Stop the server if it runs, close all disks in order, and end their storage daemons.
+def build_program(outside: Outside, rng: Randomness) -> App:
+    """Return all commands: those of the client, those of the server, and those on a data directory."""
 
-    Disks stay attached: the next `drystone serve` serves them again.
-    """
-    from drystone.serve import stop  # noqa: PLC0415 - as above
+    def stop(
+        *,
+        data: Annotated[Path, Parameter(help="The server's data directory.")] = DEFAULT_DATA,
+        json: Json = False,
+    ) -> None:
+        """Stop the server if it runs, close all disks in order, and end their storage daemons.
 
-    try:
-        stop(data)
-    except DrystoneError as error:
-        raise CliError(Exit.REFUSED, str(error)) from None
+        Disks stay attached: the next `drystone serve` serves them again.
+        """
+        from drystone import serve  # noqa: PLC0415 - as above
 
+        try:
+            serve.stop(data)
+        except DrystoneError as error:
+            raise CliError(Exit.REFUSED, str(error)) from None
+        outside.output(Common(json=json)).result([], {"stopped": str(data)})
 
-def version_command() -> None:
-    """Print the version."""
-    print(version("drystone"))  # noqa: T201 - that is the command
+    def show_version(*, json: Json = False) -> None:
+        """Print the version."""
+        found = version("drystone")
+        outside.output(Common(json=json)).result([found], {"version": found})
+
+    app = build_app(outside)
+    app.command(
+        serve_command, name="serve", help_epilogue="Example:\n  drystone serve --data /var/lib/drystone --port 8080"
+    )
+    app["host"].command(stop, help_epilogue="Example:\n  drystone host stop --data /var/lib/drystone")
+    add_offline_commands(app["store"], outside, rng)
+    app.command(show_version, name="version", help_epilogue="Example:\n  drystone version")
+    return app
 
 
 def main() -> None:
@@ -60,13 +78,4 @@ def main() -> None:
     if not __debug__:
         sys.exit("drystone: python -O is refused: assertions guard the data")
     outside = Outside(clock=time.time, monotonic=time.monotonic, sleep=time.sleep)
-    app = build_app(outside)
-    app.command(
-        serve_command, name="serve", help_epilogue="Example:\n  drystone serve --data /var/lib/drystone --port 8080"
-    )
-    app["host"].command(
-        stop_command, name="stop", help_epilogue="Example:\n  drystone host stop --data /var/lib/drystone"
-    )
-    add_offline_commands(app["store"], outside, random.SystemRandom())
-    app.command(version_command, name="version", help_epilogue="Example:\n  drystone version")
-    sys.exit(run(app))
+    sys.exit(run(build_program(outside, random.SystemRandom())))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from drystone.cli.failure import CliError, Exit
+from drystone.cli.session import Common
 from drystone.cli.session import Outside as ClientOutside
 from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import Randomness
@@ -40,7 +41,7 @@ class _World:
 
 
 def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> None:
-    """Add `recover`, `reconcile` and `backup` to the commands on the store."""
+    """Add `recover`, `reconcile`, `backup` and `discard` to the commands on the store."""
     world = _World(outside=outside, rng=rng)
 
     def recover(
@@ -89,7 +90,7 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
         else:
             _print(report, as_json=json)
 
-    def backup(*, data: Data = DEFAULT_DATA) -> None:
+    def backup(*, data: Data = DEFAULT_DATA, json: Json = False) -> None:
         """Copy the catalog into DATA/backups, while it is served or not, and print the copy's path.
 
         The server does so by itself every `backup_minutes`. A copy holds the secret keys of all accounts: it can be
@@ -101,7 +102,7 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
             made = maintenance.back_up_catalog(data, at=world.clock())
         except DrystoneError as error:
             raise CliError(Exit.REFUSED, str(error)) from None
-        print(made)  # noqa: T201 - as above
+        outside.output(Common(json=json)).result([str(made)], {"path": str(made)})
 
     def discard(
         name: Annotated[str | None, Parameter(help="The manifest's object; none: list them.")] = None,
@@ -122,9 +123,9 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
             found = maintenance.stray_manifests(data, world)
             if name is not None:
                 found = [one for one in found if one.object == name]
-                lost = f"Lost for good: {found[0].lost}." if found else ""
-                if found and not yes and not _agreed(f"{name}: {found[0].reason}. {lost} Discard it? [y/N] "):
-                    raise CliError(Exit.REFUSED, "nothing was discarded")
+                if found:
+                    question = f"This discards {name}: {found[0].reason}. Lost for good: {found[0].lost}."
+                    outside.output(Common(json=json)).confirm(question, yes=yes)
                 found = [maintenance.discard_manifest(data, name, world)]
         except DrystoneError as error:
             raise CliError(Exit.REFUSED, str(error)) from None
@@ -152,14 +153,6 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
 def json_text(value: object) -> str:
     """Return a value as the commands print it."""
     return json.dumps(value, indent=2)
-
-
-def _agreed(question: str) -> bool:
-    """Ask, on a terminal; where nobody can answer nobody agrees."""
-    if not sys.stdin.isatty():
-        return False
-    print(question, end="", file=sys.stderr, flush=True)  # noqa: T201 - a command talks
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _print(report: "Report", *, as_json: bool) -> None:
