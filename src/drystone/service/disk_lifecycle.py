@@ -81,7 +81,7 @@ class DiskLifecycle:
                     return _ids(before), []
             at = self._in.clock()
             template = self._template(conn, caller, new, name=name, tags=tags, at=at)
-            made = [self._insert(conn, caller, template, at=at) for _ in range(new.count)]
+            made = [self._insert(conn, caller, template, new.client_token, at=at) for _ in range(new.count)]
             ids = tuple(operation.disk_id for operation in made if operation.disk_id is not None)
             if new.client_token is not None:
                 tokens.remember(
@@ -90,10 +90,10 @@ class DiskLifecycle:
             return ids, made
 
         ids, made = await self._in.db.write(record)
-        await self._finish_creating(caller, made, new.client_token)
+        await self._finish_creating(caller, made)
         return ids
 
-    async def _finish_creating(self, caller: Caller, made: list[Operation], client_token: str | None) -> None:
+    async def _finish_creating(self, caller: Caller, made: list[Operation]) -> None:
         for operation in made:
             self._in.operations.wake(operation.id)
         ended = [await self._in.operations.wait(operation.id, CREATE_SECONDS_MAX) for operation in made]
@@ -103,8 +103,6 @@ class DiskLifecycle:
         whole = [operation.disk_id for operation in ended if operation.state is OperationState.DONE]
 
         def withdraw(conn: Connection) -> list[Operation]:
-            if client_token is not None:
-                tokens.forget(conn, caller, token=client_token)
             return [self._terminate_row(conn, caller, disk_id) for disk_id in whole if disk_id is not None]
 
         following = await self._in.db.write(withdraw)
@@ -203,9 +201,9 @@ class DiskLifecycle:
             **values,  # type: ignore[arg-type] # the columns of tracking
         )  # fmt: skip
 
-    def _insert(self, conn: Connection, caller: Caller, template: Disk, *, at: float) -> Operation:
+    def _insert(self, conn: Connection, caller: Caller, template: Disk, token: str | None, *, at: float) -> Operation:
         disk = replace(template, id=self._in.ids.disk())
-        payload: dict[str, object] = {}
+        payload: dict[str, object] = {} if token is None else {"client_token": token}
         if disk.source_snapshot_id is not None:
             session = Session(id=self._in.ids.session(), kind="hydrate", created_at=at)
             sessions.open(conn, session, [disk.source_snapshot_id])

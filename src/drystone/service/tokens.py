@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from drystone.catalog import tokens
 from drystone.catalog.tokens import ClientToken
 from drystone.domain.errors import RefusalError
+from drystone.domain.ids import AccountId
 from drystone.service.caller import Caller
 from drystone.service.requests import NewDisks
 
@@ -59,9 +60,12 @@ def replayed(conn: Connection, caller: Caller, *, token: str, hashed: str) -> Ma
     return known.response
 
 
-def forget(conn: Connection, caller: Caller, *, token: str) -> None:
-    """Let go of a token whose call failed after all: a retry must act, not be answered with what was never made."""
-    tokens.delete(conn, caller.account_id, token)
+def forget(conn: Connection, account_id: AccountId, *, token: str) -> None:
+    """Let go of a token whose call failed after all: a retry must act, not be answered with what was never made.
+
+    To be called in the transaction that ends the work, since the call itself may have ended long before.
+    """
+    tokens.delete(conn, account_id, token)
 
 
 def remember(

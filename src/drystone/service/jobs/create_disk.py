@@ -13,6 +13,7 @@ from drystone.domain.ids import SessionId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.engine import checkpoints, images
 from drystone.engine.graph import Backing
+from drystone.service import tokens
 from drystone.service.host import Host, size_bytes
 from drystone.service.installation import Installation
 from drystone.service.jobs import endings
@@ -66,7 +67,7 @@ class CreateDisk:
             self._in.operations.wake(following.id)
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
-        """Take back the row and the files."""
+        """Take back the row, the files, and the call's client token: the call may be over, or of a killed server."""
         assert operation.disk_id is not None
         disk_id = operation.disk_id
 
@@ -76,6 +77,9 @@ class CreateDisk:
             session = operation.payload.get("session")
             if session is not None:
                 sessions.fence(conn, SessionId(str(session)), at=at)
+            token = operation.payload.get("client_token")
+            if token is not None:
+                tokens.forget(conn, operation.account_id, token=str(token))
             endings.failed(conn, operation, at=at, code=code, message=message)
 
         await self._in.db.write(withdraw)

@@ -1,0 +1,120 @@
+"""Making disks: what a client is told and finds, when some of them fail or the server is killed meanwhile."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from drystone.catalog import disks, operations
+from drystone.domain.disk import POSTPAID, Disk
+from drystone.domain.errors import SpaceError
+from drystone.domain.ids import DiskId, IdSource
+from drystone.domain.operation import OperationKind
+from drystone.engine.layout import Layout
+from drystone.service import disk_lifecycle
+from drystone.service.disk_lifecycle import DiskLifecycle
+from drystone.service.host import Host
+from drystone.service.installation import Installation
+from drystone.service.jobs import create_disk, terminate
+from drystone.service.jobs.create_disk import CreateDisk
+from drystone.service.jobs.terminate import Terminate
+from drystone.service.operations import Operations
+from drystone.service.requests import NewDisks
+from tests.service.records_world import NOW, ZONE, World, caller, run
+
+NEW = NewDisks(zone=ZONE, charge_type=POSTPAID, disk_type="CLOUD_PREMIUM", size_gib=10, client_token="pvc-1")
+
+
+class Maker:
+    """A server's part that makes disks; their images are empty files. `broken` says how many more of them fail."""
+
+    def __init__(self, world: World, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.world, self.data = world, data
+        self.made: list[DiskId] = []
+        self.broken = 0
+        self.seed = 0
+        monkeypatch.setattr(create_disk, "make_image", self._make_image)
+        monkeypatch.setattr(terminate, "collect_maps", self._collect_maps)
+        self.start()
+
+    def start(self) -> None:
+        """Begin as a server that was just started."""
+        self.seed += 1
+        nothing: Any = SimpleNamespace(store_id="st-1")
+        self.installation = Installation(
+            db=self.world.db, clock=lambda: NOW, ids=IdSource(random.Random(self.seed)), layout=Layout(self.data),
+            store=nothing, workers=nothing, operations=Operations(db=self.world.db, clock=lambda: NOW), environment={},
+            throttle=False, scratch_bytes_max=1, floor_bytes_max=0, floor_percent=0, hydration_bytes_per_s=0,
+            background=nothing, compaction_dead_percent=20,
+        )  # fmt: skip
+        host = Host(self.installation)
+        self.installation.operations.serve(
+            {
+                OperationKind.CREATE_DISK: CreateDisk(self.installation, host),
+                OperationKind.TERMINATE: Terminate(self.installation, host),
+            }
+        )
+        self.lifecycle = DiskLifecycle(
+            installation=self.installation, host=host, zone=ZONE, disks_per_call=50, disks_per_instance=20, root=False
+        )
+
+    async def _make_image(self, _installation: Installation, disk: Disk, *, epoch: int) -> None:
+        assert epoch == disk.epoch
+        if self.broken:
+            self.broken -= 1
+            raise SpaceError("the file system is full")
+        self.made.append(disk.id)
+        (self.data / "disks" / disk.id / "image").touch()
+
+    async def _collect_maps(self, _installation: Installation) -> None:
+        """No map is in this store."""
+
+    @contextlib.asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Run operations, and leave when none is left."""
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(self.installation.operations.run())
+            yield
+            while self.installation.operations._active or await self.world.db.read(operations.unfinished):
+                await asyncio.sleep(0)
+            task.cancel()
+
+    def rows(self) -> list[DiskId]:
+        return [disk.id for disk in self.world.db.read_sync(disks.everything)]
+
+    def files(self) -> list[str]:
+        return [path.name for path in (self.data / "disks").iterdir()]
+
+
+@pytest.fixture
+def maker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Maker]:
+    world = World.open(tmp_path / "catalog.db")
+    world.add_accounts()
+    (tmp_path / "disks").mkdir()
+    yield Maker(world, tmp_path, monkeypatch)
+    world.db.close()
+
+
+def test_the_token_of_a_call_that_failed_later_makes_disks_again(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk_lifecycle, "CREATE_SECONDS_MAX", 0.0)
+
+    async def story() -> None:
+        first = await maker.lifecycle.create(caller(), NEW)
+        assert await maker.lifecycle.create(caller(), NEW) == first
+        # The server is killed, and the one after it finds no space.
+        maker.start()
+        maker.broken = 1
+        async with maker.working():
+            pass
+        assert (maker.rows(), maker.files()) == ([], [])
+        async with maker.working():
+            second = await maker.lifecycle.create(caller(), NEW)
+        assert second != first
+        assert maker.rows() == list(second)
+
+    run(story())
