@@ -518,3 +518,29 @@ def test_quiesce_commands(command: Command, service: FakeService, tmp_path: Path
         refused = command("quiesce", "set", "disk-aaaaaaaa", "--file", str(file))
         assert (refused.code, len(refused.err.splitlines())) == (2, 1)
     assert command("quiesce", "set", "disk-aaaaaaaa", "--file", str(tmp_path / "no")).code == 2
+
+
+def test_quiesce_takes_the_name_of_a_disk_and_of_an_instance(command: Command, service: FakeService) -> None:
+    named = {"Kind": "NBD", "Zone": "ap-local-1", "AttachedDiskCount": 0, "MaxAttachCount": 20, "CreateTime": "t"}
+    rows = [{"InstanceId": f"ins-{end}", "InstanceName": name, **named} for end, name in (
+        ("cccccccc", "vm1"), ("dddddddd", "name of disk-aaaaaaaa"), ("eeeeeeee", "twin"), ("ffffffff", "twin"),
+    )]  # fmt: skip
+    service.on("DescribeInstances", paged("InstanceSet", rows, "InstanceId", "InstanceIds"))
+    for given, wanted in (
+        ("vm1", "ins-cccccccc"), ("name of disk-aaaaaaaa", "disk-aaaaaaaa"), ("ins-dddddddd", "ins-dddddddd"),
+        ("host", "ins-aaaaaaaa"),
+    ):  # fmt: skip
+        assert command("quiesce", "delete", given).out == f"{wanted}\n"
+    nobody = command("quiesce", "delete", "vm2")
+    assert (nobody.code, "no disk and no instance vm2" in nobody.err) == (3, True)
+    assert command("quiesce", "delete", "twin").code == 2
+    assert len(service.asked("DeleteQuiesceProfile")) == 4
+
+
+def test_snapshots_of_a_deleted_disk_do_as_was_said_when_it_was_made_unless_said_here(
+    command: Command, service: FakeService
+) -> None:
+    for options in ((), ("--delete-snapshots",), ("--no-delete-snapshots",)):
+        assert command("disk", "delete", "disk-aaaaaaaa", "--yes", *options).code == 0
+    assert [given.get("DeleteSnapshot") for given in service.asked("TerminateDisks")] == [None, 1, 0]
+    assert "Their snapshots stay, except those with a deadline" in command("disk", "delete", "--help").out

@@ -5,6 +5,7 @@ import type { DiskRow } from "../api/queries";
 import { shade } from "../parts/charts";
 import { linuxCommands } from "./disks/commands";
 import { searchFilters } from "./disks/search";
+import { terminateParameters } from "./disks/terminate";
 import { barWidth } from "./disks/Timeline";
 import { returnPath } from "./login/returnPath";
 import { badFinding } from "./operations/columns";
@@ -43,6 +44,22 @@ describe("commands", () => {
     expect(linuxCommands(row("ATTACHED", { NbdUri: "nbd+unix:///x?socket=/s" }))[0]?.text).toBe("nbdinfo 'nbd+unix:///x?socket=/s'");
     expect(linuxCommands(row("UNATTACHED", {}))).toEqual([]);
     expect(linuxCommands(row("DETACHING", { Device: device }))).toEqual([]);
+  });
+});
+
+describe("deleting disks", () => {
+  const disks = (...settings: readonly number[]) =>
+    settings.map((DeleteSnapshot, at) => ({ disk: { DiskId: `disk-${at}`, DeleteSnapshot }, detail: undefined }) as unknown as DiskRow);
+  it.each([
+    // What was chosen at the disk's creation holds until the user says something else.
+    [[1], null, 1], [[0], null, 0], [[1], false, 0], [[0], true, 1],
+    [[1, 1], null, 1], [[0, 0], null, 0], [[0, 1], null, undefined], [[0, 1], true, 1], [[1, 0], false, 0],
+  ] as const)("of disks created with %j, ticked %j: their snapshots go %j", (settings, ticked, sent) => {
+    const parameters = terminateParameters(disks(...settings), ticked);
+    expect(parameters.DeleteSnapshot).toBe(sent);
+    expect(parameters.DiskIds).toHaveLength(settings.length);
+    // Nothing said is no field, not an empty one.
+    expect("DeleteSnapshot" in parameters).toBe(sent !== undefined);
   });
 });
 

@@ -208,6 +208,7 @@ export const en = {
   "terminate.warning": "Everything on it is erased at once. This cannot be taken back.",
   "terminate.snapshotsStay": "{count} {count#snapshot stays|snapshots stay}: disks can be made from {count#it|them} later.",
   "terminate.withSnapshots": "Delete also those snapshots that have an expiry",
+  "terminate.asChosen": "What becomes of their snapshots was chosen for each disk when it was created; if you tick or untick this, it holds for all of them.",
   "terminate.submit": "Delete",
   "terminate.done": "{count#The disk is|The disks are} being deleted",
 

@@ -210,6 +210,7 @@ export const zh: Readonly<Record<keyof typeof en, string>> = {
   "terminate.warning": "数据将立即清除，此操作无法撤销。",
   "terminate.snapshotsStay": "{count} 个快照会保留，以后可以用它们新建云硬盘。",
   "terminate.withSnapshots": "同时删除会到期的快照",
+  "terminate.asChosen": "各云硬盘创建时对快照的选择不同，将分别按各自的选择处理；勾选或取消勾选后，对全部云硬盘生效。",
   "terminate.submit": "销毁",
   "terminate.done": "正在销毁 {count} 块云硬盘",
 

@@ -352,15 +352,18 @@ class DiskCommands:
     def delete(
         self,
         *disk: str,
-        delete_snapshots: Annotated[bool, Parameter(negative="")] = False,
+        delete_snapshots: bool | None = None,
         yes: Yes = False,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
-        """Delete detached disks and their data; their snapshots stay.
+        """Delete detached disks and their data.
+
+        Their snapshots stay, except those with a deadline of disks that were made with --delete-snapshots.
 
         Args:
             disk: Ids or names.
-            delete_snapshots: Delete their snapshots that have a deadline too.
+            delete_snapshots: Delete their snapshots that have a deadline too, or keep all, whatever was said when the
+                disks were made.
             yes: Do not ask.
             common: Options that every command takes.
         """
@@ -372,7 +375,7 @@ class DiskCommands:
             f"delete {', '.join(ids)}",
             "TerminateDisks",
             DiskIds=ids,
-            DeleteSnapshot=1 if delete_snapshots else None,
+            DeleteSnapshot=None if delete_snapshots is None else int(delete_snapshots),
         )
         session.out.result(ids, {"deleted_disk_ids": ids})
 

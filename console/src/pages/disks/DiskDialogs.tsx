@@ -11,6 +11,7 @@ import { useNotices } from "../../parts/Notices";
 import { gib } from "../../units/bytes";
 import { useWords } from "../../words";
 import { CreateSnapshotDialog } from "../snapshots/CreateSnapshotDialog";
+import { terminateParameters } from "./terminate";
 
 export type DiskDialogKind = "createSnapshot" | "audit" | "attach" | "detach" | "resize" | "rename" | "initialize" | "terminate";
 export type OpenDiskDialog = { readonly kind: DiskDialogKind; readonly rows: readonly DiskRow[] };
@@ -247,21 +248,19 @@ function TerminateDialog({ rows, onClose }: Props) {
   const { t } = useWords();
   const notices = useNotices();
   const [typed, setTyped] = useState("");
-  const [withSnapshots, setWithSnapshots] = useState(false);
+  const [ticked, setTicked] = useState<boolean | null>(null);
   const terminate = useChange("cbs", "TerminateDisks");
+  const parameters = terminateParameters(rows, ticked);
   const snapshots = rows.reduce((sum, row) => sum + row.disk.SnapshotCount, 0);
   const only = rows.length === 1 ? rows[0] : undefined;
   const expected = only ? confirmedBy(only.disk) : String(rows.length);
   const submit = () =>
-    terminate.mutate(
-      { DiskIds: ids(rows), DeleteSnapshot: withSnapshots ? 1 : 0 },
-      {
-        onSuccess: () => {
-          notices.show({ tone: "success", title: t("terminate.done", { count: rows.length }) });
-          onClose();
-        },
+    terminate.mutate(parameters, {
+      onSuccess: () => {
+        notices.show({ tone: "success", title: t("terminate.done", { count: rows.length }) });
+        onClose();
       },
-    );
+    });
   return (
     <Dialog
       title={t("terminate.title", { count: rows.length })}
@@ -277,8 +276,9 @@ function TerminateDialog({ rows, onClose }: Props) {
       <p className="note note--warn">{t("terminate.warning")}</p>
       {snapshots > 0 && (
         <>
-          <p>{t("terminate.snapshotsStay", { count: snapshots })}</p>
-          <CheckField checked={withSnapshots} onChange={setWithSnapshots}>
+          {parameters.DeleteSnapshot === 0 && <p>{t("terminate.snapshotsStay", { count: snapshots })}</p>}
+          {parameters.DeleteSnapshot === undefined && <p>{t("terminate.asChosen")}</p>}
+          <CheckField checked={parameters.DeleteSnapshot === 1} onChange={setTicked}>
             {t("terminate.withSnapshots")}
           </CheckField>
         </>
