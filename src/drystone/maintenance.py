@@ -29,10 +29,10 @@ from drystone.serve import StartError, locked
 from drystone.service import epoch
 from drystone.service.backups import KIND
 from drystone.service.collection import living_manifests
-from drystone.service.confirmation import OWNER
-from drystone.service.recovery import Evidence, Report, reconcile
+from drystone.service.epoch import OWNER
+from drystone.service.recovery import Evidence, Report, given_up, reconcile
 from drystone.snapstore.account_names import AccountName, read_accounts
-from drystone.snapstore.inventory import OnProgress, take_inventory
+from drystone.snapstore.inventory import Inventory, OnProgress, take_inventory
 from drystone.snapstore.manifests import list_manifests
 from drystone.snapstore.store import Store, open_store, publish_epoch, read_epoch, read_owner, replace_owner
 
@@ -103,7 +103,7 @@ def reconcile_catalog(data: Path, outside: Outside, *, force: bool = False) -> R
             if theirs <= ours and not force:
                 return None
             why = f"reconciled with its store on {_time(at)} (epoch {ours} against {theirs})"
-            evidence = _evidence(store, layout, config, why, outside)
+            evidence = _evidence(store, _inventory(store, db, outside), layout, config, why)
             ids = IdSource(outside.rng)
             report = db.write_sync(lambda conn: reconcile(conn, evidence, ids=ids, at=at))
             publish_epoch(store, db.read_sync(epoch.current))
@@ -160,7 +160,7 @@ def _strays(data: Path, outside: Outside, discard: str | None) -> list[Stray]:
             store = open_store(LocalStore(layout.store, 0), StoreId(known[STORE_ID]))
             if read_owner(store) != known[OWNER] or read_epoch(store) > db.read_sync(epoch.current):
                 raise StartError("another state of the catalog has used the store: reconcile it first")
-            inventory = take_inventory(store, outside.on_progress)
+            inventory = _inventory(store, db, outside)
             explained, living = db.read_sync(_explained), db.read_sync(_known_snapshots)
         strays = []
         for entry in list_manifests(store):
@@ -233,7 +233,8 @@ def recover(data: Path, root: Path | None, store_id: str | None, outside: Outsid
         chosen = _chosen(place, store_id)
         store = open_store(LocalStore(place, 0), chosen)
         at = outside.clock()
-        evidence = _evidence(store, layout, config, f"recovered from its store on {_time(at)}", outside)
+        inventory = take_inventory(store, outside.on_progress)
+        evidence = _evidence(store, inventory, layout, config, f"recovered from its store on {_time(at)}")
         part = layout.catalog.with_name(UNFINISHED)
         report, owner, ours = _rebuilt(part, store, evidence, IdSource(outside.rng), at)
         if {entry.object for entry in list_manifests(store)} != evidence.inventory.manifests:
@@ -271,14 +272,20 @@ def _rebuilt(part: Path, store: Store, evidence: Evidence, ids: IdSource, at: fl
     return report, owner, ours
 
 
-def _evidence(store: Store, layout: Layout, config: Config, why: str, outside: Outside) -> Evidence:
+def _inventory(store: Store, db: Database, outside: Outside) -> Inventory:
+    """Return what the store holds, in the light of what a catalog knows of it."""
+    fenced, living = db.read_sync(given_up), db.read_sync(living_manifests)
+    return take_inventory(store, outside.on_progress, given_up=fenced, in_force=frozenset(living))
+
+
+def _evidence(store: Store, inventory: Inventory, layout: Layout, config: Config, why: str) -> Evidence:
     try:
         names: tuple[AccountName, ...] = read_accounts(store)
     except ProtocolError:
         names = ()
     return Evidence(
-        inventory=take_inventory(store, outside.on_progress), accounts=names, found=tuple(find_disks(layout)),
-        zone=config.zone, store_epoch=read_epoch(store), reason=why,
+        inventory=inventory, accounts=names, found=tuple(find_disks(layout)), zone=config.zone,
+        store_epoch=read_epoch(store), reason=why,
     )  # fmt: skip
 
 

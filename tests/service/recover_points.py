@@ -341,7 +341,7 @@ def whole(scene: Scene) -> None:
     assert disk is not None
     assert disk.tracking is TrackingState.LOST
     assert disk.base_snapshot_id == max(scene.truth)
-    assert facts[confirmation.OWNER] == read_owner(world.store), "the catalog does not own its store"
+    assert facts[epoch.OWNER] == read_owner(world.store), "the catalog does not own its store"
     assert int(facts[epoch.KEY]) >= read_epoch(world.store)
     assert facts.get(confirmation.HELD), "deletion is not held back"
     assert {row.object for row in rows} == {name for name in scene.objects if "/packs/" in name}

@@ -2,26 +2,31 @@
 
 import asyncio
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Connection
 
-from drystone.catalog import operations, pack_rewrites, packs, sessions, snapshots
+from drystone.catalog import disks, operations, pack_rewrites, packs, sessions, snapshots
+from drystone.catalog.backup import back_up
 from drystone.catalog.database import Database
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId, SessionId, SnapshotId
 from drystone.domain.operation import Operation, OperationState
-from drystone.domain.pack_rewrite import RewriteState
+from drystone.domain.pack_rewrite import PackRewrite, RewriteState
 from drystone.domain.session import Session
 from drystone.objects.memory import MemoryStore
-from drystone.service import compaction
+from drystone.service import compaction, epoch, rewrites
 from drystone.service.installation import Installation
 from drystone.service.jobs.compact import Compact
 from drystone.service.jobs.delete_snapshot import DeleteSnapshot, mark_deleting
+from drystone.service.publication import Publication
 from drystone.service.store_space import StoreSpace
-from tests.catalog.catalog_values import OWNER
+from drystone.snapstore.store import StaleEpochError, read_epoch, replace_owner
+from tests.catalog.catalog_values import OWNER, disk
 from tests.service.records_world import NOW, caller, refusal
 from tests.service.store_world import CutError, Power, World, build_world, consistent, packs_in_store
 from tests.snapstore.model_snapshots import STORE_ID
@@ -52,6 +57,82 @@ def delete(made: Installation, name: str) -> None:
         return operation
 
     asyncio.run(DeleteSnapshot(made).run(made.db.write_sync(mark)))
+
+
+def test_a_copy_of_the_catalog_from_a_round_is_older_than_the_store(world: World, tmp_path: Path) -> None:
+    """It would give up the objects that are in force by now; those before them are gone (S80)."""
+    made = world.open()
+    delete(made, "snap-00000000")
+    delete(made, "snap-00000001")
+    copies: list[Path] = []
+    real = made.background.run
+
+    async def run(job: Any, result: Any) -> Any:
+        copies.append(back_up(world.path, tmp_path / "copies", kind="catalog", at=NOW, kept=3))
+        return await real(job, result)
+
+    cast("Any", made.background).run = run
+    asyncio.run(Compact(made).run(compaction_of(world.db)))
+    assert read_epoch(made.store) == world.db.read_sync(epoch.current)
+    world.close()
+    shutil.copy(copies[0], world.path)
+    again = world.open()
+    old = world.db.read_sync(pack_rewrites.everything)
+    assert [row.old_object in world.content for row in old] == [False] * len(old) != []
+    assert world.db.read_sync(epoch.current) < read_epoch(again.store)
+    world.close()
+
+
+def test_the_last_object_of_a_pack_is_never_deleted(world: World) -> None:
+    made = world.open()
+    pack = made.db.read_sync(packs.everything)[0]
+    other = made.store.pack_name(pack.session_id, pack.id, "ab" * 16)
+    made.store.objects.put(other, made.store.objects.get(pack.object))
+    made.store.objects.delete(pack.object)
+    row = PackRewrite(
+        id="ab" * 16, pack_id=pack.id, old_object=pack.object, new_object=other, state=RewriteState.ABANDONED,
+        created_at=NOW, ended_at=NOW,
+    )  # fmt: skip
+    made.db.write_sync(lambda conn: pack_rewrites.insert(conn, row))
+    asyncio.run(rewrites.settle(made))
+    assert other in world.objects.content()
+    made.store.objects.put(pack.object, made.store.objects.get(other))
+    asyncio.run(rewrites.settle(made))
+    assert other not in world.objects.content()
+    world.close()
+
+
+def test_a_store_that_was_taken_over_is_left_alone(world: World) -> None:
+    """Asked right before the first delete, whatever was found before (F6)."""
+    made = world.open()
+    replace_owner(made.store, "ff" * 16)
+    before = world.objects.content()
+    with pytest.raises(StaleEpochError, match="owned by another"):
+        asyncio.run(epoch.advance(made))
+    assert world.objects.content() == before
+    world.close()
+
+
+def test_what_an_older_catalog_would_undo_raises_the_epoch(world: World) -> None:
+    made = world.open()
+    publication = Publication(made, cast("Any", None))
+    kept = SnapshotId("snap-00000001")
+    seen = [read_epoch(made.store)]
+
+    def change(what: Callable[[Connection], object]) -> None:
+        made.db.write_sync(what)
+        asyncio.run(publication._publish_epoch())
+        seen.append(read_epoch(made.store))
+
+    change(lambda conn: snapshots.compare_and_set(conn, kept, expected={}, values={"permanent": True}))
+    change(lambda conn: snapshots.compare_and_set(conn, kept, expected={}, values={"deadline_at": NOW}))
+    change(lambda conn: disks.insert(conn, disk(id=DiskId("disk-new"))))
+    change(lambda conn: disks.compare_and_set(conn, DiskId("disk-new"), expected={}, values={"size_gib": 99}))
+    change(lambda conn: disks.delete(conn, DiskId("disk-new")))
+    assert seen == sorted(set(seen)), "each is published"
+    change(lambda conn: snapshots.compare_and_set(conn, kept, expected={}, values={"percent": 7}))
+    assert seen[-1] == seen[-2]
+    world.close()
 
 
 def compaction_of(db: Database) -> Operation:

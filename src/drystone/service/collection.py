@@ -4,10 +4,12 @@ import asyncio
 
 from sqlalchemy import Connection
 
-from drystone.catalog import meta, pack_rewrites, packs, sessions, snapshots
-from drystone.domain.ids import PackId
-from drystone.domain.session import Pack, PackState, SessionState
+from drystone.catalog import disks, meta, operations, pack_rewrites, packs, sessions, snapshots
+from drystone.domain.ids import PackId, SessionId
+from drystone.domain.session import Pack, PackState, Session, SessionState
 from drystone.domain.snapshot import SnapshotState
+from drystone.domain.tracking import Phase
+from drystone.service import epoch
 from drystone.service.confirmation import may_delete
 from drystone.service.installation import Installation
 from drystone.snapstore.manifests import list_manifests
@@ -56,6 +58,19 @@ def living_manifests(conn: Connection) -> tuple[str, ...]:
     return tuple(row.manifest for row in rows if row.manifest is not None)
 
 
+def garbage(conn: Connection) -> list[Session]:
+    """Return the FENCED sessions whose objects nobody needs (L6, L7, S61), the oldest first.
+
+    What a FENCED session wrote is in use all the same if a recovery took its snapshot for one that was committed.
+    """
+    fenced = sessions.in_state(conn, SessionState.FENCED)
+    if not fenced:
+        return []
+    living = snapshots.in_states(conn, [SnapshotState.NORMAL, SnapshotState.DELETING])
+    needed = {row.session_id for row in living} | {SessionId(name.split("/")[-2]) for name in named_maps(conn)}
+    return [one for one in fenced if one.id not in needed and not packs.of_session(conn, one.id)]
+
+
 def doom_pack(conn: Connection, pack: Pack) -> bool:
     """Mark a pack of which every block was proven dead; `remove_doomed` deletes it. Return whether it was LIVE."""
     expected = {"state": PackState.LIVE, "object": pack.object}
@@ -78,6 +93,8 @@ async def remove_doomed(installation: Installation) -> int:
 
     doomed = await installation.db.read(look)
     objects = installation.store.objects
+    if doomed:
+        await epoch.advance(installation)
     for pack, names in doomed:
         for name in names:
             await asyncio.to_thread(objects.delete, name)
@@ -98,3 +115,22 @@ def reclaimed(conn: Connection) -> int:
 def add_reclaimed(conn: Connection, size_bytes: int) -> None:
     """Count bytes that came back."""
     meta.put(conn, RECLAIMED, str(reclaimed(conn) + size_bytes))
+
+
+def named_maps(conn: Connection) -> set[str]:
+    """Return every map that a snapshot, a ghost, a disk's carry-over or an operation names (L1)."""
+    named: set[str] = set()
+    for row in snapshots.everything(conn):
+        if row.state is SnapshotState.GHOST:
+            # A ghost needs its own map, for paths; not those that its manifest listed.
+            named.update([row.delta_map] if row.delta_map is not None else [])
+        else:
+            named.update(row.maps)
+    for carry in disks.carried(conn).values():
+        named |= carry
+    for operation in operations.unfinished(conn):
+        freeze = operation.payload.get("freeze")
+        # What is committed reads no carry-over again; the disk has let go of it in that transaction.
+        if isinstance(freeze, dict) and operation.phase != Phase.COMMITTED:
+            named.update(str(name) for name in freeze["carry"])
+    return named

@@ -18,7 +18,6 @@ from drystone.snapstore.store import read_epoch, read_owner
 log = structlog.get_logger()
 HELD = "held"
 """Key of the row that says why it is held; absent when nothing waits for a person."""
-OWNER = "owner"
 
 
 def held(conn: Connection) -> str | None:
@@ -41,7 +40,7 @@ async def may_delete(installation: Installation) -> bool:
     """
 
     def known(conn: Connection) -> tuple[str | None, str | None, int]:
-        return held(conn), meta.get(conn, OWNER), epoch.current(conn)
+        return held(conn), meta.get(conn, epoch.OWNER), epoch.current(conn)
 
     # The store first: what this catalog publishes between the two reads is not another's.
     found, theirs = await asyncio.to_thread(lambda: (read_owner(installation.store), read_epoch(installation.store)))

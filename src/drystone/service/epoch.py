@@ -1,7 +1,9 @@
 """The catalog's epoch, which the store repeats: how a catalog from an old backup is noticed (F5).
 
-It rises with every snapshot that becomes NORMAL and with every one that is deleted, in the same transaction, and is
-then published to the store. A catalog that was put back from before such a change finds a higher one in the store.
+It rises with every snapshot that becomes NORMAL and with every one that is deleted, with every disk that comes or goes
+and every deadline that changes (by triggers), in the same transaction; and once more before anything is deleted from
+the store (S80). It is then published to the store. A catalog that was put back from before such a change finds a
+higher one in the store.
 """
 
 import asyncio
@@ -10,9 +12,11 @@ from sqlalchemy import Connection
 
 from drystone.catalog import meta
 from drystone.service.installation import Installation
-from drystone.snapstore.store import publish_epoch
+from drystone.snapstore.store import StaleEpochError, publish_epoch, read_owner
 
 KEY = "catalog_epoch"
+OWNER = "owner"
+"""Key of the row that says whose the store is."""
 
 
 def raise_epoch(conn: Connection) -> None:
@@ -29,9 +33,25 @@ async def publish(installation: Installation) -> None:
     """Have the store repeat the catalog's epoch. After a crash in between the store is behind, never ahead.
 
     Raises:
-        StaleEpochError: The store is ahead: nothing of it may be deleted by this catalog.
+        StaleEpochError: The store is ahead, or another catalog's: nothing of it may be deleted by this one.
         UnavailableError, SpaceError: It cannot be written now; the next change publishes it.
     """
+    store = installation.store
     async with installation.epoch_lock:
-        epoch = await installation.db.read(current)
-        await asyncio.to_thread(publish_epoch, installation.store, epoch)
+        epoch, owner = await installation.db.read(lambda conn: (current(conn), meta.get(conn, OWNER)))
+        if await asyncio.to_thread(read_owner, store) != owner:
+            raise StaleEpochError(f"store {store.store_id} is owned by another catalog")
+        await asyncio.to_thread(publish_epoch, store, epoch)
+
+
+async def advance(installation: Installation) -> None:
+    """Let no older copy of this catalog be accepted from here on (S80).
+
+    Called when it is in the rows what of the store is to be deleted, right before the first of it is: a copy from
+    before that may need it. The store is asked whose it is: one that was taken over meanwhile is left alone (F6).
+
+    Raises:
+        DrystoneError: As `publish`; nothing may be deleted.
+    """
+    await installation.db.write(raise_epoch)
+    await publish(installation)

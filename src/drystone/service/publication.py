@@ -18,6 +18,7 @@ from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup
 from drystone.engine.descriptions import write_quiesce
+from drystone.service import epoch
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.snapstore.account_names import AccountName, write_accounts
@@ -36,9 +37,14 @@ class Publication:
         self._in = installation
         self._host = host
         self._after = 0
+        self._epoch = -1
 
     async def publish(self) -> None:
-        """Write the oldest notes' rows; what cannot be written now is passed over and looked at in a later round."""
+        """Have the store say the epoch, and write the oldest notes' rows.
+
+        What cannot be written now is passed over and looked at in a later round.
+        """
+        await self._publish_epoch()
         notes = await self._in.db.read(lambda conn: unpublished.waiting(conn, BATCH, self._after))
         # Behind the last note it begins again with the first: one that fails does not hold up the others.
         self._after = notes[-1].id if len(notes) == BATCH else 0
@@ -49,6 +55,18 @@ class Publication:
                 log.warning("publication.failed", kind=note.kind, resource_id=note.resource_id, error=str(error))
                 continue
             await self._in.db.write(lambda conn, note=note: unpublished.drop(conn, note))  # type: ignore[misc]
+
+    async def _publish_epoch(self) -> None:
+        """What raised it by a trigger has nobody who publishes it (F5)."""
+        now = await self._in.db.read(epoch.current)
+        if now == self._epoch:
+            return
+        try:
+            await epoch.publish(self._in)
+        except DrystoneError as error:
+            log.warning("publication.failed", kind="epoch", error=str(error))
+        else:
+            self._epoch = now
 
     async def _publish(self, note: Unpublished) -> None:
         if note.kind == "snapshot":

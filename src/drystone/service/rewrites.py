@@ -5,11 +5,11 @@ import asyncio
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import pack_rewrites, sessions
+from drystone.catalog import pack_rewrites, packs, sessions
 from drystone.domain.errors import DrystoneError
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState, doomed
-from drystone.domain.session import SessionState
-from drystone.service import collection
+from drystone.domain.session import PackState, SessionState
+from drystone.service import collection, epoch
 from drystone.service.installation import Installation
 
 log = structlog.get_logger()
@@ -24,15 +24,21 @@ async def settle(installation: Installation) -> int:
     that cannot be deleted now is left for the next time.
     """
 
-    def look(conn: Connection) -> list[tuple[PackRewrite, str]]:
+    def look(conn: Connection) -> list[tuple[PackRewrite, str, str | None]]:
         # Rows first, sessions second, in one transaction: a session opened later finds the new object (S32).
         rows = pack_rewrites.everything(conn)
         reading = {one.id for one in sessions.in_state(conn, SessionState.OPEN)}
-        return [(row, name) for row in rows if (name := doomed(row, reading)) is not None]
+        return [(row, name, _in_force(conn, row)) for row in rows if (name := doomed(row, reading)) is not None]
 
     freed = 0
-    for row, name in await installation.db.read(look):
+    gone = await installation.db.read(look)
+    if gone:
+        await epoch.advance(installation)
+    for row, name, in_force in gone:
         try:
+            # Whatever the rows say, the last object of a pack stays.
+            if in_force is not None:
+                await asyncio.to_thread(installation.store.objects.size, in_force)
             await asyncio.to_thread(installation.store.objects.delete, name)
         except DrystoneError as error:
             log.warning("object.not_deleted", object=name, error=str(error))
@@ -42,6 +48,11 @@ async def settle(installation: Installation) -> int:
         elif row.ended_at is not None and installation.clock() - row.ended_at > KEPT_SECONDS:
             await installation.db.write(lambda conn, row=row: pack_rewrites.delete(conn, row.id))  # type: ignore[misc]
     return freed
+
+
+def _in_force(conn: Connection, row: PackRewrite) -> str | None:
+    pack = packs.get(conn, row.pack_id)
+    return pack.object if pack is not None and pack.state is PackState.LIVE else None
 
 
 def _forget(conn: Connection, row: PackRewrite) -> int:

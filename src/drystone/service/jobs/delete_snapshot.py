@@ -13,7 +13,6 @@ from drystone.domain.lineage import Node, NodeState, Tree
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.session import Pack, SessionState
 from drystone.domain.snapshot import Snapshot, SnapshotState
-from drystone.domain.tracking import Phase
 from drystone.service import collection, compaction, epoch
 from drystone.service.confirmation import may_delete
 from drystone.service.installation import Installation
@@ -81,6 +80,7 @@ class DeleteSnapshot:
         if job is not None:
             dead = await self._count_dead(operation, job)
             assert row.session_id is not None
+            await epoch.advance(self._in)
             await asyncio.to_thread(delete_manifest, self._in.store, snapshot_id, row.session_id)
 
         def bury(conn: Connection) -> None:
@@ -240,7 +240,7 @@ async def collect_maps(installation: Installation) -> None:
     listed = await asyncio.to_thread(lambda: [entry.name for entry in store.objects.list(prefix)])
 
     def unnamed(conn: Connection) -> list[str]:
-        named = named_maps(conn)
+        named = collection.named_maps(conn)
         writers: dict[str, bool] = {}
         gone = []
         for name in listed:
@@ -252,24 +252,8 @@ async def collect_maps(installation: Installation) -> None:
                 gone.append(name)
         return gone
 
-    for name in await installation.db.read(unnamed):
+    names = await installation.db.read(unnamed)
+    if names:
+        await epoch.advance(installation)
+    for name in names:
         await asyncio.to_thread(store.objects.delete, name)
-
-
-def named_maps(conn: Connection) -> set[str]:
-    """Return every map that a snapshot, a ghost, a disk's carry-over or an operation names (L1)."""
-    named: set[str] = set()
-    for row in snapshots.everything(conn):
-        if row.state is SnapshotState.GHOST:
-            # A ghost needs its own map, for paths; not those that its manifest listed.
-            named.update([row.delta_map] if row.delta_map is not None else [])
-        else:
-            named.update(row.maps)
-    for carry in disks.carried(conn).values():
-        named |= carry
-    for operation in operations.unfinished(conn):
-        freeze = operation.payload.get("freeze")
-        # What is committed reads no carry-over again; the disk has let go of it in that transaction.
-        if isinstance(freeze, dict) and operation.phase != Phase.COMMITTED:
-            named.update(str(name) for name in freeze["carry"])
-    return named
