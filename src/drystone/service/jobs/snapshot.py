@@ -147,7 +147,8 @@ class TakeSnapshot:
         new = Session(id=self._in.ids.session(), kind="snapshot", operation_id=operation.id, created_at=at)
         if not sessions.transfer(conn, old, new, at=at):
             raise UnavailableError(f"session {old} of snapshot {operation.snapshot_id} was fenced")
-        operations.update(conn, operation.id, updated_at=at, payload={**now.payload, "session": new.id})
+        payload = {**now.payload, "session": new.id, "maybe_trimmed": True}
+        operations.update(conn, operation.id, updated_at=at, payload=payload)
         return new.id
 
     async def _upload(
@@ -211,6 +212,14 @@ class TakeSnapshot:
         mode: Literal["delta", "rescan", "full"] = "delta" if not freeze.lost else "rescan"
         if freeze.base is None:
             mode = "full"
+        audit = None
+        if mode == "delta" and base is not None:
+            audit = audit_plan(disk, now.payload, since_s=snapshot.created_at - base.created_at)
+        # S35, F2: an attempt trims what it does not read itself, so the next one's sample too. One that audits all
+        # of the disk trims nothing; after any other nothing is audited, for only what is marked is sure to be there.
+        trim = mode == "delta" and (audit is None or audit.blocks_max is not None)
+        if trim and now.payload.get("maybe_trimmed"):
+            audit = None
         reason = str(now.payload.get("tracking_reason") or "")
         template = ManifestTemplate(
             account=disk.account_id, disk=disk.id, size_bytes=snapshot.size_gib * GIB,
@@ -224,10 +233,7 @@ class TakeSnapshot:
             view=Endpoint(socket=str(daemon.nbd_socket), export=graph.view_export_name(disk.id)),
             mode=mode, base_manifest=None if base is None else base.manifest, bitmap=freeze.old_bitmap,
             carry_maps=carry_maps, carry_ranges=carry_ranges, allocation=allocation,
-            hydrates_from=disk.source_snapshot_id if allocation is not None else None, trim=mode == "delta",
-            audit=None if mode != "delta" or base is None else audit_plan(
-                disk, now.payload, since_s=snapshot.created_at - base.created_at
-            ),
+            hydrates_from=disk.source_snapshot_id if allocation is not None else None, trim=trim, audit=audit,
         )  # fmt: skip
         return job, files
 

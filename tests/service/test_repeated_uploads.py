@@ -1,0 +1,82 @@
+"""A snapshot whose upload is begun again: its worker, or the server, died in the middle."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from drystone.catalog import operations, snapshots
+from drystone.domain.errors import SnapshotBrokenError
+from drystone.domain.operation import OperationKind
+from drystone.domain.snapshot import SnapshotState
+from drystone.nbd.client import BASE_ALLOCATION
+from drystone.service.auditing import EVERYTHING
+from drystone.service.jobs.snapshot import TakeSnapshot
+from tests.service.crash_points import DISK, NEW, Daemons, Scene, View, built, freeze, outside, upload_transfer
+
+
+class TrimmedView(View):
+    """A frozen view that answers EINVAL wherever it was trimmed, to reads and to questions about data and zeros."""
+
+    trimmed: list[tuple[int, int]]
+
+    def trim_ranges(self, ranges: Sequence[tuple[int, int]], *, stop: Callable[[], bool]) -> Iterator[None]:
+        del stop
+        self.trimmed.extend((start, start + length) for start, length in ranges)
+        yield
+
+    def _needs(self, start: int, stop: int) -> None:
+        if any(low < stop and start < high for low, high in self.trimmed):
+            raise SnapshotBrokenError(f"[{start}, {stop}) was trimmed")
+
+    def extents(self, context: str, start: int, stop: int) -> Any:
+        if context == BASE_ALLOCATION:
+            self._needs(start, stop)
+        return super().extents(context, start, stop)
+
+    def read_ranges(self, ranges: Sequence[tuple[int, int]], **_: object) -> Iterator[tuple[int, memoryview]]:
+        for start, length in ranges:
+            self._needs(start, start + length)
+            yield from super().read_ranges([(start, length)])
+
+
+@pytest.fixture(scope="module")
+def begin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with built(tmp_path_factory.mktemp("repeated")) as scene:
+        yield scene
+
+
+@pytest.mark.parametrize("audit", ["", EVERYTHING])
+def test_what_the_first_attempt_trimmed_the_second_does_not_need(
+    begin: Scene, monkeypatch: pytest.MonkeyPatch, audit: str
+) -> None:
+    scene = begin.copy(begin.content)
+    scene.open()
+    freeze(scene)
+    monkeypatch.setattr(TrimmedView, "trimmed", [], raising=False)
+    found = next(one for one in scene.db.read_sync(operations.unfinished) if one.kind is OperationKind.SNAPSHOT)
+    payload = {**found.payload, "audit": audit}
+    scene.db.write_sync(lambda conn: operations.update(conn, found.id, updated_at=1.0, payload=payload))
+
+    async def twice() -> list[int]:
+        job = TakeSnapshot(scene.made, Daemons(scene))
+        # All but the commit: as a server that is killed there.
+        first = await job.upload(found, DISK)
+        second = await job.upload(found, DISK)
+        scene.made.db.write_sync(lambda conn: job.commit(conn, uploaded=second))
+        return [one.result.audited_blocks for one in (first, second)]
+
+    with outside(scene):
+        monkeypatch.setattr(upload_transfer, "NbdClient", TrimmedView)
+        monkeypatch.setattr(TrimmedView, "scene", scene)
+        monkeypatch.setattr(upload_transfer, "TRIM_FROM_BYTES", 0)
+        audited = asyncio.run(twice())
+    assert audited[0] > 0
+    # A sample cannot be read again; an audit of everything trims nothing, and is made by whichever attempt succeeds.
+    assert audited[1] == (audited[0] if audit else 0)
+    assert bool(TrimmedView.trimmed) == (not audit)
+    row = scene.db.read_sync(lambda conn: snapshots.get(conn, NEW))
+    assert row is not None
+    assert row.state is SnapshotState.NORMAL
+    scene.check()
