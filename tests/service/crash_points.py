@@ -45,7 +45,7 @@ from drystone.service import compaction, confirmation, epoch, recovery
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.compact import Compact
-from drystone.service.jobs.delete_snapshot import DeleteSnapshot, collect_maps, mark_deleting, named_maps
+from drystone.service.jobs.delete_snapshot import DeleteSnapshot, collect_maps, mark_deleting
 from drystone.service.jobs.snapshot import TakeSnapshot
 from drystone.service.scrub import Scrub, ScrubConfig
 from drystone.service.tracking_rows import frozen_payload, tracking_of
@@ -448,8 +448,10 @@ def older_catalog(scene: Scene) -> None:
 
 async def reconcile(scene: Scene) -> None:
     made = scene.made
+    given_up, living = made.db.read_sync(recovery.given_up), made.db.read_sync(collection.living_manifests)
+    inventory = take_inventory(scene.store, given_up=given_up, in_force=frozenset(living))
     evidence = recovery.Evidence(
-        inventory=take_inventory(scene.store), accounts=(), found=(), zone="z", store_epoch=read_epoch(scene.store),
+        inventory=inventory, accounts=(), found=(), zone="z", store_epoch=read_epoch(scene.store),
         reason="reconciled",
     )  # fmt: skip
     await made.db.write(lambda conn: recovery.reconcile(conn, evidence, ids=made.ids, at=NOW))
@@ -503,6 +505,7 @@ SCRIPTS = (
     Script(name="quarantine", prepare=without_daemon(damage), act=scrub, ended=quarantined),
     Script(name="sweep", prepare=fenced_upload, act=lambda scene: sweep.sweep(scene.made)),
     Script(name="reconcile", prepare=older_catalog, act=reconcile, ended=all_there),
+    Script(name="reconcile beside a fenced upload", prepare=fenced_upload, act=reconcile, ended=all_there),
 )
 
 
@@ -571,7 +574,7 @@ def holds_in_the_end(scene: Scene) -> None:
     assert not read(lambda conn: snapshots.in_states(conn, [SnapshotState.CREATING, SnapshotState.DELETING]))
     content = scene.objects.content()
     assert {name for name in content if name.endswith(".manifest")} == {row.manifest for row in normal}
-    assert {name for name in content if "/maps/" in name} == read(named_maps)
+    assert {name for name in content if "/maps/" in name} == read(collection.named_maps)
     if not scene.damaged:
         consistent(scene)
     rows = read(pack_rewrites.everything)

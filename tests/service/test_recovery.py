@@ -1,9 +1,11 @@
 """The bucket is enough: catalogs made from a store alone, and catalogs from before its last changes."""
 
 import asyncio
+import contextlib
 import random
 import shutil
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from sqlalchemy import Connection
 
 from drystone import maintenance, serve
 from drystone.catalog import (
@@ -25,7 +28,7 @@ from drystone.catalog import (
     snapshots,
 )
 from drystone.catalog.database import Database
-from drystone.codec.manifest import ANCESTRY_MAX
+from drystone.codec.manifest import ANCESTRY_MAX, Manifest
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import DrystoneError, RefusalError
@@ -40,6 +43,9 @@ from drystone.engine.layout import Layout
 from drystone.objects.local import LocalStore
 from drystone.service import confirmation, epoch, recovery
 from drystone.service.host import Host
+from drystone.service.installation import Installation
+from drystone.service.operations import Operations
+from drystone.service.sweep import sweep
 from drystone.service.watch import Watch
 from drystone.snapstore.account_names import AccountName, write_accounts
 from drystone.snapstore.collect import delete_manifest
@@ -48,6 +54,7 @@ from drystone.snapstore.manifests import Attributes, GroupAttributes, list_manif
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store, publish_epoch, read_epoch, read_owner
 from tests.service.records_world import caller
+from tests.service.store_world import InlinePool
 from tests.snapstore.model_snapshots import STORE_ID, new_store, take
 
 OWNER = AccountId("100000000001")
@@ -405,12 +412,12 @@ def test_a_catalog_from_before_the_last_snapshots_is_noticed_and_reconciled(worl
     )  # fmt: skip
     assert "was being replaced" in disk.error_prompt
     assert db.read_sync(operations.unfinished) == []
-    # What a session wrote may be in use by now: it is never swept. One that wrote nothing holds nothing any more.
+    # What a session wrote may be in use by now, or come back: it is never swept. It holds nothing any more.
     adopted = db.read_sync(lambda conn: sessions.get(conn, SessionId("e" * 32)))
     ended = db.read_sync(lambda conn: sessions.get(conn, SessionId("d" * 32)))
     assert adopted is not None
     assert ended is not None
-    assert (adopted.state, ended.state) == (SessionState.ADOPTED, SessionState.FENCED)
+    assert adopted.state is ended.state is SessionState.ADOPTED
     assert db.read_sync(sessions.pinned) == set()
     assert db.read_sync(confirmation.held) is not None
     db.close()
@@ -503,6 +510,136 @@ def test_of_two_manifests_the_one_that_was_built_upon_is_taken(world: World) -> 
     chosen = {one.manifest.snapshot: one.manifest.session for one in found.snapshots}
     assert chosen[world.name(2)] != manifest.session
     assert [one.session for one in found.left_alone] == [manifest.session]
+
+
+def renamed(world: World, reader: SnapshotReader, name: SnapshotId, *, disk: DiskId = DISK) -> Manifest:
+    """Have a snapshot's manifest say another snapshot or disk."""
+    manifest = msgspec.structs.replace(reader.manifest, snapshot=name, disk=disk)
+    delete_manifest(world.store, reader.manifest.snapshot, reader.manifest.session)
+    write_manifest(world.store, manifest)
+    return manifest
+
+
+def fence(world: World, session: SessionId, *, state: SessionState = SessionState.FENCED) -> None:
+    """Let the catalog know how the session of an attempt ended."""
+
+    def add(conn: Connection) -> None:
+        sessions.open(conn, Session(id=session, kind="snapshot", created_at=NOW), [])
+        sessions.end(conn, session, state, at=NOW)
+
+    with contextlib.closing(world.open()) as db:
+        db.write_sync(add)
+
+
+def reconciled(world: World) -> recovery.Report:
+    report = maintenance.reconcile_catalog(world.data, world, force=True)
+    assert report is not None
+    return report
+
+
+@contextlib.contextmanager
+def confirmed(world: World) -> Iterator[Installation]:
+    """Confirm, as `drystone store confirm` does, and start."""
+    start(world)
+    with contextlib.closing(world.open()) as db:
+        db.write_sync(lambda conn: meta.remove(conn, confirmation.HELD))
+        rng = random.Random(1)
+        pool: Any = InlinePool(world.store, rng)
+        yield Installation(
+            db=db, clock=lambda: NOW, ids=IdSource(rng), layout=world.layout, store=world.store, workers=pool,
+            operations=Operations(db=db, clock=lambda: NOW), environment={}, throttle=False, scratch_bytes_max=1,
+            floor_bytes_max=0, floor_percent=0, hydration_bytes_per_s=0, background=pool, compaction_dead_percent=20,
+        )  # fmt: skip
+
+
+def shown(world: World, name: str) -> bytes:
+    """Read a snapshot through the manifest that its row names."""
+    row = world.row(name)
+    assert row is not None
+    assert row.manifest is not None
+    reader = SnapshotReader.open(world.store, row.manifest)
+    return bytes(reader.read(0, reader.size_bytes))
+
+
+def test_what_a_fenced_session_wrote_is_no_snapshot_and_nothing_is_built_on_it(world: World) -> None:
+    """S61: the snapshot failed after its manifest was written; what is taken after the reconciliation outlives it."""
+    world.recover()
+    third, before = world.last, dict(world.disks)
+    world.take()
+    assert world.last is not None
+    fence(world, world.last.manifest.session)
+    report = reconciled(world)
+    assert report.snapshots_imported == []
+    (told,) = report.left_alone
+    assert world.last.manifest.session in told
+    assert world.row(world.name(4)) is None
+    with contextlib.closing(world.open()) as db:
+        disk = db.read_sync(lambda conn: disks.get(conn, DISK))
+    assert disk is not None
+    assert disk.base_snapshot_id == world.name(3), "what may go at any time is the base of nothing"
+    content = bytearray(before[world.name(3)])
+    content[:BLOCK_BYTES] = world.rng.randbytes(BLOCK_BYTES)
+    take(world.store, world.rng, world.name(5), content, [(0, 1)], third)
+    with confirmed(world) as made:
+        asyncio.run(sweep(made))
+        left = {entry.snapshot for entry in list_manifests(world.store)}
+    assert left == {world.name(number) for number in (1, 2, 3, 5)}
+    for name, kept in before.items():
+        assert shown(world, name) == kept
+    assert bytes(SnapshotReader.open(world.store, world.name(5)).read(0, len(content))) == content
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_of_two_attempts_the_fenced_one_never_wins(world: World, *, first: bool) -> None:
+    """Both are whole, nothing is made of either: names decide nothing."""
+    world.recover()
+    readers = [
+        take(world.store, world.rng, name, world.content, [(0, 1)], world.last)
+        for name in ("snap-66666666", "snap-77777777")
+    ]
+    attempts = [renamed(world, reader, world.name(4)) for reader in readers]
+    attempts.sort(key=lambda manifest: manifest.session, reverse=not first)
+    fenced, good = attempts
+    fence(world, fenced.session)
+    fence(world, good.session, state=SessionState.COMMITTED)  # or unknown, if the catalog is older
+    assert reconciled(world).snapshots_imported == [world.name(4)]
+    with confirmed(world) as made:
+        asyncio.run(sweep(made))
+        assert [entry.session for entry in list_manifests(world.store, world.name(4))] == [good.session]
+    assert shown(world, world.name(4)) == world.content
+
+
+def test_what_other_snapshots_are_made_of_is_adopted_whatever_a_catalog_says(world: World) -> None:
+    """Two catalogs of one store, one after the other: the one put back last had given up what the other committed."""
+    world.recover()
+    world.take()
+    assert world.last is not None
+    fourth = world.last.manifest
+    world.take()
+    fence(world, fourth.session)
+    assert reconciled(world).snapshots_imported == [world.name(4), world.name(5)]
+    with confirmed(world) as made:
+        asyncio.run(sweep(made))
+    for name, content in world.disks.items():
+        assert shown(world, name) == content
+
+
+def test_the_manifest_that_a_row_names_is_taken_before_another(world: World) -> None:
+    world.recover()
+    third = world.last
+    assert third is not None
+    row = world.row(world.name(3))
+    assert row is not None
+    double = msgspec.structs.replace(third.manifest, session=SessionId("0" * 32))
+    other = write_manifest(world.store, double)
+    assert row.manifest is not None
+    assert other < row.manifest
+    report = reconciled(world)
+    assert report.snapshots_imported == []
+    assert [told.partition(":")[0] for told in report.left_alone] == [other]
+    now = world.row(world.name(3))
+    assert now is not None
+    assert (now.manifest, now.session_id) == (row.manifest, row.session_id)
 
 
 def test_an_ancestry_that_was_cut_off_has_an_unknown_root(world: World) -> None:

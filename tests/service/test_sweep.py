@@ -71,6 +71,30 @@ def test_a_session_stays_while_a_row_names_it(world: World) -> None:
     world.close()
 
 
+def test_what_rows_name_is_not_swept_although_its_session_was_fenced(world: World) -> None:
+    """A catalog that an earlier version reconciled has such rows (S61)."""
+    made = world.open()
+    name = SnapshotId("snap-00000001")
+
+    def fenced(conn: Connection) -> None:
+        row = snapshots.get(conn, name)
+        assert row is not None
+        assert row.session_id is not None
+        for pack in packs.of_session(conn, row.session_id):
+            packs.delete(conn, pack.id)
+        sessions.delete(conn, row.session_id)
+        add(conn, row.session_id, ended=made.clock(), state=SessionState.FENCED)
+        add(conn, WRITER, ended=made.clock(), state=SessionState.FENCED)
+
+    world.db.write_sync(fenced)
+    before = set(world.objects.content())
+    MemoryStore.put(world.objects, f"{STORE_ID}/maps/{WRITER}/{'0' * 32}", b"what a fenced writer left")
+    asyncio.run(sweep.sweep(made))
+    assert set(world.objects.content()) == before
+    world.check()
+    world.close()
+
+
 def test_nothing_is_forgotten_by_a_catalog_that_may_not_delete(world: World) -> None:
     made = world.open()
     world.db.write_sync(lambda conn: add(conn, READER, ended=1.0))

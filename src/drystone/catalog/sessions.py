@@ -78,6 +78,13 @@ def adopt(conn: Connection, value: Session) -> None:
     _rows.insert(conn, value)
 
 
+def adopt_fenced(conn: Connection, session_id: SessionId) -> bool:
+    """Make a FENCED session ADOPTED: a recovery found what it wrote in use. Return whether it was FENCED."""
+    return _rows.compare_and_set(
+        conn, session_id, expected={"state": SessionState.FENCED}, values={"state": SessionState.ADOPTED}
+    )
+
+
 def end(conn: Connection, session_id: SessionId, state: SessionState, *, at: float) -> bool:
     """End a session in any way (a recovery decides which); return whether it was OPEN."""
     assert state is not SessionState.OPEN

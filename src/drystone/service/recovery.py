@@ -32,13 +32,13 @@ from drystone.domain.account import AccessKey, Account
 from drystone.domain.disk import UNNAMED, Disk, DiskState
 from drystone.domain.disk_types import DISK_TYPES, GIB
 from drystone.domain.errors import RefusalError
-from drystone.domain.ids import AccountId, IdSource, SnapshotId
+from drystone.domain.ids import AccountId, IdSource, SessionId, SnapshotId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.session import Pack, Session, SessionState
 from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
 from drystone.engine.descriptions import FoundDisk, UnfitDisk
-from drystone.service import epoch
+from drystone.service import collection, epoch
 from drystone.service.confirmation import hold
 from drystone.service.tracking_rows import tracking_columns, tracking_of
 from drystone.snapstore.account_names import AccountName
@@ -115,6 +115,11 @@ def reconcile(conn: Connection, evidence: Evidence, *, ids: IdSource, at: float)
     return report
 
 
+def given_up(conn: Connection) -> frozenset[SessionId]:
+    """Return the sessions that this catalog knows never to have committed: what they wrote is no snapshot (I1, L6)."""
+    return frozenset(session.id for session in collection.garbage(conn))
+
+
 # --- accounts -------------------------------------------------------------------------------------------------------
 
 
@@ -189,11 +194,14 @@ def _delete_again(conn: Connection, snapshot_id: SnapshotId, *, ids: IdSource, a
 
 
 def _sessions(conn: Connection, inventory: Inventory, *, at: float) -> None:
-    """Adopt every session that wrote something, unless this catalog knows that it never committed (L7, L11)."""
+    """Adopt every session, unless this catalog knows that it never committed and nothing is made of it (L7, L11)."""
     for session in sessions.in_state(conn, SessionState.OPEN):
-        # What it wrote may be part of later snapshots by now: only what wrote nothing is fenced, and so never swept.
-        state = SessionState.ADOPTED if session.id in inventory.sessions else SessionState.FENCED
-        sessions.end(conn, session.id, state, at=at)
+        # What it wrote may be part of later snapshots by now, also if it cannot be seen: a FENCED one would be swept.
+        sessions.end(conn, session.id, SessionState.ADOPTED, at=at)
+    known_garbage = given_up(conn)
+    for session in sessions.in_state(conn, SessionState.FENCED):
+        if session.id in inventory.in_use or session.id not in known_garbage:
+            sessions.adopt_fenced(conn, session.id)
     known = set(conn.execute(select(session_table.c.id)).scalars())
     for session_id in sorted(inventory.sessions - known):
         sessions.adopt(
@@ -218,7 +226,7 @@ def _snapshots(conn: Connection, evidence: Evidence, report: Report, *, at: floa
                 report.left_alone.append(f"{found.object}: the catalog says that {row.id} was deleted")
             continue
         if found is not None:
-            _keep(conn, row, found, inventory.manifests, report, at=at)
+            _keep(conn, row, found, report, at=at)
         elif row.manifest is not None and row.manifest in inventory.manifests:
             # Its manifest is there, and not all that it shows: it stays, so that what is left of it stays.
             snapshots.compare_and_set(
@@ -232,13 +240,12 @@ def _snapshots(conn: Connection, evidence: Evidence, report: Report, *, at: floa
         report.snapshots_imported.append(found.manifest.snapshot)
 
 
-def _keep(
-    conn: Connection, row: Snapshot, found: FoundSnapshot, manifests: frozenset[str], report: Report, *, at: float
-) -> None:
+def _keep(conn: Connection, row: Snapshot, found: FoundSnapshot, report: Report, *, at: float) -> None:
     """Bring a row up to date whose snapshot is whole in the store; one that was being made has been made."""
     values: dict[str, object] = {"rolling_back": False, **_attribute_values(found)}
     values["suspect"] = row.suspect or values.get("suspect", False)
-    if row.manifest not in manifests:
+    # A whole one that the row names is found: another is found only if that one is gone, or not whole.
+    if row.manifest != found.object:
         state = SnapshotState.NORMAL if row.state is SnapshotState.CREATING else row.state
         made = _imported(found, row.zone, at=at)
         values |= {

@@ -8,7 +8,8 @@ from drystone.catalog import operations, pack_rewrites, sessions
 from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import SessionId, SnapshotId
 from drystone.domain.operation import OperationKind
-from drystone.domain.session import Session, SessionState
+from drystone.domain.session import Session
+from drystone.service import collection
 from drystone.service.confirmation import may_delete
 from drystone.service.installation import Installation
 from drystone.snapstore.collect import delete_manifest, delete_session_objects, list_session_objects
@@ -77,8 +78,11 @@ async def forget_spent(installation: Installation) -> int:
 
 
 async def sweep(installation: Installation) -> None:
-    """Remove the objects of every fenced session; drop sessions that ended long ago. A failure is left for later."""
-    fenced = await installation.db.read(lambda conn: sessions.in_state(conn, SessionState.FENCED))
+    """Remove what fenced sessions wrote and nobody needs; drop those that ended long ago. A failure is left for later.
+
+    A session that was fenced stays so, and nothing new is made of what it wrote (L6): garbage stays garbage.
+    """
+    fenced = await installation.db.read(collection.garbage)
     if not fenced or not await may_delete(installation):
         return
     at = installation.clock()

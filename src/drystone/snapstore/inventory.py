@@ -28,6 +28,7 @@ _FRAME_BYTES = 300
 """What one proven frame takes in memory, about."""
 _READER_BYTES = 64 << 20
 _WINDOW_BLOCKS = 1 << 16
+NEVER_COMMITTED = "its writing was given up, and nothing is made of it: it was never a snapshot"
 
 OnProgress = Callable[[int, int], None]
 """Takes the number of snapshots looked at, and of all."""
@@ -82,15 +83,31 @@ class Inventory:
     """Names of all maps."""
     sessions: frozenset[SessionId]
     """Every session that an object is named after."""
+    in_use: frozenset[SessionId]
+    """The sessions that wrote a manifest, a map or a pack that something is read with, snapshots left alone too."""
     foreign: tuple[str, ...]
     """Objects with names that this format does not have; told, and left alone."""
 
 
-def take_inventory(store: Store, on_progress: OnProgress = lambda _done, _all: None) -> Inventory:
+def take_inventory(
+    store: Store,
+    on_progress: OnProgress = lambda _done, _all: None,
+    *,
+    given_up: frozenset[SessionId] = frozenset(),
+    in_force: frozenset[str] = frozenset(),
+) -> Inventory:
     """Read every manifest, map and pack index of a store, and tell which snapshots are whole.
 
     Requests and time follow the number of maps and packs; memory is bounded but for the names. No data is read: that
     a frame's bytes are what its index says is for a scrub to find out.
+
+    Args:
+        store: The store.
+        on_progress: Is told how far it is.
+        given_up: Sessions that a catalog knows to be FENCED: what they wrote was never committed, and is garbage by
+            its name (L6, I1). Such a manifest is left alone, whole or not, unless another snapshot is made of what its
+            session wrote: then some catalog did commit it.
+        in_force: Manifests that a catalog names; of several of one snapshot such a one is chosen.
 
     Raises:
         UnavailableError: The store does not answer; nothing is known.
@@ -100,20 +117,33 @@ def take_inventory(store: Store, on_progress: OnProgress = lambda _done, _all: N
     entries = sorted(list_manifests(store), key=lambda entry: entry.object)
     whole: list[FoundSnapshot] = []
     left: list[LeftAlone] = []
-    for number, entry in enumerate(entries):
-        on_progress(number, len(entries))
-        found = _judge(store, entry, check)
-        if isinstance(found, LeftAlone):
-            left.append(found)
-        else:
-            whole.append(found)
+    waiting = [entry for entry in entries if entry.session in given_up]
+    judged = [entry for entry in entries if entry.session not in given_up]
+    done = 0
+    while judged:
+        for entry in judged:
+            on_progress(done, len(entries))
+            done += 1
+            found = _judge(store, entry, check)
+            if isinstance(found, LeftAlone):
+                left.append(found)
+            else:
+                whole.append(found)
+        in_use = _in_use(whole, left, check)
+        judged = [entry for entry in waiting if entry.session in in_use]
+        waiting = [entry for entry in waiting if entry.session not in in_use]
     on_progress(len(entries), len(entries))
-    chosen, doubles = _one_each(whole)
-    left += doubles
+    left += [
+        LeftAlone(
+            object=entry.object, snapshot=entry.snapshot, session=entry.session, reason=NEVER_COMMITTED, manifest=None
+        )
+        for entry in waiting
+    ]
+    chosen, doubles = _one_each(whole, in_force)
     return Inventory(
         manifests=frozenset(entry.object for entry in entries),
         snapshots=tuple(sorted(chosen, key=lambda one: (one.manifest.taken_at, one.manifest.snapshot))),
-        left_alone=tuple(sorted(left, key=lambda one: one.object)),
+        left_alone=tuple(sorted([*left, *doubles], key=lambda one: one.object)),
         packs=tuple(_packs(store, listing, check)),
         maps=frozenset(listing.maps),
         sessions=frozenset(
@@ -121,8 +151,19 @@ def take_inventory(store: Store, on_progress: OnProgress = lambda _done, _all: N
             | {SessionId(name.split("/")[-2]) for name in listing.maps}
             | {entry.session for entry in entries}
         ),
+        in_use=_in_use(whole, left, check),
         foreign=tuple(listing.foreign),
     )
+
+
+def _in_use(whole: list[FoundSnapshot], left: list[LeftAlone], check: "_Completeness") -> frozenset[SessionId]:
+    """Return who wrote what the manifests need; of a snapshot that is not whole at least its own and its maps."""
+    read = [one.manifest for one in whole] + [one.manifest for one in left if one.manifest is not None]
+    found = {ref.session for ref in check.named}
+    for manifest in read:
+        found.add(manifest.session)
+        found.update(SessionId(part.object.split("/")[-2]) for part in manifest.maps)
+    return frozenset(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,11 +215,11 @@ def _judge(store: Store, entry: ManifestEntry, check: "_Completeness") -> FoundS
     return FoundSnapshot(object=entry.object, manifest=manifest, attributes=attributes)
 
 
-def _one_each(whole: list[FoundSnapshot]) -> tuple[list[FoundSnapshot], list[LeftAlone]]:
+def _one_each(whole: list[FoundSnapshot], in_force: frozenset[str]) -> tuple[list[FoundSnapshot], list[LeftAlone]]:
     """Choose one manifest of each snapshot: a second one is of an attempt that another attempt followed.
 
-    Both show the same frozen view. Later snapshots are made of what the one that was committed wrote: so the one whose
-    own map is listed most often is chosen, and the other is named.
+    Both show the same frozen view. The one that a catalog names was committed. Without such a one: later snapshots are
+    made of what the committed one wrote, so the one whose own map is listed most often is chosen. The other is named.
     """
     listed: dict[str, int] = {}
     for one in whole:
@@ -190,7 +231,7 @@ def _one_each(whole: list[FoundSnapshot]) -> tuple[list[FoundSnapshot], list[Lef
     chosen: list[FoundSnapshot] = []
     doubles: list[LeftAlone] = []
     for several in by_id.values():
-        several.sort(key=lambda one: (-listed[one.manifest.maps[0].object], one.object))
+        several.sort(key=lambda one: (one.object not in in_force, -listed[one.manifest.maps[0].object], one.object))
         chosen.append(several[0])
         for one in several[1:]:
             manifest, reason = one.manifest, f"{several[0].object} is of the same snapshot"
