@@ -1,15 +1,21 @@
 """What a scrub has to prove next, and how far it is."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, select
 
+from drystone.catalog import packs, snapshots
 from drystone.catalog.packs import of_select as packs_of
 from drystone.catalog.schema import damage, pack, session, snapshot
 from drystone.catalog.snapshots import of_select as snapshots_of
+from drystone.domain.ids import PackId
 from drystone.domain.session import Pack, PackState
 from drystone.domain.snapshot import Snapshot, SnapshotState
+
+DOUBTED = -1.0
+"""`proven_at` of what somebody else could not read: due at once, also where nothing is due by the calendar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,21 +47,36 @@ def snapshots_due(conn: Connection, before: float, limit: int) -> list[Snapshot]
     return snapshots_of(conn, query.order_by(since, snapshot.c.id).limit(limit))
 
 
+def doubt(conn: Connection, doubtful_packs: Collection[PackId], doubtful_maps: Collection[str]) -> None:
+    """Have packs, and the snapshots that list maps, proven anew: they could not be read by somebody else."""
+    for pack_id in doubtful_packs:
+        packs.compare_and_set(conn, pack_id, expected={}, values={"proven_at": DOUBTED})
+    if not doubtful_maps:
+        return
+    for row in snapshots.in_states(conn, [SnapshotState.NORMAL]):
+        if not set(doubtful_maps).isdisjoint(row.maps):
+            snapshots.compare_and_set(conn, row.id, expected={}, values={"proven_at": DOUBTED})
+
+
 def totals(conn: Connection, before: float) -> ProofTotals:
     """Return how many packs and snapshots there are, and how many wait to be proven."""
     since = _pack_since()
     whole = _whole_packs().add_columns(since.label("since")).subquery()
-    packs, due, oldest = conn.execute(
-        select(func.count(), func.count().filter(whole.c.since < before), func.min(whole.c.since)).select_from(whole)
+    written, due, oldest = conn.execute(
+        select(
+            func.count(),
+            func.count().filter(whole.c.since < before),
+            func.min(func.nullif(whole.c.since, DOUBTED)),
+        ).select_from(whole)
     ).one()
     shown = func.coalesce(snapshot.c.proven_at, snapshot.c.created_at)
-    snapshots, snapshots_due = conn.execute(
+    shown_count, shown_due = conn.execute(
         select(func.count(), func.count().filter(shown < before, _undamaged_maps())).where(
             snapshot.c.state == SnapshotState.NORMAL
         )
     ).one()
     return ProofTotals(
-        packs=packs, packs_due=due, oldest_at=oldest, snapshots=snapshots, snapshots_due=snapshots_due
+        packs=written, packs_due=due, oldest_at=oldest, snapshots=shown_count, snapshots_due=shown_due
     )  # fmt: skip
 
 

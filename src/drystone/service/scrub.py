@@ -179,7 +179,8 @@ class Scrub:
     # --- maps and manifests -------------------------------------------------------------------------------------------
 
     async def _prove_snapshots(self, taken: Sequence[Snapshot], before: float) -> None:
-        lately = {name for name, (at, _) in self._maps.items() if at >= before}
+        doubted = {name for row in taken if row.proven_at == proofs.DOUBTED for name in row.maps}
+        lately = {name for name, (at, _) in self._maps.items() if at >= before and name not in doubted}
         unread = sorted({name for row in taken for name in row.maps} - lately)
         manifests = tuple(row.manifest for row in taken if row.manifest is not None)
         at = self._in.clock()

@@ -8,10 +8,13 @@ import numpy.typing as npt
 
 from drystone.codec.hashes import HASH_BYTES, Buffer, HashKeys, block_hashes
 from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, from_blocks
-from drystone.snapstore.reader import DATA
+from drystone.snapstore.reader import ABSENT, DATA, ZERO
 
 Expect = Callable[[int, int], tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]]
-"""`SnapshotReader.hashes`, or `ExpectedHashes` where the disk is gone through in order."""
+"""`SnapshotReader.hashes`, or `ExpectedHashes` where the disk is gone through in order.
+
+A kind that is none of ABSENT, ZERO and DATA is nothing's: that block is different, whatever it holds.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -38,8 +41,9 @@ def compared(keys: HashKeys, expect: Expect, first_block: int, data: Buffer) -> 
     empty, hashes = zero_blocks(data), block_hashes(keys, data)
     kinds, expected = expect(first_block, first_block + len(empty))
     found = np.frombuffer(hashes, dtype=np.uint8).reshape(-1, HASH_BYTES)
-    held = kinds == DATA
-    return Compared(empty=empty, same=np.where(empty, ~held, held & (found == expected).all(axis=1)), hashes=hashes)
+    nothing = (kinds == ABSENT) | (kinds == ZERO)
+    same = np.where(empty, nothing, (kinds == DATA) & (found == expected).all(axis=1))
+    return Compared(empty=empty, same=same, hashes=hashes)
 
 
 def differing(keys: HashKeys, expect: Expect, first_block: int, data: Buffer) -> Ranges:

@@ -18,6 +18,10 @@ _ROW_BYTES = 32
 """What an index takes in memory per block, about."""
 
 
+class MissingPackError(UnavailableError):
+    """No object of a pack is listed: the store answers, so its loss must not be taken for an outage."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OpenPack:
     """One object of a pack, its size, and its index."""
@@ -76,7 +80,7 @@ class PackSource:
 
         Raises:
             IntegrityError: No object of the pack has the frame as it was written.
-            UnavailableError: The pack is not there.
+            MissingPackError: The pack is not there.
         """
         for last in (False, True):
             faults: list[Exception] = []
@@ -90,7 +94,7 @@ class PackSource:
             except NotFoundError as error:
                 self._opened.drop(ref)
                 if last:
-                    raise UnavailableError(f"pack {ref.pack} of session {ref.session}: {error}") from error
+                    raise MissingPackError(f"pack {ref.pack} of session {ref.session}: {error}") from error
         raise AssertionError("unreachable")
 
     def hashes(self, ref: PackRef, number: int, expected: bytes) -> npt.NDArray[np.uint8]:
@@ -98,7 +102,7 @@ class PackSource:
 
         Raises:
             IntegrityError: No object of the pack has this list.
-            UnavailableError: The pack is not there.
+            MissingPackError: The pack is not there.
         """
         faults: list[Exception] = []
         for pack in self.open(ref):
@@ -113,7 +117,7 @@ class PackSource:
 
         Raises:
             IntegrityError, ProtocolError: None of them can be trusted.
-            UnavailableError: There is none, in two listings.
+            MissingPackError: There is none, in two listings.
         """
         try:
             return self._open(ref)
@@ -121,7 +125,7 @@ class PackSource:
             try:
                 return self._open(ref)
             except NotFoundError as error:
-                raise UnavailableError(f"pack {ref.pack} of session {ref.session}: {error}") from error
+                raise MissingPackError(f"pack {ref.pack} of session {ref.session}: {error}") from error
 
     def _open(self, ref: PackRef) -> tuple[OpenPack, ...]:
         packs = self._opened.get(ref)

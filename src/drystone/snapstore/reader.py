@@ -13,18 +13,20 @@ from drystone.codec.hashes import HASH_BYTES
 from drystone.codec.manifest import Manifest
 from drystone.codec.map import ZERO_FRAME, PackRef
 from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, cover_bytes, subtract, union
-from drystone.domain.errors import IntegrityError, ProtocolError
+from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError
 from drystone.domain.ids import SnapshotId
 from drystone.objects.contract import NotFoundError
 from drystone.snapstore.cache import ByteCache
 from drystone.snapstore.layers import MapLayer, PageCache
 from drystone.snapstore.manifests import find_manifest, read_manifest
-from drystone.snapstore.packs import Frame, PackSource
+from drystone.snapstore.packs import Frame, MissingPackError, PackSource
 from drystone.snapstore.store import Store
 
 ABSENT = 0
 ZERO = 1
 DATA = 2
+UNKNOWN = 3
+"""Data whose hash cannot be had: of nothing may it be said that it is the same."""
 _WINDOW_BLOCKS = 4096
 _WINDOW_PAGES = 64
 """Pages looked at together when ranges are made: about 256 Ki entries in memory."""
@@ -194,21 +196,48 @@ class SnapshotReader:
             IntegrityError: A map or a pack's index cannot be trusted.
             UnavailableError, NotFoundError: A pack or a map is not there.
         """
+        kinds, hashes, faults = self.known_hashes(start, stop)
+        for fault in faults.values():
+            with self._named():
+                raise fault
+        if bool((kinds == UNKNOWN).any()):
+            raise IntegrityError(f"snapshot {self.manifest.snapshot}: an entry points behind its frame")
+        return kinds, hashes
+
+    def known_hashes(
+        self, start: int, stop: int
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], dict[PackRef, DrystoneError]]:
+        """Return (kinds, hashes, faults) of blocks `[start, stop)`: as `hashes`, without stopping at a damaged pack.
+
+        Blocks whose hash cannot be had are UNKNOWN; `faults` says what is wrong with which pack.
+
+        Raises:
+            IntegrityError, NotFoundError: A map cannot be trusted, or is not there.
+            UnavailableError: The store does not answer.
+        """
         visible = self.visible(start, stop)
-        table = visible.table
-        rows = zip(table.packs.tolist(), table.numbers.tolist(), table.hashes, strict=True)
-        with self._named():
-            lists = [self._source.hashes(self._packs[pack], number, one.tobytes()) for pack, number, one in rows]
+        kinds, table = visible.kinds, visible.table
+        faults: dict[PackRef, DrystoneError] = {}
+        lists: list[npt.NDArray[np.uint8]] = []
+        for row, number, expected in zip(table.packs.tolist(), table.numbers.tolist(), table.hashes, strict=True):
+            ref, found = self._packs[row], np.empty((0, HASH_BYTES), dtype=np.uint8)
+            # One fault is enough: nothing more is asked of that pack.
+            if ref not in faults:
+                try:
+                    found = self._source.hashes(ref, number, expected.tobytes())
+                except (IntegrityError, ProtocolError, MissingPackError) as error:
+                    faults[ref] = error
+            lists.append(found)
         hashes = np.zeros((stop - start, HASH_BYTES), dtype=np.uint8)
         if lists:
-            data = visible.kinds == DATA
+            data = np.flatnonzero(kinds == DATA)
             lengths = np.array([len(one) for one in lists])
             firsts = np.cumsum(lengths) - lengths
             frames, slots = visible.frames[data], visible.slots[data]
-            if bool((slots >= lengths[frames]).any()):
-                raise IntegrityError(f"snapshot {self.manifest.snapshot}: an entry points behind its frame")
-            hashes[data] = np.concatenate(lists)[firsts[frames] + slots]
-        return visible.kinds, hashes
+            known = slots < lengths[frames]
+            hashes[data[known]] = np.concatenate(lists)[(firsts[frames] + slots)[known]]
+            kinds[data[~known]] = UNKNOWN
+        return kinds, hashes, faults
 
     def read(self, start_byte: int, length: int) -> bytearray:
         """Return bytes `[start_byte, start_byte + length)`, every one verified.

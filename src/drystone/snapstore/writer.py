@@ -29,7 +29,7 @@ from drystone.codec.pack import (
 )
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.ids import PackId, SessionId
-from drystone.snapstore.compare import compared, zero_blocks
+from drystone.snapstore.compare import Expect, compared, zero_blocks
 from drystone.snapstore.expected import ExpectedHashes
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import RandomBits, Store, hex128
@@ -142,6 +142,7 @@ class SnapshotWriter:
         rng: For ids and salts.
         base: The snapshot that the map is a delta to; None: a full map, in which zeros are left out.
         compare: Rescan: blocks that are what `base` shows, by hash, are left out.
+        expect: What `base` shows, for `compare`; None: its hashes, of which each must be there.
         threads: For compressing.
     """
 
@@ -153,6 +154,7 @@ class SnapshotWriter:
         rng: RandomBits,
         base: SnapshotReader | None = None,
         compare: bool = False,
+        expect: Expect | None = None,
         threads: int = 2,
     ) -> None:
         assert base is not None or not compare
@@ -168,7 +170,7 @@ class SnapshotWriter:
         self._batch: list[_OpenFrame] = []
         self._batches: deque[tuple[Future[list[_Encoded]], list[_OpenFrame]]] = deque()
         self._spare: list[bytearray] = []
-        self._expected = None if base is None or not compare else ExpectedHashes(base)
+        self._expected = None if base is None or not compare else ExpectedHashes(expect or base.hashes)
         self._pack: _OpenPack | None = None
         self._refs: list[PackRef] = []
         self._written: list[WrittenPack] = []

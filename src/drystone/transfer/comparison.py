@@ -7,7 +7,7 @@ from typing import Final
 from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, count, intersect, normalize, split, subtract, union
 from drystone.domain.errors import ProtocolError
 from drystone.snapstore.compare import Expect, differing
-from drystone.snapstore.expected import ExpectedHashes
+from drystone.snapstore.expected import ExpectedHashes, KnownHashes
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store
 from drystone.transfer.jobs import CompareJob, CompareResult
@@ -43,7 +43,9 @@ def compare(job: CompareJob, store: Store) -> CompareResult:
         DrystoneError: Nothing is known of the stretch.
     """
     reader = SnapshotReader.open(store, job.manifest)
-    expect = ExpectedHashes(reader)
+    # What the store cannot tell is taken for different: the next snapshot stores it anew.
+    known = KnownHashes(reader)
+    expect = ExpectedHashes(known)
     began_s = time.monotonic()
     parts, read_bytes, quickest_s = [EMPTY], 0, job.quickest_s
     with looking(job.disk) as disk:
@@ -79,7 +81,7 @@ def compare(job: CompareJob, store: Store) -> CompareResult:
     found = union(*parts)
     return CompareResult(
         next_block=at, size_blocks=size, found=write_ranges(Path(job.found), found), found_blocks=count(found),
-        read_bytes=read_bytes, quickest_s=quickest_s,
+        read_bytes=read_bytes, quickest_s=quickest_s, doubtful_packs=tuple(sorted(known.packs)),
     )  # fmt: skip
 
 

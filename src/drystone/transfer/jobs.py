@@ -136,6 +136,9 @@ class UploadResult(msgspec.Struct, frozen=True, kw_only=True, tag="uploaded"):
         audit_lies: Block ranges that the tracker called clean but that differ from the base (at most 1,000). If there
             are any, the snapshot was made by rescan instead (A12): it is right all the same.
         audit_lie_blocks: How many blocks these are, all of them.
+        alone: The base could not be trusted, so the snapshot was made without it: its map is full, it has no parent.
+        doubtful_packs: Packs of the base that could not be trusted, or are gone; the snapshot was made all the same.
+        doubtful_maps: Maps of which that is true, or which are in one list with such a one.
     """
 
     manifest: str
@@ -156,6 +159,9 @@ class UploadResult(msgspec.Struct, frozen=True, kw_only=True, tag="uploaded"):
     audit_complete: bool = False
     audit_lies: tuple[tuple[int, int], ...] = ()
     audit_lie_blocks: int = 0
+    alone: bool = False
+    doubtful_packs: tuple[PackId, ...] = ()
+    doubtful_maps: tuple[str, ...] = ()
 
 
 class RollbackJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="rollback"):
@@ -335,7 +341,10 @@ class CompareJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class CompareResult(msgspec.Struct, frozen=True, kw_only=True, tag="compared"):
-    """What differs from `start_block` to `next_block`, which is `size_blocks` when all was looked at."""
+    """What differs from `start_block` to `next_block`, which is `size_blocks` when all was looked at.
+
+    What `doubtful_packs` of the snapshot could not tell counts as different.
+    """
 
     next_block: int
     size_blocks: int
@@ -343,6 +352,7 @@ class CompareResult(msgspec.Struct, frozen=True, kw_only=True, tag="compared"):
     found_blocks: int
     read_bytes: int
     quickest_s: float | None
+    doubtful_packs: tuple[PackId, ...] = ()
 
 
 class ScrubJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="scrub"):

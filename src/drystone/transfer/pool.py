@@ -19,6 +19,7 @@ from drystone.domain.errors import (
     UnavailableError,
 )
 from drystone.objects.contract import NotFoundError
+from drystone.snapstore.packs import MissingPackError
 from drystone.transfer.jobs import Failure, Job, Message, Progress, Result
 from drystone.transfer.worker import BUG
 
@@ -28,6 +29,7 @@ _KINDS: Final[dict[str, type[DrystoneError]]] = {
     kind.__name__: kind
     for kind in (
         IntegrityError,
+        MissingPackError,
         NotFoundError,
         ProtocolError,
         SnapshotBrokenError,

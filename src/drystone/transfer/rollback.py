@@ -72,7 +72,7 @@ def rollback(job: RollbackJob, store: Store, report: Callable[[int, int], None])
         done_bytes = count(zero) * BLOCK_BYTES
         report(done_bytes, total_bytes)
         # Of a plan that is narrow, only what it names is asked for.
-        expect = ExpectedHashes(reader) if job.plan is None else reader.hashes
+        expect = ExpectedHashes(reader.hashes) if job.plan is None else reader.hashes
         for start, piece in source.read_ranges(byte_ranges(read)):
             unequal = differing(store.keys, expect, start // BLOCK_BYTES, piece)
             if len(unequal):

@@ -3,7 +3,7 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -23,6 +23,7 @@ from drystone.domain.blocks import (
     union,
 )
 from drystone.domain.errors import DrystoneError, ProtocolError
+from drystone.domain.ids import PackId
 from drystone.nbd.client import (
     ALLOCATION_DEPTH,
     BASE_ALLOCATION,
@@ -32,6 +33,7 @@ from drystone.nbd.client import (
     dirty_bitmap,
 )
 from drystone.snapstore.compare import differing
+from drystone.snapstore.expected import UNTRUSTED, KnownHashes
 from drystone.snapstore.layers import delta_addresses
 from drystone.snapstore.manifests import write_manifest
 from drystone.snapstore.merge import MAPS_GOAL, apply_merge, merge_maps, plan_merge
@@ -59,6 +61,8 @@ _STATUS_FROM_BLOCKS: Final = 256
 _AUDIT_STEP_BYTES: Final = (1 << 30, 64 << 30)
 """Allocation is asked for in steps that double from the first to the second until the sample is complete."""
 _LIES_MAX: Final = 1000
+_SAID_MAX: Final = 400
+"""Characters of each thing that was tolerated, in the snapshot's record."""
 _DEPTH: Final = 64
 """Scattered blocks are many small requests; of long pieces the window lets fewer fly."""
 
@@ -85,33 +89,30 @@ def upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> Upl
         DrystoneError: Anything else; as above.
     """
     began_s = time.monotonic()
-    base = _open_base(job, store)
-    with _connect(job, job.view, _view_contexts(job)) as view:
-        frozen = _Frozen(
-            job=job,
-            view=view,
-            size_blocks=view.size_bytes // BLOCK_BYTES,
-            allocation=usable_allocation(job, None if base is None else base.manifest),
-        )
-        plan = _plan(frozen, store, base)
-        audit = _audit(frozen, store, base, plan)
+    tolerated = _Tolerated()
+    source = _trusted(job, store, tolerated)
+    with _connect(job, job.view, _view_contexts(source.job)) as view:
+        frozen = _Frozen(source=source, view=view, size_blocks=view.size_bytes // BLOCK_BYTES)
+        plan = _plan(frozen)
+        audit = _audit(frozen, store, plan, tolerated)
         if count(audit.lies):
             # A12: nothing that tracking says of this disk can be believed. Nothing was trimmed yet, so the same
             # view is compared whole, and this snapshot is right.
-            job = msgspec.structs.replace(
-                job,
-                mode="rescan",
-                template=msgspec.structs.replace(job.template, tracking_reason=_lied(job, audit.lies)),
-            )
-            frozen = replace(frozen, job=job)
-            plan = _plan(frozen, store, base)
+            template = msgspec.structs.replace(job.template, tracking_reason=_lied(job, audit.lies))
+            lied = msgspec.structs.replace(source.job, template=template)
+            source = _compared(lied, source.base, tolerated)
+            frozen = replace(frozen, source=source)
+            plan = _plan(frozen)
+        job, base = source.job, source.base
+        known = None if base is None or job.mode != "rescan" else KnownHashes(base)
         # A full snapshot has no base, and one without base holds data only: zeros are what is absent.
         writer = SnapshotWriter(
             store=store,
             session=job.session,
             rng=rng,
             base=base,
-            compare=job.mode == "rescan" and base is not None,
+            compare=known is not None,
+            expect=known,
         )
         try:
             with _trimming(job, plan, frozen.size_blocks):
@@ -120,17 +121,64 @@ def upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> Upl
         except BaseException:
             writer.abort()
             raise
-    return _commit(job, store, rng, base, written, plan=plan, audit=audit, began_s=began_s)
+    if known is not None and (known.packs or known.maps):
+        tolerated.say("what the base could not tell was stored anew", packs=known.packs, maps=known.maps)
+    return _commit(source, store, rng, written, plan=plan, audit=audit, tolerated=tolerated, began_s=began_s)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tolerated:
+    """What of the store could not be trusted, and what was done instead: nobody's snapshots end because of it.
+
+    What cannot be trusted is never taken for equal: it is compared, or stored anew.
+    """
+
+    said: list[str] = field(default_factory=list)
+    packs: set[PackId] = field(default_factory=set)
+    maps: set[str] = field(default_factory=set)
+    alone: bool = False
+
+    def say(self, what: str, *, packs: Iterable[PackId] = (), maps: Iterable[str] = ()) -> None:
+        """Note it: for the snapshot's record, and for the scrub, which is to look at these objects."""
+        self.said.append(what)
+        self.packs.update(packs)
+        self.maps.update(maps)
+        log.warning("upload.tolerated", reason=what)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Source:
+    """A job, and what was read of the store for it.
+
+    Attributes:
+        job: As it can be done.
+        base: The snapshot below.
+        ranges: Of a delta: the carry-over. Of a rescan: where the base holds data.
+    """
+
+    job: UploadJob
+    base: SnapshotReader | None
+    ranges: Ranges = field(default_factory=lambda: EMPTY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Frozen:
     """The frozen view of a job."""
 
-    job: UploadJob
+    source: _Source
     view: NbdClient
     size_blocks: int
-    allocation: Endpoint | None
+
+    @property
+    def job(self) -> UploadJob:
+        """What is to be written."""
+        return self.source.job
+
+    @property
+    def allocation(self) -> Endpoint | None:
+        """See `usable_allocation`."""
+        base = self.source.base
+        return usable_allocation(self.job, None if base is None else base.manifest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -143,15 +191,53 @@ class _Audit:
     lies: Ranges = field(default_factory=lambda: EMPTY)
 
 
-def _open_base(job: UploadJob, store: Store) -> SnapshotReader | None:
+def _trusted(job: UploadJob, store: Store, tolerated: _Tolerated) -> _Source:
+    """Read what a job relies on; what cannot be trusted makes it a rescan, or a snapshot without a base."""
+    base = None
     if job.base_manifest is None:
         assert not job.template.ancestry, "a snapshot with ancestry needs its base"
-        return None
-    # δ(x) must hold every address at which x differs from its base; a full map cannot say that (A1).
-    assert job.mode != "full", "a full snapshot has no base"
-    base = SnapshotReader.open(store, job.base_manifest)
-    assert job.template.ancestry[:1] == (base.manifest.snapshot,), (job.template.ancestry, job.base_manifest)
-    return base
+    else:
+        # δ(x) must hold every address at which x differs from its base; a full map cannot say that (A1).
+        assert job.mode != "full", "a full snapshot has no base"
+        try:
+            base = SnapshotReader.open(store, job.base_manifest)
+        except UNTRUSTED as error:
+            return _alone(job, None, tolerated, error)
+        assert job.template.ancestry[:1] == (base.manifest.snapshot,), (job.template.ancestry, job.base_manifest)
+    if job.mode == "delta":
+        try:
+            carry = union(
+                *(delta_addresses(store, name) for name in job.carry_maps),
+                *(read_ranges(file) for file in job.carry_ranges),
+            )
+        except UNTRUSTED as error:
+            # As if tracking were LOST (A6): any block may differ.
+            tolerated.say(f"everything was compared, for the carry-over cannot be read ({error})", maps=job.carry_maps)
+            return _compared(job, base, tolerated)
+        return _Source(job=job, base=base, ranges=carry)
+    return _compared(job, base, tolerated)
+
+
+def _compared(job: UploadJob, base: SnapshotReader | None, tolerated: _Tolerated) -> _Source:
+    """Return the job as a rescan, without a base if nobody can say what that shows."""
+    if base is None:
+        return _Source(job=job if job.mode == "full" else msgspec.structs.replace(job, mode="rescan"), base=None)
+    try:
+        data = base.data_ranges()
+    except UNTRUSTED as error:
+        return _alone(job, base, tolerated, error)
+    return _Source(job=msgspec.structs.replace(job, mode="rescan"), base=base, ranges=data)
+
+
+def _alone(job: UploadJob, base: SnapshotReader | None, tolerated: _Tolerated, error: DrystoneError) -> _Source:
+    """Return the job as a full snapshot: on maps that cannot be read nothing can be built that can."""
+    tolerated.alone = True
+    maps = () if base is None else [part.object for part in base.manifest.maps]
+    tolerated.say(f"everything was stored, without {job.template.ancestry[0]}, for that cannot be read ({error})",
+                  maps=maps)  # fmt: skip
+    template = msgspec.structs.replace(job.template, ancestry=())
+    alone = msgspec.structs.replace(job, mode="full", base_manifest=None, base_maps=None, template=template)
+    return _Source(job=alone, base=None)
 
 
 def usable_allocation(job: UploadJob, base: Manifest | None) -> Endpoint | None:
@@ -183,16 +269,13 @@ def _connect(job: UploadJob, endpoint: Endpoint, contexts: Sequence[str]) -> Ite
         yield client
 
 
-def _plan(frozen: _Frozen, store: Store, base: SnapshotReader | None) -> UploadPlan:
+def _plan(frozen: _Frozen) -> UploadPlan:
     job = frozen.job
     if job.mode == "delta":
         assert job.bitmap is not None
         extents = frozen.view.extents(dirty_bitmap(job.bitmap), 0, frozen.view.size_bytes)
         dirty = marked(extents, STATE_DIRTY)
-        carry = union(
-            *(delta_addresses(store, name) for name in job.carry_maps),
-            *(read_ranges(file) for file in job.carry_ranges),
-        )
+        carry = frozen.source.ranges
         everything = plan_delta(dirty=dirty, carry=carry, zero=EMPTY, size_blocks=frozen.size_blocks).read
         long = everything[everything[:, 1] - everything[:, 0] >= _STATUS_FROM_BLOCKS]
         zero = _zeros(frozen, long)
@@ -200,10 +283,10 @@ def _plan(frozen: _Frozen, store: Store, base: SnapshotReader | None) -> UploadP
     everything = normalize([(0, frozen.size_blocks)])
     zero = _zeros(frozen, everything)
     own = _own_layer(frozen, everything)
-    if base is None:
+    if frozen.source.base is None:
         # Without a base the disk must stand alone: what is below its own layer counts, too.
         return plan_rescan(zero=zero, own=everything, base_data=EMPTY)
-    return plan_rescan(zero=zero, own=own, base_data=base.data_ranges())
+    return plan_rescan(zero=zero, own=own, base_data=frozen.source.ranges)
 
 
 def _zeros(frozen: _Frozen, ranges: Ranges) -> Ranges:
@@ -292,24 +375,40 @@ def _trim(job: UploadJob, ranges: Ranges, stop: threading.Event) -> None:
             log.warning("upload.trim_failed", snapshot_id=job.snapshot, error=str(error))
 
 
-def _audit(frozen: _Frozen, store: Store, base: SnapshotReader | None, plan: UploadPlan) -> _Audit:
-    """Compare some clean blocks of the frozen view with the base (P8, A12), before anything is trimmed."""
-    asked = frozen.job.audit
+def _audit(frozen: _Frozen, store: Store, plan: UploadPlan, tolerated: _Tolerated) -> _Audit:
+    """Compare some clean blocks of the frozen view with the base (P8, A12), before anything is trimmed.
+
+    What the base cannot tell is left out, and the next audit goes on behind it: it is no lie, and no proof either.
+    """
+    asked, base = frozen.job.audit, frozen.source.base
     if asked is None or frozen.job.mode != "delta" or base is None:
         return _Audit(next_block=0 if asked is None else asked.cursor_block)
     known = union(plan.read, plan.zero)
     sample, next_block = _sample(frozen, asked, known)
+    hashes = KnownHashes(base)
     parts = []
     for start, data in frozen.view.read_ranges(byte_ranges(sample), depth=_DEPTH):
-        parts.append(differing(store.keys, base.hashes, start // BLOCK_BYTES, data))
-    lies = intersect(union(*parts), sample)
-    if asked.blocks_max is None:
+        parts.append(differing(store.keys, hashes, start // BLOCK_BYTES, data))
+    told = subtract(sample, hashes.unknown)
+    lies = intersect(union(*parts), told)
+    complete = asked.blocks_max is None
+    if complete:
         # What is a hole now and was data then is a change too; it is seen without reading it.
         holes = _zeros(frozen, normalize([(0, frozen.size_blocks)]))
-        lies = union(lies, subtract(intersect(intersect(holes, _own_layer(frozen, holes)), base.data_ranges()), known))
+        try:
+            data_ranges = base.data_ranges()
+        except UNTRUSTED:
+            complete, data_ranges = False, EMPTY
+            hashes.maps.update(part.object for part in base.manifest.maps)
+        lies = union(lies, subtract(intersect(intersect(holes, _own_layer(frozen, holes)), data_ranges), known))
+    left_out = count(sample) - count(told)
+    if left_out or hashes.maps:
+        complete = False
+        tolerated.say(f"the audit left out {left_out} blocks of which the base cannot tell the hashes",
+                      packs=hashes.packs, maps=hashes.maps)  # fmt: skip
     if count(lies):
         log.error("audit.tracker_lied", base=base.manifest.snapshot, blocks=count(lies), first_block=int(lies[0, 0]))
-    return _Audit(blocks=count(sample), next_block=next_block, complete=asked.blocks_max is None, lies=lies)
+    return _Audit(blocks=count(told), next_block=next_block, complete=complete, lies=lies)
 
 
 def _lied(job: UploadJob, lies: Ranges) -> str:
@@ -347,33 +446,44 @@ def _sample(frozen: _Frozen, asked: AuditPlan, known: Ranges) -> tuple[Ranges, i
     return chosen, reached % size
 
 
-def _shortened(job: UploadJob, store: Store, rng: RandomBits, maps: tuple[ManifestMap, ...]) -> tuple[ManifestMap, ...]:
+def _shortened(
+    job: UploadJob, store: Store, rng: RandomBits, maps: tuple[ManifestMap, ...], tolerated: _Tolerated
+) -> tuple[ManifestMap, ...]:
     """Merge some of the base's maps when there are many (L10): readers open each one that a manifest lists.
 
     The merged map is this session's: garbage with it if the snapshot is never committed. Merging is size-tiered, so
-    that an entry is rewritten a logarithmic number of times.
+    that an entry is rewritten a logarithmic number of times. Maps that cannot be read stay as they are, however many.
     """
     if len(maps) < MAPS_GOAL:
         return maps
     part = plan_merge(maps)
-    return apply_merge(maps, part, merge_maps(store, job.session, rng, part)) if part else maps
+    if not part:
+        return maps
+    try:
+        merged = merge_maps(store, job.session, rng, part)
+    except UNTRUSTED as error:
+        tolerated.say(f"maps of the base could not be merged ({error})", maps=[one.object for one in part])
+        return maps
+    return apply_merge(maps, part, merged)
 
 
 def _commit(
-    job: UploadJob,
+    source: _Source,
     store: Store,
     rng: RandomBits,
-    base: SnapshotReader | None,
     written: Written,
     *,
     plan: UploadPlan,
     audit: _Audit,
+    tolerated: _Tolerated,
     began_s: float,
 ) -> UploadResult:
     """Write the manifest over the durable packs and map."""
+    job, base = source.job, source.base
     own = ManifestMap(object=written.map_object, kind=written.kind, entries=written.entries, bytes=written.map_bytes)
     below = () if base is None else base.manifest.maps if job.base_maps is None else job.base_maps
-    below = _shortened(job, store, rng, below)
+    below = _shortened(job, store, rng, below, tolerated)
+    reason = "; ".join((job.template.tracking_reason, *(said[:_SAID_MAX] for said in tolerated.said)))
     packs = tuple(
         ManifestPack(pack=pack.pack, object=pack.object, bytes=pack.bytes, blocks=pack.blocks) for pack in written.packs
     )
@@ -396,7 +506,7 @@ def _commit(
         packs=packs,
         record=SnapshotRecord(
             tracking=tracking,
-            tracking_reason=template.tracking_reason,
+            tracking_reason=reason,
             read_bytes=read_bytes,
             changed_bytes=changed * BLOCK_BYTES,
             stored_bytes=written.stored_bytes,
@@ -409,7 +519,7 @@ def _commit(
     return UploadResult(
         manifest=write_manifest(store, manifest),
         tracking=tracking,
-        tracking_reason=template.tracking_reason,
+        tracking_reason=reason,
         map=own,
         maps=tuple(part.object for part in manifest.maps),
         packs=packs,
@@ -425,4 +535,7 @@ def _commit(
         audit_complete=audit.complete,
         audit_lies=tuple((int(start), int(stop)) for start, stop in audit.lies[:_LIES_MAX].tolist()),
         audit_lie_blocks=count(audit.lies),
+        alone=tolerated.alone,
+        doubtful_packs=tuple(sorted(tolerated.packs)),
+        doubtful_maps=tuple(sorted(tolerated.maps)),
     )

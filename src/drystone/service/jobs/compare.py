@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, extent_maps, operations, sessions, snapshots
+from drystone.catalog import disks, extent_maps, operations, proofs, sessions, snapshots
 from drystone.catalog.extent_maps import ExtentMap
 from drystone.codec.checkpoint import extents_name
 from drystone.domain import tracking as algebra
 from drystone.domain.blocks import EMPTY, Ranges, count, union
 from drystone.domain.disk import Disk
 from drystone.domain.errors import DrystoneError, UnavailableError
-from drystone.domain.ids import DiskId, SessionId, SnapshotId
+from drystone.domain.ids import DiskId, PackId, SessionId, SnapshotId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.session import Session
 from drystone.domain.tracking import TrackingState
@@ -62,6 +62,7 @@ class Compare:
         disk_id = operation.disk_id
         begun = await self._in.db.read(lambda conn: self._look(conn, operation, None))
         parts: list[Ranges] = [EMPTY]
+        doubtful: set[PackId] = set()
         at, read_bytes, quickest_s = 0, 0, None
         path = self._in.layout.scratch / f"{operation.id}.found"
         try:
@@ -74,6 +75,7 @@ class Compare:
                 result = await self._in.background.run(job, CompareResult)
                 parts.append(await asyncio.to_thread(read_ranges, result.found))
                 at, quickest_s = result.next_block, result.quickest_s
+                doubtful |= set(result.doubtful_packs)
                 read_bytes += result.read_bytes
                 if at >= result.size_blocks:
                     break
@@ -88,7 +90,7 @@ class Compare:
         found = coarse(union(*parts), RANGES_MAX)
         async with self._in.locks.graph(disk_id):
             await self._check_daemon(disk_id, begun)
-            await self._in.db.write(lambda conn: self._heal(conn, operation, begun, found))
+            await self._in.db.write(lambda conn: self._heal(conn, operation, begun, found, doubtful))
             await self._withdraw(disk_id)
         await self._host.release(disk_id)
         log.info(
@@ -135,7 +137,9 @@ class Compare:
         if state is None or not state.recording or state.inconsistent:
             raise UnavailableError(f"the bitmap {begun.bitmap} does not record any more")
 
-    def _heal(self, conn: Connection, operation: Operation, begun: _Begun, found: Ranges) -> None:
+    def _heal(
+        self, conn: Connection, operation: Operation, begun: _Begun, found: Ranges, doubtful: set[PackId]
+    ) -> None:
         at = self._in.clock()
         self._look(conn, operation, begun)
         assert operation.disk_id is not None
@@ -150,6 +154,7 @@ class Compare:
             extent_maps.insert(conn, ExtentMap(id=extents, disk_id=disk.id, ranges=found, blocks=count(found)))
         changed = disks.compare_and_set(conn, disk.id, expected={"epoch": begun.epoch}, values=tracking_columns(healed))
         assert changed
+        proofs.doubt(conn, doubtful, ())
         endings.done(conn, operation, at=at)
 
     async def _withdraw(self, disk_id: DiskId) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, extent_maps, operations, sessions, snapshots
+from drystone.catalog import disks, extent_maps, operations, proofs, sessions, snapshots
 from drystone.domain import lineage
 from drystone.domain import tracking as algebra
 from drystone.domain.blocks import EMPTY, Ranges, union
@@ -17,12 +17,14 @@ from drystone.domain.ids import DiskId, SessionId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.tracking import TrackingState
 from drystone.engine import checkpoints, images, live
+from drystone.service.bases import MOVE_REASON, with_living_base
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs import endings
 from drystone.service.jobs.delete_snapshot import tree_of
 from drystone.service.jobs.progress import run_job
 from drystone.service.tracking_rows import tracking_columns, tracking_of
+from drystone.snapstore.expected import UNTRUSTED
 from drystone.snapstore.layers import delta_addresses
 from drystone.transfer.jobs import Endpoint, RangesFile, RollbackJob, RollbackResult
 from drystone.transfer.ranges_file import write_ranges
@@ -97,7 +99,15 @@ class Rollback:
         if parts is None:
             return None
         maps, extents = parts
-        addresses = await asyncio.to_thread(lambda: [delta_addresses(self._in.store, name) for name in sorted(maps)])
+        try:
+            addresses = await asyncio.to_thread(
+                lambda: [delta_addresses(self._in.store, name) for name in sorted(maps)]
+            )
+        except UNTRUSTED as error:
+            # The target may be whole all the same: everything is compared with it.
+            log.warning("rollback.path_damaged", disk_id=disk.id, snapshot_id=target, error=str(error))
+            await self._in.db.write(lambda conn: proofs.doubt(conn, (), maps))
+            return None
         return union(dirty, *extents, *addresses)
 
     # --- WRITING ------------------------------------------------------------------------------------------------------
@@ -178,16 +188,10 @@ class Rollback:
         now = disks.get(conn, disk.id)
         assert now is not None
         assert now.epoch == disk.epoch
-        # Deleted meanwhile, it is pinned and DELETING: the base moves as it would have then (A5).
-        after = algebra.rolled_back(tracking_of(now), target)
-        row = snapshots.get(conn, target)
-        assert row is not None
-        if row.state.value != "NORMAL":
-            move = lineage.base_after(tree_of(conn, target), target)
-            after = algebra.base_deleted(after, target, move.base, move.delta_maps)
-        reason = "" if after.state is not TrackingState.LOST else "the delta map of a deleted snapshot is unknown"
+        # S11: deleted meanwhile, it is pinned and DELETING: the base moves as it would have then.
+        after = with_living_base(conn, algebra.rolled_back(tracking_of(now), target))
         values = {
-            **tracking_columns(after, reason=reason), "state": DiskState.UNATTACHED, "rollback_percent": 100,
+            **tracking_columns(after, reason=MOVE_REASON), "state": DiskState.UNATTACHED, "rollback_percent": 100,
             "error_prompt": "",
         }  # fmt: skip
         changed = disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=values)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, extent_maps, operations, packs, sessions, snapshots
+from drystone.catalog import disks, extent_maps, operations, packs, proofs, sessions, snapshots
 from drystone.codec.manifest import ANCESTRY_MAX, DiskAttributes
 from drystone.domain import tracking as algebra
 from drystone.domain.blocks import EMPTY, union
@@ -252,7 +252,7 @@ class TakeSnapshot:
         assert now is not None
         assert operation.disk_id is not None
         assert operation.snapshot_id is not None
-        if now.phase != Phase.FROZEN or not sessions.commit(conn, session, at=at):
+        if now.phase != Phase.FROZEN or now.error or not sessions.commit(conn, session, at=at):
             raise SnapshotBrokenError("the snapshot was given up while it was uploaded")
         freeze = frozen_of(now.payload)
         disk = disks.get(conn, operation.disk_id)
@@ -273,6 +273,8 @@ class TakeSnapshot:
                 "state": SnapshotState.NORMAL, "percent": 100, "manifest": result.manifest, "session_id": session,
                 "delta_map": result.map.object, "maps": result.maps,
                 "record": record, "stored_bytes": result.stored_bytes, "modified_at": at,
+                # Its full map says nothing of how it differs from the base: it is a root (A1).
+                **({"parent_id": None} if result.alone else {}),
             },
         )  # fmt: skip
         if not made:
@@ -283,6 +285,7 @@ class TakeSnapshot:
                 disk_id=disk.id, account_id=disk.account_id,
             )  # fmt: skip
             packs.insert(conn, pack)
+        proofs.doubt(conn, result.doubtful_packs, result.doubtful_maps)
         freeze = judge_audit(conn, disk, operation.snapshot_id, freeze, result)
         after = algebra.committed(tracking_of(disk), freeze, operation.snapshot_id)
         values = {**tracking_columns(after, reason=disk.tracking_reason or "unknown"), "error_prompt": ""}
@@ -307,9 +310,10 @@ class TakeSnapshot:
             now = operations.get(conn, operation.id)
             if now is not None and now.phase in {Phase.FREEZING, Phase.FROZEN}:
                 why = now.payload.get("break_reason")
+                # S34: whoever settles it makes it FAILING.
                 operations.update(
-                    conn, operation.id, updated_at=self._in.clock(), phase=Phase.FAILING.value,
-                    error_code=code, error=str(why or message),
+                    conn, operation.id, updated_at=self._in.clock(), error_code=now.error_code or code,
+                    error=now.error or str(why or message or "unknown"),
                 )  # fmt: skip
 
         await self._in.db.write(record)
@@ -321,6 +325,11 @@ class TakeSnapshot:
 def log_committed(uploaded: Uploaded) -> None:
     """Say that a snapshot is NORMAL, and what it took."""
     result = uploaded.result
+    if result.alone or result.doubtful_packs or result.doubtful_maps:
+        log.error(
+            "snapshot.base_damaged", snapshot_id=uploaded.operation.snapshot_id, reason=result.tracking_reason,
+            packs=result.doubtful_packs[:10], maps=result.doubtful_maps[:10],
+        )  # fmt: skip
     log.info(
         "snapshot.committed", snapshot_id=uploaded.operation.snapshot_id, disk_id=uploaded.operation.disk_id,
         tracking=result.tracking, stored_bytes=result.stored_bytes, changed_bytes=result.changed_bytes,
