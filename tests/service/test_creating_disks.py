@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +12,10 @@ from typing import Any
 import pytest
 
 from drystone.catalog import disks, operations
-from drystone.domain.disk import POSTPAID, Disk
-from drystone.domain.errors import SpaceError
-from drystone.domain.ids import DiskId, IdSource
-from drystone.domain.operation import OperationKind
+from drystone.domain.disk import POSTPAID, Disk, DiskState
+from drystone.domain.errors import RefusalError, SpaceError
+from drystone.domain.ids import DiskId, IdSource, OperationId
+from drystone.domain.operation import Operation, OperationKind
 from drystone.engine.layout import Layout
 from drystone.service import disk_lifecycle
 from drystone.service.disk_lifecycle import DiskLifecycle
@@ -31,12 +32,16 @@ NEW = NewDisks(zone=ZONE, charge_type=POSTPAID, disk_type="CLOUD_PREMIUM", size_
 
 
 class Maker:
-    """A server's part that makes disks; their images are empty files. `broken` says how many more of them fail."""
+    """A server's part that makes disks; their images are empty files.
+
+    `broken` says how many more of them fail; each waits for the first of `gates`, if there is one.
+    """
 
     def __init__(self, world: World, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.world, self.data = world, data
         self.made: list[DiskId] = []
         self.broken = 0
+        self.gates: list[asyncio.Event] = []
         self.seed = 0
         monkeypatch.setattr(create_disk, "make_image", self._make_image)
         monkeypatch.setattr(terminate, "collect_maps", self._collect_maps)
@@ -65,6 +70,8 @@ class Maker:
 
     async def _make_image(self, _installation: Installation, disk: Disk, *, epoch: int) -> None:
         assert epoch == disk.epoch
+        if self.gates:
+            await self.gates.pop(0).wait()
         if self.broken:
             self.broken -= 1
             raise SpaceError("the file system is full")
@@ -84,8 +91,20 @@ class Maker:
                 await asyncio.sleep(0)
             task.cancel()
 
+    async def first_is_made(self) -> DiskId:
+        """Wait until one disk is made and waits for the others."""
+        while True:
+            for operation in await self.world.db.read(operations.unfinished):
+                if operation.phase == create_disk.MADE:
+                    assert operation.disk_id is not None
+                    return operation.disk_id
+            await asyncio.sleep(0)
+
     def rows(self) -> list[DiskId]:
         return [disk.id for disk in self.world.db.read_sync(disks.everything)]
+
+    def shown(self) -> list[DiskId]:
+        return [disk.id for disk in self.world.db.read_sync(disks.everything) if disk.state is DiskState.UNATTACHED]
 
     def files(self) -> list[str]:
         return [path.name for path in (self.data / "disks").iterdir()]
@@ -118,3 +137,74 @@ def test_the_token_of_a_call_that_failed_later_makes_disks_again(maker: Maker, m
         assert maker.rows() == list(second)
 
     run(story())
+
+
+def two_gates() -> list[asyncio.Event]:
+    """Return an open and a shut one."""
+    gates = [asyncio.Event(), asyncio.Event()]
+    gates[0].set()
+    return gates
+
+
+def test_a_disk_is_nobodys_while_another_of_its_call_may_still_fail(maker: Maker) -> None:
+    maker.world.instance("ins-1")
+
+    async def story() -> None:
+        maker.gates = two_gates()
+        shut = maker.gates[1]
+
+        async def create() -> None:
+            with pytest.raises(RefusalError, match="the file system is full") as failed:
+                await maker.lifecycle.create(caller(), replace(NEW, count=2))
+            assert failed.value.code == "ResourceInsufficient"
+
+        async with maker.working(), asyncio.TaskGroup() as tasks:
+            tasks.create_task(create())
+            first = await maker.first_is_made()
+            with pytest.raises(RefusalError) as refused:
+                await maker.lifecycle.attach(caller(), "ins-1", [first], None, None)
+            assert refused.value.code == "InvalidDiskId.NotFound"
+            maker.broken = 1
+            shut.set()
+        assert (maker.rows(), maker.files()) == ([], [])
+        async with maker.working():
+            again = await maker.lifecycle.create(caller(), replace(NEW, count=2))
+        assert sorted(maker.shown()) == sorted(again)
+
+    run(story())
+
+
+def test_what_was_made_before_a_kill_is_not_made_again_and_all_are_shown(maker: Maker) -> None:
+    async def story() -> None:
+        maker.gates = two_gates()
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(maker.installation.operations.run()),
+                tasks.create_task(maker.lifecycle.create(caller(), replace(NEW, count=2))),
+            ]
+            first = await maker.first_is_made()
+            for task in running:
+                task.cancel()
+        assert maker.shown() == []
+        maker.start()
+        async with maker.working():
+            pass
+        assert maker.made.count(first) == 1
+        assert sorted(maker.shown()) == sorted(maker.made)
+        assert len(maker.made) == 2
+
+    run(story())
+
+
+def test_hung_disks_hold_the_call_for_the_time_of_one(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def wait(operation_id: OperationId, seconds: float) -> Operation:
+        waits.append(seconds)
+        found = await maker.world.db.read(lambda conn: operations.get(conn, operation_id))
+        assert found is not None
+        return found
+
+    monkeypatch.setattr(maker.installation.operations, "wait", wait)
+    assert len(run(maker.lifecycle.create(caller(), replace(NEW, count=50)))) == 50
+    assert sum(waits) <= disk_lifecycle.CREATE_SECONDS_MAX

@@ -9,7 +9,7 @@ from sqlalchemy import delete as delete_from
 from drystone.catalog.rows import Rows
 from drystone.catalog.schema import operation
 from drystone.domain.ids import AccountId, DiskId, OperationId, SnapshotId
-from drystone.domain.operation import Operation, OperationState
+from drystone.domain.operation import Operation, OperationKind, OperationState
 
 _rows = Rows(operation, Operation)
 
@@ -53,6 +53,14 @@ def unfinished(conn: Connection) -> list[Operation]:
 def running_on_disk(conn: Connection, disk_id: DiskId) -> list[Operation]:
     """Return the RUNNING operations of a disk, oldest first."""
     query = select(operation).where(operation.c.disk_id == disk_id, operation.c.state == OperationState.RUNNING)
+    return _rows.all(conn, query.order_by(operation.c.created_at, operation.c.id))
+
+
+def running_on_disks(conn: Connection, disk_ids: Sequence[str], kind: OperationKind) -> list[Operation]:
+    """Return the RUNNING operations of one kind of any of these disks, oldest first."""
+    query = select(operation).where(
+        operation.c.disk_id.in_(list(disk_ids)), operation.c.kind == kind, operation.c.state == OperationState.RUNNING
+    )
     return _rows.all(conn, query.order_by(operation.c.created_at, operation.c.id))
 
 

@@ -63,8 +63,9 @@ class DiskLifecycle:
     # --- create -------------------------------------------------------------------------------------------------------
 
     async def create(self, caller: Caller, new: NewDisks) -> tuple[DiskId, ...]:
-        """Make disks, empty or from a snapshot; they are listed when this returns.
+        """Make disks, empty or from a snapshot; all of them are listed when this returns, or none ever (S29).
 
+        Where making them takes over `CREATE_SECONDS_MAX` it returns before: later all are listed, or none.
         The same client token with the same request returns the ids of the first call.
 
         Raises:
@@ -81,8 +82,9 @@ class DiskLifecycle:
                     return _ids(before), []
             at = self._in.clock()
             template = self._template(conn, caller, new, name=name, tags=tags, at=at)
-            made = [self._insert(conn, caller, template, new.client_token, at=at) for _ in range(new.count)]
-            ids = tuple(operation.disk_id for operation in made if operation.disk_id is not None)
+            ids = tuple(self._in.ids.disk() for _ in range(new.count))
+            together: dict[str, object] = {"disk_ids": list(ids), "client_token": new.client_token}
+            made = [self._insert(conn, caller, replace(template, id=disk_id), together, at=at) for disk_id in ids]
             if new.client_token is not None:
                 tokens.remember(
                     conn, caller, token=new.client_token, hashed=hashed, response={"disk_ids": list(ids)}, now=at
@@ -90,25 +92,14 @@ class DiskLifecycle:
             return ids, made
 
         ids, made = await self._in.db.write(record)
-        await self._finish_creating(caller, made)
-        return ids
-
-    async def _finish_creating(self, caller: Caller, made: list[Operation]) -> None:
         for operation in made:
             self._in.operations.wake(operation.id)
-        ended = [await self._in.operations.wait(operation.id, CREATE_SECONDS_MAX) for operation in made]
-        broken = [operation for operation in ended if operation.state is OperationState.FAILED]
-        if not broken:
-            return
-        whole = [operation.disk_id for operation in ended if operation.state is OperationState.DONE]
-
-        def withdraw(conn: Connection) -> list[Operation]:
-            return [self._terminate_row(conn, caller, disk_id) for disk_id in whole if disk_id is not None]
-
-        following = await self._in.db.write(withdraw)
-        for operation in following:
-            self._in.operations.wake(operation.id)
-        raise RefusalError("ResourceInsufficient", f"The disk could not be made: {broken[0].error}.")
+        # They end together, so that the end of one is the end of all.
+        for operation in made[:1]:
+            ended = await self._in.operations.wait(operation.id, CREATE_SECONDS_MAX)
+            if ended.state is OperationState.FAILED:
+                raise RefusalError("ResourceInsufficient", f"The disk could not be made: {ended.error}.")
+        return ids
 
     def _check_new(self, new: NewDisks) -> None:
         if new.zone != self._zone:
@@ -201,9 +192,10 @@ class DiskLifecycle:
             **values,  # type: ignore[arg-type] # the columns of tracking
         )  # fmt: skip
 
-    def _insert(self, conn: Connection, caller: Caller, template: Disk, token: str | None, *, at: float) -> Operation:
-        disk = replace(template, id=self._in.ids.disk())
-        payload: dict[str, object] = {} if token is None else {"client_token": token}
+    def _insert(
+        self, conn: Connection, caller: Caller, disk: Disk, together: Mapping[str, object], *, at: float
+    ) -> Operation:
+        payload = dict(together)
         if disk.source_snapshot_id is not None:
             session = Session(id=self._in.ids.session(), kind="hydrate", created_at=at)
             sessions.open(conn, session, [disk.source_snapshot_id])
@@ -375,7 +367,8 @@ class DiskLifecycle:
                 with_snapshots = disk.delete_snapshot if delete_snapshot is None else bool(delete_snapshot)
                 if with_snapshots:
                     made += self._delete_snapshots(conn, caller, disk)
-                made.append(self._terminate_row(conn, caller, disk.id))
+                self._change(conn, disk, {"state": DiskState.TERMINATING})
+                made.append(self._operation(conn, caller, OperationKind.TERMINATE, disk.id))
             return made
 
         await self._submit(record)
@@ -388,10 +381,6 @@ class DiskLifecycle:
                 operation = mark_deleting(conn, self._in, snapshot, request_id=caller.request_id, at=at)
                 made += [] if operation is None else [operation]
         return made
-
-    def _terminate_row(self, conn: Connection, caller: Caller, disk_id: DiskId) -> Operation:
-        disks.compare_and_set(conn, disk_id, expected={}, values={"state": DiskState.TERMINATING})
-        return self._operation(conn, caller, OperationKind.TERMINATE, disk_id)
 
     # --- shared -------------------------------------------------------------------------------------------------------
 

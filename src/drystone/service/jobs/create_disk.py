@@ -9,7 +9,7 @@ from drystone.catalog import disks, operations, sessions
 from drystone.domain.blocks import EMPTY
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import UnavailableError
-from drystone.domain.ids import SessionId
+from drystone.domain.ids import DiskId, SessionId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.engine import checkpoints, images
 from drystone.engine.graph import Backing
@@ -17,6 +17,9 @@ from drystone.service import tokens
 from drystone.service.host import Host, size_bytes
 from drystone.service.installation import Installation
 from drystone.service.jobs import endings
+
+MADE = "MADE"
+"""Phase of an operation whose disk is made and waits for the others of its call."""
 
 
 async def make_image(installation: Installation, disk: Disk, *, epoch: int) -> None:
@@ -37,53 +40,94 @@ async def make_image(installation: Installation, disk: Disk, *, epoch: int) -> N
 
 
 class CreateDisk:
-    """CREATING → UNATTACHED; a disk from a snapshot goes on as a hydrate operation."""
+    """CREATING → UNATTACHED; a disk from a snapshot goes on as a hydrate operation.
+
+    The disks of one call are shown together, by the operation that made the last of them, or not at all (S29).
+    """
 
     def __init__(self, installation: Installation, host: Host) -> None:
         self._in = installation
         self._host = host
 
     async def run(self, operation: Operation) -> None:
-        """Make the files, then show the disk."""
+        """Make the files, then show the disks of the call if all of them are made."""
         assert operation.disk_id is not None
-        disk = await self._host.row(operation.disk_id)
-        await asyncio.to_thread(self._host.describe, disk)
-        await make_image(self._in, disk, epoch=disk.epoch)
-
-        def show(conn: Connection) -> Operation | None:
-            at = self._in.clock()
-            expected = {"state": DiskState.CREATING}
-            if not disks.compare_and_set(conn, disk.id, expected=expected, values={"state": DiskState.UNATTACHED}):
-                raise UnavailableError(f"disk {disk.id} is no longer being created")
-            endings.done(conn, operation, at=at)
-            if disk.source_snapshot_id is None:
-                return None
-            hydrate = hydrate_operation(self._in, disk, str(operation.payload["session"]), at=at)
-            operations.insert(conn, hydrate)
-            return hydrate
-
-        following = await self._in.db.write(show)
-        if following is not None:
+        # What was made may be somebody's by now: only before the row said MADE is it made again.
+        if operation.phase != MADE:
+            await self._make(operation.disk_id)
+        for following in await self._in.db.write(lambda conn: self._made(conn, operation)):
             self._in.operations.wake(following.id)
 
-    async def fail(self, operation: Operation, code: str, message: str) -> None:
-        """Take back the row, the files, and the call's client token: the call may be over, or of a killed server."""
+    async def _make(self, disk_id: DiskId) -> None:
+        # Another disk of the call may fail meanwhile: what removes this one's files waits for the lock.
+        async with self._in.locks.image(disk_id):
+            disk = await self._host.row(disk_id)
+            if disk.state is not DiskState.CREATING:
+                raise UnavailableError(f"disk {disk_id} is no longer being created")
+            await asyncio.to_thread(self._host.describe, disk)
+            await make_image(self._in, disk, epoch=disk.epoch)
+
+    def _made(self, conn: Connection, operation: Operation) -> list[Operation]:
+        """Note that the disk is made; if it was the last of its call, show them all."""
+        at = self._in.clock()
+        if not operations.update(conn, operation.id, updated_at=at, phase=MADE):
+            raise UnavailableError(f"disk {operation.disk_id} is no longer being created")
+        together = _together(conn, operation)
+        if any(other.phase != MADE for other in together):
+            return []
+        return [following for other in together for following in self._show(conn, other, at=at)]
+
+    def _show(self, conn: Connection, operation: Operation, *, at: float) -> list[Operation]:
         assert operation.disk_id is not None
-        disk_id = operation.disk_id
+        expected, values = {"state": DiskState.CREATING}, {"state": DiskState.UNATTACHED}
+        changed = disks.compare_and_set(conn, operation.disk_id, expected=expected, values=values)
+        assert changed, "CREATING has a RUNNING operation, and this is it"  # S1
+        endings.done(conn, operation, at=at)
+        disk = disks.get(conn, operation.disk_id)
+        assert disk is not None
+        if disk.source_snapshot_id is None:
+            return []
+        hydrate = hydrate_operation(self._in, disk, str(operation.payload["session"]), at=at)
+        operations.insert(conn, hydrate)
+        return [hydrate]
 
-        def withdraw(conn: Connection) -> None:
+    async def fail(self, operation: Operation, code: str, message: str) -> None:
+        """Take back all disks of the call, and its client token: the call may be over, or of a killed server."""
+
+        def withdraw(conn: Connection) -> list[Operation]:
             at = self._in.clock()
-            disks.delete(conn, disk_id)
-            session = operation.payload.get("session")
-            if session is not None:
-                sessions.fence(conn, SessionId(str(session)), at=at)
+            # None of them, if another disk of the call has failed before.
+            together = _together(conn, operation)
             token = operation.payload.get("client_token")
-            if token is not None:
+            if together and token is not None:
                 tokens.forget(conn, operation.account_id, token=str(token))
-            endings.failed(conn, operation, at=at, code=code, message=message)
+            return [self._withdraw(conn, other, at=at, code=code, message=message) for other in together]
 
-        await self._in.db.write(withdraw)
-        await asyncio.to_thread(remove_files, self._in, disk_id)
+        for following in await self._in.db.write(withdraw):
+            self._in.operations.wake(following.id)
+
+    def _withdraw(self, conn: Connection, operation: Operation, *, at: float, code: str, message: str) -> Operation:
+        assert operation.disk_id is not None
+        session = operation.payload.get("session")
+        if session is not None:
+            sessions.fence(conn, SessionId(str(session)), at=at)
+        endings.failed(conn, operation, at=at, code=code, message=message)
+        expected, values = {"state": DiskState.CREATING}, {"state": DiskState.TERMINATING}
+        changed = disks.compare_and_set(conn, operation.disk_id, expected=expected, values=values)
+        assert changed, "CREATING has a RUNNING operation, and this is it"  # S1
+        terminate = Operation(
+            id=self._in.ids.operation(), kind=OperationKind.TERMINATE, account_id=operation.account_id,
+            disk_id=operation.disk_id, request_id=operation.request_id, created_at=at, updated_at=at,
+        )  # fmt: skip
+        operations.insert(conn, terminate)
+        return terminate
+
+
+def _together(conn: Connection, operation: Operation) -> list[Operation]:
+    """Return the RUNNING operations that make the disks of one call."""
+    disk_ids = operation.payload.get("disk_ids", [operation.disk_id])
+    assert isinstance(disk_ids, list)
+    return operations.running_on_disks(conn, disk_ids, OperationKind.CREATE_DISK)
 
 
 def hydrate_operation(installation: Installation, disk: Disk, session: str, *, at: float) -> Operation:
