@@ -208,6 +208,14 @@ def test_a_slow_body_is_given_up(sdk: Sdk) -> None:
     assert answer.code == "InvalidRequest"
 
 
+def test_a_body_that_never_begins_is_given_up() -> None:
+    """Whoever signs nothing must not hold a call for ever."""
+    rig = toy_rig(ApiSettings(region=REGION, body_s_max=0))
+    answer = asyncio.run(asgi(rig.app, chunks=(b"{}",)))
+    assert answer is not None
+    assert (answer.code, rig.app.dispatcher._calls) == ("InvalidRequest", 0)
+
+
 def test_a_client_that_goes_away_gets_nothing_and_leaves_nothing() -> None:
     rig = toy_rig()
     assert asyncio.run(asgi(rig.app, chunks=(b"{",), disconnect=True)) is None

@@ -130,6 +130,8 @@ def _file_systems(base: Path) -> dict[str, Path]:
     overwrite(images["btrfs bad"], 20 * MIB, 32 * MIB)  # A part of the trees of a new file system.
     images["btrfs"] = copied(btrfs, "btrfs-twin")
     images["btrfs source"] = btrfs
+    images["xfs lost"] = copied(xfs, "xfs-lost")
+    overwrite(images["xfs lost"], 0, 4096)
     images["empty"] = base / "empty"
     with images["empty"].open("wb") as file:
         file.truncate(8 * MIB)
@@ -150,6 +152,7 @@ def overwrite(image: Path, start: int, length: int) -> None:
         ("good", OPENS, ""), ("crashed", OPENS, ""), ("inodes", DAMAGED, "check ext4: e2fsck"),
         ("first", DAMAGED, "superblock"), ("xfs crashed", OPENS, ""), ("xfs bad", DAMAGED, "xfs"),
         ("btrfs bad", DAMAGED, "btrfs"), ("btrfs", NOT_PROVEN, "UUID"), ("luks", NOT_PROVEN, "crypto_LUKS"),
+        ("xfs lost", NOT_PROVEN, "not known here"),
     ],
 )  # fmt: skip
 def test_each_file_system_is_told_apart(

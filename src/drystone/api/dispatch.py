@@ -4,7 +4,7 @@ What comes before it differs (a signature, or a browser's session) and ends in a
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,19 +25,34 @@ Receive = Callable[[], Awaitable[Message]]
 
 _log = structlog.get_logger(__name__)
 _LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_RESOURCE_CHARS_MAX = 1000
+_RESOURCE_CHARS_MAX = 2000
+"""Room for the hundred ids that one call may name, and more."""
 _UNKNOWN = "unknown"
 _ID_PARAMETERS = (
     "disk_ids",
     "disk_id",
     "snapshot_ids",
     "snapshot_id",
+    "snapshot_group_ids",
+    "snapshot_group_id",
+    "apply_disks",
+    "resource_id",
     "instance_id",
     "account_id",
     "account_name",
     "secret_id",
+    "path",
 )
-_ID_FIELDS = ("DiskIdSet", "SnapshotId", "InstanceId", "AccountId", "SecretId")
+_ID_FIELDS = (
+    "DiskIdSet",
+    "DiskId",
+    "SnapshotId",
+    "SnapshotGroupId",
+    "InstanceId",
+    "AccountId",
+    "SecretId",
+    "OperationId",
+)
 
 
 class DisconnectedError(Exception):
@@ -164,12 +179,12 @@ class Dispatcher:
         length = headers.get("content-length", "0")
         if length.isascii() and length.isdigit() and int(length[:20]) > bytes_max:
             raise _too_large(bytes_max)
-        message = await receive()
-        if not message.get("more_body"):
-            return _chunk(message, bytes_max)
         body = bytearray()
         try:
             async with asyncio.timeout(self.settings.body_s_max):
+                message = await receive()
+                if not message.get("more_body"):
+                    return _chunk(message, bytes_max)
                 while True:
                     chunk = _chunk(message, bytes_max - len(body))
                     if self._buffered_bytes + len(chunk) > self.settings.buffered_bytes_max:
@@ -278,21 +293,22 @@ def refusal_of(error: Exception, *, changes: bool) -> RefusalError:
 
 
 def resources_of(parameters: Parameters, fields: Fields) -> str:
-    """Return the ids that a call named or made, separated by spaces, for the audit trail."""
-    named = (getattr(parameters, name, None) for name in _ID_PARAMETERS)
-    made = (fields.get(name) for name in _ID_FIELDS)
-    ids: dict[str, None] = {}
-    for value in (*named, *made):
-        ids.update(dict.fromkeys(_texts(value)))
+    """Return the ids and paths that a call named or made, separated by spaces, for the audit trail."""
+    made = (text for name in _ID_FIELDS for text in _texts(fields.get(name)))
+    ids = dict.fromkeys((*_texts(parameters), *made))
     return " ".join(ids)[:_RESOURCE_CHARS_MAX]
 
 
-def _texts(value: object) -> Iterable[str]:
+def _texts(value: object) -> Iterator[str]:
+    """Yield the ids that a value is, holds or names."""
     if isinstance(value, str):
-        return (value,)
-    if isinstance(value, list | tuple):
-        return (text for text in value if isinstance(text, str))
-    return ()
+        yield value
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _texts(one)
+    elif isinstance(value, Parameters):
+        for name in _ID_PARAMETERS:
+            yield from _texts(getattr(value, name, None))
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -18,6 +18,8 @@ OPTIONS = {
 EXT = ("ext2", "ext3", "ext4")
 E2FSCK_LEFT, E2FSCK_FAILED = 4, 8
 """Bits of e2fsck's exit code: errors are left; it could not do its work. Source: e2fsck(8)."""
+BLANK_BYTES_MAX = 64 << 20
+PIECE_BYTES = 1 << 20
 SECOND_SUPERBLOCK = 32768 * 4096
 EXT_MAGIC_AT, EXT_MAGIC = 56, b"\x53\xef"
 BLKID_NOTHING, BLKID_AMBIVALENT = 2, 8
@@ -49,6 +51,19 @@ def look(trials: Trials, device: str) -> Content:
     if "TYPE" not in found and _has_second_superblock(device):
         raise damaged("the first superblock of an ext file system is gone; its copy at block 32768 is there")
     return Content(found.get("TYPE", ""), found.get("UUID", ""))
+
+
+def is_blank(device: str) -> bool:
+    """Return whether nothing but zeros is on a device, as far as it is read: a large one is not, and is none."""
+    descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if os.lseek(descriptor, 0, os.SEEK_END) > BLANK_BYTES_MAX:
+            return False
+        return not any(
+            os.pread(descriptor, PIECE_BYTES, at).strip(b"\0") for at in range(0, BLANK_BYTES_MAX, PIECE_BYTES)
+        )
+    finally:
+        os.close(descriptor)
 
 
 def _has_second_superblock(device: str) -> bool:

@@ -15,6 +15,7 @@ from drystone.quiesce.prove_databases import PLACES, Place
 from drystone.quiesce.prover_plan import END, LINE_BYTES_MAX, ProverPlan, decode_plan, encode_step
 from drystone.quiesce.trial import Trials, not_proven
 
+SWAP = "swap"
 BTRFS = Path("/sys/fs/btrfs")
 OPENERS: dict[str, Callable[[Trials, Path], str]] = {
     "mariadb": prove_databases.open_mariadb,
@@ -51,14 +52,20 @@ class Prover:
 
     def run(self) -> None:
         """Do everything; each step is told when it has ended."""
-        known = [self._volume(index, title, device) for index, (title, device) in enumerate(self._plan.volumes)]
-        if not any(known):
+        volumes = self._plan.volumes
+        kinds = [self._volume(index, title, device) for index, (title, device) in enumerate(volumes)]
+        if not set(kinds) - {"", SWAP}:
             self._trials.step("content", _nothing_known)
+            volumes = ()
+        for (title, device), kind in zip(volumes, kinds, strict=False):
+            # A file system beside it that opens says nothing of what may have been one.
+            if kind == "" and not prove_files.is_blank(device):
+                self._trials.step(f"{title}: content", _not_recognised)
         for kind in self._plan.databases:
             self._databases(PLACES[kind])
 
-    def _volume(self, index: int, title: str, device: str) -> bool:
-        """Open one volume; return whether there was anything to open on it."""
+    def _volume(self, index: int, title: str, device: str) -> str:
+        """Open one volume; return what was found on it, empty if that is nothing known."""
         trials, where = self._trials, Path("/disk") / str(index)
         contents: list[prove_files.Content] = []
 
@@ -67,14 +74,14 @@ class Prover:
             return contents[0].kind or "nothing known is on it"
 
         if not trials.step(f"{title}: look", look):
-            return True
+            return "what cannot be told"
         (content,) = contents
         kind = content.kind
-        if kind in {"", "swap"}:
-            return False
+        if kind in {"", SWAP}:
+            return kind
         if kind not in prove_files.OPTIONS:
             trials.step(f"{title}: {kind}", lambda: _unknown(kind))
-            return True
+            return kind
 
         def replay() -> str:
             prove_files.refuse_twin(content, self._mounted_uuids)
@@ -88,7 +95,7 @@ class Prover:
         if replayed and checked:
             mounted = trials.step(f"{title}: mount", lambda: prove_files.mount(trials, device, kind, where))
             self._roots += [where] if mounted else []
-        return True
+        return kind
 
     def _databases(self, place: Place) -> None:
         found = [(root, directory) for root in self._roots for directory in prove_databases.find(root, place)]
@@ -101,6 +108,10 @@ class Prover:
 
 def _nothing_known() -> str:
     raise not_proven("there is no file system that is known here, nor a table of partitions")
+
+
+def _not_recognised() -> str:
+    raise not_proven("something is on it, which is not known here")
 
 
 def _unknown(kind: str) -> str:
