@@ -232,6 +232,33 @@ def test_a_password_is_changed_by_who_knows_it(site: Site) -> None:
     assert not any(text in str(site.rig.trail.rows) for text in (PASSWORD, new))
 
 
+def overtake(site: Site, monkeypatch: pytest.MonkeyPatch, new: str) -> None:
+    """Have an administrator set the password of `other` while the next one is being verified."""
+    verify = site.hashing.verify
+
+    async def overtaken(hashed: str | None, password: str) -> bool:
+        monkeypatch.setattr(site.hashing, "verify", verify)
+        right = await verify(hashed, password)
+        await site.passwords.set(caller(OWNER, admin=True), None, "other", new)
+        return right
+
+    monkeypatch.setattr(site.hashing, "verify", overtaken)
+
+
+def test_a_log_in_that_a_new_password_overtakes_begins_no_session(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = Browser(site)
+    overtake(site, monkeypatch, "the new one of other")
+    assert refused(browser.log_in("other")) == WRONG
+    assert browser.cookie is None
+    assert site.world.db.read_sync(lambda conn: logins.sessions_of(conn, OTHER)) == []
+    # Nor does a change with the old one take the place of the new one.
+    assert browser.log_in("other", "the new one of other").status == 200
+    overtake(site, monkeypatch, "a newer one of other")
+    change = {"Old": "the new one of other", "New": "what a thief would like"}
+    assert refused(browser.post("password", change)) == (400, "AuthFailure.PasswordWrong")
+    assert browser.log_in("other", "a newer one of other").status == 200
+
+
 def test_old_passwords_are_not_guessed_through_a_session(site: Site) -> None:
     browser = Browser(site)
     browser.log_in()

@@ -32,7 +32,7 @@ from drystone.console.requests import (
 from drystone.domain.account import Account
 from drystone.domain.errors import RefusalError, UnavailableError
 from drystone.domain.ids import AccountId
-from drystone.domain.login import BrowserSession
+from drystone.domain.login import BrowserSession, Password
 from drystone.service.browser_sessions import OpenSession
 from drystone.service.caller import Caller
 
@@ -79,8 +79,8 @@ class NewPassword(Parameters, frozen=True, kw_only=True):
 class Passwords(Protocol):
     """Verifies and changes passwords."""
 
-    async def verify(self, account_name: str, password: str, /) -> Account | None:
-        """Return the account of this name if this is its password."""
+    async def verify(self, account_name: str, password: str, /) -> tuple[Account, Password] | None:
+        """Return the account of this name, and its password's row, if this is its password."""
         ...
 
     async def change(self, account: Account, old: str, new: str, /, *, session: str) -> None:
@@ -91,8 +91,8 @@ class Passwords(Protocol):
 class Sessions(Protocol):
     """Begins, finds and ends sessions."""
 
-    async def begin(self, account: Account, /, *, instead_of: str | None) -> OpenSession:
-        """Begin a session."""
+    async def begin(self, account: Account, /, *, verified: Password, instead_of: str | None) -> OpenSession | None:
+        """Begin a session, unless the password was changed since it was verified."""
         ...
 
     async def find(self, token: str, /) -> OpenSession | None:
@@ -303,8 +303,8 @@ class Console:
         if wait_s:
             await self._record(AccountId(""), "ConsoleLogin", "", address, sent.account[:60], "RequestLimitExceeded")
             raise _too_often(wait_s)
-        account = await self._passwords.verify(sent.account, sent.password)
-        if account is None:
+        opened = await self._begun(sent, session_token(request.headers))
+        if opened is None:
             _log.warning("console.login_refused", address=address)
             await self._record(
                 AccountId(""), "ConsoleLogin", "", address, sent.account[:60], "AuthFailure.PasswordWrong"
@@ -313,10 +313,17 @@ class Console:
                 HTTPStatus.UNAUTHORIZED, "AuthFailure.PasswordWrong", "The account or its password is wrong."
             )
         self._limits.succeeded(sent.account, address)
-        opened = await self._sessions.begin(account, instead_of=session_token(request.headers))
-        await self._record(account.id, "ConsoleLogin", opened.public_id, address, account.id, "OK")
+        account_id = opened.account.id
+        await self._record(account_id, "ConsoleLogin", opened.public_id, address, account_id, "OK")
         cookie = session_cookie(opened.token, age_s=self._settings.session_age_s, secure=request.secure)
         return _Answer(body=self._told(opened), headers=((b"set-cookie", cookie.encode()),))
+
+    async def _begun(self, sent: Login, instead_of: str | None) -> OpenSession | None:
+        verified = await self._passwords.verify(sent.account, sent.password)
+        if verified is None:
+            return None
+        account, password = verified
+        return await self._sessions.begin(account, verified=password, instead_of=instead_of)
 
     async def _session(self, request: _Request) -> _Answer:
         return _Answer(body=self._told(await self._opened(request)))

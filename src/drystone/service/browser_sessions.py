@@ -10,7 +10,7 @@ from drystone.catalog import accounts, logins
 from drystone.catalog.database import Database
 from drystone.domain.account import Account
 from drystone.domain.ids import IdSource
-from drystone.domain.login import BrowserSession, SessionLimits
+from drystone.domain.login import BrowserSession, Password, SessionLimits
 
 SESSIONS_MAX = 20
 """Of one account: beyond it the oldest ends."""
@@ -63,26 +63,34 @@ class BrowserSessions:
         """When a session ends by itself."""
         return self._limits
 
-    async def begin(self, account: Account, *, instead_of: str | None) -> OpenSession:
+    async def begin(self, account: Account, *, verified: Password, instead_of: str | None) -> OpenSession | None:
         """Begin a session.
 
         Args:
             account: Whose password was verified.
+            verified: The password's row as it was then.
             instead_of: Token of the session that the browser had, if any, which ends.
+
+        Returns:
+            The session; None if the password was changed since it was verified, and nothing has changed (S71).
         """
         now = self._clock()
         token = self._ids.session_token()
         session = BrowserSession(token_hash=_hash(token), account_id=account.id, created_at=now, used_at=now)
 
-        def add(conn: Connection) -> None:
+        def add(conn: Connection) -> bool:
+            if logins.get_password(conn, account.id) != verified:
+                return False
             if instead_of is not None:
                 logins.delete_session(conn, _hash(instead_of))
             present = logins.sessions_of(conn, account.id)
             for old in present[: max(0, len(present) - SESSIONS_MAX + 1)]:
                 logins.delete_session(conn, old.token_hash)
             logins.insert_session(conn, session)
+            return True
 
-        await self._db.write(add)
+        if not await self._db.write(add):
+            return None
         return OpenSession(session=session, account=account, token=token)
 
     async def find(self, token: str) -> OpenSession | None:

@@ -43,10 +43,11 @@ class Passwords:
         self._hashing = hashing
         self._changed = changed
 
-    async def verify(self, account_name: str, password: str) -> Account | None:
-        """Return the account of this name if this is its password.
+    async def verify(self, account_name: str, password: str) -> tuple[Account, Password] | None:
+        """Return the account of this name, and the row of its password, if this is the password.
 
-        It takes the same time whether the account is unknown, has no password, or another one.
+        It takes the same time whether the account is unknown, has no password, or another one. That time is long
+        enough for the password to be changed meanwhile: whoever acts on the answer compares the row again (S71).
 
         Raises:
             RefusalError: `RequestLimitExceeded`: too many are being verified.
@@ -58,7 +59,11 @@ class Passwords:
 
         account, known = await self._db.read(look)
         hashed = None if known is None else known.hashed
-        return account if await self._hashing.verify(hashed, password[: PASSWORD_CHARS_MAX + 1]) else None
+        if not await self._hashing.verify(hashed, password[: PASSWORD_CHARS_MAX + 1]):
+            return None
+        assert account is not None, "nothing is nobody's password"
+        assert known is not None, "nothing is nobody's password"
+        return account, known
 
     async def first(self, keep: Callable[[str], Awaitable[None]]) -> str | None:
         """Make a password for the oldest account if it has none.
@@ -102,9 +107,10 @@ class Passwords:
                 changed.
         """
         check_new_password(new)
-        if await self.verify(account.name, old) is None:
-            raise RefusalError("AuthFailure.PasswordWrong", "The old password is wrong.")
-        await self._put(account.id, new, but_session=session)
+        verified = await self.verify(account.name, old)
+        if verified is None:
+            raise _old_is_wrong()
+        await self._put(account.id, new, but_session=session, instead_of=verified[1])
 
     async def set(
         self, caller: Caller, account_id: str | None, account_name: str | None, new: str | None
@@ -144,11 +150,15 @@ class Passwords:
         await self._put(account.id, made or new or "", but_session="")
         return made
 
-    async def _put(self, account_id: AccountId, password: str, *, but_session: str) -> None:
+    async def _put(
+        self, account_id: AccountId, password: str, *, but_session: str, instead_of: Password | None = None
+    ) -> None:
         assert password
         row = Password(account_id=account_id, hashed=await self._hashing.hash(password), changed_at=self._clock())
 
         def put(conn: Connection) -> None:
+            if instead_of is not None and logins.get_password(conn, account_id) != instead_of:
+                raise _old_is_wrong()
             logins.put_password(conn, row)
             # S71
             logins.delete_sessions_of(conn, account_id, but=but_session)
@@ -157,6 +167,10 @@ class Passwords:
 
         await self._db.write(put)
         await self._changed()
+
+
+def _old_is_wrong() -> RefusalError:
+    return RefusalError("AuthFailure.PasswordWrong", "The old password is wrong.")
 
 
 def _oldest(conn: Connection) -> Account:
