@@ -4,9 +4,10 @@ import asyncio
 import hashlib
 
 import pytest
+from structlog.testing import capture_logs
 
 from drystone.catalog import logins
-from drystone.console.limits import ACCOUNT_TRIES, ADDRESS_TRIES
+from drystone.console.limits import ACCOUNT_TRIES, ADDRESS_TRIES, TOLD_S
 from drystone.domain.errors import RefusalError
 from drystone.service import browser_sessions
 from drystone.service.password_hashing import LANES, MEMORY_KIB, NOBODY, TIME_COST, WAITING_MAX, PasswordHashing
@@ -194,6 +195,20 @@ def test_tries_are_limited_by_address_whatever_the_account(site: Site) -> None:
     for number in range(ADDRESS_TRIES):
         Browser(site, f"2001:db8:1:2::{number:x}").log_in(f"name {number}", "wrong")
     assert refused(Browser(site, "2001:db8:1:2:ffff::1").log_in("other")) == LIMITED
+
+
+def test_tries_beyond_the_limits_cost_no_row(site: Site) -> None:
+    with capture_logs() as lines:
+        for _ in range(ACCOUNT_TRIES + 20):
+            Browser(site).log_in("other", "wrong")
+        site.wait(TOLD_S - 1)
+        for _ in range(20):
+            Browser(site).log_in("other", "wrong")
+        site.wait(1)
+        Browser(site).log_in("other", "wrong")
+        Browser(site).log_in("other", "wrong")
+    assert [code for _, _, code in site.rig.trail.rows] == ["AuthFailure.PasswordWrong"] * (ACCOUNT_TRIES + 1)
+    assert [line["tries"] for line in lines if line["event"] == "console.logins_limited"] == [1, 40]
 
 
 def test_tries_that_succeed_do_not_count(site: Site) -> None:

@@ -301,7 +301,10 @@ class Console:
         address = request.address
         wait_s = self._limits.begin(sent.account, address)
         if wait_s:
-            await self._record(AccountId(""), "ConsoleLogin", "", address, sent.account[:60], "RequestLimitExceeded")
+            # No row of the trail: each is a durable write, and who is not known may not have as many as they like.
+            tries = self._limits.refused()
+            if tries:
+                _log.warning("console.logins_limited", address=address, tries=tries)
             raise _too_often(wait_s)
         opened = await self._begun(sent, session_token(request.headers))
         if opened is None:

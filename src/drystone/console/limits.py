@@ -11,6 +11,8 @@ ACCOUNT_S: Final = 60.0
 """After so many wrong passwords an account has one more try a minute: 14,400 a day against 10^31 generated ones."""
 ADDRESS_TRIES: Final = 30
 ADDRESS_S: Final = 20.0
+TOLD_S: Final = 60.0
+"""How often the log tells of tries beyond the limits: who makes them has no account, and may make many."""
 NAME_CHARS_MAX: Final = 100
 _V6_PREFIX: Final = 64
 """One customer has at least such a network of IPv6."""
@@ -27,6 +29,8 @@ class LoginLimits:
         # Apart, so that many addresses cannot make the accounts be forgotten.
         self._accounts = TokenBuckets(monotonic=monotonic)
         self._addresses = TokenBuckets(monotonic=monotonic)
+        self._telling = TokenBuckets(monotonic=monotonic)
+        self._refused = 0
 
     def begin(self, account: str, address: str) -> float:
         """Take a try.
@@ -38,6 +42,18 @@ class LoginLimits:
         if wait_s:
             return wait_s
         return self._accounts.take((account[:NAME_CHARS_MAX],), rate_per_s=1 / ACCOUNT_S, burst=ACCOUNT_TRIES)
+
+    def refused(self) -> int:
+        """Count a try beyond the limits.
+
+        Returns:
+            How many there were since this was last told; 0 if that was less than `TOLD_S` ago.
+        """
+        self._refused += 1
+        if self._telling.take((), rate_per_s=1 / TOLD_S, burst=1):
+            return 0
+        told, self._refused = self._refused, 0
+        return told
 
     def succeeded(self, account: str, address: str) -> None:
         """Give a try back: the password was right."""
