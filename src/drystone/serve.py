@@ -45,6 +45,7 @@ from drystone.service import epoch
 from drystone.service.accounts import Accounts
 from drystone.service.audit import Audit
 from drystone.service.backups import Backups
+from drystone.service.bases import mend_bases
 from drystone.service.browser_sessions import BrowserSessions
 from drystone.service.confirmation import Confirmation
 from drystone.service.differences import SnapshotDifferences
@@ -409,6 +410,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         )  # fmt: skip
         await first_start(accounts, passwords, credentials)
         await host.take_over()
+        await installation.db.write(mend_bases)
         clear_scratch(installation)
         await epoch.publish(installation)
         installation.operations.serve(_jobs(parts))

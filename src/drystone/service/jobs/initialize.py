@@ -7,6 +7,7 @@ from drystone.domain import tracking as algebra
 from drystone.domain.disk import DiskState
 from drystone.domain.operation import Operation
 from drystone.domain.tracking import TrackingState
+from drystone.service.bases import MOVE_REASON, with_living_base
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs import endings
@@ -45,9 +46,10 @@ class Initialize:
                 now = disks.get(conn, disk_id)
                 assert now is not None
                 source = now.source_snapshot_id
-                after = algebra.initialized(tracking_of(now), source)
+                # S11: deleted meanwhile, the source is pinned, and no base.
+                after = with_living_base(conn, algebra.initialized(tracking_of(now), source))
                 values = {
-                    **tracking_columns(after), "state": DiskState.UNATTACHED, "error_prompt": "",
+                    **tracking_columns(after, reason=MOVE_REASON), "state": DiskState.UNATTACHED, "error_prompt": "",
                     "hydrating": source is not None, "hydration_percent": 0 if source is not None else 100,
                 }  # fmt: skip
                 disks.compare_and_set(conn, disk_id, expected={"epoch": now.epoch}, values=values)

@@ -1,0 +1,51 @@
+"""S11: the base of a disk is NORMAL, or null."""
+
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, snapshots
+from drystone.domain import lineage
+from drystone.domain import tracking as algebra
+from drystone.domain.snapshot import SnapshotState
+from drystone.domain.tracking import Tracking
+from drystone.service.jobs.delete_snapshot import tree_of
+from drystone.service.tracking_rows import tracking_columns, tracking_of
+
+log = structlog.get_logger()
+MOVE_REASON = "the delta map of a deleted snapshot is unknown"
+"""Why a disk is LOST whose base cannot move otherwise."""
+
+
+def with_living_base(conn: Connection, tracking: Tracking) -> Tracking:
+    """Return a row whose base is NORMAL: its own, or the one that it would have moved to when that was deleted (A5).
+
+    For whoever makes a snapshot the base that was pinned meanwhile, and so may be DELETING: the deletion has moved the
+    bases that there were then.
+    """
+    base = tracking.base
+    row = None if base is None else snapshots.get(conn, base)
+    if base is None or (row is not None and row.state is SnapshotState.NORMAL):
+        return tracking
+    if row is None:
+        return algebra.base_refused(tracking)
+    move = lineage.base_after(tree_of(conn, base), base)
+    return algebra.base_deleted(tracking, base, move.base, move.delta_maps)
+
+
+def mend_bases(conn: Connection) -> int:
+    """At a start: move every base that is not NORMAL, as its deletion should have; return how many there were.
+
+    An earlier version let InitializeDisks set one, and no snapshot of such a disk could be begun any more.
+    """
+    moved = 0
+    for disk in disks.everything(conn):
+        before = tracking_of(disk)
+        after = with_living_base(conn, before)
+        if after == before:
+            continue
+        columns = tracking_columns(after, reason=disk.tracking_reason or MOVE_REASON)
+        changed = disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=columns)
+        assert changed
+        log.warning("disk.base_moved", disk_id=disk.id, old_base=before.base, new_base=after.base)
+        moved += 1
+    return moved
