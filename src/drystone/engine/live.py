@@ -67,6 +67,9 @@ class FreezeTarget:
 async def open_disk(daemon: Daemon, disk: OpenDisk) -> None:
     """Build the graph of a disk with its bitmap recording; nothing is exported yet.
 
+    The top node is made last, so that a disk that was opened in part, whoever was cut off, is not open (`is_open`): one
+    without its bitmap would take writes that nothing records.
+
     Raises:
         QmpRefusedError: QEMU refused (image locked, damaged, missing); the nodes made so far are gone again.
         UnavailableError: The daemon died.
@@ -77,8 +80,8 @@ async def open_disk(daemon: Daemon, disk: OpenDisk) -> None:
         if disk.backing is not None:
             await daemon.execute("blockdev-add", graph.backing_node(disk.disk_id, disk.backing))
         await daemon.execute("blockdev-add", graph.qcow_node(disk.disk_id, hydrating=disk.backing is not None))
-        await daemon.execute("blockdev-add", graph.top_node(disk.disk_id))
         await daemon.execute("block-dirty-bitmap-add", graph.bitmap(disk.disk_id, disk.bitmap))
+        await daemon.execute("blockdev-add", graph.top_node(disk.disk_id))
     except QmpRefusedError:
         await close_disk(daemon, disk.disk_id)
         raise

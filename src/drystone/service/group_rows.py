@@ -42,11 +42,12 @@ def give_group_up(conn: Connection, leader: Operation, *, at: float, code: str, 
     broken = [str(member.payload["break_reason"]) for member in members if member.payload.get("break_reason")]
     failed = [member.error for member in members if member.error]
     reason = next(iter([*broken, *failed, now.error]), "") or message
-    values = {"phase": Phase.FAILING.value, "error_code": now.error_code or code, "error": reason}
+    values = {"error_code": now.error_code or code, "error": reason or "unknown"}
     for member in members:
         if member.state is OperationState.RUNNING and member.phase in _GIVEN_UP_FROM:
+            # S34: whoever settles it makes it FAILING.
             operations.update(conn, member.id, updated_at=at, **values)
-    operations.update(conn, leader.id, updated_at=at, **values)
+    operations.update(conn, leader.id, updated_at=at, phase=Phase.FAILING.value, **values)
     return True
 
 

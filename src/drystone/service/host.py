@@ -113,13 +113,19 @@ class Host:
         return daemon
 
     async def opened(self, disk_id: DiskId) -> tuple[Disk, Daemon]:
-        """Return the disk, open; open it if it is not."""
+        """Return the disk, open and with a bitmap that records; open it if it is not."""
         disk = await self.row(disk_id)
         daemon = await self.running(disk)
-        if daemon is not None:
-            return disk, daemon
+        if daemon is not None and disk.bitmap is not None:
+            held = (await live.bitmaps(daemon, disk_id)).get(disk.bitmap)
+            if held is not None and held.recording and not held.inconsistent:
+                return disk, daemon
         if disk.daemon is not None:
             await self.settle(disk_id)
+            disk = await self.row(disk_id)
+            daemon = await self.running(disk)
+            if daemon is not None:
+                return disk, daemon
         return await self._open(disk_id)
 
     async def row(self, disk_id: DiskId) -> Disk:
@@ -313,10 +319,12 @@ class Host:
             }
             view = await live.is_frozen(daemon, disk_id)
         plan = algebra.judge_daemon(tracking_of(disk), found, flight, view=view)
-        if plan.verdict is Verdict.FAIL:
+        given_up = operation is not None and bool(operation.error) and plan.verdict is Verdict.RESUME
+        if given_up or plan.verdict is Verdict.FAIL:
+            # S34: only here, for the old bitmap was judged just now: once FAILING, an absent one counts as merged.
             assert operation is not None
             await self._in.db.write(lambda conn: self._record_failing(conn, operation, plan))
-            return plan.verdict
+            return Verdict.FAIL
         recording = plan.bitmap
         if daemon is not None:
             recording = await self._carry_out(disk, daemon, plan)
@@ -573,9 +581,8 @@ class Host:
             if pair is None or pair[1].phase is algebra.Phase.COMMITTED:
                 return False
             return operations.update(
-                conn, pair[0].id, updated_at=self._in.clock(), phase=algebra.Phase.FAILING.value,
-                error_code="InternalError", error="the host was stopped",
-            )  # fmt: skip
+                conn, pair[0].id, updated_at=self._in.clock(), error_code="InternalError", error="the host was stopped"
+            )
 
         await self._in.db.write(give_up)
         await self.settle(disk.id)

@@ -170,9 +170,10 @@ class SnapshotLifecycle:
 
     async def _give_up(self, operation: Operation, disk_id: DiskId, message: str) -> None:
         def record(conn: Connection) -> None:
+            # S34: whoever settles it makes it FAILING.
             operations.update(
-                conn, operation.id, updated_at=self._in.clock(), phase=Phase.FAILING.value,
-                error_code="InternalError.ResourceOpFailed", error=message,
+                conn, operation.id, updated_at=self._in.clock(), error_code="InternalError.ResourceOpFailed",
+                error=message or "it could not be frozen",
             )  # fmt: skip
 
         await self._in.db.write(record)
