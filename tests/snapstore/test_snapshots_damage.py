@@ -18,7 +18,7 @@ from drystone.objects.contract import NotFoundError, Parts, parts_of
 from drystone.objects.local import LocalStore
 from drystone.objects.memory import CutError, MemoryStore
 from drystone.snapstore import writer
-from drystone.snapstore.collect import delete_manifest, delete_session_objects, list_session_objects, pack_is_dead
+from drystone.snapstore.collect import delete_manifest, delete_session_objects, list_session_objects
 from drystone.snapstore.living import Living
 from drystone.snapstore.manifests import (
     Attributes,
@@ -32,10 +32,12 @@ from drystone.snapstore.manifests import (
 from drystone.snapstore.packs import open_pack
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import (
+    KEY_NAMES,
     StaleEpochError,
     Store,
     create_store,
     hex128,
+    keep_key,
     open_store,
     raise_epoch,
     read_epoch,
@@ -344,15 +346,15 @@ def test_what_cannot_be_read_stops_collection() -> None:
     store, _, _ = two_snapshots(objects)
     living = Living.open(store, [find_manifest(store, SnapshotId(SECOND))])
     pack = read_manifest(store, find_manifest(store, SnapshotId(FIRST))).packs[0].object
-    assert not pack_is_dead(store, pack, living)
-    assert pack_is_dead(store, pack, Living(store, []))
+    assert living.mask(open_pack(store, pack).index).any()
+    assert not Living(store, []).mask(open_pack(store, pack).index).any()
     content = objects.content()
     for damaged in [name for name in content if "/maps/" in name or name == pack]:
         for change in (None, content[damaged][:-30] + b"x" + content[damaged][-29:]):
             left = {key: raw for key, raw in content.items() if key != damaged}
             broken = open_store(MemoryStore({**left, **({damaged: change} if change else {})}), STORE_ID)
             with pytest.raises(DrystoneError):
-                pack_is_dead(broken, pack, Living.open(broken, [find_manifest(broken, SnapshotId(SECOND))]))
+                Living.open(broken, [find_manifest(broken, SnapshotId(SECOND))]).mask(open_pack(broken, pack).index)
 
 
 def test_a_sessions_objects_are_listed_and_deleted() -> None:
@@ -408,6 +410,42 @@ def test_root_objects_of_another_format_are_refused(name: str, raw: bytes) -> No
     objects.replace(f"{STORE_ID}/{name}", raw)
     with pytest.raises(ProtocolError):
         read_epoch(open_store(objects, STORE_ID))
+
+
+def test_a_damaged_key_is_never_used_and_is_written_again() -> None:
+    objects = MemoryStore()
+    store = new_store(objects)
+    assert keep_key(store)
+    assert not keep_key(store)
+    whole = {name: objects.get(f"{STORE_ID}/{name}") for name in KEY_NAMES}
+    digit = whole["keys/store"].index(b'"key":"') + 9
+    wrong = bytearray(whole["keys/store"])
+    wrong[digit] = ord("0") + (wrong[digit] == ord("0"))
+    for bad in (bytes(wrong), b"", b"{}"):
+        for name in KEY_NAMES:
+            objects.replace(f"{STORE_ID}/{name}", bad)
+            again = open_store(objects, STORE_ID)
+            assert again.keys == store.keys
+            assert keep_key(again)
+            assert {name: objects.get(f"{STORE_ID}/{name}") for name in KEY_NAMES} == whole
+        for name in KEY_NAMES:
+            objects.replace(f"{STORE_ID}/{name}", bad)
+        with pytest.raises(ProtocolError):
+            open_store(objects, STORE_ID)
+        for name, raw in whole.items():
+            objects.replace(f"{STORE_ID}/{name}", raw)
+
+
+def test_a_key_of_an_older_version_gets_its_check() -> None:
+    objects = MemoryStore()
+    store = new_store(objects)
+    name = f"{STORE_ID}/keys/store"
+    plain = json.loads(objects.get(name))
+    del plain["check"]
+    objects.replace(name, json.dumps(plain).encode())
+    assert open_store(objects, STORE_ID).keys == store.keys
+    assert keep_key(open_store(objects, STORE_ID))
+    assert "check" in json.loads(objects.get(name))
 
 
 def test_a_writer_is_used_in_order_and_once() -> None:

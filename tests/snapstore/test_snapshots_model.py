@@ -12,10 +12,11 @@ from drystone.domain.blocks import BLOCK_BYTES, from_blocks, normalize
 from drystone.domain.errors import DrystoneError
 from drystone.objects.memory import MemoryStore
 from drystone.snapstore import compare, expected, reader, table, writer
-from drystone.snapstore.collect import delete_manifest, pack_is_dead
+from drystone.snapstore.collect import delete_manifest
 from drystone.snapstore.deaths import dies
 from drystone.snapstore.layers import delta_addresses
 from drystone.snapstore.living import Living
+from drystone.snapstore.packs import open_pack
 from drystone.snapstore.reader import ABSENT, DATA, SnapshotReader
 from drystone.snapstore.store import Store
 from tests.snapstore.model_snapshots import new_store, take
@@ -263,7 +264,7 @@ def test_deaths_equal_brute_force_and_kill_nobody(seed: int, monkeypatch: pytest
         delete_manifest(store, victim.manifest.snapshot, victim.manifest.session)
         survivors = Living(store, [snapshot.manifest for snapshot in near])
         for name in list(written):
-            if pack_is_dead(store, name, survivors):
+            if not survivors.mask(open_pack(store, name).index).any():
                 objects.delete(name)
                 del written[name]
         for snapshot, content in living:

@@ -2,28 +2,8 @@
 
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import SessionId, SnapshotId
-from drystone.snapstore.living import Living
 from drystone.snapstore.manifests import list_manifests
-from drystone.snapstore.packs import open_pack
 from drystone.snapstore.store import Store
-
-
-def pack_is_dead(store: Store, pack_object: str, living: Living) -> bool:
-    """Tell whether no living snapshot sees any block of a pack, by the pack's own index.
-
-    Args:
-        store: Where it is.
-        pack_object: Name of one object of the pack.
-        living: Every snapshot that lives (L4).
-
-    Returns:
-        True only if every map was read and every block of the index was looked up in every snapshot.
-
-    Raises:
-        IntegrityError, ProtocolError, NotFoundError, UnavailableError: Something could not be read: the pack
-            must be kept.
-    """
-    return not living.mask(open_pack(store, pack_object).index).any()
 
 
 def delete_manifest(store: Store, snapshot: SnapshotId, session: SessionId) -> None:

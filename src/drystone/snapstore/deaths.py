@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from drystone.codec.map import PackRef
 from drystone.domain.blocks import Ranges
-from drystone.snapstore.packs import PackSource, shares
+from drystone.domain.errors import IntegrityError, ProtocolError
+from drystone.snapstore.packs import MissingPackError, PackSource, shares
 from drystone.snapstore.reader import DATA, SnapshotReader, Visible
 
 _WINDOW_BLOCKS = 1 << 16
@@ -21,10 +22,12 @@ class Deaths:
 
     `bytes` are each dead block's even share of its frame as it is stored: exact for frames that die
     whole, an estimate for others (compression is per frame).
+    Of a pack whose index cannot be trusted, or that is gone, they are unknown: 0, and it is among `doubtful`.
     """
 
     blocks: Mapping[PackRef, int]
     bytes: Mapping[PackRef, float]
+    doubtful: frozenset[PackRef] = frozenset()
 
     @property
     def stored_bytes(self) -> int:
@@ -45,8 +48,8 @@ def dies(snapshot: SnapshotReader, near: Sequence[SnapshotReader], candidates: R
         Exact counts; memory follows a window of 64 Ki blocks, time the candidates and the entries among them.
 
     Raises:
-        IntegrityError, ProtocolError, NotFoundError, UnavailableError: A map or a pack's index could not be
-            read; nothing may be taken for dead.
+        IntegrityError, NotFoundError: A map could not be read; nothing may be taken for dead.
+        UnavailableError: The store does not answer.
     """
     rows: dict[PackRef, int] = {}
     everyone = (snapshot, *near)
@@ -55,6 +58,7 @@ def dies(snapshot: SnapshotReader, near: Sequence[SnapshotReader], candidates: R
     refs = tuple(rows)
     counts: dict[PackRef, int] = {}
     stored: dict[PackRef, float] = {}
+    doubtful: set[PackRef] = set()
     source = PackSource(snapshot.store, _INDEX_CACHE_BYTES)
     for start, stop, wanted in windows(candidates, snapshot.size_blocks):
         mine = snapshot.visible(start, stop)
@@ -72,9 +76,19 @@ def dies(snapshot: SnapshotReader, near: Sequence[SnapshotReader], candidates: R
         for (row, number), amount in zip(found.tolist(), amounts.tolist(), strict=True):
             ref = refs[row]
             counts[ref] = counts.get(ref, 0) + amount
-            share = float(shares(source.open(ref)[0].index)[number])
-            stored[ref] = stored.get(ref, 0.0) + amount * share
-    return Deaths(blocks=counts, bytes=stored)
+            stored[ref] = stored.get(ref, 0.0) + amount * _share(source, ref, number, doubtful)
+    return Deaths(blocks=counts, bytes=stored, doubtful=frozenset(doubtful))
+
+
+def _share(source: PackSource, ref: PackRef, number: int, doubtful: set[PackRef]) -> float:
+    """Return the stored bytes of a block of a frame: only an estimate, for which no deletion must fail."""
+    if ref in doubtful:
+        return 0.0
+    try:
+        return float(shares(source.open(ref)[0].index)[number])
+    except (IntegrityError, ProtocolError, MissingPackError, IndexError):
+        doubtful.add(ref)
+        return 0.0
 
 
 def identities(visible: Visible, packs: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -199,10 +199,21 @@ class DeathsJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class DeathsResult(msgspec.Struct, frozen=True, kw_only=True, tag="died"):
-    """Dead blocks by pack id, and the stored bytes that they hold: an even share of their frames."""
+    """Dead blocks by pack id, and the stored bytes that they hold: an even share of their frames.
+
+    Attributes:
+        blocks_by_pack: Exact.
+        bytes_by_pack: 0 where the pack's index cannot be read.
+        doubtful_packs: Packs of which that is true.
+        fault: A map or manifest that cannot be trusted, so that nobody can say what dies; then nothing is counted.
+        near_missing: The fault is a neighbour's manifest that is not there: a deletion may just have removed it.
+    """
 
     blocks_by_pack: dict[str, int]
     bytes_by_pack: dict[str, int]
+    doubtful_packs: tuple[PackId, ...] = ()
+    fault: str = ""
+    near_missing: bool = False
 
 
 class CollectJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="collect"):
@@ -220,9 +231,10 @@ class CollectJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class CollectResult(msgspec.Struct, frozen=True, kw_only=True, tag="collected"):
-    """Object names of the packs that are dead."""
+    """Object names of the packs that are dead, and what is wrong with those that could not be judged: they stay."""
 
     dead: tuple[str, ...]
+    faults: dict[str, str] = {}
 
 
 class PackTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

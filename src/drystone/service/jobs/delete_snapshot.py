@@ -5,9 +5,10 @@ import asyncio
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, openings, operations, packs, sessions, snapshot_groups, snapshots
+from drystone.catalog import disks, openings, operations, packs, proofs, sessions, snapshot_groups, snapshots
 from drystone.domain import lineage
 from drystone.domain import tracking as algebra
+from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import PackId, SessionId, SnapshotId
 from drystone.domain.lineage import Node, NodeState, Tree
 from drystone.domain.operation import Operation, OperationKind
@@ -19,6 +20,7 @@ from drystone.service.installation import Installation
 from drystone.service.jobs import endings
 from drystone.service.tracking_rows import tracking_columns, tracking_of
 from drystone.snapstore.collect import delete_manifest
+from drystone.snapstore.expected import UNTRUSTED
 from drystone.snapstore.manifests import list_manifests
 from drystone.transfer.jobs import CollectJob, CollectResult, DeathsJob, DeathsResult
 
@@ -59,11 +61,11 @@ class DeleteSnapshot:
         await compaction.begin_if_due(self._in)
 
     async def _to_ghost(self, operation: Operation, snapshot_id: SnapshotId) -> None:
-        def look(conn: Connection) -> tuple[Snapshot, DeathsJob | None]:
+        def look(conn: Connection) -> tuple[Snapshot, DeathsJob | None, list[Snapshot]]:
             row = snapshots.get(conn, snapshot_id)
             assert row is not None
             if row.state is not SnapshotState.DELETING or row.manifest is None:
-                return row, None
+                return row, None, []
             tree = tree_of(conn, snapshot_id)
             death = next(iter(lineage.deaths(tree, [snapshot_id])))
             near = snapshots.get_many(conn, sorted(death.near))
@@ -73,12 +75,12 @@ class DeleteSnapshot:
             job = DeathsJob(
                 store=self._in.store_address(), manifest=row.manifest, near=manifests, candidate_maps=candidates
             )
-            return row, job
+            return row, job, list(near.values())
 
-        row, job = await self._in.db.read(look)
+        row, job, near = await self._in.db.read(look)
         dead: dict[str, tuple[int, int]] = {}
         if job is not None:
-            dead = await self._count_dead(operation, job)
+            dead = await self._count_dead(operation, job, row, near)
             assert row.session_id is not None
             await epoch.advance(self._in)
             await asyncio.to_thread(delete_manifest, self._in.store, snapshot_id, row.session_id)
@@ -96,25 +98,50 @@ class DeleteSnapshot:
 
         await self._in.db.write(bury)
 
-    async def _count_dead(self, operation: Operation, job: DeathsJob) -> dict[str, tuple[int, int]]:
+    async def _count_dead(
+        self, operation: Operation, job: DeathsJob, row: Snapshot, near: list[Snapshot]
+    ) -> dict[str, tuple[int, int]]:
         """Return what dies, (blocks, bytes) by pack; kept in the row: when the manifest is gone nobody can count.
 
         Until then it is counted anew: a neighbour that was deleted since the last attempt took this one for living, and
         what only the two of them saw would be counted by neither.
+
+        Where nobody can say what dies, every pack that may lose something is thought dead: compaction looks at it, and
+        proves what is (L4, L7). A snapshot that is damaged must not stay for ever for that.
         """
         current = await self._in.db.read(lambda conn: operations.get(conn, operation.id))
         assert current is not None
         counted = current.payload.get("dead")
-        if isinstance(counted, dict) and not await asyncio.to_thread(self._listed, job.manifest, operation.snapshot_id):
+        listed = await asyncio.to_thread(self._listed, job.manifest, operation.snapshot_id)
+        if isinstance(counted, dict) and not listed:
             # A row of the version before has no bytes.
             pairs = {str(pack): (one, 0) if isinstance(one, int) else one for pack, one in counted.items()}
             return {pack: (int(blocks), int(stored_bytes)) for pack, (blocks, stored_bytes) in pairs.items()}
-        found = await self._in.workers.run(job, DeathsResult)
-        dead = {pack: (blocks, found.bytes_by_pack[pack]) for pack, blocks in found.blocks_by_pack.items()}
-        payload = {**current.payload, "dead": dead}
-        at = self._in.clock()
-        await self._in.db.write(lambda conn: operations.update(conn, operation.id, updated_at=at, payload=payload))
-        return dead
+        if listed:
+            found = await self._in.workers.run(job, DeathsResult)
+        else:
+            found = DeathsResult(blocks_by_pack={}, bytes_by_pack={}, fault=f"{job.manifest} is not there")
+        if found.near_missing and any(one.state is SnapshotState.DELETING for one in near):
+            raise UnavailableError(f"a neighbour is just being deleted: {found.fault}")
+        if found.fault:
+            log.error("snapshot.deaths_unknown", snapshot_id=operation.snapshot_id, error=found.fault)
+
+        def record(conn: Connection) -> dict[str, tuple[int, int]]:
+            dead = {pack: (blocks, found.bytes_by_pack[pack]) for pack, blocks in found.blocks_by_pack.items()}
+            for pack in packs.get_many(conn, found.doubtful_packs).values():
+                # Its index cannot say what each block takes: an even share of the pack.
+                blocks, _ = dead[pack.id]
+                dead[pack.id] = (blocks, pack.bytes * blocks // max(1, pack.blocks))
+            payload = {**current.payload, "dead": dead}
+            if found.fault:
+                dead |= {pack.id: (pack.blocks, 0) for pack in _written_on_the_way(conn, row)}
+                payload |= {"dead": dead, "deaths_unknown": found.fault}
+                proofs.doubt(conn, (), {name for one in (row, *near) for name in one.maps})
+            proofs.doubt(conn, found.doubtful_packs, ())
+            operations.update(conn, operation.id, updated_at=self._in.clock(), payload=payload)
+            return dead
+
+        return await self._in.db.write(record)
 
     def _listed(self, manifest: str, snapshot_id: SnapshotId | None) -> bool:
         return any(entry.object == manifest for entry in list_manifests(self._in.store, snapshot_id))
@@ -126,9 +153,16 @@ class DeleteSnapshot:
             # L7: what the catalog does not know may need any pack.
             log.error("collection.stopped", reason=reason)
             return
-        dying = await self._in.db.read(lambda conn: packs.wholly_dead(conn, PACKS_PER_RUN))
+        faulty = self._in.faulty_packs
+        found = await self._in.db.read(lambda conn: packs.wholly_dead(conn, PACKS_PER_RUN + len(faulty)))
+        dying = [pack for pack in found if pack.object not in faulty][:PACKS_PER_RUN]
         if dying:
-            await self._collect_packs(snapshot_id, dying)
+            try:
+                await self._collect_packs(snapshot_id, dying)
+            except UNTRUSTED as error:
+                # L7: a living snapshot cannot be read. What is thought dead is judged with the next deletion.
+                log.error("collection.stopped", reason=str(error))  # noqa: TRY400 - the store's fault, not the code's
+                return
         await collection.remove_doomed(self._in)
         await self._in.db.write(lambda conn: self._prune(conn, snapshot_id))
         await collect_maps(self._in)
@@ -141,10 +175,20 @@ class DeleteSnapshot:
         )
         result = await self._in.workers.run(job, CollectResult)
         dead = [pack for pack in dying if pack.object in set(result.dead)]
+        for pack in dying:
+            if pack.object in result.faults:
+                log.error("pack.not_judged", pack_id=pack.id, object=pack.object, error=result.faults[pack.object])
+                if len(self._in.faulty_packs) < compaction.FAULTY_MAX:
+                    self._in.faulty_packs[pack.object] = result.faults[pack.object]
         if len(dead) != len(dying):
             log.warning("packs.not_dead", snapshot_id=snapshot_id, candidates=len(dying), dead=len(dead))
 
-        await self._in.db.write(lambda conn: [collection.doom_pack(conn, pack) for pack in dead])
+        def record(conn: Connection) -> None:
+            proofs.doubt(conn, [pack.id for pack in dying if pack.object in result.faults], ())
+            for pack in dead:
+                collection.doom_pack(conn, pack)
+
+        await self._in.db.write(record)
 
     def _prune(self, conn: Connection, snapshot_id: SnapshotId) -> None:
         """Remove the ghosts that nothing needs; the others keep their own map only."""
@@ -196,6 +240,18 @@ def mark_deleting(
     return operation
 
 
+def _written_on_the_way(conn: Connection, row: Snapshot) -> list[Pack]:
+    """Return the packs that a snapshot can have blocks in: of its own session and of those above it (L3)."""
+    by_id = {one.id: one for one in snapshots.family(conn, row.id)}
+    writers: list[SessionId] = []
+    at: Snapshot | None = row
+    while at is not None:
+        if at.session_id is not None:
+            writers.append(at.session_id)
+        at = None if at.parent_id is None else by_id.get(at.parent_id)
+    return packs.of_sessions(conn, writers)
+
+
 def tree_of(conn: Connection, snapshot_id: SnapshotId) -> Tree:
     """Return the whole tree that a snapshot is in."""
     return lineage.build(_nodes(conn, snapshots.family(conn, snapshot_id)))
@@ -227,17 +283,22 @@ def _referenced(conn: Connection) -> set[SnapshotId]:
     return {snapshot_id for snapshot_id in found if snapshot_id is not None}
 
 
-async def collect_maps(installation: Installation) -> None:
+async def collect_maps(installation: Installation) -> bool:
     """Remove every map that a committed session of this catalog wrote and that nothing names any more (L1, L7, S15).
 
     Listed first and judged afterwards, in one transaction: a map whose session is committed by then is named, or never
-    will be.
+    will be. A snapshot that was left alone is named by its manifest only: while there is one, nothing is removed.
+
+    Returns:
+        Whether they were looked at; otherwise something keeps everything in the store, and it is to be tried again.
     """
-    if not await may_delete(installation):
-        return
     store = installation.store
     prefix = store.name("maps", "")
     listed = await asyncio.to_thread(lambda: [entry.name for entry in store.objects.list(prefix)])
+    reason = await collection.stopped(installation)
+    if reason is not None:
+        log.warning("maps.kept", reason=reason)
+        return False
 
     def unnamed(conn: Connection) -> list[str]:
         named = collection.named_maps(conn)
@@ -257,3 +318,4 @@ async def collect_maps(installation: Installation) -> None:
         await epoch.advance(installation)
     for name in names:
         await asyncio.to_thread(store.objects.delete, name)
+    return True

@@ -1,0 +1,177 @@
+"""What a damaged or missing object must not hold up: deletions, collection, compaction and proofs of the others."""
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drystone.catalog import operations, packs, proofs, snapshots
+from drystone.domain.errors import UnavailableError
+from drystone.domain.ids import SnapshotId
+from drystone.domain.session import Pack
+from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.objects.memory import MemoryStore
+from drystone.service import compaction
+from drystone.service.jobs.compact import Compact
+from drystone.snapstore.store import open_store
+from drystone.transfer import garbage
+from drystone.transfer.jobs import CollectJob, DeathsJob
+from tests.service.store_world import World, build_world, consistent, packs_in_store
+from tests.service.test_compaction import compaction_of, delete
+from tests.snapstore.model_snapshots import STORE_ID
+
+FIRST, MIDDLE, LAST = (SnapshotId(f"snap-{number:08d}") for number in range(3))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return build_world(tmp_path_factory.mktemp("catalog") / "catalog.db")
+
+
+@pytest.fixture
+def world(built: World, tmp_path: Path) -> World:
+    shutil.copy(built.path, tmp_path / "catalog.db")
+    return World(path=tmp_path / "catalog.db", content=dict(built.content), truth=built.truth)
+
+
+def flip(world: World, name: str, at: int) -> bytes:
+    """Damage an object; return what it was."""
+    good = bytes(world.objects.get(name))
+    raw = bytearray(good)
+    raw[at] ^= 1
+    MemoryStore.replace(world.objects, name, bytes(raw))
+    return good
+
+
+def row(world: World, name: SnapshotId) -> Snapshot:
+    found = world.db.read_sync(lambda conn: snapshots.get(conn, name))
+    assert found is not None
+    return found
+
+
+def packs_of(world: World, name: SnapshotId) -> list[Pack]:
+    session = row(world, name).session_id
+    assert session is not None
+    return world.db.read_sync(lambda conn: packs.of_session(conn, session))
+
+
+def doubted(world: World) -> set[str]:
+    return {pack.object for pack in world.db.read_sync(lambda conn: proofs.packs_due(conn, 0.0, 100))} | {
+        one.id for one in world.db.read_sync(lambda conn: proofs.snapshots_due(conn, 0.0, 100))
+    }
+
+
+def compact_all(world: World, made: Any) -> None:
+    asyncio.run(compaction.look_after(made))
+    found = world.db.read_sync(compaction.running)
+    if found is not None:
+        asyncio.run(Compact(made).run(found))
+
+
+# --- deletion ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_snapshot_goes_although_an_index_is_damaged(world: World, *, gone: bool) -> None:
+    made = world.open()
+    good = {}
+    for pack in packs_of(world, FIRST):
+        good[pack.object] = flip(world, pack.object, -80)
+        if gone:
+            MemoryStore.delete(world.objects, pack.object)
+    delete(made, FIRST)
+    assert row(world, FIRST).state is SnapshotState.GHOST
+    assert not world.db.read_sync(operations.unfinished) or compaction_of(world.db)
+    dying = [pack for pack in world.db.read_sync(packs.everything) if pack.dead_blocks]
+    assert all(pack.dead_bytes for pack in dying)
+    # What is not known to be whole is told to the scrub, and is neither deleted nor written again.
+    assert doubted(world) & set(good)
+    assert gone or set(good) <= packs_in_store(world).keys()
+    for name, raw in good.items():
+        MemoryStore.replace(world.objects, name, raw)
+    made.faulty_packs.clear()
+    compact_all(world, made)
+    world.check()
+    consistent(world)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_snapshot_goes_although_its_map_is_damaged(world: World, *, gone: bool) -> None:
+    made = world.open()
+    name = row(world, MIDDLE).delta_map
+    assert name is not None
+    good = flip(world, name, 60)
+    if gone:
+        MemoryStore.delete(world.objects, name)
+    before = packs_in_store(world)
+    delete(made, MIDDLE)
+    assert row(world, MIDDLE).state is SnapshotState.GHOST
+    # L7: the last one lists that map, too: nothing of the store goes while that cannot be read.
+    assert packs_in_store(world) == before
+    assert doubted(world) >= {LAST}
+    MemoryStore.replace(world.objects, name, good)
+    world.check()
+    # What nobody could count is found by who looks, and nothing else goes.
+    compact_all(world, made)
+    world.check()
+    consistent(world)
+    delete(made, FIRST)
+    compact_all(world, made)
+    world.check()
+    consistent(world)
+
+
+@pytest.mark.parametrize("bad", ["damaged", "gone"])
+def test_a_snapshot_goes_although_its_manifest_is_damaged(world: World, bad: str) -> None:
+    made = world.open()
+    name = row(world, LAST).manifest
+    assert name is not None
+    flip(world, name, 30)
+    if bad == "gone":
+        MemoryStore.delete(world.objects, name)
+    delete(made, LAST)
+    found = world.db.read_sync(lambda conn: snapshots.get(conn, LAST))
+    assert found is None or found.state is SnapshotState.GHOST
+    compact_all(world, made)
+    world.check()
+    consistent(world)
+
+
+def test_an_outage_is_no_damage(world: World) -> None:
+    made = world.open()
+
+    class Away(MemoryStore):
+        def get_range(self, name: str, start: int, stop: int) -> bytes:
+            if "/packs/" in name:
+                raise UnavailableError("not now")
+            return MemoryStore.get_range(self, name, start, stop)
+
+    first, near = row(world, FIRST).manifest, row(world, MIDDLE).manifest
+    assert first is not None
+    assert near is not None
+    job = DeathsJob(store=made.store_address(), manifest=first, near=(near,))
+    away = open_store(Away(world.objects.content()), STORE_ID)
+    assert sum(garbage.deaths(job, made.store).bytes_by_pack.values()) > 0
+    with pytest.raises(UnavailableError):
+        garbage.deaths(job, away)
+
+
+def test_a_pack_that_cannot_be_judged_keeps_no_other(world: World) -> None:
+    made = world.open()
+    names = [pack.object for pack in world.db.read_sync(packs.everything)]
+    bad = packs_of(world, LAST)[0].object
+    job = CollectJob(store=made.store_address(), packs=tuple(names), living=())
+    assert garbage.collect(job, made.store, lambda _done, _total: None).dead == tuple(names)
+    flip(world, bad, -80)
+    result = garbage.collect(job, made.store, lambda _done, _total: None)
+    assert (set(result.dead), set(result.faults)) == (set(names) - {bad}, {bad})
+    others = {pack.object for pack in packs_of(world, MIDDLE)}
+    delete(made, LAST)
+    assert bad in made.faulty_packs
+    assert bad in doubted(world)
+    delete(made, MIDDLE)
+    assert bad in packs_in_store(world)
+    assert not packs_in_store(world).keys() & others
+    world.check()
