@@ -10,6 +10,7 @@ import pytest
 from drystone.catalog import operations, packs, proofs, snapshots
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import SnapshotId
+from drystone.domain.operation import OperationState
 from drystone.domain.session import Pack
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.objects.memory import MemoryStore
@@ -174,4 +175,29 @@ def test_a_pack_that_cannot_be_judged_keeps_no_other(world: World) -> None:
     delete(made, MIDDLE)
     assert bad in packs_in_store(world)
     assert not packs_in_store(world).keys() & others
+    world.check()
+
+
+# --- compaction -------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_pack_keeps_no_other_from_being_written_again(world: World) -> None:
+    made = world.open()
+    delete(made, FIRST)
+    delete(made, MIDDLE)
+    candidates = world.db.read_sync(lambda conn: packs.dying(conn, 0.2, 100))
+    assert len(candidates) > 1
+    good = bytes(world.objects.get(candidates[0].object))
+    MemoryStore.delete(world.objects, candidates[0].object)
+    operation = compaction_of(world.db)
+    asyncio.run(Compact(made).run(operation))
+    ended = world.db.read_sync(lambda conn: operations.get(conn, operation.id))
+    assert ended is not None
+    assert ended.state is OperationState.DONE
+    now = {pack.id: pack.object for pack in world.db.read_sync(packs.everything)}
+    assert now[candidates[0].id] == candidates[0].object
+    assert all(now.get(pack.id) != pack.object for pack in candidates[1:])
+    assert list(made.faulty_packs) == [candidates[0].object]
+    assert doubted(world) == {candidates[0].object}
+    MemoryStore.replace(world.objects, candidates[0].object, good)
     world.check()

@@ -4,8 +4,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.snapstore.compact import plan_compaction, rewrite_pack
+from drystone.snapstore.expected import UNTRUSTED
 from drystone.snapstore.living import Living
 from drystone.snapstore.packs import OpenPack, open_pack
 from drystone.snapstore.store import RandomBits, Store
@@ -18,11 +18,11 @@ _SALT_BITS = 256
 def compact(job: CompactJob, store: Store, rng: RandomBits, report: Report) -> CompactResult:
     """Judge each pack by its own index, and write again those of which enough is dead.
 
-    A pack that cannot be trusted is left as it is, and its verdict says so; the others go on.
+    A pack that cannot be trusted, or is gone, is left as it is, and its verdict says so; the others go on.
 
     Raises:
-        DrystoneError: A living snapshot could not be read: nothing may be taken for dead, and nothing was written. Or a
-            pack is not there, or the store cannot be reached or is full: what was written is garbage of its attempts.
+        DrystoneError: A living snapshot could not be read: nothing may be taken for dead, and nothing was written. Or
+            the store cannot be reached or is full: what was written is garbage of its attempts.
     """
     living = Living.open(store, job.living)
     verdicts = []
@@ -30,14 +30,15 @@ def compact(job: CompactJob, store: Store, rng: RandomBits, report: Report) -> C
         report(number, len(job.packs))
         try:
             pack = open_pack(store, target.object)
-        except (IntegrityError, ProtocolError) as error:
+        except UNTRUSTED as error:
+            # Also one that is gone: it must not keep the others from being written again.
             verdicts.append(PackVerdict(object=target.object, fault=str(error)))
             continue
         # Not within a `try`: a map that cannot be read stops everything (L7).
         mask = living.mask(pack.index)
         try:
             verdicts.append(_one(job, store, pack, mask, target, rng))
-        except (IntegrityError, ProtocolError) as error:
+        except UNTRUSTED as error:
             verdicts.append(PackVerdict(object=target.object, fault=str(error)))
     return CompactResult(packs=tuple(verdicts))
 

@@ -3,7 +3,7 @@
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import operations, pack_rewrites, packs, sessions
+from drystone.catalog import operations, pack_rewrites, packs, proofs, sessions
 from drystone.domain.operation import Operation
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState
 from drystone.domain.session import Pack, PackState, SessionState
@@ -92,6 +92,7 @@ class Compact:
             at = self._in.clock()
             for (pack, row), verdict in found:
                 sums.add(self._judge(conn, pack, row, verdict, at), verdict, pack)
+            proofs.doubt(conn, [pack.id for (pack, _), verdict in found if verdict.fault], ())
             operations.update(conn, operation.id, updated_at=at, phase=f"{sums.rewritten} packs written again")
 
         await self._in.db.write(record)
