@@ -92,7 +92,7 @@ from drystone.service.sweep import clear_scratch, sweep
 from drystone.service.use_cases import UseCases
 from drystone.service.watch import Watch
 from drystone.snapstore.reader_copy import keep_reader
-from drystone.snapstore.store import Store, create_store, open_store, read_epoch, read_owner
+from drystone.snapstore.store import Store, create_store, keep_key, open_store, read_epoch, read_owner
 from drystone.transfer.pool import WorkerPool
 
 log = structlog.get_logger()
@@ -301,9 +301,11 @@ def _store(db: Database, layout: Layout, ids: IdSource, rng: random.Random, floo
         )
     db.write_sync(epoch.raise_epoch)  # Published before anything is changed.
     try:
+        if keep_key(store):
+            log.warning("store.key_written", store_id=store.store_id)
         keep_reader(store)
     except (UnavailableError, SpaceError) as error:
-        log.warning("store.reader_not_written", error=str(error))
+        log.warning("store.root_not_written", error=str(error))
     return store
 
 

@@ -126,6 +126,20 @@ def test_what_is_missing_is_told(made: Made, tmp_path: Path, kind: str, capsys: 
     assert "not complete" in capsys.readouterr().err
 
 
+def test_a_damaged_key_is_not_used(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(made.directory, copy)
+    key = copy / "keys" / "store"
+    key.chmod(0o600)
+    whole = json.loads(key.read_bytes())
+    key.write_text(json.dumps({**whole, "key": whole["key"][:-1] + ("1" if whole["key"][-1] == "0" else "0")}))
+    assert standalone_reader.main([str(copy), "list"]) == 1
+    assert "its key is damaged" in capsys.readouterr().err
+    (copy / "keys" / "copy").write_text(json.dumps(whole))
+    assert standalone_reader.main([str(copy), "list"]) == 0
+    assert FIRST in capsys.readouterr().out
+
+
 def test_bad_arguments_are_told(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert standalone_reader.main([str(tmp_path), "list"]) == 1
     assert "is not the directory of a store" in capsys.readouterr().err

@@ -38,6 +38,11 @@ def derive_keys(store_key: bytes) -> HashKeys:
     )
 
 
+def key_check(store_key: bytes) -> str:
+    """Return what tells a damaged key from a whole one: 16 hex digits that follow from it."""
+    return blake3(store_key, derive_key_context="drystone 1 key check").digest(8).hex()
+
+
 def block_hash(keys: HashKeys, block: Buffer) -> bytes:
     """Return the 16-byte hash of one block of 4 KiB."""
     assert len(block) == BLOCK_BYTES

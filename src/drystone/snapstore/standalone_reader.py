@@ -138,18 +138,33 @@ class Entry(NamedTuple):
     """Pack, its session, frame number, hash of the frame's list of hashes."""
 
 
+def store_key(root: Path) -> bytes:
+    """Return the key that everything is checked with: there twice, each with a check (none in an old store)."""
+    fault: Exception = ValueError("it has no key")
+    for name in ("store", "copy"):
+        try:
+            found = json.loads((root / "keys" / name).read_bytes())
+            need(found["format"] == FORMAT, f"{root} has format {found['format']}, this program reads {FORMAT}")
+            key = bytes.fromhex(found["key"])
+            check = blake3.blake3(key, derive_key_context="drystone 1 key check").digest(8).hex()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            fault = error
+            continue
+        if found.get("check", check) == check:
+            return key
+    raise ValueError(f"its key is damaged: {fault}")
+
+
 class Store:
     """One store in a directory."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         try:
-            key = json.loads((root / "keys" / "store").read_bytes())
             json.loads((root / "owner").read_bytes())
+            secret = store_key(root)
         except (OSError, ValueError) as error:
             raise DamageError(f"{root} is not the directory of a store: {error}") from error
-        need(key["format"] == FORMAT, f"{root} has format {key['format']}, this program reads {FORMAT}")
-        secret = bytes.fromhex(key["key"])
         contexts = ("drystone 1 block", "drystone 1 list of block hashes", "drystone 1 seal")
         self.blocks, self.lists, self.seals = (
             blake3.blake3(secret, derive_key_context=context).digest() for context in contexts

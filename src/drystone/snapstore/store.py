@@ -6,12 +6,14 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from drystone.codec.hashes import KEY_BYTES, HashKeys, derive_keys
+from drystone.codec.hashes import KEY_BYTES, HashKeys, derive_keys, key_check
 from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError
 from drystone.domain.ids import PackId, SessionId, SnapshotId, StoreId
 from drystone.objects.contract import NotFoundError, ObjectStore
 
 STORE_FORMAT = 1
+KEY_NAMES = ("keys/store", "keys/copy")
+"""The key is there twice: without it nothing in the store can be trusted."""
 _HEX128 = re.compile(r"[0-9a-f]{32}")
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -28,9 +30,15 @@ class StaleEpochError(DrystoneError):
     """The store's epoch is not the one that the catalog remembers: another catalog was here."""
 
 
+class _NewerFormatError(ProtocolError):
+    """A root object is of a program that is newer than this one."""
+
+
 class _Key(msgspec.Struct, frozen=True):
     format: int
     key: str
+    check: str = ""
+    """Empty in a store of an older version."""
 
 
 class _Owner(msgspec.Struct, frozen=True):
@@ -105,7 +113,7 @@ def create_store(objects: ObjectStore, store_id: StoreId, owner: str, key: bytes
     if _present(objects, f"{store_id}/owner"):
         raise IntegrityError(f"store {store_id} exists already")
     if not _present(objects, f"{store_id}/keys/store"):
-        objects.put(f"{store_id}/keys/store", msgspec.json.encode(_Key(format=STORE_FORMAT, key=key.hex())))
+        objects.put(f"{store_id}/keys/store", _encoded(key))
     if not _present(objects, f"{store_id}/epoch"):
         objects.put(f"{store_id}/epoch", msgspec.json.encode(_Epoch(format=STORE_FORMAT, epoch=0)))
     objects.put(f"{store_id}/owner", msgspec.json.encode(_Owner(format=STORE_FORMAT, owner=owner)))
@@ -120,10 +128,26 @@ def open_store(objects: ObjectStore, store_id: StoreId) -> Store:
         ProtocolError: It has a newer format than this program, or its root objects are damaged.
     """
     _read(objects, f"{store_id}/owner", _Owner)
-    key = _read(objects, f"{store_id}/keys/store", _Key).key
-    if not re.fullmatch(r"[0-9a-f]{64}", key):
-        raise ProtocolError(f"{store_id}/keys/store holds no key of {KEY_BYTES} bytes")
-    return Store(objects=objects, store_id=store_id, keys=derive_keys(bytes.fromhex(key)))
+    return Store(objects=objects, store_id=store_id, keys=derive_keys(_whole_key(objects, store_id)))
+
+
+def keep_key(store: Store) -> bool:
+    """Have the store hold its key twice, each with its check; durable on return.
+
+    Returns:
+        Whether one had to be written: it was not there, or damaged.
+
+    Raises:
+        ProtocolError: Neither can be trusted any more.
+        UnavailableError, SpaceError: It could not be read or written.
+    """
+    objects, written = store.objects, False
+    wanted = _encoded(_whole_key(objects, store.store_id))
+    for name in map(store.name, KEY_NAMES):
+        if not _present(objects, name) or objects.get(name) != wanted:
+            objects.replace(name, wanted)
+            written = True
+    return written
 
 
 def read_owner(store: Store) -> str:
@@ -167,6 +191,34 @@ def publish_epoch(store: Store, epoch: int) -> None:
         store.objects.replace(store.name("epoch"), msgspec.json.encode(_Epoch(format=STORE_FORMAT, epoch=epoch)))
 
 
+def _encoded(key: bytes) -> bytes:
+    return msgspec.json.encode(_Key(format=STORE_FORMAT, key=key.hex(), check=key_check(key)))
+
+
+def _whole_key(objects: ObjectStore, store_id: StoreId) -> bytes:
+    """Return the key from the first of its objects that proves itself, or from one of an older version."""
+    unproven: list[bytes] = []
+    faults: list[DrystoneError] = []
+    for name in KEY_NAMES:
+        try:
+            found = _read(objects, f"{store_id}/{name}", _Key)
+        except _NewerFormatError:
+            raise
+        except (NotFoundError, ProtocolError) as error:
+            faults.append(error)
+            continue
+        key = bytes.fromhex(found.key) if re.fullmatch(r"[0-9a-f]{64}", found.key) else b""
+        if key and found.check == key_check(key):
+            return key
+        if key and not found.check:
+            unproven.append(key)
+        else:
+            faults.append(ProtocolError(f"{store_id}/{name} holds no key of {KEY_BYTES} bytes"))
+    if not unproven:
+        raise faults[0]
+    return unproven[0]
+
+
 def _present(objects: ObjectStore, name: str) -> bool:
     try:
         objects.size(name)
@@ -185,7 +237,7 @@ def _read(objects: ObjectStore, name: str, kind: type[T]) -> T:
     try:
         version = msgspec.json.decode(raw, type=_Format).format
         if version != STORE_FORMAT:
-            raise ProtocolError(f"{name}: store format {version}, this program reads {STORE_FORMAT}")
+            raise _NewerFormatError(f"{name}: store format {version}, this program reads {STORE_FORMAT}")
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"{name}: {error}") from error
