@@ -32,12 +32,16 @@ function Content({ overview }: { readonly overview: Overview }) {
   const { t, locale } = useWords();
   if (overview.Disks === 0 && overview.SnapshotsCount === 0) {
     return (
-      <Empty
-        icon={<ServerIcon />}
-        title={t("overview.none")}
-        text={t("overview.noneText")}
-        action={<Link to="/disks?new=1">{t("overview.begin")}</Link>}
-      />
+      <>
+        {/* A store may be held, or full of somebody else's data, before the first disk. */}
+        {overview.Attention.length > 0 && <AttentionCard attention={overview.Attention} />}
+        <Empty
+          icon={<ServerIcon />}
+          title={t("overview.none")}
+          text={t("overview.noneText")}
+          action={<Link to="/disks?new=1">{t("overview.begin")}</Link>}
+        />
+      </>
     );
   }
   const saved = overview.SavedByIncrementsBytes + overview.SavedByCompressionBytes;

@@ -1,0 +1,50 @@
+// What a page shows of what the server answered: drawn once, without a browser.
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import type { ReactNode } from "react";
+import { renderToStaticMarkup } from "react-dom/server";
+import { MemoryRouter } from "react-router";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+
+import type { Overview } from "../api/answers";
+import { WordsProvider } from "../words";
+import OverviewPage from "./overview/OverviewPage";
+
+let client: QueryClient;
+
+beforeEach(() => {
+  client = new QueryClient();
+  vi.stubGlobal("localStorage", { getItem: () => "en" });
+  vi.stubGlobal("navigator", { languages: ["en"] });
+  vi.spyOn(console, "error").mockImplementation((text: unknown) => {
+    // The router's effects run in browsers only, which React tells each time.
+    if (!String(text).includes("useLayoutEffect")) throw new Error(String(text));
+  });
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.unstubAllGlobals();
+});
+
+const drawn = (page: ReactNode): string =>
+  renderToStaticMarkup(
+    <QueryClientProvider client={client}>
+      <WordsProvider>
+        <MemoryRouter>{page}</MemoryRouter>
+      </WordsProvider>
+    </QueryClientProvider>,
+  );
+
+describe("the overview", () => {
+  it("tells what needs attention also before there is a disk", () => {
+    const nothing = { Disks: 0, SnapshotsCount: 0, RecentOperations: [], Attention: [] } as unknown as Overview;
+    const shown = (overview: Overview) => {
+      client.setQueryData(["DescribeOverview", {}], overview);
+      return drawn(<OverviewPage />);
+    };
+    expect(shown(nothing)).toContain("Welcome to Drystone");
+    expect(shown(nothing)).not.toContain("Needs attention");
+    const held = shown({ ...nothing, Attention: [{ Kind: "store_held", ResourceId: "", Message: "recovered" }] });
+    expect(held).toContain("until an administrator confirms");
+    expect(held).toContain("Welcome to Drystone");
+  });
+});
