@@ -290,7 +290,7 @@ export class Mock {
           return { SnapshotId: id, UniqueBytes: Math.floor(stored * 0.7), SharedBytes: Math.floor(stored * 5.3) };
         });
         const DeadBytes = rows.reduce((sum, row) => sum + row.UniqueBytes, 0);
-        return { SnapshotSpaceSet: rows, DeadBytes, ReclaimableBytes: DeadBytes } satisfies AnswerOf<"drystone", "DescribeSnapshotSpace">;
+        return { SnapshotSpaceSet: rows, DeadBytes, ReclaimableBytes: Math.floor(DeadBytes * 0.9) } satisfies AnswerOf<"drystone", "DescribeSnapshotSpace">;
       }
       case "DescribeSnapshotDifference": {
         const to = this.snapshots.find((one) => one.SnapshotId === body["To"]);

@@ -5,9 +5,10 @@ import { renderToStaticMarkup } from "react-dom/server";
 import { MemoryRouter } from "react-router";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
-import type { Overview } from "../api/answers";
+import type { Overview, SpaceOfSet } from "../api/answers";
 import { WordsProvider } from "../words";
 import OverviewPage from "./overview/OverviewPage";
+import { Frees, useFreed } from "./snapshots/Frees";
 
 let client: QueryClient;
 
@@ -46,5 +47,18 @@ describe("the overview", () => {
     const held = shown({ ...nothing, Attention: [{ Kind: "store_held", ResourceId: "", Message: "recovered" }] });
     expect(held).toContain("until an administrator confirms");
     expect(held).toContain("Welcome to Drystone");
+  });
+});
+
+describe("what deleting snapshots frees", () => {
+  const Asked = () => <Frees rows={[]} freed={useFreed(["snap-a"])} />;
+  const shown = (DeadBytes: number, ReclaimableBytes: number) => {
+    client.setQueryData(["DescribeSnapshotSpace", { SnapshotIds: ["snap-a"] }], { SnapshotSpaceSet: [], DeadBytes, ReclaimableBytes } satisfies SpaceOfSet);
+    return drawn(<Asked />);
+  };
+  it("is what comes back; the rest of what dies is told as such", () => {
+    expect(shown(7 << 20, 2 << 20)).toMatch(/This frees <strong>2(\.0)? MiB<.*Another 5(\.0)? MiB/);
+    expect(shown(7 << 20, 7 << 20)).toMatch(/This frees <strong>7(\.0)? MiB</);
+    expect(shown(7 << 20, 7 << 20)).not.toContain("Another");
   });
 });

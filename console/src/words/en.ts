@@ -383,6 +383,7 @@ export const en = {
   "remove.button": "Delete",
   "remove.title": "Delete {count#the snapshot|{count} snapshots}",
   "remove.frees": "This frees",
+  "remove.freesLater": "Another {size} will be needed by no snapshot either. It lies in packs with data that is needed and comes back later, when more of them is dead.",
   "remove.freesUnknown": "How much this frees cannot be said now.",
   "remove.counting": "Counting what this frees …",
   "remove.hint": "All other snapshots still restore, byte for byte. This one cannot be brought back.",

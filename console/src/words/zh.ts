@@ -385,6 +385,7 @@ export const zh: Readonly<Record<keyof typeof en, string>> = {
   "remove.button": "删除",
   "remove.title": "删除 {count} 个快照",
   "remove.frees": "将释放",
+  "remove.freesLater": "另有 {size} 也将不再被任何快照使用，但所在数据包中仍有在用的数据，待失效部分足够多后再释放。",
   "remove.freesUnknown": "目前无法得知可释放的空间。",
   "remove.counting": "正在计算可释放的空间…",
   "remove.hint": "其他快照仍可完整恢复。被删除的快照无法找回。",

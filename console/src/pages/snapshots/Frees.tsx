@@ -12,9 +12,11 @@ export function useFreed(ids: readonly string[]) {
 
 type Props = { readonly rows: readonly SnapshotRow[]; readonly freed: ReturnType<typeof useFreed> };
 
-/** Snapshots that are about to be deleted, what each holds alone, and what deleting all of them frees. */
+/** Snapshots that are about to be deleted, what each holds alone, and what deleting all of them frees: soon, and later. */
 export function Frees({ rows, freed }: Props) {
   const { t } = useWords();
+  // What is dead in packs that are mostly alive stays there until they are worth being written again.
+  const laterBytes = freed.data ? freed.data.DeadBytes - freed.data.ReclaimableBytes : 0;
   return (
     <>
       <ul className="what-list">
@@ -29,7 +31,7 @@ export function Frees({ rows, freed }: Props) {
       <p className="frees">
         {freed.data ? (
           <>
-            {t("remove.frees")} <strong>{bytes(freed.data.DeadBytes)}</strong>
+            {t("remove.frees")} <strong>{bytes(freed.data.ReclaimableBytes)}</strong>
           </>
         ) : freed.error ? (
           t("remove.freesUnknown")
@@ -37,6 +39,7 @@ export function Frees({ rows, freed }: Props) {
           t("remove.counting")
         )}
       </p>
+      {laterBytes > 0 && <p className="field__hint">{t("remove.freesLater", { size: bytes(laterBytes) })}</p>}
     </>
   );
 }

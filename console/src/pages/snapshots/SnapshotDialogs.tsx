@@ -110,7 +110,7 @@ function RemoveDialog({ rows, onClose, onRemoved }: RemoveProps) {
     notices.show(
       gone
         ? { tone: "warning", title: t("remove.already") }
-        : { tone: "success", title: t("remove.done", { count: rows.length, size: bytes(space.data?.DeadBytes) }) },
+        : { tone: "success", title: t("remove.done", { count: rows.length, size: bytes(space.data?.ReclaimableBytes) }) },
     );
     onClose();
     onRemoved?.();
