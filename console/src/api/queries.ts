@@ -146,6 +146,33 @@ export function useLongList<T>(
   };
 }
 
+/**
+ * What was ticked in a list, as it is now: the rules look at it, and much may have happened since, also to rows that
+ * were scrolled away.
+ *
+ * @param name first part of the query's key: what the rows are
+ * @param ticked the rows by id, as they were then; the first 100 are asked for, which is as many as an action takes
+ */
+export function useTicked<T>(
+  name: string,
+  ticked: ReadonlyMap<string, T>,
+  fetchPage: (where: Where, offset: number, signal?: AbortSignal) => Promise<Page<T>>,
+  busy: (row: T) => boolean,
+  idOf: (row: T) => string,
+): readonly T[] {
+  const ids = [...ticked.keys()].slice(0, PAGE);
+  const answer = useQuery({
+    queryKey: [name, "ticked", ids],
+    queryFn: ({ signal }) => fetchPage({ ids }, 0, signal),
+    refetchInterval: interval<Page<T>>((page) => page.rows.some(busy)),
+    // An answer from when the same rows were ticked before is older than what the list showed when they were ticked now.
+    gcTime: 0,
+    enabled: ids.length > 0,
+  });
+  const now = new Map(answer.data?.rows.map((row) => [idOf(row), row]));
+  return [...ticked].map(([id, then]) => now.get(id) ?? then);
+}
+
 export const useSession = () => useQuery({ queryKey: ["session"], queryFn: fetchSession, staleTime: Infinity, retry: false });
 
 export function useDisk(id: string) {

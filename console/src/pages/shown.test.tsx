@@ -6,6 +6,7 @@ import { MemoryRouter } from "react-router";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import type { Overview, SpaceOfSet } from "../api/answers";
+import { snapshotIsBusy, useTicked, type SnapshotRow } from "../api/queries";
 import { WordsProvider } from "../words";
 import OverviewPage from "./overview/OverviewPage";
 import { Frees, useFreed } from "./snapshots/Frees";
@@ -60,5 +61,19 @@ describe("what deleting snapshots frees", () => {
     expect(shown(7 << 20, 2 << 20)).toMatch(/This frees <strong>2(\.0)? MiB<.*Another 5(\.0)? MiB/);
     expect(shown(7 << 20, 7 << 20)).toMatch(/This frees <strong>7(\.0)? MiB</);
     expect(shown(7 << 20, 7 << 20)).not.toContain("Another");
+  });
+});
+
+describe("what is ticked", () => {
+  const row = (SnapshotId: string, SnapshotState: string) => ({ snapshot: { SnapshotId, SnapshotState }, record: undefined }) as unknown as SnapshotRow;
+  const then = new Map(["snap-a", "snap-b"].map((id) => [id, row(id, "CREATING")]));
+  const Rows = () => {
+    const rows = useTicked("snapshots", then, () => Promise.reject(new Error("not asked for here")), snapshotIsBusy, (one) => one.snapshot.SnapshotId);
+    return <>{rows.map(({ snapshot }) => `${snapshot.SnapshotId} ${snapshot.SnapshotState};`)}</>;
+  };
+  it("is as the server says now, and as it was where that is not known", () => {
+    expect(drawn(<Rows />)).toBe("snap-a CREATING;snap-b CREATING;");
+    client.setQueryData(["snapshots", "ticked", ["snap-a", "snap-b"]], { total: 1, rows: [row("snap-a", "NORMAL")] });
+    expect(drawn(<Rows />)).toBe("snap-a NORMAL;snap-b CREATING;");
   });
 });

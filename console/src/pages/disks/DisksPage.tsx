@@ -2,7 +2,7 @@ import { useCallback, useMemo, useState } from "react";
 import { Link } from "react-router";
 import { Button } from "tdesign-react/es/button";
 
-import { diskIsBusy, fetchDisks, useInstances, useLongList, useSession, useSnapshotting, type DiskRow } from "../../api/queries";
+import { diskIsBusy, fetchDisks, useInstances, useLongList, useSession, useSnapshotting, useTicked, type DiskRow } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
 import { useChosen } from "../../parts/chosen";
 import { NameAndId } from "../../parts/Copyable";
@@ -48,8 +48,7 @@ export default function DisksPage() {
   const [columns, columnsMenu] = useColumns("disks", useDiskColumns(snapshotting, open));
   const onSeen = useCallback((rows: readonly [number, number]) => setSeen(rows), []);
 
-  // What was ticked may have changed since: the rules look at the newest that is known.
-  const rows = [...selected.values()].map((old) => newest(old, list.rowAt, list.total));
+  const rows = useTicked("disks", selected, fetchDisks, diskIsBusy, idOf);
   const refusal = (action: DiskAction, most: number): Refusal | null =>
     disksRefusal(action, rows.map((row) => diskFacts(row, snapshotting)), most);
   const together = rows.length > 1 && new Set(rows.map((row) => row.disk.InstanceId || row.disk.DiskId)).size > 1;
@@ -107,7 +106,7 @@ export default function DisksPage() {
         list={list}
         label={t("nav.disks")}
         columns={columns}
-        idOf={(row) => row.disk.DiskId}
+        idOf={idOf}
         onSeen={onSeen}
         selected={selected}
         onSelect={setSelected}
@@ -127,13 +126,7 @@ export default function DisksPage() {
   );
 }
 
-function newest(old: DiskRow, rowAt: (index: number) => DiskRow | undefined, total: number | undefined): DiskRow {
-  for (let index = 0; index < Math.min(total ?? 0, 100); index += 1) {
-    const row = rowAt(index);
-    if (row?.disk.DiskId === old.disk.DiskId) return row;
-  }
-  return old;
-}
+const idOf = (row: DiskRow): string => row.disk.DiskId;
 
 function useDiskColumns(snapshotting: ReadonlySet<string>, open: (dialog: OpenDiskDialog) => void): readonly Column<DiskRow>[] {
   const { t } = useWords();

@@ -2,7 +2,7 @@ import { useCallback, useMemo, useState } from "react";
 import { Link } from "react-router";
 import { Button } from "tdesign-react/es/button";
 
-import { fetchSnapshots, snapshotIsBusy, useAnswer, useDisk, useLongList, useSnapshotting, type SnapshotRow } from "../../api/queries";
+import { fetchSnapshots, snapshotIsBusy, useAnswer, useDisk, useLongList, useSnapshotting, useTicked, type SnapshotRow } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
 import { useChosen } from "../../parts/chosen";
 import { NameAndId } from "../../parts/Copyable";
@@ -42,7 +42,7 @@ export default function SnapshotsPage() {
   const spaces = useSpaces(list.rowAt, seen, list.total ?? 0);
   const [columns, columnsMenu] = useColumns("snapshots", useSnapshotColumns(open, spaces.of));
   const onSeen = useCallback((rows: readonly [number, number]) => setSeen(rows), []);
-  const rows = [...selected.values()];
+  const rows = useTicked("snapshots", selected, fetchSnapshots, snapshotIsBusy, idOf);
   const removal = manyRefusal(rows);
   const filtered = text !== "" || state !== "";
   const pair = rows.length === 2 && rows[0]?.snapshot.DiskId === rows[1]?.snapshot.DiskId ? rows : null;
@@ -75,7 +75,7 @@ export default function SnapshotsPage() {
         list={list}
         label={t("nav.snapshots")}
         columns={columns}
-        idOf={(row) => row.snapshot.SnapshotId}
+        idOf={idOf}
         onSeen={onSeen}
         selected={selected}
         onSelect={setSelected}
@@ -92,6 +92,8 @@ export default function SnapshotsPage() {
     </div>
   );
 }
+
+const idOf = (row: SnapshotRow): string => row.snapshot.SnapshotId;
 
 function manyRefusal(rows: readonly SnapshotRow[]): Refusal | null {
   if (rows.length === 0) return { key: "why.nothingSelected" };
