@@ -2,12 +2,13 @@
 
 import asyncio
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from drystone.catalog import operations, packs, proofs, snapshots
+from drystone.catalog import damages, operations, packs, proofs, snapshots
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import SnapshotId
 from drystone.domain.operation import OperationState
@@ -16,9 +17,12 @@ from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.objects.memory import MemoryStore
 from drystone.service import compaction
 from drystone.service.jobs.compact import Compact
+from drystone.service.scrub import RECHECK_SECONDS, Scrub, ScrubConfig
+from drystone.snapstore.packs import open_pack
 from drystone.snapstore.store import open_store
 from drystone.transfer import garbage
 from drystone.transfer.jobs import CollectJob, DeathsJob
+from tests.service.records_world import NOW
 from tests.service.store_world import World, build_world, consistent, packs_in_store
 from tests.service.test_compaction import compaction_of, delete
 from tests.snapstore.model_snapshots import STORE_ID
@@ -201,3 +205,37 @@ def test_a_missing_pack_keeps_no_other_from_being_written_again(world: World) ->
     assert doubted(world) == {candidates[0].object}
     MemoryStore.replace(world.objects, candidates[0].object, good)
     world.check()
+
+
+# --- proofs -----------------------------------------------------------------------------------------------------------
+
+
+def test_damage_is_not_called_unseen_while_a_snapshot_cannot_be_asked(world: World) -> None:
+    """A map that cannot be read for a while hides what a damaged pack hides: that is no proof of the pack."""
+    time = [NOW + 200_000.0]
+    made = replace(world.open(), clock=lambda: time[0])
+    delete(made, FIRST)
+    scrub: Any = Scrub(installation=made, host=cast("Any", None), config=ScrubConfig(days=1, bytes_per_s=0))
+
+    async def none(_pack: Any) -> dict[Any, Any]:
+        return {}
+
+    scrub._sources = none
+    full = row(world, LAST).maps[-1]
+    pack = next(one for one in packs_of(world, FIRST) if one.dead_blocks < one.blocks)
+    index = open_pack(made.store, pack.object).index
+    for offset in index.offsets[:-1].tolist():
+        flip(world, pack.object, offset + 5)
+    good = flip(world, full, 60)
+    asyncio.run(scrub.once())
+    found = world.db.read_sync(lambda conn: packs.get(conn, pack.id))
+    assert found is not None
+    assert found.proven_at is None
+    # It does not hold up the others, and is not read again and again.
+    assert pack.object in scrub._unreached
+    MemoryStore.replace(world.objects, full, good)
+    for _ in range(3):
+        time[0] += RECHECK_SECONDS + 1
+        asyncio.run(scrub.once())
+    assert {(one.kind, one.object) for one in world.db.read_sync(damages.everything)} == {("pack", pack.object)}
+    assert row(world, LAST).damaged

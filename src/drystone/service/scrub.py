@@ -13,7 +13,7 @@ from drystone.domain.blocks import BLOCK_BYTES, Ranges, normalize
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.disk_types import GIB
 from drystone.domain.errors import DrystoneError
-from drystone.domain.ids import DiskId
+from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.operation import OperationKind
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState
 from drystone.domain.session import Pack, PackState, SessionState
@@ -154,7 +154,7 @@ class Scrub:
             if not result.faults:
                 return []
             found = self._hit(conn, result.faults, at)
-            if not found:
+            if not found and not result.unsure:
                 # F12: only what a living snapshot shows is damage.
                 packs.compare_and_set(conn, pack.id, expected={}, values={"proven_at": at})
             return found
@@ -162,7 +162,11 @@ class Scrub:
         found = await self._in.db.write(record)
         self._looked_at[pack.object] = at
         _tell(found)
-        if result.faults and not found:
+        if result.unsure and not found:
+            # It is no proof that nobody shows it: a snapshot could not be asked. Later again.
+            self._unreached[pack.object] = at
+            log.error("scrub.damage_not_placed", object=pack.object, reason=result.faults[0].reason)
+        elif result.faults and not found:
             log.warning("scrub.damage_nobody_sees", object=pack.object, reason=result.faults[0].reason)
 
     def _hit(self, conn: Connection, faults: Iterable[Fault], at: float) -> list[Damage]:
@@ -203,6 +207,8 @@ class Scrub:
                     continue  # The store did not answer for something: later.
                 faults = [("map", self._maps[name][1]) for name in row.maps]
                 faults.append(("manifest", wrong.get(row.manifest)))
+                damages.forget_maps(conn, row.id)
+                self._settle(conn, row.id)
                 found += [
                     self._damaged(conn, row, fault, kind, at) for kind, fault in faults if fault is not None
                 ]  # fmt: skip
@@ -230,22 +236,21 @@ class Scrub:
         touched = {row.snapshot_id for row in damages.of_object(conn, name)}
         damages.forget_object(conn, name)
         for snapshot_id in touched:
-            if not damages.of_snapshot(conn, snapshot_id):
-                snapshots.compare_and_set(conn, snapshot_id, expected={}, values={"damaged": False})
+            self._settle(conn, snapshot_id)
 
-    def _forget_all(self, conn: Connection, known: Iterable[Damage]) -> None:
-        for name in sorted({row.object for row in known if row.kind != "pack"}):
-            self._forget(conn, name)
+    def _settle(self, conn: Connection, snapshot_id: SnapshotId) -> None:
+        if not damages.of_snapshot(conn, snapshot_id):
+            snapshots.compare_and_set(conn, snapshot_id, expected={"damaged": True}, values={"damaged": False})
 
     async def _look_after_damage(self) -> None:
         """Look again at what is damaged: it may be whole, mendable, or shown by more snapshots by now."""
-        known = await self._in.db.read(damages.everything)
-        if not known:
+        if not await self._in.db.read(damages.any_told):
             self._looked_at.clear()
             return
+        await self._in.db.write(damages.prune)
+        known = await self._in.db.read(damages.everything)
         now = self._in.clock()
         requested = await self._in.db.read(_requested)
-        await self._in.db.write(damages.prune)
         due = {
             row.object
             for row in known
@@ -260,7 +265,6 @@ class Scrub:
         again = [name for name in shown if self._looked_at.get(name, 0.0) < max(requested, now - RECHECK_SECONDS)]
         if again:
             found = await self._in.db.read(lambda conn: snapshots.get_many(conn, again))
-            await self._in.db.write(lambda conn: self._forget_all(conn, known))
             for name in again:
                 self._looked_at[name] = now
             self._maps.clear()

@@ -404,11 +404,15 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScrubResult(msgspec.Struct, frozen=True, kw_only=True, tag="scrubbed"):
-    """Objects that are whole, and what is wrong with others; what could not be reached is in neither."""
+    """Objects that are whole, and what is wrong with others; what could not be reached is in neither.
+
+    Of a damaged pack in `unsure` nobody can say that no snapshot shows what it hides: one could not be read.
+    """
 
     whole: tuple[str, ...]
     faults: tuple[Fault, ...]
     read_bytes: int
+    unsure: tuple[str, ...] = ()
 
 
 class MendJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="mend"):

@@ -51,13 +51,14 @@ def scrub(job: ScrubJob, store: Store, report: Report) -> ScrubResult:
     pace = _Pace(job.bytes_per_s)
     whole: list[str] = []
     faults: list[Fault] = []
+    unsure: set[str] = set()
     total, done = len(job.packs) + len(job.maps) + len(job.manifests), 0
     for check, names in ((_pack, job.packs), (_map, job.maps), (_manifest, job.manifests)):
         for name in names:
             report(done, total)
             done += 1
             try:
-                found = check(job, store, name, pace)
+                found, sure = check(job, store, name, pace)
             except (UnavailableError, NotFoundError) as error:
                 # Also an object that went while it was read: it was written again, or deleted.
                 log.warning("scrub.not_reached", object=name, error=str(error))
@@ -65,13 +66,22 @@ def scrub(job: ScrubJob, store: Store, report: Report) -> ScrubResult:
             faults += found
             if not found:
                 whole.append(name)
-    return ScrubResult(whole=tuple(whole), faults=tuple(faults), read_bytes=pace.read_bytes)
+            if not sure:
+                unsure.add(name)
+    return ScrubResult(
+        whole=tuple(whole), faults=tuple(faults), read_bytes=pace.read_bytes, unsure=tuple(sorted(unsure))
+    )
 
 
-def _pack(job: ScrubJob, store: Store, name: str, pace: _Pace) -> list[Fault]:
+_Checked = tuple[list[Fault], bool]
+"""What is wrong with an object, and whether all who may show it were asked."""
+
+
+def _pack(job: ScrubJob, store: Store, name: str, pace: _Pace) -> _Checked:
     fault = check_pack(store, name, pace)
     if fault is None:
-        return []
+        return [], True
+    sure = True
     told = [Fault(object=name, reason=fault.reason)]
     for manifest in job.living:
         try:
@@ -81,23 +91,24 @@ def _pack(job: ScrubJob, store: Store, name: str, pace: _Pace) -> list[Fault]:
         except DrystoneError as error:
             # A damaged map or manifest is a fault of its own; what it hides behind it cannot be told.
             log.warning("scrub.snapshot_not_read", manifest=manifest, error=str(error))
+            sure = False
             continue
         if len(lost):
             told.append(Fault(object=name, reason=fault.reason, manifest=manifest, ranges=_told(lost)))
-    return told
+    return told, sure
 
 
-def _map(_job: ScrubJob, store: Store, name: str, pace: _Pace) -> list[Fault]:
+def _map(_job: ScrubJob, store: Store, name: str, pace: _Pace) -> _Checked:
     found = check_map(store, name, pace)
     if found is None:
-        return []
+        return [], True
     reason, lost = found
-    return [Fault(object=name, reason=reason, ranges=None if lost is None else _told(lost))]
+    return [Fault(object=name, reason=reason, ranges=None if lost is None else _told(lost))], True
 
 
-def _manifest(_job: ScrubJob, store: Store, name: str, _pace: _Pace) -> list[Fault]:
+def _manifest(_job: ScrubJob, store: Store, name: str, _pace: _Pace) -> _Checked:
     reason = check_manifest(store, name)
-    return [] if reason is None else [Fault(object=name, reason=reason)]
+    return ([] if reason is None else [Fault(object=name, reason=reason)]), True
 
 
 def _told(ranges: Ranges) -> tuple[tuple[int, int], ...]:
