@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from drystone.codec.pack import Encoding
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError
 from drystone.domain.ids import SnapshotId
@@ -20,6 +21,7 @@ from drystone.snapstore.compact import plan_compaction, rewrite_pack
 from drystone.snapstore.living import Living
 from drystone.snapstore.packs import open_pack, shares
 from drystone.snapstore.reader import SnapshotReader
+from drystone.snapstore.scrub import check_pack
 from drystone.snapstore.space import Member, tree_space
 from drystone.snapstore.store import Store, hex128, open_store
 from drystone.transfer.compaction import compact as compact_job
@@ -298,6 +300,37 @@ def test_damage_is_not_copied() -> None:
     with pytest.raises(IntegrityError):
         rewrite_pack(open_store(damaged, STORE_ID), opened, dead, "aa" * 16, bytes(32))
     assert damaged.changes == []
+
+
+def test_a_rotten_block_goes_with_the_dead_and_gives_those_beside_it_back() -> None:
+    """Nothing of a frame is served while a block of it is wrong; dropped as dead, it is no living one any more."""
+    rng = random.Random(8)
+    objects = MemoryStore()
+    store = new_store(objects)
+    opened, dead = half_dead(rng, store)
+    index = opened.index
+    frames = [
+        frame for frame in range(len(index.counts))
+        if index.encodings[frame] == Encoding.RAW
+        and 0 < np.count_nonzero(dead[index.first_rows[frame] : index.first_rows[frame + 1]]) < index.counts[frame]
+    ]  # fmt: skip
+    assert frames
+    for rotten in (True, False):
+        bad = bytearray(objects.content()[opened.object])
+        first = int(index.first_rows[frames[0]])
+        slot = int(np.flatnonzero(dead[first : int(index.first_rows[frames[0] + 1])] == rotten)[0])
+        bad[int(index.offsets[frames[0]]) + slot * BLOCK_BYTES + 7] ^= 1
+        broken = open_store(MemoryStore({**objects.content(), opened.object: bytes(bad)}), STORE_ID)
+        before = check_pack(broken, opened.object, lambda _bytes: None)
+        assert before is not None
+        if not rotten:
+            # A living one is never copied.
+            with pytest.raises(IntegrityError):
+                rewrite_pack(broken, opened, dead, "aa" * 16, bytes(32))
+            continue
+        rewrite_pack(broken, opened, dead, "aa" * 16, bytes(32))
+        header = index.header
+        assert check_pack(broken, broken.pack_name(header.session, header.pack, "aa" * 16), lambda _bytes: None) is None
 
 
 def test_a_block_that_was_dropped_and_is_seen_stops_compaction() -> None:

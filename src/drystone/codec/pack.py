@@ -193,10 +193,18 @@ def frame_compressor() -> zstandard.ZstdCompressor:
     return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=False, write_content_size=True)
 
 
-def decode_frame(keys: HashKeys, index: PackIndex, frame: int, stored: Buffer, what: str) -> bytes:
+def decode_frame(
+    keys: HashKeys,
+    index: PackIndex,
+    frame: int,
+    stored: Buffer,
+    what: str,
+    dead: npt.NDArray[np.bool_] | None = None,
+) -> bytes:
     """Return a frame's blocks, each living one verified against the index.
 
-    Dead blocks come back as they are stored (zeros, after compaction) and must not be served.
+    Dead blocks come back as they are stored (zeros, after compaction) and must not be served. Those are the ones that
+    the index flags, or `dead` (for each row of the index) where more is known to be dead by now.
 
     Raises:
         IntegrityError: The frame is gone, is no zstd stream, or any living block does not match its hash.
@@ -211,7 +219,7 @@ def decode_frame(keys: HashKeys, index: PackIndex, frame: int, stored: Buffer, w
     if hashes != index.frame_hashes(frame):
         rows = slice(int(index.first_rows[frame]), int(index.first_rows[frame + 1]))
         found = np.frombuffer(hashes, dtype=np.uint8).reshape(-1, HASH_BYTES)
-        wrong = (found != index.hashes[rows]).any(axis=1) & ~index.dead[rows]
+        wrong = (found != index.hashes[rows]).any(axis=1) & ~(index.dead if dead is None else dead)[rows]
         if wrong.any():
             slot = int(np.argmax(wrong))
             address = int(index.addresses[rows][slot])

@@ -128,10 +128,11 @@ def without_blocks(
     """Return how a frame of a pack is stored when its dead blocks are zeros; `stored` is what is stored of it now.
 
     Raises:
-        IntegrityError: A block that is not flagged dead yet does not match its hash.
+        IntegrityError: A block that is not dead does not match its hash.
     """
     rows = slice(int(pack.index.first_rows[frame]), int(pack.index.first_rows[frame + 1]))
-    emptied = bytearray(decode_frame(store.keys, pack.index, frame, stored, pack.object))
+    # What goes need not be whole: a rotten block that is dead must not hide those beside it for ever.
+    emptied = bytearray(decode_frame(store.keys, pack.index, frame, stored, pack.object, dead))
     for slot in np.flatnonzero(dead[rows]).tolist():
         emptied[slot * BLOCK_BYTES : (slot + 1) * BLOCK_BYTES] = bytes(BLOCK_BYTES)
     return encode_frame(compressor, emptied)
