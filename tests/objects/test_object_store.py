@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
+from drystone.objects import local
 from drystone.objects.contract import NotFoundError, ObjectStore
 from drystone.objects.local import LocalStore
 from drystone.objects.memory import CutError, MemoryStore
@@ -229,11 +230,55 @@ def test_a_directory_removed_by_another_process_is_made_again(tmp_path: Path) ->
     one, two = LocalStore(tmp_path, floor_bytes=0), LocalStore(tmp_path, floor_bytes=0)
     one.put("a/b/one", b"1")
     two.delete("a/b/one")
-    assert not (tmp_path / "a").exists()
+    # Others may just be making theirs beside it.
+    assert (tmp_path / "a").exists()
+    assert not (tmp_path / "a/b").exists()
     one.put("a/b/two", b"2")
     two.delete("a/b/two")
     one.replace("a/b/three", b"3")
     assert two.get("a/b/three") == b"3"
+
+
+@pytest.mark.parametrize("way", ["put", "replace"])
+def test_the_first_object_of_a_session_is_put_beside_the_removal_of_the_last_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    one, two = LocalStore(tmp_path, floor_bytes=0), LocalStore(tmp_path, floor_bytes=0)
+    two.put("store/packs/old/pack", b"1")
+    real = local._flush_directory
+    waiting = [lambda: two.delete("store/packs/old/pack")]
+
+    def flush(path: Path) -> None:
+        # `packs` was found there; its parent is flushed, and then a directory is made in it.
+        if path == tmp_path / "store" and waiting:
+            waiting.pop()()
+        real(path)
+
+    monkeypatch.setattr(local, "_flush_directory", flush)
+    getattr(one, way)("store/packs/new/pack", b"2")
+    assert not waiting
+    assert [entry.name for entry in two.list("store/")] == ["store/packs/new/pack"]
+
+
+@pytest.mark.parametrize("way", ["put", "replace"])
+def test_a_directory_that_vanishes_while_it_is_made_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    objects = LocalStore(tmp_path, floor_bytes=0)
+    objects.put("store/packs/old/pack", b"1")
+    real = local._flush_directory
+    waiting = [(tmp_path / "store/packs/new").rmdir]
+
+    def flush(path: Path) -> None:
+        # A sweep of the same session, which was fenced meanwhile.
+        if path == tmp_path / "store/packs" and waiting:
+            waiting.pop()()
+            (tmp_path / "store/packs").rename(tmp_path / "store/gone")
+        real(path)
+
+    monkeypatch.setattr(local, "_flush_directory", flush)
+    getattr(objects, way)("store/packs/new/pack", b"2")
+    assert objects.get("store/packs/new/pack") == b"2"
 
 
 @pytest.mark.parametrize("lands", [False, True])

@@ -57,8 +57,8 @@ class LocalStore:
         path = self._path(name)
         with _translated(name), self._written(data) as temporary:
             for last in (False, True):
-                self._make_durable(path.parent)
                 try:
+                    self._make_durable(path.parent)
                     os.link(temporary, path)
                     break
                 except FileExistsError:
@@ -75,8 +75,8 @@ class LocalStore:
         path = self._path(name)
         with _translated(name), self._written(data) as temporary:
             for last in (False, True):
-                self._make_durable(path.parent)
                 try:
+                    self._make_durable(path.parent)
                     temporary.replace(path)
                     break
                 except FileNotFoundError as error:
@@ -123,7 +123,7 @@ class LocalStore:
         yield from self._walk(self._root / folder if folder else self._root, folder, beginning)
 
     def delete(self, name: str) -> None:
-        """Remove an object; see `ObjectStore.delete`. Directories that become empty go too."""
+        """Remove an object; see `ObjectStore.delete`. The directory goes with its last object."""
         path = self._path(name)
         with _translated(name):
             try:
@@ -231,18 +231,17 @@ class LocalStore:
             self._durable.discard(folder)
 
     def _remove_empty(self, folder: Path) -> None:
-        """Remove `folder` and those above it while they are empty.
+        """Remove `folder` if it is empty; those above it stay.
 
-        A directory belongs to one session or one snapshot, whose last object goes only when nobody may write
-        there any more; so no durable write of another process can fall between.
+        It belongs to one session or one snapshot, whose last object goes only when nobody may write there any more; so
+        no durable write of another process can fall between. Those above belong to all, and somebody may just be making
+        a directory in them.
         """
-        while folder not in (self._root, self._root.parent):
-            self._forget(folder)
-            try:
-                folder.rmdir()
-            except OSError:
-                return
-            folder = folder.parent
+        if folder == self._root:
+            return
+        self._forget(folder)
+        with suppress(OSError):
+            folder.rmdir()
 
 
 @contextmanager
