@@ -241,9 +241,10 @@ async def _assembled(config: Config, *, with_workers: bool = True) -> AsyncItera
     try:
         space = look(layout.data, floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent)
         store = await asyncio.to_thread(_store, db, layout, ids, rng, space.floor_bytes)
+        # Only operations use these, of which `Operations` runs so many at once: what was accepted waits its turn.
         workers = WorkerPool(size=config.workers)
-        # Two: one writes packs again, one answers who holds what.
-        background = WorkerPool(size=2, nice=19)
+        # Two: one writes packs again, one answers who holds what. Calls use them too, and are refused.
+        background = WorkerPool(size=2, nice=19, waiting_max=64)
         async with contextlib.AsyncExitStack() as pools:
             for pool in (workers, background) if with_workers else ():
                 await pools.enter_async_context(pool)

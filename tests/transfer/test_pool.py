@@ -180,6 +180,16 @@ def test_cancelling_kills_and_the_queue_is_bounded() -> None:
     asyncio.run(body())
 
 
+def test_what_was_accepted_waits_its_turn_however_much_it_is() -> None:
+    async def body() -> None:
+        async with WorkerPool(size=1, command=FAKE) as pool, asyncio.TaskGroup() as group:
+            # 17 groups of 4 disks, all frozen: none of them may fail for want of a worker.
+            for _ in range(4 * 17):
+                group.create_task(pool.run(fake("pid"), CollectResult))
+
+    asyncio.run(body())
+
+
 def test_closing_ends_the_processes() -> None:
     async def body() -> tuple[int, WorkerPool]:
         async with WorkerPool(size=2, command=FAKE) as pool:

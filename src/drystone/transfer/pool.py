@@ -47,13 +47,13 @@ class WorkerPool:
 
     Args:
         size: Processes, hence jobs at once.
-        waiting_max: Jobs that may wait for a process; further ones are refused.
+        waiting_max: Jobs that may wait for a process, further ones are refused; None where the callers are few anyhow.
         nice: Nice value of the workers.
         command: What to start, for tests.
     """
 
     def __init__(
-        self, *, size: int, waiting_max: int = 64, nice: int = 10, command: Sequence[str] | None = None
+        self, *, size: int, waiting_max: int | None = None, nice: int = 10, command: Sequence[str] | None = None
     ) -> None:
         assert size > 0
         self._size = size
@@ -104,7 +104,9 @@ class WorkerPool:
             DrystoneError: What the job raised.
             AssertionError: The worker met a bug.
         """
-        if self._closed or self._waiting >= self._waiting_max:
+        if self._closed:
+            raise UnavailableError("the worker pool is closed")
+        if self._waiting_max is not None and self._waiting >= self._waiting_max:
             raise UnavailableError(f"{self._waiting} jobs wait for {self._size} workers already")
         self._waiting += 1
         try:
