@@ -1,15 +1,19 @@
 """What a start does with disks that make trouble."""
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from drystone.domain.disk import DiskState
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId
 from drystone.engine import live
 from drystone.service.host import Host
+from drystone.service.installation import DiskLocks
+from tests.service.records_world import World, run
 
 
 def test_a_disk_that_cannot_be_closed_does_not_keep_the_others_from_being_served() -> None:
@@ -51,3 +55,28 @@ def test_a_stray_disk_that_cannot_be_closed_does_not_end_the_start(monkeypatch: 
     for name in ("bad", "mute", "good"):
         asyncio.run(Host._close_strays(cast("Any", host), cast("Any", SimpleNamespace(name=name)), cast("Any", known)))
     assert (closed, ended) == ([("good", "disk-good")], ["good"])
+
+
+def test_a_disk_in_the_recycle_bin_is_closed_when_nothing_needs_it_open(tmp_path: Path) -> None:
+    world = World.open(tmp_path / "catalog.db")
+    world.add_accounts()
+    names = [
+        world.disk(f"disk-{number}", state=state, daemon=f"disk-{number}", hydrating=hydrating).id
+        for number, (state, hydrating) in enumerate(
+            [(DiskState.UNATTACHED, False), (DiskState.TORECYCLE, False), (DiskState.TORECYCLE, True),
+             (DiskState.ATTACHED, False)]
+        )
+    ]  # fmt: skip
+    closed = []
+
+    async def close(disk_id: DiskId) -> None:
+        closed.append(disk_id)
+
+    async def release() -> None:
+        host = SimpleNamespace(_in=SimpleNamespace(db=world.db, locks=DiskLocks()), close=close)
+        for name in names:
+            await Host.release(cast("Any", host), name)
+
+    run(release())
+    assert closed == names[:2]
+    world.db.close()

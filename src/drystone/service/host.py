@@ -242,7 +242,9 @@ class Host:
 
         def idle(conn: Connection) -> bool:
             disk = disks.get(conn, disk_id)
-            if disk is None or disk.daemon is None or disk.hydrating or disk.state is not DiskState.UNATTACHED:
+            if disk is None or disk.daemon is None or disk.hydrating:
+                return False
+            if disk.state not in {DiskState.UNATTACHED, DiskState.TORECYCLE}:
                 return False
             return not operations.running_on_disk(conn, disk_id)
 
