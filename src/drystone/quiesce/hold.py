@@ -89,7 +89,7 @@ async def holding(plan: Plan) -> AsyncIterator[Hold]:
     """
     try:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "drystone.quiesce.watchdog",
+            sys.executable, "-P", "-m", "drystone.quiesce.watchdog",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=LINE_BYTES_MAX,
             start_new_session=True,
         )  # fmt: skip

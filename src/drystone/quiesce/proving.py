@@ -29,7 +29,7 @@ async def prove(
     """
     steps: list[OpeningStep] = []
     try:
-        command = sandbox.command((sys.executable, "-m", "drystone.quiesce.prover"))
+        command = sandbox.command((sys.executable, "-P", "-m", "drystone.quiesce.prover"))
         process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL, env=dict(environment), limit=LINE_BYTES_MAX,

@@ -22,7 +22,7 @@ async def ensure(installation: Installation) -> None:
         if process.adopt(directory) is not None and installation.layout.store_socket.exists():
             return
         await process.start(
-            (sys.executable, "-m", "drystone.transfer.snapserver", "--root", str(installation.layout.store),
+            (sys.executable, "-P", "-m", "drystone.transfer.snapserver", "--root", str(installation.layout.store),
              "--store", installation.store.store_id, "--socket", str(installation.layout.store_socket)),
             directory=directory, log=installation.layout.logs / "snapshot-server.log",
             ready=installation.layout.store_socket, environment=installation.environment,

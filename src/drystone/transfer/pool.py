@@ -59,7 +59,7 @@ class WorkerPool:
         self._size = size
         self._waiting_max = waiting_max
         self._waiting = 0
-        self._command = command or (sys.executable, "-m", "drystone.transfer.worker", str(nice))
+        self._command = command or (sys.executable, "-P", "-m", "drystone.transfer.worker", str(nice))
         self._free: asyncio.Queue[asyncio.subprocess.Process | None] = asyncio.Queue()
         self._running: set[asyncio.subprocess.Process] = set()
         self._closed = True
