@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, exists, select, update
 from sqlalchemy import delete as delete_from
 
 from drystone.catalog.rows import Rows
@@ -62,10 +62,26 @@ def forget_object(conn: Connection, name: str) -> None:
     conn.execute(delete_from(damage).where(damage.c.object == name))
 
 
+def forget_maps(conn: Connection, snapshot_id: SnapshotId) -> None:
+    """Remove what was recorded of a snapshot's maps and manifest: they were read again."""
+    conn.execute(delete_from(damage).where(damage.c.snapshot_id == snapshot_id, damage.c.kind != "pack"))
+
+
+def any_told(conn: Connection) -> bool:
+    """Return whether any damage is recorded, or any snapshot said to be damaged."""
+    told = select(snapshot.c.id).where(snapshot.c.damaged).limit(1)
+    return any(conn.execute(query).first() is not None for query in (select(damage.c.id).limit(1), told))
+
+
 def prune(conn: Connection) -> None:
-    """Remove what was recorded of snapshots that clients do not see any more, and of packs that are gone."""
+    """Remove what was recorded of snapshots that clients do not see any more, and of packs that are gone (S28).
+
+    Snapshots of which no damage is left are not said to be damaged any more.
+    """
     normal = select(snapshot.c.id).where(snapshot.c.state == SnapshotState.NORMAL)
     gone = damage.c.snapshot_id.not_in(normal) | (
         (damage.c.kind == "pack") & damage.c.object.not_in(select(pack.c.object))
     )
     conn.execute(delete_from(damage).where(gone))
+    whole = ~exists().where(damage.c.snapshot_id == snapshot.c.id)
+    conn.execute(update(snapshot).where(snapshot.c.damaged, whole).values(damaged=False))
