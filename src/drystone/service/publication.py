@@ -87,8 +87,8 @@ class Publication:
             return
         await asyncio.to_thread(write_attributes, self._in.store, snapshot_id, attributes_of(row, group))
         now = await self._in.db.read(lambda conn: snapshots.get(conn, snapshot_id))
-        if now is None or now.state is SnapshotState.GHOST:
-            # It was deleted meanwhile; its attributes must not outlive its manifest.
+        if now is None or now.state is not SnapshotState.NORMAL:
+            # It is being deleted: who removed its manifest may have looked for attributes before they were here.
             name = self._in.store.attributes_name(snapshot_id)
             await asyncio.to_thread(self._in.store.objects.delete, name)
 

@@ -1,0 +1,43 @@
+"""What is kept beside a manifest goes with it."""
+
+import asyncio
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from drystone.catalog import snapshots
+from drystone.domain.ids import SnapshotId
+from drystone.domain.snapshot import SnapshotState
+from drystone.objects.memory import MemoryStore
+from drystone.service import publication
+from drystone.service.publication import Publication
+from drystone.snapstore.manifests import write_attributes
+from tests.service.store_world import build_world
+
+NAME = SnapshotId("snap-00000002")
+
+
+def test_attributes_that_come_after_their_manifest_went_do_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = build_world(tmp_path / "catalog.db")
+    made = world.open()
+    name = made.store.attributes_name(NAME)
+    state = SnapshotState.NORMAL
+
+    def late(*given: Any) -> None:
+        """Meanwhile its deletion has removed the manifest, and has, or has not yet, made the row a ghost."""
+        values = {"state": state}
+        world.db.write_sync(lambda conn: snapshots.compare_and_set(conn, NAME, expected={}, values=values))
+        if state is not SnapshotState.NORMAL:
+            MemoryStore.delete(world.objects, name)
+        write_attributes(*given)
+
+    monkeypatch.setattr(publication, "write_attributes", late)
+    for state in (SnapshotState.NORMAL, SnapshotState.DELETING, SnapshotState.GHOST):
+        asyncio.run(Publication(made, cast("Any", None))._snapshot(NAME))
+        assert (name in world.objects.content()) == (state is SnapshotState.NORMAL)
+        values = {"state": SnapshotState.NORMAL}
+        world.db.write_sync(lambda conn: snapshots.compare_and_set(conn, NAME, expected={}, values=values))  # noqa: B023 - run at once
+    world.close()
