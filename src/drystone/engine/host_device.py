@@ -17,6 +17,9 @@ from drystone.domain.ids import DiskId
 from drystone.engine import command
 
 LINKS = Path("/dev/disk/by-id")
+SOCKETS = Path("/run/drystone-nbd")
+"""Which socket each kernel nbd device was connected to: the kernel does not say. Gone with the devices at a reboot."""
+BLOCK_DEVICES = Path("/sys/block")
 GONE_SECONDS_MAX = 5.0
 SECTOR_BYTES = 512
 
@@ -43,17 +46,25 @@ async def attach_loop(disk_id: DiskId, file: Path) -> Path:
 
 
 async def attach_nbd(disk_id: DiskId, socket: Path) -> Path:
-    """Connect a free kernel nbd device that reconnects by itself, and point the link at it; return the link."""
+    """Connect a free kernel nbd device that reconnects by itself, and point the link at it; return the link.
+
+    A device that is connected to another socket, where the disk was served before, is given up: it would try to
+    reconnect there for ever.
+    """
     existing = device_of(disk_id)
     if existing is not None and existing.name.startswith("nbd") and _connected(existing):
-        return link(disk_id)
-    for candidate in sorted(Path("/sys/block").glob("nbd*"), key=lambda path: int(path.name[3:])):
+        if _socket_of(disk_id) == socket:
+            return link(disk_id)
+        await _disconnect(disk_id, existing)
+    for candidate in sorted(BLOCK_DEVICES.glob("nbd*"), key=lambda path: int(path.name[3:])):
         device = Path("/dev") / candidate.name
-        if _connected(device):
+        # One that was given up while it was mounted is not free: that file system would go on in another disk.
+        if _connected(device) or _used(device) is not None:
             continue
         await command.run(
             "nbd-client", "-unix", str(socket), str(device), "-name", disk_id, "-persist", "-timeout", "30"
         )
+        _replace_link(SOCKETS, disk_id, socket)
         _point(disk_id, device)
         return link(disk_id)
     raise UnavailableError("every /dev/nbd* is in use; load the nbd module with a larger nbds_max")
@@ -74,7 +85,7 @@ def numbers(disk_id: DiskId) -> frozenset[int]:
     if device is not None:
         with contextlib.suppress(OSError):
             found.add(device.stat().st_rdev)
-            for part in (Path("/sys/block") / device.name).glob(f"{device.name}p*/dev"):
+            for part in (BLOCK_DEVICES / device.name).glob(f"{device.name}p*/dev"):
                 major, _, minor = part.read_text().strip().partition(":")
                 found.add(os.makedev(int(major), int(minor)))
     return frozenset(found)
@@ -83,12 +94,14 @@ def numbers(disk_id: DiskId) -> frozenset[int]:
 def mounted_at(disk_id: DiskId) -> str | None:
     """Return where the device, or a partition of it, is mounted or otherwise in use; None if free."""
     device = device_of(disk_id)
-    if device is None:
-        return None
+    return None if device is None else _used(device)
+
+
+def _used(device: Path) -> str | None:
     with contextlib.suppress(OSError):
         number = device.stat().st_rdev
         wanted = {f"{os.major(number)}:{os.minor(number)}"}
-        block = Path("/sys/block") / device.name
+        block = BLOCK_DEVICES / device.name
         wanted |= {
             (part / "dev").read_text().strip() for part in block.glob(f"{device.name}p*") if (part / "dev").exists()
         }
@@ -142,7 +155,7 @@ async def detach(disk_id: DiskId) -> None:
         raise UnavailableError(f"{device} is in use ({used})")
     if device.name.startswith("nbd"):
         await flush(disk_id)
-        await command.run("nbd-client", "-d", str(device))
+        await _disconnect(disk_id, device)
     elif backing_file(device) is not None:
         await flush(disk_id)
         await command.run("losetup", "--detach", str(device))
@@ -156,7 +169,7 @@ async def detach(disk_id: DiskId) -> None:
     link(disk_id).unlink(missing_ok=True)
 
 
-async def abandon(disk_id: DiskId, files: Sequence[Path]) -> None:
+async def abandon(disk_id: DiskId, files: Sequence[Path], *, served_again: bool) -> None:
     """Clean up after a dead storage daemon: the old loop device is given up, stale FUSE mounts taken away.
 
     A file system that is still mounted from the old device keeps it until it is unmounted; it answers errors.
@@ -164,7 +177,13 @@ async def abandon(disk_id: DiskId, files: Sequence[Path]) -> None:
     Args:
         disk_id: The disk.
         files: Every file at which the daemon may have exported it.
+        served_again: Whether the disk stays attached: then a kernel nbd device stays, and reconnects to the next
+            daemon. Otherwise it must not: whoever is served at its socket later is somebody else.
     """
+    connected = device_of(disk_id)
+    if connected is not None and connected.name.startswith("nbd") and not served_again:
+        with contextlib.suppress(UnavailableError):
+            await _disconnect(disk_id, connected)
     for file in files:
         device = await _loop_of(file)
         if device is not None:
@@ -186,7 +205,7 @@ async def grown(disk_id: DiskId, size_bytes: int) -> None:
     device = device_of(disk_id)
     if device is None or not device.name.startswith("loop"):
         return
-    size = Path("/sys/block") / device.name / "size"
+    size = BLOCK_DEVICES / device.name / "size"
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(GONE_SECONDS_MAX):
             while int(size.read_text()) * SECTOR_BYTES < size_bytes:
@@ -199,13 +218,13 @@ async def grown(disk_id: DiskId, size_bytes: int) -> None:
 def backing_file(device: Path) -> str | None:
     """Return what a loop device stands on, or None if it is free."""
     try:
-        return (Path("/sys/block") / device.name / "loop/backing_file").read_text().strip()
+        return (BLOCK_DEVICES / device.name / "loop/backing_file").read_text().strip()
     except (FileNotFoundError, OSError):
         return None
 
 
 async def _loop_of(file: Path) -> Path | None:
-    for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
+    for entry in BLOCK_DEVICES.glob("loop*/loop/backing_file"):
         with contextlib.suppress(OSError):
             if entry.read_text().strip() == str(file):
                 return Path("/dev") / entry.parts[3]
@@ -218,12 +237,30 @@ def is_mount(file: Path) -> bool:
 
 
 def _connected(device: Path) -> bool:
-    return (Path("/sys/block") / device.name / "pid").exists()
+    return (BLOCK_DEVICES / device.name / "pid").exists()
+
+
+def _socket_of(disk_id: DiskId) -> Path | None:
+    try:
+        return (SOCKETS / disk_id).readlink()
+    except OSError:
+        return None
+
+
+async def _disconnect(disk_id: DiskId, device: Path) -> None:
+    """Disconnect a kernel nbd device; the disk has no device then."""
+    await command.run("nbd-client", "-d", str(device))
+    link(disk_id).unlink(missing_ok=True)
+    (SOCKETS / disk_id).unlink(missing_ok=True)
 
 
 def _point(disk_id: DiskId, device: Path) -> None:
-    LINKS.mkdir(parents=True, exist_ok=True)
-    part = LINKS / f".{disk_id}.part"
+    _replace_link(LINKS, link(disk_id).name, device)
+
+
+def _replace_link(directory: Path, name: str, target: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    part = directory / f".{name}.part"
     part.unlink(missing_ok=True)
-    part.symlink_to(device)
-    part.replace(link(disk_id))
+    part.symlink_to(target)
+    part.replace(directory / name)

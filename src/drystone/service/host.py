@@ -281,7 +281,8 @@ class Host:
         directories = {self._in.layout.daemon(name) for name in (disk.id, disk.daemon, disk.instance_id) if name}
         ends = (".raw", ".pull", ".look")
         files = [directory / f"{disk.id}{end}" for directory in sorted(directories) for end in ends]
-        await host_device.abandon(disk.id, files)
+        stays = disk.instance_id is not None and disk.state is not DiskState.DETACHING
+        await host_device.abandon(disk.id, files, served_again=stays)
         self._in.layout.scratch_file(disk.id).unlink(missing_ok=True)
 
     # --- settling -----------------------------------------------------------------------------------------------------

@@ -72,7 +72,8 @@ class Detach:
             daemon = await self._host.running(disk)
             if daemon is not None:
                 await self._host.withdraw(disk, daemon)
-            elif disk.daemon is not None:
+            else:
+                # Whatever a daemon has left that died before.
                 await self._host.settle(disk_id)
 
             def record(conn: Connection) -> None:
