@@ -182,6 +182,9 @@ CBS: Mapping[str, Mapping[str, object]] = {
     "TerminateDisks": {"DiskIds": [DISK.id]},
 }
 
+OF_THE_WHOLE_STORE = {"ConfirmStore", "ScrubStore"}
+"""Changes that are about nothing in particular: all others say in the trail what they touched."""
+
 
 def services(fake: FakeUseCases) -> tuple[Any, Any]:
     renderer = CbsRenderer(time_zone_offset_hours=8)
@@ -208,6 +211,23 @@ def test_each_action_answers_and_changes_are_audited(call: Call, fake: FakeUseCa
     rows = [(row[0].action, row[2]) for row in fake.audit.rows]
     assert rows == ([] if action.startswith(("Describe", "Get")) else [(action, "OK")])
     assert "secret-of" not in str(fake.audit.rows)
+    assert all(row[1] for row in fake.audit.rows) == (action not in OF_THE_WHOLE_STORE)
+
+
+@pytest.mark.parametrize(
+    ("action", "touched"),
+    [
+        ("ApplySnapshotGroup", f"{GROUP.id} {DISK.id} {SNAPSHOT.id}"),
+        ("CreateSnapshotGroup", f"{DISK.id} {GROUP.id}"),
+        ("DeleteSnapshotGroup", GROUP.id),
+        ("SetQuiesceProfile", DISK.id),
+        ("ExportSnapshot", f"{SNAPSHOT.id} /x.raw op-00000003"),
+        ("ImportDisk", f"/x.qcow2 {DISK.id} op-00000004"),
+    ],
+)
+def test_the_trail_says_what_was_touched(call: Call, fake: FakeUseCases, action: str, touched: str) -> None:
+    call(action, **{**CBS, **SECOND_SERVICE}[action])
+    assert [row[1].split() for row in fake.audit.rows] == [touched.split()]
 
 
 @pytest.mark.parametrize("action", sorted(CBS))
