@@ -15,6 +15,10 @@ ATTEMPTS = 6
 """Calls in all when the rate limit refuses: it refuses before anything is done, so repeating is safe."""
 FIRST_DELAY_S = 0.1
 REQUEST_TIMEOUT_S = 60
+HOLDING = frozenset({"CreateSnapshot", "CreateSnapshotGroup"})
+"""They answer when the applications that were held go on."""
+HOLDING_TIMEOUT_S = 240
+"""The server's own limits come to 210 s: 30 until the disk rests, 90 until all is held, 30 to flush, 60 to thaw."""
 DRYSTONE_VERSION = "2026-11-01"
 
 Wire = dict[str, Any]
@@ -74,6 +78,8 @@ class Gateway:
         Raises:
             CliError: The call failed, or was refused.
         """
+        # The SDK has no time limit per call; one call runs at a time.
+        self._cbs.request.conn.timeout = HOLDING_TIMEOUT_S if action in HOLDING else REQUEST_TIMEOUT_S
         request = getattr(self._models, f"{action}Request")()
         request.from_json_string(json.dumps(_given(parameters)))
         answer: Wire = json.loads(
