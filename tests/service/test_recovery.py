@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest.mock import AsyncMock
 
 import msgspec
 import pytest
@@ -41,9 +42,10 @@ from drystone.domain.snapshot_group import SnapshotGroupState
 from drystone.engine.descriptions import write_quiesce
 from drystone.engine.layout import Layout
 from drystone.objects.local import LocalStore
-from drystone.service import confirmation, epoch, recovery
+from drystone.service import collection, confirmation, epoch, recovery
 from drystone.service.host import Host
 from drystone.service.installation import Installation
+from drystone.service.jobs.delete_snapshot import collect_maps
 from drystone.service.operations import Operations
 from drystone.service.sweep import sweep
 from drystone.service.watch import Watch
@@ -619,6 +621,9 @@ def test_what_other_snapshots_are_made_of_is_adopted_whatever_a_catalog_says(wor
     fence(world, fourth.session)
     assert reconciled(world).snapshots_imported == [world.name(4), world.name(5)]
     with confirmed(world) as made:
+        session = made.db.read_sync(lambda conn: sessions.get(conn, fourth.session))
+        assert session is not None
+        assert session.state is SessionState.ADOPTED
         asyncio.run(sweep(made))
     for name, content in world.disks.items():
         assert shown(world, name) == content
@@ -640,6 +645,32 @@ def test_the_manifest_that_a_row_names_is_taken_before_another(world: World) -> 
     now = world.row(world.name(3))
     assert now is not None
     assert (now.manifest, now.session_id) == (row.manifest, row.session_id)
+
+
+def test_while_something_is_left_alone_its_maps_stay(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pack is not there for now; somebody confirms, the server runs on; then it is found (L7)."""
+    assert world.last is not None
+    name = world.last.manifest.packs[0].object
+    data = world.store.objects.get(name)
+    world.store.objects.delete(name)
+    assert [world.name(3) in told for told in world.recover().left_alone] == [True]
+    with confirmed(world) as made:
+        before = world.objects()
+        watch = Watch.__new__(Watch)
+        watch._in, watch._maps_collected = made, False
+        assert asyncio.run(collect_maps(made)) is False
+        asyncio.run(watch.look_after_packs())
+        assert not watch._maps_collected, "it is looked at again when nothing keeps them any more"
+        assert world.objects() == before
+        monkeypatch.setattr(collection, "unknown_manifests", AsyncMock(return_value=[]))
+        asyncio.run(watch.look_after_packs())
+        assert watch._maps_collected
+        lost = world.last.manifest.maps[0].object
+        assert set(before) - set(world.objects()) == {lost}, "what is not asked goes"
+    world.store.objects.put(lost, before[lost])
+    world.store.objects.put(name, data)
+    assert reconciled(world).snapshots_imported == [world.name(3)]
+    assert shown(world, world.name(3)) == world.disks[world.name(3)]
 
 
 def test_an_ancestry_that_was_cut_off_has_an_unknown_root(world: World) -> None:

@@ -178,8 +178,7 @@ class Watch:
         await compaction.look_after(self._in)
         if not self._maps_collected:
             # A server that died between a commit and what follows it may have left maps that nothing names.
-            await collect_maps(self._in)
-            self._maps_collected = True
+            self._maps_collected = await collect_maps(self._in)
         await forget_spent(self._in)
 
     # --- deadlines ----------------------------------------------------------------------------------------------------
