@@ -673,6 +673,33 @@ def test_while_something_is_left_alone_its_maps_stay(world: World, monkeypatch: 
     assert shown(world, world.name(3)) == world.disks[world.name(3)]
 
 
+def test_a_disk_that_hydrates_is_compared_with_its_source(world: World) -> None:
+    """S55: a disk was made from a snapshot, written, kept by a snapshot of its own, and then initialized.
+
+    Its image begins anew: what it lacks is the source's, and not what its own snapshot shows.
+    """
+    disk, own = DiskId("disk-bbbbbbbb"), SnapshotId("snap-00000009")
+    source = SnapshotReader.open(world.store, world.name(1))
+    content = bytearray(world.disks[world.name(1)])
+    content[:BLOCK_BYTES] = b"\7" * BLOCK_BYTES
+    taken = take(world.store, world.rng, "snap-88888888", content, [(0, 1)], source)
+    renamed(world, taken, own, disk=disk)
+    world.describe(disk, source=world.name(1), backing=True)
+    report = world.recover()
+    assert own in report.snapshots_imported
+    with contextlib.closing(world.open()) as db:
+        row = db.read_sync(lambda conn: disks.get(conn, disk))
+    assert row is not None
+    assert (row.tracking, row.hydrating, row.base_snapshot_id) == ("LOST", True, world.name(1))
+    # The image is whole: all of it is compared, and its own newest is nearest.
+    world.describe(disk, source=world.name(1))
+    reconciled(world)
+    with contextlib.closing(world.open()) as db:
+        row = db.read_sync(lambda conn: disks.get(conn, disk))
+    assert row is not None
+    assert (row.tracking, row.hydrating, row.base_snapshot_id) == ("LOST", False, own)
+
+
 def test_an_ancestry_that_was_cut_off_has_an_unknown_root(world: World) -> None:
     assert world.last is not None
     plain = world.last.manifest

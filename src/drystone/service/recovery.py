@@ -465,7 +465,8 @@ def _set_disk(conn: Connection, row: Disk, reason: str, **values: object) -> Non
     state = row.state
     if state not in _KEPT_STATES:
         state = DiskState.UNATTACHED if row.instance_id is None else DiskState.ATTACHED
-    tracking = replace(algebra.lost(tracking_of(row)), base=_newest(conn, row))
+    hydrating = bool(values.get("hydrating", row.hydrating))
+    tracking = replace(algebra.lost(tracking_of(row)), base=_newest(conn, row, hydrating=hydrating))
     settled = {
         "state": state, "nbd_socket": None, "device": None, "rollback_percent": 0,
         **tracking_columns(tracking, reason=reason),
@@ -473,9 +474,13 @@ def _set_disk(conn: Connection, row: Disk, reason: str, **values: object) -> Non
     disks.compare_and_set(conn, row.id, expected={}, values={**settled, **values})
 
 
-def _newest(conn: Connection, row: Disk) -> SnapshotId | None:
-    """Return the base to compare the disk with: with LOST any good snapshot is right, and its own newest is nearest."""
-    own = snapshots.of_disk(conn, row.id, [SnapshotState.NORMAL])
+def _newest(conn: Connection, row: Disk, *, hydrating: bool) -> SnapshotId | None:
+    """Return the base to compare the disk with: with LOST any good snapshot is right, and its own newest is nearest.
+
+    While a disk hydrates, the blocks that its image lacks are taken for equal to the base (S55). They are its source's:
+    its own snapshots may be of the image before this one, for a disk can be initialized.
+    """
+    own = [] if hydrating else snapshots.of_disk(conn, row.id, [SnapshotState.NORMAL])
     source = None if row.source_snapshot_id is None else snapshots.get(conn, row.source_snapshot_id)
     good = [one for one in own if not one.suspect and one.size_gib <= row.size_gib]
     if good:
