@@ -87,7 +87,7 @@ class Maker:
         async with asyncio.TaskGroup() as tasks:
             task = tasks.create_task(self.installation.operations.run())
             yield
-            while self.installation.operations._active or await self.world.db.read(operations.unfinished):
+            while await self.world.db.read(operations.unfinished) or self.installation.operations._active:
                 await asyncio.sleep(0)
             task.cancel()
 

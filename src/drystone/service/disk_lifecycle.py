@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, instances, operations, sessions, snapshots
+from drystone.catalog import disks, instances, operations, sessions
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, Disk, DiskState
 from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN
@@ -25,7 +25,7 @@ from drystone.service.caller import Caller
 from drystone.service.disk_records import owned_disk
 from drystone.service.host import Host
 from drystone.service.installation import Installation
-from drystone.service.jobs.delete_snapshot import mark_deleting
+from drystone.service.jobs.terminate import going_along, mark_terminating
 from drystone.service.requests import NewDisks
 from drystone.service.snapshot_records import owned_snapshot
 from drystone.service.tracking_rows import snapshot_under_way, tracking_columns
@@ -345,7 +345,8 @@ class DiskLifecycle:
     async def terminate(self, caller: Caller, disk_ids: Sequence[str], delete_snapshot: int | None) -> None:
         """Destroy detached disks, all or none; a prepaid one goes to the recycle bin first.
 
-        Snapshots stay, unless `delete_snapshot` (here or at creation) asks for those that are not permanent to go.
+        Snapshots stay, unless `delete_snapshot` (here or before, the last word counts) asks for those that are not
+        permanent to go along: those of a prepaid disk when it leaves the recycle bin.
 
         Raises:
             RefusalError: With TerminateDisks' documented codes; nothing was changed.
@@ -360,27 +361,18 @@ class DiskLifecycle:
                 states = {DiskState.UNATTACHED, DiskState.TORECYCLE}
                 self._require(disk, states, "terminated", code="ResourceUnavailable.NotSupported")
                 self._no_snapshot(conn, disk, "ResourceBusy")
-                if disk.charge_type == PREPAID and disk.state is DiskState.UNATTACHED:
-                    values = {"state": DiskState.TORECYCLE, "deadline_at": self._in.clock() + RECYCLE_SECONDS}
-                    self._change(conn, disk, values)
-                    continue
                 with_snapshots = disk.delete_snapshot if delete_snapshot is None else bool(delete_snapshot)
-                if with_snapshots:
-                    made += self._delete_snapshots(conn, caller, disk)
-                self._change(conn, disk, {"state": DiskState.TERMINATING})
-                made.append(self._operation(conn, caller, OperationKind.TERMINATE, disk.id))
+                at = self._in.clock()
+                if disk.charge_type == PREPAID and disk.state is DiskState.UNATTACHED:
+                    values = {"state": DiskState.TORECYCLE, "deadline_at": at + RECYCLE_SECONDS}
+                    # Kept for the end of its days in the recycle bin, or for the call that ends them.
+                    self._change(conn, disk, {**values, "delete_snapshot": with_snapshots})
+                    continue
+                going = going_along(conn, disk.id) if with_snapshots else []
+                made += mark_terminating(conn, self._in, disk, going, request_id=caller.request_id, at=at)
             return made
 
         await self._submit(record)
-
-    def _delete_snapshots(self, conn: Connection, caller: Caller, disk: Disk) -> list[Operation]:
-        made = []
-        for snapshot in snapshots.of_disk(conn, disk.id, [SnapshotState.NORMAL]):
-            if not snapshot.permanent:
-                at = self._in.clock()
-                operation = mark_deleting(conn, self._in, snapshot, request_id=caller.request_id, at=at)
-                made += [] if operation is None else [operation]
-        return made
 
     # --- shared -------------------------------------------------------------------------------------------------------
 

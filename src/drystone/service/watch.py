@@ -10,7 +10,7 @@ from drystone.catalog import disks, operations, snapshots
 from drystone.domain.disk import DiskState
 from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import DiskId
-from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.operation import Operation
 from drystone.domain.tracking import Phase
 from drystone.engine import live
 from drystone.engine.space import allocated_bytes
@@ -23,6 +23,7 @@ from drystone.service.history import History
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.delete_snapshot import collect_maps, mark_deleting
+from drystone.service.jobs.terminate import going_along, mark_terminating
 from drystone.service.proving import Proving
 from drystone.service.publication import Publication
 from drystone.service.scrub import Scrub
@@ -205,17 +206,18 @@ class Watch:
                 self._expired.append(now)
                 log.info("snapshot.expired", snapshot_id=snapshot.id, disk_id=snapshot.disk_id)
                 made.append(operation)
-        return made + self._recycled(conn, now)
+        return made + self._recycled(conn, now, allowed)
 
-    def _recycled(self, conn: Connection, now: float) -> list[Operation]:
-        made = []
+    def _recycled(self, conn: Connection, now: float, allowed: int) -> list[Operation]:
+        made: list[Operation] = []
         for disk in disks.in_states(conn, [DiskState.TORECYCLE]):
-            if disk.deadline_at is not None and disk.deadline_at <= now:
-                disks.compare_and_set(conn, disk.id, expected={}, values={"state": DiskState.TERMINATING})
-                operation = Operation(
-                    id=self._in.ids.operation(), kind=OperationKind.TERMINATE, account_id=disk.account_id,
-                    disk_id=disk.id, created_at=now, updated_at=now,
-                )  # fmt: skip
-                operations.insert(conn, operation)
-                made.append(operation)
+            if disk.deadline_at is None or disk.deadline_at > now:
+                continue
+            going = going_along(conn, disk.id) if disk.delete_snapshot else []
+            # One disk's may be more than is allowed in any hour: they go when nothing else did.
+            if going and self._expired and len(self._expired) + len(going) > allowed:
+                log.error("expiry.held_back", allowed_per_hour=allowed, disk_id=disk.id)
+                continue
+            self._expired += [now] * len(going)
+            made += mark_terminating(conn, self._in, disk, going, request_id="deadline", at=now)
         return made

@@ -1,22 +1,25 @@
 """Destroying a disk."""
 
 import asyncio
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, extent_maps, operations, quiesce_profiles, sessions
+from drystone.catalog import disks, extent_maps, operations, quiesce_profiles, sessions, snapshots
+from drystone.domain.disk import Disk, DiskState
 from drystone.domain.ids import DiskId, SessionId
 from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.engine import live
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs import endings
 from drystone.service.jobs.create_disk import remove_files
-from drystone.service.jobs.delete_snapshot import collect_maps
+from drystone.service.jobs.delete_snapshot import collect_maps, mark_deleting
 
 
 class Terminate:
-    """TERMINATING → gone. Its snapshots stay."""
+    """TERMINATING → gone. Its snapshots stay, or are deleted by operations of their own."""
 
     def __init__(self, installation: Installation, host: Host) -> None:
         self._in = installation
@@ -64,3 +67,35 @@ class Terminate:
             )
         )
         self._in.operations.wake_later(operation)
+
+
+def going_along(conn: Connection, disk_id: DiskId) -> list[Snapshot]:
+    """Return the snapshots that go with their disk if that is asked for: those that are not permanent."""
+    found = snapshots.of_disk(conn, disk_id, [SnapshotState.NORMAL])
+    return [snapshot for snapshot in found if not snapshot.permanent]
+
+
+def mark_terminating(
+    conn: Connection,
+    installation: Installation,
+    disk: Disk,
+    going: Sequence[Snapshot],
+    *,
+    request_id: str,
+    at: float,
+) -> list[Operation]:
+    """Begin to destroy a disk, which is as `disk` in this transaction, and to delete some of its snapshots.
+
+    Returns:
+        The operations to wake.
+    """
+    marked = [mark_deleting(conn, installation, one, request_id=request_id, at=at) for one in going]
+    expected, values = {"state": disk.state}, {"state": DiskState.TERMINATING}
+    changed = disks.compare_and_set(conn, disk.id, expected=expected, values=values)
+    assert changed, "rows do not change under a writing transaction"
+    terminate = Operation(
+        id=installation.ids.operation(), kind=OperationKind.TERMINATE, account_id=disk.account_id, disk_id=disk.id,
+        request_id=request_id, created_at=at, updated_at=at,
+    )  # fmt: skip
+    operations.insert(conn, terminate)
+    return [*(operation for operation in marked if operation is not None), terminate]
