@@ -781,6 +781,11 @@ def sessions_not_adopted(patched: pytest.MonkeyPatch) -> None:
     patched.setattr(recovery_service, "_sessions", fence_them)
 
 
+def given_up_taken_for_whole(patched: pytest.MonkeyPatch) -> None:
+    """A reconciliation takes the manifest of a fenced session for that of a snapshot."""
+    patched.setattr(recovery_service, "given_up", lambda _conn: frozenset())
+
+
 def doomed_at_once(patched: pytest.MonkeyPatch) -> None:
     patched.setattr(rewrites, "doomed", lambda row, _open: row.old_object)
 
@@ -831,6 +836,11 @@ PLANTED = (
     Planted(name="a fenced manifest is not swept", script="sweep", plant=swept_without_the_manifest),
     Planted(name="nothing is swept", script="upload, power cut", plant=not_swept_at_all),
     Planted(name="sessions of a lost catalog are fenced", script="reconcile", plant=sessions_not_adopted),
+    Planted(
+        name="what was given up is a snapshot",
+        script="reconcile beside a fenced upload",
+        plant=given_up_taken_for_whole,
+    ),
 )
 
 

@@ -1,14 +1,25 @@
 """What counts as a proof, and since when."""
 
+import asyncio
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from drystone.catalog import proofs
+from drystone.catalog import damages, packs, proofs, snapshots
+from drystone.domain.errors import UnavailableError
+from drystone.domain.ids import SnapshotId
+from drystone.objects.memory import MemoryStore
+from drystone.service.jobs.compact import Compact
+from drystone.service.scrub import RECHECK_SECONDS, Scrub, ScrubConfig
+from drystone.snapstore.packs import open_pack
 from tests.service.crash_points import Scene, built, quick_directory, run, scrub_of
 from tests.service.records_world import NOW, OWNER, caller
+from tests.service.store_world import World, build_world
+from tests.service.test_compaction import compaction_of, delete
 
 ADMIN = caller(OWNER, admin=True)
 
@@ -54,3 +65,96 @@ def test_what_was_read_before_a_request_is_no_proof_for_it(scene: Scene, read_la
         assert due().snapshots > 0
 
     run(scene, act)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return build_world(tmp_path_factory.mktemp("catalog") / "catalog.db")
+
+
+class Rounds:
+    """A scrub over a store in memory, and a clock that is set."""
+
+    def __init__(self, prepared: World, place: Path) -> None:
+        shutil.copy(prepared.path, place / "catalog.db")
+        self.world = World(path=place / "catalog.db", content=dict(prepared.content), truth=prepared.truth)
+        self.at = NOW + 200_000.0
+        self.made = replace(self.world.open(), clock=lambda: self.at)
+        self.scrub = Scrub(installation=self.made, host=cast("Any", None), config=ScrubConfig(days=1, bytes_per_s=0))
+        self.scrub._sources = self.no_disks  # type: ignore[method-assign]
+
+    async def no_disks(self, _pack: object) -> dict[Any, Any]:
+        return {}
+
+    def once(self, after: float = RECHECK_SECONDS + 100) -> None:
+        self.at += after
+        asyncio.run(self.scrub.once())
+
+    def flip(self, name: str, *places: int) -> None:
+        raw = bytearray(self.world.objects.get(name))
+        for place in places:
+            raw[place] ^= 1
+        MemoryStore.replace(self.world.objects, name, bytes(raw))
+
+    def damaged(self) -> list[str]:
+        """The snapshots that are said to be damaged, which are those of which damage is recorded (S28)."""
+        told = [row.id for row in self.world.db.read_sync(snapshots.everything) if row.damaged]
+        assert sorted(told) == sorted({row.snapshot_id for row in self.world.db.read_sync(damages.everything)})
+        return sorted(told)
+
+
+@pytest.fixture
+def rounds(prepared: World, tmp_path: Path) -> Iterator[Rounds]:
+    made = Rounds(prepared, tmp_path)
+    yield made
+    made.world.close()
+
+
+def test_a_snapshot_is_whole_again_when_its_damaged_pack_was_put_back_and_written_again(rounds: Rounds) -> None:
+    """S28: the damage went with the object, and what said it must, too."""
+    objects, db = rounds.world.objects, rounds.world.db
+    delete(rounds.made, "snap-00000000")
+    victim = db.read_sync(lambda conn: packs.dying(conn, 0.2, 9))[0]
+    good = bytes(objects.get(victim.object))
+    index = open_pack(rounds.made.store, victim.object).index
+    rounds.flip(victim.object, *(int(offset) + 5 for offset in index.offsets[: len(index.counts)]))
+    rounds.once()
+    assert rounds.damaged()
+    MemoryStore.replace(objects, victim.object, good)
+    asyncio.run(Compact(rounds.made).run(compaction_of(db)))
+    rounds.once()
+    assert rounds.damaged() == []
+    # A row of an earlier version may have stayed so.
+    stale = SnapshotId("snap-00000002")
+    db.write_sync(lambda conn: snapshots.compare_and_set(conn, stale, expected={}, values={"damaged": True}))
+    rounds.once()
+    assert rounds.damaged() == []
+
+
+def test_damage_of_maps_stays_recorded_until_they_were_read_again(rounds: Rounds) -> None:
+    rows = {row.id: row for row in rounds.world.db.read_sync(snapshots.everything)}
+    shared = set.intersection(*(set(row.maps) for row in rows.values()))
+    assert len(shared) == 1
+    (full,) = shared
+    rounds.flip(full, 60)
+    rounds.once()
+    assert rounds.damaged() == sorted(rows)
+    rounds.once()
+    # One snapshot's turn, and not the others'.
+    rounds.scrub._looked_at["snap-00000001"] = 0.0
+    rounds.once(after=40.0)
+    assert rounds.damaged() == sorted(rows)
+    # The store does not answer.
+    read = rounds.scrub._scrub
+
+    async def fails(**_what: object) -> Any:
+        raise UnavailableError("the store does not answer")
+
+    rounds.scrub._scrub = fails  # type: ignore[method-assign]
+    with pytest.raises(UnavailableError):
+        rounds.once()
+    assert rounds.damaged() == sorted(rows)
+    rounds.scrub._scrub = read  # type: ignore[method-assign]
+    rounds.flip(full, 60)
+    rounds.once()
+    assert rounds.damaged() == []
