@@ -31,7 +31,6 @@ ZERO = 0
 BLOCKS_MAX = 14
 DISKS_MAX = 3
 SNAPSHOTS_MAX = 9
-CARRY_MAX = 1
 Task = Generator[None, None, None]
 
 
@@ -466,7 +465,7 @@ class World:
             del self.store[ref]
 
     def merge_carry(self, disk: Disk) -> None:
-        parts = tracking.carry_to_merge(disk.row.carry, CARRY_MAX)
+        parts = tracking.carry_to_merge(disk.row.carry)
         if parts:
             name = self.new_map("extents:", self.carried(frozenset(parts), "a merge"))
             disk.row = self.rules.carry_merged(disk.row, parts, name)
@@ -657,6 +656,7 @@ class World:
         yield
         name = self.rules.bitmap_name(disk.row.epoch + 1, disk.row.base)
         disk.row = self.rules.opened(disk.row, accepted, bitmap=name)
+        self.merge_carry(disk)
         yield
         daemon = disk.daemon = Daemon()
         yield

@@ -2,13 +2,17 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection, select
 
 from drystone.catalog.rows import Rows
 from drystone.catalog.schema import extent_map
-from drystone.domain.blocks import Ranges
+from drystone.domain.blocks import EMPTY, Ranges, union
 from drystone.domain.ids import DiskId
+
+RANGES_MAX: Final = 1 << 20
+"""Of one extent map: 16 MiB in its row. Scattered wider, they are joined: a superset is as right (A1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,6 +37,14 @@ delete = _rows.delete
 def ids_of(conn: Connection, disk_id: DiskId) -> frozenset[str]:
     """Return the ids of a disk's extent maps."""
     return frozenset(conn.execute(select(extent_map.c.id).where(extent_map.c.disk_id == disk_id)).scalars())
+
+
+def union_of(conn: Connection, ids: Collection[str]) -> Ranges | None:
+    """Return what the extent maps of these ids hold together; None if one is missing: then nothing is known."""
+    found = get_many(conn, ids)
+    if len(found) != len(set(ids)):
+        return None
+    return union(EMPTY, *(one.ranges for one in found.values()))
 
 
 def keep_only(conn: Connection, disk_id: DiskId, ids: Collection[str]) -> int:

@@ -16,8 +16,6 @@ from enum import StrEnum
 
 from drystone.domain.ids import DiskId, SnapshotId
 
-CARRY_MAX = 24
-"""More address maps than this in a carry-over are merged: a delta reads every one of them (A5)."""
 CHECKPOINT_FORMAT = 1
 """Version of the checkpoint file that this code writes and accepts."""
 _EXTENTS_PREFIX = "extents:"
@@ -230,13 +228,17 @@ def base_refused(tracking: Tracking) -> Tracking:
     return replace(lost(tracking, tracking.bitmap), base=None)
 
 
-def carry_to_merge(carry: frozenset[str], carry_max: int = CARRY_MAX) -> tuple[str, ...]:
-    """Return the maps, sorted, to be merged into one extent map; empty while they are few (A5)."""
-    return tuple(sorted(carry)) if len(carry) > carry_max else ()
+def carry_to_merge(carry: frozenset[str]) -> tuple[str, ...]:
+    """Return the extent maps, sorted, of which an opening makes one; empty while there is one at most.
+
+    Each stop adds one. Delta maps stay: there are no more of them than snapshots above the base when it was set.
+    """
+    found = tuple(sorted(name for name in carry if is_extents_id(name)))
+    return found if len(found) > 1 else ()
 
 
 def carry_merged(tracking: Tracking, merged: Iterable[str], extents: str) -> Tracking:
-    """Return the row with `merged` replaced by the extent map that holds exactly their addresses.
+    """Return the row with `merged` replaced by the extent map that holds all of their addresses.
 
     A row that no longer carries one of them (a snapshot was committed, tracking was lost) is returned as it
     is.

@@ -14,10 +14,9 @@ from dataclasses import asdict
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, extent_maps, instances, operations, sessions, snapshots
-from drystone.catalog.extent_maps import ExtentMap
+from drystone.catalog import disks, instances, operations, sessions, snapshots
 from drystone.domain import tracking as algebra
-from drystone.domain.blocks import Ranges, count
+from drystone.domain.blocks import EMPTY, Ranges
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.disk_types import GIB
 from drystone.domain.errors import DrystoneError, UnavailableError
@@ -31,6 +30,7 @@ from drystone.engine.daemon import Daemon
 from drystone.engine.graph import Backing
 from drystone.engine.layout import Layout, node
 from drystone.service import snapshot_server
+from drystone.service.carry_over import MISSING_REASON, carry_checkpoint
 from drystone.service.installation import Installation
 from drystone.service.tracking_rows import flight_of, tracking_columns, tracking_of
 
@@ -159,14 +159,11 @@ class Host:
             state, why, ranges = _judge_checkpoint(now, found)
             bitmap = algebra.bitmap_name(now.epoch + 1, now.base_snapshot_id)
             opened = algebra.opened(tracking_of(now), state, bitmap=bitmap)
-            if state is not None and state.extents is not None and ranges is not None:
-                extent = ExtentMap(id=state.extents, disk_id=disk_id, ranges=ranges, blocks=count(ranges))
-                extent_maps.delete(conn, extent.id)
-                extent_maps.insert(conn, extent)
-            values = {**tracking_columns(opened, reason=why), "daemon": name}
+            extents = None if state is None else state.extents
+            opened = carry_checkpoint(conn, disk_id, opened, extents, EMPTY if ranges is None else ranges)
+            values = {**tracking_columns(opened, reason=why or MISSING_REASON), "daemon": name}
             changed = disks.compare_and_set(conn, disk_id, expected={"epoch": now.epoch}, values=values)
             assert changed
-            _drop_extent_maps(conn, disk_id, opened.carry)
             return now, bitmap
 
         disk, bitmap = await self._in.db.write(begin)
@@ -653,13 +650,3 @@ def _judge_checkpoint(
     if disk.tracking == TrackingState.LOST and disk.tracking_reason:
         return None, disk.tracking_reason, None
     return None, fault, None
-
-
-def _drop_extent_maps(conn: Connection, disk_id: DiskId, carry: frozenset[str]) -> None:
-    """Remove extent maps that neither the row nor an operation in flight names."""
-    keep = set(carry)
-    for operation in operations.running_on_disk(conn, disk_id):
-        freeze = operation.payload.get("freeze")
-        if isinstance(freeze, dict):
-            keep.update(str(name) for name in freeze["carry"])
-    extent_maps.keep_only(conn, disk_id, {name for name in keep if algebra.is_extents_id(name)})

@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import disks, extent_maps, operations, proofs, sessions, snapshots
-from drystone.catalog.extent_maps import ExtentMap
+from drystone.catalog.extent_maps import RANGES_MAX, ExtentMap
 from drystone.codec.checkpoint import extents_name
 from drystone.domain import tracking as algebra
 from drystone.domain.blocks import EMPTY, Ranges, count, union
@@ -30,8 +30,6 @@ from drystone.transfer.ranges_file import read_ranges
 log = structlog.get_logger()
 SLICE_SECONDS = 2.0
 """The background's worker is kept this long: whoever else waits for it has it then."""
-RANGES_MAX = 1 << 20
-"""Of one extent map: 16 MiB in its row. Scattered wider, they are joined: a superset is as right (A1)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

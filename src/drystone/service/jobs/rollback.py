@@ -87,13 +87,13 @@ class Rollback:
         if disk.tracking != TrackingState.STOPPED or fault is not None:
             return None
 
-        def collect(conn: Connection) -> tuple[frozenset[str], list[Ranges]] | None:
+        def collect(conn: Connection) -> tuple[frozenset[str], Ranges] | None:
             path = lineage.path_delta_maps(tree_of(conn, target), disk.base_snapshot_id, target)
             if path is None:
                 return None
             maps = path | {name for name in disk.carry if not algebra.is_extents_id(name)}
-            extents = extent_maps.get_many(conn, (name for name in disk.carry if algebra.is_extents_id(name)))
-            return maps, [extent.ranges for extent in extents.values()]
+            extents = extent_maps.union_of(conn, [name for name in disk.carry if algebra.is_extents_id(name)])
+            return None if extents is None else (maps, extents)
 
         parts = await self._in.db.read(collect)
         if parts is None:
@@ -108,7 +108,7 @@ class Rollback:
             log.warning("rollback.path_damaged", disk_id=disk.id, snapshot_id=target, error=str(error))
             await self._in.db.write(lambda conn: proofs.doubt(conn, (), maps))
             return None
-        return union(dirty, *extents, *addresses)
+        return union(dirty, extents, *addresses)
 
     # --- WRITING ------------------------------------------------------------------------------------------------------
 

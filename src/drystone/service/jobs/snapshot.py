@@ -12,7 +12,6 @@ from sqlalchemy import Connection
 from drystone.catalog import disks, extent_maps, operations, packs, proofs, sessions, snapshots
 from drystone.codec.manifest import ANCESTRY_MAX, DiskAttributes
 from drystone.domain import tracking as algebra
-from drystone.domain.blocks import EMPTY, union
 from drystone.domain.disk import Disk
 from drystone.domain.disk_types import GIB
 from drystone.domain.errors import SnapshotBrokenError, UnavailableError
@@ -201,15 +200,15 @@ class TakeSnapshot:
         base = None if freeze.base is None else snapshots.get(conn, freeze.base)
         assert (base is None) == (freeze.base is None), "the session pins the base"
         carry_maps = tuple(sorted(name for name in freeze.carry if not algebra.is_extents_id(name)))
-        extents = extent_maps.get_many(conn, (name for name in freeze.carry if algebra.is_extents_id(name)))
+        extents = extent_maps.union_of(conn, [name for name in freeze.carry if algebra.is_extents_id(name)])
         files: list[Path] = []
         carry_ranges: tuple[RangesFile, ...] = ()
-        if extents:
+        if extents is not None and len(extents):
             path = self._in.layout.scratch / f"{operation.id}.carry"
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            carry_ranges = (write_ranges(path, union(EMPTY, *(extent.ranges for extent in extents.values()))),)
+            carry_ranges = (write_ranges(path, extents),)
             files.append(path)
-        mode: Literal["delta", "rescan", "full"] = "delta" if not freeze.lost else "rescan"
+        mode: Literal["delta", "rescan", "full"] = "rescan" if freeze.lost or extents is None else "delta"
         if freeze.base is None:
             mode = "full"
         audit = None
