@@ -41,17 +41,26 @@ class Bin:
             scrub=nothing, proving=nothing, history=nothing, sessions=nothing,
         )  # fmt: skip
 
-    def end(self, delete_snapshot: int | None) -> None:
-        run(self.calls.terminate(caller(), ["disk-a"], delete_snapshot))
+    def make(self, disk_id: str, *, delete_snapshot: bool) -> None:
+        """Make a prepaid disk with a snapshot that has a deadline, and a permanent one."""
+        self.world.disk(disk_id, charge_type=PREPAID, delete_snapshot=delete_snapshot)
+        for permanent in (False, True):
+            self.world.snapshot(f"{disk_id}-{permanent}", disk_id=DiskId(disk_id), permanent=permanent)
+
+    def end(self, disk_id: str, delete_snapshot: int | None) -> None:
+        run(self.calls.terminate(caller(), [disk_id], delete_snapshot))
 
     def wait(self, seconds: float) -> None:
         self.world.now += seconds
         run(self.watch.expire())
 
-    def states(self) -> tuple[DiskState, SnapshotState, SnapshotState]:
-        """Return the states of the disk, of a snapshot with a deadline, and of a permanent one."""
-        snapshots = self.world.stored_snapshot("snap-1").state, self.world.stored_snapshot("snap-2").state
-        return self.world.stored_disk("disk-a").state, *snapshots
+    def states(self, disk_id: str) -> tuple[DiskState, SnapshotState, SnapshotState]:
+        """Return the states of the disk, of its snapshot with a deadline, and of its permanent one."""
+        first, second = (self.world.stored_snapshot(f"{disk_id}-{permanent}").state for permanent in (False, True))
+        return self.world.stored_disk(disk_id).state, first, second
+
+
+IN_THE_BIN = (DiskState.TORECYCLE, SnapshotState.NORMAL, SnapshotState.NORMAL)
 
 
 @pytest.fixture
@@ -62,39 +71,34 @@ def recycling(tmp_path: Path) -> Iterator[Bin]:
     world.db.close()
 
 
-IN_THE_BIN = (DiskState.TORECYCLE, SnapshotState.NORMAL, SnapshotState.NORMAL)
+CASES = [(False, 1, True), (True, None, True), (True, 0, False), (False, None, False)]
+"""What was chosen at creation, what is said at the first end, and whether snapshots go along at the last."""
 
 
-@pytest.mark.parametrize("again", [True, False])
-@pytest.mark.parametrize(
-    ("chosen", "first", "gone"), [(False, 1, True), (True, None, True), (True, 0, False), (False, None, False)]
-)
-def test_what_is_asked_at_the_first_end_holds_at_the_last(
-    recycling: Bin, *, chosen: bool, first: int | None, gone: bool, again: bool
-) -> None:
-    recycling.world.disk("disk-a", charge_type=PREPAID, delete_snapshot=chosen)
-    recycling.world.snapshot("snap-1", permanent=False)
-    recycling.world.snapshot("snap-2", permanent=True)
-    recycling.end(first)
+def test_what_is_said_at_the_first_end_holds_at_the_last(recycling: Bin) -> None:
+    disks = {f"disk-{number}": case for number, case in enumerate([*CASES, *CASES])}
+    for disk_id, (chosen, first, _) in disks.items():
+        recycling.make(disk_id, delete_snapshot=chosen)
+        recycling.end(disk_id, first)
     recycling.wait(RECYCLE_SECONDS - 1)
-    assert recycling.states() == IN_THE_BIN
+    assert {recycling.states(disk_id) for disk_id in disks} == {IN_THE_BIN}
     assert recycling.woken == []
-    if again:
-        recycling.end(None)
-    else:
-        recycling.wait(1)
-    deleted = SnapshotState.DELETING if gone else SnapshotState.NORMAL
-    assert recycling.states() == (DiskState.TERMINATING, deleted, SnapshotState.NORMAL)
-    assert len(recycling.woken) == 1 + gone
+    by_hand = list(disks)[: len(CASES)]
+    for disk_id in by_hand:
+        recycling.end(disk_id, None)
+    assert {recycling.states(disk_id) for disk_id in disks if disk_id not in by_hand} == {IN_THE_BIN}
+    recycling.wait(1)
+    for disk_id, (*_, gone) in disks.items():
+        deleted = SnapshotState.DELETING if gone else SnapshotState.NORMAL
+        assert recycling.states(disk_id) == (DiskState.TERMINATING, deleted, SnapshotState.NORMAL)
+    assert len(recycling.woken) == len(disks) + sum(gone for *_, gone in disks.values())
 
 
 def test_the_last_word_counts(recycling: Bin) -> None:
-    recycling.world.disk("disk-a", charge_type=PREPAID)
-    recycling.world.snapshot("snap-1", permanent=False)
-    recycling.world.snapshot("snap-2", permanent=True)
-    recycling.end(1)
-    recycling.end(0)
-    assert recycling.states() == (DiskState.TERMINATING, SnapshotState.NORMAL, SnapshotState.NORMAL)
+    recycling.make("disk-1", delete_snapshot=False)
+    recycling.end("disk-1", 1)
+    recycling.end("disk-1", 0)
+    assert recycling.states("disk-1") == (DiskState.TERMINATING, SnapshotState.NORMAL, SnapshotState.NORMAL)
 
 
 def test_a_clock_that_leaps_takes_the_snapshots_of_one_disk_an_hour(recycling: Bin) -> None:
