@@ -286,6 +286,18 @@ async def unfreeze(daemon: Daemon, disk_id: DiskId, *, scratch: Path | None) -> 
         scratch.unlink(missing_ok=True)
 
 
+async def has_backing(daemon: Daemon, disk_id: DiskId) -> bool:
+    """Tell whether the open disk reads from a snapshot what it does not have."""
+    return node("back", disk_id) in await daemon.nodes()
+
+
+async def delays_guests(daemon: Daemon, disk_id: DiskId) -> bool:
+    """Tell whether `unfreeze` has anything to take away that a guest's requests go through."""
+    nodes = await daemon.nodes()
+    frozen = any(node(kind, disk_id) in nodes for kind in ("view", "cbw", "scratch"))
+    return frozen and describe_exports(await daemon.exports(), disk_id) is not None
+
+
 async def merge_back(daemon: Daemon, disk_id: DiskId, *, frozen: str, live: str) -> None:
     """A4: the live bitmap takes what the frozen one held. The view must be gone. Does nothing if done already."""
     held = await bitmaps(daemon, disk_id)
@@ -333,6 +345,11 @@ def _read_bitmap(socket: Path, export: str, name: str) -> Ranges:
 async def resize(daemon: Daemon, disk_id: DiskId, size_bytes: int) -> None:
     """Grow an open disk. NBD exports of it must be away (QEMU refuses); bitmaps grow along."""
     await daemon.execute("block_resize", {"node-name": node("top", disk_id), "size": size_bytes})
+
+
+async def size_bytes(daemon: Daemon, disk_id: DiskId) -> int:
+    """Return the size of an open disk."""
+    return int((await daemon.nodes())[node("top", disk_id)]["image"]["virtual-size"])
 
 
 async def set_limits(daemon: Daemon, disk_id: DiskId, limits: Limits | None) -> None:

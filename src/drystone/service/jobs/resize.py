@@ -5,11 +5,12 @@ import asyncio
 from sqlalchemy import Connection
 
 from drystone.catalog import disks, instances
-from drystone.domain.disk import DiskState
+from drystone.domain.disk import Disk, DiskState
 from drystone.domain.disk_types import GIB
 from drystone.domain.ids import DiskId, InstanceId
 from drystone.domain.operation import Operation
 from drystone.engine import host_device, images, live
+from drystone.engine.daemon import Daemon
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs import endings
@@ -40,14 +41,11 @@ class Resize:
             if daemon is None:
                 await images.grow(self._in.layout.image(disk_id), size_gib * GIB)
             else:
-                served = live.describe_exports(await daemon.exports(), disk_id)
-                await live.remove_hydration(daemon, disk_id)
-                await live.remove_comparison(daemon, disk_id)
-                if served == "nbd":
-                    await live.unexport(daemon, disk_id)
-                await live.resize(daemon, disk_id, size_gib * GIB)
-                if served == "fuse":
-                    await host_device.grown(disk_id, size_gib * GIB)
+                try:
+                    await self._grow(disk, daemon, size_gib * GIB)
+                finally:
+                    # Refused or not, it is served again: who uses it must not pay for a resize that failed.
+                    await self._serve_again(disk.instance_id, disk_id)
 
             def record(conn: Connection) -> None:
                 now = disks.get(conn, disk_id)
@@ -57,15 +55,23 @@ class Resize:
                 if disks.compare_and_set(conn, disk_id, expected={"state": DiskState.EXPANDING}, values=values):
                     endings.done(conn, operation, at=self._in.clock())
 
-            if daemon is not None:
-                grown = await self._host.row(disk_id)
-                await self._serve_again(grown.instance_id, disk_id)
             await self._in.db.write(record)
             disk = await self._host.row(disk_id)
             if daemon is not None:
                 await live.set_limits(daemon, disk_id, self._in.limits(disk))
             await asyncio.to_thread(self._host.describe, disk)
         await self._host.release(disk_id)
+
+    async def _grow(self, disk: Disk, daemon: Daemon, size_bytes: int) -> None:
+        """Grow an open disk; over NBD it is not served afterwards."""
+        served = live.describe_exports(await daemon.exports(), disk.id)
+        await live.remove_hydration(daemon, disk.id)
+        await live.remove_comparison(daemon, disk.id)
+        if served == "nbd":
+            await live.unexport(daemon, disk.id)
+        await live.resize(daemon, disk.id, size_bytes)
+        if served == "fuse":
+            await host_device.grown(disk.id, size_bytes)
 
     async def _serve_again(self, instance_id: InstanceId | None, disk_id: DiskId) -> None:
         if instance_id is None:
@@ -75,11 +81,17 @@ class Resize:
             await self._host.serve(disk_id, instance.kind)
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
-        """End it if the image has its old size; else finish it later: image and row must agree (A9)."""
+        """End it if the disk has its old size; else finish it later: disk and row must agree (A9).
+
+        Raises:
+            UnavailableError: The storage daemon does not answer: it may carry the resize out yet, so it is not ended.
+        """
         assert operation.disk_id is not None
         disk_id = operation.disk_id
-        disk = await self._host.row(disk_id)
-        if images.virtual_size(self._in.layout.image(disk_id)) > disk.size_gib * GIB:
+        async with self._in.locks.graph(disk_id):
+            disk = await self._host.row(disk_id)
+            grown = await self._size_bytes(disk) > disk.size_gib * GIB
+        if grown:
             await self._host.revive(disk_id)
             self._in.operations.wake_later(operation)
             return
@@ -92,3 +104,10 @@ class Resize:
 
         await self._in.db.write(record)
         await self._host.revive(disk_id)
+
+    async def _size_bytes(self, disk: Disk) -> int:
+        """Return the size that the disk has; its daemon answers after all that it was told before."""
+        daemon = await self._host.running(disk)
+        if daemon is not None:
+            return await live.size_bytes(daemon, disk.id)
+        return await asyncio.to_thread(images.virtual_size, self._in.layout.image(disk.id))
