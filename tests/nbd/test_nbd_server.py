@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import socket
 import struct
 import subprocess
@@ -15,8 +16,9 @@ import pytest
 
 from drystone.codec import nbd_wire as wire
 from drystone.domain.errors import IntegrityError, RefusalError, UnavailableError
+from drystone.nbd import server as nbd_server
 from drystone.nbd.client import BASE_ALLOCATION, NbdClient
-from drystone.nbd.server import NbdServer, ServerLimits
+from drystone.nbd.server import NbdServer, ServerLimits, waiting_name
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -387,3 +389,40 @@ def test_block_status_only_for_the_negotiated_export(raw: Raw) -> None:
     magic, flags, kind, cookie, length = struct.unpack(">IHHQI", raw.take(20))
     assert (magic, flags, kind, cookie) == (0x668E33EF, 1, 0x8001, 9)
     assert struct.unpack(">I", raw.take(length)[:4]) == (wire.Error.EINVAL,)
+
+
+def test_it_tells_how_long_the_oldest_request_of_a_process_has_waited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = MemoryExport(content())
+    path = tmp_path / "nbd.sock"
+
+    def waited_ms() -> int:
+        with NbdClient(path, waiting_name(os.getpid())) as asking:
+            return asking.size_bytes
+
+    with NbdServer(path, Provider({"a": export})) as server:
+        # Nobody has come back since it began: a request may wait in the client.
+        server._began_s -= 5.0
+        assert waited_ms() >= 5000
+        monkeypatch.setattr(nbd_server, "RECONNECTED_S", 5.0)
+        assert waited_ms() == 0
+        monkeypatch.undo()
+        with NbdClient(path, "a") as client:
+            client.pread(0, 512)
+            assert waited_ms() == 0
+            export.gate = threading.Event()
+            reader = threading.Thread(target=client.pread, args=(0, 512))
+            reader.start()
+            try:
+                before = time.monotonic()
+                while not waited_ms():
+                    assert time.monotonic() < before + 60
+                (ticket,) = [one for serving in server._serving.values() for one in serving._waiting]
+                (waiting,) = [serving for serving in server._serving.values() if serving._waiting]
+                waiting._waiting[ticket] -= 100.0
+                assert waited_ms() >= 100_000
+            finally:
+                export.gate.set()
+                reader.join()
+            assert waited_ms() == 0

@@ -3,31 +3,45 @@
 import contextlib
 import os
 import random
+import signal
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from drystone.catalog import disks, operations, snapshots
 from drystone.domain.disk import Disk, DiskState
-from drystone.domain.errors import SnapshotBrokenError, UnavailableError
-from drystone.domain.ids import DiskId, IdSource, InstanceId, SnapshotId
-from drystone.domain.operation import Operation, OperationState
+from drystone.domain.errors import RefusalError, SnapshotBrokenError, UnavailableError
+from drystone.domain.ids import DiskId, IdSource, InstanceId, OperationId, SnapshotId
+from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.tracking import Phase, TrackingState
-from drystone.engine import live
+from drystone.engine import images, live, process, qmp
 from drystone.engine.layout import Layout, node
 from drystone.nbd.client import NbdClient
+from drystone.nbd.server import NbdServer
+from drystone.service import snapshot_server
 from drystone.service.host import Host
 from drystone.service.installation import Installation
+from drystone.service.jobs import endings
 from drystone.service.jobs import snapshot as snapshot_job
+from drystone.service.jobs.attach import Detach
 from drystone.service.jobs.create_disk import make_image
+from drystone.service.jobs.resize import Resize
 from drystone.service.jobs.snapshot import TakeSnapshot
 from drystone.service.operations import Operations
+from drystone.service.quiescing import Quiescing
+from drystone.service.quotas import SnapshotLimits
+from drystone.service.requests import NewSnapshot
 from drystone.service.snapshot_begin import begin_snapshot, freeze_target
-from tests.service.records_world import NOW, OWNER, ZONE, World, run
+from drystone.service.snapshot_lifecycle import SnapshotLifecycle
+from drystone.transfer.hydrate import hydrate
+from tests.service.records_world import NOW, OWNER, ZONE, World, caller, run
 
 DISK = DiskId("disk-00000001")
 INSTANCE = InstanceId("ins-00000001")
@@ -90,9 +104,25 @@ class Site:
         )
 
     def operation(self, begun: Any) -> Operation:
-        found = self.world.db.read_sync(lambda conn: operations.get(conn, begun.operation.id))
+        return self.again(begun.operation)
+
+    def again(self, operation: Operation) -> Operation:
+        found = self.world.db.read_sync(lambda conn: operations.get(conn, operation.id))
         assert found is not None
         return found
+
+    def resize(self, size_gib: int) -> Operation:
+        """Record a resize as the call does."""
+        made = Operation(
+            id=OperationId("op-resize"), kind=OperationKind.RESIZE, account_id=OWNER, disk_id=DISK,
+            payload={"size_gib": size_gib}, created_at=NOW, updated_at=NOW,
+        )  # fmt: skip
+        self.world.db.write_sync(lambda conn: operations.insert(conn, made))
+        self.change(state=DiskState.EXPANDING)
+        return made
+
+    def change(self, **values: object) -> None:
+        self.world.db.write_sync(lambda conn: disks.compare_and_set(conn, DISK, expected={}, values=values))
 
 
 @pytest.fixture
@@ -183,3 +213,309 @@ def test_a_snapshot_that_is_given_up_is_never_committed_and_keeps_what_was_writt
             assert (await live.read_bitmap(daemon, DISK, disk.bitmap or "")).tolist() == [[3, 4], [7, 8]]
 
     run(story())
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Keep a storage daemon from answering."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_nobody_takes_a_daemon_for_dead_that_runs_and_is_silent(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S25: a start finds a daemon that does not answer; meanwhile jobs and calls begin, and then it answers."""
+    monkeypatch.setattr(qmp, "CONNECT_SECONDS_MAX", 0.2)
+
+    async def story() -> None:
+        async with site.served() as socket:
+            daemon = site.host.daemons()[0]
+            begun = site.begin()
+            await live.freeze(daemon, [freeze_target(site.installation, begun)])
+            await TakeSnapshot(site.installation, site.host)._record_frozen(begun.operation)
+            # What an older version may have left in a daemon: no row knows it.
+            stray = site.data / "stray.qcow2"
+            await images.create(stray, 1 << 20)
+            other = DiskId("disk-00000002")
+            await live.open_disk(
+                daemon, live.OpenDisk(disk_id=other, image=stray, limits=None, bitmap="b", backing=None)
+            )
+            before = site.row()
+            with NbdClient(socket, DISK) as guest:
+                await site.host.leave()
+                site.start()
+                with stopped(daemon.pid):
+                    await site.host.take_over()
+                    for use in (site.host.opened, site.host.settle, site.host.close):
+                        with pytest.raises(UnavailableError):
+                            await use(DISK)
+                    await TakeSnapshot(site.installation, site.host).run(begun.operation)
+                    detach: Any = SimpleNamespace(disk_id=DISK)
+                    with pytest.raises(UnavailableError):
+                        await Detach(site.installation, site.host).run(detach)
+                    assert await site.host.check() == []
+                    assert site.row() == before
+                assert await site.host.check() == []
+                guest.pwrite(0, b"x" * BLOCK)
+                guest.flush()
+            daemon = site.host.daemons()[0]
+            assert await live.disks_open(daemon) == {DISK}
+            assert (site.row().daemon, site.row().tracking) == (before.daemon, TrackingState.LIVE)
+            resumed = site.operation(begun)
+            assert (resumed.state, resumed.phase, resumed.error) == (OperationState.RUNNING, Phase.FROZEN, "")
+            assert await live.is_frozen(daemon, DISK)
+
+    run(story())
+
+
+def test_the_disks_of_a_daemon_that_died_while_it_was_silent_are_served_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qmp, "CONNECT_SECONDS_MAX", 0.2)
+
+    async def story() -> None:
+        async with site.served():
+            pid = site.host.daemons()[0].pid
+            await site.host.leave()
+            site.start()
+            with stopped(pid):
+                await site.host.take_over()
+                os.kill(pid, signal.SIGKILL)
+            dying = process.adopt(site.layout.daemon(INSTANCE))
+            assert dying is None or await dying.wait_gone(10)
+            await site.host.check()
+            assert site.row().tracking == TrackingState.LOST
+            with NbdClient(site.socket(), DISK) as guest:
+                guest.pwrite(0, b"x" * BLOCK)
+
+    run(story())
+
+
+def test_a_disk_whose_resize_is_refused_is_served_again(site: Site) -> None:
+    async def story() -> None:
+        async with site.served() as socket:
+            operation = site.resize(1 << 40)
+            job = Resize(site.installation, site.host)
+            with pytest.raises(qmp.QmpRefusedError) as refused:
+                await job.run(operation)
+            with NbdClient(socket, DISK) as guest:
+                assert guest.size_bytes == 1 << 30
+            await job.fail(operation, "InternalError", str(refused.value))
+            assert (site.again(operation).state, site.row().state) == (OperationState.FAILED, DiskState.ATTACHED)
+
+    run(story())
+
+
+def test_an_attached_disk_that_its_daemon_does_not_serve_is_served_after_a_start(site: Site) -> None:
+    async def story() -> None:
+        async with site.served() as socket:
+            await live.unexport(site.host.daemons()[0], DISK)
+            await site.host.leave()
+            site.start()
+            await site.host.take_over()
+            await site.host.revive_all()
+            with NbdClient(socket, DISK) as guest:
+                assert guest.size_bytes == 1 << 30
+
+    run(story())
+
+
+def test_a_resize_that_is_carried_out_after_nobody_waited_for_it_is_recorded(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image must not be larger than the row: every snapshot would be refused."""
+    real = live.resize
+
+    async def story() -> None:
+        async with site.served() as socket:
+            daemon = site.host.daemons()[0]
+            operation = site.resize(2)
+            job = Resize(site.installation, site.host)
+            with contextlib.ExitStack() as silence:
+
+                async def late(*arguments: Any) -> None:
+                    silence.enter_context(stopped(daemon.pid))
+                    await real(*arguments)
+
+                with monkeypatch.context() as patched:
+                    patched.setattr(qmp, "COMMAND_SECONDS_MAX", 0.5)
+                    patched.setattr(live, "resize", late)
+                    with pytest.raises(UnavailableError):
+                        await job.run(operation)
+                    with pytest.raises(UnavailableError):
+                        await job.fail(operation, "InternalError", "it does not answer")
+            assert (site.again(operation).state, site.row().state) == (OperationState.RUNNING, DiskState.EXPANDING)
+            await job.run(operation)
+            assert (site.again(operation).state, site.row().state) == (OperationState.DONE, DiskState.ATTACHED)
+            with NbdClient(socket, DISK) as guest:
+                assert (site.row().size_gib, guest.size_bytes) == (2, 2 << 30)
+
+    run(story())
+
+
+def test_an_operation_that_had_ended_leaves_the_disk_to_the_one_after_it(site: Site) -> None:
+    """A resize that is done and then cannot set the limits, beside a detach that has begun: that would never end."""
+    operation = site.resize(2)
+
+    def end(conn: Any) -> None:
+        endings.done(conn, operation, at=NOW)
+        disks.compare_and_set(conn, DISK, expected={}, values={"state": DiskState.DETACHING})
+        endings.disk_failed(conn, operation, at=NOW, code="InternalError", message="no", state=DiskState.ATTACHED)
+
+    site.world.db.write_sync(end)
+    assert (site.again(operation).state, site.row().state) == (OperationState.DONE, DiskState.DETACHING)
+    assert site.row().error_prompt == ""
+
+
+class Source:
+    """A snapshot of zeros over NBD, whose store hangs while `answers` is not set."""
+
+    size_bytes = 1 << 30
+
+    def __init__(self) -> None:
+        self.answers = threading.Event()
+        self.answers.set()
+
+    def open(self, _name: str) -> "Source":
+        return self
+
+    def names(self) -> list[str]:
+        return []
+
+    def read(self, _offset: int, length: int) -> bytes:
+        assert self.answers.wait(20)
+        return bytes(length)
+
+    def extents(self, _offset: int, length: int) -> list[tuple[int, bool]]:
+        return [(length, False)]
+
+
+class Guest:
+    """Writes all the time; `slowest_s` is how long a write took, one that is under way included."""
+
+    def __init__(self, socket: Path) -> None:
+        self._client = NbdClient(socket, DISK)
+        self._ended = threading.Event()
+        self._slowest_s = 0.0
+        self._began_s = time.monotonic()
+        self._thread = threading.Thread(target=self._write)
+        self._thread.start()
+
+    def _write(self) -> None:
+        at = 0
+        while not self._ended.is_set():
+            self._began_s = time.monotonic()
+            # Whole clusters: less would read the rest from the source.
+            self._client.pwrite(at % 512 << 16, b"x" * (1 << 16))
+            self._slowest_s = max(self._slowest_s, time.monotonic() - self._began_s)
+            self._began_s = time.monotonic()
+            at += 1
+            self._ended.wait(0.01)
+
+    def slowest_s(self) -> float:
+        return max(self._slowest_s, time.monotonic() - self._began_s)
+
+    def end(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._client.close()
+
+
+def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P6, F13: what drains a graph waits for a read of the source that is under way, and the guest with it."""
+
+    async def ensure(_installation: Any) -> None:
+        """It runs in this process."""
+
+    monkeypatch.setattr(snapshot_server, "ensure", ensure)
+    source = Source()
+    (site.layout.run / "store").mkdir(parents=True)
+    site.change(source_snapshot_id=SnapshotId("snap-source"), hydrating=True)
+
+    daemon_pid: list[int] = []
+
+    def pending() -> threading.Thread:
+        """Begin a read that the source does not answer, and wait until it is old."""
+        source.answers.clear()
+        client = NbdClient(site.socket(), DISK)
+        reader = threading.Thread(target=lambda: (client.pread(1 << 29, BLOCK), client.close()))
+        reader.start()
+        assert daemon_pid
+        while snapshot_server._waited_ms(site.layout.store_socket, daemon_pid[0]) <= snapshot_server.WAITED_MS_MAX:
+            assert reader.is_alive()
+        return reader
+
+    @contextlib.contextmanager
+    def hasty() -> Iterator[None]:
+        with monkeypatch.context() as patched:
+            patched.setattr(snapshot_server, "CALM_SECONDS_MAX", 0.5)
+            yield
+
+    async def story() -> None:
+        with NbdServer(site.layout.store_socket, source):
+            async with site.served() as socket:
+                daemon = site.host.daemons()[0]
+                daemon_pid.append(daemon.pid)
+                quiescing = Quiescing(db=site.world.db, clock=lambda: NOW, environment={}, own=())
+                lifecycle = SnapshotLifecycle(
+                    installation=site.installation, host=site.host, limits=SnapshotLimits(), quiescing=quiescing
+                )
+                guest = Guest(socket)
+                reader = pending()
+                try:
+                    with pytest.raises(RefusalError) as refused, hasty():
+                        await lifecycle.create(caller(), NewSnapshot(disk_id=DISK))
+                    assert refused.value.code == "ResourceUnavailable", refused.value
+                    assert site.world.db.read_sync(lambda conn: operations.running_on_disk(conn, DISK)) == []
+                    assert guest.slowest_s() < 5.0
+                    source.answers.set()
+                    reader.join()
+                    await lifecycle.create(caller(), NewSnapshot(disk_id=DISK))
+                    (operation,) = site.world.db.read_sync(lambda conn: operations.running_on_disk(conn, DISK))
+                    reader = pending()
+                    job = TakeSnapshot(site.installation, site.host)
+                    with pytest.raises(UnavailableError), hasty():
+                        await job.fail(operation, "InternalError", "no")
+                    assert await live.is_frozen(daemon, DISK)
+                    assert guest.slowest_s() < 5.0
+                    source.answers.set()
+                    reader.join()
+                    await job.run(operation)
+                    assert site.again(operation).state is OperationState.FAILED
+                    assert site.installation.held_hydrations == set()
+                finally:
+                    source.answers.set()
+                    reader.join()
+                    guest.end()
+
+    run(story())
+
+
+def test_nothing_is_copied_while_it_is_held() -> None:
+    asked: list[tuple[int, int]] = []
+    looks = 0
+
+    class Client:
+        def cache_ranges(self, ranges: Any, **_options: Any) -> Iterator[tuple[int, int]]:
+            for one in ranges:
+                asked.append(one)
+                yield one
+
+        def flush(self) -> None:
+            """Everything is durable."""
+
+    def held() -> bool:
+        nonlocal looks
+        looks += 1
+        assert len(asked) == (0 if looks <= 3 else looks - 3)
+        return looks < 3
+
+    ranges: Any = np.array([(0, 768)], dtype=np.int64)
+    client: Any = Client()
+    hydrate(client, ranges, rate_bytes_per_s=0, stop=threading.Event(), on_progress=lambda _done, _all: None, held=held)
+    assert (len(asked), looks) == (3, 5)

@@ -8,7 +8,9 @@ import contextlib
 import os
 import socket
 import stat
+import struct
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +27,11 @@ _OPTIONS_MAX: Final = 64
 _EXTENTS_MAX: Final = 16 << 10
 """Most extents in one answer to a block status (128 KiB); the client asks again for the rest."""
 _SKIP_BYTES: Final = 64 << 10
+
+_WAITING: Final = "waiting/"
+RECONNECTED_S: Final = 20.0
+"""A client that has not come back for this long asks nothing: QEMU tries again at least every 16 s while it has a
+request. Source: qemu block/nbd.c, nbd_reconnect_attempt, and nbd/client-connection.c."""
 
 Buffer = bytes | bytearray | memoryview
 
@@ -50,6 +57,30 @@ class Export(Protocol):
     def extents(self, offset: int, length: int) -> Sequence[tuple[int, bool]]:
         """Return (length, reads as zeros) from `offset` on, for all or a first part of the range."""
         ...
+
+
+def waiting_name(pid: int) -> str:
+    """Return the name of the export that tells how long the oldest unanswered request of a process has waited.
+
+    Its size is that time in milliseconds. A process without a connection counts as waiting since the server began,
+    until it would have come back if it had a request.
+    """
+    return f"{_WAITING}{pid}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An export whose size is what it tells."""
+
+    size_bytes: int
+
+    def read(self, offset: int, length: int) -> Buffer:
+        del offset
+        return bytes(length)
+
+    def extents(self, offset: int, length: int) -> Sequence[tuple[int, bool]]:
+        del offset
+        return ((length, True),)
 
 
 class ExportProvider(Protocol):
@@ -109,6 +140,8 @@ class NbdServer:
         self._pool = ThreadPoolExecutor(self._limits.request_threads, thread_name_prefix="nbd-request")
         self._lock = threading.Lock()
         self._connections: dict[socket.socket, threading.Thread] = {}
+        self._serving: dict[socket.socket, _Connection] = {}
+        self._began_s = time.monotonic()
         self._closed = False
         self._acceptor = threading.Thread(target=self._accept, name="nbd-accept", daemon=True)
         self._acceptor.start()
@@ -158,15 +191,36 @@ class NbdServer:
             else:
                 thread.start()
 
+    def open(self, name: str) -> Export:
+        """Return an export of the provider, or what `waiting_name` names."""
+        pid = name.removeprefix(_WAITING)
+        if pid == name or not pid.isdecimal():
+            return self._provider.open(name)
+        now_s = time.monotonic()
+        with self._lock:
+            theirs = [one.waiting_since_s(now_s) for one in self._serving.values() if one.pid == int(pid)]
+        since_s = [since_s for since_s in theirs if since_s is not None]
+        if not since_s and now_s - self._began_s < RECONNECTED_S:
+            since_s = [self._began_s]
+        return _Told(int(1000 * (now_s - min(since_s, default=now_s))))
+
+    def names(self) -> Sequence[str]:
+        """Return the provider's names."""
+        return self._provider.names()
+
     def _serve(self, connection: socket.socket) -> None:
         try:
-            _Connection(connection, self._provider, self._pool, self._limits).run()
+            serving = _Connection(connection, self, self._pool, self._limits)
+            with self._lock:
+                self._serving[connection] = serving
+            serving.run()
         except (ProtocolError, OSError, EOFError) as error:
             # A client that breaks the protocol or goes away harms only its own connection.
             log.info("nbd.connection_ended", reason=str(error) or type(error).__name__)
         finally:
             with self._lock:
                 self._connections.pop(connection, None)
+                self._serving.pop(connection, None)
             connection.close()
 
 
@@ -217,6 +271,18 @@ class _Connection:
         self._context_export: str | None = None
         """Export for which the client chose `base:allocation`; it counts only if that one is opened."""
         self._status_allowed = False
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        self.pid = int(struct.unpack("3i", credentials)[0])
+        """The client's process."""
+        self._opened = False
+        self._waiting: dict[object, float] = {}
+        """When each request came that has no answer yet."""
+
+    def waiting_since_s(self, now_s: float) -> float | None:
+        """Return since when the oldest unanswered request waits, `now_s` if there is none; None before the first."""
+        if not self._opened:
+            return None
+        return min([now_s, *list(self._waiting.values())])
 
     def run(self) -> None:
         self._socket.settimeout(self._limits.negotiation_timeout_s)
@@ -227,6 +293,7 @@ class _Connection:
         self._socket.settimeout(None)
         seconds = int(self._limits.send_timeout_s)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, seconds.to_bytes(8, "little") + bytes(8))
+        self._opened = True
         try:
             self._requests(export)
         finally:
@@ -351,14 +418,16 @@ class _Connection:
                 if request.length > wire.REQUEST_BYTES_MAX:
                     raise ProtocolError(f"a write of {request.length} bytes")
                 self._skip(request.length)
+            ticket = object()
+            self._waiting[ticket] = time.monotonic()
             self._slots.acquire()
             try:
-                self._pool.submit(self._answer_and_release, export, request)
+                self._pool.submit(self._answer_and_release, export, request, ticket)
             except BaseException:
                 self._slots.release()
                 raise
 
-    def _answer_and_release(self, export: Export, request: wire.Request) -> None:
+    def _answer_and_release(self, export: Export, request: wire.Request, ticket: object) -> None:
         try:
             self._answer(export, request)
         except OSError:
@@ -371,6 +440,7 @@ class _Connection:
                 self._socket.shutdown(socket.SHUT_RDWR)
             raise
         finally:
+            self._waiting.pop(ticket, None)
             self._slots.release()
 
     def _answer(self, export: Export, request: wire.Request) -> None:

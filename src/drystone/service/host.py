@@ -8,7 +8,7 @@ move at any time (A5).
 import asyncio
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 
 import structlog
@@ -68,6 +68,8 @@ class Host:
             log_file = self._in.layout.logs / f"{name}.log"
             found = await Daemon.adopt(name, directory)
             if found is None:
+                if name in self._silent:
+                    self._died.add(name)
                 found = await Daemon.start(name, directory, log_file, self._in.environment)
                 log.info("daemon.started", daemon=name, pid=found.pid)
             self._daemons[name] = found
@@ -106,11 +108,24 @@ class Host:
         return [daemon for daemon in self._daemons.values() if daemon.alive()]
 
     async def running(self, disk: Disk) -> Daemon | None:
-        """Return the daemon that has the disk open, None if none does."""
-        daemon = None if disk.daemon is None else self._daemons.get(disk.daemon)
-        if daemon is None or not daemon.alive() or not await live.is_open(daemon, disk.id):
-            return None
-        return daemon
+        """Return the daemon that has the disk open, None if none does.
+
+        Raises:
+            UnavailableError: The row's daemon runs and does not answer: guests may be writing through it (S25).
+        """
+        daemon = None if disk.daemon is None else await self._found(disk.daemon)
+        return daemon if daemon is not None and await live.is_open(daemon, disk.id) else None
+
+    async def _found(self, name: str) -> Daemon | None:
+        """Return the daemon of this name if it runs, taken over if need be; none is started."""
+        if name not in self._daemons and name not in self._silent:
+            async with self._use(name):
+                if name not in self._daemons:
+                    await self._adopt(name)
+        known = self._daemons.get(name)
+        if known is None and name in self._silent:
+            raise UnavailableError(f"storage daemon {name} runs and does not answer")
+        return known if known is not None and known.alive() else None
 
     async def opened(self, disk_id: DiskId) -> tuple[Disk, Daemon]:
         """Return the disk, open and with a bitmap that records; open it if it is not."""
@@ -282,6 +297,26 @@ class Host:
         await host_device.abandon(disk.id, files, served_again=stays)
         self._in.layout.scratch_file(disk.id).unlink(missing_ok=True)
 
+    @contextlib.asynccontextmanager
+    async def calm(self, disk: Disk, daemon: Daemon) -> AsyncIterator[None]:
+        """Within this, commands that drain the disk's graph are short (S37); the disk's graph lock is held.
+
+        Raises:
+            SlowSourceError: The disk reads from a snapshot that is not read in time just now.
+        """
+        if not await live.has_backing(daemon, disk.id):
+            yield
+            return
+        held = self._in.held_hydrations
+        outermost = disk.id not in held
+        held.add(disk.id)
+        try:
+            await snapshot_server.calm(self._in, daemon.pid)
+            yield
+        finally:
+            if outermost:
+                held.discard(disk.id)
+
     # --- settling -----------------------------------------------------------------------------------------------------
 
     async def settle(self, disk_id: DiskId) -> Verdict:
@@ -337,7 +372,10 @@ class Host:
         """Act on the daemon as planned; return the bitmap that records afterwards."""
         scratch = self._in.layout.scratch_file(disk.id)
         if plan.verdict in {Verdict.FAILED, Verdict.CLEAN, Verdict.NONE}:
-            await live.unfreeze(daemon, disk.id, scratch=scratch)
+            async with contextlib.AsyncExitStack() as stack:
+                if await live.delays_guests(daemon, disk.id):
+                    await stack.enter_async_context(self.calm(disk, daemon))
+                await live.unfreeze(daemon, disk.id, scratch=scratch)
         else:
             for name in plan.release:
                 log.info("bitmap.released", disk_id=disk.id, bitmap=name)
@@ -441,14 +479,26 @@ class Host:
     async def _close_strays(self, daemon: Daemon, known: Mapping[DiskId, Disk]) -> None:
         """Close what is open in a daemon that no row has there. Logs what it cannot."""
         try:
-            for disk_id in await live.disks_open(daemon):
-                owner = known.get(disk_id)
-                if owner is None or owner.daemon != daemon.name:
-                    log.warning("daemon.stray_disk", daemon=daemon.name, disk_id=disk_id)
-                    await live.close_disk(daemon, disk_id)
+            await _close_unknown(daemon, known)
             await self.quit_if_empty(daemon)
         except DrystoneError as error:
             # No harm to the disk: while it is open there, QEMU's lock on its file keeps every other daemon out.
+            log.error("daemon.strays_not_closed", daemon=daemon.name, error=str(error))  # noqa: TRY400 - as above
+
+    async def _take_over_late(self, daemon: Daemon) -> None:
+        """Do what a start does with a daemon, for one that did not answer then, beside everything else."""
+        for disk in await self._in.db.read(disks.everything):
+            if disk.daemon == daemon.name and disk.state is not DiskState.ROLLBACKING:
+                await self._settle_at_start(disk)
+                await self.revive(disk.id)
+        try:
+            async with self._use(daemon.name):
+                known = {disk.id: disk for disk in await self._in.db.read(disks.everything)}
+                # A rollback opens its disk without a row that says where.
+                if not any(disk.state is DiskState.ROLLBACKING and disk.id == daemon.name for disk in known.values()):
+                    await _close_unknown(daemon, known)
+            await self.quit_if_empty(daemon)
+        except DrystoneError as error:
             log.error("daemon.strays_not_closed", daemon=daemon.name, error=str(error))  # noqa: TRY400 - as above
 
     async def _settle_at_start(self, disk: Disk) -> None:
@@ -469,10 +519,14 @@ class Host:
             self._silent.setdefault(name, self._in.clock())
             log.error("daemon.silent", daemon=name, error=str(error))  # noqa: TRY400 - an expected failure
             return
-        self._silent.pop(name, None)
-        if daemon is not None:
+        if daemon is not None and name in self._daemons:
+            await daemon.disconnect()  # Another was quicker; a monitor is not kept from whoever needs it.
+        elif daemon is not None:
             self._daemons[name] = daemon
             log.info("daemon.taken_over", daemon=name, pid=daemon.pid)
+        elif name in self._silent:
+            self._died.add(name)
+        self._silent.pop(name, None)
 
     async def revive(self, disk_id: DiskId) -> None:
         """Serve an attached disk again if its daemon died or the host was stopped. Logs what it cannot."""
@@ -483,7 +537,10 @@ class Host:
             return
         async with self._in.locks.graph(disk_id):
             try:
-                if await self.running(disk) is not None and (disk.nbd_socket or disk.device):
+                daemon = await self.running(disk)
+                # Asked, not believed: who was to serve it again may have failed or died at it.
+                exports = {} if daemon is None else await daemon.exports()
+                if live.describe_exports(exports, disk_id) is not None and (disk.nbd_socket or disk.device):
                     return
                 instance = await self._in.db.read(lambda conn: instances.get(conn, disk.instance_id or ""))
                 if instance is None:
@@ -502,8 +559,14 @@ class Host:
             The disks whose daemon died.
         """
         for name, since in list(self._silent.items()):
-            await self._adopt(name)
-            if name in self._silent and self._in.clock() - since > SILENT_SECONDS_MAX:
+            async with self._use(name):
+                if name in self._daemons:
+                    self._silent.pop(name, None)
+                else:
+                    await self._adopt(name)
+            if name in self._daemons:
+                await self._take_over_late(self._daemons[name])
+            elif name in self._silent and self._in.clock() - since > SILENT_SECONDS_MAX:
                 log.error("daemon.given_up", daemon=name)
                 await self._end_silent(name)
         dead = {name for name, daemon in self._daemons.items() if not daemon.alive()} | self._died
@@ -625,6 +688,15 @@ def end_failed_snapshot(conn: Connection, operation: Operation, *, at: float) ->
     if current.disk_id is not None and disks.get(conn, current.disk_id) is not None:
         prompt = f"snapshot {operation.snapshot_id} failed: {why}"[:500]
         disks.compare_and_set(conn, current.disk_id, expected={}, values={"error_prompt": prompt})
+
+
+async def _close_unknown(daemon: Daemon, known: Mapping[DiskId, Disk]) -> None:
+    """Close what is open in a daemon that no row has there."""
+    for disk_id in await live.disks_open(daemon):
+        owner = known.get(disk_id)
+        if owner is None or owner.daemon != daemon.name:
+            log.warning("daemon.stray_disk", daemon=daemon.name, disk_id=disk_id)
+            await live.close_disk(daemon, disk_id)
 
 
 def size_bytes(disk: Disk) -> int:

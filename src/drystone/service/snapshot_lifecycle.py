@@ -28,6 +28,7 @@ from drystone.service.quotas import SnapshotLimits
 from drystone.service.requests import NewSnapshot
 from drystone.service.snapshot_begin import Begun, begin_rollback, begin_snapshot, check_rollback, freeze_target
 from drystone.service.snapshot_records import owned_snapshot
+from drystone.service.snapshot_server import SlowSourceError
 from drystone.service.tracking_rows import snapshot_under_way
 
 log = structlog.get_logger()
@@ -74,30 +75,41 @@ class SnapshotLifecycle:
                 async with self._quiescing.holding([disk], limit) as held:
                     await host_device.flush(disk_id)
                     await live.flush_until_short(daemon, disk_id)
-                    limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
-                    template = replace(
-                        template, usage=new.usage or disk.usage, size_gib=disk.size_gib, zone=disk.zone,
-                        project_id=disk.project_id,
-                    )  # fmt: skip
-                    payload = {"audit": EVERYTHING} if new.audit_everything else {}
-                    begun = await self._in.db.write(lambda conn: self._begin(conn, caller, template, payload))
-                    try:
-                        await self._freeze(begun, daemon, held)
-                    finally:
-                        # Whatever happened, the job takes the row up: it goes on, or ends it (A2, A4).
-                        self._in.operations.wake(begun.operation.id)
+                    async with self._host.calm(disk, daemon):
+                        limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
+                        template = replace(
+                            template, usage=new.usage or disk.usage, size_gib=disk.size_gib, zone=disk.zone,
+                            project_id=disk.project_id,
+                        )  # fmt: skip
+                        payload = {"audit": EVERYTHING} if new.audit_everything else {}
+                        begun = await self._in.db.write(lambda conn: self._begin(conn, caller, template, payload))
+                        try:
+                            await self._freeze(begun, daemon, held)
+                        finally:
+                            # Whatever happened, the job takes the row up: it goes on, or ends it (A2, A4).
+                            self._in.operations.wake(begun.operation.id)
         except TimeoutError as error:
-            await self._host.release(disk_id)
+            await self._release(disk_id)
             raise RefusalError(
                 "ResourceBusy", f"Disk {disk_id} did not come to rest within {FREEZE_SECONDS_MAX:g} s; try again."
             ) from error
         except RefusalError:
-            await self._host.release(disk_id)
+            await self._release(disk_id)
             raise
+        except SlowSourceError as error:
+            await self._release(disk_id)
+            raise RefusalError("ResourceUnavailable", f"Disk {disk_id} cannot be frozen now: {error}.") from error
         except DrystoneError as error:
-            await self._host.release(disk_id)
+            await self._release(disk_id)
             raise RefusalError("InternalError.ResourceOpFailed", f"Disk {disk_id} cannot be frozen: {error}") from error
         return template.id
+
+    async def _release(self, disk_id: DiskId) -> None:
+        """Close the disk if it was opened for the snapshot alone; what cannot be closed is closed later."""
+        try:
+            await self._host.release(disk_id)
+        except DrystoneError as error:
+            log.warning("disk.not_released", disk_id=disk_id, error=str(error))
 
     async def _rest(self, caller: Caller, disk_id: DiskId) -> None:
         """Check again now that nothing else changes the disk, and let a snapshot that is NORMAL already clean up."""

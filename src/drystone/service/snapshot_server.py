@@ -1,10 +1,25 @@
 """The process from which disks that hydrate read their snapshot; it outlives the control plane, like the daemons."""
 
+import asyncio
+import contextlib
 import sys
 from pathlib import Path
 
+from drystone.domain.errors import UnavailableError
 from drystone.engine import process
+from drystone.nbd.client import NbdClient
+from drystone.nbd.server import waiting_name
 from drystone.service.installation import Installation
+
+WAITED_MS_MAX = 100
+"""A request this old may stay for minutes: whatever waits for it must not be begun (traps F13)."""
+ANSWER_SECONDS_MAX = 1.0
+CALM_SECONDS_MAX = 5.0
+ASK_SECONDS = 0.02
+
+
+class SlowSourceError(UnavailableError):
+    """The snapshot that a disk is filled from is not read in time just now."""
 
 
 def _directory(installation: Installation) -> Path:
@@ -34,3 +49,27 @@ async def end(installation: Installation) -> None:
     running = process.adopt(_directory(installation))
     if running is not None:
         await running.end()
+
+
+async def calm(installation: Installation, pid: int) -> None:
+    """Return once nothing that a storage daemon has asked for waits for long.
+
+    A command that drains the daemon's graph waits for all that was asked for, and its guests wait with it (F13).
+
+    Raises:
+        SlowSourceError: There was no such moment in time, or the server does not answer.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + CALM_SECONDS_MAX
+    while True:
+        with contextlib.suppress(UnavailableError):
+            if await asyncio.to_thread(_waited_ms, installation.layout.store_socket, pid) <= WAITED_MS_MAX:
+                return
+        if loop.time() >= end:
+            raise SlowSourceError("the snapshot that the disk is filled from is not read in time; try again later")
+        await asyncio.sleep(ASK_SECONDS)
+
+
+def _waited_ms(socket: Path, pid: int) -> int:
+    with NbdClient(socket, waiting_name(pid), timeout_s=ANSWER_SECONDS_MAX) as client:
+        return client.size_bytes

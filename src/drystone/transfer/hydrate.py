@@ -16,6 +16,8 @@ PIECE_BYTES: Final = 1 << 20
 DEPTH: Final = 8
 _CREDIT_S: Final = 0.1
 """How much unused time may be made up for: more would be a burst after each wait of the source."""
+_HELD_S: Final = 0.005
+"""How often it is looked whether it may go on."""
 
 
 def hydrate(
@@ -25,6 +27,7 @@ def hydrate(
     rate_bytes_per_s: int,
     stop: threading.Event,
     on_progress: Callable[[int, int], None],
+    held: Callable[[], bool] = lambda: False,
 ) -> int:
     """Have the storage daemon copy `ranges` from the disk's backing into its image, durably.
 
@@ -40,6 +43,7 @@ def hydrate(
         rate_bytes_per_s: Most bytes asked for per second; 0 is no limit.
         stop: Ends it early, within a second.
         on_progress: Called with (bytes copied, bytes in all) after each piece.
+        held: Nothing more is asked for while it is true.
 
     Returns:
         Bytes copied: all of `ranges`, unless it was stopped.
@@ -50,7 +54,7 @@ def hydrate(
     total_bytes = count(ranges) * BLOCK_BYTES
     done_bytes = 0
     on_progress(0, total_bytes)
-    paced = _paced(ranges, rate_bytes_per_s, stop)
+    paced = _paced(ranges, rate_bytes_per_s, stop, held)
     for _start, length in client.cache_ranges(paced, depth=DEPTH, piece_bytes=PIECE_BYTES, stop=stop.is_set):
         done_bytes += length
         on_progress(done_bytes, total_bytes)
@@ -58,7 +62,14 @@ def hydrate(
     return done_bytes
 
 
-def hydrate_file(file: Path, ranges: Ranges, *, rate_bytes_per_s: int, stop: threading.Event) -> int:
+def hydrate_file(
+    file: Path,
+    ranges: Ranges,
+    *,
+    rate_bytes_per_s: int,
+    stop: threading.Event,
+    held: Callable[[], bool] = lambda: False,
+) -> int:
     """As `hydrate`, by reading `ranges` of a file that is a copy-on-read view of the disk.
 
     Raises:
@@ -72,7 +83,7 @@ def hydrate_file(file: Path, ranges: Ranges, *, rate_bytes_per_s: int, stop: thr
     # Page-aligned, as direct I/O wants it: data that is only copied should not fill the page cache.
     with mmap.mmap(-1, PIECE_BYTES) as buffer:
         try:
-            for start, length in _paced(ranges, rate_bytes_per_s, stop):
+            for start, length in _paced(ranges, rate_bytes_per_s, stop, held):
                 if stop.is_set():
                     break
                 view = memoryview(buffer)[:length]
@@ -91,8 +102,10 @@ def hydrate_file(file: Path, ranges: Ranges, *, rate_bytes_per_s: int, stop: thr
     return done_bytes
 
 
-def _paced(ranges: Ranges, rate_bytes_per_s: int, stop: threading.Event) -> Iterator[tuple[int, int]]:
-    """Yield (start byte, length) of pieces no sooner than the rate allows."""
+def _paced(
+    ranges: Ranges, rate_bytes_per_s: int, stop: threading.Event, held: Callable[[], bool]
+) -> Iterator[tuple[int, int]]:
+    """Yield (start byte, length) of pieces no sooner than the rate allows, and none while it is `held`."""
     due_s = time.monotonic()
     for start, past in split(ranges, PIECE_BYTES // BLOCK_BYTES):
         if rate_bytes_per_s > 0:
@@ -101,4 +114,7 @@ def _paced(ranges: Ranges, rate_bytes_per_s: int, stop: threading.Event) -> Iter
             if due_s > now_s and stop.wait(due_s - now_s):
                 return
             due_s += (past - start) * BLOCK_BYTES / rate_bytes_per_s
+        while held():
+            if stop.wait(_HELD_S):
+                return
         yield start * BLOCK_BYTES, (past - start) * BLOCK_BYTES

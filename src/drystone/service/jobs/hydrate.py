@@ -82,12 +82,15 @@ class Hydrate:
                 _disk, daemon = await self._host.opened(disk_id)
                 file = await live.export_hydration(daemon, disk_id)
             stop = threading.Event()
+            held = functools.partial(self._in.held_hydrations.__contains__, disk_id)
             rate = self._in.hydration_bytes_per_s
             if file is None:
                 export = graph.hydration_export_name(disk_id)
-                copy: Callable[[], object] = functools.partial(_copy, daemon.nbd_socket, export, ranges, rate, stop)
+                copy: Callable[[], object] = functools.partial(
+                    _copy, daemon.nbd_socket, export, ranges, rate, stop, held
+                )
             else:
-                copy = functools.partial(hydrate_file, file, ranges, rate_bytes_per_s=rate, stop=stop)
+                copy = functools.partial(hydrate_file, file, ranges, rate_bytes_per_s=rate, stop=stop, held=held)
             try:
                 await asyncio.get_running_loop().run_in_executor(self._in.hydration_threads, copy)
             except UnavailableError:
@@ -141,9 +144,14 @@ class Hydrate:
             self._in.operations.wake_later(operation)
 
 
-def _copy(socket: Path, export: str, ranges: Ranges, rate_bytes_per_s: int, stop: threading.Event) -> None:
+def _copy(
+    socket: Path, export: str, ranges: Ranges, rate_bytes_per_s: int, stop: threading.Event, held: Callable[[], bool]
+) -> None:
     with NbdClient(socket, export, timeout_s=RECONNECT_SECONDS) as client:
-        hydrate(client, ranges, rate_bytes_per_s=rate_bytes_per_s, stop=stop, on_progress=lambda _done, _all: None)
+        hydrate(
+            client, ranges, rate_bytes_per_s=rate_bytes_per_s, stop=stop, on_progress=lambda _done, _all: None,
+            held=held,
+        )  # fmt: skip
 
 
 def _batches(pieces: list[tuple[int, int]]) -> list[Ranges]:

@@ -67,7 +67,13 @@ class TakeSnapshot:
         async with self._in.locks.graph(disk_id):
             current = await self._in.db.read(lambda conn: operations.get(conn, operation.id))
             assert current is not None
-            verdict = await self._host.settle(disk_id)
+            try:
+                verdict = await self._host.settle(disk_id)
+            except UnavailableError as error:
+                # Nothing is known of the view, which may be whole (S25).
+                log.warning("snapshot.waits", disk_id=disk_id, error=str(error))
+                self._in.operations.wake_later(operation)
+                return
             if verdict is Verdict.RESUME:
                 disk = await self._host.row(disk_id)
                 # Not `opened`: it would open the disk anew if the daemon died this instant, without the view.
@@ -78,8 +84,13 @@ class TakeSnapshot:
                 await self._record_frozen(operation)
         if verdict is Verdict.RESUME:
             await self._upload_and_commit(operation, disk_id)
-            async with self._in.locks.graph(disk_id):
-                await self._host.settle(disk_id)
+            try:
+                async with self._in.locks.graph(disk_id):
+                    await self._host.settle(disk_id)
+            except UnavailableError as error:
+                log.warning("snapshot.waits", disk_id=disk_id, error=str(error))
+                self._in.operations.wake_later(operation)
+                return
         await self._after(disk_id)
 
     async def _finish_freeze(self, disk: Disk, daemon: Daemon, freeze: FrozenBase) -> None:

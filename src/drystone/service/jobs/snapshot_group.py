@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
+import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import operations, snapshot_groups
@@ -22,6 +23,7 @@ from drystone.service.jobs.snapshot import TakeSnapshot, Uploaded, log_committed
 from drystone.service.sweep import sweep
 from drystone.service.tracking_rows import frozen_of
 
+log = structlog.get_logger()
 UPLOADS_MAX = 4
 """Members of one group that wait for a worker at once: other snapshots have their turn too."""
 
@@ -45,8 +47,14 @@ class TakeSnapshotGroup:
             raise SnapshotBrokenError(operation.error)
         members = await self._in.db.read(lambda conn: members_of(conn, operation))
         if operation.phase != Phase.COMMITTED:
-            async with self._in.locks.graphs(disks_of(members)):
-                await self._resume(members)
+            try:
+                async with self._in.locks.graphs(disks_of(members)):
+                    await self._resume(members)
+            except UnavailableError as error:
+                # Nothing is known of the views, which may be whole (S25).
+                log.warning("snapshot_group.waits", group_id=group_of(operation), error=str(error))
+                self._in.operations.wake_later(operation)
+                return
             uploads = await self._upload(members)
             carried = await self._in.db.write(lambda conn: self._commit(conn, operation, uploads))
             await epoch.publish(self._in)
