@@ -656,7 +656,7 @@ def test_while_something_is_left_alone_its_maps_stay(world: World, monkeypatch: 
     assert [world.name(3) in told for told in world.recover().left_alone] == [True]
     with confirmed(world) as made:
         before = world.objects()
-        watch = Watch.__new__(Watch)
+        watch: Any = Watch.__new__(Watch)
         watch._in, watch._maps_collected = made, False
         assert asyncio.run(collect_maps(made)) is False
         asyncio.run(watch.look_after_packs())

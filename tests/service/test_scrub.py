@@ -81,7 +81,7 @@ class Rounds:
         self.at = NOW + 200_000.0
         self.made = replace(self.world.open(), clock=lambda: self.at)
         self.scrub = Scrub(installation=self.made, host=cast("Any", None), config=ScrubConfig(days=1, bytes_per_s=0))
-        self.scrub._sources = self.no_disks  # type: ignore[method-assign]
+        cast("Any", self.scrub)._sources = self.no_disks
 
     async def no_disks(self, _pack: object) -> dict[Any, Any]:
         return {}
@@ -145,16 +145,16 @@ def test_damage_of_maps_stays_recorded_until_they_were_read_again(rounds: Rounds
     rounds.once(after=40.0)
     assert rounds.damaged() == sorted(rows)
     # The store does not answer.
-    read = rounds.scrub._scrub
 
     async def fails(**_what: object) -> Any:
         raise UnavailableError("the store does not answer")
 
-    rounds.scrub._scrub = fails  # type: ignore[method-assign]
+    scrub: Any = rounds.scrub
+    read, scrub._scrub = scrub._scrub, fails
     with pytest.raises(UnavailableError):
         rounds.once()
     assert rounds.damaged() == sorted(rows)
-    rounds.scrub._scrub = read  # type: ignore[method-assign]
+    scrub._scrub = read
     rounds.flip(full, 60)
     rounds.once()
     assert rounds.damaged() == []
