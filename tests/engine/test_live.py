@@ -62,7 +62,7 @@ def test_a_disk_whose_opening_was_cut_off_anywhere_is_not_open_unless_its_bitmap
             return await execute(command, arguments)
 
         try:
-            found = []
+            found: list[bool] = []
             while True:
                 left = allowed = len(found)
                 daemon.execute = limited  # type: ignore[method-assign]

@@ -192,7 +192,9 @@ class Host:
             await live.close_disk(daemon, disk_id)  # What a crash of ours may have left of an earlier try.
             await live.open_disk(daemon, spec)
         except DrystoneError as error:
-            await self._lose(disk_id, f"opening failed: {error}")
+            # S3: what was told to a daemon that did not answer may be done yet.
+            kept = isinstance(error, UnavailableError) and daemon.alive()
+            await self._lose(disk_id, f"opening failed: {error}", daemon=name if kept else None)
             raise UnavailableError(f"disk {disk_id} cannot be opened: {error}") from error
         return await self.row(disk_id), daemon
 
@@ -345,6 +347,7 @@ class Host:
         found: dict[str, Bitmap] | None = None
         view = False
         if daemon is None:
+            await self._close_rest(disk)
             await self._abandon(disk)
         else:
             held = await live.bitmaps(daemon, disk_id)
@@ -367,6 +370,13 @@ class Host:
         if plan.lost:
             log.warning("tracking.lost", disk_id=disk_id, reason=plan.lost)
         return plan.verdict
+
+    async def _close_rest(self, disk: Disk) -> None:
+        """Close what a daemon that runs has of a disk that is not open as a whole: its lock would keep others out."""
+        daemon = None if disk.daemon is None else await self._found(disk.daemon)
+        if daemon is not None and disk.id in await live.disks_open(daemon):
+            log.warning("disk.open_in_part", disk_id=disk.id, daemon=daemon.name)
+            await live.close_disk(daemon, disk.id)
 
     async def _carry_out(self, disk: Disk, daemon: Daemon, plan: DaemonPlan) -> str | None:
         """Act on the daemon as planned; return the bitmap that records afterwards."""
@@ -442,13 +452,13 @@ class Host:
         if operation is not None and plan.verdict is Verdict.CLEAN:
             operations.update(conn, operation.id, updated_at=self._in.clock(), state=OperationState.DONE, percent=100)
 
-    async def _lose(self, disk_id: DiskId, reason: str) -> None:
-        """Record that no daemon has the disk and its tracking is LOST, unless it was stopped in order."""
+    async def _lose(self, disk_id: DiskId, reason: str, *, daemon: str | None = None) -> None:
+        """Record that no daemon serves the disk, which may have it open, and that its tracking is LOST."""
 
         def record(conn: Connection) -> None:
             disk = disks.get(conn, disk_id)
             assert disk is not None
-            values: dict[str, object] = {"daemon": None, "nbd_socket": None, "device": None}
+            values: dict[str, object] = {"daemon": daemon, "nbd_socket": None, "device": None}
             values |= tracking_columns(algebra.lost(tracking_of(disk)), reason=reason)
             disks.compare_and_set(conn, disk_id, expected={"epoch": disk.epoch}, values=values)
 
