@@ -1,5 +1,6 @@
 """What rows and storage daemons say of each other, with a real daemon: a disk opened in part, silent, refused."""
 
+import asyncio
 import contextlib
 import os
 import random
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drystone.catalog import disks, operations, snapshots
+from drystone.catalog import disks, operations, snapshots, unpublished
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import RefusalError, SnapshotBrokenError, UnavailableError
 from drystone.domain.ids import DiskId, IdSource, InstanceId, OperationId, SnapshotId
@@ -35,6 +36,7 @@ from drystone.service.jobs.create_disk import make_image
 from drystone.service.jobs.resize import Resize
 from drystone.service.jobs.snapshot import TakeSnapshot
 from drystone.service.operations import Operations
+from drystone.service.publication import Publication
 from drystone.service.quiescing import Quiescing
 from drystone.service.quotas import SnapshotLimits
 from drystone.service.requests import NewSnapshot
@@ -45,6 +47,7 @@ from tests.service.records_world import NOW, OWNER, ZONE, World, caller, run
 
 DISK = DiskId("disk-00000001")
 INSTANCE = InstanceId("ins-00000001")
+OTHER = InstanceId("ins-00000002")
 BLOCK = 4096
 
 
@@ -80,7 +83,7 @@ class Site:
             await self.host.revive(DISK)
             yield self.socket()
         finally:
-            for name in (INSTANCE, DISK):
+            for name in (INSTANCE, DISK, OTHER):
                 await self.host.kill_daemon(name)
             for host in self.hosts:
                 await host.leave()
@@ -121,8 +124,8 @@ class Site:
         self.change(state=DiskState.EXPANDING)
         return made
 
-    def change(self, **values: object) -> None:
-        self.world.db.write_sync(lambda conn: disks.compare_and_set(conn, DISK, expected={}, values=values))
+    def change(self, disk_id: DiskId = DISK, **values: object) -> None:
+        self.world.db.write_sync(lambda conn: disks.compare_and_set(conn, disk_id, expected={}, values=values))
 
 
 @pytest.fixture
@@ -443,7 +446,12 @@ def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
         """Begin a read that the source does not answer, and wait until it is old."""
         source.answers.clear()
         client = NbdClient(site.socket(), DISK)
-        reader = threading.Thread(target=lambda: (client.pread(1 << 29, BLOCK), client.close()))
+
+        def read() -> None:
+            with client:
+                client.pread(1 << 29, BLOCK)
+
+        reader = threading.Thread(target=read)
         reader.start()
         assert daemon_pid
         while snapshot_server._waited_ms(site.layout.store_socket, daemon_pid[0]) <= snapshot_server.WAITED_MS_MAX:
@@ -519,3 +527,74 @@ def test_nothing_is_copied_while_it_is_held() -> None:
     client: Any = Client()
     hydrate(client, ranges, rate_bytes_per_s=0, stop=threading.Event(), on_progress=lambda _done, _all: None, held=held)
     assert (len(asked), looks) == (3, 5)
+
+
+def test_a_disk_that_was_closed_in_part_can_be_opened_elsewhere(site: Site) -> None:
+    async def story() -> None:
+        async with site.served():
+            daemon = site.host.daemons()[0]
+            await live.unexport(daemon, DISK)
+            await daemon.execute("blockdev-del", {"node-name": node("top", DISK)})
+            site.world.instance(OTHER)
+            site.change(instance_id=OTHER, nbd_socket=None)
+            await site.host.revive(DISK)
+            assert (site.row().daemon, site.row().tracking) == (OTHER, TrackingState.LOST)
+            assert await live.disks_open(daemon) == frozenset()
+            with NbdClient(site.socket(), DISK) as guest:
+                guest.pwrite(0, b"x" * BLOCK)
+
+    run(story())
+
+
+def test_a_daemon_that_did_not_answer_while_it_opened_a_disk_may_have_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = live.open_disk
+
+    async def unanswered(*arguments: Any) -> None:
+        await real(*arguments)
+        raise UnavailableError("it does not answer")
+
+    async def story() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(live, "open_disk", unanswered)
+            async with site.served():
+                assert (site.row().daemon, site.row().nbd_socket) == (INSTANCE, None)
+                await site.host.revive(DISK)
+                assert (site.row().daemon, site.row().tracking) == (INSTANCE, TrackingState.LOST)
+                with NbdClient(site.socket(), DISK) as guest:
+                    guest.pwrite(0, b"x" * BLOCK)
+
+    run(story())
+
+
+def test_a_disk_in_use_does_not_keep_other_rows_from_being_published(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def elsewhere(_publication: Publication) -> None:
+        """It goes to the store, which is not there."""
+
+    for part in ("_publish_epoch", "_accounts"):
+        monkeypatch.setattr(Publication, part, elsewhere)
+    free = DiskId("disk-00000002")
+    site.world.disk(free)
+    for disk_id in (DISK, free):
+        (site.layout.disk(disk_id)).mkdir(parents=True)
+
+    def waiting() -> set[str]:
+        return {note.resource_id for note in site.world.db.read_sync(lambda conn: unpublished.waiting(conn, 9, 0))}
+
+    async def story() -> None:
+        publication = Publication(site.installation, site.host)
+        for disk_id in (DISK, free):
+            site.change(disk_id, name="renamed")
+        assert {DISK, free} <= waiting()
+        async with site.installation.locks.graph(DISK), asyncio.timeout(30):
+            await publication.publish()
+        assert waiting() & {DISK, free} == {DISK}
+        assert not site.layout.description(DISK).exists()
+        await publication.publish()
+        assert not waiting() & {DISK, free}
+        assert site.layout.description(DISK).exists()
+
+    run(story())

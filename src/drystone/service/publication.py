@@ -50,7 +50,8 @@ class Publication:
         self._after = notes[-1].id if len(notes) == BATCH else 0
         for note in notes:
             try:
-                await self._publish(note)
+                if not await self._publish(note):
+                    continue
             except (DrystoneError, OSError) as error:
                 log.warning("publication.failed", kind=note.kind, resource_id=note.resource_id, error=str(error))
                 continue
@@ -68,14 +69,16 @@ class Publication:
         else:
             self._epoch = now
 
-    async def _publish(self, note: Unpublished) -> None:
+    async def _publish(self, note: Unpublished) -> bool:
+        """Write what a note is about; return False if it has to wait."""
         if note.kind == "snapshot":
             await self._snapshot(SnapshotId(note.resource_id))
         elif note.kind == "disk":
-            await self._disk(DiskId(note.resource_id))
+            return await self._disk(DiskId(note.resource_id))
         else:
             assert note.kind == "account", note
             await self._accounts()
+        return True
 
     async def _snapshot(self, snapshot_id: SnapshotId) -> None:
         def look(conn: Connection) -> tuple[Snapshot | None, SnapshotGroup | None]:
@@ -92,14 +95,18 @@ class Publication:
             name = self._in.store.attributes_name(snapshot_id)
             await asyncio.to_thread(self._in.store.objects.delete, name)
 
-    async def _disk(self, disk_id: DiskId) -> None:
-        async with self._in.locks.graph(disk_id):
+    async def _disk(self, disk_id: DiskId) -> bool:
+        lock = self._in.locks.graph(disk_id)
+        if lock.locked():
+            return False  # A rollback holds it for hours: the others are not kept waiting.
+        async with lock:
             disk = await self._in.db.read(lambda conn: disks.get(conn, disk_id))
             profile = await self._in.db.read(lambda conn: quiesce_profiles.get(conn, disk_id))
             # A disk that is being made is described by whoever makes it; one that goes must not come back.
             if disk is not None and disk.state not in GONE and self._in.layout.disk(disk_id).is_dir():
                 await asyncio.to_thread(self._host.describe, disk)
                 await asyncio.to_thread(write_quiesce, self._in.layout, disk_id, profile)
+        return True
 
     async def _accounts(self) -> None:
         found, _ = await self._in.db.read(lambda conn: accounts.find(conn, offset=0, limit=ACCOUNTS_MAX))
