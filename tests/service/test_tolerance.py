@@ -153,6 +153,8 @@ def test_a_carry_over_that_cannot_be_read_makes_a_rescan(scene: Scene) -> None:
     assert row(scene, NEW).record.tracking == "rescan"
     assert row(scene, NEW).parent_id == MIDDLE
     assert "carry-over" in reason(scene)
+    # Nothing that tracking said was a lie, and nobody is suspect for it.
+    assert not row(scene, NEW).record.audit_lies
     after = scene.db.read_sync(lambda conn: disks.get(conn, DISK))
     assert after is not None
     assert (after.base_snapshot_id, after.tracking, after.carry) == (NEW, TrackingState.LIVE, frozenset())
