@@ -15,9 +15,12 @@ from drystone.domain.disk import Disk
 from drystone.domain.ids import DiskId, OperationId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.tracking import Checkpoint, FileIdentity, TrackingState
+from drystone.nbd.client import NbdClient
 from drystone.service import carry_over
 from drystone.service.tracking_rows import frozen_payload, tracking_columns, tracking_of
-from tests.service.records_world import NOW, OWNER, World
+from tests.service.records_world import NOW, OWNER, World, run
+from tests.service.test_live_disks import DISK as SERVED
+from tests.service.test_live_disks import Site
 
 DISK = DiskId("disk-a")
 FILE = FileIdentity(device=1, inode=1, size=1, mtime_ns=1, ctime_ns=1)
@@ -121,3 +124,28 @@ def test_what_an_operation_in_flight_reads_stays(world: World) -> None:
     named = {name for name in first.carry | second.carry if algebra.is_extents_id(name)}
     assert len(named) == 2
     assert world.db.read_sync(lambda conn: extent_maps.ids_of(conn, DISK)) == named
+
+
+def test_a_host_carries_one_map_whatever_was_written_between_its_stops(tmp_path: Path) -> None:
+    world = World.open(tmp_path / "catalog.db")
+    world.add_accounts()
+    site = Site(world, tmp_path)
+
+    async def rounds() -> None:
+        async with site.served():
+            for block in (3, 9):
+                await site.host.revive(SERVED)
+                with NbdClient(site.socket(), SERVED) as client:
+                    client.pwrite(block * 4096, b"x" * 4096)
+                await site.host.close(SERVED)
+                site.change(nbd_socket=None)
+            await site.host.revive(SERVED)
+
+    run(rounds())
+    carry = site.row().carry
+    assert len(carry) == 1
+    found = world.db.read_sync(lambda conn: extent_maps.union_of(conn, carry))
+    assert found is not None
+    assert found.tolist() == [[3, 4], [9, 10]]
+    assert world.db.read_sync(lambda conn: extent_maps.ids_of(conn, SERVED)) == carry
+    world.db.close()

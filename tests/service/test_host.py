@@ -7,13 +7,16 @@ from typing import Any, cast
 
 import pytest
 
+from drystone.catalog import disks, operations
 from drystone.domain.disk import DiskState
 from drystone.domain.errors import UnavailableError
-from drystone.domain.ids import DiskId
+from drystone.domain.ids import DiskId, OperationId
+from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.engine import live
 from drystone.service.host import Host
 from drystone.service.installation import DiskLocks
-from tests.service.records_world import World, run
+from drystone.service.jobs.attach import Detach
+from tests.service.records_world import NOW, OWNER, World, run
 
 
 def test_a_disk_that_cannot_be_closed_does_not_keep_the_others_from_being_served() -> None:
@@ -30,6 +33,45 @@ def test_a_disk_that_cannot_be_closed_does_not_keep_the_others_from_being_served
     host = SimpleNamespace(_in=SimpleNamespace(db=SimpleNamespace(read=read)), release=release)
     asyncio.run(Host.release_idle(cast("Any", host)))
     assert released == ["disk-00000000", "disk-00000002"]
+
+
+def test_detaching_takes_away_what_a_daemon_left_that_died_before(tmp_path: Path) -> None:
+    world = World.open(tmp_path / "catalog.db")
+    world.add_accounts()
+    world.instance("ins-1")
+    name = world.disk("disk-a", state=DiskState.DETACHING, daemon=None, instance_id="ins-1", device="/dev/x").id
+    made = Operation(
+        id=OperationId("op-1"), kind=OperationKind.DETACH, account_id=OWNER, disk_id=name, created_at=NOW,
+        updated_at=NOW,
+    )  # fmt: skip
+    world.db.write_sync(lambda conn: operations.insert(conn, made))
+    settled = []
+
+    async def row(disk_id: DiskId) -> Any:
+        return world.db.read_sync(lambda conn: disks.get(conn, disk_id))
+
+    async def running(_disk: Any) -> None:
+        return None
+
+    async def settle(disk_id: DiskId) -> None:
+        # The device of this host goes before anybody hears that the disk is detached.
+        assert (await row(disk_id)).state is DiskState.DETACHING
+        settled.append(disk_id)
+
+    async def release(_disk: DiskId) -> None:
+        pass
+
+    async def detach() -> None:
+        host: Any = SimpleNamespace(row=row, running=running, settle=settle, release=release)
+        installation: Any = SimpleNamespace(db=world.db, locks=DiskLocks(), clock=lambda: NOW)
+        await Detach(installation, host).run(made)
+
+    run(detach())
+    assert settled == [name]
+    ended = world.db.read_sync(lambda conn: operations.get(conn, made.id))
+    assert ended is not None
+    assert ended.state is OperationState.DONE
+    world.db.close()
 
 
 def test_a_stray_disk_that_cannot_be_closed_does_not_end_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
