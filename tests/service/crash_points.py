@@ -536,6 +536,7 @@ def whole(scene: Scene) -> None:
 
 
 def shows(scene: Scene, name: SnapshotId, reader: SnapshotReader) -> None:
+    assert name in scene.truth, f"{name} is NORMAL, and is none that was taken"
     wanted = scene.truth[name]
     if not scene.damaged:
         assert bool(reader.read(0, len(wanted)) == wanted), f"{name} shows other bytes"
