@@ -5,6 +5,7 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -42,6 +43,7 @@ from drystone.service.quotas import SnapshotLimits
 from drystone.service.requests import NewSnapshot
 from drystone.service.snapshot_begin import begin_snapshot, freeze_target
 from drystone.service.snapshot_lifecycle import SnapshotLifecycle
+from drystone.service.snapshot_server import SlowSourceError
 from drystone.transfer.hydrate import hydrate
 from tests.service.records_world import NOW, OWNER, ZONE, World, caller, run
 
@@ -160,14 +162,14 @@ def test_a_snapshot_that_fails_because_its_bitmap_is_gone_does_not_count_it_as_m
     site: Site, *, frozen: bool
 ) -> None:
     async def story() -> None:
-        async with site.served() as socket:
+        async with site.served() as path:
             daemon = site.host.daemons()[0]
             begun = site.begin()
             if frozen:
                 await live.freeze(daemon, [freeze_target(site.installation, begun)])
                 await daemon.remove_export(node("view", DISK))
             await live.drop_bitmap(daemon, DISK, begun.freeze.old_bitmap)
-            with NbdClient(socket, DISK) as guest:
+            with NbdClient(path, DISK) as guest:
                 guest.pwrite(0, b"x" * BLOCK)
             await TakeSnapshot(site.installation, site.host).fail(begun.operation, "InternalError", "the time was up")
             ended, disk = site.operation(begun), site.row()
@@ -180,9 +182,9 @@ def test_a_snapshot_that_fails_because_its_bitmap_is_gone_does_not_count_it_as_m
 
 def test_a_snapshot_that_is_given_up_is_never_committed_and_keeps_what_was_written(site: Site) -> None:
     async def story() -> None:
-        async with site.served() as socket:
+        async with site.served() as path:
             daemon = site.host.daemons()[0]
-            with NbdClient(socket, DISK) as guest:
+            with NbdClient(path, DISK) as guest:
                 guest.pwrite(3 * BLOCK, b"x" * BLOCK)
                 begun = site.begin()
                 await live.freeze(daemon, [freeze_target(site.installation, begun)])
@@ -234,7 +236,7 @@ def test_nobody_takes_a_daemon_for_dead_that_runs_and_is_silent(site: Site, monk
     monkeypatch.setattr(qmp, "CONNECT_SECONDS_MAX", 0.2)
 
     async def story() -> None:
-        async with site.served() as socket:
+        async with site.served() as path:
             daemon = site.host.daemons()[0]
             begun = site.begin()
             await live.freeze(daemon, [freeze_target(site.installation, begun)])
@@ -247,7 +249,7 @@ def test_nobody_takes_a_daemon_for_dead_that_runs_and_is_silent(site: Site, monk
                 daemon, live.OpenDisk(disk_id=other, image=stray, limits=None, bitmap="b", backing=None)
             )
             before = site.row()
-            with NbdClient(socket, DISK) as guest:
+            with NbdClient(path, DISK) as guest:
                 await site.host.leave()
                 site.start()
                 with stopped(daemon.pid):
@@ -299,12 +301,12 @@ def test_the_disks_of_a_daemon_that_died_while_it_was_silent_are_served_again(
 
 def test_a_disk_whose_resize_is_refused_is_served_again(site: Site) -> None:
     async def story() -> None:
-        async with site.served() as socket:
+        async with site.served() as path:
             operation = site.resize(1 << 40)
             job = Resize(site.installation, site.host)
             with pytest.raises(qmp.QmpRefusedError) as refused:
                 await job.run(operation)
-            with NbdClient(socket, DISK) as guest:
+            with NbdClient(path, DISK) as guest:
                 assert guest.size_bytes == 1 << 30
             await job.fail(operation, "InternalError", str(refused.value))
             assert (site.again(operation).state, site.row().state) == (OperationState.FAILED, DiskState.ATTACHED)
@@ -314,13 +316,13 @@ def test_a_disk_whose_resize_is_refused_is_served_again(site: Site) -> None:
 
 def test_an_attached_disk_that_its_daemon_does_not_serve_is_served_after_a_start(site: Site) -> None:
     async def story() -> None:
-        async with site.served() as socket:
+        async with site.served() as path:
             await live.unexport(site.host.daemons()[0], DISK)
             await site.host.leave()
             site.start()
             await site.host.take_over()
             await site.host.revive_all()
-            with NbdClient(socket, DISK) as guest:
+            with NbdClient(path, DISK) as guest:
                 assert guest.size_bytes == 1 << 30
 
     run(story())
@@ -333,7 +335,7 @@ def test_a_resize_that_is_carried_out_after_nobody_waited_for_it_is_recorded(
     real = live.resize
 
     async def story() -> None:
-        async with site.served() as socket:
+        async with site.served() as path:
             daemon = site.host.daemons()[0]
             operation = site.resize(2)
             job = Resize(site.installation, site.host)
@@ -353,7 +355,7 @@ def test_a_resize_that_is_carried_out_after_nobody_waited_for_it_is_recorded(
             assert (site.again(operation).state, site.row().state) == (OperationState.RUNNING, DiskState.EXPANDING)
             await job.run(operation)
             assert (site.again(operation).state, site.row().state) == (OperationState.DONE, DiskState.ATTACHED)
-            with NbdClient(socket, DISK) as guest:
+            with NbdClient(path, DISK) as guest:
                 assert (site.row().size_gib, guest.size_bytes) == (2, 2 << 30)
 
     run(story())
@@ -399,8 +401,8 @@ class Source:
 class Guest:
     """Writes all the time; `slowest_s` is how long a write took, one that is under way included."""
 
-    def __init__(self, socket: Path) -> None:
-        self._client = NbdClient(socket, DISK)
+    def __init__(self, path: Path) -> None:
+        self._client = NbdClient(path, DISK)
         self._ended = threading.Event()
         self._slowest_s = 0.0
         self._began_s = time.monotonic()
@@ -466,14 +468,14 @@ def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
 
     async def story() -> None:
         with NbdServer(site.layout.store_socket, source):
-            async with site.served() as socket:
+            async with site.served() as path:
                 daemon = site.host.daemons()[0]
                 daemon_pid.append(daemon.pid)
                 quiescing = Quiescing(db=site.world.db, clock=lambda: NOW, environment={}, own=())
                 lifecycle = SnapshotLifecycle(
                     installation=site.installation, host=site.host, limits=SnapshotLimits(), quiescing=quiescing
                 )
-                guest = Guest(socket)
+                guest = Guest(path)
                 reader = pending()
                 try:
                     with pytest.raises(RefusalError) as refused, hasty():
@@ -502,6 +504,26 @@ def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
                     guest.end()
 
     run(story())
+
+
+def test_a_snapshot_server_that_does_not_answer_is_a_source_that_hangs(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot_server, "CALM_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(snapshot_server, "ANSWER_SECONDS_MAX", 0.1)
+    path = site.layout.store_socket
+    path.parent.mkdir(parents=True)
+
+    async def refused() -> None:
+        with pytest.raises(SlowSourceError):
+            await snapshot_server.calm(site.installation, os.getpid())
+
+    run(refused())
+    # As a stopped process: the kernel takes connections for it.
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        listening.listen()
+        run(refused())
 
 
 def test_nothing_is_copied_while_it_is_held() -> None:
