@@ -249,11 +249,11 @@ def test_a_pack_that_cannot_be_trusted_is_left_and_not_tried_for_ever(world: Wor
     delete(made, "snap-00000000")
     victim = world.db.read_sync(lambda conn: packs.dying(conn, 0.2, 1))[0]
     raw = bytearray(world.objects.get(victim.object))
-    raw[3000] ^= 1
+    raw[-80] ^= 1  # Of its index: a byte of a block may be one that is dead.
     MemoryStore.replace(world.objects, victim.object, bytes(raw))
     asyncio.run(Compact(made).run(compaction_of(world.db)))
     assert victim.object in packs_in_store(world)
-    assert list(made.faulty_packs) in ([victim.object], [])  # the flipped byte may be one that was dead
+    assert list(made.faulty_packs) == [victim.object]
     assert asyncio.run(compaction.begin_if_due(made)) is None
     world.close()
 
