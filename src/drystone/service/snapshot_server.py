@@ -14,7 +14,7 @@ from drystone.service.installation import Installation
 WAITED_MS_MAX = 100
 """A request this old may stay for minutes: whatever waits for it must not be begun (traps F13)."""
 ANSWER_SECONDS_MAX = 1.0
-CALM_SECONDS_MAX = 5.0
+CALM_SECONDS_MAX = 10.0
 ASK_SECONDS = 0.02
 
 
