@@ -32,7 +32,7 @@ class Prove:
     """PROVING → done: a clone, its devices, a prover on them, all of it gone again, the finding in the catalog.
 
     Its session pins the snapshot from the call to the end (L6). After a crash what is left of the clone goes, by its
-    name, and the proof begins anew (S70): the phases of a proof leave nothing that is worth keeping.
+    name, and the proof begins anew (S90): the phases of a proof leave nothing that is worth keeping.
     """
 
     def __init__(self, installation: Installation) -> None:
@@ -93,7 +93,7 @@ class Prove:
             )  # fmt: skip
             steps = await self._watched(operation, plan)
             if not daemon.alive():
-                # S71: what was read after its death was no byte of the snapshot.
+                # S91: what was read after its death was no byte of the snapshot.
                 return (_step("clone", f"its storage daemon died; up to {room >> 20} MiB may be written"),)
             return steps
         finally:
