@@ -359,7 +359,7 @@ def test_resources_are_what_was_named_and_made() -> None:
     assert resources_of(attach, {"DiskIdSet": ["disk-3"], "SnapshotId": "snap-1"}) == (
         "disk-1 disk-2 ins-1 disk-3 snap-1"
     )
-    assert len(resources_of(AttachDisks(instance_id="i" * 5000, disk_ids=()), {})) == 1000
+    assert len(resources_of(AttachDisks(instance_id="i" * 5000, disk_ids=()), {})) == 2000
 
 
 def test_metrics_and_health(sdk: Sdk) -> None:

@@ -83,6 +83,8 @@ def test_a_catalog_from_before_has_its_sums(world: World, tmp_path: Path) -> Non
     def undo(conn: Connection) -> None:
         for name in ("begins", "insert", "update", "delete"):
             conn.exec_driver_sql(f"DROP TRIGGER account_savings_{name}")
+        for name in ("disk_made", "disk_gone", "disk_resized", "snapshot_kept"):
+            conn.exec_driver_sql(f"DROP TRIGGER epoch_{name}")
         conn.exec_driver_sql("DROP INDEX ix_snapshot_doubtful")
         for name in ("password", "browser_session", "history_point", "account_savings"):
             conn.exec_driver_sql(f"DROP TABLE {name}")
