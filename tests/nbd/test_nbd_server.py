@@ -391,6 +391,7 @@ def test_block_status_only_for_the_negotiated_export(raw: Raw) -> None:
     assert struct.unpack(">I", raw.take(length)[:4]) == (wire.Error.EINVAL,)
 
 
+@pytest.mark.long
 def test_it_tells_how_long_the_oldest_request_of_a_process_has_waited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,8 @@ from drystone.service.auditing import EVERYTHING
 from drystone.service.jobs.snapshot import TakeSnapshot
 from tests.service.crash_points import DISK, NEW, Daemons, Scene, View, built, freeze, outside, upload_transfer
 
+pytestmark = pytest.mark.long
+
 
 class TrimmedView(View):
     """A frozen view that answers EINVAL wherever it was trimmed, to reads and to questions about data and zeros."""

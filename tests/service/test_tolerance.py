@@ -40,6 +40,8 @@ from tests.service.crash_points import (
 from tests.service.records_world import NOW
 from tests.service.store_world import BLOCKS
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def begin() -> Iterator[Scene]:
