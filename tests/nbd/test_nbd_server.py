@@ -391,7 +391,6 @@ def test_block_status_only_for_the_negotiated_export(raw: Raw) -> None:
     assert struct.unpack(">I", raw.take(length)[:4]) == (wire.Error.EINVAL,)
 
 
-@pytest.mark.long
 def test_it_tells_how_long_the_oldest_request_of_a_process_has_waited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -402,6 +401,13 @@ def test_it_tells_how_long_the_oldest_request_of_a_process_has_waited(
         with NbdClient(path, waiting_name(os.getpid())) as asking:
             return asking.size_bytes
 
+    def none_waits() -> bool:
+        # An answer may have come a moment before its request is struck off.
+        deadline = time.monotonic() + 60
+        while waited_ms() and time.monotonic() < deadline:
+            pass
+        return waited_ms() == 0
+
     with NbdServer(path, Provider({"a": export})) as server:
         # Nobody has come back since it began: a request may wait in the client.
         server._began_s -= 5.0
@@ -411,7 +417,7 @@ def test_it_tells_how_long_the_oldest_request_of_a_process_has_waited(
         monkeypatch.undo()
         with NbdClient(path, "a") as client:
             client.pread(0, 512)
-            assert waited_ms() == 0
+            assert none_waits()
             export.gate = threading.Event()
             reader = threading.Thread(target=client.pread, args=(0, 512))
             reader.start()
@@ -426,4 +432,4 @@ def test_it_tells_how_long_the_oldest_request_of_a_process_has_waited(
             finally:
                 export.gate.set()
                 reader.join()
-            assert waited_ms() == 0
+            assert none_waits()

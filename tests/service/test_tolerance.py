@@ -40,8 +40,6 @@ from tests.service.crash_points import (
 from tests.service.records_world import NOW
 from tests.service.store_world import BLOCKS
 
-pytestmark = pytest.mark.long
-
 
 @pytest.fixture(scope="module")
 def begin() -> Iterator[Scene]:
