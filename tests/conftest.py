@@ -3,6 +3,10 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.still import Watch
+
+WATCH = Watch()
+
 # A property holds or not whatever else the machine is doing; pytest's time limit bounds a hanging test.
 settings.register_profile("drystone", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("drystone")
@@ -13,10 +17,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="tests marked `long` too, and longer random histories")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Judge each test by its own moments."""
+    WATCH.test_begins()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with what takes longest; leave tests marked `long` out, and say so, unless `--long` is given."""
     # What a real server is needed for takes minutes a file: the last to begin is waited for alone.
     items.sort(key=lambda item: item.path.parent.name != "system")
+    for item in items:
+        if item.get_closest_marker("clock"):
+            item.add_marker(pytest.mark.flaky(reruns=1, condition=WATCH.stood_still))
     if config.getoption("--long"):
         return
     left_out = [item for item in items if item.get_closest_marker("long")]

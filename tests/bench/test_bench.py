@@ -15,6 +15,8 @@ from bench.stalls import Stalls, common, stood_before
 from bench.world import median, plan
 from rich.console import Console
 
+pytestmark = pytest.mark.clock
+
 
 def test_arguments_choose_rows_and_sizes() -> None:
     options = parser().parse_args(["--only", "rescan", "api", "--quick", "--size-gb", "0.5"])

@@ -14,6 +14,8 @@ import pytest
 from drystone.domain.errors import ProtocolError, SpaceError, UnavailableError
 from drystone.nbd.client import ALLOCATION_DEPTH, BASE_ALLOCATION, NbdClient, dirty_bitmap
 
+pytestmark = pytest.mark.clock
+
 KIB = 1 << 10
 MIB = 1 << 20
 TIB = 1 << 40

@@ -20,6 +20,8 @@ from drystone.nbd import server as nbd_server
 from drystone.nbd.client import BASE_ALLOCATION, NbdClient
 from drystone.nbd.server import NbdServer, ServerLimits, waiting_name
 
+pytestmark = pytest.mark.clock
+
 KIB = 1 << 10
 MIB = 1 << 20
 

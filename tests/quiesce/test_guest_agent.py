@@ -22,6 +22,8 @@ from drystone.quiesce.hold import Hold, holding
 from drystone.quiesce.plan import Plan
 from drystone.quiesce.program import StepError
 
+pytestmark = pytest.mark.clock
+
 SECONDS = 60.0
 QEMU_GA = shutil.which("qemu-ga", path=os.environ.get("PATH", "") + ":/usr/sbin")
 

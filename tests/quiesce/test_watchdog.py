@@ -16,6 +16,8 @@ from drystone.domain.quiesce import Step, StepKind
 from drystone.quiesce.hold import Hold, QuiesceError, holding
 from drystone.quiesce.plan import THAW, Plan, decode_event, decode_plan, encode_plan
 
+pytestmark = pytest.mark.clock
+
 SECONDS = 60.0
 """How long anything may take on a loaded machine."""
 

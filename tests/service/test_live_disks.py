@@ -47,6 +47,8 @@ from drystone.service.snapshot_server import SlowSourceError
 from drystone.transfer.hydrate import hydrate
 from tests.service.records_world import NOW, OWNER, ZONE, World, caller, run
 
+pytestmark = pytest.mark.clock
+
 DISK = DiskId("disk-00000001")
 INSTANCE = InstanceId("ins-00000001")
 OTHER = InstanceId("ins-00000002")

@@ -16,7 +16,7 @@ from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentClo
 from tests.system.harness import SECONDS, Installation, installation
 from tests.system.test_host_device import mounted
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="freezing a file system needs root")
+pytestmark = [pytest.mark.skipif(os.geteuid() != 0, reason="freezing a file system needs root"), pytest.mark.clock]
 NEEDS_RECOVERY = 0x4
 """Of ext4's incompatible features: set while it is mounted and not frozen. Source: linux/fs/ext4/ext4.h."""
 
