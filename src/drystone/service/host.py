@@ -27,7 +27,6 @@ from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import Bitmap, Checkpoint, DaemonPlan, TrackingState, Verdict
 from drystone.engine import checkpoints, host_device, images, live, process
 from drystone.engine.daemon import Daemon
-from drystone.engine.graph import Backing
 from drystone.engine.layout import Layout, node
 from drystone.service import snapshot_server
 from drystone.service.carry_over import MISSING_REASON, carry_checkpoint
@@ -185,8 +184,7 @@ class Host:
         backing = None
         if hydrating:
             assert disk.source_snapshot_id is not None, disk_id
-            await snapshot_server.ensure(self._in)
-            backing = Backing(socket=layout.store_socket, export=disk.source_snapshot_id)
+            backing = await snapshot_server.serving(self._in, disk.source_snapshot_id)
         spec = live.OpenDisk(disk_id=disk_id, image=image, limits=self._in.limits(disk), bitmap=bitmap, backing=backing)
         try:
             await live.close_disk(daemon, disk_id)  # What a crash of ours may have left of an earlier try.

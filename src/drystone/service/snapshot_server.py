@@ -5,8 +5,11 @@ import contextlib
 import sys
 from pathlib import Path
 
+from drystone.catalog import snapshots
 from drystone.domain.errors import UnavailableError
+from drystone.domain.ids import SnapshotId
 from drystone.engine import process
+from drystone.engine.graph import Backing
 from drystone.nbd.client import NbdClient
 from drystone.nbd.server import waiting_name
 from drystone.service.installation import Installation
@@ -42,6 +45,22 @@ async def ensure(installation: Installation) -> None:
             directory=directory, log=installation.layout.logs / "snapshot-server.log",
             ready=installation.layout.store_socket, environment=installation.environment,
         )  # fmt: skip
+
+
+async def serving(installation: Installation, snapshot_id: SnapshotId) -> Backing:
+    """Have it running; return where it serves a snapshot.
+
+    By the manifest that was committed: an attempt that was given up may have left another of the same snapshot, which
+    is there until the next sweep (L6).
+
+    Raises:
+        UnavailableError: It does not start.
+    """
+    await ensure(installation)
+    row = await installation.db.read(lambda conn: snapshots.get(conn, snapshot_id))
+    session = None if row is None else row.session_id
+    export = snapshot_id if session is None else f"{snapshot_id}/{session}"
+    return Backing(socket=installation.layout.store_socket, export=export)
 
 
 async def end(installation: Installation) -> None:

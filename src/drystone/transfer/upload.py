@@ -483,7 +483,8 @@ def _commit(
     own = ManifestMap(object=written.map_object, kind=written.kind, entries=written.entries, bytes=written.map_bytes)
     below = () if base is None else base.manifest.maps if job.base_maps is None else job.base_maps
     below = _shortened(job, store, rng, below, tolerated)
-    reason = "; ".join((job.template.tracking_reason, *(said[:_SAID_MAX] for said in tolerated.said)))
+    reasons = (job.template.tracking_reason, *(said[:_SAID_MAX] for said in tolerated.said))
+    reason = "; ".join(filter(None, reasons))
     packs = tuple(
         ManifestPack(pack=pack.pack, object=pack.object, bytes=pack.bytes, blocks=pack.blocks) for pack in written.packs
     )

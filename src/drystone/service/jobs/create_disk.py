@@ -17,6 +17,7 @@ from drystone.service import tokens
 from drystone.service.host import Host, size_bytes
 from drystone.service.installation import Installation
 from drystone.service.jobs import endings
+from drystone.service.jobs.terminate import mark_terminating
 
 MADE = "MADE"
 """Phase of an operation whose disk is made and waits for the others of its call."""
@@ -112,14 +113,10 @@ class CreateDisk:
         if session is not None:
             sessions.fence(conn, SessionId(str(session)), at=at)
         endings.failed(conn, operation, at=at, code=code, message=message)
-        expected, values = {"state": DiskState.CREATING}, {"state": DiskState.TERMINATING}
-        changed = disks.compare_and_set(conn, operation.disk_id, expected=expected, values=values)
-        assert changed, "CREATING has a RUNNING operation, and this is it"  # S1
-        terminate = Operation(
-            id=self._in.ids.operation(), kind=OperationKind.TERMINATE, account_id=operation.account_id,
-            disk_id=operation.disk_id, request_id=operation.request_id, created_at=at, updated_at=at,
-        )  # fmt: skip
-        operations.insert(conn, terminate)
+        disk = disks.get(conn, operation.disk_id)
+        assert disk is not None
+        assert disk.state is DiskState.CREATING, "CREATING has a RUNNING operation, and this is it"  # S1
+        (terminate,) = mark_terminating(conn, self._in, disk, (), request_id=operation.request_id, at=at)
         return terminate
 
 
@@ -137,14 +134,3 @@ def hydrate_operation(installation: Installation, disk: Disk, session: str, *, a
         snapshot_id=disk.source_snapshot_id, state=OperationState.RUNNING, phase="COPYING",
         payload={"session": session}, created_at=at, updated_at=at,
     )  # fmt: skip
-
-
-def remove_files(installation: Installation, disk_id: str) -> None:
-    """Remove a disk's directory; does nothing if it is gone."""
-    directory = installation.layout.data / "disks" / disk_id
-    if not directory.is_dir():
-        return
-    for file in directory.iterdir():
-        file.unlink()
-    directory.rmdir()
-    images.sync_file(directory.parent)

@@ -47,10 +47,11 @@ class ExportSnapshot:
 
     async def _copy(self, operation: Operation, path: Path, part: Path) -> None:
         copying = Copying(self._in, operation, part)
-        source = f"nbd+unix:///{operation.snapshot_id}?socket={quote(str(self._in.layout.store_socket))}"
+        assert operation.snapshot_id is not None
         for attempt in range(1, ATTEMPTS_MAX + 1):
             await asyncio.to_thread(part.unlink, missing_ok=True)
-            await snapshot_server.ensure(self._in)
+            served = await snapshot_server.serving(self._in, operation.snapshot_id)
+            source = f"nbd+unix:///{served.export}?socket={quote(str(served.socket))}"
             try:
                 await convert.convert(
                     source, "raw", part, str(operation.payload["format"]), on_percent=copying.note, guard=copying.guard

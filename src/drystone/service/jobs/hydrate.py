@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, operations, sessions
+from drystone.catalog import disks, operations, sessions, snapshots
 from drystone.domain.blocks import Ranges, count, split
 from drystone.domain.errors import RefusalError, UnavailableError
 from drystone.domain.ids import DiskId, SessionId, SnapshotId
@@ -59,7 +59,10 @@ class Hydrate:
         await self._host.release(disk_id)
 
     async def _pull(self, operation: Operation, disk_id: DiskId, source: SnapshotId) -> None:
-        ranges = await asyncio.to_thread(self._source_ranges, source)
+        row = await self._in.db.read(lambda conn: snapshots.get(conn, source))
+        # By the name of its manifest: an attempt that was given up may have left another.
+        name = source if row is None or row.manifest is None else row.manifest
+        ranges = await asyncio.to_thread(lambda: SnapshotReader.open(self._in.store, name).data_ranges())
         total, done = max(1, count(ranges)), 0
         pieces = list(split(ranges, SLICE_BLOCKS))
         for at in _batches(pieces):
@@ -70,9 +73,6 @@ class Hydrate:
             await self._in.db.write(
                 lambda conn, now=percent: self._progress(conn, operation, disk_id, now)  # type: ignore[misc]
             )
-
-    def _source_ranges(self, source: SnapshotId) -> Ranges:
-        return SnapshotReader.open(self._in.store, source).data_ranges()
 
     async def _pull_batch(self, disk_id: DiskId, ranges: Ranges) -> None:
         """Copy some ranges. An attach, or a daemon that died, cuts the copying off: it is begun again."""

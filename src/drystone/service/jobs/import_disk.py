@@ -15,7 +15,7 @@ from drystone.service.host import Host, size_bytes
 from drystone.service.installation import Installation
 from drystone.service.jobs import endings
 from drystone.service.jobs.copying import Copying
-from drystone.service.jobs.create_disk import remove_files
+from drystone.service.jobs.terminate import remove_files
 from drystone.service.tracking_rows import tracking_columns, tracking_of
 
 REASON = "the disk was imported and has no snapshot yet"

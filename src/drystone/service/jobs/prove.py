@@ -11,7 +11,6 @@ from drystone.domain.ids import DiskId, SessionId, SnapshotId
 from drystone.domain.opening import Finding, Opening, OpeningStep, conclusion
 from drystone.domain.operation import Operation
 from drystone.engine import throwaway
-from drystone.engine.graph import Backing
 from drystone.quiesce.prover_plan import ProverPlan
 from drystone.quiesce.proving import prove
 from drystone.service import snapshot_server
@@ -76,8 +75,7 @@ class Prove:
         room = min(self._in.scratch_bytes_max, space.above_floor_bytes // 2)
         if room < CLONE_BYTES_MIN:
             raise SpaceError("free space is near the floor that belongs to the disks: there is no room for a clone")
-        await snapshot_server.ensure(self._in)
-        backing = Backing(socket=layout.store_socket, export=_snapshot(operation))
+        backing = await snapshot_server.serving(self._in, _snapshot(operation))
         size = operation.payload["size_gib"]
         kinds = operation.payload["databases"]
         assert isinstance(size, int)

@@ -10,11 +10,10 @@ from drystone.domain.disk import Disk, DiskState
 from drystone.domain.ids import DiskId, SessionId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.snapshot import Snapshot, SnapshotState
-from drystone.engine import live
+from drystone.engine import images, live
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs import endings
-from drystone.service.jobs.create_disk import remove_files
 from drystone.service.jobs.delete_snapshot import collect_maps, mark_deleting
 
 
@@ -99,3 +98,14 @@ def mark_terminating(
     )  # fmt: skip
     operations.insert(conn, terminate)
     return [*(operation for operation in marked if operation is not None), terminate]
+
+
+def remove_files(installation: Installation, disk_id: str) -> None:
+    """Remove a disk's directory; does nothing if it is gone."""
+    directory = installation.layout.data / "disks" / disk_id
+    if not directory.is_dir():
+        return
+    for file in directory.iterdir():
+        file.unlink()
+    directory.rmdir()
+    images.sync_file(directory.parent)
