@@ -3,17 +3,24 @@
 import asyncio
 import contextlib
 import os
+import random
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
+from drystone.domain.blocks import normalize
 from drystone.domain.ids import DiskId
-from drystone.engine import graph, live
+from drystone.engine import graph, images, live
 from drystone.engine.daemon import Daemon
 from drystone.nbd.client import NbdClient
+from drystone.nbd.server import NbdServer
+from drystone.transfer.hydrate import hydrate
+from tests.nbd.test_nbd_server import MemoryExport, Provider
 
 DISK = DiskId("disk-00000001")
 BLOCK = 4096
+MIB = 1 << 20
 
 
 def test_a_bitmap_is_read_although_somebody_was_killed_at_reading_it(tmp_path: Path) -> None:
@@ -83,3 +90,99 @@ def test_a_disk_whose_opening_was_cut_off_anywhere_is_not_open_unless_its_bitmap
             await daemon.kill()
 
     asyncio.run(cut_off())
+
+
+def test_a_disk_lets_go_of_its_source_while_clients_come_and_go(tmp_path: Path) -> None:
+    """Cut off before any of its commands and begun again; the image is never reopened in use (S92)."""
+    rng = random.Random(5)
+    content = bytearray(64 * MIB)
+    for at in range(0, 64 * MIB, 8 * MIB):
+        content[at : at + MIB] = rng.randbytes(MIB)
+    source = MemoryExport(bytes(content))
+    backing = graph.Backing(socket=tmp_path / "source.sock", export="source")
+    image = tmp_path / "disk.qcow2"
+
+    def read_on(socket: Path, stop: threading.Event, wrong: list[int]) -> None:
+        while not stop.is_set():
+            with NbdClient(socket, DISK) as client:
+                at = rng.randrange(0, 64 * MIB, 8 * MIB)
+                if client.pread(at, 2 * MIB) != content[at : at + 2 * MIB]:
+                    wrong.append(at)
+
+    async def let_go(daemon: Daemon, allowed: int) -> tuple[bool, set[str]]:
+        """Let go, cut off after so many commands, and again; return whether it was, and drivers of reopened nodes."""
+        execute = daemon.execute
+        reopened: set[str] = set()
+        left, cut = allowed, False
+
+        async def limited(command: str, arguments: dict[str, Any] | None = None) -> object:
+            nonlocal left, cut
+            if not left and not cut:
+                cut = True
+                raise asyncio.CancelledError
+            left -= 1
+            if command == "blockdev-reopen":
+                reopened.update(one["driver"] for one in (arguments or {})["options"])
+            return await execute(command, arguments)
+
+        daemon.execute = limited  # type: ignore[method-assign]
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await live.drop_backing(daemon, DISK)
+            if cut:
+                await live.drop_backing(daemon, DISK)
+        finally:
+            daemon.execute = execute  # type: ignore[method-assign]
+        return cut, reopened
+
+    async def one(daemon: Daemon, allowed: int) -> bool:
+        image.unlink(missing_ok=True)
+        await images.create(image, len(content), backing)
+        await live.open_disk(
+            daemon, live.OpenDisk(disk_id=DISK, image=image, limits=None, bitmap="b0", backing=backing)
+        )
+        assert await live.export_hydration(daemon, DISK) is None
+        blocks = [(at // BLOCK, (at + MIB) // BLOCK) for at in range(0, 64 * MIB, 8 * MIB)]
+
+        def fill() -> None:
+            with NbdClient(daemon.nbd_socket, graph.hydration_export_name(DISK)) as client:
+                hydrate(
+                    client, normalize(blocks), rate_bytes_per_s=0, stop=threading.Event(),
+                    on_progress=lambda _done, _all: None,
+                )  # fmt: skip
+
+        await asyncio.to_thread(fill)
+        socket = await live.export_nbd(daemon, DISK)
+        stop, wrong = threading.Event(), list[int]()
+        reader = threading.Thread(target=read_on, args=(socket, stop, wrong))
+        reader.start()
+        try:
+            cut, reopened = await let_go(daemon, allowed)
+            assert not await live.has_backing(daemon, DISK)
+            assert not images.has_backing(image)
+        finally:
+            stop.set()
+            await asyncio.to_thread(reader.join)
+        assert not wrong
+        with NbdClient(socket, DISK) as client:
+            client.trim(0, MIB)
+            assert client.pread(0, 16 * MIB) == bytes(MIB) + content[MIB : 16 * MIB]
+        await live.close_disk(daemon, DISK)
+        assert not await daemon.nodes()
+        assert reopened == {"throttle"}
+        return cut
+
+    async def story() -> None:
+        (tmp_path / "run").mkdir()
+        daemon = await Daemon.start("test", tmp_path / "run", tmp_path / "log", os.environ)
+        try:
+            with NbdServer(backing.socket, Provider({"source": source})):
+                allowed = 0
+                while await one(daemon, allowed):
+                    allowed += 1
+                assert allowed > 6
+        finally:
+            await daemon.kill()
+        assert "corrupt" not in (tmp_path / "log").read_text()
+
+    asyncio.run(story())

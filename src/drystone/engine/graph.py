@@ -66,11 +66,32 @@ def backing_node(disk_id: DiskId, backing: Backing) -> Arguments:
     }  # fmt: skip
 
 
+def fill_group(disk_id: DiskId) -> Arguments:
+    """`object-add` of the group that `fill_node` needs; it lets everything through."""
+    return {"qom-type": "throttle-group", "id": node("fill", disk_id), "limits": throttle_limits(None)}
+
+
+def fill_node(disk_id: DiskId, *, below: str = "back") -> Arguments:
+    """A filter between the image and its backing, so that the backing can be replaced by `zeros` in use (S92)."""
+    return {
+        "driver": "throttle", "node-name": node("fill", disk_id), "throttle-group": node("fill", disk_id),
+        "file": node(below, disk_id), "read-only": True,
+    }  # fmt: skip
+
+
+def zeros_node(disk_id: DiskId, size_bytes: int) -> Arguments:
+    """What an image that has everything reads where it holds nothing."""
+    return {
+        "driver": "null-co", "node-name": node("zeros", disk_id), "size": size_bytes, "read-zeroes": True,
+        "read-only": True,
+    }  # fmt: skip
+
+
 def qcow_node(disk_id: DiskId, *, hydrating: bool) -> Arguments:
-    """The qcow2 node; `backing: None` says that the image stands alone."""
+    """The qcow2 node; `backing: None` says that the image stands alone. Never reopened while it is used (S92)."""
     return {
         "driver": "qcow2", "node-name": node("qcow", disk_id), "file": node("file", disk_id),
-        "backing": node("back", disk_id) if hydrating else None,
+        "backing": node("fill", disk_id) if hydrating else None,
         "discard": "unmap", "detect-zeroes": "unmap",
     }  # fmt: skip
 

@@ -86,7 +86,7 @@ class Layout:
 
 
 def node(kind: str, disk_id: DiskId) -> str:
-    """Return the graph node (or export) of a disk: `file`, `qcow`, `top`, `back`, `cbw`, `scratch`, `view`.
+    """Return the graph node (or export) of a disk: `file`, `qcow`, `top`, `back`, `fill`, `cbw`, `scratch`, `view`, ….
 
     QEMU allows 31 characters; these have at most 16.
     """

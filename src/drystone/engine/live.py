@@ -79,6 +79,8 @@ async def open_disk(daemon: Daemon, disk: OpenDisk) -> None:
         await daemon.execute("blockdev-add", graph.file_node(disk.disk_id, disk.image))
         if disk.backing is not None:
             await daemon.execute("blockdev-add", graph.backing_node(disk.disk_id, disk.backing))
+            await daemon.execute("object-add", graph.fill_group(disk.disk_id))
+            await daemon.execute("blockdev-add", graph.fill_node(disk.disk_id))
         await daemon.execute("blockdev-add", graph.qcow_node(disk.disk_id, hydrating=disk.backing is not None))
         await daemon.execute("block-dirty-bitmap-add", graph.bitmap(disk.disk_id, disk.bitmap))
         await daemon.execute("blockdev-add", graph.top_node(disk.disk_id))
@@ -94,11 +96,12 @@ async def close_disk(daemon: Daemon, disk_id: DiskId) -> None:
     await remove_hydration(daemon, disk_id)
     await unfreeze(daemon, disk_id, scratch=None)
     nodes = await daemon.nodes()
-    for kind in ("top", "qcow", "file", "back"):
+    for kind in ("top", "qcow", "file", "fill", "back", "zeros"):
         if node(kind, disk_id) in nodes:
             await daemon.execute("blockdev-del", {"node-name": node(kind, disk_id)})
-    with contextlib.suppress(QmpRefusedError):  # It may never have been made.
-        await daemon.execute("object-del", {"id": node("limit", disk_id)})
+    for kind in ("limit", "fill"):
+        with contextlib.suppress(QmpRefusedError):  # It may never have been made.
+            await daemon.execute("object-del", {"id": node(kind, disk_id)})
 
 
 async def is_open(daemon: Daemon, disk_id: DiskId) -> bool:
@@ -419,7 +422,11 @@ async def drop_backing(daemon: Daemon, disk_id: DiskId) -> None:
     """End hydration: every block that its source holds is in the image now and flushed; let go of the source.
 
     What was never copied is zero in the source, and reads as zero without one. So the header forgets the backing
-    file, and then the open image does; a crash in between leaves an image that stands alone, which is right.
+    file, and the open image reads zeros instead until it is closed; a crash in between leaves an image that stands
+    alone, which is right.
+
+    The image's own node is not reopened (S92): QEMU 10.0 serves a client that connects at that moment, and to its reads
+    the image is corrupt then, and marked so.
     """
     await remove_hydration(daemon, disk_id)
     nodes = await daemon.nodes()
@@ -430,7 +437,10 @@ async def drop_backing(daemon: Daemon, disk_id: DiskId) -> None:
             "change-backing-file",
             {"device": node("top", disk_id), "image-node-name": node("qcow", disk_id), "backing-file": ""},
         )
-    await daemon.execute("blockdev-reopen", {"options": [graph.qcow_node(disk_id, hydrating=False)]})
+    if node("zeros", disk_id) not in nodes:
+        size_bytes = nodes[node("back", disk_id)]["image"]["virtual-size"]
+        await daemon.execute("blockdev-add", graph.zeros_node(disk_id, size_bytes))
+    await daemon.execute("blockdev-reopen", {"options": [graph.fill_node(disk_id, below="zeros")]})
     await daemon.execute("blockdev-del", {"node-name": node("back", disk_id)})
 
 
