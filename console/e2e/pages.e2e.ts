@@ -95,7 +95,11 @@ describe.each(LOOKS)("%s", (title, look) => {
     await look_at("create-disk");
     await page.locator("[data-index='1'] .row-actions .t-button").click();
     await look_at("create-snapshot");
-    await page.locator("[data-index='3'] .row-actions [aria-haspopup=menu]").click();
+    const more = page.locator("[data-index='3'] .row-actions [aria-haspopup=menu]");
+    await more.scrollIntoViewIfNeeded();
+    // A menu closes when the page scrolls: on a small screen the row has to come to rest first.
+    await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+    await more.click();
     await page.locator("[role=menu]").waitFor();
     findings.push(...(await seriousFindings(page)).map((finding) => `menu: ${finding}`));
     await shoot(page, `menu-${name}`);
