@@ -25,8 +25,6 @@ from drystone.service.caller import Caller, Identity
 from tests.api.asgi import ACCOUNT, Answer, Rig, Toy, asgi, check_envelope, send_signed, toy_rig
 from tests.api.signing import NOW_S, REGION, SECRET_ID, SECRET_KEY, sdk_request
 
-pytestmark = pytest.mark.clock
-
 Sdk = Callable[..., Any]
 
 

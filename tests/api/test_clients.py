@@ -30,8 +30,6 @@ from drystone.domain.errors import RefusalError
 from tests.api.fakes import DISK, ZONE, FakeUseCases
 from tests.api.signing import REGION, SECRET_ID, SECRET_KEY
 
-pytestmark = pytest.mark.clock
-
 TCCLI = Path(sys.executable).parent / "tccli"
 
 

@@ -15,8 +15,6 @@ from bench.stalls import Stalls, common, stood_before
 from bench.world import median, plan
 from rich.console import Console
 
-pytestmark = pytest.mark.clock
-
 
 def test_arguments_choose_rows_and_sizes() -> None:
     options = parser().parse_args(["--only", "rescan", "api", "--quick", "--size-gb", "0.5"])
@@ -80,6 +78,7 @@ def test_the_machine_stood_where_every_core_did() -> None:
     assert stood_before(np.empty((0, 2)), np.array([1.0])).tolist() == [0.0]
 
 
+@pytest.mark.clock
 def test_watchers_that_are_stopped_are_late(tmp_path: Path) -> None:
     with Stalls(tmp_path) as stalls:
         began, deadline = time.time(), time.monotonic() + 60

@@ -19,8 +19,6 @@ from drystone.catalog.schema import metadata
 from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
 from tests.catalog.catalog_values import account
 
-pytestmark = pytest.mark.clock
-
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Iterator[Database]:

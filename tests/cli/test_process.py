@@ -18,8 +18,6 @@ from drystone.cli.session import Outside
 from .conftest import Command
 from .fake_service import FakeService
 
-pytestmark = pytest.mark.clock
-
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import sys, time

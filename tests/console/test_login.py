@@ -15,8 +15,6 @@ from tests.api.signing import REGION
 from tests.console.site import AGE_S, HOST, IDLE_S, PASSWORD, Browser, Site, refused, told
 from tests.service.records_world import OTHER, OWNER, caller
 
-pytestmark = pytest.mark.clock
-
 WRONG = (401, "AuthFailure.PasswordWrong")
 EXPIRED = (401, "AuthFailure.SessionExpired")
 LIMITED = (429, "RequestLimitExceeded")

@@ -14,7 +14,7 @@ from tests.system.harness import installation
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium")
 BUILT = ROOT / "src/drystone/console_files/index.html"
-pytestmark = [pytest.mark.long, pytest.mark.clock]
+pytestmark = pytest.mark.long
 
 
 def browse(what: str, environment: dict[str, str]) -> None:

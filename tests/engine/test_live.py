@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,26 @@ from tests.nbd.test_nbd_server import MemoryExport, Provider
 DISK = DiskId("disk-00000001")
 BLOCK = 4096
 MIB = 1 << 20
+
+
+@contextlib.contextmanager
+def cut_off(daemon: Daemon, *, allowed: int | None) -> Iterator[list[tuple[str, Any]]]:
+    """Cancel what is run within this after so many commands, or never; yield those that were sent."""
+    execute = daemon.execute
+    done: list[tuple[str, Any]] = []
+
+    async def limited(command: str, arguments: dict[str, Any] | None = None) -> object:
+        if len(done) == allowed:
+            raise asyncio.CancelledError
+        done.append((command, arguments))
+        return await execute(command, arguments)
+
+    daemon.execute = limited  # type: ignore[method-assign]
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            yield done
+    finally:
+        daemon.execute = execute  # type: ignore[method-assign]
 
 
 def test_a_bitmap_is_read_although_somebody_was_killed_at_reading_it(tmp_path: Path) -> None:
@@ -55,41 +76,28 @@ def test_a_disk_whose_opening_was_cut_off_anywhere_is_not_open_unless_its_bitmap
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "64M"], check=True)
     opened = live.OpenDisk(disk_id=DISK, image=image, limits=None, bitmap="b0", backing=None)
 
-    async def cut_off() -> None:
+    async def story() -> None:
         (tmp_path / "run").mkdir()
         daemon = await Daemon.start("test", tmp_path / "run", tmp_path / "log", os.environ)
-        execute = daemon.execute
-        left = 0
-
-        async def limited(command: str, arguments: dict[str, Any] | None = None) -> object:
-            nonlocal left
-            if not left:
-                raise asyncio.CancelledError
-            left -= 1
-            return await execute(command, arguments)
-
         try:
             found: list[bool] = []
-            while True:
-                left = allowed = len(found)
-                daemon.execute = limited  # type: ignore[method-assign]
-                with contextlib.suppress(asyncio.CancelledError):
+            whole = False
+            while not whole:
+                with cut_off(daemon, allowed=len(found)):
                     await live.open_disk(daemon, opened)
-                    allowed = -1
-                daemon.execute = execute  # type: ignore[method-assign]
+                    whole = True
                 held = await live.bitmaps(daemon, DISK)
                 recording = "b0" in held and held["b0"].recording
                 is_open = await live.is_open(daemon, DISK)
-                assert recording or not is_open, allowed
+                assert recording or not is_open, len(found)
                 found.append(is_open)
-                if allowed < 0:
-                    break
-                await live.close_disk(daemon, DISK)
+                if not whole:
+                    await live.close_disk(daemon, DISK)
             assert found == [False] * 5 + [True]
         finally:
             await daemon.kill()
 
-    asyncio.run(cut_off())
+    asyncio.run(story())
 
 
 def test_a_disk_lets_go_of_its_source_while_clients_come_and_go(tmp_path: Path) -> None:
@@ -110,29 +118,19 @@ def test_a_disk_lets_go_of_its_source_while_clients_come_and_go(tmp_path: Path) 
                     wrong.append(at)
 
     async def let_go(daemon: Daemon, allowed: int) -> tuple[bool, set[str]]:
-        """Let go, cut off after so many commands, and again; return whether it was, and drivers of reopened nodes."""
-        execute = daemon.execute
-        reopened: set[str] = set()
-        left, cut = allowed, False
-
-        async def limited(command: str, arguments: dict[str, Any] | None = None) -> object:
-            nonlocal left, cut
-            if not left and not cut:
-                cut = True
-                raise asyncio.CancelledError
-            left -= 1
-            if command == "blockdev-reopen":
-                reopened.update(one["driver"] for one in (arguments or {})["options"])
-            return await execute(command, arguments)
-
-        daemon.execute = limited  # type: ignore[method-assign]
-        try:
-            with contextlib.suppress(asyncio.CancelledError):
-                await live.drop_backing(daemon, DISK)
-            if cut:
-                await live.drop_backing(daemon, DISK)
-        finally:
-            daemon.execute = execute  # type: ignore[method-assign]
+        """Let go, cut off before some command, and again; return whether it was, and the drivers of reopened nodes."""
+        cut = True
+        with cut_off(daemon, allowed=allowed) as first:
+            await live.drop_backing(daemon, DISK)
+            cut = False
+        with cut_off(daemon, allowed=None) as again:
+            await live.drop_backing(daemon, DISK)
+        reopened = {
+            one["driver"]
+            for command, given in (*first, *again)
+            if command == "blockdev-reopen"
+            for one in given["options"]
+        }
         return cut, reopened
 
     async def one(daemon: Daemon, allowed: int) -> bool:

@@ -14,8 +14,6 @@ import pytest
 from drystone.domain.errors import ProtocolError, SpaceError, UnavailableError
 from drystone.nbd.client import ALLOCATION_DEPTH, BASE_ALLOCATION, NbdClient, dirty_bitmap
 
-pytestmark = pytest.mark.clock
-
 KIB = 1 << 10
 MIB = 1 << 20
 TIB = 1 << 40
@@ -143,6 +141,7 @@ def test_cache_pulls_from_the_backing_and_sets_no_bits(tmp_path: Path) -> None:
         assert 0 < len(few) < 16
 
 
+@pytest.mark.clock
 def test_stopped_and_killed_servers(tmp_path: Path) -> None:
     qcow2(tmp_path / "d", 64 * MIB)
     with daemon(tmp_path, *node(tmp_path / "d"), *export("rw", "writable=on")) as process:

@@ -20,8 +20,6 @@ from drystone.nbd import server as nbd_server
 from drystone.nbd.client import BASE_ALLOCATION, NbdClient
 from drystone.nbd.server import NbdServer, ServerLimits, waiting_name
 
-pytestmark = pytest.mark.clock
-
 KIB = 1 << 10
 MIB = 1 << 20
 
@@ -189,6 +187,7 @@ def test_nobody_listens(tmp_path: Path) -> None:
         NbdClient(tmp_path / "none", "x", timeout_s=1)
 
 
+@pytest.mark.clock
 def test_a_hung_server_is_given_up(tmp_path: Path, export: MemoryExport) -> None:
     export.gate = threading.Event()
     with NbdServer(tmp_path / "s", Provider({"x": export})):
@@ -233,6 +232,7 @@ def test_a_dead_socket_is_replaced_and_mode_is_private(tmp_path: Path, export: M
     assert not path.exists()
 
 
+@pytest.mark.clock
 def test_in_flight_and_connections_are_bounded(tmp_path: Path, export: MemoryExport) -> None:
     gate = export.gate = threading.Event()
     limits = ServerLimits(connections=1, request_threads=8, in_flight=3)
@@ -393,6 +393,7 @@ def test_block_status_only_for_the_negotiated_export(raw: Raw) -> None:
     assert struct.unpack(">I", raw.take(length)[:4]) == (wire.Error.EINVAL,)
 
 
+@pytest.mark.clock
 def test_it_tells_how_long_the_oldest_request_of_a_process_has_waited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,8 +22,6 @@ from drystone.quiesce.hold import Hold, holding
 from drystone.quiesce.plan import Plan
 from drystone.quiesce.program import StepError
 
-pytestmark = pytest.mark.clock
-
 SECONDS = 60.0
 QEMU_GA = shutil.which("qemu-ga", path=os.environ.get("PATH", "") + ":/usr/sbin")
 
@@ -63,8 +61,8 @@ class Agent:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            # A channel that was used before has the end of somebody else's answer in it.
             self.connection = connection
+            # A channel that was used before has the end of somebody else's answer in it.
             with contextlib.suppress(OSError), connection, connection.makefile("rb") as channel:
                 say(connection, b'{"return": {}}\n{"re')
                 for line in channel:
@@ -138,6 +136,7 @@ def test_an_agent_that_says_something_else(agent: Agent, command: str, answer: b
         GuestAgent(step(agent.path)).freeze()
 
 
+@pytest.mark.clock
 def test_an_agent_that_hangs_is_given_up_in_time_and_told_to_thaw(agent: Agent) -> None:
     """It froze and does not say so: the thaw is sent all the same."""
 
@@ -158,6 +157,7 @@ def test_an_agent_that_hangs_is_given_up_in_time_and_told_to_thaw(agent: Agent) 
     assert not agent.frozen
 
 
+@pytest.mark.clock
 def test_a_thaw_is_sent_behind_a_freeze_that_outlasts_it(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is left to send it when the freeze comes to its end."""
     hang = threading.Event()

@@ -20,7 +20,7 @@ from drystone.quiesce.proving import prove
 from drystone.quiesce.trial import TrialError, Trials
 from tests.quiesce.databases import PATH, POSTGRES, SECONDS, MariaDb, PostgreSql, short_directory
 
-pytestmark = [pytest.mark.skipif(os.geteuid() != 0, reason="block devices need root"), pytest.mark.clock]
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="block devices need root")
 MIB = 1 << 20
 OPENS, DAMAGED, NOT_PROVEN = Finding.OPENS, Finding.DAMAGED, Finding.NOT_PROVEN
 

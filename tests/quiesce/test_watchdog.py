@@ -16,8 +16,6 @@ from drystone.domain.quiesce import Step, StepKind
 from drystone.quiesce.hold import Hold, QuiesceError, holding
 from drystone.quiesce.plan import THAW, Plan, decode_event, decode_plan, encode_plan
 
-pytestmark = pytest.mark.clock
-
 SECONDS = 60.0
 """How long anything may take on a loaded machine."""
 
@@ -112,6 +110,7 @@ def test_a_step_that_fails(world: World, *, stop: bool) -> None:
     assert ("freeze c" in world.lines()) == (not stop)
 
 
+@pytest.mark.clock
 def test_a_hanging_step_is_given_up_within_its_time_with_its_children(world: World) -> None:
     async def run() -> None:
         step = world.step("a", "touch a.frozen; sleep 1000 & echo $! > child; wait", seconds=3.0)
@@ -127,6 +126,7 @@ def test_a_hanging_step_is_given_up_within_its_time_with_its_children(world: Wor
     world.wait(lambda: not _runs(child), "the hanging child's end")
 
 
+@pytest.mark.clock
 def test_the_time_is_up(world: World) -> None:
     async def run() -> None:
         async with holding(plan(world.step("a"), seconds=6.0)) as hold:
@@ -137,6 +137,7 @@ def test_the_time_is_up(world: World) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.clock
 def test_the_time_is_up_while_a_step_hangs(world: World) -> None:
     async def run() -> None:
         async with holding(plan(world.step("a"), world.step("b", "touch b.frozen; sleep 1000"), seconds=6.0)):
@@ -160,6 +161,7 @@ def test_one_of_the_two_is_killed_while_all_is_held(world: World, victim: str) -
     asyncio.run(run())
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("victim", ["watchdog", "freezer", "both but the step"])
 def test_killed_in_the_middle_of_a_step(world: World, victim: str) -> None:
     """The step that was under way must not freeze anything after the thaw."""
@@ -213,6 +215,7 @@ def test_what_was_lost_unnoticed_was_not_held(world: World) -> None:
     assert world.frozen() == set()
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("victim", ["drystone", "watchdog", "freezer"])
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_every_point(world: World, point: str, victim: str) -> None:

@@ -28,8 +28,6 @@ from drystone.service.operations import Operations
 from drystone.service.requests import NewDisks
 from tests.service.records_world import NOW, ZONE, World, caller, run
 
-pytestmark = pytest.mark.clock
-
 NEW = NewDisks(zone=ZONE, charge_type=POSTPAID, disk_type="CLOUD_PREMIUM", size_gib=10, client_token="pvc-1")
 
 

@@ -47,8 +47,6 @@ from drystone.service.snapshot_server import SlowSourceError
 from drystone.transfer.hydrate import hydrate
 from tests.service.records_world import NOW, OWNER, ZONE, World, caller, run
 
-pytestmark = pytest.mark.clock
-
 DISK = DiskId("disk-00000001")
 INSTANCE = InstanceId("ins-00000001")
 OTHER = InstanceId("ins-00000002")
@@ -233,6 +231,7 @@ def stopped(pid: int) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.clock
 def test_nobody_takes_a_daemon_for_dead_that_runs_and_is_silent(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """S25: a start finds a daemon that does not answer; meanwhile jobs and calls begin, and then it answers."""
     monkeypatch.setattr(qmp, "CONNECT_SECONDS_MAX", 0.2)
@@ -278,6 +277,7 @@ def test_nobody_takes_a_daemon_for_dead_that_runs_and_is_silent(site: Site, monk
     run(story())
 
 
+@pytest.mark.clock
 def test_the_disks_of_a_daemon_that_died_while_it_was_silent_are_served_again(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +330,7 @@ def test_an_attached_disk_that_its_daemon_does_not_serve_is_served_after_a_start
     run(story())
 
 
+@pytest.mark.clock
 def test_a_resize_that_is_carried_out_after_nobody_waited_for_it_is_recorded(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -431,6 +432,7 @@ class Guest:
         self._client.close()
 
 
+@pytest.mark.clock
 def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -508,6 +510,7 @@ def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
     run(story())
 
 
+@pytest.mark.clock
 def test_a_snapshot_server_that_does_not_answer_is_a_source_that_hangs(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,8 +12,6 @@ from drystone.service import operations
 from drystone.service.operations import Operations
 from tests.service.records_world import NOW, OWNER, World, run
 
-pytestmark = pytest.mark.clock
-
 AT_ONCE = 2
 QUICK = (OperationKind.ATTACH, OperationKind.DETACH, OperationKind.RESIZE)
 

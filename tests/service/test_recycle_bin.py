@@ -15,8 +15,6 @@ from drystone.service.disk_lifecycle import RECYCLE_SECONDS, DiskLifecycle
 from drystone.service.watch import Watch
 from tests.service.records_world import ZONE, World, caller, run
 
-pytestmark = pytest.mark.clock
-
 HOURLY = 10
 """Snapshots that may expire in an hour."""
 

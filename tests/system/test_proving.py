@@ -13,7 +13,7 @@ from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentClo
 from tests.system.harness import SECONDS, Installation, installation
 from tests.system.test_host_device import mounted
 
-pytestmark = [pytest.mark.skipif(os.geteuid() != 0, reason="block devices need root"), pytest.mark.clock]
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="block devices need root")
 SECTOR = 512
 OPTIONS = ("-q", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1")
 

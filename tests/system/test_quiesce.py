@@ -16,7 +16,7 @@ from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentClo
 from tests.system.harness import SECONDS, Installation, installation
 from tests.system.test_host_device import mounted
 
-pytestmark = [pytest.mark.skipif(os.geteuid() != 0, reason="freezing a file system needs root"), pytest.mark.clock]
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="freezing a file system needs root")
 NEEDS_RECOVERY = 0x4
 """Of ext4's incompatible features: set while it is mounted and not frozen. Source: linux/fs/ext4/ext4.h."""
 
@@ -145,6 +145,7 @@ def test_other_file_systems_are_never_frozen(machine: Machine) -> None:
     assert any("root file system" in line for line in record["Transcript"])
 
 
+@pytest.mark.clock
 def test_a_step_that_fails_or_hangs(machine: Machine) -> None:
     system = machine.system
     machine.profile(machine.hold("touch frozen; sleep 1000", SecondsMax=1), machine.files())

@@ -24,8 +24,6 @@ from drystone.domain.errors import DrystoneError, IntegrityError
 from drystone.domain.ids import DiskId
 from tests.system.harness import Installation, flip, installation, random_bytes
 
-pytestmark = pytest.mark.clock
-
 MIB = 1 << 20
 SETTINGS = "snapshots_per_disk = 2\nscratch_bytes_max = 1048576\ndisks_per_instance = 6\n"
 BIN = Path(sys.executable).parent

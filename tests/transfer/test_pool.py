@@ -32,8 +32,6 @@ from drystone.transfer.pool import WorkerPool
 from tests.transfer.snapshots import Snapshots, unequal
 from tests.transfer.storage_daemon import qcow2, storage_daemon
 
-pytestmark = pytest.mark.clock
-
 MIB = 1 << 20
 SIZE = 64 * MIB
 
