@@ -33,9 +33,9 @@ class Backing:
     export: str
 
 
-def throttle_group(disk_id: DiskId, limits: Limits | None) -> Arguments:
-    """`object-add` of the disk's throttle group; without limits it lets everything through."""
-    return {"qom-type": "throttle-group", "id": node("limit", disk_id), "limits": throttle_limits(limits)}
+def throttle_group(disk_id: DiskId, limits: Limits | None, *, kind: str = "limit") -> Arguments:
+    """`object-add` of the disk's throttle group, or of `fill_node`'s; without limits it lets everything through."""
+    return {"qom-type": "throttle-group", "id": node(kind, disk_id), "limits": throttle_limits(limits)}
 
 
 def throttle_limits(limits: Limits | None) -> Arguments:
@@ -64,11 +64,6 @@ def backing_node(disk_id: DiskId, backing: Backing) -> Arguments:
         "server": {"type": "unix", "path": str(backing.socket)},
         "read-only": True, "reconnect-delay": RECONNECT_SECONDS,
     }  # fmt: skip
-
-
-def fill_group(disk_id: DiskId) -> Arguments:
-    """`object-add` of the group that `fill_node` needs; it lets everything through."""
-    return {"qom-type": "throttle-group", "id": node("fill", disk_id), "limits": throttle_limits(None)}
 
 
 def fill_node(disk_id: DiskId, *, below: str = "back") -> Arguments:

@@ -79,7 +79,7 @@ async def open_disk(daemon: Daemon, disk: OpenDisk) -> None:
         await daemon.execute("blockdev-add", graph.file_node(disk.disk_id, disk.image))
         if disk.backing is not None:
             await daemon.execute("blockdev-add", graph.backing_node(disk.disk_id, disk.backing))
-            await daemon.execute("object-add", graph.fill_group(disk.disk_id))
+            await daemon.execute("object-add", graph.throttle_group(disk.disk_id, None, kind="fill"))
             await daemon.execute("blockdev-add", graph.fill_node(disk.disk_id))
         await daemon.execute("blockdev-add", graph.qcow_node(disk.disk_id, hydrating=disk.backing is not None))
         await daemon.execute("block-dirty-bitmap-add", graph.bitmap(disk.disk_id, disk.bitmap))
