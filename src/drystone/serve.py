@@ -285,7 +285,8 @@ def _store(db: Database, layout: Layout, ids: IdSource, rng: random.Random, floo
     """
     objects = LocalStore(layout.store, floor_bytes)
     known = db.read_sync(meta.everything)
-    if "store_id" not in known:
+    new = "store_id" not in known
+    if new:
         store_id, owner = StoreId(ids.hex128()), ids.hex128()
         store = create_store(objects, store_id, owner, rng.randbytes(32))
         values = {"store_id": store_id, "owner": owner, epoch.KEY: "0", "created_at": str(time.time())}
@@ -302,7 +303,7 @@ def _store(db: Database, layout: Layout, ids: IdSource, rng: random.Random, floo
         )
     db.write_sync(epoch.raise_epoch)  # Published before anything is changed.
     try:
-        if keep_key(store):
+        if keep_key(store) and not new:
             log.warning("store.key_written", store_id=store.store_id)
         keep_reader(store)
     except (UnavailableError, SpaceError) as error:

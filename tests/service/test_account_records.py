@@ -135,7 +135,7 @@ def test_a_key_deleted_while_it_is_looked_up_does_not_come_back(world: World, mo
 def test_instances(world: World) -> None:
     first = run(world.instances.create(caller(), "NBD", None))
     world.now += 1
-    second = run(world.instances.create(caller(), "HOST", "here"))
+    second = run(world.instances.create(caller(admin=True), "HOST", "here"))
     run(world.instances.create(caller(OTHER), "NBD", "theirs"))
     world.disk("disk-a", instance_id=first, state=DiskState.ATTACHED)
     page = run(world.instances.describe(caller(), (), 0, 20))
@@ -156,6 +156,7 @@ def test_instances(world: World) -> None:
 
 def test_instances_refuse(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert refusal(world.instances.create(caller(), "nbd", None)) == "InvalidParameterValue"
+    assert refusal(world.instances.create(caller(OTHER), "HOST", None)) == "UnauthorizedOperation"
     assert refusal(world.instances.create(caller(), "NBD", "x" * 61)) == "InvalidParameterValue"
     assert refusal(world.instances.describe(caller(), (), 0, 0)) == "InvalidParameterValue"
     monkeypatch.setattr("drystone.service.instances.INSTANCES_MAX", 1)

@@ -29,7 +29,7 @@ from tests.system.harness import Installation, installation, random_bytes
 GIB, MIB, BLOCK = 1 << 30, 1 << 20, 4096
 TAKES = 5
 CHANGED_BYTES = 10 * MIB
-SETTINGS = "rescan_after_s = 86400\nscrub_days = 0\nsnapshots_per_disk = 10000\n"
+SETTINGS = "rescan_after_s = 86400\nscrub_days = 0\nsnapshots_per_disk = 10000\nsnapshots_per_region = 10000\n"
 """Nothing else runs beside what is measured, and histories are longer than is usual."""
 
 

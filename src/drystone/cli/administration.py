@@ -78,7 +78,7 @@ class InstanceCommands:
 
         Args:
             kind: NBD: its disks are served on unix sockets, for VMs and tools. HOST: they become block devices
-                of the server's host.
+                of the server's host; for the administrator.
             name: Name of the instance.
             common: Options that every command takes.
         """

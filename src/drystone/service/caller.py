@@ -29,8 +29,8 @@ class Caller:
     browser: bool = False
     """Whether it came through a session of the console; `secret_id` then names the session."""
 
-    def require_admin(self) -> None:
-        """Refuse what only an administrator's account may do.
+    def require_admin(self, what: str | None = None) -> None:
+        """Refuse what only an administrator's account may do: the call, or as what `what` names it.
 
         Raises:
             RefusalError: `UnauthorizedOperation`.
@@ -38,5 +38,5 @@ class Caller:
         if not self.admin:
             raise RefusalError(
                 "UnauthorizedOperation",
-                f"{self.action} is for administrators; account {self.account_id} is not one.",
+                f"{what or self.action} is for administrators; account {self.account_id} is not one.",
             )

@@ -73,13 +73,19 @@ class Instances:
     async def create(self, caller: Caller, kind: str, name: str | None) -> InstanceId:
         """Make an instance of kind HOST or NBD.
 
+        The host's kernel looks into each of its block devices (partitions, labels of file systems), whatever somebody
+        wrote there: HOST is for those who may harm the host anyway.
+
         Raises:
-            RefusalError: `InvalidParameterValue`, or `LimitExceeded` when the account has too many.
+            RefusalError: `InvalidParameterValue`, `UnauthorizedOperation` for HOST by any but an administrator, or
+                `LimitExceeded` when the account has too many.
         """
         if kind not in InstanceKind.__members__:
             raise RefusalError(
                 "InvalidParameterValue", f"Kind is `{kind[:60]}`; allowed are {', '.join(InstanceKind)}."
             )
+        if kind == InstanceKind.HOST:
+            caller.require_admin("An instance of kind HOST")
         instance = Instance(
             id=self._ids.instance(),
             account_id=caller.account_id,

@@ -2,7 +2,7 @@ import { useState } from "react";
 import { Button } from "tdesign-react/es/button";
 
 import type { QuiesceProfile } from "../../api/answers";
-import { useChange, useInstances, useProfiles } from "../../api/queries";
+import { useChange, useInstances, useProfiles, useSession } from "../../api/queries";
 import { NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
 import { ErrorNote } from "../../parts/ErrorNote";
@@ -87,6 +87,7 @@ function CreateDialog({ onClose }: { readonly onClose: () => void }) {
   const { t } = useWords();
   const [name, setName] = useState("");
   const [kind, setKind] = useState("NBD");
+  const admin = useSession().data?.Admin === true;
   const create = useChange("drystone", "CreateInstance");
   return (
     <Dialog
@@ -103,7 +104,7 @@ function CreateDialog({ onClose }: { readonly onClose: () => void }) {
         onChange={setKind}
         options={[
           { value: "NBD", text: t("instance.kind.NBD") },
-          { value: "HOST", text: t("instance.kind.HOST") },
+          ...(admin ? [{ value: "HOST", text: t("instance.kind.HOST") }] : []),
         ]}
         hint={kind === "HOST" ? t("attach.hostHint") : t("attach.nbdHint")}
       />
