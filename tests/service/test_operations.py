@@ -13,7 +13,10 @@ from drystone.service.operations import Operations
 from tests.service.records_world import NOW, OWNER, World, run
 
 AT_ONCE = 2
+UPLOADS = (OperationKind.SNAPSHOT, OperationKind.SNAPSHOT_GROUP)
+COPIES = (OperationKind.HYDRATE, OperationKind.IMPORT)
 QUICK = (OperationKind.ATTACH, OperationKind.DETACH, OperationKind.RESIZE)
+FREEING = (OperationKind.DELETE_SNAPSHOT, OperationKind.COMPACT)
 
 
 class Ends:
@@ -31,7 +34,7 @@ class Ends:
         raise AssertionError((operation, code, message))
 
 
-class Uploads(Ends):
+class Stuck(Ends):
     """Goes on until the test has ended."""
 
     def __init__(self, world: World) -> None:
@@ -43,30 +46,37 @@ class Uploads(Ends):
         await asyncio.Event().wait()
 
 
-def test_attaching_does_not_wait_for_uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RUNNING_MAX", "UPLOADING_MAX"):
+@pytest.mark.parametrize(
+    ("stuck", "free"),
+    [(UPLOADS, QUICK), (UPLOADS, FREEING), (COPIES, QUICK), (COPIES, UPLOADS), (COPIES, FREEING)],
+    ids=["attaching uploads", "freeing uploads", "attaching copies", "snapshots copies", "freeing copies"],
+)
+def test_what_does_not_wait_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stuck: tuple[OperationKind, ...], free: tuple[OperationKind, ...]
+) -> None:
+    for name in ("RUNNING_MAX", "UPLOADING_MAX", "FREEING_MAX", "PATIENT_MAX"):
         monkeypatch.setattr(operations, name, AT_ONCE)
     world = World.open(tmp_path / "catalog.db")
     world.add_accounts()
-    slow = [OperationKind.SNAPSHOT, OperationKind.SNAPSHOT_GROUP] * AT_ONCE
-    for number, kind in enumerate([*slow, *QUICK]):
+    slow = stuck * AT_ONCE
+    for number, kind in enumerate([*slow, *free]):
         row = Operation(
             id=OperationId(f"op-{number}"), kind=kind, account_id=OWNER, disk_id=None, created_at=NOW + number,
             updated_at=NOW,
         )  # fmt: skip
         world.db.write_sync(lambda conn, row=row: rows.insert(conn, row))  # type: ignore[misc]
-    runner, uploads = Operations(db=world.db, clock=lambda: NOW), Uploads(world)
-    runner.serve(dict.fromkeys(slow, uploads) | dict.fromkeys(QUICK, Ends(world)))
+    runner, waiting = Operations(db=world.db, clock=lambda: NOW), Stuck(world)
+    runner.serve(dict.fromkeys(slow, waiting) | dict.fromkeys(free, Ends(world)))
 
     async def ended() -> list[OperationState]:
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(runner.run())
-            ids = [OperationId(f"op-{len(slow) + number}") for number in range(len(QUICK))]
+            ids = [OperationId(f"op-{len(slow) + number}") for number in range(len(free))]
             found = [await runner.wait(name, 5.0) for name in ids]
             running.cancel()
         return [one.state for one in found]
 
-    assert run(ended()) == [OperationState.DONE] * len(QUICK)
-    # And there is a limit to uploads, too.
-    assert uploads.begun == AT_ONCE
+    assert run(ended()) == [OperationState.DONE] * len(free)
+    # And there is a limit to those, too.
+    assert waiting.begun == AT_ONCE
     world.db.close()

@@ -15,18 +15,19 @@ from drystone.domain.operation import Operation, OperationKind, OperationState
 
 log = structlog.get_logger()
 RUNNING_MAX = 64
-"""Operations that run at once; more wait their turn."""
+"""Operations that run at once, of the kinds that end soon; more wait their turn."""
 UPLOADING_MAX = 64
 """The same for snapshots, which hold their place for as long as the upload takes."""
 UPLOADING = frozenset({OperationKind.SNAPSHOT, OperationKind.SNAPSHOT_GROUP})
+FREEING_MAX = 8
+"""The same for what gives space back: it waits for nothing that may itself wait for space or for the store."""
+FREEING = frozenset({OperationKind.DELETE_SNAPSHOT, OperationKind.COMPACT})
 PATIENT_MAX = 16
 """The same for the kinds that may take hours, so that they never hold up the others."""
 PATIENT = frozenset(
     {
         OperationKind.HYDRATE,
         OperationKind.COMPARE,
-        OperationKind.DELETE_SNAPSHOT,
-        OperationKind.COMPACT,
         OperationKind.EXPORT,
         OperationKind.IMPORT,
         OperationKind.PROVE,
@@ -57,8 +58,11 @@ class Operations:
         self._wakes: asyncio.Queue[OperationId] = asyncio.Queue()
         self._active: dict[OperationId, asyncio.Event] = {}
         self._slots = asyncio.Semaphore(RUNNING_MAX)
-        self._uploading_slots = asyncio.Semaphore(UPLOADING_MAX)
-        self._patient_slots = asyncio.Semaphore(PATIENT_MAX)
+        shared = ((UPLOADING, UPLOADING_MAX), (FREEING, FREEING_MAX), (PATIENT, PATIENT_MAX))
+        self._slots_of = {
+            kind: slots for kinds, most in shared for slots in [asyncio.Semaphore(most)] for kind in kinds
+        }
+        """Whom an operation shares its places with: attaching never waits for uploads, nor these for a copy."""
 
     def serve(self, jobs: Mapping[OperationKind, Job]) -> None:
         """Say what runs each kind; once, before `run`."""
@@ -107,18 +111,13 @@ class Operations:
     async def _run(self, operation_id: OperationId) -> None:
         try:
             found = await self._db.read(lambda conn: rows.get(conn, operation_id))
-            async with self._slots_of(found):
+            slots = self._slots if found is None else self._slots_of.get(found.kind, self._slots)
+            async with slots:
                 operation = await self._db.write(lambda conn: self._begin(conn, operation_id))
                 if operation is not None:
                     await self._attempt(operation)
         finally:
             self._active.pop(operation_id).set()
-
-    def _slots_of(self, operation: Operation | None) -> asyncio.Semaphore:
-        """Return whom an operation shares its places with: attaching never waits for uploads, nor these for a copy."""
-        if operation is not None and operation.kind in UPLOADING:
-            return self._uploading_slots
-        return self._patient_slots if operation is not None and operation.kind in PATIENT else self._slots
 
     def _begin(self, conn: Connection, operation_id: OperationId) -> Operation | None:
         found = rows.get(conn, operation_id)
