@@ -2,6 +2,7 @@
 import { useState } from "react";
 import { useNavigate } from "react-router";
 
+import type { Instance } from "../../api/answers";
 import { useChange, useInstances, type DiskRow } from "../../api/queries";
 import { confirmedBy, TypedName } from "../../parts/Confirm";
 import { NameAndId } from "../../parts/Copyable";
@@ -63,12 +64,13 @@ function AttachDialog({ rows, onClose }: Props) {
   const [chosen, setChosen] = useState("");
   const attach = useChange("cbs", "AttachDisks");
   const all = instances.data?.InstanceSet ?? [];
-  const instanceId = chosen === "" ? (all[0]?.InstanceId ?? "") : chosen;
-  const instance = all.find((one) => one.InstanceId === instanceId);
+  const fits = (one: Instance) => one.AttachedDiskCount + rows.length <= one.MaxAttachCount;
+  const instance = all.find((one) => (chosen === "" ? fits(one) : one.InstanceId === chosen));
+  const instanceId = instance?.InstanceId ?? "";
   const options = all.map((one) => ({
     value: one.InstanceId,
     text: `${one.InstanceName} (${one.InstanceId}) · ${t(`instance.kind.${one.Kind}`)} · ${one.AttachedDiskCount}/${one.MaxAttachCount}`,
-    disabled: one.AttachedDiskCount + rows.length > one.MaxAttachCount,
+    disabled: !fits(one),
   }));
   const submit = () =>
     attach.mutate(
@@ -86,7 +88,7 @@ function AttachDialog({ rows, onClose }: Props) {
       onClose={onClose}
       onSubmit={submit}
       submitText={t("attach.submit")}
-      ready={instance !== undefined}
+      ready={instance !== undefined && fits(instance)}
       busy={attach.isPending}
       error={attach.error ?? instances.error}
     >
