@@ -261,7 +261,7 @@ class Installation:
         self.wait_normal(snapshot_id)
         return snapshot_id
 
-    def wait_normal(self, snapshot_id: str) -> None:
+    def wait_normal(self, snapshot_id: str, seconds: float = SECONDS) -> None:
         """Wait until a snapshot is NORMAL; it must not disappear."""
 
         def normal() -> bool:
@@ -269,7 +269,7 @@ class Installation:
             assert found is not None, f"{snapshot_id} disappeared:\n{self.log()}"
             return bool(found.SnapshotState == "NORMAL")
 
-        self.wait(normal, f"{snapshot_id} NORMAL")
+        self.wait(normal, f"{snapshot_id} NORMAL", seconds)
 
     def wait_state(self, disk_id: str, state: str) -> None:
         """Wait until a disk has this state."""
