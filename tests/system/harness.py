@@ -26,7 +26,8 @@ from tencentcloud.common.profile.http_profile import HttpProfile
 
 from drystone.config import parse_credentials
 from drystone.domain.errors import UnavailableError
-from drystone.domain.ids import StoreId
+from drystone.domain.ids import DiskId, StoreId
+from drystone.engine import host_device
 from drystone.engine.layout import Layout
 from drystone.nbd.client import NbdClient
 from drystone.objects.local import LocalStore
@@ -155,6 +156,10 @@ class Installation:
             with contextlib.suppress(OSError):
                 if entry.read_text().startswith(str(self.data)):
                     subprocess.run(["losetup", "-d", f"/dev/{entry.parts[3]}"], check=False, capture_output=True)
+        for directory in (self.data / "disks").glob("disk-*"):
+            # Without the right to remove it there was none to make it.
+            with contextlib.suppress(OSError):
+                host_device.link(DiskId(directory.name)).unlink(missing_ok=True)
         for line in Path("/proc/self/mountinfo").read_text().splitlines():
             where = line.split()[4]
             if where.startswith((f"{self.data}/", f"{self.layout.run}/")):
