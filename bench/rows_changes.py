@@ -37,7 +37,7 @@ def incremental(world: World) -> Iterator[Figure]:
 def _seconds(world: World, what: str, taken: list[Taken], goal_s: float) -> Iterator[Figure]:
     row = "incremental"
     yield median(row, what, [one.seconds for one in taken], "s", at_most(goal_s))
-    running = [one.seconds - world.stalls.stood_s(one.called_at, one.normal_at) for one in taken]
+    running = [world.stalls.running_s(one.called_at, one.seconds) for one in taken]
     yield median(row, f"{what}, less stalls of the machine", running, "s", at_most(goal_s))
 
 

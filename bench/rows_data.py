@@ -110,7 +110,7 @@ def rescan(world: World) -> Iterator[Figure]:
                 raise RuntimeError(f"not a rescan: {record}")
             read_gb = float(record["ReadBytes"]) / 1e9
             rates.append(read_gb / taken.seconds)
-            running.append(read_gb / (taken.seconds - world.stalls.stood_s(taken.called_at, taken.normal_at)))
+            running.append(read_gb / world.stalls.running_s(taken.called_at, taken.seconds))
             stored.append(float(record["StoredBytes"]) / (100 * BLOCK))
             spent.append(used / read_gb)
     what = "of what is allocated, call to NORMAL"

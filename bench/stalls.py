@@ -90,6 +90,10 @@ class Stalls:
         before = stood_before(self.spans(), np.array([start_s, stop_s]))
         return float(before[1] - before[0])
 
+    def running_s(self, start_s: float, seconds: float) -> float:
+        """Return for how many of the seconds from then on the machine did not stand still."""
+        return seconds - self.stood_s(start_s, start_s + seconds)
+
 
 def watch(core: int, path: Path) -> None:
     """Write down every time that this process woke up late, until it is killed or its parent has ended."""

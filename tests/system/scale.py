@@ -201,11 +201,9 @@ class Results:
 
     def add(self, name: str, costs: Sequence[Cost]) -> None:
         """Keep the median of what a case cost, one after the other."""
-        stood = [self._stalls.stood_s(one.called_at, one.called_at + one.seconds) for one in costs]
-        middle, running_s = sorted(
-            ((one, one.seconds - still) for one, still in zip(costs, stood, strict=True)), key=lambda pair: pair[1]
-        )[len(costs) // 2]
-        self.costs[name] = replace(middle, running_s=running_s, seconds=statistics.median(one.seconds for one in costs))
+        timed = [replace(one, running_s=self._stalls.running_s(one.called_at, one.seconds)) for one in costs]
+        middle = sorted(timed, key=lambda one: one.running_s)[len(timed) // 2]
+        self.costs[name] = replace(middle, seconds=statistics.median(one.seconds for one in costs))
         print(f"{name}: {self.costs[name].told()}", flush=True)
         self.keep()
 
