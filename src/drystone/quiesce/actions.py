@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from drystone.domain.quiesce import THAW_SECONDS_MAX, Step, StepKind
+from drystone.quiesce.filesystems import devices_of, path_devices, type_of
 from drystone.quiesce.guest_agent import GuestAgent, Libvirt
 from drystone.quiesce.plan import Plan
 from drystone.quiesce.program import StepError, as_others, read_until, run_bounded
@@ -73,6 +74,8 @@ def action_of(step: Step, plan: Plan) -> Action:
 def _open_mount(mount: str, plan: Plan) -> int:
     """Open the root of a mounted file system if it is one that may be frozen; the descriptor is what is frozen later.
 
+    All devices that it stands on must be of this snapshot's disks: what is frozen is the whole of it.
+
     Raises:
         StepError: It is not.
     """
@@ -80,14 +83,17 @@ def _open_mount(mount: str, plan: Plan) -> int:
         descriptor = os.open(mount, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise StepError(f"{mount} cannot be opened: {error.strerror}") from error
-    device = os.fstat(descriptor).st_dev
+    devices = devices_of(descriptor)
+    foreign = sorted(devices - set(plan.devices))
     reason = None
-    if device == Path("/").stat().st_dev:
+    if devices & path_devices(Path("/")):
         reason = "is the root file system"
-    elif device in plan.never:
+    elif devices & set(plan.never):
         reason = "holds Drystone's own data"
-    elif device not in plan.devices:
-        reason = f"is on device {os.major(device)}:{os.minor(device)}, which is not of this snapshot's disks"
+    elif foreign:
+        listed = ", ".join(f"{os.major(number)}:{os.minor(number)}" for number in foreign)
+        kind = type_of(descriptor) or "a file system"
+        reason = f"is {kind} on device {listed}, which is not of this snapshot's disks"
     if reason is not None:
         os.close(descriptor)
         raise StepError(f"{mount} {reason}: it is not frozen")

@@ -19,7 +19,7 @@ class Plan:
         steps: In order of freezing.
         seconds_max: From the first step on; then everything is thawed.
         stop_at_failure: A step that fails ends it: what was frozen is thawed at once.
-        devices: Numbers (`st_dev`) of the devices that may be frozen: those of the snapshot's disks.
+        devices: Numbers (`st_rdev`) of the devices that may be frozen: those of the snapshot's disks.
         never: Numbers of devices that may not, whatever else is said: the root's, and that of Drystone's own data.
         path: `PATH` for commands and clients.
     """

@@ -16,6 +16,7 @@ from drystone.domain.errors import RefusalError
 from drystone.domain.ids import DiskId, InstanceId
 from drystone.domain.quiesce import FILE_KINDS, Consistency, QuiesceMode, QuiesceProfile, Step, fault, reached, wanted
 from drystone.engine import host_device
+from drystone.quiesce.filesystems import path_devices
 from drystone.quiesce.hold import Hold, QuiesceError, holding
 from drystone.quiesce.plan import Event, Plan
 from drystone.service.caller import Caller
@@ -115,7 +116,7 @@ class Quiescing:
         plan = Plan(
             steps=steps, seconds_max=min(one.freeze_seconds_max for one in profiles),
             stop_at_failure=mode is QuiesceMode.REQUIRE, devices=await self._devices(found, profiles),
-            never=tuple(sorted({directory.stat().st_dev for directory in self._own})), path=self._path,
+            never=tuple(sorted(frozenset[int]().union(*map(path_devices, self._own)))), path=self._path,
         )  # fmt: skip
         async with contextlib.AsyncExitStack() as stack:
             hold = None
