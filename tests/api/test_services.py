@@ -153,7 +153,14 @@ SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
     "ScrubStore": {},
     "ConfirmStore": {},
     "ExportSnapshot": {"SnapshotId": SNAPSHOT.id, "Path": "/x.raw"},
-    "ImportDisk": {"Path": "/x.qcow2", "Format": "qcow2", "DiskName": "n", "DiskType": "CLOUD_SSD", "DiskSize": 20},
+    "ImportDisk": {
+        "Path": "/x.qcow2",
+        "Format": "qcow2",
+        "DiskName": "n",
+        "DiskType": "CLOUD_SSD",
+        "DiskSize": 20,
+        "Force": False,
+    },
 }
 CBS: Mapping[str, Mapping[str, object]] = {
     "ApplySnapshot": {"SnapshotId": SNAPSHOT.id, "DiskId": DISK.id},

@@ -182,15 +182,15 @@ def test_export_and_import_in_every_format(tmp_path: Path) -> None:
         assert compared.returncode == 0
         # The snapshot is not pinned any more, and nothing lies beside the files.
         assert {path.name for path in outside.iterdir()} == {"disk.qcow2", "disk.raw"}
-        for image_format, options in (("vmdk", ["-o", "subformat=monolithicSparse"]), ("vhdx", [])):
+        for image_format, driver in (("vmdk", "vmdk"), ("vhdx", "vhdx"), ("vhd", "vpc")):
             subprocess.run(
-                ["qemu-img", "convert", "-f", "qcow2", "-O", image_format, *options, qcow2,
-                 outside / f"disk.{image_format}"], check=True,
-            )  # fmt: skip
+                ["qemu-img", "convert", "-f", "qcow2", "-O", driver, qcow2, outside / f"disk.{image_format}"],
+                check=True,
+            )
         made = json.loads(drystone("disk", "import", qcow2, "--data", system.data, "--json").stdout)
         assert (made["state"], made["size_gib"]) == ("UNATTACHED", 10)
         made_ids = [made["disk_id"]]
-        for file in (raw, outside / "disk.vmdk"):
+        for file in (raw, outside / "disk.vhd"):
             begun = system.own("ImportDisk", Path=str(file))
             wait_done(system, begun["OperationId"])
             made_ids.append(begun["DiskId"])
@@ -235,6 +235,7 @@ def bad_input(system: Installation, outside: Path, snapshot_id: str) -> None:
         ("No such file", outside / "none.qcow2", {}), ("own directory", inside, {}),
         ("holds a disk of", qcow2, {"DiskSize": 5}), ("is not a vmdk", qcow2, {"Format": "vmdk"}),
         ("not a regular file", outside, {"Format": "raw"}), ("must be absolute", Path("disk.raw"), {}),
+        ("looks like vhd, not raw", outside / "disk.vhd", {"Format": "raw"}), ("names no file", Path("/"), {}),
     ):  # fmt: skip
         assert words in refusal(system, "ImportDisk", Path=str(file), **more)
     # That its data ends early is only found by reading all of its tables: the operation says so.

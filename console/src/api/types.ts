@@ -578,6 +578,7 @@ export type Services = {
     ImportDisk: { changes: true; parameters: {
       readonly Path: string;
       readonly Format?: string;
+      readonly Force?: boolean;
       readonly DiskName?: string;
       readonly DiskType?: string;
       readonly DiskSize?: number;

@@ -201,7 +201,7 @@ class _DrystoneActions:
     async def import_disk(self, caller: Caller, given: sent.ImportDisk) -> answers.ImportDiskAnswer:
         disk_id, operation_id = await self._use_cases.image_files.import_disk(
             caller, given.path, given.format,
-            called=given.disk_name, disk_type=given.disk_type, size_gib=given.disk_size,
+            called=given.disk_name, disk_type=given.disk_type, size_gib=given.disk_size, forced=bool(given.force),
         )  # fmt: skip
         return {"DiskId": disk_id, "OperationId": operation_id}
 

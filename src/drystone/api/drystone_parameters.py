@@ -173,10 +173,14 @@ class ExportSnapshot(Parameters, frozen=True, kw_only=True):
 
 
 class ImportDisk(Parameters, frozen=True, kw_only=True):
-    """Parameters of ImportDisk; the path is one of the server's host, the size in GiB."""
+    """Parameters of ImportDisk; the path is one of the server's host, the size in GiB.
+
+    `Force` with the format `raw` takes a file for a raw disk that looks like another format's.
+    """
 
     path: str
     format: str | None = None
+    force: bool | None = None
     disk_name: str | None = None
     disk_type: str | None = None
     disk_size: Unsigned | None = None

@@ -346,6 +346,7 @@ class ImageFiles(Protocol):
         called: str | None,
         disk_type: str | None,
         size_gib: int | None,
+        forced: bool,
     ) -> tuple[DiskId, OperationId]:
         """Begin to make a disk of a file."""
         ...

@@ -175,7 +175,8 @@ class DiskCommands:
         file: Path,
         /,
         *,
-        format: Literal["qcow2", "raw", "vmdk", "vhdx"] | None = None,  # noqa: A002 - the option's name
+        format: Literal["qcow2", "raw", "vmdk", "vhdx", "vhd", "vdi", "qed", "parallels"] | None = None,  # noqa: A002 - the option's name
+        force: bool = False,
         name: str | None = None,
         type: str = DEFAULT_TYPE,  # noqa: A002 - the option is called --type
         size: Gib | None = None,
@@ -185,12 +186,14 @@ class DiskCommands:
     ) -> None:
         """Make a disk of an image file on the server's host, and print its id; for the administrator.
 
-        The server reads the file, as its own user. Images that refer to other files (a backing file, a data file, a
-        parent, several extents) are refused. A relative path is one of this machine.
+        The server opens the file once, as its own user; what reads it as an image has no rights. Images that refer to
+        other files (a backing file, a data file, a parent, several extents) are refused, and so are files with several
+        names and symbolic links of other users. A relative path is one of this machine.
 
         Args:
             file: The image.
-            format: Needed where the file's ending and its first bytes do not agree.
+            format: Needed where the file's ending and its bytes do not agree.
+            force: With `--format raw`: it is a raw disk, though it looks like another format.
             name: Name of the disk.
             type: CLOUD_PREMIUM, CLOUD_BSSD, CLOUD_SSD, CLOUD_HSSD or CLOUD_TSSD.
             size: Size in GiB; without it, that of the image, rounded up to what the type has.
@@ -201,7 +204,14 @@ class DiskCommands:
         session = self._outside.session(common)
         path = str(file.absolute())
         answer = session.service.drystone(
-            f"import {path}", "ImportDisk", Path=path, Format=format, DiskName=name, DiskType=type, DiskSize=size
+            f"import {path}",
+            "ImportDisk",
+            Path=path,
+            Format=format,
+            DiskName=name,
+            DiskType=type,
+            DiskSize=size,
+            Force=force or None,
         )
         identity = str(answer["DiskId"])
         if not wait:

@@ -4,6 +4,7 @@ The server reads and writes these files as its own user: whoever may name them m
 """
 
 import asyncio
+import os
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -15,7 +16,7 @@ from drystone.domain.errors import ProtocolError, RefusalError, UnavailableError
 from drystone.domain.ids import DiskId, OperationId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.session import Session
-from drystone.engine import convert
+from drystone.engine import convert, host_files, image_formats
 from drystone.service.attributes import disk_name
 from drystone.service.caller import Caller
 from drystone.service.disk_lifecycle import check_size
@@ -82,8 +83,18 @@ class ImageFiles:
         called: str | None,
         disk_type: str | None,
         size_gib: int | None,
+        forced: bool,
     ) -> tuple[DiskId, OperationId]:
         """Begin to make a disk of an image file of this host; return the disk, listed once it is whole, and the work.
+
+        Args:
+            caller: Who asks.
+            path: The file.
+            image_format: Its format; None for what its name and bytes agree on.
+            called: Name of the disk.
+            disk_type: Its type.
+            size_gib: Its size; None for that of the image.
+            forced: Take it for raw though it begins like another format's.
 
         Raises:
             RefusalError: `UnauthorizedOperation`, `InvalidParameterValue` (also for a file that is no image, refers to
@@ -95,14 +106,10 @@ class ImageFiles:
         if kind is None or not kind.sold:
             sold = ", ".join(sorted(key for key, row in DISK_TYPES.items() if row.sold))
             raise _bad(f"DiskType `{disk_type}` is unknown or not sold; use one of {sold}.")
-        if image_format is not None and image_format not in convert.IMPORTED:
-            raise _bad(f"Format `{image_format}` is unknown; use one of {', '.join(convert.IMPORTED)}.")
-        source = await asyncio.to_thread(self._old_file, path)
-        try:
-            chosen = await asyncio.to_thread(convert.chosen_format, source, image_format)
-            found = await convert.examine(source, chosen)
-        except (ProtocolError, UnavailableError) as error:
-            raise _bad(f"{error}.") from error
+        if image_format is not None and image_format not in image_formats.IMPORTED:
+            raise _bad(f"Format `{image_format}` is unknown; use one of {', '.join(image_formats.IMPORTED)}.")
+        source = _absolute(path)
+        found, chosen, identity = await self._examined(source, image_format, forced=forced)
         least = -(-found.size_bytes // GIB)
         size = max(least, kind.size_gib_min) if size_gib is None else size_gib
         if size < least:
@@ -127,7 +134,7 @@ class ImageFiles:
             operation = Operation(
                 id=self._in.ids.operation(), kind=OperationKind.IMPORT, account_id=caller.account_id, disk_id=disk.id,
                 phase="COPYING", request_id=caller.request_id, created_at=at, updated_at=at,
-                payload={"path": str(source), "format": chosen},
+                payload={"path": str(source), "format": chosen, "file": identity},
             )  # fmt: skip
             operations.insert(conn, operation)
             return operation
@@ -143,39 +150,48 @@ class ImageFiles:
         if running >= UNDER_WAY_MAX:
             raise RefusalError("LimitExceeded", f"{running} exports and imports are under way; wait for some.")
 
+    async def _examined(
+        self, path: Path, image_format: str | None, *, forced: bool
+    ) -> tuple[convert.Found, str, host_files.FileId]:
+        """Look at a file that is to be imported; return what it holds, its format, and which file it is."""
+        try:
+            await asyncio.to_thread(self._outside, path)
+            descriptor = await asyncio.to_thread(host_files.open_file, path)
+            try:
+                content = convert.bytes_of(str(path), descriptor)
+                chosen = await asyncio.to_thread(image_formats.chosen, content, image_format, forced=forced)
+                file = convert.ImageFile(
+                    name=str(path), descriptor=descriptor, format=chosen, scratch=self._in.layout.scratch
+                )
+                return await convert.examine(file), chosen, host_files.file_id(descriptor)
+            finally:
+                os.close(descriptor)
+        except (ProtocolError, UnavailableError) as error:
+            raise _bad(f"{error}.") from error
+
     def _new_file(self, path: str) -> Path:
-        """Return the real name of a file that is to be made."""
+        """Return the name of a file that can be made."""
         target = _absolute(path)
         try:
-            folder = target.parent.resolve(strict=True)
-            taken = target.is_symlink() or target.exists()
-        except OSError as error:
-            raise _bad(f"The directory of {target} cannot be used: {error.strerror}.") from error
-        if taken or not target.name:
+            self._outside(target)
+            taken = host_files.exists(target)
+        except (ProtocolError, UnavailableError) as error:
+            raise _bad(f"{error}.") from error
+        if taken:
             raise _bad(f"{target} is there already; nothing is ever overwritten.")
-        if not folder.is_dir():
-            raise _bad(f"{folder} is not a directory.")
-        return self._outside(folder / target.name)
+        return target
 
-    def _old_file(self, path: str) -> Path:
-        """Return the real name of a file that is there."""
-        source = _absolute(path)
-        try:
-            return self._outside(source.resolve(strict=True))
-        except OSError as error:
-            raise _bad(f"{source} cannot be read: {error.strerror}.") from error
-
-    def _outside(self, path: Path) -> Path:
+    def _outside(self, path: Path) -> None:
         """Refuse what lies in the data directory: disks and store are touched in one way only."""
-        for own in (self._in.layout.data.resolve(), self._in.layout.store.resolve()):
-            if path.is_relative_to(own):
-                raise _bad(f"{path} lies in the server's own directory.")
-        return path
+        if host_files.lies_in(path, (self._in.layout.data, self._in.layout.store)):
+            raise _bad(f"{path} lies in the server's own directory.")
 
 
 def _absolute(path: str) -> Path:
     if not path.startswith("/") or "\0" in path or len(path) > 4000:
         raise _bad(f"Path `{path[:200]!a}` must be absolute: it is one of the server's host.")
+    if not Path(path).name or Path(path).name == "..":
+        raise _bad(f"Path `{path[:200]!a}` names no file.")
     return Path(path)
 
 

@@ -6,7 +6,7 @@ import { ChoiceField, nameIsTooLong, TextField } from "../../parts/Field";
 import { useNotices } from "../../parts/Notices";
 import { useWords } from "../../words";
 
-const FORMATS = ["", "qcow2", "raw", "vmdk", "vhdx"] as const;
+const FORMATS = ["", "qcow2", "raw", "vmdk", "vhdx", "vhd", "vdi", "qed", "parallels"] as const;
 
 /** Makes a disk of an image file of the server's host. */
 export function ImportDialog({ onClose }: { readonly onClose: () => void }) {

@@ -1,7 +1,6 @@
 """What goes on while an image is copied: progress to the row, and a look at the space that belongs to the disks."""
 
 import time
-from pathlib import Path
 
 from drystone.catalog import operations
 from drystone.domain.errors import SpaceError
@@ -17,14 +16,14 @@ class Copying:
     Args:
         installation: Whose operation it is.
         operation: Its row.
-        target: The file that is written, or will be.
+        device: The file system that is written to (`st_dev`).
     """
 
-    def __init__(self, installation: Installation, operation: Operation, target: Path) -> None:
+    def __init__(self, installation: Installation, operation: Operation, device: int) -> None:
         self._in = installation
         self._operation = operation
         # Another file system's space is its owner's business; that of the disks has a floor (P6, F15).
-        self._shared = target.parent.stat().st_dev == installation.layout.data.stat().st_dev
+        self._shared = device == installation.layout.data.stat().st_dev
         self._percent = self._written = operation.percent
         self._looked_s = 0.0
 

@@ -1,6 +1,7 @@
 """Making a disk of an image file that somebody brought."""
 
 import asyncio
+import os
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -8,9 +9,9 @@ from sqlalchemy import Connection
 from drystone.catalog import disks
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import Disk, DiskState
-from drystone.domain.errors import RefusalError, UnavailableError
+from drystone.domain.errors import ProtocolError, RefusalError, UnavailableError
 from drystone.domain.operation import Operation
-from drystone.engine import convert, images
+from drystone.engine import convert, host_files, images
 from drystone.service.host import Host, size_bytes
 from drystone.service.installation import Installation
 from drystone.service.jobs import endings
@@ -35,21 +36,30 @@ class ImportDisk:
         """
         assert operation.disk_id is not None
         disk = await self._host.row(operation.disk_id)
-        path, image_format = Path(str(operation.payload["path"])), str(operation.payload["format"])
-        found = await convert.examine(path, image_format)
-        if found.size_bytes > size_bytes(disk):
-            raise RefusalError(
-                "InvalidParameterValue", f"{path} has grown to {found.size_bytes} bytes, beyond the disk's size."
-            )
-        await convert.check(path, image_format)
-        await asyncio.to_thread(self._host.describe, disk)
+        path = Path(str(operation.payload["path"]))
         image = self._in.layout.image(disk.id)
         copied = image.with_suffix(".import")
-        await images.create(copied, size_bytes(disk))
-        copying = Copying(self._in, operation, copied)
-        await convert.convert(
-            str(path), image_format, copied, "qcow2", on_percent=copying.note, guard=copying.guard, prepared=True
-        )
+        descriptor = await asyncio.to_thread(host_files.open_file, path)
+        try:
+            opened = list(host_files.file_id(descriptor))
+            if operation.payload.get("file", opened) != opened:
+                raise ProtocolError(f"{path} is another file than the one that was looked at")
+            file = convert.ImageFile(
+                name=str(path), descriptor=descriptor, format=str(operation.payload["format"]),
+                scratch=self._in.layout.scratch,
+            )  # fmt: skip
+            found = await convert.examine(file)
+            if found.size_bytes > size_bytes(disk):
+                raise RefusalError(
+                    "InvalidParameterValue", f"{path} has grown to {found.size_bytes} bytes, beyond the disk's size."
+                )
+            await convert.check(file)
+            await asyncio.to_thread(self._host.describe, disk)
+            await images.create(copied, size_bytes(disk))
+            copying = Copying(self._in, operation, copied.stat().st_dev)
+            await convert.import_into(file, copied, on_percent=copying.note, guard=copying.guard)
+        finally:
+            os.close(descriptor)
         await asyncio.to_thread(copied.replace, image)
         await asyncio.to_thread(images.sync_file, image.parent)
         await self._in.db.write(lambda conn: self._show(conn, operation, disk))
