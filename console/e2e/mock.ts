@@ -237,7 +237,7 @@ export class Mock {
 
   private session(): Session {
     return {
-      AccountId: "100000000001", Name: "admin", CsrfToken: CSRF, Region: "ap-local", Zones: ["ap-local-1"], Version: "0.1.0", Admin: true,
+      AccountId: "100000000001", Name: "admin", CsrfToken: CSRF, Region: "ap-local", Zones: ["ap-local-1"], Version: "0.1.0", Admin: true, Proofs: true,
       TimeZoneOffsetHours: 8,
     };
   }

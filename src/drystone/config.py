@@ -206,6 +206,8 @@ class Config:
         console_idle_minutes: Minutes after which a browser that is not used is logged out.
         console_session_hours: Hours after which a browser is logged out however much it is used.
         history_days: How long the hourly figures for the console's charts are kept.
+        prove: Whether snapshots may be opened to prove that they open. A proof mounts a guest's file systems and runs
+            its databases, with what they are told to run, on this host: only where every guest is trusted.
         log_level: debug, info, warning or error.
     """
 
@@ -240,6 +242,7 @@ class Config:
     console_idle_minutes: int = _number(720, least=1, most=525_600)
     console_session_hours: int = _number(168, least=1, most=8760)
     history_days: int = _number(90, least=1, most=3650)
+    prove: bool = False
     log_level: str = "info"
 
     @classmethod

@@ -362,7 +362,7 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, passwords: Pas
             disks_max=config.disks_per_instance,
         ),
         quiescing=quiescing,
-        proving=Proving(installation=installation, root=os.geteuid() == 0),
+        proving=Proving(installation=installation, allowed=config.prove, root=os.geteuid() == 0),
         disk_records=DiskRecords(
             db=db, clock=clock, limits=probe,
             config=DiskRecordsConfig(zone=config.zone, disks_per_instance=config.disks_per_instance),
@@ -440,7 +440,8 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             api=api, files=await asyncio.to_thread(Files.load, CONSOLE_FILES), passwords=passwords, sessions=sessions,
             audit=use_cases.audit,
             settings=ConsoleSettings(
-                zones=(config.zone,), version=version("drystone"), session_age_s=sessions.limits.age_s
+                zones=(config.zone,), version=version("drystone"), session_age_s=sessions.limits.age_s,
+                proofs=config.prove,
             ),
             monotonic=time.monotonic, request_id=installation.ids.uuid,
         )  # fmt: skip

@@ -71,7 +71,7 @@ class Site:
         )
         self.app = Console(
             api=self.rig.app, files=self.files, passwords=self.passwords, sessions=self.sessions, audit=self.rig.trail,
-            settings=ConsoleSettings(zones=("z-1",), version="1.2", session_age_s=AGE_S),
+            settings=ConsoleSettings(zones=("z-1",), version="1.2", session_age_s=AGE_S, proofs=True),
             monotonic=lambda: self.rig.clock[0], request_id=request_ids(),
         )  # fmt: skip
 

@@ -32,6 +32,7 @@ def test_a_session_from_log_in_to_log_out(site: Site) -> None:
     expected = {
         "AccountId": OWNER, "Name": "admin", "Admin": True, "CsrfToken": browser.csrf, "Region": REGION,
         "Zones": ["z-1"], "TimeZoneOffsetHours": 8, "Version": "1.2", "Languages": ["en", "zh"],
+        "Proofs": True,
     }  # fmt: skip
     assert told(answer) == told(browser.get("/console/api/session")) == expected
     assert answer.headers[b"cache-control"] == b"no-store"

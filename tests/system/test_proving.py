@@ -62,7 +62,7 @@ class Proofs:
 @pytest.fixture(scope="module")
 def proofs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proofs]:
     base = Path(tmp_path_factory.mktemp("drystone"))
-    with installation(base / "data") as system:
+    with installation(base / "data", "prove = true\n") as system:
         yield Proofs(system, base)
 
 
@@ -179,6 +179,18 @@ def test_what_cannot_be_proven_and_who_may_ask(proofs: Proofs) -> None:
         system.environment.clear()
         system.environment.update(ours)
     assert refused.value.get_code() == "UnauthorizedOperation"
+
+
+def test_proofs_are_off_unless_the_configuration_allows_them(tmp_path: Path) -> None:
+    with installation(tmp_path / "data") as system:
+        disk_id = system.create_disk()
+        system.attach(disk_id)
+        snapshot = system.take(disk_id)
+        with pytest.raises(TencentCloudSDKException, match=r"Proofs are off.*prove = true") as refused:
+            system.own("ProveSnapshot", SnapshotId=snapshot)
+        assert refused.value.get_code() == "UnsupportedOperation"
+        kinds = [row["Kind"] for row in system.own("DescribeOperations")["OperationSet"]]
+        assert "prove" not in kinds
 
 
 def test_a_deleted_snapshot_takes_its_proof_along(proofs: Proofs) -> None:

@@ -10,6 +10,7 @@ export type Session = {
   readonly Zones: readonly string[];
   readonly Version: string;
   readonly Admin?: boolean;
+  readonly Proofs?: boolean;
   readonly TimeZoneOffsetHours?: number;
 };
 

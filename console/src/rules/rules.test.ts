@@ -64,10 +64,11 @@ describe("groups", () => {
 
 describe("proofs", () => {
   it("are for administrators, of whole snapshots, one at a time", () => {
-    expect(proofRefusal({ state: "NORMAL", proving: false }, true)).toBeNull();
-    expect(proofRefusal({ state: "NORMAL", proving: false }, false)).toEqual({ key: "why.notAdmin" });
-    expect(proofRefusal({ state: "CREATING", proving: false }, true)).toEqual({ key: "why.creating" });
-    expect(proofRefusal({ state: "NORMAL", proving: true }, true)).toEqual({ key: "why.proving" });
+    expect(proofRefusal({ state: "NORMAL", proving: false }, true, true)).toBeNull();
+    expect(proofRefusal({ state: "NORMAL", proving: false }, false, true)).toEqual({ key: "why.notAdmin" });
+    expect(proofRefusal({ state: "NORMAL", proving: false }, true, false)).toEqual({ key: "why.proofsOff" });
+    expect(proofRefusal({ state: "CREATING", proving: false }, true, true)).toEqual({ key: "why.creating" });
+    expect(proofRefusal({ state: "NORMAL", proving: true }, true, true)).toEqual({ key: "why.proving" });
   });
 });
 

@@ -9,7 +9,7 @@ export type Refusal = { readonly key: RefusalKey; readonly state?: string };
 export type RefusalKey =
   | "why.state" | "why.attached" | "why.notAttached" | "why.snapshotting" | "why.hydrating" | "why.notPortable"
   | "why.recycled" | "why.creating" | "why.rollingBack" | "why.diskGone" | "why.sizeDiffers" | "why.systemDisk"
-  | "why.nothingSelected" | "why.notOneInstance" | "why.tooMany" | "why.notAdmin" | "why.proving";
+  | "why.nothingSelected" | "why.notOneInstance" | "why.tooMany" | "why.notAdmin" | "why.proofsOff" | "why.proving";
 
 /** What of a disk matters beside its state. */
 export type DiskFacts = {
@@ -136,8 +136,9 @@ export function groupRefusal(state: SnapshotState): Refusal | null {
 }
 
 /** Returns why a proof that a snapshot opens would be refused or makes no sense now. */
-export function proofRefusal(snapshot: { readonly state: SnapshotState; readonly proving: boolean }, admin: boolean): Refusal | null {
+export function proofRefusal(snapshot: { readonly state: SnapshotState; readonly proving: boolean }, admin: boolean, allowed: boolean): Refusal | null {
   if (!admin) return { key: "why.notAdmin" };
+  if (!allowed) return { key: "why.proofsOff" };
   if (snapshot.state === "CREATING") return { key: "why.creating" };
   return snapshot.proving ? { key: "why.proving" } : null;
 }

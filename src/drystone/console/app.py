@@ -112,11 +112,13 @@ class ConsoleSettings:
         zones: The zones that there are.
         version: Of the program.
         session_age_s: When a session ends however much it is used.
+        proofs: Whether the configuration allows proofs that snapshots open.
     """
 
     zones: tuple[str, ...]
     version: str
     session_age_s: float
+    proofs: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -409,6 +411,7 @@ class Console:
                 "TimeZoneOffsetHours": self._api.dispatcher.settings.time_zone_offset_hours,
                 "Version": self._settings.version,
                 "Languages": ["en", "zh"],
+                "Proofs": self._settings.proofs,
             }
         )
 

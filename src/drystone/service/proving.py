@@ -26,11 +26,13 @@ class Proving:
 
     Args:
         installation: Where.
+        allowed: Whether the configuration allows proofs.
         root: Whether the server runs as root: block devices and mounts need it.
     """
 
-    def __init__(self, *, installation: Installation, root: bool) -> None:
+    def __init__(self, *, installation: Installation, allowed: bool, root: bool) -> None:
         self._in = installation
+        self._allowed = allowed
         self._root = root
 
     async def begin(self, caller: Caller, snapshot_id: str) -> OperationId:
@@ -41,6 +43,12 @@ class Proving:
                 `ResourceUnavailable.SnapshotCreating` or `LimitExceeded`; nothing was begun.
         """
         caller.require_admin()
+        if not self._allowed:
+            raise RefusalError(
+                "UnsupportedOperation",
+                "Proofs are off: they run what is in a snapshot on this host. Where every guest is trusted, "
+                "`prove = true` in drystone.toml allows them.",
+            )
         if not self._root:
             raise RefusalError(
                 "UnsupportedOperation", "Snapshots are opened as block devices, for which the server must run as root."
@@ -62,7 +70,7 @@ class Proving:
 
     async def begin_due(self) -> None:
         """Begin the proofs whose time has come, by the profiles of disks and instances."""
-        if not self._root:
+        if not (self._allowed and self._root):
             return
         for operation in await self._in.db.write(self._due):
             self._in.operations.wake(operation.id)

@@ -32,7 +32,7 @@ export function OpeningCard({ row }: { readonly row: SnapshotRow }) {
   }, [client, mark, proving]);
   const opening = record?.Opening ?? null;
   const took = opening === null ? null : (parseTime(opening.EndTime)?.getTime() ?? 0) - (parseTime(opening.BeginTime)?.getTime() ?? 0);
-  const refusal = proofRefusal({ state: snapshot.SnapshotState, proving: proving || prove.isPending }, session.data?.Admin === true);
+  const refusal = proofRefusal({ state: snapshot.SnapshotState, proving: proving || prove.isPending }, session.data?.Admin === true, session.data?.Proofs === true);
   return (
     <Card
       title={t("opening.title")}
