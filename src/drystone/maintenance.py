@@ -5,7 +5,6 @@ import fcntl
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -20,6 +19,7 @@ from drystone.domain.errors import ProtocolError
 from drystone.domain.ids import IdSource, Randomness, StoreId
 from drystone.domain.session import SessionState
 from drystone.domain.snapshot import SnapshotState
+from drystone.domain.times import moment
 from drystone.engine.checkpoints import write_durably
 from drystone.engine.descriptions import find_disks
 from drystone.engine.images import sync_file
@@ -327,4 +327,4 @@ def _chosen(place: Path, store_id: str | None) -> StoreId:
 
 
 def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+    return moment(at).isoformat(timespec="seconds")

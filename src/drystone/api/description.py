@@ -92,7 +92,7 @@ def _described(name: str, hint: object, structures: Structures, *, nullable: boo
     for extra in extras:
         if isinstance(extra, OneOf):
             field["enum"] = list(extra.values)
-        elif isinstance(extra, msgspec.Meta):
+        elif isinstance(extra, msgspec.Meta) and (extra.ge is not None or extra.le is not None):
             field |= {"minimum": extra.ge, "maximum": extra.le}
     return field
 

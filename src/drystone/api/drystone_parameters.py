@@ -1,9 +1,23 @@
 """What clients may send to the actions of the second service, 2026-11-01."""
 
+from typing import Annotated
+
 from msgspec import field
 
 from drystone.api.cbs_parameters import Filter
-from drystone.api.parameters import Parameters, Unsigned
+from drystone.api.parameters import (
+    MANY,
+    Arguments,
+    Hours,
+    Id,
+    Ids,
+    Parameters,
+    PathText,
+    Seconds,
+    Text,
+    Unsigned,
+    Word,
+)
 
 
 class Paged(Parameters, frozen=True, kw_only=True):
@@ -16,62 +30,62 @@ class Paged(Parameters, frozen=True, kw_only=True):
 class AuditDisk(Parameters, frozen=True, kw_only=True):
     """Parameters of AuditDisk."""
 
-    disk_id: str
+    disk_id: Id
 
 
 class DescribeInstances(Paged, frozen=True, kw_only=True):
     """Parameters of DescribeInstances."""
 
-    instance_ids: tuple[str, ...] | None = None
+    instance_ids: Ids | None = None
 
 
 class CreateInstance(Parameters, frozen=True, kw_only=True):
     """Parameters of CreateInstance."""
 
-    kind: str
-    instance_name: str | None = None
+    kind: Word
+    instance_name: Text | None = None
 
 
 class DeleteInstance(Parameters, frozen=True, kw_only=True):
     """Parameters of DeleteInstance."""
 
-    instance_id: str
+    instance_id: Id
 
 
 class DescribeDiskDetails(Paged, frozen=True, kw_only=True):
     """Parameters of DescribeDiskDetails."""
 
-    disk_ids: tuple[str, ...] | None = None
+    disk_ids: Ids | None = None
 
 
 class QuiesceStep(Parameters, frozen=True, kw_only=True):
     """One step of a profile; which fields it needs is said by its kind."""
 
-    kind: str
-    seconds_max: float | None = None
-    mount: str | None = None
-    freeze: tuple[str, ...] | None = None
-    thaw: tuple[str, ...] | None = None
-    option_file: str | None = None
-    connection: str | None = None
-    socket: str | None = None
-    domain: str | None = None
+    kind: Word
+    seconds_max: Seconds | None = None
+    mount: PathText | None = None
+    freeze: Arguments | None = None
+    thaw: Arguments | None = None
+    option_file: PathText | None = None
+    connection: Text | None = None
+    socket: PathText | None = None
+    domain: Text | None = None
 
 
 class SetQuiesceProfile(Parameters, frozen=True, kw_only=True):
     """Parameters of SetQuiesceProfile; the resource is a disk or an instance."""
 
-    resource_id: str
-    steps: tuple[QuiesceStep, ...]
-    mode: str | None = None
-    freeze_seconds_max: float | None = None
-    prove_every_h: float | None = None
+    resource_id: Id
+    steps: Annotated[tuple[QuiesceStep, ...], MANY]
+    mode: Word | None = None
+    freeze_seconds_max: Seconds | None = None
+    prove_every_h: Hours | None = None
 
 
 class DeleteQuiesceProfile(Parameters, frozen=True, kw_only=True):
     """Parameters of DeleteQuiesceProfile."""
 
-    resource_id: str
+    resource_id: Id
 
 
 class DescribeQuiesceProfiles(Paged, frozen=True, kw_only=True):
@@ -81,26 +95,26 @@ class DescribeQuiesceProfiles(Paged, frozen=True, kw_only=True):
 class DescribeSnapshotGroupRecords(Paged, frozen=True, kw_only=True):
     """Parameters of DescribeSnapshotGroupRecords."""
 
-    snapshot_group_ids: tuple[str, ...] | None = None
+    snapshot_group_ids: Ids | None = None
 
 
 class ProveSnapshot(Parameters, frozen=True, kw_only=True):
     """Parameters of ProveSnapshot."""
 
-    snapshot_id: str
+    snapshot_id: Id
 
 
 class DescribeSnapshotRecords(Paged, frozen=True, kw_only=True):
     """Parameters of DescribeSnapshotRecords."""
 
-    snapshot_ids: tuple[str, ...] | None = None
+    snapshot_ids: Ids | None = None
 
 
 class DescribeOperations(Paged, frozen=True, kw_only=True):
     """Parameters of DescribeOperations; filters are resource-id, state and kind."""
 
-    operation_ids: tuple[str, ...] | None = None
-    filters: tuple[Filter, ...] | None = None
+    operation_ids: Ids | None = None
+    filters: Annotated[tuple[Filter, ...], MANY] | None = None
 
 
 class DescribeStoreHealth(Parameters, frozen=True, kw_only=True):
@@ -114,7 +128,7 @@ class ScrubStore(Parameters, frozen=True, kw_only=True):
 class DescribeSnapshotSpace(Parameters, frozen=True, kw_only=True):
     """Parameters of DescribeSnapshotSpace: a set that is looked at alone and together, at most 1,000."""
 
-    snapshot_ids: tuple[str, ...]
+    snapshot_ids: Ids
 
 
 class DescribeStore(Parameters, frozen=True, kw_only=True):
@@ -135,7 +149,7 @@ class DescribeHost(Parameters, frozen=True, kw_only=True):
 class CreateAccount(Parameters, frozen=True, kw_only=True):
     """Parameters of CreateAccount."""
 
-    account_name: str
+    account_name: Text
 
 
 class DescribeAccounts(Paged, frozen=True, kw_only=True):
@@ -145,19 +159,19 @@ class DescribeAccounts(Paged, frozen=True, kw_only=True):
 class CreateAccessKey(Parameters, frozen=True, kw_only=True):
     """Parameters of CreateAccessKey."""
 
-    account_id: str
+    account_id: Id
 
 
 class DeleteAccessKey(Parameters, frozen=True, kw_only=True):
     """Parameters of DeleteAccessKey."""
 
-    secret_id: str
+    secret_id: Id
 
 
 class DescribeAccessKeys(Parameters, frozen=True, kw_only=True):
     """Parameters of DescribeAccessKeys."""
 
-    account_id: str
+    account_id: Id
 
 
 class ConfirmStore(Parameters, frozen=True, kw_only=True):
@@ -167,9 +181,9 @@ class ConfirmStore(Parameters, frozen=True, kw_only=True):
 class ExportSnapshot(Parameters, frozen=True, kw_only=True):
     """Parameters of ExportSnapshot; the path is one of the server's host."""
 
-    snapshot_id: str
-    path: str
-    format: str | None = None
+    snapshot_id: Id
+    path: PathText
+    format: Word | None = None
 
 
 class ImportDisk(Parameters, frozen=True, kw_only=True):
@@ -178,11 +192,11 @@ class ImportDisk(Parameters, frozen=True, kw_only=True):
     `Force` with the format `raw` takes a file for a raw disk that looks like another format's.
     """
 
-    path: str
-    format: str | None = None
+    path: PathText
+    format: Word | None = None
     force: bool | None = None
-    disk_name: str | None = None
-    disk_type: str | None = None
+    disk_name: Text | None = None
+    disk_type: Word | None = None
     disk_size: Unsigned | None = None
 
 
@@ -197,16 +211,16 @@ class CreateKey(Parameters, frozen=True, kw_only=True):
 class DeleteKey(Parameters, frozen=True, kw_only=True):
     """Parameters of DeleteKey; `Force` allows for the last key, and for the one that the call is signed with."""
 
-    secret_id: str
+    secret_id: Id
     force: bool | None = None
 
 
 class SetAccountPassword(Parameters, frozen=True, kw_only=True):
     """Parameters of SetAccountPassword; one of id and name says whose, without a password one is made."""
 
-    account_id: str | None = None
-    account_name: str | None = None
-    password: str | None = None
+    account_id: Id | None = None
+    account_name: Text | None = None
+    password: Text | None = None
 
 
 class DescribeOverview(Parameters, frozen=True, kw_only=True):
@@ -222,8 +236,8 @@ class DescribeHistory(Parameters, frozen=True, kw_only=True):
 class DescribeSnapshotDifference(Parameters, frozen=True, kw_only=True):
     """Parameters of DescribeSnapshotDifference; without the first, what the second holds."""
 
-    to: str
-    older: str | None = field(default=None, name="From")
+    to: Id
+    older: Id | None = field(default=None, name="From")
 
 
 class DescribeQuotas(Parameters, frozen=True, kw_only=True):

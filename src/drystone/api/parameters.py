@@ -1,7 +1,9 @@
 """Typed decoding of an action's parameters, from JSON or from a flattened query or form.
 
-An action's parameters are one `Parameters` struct. Decoding checks names, types and presence only; what a value means
-is decided by the use case.
+An action's parameters are one `Parameters` struct. Decoding checks names, types, presence, and bounds by type: every
+number has a least and a most, every text and every list a length, and no text has a zero byte, which some databases
+cannot keep. What a value means, and the closer bound that goes with it, is decided by the use case. A test fails on a
+parameter without a bound (S155).
 """
 
 import re
@@ -12,9 +14,36 @@ import msgspec
 
 from drystone.domain.errors import RefusalError
 
-Unsigned = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+INT64_MAX = (1 << 63) - 1
+Unsigned = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
 """`uint64` of the API; SQL and every later floor hold 63 bits."""
-Integer = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+Integer = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=INT64_MAX)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+Hours = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+"""The longest that a use case allows is a year."""
+
+
+def _text(chars_max: int) -> msgspec.Meta:
+    return msgspec.Meta(max_length=chars_max, pattern=r"\A[^\x00]*\Z")
+
+
+Word = Annotated[str, _text(256)]
+"""One of a few words that the use case knows."""
+Id = Annotated[str, _text(256)]
+"""Ids have 26 characters at most, keys 36; a client's token has 64."""
+Text = Annotated[str, _text(4096)]
+"""Names and other texts of the user's own: the use case says how long each may be."""
+PathText = Annotated[str, _text(4096)]
+"""PATH_MAX of Linux."""
+Time = Annotated[str, _text(64)]
+"""A time with fractions and an offset has 32 characters; `attributes.deadline` says which may be asked for."""
+MANY = msgspec.Meta(max_length=1000)
+"""The most that any list may have; most take 100 or fewer."""
+Ids = Annotated[tuple[Id, ...], MANY]
+Words = Annotated[tuple[Word, ...], MANY]
+Texts = Annotated[tuple[Text, ...], MANY]
+Paths = Annotated[tuple[PathText, ...], MANY]
+Arguments = Annotated[tuple[Text, ...], MANY]
 
 NESTING_MAX = 8
 """Levels of a flattened name: no action has more than four (`Filters.0.Values.0`)."""
@@ -28,6 +57,11 @@ P = TypeVar("P", bound=Parameters)
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*?)`( - at `(?P<path>[^`]*)`)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<name>.*?)`( - at `(?P<path>[^`]*)`)?", re.DOTALL)
+_BEYOND = re.compile(
+    r"Expected `(?P<kind>int|float|str|array)` (?P<bound>(?:[<>]=|of length|matching regex) ?.*)", re.DOTALL
+)
+_OF_THE_TYPE = frozenset({">= 0", f"<= {INT64_MAX}", f">= {-(1 << 63)}"})
+"""Bounds of `uint64` and `int64` themselves: what is beyond is no value of that type."""
 _WRONG = re.compile(r"(?P<reason>.*) - at `(?P<path>[^`]*)`", re.DOTALL)
 
 
@@ -35,7 +69,8 @@ def from_json(body: bytes, kind: type[P]) -> P:
     """Decode the JSON body of a call; an empty body is an empty object.
 
     Raises:
-        RefusalError: `InvalidRequest` (not JSON), `UnknownParameter`, `MissingParameter` or `InvalidParameter`.
+        RefusalError: `InvalidRequest` (not JSON), `UnknownParameter`, `MissingParameter`, `InvalidParameter` (no value
+            of its type) or `InvalidParameterValue` (out of its bounds).
     """
     try:
         return msgspec.json.decode(body or b"{}", type=kind)
@@ -49,7 +84,8 @@ def from_flat(flat: Mapping[str, str], kind: type[P]) -> P:
     """Decode flattened parameters such as `Filters.0.Values.0=disk-1`; booleans are `True` and `False`.
 
     Raises:
-        RefusalError: `UnknownParameter`, `MissingParameter` or `InvalidParameter`.
+        RefusalError: `UnknownParameter`, `MissingParameter`, `InvalidParameter` (no value
+            of its type) or `InvalidParameterValue` (out of its bounds).
     """
     try:
         return msgspec.convert(_nested(flat), type=kind, strict=False)
@@ -65,10 +101,26 @@ def _refuse(error: msgspec.ValidationError) -> NoReturn:
     if match := _MISSING.fullmatch(text):
         name = _joined(match["path"], match["name"])
         raise RefusalError("MissingParameter", f"The parameter `{name}` is missing.") from error
+    if (match := _WRONG.fullmatch(text)) and (beyond := _BEYOND.fullmatch(match["reason"])):
+        _refuse_bound(_joined(match["path"], ""), beyond["kind"], beyond["bound"], error)
     if match := _WRONG.fullmatch(text):
         name, reason = _joined(match["path"], ""), match["reason"].lower()
         raise RefusalError("InvalidParameter", f"The parameter `{name}` has a wrong type: {reason}.") from error
     raise RefusalError("InvalidParameter", f"The parameters have a wrong type: {text.lower()}.") from error
+
+
+def _refuse_bound(name: str, kind: str, bound: str, error: msgspec.ValidationError) -> NoReturn:
+    code = "InvalidParameterValue"
+    if kind == "int" and bound in _OF_THE_TYPE:
+        code = "InvalidParameter"
+    elif kind == "array":
+        code = "InvalidParameterValue.LimitExceeded"
+    most = bound.rpartition(" ")[2]
+    told = {
+        "array": f"has too many entries; at most {most} are allowed",
+        "str": "has a zero byte" if bound.startswith("matching") else f"is longer than {most} characters",
+    }.get(kind, f"is out of bounds; it must be {bound}")
+    raise RefusalError(code, f"The parameter `{name}` {told}.") from error
 
 
 def _joined(path: str | None, name: str) -> str:

@@ -6,11 +6,12 @@ API allows it, and a value that does not exist here is the documented empty one.
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta, timezone
 
 from drystone.api import answers
 from drystone.domain.disk import PREPAID, SYSTEM_DISK, DiskState
 from drystone.domain.disk_types import MIB
+from drystone.domain.times import clamped, moment
 from drystone.service.views import (
     DiskConfig,
     DiskView,
@@ -39,7 +40,7 @@ class CbsRenderer:
         """Return `2018-09-26 17:36:07` in the configured zone, or an empty string for no time."""
         if at_s is None:
             return ""
-        return datetime.fromtimestamp(int(at_s), self._zone).replace(tzinfo=None).isoformat(sep=" ")
+        return moment(at_s, self._zone).replace(tzinfo=None).isoformat(sep=" ", timespec="seconds")
 
     def disk(self, view: DiskView, *, policies: bool, now_s: float) -> answers.Disk:
         """Return a `Disk`.
@@ -54,7 +55,7 @@ class CbsRenderer:
         attached = disk.instance_id is not None and disk.state is not DiskState.ATTACHING
         days = None
         if disk.charge_type == PREPAID and disk.deadline_at is not None:
-            days = math.floor((disk.deadline_at - now_s) / _DAY_S)
+            days = math.floor((clamped(disk.deadline_at) - now_s) / _DAY_S)
         return {
             "DiskId": disk.id,
             "DiskName": disk.name,
@@ -156,7 +157,7 @@ def snapshot_group(view: SnapshotGroupView) -> answers.SnapshotGroup:
 
 def iso_time(at_s: float) -> str:
     """Return `2022-04-02T17:44:55+00:00`."""
-    return datetime.fromtimestamp(int(at_s), UTC).isoformat()
+    return moment(at_s).isoformat(timespec="seconds")
 
 
 def placement(zone: str, project_id: int) -> answers.DiskPlacement:

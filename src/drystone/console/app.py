@@ -16,7 +16,7 @@ import structlog
 from drystone.api.app import Application, Scope, Send
 from drystone.api.call import V1_BODY_BYTES_MAX, headers_of
 from drystone.api.dispatch import DisconnectedError, Progress, Receive, Verified
-from drystone.api.parameters import Parameters, from_json
+from drystone.api.parameters import Parameters, Text, from_json
 from drystone.api.ports import Audit
 from drystone.console.files import NOT_BUILT, File, Files
 from drystone.console.limits import LoginLimits
@@ -65,15 +65,15 @@ _log = structlog.get_logger(__name__)
 class Login(Parameters, frozen=True, kw_only=True):
     """What the log-in page sends."""
 
-    account: str
-    password: str
+    account: Text
+    password: Text
 
 
 class NewPassword(Parameters, frozen=True, kw_only=True):
     """What the settings page sends."""
 
-    old: str
-    new: str
+    old: Text
+    new: Text
 
 
 class Passwords(Protocol):

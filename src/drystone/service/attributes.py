@@ -6,6 +6,7 @@ from datetime import datetime
 
 from drystone.domain.disk import UNNAMED
 from drystone.domain.errors import RefusalError
+from drystone.domain.times import TIME_S_MAX
 
 NAME_MAX = 60
 """Bytes of a disk's name, characters of any other (CBS)."""
@@ -82,7 +83,8 @@ def deadline(text: str, now: float) -> float:
         now: The clock.
 
     Raises:
-        RefusalError: `InvalidParameterValue` when it is not such a time, or is less than a day ahead.
+        RefusalError: `InvalidParameterValue` when it is not such a time, or is less than a day ahead,
+            or is after the year 9998.
     """
     try:
         parsed = datetime.fromisoformat(text)
@@ -93,6 +95,12 @@ def deadline(text: str, now: float) -> float:
         raise RefusalError(
             "InvalidParameterValue",
             f"The deadline `{text[:60]}` is not a time like 2022-01-08T09:47:55+00:00, with its offset.",
+        )
+    if at > TIME_S_MAX:
+        # S155: some zone, or some client, could not show it.
+        raise RefusalError(
+            "InvalidParameterValue",
+            f"The deadline {text[:60]} is after the year 9998; choose an earlier one, or make the snapshot permanent.",
         )
     if at < now + DEADLINE_AHEAD_S_MIN - CLOCK_SLACK_S:
         raise RefusalError(

@@ -148,6 +148,11 @@ class DiskLifecycle:
         wants_extra = new.throughput_performance != 0 or new.burst_performance
         if new.throughput_performance < 0 or (wants_extra and new.disk_type not in EXTRA_TYPES):
             raise _bad_value("ThroughputPerformance and BurstPerformance are for CLOUD_HSSD and CLOUD_TSSD.")
+        extra_max = DISK_TYPES[new.disk_type].extra_mb_per_s_max
+        if new.throughput_performance > extra_max:
+            raise _bad_value(
+                f"ThroughputPerformance is {new.throughput_performance} MB/s; {new.disk_type} has at most {extra_max}."
+            )
 
     def _template(
         self,

@@ -5,7 +5,6 @@ the rows: triggers note each change, and this writes what is noted, again and ag
 """
 
 import asyncio
-from datetime import UTC, datetime
 
 import structlog
 from sqlalchemy import Connection
@@ -17,6 +16,7 @@ from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup
+from drystone.domain.times import moment
 from drystone.engine.descriptions import write_quiesce
 from drystone.service import epoch
 from drystone.service.host import Host
@@ -118,7 +118,7 @@ def attributes_of(snapshot: Snapshot, group: SnapshotGroup | None = None) -> Att
     """Return what may change of a snapshot, as it is kept beside its manifest."""
     at = snapshot.deadline_at
     return Attributes(
-        name=snapshot.name, deadline=None if at is None else datetime.fromtimestamp(at, UTC).isoformat(),
+        name=snapshot.name, deadline=None if at is None else moment(at).isoformat(),
         permanent=snapshot.permanent, tags=snapshot.tags, suspect=snapshot.suspect,
         group=None if group is None else GroupAttributes(
             id=group.id, name=group.name, instance=group.instance_id, tags=group.tags, pause_ms=group.pause_ms,

@@ -37,6 +37,7 @@ from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.session import Pack, Session, SessionState
 from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
+from drystone.domain.times import TIME_S_MAX, clamped
 from drystone.engine.descriptions import FoundDisk, UnfitDisk
 from drystone.service import collection, epoch
 from drystone.service.confirmation import hold
@@ -300,7 +301,7 @@ def _attribute_values(found: FoundSnapshot) -> dict[str, object]:
     return {
         "name": attributes.name, "tags": attributes.tags, "suspect": attributes.suspect,
         "permanent": attributes.permanent,
-        "deadline_at": None if attributes.deadline is None else _seconds(attributes.deadline),
+        "deadline_at": None if attributes.deadline is None else _seconds(attributes.deadline) or TIME_S_MAX,
         **({} if attributes.group is None else {"group_id": attributes.group.id}),
     }  # fmt: skip
 
@@ -493,6 +494,6 @@ def _newest(conn: Connection, row: Disk, *, hydrating: bool) -> SnapshotId | Non
 def _seconds(text: str) -> float:
     """Return an ISO 8601 time as seconds since the epoch; one that cannot be read is the epoch's begin."""
     try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
+        return clamped(datetime.fromisoformat(text).timestamp())
+    except (ValueError, OverflowError):
         return 0.0

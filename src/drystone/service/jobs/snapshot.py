@@ -2,7 +2,6 @@
 
 import functools
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +18,7 @@ from drystone.domain.ids import DiskId, SessionId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.session import Pack, Session
 from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
+from drystone.domain.times import moment
 from drystone.domain.tracking import FrozenBase, Phase, Verdict
 from drystone.engine import graph, live
 from drystone.engine.daemon import Daemon
@@ -358,7 +358,7 @@ def _freeze_ms(operation: Operation) -> float:
 
 
 def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat()
+    return moment(at).isoformat()
 
 
 def _ancestry(conn: Connection, base: Snapshot | None) -> tuple[SnapshotId, ...]:

@@ -1,0 +1,99 @@
+"""The whole service in this process, over a real catalog, store and storage daemons, without a port and signatures."""
+
+import asyncio
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from drystone import serve
+from drystone.api.actions import Service
+from drystone.api.app import build_application
+from drystone.api.dispatch import Dispatcher, Progress, Verified
+from drystone.api.settings import ApiSettings
+from drystone.config import Config
+from drystone.domain.ids import AccountId
+from drystone.service.accounts import Accounts
+from drystone.service.caller import Caller
+from drystone.service.installation import Installation
+from drystone.service.password_hashing import PasswordHashing
+from drystone.service.passwords import Passwords
+
+REGION = "ap-local"
+ZONE = "ap-local-1"
+
+
+@dataclass(kw_only=True)
+class RealService:
+    """Calls actions by name, as one account or another."""
+
+    dispatcher: Dispatcher
+    installation: Installation
+    actions: Mapping[str, Service]
+    admin: AccountId
+
+    async def send(self, action: str, body: bytes, *, account: AccountId | None = None) -> Mapping[str, Any]:
+        """Send a body; return what `Response` holds."""
+        caller = Caller(
+            account_id=account or self.admin, admin=account in {None, self.admin}, secret_id="AKIDtest",
+            request_id=str(uuid.uuid4()), action=action, source="192.0.2.1",
+        )  # fmt: skip
+
+        async def verify(progress: Progress) -> Verified:
+            progress.action = action
+            return Verified(service=self.actions[action], action=action, caller=caller, region=REGION, parameters=body)
+
+        response: Mapping[str, Any] = json.loads(await self.dispatcher.answer(verify))["Response"]
+        return response
+
+    async def call(self, action: str, *, account: AccountId | None = None, **parameters: object) -> Mapping[str, Any]:
+        """Call an action that must be done."""
+        response = await self.send(action, json.dumps(parameters).encode(), account=account)
+        assert "Error" not in response, (action, parameters, response)
+        return response
+
+    async def idle(self) -> None:
+        """Wait until no operation of the administrator's account runs."""
+        running = [{"Name": "state", "Values": ["RUNNING"]}]
+        while (await self.call("DescribeOperations", Filters=running))["TotalCount"]:
+            await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService]:
+    """Run it; nothing of it is left at the end but the directory."""
+    config = Config(data=data, **({"rate_limits": False, "throttle": False} | settings))
+    async with serve._assembled(config) as parts:
+        installation, host = parts.installation, parts.host
+        accounts = Accounts(db=installation.db, clock=time.time, ids=installation.ids)
+
+        async def changed() -> None:
+            """There is no file of credentials."""
+
+        passwords = Passwords(
+            db=installation.db, clock=time.time, ids=installation.ids, hashing=PasswordHashing(), changed=changed
+        )
+        installation.operations.serve(serve._jobs(parts))
+        use_cases = serve._use_cases(config, parts, accounts, passwords, "10.0.0")
+        app = build_application(
+            use_cases, settings=ApiSettings(region=REGION, rate_limits=config.rate_limits), clock=time.time,
+            monotonic=time.monotonic, request_id=lambda: str(uuid.uuid4()), registry=CollectorRegistry(),
+        )  # fmt: skip
+        key = await accounts.first("admin")
+        assert key is not None
+        services = {name: service for service in app.dispatcher.services for name in service.actions}
+        made = RealService(dispatcher=app.dispatcher, installation=installation, actions=services, admin=key.account_id)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(installation.operations.run())
+            try:
+                yield made
+                await made.idle()
+            finally:
+                running.cancel()
+        await host.stop()
