@@ -81,7 +81,7 @@ def test_what_is_no_instant_is_refused(pair: Pair) -> None:
     system = pair.system
     loose = system.create_disk()
     before = system.call("DescribeSnapshots").TotalCount
-    assert system.code("CreateSnapshotGroup", DiskIds=[pair.data, loose]) == "ResourceUnavailable.NotSupported"
+    assert system.code("CreateSnapshotGroup", DiskIds=[pair.data, loose]) == "InvalidDisk.NotSupported"
     elsewhere = str(system.own("CreateInstance", Kind="NBD")["InstanceId"])
     system.attach(loose, elsewhere)
     assert system.code("CreateSnapshotGroup", DiskIds=[pair.data, loose]) == "InvalidParameter"

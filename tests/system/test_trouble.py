@@ -208,7 +208,7 @@ def test_values_and_states(small: Installation, disk_id: str) -> None:
         ("CreateSnapshot", {"DiskId": disk_id, "Deadline": "tomorrow"}, "InvalidParameterValue"),
         ("CreateSnapshot", {"DiskId": "not-an-id"}, "InvalidDiskId.NotFound"),
         ("DeleteSnapshots", {"SnapshotIds": ["snap-zzzzzzzz"]}, "InvalidSnapshotId.NotFound"),
-        ("DetachDisks", {"DiskIds": [disk_id]}, "ResourceUnavailable.NotSupported"),
+        ("DetachDisks", {"DiskIds": [disk_id]}, "InvalidDisk.NotSupported"),
         ("AttachDisks", {"InstanceId": "ins-zzzzzzzz", "DiskIds": [disk_id]}, "InvalidInstanceId.NotFound"),
         ("TerminateDisks", {"DiskIds": [disk_id, "disk-zzzzzzzz"]}, "InvalidDiskId.NotFound"),
     ]
@@ -225,10 +225,10 @@ def test_an_attached_disk_refuses_what_needs_it_detached(small: Installation) ->
     again = {"InstanceId": small.nbd_instance, "DiskIds": [disk]}
     with unchanged(small):
         assert small.code("AttachDisks", **again) == "ResourceUnavailable.Attached"
-        assert small.code("TerminateDisks", DiskIds=[disk]) == "ResourceUnavailable.NotSupported"
-        assert small.code("InitializeDisks", DiskIds=[disk]) == "ResourceBusy"
+        assert small.code("TerminateDisks", DiskIds=[disk]) == "UnsupportedOperation"
+        assert small.code("InitializeDisks", DiskIds=[disk]) == "InvalidDisk.NotSupported"
         applied = small.code("ApplySnapshot", SnapshotId=snapshot_id, DiskId=disk)
-        assert applied == "ResourceUnavailable.NotSupported"
+        assert applied == "InvalidDisk.NotSupported"
     small.detach(disk)
     grown = small.create_disk()
     with unchanged(small):

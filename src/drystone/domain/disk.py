@@ -29,6 +29,11 @@ class DiskState(StrEnum):
     TERMINATING = "TERMINATING"
 
     @property
+    def passing(self) -> bool:
+        """Whether an operation leaves this state within seconds."""
+        return self in {DiskState.ATTACHING, DiskState.DETACHING, DiskState.EXPANDING, DiskState.DUMPING}
+
+    @property
     def visible(self) -> bool:
         """Whether clients see a disk in this state."""
         return self not in {DiskState.CREATING, DiskState.TERMINATING}

@@ -24,6 +24,10 @@ class RefusalError(DrystoneError):
         self.message = message
 
 
+class PassingError(RefusalError):
+    """A refusal for a state that an operation is about to leave: within seconds, the same call may be accepted."""
+
+
 class ProtocolError(DrystoneError):
     """A peer or a file broke its format; drop the connection, quarantine the object."""
 

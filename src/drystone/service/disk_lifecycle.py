@@ -12,7 +12,7 @@ from drystone.catalog import disks, instances, operations, sessions
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, Disk, DiskState
 from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import PassingError, RefusalError
 from drystone.domain.ids import DiskId, InstanceId
 from drystone.domain.instance import InstanceKind
 from drystone.domain.operation import Operation, OperationKind, OperationState
@@ -26,9 +26,11 @@ from drystone.service.disk_records import owned_disk
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.terminate import going_along, mark_terminating
+from drystone.service.patience import patiently
 from drystone.service.requests import NewDisks
+from drystone.service.snapshot_begin import check_no_snapshot
 from drystone.service.snapshot_records import owned_snapshot
-from drystone.service.tracking_rows import snapshot_under_way, tracking_columns
+from drystone.service.tracking_rows import tracking_columns
 
 ATTACH_MAX = 10
 TERMINATE_MAX = 100
@@ -238,7 +240,7 @@ class DiskLifecycle:
                 )
             found = self._owned(conn, caller, ids)
             for disk in found:
-                if disk.instance_id is not None:
+                if disk.instance_id is not None and disk.state is not DiskState.DETACHING:
                     raise RefusalError(
                         "ResourceUnavailable.Attached", f"Disk {disk.id} is attached to {disk.instance_id} already."
                     )
@@ -246,7 +248,7 @@ class DiskLifecycle:
                     raise RefusalError("InvalidDisk.NotPortable", f"Disk {disk.id} is not elastic.")
                 if disk.zone != instance.zone:
                     raise RefusalError("ResourceUnavailable.ZoneNotMatch", f"Disk {disk.id} is in {disk.zone}.")
-                self._require(disk, {DiskState.UNATTACHED}, "attached", code="ResourceUnavailable.NotSupported")
+                self._require(disk, {DiskState.UNATTACHED}, "attached", code="InvalidDisk.NotSupported")
             held = instances.disk_counts(conn, [instance.id])[instance.id]
             quotas.check_instance(instance.id, attached=held, adding=len(found), attached_max=self._disks_per_instance)
             made = []
@@ -275,14 +277,14 @@ class DiskLifecycle:
         def check(conn: Connection) -> list[Disk]:
             found = self._owned(conn, caller, ids)
             for disk in found:
-                self._require(disk, {DiskState.ATTACHED}, "detached", code="ResourceUnavailable.NotSupported")
+                self._require(disk, {DiskState.ATTACHED}, "detached", code="InvalidDisk.NotSupported")
                 if instance_id is not None and disk.instance_id != instance_id:
                     raise _bad_value(f"Disk {disk.id} is attached to {disk.instance_id}, not to {instance_id}.")
             if len({disk.instance_id for disk in found}) > 1:
                 raise _bad_value("The disks are attached to different instances; detach those of one at a time.")
             return found
 
-        for disk in await self._in.db.read(check):
+        for disk in await patiently(lambda: self._in.db.read(check)):
             used = host_device.mounted_at(disk.id) if disk.device is not None else None
             if used is not None:
                 raise RefusalError("ResourceBusy", f"Disk {disk.id} is in use at {used}; unmount it first.")
@@ -310,8 +312,8 @@ class DiskLifecycle:
 
         def record(conn: Connection) -> list[Operation]:
             (disk,) = self._owned(conn, caller, [disk_id])
-            self._require(disk, {DiskState.UNATTACHED, DiskState.ATTACHED}, "resized", code="InvalidDisk.Busy")
-            self._no_snapshot(conn, disk, "ResourceUnavailable.SnapshotCreating")
+            self._require(disk, {DiskState.UNATTACHED, DiskState.ATTACHED}, "resized", code="InvalidDisk.NotSupported")
+            check_no_snapshot(conn, disk.id, "ResourceUnavailable.SnapshotCreating")
             if size_gib <= disk.size_gib:
                 raise _bad_value(f"DiskSize is {size_gib} GiB; disk {disk.id} has {disk.size_gib} and can only grow.")
             check_size(disk.type, size_gib)
@@ -332,8 +334,8 @@ class DiskLifecycle:
         def record(conn: Connection) -> list[Operation]:
             made = []
             for disk in self._owned(conn, caller, ids):
-                self._require(disk, {DiskState.UNATTACHED}, "initialized", code="ResourceBusy")
-                self._no_snapshot(conn, disk, "ResourceBusy")
+                self._require(disk, {DiskState.UNATTACHED}, "initialized", code="InvalidDisk.NotSupported")
+                check_no_snapshot(conn, disk.id, "ResourceBusy")
                 if disk.hydrating:
                     raise RefusalError("ResourceBusy", f"Disk {disk.id} is still being filled from its snapshot.")
                 payload: dict[str, object] = {}
@@ -364,8 +366,8 @@ class DiskLifecycle:
             made: list[Operation] = []
             for disk in self._owned(conn, caller, ids):
                 states = {DiskState.UNATTACHED, DiskState.TORECYCLE}
-                self._require(disk, states, "terminated", code="ResourceUnavailable.NotSupported")
-                self._no_snapshot(conn, disk, "ResourceBusy")
+                self._require(disk, states, "terminated", code="UnsupportedOperation")
+                check_no_snapshot(conn, disk.id, "ResourceBusy")
                 with_snapshots = disk.delete_snapshot if delete_snapshot is None else bool(delete_snapshot)
                 at = self._in.clock()
                 if disk.charge_type == PREPAID and disk.state is DiskState.UNATTACHED:
@@ -382,7 +384,7 @@ class DiskLifecycle:
     # --- shared -------------------------------------------------------------------------------------------------------
 
     async def _submit(self, record: Callable[[Connection], list[Operation]]) -> None:
-        for operation in await self._in.db.write(record):
+        for operation in await patiently(lambda: self._in.db.write(record)):
             self._in.operations.wake(operation.id)
 
     def _owned(self, conn: Connection, caller: Caller, ids: Sequence[str]) -> list[Disk]:
@@ -393,14 +395,13 @@ class DiskLifecycle:
         assert changed, "rows do not change under a writing transaction"
 
     def _require(self, disk: Disk, states: set[DiskState], what: str, *, code: str) -> None:
-        if disk.state not in states:
-            allowed = " or ".join(sorted(state.value for state in states))
-            text = f"Disk {disk.id} is {disk.state.value}; it can be {what} only when it is {allowed}."
-            raise RefusalError(code, text)
-
-    def _no_snapshot(self, conn: Connection, disk: Disk, code: str) -> None:
-        if snapshot_under_way(operations.running_on_disk(conn, disk.id)):
-            raise RefusalError(code, f"A snapshot of disk {disk.id} is being created; wait until it is NORMAL.")
+        if disk.state in states:
+            return
+        allowed = " or ".join(sorted(state.value for state in states))
+        text = f"Disk {disk.id} is {disk.state.value}; it can be {what} only when it is {allowed}."
+        if disk.state.passing:
+            raise PassingError("ResourceBusy", text)
+        raise RefusalError("ResourceBusy" if disk.state is DiskState.ROLLBACKING else code, text)
 
     def _operation(
         self,

@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 from drystone.catalog import disks, operations, sessions, snapshots
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import Disk, DiskState
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import PassingError, RefusalError
+from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.session import Session
 from drystone.domain.snapshot import Snapshot, SnapshotState
@@ -20,7 +21,7 @@ from drystone.engine import live
 from drystone.service.auditing import believed
 from drystone.service.host import size_bytes
 from drystone.service.installation import Installation
-from drystone.service.tracking_rows import frozen_payload, snapshot_under_way, tracking_of
+from drystone.service.tracking_rows import flight_of, frozen_payload, snapshot_under_way, tracking_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,21 @@ def freeze_target(installation: Installation, begun: Begun) -> live.FreezeTarget
     )  # fmt: skip
 
 
+def check_no_snapshot(conn: Connection, disk_id: DiskId, code: str) -> None:
+    """Refuse, with `code`, a disk of which a snapshot is being created.
+
+    Raises:
+        RefusalError: One is. It is a `PassingError` until it is frozen, and once it fails: both take moments.
+    """
+    running = operations.running_on_disk(conn, disk_id)
+    if not snapshot_under_way(running):
+        return
+    flight = flight_of(running)
+    assert flight is not None
+    kind = RefusalError if flight[1].phase is Phase.FROZEN else PassingError
+    raise kind(code, f"A snapshot of disk {disk_id} is being created; wait until it is NORMAL.")
+
+
 def check_rollback(conn: Connection, disk: Disk, snapshot: Snapshot) -> None:
     """Refuse a rollback that cannot be begun now.
 
@@ -96,16 +112,17 @@ def check_rollback(conn: Connection, disk: Disk, snapshot: Snapshot) -> None:
         raise RefusalError("ResourceInUse.DiskRollbacking", f"Disk {disk.id} is being rolled back already.")
     if disk.state is DiskState.ATTACHED:
         raise RefusalError(
-            "ResourceUnavailable.NotSupported",
+            "InvalidDisk.NotSupported",
             f"Disk {disk.id} is attached to {disk.instance_id}; detach it before it is rolled back.",
         )
+    if disk.state.passing:
+        raise PassingError("ResourceBusy", f"Disk {disk.id} is {disk.state.value}; try again when it is not.")
     if disk.state is not DiskState.UNATTACHED:
-        raise RefusalError("InvalidDisk.Busy", f"Disk {disk.id} is {disk.state.value}.")
-    if snapshot_under_way(operations.running_on_disk(conn, disk.id)):
-        raise RefusalError("ResourceUnavailable.SnapshotCreating", f"A snapshot of disk {disk.id} is being created.")
+        raise RefusalError("InvalidDisk.NotSupported", f"Disk {disk.id} is {disk.state.value}.")
+    check_no_snapshot(conn, disk.id, "ResourceUnavailable.SnapshotCreating")
     if disk.hydrating:
         raise RefusalError(
-            "InvalidDisk.Busy",
+            "ResourceBusy",
             f"Disk {disk.id} is still being filled from its snapshot ({disk.hydration_percent} %).",
         )
     if snapshot.size_gib != disk.size_gib:

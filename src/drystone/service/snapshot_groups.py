@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from drystone.catalog import operations, snapshot_groups, snapshots
 from drystone.catalog.snapshot_groups import SnapshotGroupSelection
 from drystone.domain.disk import Disk, DiskState
-from drystone.domain.errors import DrystoneError, RefusalError
+from drystone.domain.errors import DrystoneError, PassingError, RefusalError
 from drystone.domain.ids import DiskId, InstanceId, SnapshotGroupId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.snapshot import Snapshot, SnapshotState
@@ -26,12 +26,19 @@ from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.delete_snapshot import mark_deleting
 from drystone.service.jobs.snapshot_group import give_up, record_frozen
+from drystone.service.patience import patiently
 from drystone.service.quiescing import Held, Quiescing
 from drystone.service.quotas import SnapshotLimits
 from drystone.service.requests import GroupRollback, NewSnapshotGroup, SnapshotGroupQuery
-from drystone.service.snapshot_begin import Begun, begin_rollback, begin_snapshot, check_rollback, freeze_target
+from drystone.service.snapshot_begin import (
+    Begun,
+    begin_rollback,
+    begin_snapshot,
+    check_no_snapshot,
+    check_rollback,
+    freeze_target,
+)
 from drystone.service.snapshot_lifecycle import FREEZE_SECONDS_MAX
-from drystone.service.tracking_rows import snapshot_under_way
 from drystone.service.views import Page, SnapshotGroupView
 
 P = ParamSpec("P")
@@ -104,7 +111,7 @@ class SnapshotGroups:
             )
         name = attributes.plain_name(new.name, "SnapshotGroupName")
         tags = attributes.checked_tags(new.tags)
-        await self._in.db.read(lambda conn: self._check(conn, caller, disk_ids))
+        await patiently(lambda: self._in.db.read(lambda conn: self._check(conn, caller, disk_ids)))
         group_id = self._in.ids.snapshot_group()
         try:
             async with asyncio.timeout(FREEZE_SECONDS_MAX) as limit, self._in.locks.graphs(disk_ids):
@@ -336,7 +343,7 @@ class SnapshotGroups:
                 begin_rollback(conn, self._in, disk, member, request_id=caller.request_id) for disk, member in pairs
             ]
 
-        for operation in await self._in.db.write(record):
+        for operation in await patiently(lambda: self._in.db.write(record)):
             self._in.operations.wake(operation.id)
 
     def _check_attached(self, found: Sequence[Disk]) -> None:
@@ -366,21 +373,18 @@ def _check_disk(conn: Connection, disk: Disk) -> None:
         raise RefusalError("InvalidDisk.NotSupported", f"Disk {disk.id} is in the recycle bin.")
     if disk.state is DiskState.UNATTACHED:
         raise RefusalError(
-            "ResourceUnavailable.NotSupported",
+            "InvalidDisk.NotSupported",
             f"Disk {disk.id} is not attached; the disks of a group are attached to one instance.",
         )
     if disk.state is not DiskState.ATTACHED:
-        raise RefusalError("ResourceInUse", f"Disk {disk.id} is {disk.state.value}; try again when it is not.")
+        raise PassingError("ResourceInUse", f"Disk {disk.id} is {disk.state.value}; try again when it is not.")
     if disk.hydrating:
         raise RefusalError(
             "ResourceUnavailable.NotSupported",
             f"Disk {disk.id} is still being filled from its snapshot ({disk.hydration_percent} %) and served apart: "
             "it has no instant in common with other disks.",
         )
-    if snapshot_under_way(operations.running_on_disk(conn, disk.id)):
-        raise RefusalError(
-            "ResourceUnavailable.SnapshotCreating", f"A snapshot of disk {disk.id} is being created already."
-        )
+    check_no_snapshot(conn, disk.id, "ResourceUnavailable.SnapshotCreating")
 
 
 def _owned(conn: Connection, caller: Caller, group_id: str, code: str) -> SnapshotGroupView:
@@ -404,7 +408,8 @@ def _as_group_code(check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
         return check(*args, **kwargs)
     except RefusalError as error:
         known = error.code.startswith(("InvalidParameter", "InvalidDiskId"))
-        raise RefusalError("InvalidParameter" if known else "UnsupportedOperation.StateError", error.message) from error
+        code = "InvalidParameter" if known else "UnsupportedOperation.StateError"
+        raise type(error)(code, error.message) from error
 
 
 def _selection(caller: Caller, query: SnapshotGroupQuery) -> SnapshotGroupSelection:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import operations
 from drystone.domain.disk import DATA_DISK, SYSTEM_DISK, Disk, DiskState
-from drystone.domain.errors import DrystoneError, RefusalError
+from drystone.domain.errors import DrystoneError, PassingError, RefusalError
 from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.snapshot import Snapshot, SnapshotState
@@ -23,13 +23,20 @@ from drystone.service.disk_records import owned_disk
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.delete_snapshot import mark_deleting
+from drystone.service.patience import patiently
 from drystone.service.quiescing import Held, Quiescing
 from drystone.service.quotas import SnapshotLimits
 from drystone.service.requests import NewSnapshot
-from drystone.service.snapshot_begin import Begun, begin_rollback, begin_snapshot, check_rollback, freeze_target
+from drystone.service.snapshot_begin import (
+    Begun,
+    begin_rollback,
+    begin_snapshot,
+    check_no_snapshot,
+    check_rollback,
+    freeze_target,
+)
 from drystone.service.snapshot_records import owned_snapshot
 from drystone.service.snapshot_server import SlowSourceError
-from drystone.service.tracking_rows import snapshot_under_way
 
 log = structlog.get_logger()
 DELETE_MAX = 100
@@ -62,12 +69,13 @@ class SnapshotLifecycle:
         name, tags = attributes.snapshot_name(new.name), attributes.checked_tags(new.tags)
         at = self._in.clock()
         deadline = None if new.deadline is None else attributes.deadline(new.deadline, at)
-        await self._in.db.read(lambda conn: self._check_disk(conn, caller, disk_id))
         template = Snapshot(
             id=self._in.ids.snapshot(), account_id=caller.account_id, disk_id=disk_id, name=name, tags=tags,
             state=SnapshotState.CREATING, size_gib=0, created_at=at, modified_at=at, deadline_at=deadline,
             permanent=deadline is None, zone="",
         )  # fmt: skip
+        # Not within the disk's lock: whatever it waits for may need that.
+        await patiently(lambda: self._in.db.read(lambda conn: self._check_disk(conn, caller, disk_id)))
         try:
             async with asyncio.timeout(FREEZE_SECONDS_MAX) as limit, self._in.locks.graph(disk_id):
                 await self._rest(caller, disk_id)
@@ -133,11 +141,8 @@ class SnapshotLifecycle:
         if disk.state is DiskState.TORECYCLE:
             raise RefusalError("InvalidDisk.NotSupported", f"Disk {disk_id} is in the recycle bin.")
         if disk.state not in RESTING:
-            raise RefusalError("InvalidDisk.Busy", f"Disk {disk_id} is {disk.state.value}; try again when it is not.")
-        if snapshot_under_way(operations.running_on_disk(conn, disk_id)):
-            raise RefusalError(
-                "ResourceUnavailable.SnapshotCreating", f"A snapshot of disk {disk_id} is being created already."
-            )
+            raise PassingError("ResourceBusy", f"Disk {disk_id} is {disk.state.value}; try again when it is not.")
+        check_no_snapshot(conn, disk_id, "ResourceUnavailable.SnapshotCreating")
         quotas.check_snapshot(disk_id, quotas.snapshot_use(conn, caller.account_id, disk_id), self._limits)
         space = self._in.space()
         if space.above_floor_bytes <= 0:
@@ -242,5 +247,5 @@ class SnapshotLifecycle:
             check_rollback(conn, disk, snapshot)
             return begin_rollback(conn, self._in, disk, snapshot, request_id=caller.request_id)
 
-        operation = await self._in.db.write(record)
+        operation = await patiently(lambda: self._in.db.write(record))
         self._in.operations.wake(operation.id)

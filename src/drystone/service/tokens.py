@@ -23,7 +23,9 @@ PRUNED_MAX = 100
 
 def request_hash(request: NewDisks) -> str:
     """Return what tells one request from another, whatever its token."""
-    fields = asdict(replace(request, client_token=None))
+    # Tags are a set: clients build theirs from maps, whose order differs from call to call.
+    placement = tuple(sorted(request.placement_extra))
+    fields = asdict(replace(request, client_token=None, tags=tuple(sorted(request.tags)), placement_extra=placement))
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
