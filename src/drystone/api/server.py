@@ -1,13 +1,20 @@
 """How the application is served over HTTP."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any, cast
 
 import uvicorn
+from uvicorn.server import ServerState
 
+from drystone.api.admission import Admission, Place
 from drystone.api.app import Scope, Send
+from drystone.api.connection import IDLE_S, Connection
 from drystone.api.dispatch import Receive
+from drystone.api.tls import Certificates, TlsConnection
 
 CONNECTIONS_MAX = 4096
+CONNECTIONS_PER_ADDRESS = 1024
 BACKLOG = 2048
 
 
@@ -15,27 +22,61 @@ Served = Callable[[Scope, Receive, Send], Awaitable[None]]
 """An ASGI application."""
 
 
-def server_config(application: Served, *, host: str, port: int) -> uvicorn.Config:
+def server_config(
+    application: Served,
+    *,
+    host: str,
+    port: int,
+    connections_max: int = CONNECTIONS_MAX,
+    connections_per_address: int = CONNECTIONS_PER_ADDRESS,
+    certificates: Certificates | None = None,
+) -> uvicorn.Config:
     """Return the settings of the HTTP server; the caller runs it and owns signals and logging.
 
     httptools takes a Host such as `http://127.0.0.1:8080`, which some official clients send; stricter servers
     answer 400 to it.
+
+    Args:
+        application: What is served.
+        host: The address that it is served on.
+        port: The port.
+        connections_max: How many connections there may be.
+        connections_per_address: How many of them one client may have.
+        certificates: What connections are encrypted with; None serves plain HTTP.
     """
+    admission = Admission(most=connections_max, per_network=min(connections_per_address, connections_max))
+
+    def connect(
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> asyncio.BaseProtocol:
+        def connection(place: Place | None) -> Connection:
+            return Connection(config, server_state, app_state, _loop, admission=admission, place=place)
+
+        if certificates is None:
+            return connection(None)
+        loop = _loop or asyncio.get_running_loop()
+        return TlsConnection(loop, admission=admission, context=certificates.context(), connection=connection)
+
     return uvicorn.Config(
         application,
         host=host,
         port=port,
-        http="httptools",
+        # uvicorn calls it for each connection, and asks nothing else of it.
+        http=cast("type[asyncio.Protocol]", connect),
         loop="uvloop",
         ws="none",
         lifespan="off",
         interface="asgi3",
         access_log=False,
         log_config=None,
+        # Whoever sends nonsense writes no log.
+        log_level="error",
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=CONNECTIONS_MAX,
         backlog=BACKLOG,
-        timeout_keep_alive=75,
+        timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=10,
     )
