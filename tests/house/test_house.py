@@ -56,6 +56,25 @@ def test_locks_have_hashes_and_name_no_host(lock: str) -> None:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", requirement), requirement
 
 
+def test_what_installs_the_rest_is_pinned_too() -> None:
+    script = (ROOT / "dev").read_text()
+    for line in script.splitlines():
+        if " pip install" in line or (" pip " in line and " install " in line):
+            assert "--require-hashes" in line or "--no-deps --no-build-isolation -e" in line, line
+    assert re.match(r"uv==[0-9.]+ \\\n    --hash=sha256:[0-9a-f]{64}", (ROOT / "requirements-uv.lock").read_text())
+
+
+def test_what_is_locked_directly_is_imported() -> None:
+    direct = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    sources = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    modules = {"argon2-cffi": "argon2", "prometheus-client": "prometheus_client"}
+    # What is there for others: an event loop and a parser that uvicorn picks by name.
+    picked = {"uvloop", "httptools"}
+    for name in names(direct) - picked:
+        module = modules.get(name, re.sub(r"-sdk-python.*", "", name).replace("qemu-qmp", "qemu.qmp"))
+        assert re.search(rf"^\s*(import|from) {re.escape(module)}\b", sources, re.MULTILINE), name
+
+
 def names(requirements: Sequence[str]) -> set[str]:
     return {re.split(r"[<>=~! ]", text)[0].lower().replace(".", "-").replace("_", "-") for text in requirements}
 
