@@ -19,6 +19,8 @@ CONSOLE_PASSWORD = "DRYSTONE_CONSOLE_PASSWORD"  # noqa: S105 - the name of a lin
 SERVER_FILE = "drystone.toml"
 DEFAULT_ENDPOINT = "http://127.0.0.1:8080"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+_HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
+TLS_KINDS = ("off", "self")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -40,6 +42,9 @@ class ClientSettings:
         nbd_instance_id: The instance whose disks are served as NBD, if known.
         console_account: Name of the account that logs in to the console, if known.
         console_password: Its first password, as long as it has that one; never printed.
+        tls_ca: File of certificates that the server's is verified by; without it, those of the SDK.
+        tls_fingerprint: SHA-256 of the server's certificate if it made that itself, for people to compare.
+        metrics_token: What a reader of `/metrics` on another machine sends, if known; never printed.
     """
 
     endpoint: str
@@ -51,6 +56,9 @@ class ClientSettings:
     nbd_instance_id: str | None = None
     console_account: str | None = None
     console_password: str | None = field(default=None, repr=False)
+    tls_ca: str | None = None
+    tls_fingerprint: str | None = None
+    metrics_token: str | None = field(default=None, repr=False)
 
     @classmethod
     def load(cls, data: Path | None = None, environment: Mapping[str, str] | None = None) -> "ClientSettings":
@@ -118,6 +126,9 @@ class ClientSettings:
             nbd_instance_id=variables.get("DRYSTONE_NBD_INSTANCE_ID") or None,
             console_account=variables.get("DRYSTONE_CONSOLE_ACCOUNT") or None,
             console_password=variables.get(CONSOLE_PASSWORD) or None,
+            tls_ca=variables.get("DRYSTONE_TLS_CA") or None,
+            tls_fingerprint=variables.get("DRYSTONE_TLS_FINGERPRINT") or None,
+            metrics_token=variables.get("DRYSTONE_METRICS_TOKEN") or None,
         )
 
     def credentials(self) -> str:
@@ -132,6 +143,9 @@ class ClientSettings:
             "DRYSTONE_NBD_INSTANCE_ID": self.nbd_instance_id,
             "DRYSTONE_CONSOLE_ACCOUNT": self.console_account,
             CONSOLE_PASSWORD: self.console_password,
+            "DRYSTONE_TLS_CA": self.tls_ca,
+            "DRYSTONE_TLS_FINGERPRINT": self.tls_fingerprint,
+            "DRYSTONE_METRICS_TOKEN": self.metrics_token,
         }
         return "".join(f"{name}={value}\n" for name, value in lines.items() if value is not None)
 
@@ -174,7 +188,17 @@ class Config:
     Attributes:
         data: Directory under which everything lives.
         port: TCP port; 0 takes a free one.
-        host: Address to listen on. Plain HTTP: keep it on this machine, or put TLS in front.
+        host: Address to listen on. Off this machine only with TLS, or where `plain_http` allows it.
+        host_names: Names that clients may use besides the address listened on and localhost: `storage.example`, or
+            `*.storage.example` for all below it. Also the names, and addresses, of a proxy in front.
+        tls: `self` makes a certificate under `DIR/tls` at the first start; `off` serves plain HTTP, or `tls_cert`.
+        tls_cert: PEM file of the certificate and those between it and its authority; taken anew when it changes.
+        tls_key: PEM file of its private key.
+        tls_ca: PEM file of the authority, for the command line on this machine; if it is not a public one.
+        plain_http: Whether plain HTTP may be served off this machine: whoever is on the way can read, and can send
+            a call again as another one from the client's own address. For a TLS proxy on a network of one's own.
+        connections_max: Connections at a time; beyond it the least proven is closed. Each is a file descriptor.
+        connections_per_address: How many of them one address may have; this machine's own have no such limit.
         region: Name of the only region; requests must name it.
         zone: Name of the only zone.
         snapshots_per_disk: Most snapshots of one disk; CBS has 64.
@@ -214,6 +238,14 @@ class Config:
     data: Path
     port: int = _number(8080, least=0, most=65535)
     host: str = "127.0.0.1"
+    host_names: tuple[str, ...] = ()
+    tls: str = "off"
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_ca: str | None = None
+    plain_http: bool = False
+    connections_max: int = _number(4096, least=64, most=1_000_000)
+    connections_per_address: int = _number(1024, least=16, most=1_000_000)
     region: str = "ap-local"
     zone: str = "ap-local-1"
     snapshots_per_disk: int = _number(64, least=1, most=100_000)
@@ -262,7 +294,12 @@ class Config:
         values = {name: _checked(path, name, value) for name, value in table.items()}
         if port is not None:
             values["port"] = _checked(Path("--port"), "port", port)
-        return cls(data=data.absolute(), **values)  # type: ignore[arg-type]  # each was checked by its field
+        config = cls(data=data.absolute(), **values)  # type: ignore[arg-type]  # each was checked by its field
+        if (config.tls_cert is None) != (config.tls_key is None):
+            raise ConfigError(f"{path}: give tls_cert and tls_key, or neither")
+        if config.tls == "self" and config.tls_cert is not None:
+            raise ConfigError(f'{path}: tls = "self" makes a certificate; leave out tls_cert and tls_key, or tls')
+        return config
 
 
 def _checked(where: Path, name: str, value: object) -> object:
@@ -271,14 +308,23 @@ def _checked(where: Path, name: str, value: object) -> object:
     if entry is None:
         raise ConfigError(f"{where}: unknown key {name!r}; the keys are {', '.join(sorted(known))}")
     # Exact types: a TOML boolean is a Python integer too, and `workers = true` is a mistake.
-    if type(value) is not entry.type:
-        wanted = getattr(entry.type, "__name__", str(entry.type))
+    if entry.type == tuple[str, ...]:
+        if type(value) is not list or not all(type(one) is str for one in value):
+            raise ConfigError(f"{where}: {name} must be a list of strings, and is {value!r}")
+        wrong = next((one for one in value if not _HOST_NAME.fullmatch(one)), None)
+        if wrong is not None:
+            raise ConfigError(f"{where}: {name} has {wrong!r}, which is no name such as storage.example")
+        return tuple(value)
+    if type(value) is not (str if entry.type == str | None else entry.type):
+        wanted = "str" if entry.type == str | None else getattr(entry.type, "__name__", str(entry.type))
         raise ConfigError(f"{where}: {name} must be of type {wanted}, and is {value!r}")
     bounds = entry.metadata.get("bounds")
     if bounds is not None and not bounds.least <= typing.cast("int", value) <= bounds.most:
         raise ConfigError(f"{where}: {name} is {value}, and must be from {bounds.least} to {bounds.most}")
     if name == "log_level" and value not in LOG_LEVELS:
         raise ConfigError(f"{where}: log_level is {value!r}, and must be one of {', '.join(LOG_LEVELS)}")
+    if name == "tls" and value not in TLS_KINDS:
+        raise ConfigError(f"{where}: tls is {value!r}, and must be one of {', '.join(TLS_KINDS)}")
     if name in {"region", "zone"} and not _NAME.fullmatch(str(value)):
         # They stand in ids, URLs and in a file that shells source.
         raise ConfigError(f"{where}: {name} is {value!r}, and may have a-z, 0-9 and '-', at most 40 in all")

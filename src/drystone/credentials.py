@@ -18,6 +18,9 @@ from drystone.service.accounts import Accounts
 from drystone.service.installation import Installation
 from drystone.service.passwords import Passwords
 
+METRICS_TOKEN = "metrics_token"  # noqa: S105 - the name of a row
+"""Key of `meta`: what a reader of `/metrics` elsewhere sends."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
@@ -26,6 +29,8 @@ class Credentials:
     config: Config
     installation: Installation
     endpoint: str
+    tls_ca: Path | None = None
+    tls_fingerprint: str | None = None
 
     async def write(self, password: str | None) -> None:
         """Make a key and the two instances if there are none, and the file if it is out of date. It is durable then."""
@@ -56,12 +61,18 @@ class Credentials:
                     meta.put(conn, name, instance.id)
                     instance_id = instance.id
                 found[name] = instance_id
+            token = meta.get(conn, METRICS_TOKEN)
+            if token is None:
+                token = ids.session_token()
+                meta.put(conn, METRICS_TOKEN, token)
             meta.put(conn, "region", self.config.region)
             meta.put(conn, "zone", self.config.zone)
             return ClientSettings(
                 endpoint=self.endpoint, region=self.config.region, zone=self.config.zone,
                 secret_id=keys[0].secret_id, secret_key=keys[0].secret_key,
                 console_account=account.name, console_password=password, **found,
+                tls_ca=None if self.tls_ca is None else str(self.tls_ca), tls_fingerprint=self.tls_fingerprint,
+                metrics_token=token,
             )  # fmt: skip
 
         settings = await db.write(ensure)
@@ -92,3 +103,5 @@ async def first_start(accounts: Accounts, passwords: Passwords, credentials: Cre
         # To a terminal only: a journal would keep the password.
         shown = f", account admin, password {password}" if password else ""
         print(f"console {credentials.endpoint}/console/{shown}", file=sys.stderr, flush=True)  # noqa: T201 - for a person
+        if credentials.tls_fingerprint is not None:
+            print(f"certificate SHA-256 {credentials.tls_fingerprint}", file=sys.stderr, flush=True)  # noqa: T201 - as above

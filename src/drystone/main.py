@@ -1,5 +1,6 @@
 """The program `drystone`: the command line of the client, and the two commands of the server."""
 
+import os
 import random
 import sys
 import time
@@ -77,5 +78,7 @@ def main() -> None:
     """Run one command and exit with its code."""
     if not __debug__:
         sys.exit("drystone: python -O is refused: assertions guard the data")
+    # Whatever this process and those that it starts make is its user's alone: disks, snapshots, keys (S152).
+    os.umask(0o077)
     outside = Outside(clock=time.time, monotonic=time.monotonic, sleep=time.sleep)
     sys.exit(run(build_program(outside, random.SystemRandom())))

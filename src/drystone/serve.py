@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection
 
 from drystone.api.app import build_application
+from drystone.api.hosts import HostGuard, Hosts
 from drystone.api.server import server_config
 from drystone.api.settings import ApiSettings
 from drystone.catalog import meta
@@ -31,11 +32,12 @@ from drystone.catalog.database import Database
 from drystone.config import Config
 from drystone.console.app import Console, ConsoleSettings
 from drystone.console.files import Files
-from drystone.credentials import Credentials, first_start
+from drystone.credentials import METRICS_TOKEN, Credentials, first_start
 from drystone.domain.errors import DrystoneError, SpaceError, UnavailableError
 from drystone.domain.ids import IdSource, StoreId
 from drystone.domain.login import SessionLimits
 from drystone.domain.operation import OperationKind
+from drystone.door import Door, connections_allowed, mend_modes, open_door
 from drystone.engine.layout import Layout
 from drystone.engine.space import look
 from drystone.engine.throwaway import remove_clones
@@ -123,9 +125,11 @@ def serve(data: Path, port: int | None) -> None:
     """
     config = _configured(data, port)
     with locked(config.data):
+        mend_modes(Layout(config.data))
         listener = _listen(config.host, config.port)
         with contextlib.closing(listener):
-            uvloop.run(_serve(config, listener))
+            door = open_door(config, listener.getsockname(), monotonic=time.monotonic, now=time.time())
+            uvloop.run(_serve(config, listener, door))
 
 
 def stop(data: Path) -> None:
@@ -400,14 +404,16 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(config: Config, listener: socket.socket) -> None:
+async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
     qemu_version = _qemu_version()
-    host_name, port = listener.getsockname()[:2]
-    endpoint = f"http://[{host_name}]:{port}" if ":" in host_name else f"http://{host_name}:{port}"
+    endpoint = door.endpoint
     async with _assembled(config) as parts:
         installation, host = parts.installation, parts.host
         accounts = Accounts(db=installation.db, clock=time.time, ids=installation.ids)
-        credentials = Credentials(config=config, installation=installation, endpoint=endpoint)
+        credentials = Credentials(
+            config=config, installation=installation, endpoint=endpoint, tls_ca=door.ca,
+            tls_fingerprint=door.fingerprint,
+        )  # fmt: skip
         passwords = Passwords(
             db=installation.db, clock=time.time, ids=installation.ids, hashing=PasswordHashing(),
             changed=lambda: credentials.refresh(passwords),
@@ -427,6 +433,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
                 region=config.region, time_zone_offset_hours=config.time_zone_offset_hours,
                 rate_limits=config.rate_limits, rate_per_action=config.rate_per_action,
                 rates_per_action={"DescribeDisks": config.rate_describe_disks},
+                metrics_token=await installation.db.read(lambda conn: meta.get(conn, METRICS_TOKEN)),
             ),
             clock=time.time, monotonic=time.monotonic, request_id=installation.ids.uuid, registry=registry,
         )  # fmt: skip
@@ -445,7 +452,16 @@ async def _serve(config: Config, listener: socket.socket) -> None:
             ),
             monotonic=time.monotonic, request_id=installation.ids.uuid,
         )  # fmt: skip
-        server = _Server(server_config(console, host=host_name, port=port))
+        guarded = HostGuard(
+            console, hosts=Hosts((*config.host_names, config.host)), request_id=installation.ids.uuid
+        )  # fmt: skip
+        address, port = listener.getsockname()[:2]
+        server = _Server(
+            server_config(
+                guarded, host=address, port=port, connections_max=connections_allowed(config),
+                connections_per_address=config.connections_per_address, certificates=door.certificates,
+            )
+        )  # fmt: skip
         watch = Watch(
             installation=installation, host=host, expiry_percent_per_hour=config.expiry_percent_per_hour,
             backups=Backups(installation=installation, minutes=config.backup_minutes, kept=config.backups_kept),

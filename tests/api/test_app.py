@@ -168,7 +168,7 @@ def test_sizes(sdk: Sdk) -> None:
     )
     get = sdk(method="GET")
     assert call(rig, replace(get, query="x=" + "y" * QUERY_BYTES_MAX)).code == "RequestSizeLimitExceeded"
-    many = replace(form, body=b"&".join(b"a%d=1" % index for index in range(10_001)))
+    many = replace(form, body=b"&".join(b"a%d=1" % index for index in range(501)))
     assert call(rig, many).code == "InvalidParameter"
     assert call(rig, sdk(), content_length=str(TC3_BODY_BYTES_MAX + 1)).code == "RequestSizeLimitExceeded"
     assert call(rig, sdk(), content_length="9" * 5000).code == "RequestSizeLimitExceeded"

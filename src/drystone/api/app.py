@@ -1,27 +1,42 @@
 """The ASGI application of signed calls: reads them, verifies them, and answers with an envelope."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 
 from drystone.api.actions import Service
-from drystone.api.call import Call, Scheme, body_bytes_max, headers_of, read_call
+from drystone.api.admission import prove
+from drystone.api.call import (
+    TC3_BODY_BYTES_MAX,
+    V1_BODY_BYTES_MAX,
+    Call,
+    form_secret_id,
+    headers_of,
+    read_call,
+)
 from drystone.api.cbs import cbs_service
 from drystone.api.dispatch import DisconnectedError, Dispatcher, Progress, Receive, Verified
 from drystone.api.drystone import drystone_service
 from drystone.api.envelope import CONTENT_TYPE
+from drystone.api.metrics_page import CONTENT_TYPE as METRICS_TYPE
+from drystone.api.metrics_page import MetricsPage
 from drystone.api.ports import Audit, Authenticate, UseCases
 from drystone.api.render import CbsRenderer
 from drystone.api.settings import ApiSettings
-from drystone.api.signature import SignedRequest, tc3_claim, v1_claim
+from drystone.api.signature import Claim, SignedRequest, tc3_claim, tc3_secret_id, v1_claim
+from drystone.api.tries import Tries, UsedSignatures
 from drystone.domain.errors import RefusalError
-from drystone.service.caller import Caller
+from drystone.service.caller import Caller, Identity
 
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 _LOGGED_CHARS_MAX = 200
+_HASHED_HERE_BYTES_MAX = 256 << 10
+"""A longer body is hashed on a thread: 10 MB take the event loop's time of dozens of calls."""
 
 
 class Application:
@@ -68,7 +83,9 @@ class Application:
         self._authenticate = authenticate
         self._settings = settings
         self._clock = clock
-        self._registry = registry
+        self._tries = Tries(monotonic=monotonic)
+        self._used = UsedSignatures()
+        self._metrics = MetricsPage(registry=registry, token=settings.metrics_token, monotonic=monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection scope."""
@@ -76,9 +93,16 @@ class Application:
         if scope["path"] == "/healthz":
             await _answer(send, b'{"Status":"OK"}', CONTENT_TYPE)
         elif scope["path"] == "/metrics":
-            await _answer(send, generate_latest(self._registry), CONTENT_TYPE_LATEST.encode())
+            await self._show_metrics(scope, send)
         else:
             await self._serve(scope, receive, send)
+
+    async def _show_metrics(self, scope: Scope, send: Send) -> None:
+        if self._metrics.allows(scope):
+            await _answer(send, await self._metrics.text(), METRICS_TYPE)
+        else:
+            text = b"Send DRYSTONE_METRICS_TOKEN of credentials.env: Authorization: Bearer <token>\n"
+            await _answer(send, text, b"text/plain; charset=utf-8", status=401)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -95,55 +119,110 @@ class Application:
             raise RefusalError("InvalidRequest", "The API is served on the path `/` only.")
         headers = headers_of(scope["headers"])
         request = SignedRequest(
-            method=method,
-            query=scope["query_string"].decode("latin-1"),
-            headers=headers,
-            body=await self.dispatcher.body(headers, receive, progress, bytes_max=body_bytes_max(headers)),
+            method=method, query=scope["query_string"].decode("latin-1"), headers=headers, body=b""
+        )  # fmt: skip
+        client = scope.get("client")
+        address = client[0] if client else ""
+        if "authorization" in headers:
+            call, sender = await self._tc3(request, receive, progress, address)
+        else:
+            call, sender = await self._v1(request, receive, progress, address)
+        prove(scope)
+        service = self._service(call)
+        if call.token:
+            raise RefusalError("AuthFailure.TokenFailure", "There are no temporary keys here; send no token.")
+        caller = Caller(
+            account_id=sender.identity.account_id, admin=sender.identity.admin, secret_id=sender.secret_id,
+            request_id=progress.request_id, action=call.action, source=address,
+        )  # fmt: skip
+        return Verified(
+            service=service, action=call.action, caller=caller, region=call.region, parameters=call.parameters
         )
+
+    async def _tc3(
+        self, request: SignedRequest, receive: Receive, progress: Progress, address: str
+    ) -> tuple[Call, "_Sender"]:
+        """Verify a request whose head says all but the parameters: nothing else is taken of one without a key."""
         call = read_call(request)
+        service = self._begun(call, progress)
+        sender = await self._sender(tc3_secret_id(request.headers), address)
+        body = await self.dispatcher.body(request.headers, receive, progress, bytes_max=TC3_BODY_BYTES_MAX)
+        request = replace(request, body=body)
+
+        def claimed() -> Claim:
+            return tc3_claim(
+                request, service=service.name, now_s=self._clock(), host_names=self._settings.gateway_host_names
+            )
+
+        claim = claimed() if len(body) <= _HASHED_HERE_BYTES_MAX else await asyncio.to_thread(claimed)
+        self._verify(claim, sender, address)
+        return replace(call, request=request, parameters=body if request.method == "POST" else call.parameters), sender
+
+    async def _v1(
+        self, request: SignedRequest, receive: Receive, progress: Progress, address: str
+    ) -> tuple[Call, "_Sender"]:
+        """Verify a request whose query or form says all; the key is looked up before the rest is decoded."""
+        body = await self.dispatcher.body(request.headers, receive, progress, bytes_max=V1_BODY_BYTES_MAX)
+        request = replace(request, body=body)
+        # Found without decoding; a client that escapes it is known a little later.
+        named = form_secret_id(request)
+        sender = await self._sender(named, address) if named else None
+        if sender is None:
+            self._tries.begin(address, "")
+        call = read_call(request)
+        self._begun(call, progress)
+        claim = v1_claim(request, call.form, now_s=self._clock(), host_names=self._settings.gateway_host_names)
+        if sender is None:
+            sender = await self._sender(claim.secret_id, address)
+        self._verify(claim, sender, address)
+        return call, sender
+
+    def _begun(self, call: Call, progress: Progress) -> Service:
+        """Note what a request says of itself; return the service that it is for."""
         progress.client = call.client[:_LOGGED_CHARS_MAX]
         progress.trace_id = call.trace_id[:_LOGGED_CHARS_MAX]
+        service = self._service(call)
+        if call.action in service.known:
+            progress.action = call.action
+        return service
+
+    def _service(self, call: Call) -> Service:
         service = self._services.get(call.version)
         if service is None:
             raise RefusalError(
                 "NoSuchVersion",
                 f"The version `{call.version[:50]}` does not exist; there are {', '.join(self._services)}.",
             )
-        if call.action in service.known:
-            progress.action = call.action
-        caller = await self._caller(call, service, progress.request_id, scope)
-        return Verified(
-            service=service, action=call.action, caller=caller, region=call.region, parameters=call.parameters
-        )
+        return service
 
-    async def _caller(self, call: Call, service: Service, request_id: str, scope: Scope) -> Caller:
-        """Return who sent the call, once its signature holds."""
-        now_s = self._clock()
-        host_names = self._settings.gateway_host_names
-        if call.scheme is Scheme.TC3:
-            claim = tc3_claim(call.request, service=service.name, now_s=now_s, host_names=host_names)
-        else:
-            claim = v1_claim(call.request, call.form, now_s=now_s, host_names=host_names)
-        identity = await self._authenticate(claim.secret_id)
+    async def _sender(self, secret_id: str, address: str) -> "_Sender":
+        """Return whose key it is, as the request says."""
+        taken = self._tries.begin(address, secret_id)
+        identity = await self._authenticate(secret_id)
         if identity is None:
             raise RefusalError("AuthFailure.SecretIdNotFound", "The SecretId is unknown, deleted or disabled.")
-        claim.verify(identity.secret_key)
-        if call.token:
-            raise RefusalError("AuthFailure.TokenFailure", "There are no temporary keys here; send no token.")
-        client = scope.get("client")
-        return Caller(
-            account_id=identity.account_id,
-            admin=identity.admin,
-            secret_id=claim.secret_id,
-            request_id=request_id,
-            action=call.action,
-            source=client[0] if client else "",
-        )
+        return _Sender(secret_id=secret_id, identity=identity, taken=taken)
+
+    def _verify(self, claim: Claim, sender: "_Sender", address: str) -> None:
+        """Refuse a request unless it was signed by whom it names, and not used from elsewhere."""
+        assert claim.secret_id == sender.secret_id, "both read the same field"
+        claim.verify(sender.identity.secret_key)
+        self._tries.succeeded(sender.taken, address, sender.secret_id)
+        self._used.admit(claim.signature, address, until_s=claim.until_s, now_s=self._clock())
 
 
-async def _answer(send: Send, body: bytes, content_type: bytes) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sender:
+    """Whose key a request names, before it is verified; and whose try it took."""
+
+    secret_id: str
+    identity: Identity
+    taken: tuple[str, ...]
+
+
+async def _answer(send: Send, body: bytes, content_type: bytes, *, status: int = 200) -> None:
     headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

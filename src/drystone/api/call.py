@@ -1,5 +1,6 @@
 """Reading an HTTP request as a call of API 3.0: its common parameters, its signature scheme, its own parameters."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,13 +10,16 @@ from drystone.api.signature import SignedRequest
 from drystone.domain.errors import RefusalError
 
 TC3_BODY_BYTES_MAX = 10_000_000
-V1_BODY_BYTES_MAX = 1_000_000
+V1_BODY_BYTES_MAX = 65_536
 QUERY_BYTES_MAX = 32_768
-"""Documented sizes: 10 MB with TC3, 1 MB with v1, 32 KB for GET."""
-FLAT_PARAMETERS_MAX = 10_000
+"""Documented sizes: 10 MB with TC3, 32 KB for GET. CBS takes 1 MB with v1; a form has to be decoded before it can be
+verified, and no action of CBS needs more than this."""
+FLAT_PARAMETERS_MAX = 500
+"""Fields of a query or form: a hundred ids and as many filters."""
 
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
+_FORM_SECRET_ID = re.compile(r"(?:^|&)SecretId=([A-Za-z0-9_-]{1,128})(?=&|$)")
 _COMMON_V1 = frozenset(
     {
         "Action",
@@ -100,11 +104,6 @@ def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:
     return headers
 
 
-def body_bytes_max(headers: Mapping[str, str]) -> int:
-    """Return how long the body of a request with these headers may be."""
-    return TC3_BODY_BYTES_MAX if "authorization" in headers else V1_BODY_BYTES_MAX
-
-
 def read_call(request: SignedRequest) -> Call:
     """Read the common parameters of a GET or POST.
 
@@ -154,14 +153,20 @@ def _tc3_call(request: SignedRequest) -> Call:
     )
 
 
+def form_secret_id(request: SignedRequest) -> str:
+    """Return the key that a v1 request names, found without decoding it; empty if there is none to be found."""
+    match = _FORM_SECRET_ID.search(_form_text(request))
+    return "" if match is None else match[1]
+
+
+def _form_text(request: SignedRequest) -> str:
+    if request.method != "POST":
+        return request.query
+    return request.body.decode("latin-1") if _media_type(request) == _FORM else ""
+
+
 def _v1_call(request: SignedRequest) -> Call:
-    text = request.query
-    if request.method == "POST":
-        media_type = _media_type(request)
-        text = ""
-        if media_type == _FORM:
-            text = request.body.decode("latin-1")
-    form = _flat(text)
+    form = _flat(_form_text(request))
     if "Signature" not in form:
         raise RefusalError(
             "AuthFailure.InvalidAuthorization",

@@ -18,6 +18,7 @@ class ApiSettings:
         calls_max: Calls in progress at a time; more are refused at once.
         buffered_bytes_max: Bodies held in memory at a time, all calls together.
         body_s_max: How long a client may take to send a body.
+        metrics_token: What who reads `/metrics` from elsewhere must send; None lets everybody read.
     """
 
     region: str
@@ -29,3 +30,4 @@ class ApiSettings:
     calls_max: int = 1024
     buffered_bytes_max: int = 64_000_000
     body_s_max: float = 60
+    metrics_token: str | None = field(default=None, repr=False)

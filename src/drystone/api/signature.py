@@ -10,6 +10,7 @@ import base64
 import functools
 import hashlib
 import hmac
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ _AUTHORIZATION = re.compile(
     r" *SignedHeaders=(?P<headers>[A-Za-z0-9;_-]+), *Signature=(?P<signature>[0-9a-fA-F]{64})",
     re.ASCII,
 )
+_NAME = re.compile(r"[A-Za-z0-9.-]+")
+_HELD = re.compile(r"&([A-Za-z0-9.-]+)=")
 _TIMESTAMP = re.compile(r"\d{1,12}", re.ASCII)
 _V1_DIGESTS = {"HmacSHA1": "sha1", "HmacSHA256": "sha256"}
 
@@ -62,6 +65,7 @@ class Claim:
         signature: What the client sent: 64 hex digits for TC3, base64 for v1.
         scope: Date and service of the credential (TC3), or None (v1).
         digest: The hash of the HMAC.
+        until_s: When the time stamp is too old by itself, seconds UTC.
     """
 
     secret_id: str
@@ -69,6 +73,7 @@ class Claim:
     signature: str
     scope: tuple[str, str] | None
     digest: str
+    until_s: float
 
     def holds(self, secret_key: str) -> bool:
         """Tell whether `secret_key` made this signature; compares in constant time."""
@@ -102,6 +107,26 @@ def _tc3_key(secret_key: str, date: str, service: str) -> bytes:
     return hmac.digest(key, b"tc3_request", "sha256")
 
 
+def _authorization(headers: Mapping[str, str]) -> re.Match[str]:
+    match = _AUTHORIZATION.fullmatch(headers.get("authorization", "")[:_AUTHORIZATION_CHARS_MAX].strip())
+    if match is None:
+        raise RefusalError(
+            "AuthFailure.InvalidAuthorization",
+            "The header Authorization is not `TC3-HMAC-SHA256 Credential=<SecretId>/<date>/<service>/tc3_request, "
+            "SignedHeaders=<names>, Signature=<64 hex digits>`.",
+        )
+    return match
+
+
+def tc3_secret_id(headers: Mapping[str, str]) -> str:
+    """Return the key that a TC3 request names, from its head alone.
+
+    Raises:
+        RefusalError: `AuthFailure.InvalidAuthorization` or `.InvalidSecretId`.
+    """
+    return _secret_id(_authorization(headers)["id"])
+
+
 def tc3_claim(request: SignedRequest, *, service: str, now_s: float, host_names: Sequence[str]) -> Claim:
     """Read the TC3-HMAC-SHA256 signature of `request`.
 
@@ -116,14 +141,7 @@ def tc3_claim(request: SignedRequest, *, service: str, now_s: float, host_names:
         RefusalError: `AuthFailure.InvalidAuthorization`, `.InvalidSecretId`, `.SignatureExpire` or
             `.SignatureFailure`; `MissingParameter` or `InvalidParameter` for the time stamp.
     """
-    authorization = request.headers.get("authorization", "")
-    match = _AUTHORIZATION.fullmatch(authorization[:_AUTHORIZATION_CHARS_MAX].strip())
-    if match is None:
-        raise RefusalError(
-            "AuthFailure.InvalidAuthorization",
-            "The header Authorization is not `TC3-HMAC-SHA256 Credential=<SecretId>/<date>/<service>/tc3_request, "
-            "SignedHeaders=<names>, Signature=<64 hex digits>`.",
-        )
+    match = _authorization(request.headers)
     names = match["headers"].lower().split(";")
     if not {"content-type", "host"} <= set(names) or len(set(names)) != len(names):
         raise RefusalError(
@@ -162,6 +180,7 @@ def tc3_claim(request: SignedRequest, *, service: str, now_s: float, host_names:
         signature=match["signature"].lower(),
         scope=(date, service),
         digest="sha256",
+        until_s=int(timestamp) + CLOCK_DIFFERENCE_S_MAX,
     )
 
 
@@ -192,6 +211,7 @@ def v1_claim(
     _date_of(parameters["Timestamp"], now_s)
     # The official Python client writes `.` for `_` in names when it signs.
     renamed = {name.replace("_", "."): value for name, value in parameters.items() if name != "Signature"}
+    _check_boundaries(renamed, len(parameters) - 1)
     text = "&".join(f"{name}={renamed[name]}" for name in sorted(renamed))
     hosts = dict.fromkeys((request.headers.get("host", ""), *host_names))
     return Claim(
@@ -200,7 +220,31 @@ def v1_claim(
         signature=parameters["Signature"],
         scope=None,
         digest=_V1_DIGESTS[method],
+        until_s=int(parameters["Timestamp"]) + CLOCK_DIFFERENCE_S_MAX,
     )
+
+
+def _check_boundaries(parameters: Mapping[str, str], sent: int) -> None:
+    """Refuse parameters whose text to sign is also that of others: v1 signs names and values as they are.
+
+    Names are signed in their order. So a value holds another parameter only if it has `&name=` with a name that would
+    come next, and each text is the text of one form at most (S151).
+
+    Raises:
+        RefusalError: `InvalidParameter`.
+    """
+    if len(parameters) != sent:
+        raise RefusalError("InvalidParameter", "Two parameters differ in `_` and `.` alone; v1 signs them as one.")
+    names = sorted(parameters)
+    for name, after in itertools.zip_longest(names, names[1:]):
+        if _NAME.fullmatch(name) is None:
+            raise RefusalError("InvalidParameter", f"`{name[:60]}` is not the name of a parameter.")
+        if any(name < held and (after is None or held < after) for held in _HELD.findall(parameters[name])):
+            raise RefusalError(
+                "InvalidParameter",
+                f"The value of `{name[:60]}` holds what signature v1 cannot tell from another parameter; sign with "
+                "TC3-HMAC-SHA256.",
+            )
 
 
 def _secret_id(text: str) -> str:

@@ -10,7 +10,7 @@ from asyncio import sslproto
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import structlog
 
@@ -148,11 +148,12 @@ class TlsConnection(sslproto.SSLProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin the handshake, if there is a place."""
-        assert isinstance(transport, asyncio.Transport)
+        # uvloop's transports are of no class of asyncio's.
+        self._raw = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
-        self._place = self._admission.enter(peer[0] if peer else "", transport.abort)
+        self._place = self._admission.enter(peer[0] if peer else "", self._raw.abort)
         if self._place is None:
-            transport.abort()
+            self._raw.abort()
             return
         self._set_app_protocol(self._connection(self._place))
         super().connection_made(transport)
@@ -175,10 +176,8 @@ class TlsConnection(sslproto.SSLProtocol):
         if self._first is not None and nbytes:
             self._began = True
             if self._first[0] != _HANDSHAKE:
-                transport = self._transport
-                assert isinstance(transport, asyncio.Transport)
-                transport.write(plain_answer("400 Bad Request", "This port speaks TLS: use https:// here."))
-                transport.close()
+                self._raw.write(plain_answer("400 Bad Request", "This port speaks TLS: use https:// here."))
+                self._raw.close()
                 # The handshake's time limit ends a client that does not read this.
                 return
         super().buffer_updated(nbytes)

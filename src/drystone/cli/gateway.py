@@ -50,6 +50,7 @@ class Gateway:
                 endpoint=url.netloc,
                 reqTimeout=REQUEST_TIMEOUT_S,
                 keepAlive=True,
+                certification=settings.tls_ca,
             ),
             language="en-US",
         )

@@ -13,8 +13,9 @@ from typing import Final, Protocol
 import msgspec
 import structlog
 
+from drystone.api.admission import prove
 from drystone.api.app import Application, Scope, Send
-from drystone.api.call import V1_BODY_BYTES_MAX, headers_of
+from drystone.api.call import headers_of
 from drystone.api.dispatch import DisconnectedError, Progress, Receive, Verified
 from drystone.api.parameters import Parameters, Text, from_json
 from drystone.api.ports import Audit
@@ -39,6 +40,7 @@ from drystone.service.caller import Caller
 PAGES: Final = "/console/"
 CALLS: Final = "/console/api/"
 LOGIN_BYTES_MAX: Final = 4096
+CALL_BYTES_MAX: Final = 1_000_000
 BODY_S_MAX: Final = 10.0
 _JSON: Final = b"application/json"
 _SECURITY: Final = (
@@ -381,7 +383,7 @@ class Console:
                 account_id=opened.account.id, admin=opened.account.admin, secret_id=opened.public_id,
                 request_id=progress.request_id, action=action, source=request.address, browser=True,
             )  # fmt: skip
-            body = await dispatcher.body(request.headers, request.receive, progress, bytes_max=V1_BODY_BYTES_MAX)
+            body = await dispatcher.body(request.headers, request.receive, progress, bytes_max=CALL_BYTES_MAX)
             return Verified(
                 service=service,
                 action=action,
@@ -397,6 +399,7 @@ class Console:
         opened = None if token is None else await self._sessions.find(token)
         if opened is None:
             raise _RefusedError(HTTPStatus.UNAUTHORIZED, "AuthFailure.SessionExpired", "Log in again.")
+        prove(request.scope)
         return opened
 
     def _told(self, opened: OpenSession) -> bytes:

@@ -1,9 +1,9 @@
 """How often somebody may try to log in: by account, and by address, in bounded memory."""
 
-import ipaddress
 from collections.abc import Callable
 from typing import Final
 
+from drystone.api.admission import network_of
 from drystone.api.limits import TokenBuckets
 
 ACCOUNT_TRIES: Final = 10
@@ -14,8 +14,6 @@ ADDRESS_S: Final = 20.0
 TOLD_S: Final = 60.0
 """How often the log tells of tries beyond the limits: who makes them has no account, and may make many."""
 NAME_CHARS_MAX: Final = 100
-_V6_PREFIX: Final = 64
-"""One customer has at least such a network of IPv6."""
 
 
 class LoginLimits:
@@ -38,7 +36,7 @@ class LoginLimits:
         Returns:
             0 if there was one; otherwise how many seconds to wait.
         """
-        wait_s = self._addresses.take((_network(address),), rate_per_s=1 / ADDRESS_S, burst=ADDRESS_TRIES)
+        wait_s = self._addresses.take((network_of(address),), rate_per_s=1 / ADDRESS_S, burst=ADDRESS_TRIES)
         if wait_s:
             return wait_s
         return self._accounts.take((account[:NAME_CHARS_MAX],), rate_per_s=1 / ACCOUNT_S, burst=ACCOUNT_TRIES)
@@ -57,15 +55,5 @@ class LoginLimits:
 
     def succeeded(self, account: str, address: str) -> None:
         """Give a try back: the password was right."""
-        self._addresses.give_back((_network(address),), burst=ADDRESS_TRIES)
+        self._addresses.give_back((network_of(address),), burst=ADDRESS_TRIES)
         self._accounts.give_back((account[:NAME_CHARS_MAX],), burst=ACCOUNT_TRIES)
-
-
-def _network(address: str) -> str:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if parsed.version == 4:
-        return address
-    return str(ipaddress.ip_network((parsed, _V6_PREFIX), strict=False))

@@ -50,6 +50,8 @@ def enter(devices: Sequence[str]) -> None:
         SandboxError: It could not be made.
     """
     assert os.getpid() == 1, "not in a namespace of our own"
+    # The server's own files are for nobody else; what is in here is read by the users of databases.
+    os.umask(0o022)
     _memory(BASE, "mode=0755")
     for name in SYSTEM:
         _system(Path("/") / name)
