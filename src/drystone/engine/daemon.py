@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from drystone.domain.errors import UnavailableError
 from drystone.engine import process
+from drystone.engine.clients import NBD_SOCKET, Clients, Holdup
 from drystone.engine.qmp import QmpConnection, QmpRefusedError
 
 QUIT_SECONDS_MAX = 60.0
@@ -26,6 +27,7 @@ class Daemon:
         self.directory = directory
         self._process = detached
         self._qmp = qmp
+        self._clients = Clients(name, detached.pid)
 
     @property
     def pid(self) -> int:
@@ -35,7 +37,7 @@ class Daemon:
     @property
     def nbd_socket(self) -> Path:
         """The unix socket on which it serves NBD."""
-        return self.directory / "nbd.sock"
+        return self.directory / NBD_SOCKET
 
     def alive(self) -> bool:
         """Tell whether the process runs."""
@@ -58,7 +60,7 @@ class Daemon:
         ]  # fmt: skip
         detached = await process.start(
             ("qemu-storage-daemon", "--pidfile", str(directory / "pid"),
-             "--nbd-server", f"addr.type=unix,addr.path={directory / 'nbd.sock'},max-connections=0", *monitors),
+             "--nbd-server", f"addr.type=unix,addr.path={directory / NBD_SOCKET},max-connections=0", *monitors),
             directory=directory, log=log, ready=directory / "qmp2.sock", environment=environment,
         )  # fmt: skip
         qmp = await _connect(directory)
@@ -74,11 +76,15 @@ class Daemon:
         detached = process.adopt(directory)
         if detached is None:
             return None
-        return cls(name, directory, detached, await _connect(directory))
+        # Whoever drove it before may have died while a client held it up.
+        with Clients(name, detached.pid).relieved() as holdup, _explained(holdup):
+            qmp = await _connect(directory)
+        return cls(name, directory, detached, qmp)
 
     async def execute(self, command: str, arguments: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - QMP is JSON
-        """Run one QMP command; see `QmpConnection.execute`."""
-        return await self._qmp.execute(command, arguments)
+        """Run one QMP command, held up by no client (S125); see `QmpConnection.execute`."""
+        with self._clients.relieved() as holdup, _explained(holdup):
+            return await self._qmp.execute(command, arguments)
 
     async def nodes(self) -> dict[str, dict[str, Any]]:
         """Return the graph's nodes by name."""
@@ -96,9 +102,11 @@ class Daemon:
         with contextlib.suppress(QmpRefusedError):  # It may have begun to go by itself.
             await self.execute("block-export-del", {"id": export, "mode": "hard"})
         try:
-            async with asyncio.timeout(EXPORT_GONE_SECONDS_MAX):
-                while export in await self.exports():
-                    await asyncio.sleep(process.POLL_SECONDS)
+            # It answers meanwhile, and waits for the export's clients all the same.
+            with self._clients.relieved():
+                async with asyncio.timeout(EXPORT_GONE_SECONDS_MAX):
+                    while export in await self.exports():
+                        await asyncio.sleep(process.POLL_SECONDS)
         except TimeoutError as error:
             raise UnavailableError(f"export {export} of {self.name} does not go away") from error
 
@@ -114,13 +122,26 @@ class Daemon:
         """
         await self.execute("quit")
         await self._qmp.close()
-        if not await self._process.wait_gone(QUIT_SECONDS_MAX):
+        with self._clients.relieved():
+            gone = await self._process.wait_gone(QUIT_SECONDS_MAX)
+        if not gone:
             raise UnavailableError(f"storage daemon {self.name} (pid {self.pid}) was told to quit and still runs")
 
     async def kill(self) -> None:
         """End it at once; its disks' tracking is lost."""
         await self._qmp.close()
         await self._process.end(seconds=2.0)
+
+
+@contextlib.contextmanager
+def _explained(holdup: Holdup) -> Iterator[None]:
+    """Add to what failed in time which client the daemon waits for."""
+    try:
+        yield
+    except UnavailableError as error:
+        if not holdup.reason:
+            raise
+        raise UnavailableError(f"{error}; {holdup.reason}") from error
 
 
 async def _connect(directory: Path) -> QmpConnection:

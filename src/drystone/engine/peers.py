@@ -1,0 +1,207 @@
+"""Looking into other processes: their unix sockets, the other ends of these, what they wait for, whether they stand.
+
+All of it needs the rights of a debugger: root's, or those of the same user where the system lets users debug their own
+processes (S126). Linux tells nobody else.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import platform
+import select
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+POLLFDS_MAX: Final = 1 << 16
+THREADS_MAX: Final = 256
+"""Threads of a process that are looked at; a VM has a few dozen."""
+
+_PIDFD_GETFD: Final = 438
+_SOCK_DIAG: Final = 4
+_SOCK_DIAG_BY_FAMILY: Final = 20
+_SHOW_PEER: Final = 4
+_ATTRIBUTE_PEER: Final = 2
+_POLLFD: Final = struct.Struct("ihh")
+_CALLS: Final = {
+    "x86_64": {"poll": (7, 271), "epoll": (232, 281, 441), "send": (1, 20, 44, 46), "receive": (0, 19, 45, 47)},
+    "aarch64": {"poll": (73,), "epoll": (22, 441), "send": (64, 66, 206, 211), "receive": (63, 65, 207, 212)},
+}
+"""Numbers of system calls. Source: linux/arch/x86/entry/syscalls/syscall_64.tbl, linux/scripts/syscall.tbl."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@contextlib.contextmanager
+def process_of(pid: int) -> Iterator[int]:
+    """Hold a process by a descriptor; it cannot become another one meanwhile.
+
+    Raises:
+        OSError: There is none.
+    """
+    descriptor = os.pidfd_open(pid)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def unix_sockets(pid: int, process: int) -> Iterator[tuple[int, int, socket.socket]]:
+    """Yield (descriptor, inode, a descriptor of ours) of each unix socket of a process; the caller closes them.
+
+    Raises:
+        OSError: It has ended, or this user may not look.
+    """
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        inode = _socket_inode(entry)
+        if inode is None:
+            continue
+        try:
+            end = socket.socket(fileno=_duplicate(process, int(entry.name)))
+        except OSError as error:
+            if error.errno in {errno.EBADF, errno.ENOTSOCK}:
+                continue  # Closed meanwhile.
+            raise
+        if end.family == socket.AF_UNIX:
+            yield int(entry.name), inode, end
+        else:
+            end.close()
+
+
+def _socket_inode(entry: Path) -> int | None:
+    with contextlib.suppress(FileNotFoundError):
+        text = str(entry.readlink())
+        if text.startswith("socket:["):
+            return int(text[len("socket:[") : -1])
+    return None
+
+
+def _duplicate(process: int, descriptor: int) -> int:
+    taken = int(_libc.syscall(_PIDFD_GETFD, process, descriptor, 0))
+    if taken < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return taken
+
+
+def other_end(inode: int) -> int | None:
+    """Return the inode of the socket that this unix socket is connected to, None if it is not.
+
+    Source: linux/include/uapi/linux/unix_diag.h.
+    """
+    cookie = 0xFFFFFFFF
+    body = struct.pack("=BBHIIIII", socket.AF_UNIX, 0, 0, 0xFFFFFFFF, inode, _SHOW_PEER, cookie, cookie)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:
+        kernel.settimeout(1.0)
+        kernel.send(struct.pack("=IHHII", 16 + len(body), _SOCK_DIAG_BY_FAMILY, 1, 1, 0) + body)
+        answer = kernel.recv(1 << 12)
+    length, kind = struct.unpack_from("=IH", answer)
+    at = 16 + 16  # Behind the headers of netlink and of unix_diag.
+    while kind == _SOCK_DIAG_BY_FAMILY and at + 8 <= length:
+        size, attribute = struct.unpack_from("=HH", answer, at)
+        if attribute == _ATTRIBUTE_PEER:
+            return int(struct.unpack_from("=I", answer, at + 4)[0])
+        at += max(4, -(-size // 4) * 4)
+    return None
+
+
+def descriptor_of(pid: int, inode: int) -> int | None:
+    """Return the descriptor by which a process holds a socket, None if it does not, or that cannot be told."""
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            if _socket_inode(entry) == inode:
+                return int(entry.name)
+    return None
+
+
+def waits(pid: int) -> dict[int, int] | None:
+    """Return what a process's main thread waits for by `poll`: descriptor to events; None if it does not.
+
+    Raises:
+        OSError: It has ended, or this user may not look.
+    """
+    call, first, second = _call(Path(f"/proc/{pid}"))
+    return _polled(pid, first, second) if call == "poll" else None
+
+
+def owes(pid: int, descriptor: int) -> bool | None:
+    """Tell whether a process is about to send more on a socket: none of its threads waits for anything but to receive.
+
+    Returns:
+        True if a thread is sending, or waits until it can; False if one waits to receive, and none does that; None if
+        that cannot be told.
+    """
+    found: bool | None = None
+    with contextlib.suppress(OSError):
+        for thread in sorted(Path(f"/proc/{pid}/task").iterdir())[:THREADS_MAX]:
+            call, first, second = _call(thread)
+            events = 0
+            if call in {"send", "receive"}:
+                events = 0 if first != descriptor else select.POLLOUT if call == "send" else select.POLLIN
+            elif call == "poll":
+                events = _polled(pid, first, second).get(descriptor, 0)
+            elif call == "epoll":
+                events = _watched(pid, first).get(descriptor, 0)
+            if events & select.POLLOUT:
+                return True
+            if events & select.POLLIN:
+                found = False
+    return found
+
+
+def _call(thread: Path) -> tuple[str, int, int]:
+    """Return the kind of system call that a thread is in, and its first two arguments."""
+    words = (thread / "syscall").read_text().split()
+    for kind, numbers in _CALLS.get(platform.machine(), {}).items():
+        if words[0].isdecimal() and int(words[0]) in numbers:
+            return kind, int(words[1], 16), int(words[2], 16)
+    return "", 0, 0
+
+
+def _polled(pid: int, address: int, count: int) -> dict[int, int]:
+    descriptor = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
+    try:
+        data = os.pread(descriptor, _POLLFD.size * min(count, POLLFDS_MAX), address)
+    finally:
+        os.close(descriptor)
+    whole = len(data) // _POLLFD.size * _POLLFD.size
+    return {entry[0]: entry[1] for entry in _POLLFD.iter_unpack(data[:whole])}
+
+
+def _watched(pid: int, descriptor: int) -> dict[int, int]:
+    found = {}
+    for line in Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text().splitlines():
+        words = line.split()
+        if words[:1] == ["tfd:"]:
+            found[int(words[1])] = int(words[3], 16)
+    return found
+
+
+def is_stopped(pid: int) -> bool:
+    """Tell whether a process is stopped by a signal or a tracer, or its control group is frozen."""
+    with contextlib.suppress(OSError):
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "Tt":
+            return True
+        for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            root = Path("/sys/fs/cgroup")
+            if controllers == "freezer":
+                state = root / "freezer" / group.lstrip("/") / "freezer.state"
+                if state.is_file() and state.read_text().strip() != "THAWED":
+                    return True
+            elif not controllers:
+                events = root / group.lstrip("/") / "cgroup.events"
+                if events.is_file() and "frozen 1" in events.read_text().splitlines():
+                    return True
+    return False
+
+
+def command_of(pid: int) -> str:
+    """Return a process's name."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return "unknown"
