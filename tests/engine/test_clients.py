@@ -92,6 +92,7 @@ def reader(queued: int, **more: Any) -> Connection:
         (reader(1 << 30, stopped=True, reads_late=False), 60.0, 60.0, True, None),
         # Half a request.
         (reader(0, reads_late=False, asked_for=True, owes=True), 1.9, 0.0, True, None),
+        (reader(768, reads_late=False, asked_for=True, owes=True), 2.0, 0.0, True, Cut),
         (reader(0, reads_late=False, asked_for=True, owes=True), 2.0, 0.0, True, Cut),
         (reader(0, reads_late=False, asked_for=True, owes=True, stopped=True), 0.5, 0.0, True, Cut),
         (reader(0, reads_late=False, asked_for=True, owes=None, stopped=True), 9.9, 0.0, True, None),

@@ -75,7 +75,8 @@ class Connection:
         inode: Of the daemon's end.
         queued_bytes: What the client has not taken, in memory of the kernel.
         buffer_bytes: How much that may become.
-        reads_late: Whether the daemon waits until the client takes something.
+        reads_late: Whether the daemon waits until the client takes something; where it does not say, as it spins, all
+            may be such that have not taken something.
         asked_for: Whether the daemon waits for the client to send something: as for all that are idle.
         owes: Whether the client's process is about to send; None if that cannot be told.
         peer: The process that connected; 0 if it is of another world.
@@ -128,18 +129,14 @@ def plan_relief(
     for connection in found:
         # So that it is writable at once, and takes so much more.
         wanted = connection.queued_bytes * _WRITABLE_SHARE + ROOM_BYTES
-        if connection.queued_bytes and connection.buffer_bytes >= wanted:
-            continue
-        if connection.queued_bytes and raisable and queued + ROOM_BYTES <= QUEUED_BYTES_MAX:
-            queued += ROOM_BYTES
-            plan.append(Raise(connection=connection, buffer_bytes=wanted))
-        elif connection.reads_late:
-            if connection.stopped:
+        if connection.reads_late and connection.buffer_bytes < wanted:
+            if raisable and queued + ROOM_BYTES <= QUEUED_BYTES_MAX:
+                queued += ROOM_BYTES
+                plan.append(Raise(connection=connection, buffer_bytes=wanted))
+            elif connection.stopped:
                 plan.append(Cut(connection=connection, reason="it is stopped and does not take what it asked for"))
             elif unread_s.get(connection.inode, 0.0) >= UNREAD_S:
-                plan.append(
-                    Cut(connection=connection, reason=f"it took nothing of what it asked for in {UNREAD_S:g} s")
-                )
+                plan.append(Cut(connection=connection, reason=f"it has taken nothing for {UNREAD_S:g} s"))
         elif connection.asked_for and connection.owes:
             if since_s >= (STOPPED_S if connection.stopped else REQUEST_S):
                 plan.append(Cut(connection=connection, reason="half a request is all that it has sent"))
@@ -305,14 +302,15 @@ def _describe(descriptor: int, inode: int, end: socket.socket, waits: Mapping[in
     queued_bytes = int(struct.unpack("i", fcntl.ioctl(end.fileno(), _SIOCOUTQ, bytes(4)))[0])
     events = 0 if waits is None else waits.get(descriptor, 0)
     peer = int(struct.unpack("3i", end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))[0])
+    asked_for = bool(events & select.POLLIN)
     owes = None
-    if events & select.POLLIN and not queued_bytes:
+    if asked_for:
         theirs = peers.other_end(inode)
         held = None if theirs is None else peers.descriptor_of(peer, theirs)
         owes = None if held is None else peers.owes(peer, held)
     return Connection(
         inode=inode, queued_bytes=queued_bytes, buffer_bytes=end.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF),
-        reads_late=bool(events & select.POLLOUT), asked_for=bool(events & select.POLLIN), owes=owes,
+        reads_late=bool(queued_bytes if waits is None else events & select.POLLOUT), asked_for=asked_for, owes=owes,
         peer=peer, stopped=peers.is_stopped(peer),
     )  # fmt: skip
 
