@@ -1,8 +1,10 @@
 """The NBD server against libnbd, nbdinfo, qemu-img and raw bytes on its socket."""
 
+import functools
 import hashlib
 import json
 import os
+import resource
 import socket
 import struct
 import subprocess
@@ -18,7 +20,8 @@ from drystone.codec import nbd_wire as wire
 from drystone.domain.errors import IntegrityError, RefusalError, UnavailableError
 from drystone.nbd import server as nbd_server
 from drystone.nbd.client import BASE_ALLOCATION, NbdClient
-from drystone.nbd.server import NbdServer, ServerLimits, waiting_name
+from drystone.nbd.connection import FairPool, ServerLimits
+from drystone.nbd.server import NbdServer, waiting_name
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -257,6 +260,89 @@ def test_in_flight_and_connections_are_bounded(tmp_path: Path, export: MemoryExp
     assert export.reading_max == 3
 
 
+@pytest.mark.clock
+def test_clients_that_read_nothing_hold_up_nobody(tmp_path: Path, export: MemoryExport) -> None:
+    """S127: each of several asks for more than its socket takes."""
+    with NbdServer(tmp_path / "s", Provider({"x": export})):
+        silent = [Raw(tmp_path / "s") for _ in range(8)]
+        for peer in silent:
+            peer.begin(b"x")
+            for _ in range(16):
+                peer.request(wire.Command.READ, 0, MIB)
+        for _ in range(2):
+            with NbdClient(tmp_path / "s", "x", timeout_s=5) as client:
+                for at in range(0, 3 * MIB, 64 * KIB):
+                    assert client.pread(at, 64 * KIB) == export.content[at : at + 64 * KIB]
+        # They get everything if they read after all.
+        for peer in silent:
+            for _ in range(16):
+                assert peer.simple() == 0
+                assert peer.take(MIB) == export.content[:MIB]
+            peer.socket.close()
+
+
+def test_what_a_client_has_not_read_is_bounded_in_bytes(tmp_path: Path, export: MemoryExport) -> None:
+    limits = ServerLimits(in_flight=16, in_flight_bytes=2 * MIB, request_threads=8)
+    gate = export.gate = threading.Event()
+    with NbdServer(tmp_path / "s", Provider({"x": export}), limits=limits):
+        peer = Raw(tmp_path / "s")
+        peer.begin(b"x")
+        # One that is longer than all may be together is answered, alone.
+        for length in (MIB, MIB, 3 * MIB, MIB):
+            peer.request(wire.Command.READ, 0, length)
+        deadline = time.monotonic() + 30
+        while export.reading < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.3)  # For a third, which must not come.
+        assert export.reading == 2
+        gate.set()
+        for length in (MIB, MIB, 3 * MIB, MIB):
+            assert peer.simple() == 0
+            assert peer.take(length) == export.content[:length]
+        peer.socket.close()
+    assert export.reading_max == 2
+
+
+def test_clients_are_served_in_turn() -> None:
+    pool, gate, order, done = FairPool(1), threading.Event(), list[str](), threading.Semaphore(0)
+
+    def hold() -> None:
+        gate.wait()
+
+    def note(what: str) -> None:
+        order.append(what)
+        done.release()
+
+    pool.submit("first", hold)
+    for client, number in (("many", 1), ("many", 2), ("many", 3), ("few", 1)):
+        pool.submit(client, functools.partial(note, f"{client} {number}"))
+    gate.set()
+    for _ in range(4):
+        done.acquire()
+    pool.close()
+    assert order == ["many 1", "few 1", "many 2", "many 3"]
+
+
+def test_clients_are_accepted_again_when_there_are_descriptors_again(tmp_path: Path, export: MemoryExport) -> None:
+    with NbdServer(tmp_path / "s", Provider({"x": export})), socket.socket(socket.AF_UNIX) as late:
+        late.settimeout(30)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        spare = os.dup(late.fileno())
+        os.close(spare)
+        # The next descriptor is one too many; who is served already is.
+        with NbdClient(tmp_path / "s", "x", timeout_s=60) as served:
+            spare = os.dup(late.fileno())
+            os.close(spare)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (spare, hard))
+            try:
+                late.connect(str(tmp_path / "s"))
+                time.sleep(0.3)
+                assert served.pread(0, 4096) == export.content[:4096]
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert late.recv(18) == wire.greeting()
+
+
 # Raw bytes: what no proper client would send.
 
 
@@ -275,6 +361,12 @@ class Raw:
                 raise EOFError
             data += part
         return data
+
+    def begin(self, export: bytes) -> None:
+        """Open an export as clients did in the beginning, without structured replies."""
+        self.socket.sendall(struct.pack(">I", 3))
+        self.option(wire.Option.EXPORT_NAME, export)
+        self.take(10)
 
     def option(self, number: int, payload: bytes = b"") -> None:
         self.socket.sendall(b"IHAVEOPT" + struct.pack(">II", number, len(payload)) + payload)
