@@ -219,8 +219,8 @@ class Config:
         hydration_bytes_per_s: Rate at which one new disk is filled from its snapshot; 0: no limit.
         compaction_dead_percent: A pack is written again when at least this share of it is dead; 101 never does.
         time_zone_offset_hours: Zone of the API's times that carry none; clients of CBS expect Beijing's, 8.
-        expiry_percent_per_hour: Most of an account's snapshots that deadlines may delete in an hour, so that
-            a wrong clock cannot delete them all.
+        expiry_percent_per_hour: Most of an account's snapshots that deadlines may delete in an hour (ten at least), so
+            that a clock that is wrong for long cannot delete them all; an account at its quota is not held back.
         backup_minutes: Minutes between two copies of the catalog in `DIR/backups`; 0: none.
         backups_kept: How many of these copies stay.
         rescan_after_s: How long a disk's tracking must have been lost before disk and parent are compared in the

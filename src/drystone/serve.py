@@ -38,6 +38,7 @@ from drystone.domain.ids import IdSource, StoreId
 from drystone.domain.login import SessionLimits
 from drystone.domain.operation import OperationKind
 from drystone.door import Door, connections_allowed, mend_modes, open_door
+from drystone.engine.clocks import boot_id, uptime
 from drystone.engine.layout import Layout
 from drystone.engine.space import look
 from drystone.engine.throwaway import remove_clones
@@ -49,10 +50,12 @@ from drystone.service.audit import Audit
 from drystone.service.backups import Backups
 from drystone.service.bases import mend_bases
 from drystone.service.browser_sessions import BrowserSessions
+from drystone.service.clock import MachineClocks, SteadyClock
 from drystone.service.confirmation import Confirmation
 from drystone.service.differences import SnapshotDifferences
 from drystone.service.disk_lifecycle import DiskLifecycle
 from drystone.service.disk_records import DiskRecords, DiskRecordsConfig
+from drystone.service.expiry import Expiry, ExpiryLimits
 from drystone.service.healing import Healing
 from drystone.service.history import History
 from drystone.service.host import Host
@@ -115,6 +118,7 @@ class _Parts:
 
     installation: Installation
     host: Host
+    clock: SteadyClock
 
 
 def serve(data: Path, port: int | None) -> None:
@@ -252,15 +256,19 @@ async def _assembled(config: Config, *, with_workers: bool = True) -> AsyncItera
         async with contextlib.AsyncExitStack() as pools:
             for pool in (workers, background) if with_workers else ():
                 await pools.enter_async_context(pool)
+            steady = SteadyClock.open(
+                db, MachineClocks(wall=time.time, up=uptime, boot=boot_id(), store=store.objects.clock)
+            )
             installation = Installation(
-                db=db, clock=time.time, ids=ids, layout=layout, store=store, workers=workers,
+                db=db, clock=time.time, steady=steady.now, monotonic=time.monotonic, ids=ids,
+                layout=layout, store=store, workers=workers,
                 operations=Operations(db=db, clock=time.time), environment={"PATH": os.environ.get("PATH", os.defpath)},
                 throttle=config.throttle, scratch_bytes_max=config.scratch_bytes_max,
                 floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent,
                 hydration_bytes_per_s=config.hydration_bytes_per_s,
                 background=background, compaction_dead_percent=config.compaction_dead_percent,
             )  # fmt: skip
-            yield _Parts(installation=installation, host=Host(installation))
+            yield _Parts(installation=installation, host=Host(installation), clock=steady)
     finally:
         db.close()
 
@@ -343,18 +351,22 @@ def _jobs(parts: _Parts) -> dict[OperationKind, Job]:
     }
 
 
+def _quota(config: Config) -> SnapshotLimits:
+    return SnapshotLimits(
+        per_disk=config.snapshots_per_disk, per_region=config.snapshots_per_region,
+        gib_per_region=config.snapshot_gib_per_region,
+    )  # fmt: skip
+
+
 def _use_cases(config: Config, parts: _Parts, accounts: Accounts, passwords: Passwords, qemu_version: str) -> UseCases:
     installation, host = parts.installation, parts.host
-    db, clock = installation.db, installation.clock
-    probe = HostProbe(installation=installation, host=host, qemu_version=qemu_version)
+    db, clock, steady = installation.db, installation.clock, installation.steady
+    probe = HostProbe(installation=installation, host=host, clock=parts.clock, qemu_version=qemu_version)
     quiescing = Quiescing(
         db=db, clock=clock, environment=installation.environment,
         own=(installation.layout.data, installation.layout.scratch, installation.layout.run),
     )  # fmt: skip
-    limits = SnapshotLimits(
-        per_disk=config.snapshots_per_disk, per_region=config.snapshots_per_region,
-        gib_per_region=config.snapshot_gib_per_region,
-    )  # fmt: skip
+    limits = _quota(config)
     return UseCases(
         disks=DiskLifecycle(
             installation=installation, host=host, zone=config.zone, disks_per_call=config.disks_per_call,
@@ -372,7 +384,7 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, passwords: Pas
             config=DiskRecordsConfig(zone=config.zone, disks_per_instance=config.disks_per_instance),
         ),
         snapshot_records=SnapshotRecords(
-            db=db, clock=clock, config=SnapshotRecordsConfig(free_quota_gib=config.free_quota_gib)
+            db=db, clock=clock, steady=steady, config=SnapshotRecordsConfig(free_quota_gib=config.free_quota_gib)
         ),
         instances=Instances(
             db=db, clock=clock, ids=installation.ids,
@@ -383,14 +395,16 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, passwords: Pas
             installation=installation, host=host,
             config=ScrubConfig(days=config.scrub_days, bytes_per_s=config.scrub_mb_per_s * 1_000_000),
         ),
-        space=StoreSpace(installation), confirmation=Confirmation(installation=installation),
-        image_files=ImageFiles(installation=installation, zone=config.zone), audit=Audit(db=db, clock=clock),
+        space=StoreSpace(installation), clock=parts.clock,
+        confirmation=Confirmation(installation=installation),
+        image_files=ImageFiles(installation=installation, zone=config.zone),
+        audit=Audit(db=db, clock=clock, steady=steady),
         passwords=passwords,
         overview=Overview(
-            installation=installation, limits=limits, disks_per_instance=config.disks_per_instance,
+            installation=installation, clock=parts.clock, limits=limits, disks_per_instance=config.disks_per_instance,
             disks_per_call=config.disks_per_call,
         ),
-        history=History(db=db, clock=clock, days=config.history_days), differences=SnapshotDifferences(installation),
+        history=History(db=db, clock=steady, days=config.history_days), differences=SnapshotDifferences(installation),
         authenticate=accounts.authenticate,
     )  # fmt: skip
 
@@ -418,6 +432,7 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
             db=installation.db, clock=time.time, ids=installation.ids, hashing=PasswordHashing(),
             changed=lambda: credentials.refresh(passwords),
         )  # fmt: skip
+        await parts.clock.look()
         await first_start(accounts, passwords, credentials)
         await host.take_over()
         await installation.db.write(mend_bases)
@@ -425,7 +440,7 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
         await epoch.publish(installation)
         installation.operations.serve(_jobs(parts))
         registry = CollectorRegistry()
-        registry.register(InstallationCollector(installation))
+        registry.register(InstallationCollector(installation, parts.clock))
         use_cases = _use_cases(config, parts, accounts, passwords, qemu_version)
         api = build_application(
             use_cases,
@@ -435,10 +450,11 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
                 rates_per_action={"DescribeDisks": config.rate_describe_disks},
                 metrics_token=await installation.db.read(lambda conn: meta.get(conn, METRICS_TOKEN)),
             ),
-            clock=time.time, monotonic=time.monotonic, request_id=installation.ids.uuid, registry=registry,
+            clock=time.time, steady=installation.steady, monotonic=time.monotonic,
+            request_id=installation.ids.uuid, registry=registry,
         )  # fmt: skip
         sessions = BrowserSessions(
-            db=installation.db, clock=time.time, ids=installation.ids,
+            db=installation.db, clock=installation.steady, ids=installation.ids,
             limits=SessionLimits(
                 idle_s=config.console_idle_minutes * 60.0, age_s=config.console_session_hours * 3600.0
             ),
@@ -463,7 +479,11 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
             )
         )  # fmt: skip
         watch = Watch(
-            installation=installation, host=host, expiry_percent_per_hour=config.expiry_percent_per_hour,
+            installation=installation, host=host,
+            expiry=Expiry(
+                installation=installation, clock=parts.clock,
+                limits=ExpiryLimits(percent_per_hour=config.expiry_percent_per_hour, quota=_quota(config)),
+            ),
             backups=Backups(installation=installation, minutes=config.backup_minutes, kept=config.backups_kept),
             healing=Healing(installation=installation, after_s=config.rescan_after_s), scrub=use_cases.store_health,
             proving=use_cases.proving, history=use_cases.history, sessions=sessions,

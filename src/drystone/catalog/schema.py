@@ -421,3 +421,11 @@ account_savings = Table(
     _needs("changed_bytes", Integer),
 )
 """Kept by triggers (see the eighth migration), over NORMAL snapshots: sizes of their disks, and what each changed."""
+expiry_tally = Table(
+    "expiry_tally",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    _needs("began_at", Float),
+    _needs("expired", Integer),
+)
+"""How many of an account's snapshots have expired in the hour that began with the first of them (S118)."""

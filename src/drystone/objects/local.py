@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
-from drystone.objects.contract import Buffer, NotFoundError, ObjectEntry, Parts, check_name, parts_of
+from drystone.objects.contract import Buffer, NotFoundError, ObjectEntry, Parts, StoreTime, check_name, parts_of
 
 FLOOR_BYTES_MAX = 4 << 30
 FLOOR_SHARE = 50
@@ -135,6 +135,17 @@ class LocalStore:
                 return
             _flush_directory(path.parent)
             self._remove_empty(path.parent)
+
+    def clock(self) -> StoreTime:
+        """Return the time on a file that was just made: this machine's, or that of the server of its file system."""
+        with _translated("the store's clock"):
+            path, file = self._open_temporary()
+            try:
+                return StoreTime(at=os.fstat(file).st_mtime, elsewhere=False)
+            finally:
+                with suppress(FileNotFoundError):
+                    path.unlink()
+                os.close(file)
 
     def _path(self, name: str) -> Path:
         check_name(name)

@@ -89,8 +89,9 @@ class DiskLifecycle:
             made = [self._insert(conn, caller, replace(template, id=disk_id), together, at=at) for disk_id in ids]
             if new.client_token is not None:
                 tokens.remember(
-                    conn, caller, token=new.client_token, hashed=hashed, response={"disk_ids": list(ids)}, now=at
-                )
+                    conn, caller, token=new.client_token, hashed=hashed, response={"disk_ids": list(ids)},
+                    now=self._in.steady(),
+                )  # fmt: skip
             return ids, made
 
         ids, made = await self._in.db.write(record)
@@ -371,7 +372,9 @@ class DiskLifecycle:
                 with_snapshots = disk.delete_snapshot if delete_snapshot is None else bool(delete_snapshot)
                 at = self._in.clock()
                 if disk.charge_type == PREPAID and disk.state is DiskState.UNATTACHED:
-                    values = {"state": DiskState.TORECYCLE, "deadline_at": at + RECYCLE_SECONDS}
+                    # Its days are not cut short by a clock that is behind.
+                    until = max(at, self._in.steady()) + RECYCLE_SECONDS
+                    values = {"state": DiskState.TORECYCLE, "deadline_at": until}
                     # Kept for the end of its days in the recycle bin, or for the call that ends them.
                     self._change(conn, disk, {**values, "delete_snapshot": with_snapshots})
                     continue

@@ -524,7 +524,7 @@ class Host:
             daemon = await Daemon.adopt(name, self._in.layout.daemon(name))
         except UnavailableError as error:
             # It may be slow, with guests writing through it: it is not taken for dead before a while has passed.
-            self._silent.setdefault(name, self._in.clock())
+            self._silent.setdefault(name, self._in.monotonic())
             log.error("daemon.silent", daemon=name, error=str(error))  # noqa: TRY400 - an expected failure
             return
         if daemon is not None and name in self._daemons:
@@ -574,7 +574,7 @@ class Host:
                     await self._adopt(name)
             if name in self._daemons:
                 await self._take_over_late(self._daemons[name])
-            elif name in self._silent and self._in.clock() - since > SILENT_SECONDS_MAX:
+            elif name in self._silent and self._in.monotonic() - since > SILENT_SECONDS_MAX:
                 log.error("daemon.given_up", daemon=name)
                 await self._end_silent(name)
         dead = {name for name, daemon in self._daemons.items() if not daemon.alive()} | self._died

@@ -68,7 +68,7 @@ class SnapshotLifecycle:
         disk_id = DiskId(new.disk_id or "")
         name, tags = attributes.snapshot_name(new.name), attributes.checked_tags(new.tags)
         at = self._in.clock()
-        deadline = None if new.deadline is None else attributes.deadline(new.deadline, at)
+        deadline = None if new.deadline is None else attributes.deadline(new.deadline, min(at, self._in.steady()))
         template = Snapshot(
             id=self._in.ids.snapshot(), account_id=caller.account_id, disk_id=disk_id, name=name, tags=tags,
             state=SnapshotState.CREATING, size_gib=0, created_at=at, modified_at=at, deadline_at=deadline,

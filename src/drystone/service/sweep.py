@@ -5,6 +5,7 @@ import asyncio
 from sqlalchemy import Connection
 
 from drystone.catalog import operations, pack_rewrites, sessions
+from drystone.domain.clock import age_s
 from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import SessionId, SnapshotId
 from drystone.domain.operation import OperationKind
@@ -55,7 +56,7 @@ async def forget_spent(installation: Installation) -> int:
     Raises:
         DrystoneError: The store cannot be listed; nothing was dropped.
     """
-    before = installation.clock() - KEPT_SECONDS
+    before = installation.steady() - KEPT_SECONDS
     waiting = await installation.db.read(lambda conn: sessions.spent(conn, before, SPENT_MAX))
     if not waiting or not await may_delete(installation):
         return 0
@@ -85,7 +86,7 @@ async def sweep(installation: Installation) -> None:
     fenced = await installation.db.read(collection.garbage)
     if not fenced or not await may_delete(installation):
         return
-    at = installation.clock()
+    now = installation.steady()
     swept: list[Session] = []
     manifests = await asyncio.to_thread(_manifests_of, installation.store, {session.id for session in fenced})
     for session in fenced:
@@ -96,7 +97,7 @@ async def sweep(installation: Installation) -> None:
             await asyncio.to_thread(delete_session_objects, installation.store, session.id)
         except DrystoneError:
             continue
-        if session.ended_at is not None and at - session.ended_at > KEPT_SECONDS:
+        if session.ended_at is not None and age_s(session.ended_at, now) > KEPT_SECONDS:
             swept.append(session)
 
     def drop(conn: Connection) -> None:

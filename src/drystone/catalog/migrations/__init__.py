@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from drystone.domain.errors import DrystoneError
 
-HEAD = "0009"
+HEAD = "0010"
 """The schema that this version of the program uses."""
 
 

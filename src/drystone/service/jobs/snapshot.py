@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from drystone.catalog import disks, extent_maps, operations, packs, proofs, sessions, snapshots
 from drystone.codec.manifest import ANCESTRY_MAX, DiskAttributes
 from drystone.domain import tracking as algebra
+from drystone.domain.clock import age_s
 from drystone.domain.disk import Disk
 from drystone.domain.disk_types import GIB
 from drystone.domain.errors import SnapshotBrokenError, UnavailableError
@@ -224,7 +225,7 @@ class TakeSnapshot:
             mode = "full"
         audit = None
         if mode == "delta" and base is not None:
-            audit = audit_plan(disk, now.payload, since_s=snapshot.created_at - base.created_at)
+            audit = audit_plan(disk, now.payload, since_s=age_s(base.created_at, snapshot.created_at))
         # S35, F2: an attempt trims what it does not read itself, so the next one's sample too. One that audits all
         # of the disk trims nothing; after any other nothing is audited, for only what is marked is sure to be there.
         trim = mode == "delta" and (audit is None or audit.blocks_max is not None)
@@ -272,7 +273,7 @@ class TakeSnapshot:
         record = SnapshotRecord(
             tracking=result.tracking, tracking_reason=result.tracking_reason, read_bytes=result.read_bytes,
             changed_bytes=result.changed_bytes, stored_bytes=result.stored_bytes, requests=result.requests,
-            freeze_ms=job.template.freeze_ms, duration_ms=round((at - operation.created_at) * 1000, 3),
+            freeze_ms=job.template.freeze_ms, duration_ms=round(age_s(operation.created_at, at) * 1000, 3),
             consistency=job.template.consistency, taken_at=taken_at, **_held(now),
             audited_blocks=result.audited_blocks, audit_complete=result.audit_complete,
             audit_lies=result.audit_lie_blocks,
