@@ -209,6 +209,7 @@ class Config:
         rate_limits: Whether calls are limited per account and action.
         rate_per_action: Calls per second of one account and action; CBS has 20.
         rate_describe_disks: The same for DescribeDisks; CBS has 100.
+        rate_per_account: Calls per second of one account, of all actions together.
         free_quota_gib: Shown by DescribeSnapshotOverview; nothing is billed.
         throttle: Whether disks are held to the IOPS and throughput of their type and size.
         scratch_bytes_max: Bytes that all snapshots being taken may hold back for overwritten blocks;
@@ -256,6 +257,7 @@ class Config:
     rate_limits: bool = True
     rate_per_action: int = _number(20, least=1, most=1_000_000)
     rate_describe_disks: int = _number(100, least=1, most=1_000_000)
+    rate_per_account: int = _number(400, least=1, most=1_000_000)
     free_quota_gib: int = _number(0, least=0, most=1 << 40)
     throttle: bool = True
     scratch_bytes_max: int = _number(64 * GIB, least=1 << 20, most=1 << 50)

@@ -249,10 +249,10 @@ async def _assembled(config: Config, *, with_workers: bool = True) -> AsyncItera
     try:
         space = look(layout.data, floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent)
         store = await asyncio.to_thread(_store, db, layout, ids, rng, space.floor_bytes)
-        # Only operations use these, of which `Operations` runs so many at once: what was accepted waits its turn.
+        # Only operations use these: what was accepted waits its turn.
         workers = WorkerPool(size=config.workers)
-        # Two: one writes packs again, one answers who holds what. Calls use them too, and are refused.
-        background = WorkerPool(size=2, nice=19, waiting_max=64)
+        # Two: one writes packs again, one answers who holds what. So many again for accounts that have none at work.
+        background = WorkerPool(size=2, reserve=2, nice=19)
         async with contextlib.AsyncExitStack() as pools:
             for pool in (workers, background) if with_workers else ():
                 await pools.enter_async_context(pool)
@@ -449,6 +449,7 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
                 rate_limits=config.rate_limits, rate_per_action=config.rate_per_action,
                 rates_per_action={"DescribeDisks": config.rate_describe_disks},
                 metrics_token=await installation.db.read(lambda conn: meta.get(conn, METRICS_TOKEN)),
+                rate_per_account=config.rate_per_account,
             ),
             clock=time.time, steady=installation.steady, monotonic=time.monotonic,
             request_id=installation.ids.uuid, registry=registry,

@@ -117,7 +117,7 @@ class InlinePool:
         self._store = store
         self._rng = rng
 
-    async def run(self, job: Job, result: type[Any], _on_progress: object = None) -> Any:
+    async def run(self, job: Job, result: type[Any], _on_progress: object = None, **_shares: object) -> Any:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(worker, "open_address", lambda _address: self._store)
             answer = worker.execute(job, lambda _done, _total: None, self._rng)  # type: ignore[arg-type]

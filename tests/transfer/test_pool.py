@@ -135,7 +135,7 @@ def test_errors_keep_their_kind() -> None:
 
 def test_cancelling_kills_and_the_queue_is_bounded() -> None:
     async def body() -> None:
-        async with WorkerPool(size=1, waiting_max=1, command=FAKE) as pool:
+        async with WorkerPool(size=1, command=FAKE) as pool:
             started = asyncio.Event()
             pids: list[int] = []
 
@@ -165,8 +165,13 @@ def test_cancelling_kills_and_the_queue_is_bounded() -> None:
             async def be_refused() -> None:
                 await started.wait()
                 await asyncio.sleep(0)
-                with pytest.raises(UnavailableError, match="1 jobs wait for 1 workers"):
-                    await pool.run(fake("pid"), CollectResult)
+                with pytest.raises(
+                    RefusalError, match="1 calls of this account wait for a worker already"
+                ) as refused_with:
+                    await pool.run(fake("pid"), CollectResult, waiting_max=1)
+                assert refused_with.value.code == "RequestLimitExceeded"
+                # Another account finds a worker at once (S156).
+                await pool.run(fake("pid"), CollectResult, account="another", waiting_max=1)
                 refused.set()
 
             refused = asyncio.Event()

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from drystone.api.actions import Action, Fields, Service
 from drystone.api.envelope import failure, success
-from drystone.api.limits import RateLimiter
+from drystone.api.limits import CallsInProgress, RateLimiter
 from drystone.api.parameters import Parameters
 from drystone.api.ports import Audit
 from drystone.api.settings import ApiSettings
@@ -121,8 +121,10 @@ class Dispatcher:
         self._limiter = RateLimiter(
             rate_per_s=settings.rate_per_action,
             rates_per_s=settings.rates_per_action,
+            rate_per_account_s=settings.rate_per_account,
             monotonic=monotonic,
         )
+        self._in_progress = CallsInProgress(calls_max=settings.calls_per_account_max)
         self._calls = 0
         self._buffered_bytes = 0
         self._requests = Counter(
@@ -230,7 +232,8 @@ class Dispatcher:
             self._limiter.admit(call.caller.account_id, action.name)
         progress.changes = action.changes
         parameters = action.decode(call.parameters)
-        with structlog.contextvars.bound_contextvars(request_id=progress.request_id):
+        bound = structlog.contextvars.bound_contextvars(request_id=progress.request_id)
+        with self._in_progress.hold(call.caller.account_id), bound:
             return await self._run(action, call.caller, parameters)
 
     def _action(self, call: Verified) -> Action:

@@ -17,6 +17,9 @@ from drystone.snapstore.store import Store
 from drystone.transfer.jobs import StoreAddress
 from drystone.transfer.pool import WorkerPool
 
+WAITING_MAX = 8
+"""Calls of one account that may wait for a background worker: those that wait longer had better be asked again."""
+
 
 class DiskLocks:
     """Two locks per disk, kept while anybody holds or waits for them.

@@ -12,10 +12,12 @@ from drystone.catalog.database import Database
 from drystone.domain.errors import DrystoneError, RefusalError
 from drystone.domain.ids import OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.transfer.places import Places
 
 log = structlog.get_logger()
-RUNNING_MAX = 64
-"""Operations that run at once, of the kinds that end soon; more wait their turn."""
+RUNNING_MAX = 16
+"""Operations of one account that run at once, of the kinds that end soon; more wait their turn. More would only contend
+for the processors, and everybody would feel it: making a disk takes a process some tens of milliseconds."""
 UPLOADING_MAX = 64
 """The same for snapshots, which hold their place for as long as the upload takes."""
 UPLOADING = frozenset({OperationKind.SNAPSHOT, OperationKind.SNAPSHOT_GROUP})
@@ -33,6 +35,8 @@ PATIENT = frozenset(
         OperationKind.PROVE,
     }
 )
+RESERVE = 16
+"""Further places of each of these, one each for accounts that hold none there (S156)."""
 RETRY_SECONDS_MAX = 60.0
 PRUNE_AFTER_SECONDS = 30 * 86400.0
 """How long ended operations stay listed."""
@@ -57,10 +61,10 @@ class Operations:
         self._jobs: Mapping[OperationKind, Job] = {}
         self._wakes: asyncio.Queue[OperationId] = asyncio.Queue()
         self._active: dict[OperationId, asyncio.Event] = {}
-        self._slots = asyncio.Semaphore(RUNNING_MAX)
+        self._places = Places(RUNNING_MAX, reserve=RESERVE)
         shared = ((UPLOADING, UPLOADING_MAX), (FREEING, FREEING_MAX), (PATIENT, PATIENT_MAX))
-        self._slots_of = {
-            kind: slots for kinds, most in shared for slots in [asyncio.Semaphore(most)] for kind in kinds
+        self._places_of = {
+            kind: places for kinds, most in shared for places in [Places(most, reserve=RESERVE)] for kind in kinds
         }
         """Whom an operation shares its places with: attaching never waits for uploads, nor these for a copy."""
 
@@ -111,8 +115,9 @@ class Operations:
     async def _run(self, operation_id: OperationId) -> None:
         try:
             found = await self._db.read(lambda conn: rows.get(conn, operation_id))
-            slots = self._slots if found is None else self._slots_of.get(found.kind, self._slots)
-            async with slots:
+            if found is None:
+                return
+            async with self._places_of.get(found.kind, self._places).hold(found.account_id):
                 operation = await self._db.write(lambda conn: self._begin(conn, operation_id))
                 if operation is not None:
                     await self._attempt(operation)

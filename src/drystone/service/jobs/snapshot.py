@@ -181,7 +181,11 @@ class TakeSnapshot:
         )
         try:
             result = await run_job(
-                self._in, job, UploadResult, lambda conn, percent: self._progress(conn, operation, percent)
+                self._in,
+                operation.account_id,
+                job,
+                UploadResult,
+                lambda conn, percent: self._progress(conn, operation, percent),
             )
         finally:
             for path in scratch_files:
