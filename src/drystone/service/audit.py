@@ -20,14 +20,12 @@ class Audit:
 
     Args:
         db: The catalog.
-        clock: This machine's clock, which entries are dated by.
-        steady: The steady clock, by which old ones go.
+        clock: Seconds since the epoch, UTC.
     """
 
-    def __init__(self, *, db: Database, clock: Callable[[], float], steady: Callable[[], float]) -> None:
+    def __init__(self, *, db: Database, clock: Callable[[], float]) -> None:
         self._db = db
         self._clock = clock
-        self._steady = steady
 
     async def record(self, caller: Caller, resource: str, code: str) -> None:
         """Add an entry: it is on disk when this returns.
@@ -37,9 +35,9 @@ class Audit:
             resource: Ids of what it was about; empty when there is none.
             code: The error code, or `OK`.
         """
-        old = self._steady() - KEPT_S
+        now = self._clock()
         entry = AuditEntry(
-            at=self._clock(),
+            at=now,
             account_id=caller.account_id,
             secret_id=caller.secret_id,
             action=caller.action,
@@ -50,7 +48,7 @@ class Audit:
         )
 
         def add(conn: Connection) -> None:
-            audit.prune(conn, old, PRUNED_MAX)
+            audit.prune(conn, now - KEPT_S, PRUNED_MAX)
             audit.append(conn, entry)
 
         await self._db.write(add)

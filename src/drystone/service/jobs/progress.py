@@ -7,7 +7,6 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from drystone.domain.errors import DrystoneError
-from drystone.domain.ids import AccountId
 from drystone.service.installation import Installation
 from drystone.transfer.jobs import Job, Progress
 
@@ -16,13 +15,9 @@ EVERY_SECONDS = 0.5
 
 
 async def run_job(
-    installation: Installation,
-    account_id: AccountId,
-    job: Job,
-    result: type[R],
-    record: Callable[[Connection, int], None],
+    installation: Installation, job: Job, result: type[R], record: Callable[[Connection, int], None]
 ) -> R:
-    """Run a job of an account in a worker; `record` is given the percentage in a transaction, at most twice a second.
+    """Run a job in a worker; `record` is given the percentage in a transaction, twice a second if it changed.
 
     Raises:
         DrystoneError: As `WorkerPool.run`.
@@ -45,7 +40,7 @@ async def run_job(
     try:
         async with asyncio.TaskGroup() as tasks:
             writer = tasks.create_task(write())
-            answer = await installation.workers.run(job, result, note, account=account_id)
+            answer = await installation.workers.run(job, result, note)
             writer.cancel()
     except* DrystoneError as group:
         raise group.exceptions[0] from None
