@@ -209,6 +209,7 @@ class Config:
         rate_limits: Whether calls are limited per account and action.
         rate_per_action: Calls per second of one account and action; CBS has 20.
         rate_describe_disks: The same for DescribeDisks; CBS has 100.
+        rate_per_account: Calls per second of one account, of all actions together.
         free_quota_gib: Shown by DescribeSnapshotOverview; nothing is billed.
         throttle: Whether disks are held to the IOPS and throughput of their type and size.
         scratch_bytes_max: Bytes that all snapshots being taken may hold back for overwritten blocks;
@@ -219,8 +220,8 @@ class Config:
         hydration_bytes_per_s: Rate at which one new disk is filled from its snapshot; 0: no limit.
         compaction_dead_percent: A pack is written again when at least this share of it is dead; 101 never does.
         time_zone_offset_hours: Zone of the API's times that carry none; clients of CBS expect Beijing's, 8.
-        expiry_percent_per_hour: Most of an account's snapshots that deadlines may delete in an hour, so that
-            a wrong clock cannot delete them all.
+        expiry_percent_per_hour: Most of an account's snapshots that deadlines may delete in an hour (ten at least), so
+            that a clock that is wrong for long cannot delete them all; an account at its quota is not held back.
         backup_minutes: Minutes between two copies of the catalog in `DIR/backups`; 0: none.
         backups_kept: How many of these copies stay.
         rescan_after_s: How long a disk's tracking must have been lost before disk and parent are compared in the
@@ -256,6 +257,7 @@ class Config:
     rate_limits: bool = True
     rate_per_action: int = _number(20, least=1, most=1_000_000)
     rate_describe_disks: int = _number(100, least=1, most=1_000_000)
+    rate_per_account: int = _number(400, least=1, most=1_000_000)
     free_quota_gib: int = _number(0, least=0, most=1 << 40)
     throttle: bool = True
     scratch_bytes_max: int = _number(64 * GIB, least=1 << 20, most=1 << 50)

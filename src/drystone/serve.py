@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import fcntl
-import functools
 import os
 import random
 import re
@@ -11,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
@@ -35,27 +33,29 @@ from drystone.config import Config
 from drystone.console.app import Console, ConsoleSettings
 from drystone.console.files import Files
 from drystone.credentials import METRICS_TOKEN, Credentials, first_start
-from drystone.domain.errors import DrystoneError, UnavailableError
+from drystone.domain.errors import DrystoneError, SpaceError, UnavailableError
 from drystone.domain.ids import IdSource, StoreId
 from drystone.domain.login import SessionLimits
 from drystone.domain.operation import OperationKind
 from drystone.door import Door, connections_allowed, mend_modes, open_door
-from drystone.engine.ballast import Ballast
+from drystone.engine.clocks import boot_id, uptime
 from drystone.engine.layout import Layout
 from drystone.engine.space import look
 from drystone.engine.throwaway import remove_clones
-from drystone.logs import configure_logs, say
+from drystone.logs import configure_logs
 from drystone.objects.local import LocalStore
 from drystone.service import epoch
 from drystone.service.accounts import Accounts
 from drystone.service.audit import Audit
 from drystone.service.backups import Backups
-from drystone.service.bases import bring_bases_in_order
+from drystone.service.bases import mend_bases
 from drystone.service.browser_sessions import BrowserSessions
+from drystone.service.clock import MachineClocks, SteadyClock
 from drystone.service.confirmation import Confirmation
 from drystone.service.differences import SnapshotDifferences
 from drystone.service.disk_lifecycle import DiskLifecycle
 from drystone.service.disk_records import DiskRecords, DiskRecordsConfig
+from drystone.service.expiry import Expiry, ExpiryLimits
 from drystone.service.healing import Healing
 from drystone.service.history import History
 from drystone.service.host import Host
@@ -88,13 +88,12 @@ from drystone.service.passwords import Passwords
 from drystone.service.proving import Proving
 from drystone.service.quiescing import Quiescing
 from drystone.service.quotas import SnapshotLimits
-from drystone.service.rounds import insisted, repeat, tried
 from drystone.service.scrub import Scrub, ScrubConfig
 from drystone.service.snapshot_groups import SnapshotGroups
 from drystone.service.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.snapshot_records import SnapshotRecords, SnapshotRecordsConfig
 from drystone.service.store_space import StoreSpace
-from drystone.service.sweep import clear_scratch
+from drystone.service.sweep import clear_scratch, sweep
 from drystone.service.use_cases import UseCases
 from drystone.service.watch import Watch
 from drystone.snapstore.reader_copy import keep_reader
@@ -106,10 +105,7 @@ QEMU_MAJOR_MIN = 10
 CONSOLE_FILES = Path(__file__).parent / "console_files"
 """The built console, shipped inside the package."""
 STOP_SECONDS_MAX = 60.0
-_PID_BYTES = 16
 MIGRATION_BACKUPS_KEPT = 5
-TASK_SECONDS = 1.0
-"""Pause before what runs for ever is begun again, should a bug end it."""
 
 
 class StartError(DrystoneError):
@@ -122,6 +118,7 @@ class _Parts:
 
     installation: Installation
     host: Host
+    clock: SteadyClock
 
 
 def serve(data: Path, port: int | None) -> None:
@@ -192,21 +189,11 @@ def locked(data: Path) -> Iterator[None]:
         except BlockingIOError:
             pid = os.read(descriptor, 32).decode().strip() or "unknown"
             raise StartError(f"{data} is served already (pid {pid}); stop that one or choose another --data") from None
-        _sign(descriptor)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
-
-
-def _sign(descriptor: int) -> None:
-    """Say who holds the lock, over what stands there: on a full file system there may be no other block."""
-    text = f"{os.getpid()}\n".encode().ljust(_PID_BYTES)
-    try:
-        os.pwrite(descriptor, text, 0)
-        os.ftruncate(descriptor, len(text))
-    except OSError:
-        # Nobody is better than somebody who is gone: `host stop` signals whom it finds here.
-        os.ftruncate(descriptor, 0)
 
 
 def _stop_server(data: Path) -> None:
@@ -250,38 +237,38 @@ def _listen(host: str, port: int) -> socket.socket:
 @contextlib.asynccontextmanager
 async def _assembled(config: Config, *, with_workers: bool = True) -> AsyncIterator[_Parts]:
     layout = Layout(config.data)
-    ballast = Ballast(layout.ballast)
     for directory in (layout.run, layout.logs, layout.scratch, layout.data / "disks"):
-        try:
-            ballast.with_room(functools.partial(directory.mkdir, parents=True, exist_ok=True, mode=0o700))
-        except OSError as error:
-            raise StartError(f"{directory} cannot be used: {error.strerror}") from error
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     rng = random.SystemRandom()
     ids = IdSource(rng)
     _refuse_orphans(layout)
     await asyncio.to_thread(
         back_up_before_migration, layout.catalog, layout.backups, at=time.time(), kept=MIGRATION_BACKUPS_KEPT
     )
-    db = Database.open(layout.catalog, make_room=ballast.give)
+    db = Database.open(layout.catalog)
     try:
         space = look(layout.data, floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent)
         store = await asyncio.to_thread(_store, db, layout, ids, rng, space.floor_bytes)
-        # Only operations use these, of which `Operations` runs so many at once: what was accepted waits its turn.
+        # Only operations use these: what was accepted waits its turn.
         workers = WorkerPool(size=config.workers)
-        # Two: one writes packs again, one answers who holds what. Calls use them too, and are refused.
-        background = WorkerPool(size=2, nice=19, waiting_max=64)
+        # Two: one writes packs again, one answers who holds what. So many again for accounts that have none at work.
+        background = WorkerPool(size=2, reserve=2, nice=19)
         async with contextlib.AsyncExitStack() as pools:
             for pool in (workers, background) if with_workers else ():
                 await pools.enter_async_context(pool)
+            steady = SteadyClock.open(
+                db, MachineClocks(wall=time.time, up=uptime, boot=boot_id(), store=store.objects.clock)
+            )
             installation = Installation(
-                db=db, clock=time.time, ids=ids, layout=layout, store=store, workers=workers,
+                db=db, clock=time.time, steady=steady.now, monotonic=time.monotonic, ids=ids,
+                layout=layout, store=store, workers=workers,
                 operations=Operations(db=db, clock=time.time), environment={"PATH": os.environ.get("PATH", os.defpath)},
                 throttle=config.throttle, scratch_bytes_max=config.scratch_bytes_max,
                 floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent,
                 hydration_bytes_per_s=config.hydration_bytes_per_s,
                 background=background, compaction_dead_percent=config.compaction_dead_percent,
             )  # fmt: skip
-            yield _Parts(installation=installation, host=Host(installation))
+            yield _Parts(installation=installation, host=Host(installation), clock=steady)
     finally:
         db.close()
 
@@ -326,12 +313,12 @@ def _store(db: Database, layout: Layout, ids: IdSource, rng: random.Random, floo
             f"this catalog is older than its snapshot store (epoch {remembered} against {published}): put the newest "
             f"catalog.db back, or run `drystone store reconcile --data {layout.data}`, which imports what it lacks"
         )
+    db.write_sync(epoch.raise_epoch)  # Published before anything is changed.
     try:
-        db.write_sync(epoch.raise_epoch)  # Published before anything is changed; raised again before a deletion (S80).
         if keep_key(store) and not new:
             log.warning("store.key_written", store_id=store.store_id)
         keep_reader(store)
-    except UnavailableError as error:
+    except (UnavailableError, SpaceError) as error:
         log.warning("store.root_not_written", error=str(error))
     return store
 
@@ -364,18 +351,22 @@ def _jobs(parts: _Parts) -> dict[OperationKind, Job]:
     }
 
 
+def _quota(config: Config) -> SnapshotLimits:
+    return SnapshotLimits(
+        per_disk=config.snapshots_per_disk, per_region=config.snapshots_per_region,
+        gib_per_region=config.snapshot_gib_per_region,
+    )  # fmt: skip
+
+
 def _use_cases(config: Config, parts: _Parts, accounts: Accounts, passwords: Passwords, qemu_version: str) -> UseCases:
     installation, host = parts.installation, parts.host
-    db, clock = installation.db, installation.clock
-    probe = HostProbe(installation=installation, host=host, qemu_version=qemu_version)
+    db, clock, steady = installation.db, installation.clock, installation.steady
+    probe = HostProbe(installation=installation, host=host, clock=parts.clock, qemu_version=qemu_version)
     quiescing = Quiescing(
         db=db, clock=clock, environment=installation.environment,
         own=(installation.layout.data, installation.layout.scratch, installation.layout.run),
     )  # fmt: skip
-    limits = SnapshotLimits(
-        per_disk=config.snapshots_per_disk, per_region=config.snapshots_per_region,
-        gib_per_region=config.snapshot_gib_per_region,
-    )  # fmt: skip
+    limits = _quota(config)
     return UseCases(
         disks=DiskLifecycle(
             installation=installation, host=host, zone=config.zone, disks_per_call=config.disks_per_call,
@@ -393,7 +384,7 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, passwords: Pas
             config=DiskRecordsConfig(zone=config.zone, disks_per_instance=config.disks_per_instance),
         ),
         snapshot_records=SnapshotRecords(
-            db=db, clock=clock, config=SnapshotRecordsConfig(free_quota_gib=config.free_quota_gib)
+            db=db, clock=clock, steady=steady, config=SnapshotRecordsConfig(free_quota_gib=config.free_quota_gib)
         ),
         instances=Instances(
             db=db, clock=clock, ids=installation.ids,
@@ -404,14 +395,16 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, passwords: Pas
             installation=installation, host=host,
             config=ScrubConfig(days=config.scrub_days, bytes_per_s=config.scrub_mb_per_s * 1_000_000),
         ),
-        space=StoreSpace(installation), confirmation=Confirmation(installation=installation),
-        image_files=ImageFiles(installation=installation, zone=config.zone), audit=Audit(db=db, clock=clock),
+        space=StoreSpace(installation), clock=parts.clock,
+        confirmation=Confirmation(installation=installation),
+        image_files=ImageFiles(installation=installation, zone=config.zone),
+        audit=Audit(db=db, clock=clock, steady=steady),
         passwords=passwords,
         overview=Overview(
-            installation=installation, limits=limits, disks_per_instance=config.disks_per_instance,
+            installation=installation, clock=parts.clock, limits=limits, disks_per_instance=config.disks_per_instance,
             disks_per_call=config.disks_per_call,
         ),
-        history=History(db=db, clock=clock, days=config.history_days), differences=SnapshotDifferences(installation),
+        history=History(db=db, clock=steady, days=config.history_days), differences=SnapshotDifferences(installation),
         authenticate=accounts.authenticate,
     )  # fmt: skip
 
@@ -439,14 +432,15 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
             db=installation.db, clock=time.time, ids=installation.ids, hashing=PasswordHashing(),
             changed=lambda: credentials.refresh(passwords),
         )  # fmt: skip
-        written = await first_start(accounts, passwords, credentials)
-        await insisted("take_over", host.take_over, installation.bugs)
-        await tried("mend_bases", lambda: bring_bases_in_order(installation.db))
-        await tried("clear_scratch", lambda: asyncio.to_thread(clear_scratch, installation))
-        await tried("publish_epoch", lambda: epoch.publish(installation))
+        await parts.clock.look()
+        await first_start(accounts, passwords, credentials)
+        await host.take_over()
+        await installation.db.write(mend_bases)
+        clear_scratch(installation)
+        await epoch.publish(installation)
         installation.operations.serve(_jobs(parts))
         registry = CollectorRegistry()
-        registry.register(InstallationCollector(installation))
+        registry.register(InstallationCollector(installation, parts.clock))
         use_cases = _use_cases(config, parts, accounts, passwords, qemu_version)
         api = build_application(
             use_cases,
@@ -455,11 +449,13 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
                 rate_limits=config.rate_limits, rate_per_action=config.rate_per_action,
                 rates_per_action={"DescribeDisks": config.rate_describe_disks},
                 metrics_token=await installation.db.read(lambda conn: meta.get(conn, METRICS_TOKEN)),
+                rate_per_account=config.rate_per_account,
             ),
-            clock=time.time, monotonic=time.monotonic, request_id=installation.ids.uuid, registry=registry,
+            clock=time.time, steady=installation.steady, monotonic=time.monotonic,
+            request_id=installation.ids.uuid, registry=registry,
         )  # fmt: skip
         sessions = BrowserSessions(
-            db=installation.db, clock=time.time, ids=installation.ids,
+            db=installation.db, clock=installation.steady, ids=installation.ids,
             limits=SessionLimits(
                 idle_s=config.console_idle_minutes * 60.0, age_s=config.console_session_hours * 3600.0
             ),
@@ -484,7 +480,11 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
             )
         )  # fmt: skip
         watch = Watch(
-            installation=installation, host=host, expiry_percent_per_hour=config.expiry_percent_per_hour,
+            installation=installation, host=host,
+            expiry=Expiry(
+                installation=installation, clock=parts.clock,
+                limits=ExpiryLimits(percent_per_hour=config.expiry_percent_per_hour, quota=_quota(config)),
+            ),
             backups=Backups(installation=installation, minutes=config.backup_minutes, kept=config.backups_kept),
             healing=Healing(installation=installation, after_s=config.rescan_after_s), scrub=use_cases.store_health,
             proving=use_cases.proving, history=use_cases.history, sessions=sessions,
@@ -496,17 +496,14 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, end)
-        await tried("revive", host.revive_all)
-        await tried("release_idle", host.release_idle)
+        await host.revive_all()
+        await host.release_idle()
         async with asyncio.TaskGroup() as tasks:
-            # S135: they go on, whatever they meet.
             background = [
-                tasks.create_task(repeat(name, TASK_SECONDS, run, installation.bugs))
-                for name, run in (("operations", installation.operations.run), ("watch", watch.run))
+                tasks.create_task(installation.operations.run()),
+                tasks.create_task(watch.run()),
+                tasks.create_task(sweep(installation)),
             ]
-            if not written:
-                late = insisted("credentials", lambda: credentials.refresh(passwords), installation.bugs)
-                background.append(tasks.create_task(late))
             tasks.create_task(_say_ready(server, endpoint, installation.workers))
             await server.serve(sockets=[listener])
             for task in background:
@@ -520,7 +517,7 @@ async def _say_ready(server: uvicorn.Server, endpoint: str, workers: WorkerPool)
         if server.should_exit:
             return
         await asyncio.sleep(0.005)
-    say(f"ready {endpoint}", sys.stdout)  # The contract with whoever started us.
+    print(f"ready {endpoint}", flush=True)  # noqa: T201 - the contract with whoever started us
     # Their start would have slowed ours: there may be one core, and clients wait.
     await workers.warm()
 

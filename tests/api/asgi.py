@@ -96,6 +96,7 @@ def toy_rig(settings: ApiSettings | None = None) -> Rig:
         audit=trail,
         settings=settings or ApiSettings(region=REGION, rate_limits=False),
         clock=lambda: clock[0],
+        steady=lambda: clock[-1],
         monotonic=lambda: clock[0],
         request_id=request_ids(),
         registry=registry,

@@ -17,6 +17,7 @@ from drystone.domain.tracking import TrackingState
 from drystone.service.caller import Caller
 from drystone.service.views import (
     AttentionView,
+    ClockView,
     CollectionView,
     DaemonFacts,
     DamageView,
@@ -44,6 +45,7 @@ from drystone.service.views import (
 from tests.api.asgi import ACCOUNT, Keys, Trail
 from tests.api.signing import NOW_S, REGION
 
+CLOCK = ClockView(machine_at=NOW_S + 9.0, steady_at=NOW_S, doubted_since=NOW_S, waits_s=1.5)
 ZONE = f"{REGION}-1"
 DISK = Disk(
     id=DiskId("disk-00000001"),
@@ -293,6 +295,7 @@ class FakeUseCases:
             floor_bytes=2,
             stored_bytes=1,
             daemons=(DaemonFacts(name="ins-00000001", pid=4711, disk_count=1),),
+            clock=CLOCK,
         )
         damage = DamageView(
             object="s/packs/a/b.c", kind="pack", snapshot_id=SNAPSHOT.id, reason="frame 1 does not match",
@@ -316,6 +319,7 @@ class FakeUseCases:
                 operation_id=OperationId("op-00000001"), dead_percent=0, packs=1, pack_bytes=8, dead_bytes=2
             ),
         })  # fmt: skip
+        self.clock: Any = Part("clock", calls, {"confirm": CLOCK})
         self.confirmation: Any = Part("confirmation", calls, {"confirm": "recovered"})
         self.image_files: Any = Part(
             "image_files",

@@ -83,6 +83,7 @@ async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService
         use_cases = serve._use_cases(config, parts, accounts, passwords, "10.0.0")
         app = build_application(
             use_cases, settings=ApiSettings(region=REGION, rate_limits=config.rate_limits), clock=time.time,
+            steady=installation.steady,
             monotonic=time.monotonic, request_id=lambda: str(uuid.uuid4()), registry=CollectorRegistry(),
         )  # fmt: skip
         key = await accounts.first("admin")

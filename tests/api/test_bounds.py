@@ -153,7 +153,7 @@ async def _prepared(service: RealService) -> dict[str, dict[str, object]]:
         "CreateAccessKey": {"AccountId": "0"},
         "DeleteAccessKey": {"SecretId": "x"},
         "DescribeAccessKeys": {"AccountId": service.admin},
-        "ConfirmStore": {},
+        "ConfirmClock": {}, "ConfirmStore": {},
         "ExportSnapshot": {"SnapshotId": no_snapshot, "Path": "/nowhere/x.raw"},
         "ImportDisk": {"Path": "/nowhere/x.raw"},
         "DescribeKeys": {},

@@ -57,6 +57,7 @@ def served() -> Iterator[Running]:
         fake,
         settings=ApiSettings(region=REGION, rate_limits=False),
         clock=time.time,
+        steady=time.time,
         monotonic=time.monotonic,
         request_id=lambda: f"00000000-0000-4000-a000-{next(counter):012x}",
         registry=CollectorRegistry(),

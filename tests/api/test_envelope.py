@@ -21,7 +21,8 @@ def test_success_and_failure() -> None:
 
 
 @settings(deadline=None)
-@given(st.text() | st.just("\ud800"))
+@given(st.text() | st.sampled_from(["\ud800", "a\r\nb", "\x1b[2J", "\u202e"]))
 def test_any_message_can_be_told(message: str) -> None:
     told = json.loads(failure("InternalError", message, REQUEST_ID))["Response"]["Error"]["Message"]
     assert told.endswith("(aabbccddeeff)")
+    assert told.isprintable()

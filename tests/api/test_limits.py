@@ -1,4 +1,6 @@
-from drystone.api.limits import RateLimiter
+import pytest
+
+from drystone.api.limits import CallsInProgress, RateLimiter
 from drystone.domain.errors import RefusalError
 
 
@@ -11,7 +13,13 @@ class Clock:
 
 
 def limiter(clock: Clock, *, buckets_max: int = 100) -> RateLimiter:
-    return RateLimiter(rate_per_s=20, rates_per_s={"DescribeDisks": 100}, monotonic=clock, buckets_max=buckets_max)
+    return RateLimiter(
+        rate_per_s=20,
+        rates_per_s={"DescribeDisks": 100},
+        rate_per_account_s=1000,
+        monotonic=clock,
+        buckets_max=buckets_max,
+    )
 
 
 def admitted(limits: RateLimiter, calls: int, *, account: str = "1", action: str = "CreateDisks") -> int:
@@ -66,3 +74,30 @@ def test_memory_is_bounded_and_forgets_the_longest_idle() -> None:
         admitted(limits, 1, account=str(account))
         assert len(limits) <= 10
         assert admitted(limits, 1, account="busy") == 0
+
+
+def test_all_actions_of_one_account_together_have_a_limit() -> None:
+    clock = Clock()
+    limits = RateLimiter(rate_per_s=20, rates_per_s={}, rate_per_account_s=50, monotonic=clock)
+    codes = []
+    for number in range(100):
+        try:
+            limits.admit("1", f"Action{number}")
+        except RefusalError as refusal:
+            codes.append(refusal.code)
+    assert codes == ["RequestLimitExceeded.UinLimitExceeded"] * 50
+    limits.admit("2", "Action1")
+    clock.now_s += 0.1
+    assert admitted(limits, 3, account="1", action="Action99") == 3
+
+
+def test_calls_in_progress_of_one_account_leave_room_for_others() -> None:
+    calls = CallsInProgress(calls_max=2)
+    with calls.hold("1"), calls.hold("1"):
+        with pytest.raises(RefusalError, match="2 calls of this account are in progress") as refused, calls.hold("1"):
+            pass
+        assert refused.value.code == "RequestLimitExceeded"
+        with calls.hold("2"):
+            pass
+    with calls.hold("1"):
+        pass

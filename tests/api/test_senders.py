@@ -231,6 +231,7 @@ def metrics_application() -> tuple[Application, Slow, list[float]]:
     application = Application(
         services=(), authenticate=rig.keys, audit=rig.trail,
         settings=ApiSettings(region=REGION, metrics_token="metrics-token"), clock=lambda: clock[0],
+        steady=lambda: clock[0],
         monotonic=lambda: clock[0], request_id=request_ids(), registry=registry,
     )  # fmt: skip
     return application, slow, clock

@@ -93,6 +93,7 @@ def app(fake: FakeUseCases) -> Application:
         fake,
         settings=ApiSettings(region=REGION, rate_limits=False),
         clock=lambda: NOW_S,
+        steady=lambda: NOW_S,
         monotonic=lambda: float(next(ticks)),
         request_id=request_ids(),
         registry=CollectorRegistry(),
@@ -151,6 +152,7 @@ SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
     "DescribeStore": {},
     "DescribeStoreHealth": {},
     "ScrubStore": {},
+    "ConfirmClock": {},
     "ConfirmStore": {},
     "ExportSnapshot": {"SnapshotId": SNAPSHOT.id, "Path": "/x.raw"},
     "ImportDisk": {
@@ -189,7 +191,11 @@ CBS: Mapping[str, Mapping[str, object]] = {
     "TerminateDisks": {"DiskIds": [DISK.id]},
 }
 
-OF_THE_WHOLE_STORE = {"ConfirmStore", "ScrubStore"}
+CLOCK_SHOWN = {
+    "MachineTime": "2026-09-21T14:13:29+00:00", "SteadyTime": "2026-09-21T14:13:20+00:00",
+    "DoubtedSince": "2026-09-21T14:13:20+00:00", "ExpiryWaitsSeconds": 2,
+}  # fmt: skip
+OF_THE_WHOLE_STORE = {"ConfirmClock", "ConfirmStore", "ScrubStore"}
 """Changes that are about nothing in particular: all others say in the trail what they touched."""
 
 
@@ -694,6 +700,7 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
             "ReclaimedBytes": 5, "WaitingBytes": 7, "Threshold": 20, "Held": "",
         },
         "ScrubStore": {"RequestedAt": "2026-09-21T14:13:20+00:00"},
+        "ConfirmClock": {"Clock": CLOCK_SHOWN},
         "ConfirmStore": {"WasHeld": "recovered"},
         "ExportSnapshot": {"OperationId": "op-00000003"},
         "ProveSnapshot": {"OperationId": "op-00000005"},
@@ -761,6 +768,7 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
             "Version": "0.1.0", "QemuVersion": "10.0.2", "DataDirectory": "/data", "Region": REGION, "Zone": ZONE,
             "StoreId": "s", "FreeBytes": 3, "FloorBytes": 2, "StoredBytes": 1, "DiskCount": 1, "SnapshotCount": 1,
             "DaemonSet": [{"Name": "ins-00000001", "Pid": 4711, "DiskCount": 1}],
+            "Clock": CLOCK_SHOWN,
         },
         "DescribeInstances": {
             "TotalCount": 1,

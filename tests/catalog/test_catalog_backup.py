@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from drystone.catalog import accounts, disks, meta, snapshots, unpublished
-from drystone.catalog.backup import back_up, back_up_before_migration, newest_first, schema_of
+from drystone.catalog.backup import back_up, back_up_before_migration, made_at, newest_first, schema_of
 from drystone.catalog.database import Database
 from drystone.catalog.migrations import HEAD
 from drystone.domain.disk import DiskState
@@ -41,8 +41,22 @@ def test_old_copies_go_by_kind(tmp_path: Path, db: Database) -> None:
     backups = tmp_path / "backups"
     other = back_up(tmp_path / "catalog.db", backups, kind="before-reconcile", at=1.0, kept=1)
     made = [back_up(tmp_path / "catalog.db", backups, kind="catalog", at=at, kept=2) for at in (10.0, 30.0, 20.0, 40.0)]
-    assert newest_first(backups, "catalog") == [made[3], made[1]]
+    assert newest_first(backups, "catalog", 40.0) == [made[3], made[1]]
     assert other.exists()
+
+
+def test_copies_that_a_wrong_clock_has_dated_ahead_do_not_push_out_the_others(tmp_path: Path, db: Database) -> None:
+    """S117"""
+    backups = tmp_path / "backups"
+
+    def made(*at: float) -> list[Path]:
+        return [back_up(tmp_path / "catalog.db", backups, kind="catalog", at=one, kept=3) for one in at]
+
+    year = 365 * 86400.0
+    ahead = made(year + 1, year + 2, year + 3)
+    after = made(1000.0, 2000.0)
+    assert newest_first(backups, "catalog", 2000.0) == [after[1], after[0], ahead[2]]
+    assert [made_at(path) for path in after] == [1000.0, 2000.0]
 
 
 def test_a_damaged_catalog_is_no_reason_to_drop_good_copies(tmp_path: Path, db: Database) -> None:

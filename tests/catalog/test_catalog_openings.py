@@ -43,20 +43,21 @@ def test_the_newest_proof_takes_the_older_ones_place(db: Database) -> None:
 
 
 def test_when_a_proof_is_due(db: Database) -> None:
-    def due(before: float) -> str | None:
-        found = db.read_sync(lambda conn: openings.due(conn, DISK, before))
+    def due(every_s: float, now: float = 30.0) -> str | None:
+        found = db.read_sync(lambda conn: openings.due(conn, DISK, now, every_s))
         return None if found is None else found.id
 
     assert due(0.0) is None
     db.write_sync(fill)
     assert due(0.0) == NEWEST.id
     db.write_sync(lambda conn: openings.put(conn, OPENING))
-    assert due(20.0) is None, "another of the disk's was opened since"
-    assert due(20.1) == NEWEST.id
+    assert due(10.1) is None, "another of the disk's was opened since"
+    assert due(10.0) == NEWEST.id
+    assert due(10.0, now=-1000.0) == NEWEST.id, "a clock that was wrong has dated the proof ahead"
     row = operation("op-1", kind=OperationKind.PROVE, snapshot_id=FIRST.id, state=OperationState.RUNNING)
     db.write_sync(lambda conn: operations.insert(conn, row))
-    assert due(20.1) is None, "one is being opened"
-    assert db.read_sync(lambda conn: openings.due(conn, DiskId("disk-x"), 0.0)) is None
+    assert due(10.0) is None, "one is being opened"
+    assert db.read_sync(lambda conn: openings.due(conn, DiskId("disk-x"), 30.0, 30.0)) is None
 
 
 def test_profiles_that_prove(db: Database) -> None:

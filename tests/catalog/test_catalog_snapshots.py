@@ -111,11 +111,13 @@ def test_due_are_normal_and_not_permanent(db: Database) -> None:
     db.write_sync(lambda conn: [snapshots.insert(conn, row) for row in rows])
 
     def due(now: float, limit: int) -> list[str]:
-        return [row.id for row in db.read_sync(lambda conn: snapshots.due(conn, now, limit))]
+        return [row.id for row in db.read_sync(lambda conn: snapshots.due(conn, OWNER, now, limit))]
 
     assert due(30.0, 10) == ["early", "late"]
     assert due(30.0, 1) == ["early"]
     assert due(9.9, 10) == []
+    assert db.read_sync(lambda conn: snapshots.accounts_due(conn, 30.0)) == [OWNER]
+    assert db.read_sync(lambda conn: snapshots.accounts_due(conn, 9.9)) == []
 
 
 def test_snapshots_of_a_disk_and_in_states(db: Database) -> None:
@@ -207,7 +209,7 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "bases": lambda conn: disks.with_base(conn, SnapshotId("snap-00000007")),
     "family": lambda conn: snapshots.family(conn, SnapshotId("snap-00000007")),
     "children": lambda conn: snapshots.children(conn, SnapshotId("snap-00000007")),
-    "due": lambda conn: snapshots.due(conn, 10.0, 100),
+    "due": lambda conn: snapshots.due(conn, OWNER, 10.0, 100),
     "unfinished": lambda conn: snapshots.in_states(conn, [SnapshotState.CREATING, SnapshotState.DELETING]),
 }
 

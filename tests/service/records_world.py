@@ -29,7 +29,7 @@ from drystone.service.host_records import HostRecords
 from drystone.service.instances import Instances, InstancesConfig
 from drystone.service.operation_records import OperationRecords
 from drystone.service.snapshot_records import SnapshotRecords, SnapshotRecordsConfig
-from drystone.service.views import DaemonFacts, HostFacts
+from drystone.service.views import ClockView, DaemonFacts, HostFacts
 
 T = TypeVar("T")
 OWNER = AccountId("100000000001")
@@ -86,14 +86,16 @@ class World:
         clock = lambda: self.now  # noqa: E731 - short
         config = DiskRecordsConfig(zone=ZONE, disks_per_instance=20)
         self.disks = DiskRecords(db=self.db, clock=clock, config=config, limits=self)
-        self.snapshots = SnapshotRecords(db=self.db, clock=clock, config=SnapshotRecordsConfig(free_quota_gib=1))
+        self.snapshots = SnapshotRecords(
+            db=self.db, clock=clock, steady=clock, config=SnapshotRecordsConfig(free_quota_gib=1)
+        )
         self.instances = Instances(
             db=self.db, clock=clock, ids=ids, config=InstancesConfig(zone=ZONE, disks_per_instance=20)
         )
         self.accounts = Accounts(db=self.db, clock=clock, ids=ids)
         self.operations = OperationRecords(db=self.db)
         self.host = HostRecords(db=self.db, probe=self)
-        self.audit = Audit(db=self.db, clock=clock)
+        self.audit = Audit(db=self.db, clock=clock, steady=clock)
 
     async def apply_limits(self, disk: Disk) -> None:
         self.applied.append(disk)
@@ -107,6 +109,7 @@ class World:
             floor_bytes=6,
             stored_bytes=7,
             daemons=(DaemonFacts(name="d", pid=8, disk_count=9),),
+            clock=ClockView(machine_at=NOW, steady_at=NOW, doubted_since=None, waits_s=0.0),
         )
 
     def add_accounts(self) -> None:

@@ -117,7 +117,7 @@ class InlinePool:
         self._store = store
         self._rng = rng
 
-    async def run(self, job: Job, result: type[Any], _on_progress: object = None) -> Any:
+    async def run(self, job: Job, result: type[Any], _on_progress: object = None, **_shares: object) -> Any:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(worker, "open_address", lambda _address: self._store)
             answer = worker.execute(job, lambda _done, _total: None, self._rng)  # type: ignore[arg-type]
@@ -147,7 +147,8 @@ class World:
         pool: Any = InlinePool(store, rng)
         self.db = db
         return Installation(
-            db=db, clock=lambda: NOW, ids=IdSource(rng), layout=Layout(self.path.parent), store=store, workers=pool,
+            db=db, clock=lambda: NOW, steady=lambda: NOW, monotonic=lambda: NOW,
+            ids=IdSource(rng), layout=Layout(self.path.parent), store=store, workers=pool,
             operations=Operations(db=db, clock=lambda: NOW), environment={}, throttle=False, scratch_bytes_max=1,
             floor_bytes_max=0, floor_percent=0, hydration_bytes_per_s=0, background=pool,
             compaction_dead_percent=self.dead_percent,

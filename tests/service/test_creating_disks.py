@@ -52,7 +52,8 @@ class Maker:
         self.seed += 1
         nothing: Any = SimpleNamespace(store_id="st-1")
         self.installation = Installation(
-            db=self.world.db, clock=lambda: NOW, ids=IdSource(random.Random(self.seed)), layout=Layout(self.data),
+            db=self.world.db, clock=lambda: NOW, steady=lambda: NOW, monotonic=lambda: NOW,
+            ids=IdSource(random.Random(self.seed)), layout=Layout(self.data),
             store=nothing, workers=nothing, operations=Operations(db=self.world.db, clock=lambda: NOW), environment={},
             throttle=False, scratch_bytes_max=1, floor_bytes_max=0, floor_percent=0, hydration_bytes_per_s=0,
             background=nothing, compaction_dead_percent=20,

@@ -64,8 +64,8 @@ def packs_of(world: World, name: SnapshotId) -> list[Pack]:
 
 
 def doubted(world: World) -> set[str]:
-    return {pack.object for pack in world.db.read_sync(lambda conn: proofs.packs_due(conn, 0.0, 100))} | {
-        one.id for one in world.db.read_sync(lambda conn: proofs.snapshots_due(conn, 0.0, 100))
+    return {pack.object for pack in world.db.read_sync(lambda conn: proofs.packs_due(conn, 0.0, NOW, 100))} | {
+        one.id for one in world.db.read_sync(lambda conn: proofs.snapshots_due(conn, 0.0, NOW, 100))
     }
 
 
@@ -223,7 +223,7 @@ def test_a_missing_pack_keeps_no_other_from_being_written_again(world: World) ->
 def test_damage_is_not_called_unseen_while_a_snapshot_cannot_be_asked(world: World) -> None:
     """A map that cannot be read for a while hides what a damaged pack hides: that is no proof of the pack."""
     time = [NOW + 200_000.0]
-    made = replace(world.open(), clock=lambda: time[0])
+    made = replace(world.open(), steady=lambda: time[0], monotonic=lambda: time[0])
     delete(made, FIRST)
     scrub: Any = Scrub(installation=made, host=cast("Any", None), config=ScrubConfig(days=1, bytes_per_s=0))
 

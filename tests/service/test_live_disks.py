@@ -68,7 +68,8 @@ class Site:
         """Begin as a server that was just started."""
         nothing: Any = SimpleNamespace(store_id="st-1")
         self.installation = Installation(
-            db=self.world.db, clock=lambda: self.world.now, ids=IdSource(random.Random(len(self.hosts))),
+            db=self.world.db, clock=lambda: self.world.now, steady=lambda: self.world.now, monotonic=lambda: NOW,
+            ids=IdSource(random.Random(len(self.hosts))),
             layout=self.layout, store=nothing, workers=nothing,
             operations=Operations(db=self.world.db, clock=lambda: NOW), environment=dict(os.environ), throttle=False,
             scratch_bytes_max=1, floor_bytes_max=0, floor_percent=0, hydration_bytes_per_s=0, background=nothing,

@@ -43,10 +43,12 @@ from drystone.engine.descriptions import write_quiesce
 from drystone.engine.layout import Layout
 from drystone.objects.local import LocalStore
 from drystone.service import collection, confirmation, epoch, recovery
+from drystone.service.expiry import Expiry, ExpiryLimits
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.delete_snapshot import collect_maps
 from drystone.service.operations import Operations
+from drystone.service.quotas import SnapshotLimits
 from drystone.service.sweep import sweep
 from drystone.service.watch import Watch
 from drystone.snapstore.account_names import AccountName, write_accounts
@@ -548,7 +550,8 @@ def confirmed(world: World) -> Iterator[Installation]:
         rng = random.Random(1)
         pool: Any = InlinePool(world.store, rng)
         yield Installation(
-            db=db, clock=lambda: NOW, ids=IdSource(rng), layout=world.layout, store=world.store, workers=pool,
+            db=db, clock=lambda: NOW, steady=lambda: NOW, monotonic=lambda: NOW,
+            ids=IdSource(rng), layout=world.layout, store=world.store, workers=pool,
             operations=Operations(db=db, clock=lambda: NOW), environment={}, throttle=False, scratch_bytes_max=1,
             floor_bytes_max=0, floor_percent=0, hydration_bytes_per_s=0, background=pool, compaction_dead_percent=20,
         )  # fmt: skip
@@ -717,12 +720,16 @@ def test_nothing_expires_or_is_collected_until_somebody_confirms(world: World) -
     db = world.open()
     try:
         installation = cast(
-            "Any", SimpleNamespace(db=db, store=world.store, clock=lambda: NOW * 2, ids=IdSource(world.rng))
-        )
-        watch = Watch.__new__(Watch)
-        watch._in, watch._expired, watch._expiry_percent = installation, [], 100
+            "Any",
+            SimpleNamespace(
+                db=db, store=world.store, clock=lambda: NOW * 2, steady=lambda: NOW * 2, ids=IdSource(world.rng)
+            ),
+        )  # fmt: skip
+        nothing: Any = None
+        limits = ExpiryLimits(percent_per_hour=100, quota=SnapshotLimits())
+        expiry = Expiry(installation=installation, clock=nothing, limits=limits)
         assert not asyncio.run(confirmation.may_delete(installation))
-        assert db.write_sync(lambda conn: watch._due(conn, NOW * 2)) == []
+        assert db.write_sync(lambda conn: expiry._due(conn, NOW * 2)) == []
         confirming = confirmation.Confirmation(installation=installation)
         with pytest.raises(RefusalError):
             asyncio.run(confirming.confirm(caller()))
@@ -730,7 +737,7 @@ def test_nothing_expires_or_is_collected_until_somebody_confirms(world: World) -
         assert asyncio.run(confirming.confirm(caller(admin=True))) is not None
         assert asyncio.run(confirming.confirm(caller(admin=True))) is None
         assert asyncio.run(confirmation.may_delete(installation))
-        assert [row.snapshot_id for row in db.write_sync(lambda conn: watch._due(conn, NOW * 2))] == [world.name(2)]
+        assert [row.snapshot_id for row in db.write_sync(lambda conn: expiry._due(conn, NOW * 2))] == [world.name(2)]
         # Another catalog took the store meanwhile.
         publish_epoch(world.store, read_epoch(world.store) + 1)
         assert not asyncio.run(confirmation.may_delete(installation))

@@ -36,7 +36,7 @@ def scene() -> Iterator[Scene]:
 def test_what_was_read_before_a_request_is_no_proof_for_it(scene: Scene, read_last: str) -> None:
     """A byte that flips after a pack was read, and before somebody asks for a scrub, must be found by that scrub."""
     time = [NOW + 1.0]
-    scene.made = replace(scene.made, clock=lambda: time[0])
+    scene.made = replace(scene.made, clock=lambda: time[0], steady=lambda: time[0], monotonic=lambda: time[0])
     scrub: Any = scrub_of(scene)
     read = scrub._scrub
 
@@ -49,7 +49,7 @@ def test_what_was_read_before_a_request_is_no_proof_for_it(scene: Scene, read_la
         return result
 
     def due() -> proofs.ProofTotals:
-        return scene.db.read_sync(lambda conn: proofs.totals(conn, scrub._before(conn)))
+        return scene.db.read_sync(lambda conn: proofs.totals(conn, scrub._before(conn), time[0]))
 
     async def act(_scene: Scene) -> None:
         await scrub.request(ADMIN)
@@ -79,7 +79,8 @@ class Rounds:
         shutil.copy(prepared.path, place / "catalog.db")
         self.world = World(path=place / "catalog.db", content=dict(prepared.content), truth=prepared.truth)
         self.at = NOW + 200_000.0
-        self.made = replace(self.world.open(), clock=lambda: self.at)
+        clock = lambda: self.at  # noqa: E731 - short
+        self.made = replace(self.world.open(), clock=clock, steady=clock, monotonic=clock)
         self.scrub = Scrub(installation=self.made, host=cast("Any", None), config=ScrubConfig(days=1, bytes_per_s=0))
         cast("Any", self.scrub)._sources = self.no_disks
 

@@ -90,8 +90,8 @@ def shown(scene: Scene) -> bool:
 
 def doubted(scene: Scene) -> set[str]:
     """What a scrub is to look at although no day of it has come."""
-    found = scene.db.read_sync(lambda conn: proofs.packs_due(conn, 0.0, 100))
-    rows = scene.db.read_sync(lambda conn: proofs.snapshots_due(conn, 0.0, 100))
+    found = scene.db.read_sync(lambda conn: proofs.packs_due(conn, 0.0, NOW, 100))
+    rows = scene.db.read_sync(lambda conn: proofs.snapshots_due(conn, 0.0, NOW, 100))
     return {pack.object for pack in found} | {one.id for one in rows}
 
 

@@ -30,7 +30,7 @@ from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.domain.ids import PackId, SessionId, SnapshotId
 from drystone.domain.lineage import Node, NodeState, SessionState
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState, doomed
-from drystone.objects.contract import NotFoundError, ObjectEntry, Parts
+from drystone.objects.contract import NotFoundError, ObjectEntry, Parts, StoreTime
 from drystone.objects.memory import MemoryStore
 from drystone.snapstore import compact, writer
 from drystone.snapstore.collect import delete_manifest, delete_session_objects
@@ -110,6 +110,9 @@ class Flaky:
     def list(self, prefix: str) -> Iterator[ObjectEntry]:
         self._read(f"list {prefix}")
         return self._inner.list(prefix)
+
+    def clock(self) -> StoreTime | None:
+        return self._inner.clock()
 
 
 @dataclass(frozen=True, kw_only=True)

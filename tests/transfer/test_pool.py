@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 
 from drystone.domain.errors import DrystoneError, RefusalError, SnapshotBrokenError, UnavailableError
-from drystone.domain.ids import StoreId
 from drystone.nbd.client import NbdClient
 from drystone.objects.contract import NotFoundError
 from drystone.snapstore.manifests import list_manifests
-from drystone.transfer import pool as pool_module
 from drystone.transfer.jobs import (
     CollectJob,
     CollectResult,
@@ -61,7 +59,7 @@ FAKE = (sys.executable, "-S", "-c", _SCRIPT)
 
 
 def fake(word: str) -> Job:
-    return CollectJob(store=StoreAddress(root="/", store_id=word, floor_bytes=0), packs=(), living=())  # type: ignore[arg-type]
+    return CollectJob(store=StoreAddress(root="/", store_id=word), packs=(), living=())  # type: ignore[arg-type]
 
 
 async def warmth() -> None:
@@ -137,7 +135,7 @@ def test_errors_keep_their_kind() -> None:
 
 def test_cancelling_kills_and_the_queue_is_bounded() -> None:
     async def body() -> None:
-        async with WorkerPool(size=1, waiting_max=1, command=FAKE) as pool:
+        async with WorkerPool(size=1, command=FAKE) as pool:
             started = asyncio.Event()
             pids: list[int] = []
 
@@ -167,8 +165,13 @@ def test_cancelling_kills_and_the_queue_is_bounded() -> None:
             async def be_refused() -> None:
                 await started.wait()
                 await asyncio.sleep(0)
-                with pytest.raises(UnavailableError, match="1 jobs wait for 1 workers"):
-                    await pool.run(fake("pid"), CollectResult)
+                with pytest.raises(
+                    RefusalError, match="1 calls of this account wait for a worker already"
+                ) as refused_with:
+                    await pool.run(fake("pid"), CollectResult, waiting_max=1)
+                assert refused_with.value.code == "RequestLimitExceeded"
+                # Another account finds a worker at once (S156).
+                await pool.run(fake("pid"), CollectResult, account="another", waiting_max=1)
                 refused.set()
 
             refused = asyncio.Event()
@@ -212,8 +215,7 @@ def test_a_real_worker_ends_with_its_parent() -> None:
     try:
         assert worker.stdin is not None
         assert worker.stdout is not None
-        store = StoreAddress(root="/nonexistent/store", store_id=StoreId("s"), floor_bytes=0)
-        job = CollectJob(store=store, packs=(), living=())
+        job = CollectJob(store=StoreAddress(root="/nonexistent/store", store_id="s"), packs=(), living=())  # type: ignore[arg-type]
         worker.stdin.write(msgspec.json.encode(job) + b"\n")
         worker.stdin.flush()
         answer = msgspec.json.decode(worker.stdout.readline())
@@ -298,7 +300,7 @@ def test_upload_killed_half_way_then_again_and_rollback_and_garbage(tmp_path: Pa
 
 def test_jobs_survive_json() -> None:
     job = RollbackJob(
-        store=StoreAddress(root="r", store_id="s", floor_bytes=0),  # type: ignore[arg-type]
+        store=StoreAddress(root="r", store_id="s"),  # type: ignore[arg-type]
         manifest="m",
         disk=Endpoint(socket="s", export="e"),
         plan=None,
@@ -306,39 +308,3 @@ def test_jobs_survive_json() -> None:
     assert msgspec.json.decode(msgspec.json.encode(job), type=Job) == job
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(b'{"type":"rollback","surprise":1}', type=Job)
-
-
-@pytest.mark.parametrize(
-    "error", [OSError(12, "Cannot allocate memory"), OSError(24, "Too many open files"), MemoryError()]
-)
-def test_a_process_that_cannot_be_started_now_is_tried_again(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """No memory, no descriptors: a snapshot waits for it, and is no bug."""
-    monkeypatch.setattr(pool_module, "START_SECONDS", 0.001)
-    real = asyncio.create_subprocess_exec
-    failures = 0
-
-    async def start(*arguments: object, **options: object) -> asyncio.subprocess.Process:
-        nonlocal failures
-        if failures:
-            failures -= 1
-            raise error
-        return await real(*arguments, **options)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
-
-    async def body() -> None:
-        nonlocal failures
-        async with WorkerPool(size=1, command=FAKE) as pool:
-            failures = pool_module.START_ATTEMPTS - 1
-            await pool.run(fake("pid"), CollectResult)
-            await pool.run(fake("pid"), CollectResult)
-        async with WorkerPool(size=1, command=FAKE) as pool:
-            failures = 1000
-            with pytest.raises(UnavailableError, match="no worker process can be started"):
-                await pool.run(fake("pid"), CollectResult)
-            assert failures == 1000 - pool_module.START_ATTEMPTS
-            # Its place is free all the same.
-            failures = 0
-            await pool.run(fake("pid"), CollectResult)
-
-    asyncio.run(body())

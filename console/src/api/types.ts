@@ -31,6 +31,13 @@ export type AutoMountConfiguration = {
   readonly FileSystemType?: string;
 };
 
+export type Clock = {
+  readonly MachineTime: string;
+  readonly SteadyTime: string;
+  readonly DoubtedSince: string | null;
+  readonly ExpiryWaitsSeconds: number;
+};
+
 export type Daemon = {
   readonly Name: string;
   readonly Pid: number;
@@ -492,6 +499,7 @@ export type Services = {
       readonly DryRun?: boolean;
       readonly Threshold?: number;
     } };
+    ConfirmClock: { changes: true; parameters: Record<never, never> };
     ConfirmStore: { changes: true; parameters: Record<never, never> };
     CreateAccessKey: { changes: true; parameters: {
       readonly AccountId: string;
@@ -686,6 +694,10 @@ export type DrystoneCollectGarbageAnswer = {
   readonly DeadBytes: number;
 };
 
+export type DrystoneConfirmClockAnswer = {
+  readonly Clock: Clock;
+};
+
 export type DrystoneConfirmStoreAnswer = {
   readonly WasHeld: string | null;
 };
@@ -749,6 +761,7 @@ export type DrystoneDescribeHostAnswer = {
   readonly DiskCount: number;
   readonly SnapshotCount: number;
   readonly DaemonSet: readonly Daemon[];
+  readonly Clock: Clock;
 };
 
 export type DrystoneDescribeInstancesAnswer = {

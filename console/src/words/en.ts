@@ -507,6 +507,7 @@ export const en = {
   "attention.snapshot_damaged": "This snapshot is damaged: a part of it cannot be read any more:",
   "attention.snapshot_suspect": "This snapshot may have missed changes:",
   "attention.space_low": "Free space is running out",
+  "attention.clock_doubted": "This server's clock is doubted; nothing expires meanwhile:",
   "attention.store_held": "Nothing expires and nothing is freed until an administrator confirms (settings, store)",
   "overview.allGood": "Nothing. All is well.",
   "overview.history": "Over time",

@@ -509,6 +509,7 @@ export const zh: Readonly<Record<keyof typeof en, string>> = {
   "attention.snapshot_damaged": "快照已损坏，部分数据无法读取：",
   "attention.snapshot_suspect": "快照可能遗漏了变化：",
   "attention.space_low": "剩余空间不足",
+  "attention.clock_doubted": "服务器时钟可疑，在此期间快照不会到期：",
   "attention.store_held": "在管理员确认之前，快照不会到期，空间也不会释放（设置 → 存储）",
   "overview.allGood": "没有，一切正常。",
   "overview.history": "趋势",

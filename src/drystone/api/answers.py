@@ -516,6 +516,21 @@ class DescribeOperationsAnswer(TypedDict):
     OperationSet: list[Operation]
 
 
+class Clock(TypedDict):
+    """What the clocks say. DoubtedSince is null while this machine's clock is believed."""
+
+    MachineTime: str
+    SteadyTime: str
+    DoubtedSince: str | None
+    ExpiryWaitsSeconds: int
+
+
+class ConfirmClockAnswer(TypedDict):
+    """What the clocks said before this machine's was confirmed."""
+
+    Clock: Clock
+
+
 class DescribeHostAnswer(TypedDict):
     """The host."""
 
@@ -531,6 +546,7 @@ class DescribeHostAnswer(TypedDict):
     DiskCount: int
     SnapshotCount: int
     DaemonSet: list[Daemon]
+    Clock: Clock
 
 
 class ScrubStoreAnswer(TypedDict):

@@ -50,7 +50,8 @@ class Application:
         authenticate: Looks keys up.
         audit: Where calls that change something are recorded.
         settings: Limits and names.
-        clock: Seconds since the epoch, UTC.
+        clock: Seconds since the epoch, UTC, by this machine.
+        steady: The same by the steady clock.
         monotonic: A clock in seconds that never goes back.
         request_id: Makes the id of a request, a UUID.
         registry: Where the metrics are registered.
@@ -67,6 +68,7 @@ class Application:
         audit: Audit,
         settings: ApiSettings,
         clock: Callable[[], float],
+        steady: Callable[[], float],
         monotonic: Callable[[], float],
         request_id: Callable[[], str],
         registry: CollectorRegistry,
@@ -83,6 +85,7 @@ class Application:
         self._authenticate = authenticate
         self._settings = settings
         self._clock = clock
+        self._steady = steady
         self._tries = Tries(monotonic=monotonic)
         self._used = UsedSignatures()
         self._metrics = MetricsPage(registry=registry, token=settings.metrics_token, monotonic=monotonic)
@@ -149,13 +152,15 @@ class Application:
         body = await self.dispatcher.body(request.headers, receive, progress, bytes_max=TC3_BODY_BYTES_MAX)
         request = replace(request, body=body)
 
-        def claimed() -> Claim:
-            return tc3_claim(
-                request, service=service.name, now_s=self._clock(), host_names=self._settings.gateway_host_names
+        def claimed() -> tuple[Claim, float]:
+            return self._dated(
+                lambda now_s: tc3_claim(
+                    request, service=service.name, now_s=now_s, host_names=self._settings.gateway_host_names
+                )
             )
 
-        claim = claimed() if len(body) <= _HASHED_HERE_BYTES_MAX else await asyncio.to_thread(claimed)
-        self._verify(claim, sender, address)
+        claim, now_s = claimed() if len(body) <= _HASHED_HERE_BYTES_MAX else await asyncio.to_thread(claimed)
+        self._verify(claim, sender, address, now_s)
         return replace(call, request=request, parameters=body if request.method == "POST" else call.parameters), sender
 
     async def _v1(
@@ -171,10 +176,12 @@ class Application:
             self._tries.begin(address, "")
         call = read_call(request)
         self._begun(call, progress)
-        claim = v1_claim(request, call.form, now_s=self._clock(), host_names=self._settings.gateway_host_names)
+        claim, now_s = self._dated(
+            lambda now_s: v1_claim(request, call.form, now_s=now_s, host_names=self._settings.gateway_host_names)
+        )
         if sender is None:
             sender = await self._sender(claim.secret_id, address)
-        self._verify(claim, sender, address)
+        self._verify(claim, sender, address, now_s)
         return call, sender
 
     def _begun(self, call: Call, progress: Progress) -> Service:
@@ -203,12 +210,23 @@ class Application:
             raise RefusalError("AuthFailure.SecretIdNotFound", "The SecretId is unknown, deleted or disabled.")
         return _Sender(secret_id=secret_id, identity=identity, taken=taken)
 
-    def _verify(self, claim: Claim, sender: "_Sender", address: str) -> None:
+    def _dated(self, read: Callable[[float], Claim]) -> tuple[Claim, float]:
+        """Read a signature by this machine's clock, or by the steady one; return it and the time it was read at."""
+        now_s = self._clock()
+        try:
+            return read(now_s), now_s
+        except RefusalError as error:
+            if error.code != "AuthFailure.SignatureExpire":
+                raise
+        now_s = self._steady()
+        return read(now_s), now_s
+
+    def _verify(self, claim: Claim, sender: "_Sender", address: str, now_s: float) -> None:
         """Refuse a request unless it was signed by whom it names, and not used from elsewhere."""
         assert claim.secret_id == sender.secret_id, "both read the same field"
         claim.verify(sender.identity.secret_key)
         self._tries.succeeded(sender.taken, address, sender.secret_id)
-        self._used.admit(claim.signature, address, until_s=claim.until_s, now_s=self._clock())
+        self._used.admit(claim.signature, address, until_s=claim.until_s, now_s=now_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +249,7 @@ def build_application(
     *,
     settings: ApiSettings,
     clock: Callable[[], float],
+    steady: Callable[[], float],
     monotonic: Callable[[], float],
     request_id: Callable[[], str],
     registry: CollectorRegistry,
@@ -243,6 +262,7 @@ def build_application(
         audit=use_cases.audit,
         settings=settings,
         clock=clock,
+        steady=steady,
         monotonic=monotonic,
         request_id=request_id,
         registry=registry,

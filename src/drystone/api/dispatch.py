@@ -13,11 +13,11 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from drystone.api.actions import Action, Fields, Service
 from drystone.api.envelope import failure, success
-from drystone.api.limits import RateLimiter
+from drystone.api.limits import CallsInProgress, RateLimiter
 from drystone.api.parameters import Parameters
 from drystone.api.ports import Audit
 from drystone.api.settings import ApiSettings
-from drystone.domain.errors import RefusalError, SpaceError, UnavailableError, expected
+from drystone.domain.errors import RefusalError, SpaceError, UnavailableError
 from drystone.service.caller import Caller
 
 Message = Mapping[str, Any]
@@ -121,8 +121,10 @@ class Dispatcher:
         self._limiter = RateLimiter(
             rate_per_s=settings.rate_per_action,
             rates_per_s=settings.rates_per_action,
+            rate_per_account_s=settings.rate_per_account,
             monotonic=monotonic,
         )
+        self._in_progress = CallsInProgress(calls_max=settings.calls_per_account_max)
         self._calls = 0
         self._buffered_bytes = 0
         self._requests = Counter(
@@ -212,9 +214,9 @@ class Dispatcher:
             raise
         # The top of the task: whatever goes wrong, the client gets an envelope and the log gets the rest.
         except Exception as error:  # noqa: BLE001 - every failure becomes an envelope, and is logged here
-            refusal, cause = refusal_of(error, changes=progress.changes), expected(error)
-            if not isinstance(cause, RefusalError):
-                level = _log.warning if isinstance(cause, UnavailableError) else _log.error
+            refusal = refusal_of(error, changes=progress.changes)
+            if refusal is not _cause(error):
+                level = _log.warning if isinstance(_cause(error), UnavailableError) else _log.error
                 level("api.failed", request_id=request_id, action=progress.action, exc_info=error)
             return refusal.code, failure(refusal.code, refusal.message, request_id)
 
@@ -230,7 +232,8 @@ class Dispatcher:
             self._limiter.admit(call.caller.account_id, action.name)
         progress.changes = action.changes
         parameters = action.decode(call.parameters)
-        with structlog.contextvars.bound_contextvars(request_id=progress.request_id):
+        bound = structlog.contextvars.bound_contextvars(request_id=progress.request_id)
+        with self._in_progress.hold(call.caller.account_id), bound:
             return await self._run(action, call.caller, parameters)
 
     def _action(self, call: Verified) -> Action:
@@ -278,19 +281,17 @@ def refusal_of(error: Exception, *, changes: bool) -> RefusalError:
         changes: Whether the action changes something. A failed read is an InternalError, which clients try again by
             themselves; a failed change is not, since its outcome may be unknown.
     """
-    cause = expected(error)
+    cause = _cause(error)
     if isinstance(cause, RefusalError):
         return cause
     if isinstance(cause, SpaceError):
-        return RefusalError(
-            "ResourceInsufficient",
-            "This host has no free space, or no free inodes, for the call; delete what is not needed, then try again.",
-        )
+        return RefusalError("ResourceInsufficient", "There is not enough free space on this host for the call.")
     if isinstance(cause, UnavailableError) and changes:
-        text = cause.shown or "A part of the service does not answer; look at the resource, then try again."
-        return RefusalError("ServiceUnavailable", text)
+        return RefusalError(
+            "ServiceUnavailable", "A part of the service does not answer; look at the resource, then try again."
+        )
     if isinstance(cause, UnavailableError):
-        return RefusalError("InternalError", cause.shown or "A part of the service does not answer; try again.")
+        return RefusalError("InternalError", "A part of the service does not answer; try again.")
     return RefusalError("InternalError", "The service failed on this call; its log tells more under the request id.")
 
 
@@ -311,6 +312,13 @@ def _texts(value: object) -> Iterator[str]:
     elif isinstance(value, Parameters):
         for name in _ID_PARAMETERS:
             yield from _texts(getattr(value, name, None))
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return what a group of one was made of: a TaskGroup wraps even a single refusal."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _too_large(bytes_max: int) -> RefusalError:

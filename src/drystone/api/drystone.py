@@ -1,5 +1,7 @@
 """The second service, 2026-11-01: what CBS has no action for. Times are ISO 8601 in UTC."""
 
+import math
+
 from drystone.api import answers
 from drystone.api import drystone_parameters as sent
 from drystone.api.actions import Action, Service
@@ -14,6 +16,7 @@ from drystone.domain.quiesce import FREEZE_SECONDS_DEFAULT, STEP_SECONDS_DEFAULT
 from drystone.service.caller import Caller
 from drystone.service.requests import PAGE_LIMIT, OperationQuery, SnapshotGroupQuery
 from drystone.service.views import (
+    ClockView,
     CollectionView,
     DiskDetail,
     HostView,
@@ -38,6 +41,7 @@ def drystone_service(use_cases: UseCases) -> Service:
         Action(name="CollectGarbage", parameters=sent.CollectGarbage, run=on.collect_garbage, changes=True),
         Action(name="DescribeSnapshotSpace", parameters=sent.DescribeSnapshotSpace, run=on.describe_snapshot_space),
         Action(name="DescribeStore", parameters=sent.DescribeStore, run=on.describe_store),
+        Action(name="ConfirmClock", parameters=sent.ConfirmClock, run=on.confirm_clock, changes=True),
         Action(name="ConfirmStore", parameters=sent.ConfirmStore, run=on.confirm_store, changes=True),
         Action(name="CreateAccessKey", parameters=sent.CreateAccessKey, run=on.create_access_key, changes=True),
         Action(name="CreateAccount", parameters=sent.CreateAccount, run=on.create_account, changes=True),
@@ -190,6 +194,9 @@ class _DrystoneActions:
     async def collect_garbage(self, caller: Caller, given: sent.CollectGarbage) -> answers.CollectGarbageAnswer:
         dry_run, threshold = bool(given.dry_run), given.threshold
         return _collection(await self._use_cases.space.collect(caller, dry_run=dry_run, dead_percent=threshold))
+
+    async def confirm_clock(self, caller: Caller, _given: sent.ConfirmClock) -> answers.ConfirmClockAnswer:
+        return {"Clock": _clock(await self._use_cases.clock.confirm(caller))}
 
     async def confirm_store(self, caller: Caller, _given: sent.ConfirmStore) -> answers.ConfirmStoreAnswer:
         return {"WasHeld": await self._use_cases.confirmation.confirm(caller)}
@@ -433,6 +440,16 @@ def _host(view: HostView) -> answers.DescribeHostAnswer:
         "DaemonSet": [
             {"Name": daemon.name, "Pid": daemon.pid, "DiskCount": daemon.disk_count} for daemon in facts.daemons
         ],
+        "Clock": _clock(facts.clock),
+    }
+
+
+def _clock(clock: ClockView) -> answers.Clock:
+    return {
+        "MachineTime": iso_time(clock.machine_at),
+        "SteadyTime": iso_time(clock.steady_at),
+        "DoubtedSince": None if clock.doubted_since is None else iso_time(clock.doubted_since),
+        "ExpiryWaitsSeconds": math.ceil(clock.waits_s),
     }
 
 

@@ -174,6 +174,10 @@ class DescribeAccessKeys(Parameters, frozen=True, kw_only=True):
     account_id: Id
 
 
+class ConfirmClock(Parameters, frozen=True, kw_only=True):
+    """ConfirmClock takes no parameters."""
+
+
 class ConfirmStore(Parameters, frozen=True, kw_only=True):
     """ConfirmStore takes no parameters."""
 

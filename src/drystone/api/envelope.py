@@ -18,7 +18,9 @@ def success(fields: Mapping[str, object], request_id: str) -> bytes:
 def failure(code: str, message: str, request_id: str) -> bytes:
     """Return the body of a refusal; its message ends with the last 12 hex digits of the request's id.
 
-    Text that is not valid Unicode (a client's bytes, quoted in the message) is replaced, so this never fails.
+    What a client sent may be quoted in the message: text that is not valid Unicode is replaced, so this never fails,
+    and so is what would begin a new line or drive a terminal.
     """
-    text = f"{message} ({request_id[-12:]})".encode("utf-8", "replace").decode()
+    shown = "".join(c if c.isprintable() else " " for c in message)
+    text = f"{shown} ({request_id[-12:]})".encode("utf-8", "replace").decode()
     return _encode({"Response": {"Error": {"Code": code, "Message": text}, "RequestId": request_id}})

@@ -1,7 +1,8 @@
-"""Request rates: a token bucket per account and action, in bounded memory."""
+"""What one account may ask for: request rates by token buckets, and calls in progress, in bounded memory."""
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+import contextlib
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 
 from drystone.domain.errors import RefusalError
 
@@ -52,11 +53,12 @@ class TokenBuckets:
 
 
 class RateLimiter:
-    """Admits at most `rate` calls per second of one action by one account, with a burst of one second's worth.
+    """Admits so many calls per second of one account, of one action and of all, with a burst of one second's worth.
 
     Args:
         rate_per_s: The limit of an action that `rates_per_s` does not name.
         rates_per_s: Other limits by action.
+        rate_per_account_s: The limit of all actions together.
         monotonic: A clock in seconds that never goes back.
         buckets_max: How many pairs of account and action are remembered.
     """
@@ -66,6 +68,7 @@ class RateLimiter:
         *,
         rate_per_s: float,
         rates_per_s: Mapping[str, float],
+        rate_per_account_s: float,
         monotonic: Callable[[], float],
         buckets_max: int = BUCKETS_MAX,
     ) -> None:
@@ -73,6 +76,7 @@ class RateLimiter:
         assert all(rate >= 1 for rate in rates_per_s.values())
         self._rate_per_s = rate_per_s
         self._rates_per_s = dict(rates_per_s)
+        self._rate_per_account_s = rate_per_account_s
         self._buckets = TokenBuckets(monotonic=monotonic, buckets_max=buckets_max)
 
     def __len__(self) -> int:
@@ -90,3 +94,43 @@ class RateLimiter:
                 "RequestLimitExceeded",
                 f"{action} is limited to {rate:g} calls per second for one account; slow down and try again.",
             )
+        together = self._rate_per_account_s
+        if self._buckets.take((account_id,), rate_per_s=together, burst=together) > 0:
+            self._buckets.give_back((account_id, action), burst=rate)
+            raise RefusalError(
+                "RequestLimitExceeded.UinLimitExceeded",
+                f"One account may send {together:g} calls per second, of all actions; slow down and try again.",
+            )
+
+
+class CallsInProgress:
+    """Counts the calls in progress of each account, so that one that sends slow calls leaves room for others (S156).
+
+    Args:
+        calls_max: Calls of one account at a time.
+    """
+
+    def __init__(self, *, calls_max: int) -> None:
+        assert calls_max >= 1
+        self._calls_max = calls_max
+        self._calls: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def hold(self, account_id: str) -> Iterator[None]:
+        """Count a call while the block runs.
+
+        Raises:
+            RefusalError: `RequestLimitExceeded`: too many are in progress; this one was not begun.
+        """
+        if self._calls[account_id] >= self._calls_max:
+            raise RefusalError(
+                "RequestLimitExceeded",
+                f"{self._calls_max} calls of this account are in progress; wait for some of them, then try again.",
+            )
+        self._calls[account_id] += 1
+        try:
+            yield
+        finally:
+            self._calls[account_id] -= 1
+            if not self._calls[account_id]:
+                del self._calls[account_id]

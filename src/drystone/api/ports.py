@@ -27,6 +27,7 @@ from drystone.service.requests import (
     SnapshotQuery,
 )
 from drystone.service.views import (
+    ClockView,
     CollectionView,
     DifferenceView,
     DiskConfig,
@@ -362,6 +363,14 @@ class Passwords(Protocol):
         ...
 
 
+class Clock(Protocol):
+    """Whether the machine's clock is believed."""
+
+    async def confirm(self, caller: Caller, /) -> ClockView:
+        """Believe it as it is; return what the clocks said before."""
+        ...
+
+
 class Overview(Protocol):
     """The account at a glance."""
 
@@ -432,6 +441,8 @@ class UseCases(Protocol):
     @property
     def space(self) -> Space: ...  # noqa: D102 - as above
 
+    @property
+    def clock(self) -> Clock: ...  # noqa: D102 - as above
     @property
     def confirmation(self) -> Confirmation: ...  # noqa: D102 - as above
 

@@ -14,8 +14,10 @@ class ApiSettings:
         rate_limits: Whether calls are limited at all.
         rate_per_action: Calls per second of one action by one account (documented: 20).
         rates_per_action: Actions with another limit (documented: DescribeDisks 100).
+        rate_per_account: Calls per second of one account, of all actions together.
         gateway_host_names: Names that a client may have signed when a gateway on the way changed Host.
         calls_max: Calls in progress at a time; more are refused at once.
+        calls_per_account_max: The same of one account.
         buffered_bytes_max: Bodies held in memory at a time, all calls together.
         body_s_max: How long a client may take to send a body.
         metrics_token: What who reads `/metrics` from elsewhere must send; None lets everybody read.
@@ -26,8 +28,10 @@ class ApiSettings:
     rate_limits: bool = True
     rate_per_action: float = 20
     rates_per_action: Mapping[str, float] = field(default_factory=lambda: {"DescribeDisks": 100})
+    rate_per_account: float = 400
     gateway_host_names: tuple[str, ...] = ("cbs.tencentcloudapi.com", "drystone.tencentcloudapi.com")
     calls_max: int = 1024
+    calls_per_account_max: int = 256
     buffered_bytes_max: int = 64_000_000
     body_s_max: float = 60
     metrics_token: str | None = field(default=None, repr=False)

@@ -1,5 +1,6 @@
 """Consistent copies of a SQLite catalog, while it is used or not."""
 
+import math
 import os
 import sqlite3
 from contextlib import closing
@@ -8,8 +9,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from drystone.catalog.migrations import HEAD
+from drystone.domain.clock import recent
 from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
 
+_STAMP = "%Y%m%dT%H%M%S.%fZ"
 _MODE = 0o600
 """A catalog holds the secret keys of all accounts."""
 
@@ -52,8 +55,7 @@ def back_up(catalog: Path, directory: Path, *, kind: str, at: float, kept: int) 
         SpaceError, UnavailableError: It could not be written; as above.
     """
     assert kept > 0
-    stamp = datetime.fromtimestamp(at, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
-    target = directory / f"{kind}-{stamp}.db"
+    target = directory / f"{kind}-{datetime.fromtimestamp(at, UTC).strftime(_STAMP)}.db"
     part = directory / f".{target.name}.part"
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -78,7 +80,7 @@ def back_up(catalog: Path, directory: Path, *, kind: str, at: float, kept: int) 
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    for old in newest_first(directory, kind)[kept:]:
+    for old in newest_first(directory, kind, at)[kept:]:
         old.unlink(missing_ok=True)
     return target
 
@@ -95,9 +97,26 @@ def back_up_before_migration(catalog: Path, directory: Path, *, at: float, kept:
     return back_up(catalog, directory, kind=f"before-migration-{schema}", at=at, kept=kept)
 
 
-def newest_first(directory: Path, kind: str) -> list[Path]:
-    """Return the copies of a kind, by the time in their names."""
-    return sorted(directory.glob(f"{kind}-[0-9]*.db"), reverse=True)
+def newest_first(directory: Path, kind: str, now: float) -> list[Path]:
+    """Return the copies of a kind, by the time in their names.
+
+    Those that are dated ahead of now come last: a clock that was wrong dated them, and they would push out whatever is
+    copied until it is that late.
+    """
+
+    def place(path: Path) -> tuple[bool, str]:
+        at = made_at(path)
+        return at is not None and recent(at, now, math.inf), path.name
+
+    return sorted(directory.glob(f"{kind}-[0-9]*.db"), key=place, reverse=True)
+
+
+def made_at(path: Path) -> float | None:
+    """Return the time in a copy's name; None if it has none."""
+    try:
+        return datetime.strptime(path.stem.rpartition("-")[2], _STAMP).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        return None
 
 
 def _connect(catalog: Path) -> sqlite3.Connection:

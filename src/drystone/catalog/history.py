@@ -61,6 +61,13 @@ def insert(conn: Connection, point: HistoryPoint) -> None:
     conn.execute(insert_into(history_point).values({name: getattr(point, name) for name in _NAMES}))
 
 
+def there(conn: Connection, account_id: AccountId, at: float) -> bool:
+    """Tell whether an account has a point of exactly this time."""
+    columns = history_point.c
+    query = select(columns.at).where(columns.account_id == account_id, columns.at == at)
+    return conn.execute(query).first() is not None
+
+
 def since(conn: Connection, account_id: AccountId, at: float) -> list[HistoryPoint]:
     """Return an account's points from a time on, oldest first."""
     columns = history_point.c

@@ -5,6 +5,7 @@ from sqlalchemy import Connection, func, select
 from drystone.catalog.rows import Rows
 from drystone.catalog.schema import VISIBLE_SNAPSHOT, opening, operation, snapshot
 from drystone.catalog.snapshots import of_select as snapshots_of
+from drystone.domain.clock import TOLERANCE_S
 from drystone.domain.ids import DiskId
 from drystone.domain.opening import Finding, Opening
 from drystone.domain.operation import OperationKind, OperationState
@@ -32,10 +33,15 @@ def count(conn: Connection) -> dict[Finding, int]:
     return {finding: number for finding, number in found}  # noqa: C416 - rows are not pairs to the type checker
 
 
-def due(conn: Connection, disk_id: DiskId, before: float) -> Snapshot | None:
-    """Return the newest NORMAL snapshot of a disk if none of the disk's was opened since `before`, or is being."""
+def due(conn: Connection, disk_id: DiskId, now: float, every_s: float) -> Snapshot | None:
+    """Return the newest NORMAL snapshot of a disk if none of the disk's was opened in the last seconds, or is being.
+
+    What is dated ahead was not lately (`domain.clock.recent`).
+    """
     mine = select(snapshot.c.id).where(snapshot.c.disk_id == disk_id)
-    lately = select(opening.c.snapshot_id).where(opening.c.snapshot_id.in_(mine), opening.c.ended_at >= before)
+    lately = select(opening.c.snapshot_id).where(
+        opening.c.snapshot_id.in_(mine), opening.c.ended_at > now - every_s, opening.c.ended_at <= now + TOLERANCE_S
+    )
     running = select(operation.c.id).where(
         operation.c.kind == OperationKind.PROVE, operation.c.state == OperationState.RUNNING,
         operation.c.snapshot_id.in_(mine),

@@ -4,12 +4,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, or_, select
 
 from drystone.catalog import packs, snapshots
 from drystone.catalog.packs import of_select as packs_of
 from drystone.catalog.schema import damage, pack, session, snapshot
 from drystone.catalog.snapshots import of_select as snapshots_of
+from drystone.domain.clock import TOLERANCE_S
 from drystone.domain.ids import PackId
 from drystone.domain.session import Pack, PackState
 from drystone.domain.snapshot import Snapshot, SnapshotState
@@ -30,20 +31,23 @@ class ProofTotals:
     snapshots_due: int
 
 
-def packs_due(conn: Connection, before: float, limit: int) -> list[Pack]:
+def packs_due(conn: Connection, before: float, now: float, limit: int) -> list[Pack]:
     """Return packs that were neither proven nor written since `before`, the longest ago first.
 
-    Those that are known to be damaged are not among them: they are looked at in their own time.
+    What is dated ahead of now was dated by a clock that was wrong, and is due (`domain.clock.recent`). Those that are
+    known to be damaged are not among them: they are looked at in their own time.
     """
     since = _pack_since()
-    query = _whole_packs().where(since < before).order_by(since, pack.c.id).limit(limit)
+    query = _whole_packs().where(_waits(since, before, now)).order_by(since, pack.c.id).limit(limit)
     return packs_of(conn, query)
 
 
-def snapshots_due(conn: Connection, before: float, limit: int) -> list[Snapshot]:
+def snapshots_due(conn: Connection, before: float, now: float, limit: int) -> list[Snapshot]:
     """Return NORMAL snapshots whose manifest and maps were neither proven nor written since `before`."""
     since = func.coalesce(snapshot.c.proven_at, snapshot.c.created_at)
-    query = select(snapshot).where(snapshot.c.state == SnapshotState.NORMAL, since < before, _undamaged_maps())
+    query = select(snapshot).where(
+        snapshot.c.state == SnapshotState.NORMAL, _waits(since, before, now), _undamaged_maps()
+    )
     return snapshots_of(conn, query.order_by(since, snapshot.c.id).limit(limit))
 
 
@@ -58,26 +62,30 @@ def doubt(conn: Connection, doubtful_packs: Collection[PackId], doubtful_maps: C
             snapshots.compare_and_set(conn, row.id, expected={}, values={"proven_at": DOUBTED})
 
 
-def totals(conn: Connection, before: float) -> ProofTotals:
+def totals(conn: Connection, before: float, now: float) -> ProofTotals:
     """Return how many packs and snapshots there are, and how many wait to be proven."""
     since = _pack_since()
     whole = _whole_packs().add_columns(since.label("since")).subquery()
     written, due, oldest = conn.execute(
         select(
             func.count(),
-            func.count().filter(whole.c.since < before),
+            func.count().filter(_waits(whole.c.since, before, now)),
             func.min(func.nullif(whole.c.since, DOUBTED)),
         ).select_from(whole)
     ).one()
     shown = func.coalesce(snapshot.c.proven_at, snapshot.c.created_at)
     shown_count, shown_due = conn.execute(
-        select(func.count(), func.count().filter(shown < before, _undamaged_maps())).where(
+        select(func.count(), func.count().filter(_waits(shown, before, now), _undamaged_maps())).where(
             snapshot.c.state == SnapshotState.NORMAL
         )
     ).one()
     return ProofTotals(
         packs=written, packs_due=due, oldest_at=oldest, snapshots=shown_count, snapshots_due=shown_due
     )  # fmt: skip
+
+
+def _waits(since: ColumnElement[float], before: float, now: float) -> ColumnElement[bool]:
+    return or_(since < before, since > now + TOLERANCE_S)
 
 
 def _pack_since() -> ColumnElement[float]:

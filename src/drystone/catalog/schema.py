@@ -251,7 +251,6 @@ session = Table(
     Column("operation_id", Text),
     _needs("created_at", Float),
     Column("ended_at", Float),
-    Column("snapshot_id", Text),
     Index("ix_session_state", "state"),
 )
 session_read = Table(
@@ -343,7 +342,6 @@ operation = Table(
     _needs("updated_at", Float),
     CheckConstraint("percent BETWEEN 0 AND 100", name="percent"),
     Index("ix_operation_state", "state", "created_at"),
-    Index("ix_operation_ended", "updated_at"),
     Index("ix_operation_account", "account_id", "created_at", "id"),
     Index("ix_operation_disk", "disk_id", "created_at"),
     Index("ix_operation_snapshot", "snapshot_id", "created_at"),
@@ -423,3 +421,11 @@ account_savings = Table(
     _needs("changed_bytes", Integer),
 )
 """Kept by triggers (see the eighth migration), over NORMAL snapshots: sizes of their disks, and what each changed."""
+expiry_tally = Table(
+    "expiry_tally",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    _needs("began_at", Float),
+    _needs("expired", Integer),
+)
+"""How many of an account's snapshots have expired in the hour that began with the first of them (S118)."""

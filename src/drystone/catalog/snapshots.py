@@ -140,14 +140,28 @@ def everything(conn: Connection) -> list[Snapshot]:
     return _rows.all(conn, select(snapshot).order_by(snapshot.c.created_at, snapshot.c.id))
 
 
-def due(conn: Connection, now: float, limit: int) -> list[Snapshot]:
-    """Return up to `limit` NORMAL snapshots, not permanent, whose deadline has come, the earliest first."""
-    query = select(snapshot).where(
-        snapshot.c.deadline_at <= now,
+def accounts_due(conn: Connection, until: float) -> list[AccountId]:
+    """Return the accounts of which `due` has anything, by id."""
+    query = select(snapshot.c.account_id).where(*_due(until)).distinct().order_by(snapshot.c.account_id)
+    return list(conn.execute(query).scalars())
+
+
+def due(conn: Connection, account_id: AccountId, until: float, limit: int) -> list[Snapshot]:
+    """Return up to `limit` of an account's NORMAL snapshots, not permanent, whose deadline has come, earliest first.
+
+    One that a disk is rolled back to is not among them.
+    """
+    query = select(snapshot).where(*_due(until), snapshot.c.account_id == account_id)
+    return _rows.all(conn, query.order_by(snapshot.c.deadline_at, snapshot.c.id).limit(limit))
+
+
+def _due(until: float) -> tuple[ColumnElement[bool], ...]:
+    return (
+        snapshot.c.deadline_at <= until,
         snapshot.c.permanent.is_(False),
         snapshot.c.state == SnapshotState.NORMAL,
+        snapshot.c.rolling_back.is_(False),
     )
-    return _rows.all(conn, query.order_by(snapshot.c.deadline_at, snapshot.c.id).limit(limit))
 
 
 def _shows(pair: tuple[SnapshotState, bool]) -> ColumnElement[bool]:

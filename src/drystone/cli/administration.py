@@ -13,6 +13,7 @@ from drystone.cli.records import (
     KEY_COLUMNS,
     OPERATION_COLUMNS,
     account_record,
+    clock_record,
     host_record,
     key_record,
 )
@@ -348,7 +349,24 @@ def host_app(outside: Outside) -> App:
         session = outside.session(common)
         session.out.record(host_record(session.service.drystone("read the host", "DescribeHost")))
 
+    def confirm_clock(*, yes: Yes = False, common: CommonOptions = NO_OPTIONS) -> None:
+        """Confirm that this server's clock is right after it has leapt: snapshots expire again at once.
+
+        Shows what the clocks said before. Without this nothing expires before the clock has stood for 24 hours, or was
+        set right.
+
+        Args:
+            yes: Do not ask.
+            common: Options that every command takes.
+        """
+        session = outside.session(common)
+        found = session.service.drystone("read the host", "DescribeHost")["Clock"]
+        session.out.confirm(f"The server's clock says {found['MachineTime']}. Is that the time?", yes=yes)
+        answer = session.service.drystone("confirm the clock", "ConfirmClock")
+        session.out.record(clock_record(answer["Clock"]))
+
     app.command(show, name="show", help_epilogue="Example:\n  drystone host show --json")
+    app.command(confirm_clock, name="confirm-clock", help_epilogue="Example:\n  drystone host confirm-clock --yes")
     return app
 
 

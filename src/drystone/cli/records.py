@@ -226,6 +226,17 @@ def host_record(host: Wire) -> Record:
             {"name": daemon.get("Name"), "pid": daemon.get("Pid"), "disk_count": daemon.get("DiskCount")}
             for daemon in host.get("DaemonSet") or []
         ],
+        **clock_record(host.get("Clock") or {}),
+    }
+
+
+def clock_record(clock: Wire) -> Record:
+    """Name the fields of the clocks."""
+    return {
+        "machine_time": clock.get("MachineTime"),
+        "steady_time": clock.get("SteadyTime"),
+        "clock_doubted_since": clock.get("DoubtedSince"),
+        "expiry_waits_s": clock.get("ExpiryWaitsSeconds"),
     }
 
 

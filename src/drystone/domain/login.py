@@ -40,8 +40,11 @@ class SessionLimits:
     """After it began, however much it is used."""
 
     def over(self, session: BrowserSession, now: float) -> bool:
-        """Tell whether a session has ended. A clock that was set back does not end it."""
-        return now - session.used_at >= self.idle_s or now - session.created_at >= self.age_s
+        """Tell whether a session has ended, by the steady clock.
+
+        One that is dated further ahead than it may live, by a clock that was wrong, has ended too: else it never would.
+        """
+        return abs(now - session.used_at) >= self.idle_s or abs(now - session.created_at) >= self.age_s
 
 
 def check_new_password(password: str) -> None:

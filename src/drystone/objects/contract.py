@@ -27,6 +27,19 @@ class ObjectEntry:
     size_bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreTime:
+    """What time it is where the objects are.
+
+    Attributes:
+        at: Seconds since the epoch, UTC.
+        elsewhere: Whether that is surely another machine's clock, so that it bears witness to this machine's.
+    """
+
+    at: float
+    elsewhere: bool
+
+
 class ObjectStore(Protocol):
     """Named immutable byte strings. Every method may be called from any thread, and blocks.
 
@@ -83,6 +96,10 @@ class ObjectStore(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove an object for good (also across a power cut); nothing happens if there is none."""
+        ...
+
+    def clock(self) -> StoreTime | None:
+        """Return what time the store has; None if it has none. Costs a request."""
         ...
 
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 
 from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
-from drystone.objects.contract import NotFoundError, ObjectEntry, Parts, check_name, parts_of
+from drystone.objects.contract import NotFoundError, ObjectEntry, Parts, StoreTime, check_name, parts_of
 
 
 class CutError(UnavailableError):
@@ -104,6 +104,10 @@ class MemoryStore:
             if self._change("delete", name):
                 self._objects.pop(name, None)
             self._alive()
+
+    def clock(self) -> StoreTime | None:
+        """Return None: memory has no clock."""
+        return None
 
     def _alive(self) -> None:
         if self._cut_after is not None and len(self.changes) > self._cut_after:

@@ -80,7 +80,7 @@ def deadline(text: str, now: float) -> float:
 
     Args:
         text: ISO 8601 with an offset, for example `2022-01-08T09:47:55+00:00`.
-        now: The clock.
+        now: The earliest that it may be.
 
     Raises:
         RefusalError: `InvalidParameterValue` when it is not such a time, or is less than a day ahead,

@@ -20,12 +20,14 @@ class Audit:
 
     Args:
         db: The catalog.
-        clock: Seconds since the epoch, UTC.
+        clock: This machine's clock, which entries are dated by.
+        steady: The steady clock, by which old ones go.
     """
 
-    def __init__(self, *, db: Database, clock: Callable[[], float]) -> None:
+    def __init__(self, *, db: Database, clock: Callable[[], float], steady: Callable[[], float]) -> None:
         self._db = db
         self._clock = clock
+        self._steady = steady
 
     async def record(self, caller: Caller, resource: str, code: str) -> None:
         """Add an entry: it is on disk when this returns.
@@ -35,9 +37,9 @@ class Audit:
             resource: Ids of what it was about; empty when there is none.
             code: The error code, or `OK`.
         """
-        now = self._clock()
+        old = self._steady() - KEPT_S
         entry = AuditEntry(
-            at=now,
+            at=self._clock(),
             account_id=caller.account_id,
             secret_id=caller.secret_id,
             action=caller.action,
@@ -48,7 +50,7 @@ class Audit:
         )
 
         def add(conn: Connection) -> None:
-            audit.prune(conn, now - KEPT_S, PRUNED_MAX)
+            audit.prune(conn, old, PRUNED_MAX)
             audit.append(conn, entry)
 
         await self._db.write(add)

@@ -42,7 +42,7 @@ def audit_plan(disk: Disk, payload: Mapping[str, object], *, since_s: float) -> 
     if payload.get("audit") == EVERYTHING:
         return AuditPlan(cursor_block=disk.audit_cursor, blocks_max=None)
     size_blocks = disk.size_gib * GIB // BLOCK_BYTES
-    share = int(size_blocks * max(0.0, since_s) / COVERED_SECONDS)
+    share = int(size_blocks * since_s / COVERED_SECONDS)
     return AuditPlan(
         cursor_block=disk.audit_cursor, blocks_max=min(max(SAMPLE_BLOCKS_MIN, share), SAMPLE_BLOCKS_MAX),
         marked_divisor=SAMPLE_DIVISOR, span_blocks=SPAN_BLOCKS_MAX,

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import structlog
 
-from drystone.catalog.backup import back_up, newest_first
+from drystone.catalog.backup import back_up, made_at, newest_first
+from drystone.domain.clock import recent
 from drystone.domain.errors import SpaceError
 from drystone.service.installation import Installation
 
@@ -27,6 +28,8 @@ class Backups:
         self._in = installation
         self._seconds = minutes * MINUTE_SECONDS
         self._kept = kept
+        self._made: float | None = None
+        """When this process made its last copy, by the monotonic clock (S121)."""
 
     async def due(self) -> Path | None:
         """Make a copy if the newest is old enough; return it.
@@ -37,17 +40,18 @@ class Backups:
         if self._seconds == 0:
             return None
         layout = self._in.layout
-        now = self._in.clock()
-        newest = newest_first(layout.backups, KIND)[:1]
-        if newest:
-            age = now - newest[0].stat().st_mtime
-            # A clock that was set back must not stop the copies.
-            if 0 <= age < self._seconds:
+        now, tick = self._in.steady(), self._in.monotonic()
+        if self._made is not None and tick - self._made < self._seconds:
+            return None
+        for newest in newest_first(layout.backups, KIND, now)[:1]:
+            at = made_at(newest)
+            if at is not None and recent(at, now, self._seconds):
                 return None
         if self._in.space().above_floor_bytes <= 2 * layout.catalog.stat().st_size:
             raise SpaceError("the catalog was not copied: free space is near the floor that belongs to the disks")
         made = await asyncio.to_thread(
             back_up, layout.catalog, layout.backups, kind=KIND, at=now, kept=self._kept
         )  # fmt: skip
+        self._made = tick
         log.info("catalog.backed_up", file=made.name)
         return made

@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import accounts, operations, pack_rewrites, packs
 from drystone.catalog.operations import OperationSelection
+from drystone.domain.clock import recent
 from drystone.domain.ids import AccountId, OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.session import PackState
@@ -96,7 +97,7 @@ def _failed_lately(conn: Connection, installation: Installation) -> bool:
         account_id=_owner(conn), kinds=((OperationKind.COMPACT,),), states=((OperationState.FAILED,),), limit=1
     )
     found, _ = operations.find(conn, failed)
-    return bool(found) and found[0].updated_at > installation.clock() - PAUSE_AFTER_FAILURE_SECONDS
+    return bool(found) and recent(found[0].updated_at, installation.clock(), PAUSE_AFTER_FAILURE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from drystone.domain.errors import RefusalError, UnavailableError
 from drystone.domain.snapshot import SnapshotState
 from drystone.objects.contract import NotFoundError
 from drystone.service.caller import Caller
-from drystone.service.installation import Installation
+from drystone.service.installation import WAITING_MAX, Installation
 from drystone.service.snapshot_records import owned_snapshot
 from drystone.service.views import DifferenceView
 from drystone.transfer.jobs import DifferenceJob, DifferenceResult
@@ -44,7 +44,9 @@ class SnapshotDifferences:
                 store=self._in.store_address(), older=manifests[0], newer=manifests[1], buckets_max=BUCKETS_MAX
             )
             try:
-                found = await self._in.background.run(job, DifferenceResult)
+                found = await self._in.background.run(
+                    job, DifferenceResult, account=caller.account_id, waiting_max=WAITING_MAX
+                )
             except (NotFoundError, UnavailableError):
                 if attempt == ATTEMPTS_MAX:
                     raise

@@ -82,7 +82,6 @@ class DiskLifecycle:
                 before = tokens.replayed(conn, caller, token=new.client_token, hashed=hashed)
                 if before is not None:
                     return _ids(before), []
-            self._in.require_room(disks=new.count)
             at = self._in.clock()
             template = self._template(conn, caller, new, name=name, tags=tags, at=at)
             ids = tuple(self._in.ids.disk() for _ in range(new.count))
@@ -90,8 +89,9 @@ class DiskLifecycle:
             made = [self._insert(conn, caller, replace(template, id=disk_id), together, at=at) for disk_id in ids]
             if new.client_token is not None:
                 tokens.remember(
-                    conn, caller, token=new.client_token, hashed=hashed, response={"disk_ids": list(ids)}, now=at
-                )
+                    conn, caller, token=new.client_token, hashed=hashed, response={"disk_ids": list(ids)},
+                    now=self._in.steady(),
+                )  # fmt: skip
             return ids, made
 
         ids, made = await self._in.db.write(record)
@@ -182,7 +182,6 @@ class DiskLifecycle:
         if size_gib is None:
             raise RefusalError("MissingParameter", "DiskSize is needed unless SnapshotId is given.")
         check_size(new.disk_type, size_gib)
-        self._in.require_scratch(size_gib)
         if (new.throughput_performance or new.burst_performance) and size_gib <= EXTRA_PERFORMANCE_GIB_MIN - (
             0 if new.throughput_performance else 1
         ):
@@ -238,8 +237,7 @@ class DiskLifecycle:
             if instance.kind is InstanceKind.HOST and not self._root:
                 raise RefusalError(
                     "InvalidInstance.NotSupported",
-                    f"Instance {instance_id} makes block devices of this host, and the server does not run as root: "
-                    "start it as root, or attach to an instance of kind NBD.",
+                    f"Instance {instance_id} makes block devices of this host, for which the server must run as root.",
                 )
             found = self._owned(conn, caller, ids)
             for disk in found:
@@ -320,7 +318,6 @@ class DiskLifecycle:
             if size_gib <= disk.size_gib:
                 raise _bad_value(f"DiskSize is {size_gib} GiB; disk {disk.id} has {disk.size_gib} and can only grow.")
             check_size(disk.type, size_gib)
-            self._in.require_scratch(size_gib)
             self._change(conn, disk, {"state": DiskState.EXPANDING})
             payload: dict[str, object] = {"size_gib": size_gib}
             return [self._operation(conn, caller, OperationKind.RESIZE, disk.id, payload=payload)]
@@ -375,7 +372,9 @@ class DiskLifecycle:
                 with_snapshots = disk.delete_snapshot if delete_snapshot is None else bool(delete_snapshot)
                 at = self._in.clock()
                 if disk.charge_type == PREPAID and disk.state is DiskState.UNATTACHED:
-                    values = {"state": DiskState.TORECYCLE, "deadline_at": at + RECYCLE_SECONDS}
+                    # Its days are not cut short by a clock that is behind.
+                    until = max(at, self._in.steady()) + RECYCLE_SECONDS
+                    values = {"state": DiskState.TORECYCLE, "deadline_at": until}
                     # Kept for the end of its days in the recycle bin, or for the call that ends them.
                     self._change(conn, disk, {**values, "delete_snapshot": with_snapshots})
                     continue

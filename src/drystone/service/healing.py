@@ -20,11 +20,11 @@ class Healing:
         self._in = installation
         self._after_s = after_s
         self._since: dict[DiskId, float] = {}
-        """When each disk was first seen LOST, or last tried."""
+        """When each disk was first seen LOST, or last tried; by the monotonic clock (S121)."""
 
     async def begin_due(self) -> None:
         """Begin what is due; a comparison that could not be finished is begun again as late as the first."""
-        now = self._in.clock()
+        now = self._in.monotonic()
 
         def begin(conn: Connection) -> list[Operation]:
             lost = [disk for disk in disks.lost(conn) if comparable(disk) and disk.state is DiskState.ATTACHED]

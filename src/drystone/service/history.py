@@ -53,7 +53,7 @@ class History:
                 found, _ = accounts.find(conn, offset=offset, limit=ACCOUNTS_AT_ONCE)
                 added = 0
                 for account in found:
-                    if not history.since(conn, account.id, at):
+                    if not history.there(conn, account.id, at):
                         history.insert(conn, figures(conn, account.id, at))
                         added += 1
                 return len(found), added

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from drystone.catalog import disks, packs
 from drystone.domain.disk import Disk
 from drystone.engine import live
+from drystone.service.clock import SteadyClock
 from drystone.service.host import Host
 from drystone.service.installation import Installation
 from drystone.service.views import DaemonFacts, HostFacts
@@ -14,9 +15,10 @@ from drystone.service.views import DaemonFacts, HostFacts
 class HostProbe:
     """Looks at this host, and tells running disks of changed limits."""
 
-    def __init__(self, *, installation: Installation, host: Host, qemu_version: str) -> None:
+    def __init__(self, *, installation: Installation, host: Host, clock: SteadyClock, qemu_version: str) -> None:
         self._in = installation
         self._host = host
+        self._clock = clock
         self._qemu_version = qemu_version
 
     async def facts(self) -> HostFacts:
@@ -31,6 +33,7 @@ class HostProbe:
         return HostFacts(
             version=version("drystone"), qemu_version=self._qemu_version, data_directory=str(self._in.layout.data),
             free_bytes=space.free_bytes, floor_bytes=space.floor_bytes, stored_bytes=stored, daemons=daemons,
+            clock=self._clock.view(),
         )  # fmt: skip
 
     async def apply_limits(self, disk: Disk) -> None:

@@ -1,21 +1,24 @@
 """Numbers of the installation for Prometheus, read when they are asked for."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import Connection
 
 from drystone.catalog import damages, disks, openings, operations, packs, proofs, snapshots
 from drystone.service import collection
+from drystone.service.clock import SteadyClock
 from drystone.service.installation import Installation
 
 
 class InstallationCollector:
     """Gauges over rows and the file system."""
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, clock: SteadyClock) -> None:
         self._in = installation
+        self._clock = clock
 
     def collect(self) -> Iterable[Metric]:
         """Yield the gauges as of now."""
@@ -24,10 +27,14 @@ class InstallationCollector:
         free.add_metric([], space.free_bytes)
         floor = GaugeMetricFamily("drystone_floor_bytes", "Free bytes that belong to the disks alone.")
         floor.add_metric([], space.floor_bytes)
-        bugs = CounterMetricFamily("drystone_bugs", "Bugs met since the start; the log has each.", labels=["place"])
-        for place, number in sorted(self._in.bugs.counts.items()):
-            bugs.add_metric([place], number)
-        yield from (free, floor, bugs)
+        clock = self._clock.view()
+        doubted = GaugeMetricFamily("drystone_clock_doubted", "Whether this machine's clock is doubted.")
+        doubted.add_metric([], clock.doubted_since is not None)
+        ahead = GaugeMetricFamily("drystone_clock_ahead_seconds", "This machine's clock less the steady one.")
+        ahead.add_metric([], clock.machine_at - clock.steady_at)
+        waits = GaugeMetricFamily("drystone_expiry_waits_seconds", "How long nothing expires, the clock being doubted.")
+        waits.add_metric([], clock.waits_s)
+        yield from (free, floor, doubted, ahead, waits)
         yield from self._in.db.read_sync(_rows)
 
 
@@ -48,7 +55,7 @@ def _rows(conn: Connection) -> list[Metric]:
     damaged = GaugeMetricFamily("drystone_snapshots_damaged", "Snapshots of which something cannot be read any more.")
     damaged.add_metric([], len({row.snapshot_id for row in damages.everything(conn)}))
     unproven = GaugeMetricFamily("drystone_store_oldest_proof_seconds", "When the pack that waits longest was proven.")
-    unproven.add_metric([], proofs.totals(conn, 0.0).oldest_at or 0.0)
+    unproven.add_metric([], proofs.totals(conn, 0.0, math.inf).oldest_at or 0.0)
     opened = GaugeMetricFamily(
         "drystone_snapshots_opened", "Snapshots by what opening them on a clone has shown.", labels=["finding"]
     )

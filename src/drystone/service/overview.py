@@ -8,16 +8,18 @@ from sqlalchemy import Connection
 from drystone.catalog import accounts, disks, history, operations, snapshots
 from drystone.catalog.accounts import Usage
 from drystone.catalog.operations import OperationSelection
+from drystone.domain.clock import recent
 from drystone.domain.disk_types import GIB
 from drystone.domain.ids import AccountId
 from drystone.domain.operation import OperationState
 from drystone.domain.tracking import TrackingState
 from drystone.service.caller import Caller
+from drystone.service.clock import SteadyClock
 from drystone.service.confirmation import held
 from drystone.service.history import figures
 from drystone.service.installation import Installation
 from drystone.service.quotas import SnapshotLimits, snapshots_max
-from drystone.service.views import AttentionView, OverviewView, QuotasView
+from drystone.service.views import AttentionView, ClockView, OverviewView, QuotasView
 
 OPERATIONS: Final = 10
 EACH_MAX: Final = 20
@@ -33,15 +35,18 @@ class Overview:
 
     Args:
         installation: The parts.
+        clock: Whether this machine's is doubted.
         limits: The quota of snapshots.
         disks_per_instance: Most disks of an instance.
         disks_per_call: Most disks that one call makes.
     """
 
     def __init__(
-        self, *, installation: Installation, limits: SnapshotLimits, disks_per_instance: int, disks_per_call: int
-    ) -> None:
+        self, *, installation: Installation, clock: SteadyClock, limits: SnapshotLimits, disks_per_instance: int,
+        disks_per_call: int,
+    ) -> None:  # fmt: skip
         self._in = installation
+        self._clock = clock
         self._limits = limits
         self._disks_per_instance = disks_per_instance
         self._disks_per_call = disks_per_call
@@ -53,7 +58,7 @@ class Overview:
 
         def look(conn: Connection) -> OverviewView:
             selection = OperationSelection(account_id=caller.account_id, limit=OPERATIONS)
-            attention = [] if free_bytes is None else list(_house(conn, free_bytes, now))
+            attention = [] if free_bytes is None else list(_house(conn, free_bytes, now, self._clock.view()))
             attention += _attention(conn, caller.account_id, now)
             return OverviewView(
                 figures=figures(conn, caller.account_id, now),
@@ -78,13 +83,19 @@ class Overview:
         )  # fmt: skip
 
 
-def _house(conn: Connection, free_bytes: int, now: float) -> Iterator[AttentionView]:
+def _house(conn: Connection, free_bytes: int, now: float, clock: ClockView) -> Iterator[AttentionView]:
     """Yield what is for whoever runs the installation."""
     reason = held(conn)
     if reason is not None:
         yield AttentionView(
             kind="store_held", resource_id="", at=now,
             message=f"Nothing expires and nothing is collected until it is confirmed: {reason}.",
+        )  # fmt: skip
+    if clock.doubted_since is not None:
+        yield AttentionView(
+            kind="clock_doubted", resource_id="", at=clock.doubted_since,
+            message=f"It leapt by {round(clock.machine_at - clock.steady_at)} s. Nothing expires for another "
+            f"{round(clock.waits_s / 3600, 1)} hours, unless it is set right or confirmed.",
         )  # fmt: skip
     if free_bytes < LOW_BYTES:
         yield AttentionView(
@@ -112,7 +123,7 @@ def _attention(conn: Connection, account_id: AccountId, now: float) -> Iterator[
             )  # fmt: skip
     failed = OperationSelection(account_id=account_id, states=((OperationState.FAILED,),), limit=EACH_MAX)
     for operation in operations.find(conn, failed)[0]:
-        if operation.updated_at > now - FAILED_S:
+        if recent(operation.updated_at, now, FAILED_S):
             yield AttentionView(
                 kind="operation_failed", resource_id=operation.id, at=operation.updated_at,
                 message=f"{operation.kind.value} failed: {operation.error}",

@@ -77,11 +77,12 @@ class Proving:
 
     def _due(self, conn: Connection) -> list[Operation]:
         made = []
+        now = self._in.steady()
         for profile in quiesce_profiles.with_proofs(conn):
             assert profile.prove_every_h is not None
-            before = self._in.clock() - profile.prove_every_h * HOUR_SECONDS
+            every_s = profile.prove_every_h * HOUR_SECONDS
             for disk in _disks(conn, profile):
-                snapshot = openings.due(conn, disk.id, before)
+                snapshot = openings.due(conn, disk.id, now, every_s)
                 if snapshot is not None:
                     made.append(self._insert(conn, snapshot, request_id="schedule"))
         return made

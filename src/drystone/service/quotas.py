@@ -51,6 +51,15 @@ def snapshots_max(limits: SnapshotLimits, disk_count: int) -> int:
     return limits.per_region or SNAPSHOTS_PER_REGION_BASE + SNAPSHOTS_PER_REGION_PER_DISK * disk_count
 
 
+def at_quota(use: SnapshotUse, limits: SnapshotLimits) -> bool:
+    """Tell whether one more snapshot of that disk would be refused."""
+    try:
+        check_snapshot(DiskId(""), use, limits)
+    except RefusalError:
+        return True
+    return False
+
+
 def check_snapshot(disk_id: DiskId, use: SnapshotUse, limits: SnapshotLimits) -> None:
     """Refuse one more snapshot of a disk when a quota is used up.
 

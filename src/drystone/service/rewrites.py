@@ -6,6 +6,7 @@ import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import pack_rewrites, packs, sessions
+from drystone.domain.clock import age_s
 from drystone.domain.errors import DrystoneError
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState, doomed
 from drystone.domain.session import PackState, SessionState
@@ -45,7 +46,7 @@ async def settle(installation: Installation) -> int:
             continue
         if row.state is RewriteState.SWITCHED:
             freed += await installation.db.write(lambda conn, row=row: _forget(conn, row))  # type: ignore[misc]
-        elif row.ended_at is not None and installation.clock() - row.ended_at > KEPT_SECONDS:
+        elif row.ended_at is not None and age_s(row.ended_at, installation.steady()) > KEPT_SECONDS:
             await installation.db.write(lambda conn, row=row: pack_rewrites.delete(conn, row.id))  # type: ignore[misc]
     return freed
 

@@ -1,5 +1,6 @@
 """Scrub: everything stored is read on a schedule, within a bandwidth; damage is named, and mended where it can be."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from sqlalchemy import Connection
 from drystone.catalog import damages, disks, meta, operations, pack_rewrites, packs, proofs, sessions, snapshots
 from drystone.catalog.damages import Damage, damage_id
 from drystone.domain.blocks import BLOCK_BYTES, Ranges, normalize
+from drystone.domain.clock import recent
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.disk_types import GIB
 from drystone.domain.errors import DrystoneError
@@ -67,6 +69,7 @@ class Scrub:
         self._looked_at: dict[str, float] = {}
         """Damaged objects: when they were last looked at."""
         self._idle_until = 0.0
+        """By the monotonic clock (S121)."""
         self._requests = 0
         self._unreached: dict[str, float] = {}
         """Packs that the store did not give: when. They must not hold up the others."""
@@ -79,40 +82,41 @@ class Scrub:
         Raises:
             DrystoneError: The worker or the store does not answer; nothing is recorded of this slice.
         """
-        # A clock that was set back must not stop the scrub.
-        if 0 < self._idle_until - self._in.clock() <= IDLE_SECONDS:
+        if self._in.monotonic() < self._idle_until:
             return
         requests = self._requests
+        now = self._in.steady()
         before = await self._in.db.read(self._before)
         rate = self._config.bytes_per_s
         number = PACKS_MAX if rate == 0 else max(1, min(PACKS_MAX, int(rate * SLICE_SECONDS / PACK_BYTES)))
         self._unreached = {
-            name: at for name, at in self._unreached.items() if at > self._in.clock() - RECHECK_SECONDS
+            name: at for name, at in self._unreached.items() if recent(at, now, RECHECK_SECONDS)
         }  # fmt: skip
         wanted = number + len(self._unreached)
-        found = await self._in.db.read(lambda conn: proofs.packs_due(conn, before, wanted))
+        found = await self._in.db.read(lambda conn: proofs.packs_due(conn, before, now, wanted))
         due = [pack for pack in found if pack.object not in self._unreached][:number]
         if due:
             await self._prove_packs(due)
-        taken = await self._in.db.read(lambda conn: proofs.snapshots_due(conn, before, SNAPSHOTS_MAX))
+        taken = await self._in.db.read(lambda conn: proofs.snapshots_due(conn, before, now, SNAPSHOTS_MAX))
         if taken:
             await self._prove_snapshots(taken, before)
         await self._look_after_damage()
         if not due and not taken and requests == self._requests:
-            self._idle_until = self._in.clock() + IDLE_SECONDS
+            self._idle_until = self._in.monotonic() + IDLE_SECONDS
 
     def _before(self, conn: Connection) -> float:
         """Return the time since which everything must have been proven, or written."""
-        requested = _requested(conn)
+        now = self._in.steady()
+        requested = _requested(conn, now)
         if self._config.days == 0:
             return requested
-        return max(requested, self._in.clock() - self._config.days * DAY_SECONDS)
+        return max(requested, now - self._config.days * DAY_SECONDS)
 
     # --- packs --------------------------------------------------------------------------------------------------------
 
     async def _prove_packs(self, due: Sequence[Pack]) -> None:
         # A proof is as old as the beginning of its reading: what is asked for meanwhile is read again.
-        at = self._in.clock()
+        at = self._in.steady()
         result = await self._scrub(packs=tuple(pack.object for pack in due))
         bad = {fault.object for fault in result.faults}
         missed = [pack.object for pack in due if pack.object not in bad and pack.object not in result.whole]
@@ -139,7 +143,7 @@ class Scrub:
 
     async def _name(self, pack: Pack) -> None:
         """Look at one pack with every living snapshot, and record what was found."""
-        at = self._in.clock()
+        at = self._in.steady()
         living = await self._in.db.read(collection.living_manifests)
         result = await self._scrub(packs=(pack.object,), living=living)
 
@@ -187,7 +191,7 @@ class Scrub:
         lately = {name for name, (at, _) in self._maps.items() if at >= before and name not in doubted}
         unread = sorted({name for row in taken for name in row.maps} - lately)
         manifests = tuple(row.manifest for row in taken if row.manifest is not None)
-        at = self._in.clock()
+        at = self._in.steady()
         result = await self._scrub(maps=tuple(unread), manifests=manifests)
         if len(self._maps) > MAPS_REMEMBERED:
             self._maps.clear()
@@ -249,20 +253,19 @@ class Scrub:
             return
         await self._in.db.write(damages.prune)
         known = await self._in.db.read(damages.everything)
-        now = self._in.clock()
-        requested = await self._in.db.read(_requested)
-        due = {
-            row.object
-            for row in known
-            if row.kind == "pack"
-            and (seen := self._looked_at.get(row.object, 0.0)) < max(requested, now - RECHECK_SECONDS)
-            and seen < now
-        }
+        now = self._in.steady()
+        requested = await self._in.db.read(lambda conn: _requested(conn, now))
+
+        def seen(name: str) -> bool:
+            at = self._looked_at.get(name, 0.0)
+            return at >= requested and recent(at, now, RECHECK_SECONDS)
+
+        due = {row.object for row in known if row.kind == "pack" and not seen(row.object)}
         rows = await self._in.db.read(lambda conn: packs.with_objects(conn, due)) if due else []
         for pack in rows[:PACKS_MAX]:
             await self._examine(pack)
         shown = {row.snapshot_id for row in known if row.kind != "pack"}
-        again = [name for name in shown if self._looked_at.get(name, 0.0) < max(requested, now - RECHECK_SECONDS)]
+        again = [name for name in shown if not seen(name)]
         if again:
             found = await self._in.db.read(lambda conn: snapshots.get_many(conn, again))
             for name in again:
@@ -286,7 +289,7 @@ class Scrub:
                 log.warning("mend.no_disk", pack_id=pack.id)
                 return None
             # Whoever wrote under this lock before us has ended, or was killed: nothing refers to what it wrote.
-            await self._in.db.write(lambda conn: _abandon_all(conn, self._in.clock()))
+            await self._in.db.write(lambda conn: _abandon_all(conn, self._in.steady()))
             try:
                 return await self._write_again(pack, tuple(looks.values()))
             finally:
@@ -298,18 +301,18 @@ class Scrub:
         name = self._in.store.pack_name(pack.session_id, pack.id, attempt)
         row = PackRewrite(
             id=attempt, pack_id=pack.id, old_object=pack.object, new_object=name, old_bytes=pack.bytes,
-            created_at=self._in.clock(),
+            created_at=self._in.steady(),
         )  # fmt: skip
         await self._in.db.write(lambda conn: pack_rewrites.insert(conn, row))
         job = MendJob(store=self._in.store_address(), pack=pack.object, attempt=row.id, disks=looks)
         try:
             result = await self._in.background.run(job, MendResult)
         except BaseException:
-            await self._in.db.write(lambda conn: abandon(conn, row, self._in.clock()))
+            await self._in.db.write(lambda conn: abandon(conn, row, self._in.steady()))
             raise
 
         def switch(conn: Connection) -> Pack | None:
-            at = self._in.clock()
+            at = self._in.steady()
             values = {"object": name, "bytes": result.bytes}
             unchanged = {"state": PackState.LIVE, "object": pack.object}
             if result.object is None or not packs.compare_and_set(conn, pack.id, expected=unchanged, values=values):
@@ -396,7 +399,7 @@ class Scrub:
             RefusalError: `UnauthorizedOperation` for any but an administrator.
         """
         caller.require_admin()
-        at = self._in.clock()
+        at = self._in.steady()
         await self._in.db.write(lambda conn: meta.put(conn, REQUESTED, repr(at)))
         self._requests += 1
         self._idle_until = 0.0
@@ -411,13 +414,13 @@ class Scrub:
         caller.require_admin()
 
         def look(conn: Connection) -> StoreHealthView:
-            totals = proofs.totals(conn, self._before(conn))
+            totals = proofs.totals(conn, self._before(conn), self._in.steady())
             found = damages.everything(conn)
             suspect = snapshots.suspect(conn)
             return StoreHealthView(
                 packs=totals.packs, packs_due=totals.packs_due, oldest_proof_at=totals.oldest_at,
                 snapshots=totals.snapshots, snapshots_due=totals.snapshots_due,
-                requested_at=_requested(conn) or None,
+                requested_at=_requested(conn, self._in.steady()) or None,
                 damaged_snapshots=len({row.snapshot_id for row in found}),
                 suspect_snapshots=len(suspect), suspect=tuple(row.id for row in suspect[:SHOWN_MAX]),
                 damages=tuple(map(_view, found[:SHOWN_MAX])),
@@ -432,8 +435,10 @@ def _abandon_all(conn: Connection, at: float) -> None:
         abandon(conn, row, at)
 
 
-def _requested(conn: Connection) -> float:
-    return float(meta.get(conn, REQUESTED) or 0.0)
+def _requested(conn: Connection, now: float) -> float:
+    """Return since when everything was to be proven anew; 0.0 if nobody asked, or a clock that was wrong dated it."""
+    at = float(meta.get(conn, REQUESTED) or 0.0)
+    return at if recent(at, now, math.inf) else 0.0
 
 
 def _view(row: Damage) -> DamageView:

@@ -68,7 +68,7 @@ class SnapshotLifecycle:
         disk_id = DiskId(new.disk_id or "")
         name, tags = attributes.snapshot_name(new.name), attributes.checked_tags(new.tags)
         at = self._in.clock()
-        deadline = None if new.deadline is None else attributes.deadline(new.deadline, at)
+        deadline = None if new.deadline is None else attributes.deadline(new.deadline, min(at, self._in.steady()))
         template = Snapshot(
             id=self._in.ids.snapshot(), account_id=caller.account_id, disk_id=disk_id, name=name, tags=tags,
             state=SnapshotState.CREATING, size_gib=0, created_at=at, modified_at=at, deadline_at=deadline,
@@ -144,7 +144,13 @@ class SnapshotLifecycle:
             raise PassingError("ResourceBusy", f"Disk {disk_id} is {disk.state.value}; try again when it is not.")
         check_no_snapshot(conn, disk_id, "ResourceUnavailable.SnapshotCreating")
         quotas.check_snapshot(disk_id, quotas.snapshot_use(conn, caller.account_id, disk_id), self._limits)
-        self._in.require_room()
+        space = self._in.space()
+        if space.above_floor_bytes <= 0:
+            raise RefusalError(
+                "ResourceInsufficient",
+                f"{space.free_bytes >> 20} MiB are free, and {space.floor_bytes >> 20} MiB belong to the disks alone; "
+                "free some space.",
+            )
         return disk
 
     async def audit(self, caller: Caller, disk_id: str | None) -> SnapshotId:

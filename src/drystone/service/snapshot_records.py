@@ -31,13 +31,17 @@ class SnapshotRecords:
 
     Args:
         db: The catalog.
-        clock: Seconds since the epoch, UTC.
+        clock: Seconds since the epoch, UTC, by this machine.
+        steady: The same by the steady clock.
         config: The free quota.
     """
 
-    def __init__(self, *, db: Database, clock: Callable[[], float], config: SnapshotRecordsConfig) -> None:
+    def __init__(
+        self, *, db: Database, clock: Callable[[], float], steady: Callable[[], float], config: SnapshotRecordsConfig
+    ) -> None:
         self._db = db
         self._clock = clock
+        self._steady = steady
         self._config = config
 
     async def describe(self, caller: Caller, query: SnapshotQuery) -> Page[SnapshotView]:
@@ -83,7 +87,7 @@ class SnapshotRecords:
                 changed.
         """
         now = self._clock()
-        values = _wanted(changes, now)
+        values = _wanted(changes, min(now, self._steady()))
 
         def change(conn: Connection) -> None:
             snapshot = owned_snapshot(conn, caller.account_id, changes.snapshot_id)

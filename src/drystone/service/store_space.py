@@ -16,7 +16,7 @@ from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.objects.contract import NotFoundError
 from drystone.service import collection, compaction
 from drystone.service.caller import Caller
-from drystone.service.installation import Installation
+from drystone.service.installation import WAITING_MAX, Installation
 from drystone.service.snapshot_records import owned_snapshot
 from drystone.service.views import CollectionView, SetSpaceView, SnapshotSpaceView, StoreSpaceView
 from drystone.transfer.jobs import FamilyNode, SpaceJob, SpaceResult
@@ -78,7 +78,9 @@ class StoreSpace:
             if asked in self._told:
                 return self._told[asked]
             try:
-                found = await self._in.background.run(job, SpaceResult)
+                found = await self._in.background.run(
+                    job, SpaceResult, account=caller.account_id, waiting_max=WAITING_MAX
+                )
             except (NotFoundError, UnavailableError):
                 if attempt == ATTEMPTS_MAX:
                     raise

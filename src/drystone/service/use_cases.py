@@ -6,6 +6,7 @@ from typing import Protocol
 from drystone.service.accounts import Accounts
 from drystone.service.audit import Audit
 from drystone.service.caller import Identity
+from drystone.service.clock import SteadyClock
 from drystone.service.confirmation import Confirmation
 from drystone.service.differences import SnapshotDifferences
 from drystone.service.disk_lifecycle import DiskLifecycle
@@ -51,6 +52,7 @@ class UseCases:
     host: HostRecords
     store_health: Scrub
     space: StoreSpace
+    clock: SteadyClock
     confirmation: Confirmation
     image_files: ImageFiles
     passwords: Passwords

@@ -155,6 +155,7 @@ class HostFacts:
     stored_bytes: int
     """All objects of the store."""
     daemons: tuple[DaemonFacts, ...]
+    clock: "ClockView"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,11 +261,26 @@ class CollectionView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClockView:
+    """What the clocks say. Times are seconds since the epoch."""
+
+    machine_at: float
+    """By this machine's clock."""
+    steady_at: float
+    """By the steady clock: the same, unless the machine's is doubted."""
+    doubted_since: float | None
+    """By the steady clock; None while the machine's is believed."""
+    waits_s: float
+    """How long nothing expires yet unless somebody confirms the machine's clock; 0 if it is believed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionView:
     """Something that a person should look at."""
 
     kind: str
-    """disk_error, tracking_lost, operation_failed, snapshot_damaged, snapshot_suspect, space_low or store_held."""
+    """disk_error, tracking_lost, operation_failed, snapshot_damaged, snapshot_suspect, space_low, store_held or
+    clock_doubted."""
     resource_id: str
     message: str
     at: float

@@ -1,13 +1,12 @@
 """What is looked at all the time: scratch and free space, daemons, deadlines."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, operations, snapshots
-from drystone.domain.disk import DiskState
+from drystone.catalog import disks, operations
 from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation
@@ -17,18 +16,16 @@ from drystone.engine.space import allocated_bytes
 from drystone.service import compaction, snapshot_server
 from drystone.service.backups import Backups
 from drystone.service.browser_sessions import BrowserSessions
-from drystone.service.confirmation import held
+from drystone.service.expiry import Expiry
 from drystone.service.healing import Healing
 from drystone.service.history import History
 from drystone.service.host import Host
 from drystone.service.installation import Installation
-from drystone.service.jobs.delete_snapshot import collect_maps, mark_deleting
-from drystone.service.jobs.terminate import going_along, mark_terminating
+from drystone.service.jobs.delete_snapshot import collect_maps
 from drystone.service.proving import Proving
 from drystone.service.publication import Publication
-from drystone.service.rounds import repeat
 from drystone.service.scrub import Scrub
-from drystone.service.sweep import tidy
+from drystone.service.sweep import forget_spent
 from drystone.service.tracking_rows import flight_of
 
 log = structlog.get_logger()
@@ -46,12 +43,6 @@ PROVING_SECONDS = 60.0
 HISTORY_SECONDS = 30.0
 """How often it is looked whether an hour has begun."""
 SESSIONS_SECONDS = 600.0
-TIDY_SECONDS = 600.0
-BALLAST_SECONDS = 10.0
-EXPIRED_MAX = 1000
-HOUR_SECONDS = 3600.0
-EXPIRED_PER_HOUR_MIN = 10
-"""A small account's deadlines are kept even if they are a large share of its snapshots."""
 
 
 class Watch:
@@ -62,7 +53,7 @@ class Watch:
         *,
         installation: Installation,
         host: Host,
-        expiry_percent_per_hour: int,
+        expiry: Expiry,
         backups: Backups,
         healing: Healing,
         scrub: Scrub,
@@ -77,8 +68,7 @@ class Watch:
         self._sessions = sessions
         self._in = installation
         self._host = host
-        self._expiry_percent = expiry_percent_per_hour
-        self._expired: list[float] = []
+        self._expiry = expiry
         self._backups = backups
         self._publication = Publication(installation, host)
         self._maps_collected = False
@@ -88,7 +78,7 @@ class Watch:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._repeat("space", SPACE_SECONDS, self.guard_space))
             tasks.create_task(self._repeat("daemons", DAEMON_SECONDS, self.look_after_daemons))
-            tasks.create_task(self._repeat("deadlines", DEADLINE_SECONDS, self.expire))
+            tasks.create_task(self._repeat("deadlines", DEADLINE_SECONDS, self._expiry.begin_due))
             tasks.create_task(self._repeat("publication", PUBLICATION_SECONDS, self._publication.publish))
             tasks.create_task(self._repeat("compaction", COMPACTION_SECONDS, self.look_after_packs))
             tasks.create_task(self._repeat("backup", BACKUP_SECONDS, self._backups.due))
@@ -97,13 +87,16 @@ class Watch:
             tasks.create_task(self._repeat("proving", PROVING_SECONDS, self._proving.begin_due))
             tasks.create_task(self._repeat("history", HISTORY_SECONDS, self._history.due))
             tasks.create_task(self._repeat("sessions", SESSIONS_SECONDS, self._sessions.prune))
-            tasks.create_task(self._repeat("tidy", TIDY_SECONDS, lambda: tidy(self._in)))
-            tasks.create_task(
-                self._repeat("ballast", BALLAST_SECONDS, lambda: asyncio.to_thread(self._in.ballast.fill))
-            )
 
-    def _repeat(self, name: str, seconds: float, once: Callable[[], Awaitable[object]]) -> Coroutine[None, None, None]:
-        return repeat(name, seconds, once, self._in.bugs)
+    async def _repeat(self, name: str, seconds: float, once: Callable[[], Awaitable[object]]) -> None:
+        while True:
+            try:
+                await once()
+            except DrystoneError as error:
+                log.warning("watch.failed", loop=name, error=str(error))
+            except Exception:  # A bug in one loop must not end the service of all disks.
+                log.exception("watch.bug", loop=name)
+            await asyncio.sleep(seconds)
 
     # --- space (P6, traps F15) ----------------------------------------------------------------------------------------
 
@@ -175,48 +168,9 @@ class Watch:
             self._in.operations.wake(operation.id)
 
     async def look_after_packs(self) -> None:
-        """Have packs that are dead in part written again, the replaced deleted (L8)."""
+        """Have packs that are dead in part written again, the replaced deleted (L8), spent sessions dropped."""
         await compaction.look_after(self._in)
         if not self._maps_collected:
             # A server that died between a commit and what follows it may have left maps that nothing names.
             self._maps_collected = await collect_maps(self._in)
-
-    # --- deadlines ----------------------------------------------------------------------------------------------------
-
-    async def expire(self) -> None:
-        """Delete snapshots whose deadline has come, and prepaid disks whose days in the recycle bin are over."""
-        now = self._in.clock()
-        self._expired = [at for at in self._expired if at > now - HOUR_SECONDS]
-        for operation in await self._in.db.write(lambda conn: self._due(conn, now)):
-            self._in.operations.wake(operation.id)
-
-    def _due(self, conn: Connection, now: float) -> list[Operation]:
-        if held(conn) is not None:
-            return []  # S50: the deadlines may be those of a backup (F5).
-        # A wrong clock must not delete everything (traps, section 3).
-        allowed = max(EXPIRED_PER_HOUR_MIN, snapshots.count_all(conn) * self._expiry_percent // 100)
-        made: list[Operation] = []
-        for snapshot in snapshots.due(conn, now, EXPIRED_MAX):
-            if len(self._expired) >= allowed:
-                log.error("expiry.held_back", allowed_per_hour=allowed)
-                break
-            operation = mark_deleting(conn, self._in, snapshot, request_id="deadline", at=now)
-            if operation is not None:
-                self._expired.append(now)
-                log.info("snapshot.expired", snapshot_id=snapshot.id, disk_id=snapshot.disk_id)
-                made.append(operation)
-        return made + self._recycled(conn, now, allowed)
-
-    def _recycled(self, conn: Connection, now: float, allowed: int) -> list[Operation]:
-        made: list[Operation] = []
-        for disk in disks.in_states(conn, [DiskState.TORECYCLE]):
-            if disk.deadline_at is None or disk.deadline_at > now:
-                continue
-            going = going_along(conn, disk.id) if disk.delete_snapshot else []
-            # One disk's may be more than is allowed in any hour: they go when nothing else did.
-            if going and self._expired and len(self._expired) + len(going) > allowed:
-                log.error("expiry.held_back", allowed_per_hour=allowed, disk_id=disk.id)
-                continue
-            self._expired += [now] * len(going)
-            made += mark_terminating(conn, self._in, disk, going, request_id="deadline", at=now)
-        return made
+        await forget_spent(self._in)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Self, TypeVar
 
@@ -21,6 +22,7 @@ from drystone.domain.errors import (
 from drystone.objects.contract import NotFoundError
 from drystone.snapstore.packs import MissingPackError
 from drystone.transfer.jobs import Failure, Job, Message, Progress, Result
+from drystone.transfer.places import Places
 from drystone.transfer.worker import BUG
 
 _LINE_BYTES_MAX: Final = 128 << 20
@@ -37,10 +39,6 @@ _KINDS: Final[dict[str, type[DrystoneError]]] = {
         UnavailableError,
     )
 }
-START_ATTEMPTS: Final = 6
-START_SECONDS: Final = 0.2
-"""A process that cannot be started now (no memory, no descriptors, no processes) is tried again after 0.2 s, 0.4 s, …:
-within 6 s in all, which a snapshot that waits for it can afford."""
 R = TypeVar("R")
 
 log = structlog.get_logger(__name__)
@@ -50,42 +48,34 @@ class WorkerPool:
     """Runs jobs in `size` processes; use as an async context manager.
 
     Args:
-        size: Processes, hence jobs at once.
-        waiting_max: Jobs that may wait for a process, further ones are refused; None where the callers are few anyhow.
+        size: Processes that the jobs of one account alone may have at once.
+        reserve: Further processes, started when needed, one each for accounts that have none at work (S156).
         nice: Nice value of the workers.
         command: What to start, for tests.
     """
 
-    def __init__(
-        self, *, size: int, waiting_max: int | None = None, nice: int = 10, command: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, *, size: int, reserve: int = 1, nice: int = 10, command: Sequence[str] | None = None) -> None:
         assert size > 0
         self._size = size
-        self._waiting_max = waiting_max
-        self._waiting = 0
+        self._places = Places(size, reserve=reserve)
         self._command = command or (sys.executable, "-P", "-m", "drystone.transfer.worker", str(nice))
-        self._free: asyncio.Queue[asyncio.subprocess.Process | None] = asyncio.Queue()
+        self._idle: deque[asyncio.subprocess.Process] = deque()
+        """Who holds a place and finds none here starts one."""
         self._running: set[asyncio.subprocess.Process] = set()
         self._closed = True
 
     async def __aenter__(self) -> Self:
         """Open the pool; a process starts with the first job that needs it, or with `warm`."""
         self._closed = False
-        for _ in range(self._size):
-            self._free.put_nowait(None)
         return self
 
     async def warm(self) -> None:
         """Start the processes that no job has started yet, so that the next jobs need not wait for that."""
-        for _ in range(self._size):
-            if self._free.empty():
-                return  # All that there are have jobs.
-            place = self._free.get_nowait()
-            try:
-                if place is None:
-                    place = await self._replacement()
-            finally:
-                self._free.put_nowait(place)
+        while len(self._running) < self._size:
+            process = await self._replacement()
+            if process is None:
+                return
+            self._idle.append(process)
 
     async def __aexit__(self, *_exception: object) -> None:
         """Kill the processes; jobs that still run fail."""
@@ -93,8 +83,16 @@ class WorkerPool:
         for process in tuple(self._running):
             await self._kill(process)
 
-    async def run(self, job: Job, result: type[R], on_progress: Callable[[Progress], None] | None = None) -> R:
-        """Run a job in the next free process.
+    async def run(
+        self,
+        job: Job,
+        result: type[R],
+        on_progress: Callable[[Progress], None] | None = None,
+        *,
+        account: str = "",
+        waiting_max: int | None = None,
+    ) -> R:
+        """Run a job in a free process, when it is the account's turn.
 
         Cancelling kills the process, so that afterwards the job does nothing any more.
 
@@ -102,28 +100,32 @@ class WorkerPool:
             job: What to do.
             result: The kind of result that this job has.
             on_progress: Called some times a second at most.
+            account: Whose job it is; an empty text is the installation's own.
+            waiting_max: Jobs of this account that may wait, further ones are refused; None where they are few anyhow.
 
         Raises:
-            UnavailableError: Too many jobs wait, no process can be started, or the worker died; how far it came is not
-                known.
+            RefusalError: Too many jobs of the account wait; nothing was done.
+            UnavailableError: The worker died; how far it came is not known.
             DrystoneError: What the job raised.
             AssertionError: The worker met a bug.
         """
         if self._closed:
             raise UnavailableError("the worker pool is closed")
-        if self._waiting_max is not None and self._waiting >= self._waiting_max:
-            raise UnavailableError(f"{self._waiting} jobs wait for {self._size} workers already")
-        self._waiting += 1
-        try:
-            process = await self._free.get()
-        finally:
-            self._waiting -= 1
+        async with self._places.hold(account, waiting_max=waiting_max):
+            answer = await self._answer(job, on_progress)
+        if isinstance(answer, Failure):
+            raise _error(answer)
+        assert isinstance(answer, result), answer
+        return answer
+
+    async def _answer(self, job: Job, on_progress: Callable[[Progress], None] | None) -> Result | Failure:
+        process = self._idle.popleft() if self._idle else None
         keep = False
         try:
             if process is None or process.returncode is not None:
                 if process is not None:
                     await self._kill(process)
-                process = await self._started()
+                process = await self._start()
             answer = await _converse(process, job, on_progress)
             keep = not isinstance(answer, Failure) or answer.kind != BUG
         finally:
@@ -133,40 +135,19 @@ class WorkerPool:
                     await self._kill(process)
                     place = await self._replacement()
             finally:
-                self._free.put_nowait(place)
-        if isinstance(answer, Failure):
-            raise _error(answer)
-        assert isinstance(answer, result), answer
+                if place is not None:
+                    self._idle.append(place)
         return answer
-
-    async def _started(self) -> asyncio.subprocess.Process:
-        """Return a new process, tried for some times.
-
-        Raises:
-            UnavailableError: None can be started.
-        """
-        for attempt in range(START_ATTEMPTS - 1):
-            try:
-                return await self._start()
-            except UnavailableError as error:
-                if self._closed:
-                    raise
-                log.warning("pool.start_failed", attempt=attempt + 1, error=str(error))
-            await asyncio.sleep(START_SECONDS * 2**attempt)
-        return await self._start()
 
     async def _start(self) -> asyncio.subprocess.Process:
         if self._closed:
             raise UnavailableError("the worker pool is closed")
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                limit=_LINE_BYTES_MAX,
-            )
-        except (OSError, MemoryError) as error:
-            raise UnavailableError(f"no worker process can be started: {error}") from error
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=_LINE_BYTES_MAX,
+        )
         self._running.add(process)
         return process
 
@@ -176,7 +157,7 @@ class WorkerPool:
             return None
         try:
             return await self._start()
-        except UnavailableError as error:
+        except (OSError, UnavailableError) as error:
             log.warning("pool.start_failed", error=str(error))
             return None
 

@@ -70,7 +70,7 @@ class Compare:
                     store=self._in.store_address(), manifest=begun.manifest, disk=look, start_block=at,
                     seconds_max=SLICE_SECONDS, found=str(path), quickest_s=quickest_s,
                 )  # fmt: skip
-                result = await self._in.background.run(job, CompareResult)
+                result = await self._in.background.run(job, CompareResult, account=operation.account_id)
                 parts.append(await asyncio.to_thread(read_ranges, result.found))
                 at, quickest_s = result.next_block, result.quickest_s
                 doubtful |= set(result.doubtful_packs)

@@ -118,7 +118,7 @@ class DeleteSnapshot:
             pairs = {str(pack): (one, 0) if isinstance(one, int) else one for pack, one in counted.items()}
             return {pack: (int(blocks), int(stored_bytes)) for pack, (blocks, stored_bytes) in pairs.items()}
         if listed:
-            found = await self._in.workers.run(job, DeathsResult)
+            found = await self._in.workers.run(job, DeathsResult, account=operation.account_id)
         else:
             found = DeathsResult(blocks_by_pack={}, bytes_by_pack={}, fault=f"{job.manifest} is not there")
         if found.near_missing and any(one.state is SnapshotState.DELETING for one in near):

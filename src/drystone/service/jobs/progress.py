@@ -7,6 +7,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from drystone.domain.errors import DrystoneError
+from drystone.domain.ids import AccountId
 from drystone.service.installation import Installation
 from drystone.transfer.jobs import Job, Progress
 
@@ -15,9 +16,13 @@ EVERY_SECONDS = 0.5
 
 
 async def run_job(
-    installation: Installation, job: Job, result: type[R], record: Callable[[Connection, int], None]
+    installation: Installation,
+    account_id: AccountId,
+    job: Job,
+    result: type[R],
+    record: Callable[[Connection, int], None],
 ) -> R:
-    """Run a job in a worker; `record` is given the percentage in a transaction, twice a second if it changed.
+    """Run a job of an account in a worker; `record` is given the percentage in a transaction, at most twice a second.
 
     Raises:
         DrystoneError: As `WorkerPool.run`.
@@ -40,7 +45,7 @@ async def run_job(
     try:
         async with asyncio.TaskGroup() as tasks:
             writer = tasks.create_task(write())
-            answer = await installation.workers.run(job, result, note)
+            answer = await installation.workers.run(job, result, note, account=account_id)
             writer.cancel()
     except* DrystoneError as group:
         raise group.exceptions[0] from None

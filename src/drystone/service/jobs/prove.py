@@ -40,7 +40,7 @@ class Prove:
 
     async def run(self, operation: Operation) -> None:
         """Prove and record. Whatever the finding is, the operation is DONE: that was its task."""
-        began = self._in.clock()
+        began = self._in.steady()
         # One at a time: it reads the whole of file systems and databases, and guests come first.
         async with self._one:
             await self._remove(operation)
@@ -62,7 +62,7 @@ class Prove:
         finding, reason = conclusion(steps)
         opening = Opening(
             snapshot_id=_snapshot(operation), account_id=operation.account_id, finding=finding, reason=reason,
-            steps=steps, began_at=began, ended_at=at,
+            steps=steps, began_at=began, ended_at=self._in.steady(),
         )  # fmt: skip
         openings.put(conn, opening)
         sessions.commit(conn, SessionId(str(operation.payload["session"])), at=at)
@@ -133,12 +133,12 @@ class Prove:
         await self._remove(operation)
 
         def end(conn: Connection) -> None:
-            at = self._in.clock()
+            at, ended = self._in.clock(), self._in.steady()
             steps = (_step("clone", message),)
             finding, reason = conclusion(steps)
             opening = Opening(
                 snapshot_id=_snapshot(operation), account_id=operation.account_id, finding=finding, reason=reason,
-                steps=steps, began_at=at, ended_at=at,
+                steps=steps, began_at=ended, ended_at=ended,
             )  # fmt: skip
             openings.put(conn, opening)
             sessions.fence(conn, SessionId(str(operation.payload["session"])), at=at)

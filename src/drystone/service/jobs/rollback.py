@@ -170,7 +170,11 @@ class Rollback:
         )  # fmt: skip
 
         result = await run_job(
-            self._in, job, RollbackResult, lambda conn, percent: self._progress(conn, operation, disk.id, percent)
+            self._in,
+            operation.account_id,
+            job,
+            RollbackResult,
+            lambda conn, percent: self._progress(conn, operation, disk.id, percent),
         )
         await live.close_disk(daemon, disk.id)
         await self._host.quit_daemon(daemon)

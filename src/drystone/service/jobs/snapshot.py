@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from drystone.catalog import disks, extent_maps, operations, packs, proofs, sessions, snapshots
 from drystone.codec.manifest import ANCESTRY_MAX, DiskAttributes
 from drystone.domain import tracking as algebra
+from drystone.domain.clock import age_s
 from drystone.domain.disk import Disk
 from drystone.domain.disk_types import GIB
 from drystone.domain.errors import SnapshotBrokenError, UnavailableError
@@ -91,7 +92,7 @@ class TakeSnapshot:
                 log.warning("snapshot.waits", disk_id=disk_id, error=str(error))
                 self._in.operations.wake_later(operation)
                 return
-        await self._host.release(disk_id)
+        await self._after(disk_id)
 
     async def _finish_freeze(self, disk: Disk, daemon: Daemon, freeze: FrozenBase) -> None:
         target = live.FreezeTarget(
@@ -154,10 +155,7 @@ class TakeSnapshot:
             operations.update(conn, operation.id, updated_at=self._in.clock(), payload=payload)
             return old
         at = self._in.clock()
-        new = Session(
-            id=self._in.ids.session(), kind="snapshot", operation_id=operation.id, created_at=at,
-            snapshot_id=operation.snapshot_id,
-        )  # fmt: skip
+        new = Session(id=self._in.ids.session(), kind="snapshot", operation_id=operation.id, created_at=at)
         if not sessions.transfer(conn, old, new, at=at):
             raise UnavailableError(f"session {old} of snapshot {operation.snapshot_id} was fenced")
         payload = {**now.payload, "session": new.id, "maybe_trimmed": True}
@@ -183,7 +181,11 @@ class TakeSnapshot:
         )
         try:
             result = await run_job(
-                self._in, job, UploadResult, lambda conn, percent: self._progress(conn, operation, percent)
+                self._in,
+                operation.account_id,
+                job,
+                UploadResult,
+                lambda conn, percent: self._progress(conn, operation, percent),
             )
         finally:
             for path in scratch_files:
@@ -227,7 +229,7 @@ class TakeSnapshot:
             mode = "full"
         audit = None
         if mode == "delta" and base is not None:
-            audit = audit_plan(disk, now.payload, since_s=snapshot.created_at - base.created_at)
+            audit = audit_plan(disk, now.payload, since_s=age_s(base.created_at, snapshot.created_at))
         # S35, F2: an attempt trims what it does not read itself, so the next one's sample too. One that audits all
         # of the disk trims nothing; after any other nothing is audited, for only what is marked is sure to be there.
         trim = mode == "delta" and (audit is None or audit.blocks_max is not None)
@@ -275,7 +277,7 @@ class TakeSnapshot:
         record = SnapshotRecord(
             tracking=result.tracking, tracking_reason=result.tracking_reason, read_bytes=result.read_bytes,
             changed_bytes=result.changed_bytes, stored_bytes=result.stored_bytes, requests=result.requests,
-            freeze_ms=job.template.freeze_ms, duration_ms=round((at - operation.created_at) * 1000, 3),
+            freeze_ms=job.template.freeze_ms, duration_ms=round(age_s(operation.created_at, at) * 1000, 3),
             consistency=job.template.consistency, taken_at=taken_at, **_held(now),
             audited_blocks=result.audited_blocks, audit_complete=result.audit_complete,
             audit_lies=result.audit_lie_blocks,
@@ -310,6 +312,10 @@ class TakeSnapshot:
         epoch.raise_epoch(conn)
         return bool(disk.carry)
 
+    async def _after(self, disk_id: DiskId) -> None:
+        await self._host.release(disk_id)
+        await sweep(self._in)
+
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """A4: the frozen bitmap goes back into the live one, view and row disappear, the guest notices nothing."""
         assert operation.disk_id is not None
@@ -328,9 +334,7 @@ class TakeSnapshot:
         await self._in.db.write(record)
         async with self._in.locks.graph(disk_id):
             await self._host.settle(disk_id)
-        await self._host.release(disk_id)
-        # What it wrote goes at once: it may have failed for lack of space.
-        await sweep(self._in)
+        await self._after(disk_id)
 
 
 def log_committed(uploaded: Uploaded) -> None:
