@@ -1,5 +1,6 @@
 """Who may hold a connection: bounded in all and by network, the least proven gives way (S145). Pure but for `evict`."""
 
+import functools
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ _V6_PREFIX: Final = 64
 _ALL: Final = ""
 
 
+@functools.lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
     """Return what counts as one client: an address of IPv4, a network of IPv6."""
     try:
@@ -29,6 +31,7 @@ def network_of(address: str) -> str:
     return address
 
 
+@functools.lru_cache(maxsize=4096)
 def is_loopback(address: str) -> bool:
     """Tell whether an address, or `localhost`, is this machine's own."""
     try:

@@ -167,7 +167,9 @@ class Application:
         self, request: SignedRequest, receive: Receive, progress: Progress, address: str
     ) -> tuple[Call, "_Sender"]:
         """Verify a request whose query or form says all; the key is looked up before the rest is decoded."""
-        body = await self.dispatcher.body(request.headers, receive, progress, bytes_max=V1_BODY_BYTES_MAX)
+        body = await self.dispatcher.body(
+            request.headers, receive, progress, bytes_max=V1_BODY_BYTES_MAX, known=False
+        )  # fmt: skip
         request = replace(request, body=body)
         # Found without decoding; a client that escapes it is known a little later.
         named = form_secret_id(request)

@@ -27,6 +27,9 @@ _log = structlog.get_logger(__name__)
 _LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _RESOURCE_CHARS_MAX = 2000
 """Room for the hundred ids that one call may name, and more."""
+UNKNOWN_S_MAX = 15.0
+UNKNOWN_SHARE = 4
+"""Of the time and the room for bodies, for those whose sender cannot be looked up before."""
 _UNKNOWN = "unknown"
 _ID_PARAMETERS = (
     "disk_ids",
@@ -70,6 +73,7 @@ class Progress:
     trace_id: str = ""
     changes: bool = False
     buffered_bytes: int = 0
+    unknown_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +131,7 @@ class Dispatcher:
         self._in_progress = CallsInProgress(calls_max=settings.calls_per_account_max)
         self._calls = 0
         self._buffered_bytes = 0
+        self._unknown_bytes = 0
         self._requests = Counter(
             "drystone_api_requests", "Requests by action and outcome.", ("action", "code"), registry=registry
         )
@@ -149,12 +154,11 @@ class Dispatcher:
         """
         progress = Progress(request_id=self._request_id())
         started_s = self._monotonic()
-        self._calls += 1
         try:
             code, body = await self._outcome(verify, progress)
         finally:
-            self._calls -= 1
             self._buffered_bytes -= progress.buffered_bytes
+            self._unknown_bytes -= progress.unknown_bytes
         latency_s = self._monotonic() - started_s
         self._requests.labels(progress.action, code).inc()
         self._latency.labels(progress.action, code).observe(latency_s)
@@ -171,8 +175,18 @@ class Dispatcher:
         )
         return body
 
-    async def body(self, headers: Mapping[str, str], receive: Receive, progress: Progress, *, bytes_max: int) -> bytes:
+    async def body(
+        self, headers: Mapping[str, str], receive: Receive, progress: Progress, *, bytes_max: int, known: bool = True
+    ) -> bytes:
         """Return the body of a request; what all bodies together may take is bounded.
+
+        Args:
+            headers: The request's.
+            receive: Gives the body's parts.
+            progress: Notes what the body takes, until the call has ended.
+            bytes_max: How long it may be.
+            known: Whether the request names a key that there is. Bodies of others have less room and time, of their
+                own: half-sent ones must not take those of who has a key.
 
         Raises:
             RefusalError: `RequestSizeLimitExceeded`, `ServiceUnavailable`, or `InvalidRequest` for one that is slow.
@@ -182,26 +196,41 @@ class Dispatcher:
         if length.isascii() and length.isdigit() and int(length[:20]) > bytes_max:
             raise _too_large(bytes_max)
         body = bytearray()
+        seconds = self.settings.body_s_max if known else min(UNKNOWN_S_MAX, self.settings.body_s_max)
         try:
-            async with asyncio.timeout(self.settings.body_s_max):
+            async with asyncio.timeout(seconds):
                 message = await receive()
                 if not message.get("more_body"):
                     return _chunk(message, bytes_max)
                 while True:
                     chunk = _chunk(message, bytes_max - len(body))
-                    if self._buffered_bytes + len(chunk) > self.settings.buffered_bytes_max:
-                        raise RefusalError("ServiceUnavailable", "Too many large requests are in progress; try again.")
-                    # Given back when the call ends, however it ends.
-                    self._buffered_bytes += len(chunk)
-                    progress.buffered_bytes += len(chunk)
+                    self._hold(len(chunk), progress, known=known)
                     body += chunk
                     if not message.get("more_body"):
                         return bytes(body)
                     message = await receive()
         except TimeoutError:
-            raise RefusalError(
-                "InvalidRequest", f"The body did not arrive within {self.settings.body_s_max:g} s."
-            ) from None
+            raise RefusalError("InvalidRequest", f"The body did not arrive within {seconds:g} s.") from None
+
+    def _hold(self, count: int, progress: Progress, *, known: bool) -> None:
+        """Take room for a part of a body; it is given back when the call ends, however it ends.
+
+        Raises:
+            RefusalError: `ServiceUnavailable`: there is none.
+        """
+        held, most = (
+            (self._buffered_bytes, self.settings.buffered_bytes_max)
+            if known
+            else (self._unknown_bytes, self.settings.buffered_bytes_max // UNKNOWN_SHARE)
+        )
+        if held + count > most:
+            raise RefusalError("ServiceUnavailable", "Too many large requests are in progress; try again.")
+        if known:
+            self._buffered_bytes += count
+            progress.buffered_bytes += count
+        else:
+            self._unknown_bytes += count
+            progress.unknown_bytes += count
 
     async def _outcome(
         self, verify: Callable[[Progress], Awaitable[Verified]], progress: Progress
@@ -221,11 +250,19 @@ class Dispatcher:
             return refusal.code, failure(refusal.code, refusal.message, request_id)
 
     async def _call(self, verify: Callable[[Progress], Awaitable[Verified]], progress: Progress) -> Fields:
-        if self._calls > self.settings.calls_max:
+        call = await verify(progress)
+        # Counted from here: who has sent half a request takes nobody's turn.
+        if self._calls >= self.settings.calls_max:
             raise RefusalError(
                 "ServiceUnavailable", f"{self.settings.calls_max} calls are in progress; try again shortly."
             )
-        call = await verify(progress)
+        self._calls += 1
+        try:
+            return await self._verified(call, progress)
+        finally:
+            self._calls -= 1
+
+    async def _verified(self, call: Verified, progress: Progress) -> Fields:
         progress.account_id = call.caller.account_id
         action = self._action(call)
         if self.settings.rate_limits:

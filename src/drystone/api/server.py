@@ -15,7 +15,8 @@ from drystone.api.tls import Certificates, TlsConnection
 
 CONNECTIONS_MAX = 4096
 CONNECTIONS_PER_ADDRESS = 1024
-BACKLOG = 2048
+BACKLOG = 8192
+"""Connections that wait to be accepted: beyond it a client waits for seconds. The kernel has a maximum of its own."""
 
 
 Served = Callable[[Scope, Receive, Send], Awaitable[None]]
