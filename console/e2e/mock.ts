@@ -414,8 +414,8 @@ export class Mock {
       case "DescribeKeys":
         return {
           KeySet: [
-            { SecretId: "AKIDz8krbsJ5yKBZQpn74WFkmLPx3EXAMPLE1", Enabled: true, CreateTime: iso(this.now - 80 * DAY_MS) },
-            { SecretId: "AKIDq1w2e3r4t5y6u7i8o9p0a1s2dEXAMPLE2", Enabled: true, CreateTime: iso(this.now - 3 * DAY_MS) },
+            { SecretId: "AKIDz8krbsJ5yKBZQpn74WFkmLPx3EXAMPLE1", Enabled: true, CreateTime: iso(this.now - 80 * DAY_MS), MadeBy: null },
+            { SecretId: "AKIDq1w2e3r4t5y6u7i8o9p0a1s2dEXAMPLE2", Enabled: true, CreateTime: iso(this.now - 3 * DAY_MS), MadeBy: null },
           ],
         } satisfies AnswerOf<"drystone", "DescribeKeys">;
       case "DescribeQuotas":

@@ -431,9 +431,15 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
             config=config, installation=installation, endpoint=endpoint, tls_ca=door.ca,
             tls_fingerprint=door.fingerprint,
         )  # fmt: skip
+
+        async def password_changed() -> None:
+            # Keys may have gone with it.
+            accounts.forget()
+            await credentials.refresh(passwords)
+
         passwords = Passwords(
             db=installation.db, clock=time.time, ids=installation.ids, hashing=PasswordHashing(),
-            changed=lambda: credentials.refresh(passwords),
+            changed=password_changed,
         )  # fmt: skip
         await parts.clock.look()
         await first_start(accounts, passwords, credentials)
@@ -462,6 +468,7 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
             limits=SessionLimits(
                 idle_s=config.console_idle_minutes * 60.0, age_s=config.console_session_hours * 3600.0
             ),
+            keys_revoked=accounts.forget,
         )  # fmt: skip
         console = Console(
             api=api, files=await asyncio.to_thread(Files.load, CONSOLE_FILES), passwords=passwords, sessions=sessions,

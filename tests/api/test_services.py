@@ -711,7 +711,9 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
         "CreateKey": {"SecretId": "AKIDnew", "SecretKey": "secret-of-the-new-key"},
         "DeleteKey": {},
         "DescribeKeys": {
-            "KeySet": [{"SecretId": "AKIDnew", "Enabled": True, "CreateTime": "2026-09-21T14:13:20+00:00"}]
+            "KeySet": [{
+                    "SecretId": "AKIDnew", "Enabled": True, "CreateTime": "2026-09-21T14:13:20+00:00", "MadeBy": None,
+                }]
         },
         "SetAccountPassword": {"Password": "made-password"},
         "DescribeQuotas": {
@@ -743,7 +745,9 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
         "DeleteAccessKey": {},
         "DeleteInstance": {},
         "DescribeAccessKeys": {
-            "KeySet": [{"SecretId": "AKIDnew", "Enabled": True, "CreateTime": "2026-09-21T14:13:20+00:00"}]
+            "KeySet": [{
+                    "SecretId": "AKIDnew", "Enabled": True, "CreateTime": "2026-09-21T14:13:20+00:00", "MadeBy": None,
+                }]
         },
         "DescribeAccounts": {
             "TotalCount": 1,

@@ -53,7 +53,7 @@ class Site:
         self.rig: Rig = toy_rig(self.settings)
         self.rig.clock[0] = NOW
         self.hashing = PlainHashing()
-        self.changes = 0
+        self.changes = self.revoked = 0
         clock = lambda: self.world.now  # noqa: E731 - short
         self.passwords = Passwords(
             db=self.world.db, clock=clock, ids=self.world.ids, hashing=self.hashing, changed=self._changed
@@ -63,12 +63,16 @@ class Site:
     async def _changed(self) -> None:
         self.changes += 1
 
+    def _keys_revoked(self) -> None:
+        self.revoked += 1
+
     def restart(self) -> None:
         """Make everything anew that is not in the catalog."""
         limits = SessionLimits(idle_s=IDLE_S, age_s=AGE_S)
         self.sessions = BrowserSessions(
-            db=self.world.db, clock=lambda: self.world.now, ids=self.world.ids, limits=limits
-        )
+            db=self.world.db, clock=lambda: self.world.now, ids=self.world.ids, limits=limits,
+            keys_revoked=self._keys_revoked,
+        )  # fmt: skip
         self.app = Console(
             api=self.rig.app, files=self.files, passwords=self.passwords, sessions=self.sessions, audit=self.rig.trail,
             settings=ConsoleSettings(zones=("z-1",), version="1.2", session_age_s=AGE_S, proofs=True),

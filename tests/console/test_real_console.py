@@ -46,6 +46,9 @@ class Page:
             self.cookie, self.csrf = headers["set-cookie"].partition(";")[0], told["CsrfToken"]
         return status
 
+    def confirm(self, password: str) -> int:
+        return self.send("POST", "/console/api/confirm", {"Password": password})[0]
+
     def call(self, service: str, action: str, **parameters: object) -> dict[str, Any]:
         status, _, told = self.send("POST", f"/console/api/call/{service}/{action}", parameters)
         assert status == 200, told
@@ -116,6 +119,9 @@ def test_disks_and_snapshots_through_a_session(system: Installation, admin: Page
 
     # Another account sees none of it, and cannot tell it from what is not there.
     key = system.own("CreateAccount", AccountName="other")
+    assert admin.code("drystone", "SetAccountPassword", AccountName="other") == "AuthFailure.PasswordRequired"
+    assert admin.confirm("wrong") == 400
+    assert admin.confirm(system.environment["DRYSTONE_CONSOLE_PASSWORD"]) == 200
     made_password = admin.call("drystone", "SetAccountPassword", AccountName="other")["Password"]
     other = Page(system)
     assert other.log_in("other", made_password) == 200
@@ -133,9 +139,12 @@ def test_disks_and_snapshots_through_a_session(system: Installation, admin: Page
         "ResourceNotFound"
     )
     assert other.code("drystone", "DeleteKey", SecretId=key["SecretId"]) == "ResourceInUse"
+    assert other.code("drystone", "CreateKey") == "AuthFailure.PasswordRequired"
+    assert other.confirm(made_password) == 200
     assert other.code("drystone", "CreateKey") == "OK"
     assert other.code("drystone", "DeleteKey", SecretId=key["SecretId"]) == "OK"
-    assert len(other.call("drystone", "DescribeKeys")["KeySet"]) == 1
+    (made,) = other.call("drystone", "DescribeKeys")["KeySet"]
+    assert made["MadeBy"].startswith("console-")
 
 
 def test_a_session_survives_the_server_and_a_password_does_not_survive_its_change(

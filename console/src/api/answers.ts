@@ -191,7 +191,7 @@ export type SpaceOfSet = {
   readonly ReclaimableBytes: number;
 };
 
-export type Key = { readonly SecretId: string; readonly Enabled: boolean; readonly CreateTime: string };
+export type Key = { readonly SecretId: string; readonly Enabled: boolean; readonly CreateTime: string; readonly MadeBy: string | null };
 
 export type QuiesceStepRecord = {
   readonly Kind: string;

@@ -148,6 +148,11 @@ export async function changePassword(old: string, fresh: string): Promise<void> 
   await sessionCall("/password", { Old: old, New: fresh });
 }
 
+/** Gives the password again, for the one call that follows: of what outlives the session. */
+export async function confirmPassword(password: string): Promise<void> {
+  await sessionCall("/confirm", { Password: password });
+}
+
 /**
  * Calls an action; returns the fields of its answer.
  *

@@ -6,7 +6,7 @@ import type {
   ActionName, AnswerOf, Disk, DiskDetail, Operation, ParametersOf, QuiesceProfile, ServiceName, Snapshot, SnapshotGroup, SnapshotGroupRecord,
   SnapshotRecord,
 } from "./answers";
-import { call, fetchSession, SignedOutError, UnreachableError } from "./client";
+import { call, confirmPassword, fetchSession, SignedOutError, UnreachableError } from "./client";
 import type { Filter } from "./types";
 
 export const PAGE = 100;
@@ -296,6 +296,20 @@ export function useAnswer<S extends ServiceName, A extends ActionName<S>>(
 }
 
 export const useInstances = () => useAnswer("drystone", "DescribeInstances", { Limit: PAGE });
+
+/** As `useChange`, for what outlives the session: the password is given again. */
+export function useConfirmedChange<S extends ServiceName, A extends ActionName<S>>(service: S, action: A) {
+  const client = useQueryClient();
+  return useMutation<AnswerOf<S, A>, Error, { readonly password: string; readonly parameters: ParametersOf<S, A> }>({
+    mutationFn: async ({ password, parameters }) => {
+      await confirmPassword(password);
+      return call(service, action, parameters);
+    },
+    onSettled: () => {
+      void client.invalidateQueries({ predicate: (query) => query.queryKey[0] !== "session" });
+    },
+  });
+}
 
 /** Changes something by an action; whatever happens, everything shown is asked for again. */
 export function useChange<S extends ServiceName, A extends ActionName<S>>(service: S, action: A) {

@@ -178,6 +178,7 @@ export type Key = {
   readonly SecretId: string;
   readonly Enabled: boolean;
   readonly CreateTime: string;
+  readonly MadeBy: string | null;
 };
 
 export type Opening = {

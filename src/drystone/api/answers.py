@@ -440,11 +440,12 @@ class Account(TypedDict):
 
 
 class Key(TypedDict):
-    """An access key without its secret."""
+    """An access key without its secret; `MadeBy` is the key, or the session of the console, that made it."""
 
     SecretId: str
     Enabled: bool
     CreateTime: str
+    MadeBy: str | None
 
 
 class Attention(TypedDict):

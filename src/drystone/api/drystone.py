@@ -525,7 +525,12 @@ def _account(account: Account) -> answers.Account:
 
 
 def _key(key: KeyView) -> answers.Key:
-    return {"SecretId": key.secret_id, "Enabled": key.enabled, "CreateTime": iso_time(key.created_at)}
+    return {
+        "SecretId": key.secret_id,
+        "Enabled": key.enabled,
+        "CreateTime": iso_time(key.created_at),
+        "MadeBy": key.made_by,
+    }
 
 
 def _overview(view: OverviewView) -> answers.DescribeOverviewAnswer:

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy import delete as delete_from
 
 from drystone.catalog import packs
 from drystone.catalog.rows import Rows
 from drystone.catalog.schema import access_key, account, account_usage
 from drystone.domain.account import AccessKey, Account
 from drystone.domain.ids import AccountId
+from drystone.domain.login import SESSION_PREFIX
 
 _accounts = Rows(account, Account)
 _keys = Rows(access_key, AccessKey)
@@ -51,6 +53,20 @@ def keys_of(conn: Connection, account_id: AccountId) -> list[AccessKey]:
     """Return the keys of an account, oldest first."""
     query = select(access_key).where(access_key.c.account_id == account_id)
     return _keys.all(conn, query.order_by(access_key.c.created_at, access_key.c.secret_id))
+
+
+def delete_keys_made_by(conn: Connection, session: str) -> int:
+    """Remove the keys that a browser's session made, for whomever; return how many."""
+    return conn.execute(delete_from(access_key).where(access_key.c.made_by == session)).rowcount
+
+
+def delete_keys_of_sessions(conn: Connection, account_id: AccountId, *, but: str) -> int:
+    """Remove the keys of an account that browsers' sessions made, all or all but those of one; return how many."""
+    columns = access_key.c
+    gone = delete_from(access_key).where(
+        columns.account_id == account_id, columns.made_by.startswith(SESSION_PREFIX), columns.made_by != but
+    )
+    return conn.execute(gone).rowcount
 
 
 def usage(conn: Connection, account_id: AccountId) -> Usage:

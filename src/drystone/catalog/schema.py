@@ -89,6 +89,7 @@ access_key = Table(
     _owner(),
     _needs("enabled", Boolean),
     _needs("created_at", Float),
+    Column("made_by", Text),
     Index("ix_access_key_account", "account_id", "created_at"),
 )
 account_usage = Table(

@@ -5,6 +5,7 @@ A browser has a session instead of a signature; from there on its calls go the w
 
 import asyncio
 import math
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -42,6 +43,10 @@ CALLS: Final = "/console/api/"
 LOGIN_BYTES_MAX: Final = 4096
 CALL_BYTES_MAX: Final = 1_000_000
 BODY_S_MAX: Final = 10.0
+AGAIN: Final = frozenset({"CreateKey", "CreateAccessKey", "CreateAccount", "SetAccountPassword"})
+"""What outlives a session: the password is given again for each (`Caller.require_password`)."""
+CONFIRMED_S: Final = 60.0
+CONFIRMED_MAX: Final = 1000
 _JSON: Final = b"application/json"
 _SECURITY: Final = (
     (
@@ -69,6 +74,18 @@ class Login(Parameters, frozen=True, kw_only=True):
 
     account: Text
     password: Text
+
+
+class Again(Parameters, frozen=True, kw_only=True):
+    """What a page sends before a call that outlives the session."""
+
+    password: str
+
+
+class End(Parameters, frozen=True, kw_only=True):
+    """What may be sent with a log-out."""
+
+    revoke_keys: bool | None = None
 
 
 class NewPassword(Parameters, frozen=True, kw_only=True):
@@ -101,8 +118,8 @@ class Sessions(Protocol):
         """Return the session of a token, if it has not ended."""
         ...
 
-    async def end(self, session: BrowserSession, /) -> None:
-        """End a session."""
+    async def end(self, session: BrowserSession, /, *, with_keys: bool = False) -> int:
+        """End a session, and the keys that it made if so; return how many."""
         ...
 
 
@@ -195,12 +212,16 @@ class Console:
         self._audit = audit
         self._settings = settings
         self._limits = LoginLimits(monotonic=monotonic)
+        self._monotonic = monotonic
+        # Until when a session's next call of `AGAIN` may go on; forgotten with the process, and asked for again.
+        self._confirmed: OrderedDict[str, float] = OrderedDict()
         self._request_id = request_id
         self._services = {service.name: service for service in api.dispatcher.services}
         self._routes: Mapping[tuple[str, str], Callable[[_Request], Awaitable[_Answer]]] = {
             ("POST", "login"): self._login,
             ("POST", "logout"): self._logout,
             ("POST", "password"): self._password,
+            ("POST", "confirm"): self._confirm,
             ("GET", "session"): self._session,
         }
 
@@ -340,7 +361,10 @@ class Console:
         opened = None if token is None else await self._sessions.find(token)
         if opened is not None:
             _check_csrf(request, opened)
-            await self._sessions.end(opened.session)
+            body = await _body(request.receive)
+            ending = from_json(body, End) if body else End()
+            await self._sessions.end(opened.session, with_keys=bool(ending.revoke_keys))
+            self._confirmed.pop(opened.session.token_hash, None)
             await self._record(
                 opened.account.id, "ConsoleLogout", opened.public_id, request.address, opened.account.id, "OK"
             )
@@ -367,6 +391,26 @@ class Console:
             await self._record(account.id, "ConsolePassword", opened.public_id, address, account.id, code)
         return _Answer()
 
+    async def _confirm(self, request: _Request) -> _Answer:
+        """Take the password again, for the one call that follows (S153)."""
+        opened = await self._opened(request)
+        _check_csrf(request, opened)
+        sent = from_json(await _body(request.receive), Again)
+        account, address = opened.account, request.address
+        wait_s = self._limits.begin(account.name, address)
+        if wait_s:
+            raise _too_often(wait_s)
+        verified = await self._passwords.verify(account.name, sent.password)
+        code = "OK" if verified is not None else "AuthFailure.PasswordWrong"
+        await self._record(account.id, "ConsoleConfirm", opened.public_id, address, account.id, code)
+        if verified is None:
+            raise RefusalError(code, "The password is wrong.")
+        self._limits.succeeded(account.name, address)
+        self._confirmed[opened.session.token_hash] = self._monotonic() + CONFIRMED_S
+        if len(self._confirmed) > CONFIRMED_MAX:
+            self._confirmed.popitem(last=False)
+        return _Answer()
+
     async def _call(self, request: _Request, service_name: str, action: str) -> _Answer:
         service = self._services.get(service_name)
         if service is None:
@@ -374,6 +418,7 @@ class Console:
         opened = await self._opened(request)
         _check_csrf(request, opened)
         dispatcher = self._api.dispatcher
+        confirmed = action in AGAIN and (self._confirmed.pop(opened.session.token_hash, -math.inf) > self._monotonic())
 
         async def verify(progress: Progress) -> Verified:
             progress.client = "console"
@@ -382,6 +427,7 @@ class Console:
             caller = Caller(
                 account_id=opened.account.id, admin=opened.account.admin, secret_id=opened.public_id,
                 request_id=progress.request_id, action=action, source=request.address, browser=True,
+                confirmed=confirmed,
             )  # fmt: skip
             body = await dispatcher.body(request.headers, request.receive, progress, bytes_max=CALL_BYTES_MAX)
             return Verified(

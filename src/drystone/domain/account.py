@@ -24,3 +24,5 @@ class AccessKey:
     account_id: AccountId
     enabled: bool = True
     created_at: float
+    made_by: str | None = None
+    """The key, or the browser's session as the trail calls it, that made it; None for the server itself."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import AccountId
 
+SESSION_PREFIX = "console-"
+"""What the trail, and a key that a session made, call the session begins with it."""
 PASSWORD_CHARS_MIN = 10
 PASSWORD_CHARS_MAX = 256
 """Far above what anybody types; hashing takes longer for longer ones."""
@@ -29,6 +31,11 @@ class BrowserSession:
     used_at: float
     """When it was last used, to the minute or so."""
 
+    @property
+    def public_id(self) -> str:
+        """What the audit trail calls it, and keys that it made."""
+        return public_id(self.token_hash)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionLimits:
@@ -45,6 +52,11 @@ class SessionLimits:
         One that is dated further ahead than it may live, by a clock that was wrong, has ended too: else it never would.
         """
         return abs(now - session.used_at) >= self.idle_s or abs(now - session.created_at) >= self.age_s
+
+
+def public_id(token_hash: str) -> str:
+    """Return what a session is called where others see it."""
+    return f"{SESSION_PREFIX}{token_hash[:16]}"
 
 
 def check_new_password(password: str) -> None:

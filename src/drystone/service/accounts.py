@@ -78,9 +78,10 @@ class Accounts:
             RefusalError: `UnauthorizedOperation`, or `InvalidParameterValue` for a name that is taken or unfit.
         """
         caller.require_admin()
+        caller.require_password()
         if not name:
             raise RefusalError("InvalidParameterValue", "AccountName is empty; give a name.")
-        account, key = self._new(plain_name(name, "AccountName"), admin=False)
+        account, key = self._new(plain_name(name, "AccountName"), admin=False, made_by=caller.secret_id)
 
         def add(conn: Connection) -> None:
             if accounts.by_name(conn, account.name) is not None:
@@ -109,7 +110,7 @@ class Accounts:
             RefusalError: `UnauthorizedOperation`, `ResourceNotFound`, or `LimitExceeded` for too many keys.
         """
         caller.require_admin()
-        return await self._add_key(AccountId(account_id))
+        return await self._add_key(caller, AccountId(account_id))
 
     async def create_own_key(self, caller: Caller) -> NewKey:
         """Add a key to the caller's account.
@@ -117,10 +118,11 @@ class Accounts:
         Raises:
             RefusalError: `LimitExceeded` for too many keys.
         """
-        return await self._add_key(caller.account_id)
+        return await self._add_key(caller, caller.account_id)
 
-    async def _add_key(self, account_id: AccountId) -> NewKey:
-        key = self._key(account_id)
+    async def _add_key(self, caller: Caller, account_id: AccountId) -> NewKey:
+        caller.require_password()
+        key = self._key(account_id, made_by=caller.secret_id)
 
         def add(conn: Connection) -> None:
             count = len(accounts.keys_of(conn, _known(conn, account_id).id))
@@ -181,6 +183,11 @@ class Accounts:
         self._removals += 1
         self._cache.pop(secret_id, None)
 
+    def forget(self) -> None:
+        """Look every key up anew: some were removed otherwise than here."""
+        self._removals += 1
+        self._cache.clear()
+
     async def describe_own_keys(self, caller: Caller) -> tuple[KeyView, ...]:
         """Return the keys of the caller's account, oldest first, without their secrets."""
         return _views(await self._db.read(lambda conn: accounts.keys_of(conn, caller.account_id)))
@@ -195,16 +202,17 @@ class Accounts:
         keys = await self._db.read(lambda conn: accounts.keys_of(conn, _known(conn, account_id).id))
         return _views(keys)
 
-    def _new(self, name: str, *, admin: bool) -> tuple[Account, AccessKey]:
+    def _new(self, name: str, *, admin: bool, made_by: str | None = None) -> tuple[Account, AccessKey]:
         account = Account(id=self._ids.account(), name=name, admin=admin, created_at=self._clock())
-        return account, self._key(account.id)
+        return account, self._key(account.id, made_by=made_by)
 
-    def _key(self, account_id: AccountId) -> AccessKey:
+    def _key(self, account_id: AccountId, *, made_by: str | None) -> AccessKey:
         return AccessKey(
             secret_id=self._ids.secret_id(),
             secret_key=self._ids.secret_key(),
             account_id=account_id,
             created_at=self._clock(),
+            made_by=made_by,
         )
 
 
@@ -225,7 +233,10 @@ def _known(conn: Connection, account_id: str) -> Account:
 
 
 def _views(keys: Sequence[AccessKey]) -> tuple[KeyView, ...]:
-    return tuple(KeyView(secret_id=key.secret_id, enabled=key.enabled, created_at=key.created_at) for key in keys)
+    return tuple(
+        KeyView(secret_id=key.secret_id, enabled=key.enabled, created_at=key.created_at, made_by=key.made_by)
+        for key in keys
+    )
 
 
 def _shown(key: AccessKey) -> NewKey:

@@ -39,7 +39,7 @@ class OpenSession:
     @property
     def public_id(self) -> str:
         """What the audit trail calls it."""
-        return f"console-{self.session.token_hash[:16]}"
+        return self.session.public_id
 
 
 class BrowserSessions:
@@ -50,13 +50,23 @@ class BrowserSessions:
         clock: Seconds since the epoch, UTC.
         ids: Makes tokens.
         limits: When a session ends by itself.
+        keys_revoked: Called after a session's keys were revoked.
     """
 
-    def __init__(self, *, db: Database, clock: Callable[[], float], ids: IdSource, limits: SessionLimits) -> None:
+    def __init__(
+        self,
+        *,
+        db: Database,
+        clock: Callable[[], float],
+        ids: IdSource,
+        limits: SessionLimits,
+        keys_revoked: Callable[[], None] = lambda: None,
+    ) -> None:
         self._db = db
         self._clock = clock
         self._ids = ids
         self._limits = limits
+        self._keys_revoked = keys_revoked
 
     @property
     def limits(self) -> SessionLimits:
@@ -120,9 +130,25 @@ class BrowserSessions:
             )
         return OpenSession(session=session, account=account, token=token)
 
-    async def end(self, session: BrowserSession) -> None:
-        """End a session: from now on its token is one that nobody knows."""
-        await self._db.write(lambda conn: logins.delete_session(conn, session.token_hash))
+    async def end(self, session: BrowserSession, *, with_keys: bool = False) -> int:
+        """End a session: from now on its token is one that nobody knows.
+
+        Args:
+            session: Which.
+            with_keys: Whether the access keys that it made are revoked, in the same transaction.
+
+        Returns:
+            How many keys were revoked.
+        """
+
+        def remove(conn: Connection) -> int:
+            logins.delete_session(conn, session.token_hash)
+            return accounts.delete_keys_made_by(conn, session.public_id) if with_keys else 0
+
+        revoked = await self._db.write(remove)
+        if revoked:
+            self._keys_revoked()
+        return revoked
 
     async def prune(self) -> int:
         """Remove sessions that have ended by themselves; return how many."""

@@ -28,6 +28,17 @@ class Caller:
     """The client's address."""
     browser: bool = False
     """Whether it came through a session of the console; `secret_id` then names the session."""
+    confirmed: bool = False
+    """Whether the password was given again for this very call."""
+
+    def require_password(self) -> None:
+        """Refuse a browser what outlives its session, unless the password was given again (S153).
+
+        Raises:
+            RefusalError: `AuthFailure.PasswordRequired`.
+        """
+        if self.browser and not self.confirmed:
+            raise RefusalError("AuthFailure.PasswordRequired", "Give your password again, and do this anew.")
 
     def require_admin(self, what: str | None = None) -> None:
         """Refuse what only an administrator's account may do: the call, or as what `what` names it.

@@ -9,7 +9,7 @@ from drystone.catalog.database import Database
 from drystone.domain.account import Account
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import AccountId, IdSource
-from drystone.domain.login import PASSWORD_CHARS_MAX, Password, check_new_password
+from drystone.domain.login import PASSWORD_CHARS_MAX, Password, check_new_password, public_id
 from drystone.service.caller import Caller
 from drystone.service.password_hashing import PasswordHashing
 
@@ -94,7 +94,7 @@ class Passwords:
         return await self._db.read(lambda conn: meta.get(conn, FIRST) == _oldest(conn).id)
 
     async def change(self, account: Account, old: str, new: str, *, session: str) -> None:
-        """Change the password of an account whose owner knows it; its other sessions end.
+        """Change the password of an account whose owner knows it; its other sessions end, with the keys they made.
 
         Args:
             account: Whose.
@@ -115,7 +115,7 @@ class Passwords:
     async def set(
         self, caller: Caller, account_id: str | None, account_name: str | None, new: str | None
     ) -> str | None:
-        """Set the password of any account; all its sessions end. For administrators.
+        """Set the password of any account; all its sessions end, with the keys they made. For administrators.
 
         Args:
             caller: An administrator. One who came through the console changes the own password with the old one.
@@ -144,6 +144,7 @@ class Passwords:
             raise RefusalError("ResourceNotFound", f"There is no account {(account_name or account_id or '')[:60]}.")
         if caller.browser and account.id == caller.account_id:
             raise RefusalError("UnauthorizedOperation", "Change your own password with the old one.")
+        caller.require_password()
         if new is not None:
             check_new_password(new)
         made = self._ids.password() if new is None else None
@@ -162,6 +163,8 @@ class Passwords:
             logins.put_password(conn, row)
             # S71
             logins.delete_sessions_of(conn, account_id, but=but_session)
+            # S153: whoever knew the password before could make keys with it.
+            accounts.delete_keys_of_sessions(conn, account_id, but=public_id(but_session))
             if meta.get(conn, FIRST) == account_id:
                 meta.remove(conn, FIRST)
 

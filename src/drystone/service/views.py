@@ -132,6 +132,7 @@ class KeyView:
     secret_id: str
     enabled: bool
     created_at: float
+    made_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

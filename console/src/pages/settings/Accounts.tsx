@@ -2,7 +2,7 @@ import { useState } from "react";
 import { Button } from "tdesign-react/es/button";
 
 import type { Account } from "../../api/answers";
-import { useAnswer, useChange, useSession } from "../../api/queries";
+import { useAnswer, useConfirmedChange, useSession } from "../../api/queries";
 import { Command, NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
 import { ErrorNote } from "../../parts/ErrorNote";
@@ -58,7 +58,8 @@ export function Accounts() {
 function CreateDialog({ onClose }: { readonly onClose: () => void }) {
   const { t } = useWords();
   const [name, setName] = useState("");
-  const create = useChange("drystone", "CreateAccount");
+  const [password, setPassword] = useState("");
+  const create = useConfirmedChange("drystone", "CreateAccount");
   if (create.data) {
     return (
       <Dialog title={t("account.made")} onClose={onClose}>
@@ -75,15 +76,17 @@ function CreateDialog({ onClose }: { readonly onClose: () => void }) {
     );
   }
   return (
-    <Dialog title={t("account.create")} onClose={onClose} onSubmit={() => create.mutate({ AccountName: name })} ready={name !== ""} busy={create.isPending} error={create.error}>
+    <Dialog title={t("account.create")} onClose={onClose} onSubmit={() => create.mutate({ password, parameters: { AccountName: name } })} ready={name !== "" && password !== ""} busy={create.isPending} error={create.error}>
       <TextField label={t("field.name")} value={name} onChange={setName} autofocus />
+      <TextField label={t("confirm.password")} type="password" value={password} onChange={setPassword} autocomplete="current-password" />
     </Dialog>
   );
 }
 
 function PasswordDialog({ account, onClose }: { readonly account: Account; readonly onClose: () => void }) {
   const { t } = useWords();
-  const set = useChange("drystone", "SetAccountPassword");
+  const [password, setPassword] = useState("");
+  const set = useConfirmedChange("drystone", "SetAccountPassword");
   if (set.data?.Password) {
     return (
       <Dialog title={t("account.passwordMade", { name: account.AccountName })} onClose={onClose}>
@@ -96,13 +99,15 @@ function PasswordDialog({ account, onClose }: { readonly account: Account; reado
     <Dialog
       title={t("account.passwordTitle", { name: account.AccountName })}
       onClose={onClose}
-      onSubmit={() => set.mutate({ AccountId: account.AccountId })}
+      onSubmit={() => set.mutate({ password, parameters: { AccountId: account.AccountId } })}
+      ready={password !== ""}
       submitText={t("account.password")}
       danger
       busy={set.isPending}
       error={set.error}
     >
       <p>{t("account.passwordText")}</p>
+      <TextField label={t("confirm.password")} type="password" value={password} onChange={setPassword} autocomplete="current-password" autofocus />
     </Dialog>
   );
 }

@@ -2,11 +2,11 @@ import { useState } from "react";
 import { Button } from "tdesign-react/es/button";
 
 import type { Key } from "../../api/answers";
-import { useAnswer, useChange } from "../../api/queries";
+import { useAnswer, useChange, useConfirmedChange } from "../../api/queries";
 import { Command, CopyButton } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
 import { ErrorNote } from "../../parts/ErrorNote";
-import { CheckField } from "../../parts/Field";
+import { CheckField, TextField } from "../../parts/Field";
 import { AddIcon } from "../../parts/icons";
 import { useNotices } from "../../parts/Notices";
 import { Card, Facts, Loading } from "../../parts/Page";
@@ -17,20 +17,20 @@ import { useWords } from "../../words";
 export function Keys() {
   const { t } = useWords();
   const answer = useAnswer("drystone", "DescribeKeys", {});
-  const create = useChange("drystone", "CreateKey");
+  const [creating, setCreating] = useState(false);
   const [revoking, setRevoking] = useState<Key | null>(null);
   const keys = answer.data?.KeySet ?? [];
   return (
     <Card
       title={t("settings.keys")}
       aside={
-        <Button theme="primary" icon={<AddIcon />} loading={create.isPending} onClick={() => create.mutate({})}>
+        <Button theme="primary" icon={<AddIcon />} onClick={() => setCreating(true)}>
           {t("keys.create")}
         </Button>
       }
     >
       <p className="quiet">{t("keys.lead")}</p>
-      <ErrorNote error={answer.error ?? create.error} />
+      <ErrorNote error={answer.error} />
       {answer.data === undefined && answer.error === null && <Loading />}
       <ul className="rows">
         {keys.map((key) => (
@@ -41,6 +41,7 @@ export function Keys() {
               </span>
               <small>
                 {t("common.created")} <Time text={key.CreateTime} />
+                {key.MadeBy !== null && ` · ${t("keys.madeBy", { who: key.MadeBy })}`}
               </small>
             </span>
             <Tag tone={key.Enabled ? "good" : "plain"}>{key.Enabled ? t("keys.enabled") : t("keys.disabled")}</Tag>
@@ -50,19 +51,34 @@ export function Keys() {
           </li>
         ))}
       </ul>
-      {create.data && (
-        <Dialog title={t("keys.made")} onClose={() => create.reset()}>
-          <p className="note note--warn">{t("keys.once")}</p>
-          <Facts
-            facts={[
-              { name: "SecretId", value: <Command text={create.data.SecretId} /> },
-              { name: "SecretKey", value: <Command text={create.data.SecretKey} /> },
-            ]}
-          />
-        </Dialog>
-      )}
+      {creating && <CreateDialog onClose={() => setCreating(false)} />}
       {revoking && <RevokeDialog secretId={revoking.SecretId} last={keys.length === 1} onClose={() => setRevoking(null)} />}
     </Card>
+  );
+}
+
+function CreateDialog({ onClose }: { readonly onClose: () => void }) {
+  const { t } = useWords();
+  const [password, setPassword] = useState("");
+  const create = useConfirmedChange("drystone", "CreateKey");
+  if (create.data) {
+    return (
+      <Dialog title={t("keys.made")} onClose={onClose}>
+        <p className="note note--warn">{t("keys.once")}</p>
+        <Facts
+          facts={[
+            { name: "SecretId", value: <Command text={create.data.SecretId} /> },
+            { name: "SecretKey", value: <Command text={create.data.SecretKey} /> },
+          ]}
+        />
+      </Dialog>
+    );
+  }
+  return (
+    <Dialog title={t("keys.create")} onClose={onClose} onSubmit={() => create.mutate({ password, parameters: {} })} ready={password !== ""} busy={create.isPending} error={create.error}>
+      <p>{t("keys.createText")}</p>
+      <TextField label={t("confirm.password")} type="password" value={password} onChange={setPassword} autocomplete="current-password" autofocus />
+    </Dialog>
   );
 }
 
