@@ -420,6 +420,7 @@ export class Mock {
         } satisfies AnswerOf<"drystone", "DescribeKeys">;
       case "DescribeQuotas":
         return {
+          DisksMax: 500, DisksCount: this.disks.length, DiskGibMax: 262_144, DiskGib: 4_120,
           SnapshotsPerDiskMax: 64, SnapshotsMax: 576, SnapshotsCount: Math.min(576, this.snapshots.length), SnapshotBytesMax: 0, SnapshotBytes: 991 * GIB,
           DisksPerInstanceMax: 20, DisksPerCallMax: 50,
         } satisfies AnswerOf<"drystone", "DescribeQuotas">;

@@ -204,6 +204,9 @@ class Config:
         snapshots_per_disk: Most snapshots of one disk; CBS has 64.
         snapshots_per_region: Most snapshots of one account; 0: 64 + 64 for each disk, as CBS has it.
         snapshot_gib_per_region: Most stored GiB of one account's snapshots; 0: no limit.
+        disks_per_account: Most disks of one account, unless the administrator sets another number for it; 0: no limit.
+        disk_gib_per_account: Most GiB of one account's disks together, likewise. Images grow with what is written: this
+            bounds what an account may ever write; 0: no limit.
         disks_per_instance: Most disks attached to one instance; CBS has 20.
         disks_per_call: Most disks that one CreateDisks makes.
         rate_limits: Whether calls are limited per account and action.
@@ -252,6 +255,8 @@ class Config:
     snapshots_per_disk: int = _number(64, least=1, most=100_000)
     snapshots_per_region: int = _number(0, least=0, most=10_000_000)
     snapshot_gib_per_region: int = _number(0, least=0, most=1 << 40)
+    disks_per_account: int = _number(500, least=0, most=10_000_000)
+    disk_gib_per_account: int = _number(262_144, least=0, most=1 << 40)
     disks_per_instance: int = _number(20, least=1, most=1000)
     disks_per_call: int = _number(50, least=1, most=100)
     rate_limits: bool = True

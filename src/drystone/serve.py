@@ -88,7 +88,7 @@ from drystone.service.password_hashing import PasswordHashing
 from drystone.service.passwords import Passwords
 from drystone.service.proving import Proving
 from drystone.service.quiescing import Quiescing
-from drystone.service.quotas import SnapshotLimits
+from drystone.service.quotas import DiskLimits, SnapshotLimits
 from drystone.service.scrub import Scrub, ScrubConfig
 from drystone.service.snapshot_groups import SnapshotGroups
 from drystone.service.snapshot_lifecycle import SnapshotLifecycle
@@ -370,10 +370,12 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, passwords: Pas
         own=(installation.layout.data, installation.layout.scratch, installation.layout.run),
     )  # fmt: skip
     limits = _quota(config)
+    disk_limits = DiskLimits(disks=config.disks_per_account, gib=config.disk_gib_per_account)
     return UseCases(
         disks=DiskLifecycle(
             installation=installation, host=host, zone=config.zone, disks_per_call=config.disks_per_call,
             disks_per_instance=config.disks_per_instance, root=os.geteuid() == 0,
+            limits=disk_limits,
         ),
         snapshots=SnapshotLifecycle(installation=installation, host=host, limits=limits, quiescing=quiescing),
         snapshot_groups=SnapshotGroups(
@@ -400,12 +402,12 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, passwords: Pas
         ),
         space=StoreSpace(installation), clock=parts.clock,
         confirmation=Confirmation(installation=installation),
-        image_files=ImageFiles(installation=installation, zone=config.zone),
+        image_files=ImageFiles(installation=installation, zone=config.zone, limits=disk_limits),
         audit=Audit(db=db, clock=clock, steady=steady),
         passwords=passwords,
         overview=Overview(
             installation=installation, clock=parts.clock, limits=limits, disks_per_instance=config.disks_per_instance,
-            disks_per_call=config.disks_per_call,
+            disks_per_call=config.disks_per_call, disk_limits=disk_limits,
         ),
         history=History(db=db, clock=steady, days=config.history_days), differences=SnapshotDifferences(installation),
         authenticate=accounts.authenticate,

@@ -261,6 +261,7 @@ class FakeUseCases:
             {
                 "create": key,
                 "describe": Page(items=(account,), total=1),
+                "set_quota": None,
                 "create_key": key,
                 "delete_key": None,
                 "describe_keys": (KeyView(secret_id="AKIDnew", enabled=True, created_at=NOW_S),),
@@ -278,7 +279,8 @@ class FakeUseCases:
             attention=(AttentionView(kind="disk_error", resource_id=DISK.id, message="no space", at=NOW_S),),
         )  # fmt: skip
         quotas = QuotasView(
-            snapshots_per_disk_max=64, snapshots_max=128, snapshots=3, snapshot_bytes_max=0, snapshot_bytes=4,
+            disks_max=500, disks=2, disk_gib_max=0, disk_gib=40, snapshots_per_disk_max=64,
+            snapshots_max=128, snapshots=3, snapshot_bytes_max=0, snapshot_bytes=4,
             disks_per_instance_max=20, disks_per_call_max=50,
         )  # fmt: skip
         different = DifferenceView(size_bytes=12288, changed_bytes=4096, bucket_bytes=8192, buckets=(4096, 0))

@@ -149,6 +149,7 @@ async def _prepared(service: RealService) -> dict[str, dict[str, object]]:
         "CollectGarbage": {"DryRun": True},
         "DescribeHost": {},
         "CreateAccount": {"AccountName": "x"},
+        "SetAccountQuota": {"AccountId": "0"},
         "DescribeAccounts": {},
         "CreateAccessKey": {"AccountId": "0"},
         "DeleteAccessKey": {"SecretId": "x"},

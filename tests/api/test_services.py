@@ -125,6 +125,7 @@ SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
     "CreateAccessKey": {"AccountId": ACCOUNT},
     "CreateAccount": {"AccountName": "owner"},
     "CreateInstance": {"Kind": "NBD", "InstanceName": "vm"},
+    "SetAccountQuota": {"AccountId": ACCOUNT, "Disks": 5},
     "CreateKey": {},
     "DeleteKey": {"SecretId": "AKIDnew", "Force": True},
     "DescribeKeys": {},
@@ -716,7 +717,9 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
                 }]
         },
         "SetAccountPassword": {"Password": "made-password"},
+        "SetAccountQuota": {},
         "DescribeQuotas": {
+            "DisksMax": 500, "DisksCount": 2, "DiskGibMax": 0, "DiskGib": 40,
             "SnapshotsPerDiskMax": 64, "SnapshotsMax": 128, "SnapshotsCount": 3, "SnapshotBytesMax": 0,
             "SnapshotBytes": 4, "DisksPerInstanceMax": 20, "DisksPerCallMax": 50,
         },

@@ -242,6 +242,11 @@ export type StoreHealth = {
 };
 
 export type Quotas = {
+  /** 0: no limit, as of all that follow. */
+  readonly DisksMax: number;
+  readonly DisksCount: number;
+  readonly DiskGibMax: number;
+  readonly DiskGib: number;
   readonly SnapshotsPerDiskMax: number;
   readonly SnapshotsMax: number;
   readonly SnapshotsCount: number;

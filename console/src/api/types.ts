@@ -601,6 +601,11 @@ export type Services = {
       readonly AccountName?: string;
       readonly Password?: string;
     } };
+    SetAccountQuota: { changes: true; parameters: {
+      readonly AccountId: string;
+      readonly Disks?: number;
+      readonly DiskGib?: number;
+    } };
     SetQuiesceProfile: { changes: true; parameters: {
       readonly ResourceId: string;
       readonly Steps: readonly QuiesceStep[];
@@ -800,6 +805,10 @@ export type DrystoneDescribeQuiesceProfilesAnswer = {
 };
 
 export type DrystoneDescribeQuotasAnswer = {
+  readonly DisksMax: number;
+  readonly DisksCount: number;
+  readonly DiskGibMax: number;
+  readonly DiskGib: number;
   readonly SnapshotsPerDiskMax: number;
   readonly SnapshotsMax: number;
   readonly SnapshotsCount: number;
@@ -878,5 +887,7 @@ export type DrystoneScrubStoreAnswer = {
 export type DrystoneSetAccountPasswordAnswer = {
   readonly Password: string | null;
 };
+
+export type DrystoneSetAccountQuotaAnswer = Record<never, never>;
 
 export type DrystoneSetQuiesceProfileAnswer = Record<never, never>;

@@ -590,6 +590,8 @@ export const en = {
   "store.asked": "Last asked for",
   "store.damaged": "Damaged snapshots",
   "store.suspect": "Suspect snapshots",
+  "quota.disks": "Disks",
+  "quota.diskSize": "Size of all disks",
   "quota.snapshots": "Snapshots",
   "quota.bytes": "Stored bytes",
   "quota.of": "{used} of {most}",

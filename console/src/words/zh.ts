@@ -592,6 +592,8 @@ export const zh: Readonly<Record<keyof typeof en, string>> = {
   "store.asked": "上次要求检查",
   "store.damaged": "已损坏的快照",
   "store.suspect": "可疑的快照",
+  "quota.disks": "云硬盘",
+  "quota.diskSize": "云硬盘总容量",
   "quota.snapshots": "快照",
   "quota.bytes": "存储空间",
   "quota.of": "{used} / {most}",

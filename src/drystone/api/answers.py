@@ -675,8 +675,12 @@ class DescribeOverviewAnswer(TypedDict):
 
 
 class DescribeQuotasAnswer(TypedDict):
-    """How much an account has, and may have; a maximum of 0 bytes is none."""
+    """How much an account has, and may have; a maximum of 0 is none."""
 
+    DisksMax: int
+    DisksCount: int
+    DiskGibMax: int
+    DiskGib: int
     SnapshotsPerDiskMax: int
     SnapshotsMax: int
     SnapshotsCount: int

@@ -51,6 +51,7 @@ def drystone_service(use_cases: UseCases) -> Service:
         Action(name="DeleteKey", parameters=sent.DeleteKey, run=on.delete_key, changes=True),
         Action(name="DescribeKeys", parameters=sent.DescribeKeys, run=on.describe_keys),
         Action(name="SetAccountPassword", parameters=sent.SetAccountPassword, run=on.set_password, changes=True),
+        Action(name="SetAccountQuota", parameters=sent.SetAccountQuota, run=on.set_account_quota, changes=True),
         Action(name="DescribeOverview", parameters=sent.DescribeOverview, run=on.describe_overview),
         Action(name="DescribeQuotas", parameters=sent.DescribeQuotas, run=on.describe_quotas),
         Action(name="DescribeHistory", parameters=sent.DescribeHistory, run=on.describe_history),
@@ -216,6 +217,10 @@ class _DrystoneActions:
         key = await self._use_cases.accounts.create(caller, given.account_name)
         return {"AccountId": key.account_id, "SecretId": key.secret_id, "SecretKey": key.secret_key}
 
+    async def set_account_quota(self, caller: Caller, given: sent.SetAccountQuota) -> answers.NothingAnswer:
+        await self._use_cases.accounts.set_quota(caller, given.account_id, given.disks, given.disk_gib)
+        return {}
+
     async def describe_accounts(self, caller: Caller, given: sent.DescribeAccounts) -> answers.DescribeAccountsAnswer:
         page = await self._use_cases.accounts.describe(caller, *_page(given))
         return {"TotalCount": page.total, "AccountSet": [_account(account) for account in page.items]}
@@ -253,6 +258,10 @@ class _DrystoneActions:
     async def describe_quotas(self, caller: Caller, _given: sent.DescribeQuotas) -> answers.DescribeQuotasAnswer:
         view = await self._use_cases.overview.quotas(caller)
         return {
+            "DisksMax": view.disks_max,
+            "DisksCount": view.disks,
+            "DiskGibMax": view.disk_gib_max,
+            "DiskGib": view.disk_gib,
             "SnapshotsPerDiskMax": view.snapshots_per_disk_max,
             "SnapshotsMax": view.snapshots_max,
             "SnapshotsCount": view.snapshots,

@@ -152,6 +152,14 @@ class CreateAccount(Parameters, frozen=True, kw_only=True):
     account_name: Text
 
 
+class SetAccountQuota(Parameters, frozen=True, kw_only=True):
+    """Parameters of SetAccountQuota: what is not given is as configured, 0 is no limit."""
+
+    account_id: Id
+    disks: Unsigned | None = None
+    disk_gib: Unsigned | None = None
+
+
 class DescribeAccounts(Paged, frozen=True, kw_only=True):
     """DescribeAccounts takes a page only."""
 

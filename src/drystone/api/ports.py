@@ -253,6 +253,10 @@ class Accounts(Protocol):
         """List accounts."""
         ...
 
+    async def set_quota(self, caller: Caller, account_id: str, disks: int | None, disk_gib: int | None, /) -> None:
+        """Set what an account may have of disks."""
+        ...
+
     async def create_key(self, caller: Caller, account_id: str, /) -> NewKey:
         """Make a key."""
         ...

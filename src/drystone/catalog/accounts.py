@@ -7,13 +7,14 @@ from sqlalchemy import delete as delete_from
 
 from drystone.catalog import packs
 from drystone.catalog.rows import Rows
-from drystone.catalog.schema import access_key, account, account_usage
-from drystone.domain.account import AccessKey, Account
+from drystone.catalog.schema import access_key, account, account_quota, account_usage
+from drystone.domain.account import AccessKey, Account, DiskQuota
 from drystone.domain.ids import AccountId
 from drystone.domain.login import SESSION_PREFIX
 
 _accounts = Rows(account, Account)
 _keys = Rows(access_key, AccessKey)
+_quotas = Rows(account_quota, DiskQuota)
 
 insert = _accounts.insert
 """The usage row comes with it, by a trigger."""
@@ -23,6 +24,9 @@ insert_key = _keys.insert
 get_key = _keys.get
 compare_and_set_key = _keys.compare_and_set
 delete_key = _keys.delete
+insert_quota = _quotas.insert
+get_quota = _quotas.get
+delete_quota = _quotas.delete
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

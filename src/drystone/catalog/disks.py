@@ -40,6 +40,13 @@ def count(conn: Connection, account_id: AccountId) -> int:
     return total
 
 
+def held(conn: Connection, account_id: AccountId) -> tuple[int, int]:
+    """Return how many disks an account has, those too that are being made or destroyed, and their GiB together."""
+    query = select(func.count(), func.coalesce(func.sum(disk.c.size_gib), 0)).where(disk.c.account_id == account_id)
+    count, size_gib = conn.execute(query).one()
+    return count, size_gib
+
+
 def count_all(conn: Connection) -> int:
     """Return how many disks clients see, over all accounts."""
     total: int = conn.execute(select(func.count()).select_from(disk).where(VISIBLE_DISK)).scalar_one()

@@ -64,6 +64,14 @@ def running_on_disks(conn: Connection, disk_ids: Sequence[str], kind: OperationK
     return _rows.all(conn, query.order_by(operation.c.created_at, operation.c.id))
 
 
+def running_of_account(conn: Connection, account_id: AccountId, kind: OperationKind) -> list[Operation]:
+    """Return the RUNNING operations of one kind of an account, oldest first."""
+    query = select(operation).where(
+        operation.c.state == OperationState.RUNNING, operation.c.account_id == account_id, operation.c.kind == kind
+    )
+    return _rows.all(conn, query.order_by(operation.c.created_at, operation.c.id))
+
+
 def running_on_snapshot(conn: Connection, snapshot_id: SnapshotId) -> list[Operation]:
     """Return the RUNNING operations of a snapshot, oldest first."""
     query = select(operation).where(operation.c.snapshot_id == snapshot_id, operation.c.state == OperationState.RUNNING)

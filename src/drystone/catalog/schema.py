@@ -100,6 +100,13 @@ account_usage = Table(
     _needs("normal_snapshots", Integer),
     _needs("stored_bytes", Integer),
 )
+account_quota = Table(
+    "account_quota",
+    metadata,
+    Column("account_id", Text, ForeignKey("account.id"), primary_key=True),
+    Column("disks", Integer),
+    Column("disk_gib", Integer),
+)
 instance = Table(
     "instance",
     metadata,

@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
@@ -16,12 +17,14 @@ from drystone.cli.records import (
     clock_record,
     host_record,
     key_record,
+    quota_record,
 )
 from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside
 from drystone.cli.wait import Step, wait_until
 
 OPERATION_TIMEOUT_S = 86_400.0
 
+Quota = Annotated[int | None, Parameter(validator=Number(gte=0, lte=1 << 40))]
 Shell = Literal["bash", "zsh", "fish"]
 
 
@@ -218,6 +221,12 @@ def account_app(outside: Outside) -> App:
         help_epilogue="Example:\n  drystone account password admin\n"
         "  pass show drystone | drystone account password admin --stdin",
     )
+    app.command(
+        commands.quota,
+        name="quota",
+        help_epilogue="Example:\n  drystone account quota\n"
+        "  drystone account quota 100000000002 --disks 20 --disk-gib 2000",
+    )
     keys = App(name="key", help="Access keys of an account.")
     keys.command(
         commands.create_key,
@@ -270,6 +279,38 @@ class AccountCommands:
             "list accounts", "DescribeAccounts", "AccountSet", "AccountId", limit=limit
         )
         session.out.records([account_record(row) for row in rows], ACCOUNT_COLUMNS)
+
+    def quota(
+        self,
+        account: str | None = None,
+        /,
+        *,
+        disks: Quota = None,
+        disk_gib: Quota = None,
+        default: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Show what your account has and may have, or, as the administrator, set how many disks another may have.
+
+        What is not given when a quota is set is as the server's configuration says.
+
+        Args:
+            account: Id of the account whose quota to set.
+            disks: Most disks; 0 is no limit.
+            disk_gib: Most GiB of all its disks together; 0 is no limit.
+            default: Give the account the configured quota again.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        given = disks is not None or disk_gib is not None
+        if account is None and not given and not default:
+            session.out.record(quota_record(session.service.drystone("read the quotas", "DescribeQuotas")))
+            return
+        if account is None or given == default:
+            raise CliError(Exit.USAGE, "give the id of an account, and --disks, --disk-gib or --default")
+        session.service.drystone(
+            f"set the quota of {account}", "SetAccountQuota", AccountId=account, Disks=disks, DiskGib=disk_gib
+        )
 
     def password(
         self,

@@ -199,6 +199,23 @@ def account_record(account: Wire) -> Record:
     }
 
 
+def quota_record(quotas: Wire) -> Record:
+    """Name what an account has, and may have; a maximum of 0 is none."""
+    return {
+        "disks": quotas["DisksCount"],
+        "disks_max": quotas["DisksMax"],
+        "disk_gib": quotas["DiskGib"],
+        "disk_gib_max": quotas["DiskGibMax"],
+        "snapshots": quotas["SnapshotsCount"],
+        "snapshots_max": quotas["SnapshotsMax"],
+        "snapshots_per_disk_max": quotas["SnapshotsPerDiskMax"],
+        "snapshot_bytes": quotas["SnapshotBytes"],
+        "snapshot_bytes_max": quotas["SnapshotBytesMax"],
+        "disks_per_instance_max": quotas["DisksPerInstanceMax"],
+        "disks_per_call_max": quotas["DisksPerCallMax"],
+    }
+
+
 def key_record(key: Wire) -> Record:
     """Name the fields of an access key; its secret is not among them."""
     return {

@@ -16,6 +16,15 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DiskQuota:
+    """What an account may have of disks; None is what the configuration says, 0 is no limit."""
+
+    account_id: AccountId
+    disks: int | None
+    disk_gib: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccessKey:
     """A key pair of an account. The secret is needed in the clear to check signatures; it is never printed."""
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import accounts
 from drystone.catalog.database import Database
-from drystone.domain.account import AccessKey, Account
+from drystone.domain.account import AccessKey, Account, DiskQuota
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import AccountId, IdSource
 from drystone.service.attributes import plain_name
@@ -102,6 +102,25 @@ class Accounts:
         offset, limit = page(offset, limit)
         found, total = await self._db.read(lambda conn: accounts.find(conn, offset=offset, limit=limit))
         return Page(items=tuple(found), total=total)
+
+    async def set_quota(self, caller: Caller, account_id: str, disks: int | None, disk_gib: int | None) -> None:
+        """Set what an account may have of disks; None is what the configuration says, 0 is no limit.
+
+        What it has already stays, however much it is.
+
+        Raises:
+            RefusalError: `UnauthorizedOperation`, or `ResourceNotFound`.
+        """
+        caller.require_admin()
+        quota = DiskQuota(account_id=AccountId(account_id), disks=disks, disk_gib=disk_gib)
+
+        def put(conn: Connection) -> None:
+            if accounts.get(conn, account_id) is None:
+                raise RefusalError("ResourceNotFound", f"There is no account {account_id[:60]}.")
+            accounts.delete_quota(conn, account_id)
+            accounts.insert_quota(conn, quota)
+
+        await self._db.write(put)
 
     async def create_key(self, caller: Caller, account_id: str) -> NewKey:
         """Add a key to an account.

@@ -54,6 +54,7 @@ class DiskLifecycle:
         disks_per_call: int,
         disks_per_instance: int,
         root: bool,
+        limits: quotas.DiskLimits = quotas.DISKS,
     ) -> None:
         self._in = installation
         self._host = host
@@ -61,6 +62,7 @@ class DiskLifecycle:
         self._disks_per_call = disks_per_call
         self._disks_per_instance = disks_per_instance
         self._root = root
+        self._limits = limits
 
     # --- create -------------------------------------------------------------------------------------------------------
 
@@ -84,6 +86,9 @@ class DiskLifecycle:
                     return _ids(before), []
             at = self._in.clock()
             template = self._template(conn, caller, new, name=name, tags=tags, at=at)
+            quotas.check_disks(
+                conn, caller.account_id, self._limits, adding=new.count, gib=new.count * template.size_gib
+            )
             ids = tuple(self._in.ids.disk() for _ in range(new.count))
             together: dict[str, object] = {"disk_ids": list(ids), "client_token": new.client_token}
             made = [self._insert(conn, caller, replace(template, id=disk_id), together, at=at) for disk_id in ids]
@@ -318,6 +323,7 @@ class DiskLifecycle:
             if size_gib <= disk.size_gib:
                 raise _bad_value(f"DiskSize is {size_gib} GiB; disk {disk.id} has {disk.size_gib} and can only grow.")
             check_size(disk.type, size_gib)
+            quotas.check_disks(conn, caller.account_id, self._limits, adding=0, gib=size_gib - disk.size_gib)
             self._change(conn, disk, {"state": DiskState.EXPANDING})
             payload: dict[str, object] = {"size_gib": size_gib}
             return [self._operation(conn, caller, OperationKind.RESIZE, disk.id, payload=payload)]

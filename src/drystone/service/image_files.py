@@ -22,6 +22,7 @@ from drystone.service.caller import Caller
 from drystone.service.disk_lifecycle import check_size
 from drystone.service.installation import Installation
 from drystone.service.jobs.import_disk import REASON
+from drystone.service.quotas import DISKS, DiskLimits, check_disks
 from drystone.service.snapshot_records import owned_snapshot
 
 UNDER_WAY_MAX = 64
@@ -34,10 +35,12 @@ class ImageFiles:
     Args:
         installation: Where.
         zone: Zone of new disks.
+        limits: The configured quota of disks.
     """
 
-    def __init__(self, *, installation: Installation, zone: str) -> None:
+    def __init__(self, *, installation: Installation, zone: str, limits: DiskLimits = DISKS) -> None:
         self._in = installation
+        self._limits = limits
         self._zone = zone
 
     async def export(self, caller: Caller, snapshot_id: str, path: str, image_format: str | None) -> OperationId:
@@ -125,6 +128,7 @@ class ImageFiles:
 
         def record(conn: Connection) -> Operation:
             self._check_busy(conn)
+            check_disks(conn, caller.account_id, self._limits, adding=1, gib=size)
             at = self._in.clock()
             disk = Disk(
                 id=self._in.ids.disk(), account_id=caller.account_id, name=name, state=DiskState.CREATING,

@@ -18,7 +18,7 @@ from drystone.service.clock import SteadyClock
 from drystone.service.confirmation import held
 from drystone.service.history import figures
 from drystone.service.installation import Installation
-from drystone.service.quotas import SnapshotLimits, snapshots_max
+from drystone.service.quotas import DISKS, DiskLimits, SnapshotLimits, disk_limits, disk_use, snapshots_max
 from drystone.service.views import AttentionView, ClockView, OverviewView, QuotasView
 
 OPERATIONS: Final = 10
@@ -39,12 +39,14 @@ class Overview:
         limits: The quota of snapshots.
         disks_per_instance: Most disks of an instance.
         disks_per_call: Most disks that one call makes.
+        disk_limits: The configured quota of disks.
     """
 
     def __init__(
         self, *, installation: Installation, clock: SteadyClock, limits: SnapshotLimits, disks_per_instance: int,
-        disks_per_call: int,
+        disks_per_call: int, disk_limits: DiskLimits = DISKS,
     ) -> None:  # fmt: skip
+        self._disk_limits = disk_limits
         self._in = installation
         self._clock = clock
         self._limits = limits
@@ -71,11 +73,16 @@ class Overview:
     async def quotas(self, caller: Caller) -> QuotasView:
         """Return how much the account has and may have."""
 
-        def look(conn: Connection) -> tuple[Usage, int]:
-            return accounts.usage(conn, caller.account_id), disks.count(conn, caller.account_id)
+        def look(conn: Connection) -> tuple[Usage, int, DiskLimits, DiskLimits]:
+            account_id = caller.account_id
+            return (
+                accounts.usage(conn, account_id), disks.count(conn, account_id), disk_use(conn, account_id),
+                disk_limits(conn, account_id, self._disk_limits),
+            )  # fmt: skip
 
-        usage, disk_count = await self._in.db.read(look)
+        usage, disk_count, use, most = await self._in.db.read(look)
         return QuotasView(
+            disks_max=most.disks, disks=use.disks, disk_gib_max=most.gib, disk_gib=use.gib,
             snapshots_per_disk_max=self._limits.per_disk, snapshots_max=snapshots_max(self._limits, disk_count),
             snapshots=usage.snapshots, snapshot_bytes_max=self._limits.gib_per_region * GIB,
             snapshot_bytes=usage.stored_bytes, disks_per_instance_max=self._disks_per_instance,

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from drystone.catalog import accounts, disks, snapshots
+from drystone.catalog import accounts, disks, operations, snapshots
 from drystone.domain.disk_types import GIB
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import AccountId, DiskId, InstanceId
+from drystone.domain.operation import OperationKind
 
 SNAPSHOTS_PER_REGION_BASE = 64
 SNAPSHOTS_PER_REGION_PER_DISK = 64
@@ -23,6 +24,61 @@ class SnapshotLimits:
     """0 means the documented 64 + 64 x disks."""
     gib_per_region: int = 0
     """Stored GiB; 0 means no limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskLimits:
+    """How many disks an account may have, and how large together; 0 is no limit."""
+
+    disks: int = 500
+    gib: int = 262_144
+
+
+DISKS = DiskLimits()
+"""The quota of disks unless the configuration says another."""
+
+
+def disk_limits(conn: Connection, account_id: AccountId, configured: DiskLimits) -> DiskLimits:
+    """Return an account's quota of disks: what the administrator set for it, otherwise what is configured."""
+    own = accounts.get_quota(conn, account_id)
+    if own is None:
+        return configured
+    return DiskLimits(
+        disks=configured.disks if own.disks is None else own.disks,
+        gib=configured.gib if own.disk_gib is None else own.disk_gib,
+    )
+
+
+def disk_use(conn: Connection, account_id: AccountId) -> DiskLimits:
+    """Return what an account has of disks: also what is being made or destroyed, and what resizes will add."""
+    count, size_gib = disks.held(conn, account_id)
+    for operation in operations.running_of_account(conn, account_id, OperationKind.RESIZE):
+        disk = None if operation.disk_id is None else disks.get(conn, operation.disk_id)
+        wanted = operation.payload.get("size_gib")
+        if disk is not None and isinstance(wanted, int):
+            size_gib += max(0, wanted - disk.size_gib)
+    return DiskLimits(disks=count, gib=size_gib)
+
+
+def check_disks(conn: Connection, account_id: AccountId, configured: DiskLimits, *, adding: int, gib: int) -> None:
+    """Refuse more disks, or larger ones, than an account may have; in the transaction that records them (S157).
+
+    Raises:
+        RefusalError: `ResourceInsufficient.OverQuota`.
+    """
+    limits, use = disk_limits(conn, account_id, configured), disk_use(conn, account_id)  # S157
+    if adding and limits.disks and use.disks + adding > limits.disks:
+        raise RefusalError(
+            "ResourceInsufficient.OverQuota",
+            f"The account has {use.disks} disks; with {adding} more it would have over {limits.disks}, its quota. "
+            "Terminate some, or ask the administrator for more.",
+        )
+    if limits.gib and use.gib + gib > limits.gib:
+        raise RefusalError(
+            "ResourceInsufficient.OverQuota",
+            f"The account's disks have {use.gib} GiB; with {gib} more they would have over {limits.gib}, its quota. "
+            "Terminate some, or ask the administrator for more.",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -305,6 +305,12 @@ class OverviewView:
 class QuotasView:
     """How much an account has, and may have."""
 
+    disks_max: int
+    """0: no limit."""
+    disks: int
+    disk_gib_max: int
+    """0: no limit."""
+    disk_gib: int
     snapshots_per_disk_max: int
     snapshots_max: int
     snapshots: int

@@ -24,6 +24,8 @@ export function Quotas() {
   );
   const q = quotas.data;
   const count = (value: number) => number(value, locale);
+  const limited = (used: string, limit: number, most: string) =>
+    limit === 0 ? t("quota.noLimit", { used }) : t("quota.of", { used, most });
   return (
     <>
       <Card title={t("settings.quotas")}>
@@ -34,6 +36,14 @@ export function Quotas() {
           <Facts
             facts={[
               {
+                name: t("quota.disks"),
+                value: <Use used={q.DisksCount} most={q.DisksMax} text={limited(count(q.DisksCount), q.DisksMax, count(q.DisksMax))} />,
+              },
+              {
+                name: t("quota.diskSize"),
+                value: <Use used={q.DiskGib} most={q.DiskGibMax} text={limited(`${count(q.DiskGib)} GiB`, q.DiskGibMax, `${count(q.DiskGibMax)} GiB`)} />,
+              },
+              {
                 name: t("quota.snapshots"),
                 value: <Use used={q.SnapshotsCount} most={q.SnapshotsMax} text={t("quota.of", { used: count(q.SnapshotsCount), most: count(q.SnapshotsMax) })} />,
               },
@@ -43,11 +53,7 @@ export function Quotas() {
                   <Use
                     used={q.SnapshotBytes}
                     most={q.SnapshotBytesMax}
-                    text={
-                      q.SnapshotBytesMax === 0
-                        ? t("quota.noLimit", { used: bytes(q.SnapshotBytes) })
-                        : t("quota.of", { used: bytes(q.SnapshotBytes), most: bytes(q.SnapshotBytesMax) })
-                    }
+                    text={limited(bytes(q.SnapshotBytes), q.SnapshotBytesMax, bytes(q.SnapshotBytesMax))}
                   />
                 ),
               },
