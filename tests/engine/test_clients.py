@@ -17,6 +17,7 @@ from drystone.engine import clients, graph, images, live, peers, qmp
 from drystone.engine.clients import Connection, Cut, Raise, plan_relief
 from drystone.engine.daemon import Daemon
 from drystone.engine.layout import node
+from drystone.engine.peers import Debt
 from drystone.nbd.client import NbdClient
 from tests.engine.stuck_clients import client
 
@@ -96,14 +97,14 @@ def reader(queued: int, **more: Any) -> Connection:
         # Answers that the daemon does not wait for are nobody's business.
         (reader(1 << 30, stopped=True, reads_late=False), 60.0, 60.0, True, None),
         # Half a request.
-        (reader(0, reads_late=False, asked_for=True, owes=True), 1.9, 0.0, True, None),
-        (reader(768, reads_late=False, asked_for=True, owes=True), 2.0, 0.0, True, Cut),
-        (reader(0, reads_late=False, asked_for=True, owes=True), 2.0, 0.0, True, Cut),
-        (reader(0, reads_late=False, asked_for=True, owes=True, stopped=True), 0.5, 0.0, True, Cut),
-        (reader(0, reads_late=False, asked_for=True, owes=None, stopped=True), 9.9, 0.0, True, None),
-        (reader(0, reads_late=False, asked_for=True, owes=None), 10.0, 0.0, True, Cut),
+        (reader(0, reads_late=False, asked_for=True, debt=Debt.SENDING), 1.9, 0.0, True, None),
+        (reader(768, reads_late=False, asked_for=True, debt=Debt.SENDING), 2.0, 0.0, True, Cut),
+        (reader(0, reads_late=False, asked_for=True, debt=Debt.SENDING), 2.0, 0.0, True, Cut),
+        (reader(0, reads_late=False, asked_for=True, debt=Debt.WAITING, stopped=True), 0.5, 0.0, True, Cut),
+        (reader(0, reads_late=False, asked_for=True, debt=None, stopped=True), 9.9, 0.0, True, None),
+        (reader(0, reads_late=False, asked_for=True, debt=None), 10.0, 0.0, True, Cut),
         # Idle, for ever.
-        (reader(0, reads_late=False, asked_for=True, owes=False, stopped=True), 1000.0, 0.0, True, None),
+        (reader(0, reads_late=False, asked_for=True, debt=Debt.NONE, stopped=True), 1000.0, 0.0, True, None),
         (reader(0, reads_late=False), 1000.0, 0.0, True, None),
     ],
 )
@@ -125,13 +126,20 @@ def test_room_is_made_for_clients_until_they_have_left_a_gigabyte_unread() -> No
     assert len(plan) == (clients.QUEUED_BYTES_MAX * 12 // 32) // clients.ROOM_BYTES
 
 
-def test_of_those_that_may_have_sent_half_a_request_one_is_cut_at_a_time() -> None:
+def test_of_those_that_may_have_sent_half_a_request_the_likeliest_is_cut_alone() -> None:
     found = [
-        reader(0, inode=inode, reads_late=False, asked_for=True, stopped=inode == 3, owes=False if inode == 0 else None)
-        for inode in range(5)
+        reader(0, inode=1, reads_late=False, asked_for=True, stopped=True),
+        reader(0, inode=2, reads_late=False, asked_for=True, debt=Debt.NONE, stopped=True),
+        reader(0, inode=3, reads_late=False, asked_for=True),
+        reader(0, inode=4, reads_late=False, asked_for=True, debt=Debt.SENDING, stopped=True),
+        reader(0, inode=5, reads_late=False, asked_for=True, debt=Debt.WAITING),
     ]
-    plan = plan_relief(found, since_s=10.0, unread_s={}, raisable=True)
-    assert [step.connection.inode for step in plan] == [3]
+    cut = []
+    while plan := plan_relief(found, since_s=60.0, unread_s={}, raisable=True):
+        (step,) = plan
+        cut.append(step.connection.inode)
+        found.remove(step.connection)
+    assert cut == [5, 4, 1, 3]
 
 
 @needs_root

@@ -30,6 +30,7 @@ from typing import Final
 import structlog
 
 from drystone.engine import peers
+from drystone.engine.peers import Debt
 
 NBD_SOCKET: Final = "nbd.sock"
 """File name of the socket on which a storage daemon serves NBD."""
@@ -39,6 +40,8 @@ PATIENCE_S: Final = 0.1
 KNOWN_PATIENCE_S: Final = 0.005
 """The same while a client is known that does not read: it will be in the way of the next command, too."""
 LOOK_EVERY_S: Final = 0.02
+EFFECT_S: Final = 0.1
+"""After a client was cut, the daemon gets this long to notice before another may be."""
 LOOK_SHARE: Final = 10
 """Looking takes at most a tenth of the time, however many clients there are."""
 STOPPED_S: Final = 0.5
@@ -59,6 +62,8 @@ LISTED_MAX: Final = 3
 """Clients that a message names."""
 
 _SO_SNDBUFFORCE: Final = 32
+_HEADER_BYTES: Final = 28
+"""A request of NBD without its data: half of it holds up nothing."""
 _SIOCOUTQ: Final = 0x5411
 _WRITABLE_SHARE: Final = 4
 """A unix socket counts as writable while a quarter of its buffer is used at most. Source: linux/net/unix/af_unix.c."""
@@ -78,7 +83,7 @@ class Connection:
         reads_late: Whether the daemon waits until the client takes something; where it does not say, as it spins, all
             may be such that have not taken something.
         asked_for: Whether the daemon waits for the client to send something: as for all that are idle.
-        owes: Whether the client's process is about to send; None if that cannot be told.
+        debt: What the client's process has to send; None if that cannot be told.
         peer: The process that connected; 0 if it is of another world.
         stopped: Whether that process is.
     """
@@ -88,7 +93,7 @@ class Connection:
     buffer_bytes: int
     reads_late: bool = False
     asked_for: bool = False
-    owes: bool | None = None
+    debt: Debt | None = None
     peer: int = 0
     stopped: bool = False
 
@@ -125,7 +130,7 @@ def plan_relief(
     """
     queued = sum(connection.queued_bytes for connection in found)
     plan: list[Raise | Cut] = []
-    unclear: list[Connection] = []
+    suspects: list[Connection] = []
     for connection in found:
         # So that it is writable at once, and takes so much more.
         wanted = connection.queued_bytes * _WRITABLE_SHARE + ROOM_BYTES
@@ -137,16 +142,20 @@ def plan_relief(
                 plan.append(Cut(connection=connection, reason="it is stopped and does not take what it asked for"))
             elif unread_s.get(connection.inode, 0.0) >= UNREAD_S:
                 plan.append(Cut(connection=connection, reason=f"it has taken nothing for {UNREAD_S:g} s"))
-        elif connection.asked_for and connection.owes:
-            if since_s >= (STOPPED_S if connection.stopped else REQUEST_S):
-                plan.append(Cut(connection=connection, reason="half a request is all that it has sent"))
-        elif connection.asked_for and connection.owes is None:
-            unclear.append(connection)
-    if not plan and unclear and since_s >= UNREAD_S:
-        # One of these is in the way. One at a time: the daemon gets on as soon as it is the right one.
-        worst = min(unclear, key=lambda one: (not one.stopped, one.inode))
-        plan.append(Cut(connection=worst, reason="it may have sent half a request, and nobody else can have"))
+        elif connection.asked_for and connection.debt is not Debt.NONE and since_s >= _patience_s(connection):
+            suspects.append(connection)
+    if not plan and suspects:
+        # One at a time: the daemon gets on as soon as it is the right one, and the others go on.
+        worst = max(suspects, key=lambda one: (one.debt or Debt.NONE, one.stopped, -one.inode))
+        plan.append(Cut(connection=worst, reason="half a request is all that it has sent"))
     return tuple(plan)
+
+
+def _patience_s(connection: Connection) -> float:
+    """Return how long a client may hold up a daemon that may owe the rest of a request."""
+    if connection.debt is None:
+        return UNREAD_S
+    return STOPPED_S if connection.stopped else REQUEST_S
 
 
 class Clients:
@@ -173,9 +182,9 @@ class Clients:
         def look() -> None:
             nonlocal timer
             began = time.monotonic()
-            holdup.look(began)
+            cut = holdup.look(began)
             took = time.monotonic() - began
-            timer = loop.call_later(max(LOOK_EVERY_S, LOOK_SHARE * took), look)
+            timer = loop.call_later(max(EFFECT_S if cut else LOOK_EVERY_S, LOOK_SHARE * took), look)
 
         timer = loop.call_later(KNOWN_PATIENCE_S if self._known else PATIENCE_S, look)
         try:
@@ -201,8 +210,9 @@ class Holdup:
         self.reason = ""
         """Why the daemon may still be held up, for whoever gives up."""
 
-    def look(self, now_s: float) -> None:
-        """Look at the clients and act."""
+    def look(self, now_s: float) -> bool:
+        """Look at the clients and act; tell whether one was cut."""
+        cut = False
         try:
             with contextlib.closing(_Ends(self._pid)) as ends:
                 self._note(ends.found, now_s)
@@ -212,9 +222,11 @@ class Holdup:
                 )
                 for step in plan:
                     self._take(step, ends.sockets[step.connection.inode])
+                    cut |= isinstance(step, Cut)
         except OSError as error:
             # The daemon is gone, or this user may not look at it (S126): the command's own time limit ends the wait.
             self.reason = f"its clients cannot be looked at: {error.strerror}"
+        return cut
 
     def _note(self, found: Sequence[Connection], now_s: float) -> None:
         self._known &= {connection.inode for connection in found if connection.queued_bytes}
@@ -225,7 +237,7 @@ class Holdup:
                 had, since_s = before.get(connection.inode, (0, now_s))
                 since_s = now_s if connection.queued_bytes < had else since_s
                 self._unread[connection.inode] = (connection.queued_bytes, since_s)
-        late = [one for one in found if one.reads_late or (one.asked_for and one.owes)]
+        late = [one for one in found if one.reads_late or (one.asked_for and one.debt)]
         if late:
             listed = ", ".join(f"{peers.command_of(one.peer)} (pid {one.peer})" for one in late[:LISTED_MAX])
             self.reason = f"it waits for its NBD client {listed}; resume or end it"
@@ -303,14 +315,14 @@ def _describe(descriptor: int, inode: int, end: socket.socket, waits: Mapping[in
     events = 0 if waits is None else waits.get(descriptor, 0)
     peer = int(struct.unpack("3i", end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))[0])
     asked_for = bool(events & select.POLLIN)
-    owes = None
+    debt = None
     if asked_for:
         theirs = peers.other_end(inode)
         held = None if theirs is None else peers.descriptor_of(peer, theirs)
-        owes = None if held is None else peers.owes(peer, held)
+        debt = None if held is None else peers.debt(peer, held, long_bytes=_HEADER_BYTES + 1)
     return Connection(
         inode=inode, queued_bytes=queued_bytes, buffer_bytes=end.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF),
-        reads_late=bool(queued_bytes if waits is None else events & select.POLLOUT), asked_for=asked_for, owes=owes,
+        reads_late=bool(queued_bytes if waits is None else events & select.POLLOUT), asked_for=asked_for, debt=debt,
         peer=peer, stopped=peers.is_stopped(peer),
     )  # fmt: skip
 

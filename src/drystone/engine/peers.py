@@ -6,6 +6,7 @@ processes (S126). Linux tells nobody else.
 
 import contextlib
 import ctypes
+import enum
 import errno
 import os
 import platform
@@ -27,10 +28,39 @@ _SHOW_PEER: Final = 4
 _ATTRIBUTE_PEER: Final = 2
 _POLLFD: Final = struct.Struct("ihh")
 _CALLS: Final = {
-    "x86_64": {"poll": (7, 271), "epoll": (232, 281, 441), "send": (1, 20, 44, 46), "receive": (0, 19, 45, 47)},
-    "aarch64": {"poll": (73,), "epoll": (22, 441), "send": (64, 66, 206, 211), "receive": (63, 65, 207, 212)},
+    "x86_64": {
+        "poll": (7, 271),
+        "epoll": (232, 281, 441),
+        "receive": (0, 19, 45, 47),
+        "send": (1, 44),
+        "send many": (20,),
+        "send message": (46,),
+    },
+    "aarch64": {
+        "poll": (73,),
+        "epoll": (22, 441),
+        "receive": (63, 65, 207, 212),
+        "send": (64, 206),
+        "send many": (66,),
+        "send message": (211,),
+    },
 }
 """Numbers of system calls. Source: linux/arch/x86/entry/syscalls/syscall_64.tbl, linux/scripts/syscall.tbl."""
+
+PIECES_MAX: Final = 1024
+"""Pieces of one message that the kernel takes (IOV_MAX)."""
+
+
+class Debt(enum.IntEnum):
+    """What a process may have to send on a socket."""
+
+    NONE = 0
+    """It waits to receive, and for nothing else."""
+    SENDING = 1
+    """It was stopped while it sent something long; whether all of it went the kernel does not say."""
+    WAITING = 2
+    """It waits until it can send more."""
+
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -123,50 +153,64 @@ def waits(pid: int) -> dict[int, int] | None:
     Raises:
         OSError: It has ended, or this user may not look.
     """
-    call, first, second = _call(Path(f"/proc/{pid}"))
+    call, first, second, _ = _call(Path(f"/proc/{pid}"))
     return _polled(pid, first, second) if call == "poll" else None
 
 
-def owes(pid: int, descriptor: int) -> bool | None:
-    """Tell whether a process is about to send more on a socket: none of its threads waits for anything but to receive.
+def debt(pid: int, descriptor: int, *, long_bytes: int) -> Debt | None:
+    """Tell what a process owes on a socket by what its threads wait for or do; None if that cannot be told.
 
-    Returns:
-        True if a thread is sending, or waits until it can; False if one waits to receive, and none does that; None if
-        that cannot be told.
+    Args:
+        pid: The process.
+        descriptor: By which it holds the socket.
+        long_bytes: A shorter message counts for nothing.
     """
-    found: bool | None = None
-    with contextlib.suppress(OSError):
+    found: Debt | None = None
+    with contextlib.suppress(OSError, struct.error):
         for thread in sorted(Path(f"/proc/{pid}/task").iterdir())[:THREADS_MAX]:
-            call, first, second = _call(thread)
-            events = 0
-            if call in {"send", "receive"}:
-                events = 0 if first != descriptor else select.POLLOUT if call == "send" else select.POLLIN
-            elif call == "poll":
-                events = _polled(pid, first, second).get(descriptor, 0)
-            elif call == "epoll":
-                events = _watched(pid, first).get(descriptor, 0)
-            if events & select.POLLOUT:
-                return True
-            if events & select.POLLIN:
-                found = False
+            owed = _debt_of(pid, thread, descriptor, long_bytes)
+            if owed is not None and (found is None or owed > found):
+                found = owed
     return found
 
 
-def _call(thread: Path) -> tuple[str, int, int]:
-    """Return the kind of system call that a thread is in, and its first two arguments."""
+def _debt_of(pid: int, thread: Path, descriptor: int, long_bytes: int) -> Debt | None:
+    call, first, second, third = _call(thread)
+    if call in {"poll", "epoll"}:
+        watched = _polled(pid, first, second) if call == "poll" else _watched(pid, first)
+        events = watched.get(descriptor, 0)
+        return Debt.WAITING if events & select.POLLOUT else Debt.NONE if events & select.POLLIN else None
+    if first != descriptor or not call:
+        return None
+    if call == "receive":
+        return Debt.NONE
+    if call == "send message":
+        second, third = struct.unpack("QQ", _memory(pid, second + 16, 16))  # msg_iov and msg_iovlen
+    if call != "send":
+        pieces = _memory(pid, second, 16 * min(third, PIECES_MAX))
+        third = sum(length for _, length in struct.iter_unpack("QQ", pieces))
+    return Debt.SENDING if third >= long_bytes else None
+
+
+def _call(thread: Path) -> tuple[str, int, int, int]:
+    """Return the kind of system call that a thread is in, and its first three arguments."""
     words = (thread / "syscall").read_text().split()
     for kind, numbers in _CALLS.get(platform.machine(), {}).items():
         if words[0].isdecimal() and int(words[0]) in numbers:
-            return kind, int(words[1], 16), int(words[2], 16)
-    return "", 0, 0
+            return kind, int(words[1], 16), int(words[2], 16), int(words[3], 16)
+    return "", 0, 0, 0
+
+
+def _memory(pid: int, address: int, length: int) -> bytes:
+    descriptor = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
+    try:
+        return os.pread(descriptor, length, address)
+    finally:
+        os.close(descriptor)
 
 
 def _polled(pid: int, address: int, count: int) -> dict[int, int]:
-    descriptor = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
-    try:
-        data = os.pread(descriptor, _POLLFD.size * min(count, POLLFDS_MAX), address)
-    finally:
-        os.close(descriptor)
+    data = _memory(pid, address, _POLLFD.size * min(count, POLLFDS_MAX))
     whole = len(data) // _POLLFD.size * _POLLFD.size
     return {entry[0]: entry[1] for entry in _POLLFD.iter_unpack(data[:whole])}
 
