@@ -10,12 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from drystone.domain.blocks import normalize
+from drystone.domain.errors import ProtocolError, SnapshotBrokenError
 from drystone.domain.ids import DiskId
 from drystone.engine import graph, images, live
 from drystone.engine.daemon import Daemon
+from drystone.engine.layout import node
 from drystone.nbd.client import NbdClient
 from drystone.nbd.server import NbdServer
+from drystone.nbd.vhost_user import Discarder
 from drystone.transfer.hydrate import hydrate
 from tests.nbd.test_nbd_server import MemoryExport, Provider
 
@@ -96,6 +101,65 @@ def test_a_disk_whose_opening_was_cut_off_anywhere_is_not_open_unless_its_bitmap
             assert found == [False] * 5 + [True]
         finally:
             await daemon.kill()
+
+    asyncio.run(story())
+
+
+def test_who_has_a_disk_over_nbd_can_discard_nothing_of_its_frozen_view(tmp_path: Path) -> None:
+    """S128: it would break the snapshot. Drystone can, on a socket of its own, and only there."""
+    image = tmp_path / "disk.qcow2"
+    size = 64 * MIB
+    opened = live.OpenDisk(disk_id=DISK, image=image, limits=None, bitmap="b0", backing=None)
+    target = live.FreezeTarget(
+        disk_id=DISK, size_bytes=size, frozen="b0", live="b1", scratch=tmp_path / "scratch" / "disk.raw"
+    )
+
+    def guest(daemon: Daemon) -> None:
+        with NbdClient(daemon.nbd_socket, DISK) as disk:
+            for at in range(0, size, 16 * MIB):
+                disk.pwrite(at, b"b" * 16 * MIB)
+        view = graph.view_export_name(DISK)
+        for spoil in (lambda: client.trim(0, MIB), lambda: client.pwrite(0, b"c" * MIB), lambda: client.zero(0, MIB)):
+            with NbdClient(daemon.nbd_socket, view) as client:
+                assert client.read_only
+                with pytest.raises(ProtocolError):
+                    spoil()
+        with NbdClient(daemon.nbd_socket, view) as client:
+            assert client.pread(0, MIB) == b"a" * MIB
+
+    def trim(daemon: Daemon) -> None:
+        socket = live.trim_socket(daemon, DISK)
+        for _ in range(2):
+            with Discarder(socket) as discarder:
+                assert discarder.discard([(0, 16 * MIB), (20 * MIB, 44 * MIB)], stop=lambda: False) == 60 * MIB
+        with NbdClient(daemon.nbd_socket, graph.view_export_name(DISK)) as client:
+            assert client.pread(16 * MIB, 4 * MIB) == b"a" * 4 * MIB
+            with pytest.raises(SnapshotBrokenError):
+                client.pread(0, MIB)
+
+    async def story() -> None:
+        (tmp_path / "run").mkdir()
+        await images.create(image, size, None)
+        daemon = await Daemon.start("test", tmp_path / "run", tmp_path / "log", os.environ)
+        try:
+            await live.open_disk(daemon, opened)
+            socket = await live.export_nbd(daemon, DISK)
+            await asyncio.to_thread(write, socket, b"a" * size)
+            await live.freeze(daemon, [target])
+            await asyncio.to_thread(guest, daemon)
+            await asyncio.to_thread(trim, daemon)
+            # Whoever discards does not keep the view.
+            with Discarder(live.trim_socket(daemon, DISK)):
+                await live.unfreeze(daemon, DISK, scratch=target.scratch)
+            assert set(await daemon.exports()) == {node("disk", DISK)}
+            assert not live.trim_socket(daemon, DISK).exists()
+        finally:
+            await daemon.kill()
+
+    def write(socket: Path, data: bytes) -> None:
+        with NbdClient(socket, DISK) as disk:
+            for at in range(0, len(data), 16 * MIB):
+                disk.pwrite(at, data[at : at + 16 * MIB])
 
     asyncio.run(story())
 

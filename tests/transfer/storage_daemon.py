@@ -21,6 +21,7 @@ class StorageDaemon:
         self.directory = directory
         self.process = process
         self.nbd = directory / "nbd.sock"
+        self.trim = directory / "trim.sock"
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(20)
         self._socket.connect(str(directory / "qmp.sock"))
@@ -123,8 +124,12 @@ class StorageDaemon:
         self.qmp("block-dirty-bitmap-disable", node="d0", name=old)
         self.qmp("blockdev-add", driver="snapshot-access", node_name="sa", file="cbw", discard="unmap")
         self.qmp(
-            "block-export-add", id="view", type="nbd", node_name="sa", name="view", writable=True,
+            "block-export-add", id="view", type="nbd", node_name="sa", name="view", writable=False,
             bitmaps=[{"node": "d0", "name": old}],
+        )  # fmt: skip
+        self.qmp(
+            "block-export-add", id="trim", type="vhost-user-blk", node_name="sa", writable=True,
+            addr={"type": "unix", "path": str(self.trim)},
         )  # fmt: skip
         return self.endpoint("view")
 
@@ -136,8 +141,9 @@ class StorageDaemon:
 
     def release(self, *, old: str = "b0") -> None:
         """Take the frozen view away and drop its bitmap: the snapshot is NORMAL."""
-        self.qmp("block-export-del", id="view", mode="hard")
-        self.wait_event("BLOCK_EXPORT_DELETED")
+        for export in ("trim", "view"):
+            self.qmp("block-export-del", id=export, mode="hard")
+            self.wait_event("BLOCK_EXPORT_DELETED")
         self.qmp("blockdev-del", node_name="sa")
         self.reopen_top("d0")
         self.qmp("blockdev-del", node_name="cbw")

@@ -11,6 +11,7 @@ from drystone.codec import manifest as manifest_codec
 from drystone.domain.blocks import from_blocks, normalize
 from drystone.domain.errors import IntegrityError, ProtocolError, SnapshotBrokenError
 from drystone.nbd.client import NbdClient
+from drystone.nbd.vhost_user import Discarder
 from drystone.snapstore.layers import delta_addresses
 from drystone.snapstore.manifests import list_manifests, read_manifest
 from drystone.snapstore.reader import SnapshotReader
@@ -195,8 +196,8 @@ def test_a_broken_view_fails_and_leaves_no_manifest(
     disk.write(0, 2 * MIB)
     view = daemon.freeze(SIZE, old="b1", new="b2")
     # What was trimmed reads EINVAL, as everything does once copy-before-write has failed.
-    with NbdClient(daemon.nbd, "view", timeout_s=20) as trimmer:
-        trimmer.trim(MIB, MIB)
+    with Discarder(daemon.trim, timeout_s=20) as discarder:
+        assert discarder.discard([(MIB, MIB)], stop=lambda: False) == MIB
     for mode, bitmap in (("delta", "b1"), ("rescan", None)):
         with pytest.raises(SnapshotBrokenError):
             snapshots.take(view, mode, bitmap=bitmap)
@@ -214,14 +215,16 @@ def test_trimming_spares_what_is_needed(
 ) -> None:
     monkeypatch.setattr(upload_module, "TRIM_FROM_BYTES", 0)
     disk.write(0, 32 * MIB)
-    first = snapshots.take(daemon.freeze(SIZE), "full", trim=True)
+    first = snapshots.take(daemon.freeze(SIZE), "full", trim=str(daemon.trim))
     daemon.release()
     assert not unequal(snapshots.content(first.manifest), disk.model)
     disk.scatter(400)
     model = bytes(disk.model)
     view = daemon.freeze(SIZE, old="b1", new="b2")
-    again = snapshots.job(view, "delta", bitmap="b1", trim=True)
-    result = snapshots.take(view, "delta", bitmap="b1", trim=True, audit=AuditPlan(cursor_block=1000, blocks_max=200))
+    again = snapshots.job(view, "delta", bitmap="b1", trim=str(daemon.trim))
+    result = snapshots.take(
+        view, "delta", bitmap="b1", trim=str(daemon.trim), audit=AuditPlan(cursor_block=1000, blocks_max=200)
+    )
     assert not unequal(snapshots.content(result.manifest), model)
     assert result.audited_blocks == 200
     assert result.audit_lies == ()
@@ -246,7 +249,7 @@ def test_the_audit_finds_a_lost_bit(daemon: StorageDaemon, disk: Disk, snapshots
     disk.write(0, BLOCK)
     view = daemon.freeze(SIZE, old="b2", new="b3")
     plan = AuditPlan(cursor_block=600, blocks_max=10_000)
-    result = snapshots.take(view, "delta", bitmap="b2", audit=plan, trim=True)
+    result = snapshots.take(view, "delta", bitmap="b2", audit=plan, trim=str(daemon.trim))
     assert (result.audit_lies, result.audit_lie_blocks) == (((700, 703),), 3)
     assert result.audited_blocks == 1023
     assert result.audit_next_block == 600

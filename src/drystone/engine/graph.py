@@ -154,11 +154,22 @@ def view_node(disk_id: DiskId) -> Arguments:
 
 
 def view_export(disk_id: DiskId, frozen: str) -> Arguments:
-    """The frozen view over NBD with its dirty bitmap; writable only so that uploaded parts can be trimmed."""
+    """The frozen view over NBD with its dirty bitmap.
+
+    Read-only (S128): who has a disk of this daemon over NBD can open this export, too.
+    """
     return {
         "type": "nbd", "id": node("view", disk_id), "node-name": node("view", disk_id),
-        "name": view_export_name(disk_id), "writable": True,
+        "name": view_export_name(disk_id), "writable": False,
         "bitmaps": [{"node": node("qcow", disk_id), "name": frozen}],
+    }  # fmt: skip
+
+
+def trim_export(disk_id: DiskId, socket: Path) -> Arguments:
+    """The frozen view once more, so that what nobody will read can be discarded from it, on a socket of its own."""
+    return {
+        "type": "vhost-user-blk", "id": node("trim", disk_id), "node-name": node("view", disk_id),
+        "addr": {"type": "unix", "path": str(socket)}, "writable": True,
     }  # fmt: skip
 
 

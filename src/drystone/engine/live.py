@@ -91,7 +91,7 @@ async def open_disk(daemon: Daemon, disk: OpenDisk) -> None:
 
 async def close_disk(daemon: Daemon, disk_id: DiskId) -> None:
     """Take the disk's exports and nodes away, whatever of them is there. Flushes; its bitmaps are gone with it."""
-    for kind in ("disk", "view", "bitmap", "look"):
+    for kind in ("disk", "trim", "view", "bitmap", "look"):
         await daemon.remove_export(node(kind, disk_id))
     await remove_hydration(daemon, disk_id)
     await unfreeze(daemon, disk_id, scratch=None)
@@ -260,6 +260,16 @@ async def finish_freeze(daemon: Daemon, targets: Sequence[FreezeTarget]) -> None
             await daemon.execute("blockdev-add", graph.view_node(target.disk_id))
         if node("view", target.disk_id) not in exports:
             await daemon.execute("block-export-add", graph.view_export(target.disk_id, target.frozen))
+        if node("trim", target.disk_id) not in exports:
+            # Without it nothing is trimmed: guests' writes are copied that need not be.
+            with contextlib.suppress(QmpRefusedError):
+                socket = trim_socket(daemon, target.disk_id)
+                await daemon.execute("block-export-add", graph.trim_export(target.disk_id, socket))
+
+
+def trim_socket(daemon: Daemon, disk_id: DiskId) -> Path:
+    """Return where parts of the disk's frozen view are discarded; its name is short, as paths of sockets must be."""
+    return daemon.directory / f"{disk_id.removeprefix('disk-')}.sock"
 
 
 async def is_frozen(daemon: Daemon, disk_id: DiskId) -> bool:
@@ -275,7 +285,8 @@ async def is_frozen(daemon: Daemon, disk_id: DiskId) -> bool:
 
 async def unfreeze(daemon: Daemon, disk_id: DiskId, *, scratch: Path | None) -> None:
     """Take the frozen view and its filter away, whatever of them is there, and the scratch file. Keeps all bitmaps."""
-    await daemon.remove_export(node("view", disk_id))
+    for kind in ("trim", "view"):
+        await daemon.remove_export(node(kind, disk_id))
     nodes = await daemon.nodes()
     if node("view", disk_id) in nodes:
         await daemon.execute("blockdev-del", {"node-name": node("view", disk_id)})

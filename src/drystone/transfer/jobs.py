@@ -80,7 +80,7 @@ class UploadJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         session: The writer's session; names of all objects carry it.
         snapshot: Id of the new snapshot.
         template: The rest of the manifest.
-        view: The frozen view. `trim` needs it writable.
+        view: The frozen view.
         mode: `delta` reads carry-over and bitmap; `rescan` reads what is allocated and keeps what equals the
             base; `full` reads what is allocated and has no base.
         base_manifest: Object name of the base's manifest; None writes a full map.
@@ -93,7 +93,8 @@ class UploadJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             construction: the base was taken of this disk, or is `hydrates_from`. Else all is looked at: after
             the source was deleted, the base is an ancestor that differs from it (A5).
         hydrates_from: The snapshot that the disk hydrates from.
-        trim: Trim what will not be read, beside the reading, when that is expected to be long.
+        trim: Socket on which what will not be read of the view is discarded, beside the reading, when that is expected
+            to be long; None: nothing is.
         audit: Check clean blocks against the base; for `delta` only.
     """
 
@@ -110,7 +111,7 @@ class UploadJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     carry_ranges: tuple[RangesFile, ...] = ()
     allocation: Endpoint | None = None
     hydrates_from: SnapshotId | None = None
-    trim: bool = False
+    trim: str | None = None
     audit: AuditPlan | None = None
 
 

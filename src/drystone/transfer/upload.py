@@ -32,6 +32,7 @@ from drystone.nbd.client import (
     NbdClient,
     dirty_bitmap,
 )
+from drystone.nbd.vhost_user import Discarder
 from drystone.snapstore.compare import differing
 from drystone.snapstore.expected import UNTRUSTED, KnownHashes
 from drystone.snapstore.layers import delta_addresses
@@ -350,12 +351,12 @@ def _trimming(job: UploadJob, plan: UploadPlan, size_blocks: int) -> Iterator[No
     Only for deltas: a full snapshot and a rescan need all that is allocated (F2).
     """
     read_bytes = count(plan.read) * BLOCK_BYTES
-    if not job.trim or job.mode != "delta" or read_bytes < TRIM_FROM_BYTES:
+    if job.trim is None or job.mode != "delta" or read_bytes < TRIM_FROM_BYTES:
         yield
         return
     ranges = trimmable(union(plan.read, plan.zero), size_blocks)
     stop = threading.Event()
-    thread = threading.Thread(target=_trim, args=(job, ranges, stop), name="trim", daemon=True)
+    thread = threading.Thread(target=_trim, args=(job, job.trim, ranges, stop), name="trim", daemon=True)
     thread.start()
     try:
         yield
@@ -364,11 +365,10 @@ def _trimming(job: UploadJob, plan: UploadPlan, size_blocks: int) -> Iterator[No
         thread.join()
 
 
-def _trim(job: UploadJob, ranges: Ranges, stop: threading.Event) -> None:
+def _trim(job: UploadJob, socket: str, ranges: Ranges, stop: threading.Event) -> None:
     try:
-        with _connect(job, job.view, ()) as client:
-            for _ in client.trim_ranges(byte_ranges(ranges), stop=stop.is_set):
-                pass
+        with Discarder(Path(socket), timeout_s=job.view.timeout_s) as discarder:
+            discarder.discard(byte_ranges(ranges), stop=stop.is_set)
     except DrystoneError as error:
         # Trimming saves scratch and changes nothing else; if the view is gone, the reader finds out.
         if not stop.is_set():

@@ -248,7 +248,8 @@ class TakeSnapshot:
             view=Endpoint(socket=str(daemon.nbd_socket), export=graph.view_export_name(disk.id)),
             mode=mode, base_manifest=None if base is None else base.manifest, bitmap=freeze.old_bitmap,
             carry_maps=carry_maps, carry_ranges=carry_ranges, allocation=allocation,
-            hydrates_from=disk.source_snapshot_id if allocation is not None else None, trim=trim, audit=audit,
+            hydrates_from=disk.source_snapshot_id if allocation is not None else None,
+            trim=str(live.trim_socket(daemon, disk.id)) if trim else None, audit=audit,
         )  # fmt: skip
         return job, files
 
