@@ -211,7 +211,7 @@ class Daemons(Host):
         self._scene = scene
 
     async def running(self, _disk: Any) -> Any:
-        return SimpleNamespace(nbd_socket=Path("/nowhere")) if self._scene.daemon else None
+        return SimpleNamespace(nbd_socket=Path("/nowhere"), directory=Path("/nowhere")) if self._scene.daemon else None
 
     async def _abandon(self, _disk: Any) -> None:
         pass

@@ -1,8 +1,9 @@
 """A snapshot whose upload is begun again: its worker, or the server, died in the middle."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
 
 import pytest
 
@@ -21,11 +22,6 @@ class TrimmedView(View):
 
     trimmed: list[tuple[int, int]]
 
-    def trim_ranges(self, ranges: Sequence[tuple[int, int]], *, stop: Callable[[], bool]) -> Iterator[None]:
-        del stop
-        self.trimmed.extend((start, start + length) for start, length in ranges)
-        yield
-
     def _needs(self, start: int, stop: int) -> None:
         if any(low < stop and start < high for low, high in self.trimmed):
             raise SnapshotBrokenError(f"[{start}, {stop}) was trimmed")
@@ -39,6 +35,24 @@ class TrimmedView(View):
         for start, length in ranges:
             self._needs(start, start + length)
             yield from super().read_ranges([(start, length)])
+
+
+class Trimmer:
+    """What discards parts of that view."""
+
+    def __init__(self, _socket: Path, **_: object) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def discard(self, ranges: Iterable[tuple[int, int]], *, stop: Callable[[], bool]) -> int:
+        del stop
+        TrimmedView.trimmed.extend((start, start + length) for start, length in ranges)
+        return 0
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +84,7 @@ def test_what_the_first_attempt_trimmed_the_second_does_not_need(
     # Undone before `outside` is left, which undoes the same name.
     with outside(scene), monkeypatch.context() as patched:
         patched.setattr(upload_transfer, "NbdClient", TrimmedView)
+        patched.setattr(upload_transfer, "Discarder", Trimmer)
         patched.setattr(TrimmedView, "scene", scene)
         patched.setattr(upload_transfer, "TRIM_FROM_BYTES", 0)
         audited = asyncio.run(twice())

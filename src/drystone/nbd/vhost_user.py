@@ -13,6 +13,7 @@ import os
 import select
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Self
@@ -22,6 +23,10 @@ from drystone.domain.errors import ProtocolError, UnavailableError
 SECTOR_BYTES: Final = 512
 PIECE_BYTES_MAX: Final = 32768 * SECTOR_BYTES
 """Most that one request may discard. Source: qemu/block/export/virtio-blk-handler.h."""
+
+_BEFORE_GONE_S: Final = 1.0
+"""An export has one client at a time, and the daemon takes some milliseconds to see that one has left."""
+_PAUSE_S: Final = 0.01
 
 _VERSION: Final = 1
 _REPLY: Final = 4
@@ -57,8 +62,6 @@ class Discarder:
         self._timeout_s = timeout_s
         self._submitted = 0
         with contextlib.ExitStack() as stack:
-            self._socket = stack.enter_context(socket.socket(socket.AF_UNIX))
-            self._socket.settimeout(timeout_s)
             shared = os.memfd_create("drystone-discard")
             stack.callback(os.close, shared)
             os.ftruncate(shared, _MEMORY)
@@ -66,11 +69,8 @@ class Discarder:
             self._kick, self._call = os.eventfd(0), os.eventfd(0, os.EFD_NONBLOCK)
             stack.callback(os.close, self._kick)
             stack.callback(os.close, self._call)
-            try:
-                self._socket.connect(self._name)
-                self._negotiate(shared)
-            except OSError as error:
-                raise UnavailableError(f"{self._name} cannot be used to discard: {error}") from error
+            self._socket = self._connected(shared)
+            stack.callback(self._socket.close)
             self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -78,6 +78,29 @@ class Discarder:
 
     def __exit__(self, *_exception: object) -> None:
         self._stack.close()
+
+    def _connected(self, shared: int) -> socket.socket:
+        """Connect; again while the daemon has not noticed that the client before this one is gone."""
+        deadline_s = time.monotonic() + _BEFORE_GONE_S
+        while True:
+            self._socket = socket.socket(socket.AF_UNIX)
+            self._socket.settimeout(self._timeout_s)
+            try:
+                self._socket.connect(self._name)
+                self._negotiate(shared)
+            except (EOFError, ConnectionResetError, BrokenPipeError) as error:
+                self._socket.close()
+                if time.monotonic() >= deadline_s:
+                    raise UnavailableError(f"{self._name} has another client") from error
+                time.sleep(_PAUSE_S)
+            except OSError as error:
+                self._socket.close()
+                raise UnavailableError(f"{self._name} cannot be used to discard: {error}") from error
+            except BaseException:
+                self._socket.close()
+                raise
+            else:
+                return self._socket
 
     def _negotiate(self, shared: int) -> None:
         self._send(_GET_FEATURES)
@@ -100,12 +123,12 @@ class Discarder:
         message = _HEADER.pack(request, _VERSION, len(payload)) + payload
         sent = socket.send_fds(self._socket, [message], [] if descriptor is None else [descriptor])
         if sent != len(message):
-            raise UnavailableError(f"{self._name} takes no messages")
+            raise EOFError
 
     def _receive(self, request: int, length: int) -> bytes:
         message = self._socket.recv(_HEADER.size + length, socket.MSG_WAITALL)
         if len(message) != _HEADER.size + length:
-            raise UnavailableError(f"{self._name} hung up")
+            raise EOFError
         if _HEADER.unpack_from(message) != (request, _VERSION | _REPLY, length):
             raise ProtocolError(f"{self._name} answered {message.hex()}")
         return message[_HEADER.size :]
