@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from drystone.api.actions import Fields
+from drystone.api.actions import Fields, Service, chosen_service
 from drystone.api.call import QUERY_BYTES_MAX, TC3_BODY_BYTES_MAX, V1_BODY_BYTES_MAX
 from drystone.api.cbs_parameters import AttachDisks
 from drystone.api.dispatch import refusal_of, resources_of
@@ -451,3 +451,22 @@ def test_a_parameter_is_not_taken_twice(sdk: Sdk) -> None:
         get = sdk(sign_method=sign_method, method="GET", params={"Count": 1})
         assert call(rig, get).code == "OK"
         assert call(rig, replace(get, query=get.query + "&Count=2")).code == "InvalidParameter"
+
+
+def test_services_of_one_version_are_told_apart_by_name_then_address_then_action() -> None:
+    def named(name: str, version: str, *known: str) -> Service:
+        return Service(name=name, version=version, regional=False, actions={}, known=frozenset(known))
+
+    tag, sts = named("tag", "2018-08-13", "TagResources"), named("sts", "2018-08-13", "GetCallerIdentity")
+    cbs = named("cbs", "2017-03-12", "DescribeDisks")
+
+    def chosen(*names: str, action: str = "X", version: str = "2018-08-13") -> str:
+        return chosen_service((cbs, tag, sts), version=version, names=names, action=action).name
+
+    assert [chosen("tag"), chosen("sts"), chosen("127", "sts"), chosen("sts", "tag")] == ["tag", "sts", "sts", "sts"]
+    assert [chosen("127", action="GetCallerIdentity"), chosen(action="TagResources")] == ["sts", "tag"]
+    # A version has its services: no name leads out of it.
+    assert chosen("tag", version="2017-03-12") == "cbs"
+    with pytest.raises(RefusalError, match="there are 2017-03-12, 2018-08-13") as refused:
+        chosen("tag", version="2018-08-14")
+    assert refused.value.code == "NoSuchVersion"

@@ -7,12 +7,13 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from drystone.api.actions import Service
+from drystone.api.actions import Service, chosen_service
 from drystone.api.admission import prove
 from drystone.api.call import (
     TC3_BODY_BYTES_MAX,
     V1_BODY_BYTES_MAX,
     Call,
+    Scheme,
     form_secret_id,
     headers_of,
     read_call,
@@ -26,7 +27,15 @@ from drystone.api.metrics_page import MetricsPage
 from drystone.api.ports import Audit, Authenticate, UseCases
 from drystone.api.render import CbsRenderer
 from drystone.api.settings import ApiSettings
-from drystone.api.signature import Claim, SignedRequest, tc3_claim, tc3_secret_id, v1_claim
+from drystone.api.signature import (
+    Claim,
+    SignedRequest,
+    first_label,
+    scope_service,
+    tc3_claim,
+    tc3_secret_id,
+    v1_claim,
+)
 from drystone.api.tries import Tries, UsedSignatures
 from drystone.domain.errors import RefusalError
 from drystone.service.caller import Caller, Identity
@@ -81,7 +90,7 @@ class Application:
             request_id=request_id,
             registry=registry,
         )
-        self._services = {service.version: service for service in services}
+        self._services = tuple(services)
         self._authenticate = authenticate
         self._settings = settings
         self._clock = clock
@@ -196,13 +205,10 @@ class Application:
         return service
 
     def _service(self, call: Call) -> Service:
-        service = self._services.get(call.version)
-        if service is None:
-            raise RefusalError(
-                "NoSuchVersion",
-                f"The version `{call.version[:50]}` does not exist; there are {', '.join(self._services)}.",
-            )
-        return service
+        headers = call.request.headers
+        scope = [scope_service(headers)] if call.scheme is Scheme.TC3 else []
+        names = (*scope, first_label(headers.get("host", "")))
+        return chosen_service(self._services, version=call.version, names=names, action=call.action)
 
     async def _sender(self, secret_id: str, address: str) -> "_Sender":
         """Return whose key it is, as the request says."""

@@ -25,7 +25,8 @@ UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 _AUTHORIZATION_CHARS_MAX = 2048
 _SECRET_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _AUTHORIZATION = re.compile(
-    r"TC3-HMAC-SHA256 +Credential=(?P<id>[^/,\s]*)/(?P<date>\d{4}-\d\d-\d\d)/(?P<service>[a-z0-9_-]+)/tc3_request,"
+    r"TC3-HMAC-SHA256 +Credential=(?P<id>[^/,\s]*)/(?P<date>\d{4}-\d\d-\d\d)/(?P<service>[A-Za-z0-9_:\[\]-]+)"
+    r"/tc3_request,"
     r" *SignedHeaders=(?P<headers>[A-Za-z0-9;_-]+), *Signature=(?P<signature>[0-9a-fA-F]{64})",
     re.ASCII,
 )
@@ -127,13 +128,36 @@ def tc3_secret_id(headers: Mapping[str, str]) -> str:
     return _secret_id(_authorization(headers)["id"])
 
 
+def first_label(host: str) -> str:
+    """Return what several SDKs name as the service: all of their endpoint before its first dot.
+
+    At `cbs.example.com` that is the service, at `127.0.0.1:8080` it is `127`, at `localhost:8080` all of it. Source:
+    the SDKs for Node.js, Java, PHP and .NET.
+    """
+    return host.strip().rpartition("//")[2].partition(".")[0]
+
+
+def scope_service(headers: Mapping[str, str]) -> str:
+    """Return the service that the credential of a TC3 request names; nothing is verified.
+
+    Raises:
+        RefusalError: `AuthFailure.InvalidAuthorization`.
+    """
+    return _authorization(headers)["service"]
+
+
+def _without_port(host: str) -> str:
+    """Return a Host without its port: the SDK for Node.js sends it and does not sign it."""
+    return re.sub(r":\d+$", "", host)
+
+
 def tc3_claim(request: SignedRequest, *, service: str, now_s: float, host_names: Sequence[str]) -> Claim:
     """Read the TC3-HMAC-SHA256 signature of `request`.
 
     Args:
         request: The request as received. A Host of the form `http://127.0.0.1:8080` is what some clients send and
             sign when their endpoint has a scheme; it is used as it is.
-        service: The service that the scope must name.
+        service: The service that the scope must name, by its name or by the first label of Host.
         now_s: The server's clock, seconds UTC.
         host_names: Names that a client may have signed when a gateway changed Host on the way.
 
@@ -153,7 +177,7 @@ def tc3_claim(request: SignedRequest, *, service: str, now_s: float, host_names:
     date = _date_of(timestamp, now_s)
     if match["date"] != date:
         raise _scope_refusal("date", match["date"], date)
-    if match["service"] != service:
+    if match["service"] not in {service, first_label(request.headers.get("host", ""))}:
         raise _scope_refusal("service", match["service"], service)
     absent = [name for name in names if name not in request.headers]
     if absent:
@@ -163,10 +187,11 @@ def tc3_claim(request: SignedRequest, *, service: str, now_s: float, host_names:
     payload = UNSIGNED_PAYLOAD.encode() if unsigned else request.body
     query = request.query if request.method == "GET" else ""
     tail = f"{match['headers']}\n{hashlib.sha256(payload).hexdigest()}"
-    scope = f"{date}/{service}/tc3_request"
+    scope = f"{date}/{match['service']}/tc3_request"
     values = [(name, request.headers[name].strip()) for name in names]
     forms = [values, [(name, value.lower()) for name, value in values]]
-    forms += [[(name, host if name == "host" else value) for name, value in values] for host in host_names]
+    hosts = (_without_port(request.headers.get("host", "").strip()), *host_names)
+    forms += [[(name, host if name == "host" else value) for name, value in values] for host in hosts]
     texts: dict[bytes, None] = {}
     for form in forms:
         lines = "".join(f"{name}:{value}\n" for name, value in form)
@@ -178,7 +203,7 @@ def tc3_claim(request: SignedRequest, *, service: str, now_s: float, host_names:
         secret_id=secret_id,
         texts=tuple(texts),
         signature=match["signature"].lower(),
-        scope=(date, service),
+        scope=(date, match["service"]),
         digest="sha256",
         until_s=int(timestamp) + CLOCK_DIFFERENCE_S_MAX,
     )
