@@ -265,6 +265,24 @@ def test_a_bodys_framing_has_an_end(served: Served, piece: bytes) -> None:
     ).endswith(b"fine")
 
 
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcde",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +4\r\n\r\nabcd",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4, 4\r\n\r\nabcd",
+    ],
+)
+def test_what_two_parsers_could_read_differently_is_refused(served: Served, request_bytes: bytes) -> None:
+    with served.connect(first=request_bytes + b"GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n") as client:
+        answer = rest(client)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert "/hidden" not in served.paths
+
+
 def test_requests_before_their_turn_have_a_bound(served: Served) -> None:
     with served.connect(first=ASK * 200) as client:
         assert rest(client).count(b"fine") < 200

@@ -21,7 +21,9 @@ from drystone.api.admission import RESERVE
 from drystone.api.server import server_config
 from drystone.api.tls import CertificateError, Certificates, server_context
 from drystone.certificates import fingerprint, own_certificate
-from drystone.config import Config, ConfigError
+from drystone.cli.failure import CliError
+from drystone.cli.gateway import Gateway
+from drystone.config import ClientSettings, Config, ConfigError, parse_credentials
 from drystone.door import mend_modes, open_door
 from drystone.engine.layout import Layout
 
@@ -69,6 +71,8 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
     assert scope["scheme"] == "https"
     assert scope["client"][0] == "127.0.0.1"
     body = b"x" * (16 << 20) if scope["path"] == "/large" else b"fine"
+    if scope["method"] == "POST":
+        body = b'{"Response": {"TotalCount": 7, "RequestId": "r"}}'
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -119,6 +123,21 @@ def test_calls_are_encrypted(served: Served, name: str) -> None:
             found += client.recv(1 << 20)
     with pytest.raises(ssl.SSLCertVerificationError):
         served.connect(name="other.example")
+
+
+def test_the_command_line_trusts_what_credentials_name(served: Served) -> None:
+    def ask(tls_ca: str | None) -> object:
+        settings = ClientSettings(
+            endpoint=f"https://127.0.0.1:{served.port}", region="r", zone="z", secret_id="id", secret_key="key",
+            tls_ca=tls_ca,
+        )  # fmt: skip
+        again = ClientSettings.load(environment={**parse_credentials(settings.credentials())})
+        assert again == settings
+        return Gateway(again, sleep=lambda _: None).drystone("ask", "DescribeHost")["TotalCount"]
+
+    assert ask(str(served.cert)) == 7
+    with pytest.raises(CliError):
+        ask(None)
 
 
 def test_old_versions_are_refused(served: Served) -> None:
