@@ -288,7 +288,7 @@ def run(floods: Sequence[Flood], data: Path, *, seconds: float, sources: Path | 
                     during=neighbour.between(flooded, ended), memory_before_mib=memory_before,
                     memory_most_mib=_memory_mib(pid, "VmHWM"), sent=sent,
                 )  # fmt: skip
-                time.sleep(2)
+                time.sleep(min(2.0, seconds / 2))
         finally:
             neighbour.close()
 
