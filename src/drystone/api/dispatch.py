@@ -16,6 +16,7 @@ from drystone.api.envelope import failure, success
 from drystone.api.limits import CallsInProgress, RateLimiter
 from drystone.api.parameters import Parameters
 from drystone.api.ports import Audit
+from drystone.api.refusals import ends
 from drystone.api.settings import ApiSettings
 from drystone.domain.errors import RefusalError, SpaceError, UnavailableError
 from drystone.service.caller import Caller
@@ -67,6 +68,7 @@ class Progress:
     """What is known of a request so far, for the log and the metrics."""
 
     request_id: str
+    service: str = ""
     action: str = _UNKNOWN
     account_id: str = ""
     client: str = ""
@@ -247,10 +249,13 @@ class Dispatcher:
             if refusal is not _cause(error):
                 level = _log.warning if isinstance(_cause(error), UnavailableError) else _log.error
                 level("api.failed", request_id=request_id, action=progress.action, exc_info=error)
+            if progress.service and ends(progress.service, progress.action, refusal.code) is None:
+                _log.error("api.refusal_not_in_table", action=progress.action, code=refusal.code)
             return refusal.code, failure(refusal.code, refusal.message, request_id)
 
     async def _call(self, verify: Callable[[Progress], Awaitable[Verified]], progress: Progress) -> Fields:
         call = await verify(progress)
+        progress.service = call.service.name
         # Counted from here: who has sent half a request takes nobody's turn.
         if self._calls >= self.settings.calls_max:
             raise RefusalError(

@@ -1,0 +1,250 @@
+"""Every refusal of every action: its code, how the cause ends, and whether the documented list of the action has it.
+
+How a refusal ends decides what clients do. Terraform's provider tries a call again, for five minutes, if the code
+begins with one of `RETRIED`; anything else ends its run. So what passes by itself has such a code, and what never
+passes has none. Where the documented list has no code that is right, `REASONS` says which side was chosen, and why.
+
+Source: the lists of codes in the comments of Tencent's SDK for Go (cbs/v20170312/client.go); the rule of what is tried
+again in its Terraform provider (common/common.go).
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+
+RETRIED = ("ResourceUnavailable", "ResourceInUse", "ResourceBusy", "RequestLimitExceeded")
+
+
+class Ends(StrEnum):
+    """When the same call may be accepted."""
+
+    NEVER = "never"
+    """Not as it is: its parameters are wrong, or what it names is not there or is of another kind."""
+    ALONE = "alone"
+    """By itself: work is under way, or too much is asked at once."""
+    ACT = "act"
+    """When somebody acts: detaches a disk, frees space, sets a clock, mends a part of the service."""
+
+
+def _codes(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _rows(*, never: str = "", alone: str = "", act: str = "") -> Mapping[str, Ends]:
+    rows = {
+        code: ends
+        for ends, text in ((Ends.NEVER, never), (Ends.ALONE, alone), (Ends.ACT, act))
+        for code in text.split()
+    }
+    return MappingProxyType(rows)
+
+
+COMMON = _rows(
+    never="InvalidAction InvalidParameter InvalidParameterValue InvalidParameterValue.LimitExceeded InvalidRequest "
+    "MissingParameter NoSuchVersion RequestSizeLimitExceeded UnknownParameter UnsupportedOperation UnsupportedProtocol "
+    "UnsupportedRegion AuthFailure AuthFailure.InvalidAuthorization AuthFailure.InvalidSecretId "
+    "AuthFailure.SecretIdNotFound AuthFailure.SignatureFailure AuthFailure.TokenFailure",
+    alone="RequestLimitExceeded RequestLimitExceeded.IPLimitExceeded RequestLimitExceeded.UinLimitExceeded",
+    act="AuthFailure.SignatureExpire InternalError ServiceUnavailable ResourceInsufficient",
+)
+"""Of any action. A service that is full, overloaded or broken ends a run of Terraform: somebody must look."""
+
+_DISK = "InvalidDiskId.NotFound"
+_SNAPSHOT = "InvalidSnapshotId.NotFound"
+
+CBS: Mapping[str, Mapping[str, Ends]] = MappingProxyType(
+    {
+        "ApplySnapshot": _rows(
+            never=f"{_DISK} {_SNAPSHOT} InvalidParameter.DiskSizeNotMatch",
+            alone="ResourceBusy ResourceInUse.DiskRollbacking ResourceUnavailable.SnapshotCreating",
+            act="InvalidDisk.NotSupported",
+        ),
+        "ApplySnapshotGroup": _rows(
+            act="UnsupportedOperation.SnapshotGroupDiskAttachMultiInstance UnsupportedOperation.StateError"
+        ),
+        "AttachDisks": _rows(
+            never=f"{_DISK} InvalidInstanceId.NotFound InvalidDisk.NotPortable InvalidInstance.NotSupported "
+            "ResourceUnavailable.ZoneNotMatch",
+            alone="ResourceBusy",
+            act="InvalidDisk.NotSupported LimitExceeded.InstanceAttachedDisk ResourceUnavailable.Attached",
+        ),
+        "CreateDisks": _rows(
+            never=f"{_SNAPSHOT} InvalidParameter.DiskConfigNotSupported InvalidParameter.InvalidClientToken "
+            "LimitExceeded.TagQuotaLimitExceeded",
+            alone="ResourceBusy",
+            act="ResourceInsufficient.OverQuota",
+        ),
+        "CreateSnapshot": _rows(
+            never=f"{_DISK} ResourceNotFound.NotFound LimitExceeded.TagQuotaLimitExceeded",
+            alone="ResourceBusy ResourceInUse.DiskRollbacking ResourceUnavailable.SnapshotCreating",
+            act="InvalidDisk.NotSupported InsufficientSnapshotQuota InternalError.ResourceOpFailed ResourceUnavailable",
+        ),
+        "CreateSnapshotGroup": _rows(
+            never=f"{_DISK} LimitExceeded.TagQuotaLimitExceeded",
+            alone="ResourceInUse ResourceInUse.DiskRollbacking ResourceUnavailable.SnapshotCreating "
+            "ResourceUnavailable.NotSupported",
+            act="InvalidDisk.NotSupported InsufficientSnapshotQuota InternalError.ComponentError",
+        ),
+        "DeleteSnapshotGroup": _rows(never=_SNAPSHOT, act="UnsupportedOperation.StateError"),
+        "DeleteSnapshots": _rows(never=_SNAPSHOT, alone="ResourceBusy ResourceUnavailable.SnapshotCreating"),
+        "DescribeDiskConfigQuota": _rows(),
+        "DescribeDisks": _rows(never="InvalidFilter"),
+        "DescribeInstancesDiskNum": _rows(never="InvalidInstanceId.NotFound"),
+        "DescribeSnapshotGroups": _rows(never="InvalidFilter"),
+        "DescribeSnapshotOverview": _rows(),
+        "DescribeSnapshots": _rows(never="InvalidFilter"),
+        "DetachDisks": _rows(never=_DISK, alone="ResourceBusy", act="InvalidDisk.NotSupported"),
+        "GetSnapOverview": _rows(),
+        "InitializeDisks": _rows(never=_DISK, alone="ResourceBusy", act="InvalidDisk.NotSupported"),
+        "ModifyDiskAttributes": _rows(
+            never=f"{_DISK} InvalidDisk.NotSupported InvalidParameter.DiskConfigNotSupported",
+            alone="ResourceUnavailable.NotSupported",
+        ),
+        "ModifySnapshotAttribute": _rows(never=_SNAPSHOT),
+        "ResizeDisk": _rows(
+            never=f"{_DISK} InvalidParameter.DiskConfigNotSupported",
+            alone="ResourceBusy ResourceUnavailable.SnapshotCreating",
+            act="InvalidDisk.NotSupported ResourceInsufficient.OverQuota",
+        ),
+        "TerminateDisks": _rows(never=_DISK, alone="ResourceBusy"),
+    }
+)
+"""What each action of CBS is refused with, beside `COMMON`."""
+
+DRYSTONE = _rows(
+    never="AuthFailure.UnauthorizedOperation InvalidDiskId.NotFound InvalidFilter InvalidInstanceId.NotFound "
+    "InvalidSnapshotId.NotFound ResourceNotFound UnauthorizedOperation",
+    alone="ResourceBusy ResourceInUse.DiskRollbacking ResourceUnavailable.SnapshotCreating",
+    act="AuthFailure.PasswordRequired InsufficientSnapshotQuota InternalError.ResourceOpFailed "
+    "InvalidDisk.NotSupported LimitExceeded "
+    "ResourceInUse ResourceInsufficient.OverQuota ResourceUnavailable ResourceUnavailable.LineageUnknown",
+)
+"""What the actions of the second service are refused with, beside `COMMON`; there is no documented list of it."""
+
+DOCUMENTED: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "ApplySnapshot": _codes(
+            "InvalidDisk.Busy InvalidDisk.NotSupported InvalidDisk.SnapshotCreating InvalidDiskId.NotFound "
+            "InvalidInstance.NotSupported InvalidInstanceId.NotFound InvalidParameter.DiskSizeNotMatch "
+            "InvalidParameter.ShouldConvertSnapshotToImage InvalidSnapshot.NotSupported InvalidSnapshotId.NotFound "
+            "ResourceBusy ResourceInUse.DiskRollbacking ResourceNotFound.NotFound ResourceUnavailable.NotSupported "
+            "ResourceUnavailable.SnapshotCreating UnauthorizedOperation.MFAExpired"
+        ),
+        "ApplySnapshotGroup": _codes(
+            "UnsupportedOperation.SnapshotGroupDiskAttachMultiInstance UnsupportedOperation.StateError"
+        ),
+        "AttachDisks": _codes(
+            "InternalError.ComponentError InternalError.ResourceOpFailed InvalidDisk.NotPortable "
+            "InvalidDisk.NotSupported InvalidDisk.TypeError InvalidDiskId.NotFound InvalidInstance.NotSupported "
+            "InvalidInstanceId.NotFound LimitExceeded.InstanceAttachedDisk ResourceBusy ResourceInUse.DiskMigrating "
+            "ResourceNotFound.NotFound ResourceUnavailable.Attached ResourceUnavailable.NotPortable "
+            "ResourceUnavailable.NotSupported ResourceUnavailable.TypeError ResourceUnavailable.ZoneNotMatch"
+        ),
+        "CreateDisks": _codes(
+            "InternalError.ComponentError InvalidAccount.InsufficientBalance InvalidInstanceId.NotFound "
+            "InvalidParameter.DiskConfigNotSupported InvalidParameter.InvalidClientToken "
+            "InvalidParameter.ProjectIdNotExist InvalidSnapshotId.NotFound LimitExceeded.InstanceAttachedDisk "
+            "LimitExceeded.TagQuotaLimitExceeded ResourceBusy TradeDealConflict UnauthorizedOperation "
+            "UnauthorizedOperation.NotCertification UnauthorizedOperation.NotHavePaymentRight "
+            "UnauthorizedOperation.RoleNotExists"
+        ),
+        "CreateSnapshot": _codes(
+            "InsufficientSnapshotQuota InternalError.ComponentError InternalError.ResourceOpFailed "
+            "InvalidAccount.InsufficientBalance InvalidDisk.Busy InvalidDisk.NotSupportSnapshot "
+            "InvalidDisk.NotSupported InvalidDisk.SnapshotCreating InvalidDisk.TypeError InvalidDiskId.NotFound "
+            "InvalidParameter.InvalidClientToken InvalidParameter.ProjectIdNotExist LimitExceeded.InstanceAttachedDisk "
+            "ResourceBusy ResourceInUse ResourceInUse.DiskMigrating ResourceInUse.DiskRollbacking "
+            "ResourceInsufficient.OverQuota ResourceNotFound.NotFound ResourceUnavailable.DiskBackupCreating "
+            "ResourceUnavailable.DiskSnapshotChainTooLarge ResourceUnavailable.NotSupported "
+            "ResourceUnavailable.SnapshotCreating ResourceUnavailable.TooManyCreatingSnapshot "
+            "UnsupportedOperation.DiskEncrypt"
+        ),
+        "CreateSnapshotGroup": _codes(
+            "InsufficientSnapshotQuota InternalError.ComponentError InvalidAccount.InsufficientBalance "
+            "InvalidDisk.NotSupported InvalidDisk.SnapshotCreating InvalidDiskId.NotFound ResourceInUse "
+            "ResourceInUse.DiskMigrating ResourceInUse.DiskRollbacking ResourceNotFound.NotFound "
+            "ResourceUnavailable.NotSupported ResourceUnavailable.SnapshotCreating"
+        ),
+        "DeleteSnapshotGroup": _codes(
+            "InvalidSnapshotId.NotFound UnsupportedOperation.SnapshotHasBindedImage UnsupportedOperation.StateError"
+        ),
+        "DeleteSnapshots": _codes(
+            "InvalidSnapshot.NotSupported InvalidSnapshotId.NotFound ResourceBusy "
+            "ResourceUnavailable.SnapshotCreating UnauthorizedOperation.MFAExpired UnsupportedOperation.SnapHasShared "
+            "UnsupportedOperation.SnapshotHasBindedImage"
+        ),
+        "DescribeDiskConfigQuota": _codes(""),
+        "DescribeDisks": _codes("InvalidFilter"),
+        "DescribeInstancesDiskNum": _codes("InvalidDisk.NotPortable InvalidDiskId.NotFound"),
+        "DescribeSnapshotGroups": _codes("InvalidFilter"),
+        "DescribeSnapshotOverview": _codes("InvalidFilter"),
+        "DescribeSnapshots": _codes("InvalidFilter"),
+        "DetachDisks": _codes(
+            "InternalError.ComponentError InternalError.ResourceOpFailed InvalidDisk.NotPortable "
+            "InvalidDisk.NotSupported InvalidDisk.TypeError InvalidDiskId.NotFound InvalidInstance.NotSupported "
+            "InvalidInstanceId.NotFound ResourceBusy ResourceInUse.DiskMigrating ResourceNotFound.NotFound "
+            "ResourceUnavailable.NotPortable ResourceUnavailable.NotSupported ResourceUnavailable.TypeError "
+            "UnauthorizedOperation.MFAExpired UnsupportedOperation.DetachPod"
+        ),
+        "GetSnapOverview": _codes(""),
+        "InitializeDisks": _codes("ResourceBusy"),
+        "ModifyDiskAttributes": _codes(
+            "InternalError.ComponentError InvalidAccount.InsufficientBalance InvalidDisk.NotSupported "
+            "InvalidDiskId.NotFound InvalidInstanceId.NotFound InvalidParameter.DiskConfigNotSupported "
+            "ResourceInUse.DiskMigrating ResourceInsufficient.UpgradeServiceBusy ResourceNotFound.NotFound "
+            "ResourceUnavailable.NotSupported TradeDealConflict"
+        ),
+        "ModifySnapshotAttribute": _codes(
+            "InvalidSnapshot.NotSupported InvalidSnapshotId.NotFound UnsupportedOperation.SnapHasShared "
+            "UnsupportedOperation.SnapshotHasBindedImage"
+        ),
+        "ResizeDisk": _codes(
+            "InternalError.ComponentError InvalidAccount.InsufficientBalance InvalidDisk.Busy InvalidDisk.Expire "
+            "InvalidDisk.NotSupported InvalidDiskId.NotFound InvalidParameter.DiskConfigNotSupported "
+            "ResourceNotFound.NotFound ResourceUnavailable.Expire ResourceUnavailable.NotSupported "
+            "ResourceUnavailable.SnapshotCreating TradeDealConflict UnauthorizedOperation.NotHavePaymentRight "
+            "UnsupportedOperation.InstanceNotStopped"
+        ),
+        "TerminateDisks": _codes(
+            "InsufficientRefundQuota InternalError.FailQueryResource InvalidDisk.Expire ResourceBusy "
+            "ResourceInsufficient.OverRefundQuota ResourceUnavailable.Expire ResourceUnavailable.NotSupportRefund "
+            "ResourceUnavailable.NotSupported ResourceUnavailable.RepeatRefund TradeDealConflict"
+        ),
+    }
+)
+"""The documented codes of each action, without those of `COMMON`."""
+
+REASONS: Mapping[tuple[str, str], str] = MappingProxyType(
+    {
+        ("AttachDisks", "ResourceUnavailable.ZoneNotMatch"): "The documented list has this one code for it. There is "
+        "one zone here, so it cannot be met.",
+        ("CreateDisks", "ResourceInsufficient.OverQuota"): "The list has no code for a quota of disks; snapshots' one "
+        "is this.",
+        ("CreateSnapshot", "LimitExceeded.TagQuotaLimitExceeded"): "The list has no code for too many tags; that of "
+        "CreateDisks is this.",
+        ("CreateSnapshot", "ResourceUnavailable"): "The store or the guest does not answer. It may pass by itself or "
+        "not; to try again for minutes is right.",
+        ("CreateSnapshotGroup", "LimitExceeded.TagQuotaLimitExceeded"): "As for CreateSnapshot.",
+        ("DescribeInstancesDiskNum", "InvalidInstanceId.NotFound"): "The list has no code for an unknown instance; all "
+        "others use this.",
+        ("InitializeDisks", "InvalidDiskId.NotFound"): "The list has no code for an unknown disk; all others use this.",
+        ("InitializeDisks", "InvalidDisk.NotSupported"): "The list has ResourceBusy alone, which clients try again; an "
+        "attached disk does not detach itself.",
+        ("ResizeDisk", "ResourceBusy"): "For a state that passes the list has InvalidDisk.Busy, which ends a run of "
+        "Terraform.",
+        ("ResizeDisk", "ResourceInsufficient.OverQuota"): "As for CreateDisks.",
+        ("TerminateDisks", "InvalidDiskId.NotFound"): "The list has no code for an unknown disk; all others use this.",
+    }
+)  # fmt: skip
+"""Why a refusal has a code that the list of its action does not have, or that clients take in another way."""
+
+
+def ends(service: str, action: str, code: str) -> Ends | None:
+    """Return how a refusal ends; None if the table does not have it, which is a fault of the table or of the code."""
+    own = CBS.get(action, {}) if service == "cbs" else DRYSTONE
+    return own.get(code, COMMON.get(code))
+
+
+def retried(code: str) -> bool:
+    """Tell whether Terraform's provider tries a call again that was refused so."""
+    return code.startswith(RETRIED)

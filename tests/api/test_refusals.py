@@ -1,0 +1,84 @@
+"""The table of refusals: what clients make of each, what is documented, and that nothing is refused beside it."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import drystone
+from drystone.api.description import served
+from drystone.api.refusals import CBS, COMMON, DOCUMENTED, DRYSTONE, REASONS, Ends, ends, retried
+
+CODE = re.compile(r"(?:[A-Z][a-z]+){1,5}(?:\.[A-Za-z]+)?")
+FAMILIES = (
+    "AuthFailure", "InsufficientSnapshotQuota", "InternalError", "Invalid", "LimitExceeded", "MissingParameter",
+    "NoSuchVersion", "RequestLimitExceeded", "RequestSizeLimitExceeded", "Resource", "ServiceUnavailable",
+    "UnauthorizedOperation", "UnknownParameter", "Unsupported",
+)  # fmt: skip
+NO_CODES = {"InvalidDiskId", "ResourceId"}
+"""The beginning of several codes, and the name of a parameter."""
+OWN_DOORS = {"AuthFailure.CsrfTokenWrong", "AuthFailure.OriginNotAllowed", "AuthFailure.PasswordWrong",
+             "AuthFailure.SessionExpired", "AuthFailure.PasswordNeeded"}  # fmt: skip
+"""Of the console's log-in, which no client of the API ever meets."""
+
+
+def test_each_action_has_its_rows_and_its_documented_list() -> None:
+    (cbs,) = (service for service in served() if service.name == "cbs")
+    assert set(CBS) == set(DOCUMENTED) == set(cbs.actions)
+    for rows in (*CBS.values(), DRYSTONE):
+        assert not set(rows) & set(COMMON)
+
+
+@pytest.mark.parametrize("action", sorted(CBS))
+def test_what_passes_is_tried_again_and_what_does_not_ends_a_run(action: str) -> None:
+    """Terraform's rule, imitated: a code that begins with one of three words is tried again for five minutes."""
+    for code, how in {**COMMON, **CBS[action]}.items():
+        if (action, code) in REASONS:
+            continue
+        if how is Ends.NEVER:
+            assert not retried(code), (action, code)
+        if how is Ends.ALONE:
+            assert retried(code), (action, code)
+
+
+@pytest.mark.parametrize("action", sorted(CBS))
+def test_what_is_not_documented_has_a_reason(action: str) -> None:
+    for code in CBS[action]:
+        if code not in DOCUMENTED[action]:
+            assert (action, code) in REASONS, (action, code)
+
+
+def test_each_reason_is_needed() -> None:
+    for action, code in REASONS:
+        how = CBS[action][code]
+        wrong_side = (how is Ends.NEVER and retried(code)) or (how is Ends.ALONE and not retried(code))
+        assert wrong_side or code not in DOCUMENTED[action], (action, code)
+
+
+def literals() -> dict[str, str]:
+    """Return each text of the program that has the form of a code, and a file that it stands in."""
+    found = {}
+    root = Path(drystone.__file__).parent
+    for file in (*root.glob("service/**/*.py"), *root.glob("api/*.py")):
+        if file.name == "refusals.py":
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            text = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(text, str) and CODE.fullmatch(text) and text.startswith(FAMILIES):
+                found[text] = str(file.relative_to(root))
+    return found
+
+
+def test_every_code_of_the_program_is_in_the_table() -> None:
+    listed = {*COMMON, *DRYSTONE, *(code for rows in CBS.values() for code in rows)}
+    found = literals()
+    assert len(found) > 30
+    assert not {code: file for code, file in found.items() if code not in listed | OWN_DOORS | NO_CODES}
+
+
+def test_a_refusal_is_looked_up() -> None:
+    assert ends("cbs", "AttachDisks", "ResourceBusy") is Ends.ALONE
+    assert ends("cbs", "AttachDisks", "MissingParameter") is Ends.NEVER
+    assert ends("cbs", "AttachDisks", "InvalidFilter") is None
+    assert ends("drystone", "ProveSnapshot", "InvalidSnapshotId.NotFound") is Ends.NEVER
