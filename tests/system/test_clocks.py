@@ -140,5 +140,6 @@ def test_lost_tracking_heals_and_daemons_are_found_while_the_clock_is_behind(
         system.take(disk_id)
         system.kill_daemons()
         system.wait(lambda: system.detail(disk_id)["Epoch"] == 2, "the disk opened again")
+        time.sleep(3)  # The server has seen that it is LOST, and waits.
         wrong_by.write_text(repr(-3 * DAY))
         system.wait(lambda: system.detail(disk_id)["Tracking"] == "LIVE", "tracking LIVE", 60)
