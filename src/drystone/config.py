@@ -234,8 +234,14 @@ class Config:
         console_idle_minutes: Minutes after which a browser that is not used is logged out.
         console_session_hours: Hours after which a browser is logged out however much it is used.
         history_days: How long the hourly figures for the console's charts are kept.
-        prove: Whether snapshots may be opened to prove that they open. A proof mounts a guest's file systems and runs
-            its databases, with what they are told to run, on this host: only where every guest is trusted.
+        prove: Whether snapshots may be opened to prove that they open, in a virtual machine that is thrown away.
+        prove_minutes: Longest time of one proof; what was not opened by then is not proven.
+        prove_memory_mib: Memory of one proof's machine: checkers of large file systems need it.
+        prove_at_once: Proofs that run at once, each with a machine and one processor.
+        prove_kvm: Whether the processor's virtualisation is tried; emulation, which is some ten times slower, takes
+            its place.
+        prove_kernels: Directory below which `boot` and `lib/modules` of the machine's kernel are.
+        prove_images: Directory of the image of programs; `auto` is `DIR/prove`. Several servers may share one.
         log_level: debug, info, warning or error.
     """
 
@@ -281,7 +287,13 @@ class Config:
     console_idle_minutes: int = _number(720, least=1, most=525_600)
     console_session_hours: int = _number(168, least=1, most=8760)
     history_days: int = _number(90, least=1, most=3650)
-    prove: bool = False
+    prove: bool = True
+    prove_minutes: int = _number(60, least=1, most=1440)
+    prove_memory_mib: int = _number(1024, least=256, most=65_536)
+    prove_at_once: int = _number(2, least=1, most=16)
+    prove_kvm: bool = True
+    prove_kernels: str = "/"
+    prove_images: str = "auto"
     log_level: str = "info"
 
     @classmethod

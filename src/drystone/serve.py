@@ -45,6 +45,8 @@ from drystone.engine.space import look
 from drystone.engine.throwaway import remove_clones
 from drystone.logs import configure_logs
 from drystone.objects.local import LocalStore
+from drystone.prove.prover import Prover
+from drystone.prove.prover import Settings as MachineSettings
 from drystone.service import epoch
 from drystone.service.accounts import Accounts
 from drystone.service.audit import Audit
@@ -331,9 +333,15 @@ def _remember(conn: Connection, values: Mapping[str, str]) -> None:
         meta.put(conn, key, value)
 
 
-def _jobs(parts: _Parts) -> dict[OperationKind, Job]:
+def _jobs(config: Config, parts: _Parts) -> dict[OperationKind, Job]:
     installation, host = parts.installation, parts.host
     take_snapshot = TakeSnapshot(installation, host)
+    machines = MachineSettings(
+        images=installation.layout.proofs if config.prove_images == "auto" else Path(config.prove_images),
+        kernels=Path(config.prove_kernels), kvm=config.prove_kvm, memory_mib=config.prove_memory_mib,
+        seconds_max=config.prove_minutes * 60.0, at_once=config.prove_at_once,
+    )  # fmt: skip
+    prover = Prover(settings=machines, environment=installation.environment)
     return {
         OperationKind.CREATE_DISK: CreateDisk(installation, host),
         OperationKind.SNAPSHOT: take_snapshot,
@@ -350,7 +358,7 @@ def _jobs(parts: _Parts) -> dict[OperationKind, Job]:
         OperationKind.IMPORT: ImportDisk(installation, host),
         OperationKind.COMPACT: Compact(installation),
         OperationKind.COMPARE: Compare(installation, host),
-        OperationKind.PROVE: Prove(installation),
+        OperationKind.PROVE: Prove(installation, prover),
     }
 
 
@@ -449,7 +457,7 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
         await installation.db.write(mend_bases)
         clear_scratch(installation)
         await epoch.publish(installation)
-        installation.operations.serve(_jobs(parts))
+        installation.operations.serve(_jobs(config, parts))
         registry = CollectorRegistry()
         registry.register(InstallationCollector(installation, parts.clock))
         use_cases = _use_cases(config, parts, accounts, passwords, qemu_version)

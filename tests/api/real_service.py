@@ -79,7 +79,7 @@ async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService
         passwords = Passwords(
             db=installation.db, clock=time.time, ids=installation.ids, hashing=PasswordHashing(), changed=changed
         )
-        installation.operations.serve(serve._jobs(parts))
+        installation.operations.serve(serve._jobs(config, parts))
         use_cases = serve._use_cases(config, parts, accounts, passwords, "10.0.0")
         app = build_application(
             use_cases, settings=ApiSettings(region=REGION, rate_limits=config.rate_limits), clock=time.time,

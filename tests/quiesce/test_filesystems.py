@@ -14,7 +14,7 @@ from drystone.quiesce.actions import FileSystem, action_of
 from drystone.quiesce.filesystems import devices_of, path_devices
 from drystone.quiesce.plan import Plan
 from drystone.quiesce.program import StepError
-from tests.quiesce.test_prover import MIB, loop, made
+from tests.images import MIB, loop, made
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="block devices need root")
 SMALLEST = {"ext4": 16 * MIB, "xfs": 320 * MIB, "btrfs": 128 * MIB}

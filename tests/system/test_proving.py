@@ -1,6 +1,8 @@
-"""Proofs on a real installation: a throw-away clone, found and taken away whatever is killed; the source untouched."""
+"""Proofs on a real installation: a throw-away clone and machine, gone whatever is killed; the source untouched."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,11 +12,13 @@ from typing import Any
 import pytest
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 
+from drystone.prove.machine import users
+from tests.prove.machines import IMAGES
 from tests.system.harness import SECONDS, Installation, installation
 from tests.system.test_host_device import mounted
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="block devices need root")
-SECTOR = 512
+SETTINGS = f'prove_kvm = false\nprove_images = "{IMAGES}"\nprove_memory_mib = 512\n'
 OPTIONS = ("-q", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1")
 
 
@@ -47,26 +51,44 @@ class Proofs:
         return self.wait(snapshot_id)
 
     def left(self) -> list[str]:
-        """Everything that a clone consists of, as it is there."""
+        """Everything that a clone and its machine consist of, as it is there."""
         layout = self.system.layout
         found = [str(path) for path in (*layout.run.glob("proof-*"), *layout.scratch.glob("proof-*"))]
-        for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
-            try:
-                if "/proof-" in entry.read_text():
-                    found.append(entry.read_text())
-            except OSError:
-                continue
+        return found + self.processes()
+
+    def processes(self) -> list[str]:
+        """The machine and the clone's storage daemon."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                line = entry.read_bytes()
+                machine = b"drystone.seconds" in line and self._is_of_server(entry.parent)
+                if machine or f"{self.system.layout.run}/proof-".encode() in line:
+                    found.append(entry.parent.name)
         return found
+
+    def _is_of_server(self, process: Path) -> bool:
+        server = self.system.process
+        user = int((process / "status").read_text().partition("Uid:")[2].split()[0])
+        return server is not None and user in users(server.pid, 16)
+
+    def machine(self) -> list[int]:
+        return [
+            int(pid) for pid in self.processes() if b"drystone.seconds" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+
+    def daemon(self) -> list[int]:
+        return [int(pid) for pid in self.processes() if int(pid) not in self.machine()]
 
 
 @pytest.fixture(scope="module")
 def proofs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proofs]:
     base = Path(tmp_path_factory.mktemp("drystone"))
-    with installation(base / "data", "prove = true\n") as system:
+    with installation(base / "data", SETTINGS) as system:
         yield Proofs(system, base)
 
 
-def test_a_good_snapshot_opens_and_one_with_overwritten_metadata_is_damaged(proofs: Proofs) -> None:
+def test_a_good_snapshot_opens(proofs: Proofs) -> None:
     system = proofs.system
     good = system.take(proofs.disk_id)
     before = system.content(good, 1 << 20)
@@ -74,10 +96,15 @@ def test_a_good_snapshot_opens_and_one_with_overwritten_metadata_is_damaged(proo
     opening = proofs.prove(good)
     assert (opening["Finding"], opening["Reason"]) == ("opens", ""), opening
     assert [step["Title"] for step in opening["Steps"]] == [
-        "disk: look", "disk: replay the journal of ext4", "disk: check ext4", "disk: mount"
+        "partitions", "disk: look", "disk: replay the journal of ext4", "disk: check ext4", "disk: mount"
     ]  # fmt: skip
     assert system.call("DescribeDisks").TotalCount == listed
     assert system.content(good, 1 << 20) == before
+
+
+@pytest.mark.long
+def test_a_snapshot_with_overwritten_metadata_is_damaged(proofs: Proofs) -> None:
+    system = proofs.system
     told = subprocess.run(["dumpe2fs", str(proofs.device)], check=True, capture_output=True, text=True).stdout
     block = int(told.partition("Inode table at ")[2].partition("-")[0])
     with proofs.device.open("r+b") as device:
@@ -95,26 +122,54 @@ def test_a_good_snapshot_opens_and_one_with_overwritten_metadata_is_damaged(proo
     opening = proofs.prove(bad)
     assert opening["Finding"] == "damaged"
     assert "check ext4: e2fsck" in opening["Reason"]
-    # The older one's proof stays.
-    assert system.record(good)["Opening"]["Finding"] == "opens"
     system.call("DeleteSnapshots", SnapshotIds=[bad])
 
 
-def test_killed_in_the_middle_of_a_proof(proofs: Proofs) -> None:
-    """The server dies while the clone is there: what is left of it goes, and the proof is made anew."""
+def test_the_server_is_killed_in_the_middle_of_a_proof(proofs: Proofs) -> None:
+    """The machine dies with it; what is left of the clone goes, and the proof is made anew."""
     system = proofs.system
     snapshot = system.take(proofs.disk_id)
     operation = proofs.begin(snapshot)
-    system.wait(lambda: any("/proof-" in path for path in proofs.left()), "the clone")
+    system.wait(lambda: proofs.machine() != [], "the machine")
+    (machine,) = proofs.machine()
     system.kill()
+    system.wait(lambda: not _runs(machine), "the machine's end")
     system.start()
     assert proofs.wait(snapshot)["Finding"] == "opens"
     (row,) = system.own("DescribeOperations", OperationIds=[operation])["OperationSet"]
     assert row["State"] == "DONE"
     assert row["Result"]["finding"] == "opens"
-    # Stopping the host takes away what a killed server left, too.
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.parametrize("victim", ["machine", "daemon"])
+def test_the_machine_or_the_clone_dies(proofs: Proofs, victim: str) -> None:
+    """Nothing is proven by that, and nothing is left (S91)."""
+    system = proofs.system
+    snapshot = system.take(proofs.disk_id)
     proofs.begin(snapshot)
-    system.wait(lambda: any("/proof-" in path for path in proofs.left()), "the clone")
+    system.wait(lambda: proofs.machine() != [], "the machine")
+    (pid,) = proofs.machine() if victim == "machine" else proofs.daemon()
+    os.kill(pid, signal.SIGKILL)
+    opening = proofs.wait(snapshot)
+    assert opening["Finding"] == "not proven"
+    assert opening["Reason"].startswith("machine:" if victim == "machine" else "clone: its storage daemon died"), (
+        opening
+    )
+
+
+@pytest.mark.long
+def test_stopping_the_host_takes_away_what_a_killed_server_left(proofs: Proofs) -> None:
+    system = proofs.system
+    snapshot = system.take(proofs.disk_id)
+    proofs.begin(snapshot)
+    system.wait(lambda: proofs.daemon() != [], "the clone")
     system.kill()
     system.host_stop()
     assert proofs.left() == []
@@ -122,37 +177,8 @@ def test_killed_in_the_middle_of_a_proof(proofs: Proofs) -> None:
     assert proofs.wait(snapshot)["Finding"] == "opens"
 
 
-def test_partitions_are_opened_one_by_one(proofs: Proofs) -> None:
-    system = proofs.system
-    disk_id = system.create_disk()
-    system.attach(disk_id, system.host_instance)
-    device = Path(str(system.detail(disk_id)["Device"]))
-    starts, sectors = (2048, 200_000), 100_000
-    # Two Linux partitions in a table of the old kind. Source: the master boot record's layout.
-    table = b"".join(
-        bytes([0, 0, 2, 0, 0x83, 0, 0, 0]) + start.to_bytes(4, "little") + sectors.to_bytes(4, "little")
-        for start in starts
-    )
-    with device.open("r+b") as file:
-        file.write(bytes(446) + table.ljust(64, b"\0") + b"\x55\xaa")
-    for start, kind in zip(starts, ("ext4", "ext2"), strict=True):
-        offset = subprocess.run(
-            ["losetup", "--find", "--show", "--offset", str(start * SECTOR), "--sizelimit", str(sectors * SECTOR),
-             str(device)],
-            check=True, capture_output=True, text=True,
-        ).stdout.strip()  # fmt: skip
-        try:
-            subprocess.run([f"mkfs.{kind}", "-q", offset], check=True, capture_output=True)
-        finally:
-            subprocess.run(["losetup", "--detach", offset], check=True)
-    opening = proofs.prove(system.take(disk_id))
-    assert opening["Finding"] == "opens", opening
-    assert [step["Title"] for step in opening["Steps"] if "check" in step["Title"]] == [
-        "partition 1: check ext4", "partition 2: check ext2"
-    ]  # fmt: skip
-
-
-def test_what_cannot_be_proven_and_who_may_ask(proofs: Proofs) -> None:
+@pytest.mark.long
+def test_what_cannot_be_proven(proofs: Proofs) -> None:
     system = proofs.system
     disk_id = system.create_disk()
     system.attach(disk_id)
@@ -164,8 +190,13 @@ def test_what_cannot_be_proven_and_who_may_ask(proofs: Proofs) -> None:
     )  # fmt: skip
     opening = proofs.prove(snapshot)
     assert opening["Finding"] == "not proven"
-    assert [step["Title"] for step in opening["Steps"]] == ["disk: look", "content", "MariaDB"]
+    assert [step["Title"] for step in opening["Steps"]] == ["partitions", "disk: look", "content", "MariaDB"]
     assert system.record(proofs.system.take(disk_id))["Opening"] is None
+
+
+def test_who_may_ask(proofs: Proofs) -> None:
+    system = proofs.system
+    snapshot = system.take(proofs.disk_id)
     with pytest.raises(TencentCloudSDKException) as unknown:
         system.own("ProveSnapshot", SnapshotId="snap-00000000")
     assert unknown.value.get_code() == "InvalidSnapshotId.NotFound"
@@ -181,12 +212,12 @@ def test_what_cannot_be_proven_and_who_may_ask(proofs: Proofs) -> None:
     assert refused.value.get_code() == "UnauthorizedOperation"
 
 
-def test_proofs_are_off_unless_the_configuration_allows_them(tmp_path: Path) -> None:
-    with installation(tmp_path / "data") as system:
+def test_proofs_can_be_switched_off(tmp_path: Path) -> None:
+    with installation(tmp_path / "data", "prove = false\n") as system:
         disk_id = system.create_disk()
         system.attach(disk_id)
         snapshot = system.take(disk_id)
-        with pytest.raises(TencentCloudSDKException, match=r"Proofs are off.*prove = true") as refused:
+        with pytest.raises(TencentCloudSDKException, match="switched off by `prove = false`") as refused:
             system.own("ProveSnapshot", SnapshotId=snapshot)
         assert refused.value.get_code() == "UnsupportedOperation"
         kinds = [row["Kind"] for row in system.own("DescribeOperations")["OperationSet"]]
@@ -199,6 +230,8 @@ def test_a_deleted_snapshot_takes_its_proof_along(proofs: Proofs) -> None:
     proofs.begin(snapshot)
     # It is read until the proof has ended, and goes then.
     system.call("DeleteSnapshots", SnapshotIds=[snapshot])
+    system.wait(lambda: proofs.machine() != [], "the machine")
+    os.kill(proofs.machine()[0], signal.SIGKILL)
     began = time.monotonic()
     system.wait_idle()
     assert time.monotonic() - began < SECONDS

@@ -628,6 +628,6 @@ export const en = {
   "why.notOneInstance": "Select disks that are attached to one instance",
   "why.tooMany": "These are too many for one go",
   "why.notAdmin": "Only an administrator may do this",
-  "why.proofsOff": "Proofs are off: they run what is in a snapshot on the host (prove in drystone.toml)",
+  "why.proofsOff": "Proofs are switched off on this host (prove in drystone.toml)",
   "why.proving": "It is being opened already",
 } as const;

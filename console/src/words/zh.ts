@@ -630,6 +630,6 @@ export const zh: Readonly<Record<keyof typeof en, string>> = {
   "why.notOneInstance": "请选择挂载在同一实例上的云硬盘",
   "why.tooMany": "一次选择过多",
   "why.notAdmin": "只有管理员可以操作",
-  "why.proofsOff": "证明已关闭：它会在主机上运行快照中的内容（drystone.toml 中的 prove）",
+  "why.proofsOff": "此主机已关闭证明（drystone.toml 中的 prove）",
   "why.proving": "正在打开",
 };

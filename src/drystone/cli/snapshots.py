@@ -297,9 +297,9 @@ class SnapshotCommands:
     ) -> None:
         """Open a snapshot on a throw-away clone and show what that has shown; for the administrator.
 
-        Refused unless `drystone.toml` has `prove = true`. File systems are checked and mounted, databases that the
-        disk's profile names are started and checked. The disk and the snapshot are not touched. Exits with 0 only if
-        the snapshot opens.
+        It is opened in a virtual machine that is thrown away. File systems are checked and mounted, databases that
+        the disk's profile names are started and checked. The disk and the snapshot are not touched. Exits with 0 only
+        if the snapshot opens.
 
         Args:
             snapshot: Id or name.

@@ -37,6 +37,11 @@ class Layout:
         return self.data / "scratch"
 
     @property
+    def proofs(self) -> Path:
+        """The image of programs for proofs."""
+        return self.data / "prove"
+
+    @property
     def logs(self) -> Path:
         """Logs of storage daemons and other long-lived processes."""
         return self.data / "log"

@@ -27,7 +27,7 @@ class Proving:
     Args:
         installation: Where.
         allowed: Whether the configuration allows proofs.
-        root: Whether the server runs as root: block devices and mounts need it.
+        root: Whether the server runs as root: machines run as users of their own.
     """
 
     def __init__(self, *, installation: Installation, allowed: bool, root: bool) -> None:
@@ -46,12 +46,12 @@ class Proving:
         if not self._allowed:
             raise RefusalError(
                 "UnsupportedOperation",
-                "Proofs are off: they run what is in a snapshot on this host. Where every guest is trusted, "
-                "`prove = true` in drystone.toml allows them.",
+                "Proofs are switched off by `prove = false` in drystone.toml: whoever runs the host may change it.",
             )
         if not self._root:
             raise RefusalError(
-                "UnsupportedOperation", "Snapshots are opened as block devices, for which the server must run as root."
+                "UnsupportedOperation",
+                "Snapshots are opened in machines with users of their own, for which the server must run as root.",
             )
 
         def record(conn: Connection) -> Operation:

@@ -1,6 +1,7 @@
 """Opening a snapshot to see that it opens: on a throw-away clone, never on the source."""
 
 import asyncio
+from pathlib import Path
 
 import structlog
 from sqlalchemy import Connection
@@ -11,16 +12,13 @@ from drystone.domain.ids import DiskId, SessionId, SnapshotId
 from drystone.domain.opening import Finding, Opening, OpeningStep, conclusion
 from drystone.domain.operation import Operation
 from drystone.engine import throwaway
-from drystone.quiesce.prover_plan import ProverPlan
-from drystone.quiesce.proving import prove
+from drystone.prove.prover import Asked, Prover
 from drystone.service import snapshot_server
 from drystone.service.installation import Installation
 from drystone.service.jobs import endings
 
 log = structlog.get_logger()
 ATTEMPTS_MAX = 3
-STEP_SECONDS_MAX = 4 * 3600.0
-TOTAL_SECONDS_MAX = 12 * 3600.0
 LOOK_SECONDS = 1.0
 CLONE_BYTES_MIN = 256 << 20
 """Room that a clone must have above the floor: a database's recovery writes."""
@@ -28,27 +26,27 @@ PERCENT_PER_STEP = 15
 
 
 class Prove:
-    """PROVING → done: a clone, its devices, a prover on them, all of it gone again, the finding in the catalog.
+    """PROVING → done: a clone, a machine that opens it, both gone again, the finding in the catalog.
 
     Its session pins the snapshot from the call to the end (L6). After a crash what is left of the clone goes, by its
     name, and the proof begins anew (S90): the phases of a proof leave nothing that is worth keeping.
     """
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, prover: Prover) -> None:
         self._in = installation
-        self._one = asyncio.Lock()
+        self._prover = prover
 
     async def run(self, operation: Operation) -> None:
         """Prove and record. Whatever the finding is, the operation is DONE: that was its task."""
-        began = self._in.steady()
-        # One at a time: it reads the whole of file systems and databases, and guests come first.
-        async with self._one:
-            await self._remove(operation)
+        # What an earlier attempt left goes at once: a place may be long in coming.
+        await self._remove(operation)
+        async with self._prover.place() as user:
+            began = self._in.steady()
             if operation.attempts >= ATTEMPTS_MAX:
                 detail = f"it was interrupted {operation.attempts} times"
                 steps: tuple[OpeningStep, ...] = (_step("prover", detail),)
             else:
-                steps = await self._steps(operation)
+                steps = await self._steps(operation, user)
                 await self._remove(operation)
         finding, reason = conclusion(steps)
         log.log(
@@ -70,7 +68,7 @@ class Prove:
         operations.update(conn, operation.id, updated_at=at, payload={**operation.payload, "result": result})
         endings.done(conn, operation, at=at)
 
-    async def _steps(self, operation: Operation) -> tuple[OpeningStep, ...]:
+    async def _steps(self, operation: Operation, user: int) -> tuple[OpeningStep, ...]:
         layout, space = self._in.layout, self._in.space()
         room = min(self._in.scratch_bytes_max, space.above_floor_bytes // 2)
         if room < CLONE_BYTES_MIN:
@@ -80,16 +78,11 @@ class Prove:
         kinds = operation.payload["databases"]
         assert isinstance(size, int)
         assert isinstance(kinds, list)
-        daemon, volumes = await throwaway.open_clone(
+        daemon = await throwaway.open_clone(
             layout, _clone(operation), backing=backing, size_gib=size, bytes_max=room, environment=self._in.environment
         )
         try:
-            plan = ProverPlan(
-                volumes=tuple((volume.title, volume.device) for volume in volumes),
-                databases=tuple(str(kind) for kind in kinds), seconds_max=STEP_SECONDS_MAX,
-                path=self._in.environment["PATH"],
-            )  # fmt: skip
-            steps = await self._watched(operation, plan)
+            steps = await self._watched(operation, user, daemon.nbd_socket, [str(kind) for kind in kinds])
             if not daemon.alive():
                 # S91: what was read after its death was no byte of the snapshot.
                 return (_step("clone", f"its storage daemon died; up to {room >> 20} MiB may be written"),)
@@ -97,8 +90,10 @@ class Prove:
         finally:
             await daemon.disconnect()
 
-    async def _watched(self, operation: Operation, plan: ProverPlan) -> tuple[OpeningStep, ...]:
-        """Run the prover while the snapshot server is kept alive and the disks' space is looked after."""
+    async def _watched(
+        self, operation: Operation, user: int, socket: Path, databases: list[str]
+    ) -> tuple[OpeningStep, ...]:
+        """Run the machine while the snapshot server is kept alive and the disks' space is looked after."""
         done = 0
 
         async def note(_step: OpeningStep) -> None:
@@ -117,9 +112,8 @@ class Prove:
         try:
             async with asyncio.TaskGroup() as tasks:
                 looking = tasks.create_task(look())
-                steps = await prove(
-                    plan, seconds_max=TOTAL_SECONDS_MAX, environment=self._in.environment, on_step=note
-                )  # fmt: skip
+                asked = Asked(user=user, clone=socket, export=_clone(operation), databases=tuple(databases))
+                steps = await self._prover.prove(asked, note)
                 looking.cancel()
         except* DrystoneError as group:
             raise group.exceptions[0] from None

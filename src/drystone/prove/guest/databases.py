@@ -1,7 +1,8 @@
 """Opening databases of a throw-away clone: their own server is started on them, recovers, and reads every table.
 
-A server is started as its files' owner, without any privilege, on a unix socket, in a place without a network and
-without anything of this host to write to (`sandbox`). Nothing is repaired: what a server would mend by itself in
+A server is started on a unix socket as a user whom nobody else is, who is given the files. What a guest's settings,
+plugins and links have it run, it may run: the machine is the wall. What is known of these is switched off all the same,
+for a program that is not there says nothing of the data. Nothing is repaired: what a server would mend by itself in
 files without a log is switched off, so that only recovery from its own log counts as opening.
 """
 
@@ -15,13 +16,29 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from drystone.quiesce.trial import Owner, TrialError, Trials, damaged, end, first_of, last_line, lines_with, not_proven
+from drystone.prove.guest.trial import (
+    Owner,
+    TrialError,
+    Trials,
+    damaged,
+    end,
+    first_of,
+    last_line,
+    lines_with,
+    not_proven,
+    open_file,
+    read_file,
+)
 
 DEPTH_MAX = 4
 """How deep below the mount a data directory is looked for: `lib/mysql`, `postgresql/15/main`."""
 DIRECTORIES_MAX = 5000
 POLL_SECONDS = 0.05
 LOG_BYTES_MAX = 1 << 20
+INDEX_BYTES_MAX = 1 << 20
+VERSION_BYTES_MAX = 16
+VERSION_WITH_RECOVERY_SETTINGS = 12
+"""Older ones have a file for them."""
 SERVERS = Path("/usr/lib/postgresql")
 """Where Debian has one directory for each version of PostgreSQL."""
 MARIADB_WRONG = re.compile(
@@ -80,24 +97,22 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
     return entry.is_dir(follow_symlinks=False)
 
 
-def owner_of(directory: Path) -> Owner:
-    """Return whom a data directory belongs to.
+def hand_over(directory: Path, owner: Owner) -> None:
+    """Give a data directory, and all that is in it, to the user of the servers; links are not followed."""
+    for path, folders, names in os.walk(directory):
+        for name in (".", *folders, *names):
+            os.chown(Path(path, name), owner.uid, owner.gid, follow_symlinks=False)
 
-    Raises:
-        TrialError: To root: no server is started as root.
+
+def _run_directory(owner: Owner) -> tuple[Path, Path]:
+    """Return a directory for the socket, whose path is short as sockets need it, and where the log goes.
+
+    The log is out of the server's reach but for its end.
     """
-    found = directory.stat()
-    if found.st_uid == 0:
-        raise not_proven("the data directory belongs to root, as whom no server is started")
-    return Owner(found.st_uid, found.st_gid)
-
-
-def _run_directory(owner: Owner) -> Path:
-    """Return a directory for the socket and the log; the path is short, as sockets need it."""
     directory = Path("/run") / f"{time.monotonic_ns():x}"
     directory.mkdir(mode=0o700)
     os.chown(directory, owner.uid, owner.gid)
-    return directory
+    return directory, directory.with_suffix(".log")
 
 
 @contextlib.contextmanager
@@ -111,7 +126,6 @@ def _served(
     """
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        os.fchown(descriptor, owner.uid, owner.gid)
         process = trials.start(*arguments, owner=owner, output=descriptor)
     finally:
         os.close(descriptor)
@@ -144,13 +158,12 @@ def _recovered(log: str, pattern: "re.Pattern[str]") -> str:
 # --- MariaDB --------------------------------------------------------------------------------------------------------
 
 
-def open_mariadb(trials: Trials, data: Path) -> str:
+def open_mariadb(trials: Trials, data: Path, owner: Owner) -> str:
     """Start MariaDB on a data directory and have every table checked.
 
     Raises:
         TrialError: It does not open, a table is damaged, or it could not be tried.
     """
-    owner = owner_of(data)
     server = trials.program("mariadbd", "mariadb-server")
     checker = trials.program("mariadb-check", "mariadb-client")
     admin = trials.program("mariadb-admin", "mariadb-client")
@@ -161,8 +174,9 @@ def open_mariadb(trials: Trials, data: Path) -> str:
         raise not_proven(f"parts of it lie on other file systems ({elsewhere[0]})")
     if not (data / "ib_logfile0").exists():
         raise not_proven("its log (ib_logfile0) is not on this disk")
-    run = _run_directory(owner)
-    log, socket = run / "log", run / "s"
+    hand_over(data, owner)
+    run, log = _run_directory(owner)
+    socket = run / "s"
     binary_log = _binary_log(data, run, owner)
     arguments = (
         server, "--no-defaults", f"--datadir={data}", f"--socket={socket}", f"--pid-file={run}/pid", "--tmpdir=/tmp",
@@ -208,7 +222,8 @@ def _binary_log(data: Path, run: Path, owner: Owner) -> tuple[str, ...]:
     where it came from: an index of our own names those that are here.
     """
     for index in sorted(data.glob("*.index")):
-        named = [Path(line.strip()).name for line in index.read_text(errors="replace").splitlines() if line.strip()]
+        lines = read_file(index, INDEX_BYTES_MAX).decode(errors="replace").splitlines()
+        named = [Path(line.strip()).name for line in lines if line.strip()]
         here = [data / name for name in named if re.fullmatch(r".+\.[0-9]+", name) and (data / name).is_file()]
         if named and len(here) == len(named):
             _write(run / "bin.index", "".join(f"{path}\n" for path in here), owner)
@@ -232,7 +247,7 @@ def page_bytes(ibdata: Path) -> int:
 
     Source: MariaDB storage/innobase/include/fsp0types.h (`FSP_FLAGS_...`, `FSP_FLAGS_FCRC32_...`).
     """
-    with ibdata.open("rb") as file:
+    with open_file(ibdata) as file:
         head = file.read(58)
     flags = struct.unpack(">I", head[54:58])[0] if len(head) == 58 else 0
     shift = flags & 0xF if flags & 0x10 else (flags >> 6) & 0xF
@@ -242,30 +257,33 @@ def page_bytes(ibdata: Path) -> int:
 # --- PostgreSQL -----------------------------------------------------------------------------------------------------
 
 
-def open_postgresql(trials: Trials, data: Path) -> str:
+def open_postgresql(trials: Trials, data: Path, owner: Owner) -> str:
     """Start PostgreSQL on a data directory and have every table and index checked.
 
     Raises:
         TrialError: It does not open, a table is damaged, or it could not be tried.
     """
-    owner = owner_of(data)
-    version = (data / "PG_VERSION").read_text().strip()[:10]
+    version = read_file(data / "PG_VERSION", VERSION_BYTES_MAX).decode(errors="replace").strip()
     programs = SERVERS / version / "bin"
-    if not re.fullmatch(r"[0-9.]+", version) or not (programs / "postgres").exists():
+    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", version) or not (programs / "postgres").exists():
         raise not_proven(f"PostgreSQL {version} is not installed on this host (package postgresql-{version})")
     elsewhere = [path for path in (data / "pg_wal", *(data / "pg_tblspc").glob("*")) if path.is_symlink()]
     if elsewhere:
         raise not_proven(f"parts of it lie on other file systems ({elsewhere[0].name})")
-    run = _run_directory(owner)
-    log = run / "log"
+    hand_over(data, owner)
+    run, log = _run_directory(owner)
     _write(run / "hba", "local all all trust\n", owner)
     _write(run / "conf", "", owner)
     settings = {
         "config_file": f"{run}/conf", "hba_file": f"{run}/hba", "ident_file": f"{run}/conf",
         "listen_addresses": "", "unix_socket_directories": str(run), "shared_preload_libraries": "",
-        "archive_mode": "off", "autovacuum": "off", "logging_collector": "off", "ssl": "off", "fsync": "off",
+        "local_preload_libraries": "", "session_preload_libraries": "", "archive_mode": "off", "jit": "off",
+        "autovacuum": "off", "logging_collector": "off", "ssl": "off", "fsync": "off",
         "log_destination": "stderr", "lc_messages": "C", "shared_buffers": "64MB", "dynamic_shared_memory_type": "mmap",
     }  # fmt: skip
+    if int(version.partition(".")[0]) >= VERSION_WITH_RECOVERY_SETTINGS:
+        names = ("restore_command", "archive_cleanup_command", "recovery_end_command", "primary_conninfo")
+        settings |= dict.fromkeys(names, "")
     options = tuple(word for name, value in settings.items() for word in ("-c", f"{name}={value}"))
     arguments = (str(programs / "postgres"), "-D", str(data), *options)
 

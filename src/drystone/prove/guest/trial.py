@@ -1,21 +1,23 @@
-"""One step of a proof: a program, run to its end within its time, and what its words mean."""
+"""One step of a proof: a program, run to its end within its time, and what its words mean; files, read with bounds."""
 
 import contextlib
 import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from drystone.domain.opening import Finding, OpeningStep
+from drystone.prove.wire import DETAIL_CHARACTERS_MAX
 
 OUTPUT_BYTES_MAX = 1 << 20
-DETAIL_CHARACTERS_MAX = 400
 
 
 class TrialError(Exception):
@@ -125,6 +127,40 @@ def end(process: "subprocess.Popen[bytes]") -> None:
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(5.0)
+
+
+@contextlib.contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that a guest made.
+
+    Raises:
+        TrialError: It is no ordinary file, but a link, a pipe, a device.
+        OSError: It is not there, or cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if path.is_symlink():
+            raise not_proven(f"{path.name} is a link") from error
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise not_proven(f"{path.name} is no ordinary file")
+        yield file
+
+
+def read_file(path: Path, bytes_max: int) -> bytes:
+    """Return the content of a file that a guest made.
+
+    Raises:
+        TrialError: It is no ordinary file, or larger than it ever is.
+        OSError: It is not there, or cannot be read.
+    """
+    with open_file(path) as file:
+        content = file.read(bytes_max + 1)
+    if len(content) > bytes_max:
+        raise not_proven(f"{path.name} has over {bytes_max} bytes")
+    return content
 
 
 def lines_with(text: str, pattern: "re.Pattern[str]") -> list[str]:

@@ -1,17 +1,16 @@
-"""Opening file systems of a throw-away clone: the journal is replayed, then they are checked, then mounted."""
+"""Opening file systems of the clone: the journal is replayed, then they are checked, then mounted."""
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
-from drystone.quiesce.trial import Trials, damaged, first_of, last_line, lines_with, not_proven
+from drystone.prove.guest.trial import Trials, damaged, first_of, last_line, lines_with, not_proven
 
 COMMON = "nosuid,nodev,noexec"
 OPTIONS = {
-    # What a snapshot asks for at an error must not be done on this host: it may be a panic.
+    # What a snapshot asks for at an error may be a panic, which would end the proof without a word.
     "ext2": f"{COMMON},errors=remount-ro", "ext3": f"{COMMON},errors=remount-ro", "ext4": f"{COMMON},errors=remount-ro",
-    # The source, mounted on this host, has the same UUID.
+    # A disk may hold several copies of one, as logical volumes.
     "xfs": f"{COMMON},nouuid",
     "btrfs": COMMON,
 }  # fmt: skip
@@ -28,16 +27,8 @@ WRONG = re.compile(r"superblock|bad magic|corrupt|checksum|invalid", re.IGNORECA
 COMPLAINT = re.compile(r"error|corrupt|invalid|wrong|bad|mismatch|illegal|differ|would|damaged", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What a volume holds, as `blkid` says; empty if nothing is known there."""
-
-    kind: str
-    uuid: str
-
-
-def look(trials: Trials, device: str) -> Content:
-    """Return what is on a device, by its bytes alone.
+def look(trials: Trials, device: str) -> str:
+    """Return the kind of what is on a device, by its bytes alone; empty if nothing is known there.
 
     Raises:
         TrialError: It cannot be told, or a file system's own superblock is gone.
@@ -50,7 +41,7 @@ def look(trials: Trials, device: str) -> Content:
     found = dict(line.partition("=")[::2] for line in text.splitlines())
     if "TYPE" not in found and _has_second_superblock(device):
         raise damaged("the first superblock of an ext file system is gone; its copy at block 32768 is there")
-    return Content(found.get("TYPE", ""), found.get("UUID", ""))
+    return found.get("TYPE", "")
 
 
 def is_blank(device: str) -> bool:
@@ -131,13 +122,3 @@ def _check_ext(trials: Trials, device: str) -> str:
         wrong = code & E2FSCK_FAILED and WRONG.search(text) and not UNREADABLE.search(text)
         raise damaged(said) if wrong else not_proven(said)
     return "clean"
-
-
-def refuse_twin(content: Content, mounted_uuids: frozenset[str]) -> None:
-    """Refuse to mount a btrfs whose source is mounted on this host: the kernel tells devices by their UUID.
-
-    Raises:
-        TrialError: It is.
-    """
-    if content.kind == "btrfs" and content.uuid in mounted_uuids:
-        raise not_proven("its source is mounted on this host, and btrfs tells the two apart by their UUID only")

@@ -1,0 +1,50 @@
+"""What the prover in the machine says to the host: one line of printable ASCII for each step, then `end`.
+
+Whoever owns the machine writes these lines: every field is bounded, and what is not such a line is refused (S167).
+"""
+
+import re
+
+from drystone.domain.errors import ProtocolError
+from drystone.domain.opening import Finding, OpeningStep
+
+HELLO = b"hello\n"
+"""The first line: the machine has started, and nothing of the clone was read yet."""
+END = b"end\n"
+"""The last line: everything was tried."""
+LINE_BYTES_MAX = 1024
+STEPS_MAX = 1000
+TITLE_CHARACTERS_MAX = 200
+DETAIL_CHARACTERS_MAX = 400
+_LINE = re.compile(
+    rb"(opens|damaged|not proven)\t([0-9]{1,6}\.[0-9]{3})\t([ -~]{1,%d})\t([ -~]{0,%d})\n"
+    % (TITLE_CHARACTERS_MAX, DETAIL_CHARACTERS_MAX)
+)
+
+
+def printable(text: str, characters_max: int) -> str:
+    """Return text as one line of printable ASCII, everything else escaped, cut to a length."""
+    return " ".join(text.split()).encode("ascii", "backslashreplace").decode()[:characters_max].translate(_ESCAPED)
+
+
+_ESCAPED = dict.fromkeys((*range(32), 127), "?")
+
+
+def encode_step(step: OpeningStep) -> bytes:
+    """Return the line of a step."""
+    title = printable(step.title, TITLE_CHARACTERS_MAX) or "?"
+    detail = printable(step.detail, DETAIL_CHARACTERS_MAX)
+    return f"{step.finding.value}\t{min(step.seconds, 999_999.0):.3f}\t{title}\t{detail}\n".encode("ascii")
+
+
+def decode_step(line: bytes) -> OpeningStep:
+    """Return the step of a line.
+
+    Raises:
+        ProtocolError: It is none.
+    """
+    found = _LINE.fullmatch(line)
+    if found is None:
+        raise ProtocolError(f"no line of a prover: {line[:60]!r}")
+    finding, seconds, title, detail = (part.decode("ascii") for part in found.groups())
+    return OpeningStep(title=title, finding=Finding(finding), seconds=float(seconds), detail=detail)
