@@ -544,3 +544,40 @@ def test_snapshots_of_a_deleted_disk_do_as_was_said_when_it_was_made_unless_said
         assert command("disk", "delete", "disk-aaaaaaaa", "--yes", *options).code == 0
     assert [given.get("DeleteSnapshot") for given in service.asked("TerminateDisks")] == [None, 1, 0]
     assert "Their snapshots stay, except those with a deadline" in command("disk", "delete", "--help").out
+
+
+def test_many_ids_go_in_parts_and_are_never_printed_all(command: Command, service: FakeService) -> None:
+    ids = [f"snap-{number:08d}" for number in range(248)]
+    service.on("DeleteSnapshots", {})
+    done = command("snapshot", "delete", *ids, "--yes", "--json")
+    assert done.code == 0
+    assert [len(asked["SnapshotIds"]) for asked in service.asked("DeleteSnapshots")] == [100, 100, 48]
+    assert json.loads(done.out)["deleted_snapshot_ids"] == ids
+    service.on("DeleteSnapshots", {}, RefusalError("ResourceInUse", "One is in use."))
+    done = command("snapshot", "delete", *ids, "--yes")
+    assert done.code == 4
+    (line,) = done.err.splitlines()
+    assert "snap-00000100, snap-00000101" in line
+    assert "and 95 more: One is in use." in line
+    assert line.endswith("it was done for the first 100 of 248")
+    asked = command("snapshot", "delete", *ids)
+    assert asked.code == 2
+    assert len(asked.err) < 300
+
+
+@pytest.mark.parametrize(
+    ("code", "advice", "wrong"),
+    [
+        ("AuthFailure.SignatureExpire", "timedatectl", "access key"),
+        ("UnauthorizedOperation", "administrator", "check the access key"),
+        ("InvalidInstance.NotSupported", "start it as root", "operation list"),
+    ],
+)
+def test_advice_is_for_what_was_wrong(
+    command: Command, service: FakeService, code: str, advice: str, wrong: str
+) -> None:
+    service.on("DescribeDisks", RefusalError(code, "The reason: start it as root."))
+    done = command("disk", "list")
+    assert done.code != 0
+    assert advice in done.err
+    assert wrong not in done.err

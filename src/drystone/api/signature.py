@@ -294,8 +294,8 @@ def _date_of(timestamp: str, now_s: float) -> str:
     if abs(now_s - seconds) > CLOCK_DIFFERENCE_S_MAX:
         raise RefusalError(
             "AuthFailure.SignatureExpire",
-            f"The time stamp {seconds} is {abs(round(now_s - seconds))} s from the server's clock; "
-            f"at most {CLOCK_DIFFERENCE_S_MAX} s are allowed. Set the client's clock.",
+            f"The client's clock is {abs(round(now_s - seconds))} s {'behind' if seconds < now_s else 'ahead of'} "
+            f"the server's; at most {CLOCK_DIFFERENCE_S_MAX} s are allowed. Set the one that is wrong.",
         )
     return _utc_date(seconds // 86400)
 

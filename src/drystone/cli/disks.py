@@ -242,7 +242,7 @@ class DiskCommands:
         ids, target = lookup.disk_ids(session, disk), lookup.instance_id(session, instance)
         known = lookup.known_operations(session, ids, "attach")
         session.service.cbs(
-            f"attach {', '.join(ids)} to {target}",
+            f"attach {lookup.named(ids)} to {target}",
             "AttachDisks",
             InstanceId=target,
             DiskIds=ids,
@@ -273,7 +273,7 @@ class DiskCommands:
         ids = lookup.disk_ids(session, disk)
         known = lookup.known_operations(session, ids, "detach")
         session.service.cbs(
-            f"detach {', '.join(ids)}",
+            f"detach {lookup.named(ids)}",
             "DetachDisks",
             DiskIds=ids,
             InstanceId=None if instance is None else lookup.instance_id(session, instance),
@@ -350,7 +350,7 @@ class DiskCommands:
         session = self._outside.session(common)
         ids = lookup.disk_ids(session, disk)
         session.service.cbs(
-            f"modify {', '.join(ids)}",
+            f"modify {lookup.named(ids)}",
             "ModifyDiskAttributes",
             DiskIds=ids,
             DiskName=name,
@@ -380,12 +380,13 @@ class DiskCommands:
         _need_some(disk)
         session = self._outside.session(common)
         ids = lookup.disk_ids(session, disk)
-        session.out.confirm(f"This deletes {', '.join(ids)} with all data.", yes=yes)
-        session.service.cbs(
-            f"delete {', '.join(ids)}",
-            "TerminateDisks",
-            DiskIds=ids,
-            DeleteSnapshot=None if delete_snapshots is None else int(delete_snapshots),
+        session.out.confirm(f"This deletes {lookup.named(ids)} with all data.", yes=yes)
+        with_snapshots = None if delete_snapshots is None else int(delete_snapshots)
+        lookup.in_parts(
+            ids,
+            lambda part: session.service.cbs(
+                f"delete {lookup.named(part)}", "TerminateDisks", DiskIds=part, DeleteSnapshot=with_snapshots
+            ),
         )
         session.out.result(ids, {"deleted_disk_ids": ids})
 
@@ -407,9 +408,9 @@ class DiskCommands:
         _need_some(disk)
         session = self._outside.session(common)
         ids = lookup.disk_ids(session, disk)
-        session.out.confirm(f"This throws away what was written to {', '.join(ids)}.", yes=yes)
+        session.out.confirm(f"This throws away what was written to {lookup.named(ids)}.", yes=yes)
         known = lookup.known_operations(session, ids, "initialize")
-        session.service.cbs(f"initialise {', '.join(ids)}", "InitializeDisks", DiskIds=ids)
+        session.service.cbs(f"initialise {lookup.named(ids)}", "InitializeDisks", DiskIds=ids)
 
         def look() -> Step:
             for identity in ids:
@@ -420,7 +421,7 @@ class DiskCommands:
                         return Step(done=False, phase=str(operation["phase"] or ""))
             return Step(done=True)
 
-        wait_until(session, look, title=f"initialising of {', '.join(ids)}", timeout_s=timeout)
+        wait_until(session, look, title=f"initialising of {lookup.named(ids)}", timeout_s=timeout)
         session.out.result(ids, lookup.disks(session, ids, limit=len(ids)))
 
     def audit(self, disk: str, /, *, timeout: Timeout = AUDIT_TIMEOUT_S, common: CommonOptions = NO_OPTIONS) -> None:
@@ -477,4 +478,4 @@ def _wait_for_state(
             phase=behind[0][1] if behind else goal,
         )
 
-    wait_until(session, look, title=f"{', '.join(ids)}", timeout_s=timeout_s)
+    wait_until(session, look, title=lookup.named(ids), timeout_s=timeout_s)

@@ -37,7 +37,6 @@ _BUSY_CODES = frozenset(
         "InvalidDisk.Busy",
         "InvalidDisk.SnapshotCreating",
         "UnsupportedOperation.StateError",
-        "InvalidInstance.NotSupported",
     },
 )
 _AMBIGUOUS_NETWORK = ("Read timed out", "Connection aborted", "Connection reset")
@@ -45,6 +44,11 @@ _ADVICE = {
     Exit.NOT_FOUND: "the `list` commands show what there is",
     Exit.BUSY: "`drystone operation list` shows what is under way",
     Exit.AUTH: "check the access key in --data DIR or the environment",
+}
+_ADVICE_OF_CODE = {
+    # The message says whose clock is off, and by how much.
+    "AuthFailure.SignatureExpire": "`timedatectl` shows whether a clock is kept right",
+    "UnauthorizedOperation": "it needs the key of an administrator",
 }
 
 
@@ -92,5 +96,5 @@ def refused(doing: str, code: str, message: str, endpoint: str) -> CliError:
             f"cannot {doing}: nothing answers at {endpoint}; start the server with `drystone serve`, or name "
             "another with --data DIR",
         )
-    advice = _ADVICE.get(kind)
+    advice = _ADVICE_OF_CODE.get(code) or _ADVICE.get(kind)
     return CliError(kind, f"cannot {doing}: {text} [{code}]" + (f"; {advice}" if advice else ""))

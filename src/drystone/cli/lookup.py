@@ -1,7 +1,7 @@
 """Finding things: by id or by name, and joining what the two services say about them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.gateway import PAGE, Wire
@@ -18,6 +18,8 @@ from drystone.cli.session import Session
 _ID = re.compile(r"(disk|snap|csnap|ins|op)-[a-z0-9]{8}")
 SPACE_IDS_MAX = 1000
 """Snapshots whose space is asked for at once."""
+NAMED_MAX = 5
+"""Ids in a sentence."""
 SAME_NAME_MAX = 1000
 """Rows looked through for a name; the service may answer a name filter with near misses."""
 
@@ -275,13 +277,36 @@ def failed(operation: Record, resource_id: str) -> CliError:
     )
 
 
+def named(ids: Sequence[str]) -> str:
+    """Return ids for a sentence: the first few, and how many more."""
+    if len(ids) <= NAMED_MAX:
+        return ", ".join(ids)
+    return f"{', '.join(ids[:NAMED_MAX])} and {len(ids) - NAMED_MAX} more"
+
+
+def in_parts(ids: Sequence[str], act: Callable[[list[str]], object]) -> None:
+    """Do something with as many ids at once as a call takes.
+
+    Raises:
+        CliError: A part failed; the message says for how many it was done before.
+    """
+    parts = _chunks(list(ids))
+    for number, part in enumerate(parts):
+        try:
+            act(part)
+        except CliError as error:
+            if number == 0:
+                raise
+            done = f"it was done for the first {number * PAGE} of {len(ids)}"
+            raise CliError(error.code, f"{error.message}; {done}") from None
+
+
 def _only(what: str, name: str, ids: Sequence[str]) -> str:
     if len(ids) == 1:
         return ids[0]
     if not ids:
         raise CliError(Exit.NOT_FOUND, f"there is no {what} {name}; `drystone {what} list` shows them")
-    shown = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
-    raise CliError(Exit.USAGE, f"{len(ids)} {what}s have the name {name} ({shown}): give the id")
+    raise CliError(Exit.USAGE, f"{len(ids)} {what}s have the name {name} ({named(ids)}): give the id")
 
 
 def _chunks(ids: list[str]) -> list[list[str]]:

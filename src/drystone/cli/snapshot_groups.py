@@ -77,7 +77,7 @@ class SnapshotGroupCommands:
         session = self._outside.session(common)
         ids = lookup.disk_ids(session, disk)
         answer = session.service.cbs(
-            f"take a group of {', '.join(ids)}",
+            f"take a group of {lookup.named(ids)}",
             "CreateSnapshotGroup",
             DiskIds=ids,
             SnapshotGroupName=name,
@@ -156,10 +156,10 @@ class SnapshotGroupCommands:
         for target in targets:
             if target not in of_disk:
                 raise CliError(Exit.NOT_FOUND, f"{identity} has no snapshot of {target}")
-        session.out.confirm(f"This sets {', '.join(targets)} back to {identity}.", yes=yes)
+        session.out.confirm(f"This sets {lookup.named(targets)} back to {identity}.", yes=yes)
         known = lookup.known_operations(session, targets, "rollback")
         session.service.cbs(
-            f"roll {', '.join(targets)} back to {identity}",
+            f"roll {lookup.named(targets)} back to {identity}",
             "ApplySnapshotGroup",
             SnapshotGroupId=identity,
             ApplyDisks=[{"SnapshotId": of_disk[target], "DiskId": target} for target in targets],
@@ -180,8 +180,8 @@ class SnapshotGroupCommands:
             raise CliError(Exit.USAGE, "give the id or the name of at least one group")
         session = self._outside.session(common)
         ids = [lookup.snapshot_group_id(session, text) for text in group]
-        session.out.confirm(f"This deletes {', '.join(ids)} with all their snapshots.", yes=yes)
-        session.service.cbs(f"delete {', '.join(ids)}", "DeleteSnapshotGroup", SnapshotGroupIds=ids)
+        session.out.confirm(f"This deletes {lookup.named(ids)} with all their snapshots.", yes=yes)
+        session.service.cbs(f"delete {lookup.named(ids)}", "DeleteSnapshotGroup", SnapshotGroupIds=ids)
         session.out.result(ids, {"deleted_snapshot_group_ids": ids})
 
 

@@ -207,8 +207,10 @@ class SnapshotCommands:
             answer = session.service.drystone("count what would die", "DescribeSnapshotSpace", SnapshotIds=ids)
             session.out.record(set_space_record(answer))
             return
-        session.out.confirm(f"This deletes {', '.join(ids)}.", yes=yes)
-        session.service.cbs(f"delete {', '.join(ids)}", "DeleteSnapshots", SnapshotIds=ids)
+        session.out.confirm(f"This deletes {lookup.named(ids)}.", yes=yes)
+        lookup.in_parts(
+            ids, lambda part: session.service.cbs(f"delete {lookup.named(part)}", "DeleteSnapshots", SnapshotIds=part)
+        )
         session.out.result(ids, {"deleted_snapshot_ids": ids})
 
     def rollback(
