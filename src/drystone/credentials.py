@@ -1,10 +1,12 @@
 """`credentials.env`: what the first start makes for clients on this machine, and where it writes it down."""
 
 import asyncio
+import functools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import accounts as account_rows
@@ -12,14 +14,17 @@ from drystone.catalog import instances as instance_rows
 from drystone.catalog import meta
 from drystone.config import CONSOLE_PASSWORD, CREDENTIALS_FILE, ClientSettings, Config, parse_credentials
 from drystone.domain.account import AccessKey
+from drystone.domain.errors import DrystoneError, UnavailableError, expected
 from drystone.domain.instance import Instance, InstanceKind
 from drystone.engine.checkpoints import write_durably
+from drystone.logs import say
 from drystone.service.accounts import Accounts
 from drystone.service.installation import Installation
 from drystone.service.passwords import Passwords
 
 METRICS_TOKEN = "metrics_token"  # noqa: S105 - the name of a row
 """Key of `meta`: what a reader of `/metrics` elsewhere sends."""
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,51 +39,59 @@ class Credentials:
 
     async def write(self, password: str | None) -> None:
         """Make a key and the two instances if there are none, and the file if it is out of date. It is durable then."""
-        db, clock, ids = self.installation.db, self.installation.clock, self.installation.ids
-
-        def ensure(conn: Connection) -> ClientSettings:
-            account = account_rows.find(conn, offset=0, limit=1)[0][0]
-            keys = account_rows.keys_of(conn, account.id)
-            if not keys:
-                # Whoever may read this file owns the installation; without a key nobody could set a lost password.
-                keys = [
-                    AccessKey(
-                        secret_id=ids.secret_id(), secret_key=ids.secret_key(), account_id=account.id,
-                        created_at=clock(),
-                    )
-                ]  # fmt: skip
-                account_rows.insert_key(conn, keys[0])
-            found = {}
-            for kind in InstanceKind:
-                name = f"{kind.value.lower()}_instance_id"
-                instance_id = meta.get(conn, name)
-                if instance_id is None:
-                    instance = Instance(
-                        id=ids.instance(), account_id=account.id, name=kind.value.lower(), kind=kind,
-                        zone=self.config.zone, created_at=clock(),
-                    )  # fmt: skip
-                    instance_rows.insert(conn, instance)
-                    meta.put(conn, name, instance.id)
-                    instance_id = instance.id
-                found[name] = instance_id
-            token = meta.get(conn, METRICS_TOKEN)
-            if token is None:
-                token = ids.session_token()
-                meta.put(conn, METRICS_TOKEN, token)
-            meta.put(conn, "region", self.config.region)
-            meta.put(conn, "zone", self.config.zone)
-            return ClientSettings(
-                endpoint=self.endpoint, region=self.config.region, zone=self.config.zone,
-                secret_id=keys[0].secret_id, secret_key=keys[0].secret_key,
-                console_account=account.name, console_password=password, **found,
-                tls_ca=None if self.tls_ca is None else str(self.tls_ca), tls_fingerprint=self.tls_fingerprint,
-                metrics_token=token,
-            )  # fmt: skip
-
-        settings = await db.write(ensure)
+        db = self.installation.db
+        # Asked first: there may be no room to write, or another program may hold the catalog.
+        settings = await db.read(lambda conn: self._known(conn, password))
+        if settings is None:
+            settings = await db.write(lambda conn: self._made(conn, password))
         text = settings.credentials().encode()
         if not self.path.exists() or self.path.read_bytes() != text:
-            await asyncio.to_thread(write_durably, self.path, text)
+            # Without it nobody finds the server: what is kept for the catalog is kept for this, too.
+            write = functools.partial(write_durably, self.path, text)
+            await asyncio.to_thread(self.installation.ballast.with_room, write)
+
+    def _known(self, conn: Connection, password: str | None) -> ClientSettings | None:
+        """Return what the file is to say, None while a row of it is missing or another."""
+        account = account_rows.find(conn, offset=0, limit=1)[0][0]
+        keys = account_rows.keys_of(conn, account.id)
+        found = {_row_of(kind): meta.get(conn, _row_of(kind)) for kind in InstanceKind}
+        place = (meta.get(conn, "region"), meta.get(conn, "zone"))
+        token = meta.get(conn, METRICS_TOKEN)
+        if not keys or token is None or None in found.values() or place != (self.config.region, self.config.zone):
+            return None
+        return ClientSettings(
+            endpoint=self.endpoint, region=self.config.region, zone=self.config.zone,
+            secret_id=keys[0].secret_id, secret_key=keys[0].secret_key,
+            console_account=account.name, console_password=password, **found,
+            tls_ca=None if self.tls_ca is None else str(self.tls_ca), tls_fingerprint=self.tls_fingerprint,
+            metrics_token=token,
+        )  # fmt: skip
+
+    def _made(self, conn: Connection, password: str | None) -> ClientSettings:
+        """Make the rows that are missing; return what the file is to say."""
+        clock, ids = self.installation.clock, self.installation.ids
+        account = account_rows.find(conn, offset=0, limit=1)[0][0]
+        if not account_rows.keys_of(conn, account.id):
+            # Whoever may read this file owns the installation; without a key nobody could set a lost password.
+            key = AccessKey(
+                secret_id=ids.secret_id(), secret_key=ids.secret_key(), account_id=account.id, created_at=clock()
+            )
+            account_rows.insert_key(conn, key)
+        for kind in InstanceKind:
+            if meta.get(conn, _row_of(kind)) is None:
+                instance = Instance(
+                    id=ids.instance(), account_id=account.id, name=kind.value.lower(), kind=kind,
+                    zone=self.config.zone, created_at=clock(),
+                )  # fmt: skip
+                instance_rows.insert(conn, instance)
+                meta.put(conn, _row_of(kind), instance.id)
+        if meta.get(conn, METRICS_TOKEN) is None:
+            meta.put(conn, METRICS_TOKEN, ids.session_token())
+        meta.put(conn, "region", self.config.region)
+        meta.put(conn, "zone", self.config.zone)
+        known = self._known(conn, password)
+        assert known is not None
+        return known
 
     async def refresh(self, passwords: Passwords) -> None:
         """Write the file anew, without the first password once that was changed."""
@@ -93,15 +106,37 @@ class Credentials:
         return self.config.data / CREDENTIALS_FILE
 
 
-async def first_start(accounts: Accounts, passwords: Passwords, credentials: Credentials) -> None:
-    """Make the first account with a key and a password, and what else `credentials.env` names."""
-    await accounts.first("admin")
-    password = await passwords.first(credentials.write)
-    if password is None:
-        await credentials.refresh(passwords)
+def _row_of(kind: InstanceKind) -> str:
+    """Return the key of `meta`, and the field of `ClientSettings`, of the instance that the first start makes."""
+    return f"{kind.value.lower()}_instance_id"
+
+
+async def first_start(accounts: Accounts, passwords: Passwords, credentials: Credentials) -> bool:
+    """Make the first account with a key and a password, and what else `credentials.env` names.
+
+    Returns:
+        Whether the file is up to date; if not, `Credentials.refresh` is to be tried again.
+
+    Raises:
+        DrystoneError: The file is not there, and cannot be written.
+    """
+    password, written = None, True
+    try:
+        await accounts.first("admin")
+        password = await passwords.first(credentials.write)
+        if password is None:
+            await credentials.refresh(passwords)
+    except (DrystoneError, OSError) as error:
+        why = expected(error)
+        # Without it nobody could use this server. One of an earlier start is brought up to date as soon as may be.
+        if not isinstance(why, UnavailableError) or not credentials.path.exists():
+            raise why or error from error
+        log.error("credentials.not_written", error=str(why))  # noqa: TRY400 - an expected failure
+        written = False
     if sys.stderr.isatty():
         # To a terminal only: a journal would keep the password.
         shown = f", account admin, password {password}" if password else ""
-        print(f"console {credentials.endpoint}/console/{shown}", file=sys.stderr, flush=True)  # noqa: T201 - for a person
+        say(f"console {credentials.endpoint}/console/{shown}", sys.stderr)
         if credentials.tls_fingerprint is not None:
-            print(f"certificate SHA-256 {credentials.tls_fingerprint}", file=sys.stderr, flush=True)  # noqa: T201 - as above
+            say(f"certificate SHA-256 {credentials.tls_fingerprint}", sys.stderr)
+    return written

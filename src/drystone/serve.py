@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import functools
 import gc
 import os
 import random
@@ -11,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,16 +36,17 @@ from drystone.config import Config
 from drystone.console.app import Console, ConsoleSettings
 from drystone.console.files import Files
 from drystone.credentials import METRICS_TOKEN, Credentials, first_start
-from drystone.domain.errors import DrystoneError, SpaceError, UnavailableError
+from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.domain.ids import IdSource, StoreId
 from drystone.domain.login import SessionLimits
 from drystone.domain.operation import OperationKind
 from drystone.door import Door, connections_allowed, mend_modes, open_door
+from drystone.engine.ballast import Ballast
 from drystone.engine.clocks import boot_id, uptime
 from drystone.engine.layout import Layout
 from drystone.engine.space import look
 from drystone.engine.throwaway import remove_clones
-from drystone.logs import configure_logs
+from drystone.logs import configure_logs, say
 from drystone.objects.local import LocalStore
 from drystone.prove.prover import Prover
 from drystone.prove.prover import Settings as MachineSettings
@@ -51,7 +54,7 @@ from drystone.service import epoch
 from drystone.service.accounts import Accounts
 from drystone.service.audit import Audit
 from drystone.service.backups import Backups
-from drystone.service.bases import mend_bases
+from drystone.service.bases import bring_bases_in_order
 from drystone.service.browser_sessions import BrowserSessions
 from drystone.service.clock import MachineClocks, SteadyClock
 from drystone.service.confirmation import Confirmation
@@ -91,12 +94,13 @@ from drystone.service.passwords import Passwords
 from drystone.service.proving import Proving
 from drystone.service.quiescing import Quiescing
 from drystone.service.quotas import DiskLimits, SnapshotLimits
+from drystone.service.rounds import insisted, repeat, tried
 from drystone.service.scrub import Scrub, ScrubConfig
 from drystone.service.snapshot_groups import SnapshotGroups
 from drystone.service.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.snapshot_records import SnapshotRecords, SnapshotRecordsConfig
 from drystone.service.store_space import StoreSpace
-from drystone.service.sweep import clear_scratch, sweep
+from drystone.service.sweep import clear_scratch
 from drystone.service.use_cases import UseCases
 from drystone.service.watch import Watch
 from drystone.snapstore.reader_copy import keep_reader
@@ -110,7 +114,10 @@ CONSOLE_FILES = Path(__file__).parent / "console_files"
 STOP_SECONDS_MAX = 60.0
 GC_THRESHOLD = 20_000
 """Objects that are made before Python looks for cycles; a connection has about forty."""
+_PID_BYTES = 16
 MIGRATION_BACKUPS_KEPT = 5
+TASK_SECONDS = 1.0
+"""Pause before what runs for ever is begun again, should a bug end it."""
 
 
 class StartError(DrystoneError):
@@ -194,11 +201,21 @@ def locked(data: Path) -> Iterator[None]:
         except BlockingIOError:
             pid = os.read(descriptor, 32).decode().strip() or "unknown"
             raise StartError(f"{data} is served already (pid {pid}); stop that one or choose another --data") from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        _sign(descriptor)
         yield
     finally:
         os.close(descriptor)
+
+
+def _sign(descriptor: int) -> None:
+    """Say who holds the lock, over what stands there: on a full file system there may be no other block."""
+    text = f"{os.getpid()}\n".encode().ljust(_PID_BYTES)
+    try:
+        os.pwrite(descriptor, text, 0)
+        os.ftruncate(descriptor, len(text))
+    except OSError:
+        # Nobody is better than somebody who is gone: `host stop` signals whom it finds here.
+        os.ftruncate(descriptor, 0)
 
 
 def _stop_server(data: Path) -> None:
@@ -242,15 +259,19 @@ def _listen(host: str, port: int) -> socket.socket:
 @contextlib.asynccontextmanager
 async def _assembled(config: Config, *, with_workers: bool = True) -> AsyncIterator[_Parts]:
     layout = Layout(config.data)
+    ballast = Ballast(layout.ballast)
     for directory in (layout.run, layout.logs, layout.scratch, layout.data / "disks"):
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            ballast.with_room(functools.partial(directory.mkdir, parents=True, exist_ok=True, mode=0o700))
+        except OSError as error:
+            raise StartError(f"{directory} cannot be used: {error.strerror}") from error
     rng = random.SystemRandom()
     ids = IdSource(rng)
     _refuse_orphans(layout)
     await asyncio.to_thread(
         back_up_before_migration, layout.catalog, layout.backups, at=time.time(), kept=MIGRATION_BACKUPS_KEPT
     )
-    db = Database.open(layout.catalog)
+    db = Database.open(layout.catalog, make_room=ballast.give)
     try:
         space = look(layout.data, floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent)
         store = await asyncio.to_thread(_store, db, layout, ids, rng, space.floor_bytes)
@@ -318,12 +339,12 @@ def _store(db: Database, layout: Layout, ids: IdSource, rng: random.Random, floo
             f"this catalog is older than its snapshot store (epoch {remembered} against {published}): put the newest "
             f"catalog.db back, or run `drystone store reconcile --data {layout.data}`, which imports what it lacks"
         )
-    db.write_sync(epoch.raise_epoch)  # Published before anything is changed.
     try:
+        db.write_sync(epoch.raise_epoch)  # Published before anything is changed; raised again before a deletion (S80).
         if keep_key(store) and not new:
             log.warning("store.key_written", store_id=store.store_id)
         keep_reader(store)
-    except (UnavailableError, SpaceError) as error:
+    except UnavailableError as error:
         log.warning("store.root_not_written", error=str(error))
     return store
 
@@ -451,12 +472,12 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
             db=installation.db, clock=time.time, ids=installation.ids, hashing=PasswordHashing(),
             changed=password_changed,
         )  # fmt: skip
-        await parts.clock.look()
-        await first_start(accounts, passwords, credentials)
-        await host.take_over()
-        await installation.db.write(mend_bases)
-        clear_scratch(installation)
-        await epoch.publish(installation)
+        await tried("clock", parts.clock.look)
+        written = await first_start(accounts, passwords, credentials)
+        await insisted("take_over", host.take_over, installation.bugs)
+        await tried("mend_bases", lambda: bring_bases_in_order(installation.db))
+        await tried("clear_scratch", lambda: asyncio.to_thread(clear_scratch, installation))
+        await tried("publish_epoch", lambda: epoch.publish(installation))
         installation.operations.serve(_jobs(config, parts))
         registry = CollectorRegistry()
         registry.register(InstallationCollector(installation, parts.clock))
@@ -516,14 +537,17 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, end)
-        await host.revive_all()
-        await host.release_idle()
+        await tried("revive", host.revive_all)
+        await tried("release_idle", host.release_idle)
         async with asyncio.TaskGroup() as tasks:
+            # S135: they go on, whatever they meet.
             background = [
-                tasks.create_task(installation.operations.run()),
-                tasks.create_task(watch.run()),
-                tasks.create_task(sweep(installation)),
+                tasks.create_task(repeat(name, TASK_SECONDS, run, installation.bugs))
+                for name, run in (("operations", installation.operations.run), ("watch", watch.run))
             ]
+            if not written:
+                late = insisted("credentials", lambda: credentials.refresh(passwords), installation.bugs)
+                background.append(tasks.create_task(late))
             tasks.create_task(_say_ready(server, endpoint, installation.workers))
             await server.serve(sockets=[listener])
             for task in background:
@@ -542,7 +566,7 @@ async def _say_ready(server: uvicorn.Server, endpoint: str, workers: WorkerPool)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
-    print(f"ready {endpoint}", flush=True)  # noqa: T201 - the contract with whoever started us
+    say(f"ready {endpoint}", sys.stdout)  # The contract with whoever started us.
     # Their start would have slowed ours: there may be one core, and clients wait.
     await workers.warm()
 

@@ -256,3 +256,53 @@ def test_statements_that_are_wrong_stay_bugs(empty: Database) -> None:
     assert not isinstance(caught.value, UnavailableError)
     empty.write_sync(lambda conn: accounts.insert(conn, account()))
     assert empty.read_sync(lambda conn: conn.execute(select(func.count()).select_from(meta_table)).scalar_one()) == 0
+
+
+def test_it_opens_and_is_read_while_another_program_holds_it_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Database.open(tmp_path / "catalog.db").close()
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 50)
+    holder = sqlite3.connect(tmp_path / "catalog.db", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    opened = Database.open(tmp_path / "catalog.db")
+    assert opened.read_sync(meta.everything) == {}
+    with pytest.raises(UnavailableError) as refused:
+        opened.write_sync(lambda conn: meta.put(conn, "a", "b"))
+    assert refused.value.shown is not None
+    assert "another program" in refused.value.shown
+    holder.execute("ROLLBACK")
+    opened.write_sync(lambda conn: meta.put(conn, "a", "b"))
+    holder.close()
+    opened.close()
+
+
+def test_a_write_that_finds_no_space_is_made_once_more_where_some_can_be_freed(tmp_path: Path) -> None:
+    asked: list[bool] = []
+
+    def make_room(*, at_start: bool) -> bool:
+        asked.append(at_start)
+        return len(asked) == 1
+
+    opened = Database.open(tmp_path / "catalog.db", make_room=make_room)
+    tries: list[int] = []
+
+    def full(conn: Connection) -> str:
+        tries.append(1)
+        if len(tries) != 2:
+            # What a statement or a commit finds on a full file system.
+            raise sqlite3_error(sqlite3.SQLITE_FULL, conn)
+        return "made"
+
+    assert opened.write_sync(full) == "made"
+    with pytest.raises(SpaceError):
+        opened.write_sync(full)
+    assert asked == [False, False]
+    assert len(tries) == 3
+    opened.close()
+
+
+def sqlite3_error(code: int, _conn: Connection) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("made up")
+    error.sqlite_errorcode = code
+    return error

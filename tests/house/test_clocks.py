@@ -36,7 +36,7 @@ ALLOWED = {
     "service/overview.py:_house": "how far the clocks are apart is what is shown",
     "service/metrics.py": "how far the clocks are apart is what is shown",
     "service/scrub.py": "by the steady clock; what is dated ahead is looked at again",
-    "service/sweep.py:forget_spent": "by the steady clock",
+    "service/sweep.py": "by the steady clock",
     "service/tokens.py:remember": "by the steady clock",
     "api/signature.py": "a signature's time, which its client wrote",
     "api/tries.py:UsedSignatures.admit": "a signature's time, by the clock by which it was accepted",

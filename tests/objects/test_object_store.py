@@ -129,12 +129,6 @@ def test_a_write_that_would_not_fit_changes_nothing(tmp_path: Path) -> None:
         assert names(objects, "") == []
 
 
-def test_the_floor_is_the_lesser_of_a_share_and_a_limit(tmp_path: Path) -> None:
-    total = os.statvfs(tmp_path)
-    expected = min(4 << 30, total.f_blocks * total.f_frsize // 50)
-    assert LocalStore(tmp_path)._floor_bytes == expected
-
-
 @pytest.mark.parametrize("error", ["ENOSPC", "EDQUOT", "EIO"])
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: str) -> None:
     import errno

@@ -88,7 +88,16 @@ def test_a_catalog_from_before_has_its_sums(world: World, tmp_path: Path) -> Non
             conn.exec_driver_sql(f"DROP TRIGGER epoch_{name}")
         conn.exec_driver_sql("DROP INDEX ix_snapshot_doubtful")
         conn.exec_driver_sql("ALTER TABLE access_key DROP COLUMN made_by")
-        for name in ("password", "browser_session", "history_point", "account_savings", "expiry_tally"):
+        conn.exec_driver_sql("DROP INDEX ix_operation_ended")
+        conn.exec_driver_sql("ALTER TABLE session DROP COLUMN snapshot_id")
+        for name in (
+            "password",
+            "browser_session",
+            "history_point",
+            "account_savings",
+            "expiry_tally",
+            "account_quota",
+        ):
             conn.exec_driver_sql(f"DROP TABLE {name}")
         conn.exec_driver_sql("UPDATE alembic_version SET version_num = '0007'")
 

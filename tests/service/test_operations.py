@@ -1,11 +1,21 @@
-"""Whom an operation waits for."""
+"""Whom an operation waits for, and what does not end the runner (S135)."""
 
 import asyncio
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from drystone.catalog import operations as rows
+from drystone.catalog.database import Database
+from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
 from drystone.domain.ids import OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.service import operations
@@ -13,6 +23,16 @@ from drystone.service.operations import Operations
 from tests.service.records_world import NOW, OWNER, World, run
 
 AT_ONCE = 2
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Traces of bugs are many here, and dear to draw."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
+
+
 UPLOADS = (OperationKind.SNAPSHOT, OperationKind.SNAPSHOT_GROUP)
 COPIES = (OperationKind.HYDRATE, OperationKind.IMPORT)
 QUICK = (OperationKind.ATTACH, OperationKind.DETACH, OperationKind.RESIZE)
@@ -79,4 +99,158 @@ def test_what_does_not_wait_for_others(
     assert run(ended()) == [OperationState.DONE] * len(free)
     # And there is a limit to those, too.
     assert waiting.begun == AT_ONCE
+    world.db.close()
+
+
+class Faulty:
+    """A catalog whose calls of some numbers fail."""
+
+    def __init__(self, db: Database, error: Exception, failing: Callable[[int], bool]) -> None:
+        self._db = db
+        self._error = error
+        self._failing = failing
+        self.calls = 0
+        self.failed = 0
+
+    async def read(self, fn: Callable[[Connection], Any]) -> Any:
+        return await self._call(self._db.read, fn)
+
+    async def write(self, fn: Callable[[Connection], Any]) -> Any:
+        return await self._call(self._db.write, fn)
+
+    async def _call(self, call: Callable[[Any], Awaitable[Any]], fn: Callable[[Connection], Any]) -> Any:
+        self.calls += 1
+        if self._failing(self.calls):
+            self.failed += 1
+            raise self._error
+        return await call(fn)
+
+
+def one(world: World) -> OperationId:
+    row = Operation(
+        id=OperationId("op-1"), kind=OperationKind.ATTACH, account_id=OWNER, disk_id=None, created_at=NOW,
+        updated_at=NOW,
+    )  # fmt: skip
+    world.db.write_sync(lambda conn: rows.insert(conn, row))
+    return row.id
+
+
+async def served(runner: Operations, world: World, operation_id: OperationId) -> Operation:
+    """Run it until it has ended, whoever runs it being alive at the end."""
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(runner.run())
+        async with asyncio.timeout(10.0):
+            while True:
+                found = await world.db.read(lambda conn: rows.get(conn, operation_id))
+                if found is not None and found.state is not OperationState.RUNNING:
+                    break
+                await asyncio.sleep(0.001)
+        assert not running.done()
+        running.cancel()
+    return found
+
+
+RUNNERS_CALLS = 3
+"""What the runner asks the catalog for one operation: what is unfinished, the row, that an attempt begins."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SpaceError("full"), UnavailableError("busy"), IntegrityError("damaged"), MemoryError(), OSError(24, "no files"),
+        OperationalError("SELECT", {}, sqlite3.OperationalError("what nobody thought of")), AssertionError("a bug"),
+    ],
+    ids=lambda error: type(error).__name__,
+)  # fmt: skip
+@pytest.mark.parametrize("times", [1, 3])
+@pytest.mark.parametrize("first", range(1, RUNNERS_CALLS + 1))
+def test_no_failure_of_the_catalog_ends_the_runner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, times: int, first: int
+) -> None:
+    monkeypatch.setattr(operations, "RETRY_SECONDS_MAX", 0.0)
+    world = World.open(tmp_path / "catalog.db")
+    world.add_accounts()
+    name = one(world)
+    faulty = Faulty(world.db, error, lambda number: first <= number < first + times)
+    runner = Operations(db=faulty, clock=lambda: NOW)  # type: ignore[arg-type] # what it needs of a catalog
+    runner.serve({OperationKind.ATTACH: Ends(world)})
+    ended = run(served(runner, world, name))
+    assert (ended.state, ended.attempts) == (OperationState.DONE, 1)
+    assert (faulty.failed, faulty.calls) == (times, RUNNERS_CALLS + times)
+    bugs = isinstance(error, AssertionError | OperationalError)
+    assert sum(runner.bugs.counts.values()) == (times if bugs else 0)
+    world.db.close()
+
+
+class Fails(Ends):
+    """Raises, and cannot undo it before some attempts were made."""
+
+    def __init__(self, world: World, error: Exception, undone_at: int) -> None:
+        super().__init__(world)
+        self._error = error
+        self._undone_at = undone_at
+        self.attempts = 0
+
+    async def run(self, _operation: Operation) -> None:
+        raise self._error
+
+    async def fail(self, operation: Operation, code: str, message: str) -> None:
+        self.attempts += 1
+        if self.attempts < self._undone_at:
+            raise self._error
+        values = {"state": OperationState.FAILED, "error_code": code, "error": message}
+        await self._world.db.write(lambda conn: rows.update(conn, operation.id, updated_at=NOW, **values))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(28, "No space left on device"), "ResourceInsufficient"), (SpaceError("full"), "ResourceInsufficient"),
+        (OSError(5, "Input/output error"), "InternalError"), (AssertionError("a bug"), "InternalError"),
+        (ExceptionGroup("both", [SpaceError("full"), OSError(28, "x")]), "ResourceInsufficient"),
+    ],
+    ids=["no space", "full", "broken drive", "bug", "several"],
+)  # fmt: skip
+def test_what_fails_is_undone_as_often_as_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
+) -> None:
+    monkeypatch.setattr(operations, "RETRY_SECONDS_MAX", 0.0)
+    monkeypatch.setattr(operations, "BUG_SECONDS_MAX", 0.0)
+    world = World.open(tmp_path / "catalog.db")
+    world.add_accounts()
+    name = one(world)
+    runner, job = Operations(db=world.db, clock=lambda: NOW), Fails(world, error, undone_at=3)
+    runner.serve({OperationKind.ATTACH: job})
+    ended = run(served(runner, world, name))
+    assert (ended.state, ended.error_code, ended.attempts) == (OperationState.FAILED, code, 3)
+    assert bool(runner.bugs.counts) == isinstance(error, AssertionError)
+    world.db.close()
+
+
+def test_ended_operations_go_by_age_and_by_number(tmp_path: Path) -> None:
+    world = World.open(tmp_path / "catalog.db")
+    world.add_accounts()
+    old = Operation(
+        id=OperationId("op-old"), kind=OperationKind.SNAPSHOT, account_id=OWNER, state=OperationState.DONE,
+        created_at=NOW - 100, updated_at=NOW - 100,
+    )  # fmt: skip
+    group = replace(
+        old, id=OperationId("op-group"), kind=OperationKind.SNAPSHOT_GROUP, state=OperationState.RUNNING,
+        created_at=NOW - 90,
+    )  # fmt: skip
+    member = replace(old, id=OperationId("op-member"), state=OperationState.FAILED, updated_at=NOW - 80)
+
+    def fill(conn: Connection) -> None:
+        for row in (old, group, member):
+            rows.insert(conn, row)
+
+    world.db.write_sync(fill)
+    assert world.db.read_sync(lambda conn: rows.newest_ended_at(conn, 2)) == NOW - 100
+    # The group's operation looks at how its members ended.
+    assert world.db.write_sync(lambda conn: rows.prune(conn, NOW, 10)) == 1
+    assert world.db.read_sync(lambda conn: [rows.get(conn, row.id) is None for row in (old, group, member)]) == [
+        True, False, False,
+    ]  # fmt: skip
+    world.db.write_sync(lambda conn: rows.update(conn, group.id, updated_at=NOW, state=OperationState.FAILED))
+    assert world.db.write_sync(lambda conn: rows.prune(conn, NOW, 10)) == 1
     world.db.close()

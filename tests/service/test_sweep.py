@@ -1,14 +1,18 @@
 """Sessions that have ended: what is left of them goes, and then they do."""
 
 import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
 
-from drystone.catalog import packs, sessions, snapshots
-from drystone.domain.ids import PackId, SessionId, SnapshotId
+from drystone.catalog import accounts, operations, packs, sessions, snapshots
+from drystone.domain.ids import OperationId, PackId, SessionId, SnapshotId
+from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.session import Session, SessionState
+from drystone.objects.contract import ObjectEntry
 from drystone.objects.memory import MemoryStore
 from drystone.service import sweep
 from tests.service.store_world import World, build_world
@@ -100,4 +104,104 @@ def test_nothing_is_forgotten_by_a_catalog_that_may_not_delete(world: World) -> 
     world.db.write_sync(lambda conn: add(conn, READER, ended=1.0))
     MemoryStore.replace(world.objects, f"{STORE_ID}/owner", b'{"format":1,"owner":"another"}')
     assert asyncio.run(sweep.forget_spent(made)) == 0
+    world.close()
+
+
+def listed(world: World, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the prefixes that are listed from now on."""
+    prefixes: list[str] = []
+    real = MemoryStore.list
+
+    def noted(store: MemoryStore, prefix: str) -> Iterator[ObjectEntry]:
+        prefixes.append(prefix.removeprefix(f"{STORE_ID}/"))
+        return real(store, prefix)
+
+    monkeypatch.setattr(type(world.objects), "list", noted)
+    return prefixes
+
+
+def test_a_sweep_lists_what_the_fenced_session_may_have_written_and_no_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cost does not follow the number of snapshots (S137)."""
+    made, prefixes, now = world.open(), listed(world, monkeypatch), [0.0]
+    made = replace(made, steady=lambda: now[0])
+    lost = SnapshotId("snap-lost")
+
+    def fenced(conn: Connection) -> None:
+        sessions.open(conn, Session(id=WRITER, kind="snapshot", created_at=0.0, snapshot_id=lost), [])
+        sessions.fence(conn, WRITER, at=0.0)
+        sessions.open(conn, Session(id=READER, kind="hydrate", created_at=0.0), [])
+        sessions.fence(conn, READER, at=0.0)
+
+    world.db.write_sync(fenced)
+    manifest = f"{STORE_ID}/snapshots/{lost}/{WRITER}.manifest"
+    MemoryStore.put(world.objects, manifest, b"of a writer that was paused")
+    asyncio.run(sweep.sweep(made))
+    assert manifest not in world.objects.content()
+    assert prefixes, "the store is asked"
+    assert "snapshots/" not in prefixes
+    assert {prefix for prefix in prefixes if prefix.startswith("snapshots/")} == {f"snapshots/{lost}/"}
+    # Each is looked at again when it is twice as old: some times in its week, however often others fail.
+    sweeps = 0
+    for minute in range(0, 7 * 24 * 60 + 20, 10):
+        now[0] = 60.0 * minute
+        prefixes.clear()
+        asyncio.run(sweep.sweep(made))
+        sweeps += bool(prefixes)
+    assert 8 <= sweeps <= 14, sweeps
+    assert not {WRITER, READER} & world.db.read_sync(left), "and is dropped after it"
+    world.close()
+
+
+def test_a_session_of_an_unknown_snapshot_is_looked_for_everywhere(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, prefixes = world.open(), listed(world, monkeypatch)
+    old = Session(id=WRITER, kind="snapshot", created_at=made.clock())
+    world.db.write_sync(lambda conn: sessions.open(conn, old, []))
+    world.db.write_sync(lambda conn: sessions.fence(conn, WRITER, at=made.clock()))
+    manifest = f"{STORE_ID}/snapshots/snap-whose/{WRITER}.manifest"
+    MemoryStore.put(world.objects, manifest, b"of an earlier version")
+    asyncio.run(sweep.sweep(made))
+    assert manifest not in world.objects.content()
+    assert "snapshots/" in prefixes
+    world.close()
+
+
+def test_workers_leave_the_same_floor_to_the_disks(world: World) -> None:
+    made = replace(world.open(), floor_bytes_max=12345, floor_percent=50)
+    assert made.store_address().floor_bytes == made.space().floor_bytes == 12345
+    world.close()
+
+
+def test_operations_go_after_thirty_days_or_when_very_many_followed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S138."""
+    made = world.open()
+    now, day = made.clock(), 86400.0
+    ages = {"op-0": 0.5, "op-1": 2.0, "op-2": 3.0, "op-3": 29.0, "op-4": 31.0}
+    account = world.db.read_sync(lambda conn: accounts.find(conn, offset=0, limit=1))[0][0].id
+
+    def fill(conn: Connection) -> None:
+        for name, days in ages.items():
+            row = Operation(
+                id=OperationId(name), kind=OperationKind.ATTACH, account_id=account, state=OperationState.DONE,
+                created_at=now - days * day, updated_at=now - days * day,
+            )  # fmt: skip
+            operations.insert(conn, row)
+
+    def there(conn: Connection) -> list[str]:
+        return sorted(operations.get_many(conn, [OperationId(name) for name in ages]))
+
+    world.db.write_sync(fill)
+    asyncio.run(sweep.tidy(made))
+    assert world.db.read_sync(there) == ["op-0", "op-1", "op-2", "op-3"]
+    monkeypatch.setattr(sweep, "OPERATIONS_KEPT_MAX", 1)
+    asyncio.run(sweep.tidy(made))
+    assert world.db.read_sync(there) == ["op-0", "op-1"], "as old as the last that is kept"
+    monkeypatch.setattr(sweep, "OPERATIONS_KEPT_MAX", 0)
+    asyncio.run(sweep.tidy(made))
+    assert world.db.read_sync(there) == ["op-0"], "a day is kept, however many there are"
     world.close()

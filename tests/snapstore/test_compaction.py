@@ -31,7 +31,7 @@ from tests.snapstore.test_snapshots_model import BLOCKS, pairs, seen
 
 compact: Any = importlib.import_module("drystone.snapstore.compact")
 """As a thing to be tampered with, whatever it exports."""
-ADDRESS = StoreAddress(root="/nowhere", store_id=STORE_ID)
+ADDRESS = StoreAddress(root="/nowhere", store_id=STORE_ID, floor_bytes=0)
 History = list[tuple[SnapshotReader, bytes]]
 
 

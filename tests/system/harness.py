@@ -54,6 +54,8 @@ class Installation:
         data.mkdir(parents=True, exist_ok=True)
         (data / "drystone.toml").write_text("rate_limits = false\nthrottle = false\n" + settings)
         self.layout = Layout(data)
+        self.stderr = data / "server.log"
+        """Where the server's log goes."""
         self.process: subprocess.Popen[str] | None = None
         self.environment: dict[str, str] = {}
 
@@ -63,12 +65,12 @@ class Installation:
         """Start the server, wait until it is ready, and return how many seconds that took."""
         assert self.process is None
         began = time.monotonic()
-        log = (self.data / "server.log").open("a")
+        log_file = self.stderr.open("a")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "drystone", "serve", "--data", str(self.data), "--port", "0"],
-            stdout=subprocess.PIPE, stderr=log, text=True,
+            stdout=subprocess.PIPE, stderr=log_file, text=True,
         )  # fmt: skip
-        log.close()
+        log_file.close()
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line.startswith("ready http://127.0.0.1:"), (line, self.log())
@@ -95,7 +97,8 @@ class Installation:
         """Return the storage daemons (and the snapshot server, as `store`) that run, with their pids."""
         found = {}
         for directory in self.layout.run.iterdir() if self.layout.run.is_dir() else ():
-            with contextlib.suppress(FileNotFoundError, ValueError, ProcessLookupError):
+            # A test may have broken the file system beneath.
+            with contextlib.suppress(OSError, ValueError):
                 pid = int((directory / "pid").read_text())
                 if f"{directory}/".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                     found[directory.name] = pid

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from drystone.domain.errors import DrystoneError, RefusalError, SnapshotBrokenError, UnavailableError
+from drystone.domain.ids import StoreId
 from drystone.nbd.client import NbdClient
 from drystone.objects.contract import NotFoundError
 from drystone.snapstore.manifests import list_manifests
+from drystone.transfer import pool as pool_module
 from drystone.transfer.jobs import (
     CollectJob,
     CollectResult,
@@ -59,7 +61,7 @@ FAKE = (sys.executable, "-S", "-c", _SCRIPT)
 
 
 def fake(word: str) -> Job:
-    return CollectJob(store=StoreAddress(root="/", store_id=word), packs=(), living=())  # type: ignore[arg-type]
+    return CollectJob(store=StoreAddress(root="/", store_id=word, floor_bytes=0), packs=(), living=())  # type: ignore[arg-type]
 
 
 async def warmth() -> None:
@@ -215,7 +217,8 @@ def test_a_real_worker_ends_with_its_parent() -> None:
     try:
         assert worker.stdin is not None
         assert worker.stdout is not None
-        job = CollectJob(store=StoreAddress(root="/nonexistent/store", store_id="s"), packs=(), living=())  # type: ignore[arg-type]
+        store = StoreAddress(root="/nonexistent/store", store_id=StoreId("s"), floor_bytes=0)
+        job = CollectJob(store=store, packs=(), living=())
         worker.stdin.write(msgspec.json.encode(job) + b"\n")
         worker.stdin.flush()
         answer = msgspec.json.decode(worker.stdout.readline())
@@ -300,7 +303,7 @@ def test_upload_killed_half_way_then_again_and_rollback_and_garbage(tmp_path: Pa
 
 def test_jobs_survive_json() -> None:
     job = RollbackJob(
-        store=StoreAddress(root="r", store_id="s"),  # type: ignore[arg-type]
+        store=StoreAddress(root="r", store_id="s", floor_bytes=0),  # type: ignore[arg-type]
         manifest="m",
         disk=Endpoint(socket="s", export="e"),
         plan=None,
@@ -308,3 +311,39 @@ def test_jobs_survive_json() -> None:
     assert msgspec.json.decode(msgspec.json.encode(job), type=Job) == job
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(b'{"type":"rollback","surprise":1}', type=Job)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(12, "Cannot allocate memory"), OSError(24, "Too many open files"), MemoryError()]
+)
+def test_a_process_that_cannot_be_started_now_is_tried_again(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """No memory, no descriptors: a snapshot waits for it, and is no bug."""
+    monkeypatch.setattr(pool_module, "START_SECONDS", 0.001)
+    real = asyncio.create_subprocess_exec
+    failures = 0
+
+    async def start(*arguments: object, **options: object) -> asyncio.subprocess.Process:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise error
+        return await real(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
+
+    async def body() -> None:
+        nonlocal failures
+        async with WorkerPool(size=1, command=FAKE) as pool:
+            failures = pool_module.START_ATTEMPTS - 1
+            await pool.run(fake("pid"), CollectResult)
+            await pool.run(fake("pid"), CollectResult)
+        async with WorkerPool(size=1, command=FAKE) as pool:
+            failures = 1000
+            with pytest.raises(UnavailableError, match="no worker process can be started"):
+                await pool.run(fake("pid"), CollectResult)
+            assert failures == 1000 - pool_module.START_ATTEMPTS
+            # Its place is free all the same.
+            failures = 0
+            await pool.run(fake("pid"), CollectResult)
+
+    asyncio.run(body())

@@ -18,7 +18,7 @@ from drystone.api.parameters import Parameters
 from drystone.api.ports import Audit
 from drystone.api.refusals import ends
 from drystone.api.settings import ApiSettings
-from drystone.domain.errors import RefusalError, SpaceError, UnavailableError
+from drystone.domain.errors import RefusalError, SpaceError, UnavailableError, expected
 from drystone.service.caller import Caller
 
 Message = Mapping[str, Any]
@@ -245,9 +245,9 @@ class Dispatcher:
             raise
         # The top of the task: whatever goes wrong, the client gets an envelope and the log gets the rest.
         except Exception as error:  # noqa: BLE001 - every failure becomes an envelope, and is logged here
-            refusal = refusal_of(error, changes=progress.changes)
-            if refusal is not _cause(error):
-                level = _log.warning if isinstance(_cause(error), UnavailableError) else _log.error
+            refusal, cause = refusal_of(error, changes=progress.changes), expected(error)
+            if not isinstance(cause, RefusalError):
+                level = _log.warning if isinstance(cause, UnavailableError) else _log.error
                 level("api.failed", request_id=request_id, action=progress.action, exc_info=error)
             if progress.service and ends(progress.service, progress.action, refusal.code) is None:
                 _log.error("api.refusal_not_in_table", action=progress.action, code=refusal.code)
@@ -323,17 +323,19 @@ def refusal_of(error: Exception, *, changes: bool) -> RefusalError:
         changes: Whether the action changes something. A failed read is an InternalError, which clients try again by
             themselves; a failed change is not, since its outcome may be unknown.
     """
-    cause = _cause(error)
+    cause = expected(error)
     if isinstance(cause, RefusalError):
         return cause
     if isinstance(cause, SpaceError):
-        return RefusalError("ResourceInsufficient", "There is not enough free space on this host for the call.")
-    if isinstance(cause, UnavailableError) and changes:
         return RefusalError(
-            "ServiceUnavailable", "A part of the service does not answer; look at the resource, then try again."
+            "ResourceInsufficient",
+            "This host has no free space, or no free inodes, for the call; delete what is not needed, then try again.",
         )
+    if isinstance(cause, UnavailableError) and changes:
+        text = cause.shown or "A part of the service does not answer; look at the resource, then try again."
+        return RefusalError("ServiceUnavailable", text)
     if isinstance(cause, UnavailableError):
-        return RefusalError("InternalError", "A part of the service does not answer; try again.")
+        return RefusalError("InternalError", cause.shown or "A part of the service does not answer; try again.")
     return RefusalError("InternalError", "The service failed on this call; its log tells more under the request id.")
 
 
@@ -354,13 +356,6 @@ def _texts(value: object) -> Iterator[str]:
     elif isinstance(value, Parameters):
         for name in _ID_PARAMETERS:
             yield from _texts(getattr(value, name, None))
-
-
-def _cause(error: BaseException) -> BaseException:
-    """Return what a group of one was made of: a TaskGroup wraps even a single refusal."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 def _too_large(bytes_max: int) -> RefusalError:

@@ -91,7 +91,15 @@ def find(conn: Connection, selection: OperationSelection) -> tuple[list[Operatio
 
 
 def prune(conn: Connection, before: float, limit: int) -> int:
-    """Remove up to `limit` operations that ended before this time; return how many."""
+    """Remove up to `limit` operations that ended before this time; return how many.
+
+    Those of members stay while a group's operation runs: it looks at how they ended.
+    """
+    groups = select(func.min(operation.c.created_at)).where(
+        operation.c.state == OperationState.RUNNING, operation.c.kind == OperationKind.SNAPSHOT_GROUP
+    )
+    oldest: float | None = conn.execute(groups).scalar_one()
+    before = before if oldest is None else min(before, oldest)
     old = (
         select(operation.c.id)
         .where(operation.c.state != OperationState.RUNNING, operation.c.updated_at < before)
@@ -99,6 +107,13 @@ def prune(conn: Connection, before: float, limit: int) -> int:
         .limit(limit)
     )
     return conn.execute(delete_from(operation).where(operation.c.id.in_(old))).rowcount
+
+
+def newest_ended_at(conn: Connection, count: int) -> float | None:
+    """Return when the operation ended after which `count` others did; None if there are fewer."""
+    query = select(operation.c.updated_at).order_by(operation.c.updated_at.desc()).offset(count).limit(1)
+    at: float | None = conn.execute(query).scalar_one_or_none()
+    return at
 
 
 def _on_any(resources: Sequence[str]) -> ColumnElement[bool]:

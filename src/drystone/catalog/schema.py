@@ -259,6 +259,7 @@ session = Table(
     Column("operation_id", Text),
     _needs("created_at", Float),
     Column("ended_at", Float),
+    Column("snapshot_id", Text),
     Index("ix_session_state", "state"),
 )
 session_read = Table(
@@ -350,6 +351,7 @@ operation = Table(
     _needs("updated_at", Float),
     CheckConstraint("percent BETWEEN 0 AND 100", name="percent"),
     Index("ix_operation_state", "state", "created_at"),
+    Index("ix_operation_ended", "updated_at"),
     Index("ix_operation_account", "account_id", "created_at", "id"),
     Index("ix_operation_disk", "disk_id", "created_at"),
     Index("ix_operation_snapshot", "snapshot_id", "created_at"),

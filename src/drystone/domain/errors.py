@@ -2,8 +2,12 @@
 
 A bug is an `AssertionError` and ends the process. A `RefusalError` changed nothing and carries the wire code. A
 `ProtocolError` or `IntegrityError` means wrong bytes: never retried, never silently repaired. An
-`UnavailableError` may be tried again.
+`UnavailableError` may be tried again. What the operating system refuses because something is full, used up or broken
+is of the last kind too, wherever it is met (`expected`): only programs make bugs.
 """
+
+import errno
+from typing import Final
 
 
 class DrystoneError(Exception):
@@ -37,7 +41,16 @@ class IntegrityError(DrystoneError):
 
 
 class UnavailableError(DrystoneError):
-    """A peer did not answer or cannot now; the same idempotent call may succeed later."""
+    """A peer did not answer or cannot now; the same idempotent call may succeed later.
+
+    Args:
+        message: What failed, for the log and for whoever runs the host.
+        shown: What any client may be told of it: one sentence without paths, and what to do.
+    """
+
+    def __init__(self, message: str, *, shown: str | None = None) -> None:
+        super().__init__(message)
+        self.shown = shown
 
 
 class SpaceError(UnavailableError):
@@ -46,3 +59,34 @@ class SpaceError(UnavailableError):
 
 class SnapshotBrokenError(DrystoneError):
     """The frozen view of a disk is gone (scratch full, budget spent, daemon dead): merge back and fail (A4)."""
+
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_PASSING: Final = {
+    errno.EMFILE: "The server has no file descriptors left; try again.",
+    errno.ENFILE: "The host has no file descriptors left; try again.",
+    errno.ENOMEM: "The host has no memory left; try again.",
+    errno.EAGAIN: "The host has no processes left; try again.",
+    errno.EROFS: "A file system of the host is read-only; its administrator must look after it.",
+    errno.EIO: "A drive of the host does not work; its administrator must look after it.",
+}
+"""What a host may run out of or have broken, and what clients are told. The first four pass by themselves."""
+
+
+def expected(error: BaseException) -> DrystoneError | None:
+    """Return the expected failure that an exception is; None for a bug.
+
+    A full, used up or broken part of the host shows itself as an OSError or a MemoryError anywhere, and is no bug.
+    """
+    if isinstance(error, DrystoneError):
+        return error
+    if isinstance(error, MemoryError):
+        return UnavailableError("out of memory", shown=_PASSING[errno.ENOMEM])
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return SpaceError(str(error))
+    if isinstance(error, OSError) and error.errno in _PASSING:
+        return UnavailableError(str(error), shown=_PASSING[error.errno])
+    if isinstance(error, BaseExceptionGroup):
+        causes = [expected(one) for one in error.exceptions]
+        return None if None in causes else causes[0]
+    return None

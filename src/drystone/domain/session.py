@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from drystone.domain.ids import AccountId, DiskId, OperationId, PackId, SessionId
+from drystone.domain.ids import AccountId, DiskId, OperationId, PackId, SessionId, SnapshotId
 
 
 class SessionState(StrEnum):
@@ -27,6 +27,8 @@ class Session:
     operation_id: OperationId | None = None
     created_at: float
     ended_at: float | None = None
+    snapshot_id: SnapshotId | None = None
+    """The snapshot whose manifest it may write; None if it writes none, or nobody knows."""
 
 
 class PackState(StrEnum):

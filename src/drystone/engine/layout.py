@@ -32,6 +32,11 @@ class Layout:
         return self.data / "store"
 
     @property
+    def ballast(self) -> Path:
+        """Space that is kept for the catalog."""
+        return self.data / "ballast"
+
+    @property
     def scratch(self) -> Path:
         """Scratch files of frozen views."""
         return self.data / "scratch"

@@ -13,10 +13,6 @@ from pathlib import Path
 from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
 from drystone.objects.contract import Buffer, NotFoundError, ObjectEntry, Parts, StoreTime, check_name, parts_of
 
-FLOOR_BYTES_MAX = 4 << 30
-FLOOR_SHARE = 50
-"""By default the last fiftieth (2 %) of a file system, at most 4 GiB, belongs to the guests' disks alone."""
-
 _TEMPORARY = ".temporary"
 _IOV_MAX = 512
 _DURABLE_MAX = 4096
@@ -32,13 +28,13 @@ class LocalStore:
 
     Args:
         root: Made if missing.
-        floor_bytes: Free space that a write may not use; by default min(4 GiB, 2 % of the file system).
+        floor_bytes: Free space that a write may not use: it belongs to the guests' disks alone.
 
     Raises:
         UnavailableError: The directory cannot be used.
     """
 
-    def __init__(self, root: Path, floor_bytes: int | None = None) -> None:
+    def __init__(self, root: Path, floor_bytes: int) -> None:
         self._root = root
         self._counter = itertools.count()
         self._lock = threading.Lock()
@@ -47,10 +43,8 @@ class LocalStore:
             (root / _TEMPORARY).mkdir(parents=True, exist_ok=True)
             _flush_directory(root)
             _flush_directory(root.parent)
-            total = os.statvfs(root)
             self._sweep()
-        share = total.f_blocks * total.f_frsize // FLOOR_SHARE
-        self._floor_bytes = min(FLOOR_BYTES_MAX, share) if floor_bytes is None else floor_bytes
+        self._floor_bytes = floor_bytes
 
     def put(self, name: str, data: Parts) -> None:
         """Write a new object; see `ObjectStore.put`."""

@@ -60,6 +60,8 @@ class Accounts:
 
     async def first(self, name: str) -> NewKey | None:
         """Make the administrator's account, with a key, if there is no account yet; otherwise return None."""
+        if (await self._db.read(lambda conn: accounts.find(conn, offset=0, limit=1)))[1]:
+            return None  # Nothing is written at most starts: there may be no room for it.
         account, key = self._new(name, admin=True)
 
         def add(conn: Connection) -> bool:

@@ -4,8 +4,10 @@ import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import disks, snapshots
+from drystone.catalog.database import Database
 from drystone.domain import lineage
 from drystone.domain import tracking as algebra
+from drystone.domain.disk import Disk
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import Tracking
 from drystone.service.jobs.delete_snapshot import tree_of
@@ -32,20 +34,27 @@ def with_living_base(conn: Connection, tracking: Tracking) -> Tracking:
     return algebra.base_deleted(tracking, base, move.base, move.delta_maps)
 
 
-def mend_bases(conn: Connection) -> int:
-    """At a start: move every base that is not NORMAL, as its deletion should have; return how many there were.
+def misplaced(conn: Connection) -> list[tuple[Disk, Tracking]]:
+    """Return the disks whose base is not NORMAL, and what their tracking is to be instead.
 
     An earlier version let InitializeDisks set one, and no snapshot of such a disk could be begun any more.
     """
-    moved = 0
-    for disk in disks.everything(conn):
-        before = tracking_of(disk)
-        after = with_living_base(conn, before)
-        if after == before:
-            continue
+    wanted = [(disk, with_living_base(conn, tracking_of(disk))) for disk in disks.everything(conn)]
+    return [(disk, after) for disk, after in wanted if after != tracking_of(disk)]
+
+
+async def bring_bases_in_order(db: Database) -> None:
+    """At a start: mend the bases if any must be; nothing is written otherwise: another program may hold the catalog."""
+    if await db.read(misplaced):
+        await db.write(mend_bases)
+
+
+def mend_bases(conn: Connection) -> int:
+    """At a start: move every base that is not NORMAL, as its deletion should have; return how many there were."""
+    found = misplaced(conn)
+    for disk, after in found:
         columns = tracking_columns(after, reason=disk.tracking_reason or MOVE_REASON)
         changed = disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=columns)
         assert changed
-        log.warning("disk.base_moved", disk_id=disk.id, old_base=before.base, new_base=after.base)
-        moved += 1
-    return moved
+        log.warning("disk.base_moved", disk_id=disk.id, old_base=tracking_of(disk).base, new_base=after.base)
+    return len(found)

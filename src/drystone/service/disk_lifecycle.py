@@ -84,6 +84,7 @@ class DiskLifecycle:
                 before = tokens.replayed(conn, caller, token=new.client_token, hashed=hashed)
                 if before is not None:
                     return _ids(before), []
+            self._in.require_room(disks=new.count)
             at = self._in.clock()
             template = self._template(conn, caller, new, name=name, tags=tags, at=at)
             quotas.check_disks(
@@ -187,6 +188,7 @@ class DiskLifecycle:
         if size_gib is None:
             raise RefusalError("MissingParameter", "DiskSize is needed unless SnapshotId is given.")
         check_size(new.disk_type, size_gib)
+        self._in.require_scratch(size_gib)
         if (new.throughput_performance or new.burst_performance) and size_gib <= EXTRA_PERFORMANCE_GIB_MIN - (
             0 if new.throughput_performance else 1
         ):
@@ -242,7 +244,8 @@ class DiskLifecycle:
             if instance.kind is InstanceKind.HOST and not self._root:
                 raise RefusalError(
                     "InvalidInstance.NotSupported",
-                    f"Instance {instance_id} makes block devices of this host, for which the server must run as root.",
+                    f"Instance {instance_id} makes block devices of this host, and the server does not run as root: "
+                    "start it as root, or attach to an instance of kind NBD.",
                 )
             found = self._owned(conn, caller, ids)
             for disk in found:
@@ -324,6 +327,7 @@ class DiskLifecycle:
                 raise _bad_value(f"DiskSize is {size_gib} GiB; disk {disk.id} has {disk.size_gib} and can only grow.")
             check_size(disk.type, size_gib)
             quotas.check_disks(conn, caller.account_id, self._limits, adding=0, gib=size_gib - disk.size_gib)
+            self._in.require_scratch(size_gib)
             self._change(conn, disk, {"state": DiskState.EXPANDING})
             payload: dict[str, object] = {"size_gib": size_gib}
             return [self._operation(conn, caller, OperationKind.RESIZE, disk.id, payload=payload)]

@@ -19,7 +19,7 @@ from drystone.domain import tracking as algebra
 from drystone.domain.blocks import EMPTY, Ranges
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.disk_types import GIB
-from drystone.domain.errors import DrystoneError, UnavailableError
+from drystone.domain.errors import DrystoneError, SpaceError, UnavailableError
 from drystone.domain.ids import DiskId, SessionId
 from drystone.domain.instance import InstanceKind
 from drystone.domain.operation import Operation, OperationKind, OperationState
@@ -51,6 +51,8 @@ class Host:
         """Names whose daemon was found dead and replaced before `check` saw it: their other disks are dark."""
         self._silent: dict[str, float] = {}
         """Names whose daemon runs and does not answer, and since when."""
+        self._late: set[str] = set()
+        """Names whose daemon was taken over after the start, and whose disks are still to be settled."""
         self._uses: dict[str, asyncio.Lock] = {}
 
     # --- daemons ------------------------------------------------------------------------------------------------------
@@ -516,8 +518,8 @@ class Host:
         try:
             async with self._in.locks.graph(disk.id):
                 await self.settle(disk.id)
-        except DrystoneError as error:
-            log.error("disk.not_settled", disk_id=disk.id, error=str(error))  # noqa: TRY400 - an expected failure
+        except Exception as error:  # noqa: BLE001 - noted: what fails here must not end the rest (S135)
+            self._in.bugs.note(error, "disk.not_settled", severe=True, disk_id=disk.id)
 
     async def _adopt(self, name: str) -> None:
         try:
@@ -554,10 +556,13 @@ class Host:
                 if instance is None:
                     return
                 values = await self.serve(disk_id, instance.kind)
-            except (DrystoneError, OSError) as error:
-                log.error("disk.not_served", disk_id=disk_id, error=str(error))  # noqa: TRY400 - as above
+                await self._in.db.write(lambda conn: disks.compare_and_set(conn, disk_id, expected={}, values=values))
+            except Exception as error:  # noqa: BLE001 - noted: what fails here must not end the rest (S135)
+                why = self._in.bugs.note(error, "disk.not_served", severe=True, disk_id=disk_id)
+                # Until it is served its guest stands: what is kept for the catalog is kept for this.
+                if isinstance(why, SpaceError):
+                    self._in.ballast.give(at_start=True)
                 return
-            await self._in.db.write(lambda conn: disks.compare_and_set(conn, disk_id, expected={}, values=values))
             log.info("disk.revived", disk_id=disk_id)
 
     async def check(self) -> list[DiskId]:
@@ -573,27 +578,30 @@ class Host:
                 else:
                     await self._adopt(name)
             if name in self._daemons:
-                await self._take_over_late(self._daemons[name])
+                self._late.add(name)
             elif name in self._silent and self._in.monotonic() - since > SILENT_SECONDS_MAX:
                 log.error("daemon.given_up", daemon=name)
                 await self._end_silent(name)
+        for name in self._late & self._daemons.keys():
+            await self._take_over_late(self._daemons[name])
+            self._late.discard(name)
         dead = {name for name, daemon in self._daemons.items() if not daemon.alive()} | self._died
-        self._died -= dead
         hit: list[Disk] = []
         if dead:
             rows = await self._in.db.read(disks.everything)
+            self._died -= dead  # Not before the rows are known: whoever cannot be read now must not be forgotten.
             hit = [disk for disk in rows if disk.daemon in dead and disk.state is not DiskState.ROLLBACKING]
         for name in dead:
             log.error("daemon.died", daemon=name)
         for disk in hit:
             async with self._in.locks.graph(disk.id):
-                now = await self._in.db.read(lambda conn, disk=disk: disks.get(conn, disk.id))  # type: ignore[misc]
                 try:
+                    now = await self._in.db.read(lambda conn, disk=disk: disks.get(conn, disk.id))  # type: ignore[misc]
                     if now is not None and now.daemon in dead and await self.running(now) is None:
                         await self.settle(disk.id)
-                except DrystoneError as error:
+                except Exception as error:  # noqa: BLE001 - noted: what fails here must not end the rest (S135)
                     self._died.add(str(disk.daemon))
-                    log.error("disk.not_settled", disk_id=disk.id, error=str(error))  # noqa: TRY400 - as above
+                    self._in.bugs.note(error, "disk.not_settled", severe=True, disk_id=disk.id)
         for name in dead:
             daemon = self._daemons.get(name)
             if daemon is not None and not daemon.alive():

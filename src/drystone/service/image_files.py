@@ -118,6 +118,8 @@ class ImageFiles:
         if size < least:
             raise _bad(f"DiskSize is {size} GiB; {source} holds a disk of {found.size_bytes} bytes ({least} GiB).")
         check_size(kind.name, size)
+        self._in.require_scratch(size)
+        self._in.require_room(disks=1)
         space = self._in.space()
         if found.allocated_bytes > space.above_floor_bytes:
             raise RefusalError(

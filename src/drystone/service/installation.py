@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 
 from drystone.catalog.database import Database
 from drystone.domain.disk import Disk
-from drystone.domain.disk_types import DISK_TYPES, Limits
-from drystone.domain.ids import IdSource
+from drystone.domain.disk_types import DISK_TYPES, GIB, Limits
+from drystone.domain.errors import RefusalError
+from drystone.domain.ids import IdSource, SessionId
+from drystone.engine.ballast import Ballast
 from drystone.engine.layout import Layout
-from drystone.engine.space import Space, look
+from drystone.engine.space import Space, holds_file, largest_file_gib, look
 from drystone.service.operations import Operations
+from drystone.service.rounds import Bugs
 from drystone.snapstore.store import Store
 from drystone.transfer.jobs import StoreAddress
 from drystone.transfer.pool import WorkerPool
@@ -87,6 +90,8 @@ class Installation:
     """Held by whoever counts what is dead, or deletes packs: a manifest must not go while it is looked at."""
     faulty_packs: dict[str, str] = field(default_factory=dict)
     """Objects that could not be compacted, and why: not tried again before the next start."""
+    swept: dict[SessionId, float] = field(default_factory=dict)
+    """When a fenced session's objects were last swept (`sweep`)."""
     hydration_threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "hydrate"))
     """Threads of their own: copying may wait long, and must not hold up anything else."""
     held_hydrations: set[str] = field(default_factory=set)
@@ -95,12 +100,48 @@ class Installation:
     """Held while the snapshot server is looked for or started: there is one."""
 
     def store_address(self) -> StoreAddress:
-        """Return where a worker finds the store."""
-        return StoreAddress(root=str(self.layout.store), store_id=self.store.store_id)
+        """Return where a worker finds the store, and what of its file system it leaves to the disks."""
+        floor_bytes = self.space().floor_bytes
+        return StoreAddress(root=str(self.layout.store), store_id=self.store.store_id, floor_bytes=floor_bytes)
+
+    @property
+    def bugs(self) -> Bugs:
+        """What was met that should not be."""
+        return self.operations.bugs
+
+    @property
+    def ballast(self) -> Ballast:
+        """What is given up where there is no room for what must be written."""
+        return Ballast(self.layout.ballast)
 
     def space(self) -> Space:
         """Look at the file system of the disks."""
         return look(self.layout.data, floor_bytes_max=self.floor_bytes_max, floor_percent=self.floor_percent)
+
+    def require_room(self, *, disks: int = 0) -> None:
+        """Refuse a call for which the file system has no room: one that makes disks, or anything else.
+
+        Raises:
+            RefusalError: `ResourceInsufficient`, with the reason.
+        """
+        shortage = self.space().shortage(disks=disks)
+        if shortage is not None:
+            raise RefusalError("ResourceInsufficient", shortage)
+
+    def require_scratch(self, size_gib: int) -> None:
+        """Refuse a disk of which no snapshot could be taken: what is frozen needs a file of the disk's size.
+
+        Raises:
+            RefusalError: `InvalidParameterValue`, with the largest size.
+        """
+        scratch = self.layout.scratch
+        if not holds_file(scratch, size_gib * GIB):
+            most = largest_file_gib(scratch, size_gib)
+            raise RefusalError(
+                "InvalidParameterValue",
+                f"DiskSize is {size_gib} GiB, and snapshots of it could not be taken here: the file system of the "
+                f"server's scratch directory has files up to {most} GiB. Give at most that, or use xfs there.",
+            )
 
     def limits(self, disk: Disk) -> Limits | None:
         """Return what the disk's throttle group enforces; None if throttling is off."""

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from sqlalchemy import Connection
 
 from drystone.catalog import damages, disks, openings, operations, packs, proofs, snapshots
@@ -34,7 +34,10 @@ class InstallationCollector:
         ahead.add_metric([], clock.machine_at - clock.steady_at)
         waits = GaugeMetricFamily("drystone_expiry_waits_seconds", "How long nothing expires, the clock being doubted.")
         waits.add_metric([], clock.waits_s)
-        yield from (free, floor, doubted, ahead, waits)
+        bugs = CounterMetricFamily("drystone_bugs", "Bugs met since the start; the log has each.", labels=["place"])
+        for place, number in sorted(self._in.bugs.counts.items()):
+            bugs.add_metric([place], number)
+        yield from (free, floor, doubted, ahead, waits, bugs)
         yield from self._in.db.read_sync(_rows)
 
 

@@ -1,17 +1,22 @@
-"""The runner of long operations: rows in, tasks out, again after every restart."""
+"""The runner of long operations: rows in, tasks out, again after every restart.
+
+S135: nothing that an operation meets ends the runner, for with it would end the server. What passes by itself (a full
+disk, a busy catalog) is waited for, the longer the more often; a bug ends the operation that met it.
+"""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol, TypeVar
 
 import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import operations as rows
 from drystone.catalog.database import Database
-from drystone.domain.errors import DrystoneError, RefusalError
+from drystone.domain.errors import DrystoneError, RefusalError, SpaceError
 from drystone.domain.ids import OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.service.rounds import Bugs
 from drystone.transfer.places import Places
 
 log = structlog.get_logger()
@@ -38,8 +43,9 @@ PATIENT = frozenset(
 RESERVE = 16
 """Further places of each of these, one each for accounts that hold none there (S156)."""
 RETRY_SECONDS_MAX = 60.0
-PRUNE_AFTER_SECONDS = 30 * 86400.0
-"""How long ended operations stay listed."""
+BUG_SECONDS_MAX = 3600.0
+"""How often at most an operation is tried again whose undoing met a bug: each time is an error of the log."""
+R = TypeVar("R")
 
 
 class Job(Protocol):
@@ -56,6 +62,7 @@ class Operations:
     """Runs each RUNNING operation once at a time. `wake` is called after the transaction that added the row."""
 
     def __init__(self, *, db: Database, clock: Callable[[], float]) -> None:
+        self.bugs = Bugs()
         self._db = db
         self._clock = clock
         self._jobs: Mapping[OperationKind, Job] = {}
@@ -78,7 +85,10 @@ class Operations:
 
     def wake_later(self, operation: Operation) -> None:
         """Have a RUNNING operation that could not go on taken up again, later the more often it was tried."""
-        seconds = min(RETRY_SECONDS_MAX, 2.0 ** min(operation.attempts, 10))
+        self._wake_later(operation, RETRY_SECONDS_MAX)
+
+    def _wake_later(self, operation: Operation, seconds_max: float) -> None:
+        seconds = _pause(operation.attempts, seconds_max)
         asyncio.get_running_loop().call_later(seconds, self.wake, operation.id)
 
     async def wait(self, operation_id: OperationId, seconds: float) -> Operation:
@@ -103,7 +113,7 @@ class Operations:
 
     async def run(self) -> None:
         """Take up what a former run left, then whatever is woken; until cancelled."""
-        for operation in await self._db.read(rows.unfinished):
+        for operation in await self._patiently(lambda: self._db.read(rows.unfinished)):
             self.wake(operation.id)
         async with asyncio.TaskGroup() as tasks:
             while True:
@@ -114,15 +124,26 @@ class Operations:
 
     async def _run(self, operation_id: OperationId) -> None:
         try:
-            found = await self._db.read(lambda conn: rows.get(conn, operation_id))
+            found = await self._patiently(lambda: self._db.read(lambda conn: rows.get(conn, operation_id)))
             if found is None:
                 return
             async with self._places_of.get(found.kind, self._places).hold(found.account_id):
-                operation = await self._db.write(lambda conn: self._begin(conn, operation_id))
-                if operation is not None:
-                    await self._attempt(operation)
+                begun = await self._patiently(lambda: self._db.write(lambda conn: self._begin(conn, operation_id)))
+                if begun is not None:
+                    await self._attempt(begun)
         finally:
             self._active.pop(operation_id).set()
+
+    async def _patiently(self, once: Callable[[], Awaitable[R]]) -> R:
+        """Ask the catalog until it answers, the more seldom the longer it does not; nothing was begun before that."""
+        attempt = 0
+        while True:
+            try:
+                return await once()
+            except Exception as error:  # noqa: BLE001 - noted: what fails here must not end the rest (S135)
+                self.bugs.note(error, "operation.waits")
+            await asyncio.sleep(_pause(attempt, RETRY_SECONDS_MAX))
+            attempt += 1
 
     def _begin(self, conn: Connection, operation_id: OperationId) -> Operation | None:
         found = rows.get(conn, operation_id)
@@ -133,20 +154,30 @@ class Operations:
 
     async def _attempt(self, operation: Operation) -> None:
         job = self._jobs[operation.kind]
-        bound = log.bind(operation_id=operation.id, kind=operation.kind.value, disk_id=operation.disk_id)
         try:
             await job.run(operation)
-        except DrystoneError as error:
-            code = error.code if isinstance(error, RefusalError) else "InternalError"
-            bound.warning("operation.failed", error=str(error), error_kind=type(error).__name__)
-            await self._fail(job, operation, code, str(error))
-        except Exception as error:  # noqa: BLE001 - a bug ends this operation, not the service of all disks
-            bound.exception("operation.bug")
-            await self._fail(job, operation, "InternalError", f"internal error: {error!r}")
+        except Exception as error:  # noqa: BLE001 - noted: what fails here must not end the rest (S135)
+            why = self.bugs.note(
+                error, "operation.failed", operation_id=operation.id, kind=operation.kind.value,
+                disk_id=operation.disk_id,
+            ) or DrystoneError(f"internal error: {error!r}")  # fmt: skip
+            await self._fail(job, operation, _code(why), str(why))
 
     async def _fail(self, job: Job, operation: Operation, code: str, message: str) -> None:
         try:
             await job.fail(operation, code, message)
-        except Exception:
-            log.exception("operation.fail_failed", operation_id=operation.id)
-            self.wake_later(operation)
+        except Exception as error:  # noqa: BLE001 - noted: what fails here must not end the rest (S135)
+            why = self.bugs.note(error, "operation.fail_failed", severe=True, operation_id=operation.id)
+            self._wake_later(operation, BUG_SECONDS_MAX if why is None else RETRY_SECONDS_MAX)
+
+
+def _code(error: DrystoneError) -> str:
+    """Return the wire code of what an operation failed of."""
+    if isinstance(error, RefusalError):
+        return error.code
+    return "ResourceInsufficient" if isinstance(error, SpaceError) else "InternalError"
+
+
+def _pause(attempts: int, seconds_max: float) -> float:
+    """Return how long to wait after so many attempts."""
+    return min(seconds_max, 2.0 ** min(attempts, 20))

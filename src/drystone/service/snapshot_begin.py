@@ -55,7 +55,9 @@ def begin_snapshot(
     tracking = believed(conn, tracking_of(disk))
     bitmap = algebra.bitmap_name(tracking.epoch, tracking.base, template.id)
     freeze = algebra.frozen(tracking, new_bitmap=bitmap)
-    session = Session(id=installation.ids.session(), kind="snapshot", created_at=template.created_at)
+    session = Session(
+        id=installation.ids.session(), kind="snapshot", created_at=template.created_at, snapshot_id=template.id
+    )
     sessions.open(conn, session, [] if freeze.base is None else [freeze.base])
     operation = Operation(
         id=installation.ids.operation(), kind=OperationKind.SNAPSHOT, account_id=disk.account_id, disk_id=disk.id,

@@ -154,13 +154,7 @@ class SnapshotGroups:
             raise RefusalError(
                 "InvalidParameter", f"The disks of a group are attached to one instance; these are attached: {where}."
             )
-        space = self._in.space()
-        if space.above_floor_bytes <= 0:
-            raise RefusalError(
-                "ResourceInsufficient",
-                f"{space.free_bytes >> 20} MiB are free, and {space.floor_bytes >> 20} MiB belong to the disks alone; "
-                "free some space.",
-            )
+        self._in.require_room()
         return found
 
     async def _one_daemon(self, disk_ids: Sequence[DiskId]) -> Daemon:

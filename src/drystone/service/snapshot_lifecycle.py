@@ -144,13 +144,7 @@ class SnapshotLifecycle:
             raise PassingError("ResourceBusy", f"Disk {disk_id} is {disk.state.value}; try again when it is not.")
         check_no_snapshot(conn, disk_id, "ResourceUnavailable.SnapshotCreating")
         quotas.check_snapshot(disk_id, quotas.snapshot_use(conn, caller.account_id, disk_id), self._limits)
-        space = self._in.space()
-        if space.above_floor_bytes <= 0:
-            raise RefusalError(
-                "ResourceInsufficient",
-                f"{space.free_bytes >> 20} MiB are free, and {space.floor_bytes >> 20} MiB belong to the disks alone; "
-                "free some space.",
-            )
+        self._in.require_room()
         return disk
 
     async def audit(self, caller: Caller, disk_id: str | None) -> SnapshotId:

@@ -1,7 +1,7 @@
 """What is looked at all the time: scratch and free space, daemons, deadlines."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 
 import structlog
 from sqlalchemy import Connection
@@ -24,8 +24,9 @@ from drystone.service.installation import Installation
 from drystone.service.jobs.delete_snapshot import collect_maps
 from drystone.service.proving import Proving
 from drystone.service.publication import Publication
+from drystone.service.rounds import repeat
 from drystone.service.scrub import Scrub
-from drystone.service.sweep import forget_spent
+from drystone.service.sweep import tidy
 from drystone.service.tracking_rows import flight_of
 
 log = structlog.get_logger()
@@ -43,6 +44,8 @@ PROVING_SECONDS = 60.0
 HISTORY_SECONDS = 30.0
 """How often it is looked whether an hour has begun."""
 SESSIONS_SECONDS = 600.0
+TIDY_SECONDS = 600.0
+BALLAST_SECONDS = 10.0
 
 
 class Watch:
@@ -87,16 +90,13 @@ class Watch:
             tasks.create_task(self._repeat("proving", PROVING_SECONDS, self._proving.begin_due))
             tasks.create_task(self._repeat("history", HISTORY_SECONDS, self._history.due))
             tasks.create_task(self._repeat("sessions", SESSIONS_SECONDS, self._sessions.prune))
+            tasks.create_task(self._repeat("tidy", TIDY_SECONDS, lambda: tidy(self._in)))
+            tasks.create_task(
+                self._repeat("ballast", BALLAST_SECONDS, lambda: asyncio.to_thread(self._in.ballast.fill))
+            )
 
-    async def _repeat(self, name: str, seconds: float, once: Callable[[], Awaitable[object]]) -> None:
-        while True:
-            try:
-                await once()
-            except DrystoneError as error:
-                log.warning("watch.failed", loop=name, error=str(error))
-            except Exception:  # A bug in one loop must not end the service of all disks.
-                log.exception("watch.bug", loop=name)
-            await asyncio.sleep(seconds)
+    def _repeat(self, name: str, seconds: float, once: Callable[[], Awaitable[object]]) -> Coroutine[None, None, None]:
+        return repeat(name, seconds, once, self._in.bugs)
 
     # --- space (P6, traps F15) ----------------------------------------------------------------------------------------
 
@@ -168,9 +168,8 @@ class Watch:
             self._in.operations.wake(operation.id)
 
     async def look_after_packs(self) -> None:
-        """Have packs that are dead in part written again, the replaced deleted (L8), spent sessions dropped."""
+        """Have packs that are dead in part written again, the replaced deleted (L8)."""
         await compaction.look_after(self._in)
         if not self._maps_collected:
             # A server that died between a commit and what follows it may have left maps that nothing names.
             self._maps_collected = await collect_maps(self._in)
-        await forget_spent(self._in)

@@ -13,11 +13,11 @@ from drystone.domain.ids import AccountId, DiskId, PackId, SessionId, SnapshotId
 
 
 class StoreAddress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A store in a directory; `floor_bytes` of free space stay untouched (None: the store's default)."""
+    """A store in a directory; `floor_bytes` of free space stay untouched."""
 
     root: str
     store_id: StoreId
-    floor_bytes: int | None = None
+    floor_bytes: int
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -39,6 +39,10 @@ _KINDS: Final[dict[str, type[DrystoneError]]] = {
         UnavailableError,
     )
 }
+START_ATTEMPTS: Final = 6
+START_SECONDS: Final = 0.2
+"""A process that cannot be started now (no memory, no descriptors, no processes) is tried again after 0.2 s, 0.4 s, …:
+within 6 s in all, which a snapshot that waits for it can afford."""
 R = TypeVar("R")
 
 log = structlog.get_logger(__name__)
@@ -105,7 +109,7 @@ class WorkerPool:
 
         Raises:
             RefusalError: Too many jobs of the account wait; nothing was done.
-            UnavailableError: The worker died; how far it came is not known.
+            UnavailableError: No process can be started, or the worker died; how far it came is not known.
             DrystoneError: What the job raised.
             AssertionError: The worker met a bug.
         """
@@ -125,7 +129,7 @@ class WorkerPool:
             if process is None or process.returncode is not None:
                 if process is not None:
                     await self._kill(process)
-                process = await self._start()
+                process = await self._started()
             answer = await _converse(process, job, on_progress)
             keep = not isinstance(answer, Failure) or answer.kind != BUG
         finally:
@@ -139,15 +143,34 @@ class WorkerPool:
                     self._idle.append(place)
         return answer
 
+    async def _started(self) -> asyncio.subprocess.Process:
+        """Return a new process, tried for some times.
+
+        Raises:
+            UnavailableError: None can be started.
+        """
+        for attempt in range(START_ATTEMPTS - 1):
+            try:
+                return await self._start()
+            except UnavailableError as error:
+                if self._closed:
+                    raise
+                log.warning("pool.start_failed", attempt=attempt + 1, error=str(error))
+            await asyncio.sleep(START_SECONDS * 2**attempt)
+        return await self._start()
+
     async def _start(self) -> asyncio.subprocess.Process:
         if self._closed:
             raise UnavailableError("the worker pool is closed")
-        process = await asyncio.create_subprocess_exec(
-            *self._command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=_LINE_BYTES_MAX,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=_LINE_BYTES_MAX,
+            )
+        except (OSError, MemoryError) as error:
+            raise UnavailableError(f"no worker process can be started: {error}") from error
         self._running.add(process)
         return process
 
@@ -157,7 +180,7 @@ class WorkerPool:
             return None
         try:
             return await self._start()
-        except (OSError, UnavailableError) as error:
+        except UnavailableError as error:
             log.warning("pool.start_failed", error=str(error))
             return None
 

@@ -19,6 +19,7 @@ import structlog
 from drystone.domain.blocks import BLOCK_BYTES, cover_bytes
 from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.domain.ids import SessionId, SnapshotId, StoreId
+from drystone.logs import configure_logs
 from drystone.nbd.server import NbdServer
 from drystone.objects.contract import NotFoundError
 from drystone.objects.local import LocalStore
@@ -135,14 +136,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--store", required=True, help="id of the store")
     parser.add_argument("--socket", type=Path, required=True, help="unix socket to listen on")
     options = parser.parse_args(arguments)
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    configure_logs("info")
     # Requests are answered by several threads that hash and decompress: as in a worker.
     sys.setswitchinterval(SWITCH_S)
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     try:
-        store = open_store(LocalStore(options.root), StoreId(options.store))
+        store = open_store(LocalStore(options.root, 0), StoreId(options.store))
         with NbdServer(options.socket, SnapshotProvider(store)):
             log.info("snapserver.ready", socket_path=str(options.socket))
             ended.wait()

@@ -18,7 +18,8 @@ from typing import Final
 import msgspec
 import structlog
 
-from drystone.domain.errors import DrystoneError, RefusalError
+from drystone.domain.errors import RefusalError, expected
+from drystone.logs import configure_logs
 from drystone.objects.local import LocalStore
 from drystone.snapstore.space import SpaceMemory
 from drystone.snapstore.store import Store, open_store
@@ -135,7 +136,7 @@ def main(arguments: list[str]) -> None:
     os.nice(int(arguments[0]) if arguments else 10)
     sys.setswitchinterval(SWITCH_S)
     keep_freed_memory()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    configure_logs("info")
     jobs: queue.Queue[bytes] = queue.Queue(_JOBS_WAITING)
     threading.Thread(target=_read_jobs, args=(jobs,), name="jobs", daemon=True).start()
     rng = random.SystemRandom()
@@ -144,15 +145,15 @@ def main(arguments: list[str]) -> None:
         line = jobs.get()
         try:
             answer: Result | Failure = execute(msgspec.json.decode(line, type=Job), ProgressLines(), rng, memory)
-        except RefusalError as error:
-            answer = Failure(kind=type(error).__name__, message=error.message, code=error.code)
-        except DrystoneError as error:
-            answer = Failure(kind=type(error).__name__, message=str(error))
         except Exception as error:
-            # A bug ends the process, once its parent knows of it.
-            log.exception("worker.bug")
-            _print(Failure(kind=BUG, message=f"{type(error).__name__}: {error}"))
-            raise
+            why = expected(error)
+            if why is None:
+                # A bug ends the process, once its parent knows of it.
+                log.exception("worker.bug")
+                _print(Failure(kind=BUG, message=f"{type(error).__name__}: {error}"))
+                raise
+            code = why.code if isinstance(why, RefusalError) else ""
+            answer = Failure(kind=type(why).__name__, message=str(why), code=code)
         _print(answer)
 
 

@@ -92,7 +92,7 @@ class TakeSnapshot:
                 log.warning("snapshot.waits", disk_id=disk_id, error=str(error))
                 self._in.operations.wake_later(operation)
                 return
-        await self._after(disk_id)
+        await self._host.release(disk_id)
 
     async def _finish_freeze(self, disk: Disk, daemon: Daemon, freeze: FrozenBase) -> None:
         target = live.FreezeTarget(
@@ -155,7 +155,10 @@ class TakeSnapshot:
             operations.update(conn, operation.id, updated_at=self._in.clock(), payload=payload)
             return old
         at = self._in.clock()
-        new = Session(id=self._in.ids.session(), kind="snapshot", operation_id=operation.id, created_at=at)
+        new = Session(
+            id=self._in.ids.session(), kind="snapshot", operation_id=operation.id, created_at=at,
+            snapshot_id=operation.snapshot_id,
+        )  # fmt: skip
         if not sessions.transfer(conn, old, new, at=at):
             raise UnavailableError(f"session {old} of snapshot {operation.snapshot_id} was fenced")
         payload = {**now.payload, "session": new.id, "maybe_trimmed": True}
@@ -313,10 +316,6 @@ class TakeSnapshot:
         epoch.raise_epoch(conn)
         return bool(disk.carry)
 
-    async def _after(self, disk_id: DiskId) -> None:
-        await self._host.release(disk_id)
-        await sweep(self._in)
-
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """A4: the frozen bitmap goes back into the live one, view and row disappear, the guest notices nothing."""
         assert operation.disk_id is not None
@@ -335,7 +334,9 @@ class TakeSnapshot:
         await self._in.db.write(record)
         async with self._in.locks.graph(disk_id):
             await self._host.settle(disk_id)
-        await self._after(disk_id)
+        await self._host.release(disk_id)
+        # What it wrote goes at once: it may have failed for lack of space.
+        await sweep(self._in)
 
 
 def log_committed(uploaded: Uploaded) -> None:

@@ -65,7 +65,7 @@ class TakeSnapshotGroup:
         async with self._in.locks.graphs(disks_of(members)):
             await settle_members(self._in, self._host, operation)
         await self._in.db.write(lambda conn: endings.done(conn, operation, at=self._in.clock()))
-        await self._after(members)
+        await self._release(members)
 
     async def _resume(self, members: list[Operation]) -> None:
         """See that every view is whole and of one instant; do what a crash may have kept from following it.
@@ -129,10 +129,9 @@ class TakeSnapshotGroup:
             raise SnapshotBrokenError("the group was given up while it was uploaded")
         return any(carried)
 
-    async def _after(self, members: list[Operation]) -> None:
+    async def _release(self, members: list[Operation]) -> None:
         for disk_id in disks_of(members):
             await self._host.release(disk_id)
-        await sweep(self._in)
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """A4 for every member: bitmaps merged back, views, rows and the group disappear; no guest notices.
@@ -144,7 +143,8 @@ class TakeSnapshotGroup:
             if not await give_up(self._in, self._host, operation, code, message):
                 self._in.operations.wake_later(operation)
                 return
-        await self._after(members)
+        await self._release(members)
+        await sweep(self._in)
 
 
 def disks_of(members: list[Operation]) -> list[DiskId]:

@@ -1,0 +1,61 @@
+"""What is done again and again goes on, whatever a round meets (S135)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from drystone.domain.errors import IntegrityError, ProtocolError, SpaceError, UnavailableError
+from drystone.service import rounds
+from drystone.service.rounds import Bugs, insisted, repeat, tried
+
+
+def fails_first(times: int, error: Exception) -> tuple[list[float], Callable[[], Awaitable[None]]]:
+    """Return when the rounds began, and a round that fails so many times."""
+    began: list[float] = []
+
+    async def once() -> None:
+        began.append(asyncio.get_running_loop().time())
+        if len(began) <= times:
+            raise error
+
+    return began, once
+
+
+class Ended(BaseException):
+    """Stands for the cancelling at the end."""
+
+
+@pytest.mark.parametrize(("error", "bugs"), [(SpaceError("full"), 0), (MemoryError(), 0), (AssertionError("a bug"), 3)])
+def test_a_round_that_fails_comes_again(monkeypatch: pytest.MonkeyPatch, error: Exception, bugs: int) -> None:
+    met, (began, once) = Bugs(), fails_first(3, error)
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 5:
+            raise Ended
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(Ended):
+        asyncio.run(repeat("work", 10.0, once, met))
+    assert len(began) == 5
+    assert met.counts == ({"loop.work": bugs} if bugs else {})
+    # After a bug the pauses grow, up to a minute, and are as before once it is over.
+    assert pauses == ([20.0, 40.0, 60.0, 10.0, 10.0] if bugs else [10.0] * 5)
+
+
+def test_a_start_does_without_what_passes_and_fails_of_the_rest() -> None:
+    for passing in (SpaceError("full"), UnavailableError("busy"), OSError(30, "read-only")):
+        asyncio.run(tried("step", fails_first(1, passing)[1]))
+    for error in (IntegrityError("damaged"), ProtocolError("other"), AssertionError("bug")):
+        with pytest.raises(type(error)):
+            asyncio.run(tried("step", fails_first(1, error)[1]))
+
+
+def test_a_step_that_cannot_be_left_out_is_done_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "INSIST_SECONDS_MAX", 0.0)
+    met, (began, once) = Bugs(), fails_first(4, AssertionError("bug"))
+    asyncio.run(insisted("step", once, met))
+    assert len(began) == 5
+    assert met.counts == {"start.step": 4}
