@@ -24,6 +24,7 @@ from bench.rows_control import api, takeover
 from bench.rows_data import full_snapshot, rescan, restore, rollback
 from bench.rows_floor import floor
 from bench.rows_guest import create_snapshot, guest_during_upload
+from bench.rows_image import image_format
 from bench.stalls import Stalls
 from bench.world import World, plan
 
@@ -31,7 +32,7 @@ ROWS: Mapping[str, Callable[[World], Iterator[Figure]]] = {
     row.__name__: row
     for row in (
         create_snapshot, guest_during_upload, full_snapshot, incremental, rescan, restore, rollback, api, takeover,
-        floor,
+        floor, image_format,
     )
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"

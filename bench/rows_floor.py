@@ -106,11 +106,11 @@ def _reading(world: World, image: Path) -> Iterator[Figure]:
         length = min(READ_BYTES, image.stat().st_size)
         for _ in range(TURNS):
             with NbdClient(socket, EXPORT) as client:
-                before, cpu, began = _ran_s(daemon.pid), time.thread_time(), time.perf_counter()
+                before, cpu, began = ran_s(daemon.pid), time.thread_time(), time.perf_counter()
                 for _piece in client.read_ranges([(0, length)]):
                     pass
                 wall = min(wall, time.perf_counter() - began)
-                ours, theirs = min(ours, time.thread_time() - cpu), min(theirs, _ran_s(daemon.pid) - before)
+                ours, theirs = min(ours, time.thread_time() - cpu), min(theirs, ran_s(daemon.pid) - before)
     finally:
         daemon.kill()
         daemon.wait()
@@ -122,7 +122,7 @@ def _reading(world: World, image: Path) -> Iterator[Figure]:
         yield Figure(row="floor", what=name, value=seconds / length * 1e9, unit="s per GB", note="quickest of many")
 
 
-def _ran_s(pid: int) -> float:
+def ran_s(pid: int) -> float:
     """Return the processor time of a process's threads, to the nanosecond."""
     tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
     return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9

@@ -81,7 +81,7 @@ export class Mock {
       this.details.set(id, {
         DiskId: id, NbdUri: index === 2 ? `nbd+unix:///${id}?socket=/var/lib/drystone/run/ins-nbdvm001/nbd.sock` : null,
         Device: attached && index !== 2 ? `/dev/disk/by-id/virtio-${id}` : null, Tracking: attached ? "LIVE" : "STOPPED",
-        TrackingReason: "", BaseSnapshotId: null, SourceSnapshotId: null, Hydrating: index === 6, HydrationPercent: index === 6 ? 63 : 100,
+        TrackingReason: "", BaseSnapshotId: null, SourceSnapshotId: null, NeedsRewrite: index === 6, Hydrating: index === 6, HydrationPercent: index === 6 ? 63 : 100,
       });
     });
     for (let index = 0; index < snapshotCount; index += 1) this.addSnapshot(index);

@@ -81,6 +81,7 @@ from drystone.service.jobs.import_disk import ImportDisk
 from drystone.service.jobs.initialize import Initialize
 from drystone.service.jobs.prove import Prove
 from drystone.service.jobs.resize import Resize
+from drystone.service.jobs.rewrite import Rewrite
 from drystone.service.jobs.rollback import Rollback
 from drystone.service.jobs.snapshot import TakeSnapshot
 from drystone.service.jobs.snapshot_group import TakeSnapshotGroup
@@ -379,6 +380,7 @@ def _jobs(config: Config, parts: _Parts) -> dict[OperationKind, Job]:
         OperationKind.IMPORT: ImportDisk(installation, host),
         OperationKind.COMPACT: Compact(installation),
         OperationKind.COMPARE: Compare(installation, host),
+        OperationKind.REWRITE: Rewrite(installation, host),
         OperationKind.PROVE: Prove(installation, prover),
     }
 
@@ -414,7 +416,7 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, passwords: Pas
         quiescing=quiescing,
         proving=Proving(installation=installation, allowed=config.prove, root=os.geteuid() == 0),
         disk_records=DiskRecords(
-            db=db, clock=clock, limits=probe,
+            db=db, clock=clock, engine=probe,
             config=DiskRecordsConfig(zone=config.zone, disks_per_instance=config.disks_per_instance),
         ),
         snapshot_records=SnapshotRecords(

@@ -192,7 +192,11 @@ class FakeUseCases:
         self.authenticate = Keys()
         self.audit = Trail()
         none = dict.fromkeys(("resize", "terminate", "attach", "detach", "initialize"))
-        self.disks: Any = Part("disks", calls, {"create": (DISK.id, DiskId("disk-00000002")), **none})
+        self.disks: Any = Part(
+            "disks",
+            calls,
+            {"create": (DISK.id, DiskId("disk-00000002")), "rewrite": OperationId("op-00000006"), **none},
+        )
         self.snapshots: Any = Part(
             "snapshots", calls, {"create": SNAPSHOT.id, "audit": SNAPSHOT.id, "delete": None, "apply": None}
         )
@@ -227,6 +231,7 @@ class FakeUseCases:
             hydrating=False,
             hydration_percent=100,
             daemon="ins-00000001",
+            needs_rewrite=True,
         )
         disks = Page(items=(DiskView(disk=DISK, snapshot_count=2, snapshot_bytes=(1 << 20) + 1),), total=1)
         self.disk_records: Any = Part(

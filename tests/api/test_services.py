@@ -148,6 +148,7 @@ SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
     "SetQuiesceProfile": {"ResourceId": DISK.id, "Steps": [{"Kind": "filesystem", "Mount": "/srv"}]},
     "DescribeSnapshotRecords": {},
     "ProveSnapshot": {"SnapshotId": SNAPSHOT.id},
+    "RewriteDisk": {"DiskId": DISK.id},
     "CollectGarbage": {"DryRun": False, "Threshold": 0},
     "DescribeSnapshotSpace": {"SnapshotIds": [SNAPSHOT.id]},
     "DescribeStore": {},
@@ -705,6 +706,7 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
         "ConfirmStore": {"WasHeld": "recovered"},
         "ExportSnapshot": {"OperationId": "op-00000003"},
         "ProveSnapshot": {"OperationId": "op-00000005"},
+        "RewriteDisk": {"OperationId": "op-00000006"},
         "ImportDisk": {"DiskId": DISK.id, "OperationId": "op-00000004"},
         "CreateAccessKey": {"SecretId": "AKIDnew", "SecretKey": "secret-of-the-new-key"},
         "CreateAccount": {"AccountId": ACCOUNT, "SecretId": "AKIDnew", "SecretKey": "secret-of-the-new-key"},
@@ -768,6 +770,7 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
                     "DiskId": DISK.id, "NbdUri": None, "Device": "/dev/disk/by-id/virtio-disk-00000001",
                     "Tracking": "LIVE", "TrackingReason": "", "BaseSnapshotId": SNAPSHOT.id, "Epoch": 3,
                     "SourceSnapshotId": None, "Hydrating": False, "HydrationPercent": 100, "Daemon": "ins-00000001",
+                    "NeedsRewrite": True,
                 }
             ],
         },

@@ -145,6 +145,7 @@ def disk_detail(identity: str, **changes: Any) -> Answer:
         "Hydrating": False,
         "HydrationPercent": 100,
         "Daemon": None,
+        "NeedsRewrite": False,
     } | changes
 
 

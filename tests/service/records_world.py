@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -75,6 +75,8 @@ class World:
     db: Database
     now: float = NOW
     applied: list[Disk] = field(default_factory=list)
+    old: frozenset[DiskId] = frozenset()
+    """Disks whose images an earlier version made."""
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -85,7 +87,7 @@ class World:
         ids = self.ids = IdSource(random.Random(1))
         clock = lambda: self.now  # noqa: E731 - short
         config = DiskRecordsConfig(zone=ZONE, disks_per_instance=20)
-        self.disks = DiskRecords(db=self.db, clock=clock, config=config, limits=self)
+        self.disks = DiskRecords(db=self.db, clock=clock, config=config, engine=self)
         self.snapshots = SnapshotRecords(
             db=self.db, clock=clock, steady=clock, config=SnapshotRecordsConfig(free_quota_gib=1)
         )
@@ -96,6 +98,9 @@ class World:
         self.operations = OperationRecords(db=self.db)
         self.host = HostRecords(db=self.db, probe=self)
         self.audit = Audit(db=self.db, clock=clock, steady=clock)
+
+    async def outdated(self, disk_ids: Sequence[DiskId]) -> frozenset[DiskId]:
+        return frozenset(disk_ids) & self.old
 
     async def apply_limits(self, disk: Disk) -> None:
         self.applied.append(disk)

@@ -37,6 +37,7 @@ export type DiskDetail = {
   readonly SourceSnapshotId: string | null;
   readonly Hydrating: boolean;
   readonly HydrationPercent: number;
+  readonly NeedsRewrite: boolean;
 };
 
 export type Snapshot = {

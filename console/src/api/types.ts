@@ -132,6 +132,7 @@ export type DiskDetail = {
   readonly Hydrating: boolean;
   readonly HydrationPercent: number;
   readonly Daemon: string | null;
+  readonly NeedsRewrite: boolean;
 };
 
 export type DiskPlacement = {
@@ -198,7 +199,7 @@ export type OpeningStep = {
 
 export type Operation = {
   readonly OperationId: string;
-  readonly Kind: "create_disk" | "snapshot" | "snapshot_group" | "delete_snapshot" | "rollback" | "hydrate" | "compare" | "resize" | "attach" | "detach" | "terminate" | "initialize" | "export" | "import" | "compact" | "prove";
+  readonly Kind: "create_disk" | "snapshot" | "snapshot_group" | "delete_snapshot" | "rollback" | "hydrate" | "compare" | "resize" | "attach" | "detach" | "terminate" | "initialize" | "export" | "import" | "compact" | "prove" | "rewrite";
   readonly DiskId: string | null;
   readonly SnapshotId: string | null;
   readonly InstanceId: string | null;
@@ -595,6 +596,9 @@ export type Services = {
     ProveSnapshot: { changes: true; parameters: {
       readonly SnapshotId: string;
     } };
+    RewriteDisk: { changes: true; parameters: {
+      readonly DiskId: string;
+    } };
     ScrubStore: { changes: true; parameters: Record<never, never> };
     SetAccountPassword: { changes: true; parameters: {
       readonly AccountId?: string;
@@ -877,6 +881,10 @@ export type DrystoneImportDiskAnswer = {
 };
 
 export type DrystoneProveSnapshotAnswer = {
+  readonly OperationId: string;
+};
+
+export type DrystoneRewriteDiskAnswer = {
   readonly OperationId: string;
 };
 

@@ -8,7 +8,7 @@ import {
 const STATES: readonly DiskState[] = [
   "UNATTACHED", "ATTACHING", "ATTACHED", "DETACHING", "EXPANDING", "ROLLBACKING", "TORECYCLE", "DUMPING",
 ];
-const resting: DiskFacts = { state: "UNATTACHED", snapshotting: false, hydrating: false, portable: true };
+const resting: DiskFacts = { state: "UNATTACHED", snapshotting: false, hydrating: false, portable: true, outdated: true };
 
 // What the server refuses: disk_lifecycle.py, snapshot_lifecycle.py and snapshot_begin.py, state by state.
 const ALLOWED: Readonly<Record<DiskAction, readonly DiskState[]>> = {
@@ -20,6 +20,7 @@ const ALLOWED: Readonly<Record<DiskAction, readonly DiskState[]>> = {
   resize: ["UNATTACHED", "ATTACHED"],
   rename: STATES,
   initialize: ["UNATTACHED"],
+  rewrite: ["UNATTACHED"],
   terminate: ["UNATTACHED", "TORECYCLE"],
   rollBack: ["UNATTACHED"],
 };
@@ -44,6 +45,7 @@ describe("why", () => {
     expect(diskRefusal("terminate", { ...resting, state: "ATTACHED" })).toEqual({ key: "why.attached" });
     expect(diskRefusal("detach", resting)).toEqual({ key: "why.notAttached" });
     expect(diskRefusal("attach", { ...resting, portable: false })).toEqual({ key: "why.notPortable" });
+    expect(diskRefusal("rewrite", { ...resting, outdated: false })).toEqual({ key: "why.notOutdated" });
     expect(diskRefusal("attach", { ...resting, state: "EXPANDING" })).toEqual({ key: "why.state", state: "EXPANDING" });
   });
   it("holds for all of several disks", () => {

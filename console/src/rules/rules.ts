@@ -7,7 +7,7 @@ import type { DiskRow, SnapshotRow } from "../api/queries";
 export type Refusal = { readonly key: RefusalKey; readonly state?: string };
 
 export type RefusalKey =
-  | "why.state" | "why.attached" | "why.notAttached" | "why.snapshotting" | "why.hydrating" | "why.notPortable"
+  | "why.state" | "why.attached" | "why.notAttached" | "why.snapshotting" | "why.hydrating" | "why.notPortable" | "why.notOutdated"
   | "why.recycled" | "why.creating" | "why.rollingBack" | "why.diskGone" | "why.sizeDiffers" | "why.systemDisk"
   | "why.nothingSelected" | "why.notOneInstance" | "why.tooMany" | "why.notAdmin" | "why.proofsOff" | "why.proving";
 
@@ -17,12 +17,15 @@ export type DiskFacts = {
   readonly snapshotting: boolean;
   readonly hydrating: boolean;
   readonly portable: boolean;
+  /** Its image is in the form of an earlier version. */
+  readonly outdated: boolean;
 };
 
 export type DiskAction =
-  | "createSnapshot" | "createGroup" | "audit" | "attach" | "detach" | "resize" | "rename" | "initialize" | "terminate" | "rollBack";
+  | "createSnapshot" | "createGroup" | "audit" | "attach" | "detach" | "resize" | "rename" | "initialize"
+  | "rewrite" | "terminate" | "rollBack";
 
-type Condition = "notSnapshotting" | "notHydrating" | "portable";
+type Condition = "notSnapshotting" | "notHydrating" | "portable" | "outdated";
 
 type DiskRule = { readonly states: readonly DiskState[]; readonly conditions: readonly Condition[] };
 
@@ -39,6 +42,7 @@ export const DISK_RULES: Readonly<Record<DiskAction, DiskRule>> = {
   resize: { states: ["UNATTACHED", "ATTACHED"], conditions: ["notSnapshotting"] },
   rename: { states: ANY, conditions: [] },
   initialize: { states: ["UNATTACHED"], conditions: ["notSnapshotting", "notHydrating"] },
+  rewrite: { states: ["UNATTACHED"], conditions: ["outdated", "notSnapshotting", "notHydrating"] },
   terminate: { states: ["UNATTACHED", "TORECYCLE"], conditions: ["notSnapshotting"] },
   rollBack: { states: ["UNATTACHED"], conditions: ["notSnapshotting", "notHydrating"] },
 };
@@ -46,6 +50,7 @@ export const DISK_RULES: Readonly<Record<DiskAction, DiskRule>> = {
 const CONDITIONS: Readonly<Record<Condition, { readonly met: (disk: DiskFacts) => boolean; readonly why: RefusalKey }>> = {
   notSnapshotting: { met: (disk) => !disk.snapshotting, why: "why.snapshotting" },
   notHydrating: { met: (disk) => !disk.hydrating, why: "why.hydrating" },
+  outdated: { met: (disk) => disk.outdated, why: "why.notOutdated" },
   portable: { met: (disk) => disk.portable, why: "why.notPortable" },
 };
 
@@ -67,6 +72,7 @@ export const diskFacts = (row: DiskRow, snapshotting: ReadonlySet<string>): Disk
   snapshotting: snapshotting.has(row.disk.DiskId),
   hydrating: row.detail?.Hydrating === true,
   portable: row.disk.Portable,
+  outdated: row.detail?.NeedsRewrite === true,
 });
 
 /** Returns why an action on several disks would be refused: the server does all of them or none. */

@@ -293,6 +293,8 @@ class DiskDetail(TypedDict):
     Hydrating: bool
     HydrationPercent: int
     Daemon: str | None
+    NeedsRewrite: bool
+    """An earlier version made its image: fstrim does little on it, until RewriteDisk writes it anew."""
 
 
 class OpeningStep(TypedDict):

@@ -85,6 +85,7 @@ def drystone_service(use_cases: UseCases) -> Service:
         Action(name="ExportSnapshot", parameters=sent.ExportSnapshot, run=on.export_snapshot, changes=True),
         Action(name="ImportDisk", parameters=sent.ImportDisk, run=on.import_disk, changes=True),
         Action(name="ProveSnapshot", parameters=sent.ProveSnapshot, run=on.prove_snapshot, changes=True),
+        Action(name="RewriteDisk", parameters=sent.RewriteDisk, run=on.rewrite_disk, changes=True),
         Action(name="ScrubStore", parameters=sent.ScrubStore, run=on.scrub_store, changes=True),
         Action(
             name="DescribeSnapshotRecords", parameters=sent.DescribeSnapshotRecords, run=on.describe_snapshot_records
@@ -103,6 +104,9 @@ class _DrystoneActions:
 
     async def audit_disk(self, caller: Caller, given: sent.AuditDisk) -> answers.SnapshotIdAnswer:
         return {"SnapshotId": await self._use_cases.snapshots.audit(caller, given.disk_id)}
+
+    async def rewrite_disk(self, caller: Caller, given: sent.RewriteDisk) -> answers.OperationIdAnswer:
+        return {"OperationId": await self._use_cases.disks.rewrite(caller, given.disk_id)}
 
     async def describe_instances(
         self, caller: Caller, given: sent.DescribeInstances
@@ -316,6 +320,7 @@ def _disk_detail(detail: DiskDetail) -> answers.DiskDetail:
         "Hydrating": detail.hydrating,
         "HydrationPercent": detail.hydration_percent,
         "Daemon": detail.daemon,
+        "NeedsRewrite": detail.needs_rewrite,
     }
 
 

@@ -33,6 +33,12 @@ class AuditDisk(Parameters, frozen=True, kw_only=True):
     disk_id: Id
 
 
+class RewriteDisk(Parameters, frozen=True, kw_only=True):
+    """Parameters of RewriteDisk."""
+
+    disk_id: Id
+
+
 class DescribeInstances(Paged, frozen=True, kw_only=True):
     """Parameters of DescribeInstances."""
 

@@ -104,6 +104,10 @@ class Disks(Protocol):
         """Empty disks, or return them to the snapshot that they were made from."""
         ...
 
+    async def rewrite(self, caller: Caller, disk_id: str, /) -> OperationId:
+        """Begin to write a disk's image anew in today's form."""
+        ...
+
 
 class Snapshots(Protocol):
     """The life of snapshots."""

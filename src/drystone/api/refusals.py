@@ -117,7 +117,8 @@ DRYSTONE = _rows(
     alone="ResourceBusy ResourceInUse.DiskRollbacking ResourceUnavailable.SnapshotCreating",
     act="AuthFailure.PasswordRequired InsufficientSnapshotQuota InternalError.ResourceOpFailed "
     "InvalidDisk.NotSupported LimitExceeded "
-    "ResourceInUse ResourceInsufficient.OverQuota ResourceUnavailable ResourceUnavailable.LineageUnknown",
+    "ResourceInUse ResourceInsufficient.OverQuota ResourceUnavailable ResourceUnavailable.Attached "
+    "ResourceUnavailable.LineageUnknown",
 )
 """What the actions of the second service are refused with, beside `COMMON`; there is no documented list of it."""
 

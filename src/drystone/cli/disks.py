@@ -63,6 +63,7 @@ def disk_app(outside: Outside) -> App:
         "  drystone disk import disk.img --format raw --size 40",
     )
     app.command(commands.init, name="init", help_epilogue="Example:\n  drystone disk init disk-1a2b3c4d --yes")
+    app.command(commands.rewrite, name="rewrite", help_epilogue="Example:\n  drystone disk rewrite disk-1a2b3c4d")
     app.command(commands.audit, name="audit", help_epilogue="Example:\n  drystone disk audit disk-1a2b3c4d --json")
     return app
 
@@ -423,6 +424,35 @@ class DiskCommands:
 
         wait_until(session, look, title=f"initialising of {lookup.named(ids)}", timeout_s=timeout)
         session.out.result(ids, lookup.disks(session, ids, limit=len(ids)))
+
+    def rewrite(
+        self,
+        disk: str,
+        /,
+        *,
+        wait: bool = True,
+        timeout: Timeout = IMPORT_TIMEOUT_S,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Write a detached disk's image anew, so that fstrim works on it (`needs_rewrite` says which ones need it).
+
+        Images that an earlier version made refuse all discards but those of whole 64 KiB. What the disk holds, its
+        snapshots and its change tracking stay. The old image goes only when its copy is whole, compared and durable;
+        until then both take space. If the server ends meanwhile, its next start goes on.
+
+        Args:
+            disk: Its id, or its name if only one disk has it.
+            wait: Wait until it is done.
+            timeout: Longest wait in seconds.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        identity = lookup.disk_id(session, disk)
+        answer = session.service.drystone(f"rewrite {identity}", "RewriteDisk", DiskId=identity)
+        operation = str(answer["OperationId"])
+        if wait:
+            wait_for_operation(session, operation, title=f"rewriting of {identity}", timeout_s=timeout)
+        session.out.result([identity], {"disk_id": identity, "operation_id": operation})
 
     def audit(self, disk: str, /, *, timeout: Timeout = AUDIT_TIMEOUT_S, common: CommonOptions = NO_OPTIONS) -> None:
         """Take a snapshot that compares all of a disk with the parent, and print the snapshot's id.

@@ -53,6 +53,7 @@ def disk_record(disk: Wire, detail: Wire) -> Record:
         "delete_snapshot": bool(disk.get("DeleteSnapshot")),
         "last_attach_instance_id": disk.get("LastAttachInsId") or None,
         "daemon": detail.get("Daemon"),
+        "needs_rewrite": detail.get("NeedsRewrite"),
         "tags": _tags(disk.get("Tags")),
         "created_at": disk.get("CreateTime"),
         "error_prompt": disk.get("ErrorPrompt") or None,

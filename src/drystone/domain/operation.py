@@ -26,6 +26,7 @@ class OperationKind(StrEnum):
     IMPORT = "import"
     COMPACT = "compact"
     PROVE = "prove"
+    REWRITE = "rewrite"
 
 
 class OperationState(StrEnum):

@@ -33,6 +33,9 @@ _PERCENT = re.compile(rb"\((\d+(?:\.\d+)?)/100%\)")
 _CHECK_LEAKS, _CHECK_UNSUPPORTED = 3, 63
 """Exit codes of `qemu-img check`: only space is leaked; the format has no check."""
 
+_DIFFERENT = 1
+"""Exit code of `qemu-img compare` for images that differ."""
+
 OnPercent = Callable[[int], None]
 Guard = Callable[[], Awaitable[None]]
 
@@ -135,6 +138,33 @@ async def import_into(file: ImageFile, target: Path, *, on_percent: OnPercent, g
             await _convert(file.name, (*options, node), descriptor, connection, on_percent=on_percent, guard=guard)
     finally:
         os.close(descriptor)
+
+
+async def same_content(file: ImageFile, target: Path, *, on_percent: OnPercent, guard: Guard) -> bool:
+    """Tell whether a qcow2 of ours reads, byte for byte, as what is in an image file.
+
+    Raises:
+        UnavailableError: They could not be compared.
+    """
+    descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    copied = {"driver": "qcow2", "backing": None, "file": {"driver": "file", "filename": f"/dev/fd/{descriptor}"}}
+    unprivileged.lend(descriptor)
+    try:
+        async with _served(file) as (node, connection):
+            command = (
+                *unprivileged.prefix(), "nice", "-n", "10", "qemu-img", "compare", "-p", node,
+                f"json:{json.dumps(copied)}",
+            )  # fmt: skip
+            code, output = await _run(
+                command, descriptors=(descriptor, connection), seconds=CONVERT_SECONDS_MAX, on_percent=on_percent,
+                guard=guard,
+            )  # fmt: skip
+    finally:
+        unprivileged.take_back(descriptor)
+        os.close(descriptor)
+    if code not in {0, _DIFFERENT}:
+        raise UnavailableError(f"{file.name} could not be compared with its copy: {_last(output)}")
+    return code == 0
 
 
 async def export_into(

@@ -3,11 +3,22 @@
 import asyncio
 import os
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 from drystone.domain.errors import IntegrityError
 from drystone.engine import command
 from drystone.engine.graph import Backing
+
+CLUSTER_BYTES = 1 << 16
+_OPTIONS = f"cluster_size={CLUSTER_BYTES},extended_l2=on"
+"""Extended L2 entries tell zeros in 32nds of a cluster, so that any discard of whole 2 KiB is done.
+
+Without them QEMU refuses to punch a hole that is not whole clusters, and the kernel, refused once, sends a loop device
+no discards any more. docs/architecture.md has what they cost, and why clusters are not smaller.
+"""
+_EXTENDED_L2 = 1 << 4
+"""Bit of `incompatible_features`. Source: QEMU docs/interop/qcow2.rst."""
 
 
 async def create(image: Path, size_bytes: int, backing: Backing | None = None) -> None:
@@ -23,7 +34,7 @@ async def create(image: Path, size_bytes: int, backing: Backing | None = None) -
     source = (
         () if backing is None else ("-u", "-F", "raw", "-b", f"nbd+unix:///{backing.export}?socket={backing.socket}")
     )
-    await command.run("qemu-img", "create", "-q", "-f", "qcow2", *source, str(part), str(size_bytes))
+    await command.run("qemu-img", "create", "-q", "-f", "qcow2", "-o", _OPTIONS, *source, str(part), str(size_bytes))
     part.chmod(0o600)
     await asyncio.to_thread(_settle, part, image)
 
@@ -57,7 +68,7 @@ def virtual_size(image: Path) -> int:
     Raises:
         IntegrityError: It is no qcow2.
     """
-    return int(_header(image)[4])
+    return _header(image).size_bytes
 
 
 def has_backing(image: Path) -> bool:
@@ -66,15 +77,38 @@ def has_backing(image: Path) -> bool:
     Where a backing was dropped, QEMU 10.0 leaves an offset in the header, with a length of 0. To take that for a
     backing would bring the source's bytes back wherever the guest has discarded since.
     """
-    _magic, _version, offset, length, _size = _header(image)
-    return bool(offset and length)
+    header = _header(image)
+    return bool(header.backing_offset and header.backing_length)
 
 
-def _header(image: Path) -> tuple[int, int, int, int, int]:
-    """Return (magic, version, backing file's offset and length, size). Source: QEMU docs/interop/qcow2.rst."""
+def is_outdated(image: Path) -> bool:
+    """Tell whether an earlier version made the image, in a form that refuses the discards of a loop device.
+
+    Raises:
+        IntegrityError: It is no qcow2.
+    """
+    header = _header(image)
+    return header.cluster_bytes != CLUSTER_BYTES or not header.features & _EXTENDED_L2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Header:
+    backing_offset: int
+    backing_length: int
+    cluster_bytes: int
+    size_bytes: int
+    features: int
+    """What a reader must understand."""
+
+
+def _header(image: Path) -> _Header:
+    """Read the header. Source: QEMU docs/interop/qcow2.rst."""
     with image.open("rb") as file:
-        head = file.read(32)
-    if len(head) < 32 or head[:4] != b"QFI\xfb":
+        head = file.read(80)
+    if len(head) < 80 or head[:4] != b"QFI\xfb":
         raise IntegrityError(f"{image} is not a qcow2 image")
-    magic, version, offset, length, _bits, size = struct.unpack(">IIQIIQ", head)
-    return magic, version, offset, length, size
+    version, offset, length, bits, size = struct.unpack_from(">IQIIQ", head, 4)
+    features = struct.unpack_from(">Q", head, 72)[0] if version >= 3 else 0
+    return _Header(
+        backing_offset=offset, backing_length=length, cluster_bytes=1 << bits, size_bytes=size, features=features
+    )

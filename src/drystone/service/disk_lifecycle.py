@@ -3,6 +3,7 @@
 Each call records what is to happen in one transaction; the jobs do it. Nothing is changed by a call that is refused.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -13,12 +14,13 @@ from drystone.domain import tracking as algebra
 from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, Disk, DiskState
 from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN
 from drystone.domain.errors import PassingError, RefusalError
-from drystone.domain.ids import DiskId, InstanceId
+from drystone.domain.ids import DiskId, InstanceId, OperationId
 from drystone.domain.instance import InstanceKind
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.session import Session
 from drystone.domain.snapshot import SnapshotState
 from drystone.engine import host_device
+from drystone.engine.space import allocated_bytes
 from drystone.service import quotas, tokens
 from drystone.service.attributes import checked_tags, disk_name
 from drystone.service.caller import Caller
@@ -359,6 +361,47 @@ class DiskLifecycle:
             return made
 
         await self._submit(record)
+
+    async def rewrite(self, caller: Caller, disk_id: str) -> OperationId:
+        """Write a detached disk's image anew in today's form; the disk is DUMPING when this returns.
+
+        What the disk holds, its snapshots, and what is known of its changes stay as they are. One whose image is in
+        today's form already is soon done.
+
+        Raises:
+            RefusalError: `ResourceUnavailable.Attached`, `ResourceBusy`, `InvalidDisk.NotSupported`,
+                `ResourceInsufficient`, or the code of a disk that is not there; nothing was changed.
+        """
+
+        def check(conn: Connection) -> Disk:
+            (disk,) = self._owned(conn, caller, [disk_id])
+            if disk.instance_id is not None:
+                text = f"Disk {disk.id} is attached to {disk.instance_id}; detach it first."
+                raise RefusalError("ResourceUnavailable.Attached", text)
+            self._require(disk, {DiskState.UNATTACHED}, "rewritten", code="InvalidDisk.NotSupported")
+            check_no_snapshot(conn, disk.id, "ResourceBusy")
+            if disk.hydrating:
+                raise RefusalError("ResourceBusy", f"Disk {disk.id} is still being filled from its snapshot.")
+            return disk
+
+        disk = await patiently(lambda: self._in.db.read(check))
+        image = self._in.layout.image(disk.id)
+        needed, above = await asyncio.to_thread(allocated_bytes, image), self._in.space().above_floor_bytes
+        if needed > above:
+            raise RefusalError(
+                "ResourceInsufficient",
+                f"The copy of disk {disk_id} may take {needed >> 20} MiB beside it; {max(0, above) >> 20} MiB are free "
+                "above the floor that belongs to the disks.",
+            )
+
+        def record(conn: Connection) -> Operation:
+            disk = check(conn)
+            self._change(conn, disk, {"state": DiskState.DUMPING})
+            return self._operation(conn, caller, OperationKind.REWRITE, disk.id)
+
+        operation = await patiently(lambda: self._in.db.write(record))
+        self._in.operations.wake(operation.id)
+        return operation.id
 
     async def terminate(self, caller: Caller, disk_ids: Sequence[str], delete_snapshot: int | None) -> None:
         """Destroy detached disks, all or none; a prepaid one goes to the recycle bin first.

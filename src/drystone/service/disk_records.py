@@ -1,6 +1,6 @@
 """Disks as rows: describing them and changing what needs no engine."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 from urllib.parse import quote
@@ -31,11 +31,15 @@ _BURST_TYPES = frozenset({"CLOUD_HSSD", "CLOUD_TSSD"})
 _STEADY = frozenset({DiskState.UNATTACHED, DiskState.ATTACHED})
 
 
-class DiskLimits(Protocol):
-    """The engine's side of a disk's type."""
+class DiskEngine(Protocol):
+    """What disk records need of the engine."""
 
     async def apply_limits(self, disk: Disk) -> None:
         """Make the running disk, if it runs, as fast as its type, size and extra performance say."""
+        ...
+
+    async def outdated(self, disk_ids: Sequence[DiskId]) -> frozenset[DiskId]:
+        """Return those of the disks whose images an earlier version made, and should be written anew."""
         ...
 
 
@@ -54,16 +58,16 @@ class DiskRecords:
         db: The catalog.
         clock: Seconds since the epoch, UTC.
         config: Zone and limits.
-        limits: Applies a changed type.
+        engine: Applies a changed type, and looks at images.
     """
 
     def __init__(
-        self, *, db: Database, clock: Callable[[], float], config: DiskRecordsConfig, limits: DiskLimits
+        self, *, db: Database, clock: Callable[[], float], config: DiskRecordsConfig, engine: DiskEngine
     ) -> None:
         self._db = db
         self._clock = clock
         self._config = config
-        self._limits = limits
+        self._engine = engine
 
     async def describe(self, caller: Caller, query: DiskQuery) -> Page[DiskView]:
         """Return the disks that match; an id that is unknown or another account's only makes fewer of them.
@@ -104,7 +108,8 @@ class DiskRecords:
             limit=limit,
         )
         found, total = await self._db.read(lambda conn: disks.find(conn, selection))
-        return Page(items=tuple(map(_detail, found)), total=total)
+        outdated = await self._engine.outdated([disk.id for disk in found])
+        return Page(items=tuple(_detail(disk, outdated=disk.id in outdated) for disk in found), total=total)
 
     async def modify(self, caller: Caller, changes: DiskChanges) -> None:
         """Change attributes of disks: of all that are named, or of none.
@@ -198,7 +203,7 @@ class DiskRecords:
             assert changed, f"{disk.id} changed within a transaction"
             return replace(disk, type=name)
 
-        await self._limits.apply_limits(await self._db.write(change))
+        await self._engine.apply_limits(await self._db.write(change))
 
 
 def owned_disk(conn: Connection, account_id: AccountId, disk_id: str) -> Disk:
@@ -306,7 +311,7 @@ def _config(kind: DiskType, charge_type: str, zone: str) -> DiskConfig:
     )
 
 
-def _detail(disk: Disk) -> DiskDetail:
+def _detail(disk: Disk, *, outdated: bool) -> DiskDetail:
     uri = None
     if disk.nbd_socket is not None and disk.state is DiskState.ATTACHED:
         uri = f"nbd+unix:///{disk.id}?socket={quote(disk.nbd_socket)}"
@@ -322,4 +327,5 @@ def _detail(disk: Disk) -> DiskDetail:
         hydrating=disk.hydrating,
         hydration_percent=disk.hydration_percent,
         daemon=disk.daemon,
+        needs_rewrite=outdated,
     )

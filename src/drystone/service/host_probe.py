@@ -1,11 +1,15 @@
-"""What the host knows of itself, for `drystone host show`."""
+"""What the host knows of itself and its disks."""
 
 import asyncio
+import contextlib
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from drystone.catalog import disks, packs
 from drystone.domain.disk import Disk
-from drystone.engine import live
+from drystone.domain.errors import IntegrityError
+from drystone.domain.ids import DiskId
+from drystone.engine import images, live
 from drystone.service.clock import SteadyClock
 from drystone.service.host import Host
 from drystone.service.installation import Installation
@@ -13,7 +17,7 @@ from drystone.service.views import DaemonFacts, HostFacts
 
 
 class HostProbe:
-    """Looks at this host, and tells running disks of changed limits."""
+    """Looks at this host and its images, and tells running disks of changed limits."""
 
     def __init__(self, *, installation: Installation, host: Host, clock: SteadyClock, qemu_version: str) -> None:
         self._in = installation
@@ -35,6 +39,19 @@ class HostProbe:
             free_bytes=space.free_bytes, floor_bytes=space.floor_bytes, stored_bytes=stored, daemons=daemons,
             clock=self._clock.view(),
         )  # fmt: skip
+
+    async def outdated(self, disk_ids: Sequence[DiskId]) -> frozenset[DiskId]:
+        """Return those of the disks whose images an earlier version made; one that has none is none of them."""
+
+        def look() -> frozenset[DiskId]:
+            found = set()
+            for disk_id in disk_ids:
+                with contextlib.suppress(OSError, IntegrityError):
+                    if images.is_outdated(self._in.layout.image(disk_id)):
+                        found.add(disk_id)
+            return frozenset(found)
+
+        return await asyncio.to_thread(look)
 
     async def apply_limits(self, disk: Disk) -> None:
         """Make the running disk, if it runs, as fast as its row says, and note the row beside the image."""

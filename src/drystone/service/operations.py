@@ -38,6 +38,7 @@ PATIENT = frozenset(
         OperationKind.EXPORT,
         OperationKind.IMPORT,
         OperationKind.PROVE,
+        OperationKind.REWRITE,
     }
 )
 RESERVE = 16

@@ -105,6 +105,8 @@ class DiskDetail:
     hydrating: bool
     hydration_percent: int
     daemon: str | None
+    needs_rewrite: bool
+    """Its image is in the form of an earlier version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

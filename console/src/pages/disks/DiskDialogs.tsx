@@ -14,7 +14,7 @@ import { useWords } from "../../words";
 import { CreateSnapshotDialog } from "../snapshots/CreateSnapshotDialog";
 import { terminateParameters } from "./terminate";
 
-export type DiskDialogKind = "createSnapshot" | "audit" | "attach" | "detach" | "resize" | "rename" | "initialize" | "terminate";
+export type DiskDialogKind = "createSnapshot" | "audit" | "attach" | "detach" | "resize" | "rename" | "rewrite" | "initialize" | "terminate";
 export type OpenDiskDialog = { readonly kind: DiskDialogKind; readonly rows: readonly DiskRow[] };
 
 type Props = { readonly rows: readonly DiskRow[]; readonly onClose: () => void };
@@ -35,6 +35,8 @@ export function DiskDialog({ open, onClose }: { readonly open: OpenDiskDialog | 
       return <ResizeDialog row={first} onClose={onClose} />;
     case "rename":
       return <RenameDialog row={first} onClose={onClose} />;
+    case "rewrite":
+      return <RewriteDialog row={first} onClose={onClose} />;
     case "initialize":
       return <InitializeDialog row={first} onClose={onClose} />;
     case "terminate":
@@ -145,6 +147,28 @@ function AuditDialog({ row, onClose }: OneProps) {
     <Dialog title={t("audit.title")} onClose={onClose} onSubmit={submit} submitText={t("audit.submit")} busy={audit.isPending} error={audit.error}>
       <DiskList rows={[row]} />
       <p>{t("audit.text")}</p>
+    </Dialog>
+  );
+}
+
+function RewriteDialog({ row, onClose }: OneProps) {
+  const { t } = useWords();
+  const notices = useNotices();
+  const rewrite = useChange("drystone", "RewriteDisk");
+  const submit = () =>
+    rewrite.mutate(
+      { DiskId: row.disk.DiskId },
+      {
+        onSuccess: () => {
+          notices.show({ tone: "success", title: t("rewrite.done") });
+          onClose();
+        },
+      },
+    );
+  return (
+    <Dialog title={t("rewrite.title")} onClose={onClose} onSubmit={submit} submitText={t("rewrite.submit")} busy={rewrite.isPending} error={rewrite.error}>
+      <DiskList rows={[row]} />
+      <p>{t("rewrite.text")}</p>
     </Dialog>
   );
 }

@@ -6,7 +6,7 @@ import { diskFacts, diskRefusal } from "../../rules/rules";
 import { useWords } from "../../words";
 import type { DiskDialogKind, OpenDiskDialog } from "./DiskDialogs";
 
-const KINDS = ["createSnapshot", "audit", "attach", "detach", "resize", "rename", "initialize", "terminate"] as const satisfies readonly DiskDialogKind[];
+const KINDS = ["createSnapshot", "audit", "attach", "detach", "resize", "rename", "rewrite", "initialize", "terminate"] as const satisfies readonly DiskDialogKind[];
 const DANGEROUS: ReadonlySet<string> = new Set(["initialize", "terminate"]);
 
 /** Every action on a disk, with the reason why it would be refused now; the first is to create a snapshot. */

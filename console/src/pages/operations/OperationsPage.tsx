@@ -13,7 +13,7 @@ import { useOperationColumns } from "./columns";
 const STATES = ["RUNNING", "DONE", "FAILED"] as const;
 const KINDS = [
   "create_disk", "snapshot", "snapshot_group", "delete_snapshot", "rollback", "hydrate", "compare", "resize", "attach",
-  "detach", "terminate", "initialize", "export", "import", "compact", "prove",
+  "detach", "terminate", "initialize", "export", "import", "compact", "prove", "rewrite",
 ] as const;
 
 export default function OperationsPage() {
