@@ -188,6 +188,18 @@ def test_disk_attach_prints_the_device(command: Command, service: FakeService) -
     assert service.asked("AttachDisks") == [{"InstanceId": "ins-aaaaaaaa", "DiskIds": ["disk-aaaaaaaa"]}]
 
 
+@pytest.mark.parametrize(("source", "hinted"), [("snap-aaaaaaaa", True), (None, False)])
+def test_a_copy_on_this_host_comes_with_a_hint(
+    command: Command, service: FakeService, source: str | None, *, hinted: bool
+) -> None:
+    detail = disk_detail("disk-aaaaaaaa", Device="/dev/x", SourceSnapshotId=source)
+    service.on("DescribeDisks", one_row("DiskSet", disk("disk-aaaaaaaa", DiskState="ATTACHED")))
+    service.on("DescribeDiskDetails", one_row("DiskDetailSet", detail))
+    ended = command("disk", "attach", "disk-aaaaaaaa", "--instance", "host")
+    assert (ended.code, ended.out) == (0, "/dev/x\n")
+    assert ("nouuid" in ended.err) == hinted
+
+
 def test_attach_tells_a_new_failure_from_an_old_one(command: Command, service: FakeService, clock: Time) -> None:
     old = operation("op-00000000", Kind="attach", State="FAILED", ErrorMessage="old")
     new = operation("op-11111111", Kind="attach", State="FAILED", ErrorMessage="no loop device")

@@ -253,6 +253,11 @@ class DiskCommands:
         records = lookup.disks(session, ids, limit=len(ids))
         places = [str(record["device"] or record["nbd_uri"] or "-") for record in records]
         session.out.result(places, list(records))
+        if any(record["device"] and record["source_snapshot_id"] for record in records):
+            session.out.say(
+                "a copy has the UUIDs of its original: mount xfs with -o nouuid, and never btrfs beside its original "
+                "(README.md)"
+            )
 
     def detach(
         self,
