@@ -1,0 +1,1 @@
+"""Tencent's own SDKs for Node.js, Java and Go against the running service."""
