@@ -225,13 +225,15 @@ def test_a_drive_that_breaks(tmp_path: Path, rng: np.random.Generator) -> None:
             ("CreateDisks", new_disk(system)), ("CreateSnapshot", {"DiskId": disk}),
             ("DetachDisks", {"DiskIds": [disk]}),
         )  # fmt: skip
-        for action, parameters in calls:
-            code, message = answer(system, action, **parameters)
-            assert code in {"ServiceUnavailable", "InternalError", "ResourceInsufficient"}, (code, message)
-            assert system.process.poll() is None
-        # Nobody can read any more where they are.
-        for pid in daemons.values():
-            os.kill(pid, signal.SIGKILL)
+        try:
+            for action, parameters in calls:
+                code, message = answer(system, action, **parameters)
+                assert code in {"ServiceUnavailable", "InternalError", "ResourceInsufficient"}, (code, message)
+                assert system.process.poll() is None
+        finally:
+            # Nobody can read any more where they are.
+            for pid in daemons.values():
+                os.kill(pid, signal.SIGKILL)
 
 
 @needs_root
