@@ -304,6 +304,7 @@ class Config:
             ConfigError: The file cannot be read, or a key is unknown, of the wrong type or out of bounds.
         """
         path = data / SERVER_FILE
+        _check_path(data)
         try:
             table = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -313,12 +314,27 @@ class Config:
         values = {name: _checked(path, name, value) for name, value in table.items()}
         if port is not None:
             values["port"] = _checked(Path("--port"), "port", port)
-        config = cls(data=data.absolute(), **values)  # type: ignore[arg-type]  # each was checked by its field
+        config = cls(data=Path(os.path.realpath(data)), **values)  # type: ignore[arg-type]  # each was checked by its field
         if (config.tls_cert is None) != (config.tls_key is None):
             raise ConfigError(f"{path}: give tls_cert and tls_key, or neither")
         if config.tls == "self" and config.tls_cert is not None:
             raise ConfigError(f'{path}: tls = "self" makes a certificate; leave out tls_cert and tls_key, or tls')
         return config
+
+
+def _check_path(data: Path) -> None:
+    """Refuse a directory whose path cannot be told to everybody: QEMU takes UTF-8, tables and logs have lines.
+
+    Raises:
+        ConfigError: It has bytes that are not UTF-8, or control characters.
+    """
+    path = os.path.realpath(data)
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"the path {path!r} is not UTF-8; choose another --data") from None
+    if any(character < " " or character == "\x7f" for character in path):
+        raise ConfigError(f"the path {path!r} has control characters; choose another --data")
 
 
 def _checked(where: Path, name: str, value: object) -> object:

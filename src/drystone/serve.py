@@ -41,6 +41,7 @@ from drystone.domain.ids import IdSource, StoreId
 from drystone.domain.login import SessionLimits
 from drystone.domain.operation import OperationKind
 from drystone.door import Door, connections_allowed, mend_modes, open_door
+from drystone.engine import descriptors, run_directory
 from drystone.engine.ballast import Ballast
 from drystone.engine.clocks import boot_id, uptime
 from drystone.engine.layout import Layout
@@ -166,6 +167,7 @@ def stop(data: Path) -> None:
 def _configured(data: Path, port: int | None) -> Config:
     config = Config.load(data, port=port)
     configure_logs(config.log_level)
+    descriptors.raise_limit()
     return config
 
 
@@ -261,11 +263,12 @@ def _listen(host: str, port: int) -> socket.socket:
 async def _assembled(config: Config, *, with_workers: bool = True) -> AsyncIterator[_Parts]:
     layout = Layout(config.data)
     ballast = Ballast(layout.ballast)
-    for directory in (layout.run, layout.logs, layout.scratch, layout.data / "disks"):
-        try:
+    try:
+        ballast.with_room(functools.partial(run_directory.make, layout))
+        for directory in (layout.logs, layout.scratch, layout.data / "disks"):
             ballast.with_room(functools.partial(directory.mkdir, parents=True, exist_ok=True, mode=0o700))
-        except OSError as error:
-            raise StartError(f"{directory} cannot be used: {error.strerror}") from error
+    except OSError as error:
+        raise StartError(f"{error.filename or layout.data} cannot be used: {error.strerror}") from error
     rng = random.SystemRandom()
     ids = IdSource(rng)
     _refuse_orphans(layout)
@@ -399,6 +402,7 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, passwords: Pas
     quiescing = Quiescing(
         db=db, clock=clock, environment=installation.environment,
         own=(installation.layout.data, installation.layout.scratch, installation.layout.run),
+        devices=installation.devices,
     )  # fmt: skip
     limits = _quota(config)
     disk_limits = DiskLimits(disks=config.disks_per_account, gib=config.disk_gib_per_account)
@@ -578,3 +582,6 @@ async def _stop(config: Config) -> None:
         await parts.host.take_over()
         await remove_clones(parts.installation.layout)
         await parts.host.stop()
+        left = parts.host.left_running()
+        if left:
+            raise StartError(f"these processes still run, and hold disks: {', '.join(left)}")

@@ -7,8 +7,10 @@ import pytest
 
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId
-from drystone.engine import command, host_device
+from drystone.engine import command, device_use, host_device, loop
+from drystone.engine.host_device import HostDevices
 
+DEVICES = HostDevices(Path("/run/drystone-test"), {})
 DISK, OTHER = DiskId("disk-00000001"), DiskId("disk-00000002")
 
 
@@ -21,8 +23,8 @@ class Kernel:
         self.mounted: set[str] = set()
         for name in ("LINKS", "SOCKETS"):
             monkeypatch.setattr(host_device, name, root / name)
-        monkeypatch.setattr(host_device, "BLOCK_DEVICES", root / "sys")
-        monkeypatch.setattr(host_device, "_used", lambda device: "/mnt" if device.name in self.mounted else None)
+        monkeypatch.setattr(loop, "BLOCK_DEVICES", root / "sys")
+        monkeypatch.setattr(device_use, "user_of", lambda device: "/mnt" if device.name in self.mounted else None)
         monkeypatch.setattr(command, "run", self.run)
         for number in range(3):
             (root / "sys" / f"nbd{number}").mkdir(parents=True)
@@ -48,12 +50,12 @@ def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 def attach(socket: str, disk_id: DiskId = DISK) -> str:
     """Attach, and return the name of the device."""
-    link = asyncio.run(host_device.attach_nbd(disk_id, Path(socket)))
+    link = asyncio.run(DEVICES.attach_nbd(disk_id, Path(socket)))
     return link.readlink().name
 
 
 def abandon(*, served_again: bool) -> None:
-    asyncio.run(host_device.abandon(DISK, [], served_again=served_again))
+    asyncio.run(DEVICES.abandon(DISK, [], served_again=served_again))
 
 
 def test_a_disk_that_is_served_elsewhere_is_connected_there(kernel: Kernel) -> None:
@@ -61,10 +63,10 @@ def test_a_disk_that_is_served_elsewhere_is_connected_there(kernel: Kernel) -> N
     assert attach("/run/disk-00000001/nbd") == "nbd0"
     assert attach("/run/ins-1/nbd") == "nbd0"
     assert kernel.connected == {"nbd0": "/run/ins-1/nbd"}
-    # One that a version connected which remembered nothing may be anywhere.
+    # A link alone is no proof that the device is this disk's: it is left alone.
     (host_device.SOCKETS / DISK).unlink()
     attach("/run/ins-1/nbd")
-    assert kernel.connected == {"nbd0": "/run/ins-1/nbd"}
+    assert kernel.connected == {"nbd0": "/run/ins-1/nbd", "nbd1": "/run/ins-1/nbd"}
     assert host_device._socket_of(DISK) == Path("/run/ins-1/nbd")
 
 
@@ -80,7 +82,7 @@ def test_a_device_of_a_disk_that_was_detached_reconnects_to_nobody(kernel: Kerne
     attach("/run/ins-1/nbd")
     abandon(served_again=False)
     assert kernel.connected == {}
-    assert host_device.device_of(DISK) is None
+    assert DEVICES.device_of(DISK) is None
     assert list(host_device.SOCKETS.iterdir()) == []
     abandon(served_again=False)
 

@@ -476,7 +476,9 @@ def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
             async with site.served() as path:
                 daemon = site.host.daemons()[0]
                 daemon_pid.append(daemon.pid)
-                quiescing = Quiescing(db=site.world.db, clock=lambda: NOW, environment={}, own=())
+                quiescing = Quiescing(
+                    db=site.world.db, clock=lambda: NOW, environment={}, own=(), devices=site.installation.devices
+                )
                 lifecycle = SnapshotLifecycle(
                     installation=site.installation, host=site.host, limits=SnapshotLimits(), quiescing=quiescing
                 )

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from tencentcloud.cbs.v20170312 import cbs_client, models
@@ -26,8 +27,8 @@ from tencentcloud.common.profile.http_profile import HttpProfile
 
 from drystone.config import parse_credentials
 from drystone.domain.errors import UnavailableError
-from drystone.domain.ids import DiskId, StoreId
-from drystone.engine import host_device
+from drystone.domain.ids import StoreId
+from drystone.engine import device_use, host_device, loop, process
 from drystone.engine.layout import Layout
 from drystone.nbd.client import NbdClient
 from drystone.objects.local import LocalStore
@@ -51,7 +52,7 @@ class Installation:
 
     def __init__(self, data: Path, settings: str = "") -> None:
         self.data = data
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
         (data / "drystone.toml").write_text("rate_limits = false\nthrottle = false\n" + settings)
         self.layout = Layout(data)
         self.stderr = data / "server.log"
@@ -98,10 +99,10 @@ class Installation:
         found = {}
         for directory in self.layout.run.iterdir() if self.layout.run.is_dir() else ():
             # A test may have broken the file system beneath.
-            with contextlib.suppress(OSError, ValueError):
-                pid = int((directory / "pid").read_text())
-                if f"{directory}/".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                    found[directory.name] = pid
+            with contextlib.suppress(OSError):
+                running = process.adopt(directory)
+                if running is not None:
+                    found[directory.name] = running.pid
         return found
 
     def kill_daemons(self, *, store: bool = False) -> list[str]:
@@ -155,18 +156,17 @@ class Installation:
         deadline = time.monotonic() + 10
         while self.daemons() and time.monotonic() < deadline:
             time.sleep(0.02)
-        for entry in Path("/sys/block").glob("loop*/loop/backing_file"):
-            with contextlib.suppress(OSError):
-                if entry.read_text().startswith(str(self.data)):
-                    subprocess.run(["losetup", "-d", f"/dev/{entry.parts[3]}"], check=False, capture_output=True)
+        for device, file in loop.standing():
+            if self.layout.run in file.parents:
+                loop.give_up(device)
         for directory in (self.data / "disks").glob("disk-*"):
             # Without the right to remove it there was none to make it.
             with contextlib.suppress(OSError):
-                host_device.link(DiskId(directory.name)).unlink(missing_ok=True)
-        for line in Path("/proc/self/mountinfo").read_text().splitlines():
-            where = line.split()[4]
-            if where.startswith((f"{self.data}/", f"{self.layout.run}/")):
-                subprocess.run(["umount", "-l", where], check=False, capture_output=True)
+                for link in host_device.LINKS.glob(f"virtio-{directory.name}*"):
+                    link.unlink()
+        for mount in device_use.mounts():
+            if mount.place.startswith((f"{self.data}/", f"{self.layout.run}/")):
+                subprocess.run(["umount", "-l", mount.place], check=False, capture_output=True)
         # It lies outside the data directory where that one's path is long.
         shutil.rmtree(self.layout.run, ignore_errors=True)
 
@@ -260,7 +260,18 @@ class Installation:
 
     def detach(self, disk_id: str) -> None:
         """Detach and wait."""
-        self.call("DetachDisks", DiskIds=[disk_id])
+
+        def asked() -> bool:
+            try:
+                self.call("DetachDisks", DiskIds=[disk_id])
+            except TencentCloudSDKException as error:
+                # A sandbox that began while it was mounted has a copy of every mount of the host, until it ends.
+                if "another mount namespace" in str(error.get_message()):
+                    return False
+                raise
+            return True
+
+        self.wait(asked, f"{disk_id} is free")
         self.wait_state(disk_id, "UNATTACHED")
 
     def take(self, disk_id: str, **parameters: Any) -> str:
@@ -320,7 +331,7 @@ class Installation:
         if uri is None:
             return None
         try:
-            return NbdClient(Path(uri.partition("socket=")[2]), disk_id)
+            return NbdClient(Path(unquote(uri.partition("socket=")[2])), disk_id)
         except UnavailableError:
             return None
 

@@ -78,6 +78,12 @@ def unserved(conn: Connection) -> list[Disk]:
     return _rows.all(conn, query.order_by(disk.c.created_at, disk.c.id))
 
 
+def block_devices(conn: Connection) -> list[Disk]:
+    """Return the ATTACHED disks that are block devices of the host."""
+    query = select(disk).where(disk.c.state == DiskState.ATTACHED, disk.c.device.is_not(None))
+    return _rows.all(conn, query.order_by(disk.c.created_at, disk.c.id))
+
+
 def lost(conn: Connection) -> list[Disk]:
     """Return the disks whose tracking is LOST, oldest first."""
     query = select(disk).where(disk.c.tracking == TrackingState.LOST)

@@ -47,6 +47,9 @@ class Daemon:
     async def start(cls, name: str, directory: Path, log: Path, environment: Mapping[str, str]) -> "Daemon":
         """Start a daemon with an empty graph.
 
+        It runs in its directory: sockets are named from there, so that a directory may have any name (a comma ends an
+        option) and a new one later.
+
         Raises:
             UnavailableError: It did not start; the message says why.
         """
@@ -54,14 +57,14 @@ class Daemon:
             part
             for index, file in enumerate(("qmp.sock", "qmp2.sock"))
             for part in (
-                "--chardev", f"socket,id=monitor{index},path={directory / file},server=on,wait=off",
+                "--chardev", f"socket,id=monitor{index},path={file},server=on,wait=off",
                 "--monitor", f"chardev=monitor{index}",
             )
         ]  # fmt: skip
         detached = await process.start(
             ("qemu-storage-daemon", "--pidfile", str(directory / "pid"),
-             "--nbd-server", f"addr.type=unix,addr.path={directory / NBD_SOCKET},max-connections=0", *monitors),
-            directory=directory, log=log, ready=directory / "qmp2.sock", environment=environment,
+             "--nbd-server", f"addr.type=unix,addr.path={NBD_SOCKET},max-connections=0", *monitors),
+            directory=directory, log_file=log, ready=directory / "qmp2.sock", environment=environment,
         )  # fmt: skip
         qmp = await _connect(directory)
         return cls(name, directory, detached, qmp)
@@ -78,8 +81,12 @@ class Daemon:
             return None
         # Whoever drove it before may have died while a client held it up.
         with Clients(name, detached.pid).relieved() as holdup, _explained(holdup):
-            qmp = await _connect(directory)
-        return cls(name, directory, detached, qmp)
+            qmp = await _connect(detached.directory)
+        return cls(name, detached.directory, detached, qmp)
+
+    def near(self, path: Path) -> Path:
+        """Return a path below the data directory as the daemon is to be told it: from where it runs, if it can be."""
+        return self._process.near(path)
 
     async def execute(self, command: str, arguments: dict[str, Any] | None = None) -> Any:  # noqa: ANN401 - QMP is JSON
         """Run one QMP command, held up by no client (S125); see `QmpConnection.execute`."""

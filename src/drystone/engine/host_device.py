@@ -1,27 +1,32 @@
-"""A disk as a block device of this host, with a stable link `/dev/disk/by-id/virtio-<disk id>`.
+"""A disk as a block device of this host, with stable links `/dev/disk/by-id/virtio-<disk id>` and `…-part1`, `…-part2`.
 
 Kernel nbd where the kernel has it, else a loop device over a FUSE export. Loop devices are of a second class: when
-their storage daemon dies, file systems on them must be mounted again. Direct I/O stays off on the loop device: with
-it on, data was corrupted (measured on QEMU 7.2 and 10.0). The sector size is 512 bytes, as over NBD and virtio, so
-that a partition table means the same wherever the disk is attached.
+their storage daemon dies, file systems on them must be mounted again.
+
+Which device is a disk's is asked of the kernel each time (S100): a loop device is the disk's if it stands on the file
+at which this installation's daemons export the disk. The links are for people; none is ever followed.
 """
 
 import asyncio
 import contextlib
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId
-from drystone.engine import command
+from drystone.engine import command, device_use, loop, partitions
 
 LINKS = Path("/dev/disk/by-id")
 SOCKETS = Path("/run/drystone-nbd")
 """Which socket each kernel nbd device was connected to: the kernel does not say. Gone with the devices at a reboot."""
-BLOCK_DEVICES = Path("/sys/block")
 GONE_SECONDS_MAX = 5.0
-SECTOR_BYTES = 512
+POLL_SECONDS = 0.02
+MOUNTED_OVER_MAX = 8
+"""Dead FUSE mounts at one place, one over the other, that are taken away at once."""
+_LINK = re.compile(r"virtio-(disk-[0-9a-z]+)(?:-part[0-9]+)?")
 
 
 def link(disk_id: DiskId) -> Path:
@@ -36,96 +41,271 @@ def kernel_has_nbd() -> bool:
     )
 
 
-async def attach_loop(disk_id: DiskId, file: Path) -> Path:
-    """Put a loop device over the FUSE file and point the link at it; return the link. Repeats safely."""
-    device = await _loop_of(file)
-    if device is None:
-        device = Path((await command.run("losetup", "--find", "--show", "--direct-io=off", str(file))).strip())
-    _point(disk_id, device)
-    return link(disk_id)
+def is_mount(file: Path) -> bool:
+    """Tell whether something is mounted there; a FUSE file of a dead daemon still is, and is not touched."""
+    place = str(file.parent.resolve() / file.name)
+    return any(mount.place == place for mount in device_use.mounts())
 
 
-async def attach_nbd(disk_id: DiskId, socket: Path) -> Path:
-    """Connect a free kernel nbd device that reconnects by itself, and point the link at it; return the link.
+async def unmount_dead(file: Path) -> None:
+    """Take away every FUSE mount of a dead daemon at this place."""
+    for _ in range(MOUNTED_OVER_MAX):
+        if not await asyncio.to_thread(is_mount, file):
+            return
+        with contextlib.suppress(UnavailableError):
+            await command.run("umount", "--lazy", "--no-canonicalize", str(file.parent.resolve() / file.name))
 
-    A device that is connected to another socket, where the disk was served before, is given up: it would try to
-    reconnect there for ever.
+
+@dataclass(frozen=True, slots=True)
+class HostDevices:
+    """The block devices of one installation's disks.
+
+    Attributes:
+        run: Directory below which its storage daemons have theirs, each with the FUSE exports of its disks.
+        held: Descriptors of the loop devices, by their disks: a device that is open stays, whoever takes it away.
     """
-    existing = device_of(disk_id)
-    if existing is not None and existing.name.startswith("nbd") and _connected(existing):
-        if _socket_of(disk_id) == socket:
-            return link(disk_id)
-        await _disconnect(disk_id, existing)
-    for candidate in sorted(BLOCK_DEVICES.glob("nbd*"), key=lambda path: int(path.name[3:])):
-        device = Path("/dev") / candidate.name
-        # One that was given up while it was mounted is not free: that file system would go on in another disk.
-        if _connected(device) or _used(device) is not None:
-            continue
-        await command.run(
-            "nbd-client", "-unix", str(socket), str(device), "-name", disk_id, "-persist", "-timeout", "30"
-        )
-        _replace_link(SOCKETS, disk_id, socket)
+
+    run: Path
+    held: dict[DiskId, tuple[Path, int]]
+
+    # --- which device -------------------------------------------------------------------------------------------------
+
+    def loops(self, disk_id: DiskId, standing: Iterable[tuple[Path, Path]] | None = None) -> list[Path]:
+        """Return the loop devices that stand on an export of the disk, dead ones too."""
+        # The file itself is not looked at, for its daemon may hang; its directory by what it is, not by its name.
+        return [
+            device
+            for device, file in (loop.standing() if standing is None else standing)
+            if file.name == f"{disk_id}.raw" and _same(file.parent.parent, self.run)
+        ]
+
+    def device_of(self, disk_id: DiskId, standing: Iterable[tuple[Path, Path]] | None = None) -> Path | None:
+        """Return the block device that is this disk now, whatever a link says; None if there is none."""
+        found = self.loops(disk_id, standing)
+        linked = _target(link(disk_id))
+        if linked in found:
+            return linked
+        if found:
+            return found[-1]
+        return linked if linked is not None and _is_nbd_of(disk_id, linked) else None
+
+    def numbers(self, disk_id: DiskId) -> frozenset[int]:
+        """Return the device numbers (`st_rdev`) of the disk's device and its partitions; none if it has no device."""
+        device = self.device_of(disk_id)
+        if device is None:
+            return frozenset()
+        pairs = (name.split(":") for name in device_use.numbers(device))
+        return frozenset(os.makedev(int(major), int(minor)) for major, minor in pairs)
+
+    async def user_of(self, disk_id: DiskId) -> str | None:
+        """Say who uses the disk's device, in words that follow "it is"; None if nobody does or there is none."""
+        device = await asyncio.to_thread(self.device_of, disk_id)
+        return None if device is None else await asyncio.to_thread(device_use.user_of, device)
+
+    # --- attach and detach --------------------------------------------------------------------------------------------
+
+    async def attach_loop(self, disk_id: DiskId, file: Path) -> Path:
+        """Put a loop device over the FUSE file and point the links at it; return the link. Repeats safely.
+
+        Raises:
+            UnavailableError: There is none, or a disk of this id is attached by another installation.
+        """
+        device = await asyncio.to_thread(self._loop_over, disk_id, file)
+        if device is None:
+            foreign = await asyncio.to_thread(self._foreign, disk_id)
+            if foreign is not None:
+                raise UnavailableError(
+                    f"{link(disk_id)} is the disk of this id of another installation ({foreign}); detach it there first"
+                )
+            device = await asyncio.to_thread(loop.make, file, unlink_all)
+            await partitions.find(device)
+        self._keep(disk_id, device)
         _point(disk_id, device)
         return link(disk_id)
-    raise UnavailableError("every /dev/nbd* is in use; load the nbd module with a larger nbds_max")
 
+    async def attach_nbd(self, disk_id: DiskId, socket: Path) -> Path:
+        """Connect a free kernel nbd device that reconnects by itself, and point the links at it; return the link.
 
-def device_of(disk_id: DiskId) -> Path | None:
-    """Return the device that the link points at, or None."""
-    try:
-        return link(disk_id).readlink()
-    except (FileNotFoundError, OSError):
+        A device that is connected to another socket, where the disk was served before, is given up: it would try to
+        reconnect there for ever.
+        """
+        existing = _target(link(disk_id))
+        if existing is not None and _is_nbd_of(disk_id, existing):
+            if _socket_of(disk_id) == socket:
+                _point(disk_id, existing)
+                return link(disk_id)
+            await _disconnect(disk_id, existing)
+        for candidate in sorted(loop.BLOCK_DEVICES.glob("nbd*"), key=lambda path: int(path.name[3:])):
+            device = loop.DEVICES / candidate.name
+            # One that was given up while it was mounted is not free: that file system would go on in another disk.
+            if _connected(device) or await asyncio.to_thread(device_use.user_of, device) is not None:
+                continue
+            unlink_all(device)
+            await command.run(
+                "nbd-client", "-unix", str(socket), str(device), "-name", disk_id, "-persist", "-timeout", "30"
+            )
+            _replace_link(SOCKETS / disk_id, socket)
+            _point(disk_id, device)
+            return link(disk_id)
+        raise UnavailableError("every /dev/nbd* is in use; load the nbd module with a larger nbds_max")
+
+    async def flush(self, disk_id: DiskId) -> None:
+        """Write back what the kernel holds of the device, down to the storage daemon.
+
+        A write that the loop device acknowledged lies in the page cache of the file below it; P1 wants it in.
+        """
+        device = await asyncio.to_thread(self.device_of, disk_id)
+        if device is not None:
+            await asyncio.to_thread(_flush, device)
+
+    async def detach(self, disk_id: DiskId) -> None:
+        """Flush the device, take it away with its links. It is gone when this returns.
+
+        Raises:
+            UnavailableError: It is in use; it and its links are as they were (S102).
+        """
+        device = await asyncio.to_thread(self.device_of, disk_id)
+        if device is not None:
+            used = await asyncio.to_thread(device_use.user_of, device)
+            if used is not None:
+                raise UnavailableError(f"{device} is in use: it is {used}")
+            await asyncio.to_thread(_flush, device)
+            if device.name.startswith("nbd"):
+                await _disconnect(disk_id, device)
+            else:
+                self._let_go(disk_id)
+                try:
+                    await _release(device)
+                except UnavailableError:
+                    self._keep(disk_id, device)
+                    raise
+        self._unlink(disk_id)
+
+    async def abandon(self, disk_id: DiskId, files: Sequence[Path], *, served_again: bool) -> None:
+        """Clean up after a dead storage daemon: its loop devices are given up, stale FUSE mounts taken away.
+
+        A file system that is still mounted from such a device keeps it until it is unmounted; it answers errors, and
+        no link leads to it any more.
+
+        Args:
+            disk_id: The disk.
+            files: Every file at which the daemon may have exported it.
+            served_again: Whether the disk stays attached: then a kernel nbd device stays, and reconnects to the next
+                daemon. Otherwise it must not: whoever is served at its socket later is somebody else.
+        """
+        linked = _target(link(disk_id))
+        nbd = linked is not None and _is_nbd_of(disk_id, linked)
+        if linked is not None and nbd and not served_again:
+            with contextlib.suppress(UnavailableError):
+                await _disconnect(disk_id, linked)
+        self._let_go(disk_id)
+        for device in await asyncio.to_thread(self.loops, disk_id):
+            await asyncio.to_thread(loop.give_up, device)
+        for file in files:
+            await unmount_dead(file)
+        if not (nbd and served_again):
+            self._unlink(disk_id)
+
+    async def grown(self, disk_id: DiskId, size_bytes: int) -> None:
+        """Have the kernel see that the file below a loop device has grown to `size_bytes`.
+
+        Raises:
+            UnavailableError: It does not see it in time: the kernel believes a FUSE file's old size for a second.
+        """
+        device = await asyncio.to_thread(self.device_of, disk_id)
+        if device is None or not device.name.startswith("loop"):
+            return
+        size = loop.BLOCK_DEVICES / device.name / "size"
+        with contextlib.suppress(TimeoutError, OSError):
+            async with asyncio.timeout(GONE_SECONDS_MAX):
+                while int(size.read_text()) * loop.SECTOR_BYTES < size_bytes:
+                    await asyncio.to_thread(loop.set_capacity, device)
+                    await asyncio.sleep(0.05)
+                return
+        raise UnavailableError(f"{device} does not see its new size of {size_bytes} bytes")
+
+    # --- links --------------------------------------------------------------------------------------------------------
+
+    def relink(self, disk_ids: Iterable[DiskId]) -> list[DiskId]:
+        """Have the links of these disks lead to their devices and partitions, and take away those that lead elsewhere.
+
+        Returns:
+            Those that have no device.
+        """
+        standing, lost = tuple(loop.standing()), []
+        for disk_id in disk_ids:
+            device = self.device_of(disk_id, standing)
+            if device is None:
+                lost.append(disk_id)
+                self._let_go(disk_id)
+                self._unlink(disk_id)
+            else:
+                self._keep(disk_id, device)
+                _point(disk_id, device)
+        return lost
+
+    def let_go(self) -> None:
+        """Hold no device any more: whoever comes next asks who has it open."""
+        for disk_id in list(self.held):
+            self._let_go(disk_id)
+
+    def _keep(self, disk_id: DiskId, device: Path) -> None:
+        """Hold a loop device; one that somebody has marked to go stays."""
+        known, descriptor = self.held.get(disk_id, (None, -1))
+        with contextlib.suppress(OSError):
+            if known == device:
+                loop.keep(device, descriptor)
+                return
+            self._let_go(disk_id)
+            if not device.name.startswith("nbd"):
+                self.held[disk_id] = (device, loop.hold(device))
+
+    def _let_go(self, disk_id: DiskId) -> None:
+        _device, descriptor = self.held.pop(disk_id, (None, -1))
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _loop_over(self, disk_id: DiskId, file: Path) -> Path | None:
+        return next((device for device in self.loops(disk_id) if loop.stands_on(device, file)), None)
+
+    def _unlink(self, disk_id: DiskId) -> None:
+        """Take the disk's links away, unless they lead to a disk of this id that another installation has: a copy."""
+        if self._foreign(disk_id) is None:
+            _unlink(disk_id)
+
+    def _foreign(self, disk_id: DiskId) -> Path | None:
+        """Return the file on which the linked device stands if it is another installation's disk of this id."""
+        linked = _target(link(disk_id))
+        for device, file in loop.standing():
+            if device == linked and file.name == f"{disk_id}.raw" and not _same(file.parent.parent, self.run):
+                return file
         return None
 
 
-def numbers(disk_id: DiskId) -> frozenset[int]:
-    """Return the device numbers (`st_rdev`) of the disk's device and its partitions; none if it has no device."""
-    device = device_of(disk_id)
-    found: set[int] = set()
-    if device is not None:
-        with contextlib.suppress(OSError):
-            found.add(device.stat().st_rdev)
-            for part in (BLOCK_DEVICES / device.name).glob(f"{device.name}p*/dev"):
-                major, _, minor = part.read_text().strip().partition(":")
-                found.add(os.makedev(int(major), int(minor)))
-    return frozenset(found)
+def unlink_all(device: Path) -> None:
+    """Take away every link of a disk that names this device or a partition of it: it becomes another's (S101)."""
+    for entry in LINKS.glob("virtio-disk-*"):
+        target = _target(entry)
+        if _LINK.fullmatch(entry.name) and target is not None and _whole(target) == device:
+            entry.unlink(missing_ok=True)
 
 
-def mounted_at(disk_id: DiskId) -> str | None:
-    """Return where the device, or a partition of it, is mounted or otherwise in use; None if free."""
-    device = device_of(disk_id)
-    return None if device is None else _used(device)
+def _whole(device: Path) -> Path:
+    """Return the device that a partition is of; a whole device is its own."""
+    return device.with_name(re.sub(r"(?<=\d)p\d+$", "", device.name))
 
 
-def _used(device: Path) -> str | None:
+def _same(one: Path, other: Path) -> bool:
     with contextlib.suppress(OSError):
-        number = device.stat().st_rdev
-        wanted = {f"{os.major(number)}:{os.minor(number)}"}
-        block = BLOCK_DEVICES / device.name
-        wanted |= {
-            (part / "dev").read_text().strip() for part in block.glob(f"{device.name}p*") if (part / "dev").exists()
-        }
-        for line in Path("/proc/self/mountinfo").read_text().splitlines():
-            fields = line.split()
-            if fields[2] in wanted:
-                return fields[4]
-        holders = [entry.name for entry in block.glob("holders/*")]
-        if holders:
-            return f"/dev/{holders[0]}"
-        for line in Path("/proc/swaps").read_text().splitlines()[1:]:
-            if line.split()[0] == str(device):
-                return "swap"
-    return None
+        return one.samefile(other)
+    return False
 
 
-async def flush(disk_id: DiskId) -> None:
-    """Write back what the kernel holds of the device, down to the storage daemon.
-
-    A write that the loop device acknowledged lies in the page cache of the file below it; P1 wants it in.
-    """
-    device = device_of(disk_id)
-    if device is not None:
-        await asyncio.to_thread(_flush, device)
+def _target(path: Path) -> Path | None:
+    try:
+        return path.readlink()
+    except OSError:
+        return None
 
 
 def _flush(device: Path) -> None:
@@ -141,126 +321,82 @@ def _flush(device: Path) -> None:
         os.close(descriptor)
 
 
-async def detach(disk_id: DiskId) -> None:
-    """Flush the device, take it away with its link. It is gone when this returns.
+async def _release(device: Path) -> None:
+    """Take a loop device away that was found free; somebody may have opened it since.
 
     Raises:
-        UnavailableError: It is still in use; it stays as it was.
+        UnavailableError: Somebody has; it is as it was.
     """
-    device = device_of(disk_id)
-    if device is None:
-        return
-    used = mounted_at(disk_id)
-    if used is not None:
-        raise UnavailableError(f"{device} is in use ({used})")
-    if device.name.startswith("nbd"):
-        await flush(disk_id)
-        await _disconnect(disk_id, device)
-    elif backing_file(device) is not None:
-        await flush(disk_id)
-        await command.run("losetup", "--detach", str(device))
-        try:
-            async with asyncio.timeout(GONE_SECONDS_MAX):
-                while backing_file(device) is not None:
-                    await asyncio.sleep(0.005)
-        except TimeoutError as error:
-            # Somebody has it open (a look at all devices is enough); the kernel takes it away when they close it.
-            raise UnavailableError(f"{device} is still held open by another program") from error
-    link(disk_id).unlink(missing_ok=True)
-
-
-async def abandon(disk_id: DiskId, files: Sequence[Path], *, served_again: bool) -> None:
-    """Clean up after a dead storage daemon: the old loop device is given up, stale FUSE mounts taken away.
-
-    A file system that is still mounted from the old device keeps it until it is unmounted; it answers errors.
-
-    Args:
-        disk_id: The disk.
-        files: Every file at which the daemon may have exported it.
-        served_again: Whether the disk stays attached: then a kernel nbd device stays, and reconnects to the next
-            daemon. Otherwise it must not: whoever is served at its socket later is somebody else.
-    """
-    connected = device_of(disk_id)
-    if connected is not None and connected.name.startswith("nbd") and not served_again:
-        with contextlib.suppress(UnavailableError):
-            await _disconnect(disk_id, connected)
-    for file in files:
-        device = await _loop_of(file)
-        if device is not None:
-            with contextlib.suppress(UnavailableError):
-                await command.run("losetup", "--detach", str(device))
-            if device_of(disk_id) == device:
-                link(disk_id).unlink(missing_ok=True)
-        if is_mount(file):
-            with contextlib.suppress(UnavailableError):
-                await command.run("umount", "--lazy", str(file))
-
-
-async def grown(disk_id: DiskId, size_bytes: int) -> None:
-    """Have the kernel see that the file below a loop device has grown to `size_bytes`.
-
-    Raises:
-        UnavailableError: It does not see it in time: the kernel believes a FUSE file's old size for a second.
-    """
-    device = device_of(disk_id)
-    if device is None or not device.name.startswith("loop"):
-        return
-    size = BLOCK_DEVICES / device.name / "size"
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(GONE_SECONDS_MAX):
-            while int(size.read_text()) * SECTOR_BYTES < size_bytes:
-                await command.run("losetup", "--set-capacity", str(device))
-                await asyncio.sleep(0.05)
-            return
-    raise UnavailableError(f"{device} does not see its new size of {size_bytes} bytes")
-
-
-def backing_file(device: Path) -> str | None:
-    """Return what a loop device stands on, or None if it is free."""
     try:
-        return (BLOCK_DEVICES / device.name / "loop/backing_file").read_text().strip()
-    except (FileNotFoundError, OSError):
-        return None
+        async with asyncio.timeout(GONE_SECONDS_MAX):
+            while not await asyncio.to_thread(loop.release, device):
+                used = await asyncio.to_thread(device_use.user_of, device)
+                if used is not None:
+                    raise UnavailableError(f"{device} is in use: it is {used}")
+                await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError as error:
+        raise UnavailableError(f"{device} is in use: it is held open by another program") from error
+    except OSError as error:
+        raise UnavailableError(f"{device} cannot be taken away: {error.strerror}") from error
 
 
-async def _loop_of(file: Path) -> Path | None:
-    for entry in BLOCK_DEVICES.glob("loop*/loop/backing_file"):
-        with contextlib.suppress(OSError):
-            if entry.read_text().strip() == str(file):
-                return Path("/dev") / entry.parts[3]
-    return None
+# --- kernel nbd -------------------------------------------------------------------------------------------------------
 
 
-def is_mount(file: Path) -> bool:
-    """Tell whether something is mounted there; a FUSE file of a dead daemon still is."""
-    return any(line.split()[4] == str(file) for line in Path("/proc/self/mountinfo").read_text().splitlines())
+def _is_nbd_of(disk_id: DiskId, device: Path) -> bool:
+    """Tell whether an nbd device is one that this host connected for the disk, and nobody else since."""
+    if not device.name.startswith("nbd") or not _connected(device) or _socket_of(disk_id) is None:
+        return False
+    with contextlib.suppress(OSError):
+        client = (loop.BLOCK_DEVICES / device.name / "pid").read_text().strip()
+        words = (device_use.PROC / client / "cmdline").read_bytes().split(b"\0")
+        # A client that has ended (it gave the socket to the kernel) says nothing.
+        return not words[0].endswith(b"nbd-client") or disk_id.encode() in words
+    return True
 
 
 def _connected(device: Path) -> bool:
-    return (BLOCK_DEVICES / device.name / "pid").exists()
+    return (loop.BLOCK_DEVICES / device.name / "pid").exists()
 
 
 def _socket_of(disk_id: DiskId) -> Path | None:
-    try:
-        return (SOCKETS / disk_id).readlink()
-    except OSError:
-        return None
+    return _target(SOCKETS / disk_id)
 
 
 async def _disconnect(disk_id: DiskId, device: Path) -> None:
     """Disconnect a kernel nbd device; the disk has no device then."""
     await command.run("nbd-client", "-d", str(device))
-    link(disk_id).unlink(missing_ok=True)
+    _unlink(disk_id)
     (SOCKETS / disk_id).unlink(missing_ok=True)
 
 
+# --- links ------------------------------------------------------------------------------------------------------------
+
+
+def _links(disk_id: DiskId, device: Path) -> dict[Path, Path]:
+    """Return the links that a disk on this device has, and what they lead to."""
+    name = link(disk_id)
+    parts = partitions.of(device)
+    return {name: device} | {name.with_name(f"{name.name}-part{number}"): part for number, part in parts.items()}
+
+
 def _point(disk_id: DiskId, device: Path) -> None:
-    _replace_link(LINKS, link(disk_id).name, device)
+    wanted = _links(disk_id, device)
+    for path, target in wanted.items():
+        if _target(path) != target:
+            _replace_link(path, target)
+    _unlink(disk_id, keep=wanted.keys())
 
 
-def _replace_link(directory: Path, name: str, target: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    part = directory / f".{name}.part"
+def _unlink(disk_id: DiskId, keep: Collection[Path] = ()) -> None:
+    for path in (link(disk_id), *LINKS.glob(f"virtio-{disk_id}-part*")):
+        if path not in keep:
+            path.unlink(missing_ok=True)
+
+
+def _replace_link(path: Path, target: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
     part.unlink(missing_ok=True)
     part.symlink_to(target)
-    part.replace(directory / name)
+    part.replace(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from drystone.domain.errors import IntegrityError
 from drystone.engine import command
 from drystone.engine.graph import Backing
+from drystone.engine.layout import nbd_uri
 
 CLUSTER_BYTES = 1 << 16
 _OPTIONS = f"cluster_size={CLUSTER_BYTES},extended_l2=on"
@@ -31,9 +32,7 @@ async def create(image: Path, size_bytes: int, backing: Backing | None = None) -
     image.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     part = image.with_suffix(".part")
     part.unlink(missing_ok=True)
-    source = (
-        () if backing is None else ("-u", "-F", "raw", "-b", f"nbd+unix:///{backing.export}?socket={backing.socket}")
-    )
+    source = () if backing is None else ("-u", "-F", "raw", "-b", nbd_uri(backing.socket, backing.export))
     await command.run("qemu-img", "create", "-q", "-f", "qcow2", "-o", _OPTIONS, *source, str(part), str(size_bytes))
     part.chmod(0o600)
     await asyncio.to_thread(_settle, part, image)

@@ -1,13 +1,18 @@
 """Where things lie under the data directory, and the names of graph nodes."""
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from drystone.domain.ids import DiskId
 
 SOCKET_PATH_BYTES_MAX = 100
 """A unix socket's path has 107 usable bytes on Linux (sun_path); some are left for the longest name below `run`."""
+URI_DELIMITERS = frozenset("%&;+=#?")
+"""QEMU decodes the socket in an NBD URI twice (seen with 10.0), others once: no escape of these is right for both."""
+RUN = Path("/run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +58,21 @@ class Layout:
 
     @property
     def run(self) -> Path:
-        """Sockets and pid files; outside the data directory only if its path is too long for a unix socket."""
+        """Sockets and pid files; outside the data directory, which has a link there, if sockets in it have no address.
+
+        By what the directory is and not by its name (S103): whoever finds it by another name finds the same daemons.
+        """
         inside = self.data / "run"
-        longest = inside / "disk-12345678" / "qmp2.sock"
-        if len(str(longest).encode()) <= SOCKET_PATH_BYTES_MAX:
-            return inside
-        digest = hashlib.sha256(str(self.data).encode()).hexdigest()[:12]
-        return Path("/run") / f"drystone-{digest}"
+        with contextlib.suppress(OSError):
+            return inside.readlink()
+        return inside if inside.is_dir() or not unfit_for_sockets(self.data) else self.outside
+
+    @property
+    def outside(self) -> Path:
+        """Where `run` is if it is not in the data directory; of no other directory, as long as the host runs."""
+        found = self.data.stat()
+        digest = hashlib.sha256(f"{found.st_dev}:{found.st_ino}".encode()).hexdigest()[:12]
+        return RUN / f"drystone-{digest}"
 
     @property
     def store_socket(self) -> Path:
@@ -93,6 +106,17 @@ class Layout:
     def scratch_file(self, disk_id: DiskId) -> Path:
         """The copy-before-write target of one disk."""
         return self.scratch / f"{disk_id}.raw"
+
+
+def unfit_for_sockets(data: Path) -> bool:
+    """Tell whether sockets in `data/run` would have addresses that cannot be used, or not be told to everybody."""
+    longest = data / "run" / "disk-12345678" / "qmp2.sock"
+    return len(str(longest).encode()) > SOCKET_PATH_BYTES_MAX or not URI_DELIMITERS.isdisjoint(str(data))
+
+
+def nbd_uri(socket: Path, export: str) -> str:
+    """Return the URI of an export on a unix socket, for QEMU, libnbd and people."""
+    return f"nbd+unix:///{quote(export)}?socket={quote(str(socket))}"
 
 
 def node(kind: str, disk_id: DiskId) -> str:

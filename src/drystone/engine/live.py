@@ -10,7 +10,7 @@ import errno
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,8 @@ async def open_disk(daemon: Daemon, disk: OpenDisk) -> None:
         await daemon.execute("object-add", graph.throttle_group(disk.disk_id, disk.limits))
         await daemon.execute("blockdev-add", graph.file_node(disk.disk_id, disk.image))
         if disk.backing is not None:
-            await daemon.execute("blockdev-add", graph.backing_node(disk.disk_id, disk.backing))
+            near = replace(disk.backing, socket=daemon.near(disk.backing.socket))
+            await daemon.execute("blockdev-add", graph.backing_node(disk.disk_id, near))
             await daemon.execute("object-add", graph.throttle_group(disk.disk_id, None, kind="fill"))
             await daemon.execute("blockdev-add", graph.fill_node(disk.disk_id))
         await daemon.execute("blockdev-add", graph.qcow_node(disk.disk_id, hydrating=disk.backing is not None))

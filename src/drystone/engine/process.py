@@ -1,26 +1,41 @@
-"""Starting processes that outlive the control plane, and finding them again."""
+"""Starting processes that outlive the control plane, and finding them again.
+
+Each runs in a directory of its own, has a mark in its environment, and is known by these two (S103): the kernel keeps
+both for as long as it runs, whatever name its directory is reached by or was given since. The pid file only says where
+to look first.
+"""
 
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from drystone.domain.errors import UnavailableError
 
+log = structlog.get_logger()
 POLL_SECONDS = 0.005
 PF_KTHREAD = 0x00200000
 """Flag of a kernel thread in /proc/PID/stat. Source: linux/include/linux/sched.h."""
 OOM_SCORE = -900
 """Storage daemons hold the guests' disks: the kernel should end nearly anything else first."""
+MARK = ("DRYSTONE_DAEMON", "1")
+PROC = Path("/proc")
+SYSTEMD = Path("/run/systemd/system")
+SCOPE = ("systemd-run", "--scope", "--quiet", "--collect", "--")
+SCOPE_SECONDS_MAX = 3.0
+"""systemd answers in milliseconds; where its bus is gone or hangs, guests must not wait for their disks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detached:
-    """A long-lived process and the directory that marks it as ours."""
+    """A long-lived process and the directory that it runs in."""
 
     pid: int
     directory: Path
@@ -28,6 +43,10 @@ class Detached:
     def alive(self) -> bool:
         """Tell whether it still runs; a pid that was given to another program does not count."""
         return _owned(self.pid, self.directory)
+
+    def near(self, path: Path) -> Path:
+        """Return a path as the process sees it from its directory, which stays right when that is moved."""
+        return Path(os.path.relpath(path, self.directory)) if _runs_in(self.pid, self.directory) else path
 
     async def wait_gone(self, seconds: float) -> bool:
         """Wait until it has ended; tell whether it has."""
@@ -48,10 +67,10 @@ class Detached:
 
 
 def _owned(pid: int, directory: Path) -> bool:
-    """Tell whether `pid` runs (a zombie does not), with `directory` on its command line."""
+    """Tell whether `pid` runs (a zombie does not) and is the process of this directory."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        arguments = (PROC / str(pid) / "cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return False
     if fields[0] in "ZX":
@@ -61,60 +80,94 @@ def _owned(pid: int, directory: Path) -> bool:
     if not arguments:
         # It is exiting and may still hold its locks; a kernel thread, which a stale pid may name, never had any.
         return not int(fields[6]) & PF_KTHREAD
-    return os.fsencode(directory) + b"/" in arguments
+    words = arguments.split(b"\0")
+    entering = words[:3] == [b"env", b"-C", os.fsencode(directory)]
+    return entering or _runs_in(pid, directory) or _names(arguments, directory)
+
+
+def _runs_in(pid: int, directory: Path) -> bool:
+    with contextlib.suppress(OSError):
+        if (PROC / str(pid) / "cwd").samefile(directory):
+            return os.fsencode("=".join(MARK)) in (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    return False
+
+
+def _names(arguments: bytes, directory: Path) -> bool:
+    """Tell whether a file in `directory` is on the command line: a version before this one started it."""
+    if b"qemu-storage-daemon" not in arguments and b"drystone.transfer.snapserver" not in arguments:
+        return False
+    for word in re.split(rb"[\0=,]", arguments):
+        if word.startswith(b"/") and word.endswith((b".sock", b"/pid")):
+            with contextlib.suppress(OSError):
+                if Path(os.fsdecode(word)).parent.samefile(directory):
+                    return True
+    return False
 
 
 def adopt(directory: Path) -> Detached | None:
-    """Return the process whose pid file lies in `directory`, if it still runs."""
+    """Return the process of this directory, if it runs.
+
+    Its pid file may be missing or stale, if whoever started it was killed at that moment or somebody has tidied up.
+    """
     try:
         pid = int((directory / "pid").read_text().strip() or "0")
     except (FileNotFoundError, ValueError):
-        return None
-    process = Detached(pid=pid, directory=directory)
-    return process if pid > 1 and process.alive() else None
+        pid = 0
+    if pid < 2 or not _owned(pid, directory):
+        found = (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
+        pid = next((other for other in found if _runs_in(other, directory)), 0) if directory.is_dir() else 0
+    return Detached(pid=pid, directory=_own_name(pid, directory)) if pid else None
+
+
+def _own_name(pid: int, directory: Path) -> Path:
+    """Return the directory by the name that its process has for it: what is mounted in it is there under that name."""
+    with contextlib.suppress(OSError):
+        named = (PROC / str(pid) / "cwd").readlink()
+        if named.samefile(directory):
+            return named
+    return directory
 
 
 async def start(
     arguments: Sequence[str],
     *,
     directory: Path,
-    log: Path,
+    log_file: Path,
     ready: Path,
     environment: Mapping[str, str],
     seconds: float = 30.0,
 ) -> Detached:
-    """Start `arguments` in a session of its own, so that it outlives us, and wait until `ready` exists.
+    """Start `arguments` in `directory` and a session of its own, so that it outlives us; wait until `ready` exists.
 
     The pid file is written before waiting, so that a crash of ours in between leaves it findable. Where systemd
-    runs, it gets a scope of its own: else stopping our unit would end it too.
+    runs, it gets a scope of its own: else stopping our unit would end it too. Where that fails, it starts without.
 
     Raises:
-        UnavailableError: It ended, or was not ready in time (and was ended); the message has its last line.
+        UnavailableError: It ended, or was not ready in time (and was ended); the message has its last line. Or another
+            runs in this directory.
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    other = adopt(directory)
+    if other is not None:
+        raise UnavailableError(f"process {other.pid} runs in {directory} already")
     for stale in directory.iterdir():
         # By name: looking at the mount point of a dead FUSE export is an error.
         if stale.suffix == ".sock" or stale.name == "pid":
             stale.unlink()
-    if Path("/run/systemd/system").is_dir() and os.geteuid() == 0:
-        arguments = ("systemd-run", "--scope", "--quiet", "--collect", *arguments)
-    executable = shutil.which(arguments[0])
-    if executable is None:
-        raise UnavailableError(f"{arguments[0]} is not installed; run ./dev up, which installs it")
-    # Not a subprocess of asyncio's: closing the event loop would kill it.
-    pid = os.posix_spawn(  # noqa: ASYNC221 - it returns as soon as the program is started
-        executable, list(arguments), environment, setsid=True,
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-    )  # fmt: skip
-    (directory / "pid").write_text(f"{pid}\n")
-    with contextlib.suppress(OSError):
-        Path(f"/proc/{pid}/oom_score_adj").write_text(str(OOM_SCORE))
-    process = Detached(pid=pid, directory=directory)
+    if SYSTEMD.is_dir() and os.geteuid() == 0 and shutil.which(SCOPE[0]) is not None:
+        process = _spawn((*SCOPE, *arguments), directory, log_file, environment)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SCOPE_SECONDS_MAX):
+                while process.alive() and not _has_scope(process.pid):
+                    await asyncio.sleep(POLL_SECONDS)
+        # A program that has its scope and ended at once is started again without one, and says then what it lacks.
+        if not process.alive() or not _has_scope(process.pid):
+            log.warning("daemon.without_scope", directory=str(directory), reason="systemd-run does not answer or fails")
+            await process.end(seconds=1.0)
+            process = _spawn(arguments, directory, log_file, environment)
+    else:
+        process = _spawn(arguments, directory, log_file, environment)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             while not ready.exists() and process.alive():
@@ -122,6 +175,37 @@ async def start(
     if not ready.exists() or not process.alive():
         await process.end()
         (directory / "pid").unlink(missing_ok=True)
-        last = (log.read_text(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
+        last = (log_file.read_text(errors="replace").strip().splitlines() or ["it printed nothing"])[-1]
         raise UnavailableError(f"{arguments[0]} for {directory.name} did not start: {last}")
     return process
+
+
+def _has_scope(pid: int) -> bool:
+    """Tell whether `systemd-run` has become the program, as it does in its scope."""
+    with contextlib.suppress(OSError):
+        words = (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
+        return words != [b""] and SCOPE[0].encode() not in words
+    return False
+
+
+def _spawn(arguments: Sequence[str], directory: Path, log_file: Path, environment: Mapping[str, str]) -> Detached:
+    # `env` enters the directory, which posix_spawn cannot; it becomes the program, under the same pid.
+    words = ("env", "-C", str(directory), "--", *arguments)
+    for name in (words[0], arguments[0]):
+        if shutil.which(name) is None:
+            raise UnavailableError(f"{name} is not installed; run ./dev up, which installs it")
+    executable = shutil.which(words[0])
+    assert executable is not None
+    # Not a subprocess of asyncio's: closing the event loop would kill it.
+    pid = os.posix_spawn(
+        executable, words, {**environment, MARK[0]: MARK[1]}, setsid=True,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log_file), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+    )  # fmt: skip
+    (directory / "pid").write_text(f"{pid}\n")
+    with contextlib.suppress(OSError):
+        (PROC / str(pid) / "oom_score_adj").write_text(str(OOM_SCORE))
+    return Detached(pid=pid, directory=directory)

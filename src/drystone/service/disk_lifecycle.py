@@ -19,7 +19,6 @@ from drystone.domain.instance import InstanceKind
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.session import Session
 from drystone.domain.snapshot import SnapshotState
-from drystone.engine import host_device
 from drystone.engine.space import allocated_bytes
 from drystone.service import quotas, tokens
 from drystone.service.attributes import checked_tags, disk_name
@@ -262,6 +261,7 @@ class DiskLifecycle:
                 self._require(disk, {DiskState.UNATTACHED}, "attached", code="InvalidDisk.NotSupported")
             held = instances.disk_counts(conn, [instance.id])[instance.id]
             quotas.check_instance(instance.id, attached=held, adding=len(found), attached_max=self._disks_per_instance)
+            quotas.check_descriptors(instance.id, adding=len(found), more=self._host.disks_more(instance.id))
             made = []
             for disk in found:
                 values: dict[str, object] = {
@@ -280,8 +280,8 @@ class DiskLifecycle:
         """Detach up to ten disks of one instance, all or none; they are DETACHING when this returns.
 
         Raises:
-            RefusalError: With DetachDisks' documented codes; `ResourceBusy` if a file system on the host's device
-                is mounted. Nothing was changed.
+            RefusalError: With DetachDisks' documented codes; `ResourceBusy` if anybody uses the host's device, with
+                who it is. Nothing was changed.
         """
         ids = _distinct(disk_ids, ATTACH_MAX)
 
@@ -296,9 +296,9 @@ class DiskLifecycle:
             return found
 
         for disk in await patiently(lambda: self._in.db.read(check)):
-            used = host_device.mounted_at(disk.id) if disk.device is not None else None
+            used = await self._in.devices.user_of(disk.id) if disk.device is not None else None
             if used is not None:
-                raise RefusalError("ResourceBusy", f"Disk {disk.id} is in use at {used}; unmount it first.")
+                raise RefusalError("ResourceBusy", f"Disk {disk.id} is in use: it is {used}; end that first.")
 
         def record(conn: Connection) -> list[Operation]:
             made = []

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
-from urllib.parse import quote
 
 from sqlalchemy import Connection
 
@@ -14,6 +14,7 @@ from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, SYSTEM_DISK, Disk
 from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN, DiskType
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import AccountId, DiskId, InstanceId
+from drystone.engine.layout import nbd_uri
 from drystone.service.attributes import disk_name
 from drystone.service.caller import Caller
 from drystone.service.filters import check_filters, disk_selection, page
@@ -314,7 +315,7 @@ def _config(kind: DiskType, charge_type: str, zone: str) -> DiskConfig:
 def _detail(disk: Disk, *, outdated: bool) -> DiskDetail:
     uri = None
     if disk.nbd_socket is not None and disk.state is DiskState.ATTACHED:
-        uri = f"nbd+unix:///{disk.id}?socket={quote(disk.nbd_socket)}"
+        uri = nbd_uri(Path(disk.nbd_socket), disk.id)
     return DiskDetail(
         disk_id=disk.id,
         nbd_uri=uri,

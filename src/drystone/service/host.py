@@ -25,7 +25,7 @@ from drystone.domain.instance import InstanceKind
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import Bitmap, Checkpoint, DaemonPlan, TrackingState, Verdict
-from drystone.engine import checkpoints, host_device, images, live, process
+from drystone.engine import checkpoints, descriptors, host_device, images, live, process
 from drystone.engine.daemon import Daemon
 from drystone.engine.layout import Layout, node
 from drystone.service import snapshot_server
@@ -280,14 +280,14 @@ class Host:
             return {"nbd_socket": str(socket), "device": None}
         if wanted == "nbd":
             socket = await live.export_nbd(daemon, disk_id)
-            device = await host_device.attach_nbd(disk_id, socket)
+            device = await self._in.devices.attach_nbd(disk_id, socket)
         else:
-            device = await host_device.attach_loop(disk_id, await live.export_fuse(daemon, disk_id))
+            device = await self._in.devices.attach_loop(disk_id, await live.export_fuse(daemon, disk_id))
         return {"nbd_socket": None, "device": str(device)}
 
     async def withdraw(self, disk: Disk, daemon: Daemon) -> None:
         """Stop serving the disk; a block device of this host goes first, flushed."""
-        await host_device.detach(disk.id)
+        await self._in.devices.detach(disk.id)
         await live.unexport(daemon, disk.id)
 
     async def _abandon(self, disk: Disk) -> None:
@@ -296,7 +296,7 @@ class Host:
         ends = (".raw", ".pull", ".look")
         files = [directory / f"{disk.id}{end}" for directory in sorted(directories) for end in ends]
         stays = disk.instance_id is not None and disk.state is not DiskState.DETACHING
-        await host_device.abandon(disk.id, files, served_again=stays)
+        await self._in.devices.abandon(disk.id, files, served_again=stays)
         self._in.layout.scratch_file(disk.id).unlink(missing_ok=True)
 
     @contextlib.asynccontextmanager
@@ -480,6 +480,8 @@ class Host:
                 await self._settle_at_start(disk)
         for daemon in self.daemons():
             await self._close_strays(daemon, known)
+        # After a reboot, or from an older installation: no link may lead to what is another's now (S101).
+        await asyncio.to_thread(self._in.devices.relink, known)
 
     async def revive_all(self) -> None:
         """At start: serve again every attached disk that is not served."""
@@ -550,7 +552,7 @@ class Host:
                 daemon = await self.running(disk)
                 # Asked, not believed: who was to serve it again may have failed or died at it.
                 exports = {} if daemon is None else await daemon.exports()
-                if live.describe_exports(exports, disk_id) is not None and (disk.nbd_socket or disk.device):
+                if live.describe_exports(exports, disk_id) is not None and await self._reachable(disk, daemon):
                     return
                 instance = await self._in.db.read(lambda conn: instances.get(conn, disk.instance_id or ""))
                 if instance is None:
@@ -564,6 +566,18 @@ class Host:
                     self._in.ballast.give(at_start=True)
                 return
             log.info("disk.revived", disk_id=disk_id)
+
+    async def _reachable(self, disk: Disk, daemon: Daemon | None) -> bool:
+        """Tell whether who uses an exported disk finds it where the row says: somebody may have taken its device."""
+        if disk.device is not None:
+            return await asyncio.to_thread(self._in.devices.device_of, disk.id) is not None
+        return daemon is not None and disk.nbd_socket == str(daemon.nbd_socket)
+
+    async def _keep_devices(self) -> None:
+        """Keep links where the block devices are, and give back a device that somebody has taken away."""
+        ids = [disk.id for disk in await self._in.db.read(disks.block_devices)]
+        for disk_id in await asyncio.to_thread(self._in.devices.relink, ids) if ids else ():
+            await self.revive(disk_id)
 
     async def check(self) -> list[DiskId]:
         """Look for daemons that died and settle their disks; serve every attached disk that is not served.
@@ -609,6 +623,7 @@ class Host:
         # Whoever noticed first, a job or this: an attached disk is served.
         for disk in await self._in.db.read(disks.unserved):
             await self.revive(disk.id)
+        await self._keep_devices()
         return [disk.id for disk in hit]
 
     async def _end_silent(self, name: str) -> None:
@@ -637,10 +652,10 @@ class Host:
             UnavailableError: A disk is in use on this host; nothing was closed.
         """
         rows = await self._in.db.read(disks.everything)
-        used = {disk.id: where for disk in rows if disk.device and (where := host_device.mounted_at(disk.id))}
-        if used:
-            listed = ", ".join(f"{disk_id} at {where}" for disk_id, where in sorted(used.items()))
-            raise UnavailableError(f"disks are in use on this host ({listed}); unmount them first")
+        for disk in rows:
+            used = await self._in.devices.user_of(disk.id) if disk.device else None
+            if used is not None:
+                raise UnavailableError(f"disk {disk.id} is in use on this host: it is {used}; end that first")
         for disk in await self._in.db.read(disks.everything):
             if disk.daemon is None:
                 continue
@@ -651,6 +666,17 @@ class Host:
             with contextlib.suppress(UnavailableError):
                 await self.quit_daemon(daemon)
         await snapshot_server.end(self._in)
+
+    def left_running(self) -> list[str]:
+        """Return the processes that run in this installation's directories, by name and pid."""
+        run = self._in.layout.run
+        found = ((entry.name, process.adopt(entry)) for entry in (sorted(run.iterdir()) if run.is_dir() else ()))
+        return [f"{name} (process {running.pid})" for name, running in found if running is not None]
+
+    def disks_more(self, name: str) -> int:
+        """Return how many more disks the storage daemon of this name has descriptors for."""
+        daemon = self._daemons.get(name)
+        return descriptors.disks_more(None if daemon is None else daemon.pid)
 
     async def settle_for_stop(self, disk: Disk) -> None:
         """Give up a snapshot in flight before the disk is closed (A10: committed or merged back)."""
@@ -671,6 +697,7 @@ class Host:
         for daemon in self._daemons.values():
             await daemon.disconnect()
         self._daemons.clear()
+        self._in.devices.let_go()
 
     def describe(self, disk: Disk) -> None:
         """Write `disk.json` beside the image: enough to adopt the disk when the database is gone (P10)."""

@@ -5,13 +5,15 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from drystone.catalog.database import Database
 from drystone.domain.disk import Disk
 from drystone.domain.disk_types import DISK_TYPES, GIB, Limits
 from drystone.domain.errors import RefusalError
-from drystone.domain.ids import IdSource, SessionId
+from drystone.domain.ids import DiskId, IdSource, SessionId
 from drystone.engine.ballast import Ballast
+from drystone.engine.host_device import HostDevices
 from drystone.engine.layout import Layout
 from drystone.engine.space import Space, holds_file, largest_file_gib, look
 from drystone.service.operations import Operations
@@ -96,8 +98,15 @@ class Installation:
     """Threads of their own: copying may wait long, and must not hold up anything else."""
     held_hydrations: set[str] = field(default_factory=set)
     """Disks of which nothing is to be copied now: a command is sent that waits for what was asked for (F13)."""
+    held_devices: dict[DiskId, tuple[Path, int]] = field(default_factory=dict)
+    """Loop devices that are open here, so that they stay (`HostDevices`)."""
     snapshot_server_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the snapshot server is looked for or started: there is one."""
+
+    @property
+    def devices(self) -> HostDevices:
+        """The block devices of this host that are disks."""
+        return HostDevices(self.layout.run, self.held_devices)
 
     def store_address(self) -> StoreAddress:
         """Return where a worker finds the store, and what of its file system it leaves to the disks."""

@@ -15,7 +15,7 @@ from drystone.domain.disk import Disk
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import DiskId, InstanceId
 from drystone.domain.quiesce import FILE_KINDS, Consistency, QuiesceMode, QuiesceProfile, Step, fault, reached, wanted
-from drystone.engine import host_device
+from drystone.engine.host_device import HostDevices
 from drystone.quiesce.filesystems import path_devices
 from drystone.quiesce.hold import Hold, QuiesceError, holding
 from drystone.quiesce.plan import Event, Plan
@@ -80,15 +80,23 @@ class Quiescing:
         clock: Seconds since the epoch, UTC.
         environment: Has `PATH` for commands and clients.
         own: Directories whose file systems are never frozen: Drystone's own.
+        devices: Which devices of this host are disks.
     """
 
     def __init__(
-        self, *, db: Database, clock: Callable[[], float], environment: Mapping[str, str], own: Sequence[Path]
+        self,
+        *,
+        db: Database,
+        clock: Callable[[], float],
+        environment: Mapping[str, str],
+        own: Sequence[Path],
+        devices: HostDevices,
     ) -> None:
         self._db = db
         self._clock = clock
         self._path = environment.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         self._own = tuple(own)
+        self._host_devices = devices
 
     # --- around a snapshot --------------------------------------------------------------------------------------------
 
@@ -144,7 +152,7 @@ class Quiescing:
                 instance_id = InstanceId(profile.resource_id)
                 others = await self._db.read(lambda conn, wanted=instance_id: disks.of_instance(conn, wanted))  # type: ignore[misc]
                 ids |= {disk.id for disk in others}
-        numbers = [host_device.numbers(DiskId(disk_id)) for disk_id in sorted(ids)]
+        numbers = [self._host_devices.numbers(DiskId(disk_id)) for disk_id in sorted(ids)]
         return tuple(sorted(frozenset[int]().union(*numbers)))
 
     # --- calls --------------------------------------------------------------------------------------------------------

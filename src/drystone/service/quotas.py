@@ -154,6 +154,20 @@ def check_instance(instance_id: InstanceId, *, attached: int, adding: int, attac
         )
 
 
+def check_descriptors(instance_id: InstanceId, *, adding: int, more: int) -> None:
+    """Refuse more disks than the instance's storage daemon may have files open for.
+
+    Raises:
+        RefusalError: `LimitExceeded.InstanceAttachedDisk`.
+    """
+    if adding > more:
+        raise RefusalError(
+            "LimitExceeded.InstanceAttachedDisk",
+            f"The storage daemon of instance {instance_id} may open files for {more} more disks, not for "
+            f"{adding}: raise the server's limit of open files (LimitNOFILE, ulimit -n), or use another instance.",
+        )
+
+
 def check_per_call(parameter: str, count: int, count_max: int) -> None:
     """Refuse a call that names too many things, or none.
 

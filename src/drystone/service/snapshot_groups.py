@@ -16,7 +16,7 @@ from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
 from drystone.domain.tracking import Phase
-from drystone.engine import host_device, live
+from drystone.engine import live
 from drystone.engine.daemon import Daemon
 from drystone.service import attributes, quotas
 from drystone.service.caller import Caller
@@ -178,7 +178,7 @@ class SnapshotGroups:
         """Flush all disks at once, each until that is short: what one still holds the others would wait for."""
 
         async def one(disk_id: DiskId) -> None:
-            await host_device.flush(disk_id)
+            await self._in.devices.flush(disk_id)
             await live.flush_until_short(daemon, disk_id)
 
         try:

@@ -14,7 +14,7 @@ from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.tracking import Phase
-from drystone.engine import host_device, live
+from drystone.engine import live
 from drystone.engine.daemon import Daemon
 from drystone.service import attributes, quotas
 from drystone.service.auditing import EVERYTHING
@@ -81,7 +81,7 @@ class SnapshotLifecycle:
                 await self._rest(caller, disk_id)
                 disk, daemon = await self._host.opened(disk_id)
                 async with self._quiescing.holding([disk], limit) as held:
-                    await host_device.flush(disk_id)
+                    await self._in.devices.flush(disk_id)
                     await live.flush_until_short(daemon, disk_id)
                     async with self._host.calm(disk, daemon):
                         limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.

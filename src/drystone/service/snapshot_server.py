@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 from pathlib import Path
+
+import structlog
 
 from drystone.catalog import snapshots
 from drystone.domain.errors import UnavailableError
@@ -14,6 +17,7 @@ from drystone.nbd.client import NbdClient
 from drystone.nbd.server import waiting_name
 from drystone.service.installation import Installation
 
+log = structlog.get_logger()
 WAITED_MS_MAX = 100
 """A request this old may stay for minutes: whatever waits for it must not be begun (traps F13)."""
 ANSWER_SECONDS_MAX = 1.0
@@ -37,14 +41,27 @@ async def ensure(installation: Installation) -> None:
     """
     directory = _directory(installation)
     async with installation.snapshot_server_lock:
-        if process.adopt(directory) is not None and installation.layout.store_socket.exists():
-            return
+        running = process.adopt(directory)
+        if running is not None and installation.layout.store_socket.exists():
+            if await asyncio.to_thread(_reads, running.pid, installation.layout.store):
+                return
+            log.info("snapserver.replaced", reason="the store was moved")
+        if running is not None:
+            await running.end()  # Who reads from it connects again.
         await process.start(
             (sys.executable, "-P", "-m", "drystone.transfer.snapserver", "--root", str(installation.layout.store),
              "--store", installation.store.store_id, "--socket", str(installation.layout.store_socket)),
-            directory=directory, log=installation.layout.logs / "snapshot-server.log",
+            directory=directory, log_file=installation.layout.logs / "snapshot-server.log",
             ready=installation.layout.store_socket, environment=installation.environment,
         )  # fmt: skip
+
+
+def _reads(pid: int, store: Path) -> bool:
+    """Tell whether a snapshot server reads this store, whatever it was called when the server started."""
+    with contextlib.suppress(OSError, ValueError):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return Path(os.fsdecode(words[words.index(b"--root") + 1])).samefile(store)
+    return False
 
 
 async def serving(installation: Installation, snapshot_id: SnapshotId) -> Backing:

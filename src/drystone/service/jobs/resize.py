@@ -9,7 +9,7 @@ from drystone.domain.disk import Disk, DiskState
 from drystone.domain.disk_types import GIB
 from drystone.domain.ids import DiskId, InstanceId
 from drystone.domain.operation import Operation
-from drystone.engine import host_device, images, live
+from drystone.engine import images, live
 from drystone.engine.daemon import Daemon
 from drystone.service.host import Host
 from drystone.service.installation import Installation
@@ -71,7 +71,7 @@ class Resize:
             await live.unexport(daemon, disk.id)
         await live.resize(daemon, disk.id, size_bytes)
         if served == "fuse":
-            await host_device.grown(disk.id, size_bytes)
+            await self._in.devices.grown(disk.id, size_bytes)
 
     async def _serve_again(self, instance_id: InstanceId | None, disk_id: DiskId) -> None:
         if instance_id is None:
