@@ -41,7 +41,7 @@ from drystone.domain.ids import IdSource, StoreId
 from drystone.domain.login import SessionLimits
 from drystone.domain.operation import OperationKind
 from drystone.door import Door, connections_allowed, mend_modes, open_door
-from drystone.engine import descriptors, run_directory
+from drystone.engine import descriptors, run_directory, udev
 from drystone.engine.ballast import Ballast
 from drystone.engine.clocks import boot_id, uptime
 from drystone.engine.layout import Layout

@@ -164,6 +164,8 @@ async def start(
         # A program that has its scope and ended at once is started again without one, and says then what it lacks.
         if not process.alive() or not _has_scope(process.pid):
             log.warning("daemon.without_scope", directory=str(directory), reason="systemd-run does not answer or fails")
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # With whatever it has started.
             await process.end(seconds=1.0)
             process = _spawn(arguments, directory, log_file, environment)
     else:
@@ -184,7 +186,7 @@ def _has_scope(pid: int) -> bool:
     """Tell whether `systemd-run` has become the program, as it does in its scope."""
     with contextlib.suppress(OSError):
         words = (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")
-        return words != [b""] and SCOPE[0].encode() not in words
+        return words != [b""] and not any(word.endswith(SCOPE[0].encode()) for word in words)
     return False
 
 
