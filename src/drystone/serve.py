@@ -479,6 +479,7 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
             changed=password_changed,
         )  # fmt: skip
         await tried("clock", parts.clock.look)
+        await udev.leave_disks_alone()
         written = await first_start(accounts, passwords, credentials)
         await insisted("take_over", host.take_over, installation.bugs)
         await tried("mend_bases", lambda: bring_bases_in_order(installation.db))

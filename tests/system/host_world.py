@@ -27,6 +27,14 @@ def standing(device: str | Path) -> str | None:
     return None
 
 
+def loops() -> Iterator[tuple[Path, str]]:
+    """Return every loop device that stands on something, and on what."""
+    for entry in Path("/sys/block").glob("loop*"):
+        file = standing(entry)
+        if file is not None:
+            yield Path("/dev") / entry.name, file.removesuffix(" (deleted)")
+
+
 def is_of(device: str | Path, disk_id: str) -> bool:
     """Tell whether a device stands on this disk's export."""
     return Path(standing(device) or "/").name.removesuffix(" (deleted)") == f"{disk_id}.raw"

@@ -16,6 +16,7 @@ from drystone.domain.ids import DiskId
 from drystone.engine import device_use, host_device
 from drystone.engine.host_device import HostDevices
 from tests.system import host_world
+from tests.system.device_rounds import play
 from tests.system.harness import GIB, Installation
 from tests.system.host_world import autoclear, is_of, read_past_cache, run, standing, until, write_through
 
@@ -267,3 +268,7 @@ def test_stop_of_the_host_says_who_uses_a_disk(system: Installation, disk_id: st
         assert is_of(device(disk_id), disk_id)
     system.start()
     assert is_of(device(disk_id), disk_id)
+
+
+def test_random_rounds(system: Installation, tmp_path: Path, *, long: bool) -> None:
+    play(system, seed=11, rounds=100 if long else 12, room=tmp_path)
