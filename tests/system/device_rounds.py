@@ -210,7 +210,8 @@ class Rounds:
                 if stands is None:
                     continue  # A number that is nobody's.
                 if Path(stands).name != f"{disk}.raw":
-                    if self.planted.get(link) == link.readlink() and "stranger" in stands:
+                    ours = Path(stands).name in {f"{other}.raw" for other in self.disks}
+                    if self.planted.get(link) == link.readlink() and not ours:
                         continue  # Drystone has had no part in either.
                     raise WrongDiskError(f"{link} leads to {link.readlink()}, which stands on {stands}")
                 self.serial += 1

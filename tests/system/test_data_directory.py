@@ -56,7 +56,8 @@ def test_any_path_works_everywhere(tmp_path: Path, made: list[Installation], nam
     path = tmp_path / "out,%.raw"
     system.own("ExportSnapshot", SnapshotId=snapshot, Path=str(path), Format="raw")
     system.wait_idle()
-    assert path.read_bytes()[:MIB] == content
+    with path.open("rb") as file:
+        assert file.read(MIB) == content
     link = Path(f"/dev/disk/by-id/virtio-{block}")
     host_world.write_through(link, 0, content)
     system.kill_daemons()
@@ -72,7 +73,7 @@ def test_any_path_works_everywhere(tmp_path: Path, made: list[Installation], nam
 
 
 @root
-def test_the_same_daemons_under_every_name(tmp_path: Path, made: list[Installation]) -> None:
+def test_other_names(tmp_path: Path, made: list[Installation]) -> None:
     data = tmp_path / "data"
     first = Installation(data)
     made.append(first)
@@ -99,7 +100,7 @@ def test_the_same_daemons_under_every_name(tmp_path: Path, made: list[Installati
                 again.stop()
     finally:
         run("umount", str(tmp_path / "bound"))
-    moved = tmp_path / "moved, with a comma"
+    moved = tmp_path / "m,v d"
     data.rename(moved)
     after = Installation(moved)
     made.append(after)
