@@ -36,6 +36,7 @@ def _quiet() -> Iterator[None]:
 UPLOADS = (OperationKind.SNAPSHOT, OperationKind.SNAPSHOT_GROUP)
 COPIES = (OperationKind.HYDRATE, OperationKind.IMPORT)
 QUICK = (OperationKind.ATTACH, OperationKind.DETACH, OperationKind.RESIZE)
+PROOFS = (OperationKind.PROVE,)
 FREEING = (OperationKind.DELETE_SNAPSHOT, OperationKind.COMPACT)
 
 
@@ -68,13 +69,20 @@ class Stuck(Ends):
 
 @pytest.mark.parametrize(
     ("stuck", "free"),
-    [(UPLOADS, QUICK), (UPLOADS, FREEING), (COPIES, QUICK), (COPIES, UPLOADS), (COPIES, FREEING)],
-    ids=["attaching uploads", "freeing uploads", "attaching copies", "snapshots copies", "freeing copies"],
+    [(UPLOADS, QUICK), (UPLOADS, FREEING), (COPIES, QUICK), (COPIES, UPLOADS), (COPIES, FREEING), (PROOFS, COPIES)],
+    ids=[
+        "attaching uploads",
+        "freeing uploads",
+        "attaching copies",
+        "snapshots copies",
+        "freeing copies",
+        "copies proofs",
+    ],
 )
 def test_what_does_not_wait_for_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stuck: tuple[OperationKind, ...], free: tuple[OperationKind, ...]
 ) -> None:
-    for name in ("RUNNING_MAX", "UPLOADING_MAX", "FREEING_MAX", "PATIENT_MAX"):
+    for name in ("RUNNING_MAX", "UPLOADING_MAX", "FREEING_MAX", "PATIENT_MAX", "PROVING_MAX"):
         monkeypatch.setattr(operations, name, AT_ONCE)
     world = World.open(tmp_path / "catalog.db")
     world.add_accounts()

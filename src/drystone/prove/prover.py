@@ -111,9 +111,7 @@ class Prover:
 
         try:
             kind = machine.architecture()
-            kernel = appliance.find_kernel(self._settings.kernels, kind.kernel_package)
-            image = await asyncio.to_thread(programs.ensure, self._settings.images, self._environment)
-            with _opened(kernel.image.read_bytes(), appliance.initramfs(kernel), image) as files:
+            with await asyncio.to_thread(self._files, kind.kernel_package) as files:
                 if not await self._with_kvm(kind, files, asked, note):
                     await self._run(kind, files, None, asked, note)
         except (ApplianceError, _EndedError) as error:
@@ -121,6 +119,11 @@ class Prover:
         except OSError as error:
             steps.append(_gave_up(f"it cannot be started: {error}"))
         return tuple(steps)
+
+    def _files(self, kernel_package: str) -> contextlib.AbstractContextManager["_Files"]:
+        kernel = appliance.find_kernel(self._settings.kernels, kernel_package)
+        image = programs.ensure(self._settings.images, self._environment)
+        return _opened(kernel.image.read_bytes(), appliance.initramfs(kernel), image)
 
     async def _with_kvm(self, kind: machine.Architecture, files: "_Files", asked: Asked, on_step: OnStep) -> bool:
         """Try the processor's own virtualisation; return whether the machine said hello at all."""
@@ -214,17 +217,17 @@ class _Conversation:
     async def _lines(self, hello_seconds_max: float, seconds_max: float) -> None:
         reader, writer = await asyncio.open_connection(sock=self._channel, limit=LINE_BYTES_MAX)
         try:
-            try:
-                async with asyncio.timeout(hello_seconds_max):
-                    if await self._line(reader) != HELLO:
-                        raise _NoHelloError(await self._with_tail("it ended before it began"))
-            except TimeoutError:
-                raise _NoHelloError(await self._with_tail(f"it had not begun after {hello_seconds_max:g} s")) from None
-            try:
-                async with asyncio.timeout(seconds_max):
-                    await self._steps(reader)
-            except TimeoutError:
-                raise _EndedError(f"everything together took over {seconds_max / 60:g} minutes") from None
+            async with asyncio.timeout(seconds_max):
+                try:
+                    async with asyncio.timeout(hello_seconds_max):
+                        line = await self._line(reader)
+                except TimeoutError:
+                    raise _NoHelloError(f"it had not begun after {hello_seconds_max:g} s") from None
+                if line != HELLO:
+                    raise _NoHelloError(await self._with_tail("it ended before it began"))
+                await self._steps(reader)
+        except TimeoutError:
+            raise _EndedError(f"everything together took over {seconds_max / 60:g} minutes") from None
         finally:
             writer.close()
 

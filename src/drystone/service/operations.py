@@ -37,10 +37,12 @@ PATIENT = frozenset(
         OperationKind.COMPARE,
         OperationKind.EXPORT,
         OperationKind.IMPORT,
-        OperationKind.PROVE,
         OperationKind.REWRITE,
     }
 )
+PROVING_MAX = 64
+"""The same for proofs, which wait for a machine: one that hangs holds up other proofs at most, until its time is up."""
+PROVING = frozenset({OperationKind.PROVE})
 RESERVE = 16
 """Further places of each of these, one each for accounts that hold none there (S156)."""
 RETRY_SECONDS_MAX = 60.0
@@ -70,7 +72,7 @@ class Operations:
         self._wakes: asyncio.Queue[OperationId] = asyncio.Queue()
         self._active: dict[OperationId, asyncio.Event] = {}
         self._places = Places(RUNNING_MAX, reserve=RESERVE)
-        shared = ((UPLOADING, UPLOADING_MAX), (FREEING, FREEING_MAX), (PATIENT, PATIENT_MAX))
+        shared = ((UPLOADING, UPLOADING_MAX), (FREEING, FREEING_MAX), (PATIENT, PATIENT_MAX), (PROVING, PROVING_MAX))
         self._places_of = {
             kind: places for kinds, most in shared for places in [Places(most, reserve=RESERVE)] for kind in kinds
         }
