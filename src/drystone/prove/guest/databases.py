@@ -237,7 +237,7 @@ def _table_of(text: str, complaint: str) -> str:
     for line in text.splitlines():
         if line == complaint:
             break
-        if line and not line.startswith((" ", "error", "warning", "note", "status", "info")):
+        if line and not line.lower().startswith((" ", "error", "warning", "note", "status", "info")):
             table = line.split()[0]
     return f"{table}: {' '.join(complaint.split())}"
 
