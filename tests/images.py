@@ -60,6 +60,52 @@ def put(image: Path, start: int, data: bytes) -> None:
         file.write(data)
 
 
+LVM_OPTIONS = (
+    "activation { udev_sync=0 udev_rules=0 } backup { backup=0 archive=0 } "
+    'devices { obtain_device_list_from_udev=0 scan=["/dev"] use_devicesfile=0 }'
+)
+LOGICAL_VOLUME = """
+logical_volumes {{
+  {name} {{
+    id = "aaaaaa-aaaa-aaaa-aaaa-aaaa-aaaa-aaaaaa"
+    status = ["READ", "WRITE", "VISIBLE"]
+    segment_count = 1
+    segment1 {{
+      start_extent = 0
+      extent_count = {extents}
+      type = "striped"
+      stripe_count = 1
+      stripes = ["pv0", 0]
+    }}
+  }}
+}}
+"""
+
+
+def lvm_of(image: Path, content: Path, group: str, name: str) -> Path:
+    """Make an image for LVM with a logical volume that holds another image; the kernel takes no part in it."""
+    size = content.stat().st_size
+    with image.open("wb") as file:
+        file.truncate(size + 8 * MIB)
+    with loop(image) as device:
+
+        def lvm(*arguments: str) -> None:
+            subprocess.run(
+                ["lvm", arguments[0], "--config", LVM_OPTIONS, "--devices", device, *arguments[1:]],
+                check=True, capture_output=True,
+            )  # fmt: skip
+
+        text = image.with_suffix(".vg")
+        lvm("pvcreate", device)
+        lvm("vgcreate", "--physicalextentsize", "1m", group, device)
+        lvm("vgcfgbackup", "-f", str(text), group)
+        head, brace, _ = text.read_text().rpartition("}")
+        text.write_text(head + LOGICAL_VOLUME.format(name=name, extents=size // MIB) + brace + "\n")
+        lvm("vgcfgrestore", "-f", str(text), group)
+    subprocess.run(["dd", f"if={content}", f"of={image}", "bs=1M", "seek=1", "conv=notrunc", "status=none"], check=True)
+    return image
+
+
 def disk_of(images: Mapping[str, Path], disk: Path) -> dict[str, str]:
     """Join images to a disk with a partition each; return the partitions' titles.
 

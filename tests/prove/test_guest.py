@@ -139,6 +139,8 @@ def test_logical_volumes_are_those_that_are_active() -> None:
     ]  # fmt: skip
     with pytest.raises(TrialError, match="vg/far is not active"):
         parse_logical_volumes([*lines, "  vg|far||"])
+    with pytest.raises(TrialError, match="there is none"):
+        parse_logical_volumes(["  WARNING: x"])
 
 
 def test_one_wrong_byte_outweighs_everything() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from drystone.domain.opening import Finding, OpeningStep, conclusion
 from drystone.prove import appliance
-from tests.images import MIB, copied, disk_of, made, mounted, overwrite, put
+from tests.images import MIB, copied, disk_of, lvm_of, made, mounted, overwrite, put
 from tests.prove.machines import opened
 from tests.quiesce.databases import short_directory
 
@@ -80,6 +80,8 @@ def _volumes(base: Path) -> dict[str, Path]:
         file.truncate(8 * MIB)
     images["luks"] = base / "luks"
     images["luks"].write_bytes(b"LUKS\xba\xbe\0\x01".ljust(8 * MIB, b"\0"))
+    inside = made(base / "inside", "ext4", 16 * MIB)
+    images["lvm"] = lvm_of(base / "lvm", inside, "guest", "root")
     images["traps"] = made(base / "traps", "ext4", 32 * MIB)
     with mounted(images["traps"], base / "mount") as where:
         _traps(where)
@@ -144,6 +146,44 @@ def test_nothing_that_stands_in_place_of_a_file_stops_it_or_is_shown(volumes: di
     assert not [step for step in told if "root:" in step.detail or step.seconds > 60]
     pipes = [step for step in told if step.title.endswith("PG1")]
     assert [step.detail for step in pipes] == ["PG_VERSION is no ordinary file"]
+
+
+def test_logical_volumes_are_opened_too(volumes: dict[str, Steps]) -> None:
+    assert [step.detail for step in volumes["lvm"]] == ["LVM2_member"]
+    told = [step for step in volumes[""] if step.title.startswith("logical volume guest/root: ")]
+    assert [step.title.partition(": ")[2] for step in told] == [
+        "look",
+        "replay the journal of ext4",
+        "check ext4",
+        "mount",
+    ]
+    assert {step.finding for step in told} == {OPENS}
+
+
+@pytest.mark.long
+def test_a_partition_table_that_leads_round_in_circles_ends() -> None:
+    """Two partitions, and an extended one that names itself. Source: the master boot record's layout."""
+    with short_directory(memory=True) as base:
+        disk = base / "disk"
+        with disk.open("wb") as file:
+            file.truncate(64 * MIB)
+        inside = made(base / "inside", "ext4", 16 * MIB)
+        for start in (2048, 40960):
+            subprocess.run(
+                ["dd", f"if={inside}", f"of={disk}", "bs=512", f"seek={start}", "conv=notrunc", "status=none"],
+                check=True,
+            )
+        entries = [(0x83, 2048, 32768), (0x83, 40960, 32768), (0x05, 80000, 1000), (0x83, 4_000_000_000, 4_000_000_000)]
+        put(disk, 446, b"".join(_entry(*entry) for entry in entries) + b"\x55\xaa")
+        put(disk, 80000 * 512 + 446, (_entry(0x83, 1, 100) + _entry(0x05, 0, 1000)).ljust(64, b"\0") + b"\x55\xaa")
+        steps = opened(disk, base / "s")
+    (step,) = steps
+    assert (step.title, step.finding) == ("partitions", NOT_PROVEN)
+    assert "partitions, and 128 are looked at" in step.detail
+
+
+def _entry(kind: int, start: int, sectors: int) -> bytes:
+    return bytes([0, 0, 2, 0, kind, 0, 0, 0]) + start.to_bytes(4, "little") + sectors.to_bytes(4, "little")
 
 
 HOSTILE = '''

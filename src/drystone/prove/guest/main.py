@@ -77,7 +77,7 @@ class Prover:
             self._trials.step("logical volumes", lambda: _found(logical, logical_volumes(self._trials)))
             volumes += logical
             kinds += [self._volume(volume) for volume in logical]
-        if not set(kinds) - {"", SWAP}:
+        if not set(kinds) - {"", SWAP, LVM}:
             self._trials.step("content", _nothing_known)
             volumes = []
         for volume, kind in zip(volumes, kinds, strict=False):

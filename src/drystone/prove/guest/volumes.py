@@ -76,9 +76,11 @@ def parse_logical_volumes(lines: Sequence[str]) -> list[Volume]:
     """Return the volumes of what `lvs` printed.
 
     Raises:
-        TrialError: One is not active, or there are more than are looked at.
+        TrialError: There is none, one is not active, or there are more than are looked at.
     """
     rows = [found.groups() for line in lines if (found := re.fullmatch(r" *([^|]+)\|([^|]+)\|([^|]*)\|(.*)", line))]
+    if not rows:
+        raise not_proven("there is none on what LVM calls its own")
     if len(rows) > VOLUMES_MAX:
         raise not_proven(f"it has {len(rows)} logical volumes, and {VOLUMES_MAX} are looked at")
     for group, name, _, active in rows:
