@@ -234,6 +234,9 @@ class Config:
         console_idle_minutes: Minutes after which a browser that is not used is logged out.
         console_session_hours: Hours after which a browser is logged out however much it is used.
         history_days: How long the hourly figures for the console's charts are kept.
+        audit_entries_max: Most entries of the audit trail: a year of 700 changes a day. Beyond it refused calls go
+            first, then changes, of the account that has most the oldest. Each backup of the catalog has the trail, too.
+        audit_mb_max: Most MB of it, likewise.
         prove: Whether snapshots may be opened to prove that they open, in a virtual machine that is thrown away.
         prove_minutes: Longest time of one proof; what was not opened by then is not proven.
         prove_memory_mib: Memory of one proof's machine: checkers of large file systems need it.
@@ -287,6 +290,8 @@ class Config:
     console_idle_minutes: int = _number(720, least=1, most=525_600)
     console_session_hours: int = _number(168, least=1, most=8760)
     history_days: int = _number(90, least=1, most=3650)
+    audit_entries_max: int = _number(250_000, least=1000, most=100_000_000)
+    audit_mb_max: int = _number(100, least=1, most=1_000_000)
     prove: bool = True
     prove_minutes: int = _number(60, least=1, most=1440)
     prove_memory_mib: int = _number(1024, least=256, most=65_536)

@@ -30,6 +30,7 @@ from drystone.api.hosts import HostGuard, Hosts
 from drystone.api.server import BACKLOG, server_config
 from drystone.api.settings import ApiSettings
 from drystone.catalog import meta
+from drystone.catalog.audit import AuditUsage
 from drystone.catalog.backup import back_up_before_migration
 from drystone.catalog.database import Database
 from drystone.config import Config
@@ -54,6 +55,7 @@ from drystone.prove.prover import Settings as MachineSettings
 from drystone.service import epoch
 from drystone.service.accounts import Accounts
 from drystone.service.audit import Audit
+from drystone.service.audit_records import AuditRecords
 from drystone.service.backups import Backups
 from drystone.service.bases import bring_bases_in_order
 from drystone.service.browser_sessions import BrowserSessions
@@ -438,7 +440,11 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, passwords: Pas
         space=StoreSpace(installation), clock=parts.clock,
         confirmation=Confirmation(installation=installation),
         image_files=ImageFiles(installation=installation, zone=config.zone, limits=disk_limits),
-        audit=Audit(db=db, clock=clock, steady=steady),
+        audit=Audit(
+            db=db, clock=clock, steady=steady,
+            most=AuditUsage(entries=config.audit_entries_max, bytes=config.audit_mb_max * 1_000_000),
+        ),
+        audit_records=AuditRecords(db=db),
         passwords=passwords,
         overview=Overview(
             installation=installation, clock=parts.clock, limits=limits, disks_per_instance=config.disks_per_instance,
@@ -536,6 +542,7 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
             backups=Backups(installation=installation, minutes=config.backup_minutes, kept=config.backups_kept),
             healing=Healing(installation=installation, after_s=config.rescan_after_s), scrub=use_cases.store_health,
             proving=use_cases.proving, history=use_cases.history, sessions=sessions,
+            audit=use_cases.audit,
         )  # fmt: skip
         loop = asyncio.get_running_loop()
 
@@ -559,6 +566,7 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
             await server.serve(sockets=[listener])
             for task in background:
                 task.cancel()
+        await use_cases.audit.close()
         await host.leave()
         log.info("server.stopped")
 

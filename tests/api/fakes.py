@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from drystone.domain.account import Account
+from drystone.domain.audit import AuditEntry
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.history import HistoryPoint
 from drystone.domain.ids import DiskId, InstanceId, OperationId, SnapshotGroupId, SnapshotId, StoreId
@@ -294,6 +295,11 @@ class FakeUseCases:
         self.history: Any = Part("history", calls, {"describe": (point,)})
         self.differences: Any = Part("differences", calls, {"describe": different})
         self.operations: Any = Part("operations", calls, {"describe": Page(items=(OPERATION,), total=1)})
+        entry = AuditEntry(
+            id=7, at=NOW_S, account_id=ACCOUNT, secret_id="AKIDnew", action="CreateDisks", request_id="r-1",
+            resource=DISK.id, code="OK", source="127.0.0.1",
+        )  # fmt: skip
+        self.audit_records: Any = Part("audit_records", calls, {"describe": Page(items=(entry,), total=1)})
         facts = HostFacts(
             version="0.1.0",
             qemu_version="10.0.2",

@@ -142,6 +142,7 @@ async def _prepared(service: RealService) -> dict[str, dict[str, object]]:
         "ProveSnapshot": {"SnapshotId": no_snapshot},
         "DescribeSnapshotRecords": {},
         "DescribeOperations": {},
+        "DescribeAuditTrail": {},
         "DescribeStoreHealth": {},
         "ScrubStore": {},
         "DescribeSnapshotSpace": {"SnapshotIds": [snapshot]},

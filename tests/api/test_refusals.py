@@ -16,8 +16,8 @@ FAMILIES = (
     "NoSuchVersion", "RequestLimitExceeded", "RequestSizeLimitExceeded", "Resource", "ServiceUnavailable",
     "UnauthorizedOperation", "UnknownParameter", "Unsupported",
 )  # fmt: skip
-NO_CODES = {"InvalidDiskId", "ResourceId"}
-"""The beginning of several codes, and the name of a parameter."""
+NO_CODES = {"InvalidDiskId", "Resource", "ResourceId"}
+"""The beginning of several codes, and names of a parameter and of a field."""
 OWN_DOORS = {"AuthFailure.CsrfTokenWrong", "AuthFailure.OriginNotAllowed", "AuthFailure.PasswordWrong",
              "AuthFailure.SessionExpired", "AuthFailure.PasswordNeeded"}  # fmt: skip
 """Of the console's log-in, which no client of the API ever meets."""

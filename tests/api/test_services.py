@@ -20,6 +20,7 @@ from drystone.domain.errors import RefusalError
 from drystone.domain.quiesce import Step, StepKind
 from drystone.service.accounts import Accounts
 from drystone.service.audit import Audit
+from drystone.service.audit_records import AuditRecords
 from drystone.service.disk_lifecycle import DiskLifecycle
 from drystone.service.disk_records import DiskRecords
 from drystone.service.host_records import HostRecords
@@ -64,6 +65,7 @@ def conforms(
     operations: OperationRecords,
     host: HostRecords,
     audit: Audit,
+    audit_records: AuditRecords,
 ) -> tuple[object, ...]:
     """Hold the real use cases against what the wire calls."""
     a: ports.Disks = disks
@@ -78,7 +80,8 @@ def conforms(
     j: ports.Authenticate = accounts.authenticate
     k: ports.SnapshotGroups = snapshot_groups
     q: ports.Quiescing = quiescing
-    return a, b, c, d, e, f, g, h, i, j, k, q
+    r: ports.AuditRecords = audit_records
+    return a, b, c, d, e, f, g, h, i, j, k, q, r
 
 
 @pytest.fixture
@@ -132,6 +135,7 @@ SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
     "SetAccountPassword": {"AccountName": "owner"},
     "DescribeOverview": {},
     "DescribeQuotas": {},
+    "DescribeAuditTrail": {"Filters": [{"Name": "outcome", "Values": ["OK"]}]},
     "DescribeHistory": {"Hours": 3},
     "DescribeSnapshotDifference": {"From": "snap-00000000", "To": SNAPSHOT.id},
     "DeleteAccessKey": {"SecretId": "AKIDnew"},
@@ -720,6 +724,14 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
         },
         "SetAccountPassword": {"Password": "made-password"},
         "SetAccountQuota": {},
+        "DescribeAuditTrail": {
+            "TotalCount": 1,
+            "AuditEntrySet": [{
+                "EntryId": 7, "At": "2026-09-21T14:13:20+00:00", "AccountId": ACCOUNT, "SecretId": "AKIDnew",
+                "Source": "127.0.0.1", "Action": "CreateDisks", "Resource": DISK.id, "Code": "OK",
+                "RequestId": "r-1", "Calls": 1,
+            }],
+        },
         "DescribeQuotas": {
             "DisksMax": 500, "DisksCount": 2, "DiskGibMax": 0, "DiskGib": 40,
             "SnapshotsPerDiskMax": 64, "SnapshotsMax": 128, "SnapshotsCount": 3, "SnapshotBytesMax": 0,

@@ -2,6 +2,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, func, select, text
 
-from drystone.catalog import accounts, database, meta
+from drystone.catalog import accounts, audit, database, meta
 from drystone.catalog.database import Database
 from drystone.catalog.migrations import HEAD, CatalogError, NewerSchemaError
 from drystone.catalog.schema import meta as meta_table
@@ -306,3 +307,39 @@ def sqlite3_error(code: int, _conn: Connection) -> sqlite3.OperationalError:
     error = sqlite3.OperationalError("made up")
     error.sqlite_errorcode = code
     return error
+
+
+def test_the_trail_of_an_older_version_is_counted(tmp_path: Path) -> None:
+    """Its entries had no size, and there were no sums."""
+    path = tmp_path / "catalog.db"
+    Database.open(path).close()
+    connection = sqlite3.connect(path)
+    for statement in (
+        "DROP TRIGGER audit_usage_insert", "DROP TRIGGER audit_usage_delete", "DROP TABLE audit_usage",
+        "DROP INDEX ix_audit_refused", "ALTER TABLE audit DROP COLUMN calls", "ALTER TABLE audit DROP COLUMN bytes",
+        "UPDATE alembic_version SET version_num = '0013'",
+    ):  # fmt: skip
+        connection.execute(statement).close()
+    rows = [("1", "AKID", "CreateDisks", "r", "disk-1 中文", code, "::1") for code in ("OK", "OK", "ResourceBusy")]
+    connection.executemany(
+        "INSERT INTO audit (at, account_id, secret_id, action, request_id, resource, code, source) "
+        "VALUES (1.0, ?, ?, ?, ?, ?, ?, ?)",
+        rows,
+    ).close()
+    connection.commit()
+    connection.close()
+    database = Database.open(path)
+    try:
+        entries, total = database.read_sync(lambda conn: audit.find(conn, audit.AuditSelection(account_id=None)))
+        assert (total, [entry.calls for entry in entries]) == (3, [1, 1, 1])
+        before = database.read_sync(audit.usage)
+        # The same as if this version had written them.
+        again = [replace(entry, id=None) for entry in entries]
+        database.write_sync(lambda conn: audit.append(conn, *again))
+        after = database.read_sync(audit.usage)
+        assert (after.entries, after.bytes) == (2 * before.entries, 2 * before.bytes)
+        assert database.write_sync(lambda conn: audit.thin(conn, before, 2)) == 2
+        entries, _ = database.read_sync(lambda conn: audit.find(conn, audit.AuditSelection(account_id=None)))
+        assert {entry.code for entry in entries} == {"OK"}
+    finally:
+        database.close()

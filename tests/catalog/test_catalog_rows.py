@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,11 @@ from drystone.catalog import (
     snapshots,
     tokens,
 )
-from drystone.catalog.audit import AuditEntry
 from drystone.catalog.database import Database
 from drystone.catalog.extent_maps import ExtentMap
 from drystone.catalog.operations import OperationSelection
 from drystone.catalog.tokens import ClientToken
+from drystone.domain.audit import AuditEntry
 from drystone.domain.blocks import normalize
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.ids import DiskId, InstanceId, OperationId, PackId, SnapshotId
@@ -313,11 +314,11 @@ def test_audit_trail(db: Database) -> None:
         )
 
     entries = [entry(1.0), entry(2.0, OTHER), entry(3.0)]
-    for each in entries:
-        db.write_sync(lambda conn, each=each: audit.append(conn, each))  # type: ignore[misc]
+    db.write_sync(lambda conn: audit.append(conn, *entries))
+    entries = [replace(each, id=number) for number, each in enumerate(entries, start=1)]
 
     def find(**arguments: Any) -> tuple[list[AuditEntry], int]:
-        return db.read_sync(lambda conn: audit.find(conn, **arguments))
+        return db.read_sync(lambda conn: audit.find(conn, audit.AuditSelection(**arguments)))
 
     assert find(account_id=None, offset=0, limit=2) == ([entries[2], entries[1]], 3)
     assert find(account_id=OWNER, offset=1, limit=5) == ([entries[0]], 2)

@@ -593,3 +593,28 @@ def test_advice_is_for_what_was_wrong(
     assert done.code != 0
     assert advice in done.err
     assert wrong not in done.err
+
+
+def test_the_audit_trail_is_listed(command: Command, service: FakeService) -> None:
+    entry = {
+        "EntryId": 7, "At": "2026-11-22T09:36:07+00:00", "AccountId": "100000000001", "SecretId": "", "Source": "",
+        "Action": "TerminateDisks", "Resource": "", "Code": "InvalidDiskId.NotFound", "RequestId": "", "Calls": 117,
+    }  # fmt: skip
+    service.on("DescribeAuditTrail", one_row("AuditEntrySet", entry))
+    ended = command(
+        "audit", "list", "--account", "100000000001", "--resource", "disk-aaaaaaaa", "--outcome", "REFUSED",
+        "--since", "2026-11-01T00:00:00+08:00", "--json",
+    )  # fmt: skip
+    assert json.loads(ended.out) == [{
+        "entry_id": 7, "at": "2026-11-22T09:36:07+00:00", "account_id": "100000000001", "secret_id": None,
+        "source": None, "action": "TerminateDisks", "resource": None, "code": "InvalidDiskId.NotFound",
+        "request_id": None, "calls": 117,
+    }]  # fmt: skip
+    (asked,) = service.asked("DescribeAuditTrail")
+    assert asked["BeginTime"] == "2026-11-01T00:00:00+08:00"
+    assert {one["Name"]: one["Values"] for one in asked["Filters"]} == {
+        "account-id": ["100000000001"], "resource-id": ["disk-aaaaaaaa"], "outcome": ["REFUSED"],
+    }  # fmt: skip
+    heading, line = command("audit", "list").out.splitlines()
+    assert heading.split() == ["AT", "ACCOUNT", "ID", "ACTION", "CODE", "CALLS", "RESOURCE"]
+    assert line.split()[-2:] == ["117", "-"]

@@ -58,9 +58,11 @@ CHOICES: Mapping[str, Sequence[object]] = {
         "disk-id", "disk-name", "disk-type", "disk-state", "disk-usage", "disk-charge-type", "portable", "project-id",
         "instance-id", "instance-name", "zone", "tag-key", "tag-value", "tag:env", "snapshot-id", "snapshot-name",
         "snapshot-state", "snapshot-type", "encrypt", "snapshot-group-id", "snapshot-group-state",
-        "snapshot-group-name", "resource-id", "state", "kind", "nonsense",
+        "snapshot-group-name", "resource-id", "state", "kind", "account-id", "action", "code", "outcome",
+        "nonsense",
     ],
-    "Values": ["NORMAL", "UNATTACHED", "TRUE", "0", "DONE", "CLOUD_SSD", ZONE, "a name", "env"],
+    "Values": ["NORMAL", "UNATTACHED", "TRUE", "0", "DONE", "CLOUD_SSD", ZONE, "a name", "env",
+               "CreateDisks", "OK", "REFUSED", "InvalidDiskId.NotFound"],
 }  # fmt: skip
 """Values by the wire name of a parameter."""
 KINDS: Mapping[str, str] = {

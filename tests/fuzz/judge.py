@@ -135,11 +135,22 @@ def rows_of(answer: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
 
 def check_ids(action: str, sent: bytes, answer: Mapping[str, Any], foreign: frozenset[str]) -> None:
     """No answer may name what is another account's."""
-    named = set(IDS.findall(json.dumps(answer))) & foreign
+    shown = answer
+    if action == "DescribeAuditTrail" and "AuditEntrySet" in answer:
+        # An account's trail repeats what its own calls named.
+        shown = {"AuditEntrySet": [{**entry, "Resource": ""} for entry in answer["AuditEntrySet"]]}
+    named = set(IDS.findall(json.dumps(shown))) & foreign
     # A refusal may repeat what was asked for; a list has no row of it.
     leaked = named - set(IDS.findall(sent.decode("utf-8", "replace"))) if "Error" in answer else named
     if leaked:
         raise ViolationError(f"{action} {sent[:300]!r} names what is another account's: {sorted(leaked)[:3]}")
+
+
+def check_trail(answer: Mapping[str, Any], account: str) -> None:
+    """Of the trail, an account is shown its own entries alone."""
+    for entry in answer.get("AuditEntrySet", ()):
+        if entry["AccountId"] != account:
+            raise ViolationError(f"account {account} is shown {entry}")
 
 
 def absent(body: bytes, foreign: frozenset[str]) -> bytes | None:

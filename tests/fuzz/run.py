@@ -181,6 +181,8 @@ class Fuzzer:
         judge.check_code(name, body, answer)
         foreign = self._foreign(actor)
         judge.check_ids(name, body, answer, foreign)
+        if actor.name != "admin":
+            judge.check_trail(answer, actor.account)
         as_absent = judge.absent(body, foreign) if "Error" in answer else None
         if as_absent is not None:
             other = await self._service.send(name, as_absent, account=actor.account)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import accounts as account_rows
 from drystone.catalog import disks, instances, operations, packs, sessions, snapshots
+from drystone.catalog.audit import AuditUsage
 from drystone.catalog.database import Database
 from drystone.domain.account import Account
 from drystone.domain.disk import Disk, DiskState
@@ -23,6 +24,7 @@ from drystone.domain.session import Pack, Session
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.service.accounts import Accounts
 from drystone.service.audit import Audit
+from drystone.service.audit_records import AuditRecords
 from drystone.service.caller import Caller
 from drystone.service.disk_records import DiskRecords, DiskRecordsConfig
 from drystone.service.host_records import HostRecords
@@ -97,7 +99,8 @@ class World:
         self.accounts = Accounts(db=self.db, clock=clock, ids=ids)
         self.operations = OperationRecords(db=self.db)
         self.host = HostRecords(db=self.db, probe=self)
-        self.audit = Audit(db=self.db, clock=clock, steady=clock)
+        self.audit = Audit(db=self.db, clock=clock, steady=clock, most=AuditUsage(entries=1000, bytes=1_000_000))
+        self.trail = AuditRecords(db=self.db)
 
     async def outdated(self, disk_ids: Sequence[DiskId]) -> frozenset[DiskId]:
         return frozenset(disk_ids) & self.old

@@ -208,7 +208,9 @@ def test_audit_trail_keeps_who_did_what(world: World) -> None:
     run(world.audit.record(caller(), "disk-a disk-b", "OK"))
     world.now += 1
     run(world.audit.record(caller(OTHER), "", "InvalidDiskId.NotFound"))
-    entries, total = world.db.read_sync(lambda conn: audit_rows.find(conn, account_id=None, offset=0, limit=9))
+    entries, total = world.db.read_sync(
+        lambda conn: audit_rows.find(conn, audit_rows.AuditSelection(account_id=None, limit=9))
+    )
     assert total == 2
     assert [(e.account_id, e.resource, e.code, e.at) for e in entries] == [
         (OTHER, "", "InvalidDiskId.NotFound", NOW + 1),

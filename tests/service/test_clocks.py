@@ -15,6 +15,7 @@ from drystone.catalog import audit as audit_rows
 from drystone.catalog import history, logins, openings, snapshots, tokens
 from drystone.catalog.backup import back_up
 from drystone.catalog.schema import audit, browser_session, client_token, history_point
+from drystone.domain.audit import AuditEntry
 from drystone.domain.disk import PREPAID, DiskState
 from drystone.domain.errors import RefusalError, UnavailableError
 from drystone.domain.ids import DiskId, IdSource
@@ -72,7 +73,10 @@ class House:
         limits = ExpiryLimits(percent_per_hour=10, quota=SnapshotLimits(**quota))
         self.expiry = Expiry(installation=self.installation, clock=self.machine.steady, limits=limits)
         self.history = History(db=self.world.db, clock=self.installation.steady, days=90)
-        self.audit = Audit(db=self.world.db, clock=self.installation.clock, steady=self.installation.steady)
+        self.audit = Audit(
+            db=self.world.db, clock=self.installation.clock, steady=self.installation.steady,
+            most=audit_rows.AuditUsage(entries=1000, bytes=1_000_000),
+        )  # fmt: skip
         self.sessions = BrowserSessions(
             db=self.world.db, clock=self.installation.steady, ids=self.installation.ids,
             limits=SessionLimits(idle_s=12 * HOUR, age_s=7 * DAY),
@@ -85,6 +89,7 @@ class House:
         run(self.expiry.begin_due())
         run(self.history.due())
         run(self.sessions.prune())
+        run(self.audit.prune())
         run(self.backups.due())
         run(self.healing.begin_due())
 
@@ -146,7 +151,7 @@ def furnish(house: House) -> None:
         for number in range(9):
             audit_rows.append(
                 conn,
-                audit_rows.AuditEntry(
+                AuditEntry(
                     at=NOW - number, account_id=OWNER, secret_id="s", action="a", request_id="r", resource="",
                     code="OK", source="",
                 ),

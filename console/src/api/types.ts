@@ -25,6 +25,19 @@ export type Attention = {
   readonly At: string;
 };
 
+export type AuditEntry = {
+  readonly EntryId: number;
+  readonly At: string;
+  readonly AccountId: string;
+  readonly SecretId: string;
+  readonly Source: string;
+  readonly Action: string;
+  readonly Resource: string;
+  readonly Code: string;
+  readonly RequestId: string;
+  readonly Calls: number;
+};
+
 export type AutoMountConfiguration = {
   readonly InstanceId: readonly string[];
   readonly MountPoint?: readonly string[];
@@ -534,6 +547,13 @@ export type Services = {
       readonly Offset?: number;
       readonly Limit?: number;
     } };
+    DescribeAuditTrail: { changes: false; parameters: {
+      readonly Offset?: number;
+      readonly Limit?: number;
+      readonly Filters?: readonly Filter[];
+      readonly BeginTime?: string;
+      readonly EndTime?: string;
+    } };
     DescribeDiskDetails: { changes: false; parameters: {
       readonly Offset?: number;
       readonly Limit?: number;
@@ -747,6 +767,11 @@ export type DrystoneDescribeAccessKeysAnswer = {
 export type DrystoneDescribeAccountsAnswer = {
   readonly TotalCount: number;
   readonly AccountSet: readonly Account[];
+};
+
+export type DrystoneDescribeAuditTrailAnswer = {
+  readonly TotalCount: number;
+  readonly AuditEntrySet: readonly AuditEntry[];
 };
 
 export type DrystoneDescribeDiskDetailsAnswer = {

@@ -659,6 +659,28 @@ class SetAccountPasswordAnswer(TypedDict):
     Password: str | None
 
 
+class AuditEntry(TypedDict):
+    """A call that changed something or tried to; or, where Calls is above 1, so many refused ones that were counted."""
+
+    EntryId: int
+    At: str
+    AccountId: str
+    SecretId: str
+    Source: str
+    Action: str
+    Resource: str
+    Code: str
+    RequestId: str
+    Calls: int
+
+
+class DescribeAuditTrailAnswer(TypedDict):
+    """A page of the audit trail, the newest first."""
+
+    TotalCount: int
+    AuditEntrySet: list[AuditEntry]
+
+
 class DescribeOverviewAnswer(TypedDict):
     """An account at a glance."""
 

@@ -8,13 +8,14 @@ from drystone.api.actions import Action, Service
 from drystone.api.ports import UseCases
 from drystone.api.render import iso_time, tags
 from drystone.domain.account import Account
+from drystone.domain.audit import AuditEntry
 from drystone.domain.errors import RefusalError
 from drystone.domain.history import HistoryPoint
 from drystone.domain.opening import Opening
 from drystone.domain.operation import Operation
 from drystone.domain.quiesce import FREEZE_SECONDS_DEFAULT, STEP_SECONDS_DEFAULT, QuiesceProfile, Step, StepKind
 from drystone.service.caller import Caller
-from drystone.service.requests import PAGE_LIMIT, OperationQuery, SnapshotGroupQuery
+from drystone.service.requests import PAGE_LIMIT, AuditQuery, OperationQuery, SnapshotGroupQuery
 from drystone.service.views import (
     ClockView,
     CollectionView,
@@ -69,6 +70,7 @@ def drystone_service(use_cases: UseCases) -> Service:
         ),
         Action(name="DescribeAccessKeys", parameters=sent.DescribeAccessKeys, run=on.describe_access_keys),
         Action(name="DescribeAccounts", parameters=sent.DescribeAccounts, run=on.describe_accounts),
+        Action(name="DescribeAuditTrail", parameters=sent.DescribeAuditTrail, run=on.describe_audit_trail),
         Action(name="DescribeDiskDetails", parameters=sent.DescribeDiskDetails, run=on.describe_disk_details),
         Action(name="DescribeHost", parameters=sent.DescribeHost, run=on.describe_host),
         Action(name="DescribeInstances", parameters=sent.DescribeInstances, run=on.describe_instances),
@@ -176,6 +178,20 @@ class _DrystoneActions:
         )
         page = await self._use_cases.operations.describe(caller, query)
         return {"TotalCount": page.total, "OperationSet": [_operation(operation) for operation in page.items]}
+
+    async def describe_audit_trail(
+        self, caller: Caller, given: sent.DescribeAuditTrail
+    ) -> answers.DescribeAuditTrailAnswer:
+        offset, limit = _page(given)
+        query = AuditQuery(
+            filters=tuple((condition.name, condition.values) for condition in given.filters or ()),
+            begin=given.begin_time,
+            end=given.end_time,
+            offset=offset,
+            limit=limit,
+        )
+        page = await self._use_cases.audit_records.describe(caller, query)
+        return {"TotalCount": page.total, "AuditEntrySet": [_audit_entry(entry) for entry in page.items]}
 
     async def describe_host(self, caller: Caller, _given: sent.DescribeHost) -> answers.DescribeHostAnswer:
         return _host(await self._use_cases.host.describe(caller))
@@ -535,6 +551,21 @@ def _account(account: Account) -> answers.Account:
         "AccountName": account.name,
         "Admin": account.admin,
         "CreateTime": iso_time(account.created_at),
+    }
+
+
+def _audit_entry(entry: AuditEntry) -> answers.AuditEntry:
+    return {
+        "EntryId": entry.id or 0,
+        "At": iso_time(entry.at),
+        "AccountId": entry.account_id,
+        "SecretId": entry.secret_id,
+        "Source": entry.source,
+        "Action": entry.action,
+        "Resource": entry.resource,
+        "Code": entry.code,
+        "RequestId": entry.request_id,
+        "Calls": entry.calls,
     }
 
 

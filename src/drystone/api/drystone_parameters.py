@@ -15,6 +15,7 @@ from drystone.api.parameters import (
     PathText,
     Seconds,
     Text,
+    Time,
     Unsigned,
     Word,
 )
@@ -260,3 +261,14 @@ class DescribeSnapshotDifference(Parameters, frozen=True, kw_only=True):
 
 class DescribeQuotas(Parameters, frozen=True, kw_only=True):
     """DescribeQuotas takes no parameters."""
+
+
+class DescribeAuditTrail(Paged, frozen=True, kw_only=True):
+    """Parameters of DescribeAuditTrail; filters are account-id, action, code, outcome (OK, REFUSED) and resource-id.
+
+    Times are ISO 8601 with an offset; the end is the first moment that is not meant.
+    """
+
+    filters: Annotated[tuple[Filter, ...], MANY] | None = None
+    begin_time: Time | None = None
+    end_time: Time | None = None

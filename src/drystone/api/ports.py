@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from drystone.domain.account import Account
+from drystone.domain.audit import AuditEntry
 from drystone.domain.history import HistoryPoint
 from drystone.domain.ids import DiskId, InstanceId, OperationId, SnapshotGroupId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.quiesce import QuiesceProfile, Step
 from drystone.service.caller import Caller, Identity
 from drystone.service.requests import (
+    AuditQuery,
     ConfigQuery,
     DiskChanges,
     DiskQuery,
@@ -65,6 +67,14 @@ class Audit(Protocol):
 
     async def record(self, caller: Caller, resource: str, code: str, /) -> None:
         """Add one row: who called what, on which resources, with what outcome."""
+        ...
+
+
+class AuditRecords(Protocol):
+    """The audit trail, to be read."""
+
+    async def describe(self, caller: Caller, query: AuditQuery, /) -> Page[AuditEntry]:
+        """List entries."""
         ...
 
 
@@ -471,6 +481,9 @@ class UseCases(Protocol):
 
     @property
     def audit(self) -> Audit: ...  # noqa: D102 - as above
+
+    @property
+    def audit_records(self) -> AuditRecords: ...  # noqa: D102 - as above
 
     @property
     def authenticate(self) -> Authenticate: ...  # noqa: D102 - as above

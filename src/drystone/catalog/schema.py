@@ -57,6 +57,7 @@ VISIBLE_DISK = text("state NOT IN ('CREATING', 'TERMINATING')")
 """The clause of the partial indexes; a query must repeat it word for word to use them."""
 VISIBLE_SNAPSHOT = text("state IN ('CREATING', 'NORMAL')")
 DOUBTFUL_SNAPSHOT = text("(suspect OR damaged)")
+REFUSED_CALL = text("code != 'OK'")
 
 
 def _needs(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> Column[Any]:
@@ -369,9 +370,22 @@ audit = Table(
     _needs("resource", Text),
     _needs("code", Text),
     _needs("source", Text),
+    _needs("calls", Integer),
+    _needs("bytes", Integer),
     Index("ix_audit_at", "at"),
     Index("ix_audit_account", "account_id", "id"),
+    Index("ix_audit_refused", "account_id", "id", sqlite_where=REFUSED_CALL),
 )
+audit_usage = Table(
+    "audit_usage",
+    metadata,
+    Column("account_id", Text, primary_key=True),
+    _needs("entries", Integer),
+    _needs("bytes", Integer),
+    _needs("refused_entries", Integer),
+    _needs("refused_bytes", Integer),
+)
+"""What of the trail is an account's, kept by triggers (see the fourteenth migration)."""
 client_token = Table(
     "client_token",
     metadata,

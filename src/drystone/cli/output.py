@@ -161,7 +161,7 @@ class _Console(Console):
 def _rows(records: Sequence[Record], columns: Sequence[str], *, wrap: bool = False) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        numeric = column.endswith(("_gib", "_bytes", "_percent", "percent", "_ms", "count", "seconds"))
+        numeric = column.endswith(("_gib", "_bytes", "_percent", "percent", "_ms", "count", "seconds", "calls"))
         table.add_column(
             column.replace("_", " ").upper(),
             justify="right" if numeric else "left",

@@ -18,6 +18,7 @@ OPERATION_COLUMNS = (
     "error_message",
 )  # fmt: skip
 ACCOUNT_COLUMNS = ("account_id", "name", "admin", "created_at")
+AUDIT_COLUMNS = ("at", "account_id", "action", "code", "calls", "resource")
 KEY_COLUMNS = ("secret_id", "enabled", "created_at")
 
 
@@ -214,6 +215,22 @@ def quota_record(quotas: Wire) -> Record:
         "snapshot_bytes_max": quotas["SnapshotBytesMax"],
         "disks_per_instance_max": quotas["DisksPerInstanceMax"],
         "disks_per_call_max": quotas["DisksPerCallMax"],
+    }
+
+
+def audit_record(entry: Wire) -> Record:
+    """Name the fields of an entry of the audit trail."""
+    return {
+        "entry_id": entry["EntryId"],
+        "at": entry.get("At"),
+        "account_id": entry.get("AccountId"),
+        "secret_id": entry.get("SecretId") or None,
+        "source": entry.get("Source") or None,
+        "action": entry.get("Action") or None,
+        "resource": entry.get("Resource") or None,
+        "code": entry.get("Code"),
+        "request_id": entry.get("RequestId") or None,
+        "calls": entry.get("Calls"),
     }
 
 

@@ -75,6 +75,29 @@ def checked_tags(tags: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]
     return tuple((key, value) for key, value in tags)
 
 
+def instant(text: str, what: str) -> float:
+    """Return the time, seconds since the epoch, that `what` is.
+
+    Args:
+        text: ISO 8601 with an offset, for example `2022-01-08T09:47:55+00:00`.
+        what: How a refusal calls it.
+
+    Raises:
+        RefusalError: `InvalidParameterValue` when it is not such a time.
+    """
+    try:
+        parsed = datetime.fromisoformat(text)
+        at = parsed.timestamp() if parsed.tzinfo is not None else math.nan
+    except (ValueError, OverflowError):
+        at = math.nan
+    if not math.isfinite(at):
+        raise RefusalError(
+            "InvalidParameterValue",
+            f"{what} `{text[:60]}` is not a time like 2022-01-08T09:47:55+00:00, with its offset.",
+        )
+    return at
+
+
 def deadline(text: str, now: float) -> float:
     """Return the time, seconds since the epoch, of a deadline as clients send it.
 
@@ -86,16 +109,7 @@ def deadline(text: str, now: float) -> float:
         RefusalError: `InvalidParameterValue` when it is not such a time, or is less than a day ahead,
             or is after the year 9998.
     """
-    try:
-        parsed = datetime.fromisoformat(text)
-        at = parsed.timestamp() if parsed.tzinfo is not None else math.nan
-    except (ValueError, OverflowError):
-        at = math.nan
-    if not math.isfinite(at):
-        raise RefusalError(
-            "InvalidParameterValue",
-            f"The deadline `{text[:60]}` is not a time like 2022-01-08T09:47:55+00:00, with its offset.",
-        )
+    at = instant(text, "The deadline")
     if at > TIME_S_MAX:
         # S155: some zone, or some client, could not show it.
         raise RefusalError(

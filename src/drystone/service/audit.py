@@ -1,13 +1,16 @@
-"""The trail of calls that change something."""
+"""The trail of calls that change something: how it is written, and what of it goes."""
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
+import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import audit
-from drystone.catalog.audit import AuditEntry
+from drystone.catalog.audit import AuditUsage
 from drystone.catalog.database import Database
+from drystone.domain.audit import OK, AuditEntry
+from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import AccountId
 from drystone.service.caller import Caller
 
@@ -16,29 +19,41 @@ KEPT_S = 400 * 86_400
 REFUSED_CHARS_MAX = 200
 """What a refused call named is cut to so much: it may name a hundred things that are not there."""
 REFUSED_PER_MINUTE = 60
-"""Refused calls of one account that are written in a minute; of the others the number is."""
-ACCOUNTS_MAX = 10_000
-"""Accounts whose refused calls are counted at a time; who is forgotten begins anew."""
-NOT_WRITTEN = "NotWritten"
-"""Code of the entry that tells how many refused calls were not written."""
-PRUNED_MAX = 10
-"""Old entries removed in passing by each new one."""
+"""Refused calls of one account that have an entry each in a minute; the others are counted."""
+KINDS_MAX = 16
+"""Kinds of refused calls (action and code) that are counted apart, for each account and minute."""
+OTHER_KINDS = ("", "NotWritten")
+"""Action and code under which all other kinds are counted."""
+STEP = 500
+"""Entries that one transaction adds or removes: about 10 ms of the writer, whose other users go between."""
+STEPS_MAX = 20
+"""Steps of one round; what is left waits for the next."""
+
+Kind = tuple[str, str]
+log = structlog.get_logger()
 
 
 class Audit:
-    """Keeps the trail.
+    """Keeps the trail. It belongs to the event loop's thread.
 
     Args:
         db: The catalog.
         clock: This machine's clock, which entries are dated by.
         steady: The steady clock, by which old ones go.
+        most: What the trail may take.
     """
 
-    def __init__(self, *, db: Database, clock: Callable[[], float], steady: Callable[[], float]) -> None:
+    def __init__(
+        self, *, db: Database, clock: Callable[[], float], steady: Callable[[], float], most: AuditUsage
+    ) -> None:
         self._db = db
         self._clock = clock
         self._steady = steady
-        self._refused: dict[AccountId, _Refused] = {}
+        self._most = most
+        self._minute = 0
+        # Both have accounts that exist: there are no more of them than rows of that table.
+        self._written: Counter[AccountId] = Counter()
+        self._counted: dict[AccountId, Counter[Kind]] = {}
 
     async def record(self, caller: Caller, resource: str, code: str) -> None:
         """Add an entry: it is on disk when this returns. Of refused calls only so many are written (S158).
@@ -48,16 +63,11 @@ class Audit:
             resource: Ids of what it was about; empty when there is none.
             code: The error code, or `OK`.
         """
-        steady = self._steady()
-        old = steady - KEPT_S
-        refused = self._counted(caller.account_id, minute=int(steady // 60))
-        if code != "OK":
-            resource = resource[:REFUSED_CHARS_MAX]
-            if refused.written >= REFUSED_PER_MINUTE:  # S158
-                refused.left_out += 1
+        if code != OK:
+            if not self._may_write(caller.account_id):  # S158
+                self._count(caller.account_id, (caller.action, code), 1)
                 return
-            refused.written += 1
-        untold, refused.untold = refused.untold, 0
+            resource = resource[:REFUSED_CHARS_MAX]
         entry = AuditEntry(
             at=self._clock(),
             account_id=caller.account_id,
@@ -68,39 +78,70 @@ class Audit:
             code=code,
             source=caller.source,
         )
+        await self._db.write(lambda conn: audit.append(conn, entry))
 
-        def add(conn: Connection) -> None:
-            audit.prune(conn, old, PRUNED_MAX)
-            if untold:
-                told = f"{untold} refused calls before this were not written"
-                audit.append(conn, replace(entry, resource=told, code=NOT_WRITTEN))
-            audit.append(conn, entry)
+    def _may_write(self, account_id: AccountId) -> bool:
+        minute = int(self._steady() // 60)
+        if minute != self._minute:
+            self._minute = minute
+            self._written.clear()
+        if self._written[account_id] >= REFUSED_PER_MINUTE:
+            return False
+        self._written[account_id] += 1
+        return True
 
-        await self._db.write(add)
+    def _count(self, account_id: AccountId, kind: Kind, calls: int) -> None:
+        counts = self._counted.setdefault(account_id, Counter())
+        counts[kind if kind in counts or len(counts) < KINDS_MAX else OTHER_KINDS] += calls
 
-    def _counted(self, account_id: AccountId, *, minute: int) -> "_Refused":
-        """Return the counts of an account for this minute; what an earlier one left out is still to be told."""
-        counts = self._refused.setdefault(account_id, _Refused(minute=minute))
-        if counts.minute != minute:
-            counts.minute, counts.written = minute, 0
-            counts.untold, counts.left_out = counts.untold + counts.left_out, 0
-        if len(self._refused) > ACCOUNTS_MAX:
-            self._refused.pop(next(iter(self._refused)))
-        return counts
+    async def tell(self) -> None:
+        """Write how many refused calls have no entry: one entry for each account, action and code (S180).
 
+        After an error, and after a cancellation, they are told by the next call, some of them perhaps twice.
+        """
+        counted, self._counted = self._counted, {}
+        left = [(account, kind, calls) for account, counts in counted.items() for kind, calls in counts.items()]
+        try:
+            while left:
+                entries = [self._tally(*one) for one in left[:STEP]]
+                await self._db.write(lambda conn, entries=entries: audit.append(conn, *entries))  # type: ignore[misc]
+                del left[:STEP]
+        finally:
+            for one in left:
+                self._count(*one)
 
-@dataclass(slots=True, kw_only=True)
-class _Refused:
-    """Refused calls of one account in one minute.
+    def _tally(self, account_id: AccountId, kind: Kind, calls: int) -> AuditEntry:
+        action, code = kind
+        return AuditEntry(
+            at=self._clock(), account_id=account_id, secret_id="", action=action, request_id="", resource="",
+            code=code, source="", calls=calls,
+        )  # fmt: skip
 
-    Attributes:
-        minute: Which minute.
-        written: How many of it were written.
-        left_out: How many were not.
-        untold: How many of earlier minutes were not, and no entry has said so yet.
-    """
+    async def close(self) -> None:
+        """Tell what has not been told, before an orderly end; if the catalog cannot take it, to the log."""
+        try:
+            await self.tell()
+        except DrystoneError as error:
+            counts = {f"{account} {' '.join(kind)}": calls for account, kinds in self._counted.items()
+                      for kind, calls in kinds.items()}  # fmt: skip
+            log.error("audit.untold", refused=counts, error=str(error))  # noqa: TRY400 - no bug
 
-    minute: int
-    written: int = 0
-    left_out: int = 0
-    untold: int = 0
+    async def prune(self) -> int:
+        """Let go what is too old, and of what is more than may be kept the refused calls before the changes (S181).
+
+        It goes in short transactions; what a cancelled round left is the next one's.
+
+        Returns:
+            How many entries went.
+        """
+        old = self._steady() - KEPT_S
+
+        def step(conn: Connection) -> int:
+            return audit.prune(conn, old, STEP) or audit.thin(conn, self._most, STEP)
+
+        removed = 0
+        for _ in range(STEPS_MAX):
+            if not await self._db.read(lambda conn: audit.too_much(conn, old, self._most)):
+                break
+            removed += await self._db.write(step)
+        return removed

@@ -156,3 +156,15 @@ class OperationQuery:
     filters: Filters = ()
     offset: int = 0
     limit: int = PAGE_LIMIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditQuery:
+    """DescribeAuditTrail of the second service."""
+
+    filters: Filters = ()
+    begin: str | None = None
+    """As sent: ISO 8601 with an offset; so is `end`, the first moment that is not meant."""
+    end: str | None = None
+    offset: int = 0
+    limit: int = PAGE_LIMIT

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from drystone.service.accounts import Accounts
 from drystone.service.audit import Audit
+from drystone.service.audit_records import AuditRecords
 from drystone.service.caller import Identity
 from drystone.service.clock import SteadyClock
 from drystone.service.confirmation import Confirmation
@@ -60,4 +61,5 @@ class UseCases:
     history: History
     differences: SnapshotDifferences
     audit: Audit
+    audit_records: AuditRecords
     authenticate: Authenticate

@@ -14,6 +14,7 @@ from drystone.domain.tracking import Phase
 from drystone.engine import live
 from drystone.engine.space import allocated_bytes
 from drystone.service import compaction, snapshot_server
+from drystone.service.audit import Audit
 from drystone.service.backups import Backups
 from drystone.service.browser_sessions import BrowserSessions
 from drystone.service.expiry import Expiry
@@ -46,6 +47,8 @@ HISTORY_SECONDS = 30.0
 SESSIONS_SECONDS = 600.0
 TIDY_SECONDS = 600.0
 BALLAST_SECONDS = 10.0
+TALLY_SECONDS = 60.0
+TRAIL_SECONDS = 5.0
 
 
 class Watch:
@@ -63,12 +66,14 @@ class Watch:
         proving: Proving,
         history: History,
         sessions: BrowserSessions,
+        audit: Audit,
     ) -> None:
         self._healing = healing
         self._scrub = scrub
         self._proving = proving
         self._history = history
         self._sessions = sessions
+        self._audit = audit
         self._in = installation
         self._host = host
         self._expiry = expiry
@@ -94,6 +99,8 @@ class Watch:
             tasks.create_task(
                 self._repeat("ballast", BALLAST_SECONDS, lambda: asyncio.to_thread(self._in.ballast.fill))
             )
+            tasks.create_task(self._repeat("tallies", TALLY_SECONDS, self._audit.tell))
+            tasks.create_task(self._repeat("trail", TRAIL_SECONDS, self._audit.prune))
 
     def _repeat(self, name: str, seconds: float, once: Callable[[], Awaitable[object]]) -> Coroutine[None, None, None]:
         return repeat(name, seconds, once, self._in.bugs)

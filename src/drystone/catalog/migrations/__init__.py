@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from drystone.domain.errors import DrystoneError
 
-HEAD = "0013"
+HEAD = "0014"
 """The schema that this version of the program uses."""
 
 

@@ -1,0 +1,61 @@
+"""The commands on the trail of calls."""
+
+from typing import Literal
+
+from cyclopts import App
+
+from drystone.cli import lookup
+from drystone.cli.options import Limit
+from drystone.cli.records import AUDIT_COLUMNS, audit_record
+from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside
+
+ENTRIES = 100
+
+
+def audit_app(outside: Outside) -> App:
+    """Return the commands `drystone audit ...`."""
+    app = App(name="audit", help="The audit trail: who changed what, or tried to.")
+
+    def list_(
+        *,
+        account: str | None = None,
+        action: str | None = None,
+        resource: str | None = None,
+        code: str | None = None,
+        outcome: Literal["OK", "REFUSED"] | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        limit: Limit = ENTRIES,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """List calls that changed something or tried to, the newest first.
+
+        They are those of your account; an administrator sees everybody's. Of an account's refused
+        calls 60 a minute are listed one by one; the others are counted by action and code, and `calls` is their number.
+
+        Args:
+            account: Only those of the account with this id; for the administrator.
+            action: Only those of this action, for example TerminateDisks.
+            resource: Only those that named the disk, snapshot, instance, account or path.
+            code: Only those that ended with this code, for example InvalidDiskId.NotFound.
+            outcome: Only what was done, or only what was refused.
+            since: Only those from this time on, with its zone: 2026-11-01T00:00:00+08:00.
+            until: Only those before this time.
+            limit: Most entries to list.
+            common: Options that every command takes.
+        """
+        session = outside.session(common)
+        rows = session.service.drystone_rows(
+            "list the audit trail", "DescribeAuditTrail", "AuditEntrySet", "EntryId", limit=limit, BeginTime=since,
+            EndTime=until,
+            Filters=lookup.filters(account_id=account, action=action, resource_id=resource, code=code, outcome=outcome),
+        )  # fmt: skip
+        session.out.records([audit_record(row) for row in rows], AUDIT_COLUMNS)
+
+    app.command(
+        list_,
+        name="list",
+        help_epilogue="Example:\n  drystone audit list --outcome REFUSED --since 2026-11-01T00:00:00+08:00\n"
+        "  drystone audit list --resource disk-1a2b3c4d --json",
+    )
+    return app
