@@ -69,6 +69,8 @@ class RealService:
 async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService]:
     """Run it; nothing of it is left at the end but the directory."""
     config = Config(data=data, **({"rate_limits": False, "throttle": False} | settings))
+    # As the program does before it looks at what is there.
+    data.mkdir(mode=0o700, exist_ok=True)
     async with serve._assembled(config) as parts:
         installation, host = parts.installation, parts.host
         accounts = Accounts(db=installation.db, clock=time.time, ids=installation.ids)

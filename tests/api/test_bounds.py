@@ -130,6 +130,7 @@ async def _prepared(service: RealService) -> dict[str, dict[str, object]]:
         "DescribeSnapshotOverview": {},
         "GetSnapOverview": {},
         "AuditDisk": {"DiskId": no_disk},
+        "RewriteDisk": {"DiskId": no_disk},
         "DescribeInstances": {},
         "CreateInstance": {"Kind": "NBD"},
         "DeleteInstance": {"InstanceId": no_instance},

@@ -79,7 +79,7 @@ class Login(Parameters, frozen=True, kw_only=True):
 class Again(Parameters, frozen=True, kw_only=True):
     """What a page sends before a call that outlives the session."""
 
-    password: str
+    password: Text
 
 
 class End(Parameters, frozen=True, kw_only=True):
