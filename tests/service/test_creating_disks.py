@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from drystone.catalog import disks, operations
+from drystone.catalog.rows import Rows
 from drystone.domain.disk import POSTPAID, Disk, DiskState
 from drystone.domain.errors import RefusalError, SpaceError
 from drystone.domain.ids import DiskId, IdSource, OperationId
@@ -209,3 +211,31 @@ def test_hung_disks_hold_the_call_for_the_time_of_one(maker: Maker, monkeypatch:
     monkeypatch.setattr(maker.installation.operations, "wait", wait)
     assert len(run(maker.lifecycle.create(caller(), replace(NEW, count=50)))) == 50
     assert sum(waits) <= disk_lifecycle.CREATE_SECONDS_MAX
+
+
+def test_what_a_call_reads_grows_with_its_disks_and_not_with_their_square(
+    maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is one writer for everybody: calls of 50 disks held it up while each disk read the rows of all."""
+    read: list[str] = []
+    value = Rows.value
+
+    def counted(self: Rows[Any], row: Any) -> Any:
+        if threading.current_thread().name.startswith("catalog-write"):
+            read.append(type(self).__name__)
+        return value(self, row)
+
+    monkeypatch.setattr(Rows, "value", counted)
+
+    async def make(count: int) -> int:
+        maker.start()
+        read.clear()
+        async with maker.working():
+            made = await maker.lifecycle.create(caller(), replace(NEW, count=count, client_token=None))
+        assert set(made) <= set(maker.shown())
+        assert len(made) == count
+        return len(read)
+
+    few, many = run(make(5)), run(make(50))
+    assert few > 0
+    assert many <= 10 * few

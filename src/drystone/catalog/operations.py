@@ -64,6 +64,15 @@ def running_on_disks(conn: Connection, disk_ids: Sequence[str], kind: OperationK
     return _rows.all(conn, query.order_by(operation.c.created_at, operation.c.id))
 
 
+def any_running_outside_phase(conn: Connection, disk_ids: Sequence[str], kind: OperationKind, phase: str) -> bool:
+    """Return whether a RUNNING operation of one kind of any of these disks is in another phase; reads no row."""
+    query = select(operation.c.id).where(
+        operation.c.disk_id.in_(list(disk_ids)), operation.c.kind == kind, operation.c.state == OperationState.RUNNING,
+        operation.c.phase != phase,
+    )  # fmt: skip
+    return conn.execute(query.limit(1)).first() is not None
+
+
 def running_of_account(conn: Connection, account_id: AccountId, kind: OperationKind) -> list[Operation]:
     """Return the RUNNING operations of one kind of an account, oldest first."""
     query = select(operation).where(

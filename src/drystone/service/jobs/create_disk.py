@@ -73,9 +73,10 @@ class CreateDisk:
         at = self._in.clock()
         if not operations.update(conn, operation.id, updated_at=at, phase=MADE):
             raise UnavailableError(f"disk {operation.disk_id} is no longer being created")
-        together = _together(conn, operation)
-        if any(other.phase != MADE for other in together):
+        # Each of the call's disks comes here: all rows are read by the last one alone.
+        if operations.any_running_outside_phase(conn, _disk_ids(operation), OperationKind.CREATE_DISK, MADE):
             return []
+        together = _together(conn, operation)
         return [following for other in together for following in self._show(conn, other, at=at)]
 
     def _show(self, conn: Connection, operation: Operation, *, at: float) -> list[Operation]:
@@ -122,9 +123,14 @@ class CreateDisk:
 
 def _together(conn: Connection, operation: Operation) -> list[Operation]:
     """Return the RUNNING operations that make the disks of one call."""
+    return operations.running_on_disks(conn, _disk_ids(operation), OperationKind.CREATE_DISK)
+
+
+def _disk_ids(operation: Operation) -> list[str]:
+    """Return the disks of an operation's call."""
     disk_ids = operation.payload.get("disk_ids", [operation.disk_id])
     assert isinstance(disk_ids, list)
-    return operations.running_on_disks(conn, disk_ids, OperationKind.CREATE_DISK)
+    return disk_ids
 
 
 def hydrate_operation(installation: Installation, disk: Disk, session: str, *, at: float) -> Operation:
