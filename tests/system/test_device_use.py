@@ -156,6 +156,7 @@ def test_losetup_by_somebody_takes_no_device_away(system: Installation, disk_id:
     before = device(disk_id)
     write_through(path(disk_id), MARK_AT, mark(disk_id))
     host_world.take_down(before)  # What `losetup -D` does to each.
+    assert is_of(before, disk_id)  # Not for a moment is the number anybody's.
     others = [attached(system) for _ in range(2)]
     write_through(path(disk_id), MARK_AT, mark(disk_id))
     assert [read_past_cache(path(other), MARK_AT, 4096) for other in others] == [mark(other) for other in others]
