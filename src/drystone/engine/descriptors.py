@@ -9,7 +9,7 @@ import resource
 from pathlib import Path
 
 PER_DISK = 4
-"""Image, export, the scratch file of a snapshot, a client. Measured while it is only served: 1 over NBD, 2 as a file."""
+"""Image, export, the scratch file of a snapshot, a client. Measured while it is served: 1 over NBD, 2 as a file."""
 RESERVE = 64
 """Monitors, more clients, the readers of the snapshots that are being uploaded."""
 
