@@ -17,6 +17,7 @@ from drystone.api.actions import Service
 from drystone.api.app import build_application
 from drystone.api.dispatch import Dispatcher, Progress, Verified
 from drystone.api.settings import ApiSettings
+from drystone.catalog import accounts as account_rows
 from drystone.config import Config
 from drystone.domain.ids import AccountId
 from drystone.service.accounts import Accounts
@@ -88,10 +89,14 @@ async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService
             steady=installation.steady,
             monotonic=time.monotonic, request_id=lambda: str(uuid.uuid4()), registry=CollectorRegistry(),
         )  # fmt: skip
-        key = await accounts.first("admin")
-        assert key is not None
+        await accounts.first("admin")
+        admin = await installation.db.read(lambda conn: account_rows.by_name(conn, "admin"))
+        assert admin is not None
+        # What an earlier run left attached is served again.
+        await host.take_over()
+        await host.revive_all()
         services = {name: service for service in app.dispatcher.services for name in service.actions}
-        made = RealService(dispatcher=app.dispatcher, installation=installation, actions=services, admin=key.account_id)
+        made = RealService(dispatcher=app.dispatcher, installation=installation, actions=services, admin=admin.id)
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(installation.operations.run())
             try:

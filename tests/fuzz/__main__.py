@@ -1,7 +1,6 @@
 """Fuzz the API: `python -m tests.fuzz --seconds 3600`, or `./dev fuzz --seconds 3600`. The seed is printed."""
 
 import argparse
-import asyncio
 import random
 import sys
 import tempfile
@@ -28,26 +27,25 @@ def main() -> int:
     given = parser.parse_args()
     seed = random.SystemRandom().randrange(1 << 32) if given.seed is None else given.seed
     until = time.monotonic() + given.seconds
-    steps = asked = runs = 0
+    steps = asked = commands = runs = 0
     codes: Counter[str] = Counter()
     while time.monotonic() < until or runs == 0:
         with tempfile.TemporaryDirectory() as directory:
             seconds = min(RUN_SECONDS, max(1.0, until - time.monotonic()))
             print(f"run {runs + 1}, seed {seed}, {seconds:.0f} s", flush=True)
             try:
-                outcome = asyncio.run(
-                    fuzz(
-                        Path(directory) / "data", seed=seed, seconds=seconds, steps=given.steps, plant=given.plant,
-                        focus=given.focus,
-                    )
+                outcome = fuzz(
+                    Path(directory) / "data", seed=seed, seconds=seconds, steps=given.steps, plant=given.plant,
+                    focus=given.focus, with_commands=True,
                 )  # fmt: skip
             except ViolationError as error:
                 print(f"VIOLATION: {error}", flush=True)
                 return 1
         runs, seed = runs + 1, seed + 1
         steps, asked = steps + outcome.steps, asked + outcome.asked
+        commands += outcome.commands
         codes += outcome.codes
-    print(f"{runs} runs, {steps} calls, {asked} lists asked for, 0 violations")
+    print(f"{runs} runs, {steps} calls, {asked} lists asked for, {commands} commands, 0 violations")
     for code, count in codes.most_common():
         print(f"{count:8}  {code}")
     return 0

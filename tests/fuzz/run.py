@@ -16,10 +16,11 @@ import structlog
 
 from drystone.domain.ids import AccountId
 from tests.api.real_service import ZONE, RealService, real_service
-from tests.fuzz import judge
+from tests.fuzz import command_line, judge
 from tests.fuzz.grammar import Known, Writer, weights
 from tests.fuzz.judge import Shapes, ViolationError
 from tests.fuzz.plants import PLANTS
+from tests.system.harness import Installation
 
 PAGE = 100
 DISKS_MAX = 12
@@ -64,6 +65,8 @@ class Outcome:
 
     steps: int = 0
     asked: int = 0
+    commands: int = 0
+    """Of the command line."""
     codes: Counter[str] = field(default_factory=Counter)
 
 
@@ -136,6 +139,10 @@ class Fuzzer:
                 raise ViolationError(f"{actor.name}'s {name} {body[:300]!r} changed what is {other.name}'s")
         if self.outcome.steps % IDLE_EVERY == 0:
             await self._idle()
+
+    def take_over(self, service: RealService) -> None:
+        """Go on with the same service, started anew."""
+        self._service = service
 
     async def end(self) -> None:
         """Delete everything that was made: what was accepted can be deleted."""
@@ -297,7 +304,7 @@ def _fields(kind: Any) -> Any:
     return msgspec.structs.fields(kind)
 
 
-async def fuzz(
+def fuzz(
     data: Path,
     *,
     seed: int,
@@ -305,8 +312,9 @@ async def fuzz(
     steps: int | None = None,
     plant: str | None = None,
     focus: str | None = None,
+    with_commands: bool = False,
 ) -> Outcome:
-    """Run for a time, or so many steps; then delete everything.
+    """Run for a time, or so many steps; start again; then delete everything.
 
     Args:
         data: The directory of the installation; files are made beside it.
@@ -315,36 +323,71 @@ async def fuzz(
         steps: How many calls at most.
         plant: A fault of `tests.fuzz.plants` to begin with.
         focus: An action to call about every second time.
+        with_commands: Have the command line list everything meanwhile, from a server of its own.
 
     Raises:
         ViolationError: Something is not as it must be; the message says what, and after which step.
     """
     files = data.parent / "files"
     files.mkdir(exist_ok=True)
-    fuzzers: list[Fuzzer] = []
+    made: list[Fuzzer] = []
+
+    async def first() -> None:
+        async with real_service(data, **SETTINGS) as service:
+            made.append(Fuzzer(service, seed=seed, files=files, focus=focus))
+            if plant is not None:
+                PLANTS[plant](service)
+            await made[0].begin()
+            until = time.monotonic() + seconds
+            while time.monotonic() < until and (steps is None or made[0].outcome.steps < steps):
+                await made[0].step()
+                judge.check_log(entries)
+                entries.clear()
+
+    async def last() -> None:
+        async with real_service(data, **SETTINGS) as service:
+            made[0].take_over(service)
+            await made[0].end()
+
+    with structlog.testing.capture_logs() as entries:
+        try:
+            asyncio.run(first())
+            if with_commands:
+                _list_all(data, made[0])
+            asyncio.run(last())
+            judge.check_log(entries)
+        except* AssertionError as group:
+            error: BaseException = group
+            while isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            raise ViolationError(f"seed {seed}, step {made[0].outcome.steps}: {error}") from error
+        finally:
+            mock.patch.stopall()
+    return made[0].outcome
+
+
+def _list_all(data: Path, fuzzer: Fuzzer) -> None:
+    """Start the program itself over what is there, and have the command line list it."""
+    system = Installation(data)
     try:
-        with structlog.testing.capture_logs() as entries:
-            async with real_service(data, **SETTINGS) as service:
-                fuzzers.append(Fuzzer(service, seed=seed, files=files, focus=focus))
-                if plant is not None:
-                    PLANTS[plant](service)
-                await _run(fuzzers[0], entries, seconds=seconds, steps=steps)
-    except* AssertionError as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise ViolationError(f"seed {seed}, step {fuzzers[0].outcome.steps}: {error}") from error
+        keys = asyncio.run(_keys(data, fuzzer))
+        system.start()
+        fuzzer.outcome.commands = command_line.look(system, keys)
     finally:
-        mock.patch.stopall()
-    return fuzzers[0].outcome
+        if system.process is not None:
+            system.stop()
+        system.host_stop()
 
 
-async def _run(fuzzer: Fuzzer, entries: list[Any], *, seconds: float, steps: int | None) -> None:
-    await fuzzer.begin()
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and (steps is None or fuzzer.outcome.steps < steps):
-        await fuzzer.step()
-        judge.check_log(entries)
-        entries.clear()
-    await fuzzer.end()
-    judge.check_log(entries)
+async def _keys(data: Path, fuzzer: Fuzzer) -> Mapping[str, tuple[str, str]]:
+    """Return a key of each account."""
+    keys = {}
+    async with real_service(data, **SETTINGS) as service:
+        for actor in fuzzer.actors:
+            made = await service.call("CreateAccessKey", AccountId=actor.account)
+            keys[actor.name] = (str(made["SecretId"]), str(made["SecretKey"]))
+        # Without a key of its own the administrator gets one at the start, in the file of credentials.
+        for key in (await service.call("DescribeKeys"))["KeySet"]:
+            if key["SecretId"] != keys["admin"][0]:
+                await service.call("DeleteKey", SecretId=key["SecretId"], Force=True)
+    return keys
