@@ -34,11 +34,12 @@ class SnapshotDifferences:
             DrystoneError: The store cannot be read.
         """
         for attempt in range(1, ATTEMPTS_MAX + 1):
-            manifests = await self._in.db.read(
+            manifests = await self._in.read_in_turn(
+                caller.account_id,
                 lambda conn: (
                     None if older is None else _manifest(conn, caller, older),
                     _manifest(conn, caller, newer),
-                )
+                ),
             )
             job = DifferenceJob(
                 store=self._in.store_address(), older=manifests[0], newer=manifests[1], buckets_max=BUCKETS_MAX

@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from drystone.catalog.database import Database
+from sqlalchemy import Connection
+
+from drystone.catalog.database import READERS, Database
 from drystone.domain.disk import Disk
 from drystone.domain.disk_types import DISK_TYPES, GIB, Limits
 from drystone.domain.errors import RefusalError
-from drystone.domain.ids import DiskId, IdSource, SessionId
+from drystone.domain.ids import AccountId, DiskId, IdSource, SessionId
 from drystone.engine.ballast import Ballast
 from drystone.engine.host_device import HostDevices
 from drystone.engine.layout import Layout
@@ -20,8 +23,10 @@ from drystone.service.operations import Operations
 from drystone.service.rounds import Bugs
 from drystone.snapstore.store import Store
 from drystone.transfer.jobs import StoreAddress
+from drystone.transfer.places import Places
 from drystone.transfer.pool import WorkerPool
 
+R = TypeVar("R")
 WAITING_MAX = 8
 """Calls of one account that may wait for a background worker: those that wait longer had better be asked again."""
 
@@ -102,6 +107,16 @@ class Installation:
     """Loop devices that are open here, so that they stay (`HostDevices`)."""
     snapshot_server_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the snapshot server is looked for or started: there is one."""
+    long_reads: Places = field(default_factory=lambda: Places(1, reserve=READERS - 1))
+    """Whose turn it is to read much of the catalog (`read_in_turn`)."""
+
+    async def read_in_turn(self, account_id: AccountId, fn: Callable[[Connection], R]) -> R:
+        """Read what takes long from the catalog, one such read of an account at a time (S183).
+
+        The catalog's readers are few and serve who comes first: everybody's calls would stand behind one account's.
+        """
+        async with self.long_reads.hold(account_id):
+            return await self.db.read(fn)
 
     @property
     def devices(self) -> HostDevices:

@@ -48,11 +48,12 @@ class StoreSpace:
         if not 1 <= len(wanted) <= IDS_MAX:
             raise RefusalError("InvalidParameterValue", f"{len(wanted)} ids are given; 1 to {IDS_MAX} are allowed.")
         found = await self._space(caller, wanted, frozenset(wanted))
-        pinned = await self._in.db.read(sessions.pinned) & set(wanted)
+        pinned = await self._in.read_in_turn(caller.account_id, sessions.pinned) & set(wanted)
         # What somebody reads is not collected before that ends: it does not come back now.
         free = await self._space(caller, wanted, frozenset(wanted) - pinned) if pinned else found
         shown = {one.snapshot: one for one in found.snapshots}
-        rows = await self._in.db.read(lambda conn: packs.get_many(conn, free.dead_bytes_by_pack))
+        dead = free.dead_bytes_by_pack
+        rows = await self._in.read_in_turn(caller.account_id, lambda conn: packs.get_many(conn, dead))
         share = self._in.compaction_dead_percent / 100
         return SetSpaceView(
             snapshots=tuple(
@@ -72,7 +73,9 @@ class StoreSpace:
 
     async def _space(self, caller: Caller, wanted: list[str], chosen: Collection[str]) -> SpaceResult:
         for attempt in range(1, ATTEMPTS_MAX + 1):
-            nodes, held = await self._in.db.read(lambda conn: _trees(conn, caller, wanted, chosen))
+            nodes, held = await self._in.read_in_turn(
+                caller.account_id, lambda conn: _trees(conn, caller, wanted, chosen)
+            )
             job = SpaceJob(store=self._in.store_address(), nodes=nodes, packs=held)
             asked = hashlib.sha256(msgspec.json.encode(job)).digest()
             if asked in self._told:
