@@ -6,7 +6,8 @@ nothing held, of a MariaDB and of a PostgreSQL; `tests/system/test_databases.py`
 Lanes commit numbers one after the other, through the database's own client, and count outside what was acknowledged.
 Each snapshot is restored to a disk of its own, its file system checked, and the database started on it: without a
 repair, every number that was acknowledged before the call must be there, and none that was begun after the reply. What
-was taken with the profile must have a file system with nothing to replay.
+was taken with the profile must have a file system with nothing to replay. With `--prove` each is opened by `snapshot
+prove` too, in its machine, which must say that it opens.
 """
 
 import argparse
@@ -24,10 +25,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.prove.machines import IMAGES
 from tests.quiesce.databases import PATH, SECONDS, MariaDb, PostgreSql
 from tests.system.harness import Installation, installation
 
 LANES = 4
+PROOF_SECONDS_MAX = 4000.0
 MOUNT_OPTIONS = "-E nodiscard,lazy_itable_init=1,lazy_journal_init=1"
 TCCLI = Path(sys.executable).parent / "tccli"
 MANNERS = ("profile", "hand", "nothing")
@@ -193,6 +196,8 @@ class World:
         self.lanes = [Lane(number) for number in range(LANES)]
         self.taken: list[Taken] = []
         """What was taken, opened and found right so far."""
+        self.proofs: list[tuple[str, float]] = []
+        """What proofs found, and how many seconds each took."""
         self.disk_id = system.create_disk()
 
     @contextlib.contextmanager
@@ -290,6 +295,18 @@ class World:
             self._detach(disk_id)
             system.call("TerminateDisks", DiskIds=[disk_id])
 
+    def prove(self, taken: Sequence[Taken], server: Server) -> None:
+        """Have snapshots opened in their machines, by a profile that names the database."""
+        self.system.own("SetQuiesceProfile", ResourceId=self.disk_id, Mode="prefer", Steps=server.steps())
+        for one in taken:
+            began = time.monotonic()
+            self.system.own("ProveSnapshot", SnapshotId=one.snapshot_id)
+            while (opening := self.system.record(one.snapshot_id)["Opening"]) is None:
+                assert time.monotonic() - began < PROOF_SECONDS_MAX
+                time.sleep(1)
+            self.proofs.append((str(opening["Finding"]), time.monotonic() - began))
+            print(f"{one.snapshot_id} ({one.manner}): {opening['Finding']} {opening['Reason']}", flush=True)
+
     def _detach(self, disk_id: str) -> None:
         """Detach, again if somebody else on this machine has just looked at the device: then it stays attached."""
         for _ in range(10):
@@ -313,23 +330,25 @@ class World:
         assert not REPAIRED.search(server.log()), server.log()
 
 
-def run(world: World, *, each: int, seconds_max: float, manners: Sequence[str] = MANNERS) -> None:
+def run(world: World, *, each: int, seconds_max: float, prove: bool) -> None:
     """Take and open so many snapshots in each manner, in turn, as long as there is time."""
     deadline = time.monotonic() + seconds_max
     with world.running() as server:
         for number in range(each):
             if time.monotonic() > deadline:
                 break
-            world.taken += round_of(world, server, manners)
+            world.taken += round_of(world, server, prove=prove)
             print(f"{world.kind.kind}: round {number + 1} of {each}", flush=True)
 
 
-def round_of(world: World, server: Server, manners: Sequence[str] = MANNERS) -> list[Taken]:
+def round_of(world: World, server: Server, *, prove: bool = False) -> list[Taken]:
     """Take a snapshot in each manner under load, open each of them, delete them; return them."""
     with world.writing(server):
-        some = [world.take(server, manner) for manner in manners]
+        some = [world.take(server, manner) for manner in MANNERS]
     for one in some:
         world.open(one)
+    if prove:
+        world.prove(some, server)
     world.system.call("DeleteSnapshots", SnapshotIds=[one.snapshot_id for one in some])
     return some
 
@@ -360,6 +379,7 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=30)
     parser.add_argument("--minutes", type=float, default=24 * 60, help="of each database; begin no round after them")
     parser.add_argument("--kind", choices=("mariadb", "postgresql"), action="append")
+    parser.add_argument("--prove", action="store_true", help="have each opened by `snapshot prove` too")
     options = parser.parse_args()
     assert os.geteuid() == 0, "block devices need root"
     for kind in (MariaDbLoad, PostgreSqlLoad):
@@ -369,12 +389,16 @@ def main() -> int:
             base = Path(directory)
             base.chmod(0o755)
             began = time.monotonic()
-            with installation(base / "data") as system:
+            with installation(base / "data", f'prove_kvm = false\nprove_images = "{IMAGES}"\n') as system:
                 world = World(system, kind, base)
                 try:
-                    run(world, each=options.each, seconds_max=options.minutes * 60)
+                    run(world, each=options.each, seconds_max=options.minutes * 60, prove=options.prove)
                 finally:
                     print("\n".join(figures(world.taken, world.lanes, kind.kind)), flush=True)
+                    if world.proofs:
+                        right = [seconds for finding, seconds in world.proofs if finding == "opens"]
+                        text = f"{kind.kind}: {len(right)} of {len(world.proofs)} proofs say that it opens"
+                        print(f"{text}; seconds {', '.join(f'{seconds:.0f}' for _, seconds in world.proofs)}")
             print(f"{kind.kind}: {time.monotonic() - began:.0f} s")
     return 0
 
