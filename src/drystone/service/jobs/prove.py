@@ -1,6 +1,7 @@
 """Opening a snapshot to see that it opens: on a throw-away clone, never on the source."""
 
 import asyncio
+import logging
 from pathlib import Path
 
 import structlog
@@ -19,6 +20,8 @@ from drystone.service.jobs import endings
 
 log = structlog.get_logger()
 ATTEMPTS_MAX = 3
+_LEVELS = {Finding.OPENS: logging.INFO, Finding.NOT_PROVEN: logging.WARNING, Finding.DAMAGED: logging.ERROR}
+"""Of the log: only for damage must somebody act."""
 LOOK_SECONDS = 1.0
 CLONE_BYTES_MIN = 256 << 20
 """Room that a clone must have above the floor: a database's recovery writes."""
@@ -50,7 +53,7 @@ class Prove:
                 await self._remove(operation)
         finding, reason = conclusion(steps)
         log.log(
-            20 if finding is Finding.OPENS else 40, "snapshot.proven", snapshot_id=operation.snapshot_id,
+            _LEVELS[finding], "snapshot.proven", snapshot_id=operation.snapshot_id,
             finding=finding.value, reason=reason, seconds=round(sum(step.seconds for step in steps), 1),
         )  # fmt: skip
         await self._in.db.write(lambda conn: self._record(conn, operation, steps, began))
