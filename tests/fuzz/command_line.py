@@ -31,7 +31,8 @@ def look(system: Installation, keys: Mapping[str, tuple[str, str]]) -> int:
         environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "COLUMNS": str(WIDTH), "LANG": "C.UTF-8",
             "TENCENTCLOUD_SECRET_ID": secret_id, "TENCENTCLOUD_SECRET_KEY": secret_key,
-            "TENCENTCLOUD_REGION": system.environment["TENCENTCLOUD_REGION"], "DRYSTONE_ENDPOINT": system.environment["DRYSTONE_ENDPOINT"],
+            "TENCENTCLOUD_REGION": system.environment["TENCENTCLOUD_REGION"],
+            "DRYSTONE_ENDPOINT": system.environment["DRYSTONE_ENDPOINT"],
         }  # fmt: skip
         for command in (*LISTS, *(FOR_ADMINISTRATORS if name == "admin" else ())):
             _table(command, environment)

@@ -18,8 +18,8 @@ class NewerSchemaError(CatalogError):
     """The database was written by a newer version than this one."""
 
 
-def upgrade(conn: Connection, present: Collection[str]) -> None:
-    """Bring the schema from `present` to `HEAD`, within the caller's transaction.
+def upgrade(conn: Connection, present: Collection[str], *, to: str = HEAD) -> None:
+    """Bring the schema from `present` to this version's, or to one before it, within the caller's transaction.
 
     Raises:
         NewerSchemaError: `present` is not a schema that this version knows; nothing was changed.
@@ -40,4 +40,4 @@ def upgrade(conn: Connection, present: Collection[str]) -> None:
                 f"The database has schema {revision}, which this version of Drystone does not know: "
                 "it was used with a newer one. Start that one."
             )
-    command.upgrade(config, HEAD)
+    command.upgrade(config, to)
