@@ -2,12 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from drystone.domain.errors import IntegrityError, ProtocolError, SpaceError, UnavailableError
+from drystone.domain.ids import DiskId
+from drystone.engine.layout import Layout
 from drystone.service import rounds
 from drystone.service.rounds import Bugs, insisted, repeat, tried
+from drystone.service.watch import Watch
 
 
 def fails_first(times: int, error: Exception) -> tuple[list[float], Callable[[], Awaitable[None]]]:
@@ -43,6 +49,48 @@ def test_a_round_that_fails_comes_again(monkeypatch: pytest.MonkeyPatch, error: 
     assert met.counts == ({"loop.work": bugs} if bugs else {})
     # After a bug the pauses grow, up to a minute, and are as before once it is over.
     assert pauses == ([20.0, 40.0, 60.0, 10.0, 10.0] if bugs else [10.0] * 5)
+
+
+def test_what_guests_wait_for_is_never_put_off_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, once = fails_first(20, AssertionError("a bug"))
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 8:
+            raise Ended
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with pytest.raises(Ended):
+        asyncio.run(repeat("space", 0.1, once, Bugs(), seconds_max=1.0))
+    assert max(pauses) == 1.0
+
+
+class _Watched(Watch):
+    """A watch whose first disk meets a bug."""
+
+    def __init__(self, installation: Any) -> None:
+        self._in = installation
+        self.broken: list[str] = []
+
+    async def break_snapshot(self, disk_id: DiskId, reason: str) -> bool:
+        if disk_id == "disk-large":
+            raise KeyError(reason)
+        self.broken.append(disk_id)
+        return True
+
+
+def test_one_disk_does_not_shield_the_others_from_the_floor(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.scratch.mkdir()
+    for name, size in (("disk-large", 1 << 20), ("disk-small", 1 << 16)):
+        (layout.scratch / f"{name}.raw").write_bytes(bytes(size))
+    space = SimpleNamespace(above_floor_bytes=0)
+    met = Bugs()
+    watched = _Watched(SimpleNamespace(layout=layout, scratch_bytes_max=1 << 30, space=lambda: space, bugs=met))
+    asyncio.run(watched.guard_space())
+    assert watched.broken == ["disk-small"]
+    assert met.counts == {"snapshot.not_broken": 1}
 
 
 def test_a_start_does_without_what_passes_and_fails_of_the_rest() -> None:

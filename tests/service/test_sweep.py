@@ -9,9 +9,11 @@ import pytest
 from sqlalchemy import Connection
 
 from drystone.catalog import accounts, operations, packs, sessions, snapshots
+from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import OperationId, PackId, SessionId, SnapshotId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.session import Session, SessionState
+from drystone.engine.layout import Layout
 from drystone.objects.contract import ObjectEntry
 from drystone.objects.memory import MemoryStore
 from drystone.service import sweep
@@ -204,4 +206,41 @@ def test_operations_go_after_thirty_days_or_when_very_many_followed(
     monkeypatch.setattr(sweep, "OPERATIONS_KEPT_MAX", 0)
     asyncio.run(sweep.tidy(made))
     assert world.db.read_sync(there) == ["op-0"], "a day is kept, however many there are"
+    world.close()
+
+
+def test_two_sweeps_at_once_over_a_store_that_fails_end_like_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what could not be listed was not swept: the next sweep looks at it again."""
+    made = world.open()
+    lost = SnapshotId("snap-lost")
+    session = Session(id=WRITER, kind="snapshot", created_at=made.clock(), snapshot_id=lost)
+    world.db.write_sync(lambda conn: sessions.open(conn, session, []))
+    world.db.write_sync(lambda conn: sessions.fence(conn, WRITER, at=made.clock()))
+
+    def failing(_store: object, _session: object) -> None:
+        raise UnavailableError("the store is away")
+
+    async def both() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(sweep.sweep(made))
+            tasks.create_task(sweep.sweep(made))
+
+    monkeypatch.setattr(sweep, "delete_session_objects", failing)
+    asyncio.run(both())
+    assert WRITER not in made.swept
+    monkeypatch.setattr(sweep, "_manifests_of", failing)
+    with pytest.raises(UnavailableError):
+        asyncio.run(sweep.sweep(made))
+    assert WRITER not in made.swept
+    world.close()
+
+
+def test_a_start_leaves_directories_of_scratch_alone(tmp_path: Path, world: World) -> None:
+    """A file system that is mounted there has `lost+found`."""
+    made = replace(world.open(), layout=Layout(tmp_path))
+    made.layout.scratch.mkdir()
+    (made.layout.scratch / "lost+found").mkdir()
+    (made.layout.scratch / "disk-gone.raw").touch()
+    sweep.clear_scratch(made)
+    assert [entry.name for entry in made.layout.scratch.iterdir()] == ["lost+found"]
     world.close()

@@ -31,7 +31,12 @@ class DiskState(StrEnum):
     @property
     def passing(self) -> bool:
         """Whether an operation leaves this state within seconds."""
-        return self in {DiskState.ATTACHING, DiskState.DETACHING, DiskState.EXPANDING, DiskState.DUMPING}
+        return self in {DiskState.ATTACHING, DiskState.DETACHING, DiskState.EXPANDING}
+
+    @property
+    def copying(self) -> bool:
+        """Whether an operation leaves this state by itself, but may take hours."""
+        return self in {DiskState.ROLLBACKING, DiskState.DUMPING}
 
     @property
     def visible(self) -> bool:

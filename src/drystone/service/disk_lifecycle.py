@@ -457,7 +457,7 @@ class DiskLifecycle:
         text = f"Disk {disk.id} is {disk.state.value}; it can be {what} only when it is {allowed}."
         if disk.state.passing:
             raise PassingError("ResourceBusy", text)
-        raise RefusalError("ResourceBusy" if disk.state is DiskState.ROLLBACKING else code, text)
+        raise RefusalError("ResourceBusy" if disk.state.copying else code, text)
 
     def _operation(
         self,

@@ -13,8 +13,8 @@ from drystone.domain.errors import PassingError
 T = TypeVar("T")
 SECONDS_MAX = 10.0
 """Attaching and detaching take about a second; clients give a call up after 60."""
-FIRST_SECONDS, MOST_SECONDS, GROWTH = 0.03, 0.5, 1.5
-"""Between two tries: short at first, for most states pass at once."""
+FIRST_SECONDS, MOST_SECONDS, GROWTH = 0.05, 1.0, 1.6
+"""Between two tries: short at first, for most states pass at once; each try is a transaction, and others write, too."""
 
 
 async def patiently(attempt: Callable[[], Awaitable[T]], *, seconds: float = SECONDS_MAX) -> T:

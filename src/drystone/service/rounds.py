@@ -48,7 +48,14 @@ class Bugs:
         return why
 
 
-async def repeat(name: str, seconds: float, once: Callable[[], Awaitable[object]], bugs: Bugs) -> None:
+async def repeat(
+    name: str,
+    seconds: float,
+    once: Callable[[], Awaitable[object]],
+    bugs: Bugs,
+    *,
+    seconds_max: float = BUG_SECONDS_MAX,
+) -> None:
     """Await `once` again and again until cancelled, `seconds` after it returned or failed.
 
     Args:
@@ -56,6 +63,7 @@ async def repeat(name: str, seconds: float, once: Callable[[], Awaitable[object]
         seconds: The pause.
         once: One round; one that never returns is begun again when a bug has ended it.
         bugs: Where a bug is counted.
+        seconds_max: The longest pause after rounds that met a bug, if that is longer than `seconds`.
     """
     in_a_row = 0
     while True:
@@ -66,7 +74,7 @@ async def repeat(name: str, seconds: float, once: Callable[[], Awaitable[object]
         except Exception as error:  # noqa: BLE001 - noted: what fails here must not end the rest (S135)
             if bugs.note(error, f"loop.{name}") is None:
                 in_a_row += 1
-                pause = max(seconds, min(BUG_SECONDS_MAX, seconds * 2 ** min(in_a_row, 20)))
+                pause = max(seconds, min(seconds_max, seconds * 2 ** min(in_a_row, 20)))
         await asyncio.sleep(pause)
 
 

@@ -120,7 +120,8 @@ def check_rollback(conn: Connection, disk: Disk, snapshot: Snapshot) -> None:
     if disk.state.passing:
         raise PassingError("ResourceBusy", f"Disk {disk.id} is {disk.state.value}; try again when it is not.")
     if disk.state is not DiskState.UNATTACHED:
-        raise RefusalError("InvalidDisk.NotSupported", f"Disk {disk.id} is {disk.state.value}.")
+        code = "ResourceBusy" if disk.state.copying else "InvalidDisk.NotSupported"
+        raise RefusalError(code, f"Disk {disk.id} is {disk.state.value}.")
     check_no_snapshot(conn, disk.id, "ResourceUnavailable.SnapshotCreating")
     if disk.hydrating:
         raise RefusalError(

@@ -371,7 +371,8 @@ def _check_disk(conn: Connection, disk: Disk) -> None:
             f"Disk {disk.id} is not attached; the disks of a group are attached to one instance.",
         )
     if disk.state is not DiskState.ATTACHED:
-        raise PassingError("ResourceInUse", f"Disk {disk.id} is {disk.state.value}; try again when it is not.")
+        kind = PassingError if disk.state.passing else RefusalError
+        raise kind("ResourceInUse", f"Disk {disk.id} is {disk.state.value}; try again when it is not.")
     if disk.hydrating:
         raise RefusalError(
             "ResourceUnavailable.NotSupported",

@@ -141,7 +141,8 @@ class SnapshotLifecycle:
         if disk.state is DiskState.TORECYCLE:
             raise RefusalError("InvalidDisk.NotSupported", f"Disk {disk_id} is in the recycle bin.")
         if disk.state not in RESTING:
-            raise PassingError("ResourceBusy", f"Disk {disk_id} is {disk.state.value}; try again when it is not.")
+            kind = PassingError if disk.state.passing else RefusalError
+            raise kind("ResourceBusy", f"Disk {disk_id} is {disk.state.value}; try again when it is not.")
         check_no_snapshot(conn, disk_id, "ResourceUnavailable.SnapshotCreating")
         quotas.check_snapshot(disk_id, quotas.snapshot_use(conn, caller.account_id, disk_id), self._limits)
         self._in.require_room()

@@ -43,7 +43,7 @@ async def ensure(installation: Installation) -> None:
     async with installation.snapshot_server_lock:
         running = process.adopt(directory)
         if running is not None and installation.layout.store_socket.exists():
-            if await asyncio.to_thread(_reads, running.pid, installation.layout.store):
+            if not await asyncio.to_thread(_reads_another, running.pid, installation.layout.store):
                 return
             log.info("snapserver.replaced", reason="the store was moved")
         if running is not None:
@@ -56,12 +56,24 @@ async def ensure(installation: Installation) -> None:
         )  # fmt: skip
 
 
-def _reads(pid: int, store: Path) -> bool:
-    """Tell whether a snapshot server reads this store, whatever it was called when the server started."""
-    with contextlib.suppress(OSError, ValueError):
+def _reads_another(pid: int, store: Path) -> bool:
+    """Tell whether a snapshot server reads another place than this store, whatever its name was when it started.
+
+    Only what was seen counts: guests read from it, and a store that cannot be looked at for a moment has not moved.
+    """
+    try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        return Path(os.fsdecode(words[words.index(b"--root") + 1])).samefile(store)
-    return False
+        root = Path(os.fsdecode(words[words.index(b"--root") + 1]))
+        here = store.stat()
+    except (OSError, ValueError):
+        return False
+    try:
+        there = root.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
 
 
 async def serving(installation: Installation, snapshot_id: SnapshotId) -> Backing:

@@ -44,8 +44,13 @@ def clear_scratch(installation: Installation) -> None:
     running = installation.db.read_sync(operations.unfinished)
     needed = {f"{row.disk_id}.raw" for row in running if row.kind is OperationKind.SNAPSHOT}
     for file in installation.layout.scratch.iterdir():
-        if file.name not in needed:
+        # A file system of its own, mounted there, has `lost+found`.
+        if file.name in needed or (file.is_dir() and not file.is_symlink()):
+            continue
+        try:
             file.unlink()
+        except OSError as error:
+            log.warning("scratch.not_removed", file=file.name, error=str(error))
 
 
 def _manifests_of(store: Store, wanted: Iterable[Session]) -> dict[SessionId, list[SnapshotId]]:
@@ -109,14 +114,14 @@ async def sweep(installation: Installation) -> None:
     at, swept = installation.steady(), installation.swept
     fenced = await installation.db.read(lambda conn: sessions.in_state(conn, SessionState.FENCED))
     for name in swept.keys() - {session.id for session in fenced}:
-        del swept[name]
+        swept.pop(name, None)  # Another sweep may be under way.
     due = {session.id for session in fenced if _due(session, swept.get(session.id), at)}
     if not due or not await may_delete(installation):
         return
     garbage = [one for one in await installation.db.read(collection.garbage) if one.id in due]
+    manifests = await asyncio.to_thread(_manifests_of, installation.store, garbage)
     # Of others something is needed all the same (S61): that may change, and is asked as seldom.
     swept.update(dict.fromkeys(due, at))
-    manifests = await asyncio.to_thread(_manifests_of, installation.store, garbage)
     over: list[Session] = []
     for session in garbage:
         try:
@@ -126,7 +131,7 @@ async def sweep(installation: Installation) -> None:
             await asyncio.to_thread(delete_session_objects, installation.store, session.id)
         except DrystoneError as error:
             log.warning("sweep.failed", session_id=session.id, error=str(error))
-            del swept[session.id]
+            swept.pop(session.id, None)
             continue
         if _age(session, at) > KEPT_SECONDS:
             over.append(session)

@@ -7,7 +7,6 @@ import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import disks, operations
-from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation
 from drystone.domain.tracking import Phase
@@ -25,7 +24,7 @@ from drystone.service.installation import Installation
 from drystone.service.jobs.delete_snapshot import collect_maps
 from drystone.service.proving import Proving
 from drystone.service.publication import Publication
-from drystone.service.rounds import repeat
+from drystone.service.rounds import BUG_SECONDS_MAX, repeat
 from drystone.service.scrub import Scrub
 from drystone.service.sweep import tidy
 from drystone.service.tracking_rows import flight_of
@@ -34,6 +33,8 @@ log = structlog.get_logger()
 SPACE_SECONDS = 0.1
 BREAK_SECONDS_MAX = 5.0
 DAEMON_SECONDS = 0.5
+URGENT_SECONDS_MAX = 1.0
+"""The longest pause of those two after a bug: guests wait for them."""
 DEADLINE_SECONDS = 10.0
 PUBLICATION_SECONDS = 1.0
 BACKUP_SECONDS = 30.0
@@ -84,8 +85,8 @@ class Watch:
     async def run(self) -> None:
         """Run all loops until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._repeat("space", SPACE_SECONDS, self.guard_space))
-            tasks.create_task(self._repeat("daemons", DAEMON_SECONDS, self.look_after_daemons))
+            tasks.create_task(self._repeat("space", SPACE_SECONDS, self.guard_space, URGENT_SECONDS_MAX))
+            tasks.create_task(self._repeat("daemons", DAEMON_SECONDS, self.look_after_daemons, URGENT_SECONDS_MAX))
             tasks.create_task(self._repeat("deadlines", DEADLINE_SECONDS, self._expiry.begin_due))
             tasks.create_task(self._repeat("publication", PUBLICATION_SECONDS, self._publication.publish))
             tasks.create_task(self._repeat("compaction", COMPACTION_SECONDS, self.look_after_packs))
@@ -102,8 +103,10 @@ class Watch:
             tasks.create_task(self._repeat("tallies", TALLY_SECONDS, self._audit.tell))
             tasks.create_task(self._repeat("trail", TRAIL_SECONDS, self._audit.prune))
 
-    def _repeat(self, name: str, seconds: float, once: Callable[[], Awaitable[object]]) -> Coroutine[None, None, None]:
-        return repeat(name, seconds, once, self._in.bugs)
+    def _repeat(
+        self, name: str, seconds: float, once: Callable[[], Awaitable[object]], seconds_max: float = BUG_SECONDS_MAX
+    ) -> Coroutine[None, None, None]:
+        return repeat(name, seconds, once, self._in.bugs, seconds_max=seconds_max)
 
     # --- space (P6, traps F15) ----------------------------------------------------------------------------------------
 
@@ -129,8 +132,8 @@ class Watch:
                 async with asyncio.timeout(BREAK_SECONDS_MAX):
                     if await self.break_snapshot(disk_id, reason):
                         return
-            except (TimeoutError, DrystoneError) as error:
-                log.error("snapshot.not_broken", disk_id=disk_id, error=str(error))  # noqa: TRY400 - the next is tried
+            except Exception as error:  # noqa: BLE001 - noted: the next is tried, whatever is wrong with this one
+                self._in.bugs.note(error, "snapshot.not_broken", severe=True, disk_id=disk_id)
 
     async def break_snapshot(self, disk_id: DiskId, reason: str) -> bool:
         """Give a snapshot up: its view and scratch go at once; its operation ends with the reason (A4).
