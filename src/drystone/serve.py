@@ -444,7 +444,7 @@ def _use_cases(config: Config, parts: _Parts, accounts: Accounts, passwords: Pas
             db=db, clock=clock, steady=steady,
             most=AuditUsage(entries=config.audit_entries_max, bytes=config.audit_mb_max * 1_000_000),
         ),
-        audit_records=AuditRecords(db=db),
+        audit_records=AuditRecords(db=db, long_reads=installation.long_reads),
         passwords=passwords,
         overview=Overview(
             installation=installation, clock=parts.clock, limits=limits, disks_per_instance=config.disks_per_instance,

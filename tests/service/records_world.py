@@ -32,6 +32,7 @@ from drystone.service.instances import Instances, InstancesConfig
 from drystone.service.operation_records import OperationRecords
 from drystone.service.snapshot_records import SnapshotRecords, SnapshotRecordsConfig
 from drystone.service.views import ClockView, DaemonFacts, HostFacts
+from drystone.transfer.places import Places
 
 T = TypeVar("T")
 OWNER = AccountId("100000000001")
@@ -100,7 +101,7 @@ class World:
         self.operations = OperationRecords(db=self.db)
         self.host = HostRecords(db=self.db, probe=self)
         self.audit = Audit(db=self.db, clock=clock, steady=clock, most=AuditUsage(entries=1000, bytes=1_000_000))
-        self.trail = AuditRecords(db=self.db)
+        self.trail = AuditRecords(db=self.db, long_reads=Places(1, reserve=0))
 
     async def outdated(self, disk_ids: Sequence[DiskId]) -> frozenset[DiskId]:
         return frozenset(disk_ids) & self.old

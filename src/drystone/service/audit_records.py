@@ -22,12 +22,12 @@ class AuditRecords:
 
     Args:
         db: The catalog.
+        long_reads: Whose turn it is: counting what a filter lets through looks at every entry of the account (S183).
     """
 
-    def __init__(self, *, db: Database) -> None:
+    def __init__(self, *, db: Database, long_reads: Places) -> None:
         self._db = db
-        # Counting what a filter lets through looks at every entry of the account: never on all reader threads.
-        self._places = Places(1, reserve=0)
+        self._long_reads = long_reads
 
     async def describe(self, caller: Caller, query: AuditQuery) -> Page[AuditEntry]:
         """Return the entries that match, newest first: an account's own, or to an administrator everybody's (S182).
@@ -37,7 +37,7 @@ class AuditRecords:
                 administrator who asks for accounts.
         """
         selection = _selection(caller, query)
-        async with self._places.hold(caller.account_id):
+        async with self._long_reads.hold(caller.account_id):
             found, total = await self._db.read(lambda conn: audit.find(conn, selection))
         return Page(items=tuple(found), total=total)
 

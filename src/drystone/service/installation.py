@@ -107,13 +107,14 @@ class Installation:
     """Loop devices that are open here, so that they stay (`HostDevices`)."""
     snapshot_server_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while the snapshot server is looked for or started: there is one."""
-    long_reads: Places = field(default_factory=lambda: Places(1, reserve=READERS - 1))
-    """Whose turn it is to read much of the catalog (`read_in_turn`)."""
+    long_reads: Places = field(default_factory=lambda: Places(READERS - 1, reserve=0))
+    """Whose turn it is to read much of the catalog (`read_in_turn`): never on all readers, whoever asks."""
 
     async def read_in_turn(self, account_id: AccountId, fn: Callable[[Connection], R]) -> R:
-        """Read what takes long from the catalog, one such read of an account at a time (S183).
+        """Read what takes long from the catalog, in turn with the other accounts (S183).
 
-        The catalog's readers are few and serve who comes first: everybody's calls would stand behind one account's.
+        The catalog's readers are few and serve who comes first: everybody's calls, and each look at a key, would stand
+        behind such reads.
         """
         async with self.long_reads.hold(account_id):
             return await self.db.read(fn)
