@@ -27,7 +27,7 @@ from sqlalchemy import Connection
 
 from drystone.api.app import build_application
 from drystone.api.hosts import HostGuard, Hosts
-from drystone.api.server import BACKLOG, server_config
+from drystone.api.server import listen, server_config
 from drystone.api.settings import ApiSettings
 from drystone.catalog import meta
 from drystone.catalog.audit import AuditUsage
@@ -246,16 +246,10 @@ def _stop_server(data: Path) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((host, port))
-        listener.listen(BACKLOG)
+        return listen(host, port)
     except OSError as error:
-        listener.close()
         raise StartError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from error
-    return listener
 
 
 # --- the parts ------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ HEAD_S_MAX: Final = 15.0
 """From the connection, or from the first byte after an answer, to the end of the head; with TLS's handshake."""
 FRAMING_BYTES_MAX: Final = 64 << 10
 """What a body may have beside its bytes: lengths of chunks, trailers."""
-PIPELINED_MAX: Final = 16
+PIPELINED_MAX: Final = 4
 """Requests that were sent before their turn; no client of CBS does that."""
 IDLE_S: Final = 75
 """How long a connection may rest between calls."""

@@ -1,15 +1,16 @@
 """How the application is served over HTTP."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import uvicorn
 from uvicorn.server import ServerState
 
 from drystone.api.admission import Admission, Place
 from drystone.api.app import Scope, Send
-from drystone.api.connection import IDLE_S, Connection
+from drystone.api.connection import IDLE_S, UNREAD_S, Connection
 from drystone.api.dispatch import Receive
 from drystone.api.tls import Certificates, TlsConnection
 
@@ -17,6 +18,31 @@ CONNECTIONS_MAX = 4096
 CONNECTIONS_PER_ADDRESS = 1024
 BACKLOG = 8192
 """Connections that wait to be accepted: beyond it a client waits for seconds. The kernel has a maximum of its own."""
+SEND_BUFFER_BYTES: Final = 128 << 10
+"""What the kernel takes of an answer that is not read: by itself it takes up to 4 MB, which nobody here sees. It counts
+twice as much, for what it keeps beside the bytes."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket, each of whose connections has bounds in the kernel too (S185).
+
+    Raises:
+        OSError: The address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Connections inherit both from here.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        # What fits the kernel's buffer is never seen unread above it.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_S * 1000))
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 Served = Callable[[Scope, Receive, Send], Awaitable[None]]
