@@ -36,7 +36,7 @@ class Keys:
         self.keys = {SECRET_ID: Identity(account_id=ACCOUNT, admin=False, secret_key=SECRET_KEY)}
         self.failure: Exception | None = None
 
-    async def __call__(self, secret_id: str) -> Identity | None:
+    async def __call__(self, secret_id: str, *, sparing: bool = False) -> Identity | None:  # noqa: ARG002 - the protocol's
         if self.failure is not None:
             raise self.failure
         return self.keys.get(secret_id)

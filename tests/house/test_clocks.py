@@ -31,6 +31,7 @@ ALLOWED = {
     "service/expiry.py": "deadlines, which people asked for: by the least of all clocks",
     "service/attributes.py:deadline": "a deadline that somebody asks for",
     "service/accounts.py:Accounts.authenticate": "a key is remembered for five seconds; bounded both ways",
+    "service/accounts.py:Accounts._ids_there": "as above",
     "service/audit.py:Audit.prune": "by the steady clock",
     "service/browser_sessions.py": "by the steady clock; noted a minute later at worst",
     "service/history.py": "by the steady clock",

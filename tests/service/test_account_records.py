@@ -101,6 +101,23 @@ def test_accounts_refuse(world: World) -> None:
     assert refusal(world.accounts.create_key(ADMIN, OTHER)) == "LimitExceeded"
 
 
+def test_unknown_keys_cost_no_read_each_where_reads_are_spared(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = run(world.accounts.create_key(ADMIN, OWNER))
+    reads, read = [0], world.db.read
+
+    async def counted(fn: Any) -> Any:
+        reads[0] += 1
+        return await read(fn)
+
+    monkeypatch.setattr(world.db, "read", counted)
+    for at in range(50):
+        assert run(world.accounts.authenticate(f"AKIDnone{at}", sparing=True)) is None
+    assert run(world.accounts.authenticate(key.secret_id, sparing=True)) is not None
+    assert reads[0] == 2
+    second = run(world.accounts.create_key(ADMIN, OWNER))
+    assert run(world.accounts.authenticate(second.secret_id, sparing=True)) is not None
+
+
 def test_a_disabled_key_is_unknown_after_five_seconds(world: World) -> None:
     key = run(world.accounts.create_key(ADMIN, OWNER))
     assert run(world.accounts.authenticate(key.secret_id)) is not None

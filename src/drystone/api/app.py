@@ -36,7 +36,7 @@ from drystone.api.signature import (
     tc3_secret_id,
     v1_claim,
 )
-from drystone.api.tries import Tries, UsedSignatures
+from drystone.api.tries import SPENT_BODY_BYTES_MAX, Tries, UsedSignatures, too_many
 from drystone.domain.errors import RefusalError
 from drystone.service.caller import Caller, Identity
 
@@ -158,7 +158,13 @@ class Application:
         call = read_call(request)
         service = self._begun(call, progress)
         sender = await self._sender(tc3_secret_id(request.headers), address)
-        body = await self.dispatcher.body(request.headers, receive, progress, bytes_max=TC3_BODY_BYTES_MAX)
+        most = SPENT_BODY_BYTES_MAX if sender.spent else TC3_BODY_BYTES_MAX
+        try:
+            body = await self.dispatcher.body(
+                request.headers, receive, progress, bytes_max=most, known=not sender.spent
+            )  # fmt: skip
+        except RefusalError as error:
+            raise too_many(address) if sender.spent and error.code == "RequestSizeLimitExceeded" else error from None
         request = replace(request, body=body)
 
         def claimed() -> tuple[Claim, float]:
@@ -183,8 +189,8 @@ class Application:
         # Found without decoding; a client that escapes it is known a little later.
         named = form_secret_id(request)
         sender = await self._sender(named, address) if named else None
-        if sender is None:
-            self._tries.begin(address, "")
+        if sender is None and not self._tries.take(address):
+            raise too_many(address)
         call = read_call(request)
         self._begun(call, progress)
         claim, now_s = self._dated(
@@ -192,6 +198,7 @@ class Application:
         )
         if sender is None:
             sender = await self._sender(claim.secret_id, address)
+            self._tries.give_back(address)
         self._verify(claim, sender, address, now_s)
         return call, sender
 
@@ -212,11 +219,15 @@ class Application:
 
     async def _sender(self, secret_id: str, address: str) -> "_Sender":
         """Return whose key it is, as the request says."""
-        taken = self._tries.begin(address, secret_id)
-        identity = await self._authenticate(secret_id)
+        taken = self._tries.take(address)
+        identity = await self._authenticate(secret_id, sparing=not taken)
         if identity is None:
+            if not taken:
+                raise too_many(address)
             raise RefusalError("AuthFailure.SecretIdNotFound", "The SecretId is unknown, deleted or disabled.")
-        return _Sender(secret_id=secret_id, identity=identity, taken=taken)
+        if taken:
+            self._tries.give_back(address)
+        return _Sender(secret_id=secret_id, identity=identity, spent=not self._tries.take(address, secret_id))
 
     def _dated(self, read: Callable[[float], Claim]) -> tuple[Claim, float]:
         """Read a signature by this machine's clock, or by the steady one; return it and the time it was read at."""
@@ -232,18 +243,22 @@ class Application:
     def _verify(self, claim: Claim, sender: "_Sender", address: str, now_s: float) -> None:
         """Refuse a request unless it was signed by whom it names, and not used from elsewhere."""
         assert claim.secret_id == sender.secret_id, "both read the same field"
-        claim.verify(sender.identity.secret_key)
-        self._tries.succeeded(sender.taken, address, sender.secret_id)
+        try:
+            claim.verify(sender.identity.secret_key)
+        except RefusalError as error:
+            raise too_many(address) if sender.spent else error from None
+        if not sender.spent:
+            self._tries.give_back(address, sender.secret_id)
         self._used.admit(claim.signature, address, until_s=claim.until_s, now_s=now_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sender:
-    """Whose key a request names, before it is verified; and whose try it took."""
+    """Whose key a request names, before it is verified; and whether that key has no tries left at this address."""
 
     secret_id: str
     identity: Identity
-    taken: tuple[str, ...]
+    spent: bool
 
 
 async def _answer(send: Send, body: bytes, content_type: bytes, *, status: int = 200) -> None:

@@ -57,8 +57,13 @@ Ids = tuple[str, ...]
 class Authenticate(Protocol):
     """Looks an access key up."""
 
-    async def __call__(self, secret_id: str, /) -> Identity | None:
-        """Return whose key this is, or None when it is unknown or disabled."""
+    async def __call__(self, secret_id: str, /, *, sparing: bool = False) -> Identity | None:
+        """Return whose key this is, or None when it is unknown or disabled.
+
+        Args:
+            secret_id: The key's id.
+            sparing: Whether an id that is not there must cost no read of its own.
+        """
         ...
 
 

@@ -14,8 +14,8 @@ from drystone.domain.errors import RefusalError
 FAILURES: Final = 500
 FAILURES_PER_S: Final = 20.0
 """Of one address: calls that end before their sender is known. Some fail in good faith: a wrong key in a loop."""
-KNOWN_MAX: Final = 10_000
-"""Pairs of address and key that called before."""
+SPENT_BODY_BYTES_MAX: Final = 64 << 10
+"""Of a call whose key has no tries left: to verify it costs less than to refuse its owner."""
 SIGNATURES_MAX: Final = 200_000
 """Signatures that are remembered, for up to ten minutes each: 300 calls a second."""
 
@@ -23,8 +23,9 @@ SIGNATURES_MAX: Final = 200_000
 class Tries:
     """Bounds the calls of one address that fail before they are verified (S147).
 
-    A try is taken before anything costly, and given back when the signature holds. A key that has called from an
-    address before has tries of its own there: who fails behind the same address does not use them up.
+    A try is taken before anything costly, and given back when the signature holds. The address has tries for calls
+    with keys that there are not; each key that there is has tries of its own at each address. Nobody behind the same
+    address, with or without such a key's id, can use up those by which its owner calls.
 
     Args:
         monotonic: A clock in seconds that never goes back.
@@ -32,31 +33,22 @@ class Tries:
 
     def __init__(self, *, monotonic: Callable[[], float]) -> None:
         self._buckets = TokenBuckets(monotonic=monotonic)
-        self._known: OrderedDict[tuple[str, ...], None] = OrderedDict()
 
-    def begin(self, address: str, secret_id: str) -> tuple[str, ...]:
-        """Take a try; return whose it is.
+    def take(self, address: str, *secret_id: str) -> bool:
+        """Take a try of the address, or of a key there that there is; return whether there was one."""
+        return not self._buckets.take((network_of(address), *secret_id), rate_per_s=FAILURES_PER_S, burst=FAILURES)
 
-        Raises:
-            RefusalError: `RequestLimitExceeded`.
-        """
-        pair = (network_of(address), secret_id)
-        key = pair if pair in self._known else pair[:1]
-        if self._buckets.take(key, rate_per_s=FAILURES_PER_S, burst=FAILURES):
-            raise RefusalError(
-                "RequestLimitExceeded",
-                f"Too many calls from {address} failed to authenticate; check the keys that are used there.",
-            )
-        return key
+    def give_back(self, address: str, *secret_id: str) -> None:
+        """Give a try back that was taken."""
+        self._buckets.give_back((network_of(address), *secret_id), burst=FAILURES)
 
-    def succeeded(self, taken: tuple[str, ...], address: str, secret_id: str) -> None:
-        """Give a try back: the signature holds."""
-        self._buckets.give_back(taken, burst=FAILURES)
-        pair = (network_of(address), secret_id)
-        self._known[pair] = None
-        self._known.move_to_end(pair)
-        if len(self._known) > KNOWN_MAX:
-            self._known.popitem(last=False)
+
+def too_many(address: str) -> RefusalError:
+    """Return how a call is refused for which there are no tries left."""
+    return RefusalError(
+        "RequestLimitExceeded",
+        f"Too many calls from {address} failed to authenticate; check the keys that are used there.",
+    )
 
 
 class UsedSignatures:

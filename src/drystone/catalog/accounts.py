@@ -53,6 +53,11 @@ def find(conn: Connection, *, offset: int, limit: int) -> tuple[list[Account], i
     return _accounts.all(conn, page), total
 
 
+def key_ids(conn: Connection, *, limit: int) -> frozenset[str]:
+    """Return the ids of all enabled keys, up to so many."""
+    return frozenset(conn.execute(select(access_key.c.secret_id).where(access_key.c.enabled).limit(limit)).scalars())
+
+
 def keys_of(conn: Connection, account_id: AccountId) -> list[AccessKey]:
     """Return the keys of an account, oldest first."""
     query = select(access_key).where(access_key.c.account_id == account_id)

@@ -3,6 +3,7 @@
 For administrators, but for the lookup that verifies a signature and for what an account does with its own keys.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
@@ -22,6 +23,8 @@ KEYS_MAX = 10
 CACHE_S = 5.0
 """How long a verified key may go on to be accepted after another process removed it."""
 CACHED_MAX = 1000
+LISTED_MAX = 100_000
+"""Ids of keys that are held in memory at once; further keys wait until the address's failures are over."""
 
 
 class Accounts:
@@ -39,16 +42,25 @@ class Accounts:
         self._ids = ids
         self._cache: dict[str, tuple[float, Identity]] = {}
         self._removals = 0
+        self._listing = asyncio.Lock()
+        self._listed: tuple[float, frozenset[str]] | None = None
 
-    async def authenticate(self, secret_id: str) -> Identity | None:
+    async def authenticate(self, secret_id: str, *, sparing: bool = False) -> Identity | None:
         """Return whose enabled key this is; None when there is no such key or it is disabled.
 
         A key is looked up anew after five seconds, and at once after it was deleted here.
+
+        Args:
+            secret_id: The key's id.
+            sparing: Whether an id that is not there must cost no read of its own: all ids are read at once, and a key
+                that another process made may be unknown for five seconds.
         """
         now = self._clock()
         cached = self._cache.get(secret_id)
         if cached is not None and 0 <= now - cached[0] < CACHE_S:
             return cached[1]
+        if sparing and secret_id not in await self._ids_there():
+            return None
         removals = self._removals
         identity = await self._db.read(lambda conn: _identity(conn, secret_id))
         # A key that was deleted while this read was under way must not come back for five seconds.
@@ -57,6 +69,13 @@ class Accounts:
                 self._cache.clear()
             self._cache[secret_id] = (now, identity)
         return identity
+
+    async def _ids_there(self) -> frozenset[str]:
+        async with self._listing:
+            now = self._clock()
+            if self._listed is None or not 0 <= now - self._listed[0] < CACHE_S:
+                self._listed = (now, await self._db.read(lambda conn: accounts.key_ids(conn, limit=LISTED_MAX)))
+            return self._listed[1]
 
     async def first(self, name: str) -> NewKey | None:
         """Make the administrator's account, with a key, if there is no account yet; otherwise return None."""
@@ -92,6 +111,7 @@ class Accounts:
             accounts.insert_key(conn, key)
 
         await self._db.write(add)
+        self._listed = None
         return _shown(key)
 
     async def describe(self, caller: Caller, offset: int, limit: int) -> Page[Account]:
@@ -154,6 +174,7 @@ class Accounts:
             accounts.insert_key(conn, key)
 
         await self._db.write(add)
+        self._listed = None
         return _shown(key)
 
     async def delete_key(self, caller: Caller, secret_id: str) -> None:

@@ -31,8 +31,13 @@ from drystone.service.store_space import StoreSpace
 class Authenticate(Protocol):
     """Looks an access key up."""
 
-    async def __call__(self, secret_id: str, /) -> Identity | None:
-        """Return whose key this is, or None when it is unknown or disabled."""
+    async def __call__(self, secret_id: str, /, *, sparing: bool = False) -> Identity | None:
+        """Return whose key this is, or None when it is unknown or disabled.
+
+        Args:
+            secret_id: The key's id.
+            sparing: Whether an id that is not there must cost no read of its own.
+        """
         ...
 
 
