@@ -17,13 +17,16 @@ DAYS: Final = 3650
 """Clients hold exactly this certificate: a shorter life would only break them sooner."""
 DAYS_LEFT_MIN: Final = 30
 """At a start a certificate that ends sooner is made anew."""
-_BACK: Final = dt.timedelta(days=1)
-"""Clocks of clients may be behind."""
+VALID_FROM: Final = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+"""A fixed day in the past: clocks of clients may be behind, and the server's was perhaps ahead at one start."""
+_MADE_AFTER: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+"""Nothing is made before this program was: a clock that is behind it must not make the certificate end sooner."""
 
 
 def own_certificate(directory: Path, names: Sequence[str], *, now: float) -> tuple[Path, Path]:
     """Return the paths of a certificate for `names` and its key; makes them if there are none that will do.
 
+    The pair before stays beside them as `cert.pem.old` and `key.pem.old`: a clock that is wrong may say that it ended.
     The key is an ECDSA key on P-256, readable by its owner alone.
 
     Args:
@@ -38,6 +41,9 @@ def own_certificate(directory: Path, names: Sequence[str], *, now: float) -> tup
         secret = ec.generate_private_key(ec.SECP256R1())
         made = _signed(secret, names, at)
         # The key first: a certificate without its key would be taken for a pair at the next start, and refused.
+        if cert.exists() and key.exists():
+            write_durably(directory / "key.pem.old", key.read_bytes())
+            cert.replace(directory / "cert.pem.old")
         cert.unlink(missing_ok=True)
         write_durably(
             key,
@@ -60,8 +66,9 @@ def _will_do(path: Path, names: Sequence[str], at: dt.datetime) -> bool:
         there = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (OSError, ValueError, x509.ExtensionNotFound):
         return False
+    begun = cert.not_valid_before_utc <= at
     lasts = cert.not_valid_after_utc - at > dt.timedelta(days=DAYS_LEFT_MIN)
-    return lasts and set(map(_name, names)) <= set(there)
+    return begun and lasts and set(map(_name, names)) <= set(there)
 
 
 def _name(text: str) -> x509.GeneralName:
@@ -80,8 +87,8 @@ def _signed(secret: ec.EllipticCurvePrivateKey, names: Sequence[str], at: dt.dat
         .issuer_name(subject)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(at - _BACK)
-        .not_valid_after(at + dt.timedelta(days=DAYS))
+        .not_valid_before(VALID_FROM)
+        .not_valid_after(max(at, _MADE_AFTER) + dt.timedelta(days=DAYS))
         .add_extension(x509.SubjectAlternativeName(list(dict.fromkeys(map(_name, names)))), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(

@@ -1,6 +1,7 @@
 """TLS: certificates that change, handshakes that do not end, clients that speak something else."""
 
 import contextlib
+import datetime as dt
 import os
 import socket
 import ssl
@@ -15,7 +16,9 @@ from typing import Any
 
 import pytest
 import uvicorn
+from cryptography import x509
 
+from drystone import certificates
 from drystone.api import connection, tls
 from drystone.api.admission import RESERVE
 from drystone.api.server import server_config
@@ -234,6 +237,31 @@ def test_a_certificate_of_our_own(tmp_path: Path) -> None:
     key.unlink()
     own_certificate(tmp_path / "a b", NAMES, now=NOW)
     server_context(cert, key)
+
+
+def test_a_clock_that_is_wrong_at_one_start_makes_no_useless_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def valid(now: float) -> bool:
+        held = x509.load_pem_x509_certificate(own_certificate(tmp_path, NAMES, now=now)[0].read_bytes())
+        return held.not_valid_before_utc.timestamp() <= now <= held.not_valid_after_utc.timestamp()
+
+    for wrong in (NOW + 20 * 365 * 86400, 0.0):
+        own_certificate(tmp_path, NAMES, now=wrong)
+        wrongly_made = fingerprint(tmp_path / "cert.pem")
+        assert valid(NOW)
+        # It serves on: clients hold exactly this one.
+        assert fingerprint(tmp_path / "cert.pem") == wrongly_made
+        (tmp_path / "cert.pem").unlink()
+    # One of an earlier version, made while the clock was ahead.
+    with monkeypatch.context() as earlier:
+        earlier.setattr(certificates, "VALID_FROM", dt.datetime.fromtimestamp(NOW + 86400, dt.UTC))
+        cert, key = own_certificate(tmp_path, NAMES, now=NOW)
+    before = cert.read_bytes(), key.read_bytes()
+    assert valid(NOW)
+    server_context(cert, key)
+    assert ((tmp_path / "cert.pem.old").read_bytes(), (tmp_path / "key.pem.old").read_bytes()) == before
+    assert stat.S_IMODE((tmp_path / "key.pem.old").stat().st_mode) == 0o600
 
 
 def test_a_key_with_a_password_is_refused_at_the_start(tmp_path: Path) -> None:
