@@ -33,7 +33,8 @@ class Served:
         self.paths.append(scope["path"])
         self.headers.append(len(scope["headers"]))
         if scope["path"] == "/proven":
-            prove(scope)
+            # Each connection is of an account of its own.
+            prove(scope, str(scope["client"][1]))
         if scope["path"] == "/body":
             size, more = 0, True
             while more:
@@ -170,6 +171,48 @@ def test_half_open_connections_push_out_their_own(served: Served) -> None:
         assert fine(proven)
 
 
+HEAD_ALONE = b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n"
+
+
+def test_a_place_is_kept_by_calls_that_are_verified_not_by_one_that_was(served: Served) -> None:
+    """S186."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(MOST + RESERVE):
+            client = stack.enter_context(served.connect(first=b"GET /proven HTTP/1.1\r\nHost: a\r\n\r\n"))
+            assert fine(client)
+            client.sendall(HEAD_ALONE)
+        time.sleep(0.2)
+        assert served.ask().endswith(b"fine")
+
+
+def test_a_call_that_is_not_verified_ends_the_proof(served: Served) -> None:
+    """S186."""
+    with served.connect(first=b"GET /proven HTTP/1.1\r\nHost: a\r\n\r\n") as old, contextlib.ExitStack() as stack:
+        assert fine(old)
+        old.sendall(ASK)
+        assert fine(old)
+        for _ in range(MOST + RESERVE):
+            stack.enter_context(served.connect())
+        assert rest(old) == b""
+
+
+def test_one_account_proves_its_share_of_places() -> None:
+    """S186."""
+    limits = Admission(most=8, per_network=8)
+    gone: list[int] = []
+    places = [limits.enter("192.0.2.1", lambda number=number: gone.append(number)) for number in range(8)]  # type: ignore[misc]
+    for place in places:
+        assert place
+        limits.proven(place, "a")
+        limits.waits(place)
+    assert limits.enter("192.0.2.2", lambda: gone.append(99))
+    assert gone == [2]
+    for place in places:
+        assert place
+        limits.leave(place)
+    assert limits._proven_by == {}
+
+
 def test_one_address_has_its_share(served: Served) -> None:
     limits = Admission(most=10, per_network=2)
     gone: list[int] = []
@@ -182,7 +225,7 @@ def test_one_address_has_its_share(served: Served) -> None:
     assert gone == [0, 10]
     for place in places[1:]:
         assert place
-        limits.proven(place)
+        limits.proven(place, "a")
     # Those whose calls run stay; then there is no place.
     assert limits.enter("192.0.2.1", lambda: None) is None
     limits.waits(places[2])  # type: ignore[arg-type]
@@ -195,7 +238,7 @@ def test_places_are_given_back() -> None:
     places = [limits.enter(f"192.0.2.{number}", lambda: None) for number in range(3)]
     for place in places:
         assert place
-        limits.proven(place)
+        limits.proven(place, "a")
     assert limits.enter("192.0.2.9", lambda: None) is None
     local = [limits.enter("127.0.0.1", lambda: None) for _ in range(RESERVE)]
     assert all(local)

@@ -12,6 +12,8 @@ HEADS_BYTES_MAX: Final = 64 << 20
 """Heads that have not ended, all connections together."""
 PROVEN: Final = "drystone.proven"
 """Name of the ASGI extension to call once a request's sender is verified."""
+PROVEN_SHARE: Final = 4
+"""One part in so many of all places may be proven by one account: nobody's calls make all others give way to theirs."""
 _V6_PREFIX: Final = 64
 """One customer has at least such a network of IPv6."""
 _ALL: Final = ""
@@ -40,11 +42,11 @@ def is_loopback(address: str) -> bool:
         return address == "localhost"
 
 
-def prove(scope: Mapping[str, Any]) -> None:
-    """Tell the connection of a request, if it asks, that the request's sender is verified."""
+def prove(scope: Mapping[str, Any], account: str) -> None:
+    """Tell the connection of a request, if it asks, that the request's sender is verified, and of which account."""
     extension = scope.get("extensions", {}).get(PROVEN)
     if extension is not None:
-        extension["call"]()
+        extension["call"](account)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -55,23 +57,29 @@ class Place:
         network: What counts as its client.
         local: Whether it comes from this machine.
         evict: Ends the connection at once.
-        proven: Whether a call that it carried was verified.
+        account: Whose call it carried last, if that was verified and counts (S186).
         head_bytes: How much of a head that has not ended it holds.
     """
 
     network: str
     local: bool
     evict: Callable[[], None]
-    proven: bool = False
+    account: str | None = None
     head_bytes: int = field(default=0)
+
+    @property
+    def proven(self) -> bool:
+        """Whether its last call was verified."""
+        return self.account is not None
 
 
 class Admission:
     """Gives places to connections.
 
-    Where there is none left, the connection goes that nobody misses: the oldest that has not carried a verified call
-    and waits for its client, else the one of the proven that was idle longest. One whose call runs never goes. So who
-    opens thousands of connections without a key pushes out their own.
+    Where there is none left, the connection goes that nobody misses: the oldest whose last call was not verified and
+    that waits for its client, else the one of the proven that was idle longest. One whose verified call runs never goes.
+    So who opens thousands of connections without a key pushes out their own. Until a call is verified its connection may
+    have to go, whatever it carried before (S186).
 
     It belongs to the event loop's thread: nothing here awaits.
 
@@ -87,6 +95,8 @@ class Admission:
         self._per_network = per_network
         self._places: set[Place] = set()
         self._by_network: dict[str, int] = {}
+        self._per_account = max(1, most // PROVEN_SHARE)
+        self._proven_by: dict[str, int] = {}
         # Those that may go, in the order of their going (a dict keeps it); for all, and by network.
         self._spare: dict[tuple[str, bool], dict[Place, None]] = {}
         self._heads_bytes = 0
@@ -113,13 +123,9 @@ class Admission:
         if place not in self._places:
             return
         self.head_ended(place)
-        self.runs(place)
+        self.unproven(place)
         self._places.remove(place)
-        left = self._by_network[place.network] - 1
-        if left:
-            self._by_network[place.network] = left
-        else:
-            del self._by_network[place.network]
+        _count_down(self._by_network, place.network)
 
     def waits(self, place: Place) -> None:
         """Note that a connection waits for its client from now on: it may have to go."""
@@ -137,10 +143,20 @@ class Admission:
                 if not spare:
                     del self._spare[whose, place.proven]
 
-    def proven(self, place: Place) -> None:
-        """Note that a connection carried a verified call, which runs now."""
+    def proven(self, place: Place, account: str) -> None:
+        """Note that a connection carries a verified call of an account, which runs now."""
+        if place in self._places:
+            self.unproven(place)
+            if self._proven_by.get(account, 0) < self._per_account:
+                self._proven_by[account] = self._proven_by.get(account, 0) + 1
+                place.account = account
+
+    def unproven(self, place: Place) -> None:
+        """Forget that a connection's call was verified: the next one was not. It is not among the spare then."""
         self.runs(place)
-        place.proven = True
+        if place.account is not None:
+            _count_down(self._proven_by, place.account)
+            place.account = None
 
     def head_grew(self, place: Place, count: int) -> None:
         """Count bytes of a head that has not ended; above what all may hold, the oldest go."""
@@ -165,3 +181,11 @@ class Admission:
                 victim.evict()
                 return True
         return False
+
+
+def _count_down(counts: dict[str, int], key: str) -> None:
+    left = counts[key] - 1
+    if left:
+        counts[key] = left
+    else:
+        del counts[key]

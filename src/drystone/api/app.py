@@ -139,7 +139,7 @@ class Application:
             call, sender = await self._tc3(request, receive, progress, address)
         else:
             call, sender = await self._v1(request, receive, progress, address)
-        prove(scope)
+        prove(scope, sender.identity.account_id)
         service = self._service(call)
         if call.token:
             raise RefusalError("AuthFailure.TokenFailure", "There are no temporary keys here; send no token.")

@@ -80,6 +80,8 @@ class Connection(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._ending = False
         """Whether the connection is closed but for what its client has not read."""
+        self._verified = False
+        """Whether the sender of the call under way is."""
         self._in_head = True
         self._message_open = False
         """Whether a request has begun and not ended."""
@@ -214,9 +216,8 @@ class Connection(HttpToolsProtocol):
             return
         if self.transport.is_closing():
             return
-        if self._place.proven:
-            self._admission.runs(self._place)
-        else:
+        if self._answered:
+            # Another call may run, before whose end this one does not begin.
             self._admission.waits(self._place)
         super().on_headers_complete()
 
@@ -249,11 +250,15 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Wait for what comes after an answer."""
+        assert self._place is not None
+        if not self._verified:
+            self._admission.unproven(self._place)
+        self._verified = False
+        self._admission.waits(self._place)
         super().on_response_complete()
         self._after_answer()
 
     def _after_answer(self) -> None:
-        assert self._place is not None
         if self.transport.is_closing():
             self._wait_for_the_end()
         elif not self._answered:
@@ -263,19 +268,18 @@ class Connection(HttpToolsProtocol):
         elif self._message_open and not self._in_head:
             self._unset_keepalive_if_required()
             self._wait(DRAIN_S_MAX, self.transport.abort)
-        else:
-            self._admission.waits(self._place)
-            if self._in_head:
-                self._unset_keepalive_if_required()
-                self._wait(HEAD_S_MAX, self._head_is_late)
-            elif self.timeout_keep_alive_task is None:
-                self.timeout_keep_alive_task = self.loop.call_later(
-                    self.timeout_keep_alive, self.timeout_keep_alive_handler
-                )
+        elif self._in_head:
+            self._unset_keepalive_if_required()
+            self._wait(HEAD_S_MAX, self._head_is_late)
+        elif self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
-    def _proven(self) -> None:
+    def _proven(self, account: str) -> None:
         if self._place is not None:
-            self._admission.proven(self._place)
+            self._verified = True
+            self._admission.proven(self._place, account)
 
     # --- ends ---------------------------------------------------------------------------------------------------------
 

@@ -445,7 +445,7 @@ class Console:
         opened = None if token is None else await self._sessions.find(token)
         if opened is None:
             raise _RefusedError(HTTPStatus.UNAUTHORIZED, "AuthFailure.SessionExpired", "Log in again.")
-        prove(request.scope)
+        prove(request.scope, opened.account.id)
         return opened
 
     def _told(self, opened: OpenSession) -> bytes:
