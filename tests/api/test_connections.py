@@ -12,7 +12,8 @@ import pytest
 import uvicorn
 
 from drystone.api import admission, connection, server
-from drystone.api.admission import RESERVE, Admission, prove
+from drystone.api.admission import RESERVE, Admission, network_of, prove
+from drystone.api.hosts import Hosts
 from drystone.api.server import listen, server_config
 
 ASK = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -360,3 +361,18 @@ def test_requests_before_their_turn_have_a_bound(served: Served) -> None:
             piece = client.recv(65536)
             assert piece
             found += piece
+
+
+@pytest.mark.parametrize("here", ["127.0.0.1", "::1"])
+def test_a_listener_of_ipv6_serves_ipv4_by_its_own_address(here: str) -> None:
+    """S187."""
+    with listen("::", 0) as listener, socket.create_connection((here, listener.getsockname()[1])):
+        accepted, _ = listener.accept()
+        with accepted:
+            local, peer = accepted.getsockname()[0], accepted.getpeername()[0]
+    url = f"[{here}]" if ":" in here else here
+    assert Hosts([]).serves(f"{url}:8080", local)
+    assert Hosts([]).serves("localhost", local)
+    limits = Admission(most=1, per_network=1)
+    assert all(limits.enter(peer, lambda: None) for _ in range(1 + RESERVE)), "this machine has places of its own"
+    assert network_of(peer) == network_of(here)

@@ -277,6 +277,8 @@ def test_metrics_are_made_once_a_second_on_a_thread() -> None:
     [
         ("127.0.0.1", {"host": "127.0.0.1:8080"}, 200),
         ("::1", {"host": "[::1]:8080"}, 200),
+        ("::ffff:127.0.0.1", {"host": "127.0.0.1:8080"}, 200),
+        ("::ffff:192.0.2.7", {"host": "127.0.0.1:8080"}, 401),
         ("192.0.2.7", {"host": "127.0.0.1:8080"}, 401),
         # Passed on by a proxy on this machine.
         ("127.0.0.1", {"host": "storage.example"}, 401),
@@ -310,6 +312,10 @@ def test_who_may_read_metrics(client: str, headers: Mapping[str, str], status: i
         ("192.0.2.1:8080", "192.0.2.1", True),
         ("[2001:DB8::0:1]", "2001:db8::1", True),
         ("[fe80::1]", "fe80::1%eth0", True),
+        ("192.0.2.1:8080", "::ffff:192.0.2.1", True),
+        ("192.0.2.2:8080", "::ffff:192.0.2.1", False),
+        ("127.0.0.1", "::ffff:127.0.0.1", True),
+        ("127.0.0.1", "::ffff:192.0.2.1", False),
         ("storage.example:8080", "192.0.2.1", True),
         ("cbs.drystone.example", "192.0.2.1", True),
         ("drystone.example", "192.0.2.1", False),

@@ -20,26 +20,31 @@ _ALL: Final = ""
 
 
 @functools.lru_cache(maxsize=4096)
-def network_of(address: str) -> str:
-    """Return what counts as one client: an address of IPv4, a network of IPv6."""
+def parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return an address without its scope, as IPv4 if it is one that IPv6 carries; None if it is none (S187)."""
     try:
-        parsed = ipaddress.ip_address(address)
+        found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.ip_network((parsed, _V6_PREFIX), strict=False))
-    return address
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return found if mapped is None else mapped
 
 
 @functools.lru_cache(maxsize=4096)
+def network_of(address: str) -> str:
+    """Return what counts as one client: an address of IPv4, a network of IPv6."""
+    found = parsed(address)
+    if found is None:
+        return address
+    if isinstance(found, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((found, _V6_PREFIX), strict=False))
+    return str(found)
+
+
 def is_loopback(address: str) -> bool:
     """Tell whether an address, or `localhost`, is this machine's own."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
+    found = parsed(address)
+    return address == "localhost" if found is None else found.is_loopback
 
 
 def prove(scope: Mapping[str, Any], account: str) -> None:
@@ -77,9 +82,9 @@ class Admission:
     """Gives places to connections.
 
     Where there is none left, the connection goes that nobody misses: the oldest whose last call was not verified and
-    that waits for its client, else the one of the proven that was idle longest. One whose verified call runs never goes.
-    So who opens thousands of connections without a key pushes out their own. Until a call is verified its connection may
-    have to go, whatever it carried before (S186).
+    that waits for its client, else the one of the proven that was idle longest; never one whose verified call runs.
+    So who opens thousands of connections without a key pushes out their own. Until a call is verified its connection
+    may have to go, whatever it carried before (S186).
 
     It belongs to the event loop's thread: nothing here awaits.
 

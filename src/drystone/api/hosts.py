@@ -1,11 +1,10 @@
 """Which names the server answers to: a page of somebody else's name, pointed at this address, gets nothing (S150)."""
 
-import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
-from drystone.api.admission import is_loopback
+from drystone.api.admission import is_loopback, parsed
 from drystone.api.envelope import CONTENT_TYPE, failure
 
 _HOST: Final = re.compile(r"(?:https?://)?(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?/?")
@@ -49,14 +48,8 @@ class Hosts:
             return True
         if is_loopback(name):
             return is_loopback(local) or not local
-        return bool(name) and _same(name, local)
-
-
-def _same(name: str, local: str) -> bool:
-    try:
-        return ipaddress.ip_address(name) == ipaddress.ip_address(local.partition("%")[0])
-    except ValueError:
-        return False
+        address = parsed(name)
+        return address is not None and address == parsed(local)
 
 
 class HostGuard:
