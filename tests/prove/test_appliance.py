@@ -11,6 +11,7 @@ import pytest
 from drystone.prove import appliance, programs
 from drystone.prove.appliance import ApplianceError, cpio, find_kernel, initramfs, load_order
 from drystone.prove.programs import closure, parse_packages
+from tests.prove.machines import PATH
 
 DEPENDENCIES = """kernel/fs/xfs/xfs.ko.xz: kernel/lib/libcrc32c.ko.xz
 kernel/lib/libcrc32c.ko.xz:
@@ -108,3 +109,12 @@ def test_what_not_every_user_may_read_is_not_in_the_image(tmp_path: Path) -> Non
     found = [str(path) for path in programs._wanted(listed) if programs.LOCALES not in path.parents]
     assert not any(path.startswith(("/etc", "/usr/share/doc")) for path in found)
     assert "/usr/bin/true" in found or not Path("/bin").is_symlink()
+
+
+def test_what_a_killed_packer_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "_pack", lambda _packer, _files, image, _path: image.write_bytes(b"image"))
+    environment = {"PATH": PATH}
+    for _ in range(2):  # With no image yet, and with one.
+        (tmp_path / f"{programs.UNFINISHED}left").write_bytes(b"half")
+        image = programs.ensure(tmp_path, environment)
+        assert {path.name for path in tmp_path.iterdir()} == {"lock", image.name}

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from drystone.domain.errors import UnavailableError
 from drystone.domain.opening import Finding, OpeningStep, conclusion
 from drystone.prove import machine, prover
 from drystone.prove.prover import Prover
@@ -100,6 +101,43 @@ def test_it_ends_when_its_time_is_up(place: Path, script: str) -> None:
     assert conclusion(steps)[0] is Finding.NOT_PROVEN
     assert steps[-1].title == "machine"
     assert len(steps) == 1 + ("hello" in script), "what was told before its time was up stays"
+
+
+def test_a_user_is_not_given_again_before_its_machine_is_gone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S165, where a machine that was ended hangs in the kernel: it is one that ends later here."""
+    monkeypatch.setattr(prover, "DEATH_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(machine, "USERS_EACH", 2)
+    stuck: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda pid, _signal: stuck.append(pid))
+
+    async def nothing(_step: OpeningStep) -> None: ...
+
+    async def users() -> None:
+        made = Prover(settings=settings(), environment={"PATH": path_with(place, 'say(b"fine\\n"); time.sleep(1000)')})
+        seen = []
+        try:
+            for _ in range(2):
+                async with made.place() as user:
+                    seen.append(user)
+                    asked = prover.Asked(user=user, clone=place / "private" / "s", export="clone", databases=())
+                    assert conclusion(await made.prove(asked, nothing))[0] is Finding.NOT_PROVEN
+            assert len(stuck) == len(set(seen)) == 2
+            with pytest.raises(UnavailableError, match="still there"):
+                async with made.place():
+                    pass
+        finally:
+            for pid in stuck:
+                os.kill(pid, signal.SIGKILL)
+        async with asyncio.timeout(SECONDS):
+            while True:
+                with contextlib.suppress(UnavailableError):
+                    async with made.place() as user:
+                        assert user in seen
+                        return
+                await asyncio.sleep(0.01)
+
+    with served(place / "image", place / "private" / "s"):
+        asyncio.run(users())
 
 
 def test_who_breaks_out_of_the_machine_has_no_rights_and_no_network(place: Path) -> None:

@@ -40,6 +40,7 @@ LOCALES = Path("/usr/lib/locale")
 FOLDERS = ("proc", "sys", "dev", "run", "tmp", "etc", "disk", "var")
 MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 BUILD_SECONDS_MAX = 600.0
+UNFINISHED = ".programs-"
 KEPT = 2
 """Images that stay: this one, and one that a proof which is under way may still begin with."""
 
@@ -105,6 +106,8 @@ def ensure(directory: Path, environment: Mapping[str, str]) -> Path:
     with (directory / "lock").open("w") as lock:
         # Of several proofs, and several servers that share a directory, one makes it.
         fcntl.flock(lock, fcntl.LOCK_EX)
+        for left in directory.glob(f"{UNFINISHED}*"):
+            left.unlink()  # Whoever made it was killed: it held the lock.
         if not image.exists():
             files = _run(query, "-L", *chosen, path=path).splitlines()
             _pack(packer, _wanted(files), image, path)
@@ -142,7 +145,7 @@ def _wanted(files: Iterable[str]) -> Iterator[Path]:
 
 
 def _pack(packer: str, files: Iterable[Path], image: Path, path: str) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=".programs-", dir=image.parent)
+    descriptor, name = tempfile.mkstemp(prefix=UNFINISHED, dir=image.parent)
     os.close(descriptor)
     temporary = Path(name)
     try:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from dataclasses import dataclass
 from pathlib import Path
 
-from drystone.domain.errors import ProtocolError
+from drystone.domain.errors import ProtocolError, UnavailableError
 from drystone.domain.opening import Finding, OpeningStep
 from drystone.prove import appliance, machine, programs
 from drystone.prove.appliance import ApplianceError
@@ -84,17 +84,31 @@ class Prover:
         self._environment = environment
         self._kvm = settings.kvm
         self._places = asyncio.Semaphore(settings.at_once)
-        self._users = set(machine.users(os.getpid(), settings.at_once))
+        self._held: set[int] = set()
+        """Users of places."""
+        self._last: dict[int, asyncio.subprocess.Process] = {}
+        """The last process that each user had."""
 
     @contextlib.asynccontextmanager
     async def place(self) -> AsyncIterator[int]:
-        """Wait for a place; yield the user of its machine."""
+        """Wait for a place; yield the user of its machine, which no process has (S165).
+
+        Raises:
+            UnavailableError: Machines of earlier proofs do not end, and have every user.
+        """
         async with self._places:
-            user = self._users.pop()
+            user = next((one for one in machine.users(os.getpid(), machine.USERS_EACH) if self._free(one)), None)
+            if user is None:
+                raise UnavailableError("the machines of earlier proofs were ended, and are still there")
+            self._held.add(user)
             try:
                 yield user
             finally:
-                self._users.add(user)
+                self._held.remove(user)
+
+    def _free(self, user: int) -> bool:
+        last = self._last.get(user)
+        return user not in self._held and (last is None or last.returncode is not None)
 
     async def prove(self, asked: Asked, on_step: OnStep) -> tuple[OpeningStep, ...]:
         """Run a machine to its end; return its steps. It is gone when this returns.
@@ -167,6 +181,7 @@ class Prover:
                 stderr=said.fileno(), env={"PATH": path}, cwd="/", start_new_session=True,
                 pass_fds=numbers if kvm is None else (*numbers, kvm),
             )  # fmt: skip
+            self._last[asked.user] = process
             for one in (theirs, said, connection):
                 one.close()
             try:
