@@ -103,6 +103,12 @@ def made_in(site: Site, browser: Browser) -> str:
     return asyncio.run(site.world.accounts.create_own_key(caller)).secret_id
 
 
+def made_with(site: Site, secret_id: str) -> str:
+    """Make a key as the holder of another one does; return its id."""
+    caller = replace(CALLER, browser=False, secret_id=secret_id)
+    return asyncio.run(site.world.accounts.create_own_key(caller)).secret_id
+
+
 def keys(site: Site) -> set[str]:
     return {key.secret_id for key in site.world.db.read_sync(lambda conn: account_rows.keys_of(conn, OWNER))}
 
@@ -122,6 +128,31 @@ def test_keys_of_sessions_end_with_the_password(site: Site) -> None:
     assert keys(site) == {signed, mine}
     asyncio.run(site.passwords._put(OWNER, PASSWORD, but_session=""))
     assert keys(site) == {signed}
+
+
+@pytest.mark.parametrize("ended", ["password", "logout"])
+def test_what_a_key_of_a_session_made_goes_with_it(site: Site, ended: str) -> None:
+    """S188."""
+    owner, thief = Browser(site), Browser(site)
+    owner.log_in()
+    thief.log_in()
+    mine = made_in(site, owner)
+    signed = made_with(site, "AKIDx")
+    kept = {mine, signed, made_with(site, mine), made_with(site, signed)}
+    first = made_in(site, thief)
+    second = made_with(site, first)
+    third = made_with(site, second)
+    # The one in the middle is deleted, so that the last one's maker is not there.
+    asyncio.run(site.world.accounts.delete_own_key(CALLER, second, force=False))
+    assert keys(site) == {*kept, first, third}
+    asyncio.run(site.world.accounts.delete_own_key(CALLER, first, force=False))
+    again = made_with(site, third)
+    assert keys(site) == {*kept, third, again}
+    if ended == "logout":
+        assert thief.post("logout", {"RevokeKeys": True}).status == 200
+    else:
+        assert owner.post("password", {"Old": PASSWORD, "New": "another long password"}).status == 200
+    assert keys(site) == kept
 
 
 def test_keys_end_with_their_session_where_that_is_asked_for(site: Site) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select, update
 from sqlalchemy import delete as delete_from
 
 from drystone.catalog import packs
@@ -23,7 +23,6 @@ compare_and_set = _accounts.compare_and_set
 insert_key = _keys.insert
 get_key = _keys.get
 compare_and_set_key = _keys.compare_and_set
-delete_key = _keys.delete
 insert_quota = _quotas.insert
 get_quota = _quotas.get
 delete_quota = _quotas.delete
@@ -65,17 +64,33 @@ def keys_of(conn: Connection, account_id: AccountId) -> list[AccessKey]:
 
 
 def delete_keys_made_by(conn: Connection, session: str) -> int:
-    """Remove the keys that a browser's session made, for whomever; return how many."""
-    return conn.execute(delete_from(access_key).where(access_key.c.made_by == session)).rowcount
+    """Remove the keys that a browser's session made, for whomever, and those that these made; return how many."""
+    return _delete_with_made(conn, access_key.c.made_by == session)
 
 
 def delete_keys_of_sessions(conn: Connection, account_id: AccountId, *, but: str) -> int:
-    """Remove the keys of an account that browsers' sessions made, all or all but those of one; return how many."""
+    """Remove the keys of an account that browsers' sessions made, all or all but those of one; return how many.
+
+    With them go those that they made, for whomever.
+    """
     columns = access_key.c
-    gone = delete_from(access_key).where(
-        columns.account_id == account_id, columns.made_by.startswith(SESSION_PREFIX), columns.made_by != but
+    return _delete_with_made(
+        conn, columns.account_id == account_id, columns.made_by.startswith(SESSION_PREFIX), columns.made_by != but
     )
-    return conn.execute(gone).rowcount
+
+
+def delete_key(conn: Connection, secret_id: str) -> bool:
+    """Remove a key; return whether there was one. What it made counts as made by its own maker from now on."""
+    made_by = select(access_key.c.made_by).where(access_key.c.secret_id == secret_id).scalar_subquery()
+    conn.execute(update(access_key).where(access_key.c.made_by == secret_id).values(made_by=made_by))
+    return _keys.delete(conn, secret_id)
+
+
+def _delete_with_made(conn: Connection, *which: ColumnElement[bool]) -> int:
+    """Remove keys and all that they made, and so on (S188): whoever had one of them has these too."""
+    gone = select(access_key.c.secret_id).where(*which).cte(recursive=True)
+    gone = gone.union(select(access_key.c.secret_id).where(access_key.c.made_by == gone.c.secret_id))
+    return conn.execute(delete_from(access_key).where(access_key.c.secret_id.in_(select(gone.c.secret_id)))).rowcount
 
 
 def usage(conn: Connection, account_id: AccountId) -> Usage:
