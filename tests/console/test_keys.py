@@ -66,6 +66,22 @@ def test_a_wrong_password_confirms_nothing_and_counts(site: Site, monkeypatch: p
     )
 
 
+def test_wrong_passwords_of_strangers_do_not_block_an_open_session(site: Site) -> None:
+    """S189."""
+    browser, neighbour = Browser(site), Browser(site)
+    browser.log_in()
+    for at in range(10 * ACCOUNT_TRIES):
+        Browser(site, address=f"198.51.100.{at}").log_in("admin", "wrong password")
+        neighbour.log_in("nobody", "wrong password")
+    assert Browser(site, address="203.0.113.1").log_in().status == 429
+    assert browser.post("confirm", {"Password": PASSWORD}).status == 200
+    for _ in range(ACCOUNT_TRIES):
+        assert refused(browser.post("password", {"Old": "wrong", "New": "another long password"}))[0] == 400
+    assert browser.post("password", {"Old": PASSWORD, "New": "another long password"}).status == 429
+    site.wait(61)
+    assert browser.post("password", {"Old": PASSWORD, "New": "another long password"}).status == 200
+
+
 def test_confirming_needs_a_session_and_its_page(site: Site) -> None:
     assert refused(Browser(site).post("confirm", {"Password": PASSWORD})) == (401, "AuthFailure.SessionExpired")
     browser = Browser(site)

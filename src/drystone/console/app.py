@@ -376,7 +376,7 @@ class Console:
         _check_csrf(request, opened)
         sent = from_json(await _body(request.receive), NewPassword)
         account, address = opened.account, request.address
-        wait_s = self._limits.begin(account.name, address)
+        wait_s = self._limits.begin_again(opened.session.token_hash)
         if wait_s:
             raise _too_often(wait_s)
         code = "OK"
@@ -387,7 +387,7 @@ class Console:
             raise
         finally:
             if code != "AuthFailure.PasswordWrong":
-                self._limits.succeeded(account.name, address)
+                self._limits.succeeded_again(opened.session.token_hash)
             await self._record(account.id, "ConsolePassword", opened.public_id, address, account.id, code)
         return _Answer()
 
@@ -397,7 +397,7 @@ class Console:
         _check_csrf(request, opened)
         sent = from_json(await _body(request.receive), Again)
         account, address = opened.account, request.address
-        wait_s = self._limits.begin(account.name, address)
+        wait_s = self._limits.begin_again(opened.session.token_hash)
         if wait_s:
             raise _too_often(wait_s)
         verified = await self._passwords.verify(account.name, sent.password)
@@ -405,7 +405,7 @@ class Console:
         await self._record(account.id, "ConsoleConfirm", opened.public_id, address, account.id, code)
         if verified is None:
             raise RefusalError(code, "The password is wrong.")
-        self._limits.succeeded(account.name, address)
+        self._limits.succeeded_again(opened.session.token_hash)
         self._confirmed[opened.session.token_hash] = self._monotonic() + CONFIRMED_S
         if len(self._confirmed) > CONFIRMED_MAX:
             self._confirmed.popitem(last=False)

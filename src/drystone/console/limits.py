@@ -1,4 +1,4 @@
-"""How often somebody may try to log in: by account, and by address, in bounded memory."""
+"""How often a password may be tried: by account and by address, or by session, in bounded memory."""
 
 from collections.abc import Callable
 from typing import Final
@@ -27,6 +27,7 @@ class LoginLimits:
         # Apart, so that many addresses cannot make the accounts be forgotten.
         self._accounts = TokenBuckets(monotonic=monotonic)
         self._addresses = TokenBuckets(monotonic=monotonic)
+        self._sessions = TokenBuckets(monotonic=monotonic)
         self._telling = TokenBuckets(monotonic=monotonic)
         self._refused = 0
 
@@ -40,6 +41,18 @@ class LoginLimits:
         if wait_s:
             return wait_s
         return self._accounts.take((account[:NAME_CHARS_MAX],), rate_per_s=1 / ACCOUNT_S, burst=ACCOUNT_TRIES)
+
+    def begin_again(self, session: str) -> float:
+        """Take a try of a session that is open: strangers, who have none, cannot use its tries up (S189).
+
+        Returns:
+            0 if there was one; otherwise how many seconds to wait.
+        """
+        return self._sessions.take((session,), rate_per_s=1 / ACCOUNT_S, burst=ACCOUNT_TRIES)
+
+    def succeeded_again(self, session: str) -> None:
+        """Give an open session's try back: the password was right."""
+        self._sessions.give_back((session,), burst=ACCOUNT_TRIES)
 
     def refused(self) -> int:
         """Count a try beyond the limits.
