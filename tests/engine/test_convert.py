@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import random
 import struct
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from drystone.domain.errors import ProtocolError, SpaceError, UnavailableError
-from drystone.engine import convert, host_files, image_formats, images
+from drystone.engine import convert, host_files, image_formats, images, unprivileged
 from drystone.engine.graph import Backing
 
 MIB = 1 << 20
@@ -276,3 +277,57 @@ def test_a_source_that_is_gone_says_why(tmp_path: Path) -> None:
             )  # fmt: skip
     finally:
         host_files.drop(new)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_file_system_that_lets_nobody_give_files_away_is_told(
+    tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NFS with root_squash."""
+
+    def refuse(*_arguments: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    target = tmp_path / "target"
+    with monkeypatch.context() as squashed:
+        squashed.setattr(os, "fchown", refuse)
+        with pytest.raises(UnavailableError, match=r"root_squash.*local file system"):
+            imported(raw, "raw", target)
+    target.unlink()
+    imported(raw, "raw", target)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+def test_no_two_programs_have_one_user(tmp_path: Path, raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S190: one user's programs could look into each other."""
+    running, most, run = list[str](), [0], convert._run
+
+    async def noted(command: Sequence[str], **rest: object) -> tuple[int, bytes]:
+        (uid,) = [word for word in command if word.startswith("--reuid=")]
+        assert uid not in running
+        running.append(uid)
+        most[0] = max(most[0], len(running))
+        try:
+            return await run(command, **rest)  # type: ignore[arg-type]
+        finally:
+            running.remove(uid)
+
+    monkeypatch.setattr(convert, "_run", noted)
+
+    async def both() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(3):
+                directory = tmp_path / str(number)
+                directory.mkdir()
+                (directory / "image").write_bytes(raw.read_bytes())
+                file = files.enter_context(opened(directory / "image", "raw"))
+                tasks.create_task(convert.examine(file))
+
+    with contextlib.ExitStack() as files:
+        asyncio.run(both())
+    assert most[0] > 1
+    monkeypatch.setattr(unprivileged, "USERS_EACH", 1)
+    with unprivileged.user(), pytest.raises(UnavailableError, match="try again"), unprivileged.user():
+        pass
+    with unprivileged.user() as uid:
+        assert uid in range(60_706, 61_184)

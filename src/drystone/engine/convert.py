@@ -111,9 +111,10 @@ async def check(file: ImageFile) -> None:
     """
     if file.format == "raw":
         return  # It has no tables.
-    async with _served(file) as (node, connection):
-        command = (*unprivileged.prefix(), "qemu-img", "check", "-q", node)
-        code, output = await _run(command, descriptors=(connection,), seconds=CHECK_SECONDS_MAX)
+    with unprivileged.user() as uid:
+        async with _served(file) as (node, connection):
+            command = (*unprivileged.prefix(uid), "qemu-img", "check", "-q", node)
+            code, output = await _run(command, descriptors=(connection,), seconds=CHECK_SECONDS_MAX)
     if code not in {0, _CHECK_LEAKS, _CHECK_UNSUPPORTED}:
         raise ProtocolError(f"{file.name} is damaged or cut off: {_last(output)}")
 
@@ -148,19 +149,18 @@ async def same_content(file: ImageFile, target: Path, *, on_percent: OnPercent, 
     """
     descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     copied = {"driver": "qcow2", "backing": None, "file": {"driver": "file", "filename": f"/dev/fd/{descriptor}"}}
-    unprivileged.lend(descriptor)
     try:
-        async with _served(file) as (node, connection):
-            command = (
-                *unprivileged.prefix(), "nice", "-n", "10", "qemu-img", "compare", "-p", node,
-                f"json:{json.dumps(copied)}",
-            )  # fmt: skip
-            code, output = await _run(
-                command, descriptors=(descriptor, connection), seconds=CONVERT_SECONDS_MAX, on_percent=on_percent,
-                guard=guard,
-            )  # fmt: skip
+        with unprivileged.lent(descriptor) as uid:
+            async with _served(file) as (node, connection):
+                command = (
+                    *unprivileged.prefix(uid), "nice", "-n", "10", "qemu-img", "compare", "-p", node,
+                    f"json:{json.dumps(copied)}",
+                )  # fmt: skip
+                code, output = await _run(
+                    command, descriptors=(descriptor, connection), seconds=CONVERT_SECONDS_MAX, on_percent=on_percent,
+                    guard=guard,
+                )  # fmt: skip
     finally:
-        unprivileged.take_back(descriptor)
         os.close(descriptor)
     if code not in {0, _DIFFERENT}:
         raise UnavailableError(f"{file.name} could not be compared with its copy: {_last(output)}")
@@ -191,16 +191,13 @@ async def export_into(
 async def _convert(
     name: str, arguments: Sequence[str], target: int, connection: int, *, on_percent: OnPercent, guard: Guard
 ) -> None:
-    command = (
-        *unprivileged.prefix(), "nice", "-n", "10", "qemu-img", "convert", "-p", *arguments, f"/dev/fd/{target}"
-    )  # fmt: skip
-    unprivileged.lend(target)
-    try:
+    with unprivileged.lent(target) as uid:
+        command = (
+            *unprivileged.prefix(uid), "nice", "-n", "10", "qemu-img", "convert", "-p", *arguments, f"/dev/fd/{target}"
+        )  # fmt: skip
         code, output = await _run(
             command, descriptors=(target, connection), seconds=CONVERT_SECONDS_MAX, on_percent=on_percent, guard=guard
         )
-    finally:
-        unprivileged.take_back(target)
     if code != 0:
         last = _last(output)
         if "No space left" in last:
@@ -210,10 +207,11 @@ async def _convert(
 
 
 async def _look(file: ImageFile, verb: str, *options: str) -> Mapping[str, Any]:
-    async with _served(file) as (node, connection):
-        prefix = unprivileged.prefix(memory_bytes=LOOK_MEMORY_BYTES)
-        command = (*prefix, "qemu-img", verb, *options, "--output=json", node)
-        code, output = await _run(command, descriptors=(connection,), seconds=LOOK_SECONDS_MAX)
+    with unprivileged.user() as uid:
+        async with _served(file) as (node, connection):
+            prefix = unprivileged.prefix(uid, memory_bytes=LOOK_MEMORY_BYTES)
+            command = (*prefix, "qemu-img", verb, *options, "--output=json", node)
+            code, output = await _run(command, descriptors=(connection,), seconds=LOOK_SECONDS_MAX)
     if code != 0:
         raise ProtocolError(f"{file.name} cannot be read as {file.format}: {_last(output)}")
     try:
