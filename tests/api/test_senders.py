@@ -84,15 +84,31 @@ def test_a_signature_that_failed_is_not_remembered(sdk: Sdk) -> None:
 
 def test_signatures_are_remembered_as_long_as_they_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tries, "SIGNATURES_MAX", 3)
-    used = UsedSignatures()
-    used.admit("a", "192.0.2.1", until_s=300, now_s=0)
+    now = [1000.0]
+    used = UsedSignatures(monotonic=lambda: now[0])
+    used.admit("a", "192.0.2.1", for_s=300)
+    now[0] += 300
     with pytest.raises(RefusalError):
-        used.admit("a", "192.0.2.2", until_s=300, now_s=300)
-    used.admit("b", "192.0.2.2", until_s=700, now_s=301)
+        used.admit("a", "192.0.2.2", for_s=0)
+    now[0] += 1
+    used.admit("b", "192.0.2.2", for_s=400)
     assert len(used) == 1
     for name in "cdef":
-        used.admit(name, "192.0.2.1", until_s=700, now_s=301)
+        used.admit(name, "192.0.2.1", for_s=400)
     assert len(used) == 3
+
+
+@pytest.mark.parametrize("ahead_s", [-400, 400])
+def test_a_call_by_the_other_clock_does_not_make_a_signature_be_forgotten(sdk: Sdk, ahead_s: int) -> None:
+    rig = toy_rig()
+    rig.app._clock, rig.app._steady = (lambda: float(NOW_S)), (lambda: float(NOW_S + ahead_s))
+    first = sdk(params={"DiskIds": ["disk-00000001"]}, now_s=NOW_S)
+    second = sdk(params={"DiskIds": ["disk-00000002"]}, now_s=NOW_S + ahead_s)
+    for order in ((first, second), (second, first)):
+        for signed in order:
+            assert send(rig, signed).code == "OK"
+        for signed in order:
+            assert send(rig, signed, client="192.0.2.66").code == "AuthFailure.SignatureFailure"
 
 
 # --- work before a sender is known ------------------------------------------------------------------------------------

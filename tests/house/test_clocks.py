@@ -40,8 +40,8 @@ ALLOWED = {
     "service/scrub.py": "by the steady clock; what is dated ahead is looked at again",
     "service/sweep.py": "by the steady clock",
     "service/tokens.py:remember": "by the steady clock",
+    "api/app.py:Application._verify": "how long a time stamp, which its client wrote, is accepted by the clock behind",
     "api/signature.py": "a signature's time, which its client wrote",
-    "api/tries.py:UsedSignatures.admit": "a signature's time, by the clock by which it was accepted",
     "engine/clients.py:Holdup.look": "its times are by the monotonic clock",
     "api/render.py": "days to a deadline, for people to read",
 }

@@ -96,7 +96,7 @@ class Application:
         self._clock = clock
         self._steady = steady
         self._tries = Tries(monotonic=monotonic)
-        self._used = UsedSignatures()
+        self._used = UsedSignatures(monotonic=monotonic)
         self._metrics = MetricsPage(registry=registry, token=settings.metrics_token, monotonic=monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -167,15 +167,15 @@ class Application:
             raise too_many(address) if sender.spent and error.code == "RequestSizeLimitExceeded" else error from None
         request = replace(request, body=body)
 
-        def claimed() -> tuple[Claim, float]:
+        def claimed() -> Claim:
             return self._dated(
                 lambda now_s: tc3_claim(
                     request, service=service.name, now_s=now_s, host_names=self._settings.gateway_host_names
                 )
             )
 
-        claim, now_s = claimed() if len(body) <= _HASHED_HERE_BYTES_MAX else await asyncio.to_thread(claimed)
-        self._verify(claim, sender, address, now_s)
+        claim = claimed() if len(body) <= _HASHED_HERE_BYTES_MAX else await asyncio.to_thread(claimed)
+        self._verify(claim, sender, address)
         return replace(call, request=request, parameters=body if request.method == "POST" else call.parameters), sender
 
     async def _v1(
@@ -193,13 +193,13 @@ class Application:
             raise too_many(address)
         call = read_call(request)
         self._begun(call, progress)
-        claim, now_s = self._dated(
+        claim = self._dated(
             lambda now_s: v1_claim(request, call.form, now_s=now_s, host_names=self._settings.gateway_host_names)
         )
         if sender is None:
             sender = await self._sender(claim.secret_id, address)
             self._tries.give_back(address)
-        self._verify(claim, sender, address, now_s)
+        self._verify(claim, sender, address)
         return call, sender
 
     def _begun(self, call: Call, progress: Progress) -> Service:
@@ -229,18 +229,16 @@ class Application:
             self._tries.give_back(address)
         return _Sender(secret_id=secret_id, identity=identity, spent=not self._tries.take(address, secret_id))
 
-    def _dated(self, read: Callable[[float], Claim]) -> tuple[Claim, float]:
-        """Read a signature by this machine's clock, or by the steady one; return it and the time it was read at."""
-        now_s = self._clock()
+    def _dated(self, read: Callable[[float], Claim]) -> Claim:
+        """Read a signature by this machine's clock, or by the steady one."""
         try:
-            return read(now_s), now_s
+            return read(self._clock())
         except RefusalError as error:
             if error.code != "AuthFailure.SignatureExpire":
                 raise
-        now_s = self._steady()
-        return read(now_s), now_s
+        return read(self._steady())
 
-    def _verify(self, claim: Claim, sender: "_Sender", address: str, now_s: float) -> None:
+    def _verify(self, claim: Claim, sender: "_Sender", address: str) -> None:
         """Refuse a request unless it was signed by whom it names, and not used from elsewhere."""
         assert claim.secret_id == sender.secret_id, "both read the same field"
         try:
@@ -249,7 +247,8 @@ class Application:
             raise too_many(address) if sender.spent else error from None
         if not sender.spent:
             self._tries.give_back(address, sender.secret_id)
-        self._used.admit(claim.signature, address, until_s=claim.until_s, now_s=now_s)
+        # The clock that is behind accepts it longest.
+        self._used.admit(claim.signature, address, for_s=claim.until_s - min(self._clock(), self._steady()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

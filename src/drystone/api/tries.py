@@ -57,26 +57,31 @@ class UsedSignatures:
     TC3 has no nonce, its stamp is a second, and the action is usually not signed: two honest calls of one client may
     bear one signature, so the same address may use it again. Where `x-tc-action` is signed, another action has another
     signature already. Only signatures that hold are remembered, so nobody without a key fills the memory.
+
+    Args:
+        monotonic: A clock in seconds that never goes back. A time stamp is read by two clocks that may differ, so
+            neither of them says how long ago a signature was seen.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
         self._used: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._used)
 
-    def admit(self, signature: str, address: str, *, until_s: float, now_s: float) -> None:
+    def admit(self, signature: str, address: str, *, for_s: float) -> None:
         """Remember a signature that holds.
 
         Args:
             signature: As it was sent, in its one form.
             address: Who sent it.
-            until_s: When its time stamp is refused by itself.
-            now_s: The server's clock.
+            for_s: How long its time stamp is accepted from now on, by any clock.
 
         Raises:
             RefusalError: `AuthFailure.SignatureFailure`: another address has used it.
         """
+        now_s = self._monotonic()
         used = self._used.get(signature)
         if used is not None and used[0] != address and used[1] >= now_s:
             raise RefusalError(
@@ -85,7 +90,7 @@ class UsedSignatures:
                 "from elsewhere.",
             )
         if used is None or used[1] < now_s:
-            self._used[signature] = (address, until_s)
+            self._used[signature] = (address, now_s + for_s)
             self._used.move_to_end(signature)
         while self._used and (len(self._used) > SIGNATURES_MAX or next(iter(self._used.values()))[1] < now_s):
             self._used.popitem(last=False)
