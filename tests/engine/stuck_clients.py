@@ -13,7 +13,7 @@ from typing import Final
 
 POLL: Final = {"x86_64": "7", "aarch64": "73"}[platform.machine()]
 CLIENT: Final = """
-import select, socket, struct, sys
+import select, socket, struct, sys, time
 path, name, what, count, length = sys.argv[1], sys.argv[2].encode(), sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
 server = socket.socket(socket.AF_UNIX)
 server.connect(path)
@@ -41,6 +41,9 @@ if what == "idle":
     ready.register(server, select.POLLIN)
     while 0 not in dict(ready.poll()):
         pass
+elif what == "sleep":
+    while not select.select([0], [], [], 0)[0]:
+        time.sleep(0.05)
 sys.stdin.readline()
 if what == "read":
     for at in range(count):
@@ -64,7 +67,8 @@ assert len(answers.read(16 + 4096)) == 16 + 4096
 print("answered", flush=True)
 """
 """Asks for something and goes on when it is told to: takes the answers of `read`, sends all of a `write` or the rest of
-`half` a one. One that is `idle` polls meanwhile, as QEMU's and libnbd's clients do; all others do not.
+`half` a one. One that is `idle` polls meanwhile, as QEMU's and libnbd's clients do; all others do not,
+and `sleep` is in no system call that has to do with its connection.
 
 At the end it asks for more: it is as well as it was.
 """

@@ -1,11 +1,14 @@
-"""No client holds up a storage daemon: not by reading nothing, nor by half a request, whoever it is (S125)."""
+"""No client that stands holds up a storage daemon, and none that does not is cut (S125)."""
 
 import asyncio
 import contextlib
 import errno
 import os
+import random
+import subprocess
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import pytest
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId
 from drystone.engine import clients, graph, images, live, peers, qmp
-from drystone.engine.clients import Connection, Cut, Raise, plan_relief
+from drystone.engine.clients import Connection, Cut, Raise, Still, follow, plan_relief
 from drystone.engine.daemon import Daemon
 from drystone.engine.layout import node
 from drystone.engine.peers import Debt
@@ -82,64 +85,142 @@ def reader(queued: int, **more: Any) -> Connection:
     return Connection(**{"inode": 1, "queued_bytes": queued, "buffer_bytes": 1 << 18, "reads_late": True, **more})
 
 
+def standing(*found: Connection, looks: int = 100) -> dict[int, Still]:
+    """All of them have stood since second 0."""
+    return {one.inode: Still(seen=one, since_s=0.0, looks=looks) for one in found}
+
+
+def idle(**more: Any) -> Connection:
+    """The daemon waits for it to send something."""
+    return reader(0, **{"reads_late": False, "asked_for": True, **more})
+
+
 @pytest.mark.parametrize(
-    ("connection", "since_s", "unread_s", "raisable", "done"),
+    ("connection", "now_s", "raisable", "done"),
     [
         # Whoever reads late gets room, stopped or not, and is left alone while it has some.
-        (reader(1 << 18, stopped=True), 0.1, 0.0, True, Raise),
-        (reader(1 << 18), 0.1, 0.0, True, Raise),
-        (reader(1 << 18, buffer_bytes=1 << 28), 60.0, 60.0, True, None),
+        (reader(1 << 18, stopped=True), 0.1, True, Raise),
+        (reader(1 << 18), 0.1, True, Raise),
+        (reader(1 << 18, buffer_bytes=1 << 28), 60.0, True, None),
         # Where there is no more room, or this user may not make any: those that are stopped, or take nothing for long.
-        (reader(1 << 30, stopped=True), 0.1, 0.0, True, Cut),
-        (reader(1 << 18, stopped=True), 0.1, 0.0, False, Cut),
-        (reader(1 << 30), 60.0, 9.9, True, None),
-        (reader(1 << 30), 60.0, 10.0, True, Cut),
+        (reader(1 << 30, stopped=True), 0.4, True, None),
+        (reader(1 << 30, stopped=True), 0.5, True, Cut),
+        (reader(1 << 18, stopped=True), 0.5, False, Cut),
+        (reader(1 << 30), 9.9, True, None),
+        (reader(1 << 30), 10.0, True, Cut),
         # Answers that the daemon does not wait for are nobody's business.
-        (reader(1 << 30, stopped=True, reads_late=False), 60.0, 60.0, True, None),
-        # Half a request.
-        (reader(0, reads_late=False, asked_for=True, debt=Debt.SENDING), 1.9, 0.0, True, None),
-        (reader(768, reads_late=False, asked_for=True, debt=Debt.SENDING), 2.0, 0.0, True, Cut),
-        (reader(0, reads_late=False, asked_for=True, debt=Debt.SENDING), 2.0, 0.0, True, Cut),
-        (reader(0, reads_late=False, asked_for=True, debt=Debt.WAITING, stopped=True), 0.5, 0.0, True, Cut),
-        (reader(0, reads_late=False, asked_for=True, debt=None, stopped=True), 9.9, 0.0, True, None),
-        (reader(0, reads_late=False, asked_for=True, debt=None), 10.0, 0.0, True, Cut),
+        (reader(1 << 30, stopped=True, reads_late=False), 60.0, True, None),
+        # Half a request of a client that is stopped.
+        (idle(debt=Debt.WAITING, stopped=True), 0.4, True, None),
+        (idle(debt=Debt.WAITING, stopped=True), 0.5, True, Cut),
+        (idle(debt=Debt.SENDING, stopped=True), 0.5, True, Cut),
+        (idle(queued_bytes=768, debt=Debt.SENDING, stopped=True), 0.5, True, Cut),
+        (idle(stopped=True), 9.9, True, None),
+        (idle(stopped=True), 10.0, True, Cut),
+        # The daemon has not taken all that it has sent.
+        (idle(debt=Debt.WAITING, stopped=True, arrived_bytes=1), 1000.0, True, None),
+        # It runs, and is about to send the rest, or nobody knows what it does.
+        (idle(debt=Debt.WAITING), 1000.0, True, None),
+        (idle(debt=Debt.SENDING), 1000.0, True, None),
+        (idle(), 1000.0, True, None),
         # Idle, for ever.
-        (reader(0, reads_late=False, asked_for=True, debt=Debt.NONE, stopped=True), 1000.0, 0.0, True, None),
-        (reader(0, reads_late=False), 1000.0, 0.0, True, None),
+        (idle(debt=Debt.NONE, stopped=True), 1000.0, True, None),
+        (idle(asked_for=False), 1000.0, True, None),
     ],
 )
 def test_who_is_helped_and_who_is_cut(
-    connection: Connection, since_s: float, unread_s: float, done: type | None, *, raisable: bool
+    connection: Connection, now_s: float, done: type | None, *, raisable: bool
 ) -> None:
-    plan = plan_relief([connection], since_s=since_s, unread_s={1: unread_s}, raisable=raisable)
+    plan = plan_relief([connection], still=standing(connection), now_s=now_s, raisable=raisable)
     assert [type(step) for step in plan] == ([] if done is None else [done])
     if done is Raise:
         assert isinstance(plan[0], Raise)
         assert plan[0].buffer_bytes > 4 * connection.queued_bytes
+    few = plan_relief([connection], still=standing(connection, looks=4), now_s=now_s, raisable=raisable)
+    busy = plan_relief([connection], still=standing(connection), now_s=now_s, raisable=raisable, may_cut=False)
+    for harmless in (few, busy):
+        assert [type(step) for step in harmless] == ([Raise] if done is Raise else [])
+
+
+def test_a_connection_that_the_daemon_has_shut_may_be_cut_while_it_serves() -> None:
+    gone = reader(1 << 18, stopped=True, shut=True)
+    plan = plan_relief([gone], still=standing(gone), now_s=0.5, raisable=False, may_cut=False)
+    assert [type(step) for step in plan] == [Cut]
+
+
+def cut_at(looks: Iterable[Connection]) -> int | None:
+    """Return at which of these looks, one in 20 ms, a client would be cut."""
+    still: dict[int, Still] = {}
+    for number, found in enumerate(looks):
+        now_s = number * clients.LOOK_EVERY_S
+        still = follow(still, [found], now_s)
+        plan = plan_relief([found], still=still, now_s=now_s, raisable=True)
+        if any(isinstance(step, Cut) for step in plan):
+            return number
+    return None
+
+
+LOOKS = 3000
+
+
+def test_only_a_client_that_stands_for_all_of_its_patience_is_cut() -> None:
+    half = idle(debt=Debt.WAITING, stopped=True, calls=("9 7 0x1",))
+    assert cut_at([half] * LOOKS) == 25
+    # Patience begins with the first look at which it owes something, not with the command.
+    assert cut_at([idle(debt=Debt.NONE)] * 1000 + [half] * 1000) == 1025
+    # A slow system, that looks seldom.
+    seldom = [Still(seen=half, since_s=0.0, looks=looks) for looks in (clients.LOOKS_MIN - 1, clients.LOOKS_MIN)]
+    assert [len(plan_relief([half], still={1: one}, now_s=60.0, raisable=True)) for one in seldom] == [0, 1]
+    # It is resumed now and then, or the daemon takes something, or answers, or does something else.
+    for change in (
+        {"calls": ("9 7 0x2",)}, {"stopped": False}, {"arrived_bytes": 512}, {"queued_bytes": 768},
+        {"asked_for": False}, {"debt": Debt.SENDING},
+    ):  # fmt: skip
+        assert cut_at(replace(half, **change) if number % 24 == 23 else half for number in range(LOOKS)) is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_client_that_writes_is_never_cut(seed: int) -> None:
+    rng = random.Random(seed)
+    looks = [
+        idle(
+            asked_for=rng.random() < 0.9, arrived_bytes=rng.choice((0, 0, 768)), queued_bytes=rng.choice((0, 768)),
+            debt=rng.choice((Debt.SENDING, Debt.SENDING, Debt.WAITING, Debt.NONE, None)),
+        )
+        for _ in range(LOOKS)
+    ]  # fmt: skip
+    assert cut_at(looks) is None
+
+
+def test_who_does_what_nobody_knows_is_never_cut_while_it_runs() -> None:
+    assert cut_at([idle()] * LOOKS) is None
+    assert cut_at([idle(peer=0)] * LOOKS) is None
+    assert cut_at([idle(stopped=True)] * LOOKS) == 500
 
 
 def test_room_is_made_for_clients_until_they_have_left_a_gigabyte_unread() -> None:
     found = [reader(clients.QUEUED_BYTES_MAX // 32, inode=inode) for inode in range(40)]
-    plan = plan_relief(found, since_s=1.0, unread_s={}, raisable=True)
+    plan = plan_relief(found, still=standing(*found), now_s=1.0, raisable=True)
     assert not plan
-    plan = plan_relief(found[:20], since_s=1.0, unread_s={}, raisable=True)
+    plan = plan_relief(found[:20], still=standing(*found), now_s=1.0, raisable=True)
     assert len(plan) == (clients.QUEUED_BYTES_MAX * 12 // 32) // clients.ROOM_BYTES
 
 
 def test_of_those_that_may_have_sent_half_a_request_the_likeliest_is_cut_alone() -> None:
     found = [
-        reader(0, inode=1, reads_late=False, asked_for=True, stopped=True),
-        reader(0, inode=2, reads_late=False, asked_for=True, debt=Debt.NONE, stopped=True),
-        reader(0, inode=3, reads_late=False, asked_for=True),
-        reader(0, inode=4, reads_late=False, asked_for=True, debt=Debt.SENDING, stopped=True),
-        reader(0, inode=5, reads_late=False, asked_for=True, debt=Debt.WAITING),
+        idle(inode=1, stopped=True),
+        idle(inode=2, debt=Debt.NONE, stopped=True),
+        idle(inode=3),
+        idle(inode=4, debt=Debt.SENDING, stopped=True),
+        idle(inode=5, debt=Debt.WAITING, stopped=True),
+        idle(inode=6, debt=Debt.WAITING),
     ]
     cut = []
-    while plan := plan_relief(found, since_s=60.0, unread_s={}, raisable=True):
+    while plan := plan_relief(found, still=standing(*found), now_s=60.0, raisable=True):
         (step,) = plan
         cut.append(step.connection.inode)
         found.remove(step.connection)
-    assert cut == [5, 4, 1, 3]
+    assert cut == [5, 4, 1]
 
 
 @needs_root
@@ -186,6 +267,22 @@ def test_a_writer_that_is_stopped_in_mid_request_is_cut_and_nobody_else(tmp_path
     asyncio.run(story())
 
 
+def test_a_neighbour_that_writes_all_the_time_does_not_keep_who_stands_from_being_cut(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with two_disks(tmp_path) as daemon:
+            with (
+                stream(daemon.nbd_socket) as vm,
+                client(daemon.nbd_socket, STUCK, "write", length=8 * MIB) as writer,
+            ):
+                await asyncio.to_thread(writer.stop_in_mid_write, daemon.pid)
+                await snapshot(daemon, tmp_path, STUCK)
+                writer.resume()
+                assert not await asyncio.to_thread(writer.is_well)
+                assert vm.poll() is None
+
+    asyncio.run(story())
+
+
 def test_who_may_raise_no_buffer_cuts_a_reader_that_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "_raise", lambda *_: False)
 
@@ -220,18 +317,141 @@ def test_who_may_not_look_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     asyncio.run(story())
 
 
-def test_half_a_request_of_a_program_that_hangs_holds_up_nobody_for_ever(
+def test_half_a_request_of_a_program_that_runs_is_named_and_not_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clients, "UNREAD_S", 1.0)
+    """It looks like an idle one: the command ends in its time and says so; all is well once the rest came (S125)."""
+    monkeypatch.setattr(qmp, "COMMAND_SECONDS_MAX", 1.5)
+    monkeypatch.setattr(clients, "UNTOLD_S", 0.5)
 
     async def story() -> None:
         async with two_disks(tmp_path) as daemon:
             socket = daemon.nbd_socket
-            with client(socket, STUCK, "half") as writer, client(socket, STUCK, "idle") as idle:
-                assert await snapshot(daemon, tmp_path, STUCK) > clients.UNREAD_S
-                assert not await asyncio.to_thread(writer.goes_on)
-                assert await asyncio.to_thread(idle.goes_on)
+            with client(socket, STUCK, "half") as writer, client(socket, STUCK, "idle") as idler:
+                with pytest.raises(UnavailableError, match=rf"NBD client .*\(pid {writer.process.pid}\)"):
+                    await daemon.execute("blockdev-reopen", {"options": [graph.top_node(STUCK)]})
+                assert await asyncio.to_thread(writer.goes_on)
+                assert await asyncio.to_thread(idler.goes_on)
+                await snapshot(daemon, tmp_path, STUCK)
+
+    asyncio.run(story())
+
+
+@contextlib.asynccontextmanager
+async def slow_disk(tmp_path: Path) -> AsyncIterator[Path]:
+    """A file that answers one request a second: a drive that is slow, in a daemon of its own."""
+    (tmp_path / "drive").mkdir()
+    file = tmp_path / "slow.raw"
+    file.touch()
+    drive = await Daemon.start("drive", tmp_path / "drive", tmp_path / "drive.log", os.environ)
+    try:
+        await drive.execute("object-add", {"qom-type": "throttle-group", "id": "slow"})
+        null = {"driver": "null-co", "size": SIZE, "read-zeroes": True}
+        options = {"driver": "throttle", "node-name": "slow", "throttle-group": "slow", "file": null}
+        await drive.execute("blockdev-add", options)
+        await drive.execute(
+            "block-export-add",
+            {"type": "fuse", "id": "slow", "node-name": "slow", "mountpoint": str(file), "writable": True},
+        )
+        yield file
+    finally:
+        await drive.kill()
+        await asyncio.to_thread(subprocess.run, ["umount", "-l", str(file)], check=False, capture_output=True)
+
+
+@contextlib.asynccontextmanager
+async def slow_drain(daemon: Daemon, tmp_path: Path) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Yield what takes some 5 s, as the drive of its disk does: a change of the graph such as that of a snapshot."""
+    async with slow_disk(tmp_path) as file:
+        disk: dict[str, Any] = {"driver": "file", "filename": str(file), "node-name": "slow-file", "aio": "io_uring"}
+        disk["cache"] = {"direct": True}
+        top = {"driver": "raw", "node-name": "slow", "file": "slow-file"}
+        await daemon.execute("blockdev-add", disk)
+        await daemon.execute("blockdev-add", top)
+        await daemon.execute("block-export-add", {"type": "nbd", "id": "slow", "node-name": "slow", "name": "slow"})
+        drive = await Daemon.adopt("drive", tmp_path / "drive")
+        assert drive is not None
+        await drive.execute("qom-set", {"path": "/objects/slow", "property": "limits", "value": {"iops-total": 1}})
+        await drive.disconnect()
+
+        async def change() -> None:
+            with client(daemon.nbd_socket, "slow", "read", count=5, length=4096):
+                await asyncio.sleep(0.1)
+                began = time.monotonic()
+                await daemon.execute("blockdev-reopen", {"options": [top]})
+                assert time.monotonic() - began > 3.0
+
+        yield change
+
+
+@contextlib.contextmanager
+def stream(socket: Path) -> Iterator[subprocess.Popen[str]]:
+    """A VM that writes to the neighbour's disk, by QEMU's own client."""
+    uri = f"nbd+unix:///{NEIGHBOUR}?socket={socket}"
+    words = ["qemu-img", "bench", "-w", "-q", "-f", "raw", "-c", "10000000", "-d", "8", "-s", "1M", uri]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@needs_root
+def test_a_disk_that_is_slow_cuts_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not who writes, is idle, does what nobody knows, or is suspended in the middle of a write to another disk."""
+    monkeypatch.setattr(clients, "UNTOLD_S", 1.0)
+
+    async def story() -> None:
+        async with two_disks(tmp_path) as daemon, slow_drain(daemon, tmp_path) as change:
+            socket = daemon.nbd_socket
+            with (
+                stream(socket) as vm,
+                client(socket, NEIGHBOUR, "idle") as idler,
+                client(socket, NEIGHBOUR, "sleep") as sleeper,
+                client(socket, NEIGHBOUR, "write", length=8 * MIB) as writer,
+            ):
+                await asyncio.to_thread(writer.stop_in_mid_write, daemon.pid)
+                await change()
+                assert vm.poll() is None
+                for healthy in (idler, sleeper):
+                    assert await asyncio.to_thread(healthy.goes_on)
+                writer.resume()
+                assert await asyncio.to_thread(writer.is_well)
+
+    asyncio.run(story())
+
+
+def test_who_writes_is_not_cut_however_long_it_is_watched(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with two_disks(tmp_path) as daemon:
+            with stream(daemon.nbd_socket) as vm, client(daemon.nbd_socket, STUCK, "sleep") as sleeper:
+                with daemon._clients.relieved():
+                    await asyncio.sleep(4.0)
+                assert vm.poll() is None
+                assert await asyncio.to_thread(sleeper.goes_on)
+
+    asyncio.run(story())
+
+
+@needs_root
+def test_an_export_that_goes_slowly_cuts_nobody(tmp_path: Path) -> None:
+    """The daemon serves meanwhile."""
+
+    async def story() -> None:
+        async with two_disks(tmp_path) as daemon, slow_drain(daemon, tmp_path):
+            socket = daemon.nbd_socket
+            with (
+                stream(socket) as vm,
+                client(socket, "slow", "read", count=4, length=4096),
+                client(socket, NEIGHBOUR, "write", length=8 * MIB) as writer,
+            ):
+                await asyncio.to_thread(writer.stop_in_mid_write, daemon.pid)
+                began = time.monotonic()
+                await daemon.remove_export("slow")
+                assert time.monotonic() - began > 2.0
+                assert vm.poll() is None
+                writer.resume()
+                assert await asyncio.to_thread(writer.is_well)
 
     asyncio.run(story())
 

@@ -42,7 +42,7 @@ ALLOWED = {
     "service/tokens.py:remember": "by the steady clock",
     "api/app.py:Application._verify": "how long a time stamp, which its client wrote, is accepted by the clock behind",
     "api/signature.py": "a signature's time, which its client wrote",
-    "engine/clients.py:Holdup.look": "its times are by the monotonic clock",
+    "engine/clients.py:plan_relief": "its times are by the monotonic clock",
     "api/render.py": "days to a deadline, for people to read",
 }
 

@@ -10,9 +10,12 @@ that last for ever (S125). Tried on QEMU 10.0.2:
 - Half a write: its rest must come, or `shutdown`. Half a header holds up nothing.
 - Idle clients hold up nothing, stopped or not, and must not be cut. To the daemon they look like half a write, as it
   waits for both; but a client that owes the rest of a write is about to send, and an idle one waits to receive.
+- A drive that is slow makes a drain last, too. The daemon serves its other disks meanwhile, and nobody is to be cut.
 
 Of what a process waits the system call tells that it is in (`peers`): so we know for whom the daemon waits to take its
-answers, and which client owes it something.
+answers, and which client owes it something. One look proves nothing: a client that writes is in that state all the
+time, for a moment. So only a client that stands is cut: it is stopped, nothing of it or of its connection has changed
+for its patience and over several looks, all it has sent was taken, and no disk kept the daemon waiting meanwhile.
 """
 
 import asyncio
@@ -21,9 +24,10 @@ import fcntl
 import select
 import socket
 import struct
+import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -45,11 +49,13 @@ EFFECT_S: Final = 0.1
 LOOK_SHARE: Final = 10
 """Looking takes at most a tenth of the time, however many clients there are."""
 STOPPED_S: Final = 0.5
-"""So long may a stopped client hold up a daemon by half a request: who suspends it for a moment harms nobody."""
-REQUEST_S: Final = 2.0
-"""So long may half a request of a running client: 32 MiB, the longest there is, take 30 ms over a unix socket."""
+"""So long may a stopped client hold up a daemon: who suspends it for a moment harms nobody."""
+UNTOLD_S: Final = 10.0
+"""The same where it cannot be told whether the client owes anything."""
 UNREAD_S: Final = 10.0
-"""A client that takes nothing for so long, although its send buffer was raised as far as may be, is cut."""
+"""A running client that takes nothing for so long, although its send buffer was raised as far as may be, is cut."""
+LOOKS_MIN: Final = 5
+"""So many looks in a row must have found the same before anybody is cut."""
 ROOM_BYTES: Final = 64 << 20
 """What a send buffer is raised by at a time: the 16 answers that QEMU has under way per client, of 4 MiB each."""
 QUEUED_BYTES_MAX: Final = 1 << 30
@@ -82,10 +88,14 @@ class Connection:
         buffer_bytes: How much that may become.
         reads_late: Whether the daemon waits until the client takes something; where it does not say, as it spins, all
             may be such that have not taken something.
-        asked_for: Whether the daemon waits for the client to send something: as for all that are idle.
+        asked_for: Whether the daemon waits for the client to send something, before and after the client was looked
+            at: as for all that are idle.
+        arrived_bytes: What the client has sent and the daemon has not taken.
         debt: What the client's process has to send; None if that cannot be told.
         peer: The process that connected; 0 if it is of another world.
-        stopped: Whether that process is.
+        calls: The system calls that the process is in.
+        stopped: Whether that process is, and has the other end.
+        shut: Whether the daemon itself has shut the connection.
     """
 
     inode: int
@@ -93,9 +103,21 @@ class Connection:
     buffer_bytes: int
     reads_late: bool = False
     asked_for: bool = False
+    arrived_bytes: int = 0
     debt: Debt | None = None
     peer: int = 0
+    calls: tuple[str, ...] = ()
     stopped: bool = False
+    shut: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Still:
+    """Since when, and over how many looks, nothing has changed of a client and its connection."""
+
+    seen: Connection
+    since_s: float
+    looks: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,23 +136,43 @@ class Cut:
     reason: str
 
 
+def follow(before: Mapping[int, Still], found: Sequence[Connection], now_s: float) -> dict[int, Still]:
+    """Return what is still as it was, by inode, after another look: any change is progress, and begins anew."""
+    still = {}
+    for connection in found:
+        seen = replace(connection, buffer_bytes=0)  # That is changed by us.
+        known = before.get(connection.inode)
+        if known is None or known.seen != seen:
+            known = Still(seen=seen, since_s=now_s, looks=0)
+        still[connection.inode] = replace(known, looks=known.looks + 1)
+    return still
+
+
 def plan_relief(
-    found: Sequence[Connection], *, since_s: float, unread_s: Mapping[int, float], raisable: bool
+    found: Sequence[Connection], *, still: Mapping[int, Still], now_s: float, raisable: bool, may_cut: bool = True
 ) -> tuple[Raise | Cut, ...]:
     """Say what is to be done about the clients of a daemon that does not get on.
 
     Args:
         found: All of them.
-        since_s: How long the daemon has been held up.
-        unread_s: How long each, by inode, has taken nothing of its queue.
+        still: Since when each stands, see `follow`; nothing while the daemon does not say for whom it waits.
+        now_s: When they were looked at.
         raisable: Whether send buffers can be raised beyond what the system allows everybody.
+        may_cut: Whether clients may be cut whose connection the daemon has not shut.
 
     Returns:
-        Nothing for a client that is not in the way: one that reads, or only waits for answers, is never cut.
+        Nothing for a client that is not in the way: one that reads or writes, or only waits for answers, is never cut.
     """
     queued = sum(connection.queued_bytes for connection in found)
     plan: list[Raise | Cut] = []
     suspects: list[Connection] = []
+
+    def stands(connection: Connection, patience_s: float) -> bool:
+        if connection.shut:
+            return True
+        known = still.get(connection.inode)
+        return may_cut and known is not None and known.looks >= LOOKS_MIN and now_s - known.since_s >= patience_s
+
     for connection in found:
         # So that it is writable at once, and takes so much more.
         wanted = connection.queued_bytes * _WRITABLE_SHARE + ROOM_BYTES
@@ -138,24 +180,23 @@ def plan_relief(
             if raisable and queued + ROOM_BYTES <= QUEUED_BYTES_MAX:
                 queued += ROOM_BYTES
                 plan.append(Raise(connection=connection, buffer_bytes=wanted))
-            elif connection.stopped:
+            elif connection.stopped and stands(connection, STOPPED_S):
                 plan.append(Cut(connection=connection, reason="it is stopped and does not take what it asked for"))
-            elif unread_s.get(connection.inode, 0.0) >= UNREAD_S:
+            elif stands(connection, UNREAD_S):
                 plan.append(Cut(connection=connection, reason=f"it has taken nothing for {UNREAD_S:g} s"))
-        elif connection.asked_for and connection.debt is not Debt.NONE and since_s >= _patience_s(connection):
+        elif _may_owe(connection) and stands(connection, STOPPED_S if connection.debt else UNTOLD_S):
             suspects.append(connection)
     if not plan and suspects:
         # One at a time: the daemon gets on as soon as it is the right one, and the others go on.
-        worst = max(suspects, key=lambda one: (one.debt or Debt.NONE, one.stopped, -one.inode))
-        plan.append(Cut(connection=worst, reason="half a request is all that it has sent"))
+        worst = max(suspects, key=lambda one: (one.debt or Debt.NONE, -one.inode))
+        plan.append(Cut(connection=worst, reason="it is stopped, and half a request is all that it has sent"))
     return tuple(plan)
 
 
-def _patience_s(connection: Connection) -> float:
-    """Return how long a client may hold up a daemon that may owe the rest of a request."""
-    if connection.debt is None:
-        return UNREAD_S
-    return STOPPED_S if connection.stopped else REQUEST_S
+def _may_owe(connection: Connection) -> bool:
+    """Tell whether a client may hold up a daemon by half a request, and is not about to send the rest."""
+    waited_for = connection.asked_for and not connection.arrived_bytes
+    return waited_for and connection.stopped and connection.debt is not Debt.NONE
 
 
 class Clients:
@@ -173,10 +214,14 @@ class Clients:
         """Inodes of clients whose buffer was raised and that have not read everything since."""
 
     @contextlib.contextmanager
-    def relieved(self) -> Iterator["Holdup"]:
-        """Within this, clients that hold up the daemon are helped, or cut if nothing helps (S125)."""
+    def relieved(self, *, may_cut: bool = True) -> Iterator["Holdup"]:
+        """Within this, clients that hold up the daemon are helped, or cut if nothing helps (S125).
+
+        Args:
+            may_cut: False if the daemon serves meanwhile: only connections that it has shut itself are cut.
+        """
         loop = asyncio.get_running_loop()
-        holdup = Holdup(self._name, self._pid, self._known)
+        holdup = Holdup(self._name, self._pid, self._known, may_cut=may_cut)
         timer: asyncio.TimerHandle
 
         def look() -> None:
@@ -197,15 +242,16 @@ class Clients:
 class Holdup:
     """One command that may be held up: what was seen and done so far."""
 
-    def __init__(self, name: str, pid: int, known: set[int]) -> None:
+    def __init__(self, name: str, pid: int, known: set[int], *, may_cut: bool) -> None:
         self._name = name
         self._pid = pid
         self._known = known
-        self._began_s = time.monotonic()
+        self._may_cut = may_cut
         self._raised: dict[int, int] = {}
         """Former send buffer of each client, by inode, whose buffer was raised."""
-        self._unread: dict[int, tuple[int, float]] = {}
-        """What each client had queued at the last look, and since when it has taken nothing."""
+        self._still: dict[int, Still] = {}
+        self._disk_waits: frozenset[str] = frozenset()
+        """What the daemon waited for its disks by at the last look."""
         self._raisable = True
         self.reason = ""
         """Why the daemon may still be held up, for whoever gives up."""
@@ -215,11 +261,11 @@ class Holdup:
         cut = False
         try:
             with contextlib.closing(_Ends(self._pid)) as ends:
-                self._note(ends.found, now_s)
-                unread_s = {inode: now_s - since_s for inode, (_, since_s) in self._unread.items()}
+                self._note(ends, now_s)
                 plan = plan_relief(
-                    ends.found, since_s=now_s - self._began_s, unread_s=unread_s, raisable=self._raisable
-                )
+                    ends.found, still=self._still if ends.told else {}, now_s=now_s, raisable=self._raisable,
+                    may_cut=self._may_cut,
+                )  # fmt: skip
                 for step in plan:
                     self._take(step, ends.sockets[step.connection.inode])
                     cut |= isinstance(step, Cut)
@@ -228,19 +274,27 @@ class Holdup:
             self.reason = f"its clients cannot be looked at: {error.strerror}"
         return cut
 
-    def _note(self, found: Sequence[Connection], now_s: float) -> None:
+    def _note(self, ends: "_Ends", now_s: float) -> None:
+        found = ends.found
         self._known &= {connection.inode for connection in found if connection.queued_bytes}
-        before = self._unread
-        self._unread = {}
-        for connection in found:
-            if connection.queued_bytes:
-                had, since_s = before.get(connection.inode, (0, now_s))
-                since_s = now_s if connection.queued_bytes < had else since_s
-                self._unread[connection.inode] = (connection.queued_bytes, since_s)
-        late = [one for one in found if one.reads_late or (one.asked_for and one.debt)]
+        disk_waits = peers.disk_waits(self._pid)
+        disk_is_slow = bool(disk_waits & self._disk_waits)
+        self._disk_waits = disk_waits
+        # A disk explains why the daemon does not get on: patience with the clients begins after it has answered.
+        if disk_is_slow:
+            self._still = {}
+        if not ends.told:
+            return  # It does something, for another disk perhaps: that says nothing about any of them.
+        self._still = follow(self._still, found, now_s)
+        late = [one for one in found if one.reads_late or (_may_owe(one) and one.debt)]
+        untold = [one for one in found if one.asked_for and not one.arrived_bytes and one.debt is None]
+        self.reason = ""
         if late:
-            listed = ", ".join(f"{peers.command_of(one.peer)} (pid {one.peer})" for one in late[:LISTED_MAX])
-            self.reason = f"it waits for its NBD client {listed}; resume or end it"
+            self.reason = f"it waits for its NBD client {_listed(late)}; resume or end it"
+        elif disk_is_slow:
+            self.reason = "it waits for a disk"
+        elif untold:
+            self.reason = f"it may wait for the rest of what its NBD client {_listed(untold)} sends; if so, end it"
 
     def _take(self, step: Raise | Cut, end: socket.socket) -> None:
         connection = step.connection
@@ -282,15 +336,27 @@ class _Ends:
     def __init__(self, pid: int) -> None:
         self.sockets: dict[int, socket.socket] = {}
         self.found: list[Connection] = []
-        waits = peers.waits(pid)
+        self.told = False
+        """Whether the daemon said for whom it waits, before and after they were looked at."""
+        descriptors: dict[int, int] = {}
+        before = peers.waits(pid)
         try:
             with peers.process_of(pid) as process:
                 for descriptor, inode, end in peers.unix_sockets(pid, process):
                     if _is_client(end):
                         self.sockets[inode] = end
-                        self.found.append(_describe(descriptor, inode, end, waits))
+                        self.found.append(_describe(descriptor, inode, end, before))
+                        descriptors[inode] = descriptor
                     else:
                         end.close()
+                after = peers.waits(pid)
+            self.told = before is not None and after is not None
+            # What it asks for before and after the clients were looked at, it asked for while they were.
+            for index, one in enumerate(self.found):
+                if one.asked_for:
+                    asked_for = bool((after or {}).get(descriptors[one.inode], 0) & select.POLLIN)
+                    arrived_bytes = _count(self.sockets[one.inode], termios.FIONREAD)
+                    self.found[index] = replace(one, asked_for=asked_for, arrived_bytes=arrived_bytes)
         except BaseException:
             self.close()
             raise
@@ -311,20 +377,36 @@ def _is_client(end: socket.socket) -> bool:
 
 
 def _describe(descriptor: int, inode: int, end: socket.socket, waits: Mapping[int, int] | None) -> Connection:
-    queued_bytes = int(struct.unpack("i", fcntl.ioctl(end.fileno(), _SIOCOUTQ, bytes(4)))[0])
+    queued_bytes = _count(end, _SIOCOUTQ)
     events = 0 if waits is None else waits.get(descriptor, 0)
     peer = int(struct.unpack("3i", end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))[0])
+    reads_late = bool(queued_bytes if waits is None else events & select.POLLOUT)
     asked_for = bool(events & select.POLLIN)
-    debt = None
-    if asked_for:
+    held: int | None = None
+    calls: tuple[str, ...] = ()
+    debt: Debt | None = None
+    if reads_late or asked_for:
         theirs = peers.other_end(inode)
         held = None if theirs is None else peers.descriptor_of(peer, theirs)
-        debt = None if held is None else peers.debt(peer, held, long_bytes=_HEADER_BYTES + 1)
+    if held is not None:
+        calls = peers.calls(peer)
+        debt = peers.debt(peer, held, calls, long_bytes=_HEADER_BYTES + 1)
+    shut = select.poll()
+    shut.register(end, 0)
     return Connection(
         inode=inode, queued_bytes=queued_bytes, buffer_bytes=end.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF),
-        reads_late=bool(queued_bytes if waits is None else events & select.POLLOUT), asked_for=asked_for, debt=debt,
-        peer=peer, stopped=peers.is_stopped(peer),
+        reads_late=reads_late, asked_for=asked_for, debt=debt, peer=peer, calls=calls,
+        # Who has handed the connection on may stand for a reason of its own.
+        stopped=held is not None and peers.is_stopped(peer), shut=bool(shut.poll(0)),
     )  # fmt: skip
+
+
+def _count(end: socket.socket, request: int) -> int:
+    return int(struct.unpack("i", fcntl.ioctl(end.fileno(), request, bytes(4)))[0])
+
+
+def _listed(found: Sequence[Connection]) -> str:
+    return ", ".join(f"{peers.command_of(one.peer)} (pid {one.peer})" for one in found[:LISTED_MAX])
 
 
 def _raise(end: socket.socket, buffer_bytes: int) -> bool:

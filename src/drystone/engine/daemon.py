@@ -110,7 +110,7 @@ class Daemon:
             await self.execute("block-export-del", {"id": export, "mode": "hard"})
         try:
             # It answers meanwhile, and waits for the export's clients all the same.
-            with self._clients.relieved():
+            with self._clients.relieved(may_cut=False):
                 async with asyncio.timeout(EXPORT_GONE_SECONDS_MAX):
                     while export in await self.exports():
                         await asyncio.sleep(process.POLL_SECONDS)

@@ -13,7 +13,7 @@ import platform
 import select
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +35,7 @@ _CALLS: Final = {
         "send": (1, 44),
         "send many": (20,),
         "send message": (46,),
+        "disk": (16, 17, 18, 74, 75, 285, 295, 296, 326),
     },
     "aarch64": {
         "poll": (73,),
@@ -43,6 +44,7 @@ _CALLS: Final = {
         "send": (64, 206),
         "send many": (66,),
         "send message": (211,),
+        "disk": (29, 47, 67, 68, 69, 70, 82, 83, 285),
     },
 }
 """Numbers of system calls. Source: linux/arch/x86/entry/syscalls/syscall_64.tbl, linux/scripts/syscall.tbl."""
@@ -153,29 +155,62 @@ def waits(pid: int) -> dict[int, int] | None:
     Raises:
         OSError: It has ended, or this user may not look.
     """
-    call, first, second, _ = _call(Path(f"/proc/{pid}"))
+    call, first, second, _ = _parse(Path(f"/proc/{pid}/syscall").read_text())
     return _polled(pid, first, second) if call == "poll" else None
 
 
-def debt(pid: int, descriptor: int, *, long_bytes: int) -> Debt | None:
+def calls(pid: int) -> tuple[str, ...]:
+    """Return the system call of each thread of a process with its arguments, as the kernel writes them.
+
+    Nothing of a process that has ended, or that this user may not look at.
+    """
+    found: list[str] = []
+    with contextlib.suppress(OSError):
+        for thread in sorted(Path(f"/proc/{pid}/task").iterdir())[:THREADS_MAX]:
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found.append(f"{thread.name} {(thread / 'syscall').read_text().strip()}")
+    return tuple(found)
+
+
+def debt(pid: int, descriptor: int, made: Sequence[str], *, long_bytes: int) -> Debt | None:
     """Tell what a process owes on a socket by what its threads wait for or do; None if that cannot be told.
 
     Args:
         pid: The process.
         descriptor: By which it holds the socket.
+        made: Its `calls`.
         long_bytes: A shorter message counts for nothing.
     """
     found: Debt | None = None
     with contextlib.suppress(OSError, struct.error):
-        for thread in sorted(Path(f"/proc/{pid}/task").iterdir())[:THREADS_MAX]:
-            owed = _debt_of(pid, thread, descriptor, long_bytes)
+        for line in made:
+            owed = _debt_of(pid, line.partition(" ")[2], descriptor, long_bytes)
             if owed is not None and (found is None or owed > found):
                 found = owed
     return found
 
 
-def _debt_of(pid: int, thread: Path, descriptor: int, long_bytes: int) -> Debt | None:
-    call, first, second, third = _call(thread)
+def disk_waits(pid: int) -> frozenset[str]:
+    """Return what a process waits for its disks by: what is in two looks did not get on between them.
+
+    A ring of io_uring counts with how much it has completed, while it has something under way.
+    """
+    found = {line for line in calls(pid) if _parse(line.partition(" ")[2])[0] == "disk"}
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if str(entry.readlink()) != "anon_inode:[io_uring]":
+                    continue
+                text = Path(f"/proc/{pid}/fdinfo/{entry.name}").read_text()
+                counters = dict(line.split(":", 1) for line in text.splitlines() if line.startswith("Cached"))
+                taken, completed = counters.get("CachedSqHead", "").strip(), counters.get("CachedCqTail", "").strip()
+                if taken != completed:
+                    found.add(f"ring {entry.name} {completed}")
+    return frozenset(found)
+
+
+def _debt_of(pid: int, line: str, descriptor: int, long_bytes: int) -> Debt | None:
+    call, first, second, third = _parse(line)
     if call in {"poll", "epoll"}:
         watched = _polled(pid, first, second) if call == "poll" else _watched(pid, first)
         events = watched.get(descriptor, 0)
@@ -192,9 +227,9 @@ def _debt_of(pid: int, thread: Path, descriptor: int, long_bytes: int) -> Debt |
     return Debt.SENDING if third >= long_bytes else None
 
 
-def _call(thread: Path) -> tuple[str, int, int, int]:
+def _parse(line: str) -> tuple[str, int, int, int]:
     """Return the kind of system call that a thread is in, and its first three arguments."""
-    words = (thread / "syscall").read_text().split()
+    words = line.split() or [""]
     for kind, numbers in _CALLS.get(platform.machine(), {}).items():
         if words[0].isdecimal() and int(words[0]) in numbers:
             return kind, int(words[1], 16), int(words[2], 16), int(words[3], 16)
