@@ -24,6 +24,7 @@ from drystone.domain.opening import Finding, Opening
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import TrackingState
 from drystone.engine.daemon import Daemon
+from drystone.engine.host_device import Sight
 from drystone.engine.layout import Layout
 from drystone.objects.contract import StoreTime
 from drystone.objects.local import LocalStore
@@ -68,6 +69,7 @@ class House:
             "ids": IdSource(random.Random(len(self.woken))),
             "operations": SimpleNamespace(wake=self.woken.append),
             "space": lambda: SimpleNamespace(above_floor_bytes=1 << 40),
+            "devices": SimpleNamespace(look=lambda _attached: Sight(wrong=frozenset(), doubtful=frozenset())),
         }  # fmt: skip
         self.installation = cast("Any", SimpleNamespace(**parts))
         limits = ExpiryLimits(percent_per_hour=10, quota=SnapshotLimits(**quota))

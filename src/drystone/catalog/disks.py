@@ -84,6 +84,11 @@ def block_devices(conn: Connection) -> list[Disk]:
     return _rows.all(conn, query.order_by(disk.c.created_at, disk.c.id))
 
 
+def known(conn: Connection, disk_ids: Collection[DiskId]) -> frozenset[DiskId]:
+    """Return which of these are disks of this installation."""
+    return frozenset(conn.execute(select(disk.c.id).where(disk.c.id.in_(sorted(disk_ids)))).scalars())
+
+
 def lost(conn: Connection) -> list[Disk]:
     """Return the disks whose tracking is LOST, oldest first."""
     query = select(disk).where(disk.c.tracking == TrackingState.LOST)

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +56,19 @@ async def unmount_dead(file: Path) -> None:
             await command.run("umount", "--lazy", "--no-canonicalize", str(file.parent.resolve() / file.name))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """Disks whose links, or whose device that is held, were not in order at one moment.
+
+    Attributes:
+        wrong: For certain.
+        doubtful: Links of disks that are not attached, and may be those of another installation that is down.
+    """
+
+    wrong: frozenset[DiskId]
+    doubtful: frozenset[DiskId]
+
+
 @dataclass(frozen=True, slots=True)
 class HostDevices:
     """The block devices of one installation's disks.
@@ -70,24 +83,26 @@ class HostDevices:
 
     # --- which device -------------------------------------------------------------------------------------------------
 
-    def loops(self, disk_id: DiskId, standing: Iterable[tuple[Path, Path]] | None = None) -> list[Path]:
+    def loops(self, disk_id: DiskId) -> list[Path]:
         """Return the loop devices that stand on an export of the disk, dead ones too."""
-        # The file itself is not looked at, for its daemon may hang; its directory by what it is, not by its name.
-        return [
-            device
-            for device, file in (loop.standing() if standing is None else standing)
-            if file.name == f"{disk_id}.raw" and _same(file.parent.parent, self.run)
-        ]
+        return [device for device, file in loop.standing() if self._exports(disk_id, file)]
 
-    def device_of(self, disk_id: DiskId, standing: Iterable[tuple[Path, Path]] | None = None) -> Path | None:
+    def device_of(self, disk_id: DiskId) -> Path | None:
         """Return the block device that is this disk now, whatever a link says; None if there is none."""
-        found = self.loops(disk_id, standing)
         linked = _target(link(disk_id))
-        if linked in found:
+        file = None if linked is None else loop.file_of(linked)
+        if file is not None and self._exports(disk_id, file):
             return linked
-        if found:
-            return found[-1]
-        return linked if linked is not None and _is_nbd_of(disk_id, linked) else None
+        return _choose(disk_id, linked, self.loops(disk_id))
+
+    def _exports(self, disk_id: DiskId, file: Path) -> bool:
+        """Tell whether a daemon of this installation exports the disk at this file."""
+        # The file itself is not looked at, for its daemon may hang; its directory by what it is, not by its name.
+        return file.name == f"{disk_id}.raw" and _same(file.parent.parent, self.run)
+
+    def _is(self, disk_id: DiskId, device: Path) -> bool:
+        file = loop.file_of(device)
+        return _is_nbd_of(disk_id, device) if file is None else self._exports(disk_id, file)
 
     def numbers(self, disk_id: DiskId) -> frozenset[int]:
         """Return the device numbers (`st_rdev`) of the disk's device and its partitions; none if it has no device."""
@@ -119,8 +134,10 @@ class HostDevices:
                 )
             device = await asyncio.to_thread(loop.make, file, unlink_all)
             await partitions.find(device)
-        self._keep(disk_id, device)
-        _point(disk_id, device)
+        await self._keep(disk_id, device)
+        if not await asyncio.to_thread(self._point, disk_id, device):
+            self._let_go(disk_id)
+            raise UnavailableError(f"{device} was taken away by another program as soon as it was there")
         return link(disk_id)
 
     async def attach_nbd(self, disk_id: DiskId, socket: Path) -> Path:
@@ -177,7 +194,7 @@ class HostDevices:
                 try:
                     await _release(device)
                 except UnavailableError:
-                    self._keep(disk_id, device)
+                    await self._keep(disk_id, device)
                     raise
         self._unlink(disk_id)
 
@@ -226,39 +243,83 @@ class HostDevices:
 
     # --- links --------------------------------------------------------------------------------------------------------
 
-    def relink(self, disk_ids: Iterable[DiskId]) -> list[DiskId]:
-        """Have the links of these disks lead to their devices and partitions, and take away those that lead elsewhere.
+    def look(self, attached: Collection[DiskId]) -> Sight:
+        """Look once at all loop devices and all links, and compare them with the disks that are attached.
+
+        What it returns may have changed since: it says where `relink` has to look again.
+        """
+        held, links = dict(self.held), _all_links()
+        runs: dict[str, bool] = {}
+        devices: dict[str, list[Path]] = {}
+        owners: dict[Path, str] = {}
+        foreign: set[tuple[str, Path]] = set()
+        for one, file in loop.standing():
+            run, name = os.path.dirname(os.path.dirname(file)), file.name.removesuffix(".raw")  # noqa: PTH120 - quick
+            if run not in runs:
+                runs[run] = _same(Path(run), self.run)
+            if runs[run]:
+                devices.setdefault(name, []).append(one)
+                owners[one] = name
+            else:
+                foreign.add((name, one))
+        wrong, doubtful = set[DiskId](), set[DiskId]()
+        for disk_id in attached:
+            mine = links.get(disk_id, {})
+            device = _choose(disk_id, mine.get(link(disk_id)), devices.get(disk_id, []))
+            if device is None or mine != _links(disk_id, device) or not _is_held(held.get(disk_id), device):
+                wrong.add(disk_id)
+        for disk_id in links.keys() - attached:
+            target = links[disk_id].get(link(disk_id))
+            if any(owners.get(_whole(leads), disk_id) != disk_id for leads in links[disk_id].values()):
+                wrong.add(disk_id)
+            elif target is None or (disk_id, target) not in foreign:
+                doubtful.add(disk_id)
+        return Sight(wrong=frozenset(wrong | (held.keys() - attached)), doubtful=frozenset(doubtful))
+
+    async def relink(self, disk_id: DiskId, *, served: bool) -> bool:
+        """Have the links of a disk lead to its device and partitions, and take away those that lead elsewhere (S105).
+
+        The disk's graph lock is held, and its row was read under it: nobody else attaches or detaches it meanwhile.
+
+        Args:
+            disk_id: The disk.
+            served: Whether it may have a device now; otherwise its links go, and it is not held.
 
         Returns:
-            Those that have no device.
+            Whether it has a device.
         """
-        standing, lost = tuple(loop.standing()), []
-        for disk_id in disk_ids:
-            device = self.device_of(disk_id, standing)
-            if device is None:
-                lost.append(disk_id)
-                self._let_go(disk_id)
-                self._unlink(disk_id)
-            else:
-                self._keep(disk_id, device)
-                _point(disk_id, device)
-        return lost
+        device = await asyncio.to_thread(self.device_of, disk_id) if served else None
+        if device is not None:
+            await self._keep(disk_id, device)
+            if await asyncio.to_thread(self._point, disk_id, device):
+                return True
+        self._let_go(disk_id)
+        await asyncio.to_thread(self._unlink, disk_id)
+        return False
 
     def let_go(self) -> None:
         """Hold no device any more: whoever comes next asks who has it open."""
         for disk_id in list(self.held):
             self._let_go(disk_id)
 
-    def _keep(self, disk_id: DiskId, device: Path) -> None:
+    async def _keep(self, disk_id: DiskId, device: Path) -> None:
         """Hold a loop device; one that somebody has marked to go stays."""
         known, descriptor = self.held.get(disk_id, (None, -1))
         with contextlib.suppress(OSError):
             if known == device:
-                loop.keep(device, descriptor)
+                await asyncio.to_thread(loop.keep, device, descriptor)
                 return
             self._let_go(disk_id)
             if not device.name.startswith("nbd"):
-                self.held[disk_id] = (device, loop.hold(device))
+                self.held[disk_id] = (device, await asyncio.to_thread(loop.hold, device))
+
+    def _point(self, disk_id: DiskId, device: Path) -> bool:
+        """Point the links at the device, which is held; tell whether it is the disk's, or leave them."""
+        # Asked once it is held: what is open keeps its number.
+        if not self._is(disk_id, device):
+            return False
+        _point(disk_id, device)
+        return True
 
     def _let_go(self, disk_id: DiskId) -> None:
         _device, descriptor = self.held.pop(disk_id, (None, -1))
@@ -276,10 +337,9 @@ class HostDevices:
     def _foreign(self, disk_id: DiskId) -> Path | None:
         """Return the file on which the linked device stands if it is another installation's disk of this id."""
         linked = _target(link(disk_id))
-        for device, file in loop.standing():
-            if device == linked and file.name == f"{disk_id}.raw" and not _same(file.parent.parent, self.run):
-                return file
-        return None
+        file = None if linked is None else loop.file_of(linked)
+        foreign = file is not None and file.name == f"{disk_id}.raw" and not _same(file.parent.parent, self.run)
+        return file if foreign else None
 
 
 def unlink_all(device: Path) -> None:
@@ -288,6 +348,24 @@ def unlink_all(device: Path) -> None:
         target = _target(entry)
         if _LINK.fullmatch(entry.name) and target is not None and _whole(target) == device:
             entry.unlink(missing_ok=True)
+
+
+def _choose(disk_id: DiskId, linked: Path | None, loops: Sequence[Path]) -> Path | None:
+    """Return which of a disk's devices is used: the one that is linked, else the newest."""
+    if linked in loops:
+        return linked
+    if loops:
+        return loops[-1]
+    return linked if linked is not None and _is_nbd_of(disk_id, linked) else None
+
+
+def _is_held(held: tuple[Path, int] | None, device: Path) -> bool:
+    """Tell whether a device stays: it is open here, and nobody has marked it to go."""
+    if device.name.startswith("nbd"):
+        return held is None
+    with contextlib.suppress(OSError):
+        return held is not None and held[0] == device and not loop.is_going(device)
+    return False
 
 
 def _whole(device: Path) -> Path:
@@ -378,6 +456,18 @@ def _links(disk_id: DiskId, device: Path) -> dict[Path, Path]:
     name = link(disk_id)
     parts = partitions.of(device)
     return {name: device} | {name.with_name(f"{name.name}-part{number}"): part for number, part in parts.items()}
+
+
+def _all_links() -> dict[DiskId, dict[Path, Path]]:
+    """Return the links of all disks, and what they lead to."""
+    found: dict[DiskId, dict[Path, Path]] = {}
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(LINKS):  # noqa: PTH208 - two a second, of thousands
+            match = _LINK.fullmatch(name)
+            target = None if match is None else _target(LINKS / name)
+            if match is not None and target is not None:
+                found.setdefault(DiskId(match[1]), {})[LINKS / name] = target
+    return found
 
 
 def _point(disk_id: DiskId, device: Path) -> None:

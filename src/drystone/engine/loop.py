@@ -36,14 +36,37 @@ DELETED = b" (deleted)"
 
 
 def standing() -> Iterator[tuple[Path, Path]]:
-    """Return every loop device that has a backing file, with the path that the kernel has of that file now.
+    """Return every loop device that has a backing file, with that file, in the order of their names."""
+    try:
+        names = sorted(os.listdir(BLOCK_DEVICES))  # noqa: PTH208 - often, for many
+    except OSError:
+        return
+    for name in names:
+        file = file_of(DEVICES / name) if name.startswith("loop") else None
+        if file is not None:
+            yield DEVICES / name, file
+
+
+def file_of(device: Path) -> Path | None:
+    """Return the path that the kernel has now of the file on which a device stands; None if it is no loop device.
 
     The whole path as it is, unlike the 63 bytes in `loop_info64`; a newline in it is not escaped.
     """
-    for entry in sorted(BLOCK_DEVICES.glob("loop*/loop/backing_file")):
-        with contextlib.suppress(OSError):
-            path = entry.read_bytes().removesuffix(b"\n").removesuffix(DELETED)
-            yield DEVICES / entry.parent.parent.name, Path(os.fsdecode(path))
+    try:
+        with open(f"{BLOCK_DEVICES}/{device.name}/loop/backing_file", "rb") as file:  # noqa: PTH123 - often, for many
+            return Path(os.fsdecode(file.read().removesuffix(b"\n").removesuffix(DELETED)))
+    except OSError:
+        return None
+
+
+def is_going(device: Path) -> bool:
+    """Tell whether the device goes when the last who has it open lets go, as `losetup --detach` asks for.
+
+    Raises:
+        OSError: It stands on nothing.
+    """
+    with open(f"{BLOCK_DEVICES}/{device.name}/loop/autoclear", "rb") as file:  # noqa: PTH123 - often, for many
+        return file.read().strip() != b"0"
 
 
 def stands_on(device: Path, file: Path) -> bool:
@@ -123,13 +146,17 @@ def hold(device: Path) -> int:
         OSError: It is not there.
     """
     descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
-    keep(device, descriptor)
+    try:
+        keep(device, descriptor)
+    except BaseException:
+        os.close(descriptor)  # An open device cannot be taken away, and nobody would know of this descriptor.
+        raise
     return descriptor
 
 
 def keep(device: Path, descriptor: int) -> None:
     """Take back what `losetup --detach` has done to a device that is held: it would go when we end."""
-    if (BLOCK_DEVICES / device.name / "loop/autoclear").read_text().strip() != "0":
+    if is_going(device):
         status = bytearray(INFO.size)
         fcntl.ioctl(descriptor, GET_STATUS64, status)
         _set_flags(descriptor, status, remove=AUTOCLEAR)

@@ -30,6 +30,7 @@ from drystone.engine.daemon import Daemon
 from drystone.engine.layout import Layout, node
 from drystone.service import snapshot_server
 from drystone.service.carry_over import MISSING_REASON, carry_checkpoint
+from drystone.service.device_links import DeviceLinks
 from drystone.service.installation import Installation
 from drystone.service.tracking_rows import flight_of, tracking_columns, tracking_of
 
@@ -45,6 +46,7 @@ class Host:
 
     def __init__(self, installation: Installation) -> None:
         self._in = installation
+        self._links = DeviceLinks(installation)
         self._daemons: dict[str, Daemon] = {}
         self._starting = asyncio.Lock()
         self._died: set[str] = set()
@@ -481,7 +483,7 @@ class Host:
         for daemon in self.daemons():
             await self._close_strays(daemon, known)
         # After a reboot, or from an older installation: no link may lead to what is another's now (S101).
-        await asyncio.to_thread(self._in.devices.relink, known)
+        await self._links.keep()
 
     async def revive_all(self) -> None:
         """At start: serve again every attached disk that is not served."""
@@ -575,8 +577,7 @@ class Host:
 
     async def _keep_devices(self) -> None:
         """Keep links where the block devices are, and give back a device that somebody has taken away."""
-        ids = [disk.id for disk in await self._in.db.read(disks.block_devices)]
-        for disk_id in await asyncio.to_thread(self._in.devices.relink, ids) if ids else ():
+        for disk_id in await self._links.keep():
             await self.revive(disk_id)
 
     async def check(self) -> list[DiskId]:
