@@ -21,6 +21,12 @@ from drystone.service.quotas import check_descriptors
 DAEMON = "import sys, time; open(sys.argv[1], 'w').close(); time.sleep(600)"
 
 
+@pytest.fixture(autouse=True)
+def systemd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test has found out of systemd is not known to the next."""
+    monkeypatch.setattr(process, "_systemd", process._Systemd())
+
+
 @pytest.fixture
 def started() -> Iterator[list[Detached]]:
     """What a test starts is ended with it."""
@@ -44,12 +50,12 @@ def running(*words: str, cwd: Path) -> Iterator[int]:
         child.wait()
 
 
-def start(directory: Path, path: str | None = None, program: str = DAEMON) -> Detached:
+def start(directory: Path, path: str | None = None, program: str = DAEMON, *, alone: bool = False) -> Detached:
     """Start a daemon that makes `ready` where it runs."""
     return asyncio.run(
         process.start(
             (sys.executable, "-c", program, "ready"), directory=directory, log_file=directory.with_suffix(".log"),
-            ready=directory / "ready", environment={"PATH": path or os.environ["PATH"]},
+            ready=directory / "ready", environment={"PATH": path or os.environ["PATH"]}, alone=alone,
         )
     )  # fmt: skip
 
@@ -119,6 +125,49 @@ def test_systemd_is_used_if_it_answers(
     # None is left of the try.
     running = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     assert [pid for pid in running if process._runs_in(pid, tmp_path / "run")] == [one.pid]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="scopes are for root")
+def test_a_systemd_that_hangs_is_waited_for_once(
+    tmp_path: Path, started: list[Detached], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Daemons start one after the other: hundreds at a boot would take minutes."""
+    tool = tmp_path / "bin" / "systemd-run"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\necho >> '{tmp_path}/asked'\nsleep 600\n")
+    tool.chmod(0o755)
+    monkeypatch.setattr(process, "SYSTEMD", tmp_path)
+    monkeypatch.setattr(process, "SCOPE_SECONDS_MAX", 0.5)
+    path = f"{tool.parent}:{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", path)
+    for number in range(4):
+        if number == 3:
+            monkeypatch.setattr(process._systemd, "_not_before", time.monotonic())  # Ten minutes have passed.
+        started.append(start(tmp_path / f"run{number}", path))
+    assert (tmp_path / "asked").read_text() == "\n\n"
+
+
+def test_all_processes_are_gone_through_once_for_all_directories(
+    tmp_path: Path, started: list[Detached], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start after a reboot has hundreds of stale directories; thousands of processes run."""
+    started.append(start(tmp_path / "run"))
+    (tmp_path / "run" / "pid").write_text("1\n")
+    stale = [tmp_path / f"ins-{number}" for number in range(20)]
+    for directory in stale:
+        directory.mkdir()
+        (directory / "pid").write_text(f"{os.getpid()}\n")
+    places = process.places()
+    monkeypatch.setattr(process, "places", lambda: pytest.fail("gone through again"))
+    assert [process.adopt(directory, places) for directory in stale] == [None] * 20
+    found = process.adopt(tmp_path / "run", places)
+    assert found is not None
+    assert found.pid == started[0].pid
+    assert process.adopt(tmp_path / "none", places) is None
+    # With the pid file it is not needed at all, and neither where the caller has looked.
+    (tmp_path / "run" / "pid").write_text(f"{found.pid}\n")
+    assert process.adopt(tmp_path / "run") == found
+    started.append(start(tmp_path / "new", alone=True))
 
 
 def test_what_does_not_start_says_why(tmp_path: Path) -> None:

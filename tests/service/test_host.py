@@ -1,6 +1,9 @@
 """What a start does with disks that make trouble."""
 
 import asyncio
+import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,9 +16,11 @@ from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId, OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.engine import live
+from drystone.engine.host_device import HostDevices
 from drystone.service.host import Host
 from drystone.service.installation import DiskLocks
 from drystone.service.jobs.attach import Detach
+from drystone.service.rounds import Bugs
 from tests.service.records_world import NOW, OWNER, World, run
 
 
@@ -121,4 +126,43 @@ def test_a_disk_in_the_recycle_bin_is_closed_when_nothing_needs_it_open(tmp_path
 
     run(release())
     assert closed == names[:2]
+    world.db.close()
+
+
+def test_a_start_goes_through_all_processes_once_and_beside_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a reboot, with a directory for each instance that there was."""
+    world = World.open(tmp_path / "catalog.db")
+    world.add_accounts()
+    world.instance("ins-1")
+    threads, layout = [], SimpleNamespace(run=tmp_path / "run", daemon=lambda name: tmp_path / "run" / name)
+    for number in range(5):
+        world.disk(f"disk-{number}", state=DiskState.ATTACHED, daemon=f"ins-{number}", instance_id="ins-1")
+        (tmp_path / "run" / f"ins-{number}").mkdir(parents=True)
+        (tmp_path / "run" / f"ins-{number}" / "pid").write_text("1\n")
+
+    def noting(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def noted(place: Any) -> Any:
+            if str(place) == "/proc":
+                threads.append(threading.current_thread())
+            return function(place)
+
+        return noted
+
+    monkeypatch.setattr(os, "listdir", noting(os.listdir))
+    monkeypatch.setattr(Path, "iterdir", noting(Path.iterdir))
+    installation = SimpleNamespace(
+        db=world.db, locks=DiskLocks(), layout=layout, bugs=Bugs(), devices=HostDevices(layout.run, {})
+    )
+    host = Host(cast("Any", installation))
+
+    async def settle(disk_id: DiskId) -> None:
+        assert await host.running(await host.row(disk_id)) is None
+
+    cast("Any", host).settle = settle
+    run(host.take_over())
+    assert installation.bugs.counts.total() == 0
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
     world.db.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,9 @@ class Daemon:
         return self._process.alive()
 
     @classmethod
-    async def start(cls, name: str, directory: Path, log: Path, environment: Mapping[str, str]) -> "Daemon":
+    async def start(
+        cls, name: str, directory: Path, log: Path, environment: Mapping[str, str], *, alone: bool = False
+    ) -> "Daemon":
         """Start a daemon with an empty graph.
 
         It runs in its directory: sockets are named from there, so that a directory may have any name (a comma ends an
@@ -65,18 +67,21 @@ class Daemon:
             ("qemu-storage-daemon", "--pidfile", str(directory / "pid"),
              "--nbd-server", f"addr.type=unix,addr.path={NBD_SOCKET},max-connections=0", *monitors),
             directory=directory, log_file=log, ready=directory / "qmp2.sock", environment=environment,
+            alone=alone,
         )  # fmt: skip
         qmp = await _connect(directory)
         return cls(name, directory, detached, qmp)
 
     @classmethod
-    async def adopt(cls, name: str, directory: Path) -> "Daemon | None":
+    async def adopt(
+        cls, name: str, directory: Path, known: Mapping[tuple[int, int], Sequence[int]] | None = None
+    ) -> "Daemon | None":
         """Take over a daemon that runs already, or return None if none does.
 
         Raises:
             UnavailableError: It runs and does not answer.
         """
-        detached = process.adopt(directory)
+        detached = await asyncio.to_thread(process.adopt, directory, known)
         if detached is None:
             return None
         # Whoever drove it before may have died while a client held it up.

@@ -7,10 +7,12 @@ to look first.
 
 import asyncio
 import contextlib
+import math
 import os
 import re
 import shutil
 import signal
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,26 @@ SYSTEMD = Path("/run/systemd/system")
 SCOPE = ("systemd-run", "--scope", "--quiet", "--collect", "--")
 SCOPE_SECONDS_MAX = 3.0
 """systemd answers in milliseconds; where its bus is gone or hangs, guests must not wait for their disks."""
+
+
+SCOPE_PAUSE_SECONDS = 600.0
+"""How long a systemd that did not answer is not asked again: daemons start one after the other, hundreds at a boot."""
+
+
+class _Systemd:
+    """Whether systemd is asked for a scope; forgotten when this process ends."""
+
+    def __init__(self) -> None:
+        self._not_before = -math.inf
+
+    def is_to_be_asked(self) -> bool:
+        return time.monotonic() >= self._not_before
+
+    def hangs(self) -> None:
+        self._not_before = time.monotonic() + SCOPE_PAUSE_SECONDS
+
+
+_systemd = _Systemd()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +109,13 @@ def _owned(pid: int, directory: Path) -> bool:
 
 def _runs_in(pid: int, directory: Path) -> bool:
     with contextlib.suppress(OSError):
-        if (PROC / str(pid) / "cwd").samefile(directory):
-            return os.fsencode("=".join(MARK)) in (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        return (PROC / str(pid) / "cwd").samefile(directory) and _marked(pid)
+    return False
+
+
+def _marked(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return os.fsencode("=".join(MARK)) in (PROC / str(pid) / "environ").read_bytes().split(b"\0")
     return False
 
 
@@ -104,18 +131,37 @@ def _names(arguments: bytes, directory: Path) -> bool:
     return False
 
 
-def adopt(directory: Path) -> Detached | None:
-    """Return the process of this directory, if it runs.
+def places() -> Mapping[tuple[int, int], Sequence[int]]:
+    """Return which processes are in which directory, by its device and inode; one pass over /proc."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for name in os.listdir(PROC):  # noqa: PTH208 - thousands
+        if name.isdigit():
+            with contextlib.suppress(OSError):
+                place = os.stat(f"{PROC}/{name}/cwd")  # noqa: PTH116 - thousands
+                found.setdefault((place.st_dev, place.st_ino), []).append(int(name))
+    return found
+
+
+def adopt(directory: Path, known: Mapping[tuple[int, int], Sequence[int]] | None = None) -> Detached | None:
+    """Return the process of this directory, if it runs. Not for an event loop's thread: /proc may be large.
 
     Its pid file may be missing or stale, if whoever started it was killed at that moment or somebody has tidied up.
+
+    Args:
+        directory: The directory.
+        known: What `places` returned, if nothing was started since; otherwise /proc is gone through if need be.
     """
     try:
+        place = directory.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
         pid = int((directory / "pid").read_text().strip() or "0")
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         pid = 0
     if pid < 2 or not _owned(pid, directory):
-        found = (int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit())
-        pid = next((other for other in found if _runs_in(other, directory)), 0) if directory.is_dir() else 0
+        inside = (places() if known is None else known).get((place.st_dev, place.st_ino), ())
+        pid = next((other for other in inside if _runs_in(other, directory)), 0)
     return Detached(pid=pid, directory=_own_name(pid, directory)) if pid else None
 
 
@@ -136,11 +182,21 @@ async def start(
     ready: Path,
     environment: Mapping[str, str],
     seconds: float = 30.0,
+    alone: bool = False,
 ) -> Detached:
     """Start `arguments` in `directory` and a session of its own, so that it outlives us; wait until `ready` exists.
 
     The pid file is written before waiting, so that a crash of ours in between leaves it findable. Where systemd
     runs, it gets a scope of its own: else stopping our unit would end it too. Where that fails, it starts without.
+
+    Args:
+        arguments: Its words.
+        directory: Where it runs; made if need be.
+        log_file: Where it writes what it says.
+        ready: A file that it makes.
+        environment: Its environment, to which the mark is added.
+        seconds: How long it may take.
+        alone: Whether the caller has just seen, by `adopt`, that none runs in this directory.
 
     Raises:
         UnavailableError: It ended, or was not ready in time (and was ended); the message has its last line. Or another
@@ -148,19 +204,21 @@ async def start(
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    other = adopt(directory)
+    other = None if alone else await asyncio.to_thread(adopt, directory)
     if other is not None:
         raise UnavailableError(f"process {other.pid} runs in {directory} already")
     for stale in directory.iterdir():
         # By name: looking at the mount point of a dead FUSE export is an error.
         if stale.suffix == ".sock" or stale.name == "pid":
             stale.unlink()
-    if SYSTEMD.is_dir() and os.geteuid() == 0 and shutil.which(SCOPE[0]) is not None:
+    if SYSTEMD.is_dir() and os.geteuid() == 0 and shutil.which(SCOPE[0]) is not None and _systemd.is_to_be_asked():
         process = _spawn((*SCOPE, *arguments), directory, log_file, environment)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SCOPE_SECONDS_MAX):
                 while process.alive() and not _has_scope(process.pid):
                     await asyncio.sleep(POLL_SECONDS)
+        if process.alive() and not _has_scope(process.pid):
+            _systemd.hangs()
         # A program that has its scope and ended at once is started again without one, and says then what it lacks.
         if not process.alive() or not _has_scope(process.pid):
             log.warning("daemon.without_scope", directory=str(directory), reason="systemd-run does not answer or fails")

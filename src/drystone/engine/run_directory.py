@@ -63,8 +63,10 @@ def _keep_earlier(data: Path, outside: Path) -> None:
 
 def _running(run: Path) -> int | None:
     """Return a process that runs in a directory below this one."""
-    for directory in run.iterdir() if run.is_dir() else ():
-        found = process.adopt(directory)
+    directories = list(run.iterdir()) if run.is_dir() else []
+    places = process.places() if directories else {}
+    for directory in directories:
+        found = process.adopt(directory, places)
         if found is not None:
             return found.pid
     return None

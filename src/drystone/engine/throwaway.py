@@ -63,7 +63,7 @@ async def remove_clone(layout: Layout, name: str) -> None:
     """Take away everything of this name, whatever there is of it. May be repeated."""
     assert name.startswith(PREFIX)
     directory = layout.daemon(name)
-    running = process.adopt(directory)
+    running = await asyncio.to_thread(process.adopt, directory)
     if running is not None:
         await running.end()
     _image(layout, name).unlink(missing_ok=True)

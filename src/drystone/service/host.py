@@ -8,7 +8,7 @@ move at any time (A5).
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 
 import structlog
@@ -56,6 +56,8 @@ class Host:
         self._late: set[str] = set()
         """Names whose daemon was taken over after the start, and whose disks are still to be settled."""
         self._uses: dict[str, asyncio.Lock] = {}
+        self._places: Mapping[tuple[int, int], Sequence[int]] | None = None
+        """Which processes are where, while nothing is started yet."""
 
     # --- daemons ------------------------------------------------------------------------------------------------------
 
@@ -73,7 +75,7 @@ class Host:
             if found is None:
                 if name in self._silent:
                     self._died.add(name)
-                found = await Daemon.start(name, directory, log_file, self._in.environment)
+                found = await Daemon.start(name, directory, log_file, self._in.environment, alone=True)
                 log.info("daemon.started", daemon=name, pid=found.pid)
             self._daemons[name] = found
             return found
@@ -471,6 +473,13 @@ class Host:
 
     async def take_over(self) -> None:
         """At start: find the daemons again and settle every disk; nothing is opened."""
+        self._places = await asyncio.to_thread(process.places)
+        try:
+            await self._take_over()
+        finally:
+            self._places = None
+
+    async def _take_over(self) -> None:
         run = self._in.layout.run
         for directory in sorted(run.iterdir()) if run.is_dir() else ():
             if directory.name.startswith(("ins-", "disk-")):
@@ -527,7 +536,7 @@ class Host:
 
     async def _adopt(self, name: str) -> None:
         try:
-            daemon = await Daemon.adopt(name, self._in.layout.daemon(name))
+            daemon = await Daemon.adopt(name, self._in.layout.daemon(name), self._places)
         except UnavailableError as error:
             # It may be slow, with guests writing through it: it is not taken for dead before a while has passed.
             self._silent.setdefault(name, self._in.monotonic())
@@ -629,7 +638,7 @@ class Host:
 
     async def _end_silent(self, name: str) -> None:
         """End a daemon that has not answered for long; its disks are settled as after any death."""
-        found = process.adopt(self._in.layout.daemon(name))
+        found = await asyncio.to_thread(process.adopt, self._in.layout.daemon(name))
         if found is not None:
             await found.end(seconds=2.0)
         self._silent.pop(name, None)
@@ -671,7 +680,10 @@ class Host:
     def left_running(self) -> list[str]:
         """Return the processes that run in this installation's directories, by name and pid."""
         run = self._in.layout.run
-        found = ((entry.name, process.adopt(entry)) for entry in (sorted(run.iterdir()) if run.is_dir() else ()))
+        places = process.places()
+        found = (
+            (entry.name, process.adopt(entry, places)) for entry in (sorted(run.iterdir()) if run.is_dir() else ())
+        )
         return [f"{name} (process {running.pid})" for name, running in found if running is not None]
 
     def disks_more(self, name: str) -> int:

@@ -41,7 +41,7 @@ async def ensure(installation: Installation) -> None:
     """
     directory = _directory(installation)
     async with installation.snapshot_server_lock:
-        running = process.adopt(directory)
+        running = await asyncio.to_thread(process.adopt, directory)
         if running is not None and installation.layout.store_socket.exists():
             if not await asyncio.to_thread(_reads_another, running.pid, installation.layout.store):
                 return
@@ -52,7 +52,7 @@ async def ensure(installation: Installation) -> None:
             (sys.executable, "-P", "-m", "drystone.transfer.snapserver", "--root", str(installation.layout.store),
              "--store", installation.store.store_id, "--socket", str(installation.layout.store_socket)),
             directory=directory, log_file=installation.layout.logs / "snapshot-server.log",
-            ready=installation.layout.store_socket, environment=installation.environment,
+            ready=installation.layout.store_socket, environment=installation.environment, alone=True,
         )  # fmt: skip
 
 
@@ -94,7 +94,7 @@ async def serving(installation: Installation, snapshot_id: SnapshotId) -> Backin
 
 async def end(installation: Installation) -> None:
     """End it; no disk that hydrates may be open."""
-    running = process.adopt(_directory(installation))
+    running = await asyncio.to_thread(process.adopt, _directory(installation))
     if running is not None:
         await running.end()
 
