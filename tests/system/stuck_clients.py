@@ -1,10 +1,11 @@
 """Snapshots beside clients that are stopped: `python -m tests.system.stuck_clients --snapshots 50`.
 
 Three clients have a disk: `nbdcopy`, which reads all of it, `qemu-img bench`, which writes as a VM does (it is QEMU's
-own NBD client), and a program that sends half a write and hangs. Before each snapshot the first two run and are
-suspended, as a VM is by SIGSTOP; afterwards they run again, and are looked at whether they were disconnected. Every
-other snapshot is of a neighbour's disk in the same storage daemon. It tells the slowest call, the failed calls, and
-the disconnected clients. `tests/system/test_stuck_clients.py` takes a few.
+own NBD client), and, with `--half`, a program that sends half a write and hangs. Before each snapshot the first two run
+and are suspended, as a VM is by SIGSTOP; afterwards they run again, and are looked at whether they were disconnected.
+Every other snapshot is of a neighbour's disk in the same storage daemon. It tells the slowest call, the failed calls,
+and the disconnected clients. `tests/system/test_stuck_clients.py` takes a few. With `--half` calls are expected to
+fail: that program runs, so it is named and not disconnected (S125).
 """
 
 import argparse
