@@ -184,13 +184,47 @@ def test_what_is_left_of_disks_that_are_not_attached_goes(site: Site) -> None:
         (links / f"virtio-{A}-part9").symlink_to(site.dev / "loop0p9")
         other = site.make(site.run.parent / "other" / "ins-1" / "disk-0000000e.raw", lambda _device: None)
         (links / "virtio-disk-0000000e").symlink_to(other)
-        site.devices.held[B] = (other, loop.hold(other))
+        for gone in (B, DiskId("disk-0000000f")):
+            site.devices.held[gone] = (other, loop.hold(other))
         await site.host._keep_devices()
         assert site.links() == {
             f"virtio-{A}": "loop0", elsewhere.name: "loop77", "virtio-disk-0000000e": other.name,
         }  # fmt: skip
         assert set(site.devices.held) == {A}
         assert site.opened(other) == []
+
+    run(play())
+
+
+def test_a_dead_device_of_a_disk_that_was_detached_has_no_link(site: Site) -> None:
+    """S105: by its row; whoever has it mounted may keep it standing on the disk's file for days."""
+
+    async def play() -> None:
+        await site.attach(A)
+        site.set(A, DiskState.UNATTACHED, None, None)
+        await site.host._keep_devices()
+        assert (site.links(), site.devices.held, site.revived) == ({}, {}, [])
+
+    run(play())
+
+
+def test_a_device_that_becomes_anothers_while_it_is_opened_gets_no_link(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S105, S101: another program has taken it down, and the number is somebody else's."""
+    hold = loop.hold
+
+    def held(device: Path) -> int:
+        (site.sys / device.name / "loop/backing_file").write_text("/home/stranger.img\n")
+        return hold(device)
+
+    async def play() -> None:
+        await site.attach(A)
+        site.devices.let_go()
+        monkeypatch.setattr(loop, "hold", held)
+        await site.host._keep_devices()
+        assert (site.links(), site.devices.held, site.revived) == ({}, {}, [A])
+        assert site.opened(site.dev / "loop0") == []
 
     run(play())
 
