@@ -1,6 +1,7 @@
 """Bounds on connections: what a client without a key can hold, and for how long."""
 
 import contextlib
+import logging
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ from drystone.api import admission, connection, server
 from drystone.api.admission import RESERVE, Admission, network_of, prove
 from drystone.api.hosts import Hosts
 from drystone.api.server import listen, server_config
+from tests.api.asgi import toy_rig
 
 ASK = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 MOST = 40
@@ -376,3 +378,12 @@ def test_a_listener_of_ipv6_serves_ipv4_by_its_own_address(here: str) -> None:
     limits = Admission(most=1, per_network=1)
     assert all(limits.enter(peer, lambda: None) for _ in range(1 + RESERVE)), "this machine has places of its own"
     assert network_of(peer) == network_of(here)
+
+
+def test_an_answer_that_nobody_takes_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Uvicorn tells of it as of a fault of the application; anybody could fill the log with that."""
+    server_config(toy_rig().app, host="127.0.0.1", port=0)
+    logger = logging.getLogger("uvicorn.error")
+    for told in ("unable to perform operation on <TCPTransport closed=True>; the handler is closed", "a fault"):
+        logger.error("Exception in ASGI application", exc_info=RuntimeError(told))
+    assert [str(record.exc_info[1]) for record in caplog.records if record.exc_info] == ["a fault"]

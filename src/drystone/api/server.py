@@ -1,6 +1,7 @@
 """How the application is served over HTTP."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
@@ -49,6 +50,17 @@ Served = Callable[[Scope, Receive, Send], Awaitable[None]]
 """An ASGI application."""
 
 
+class _NobodyIsThere(logging.Filter):
+    """Leaves out of the log that an answer had nobody to go to: whoever sends nonsense without a key writes no log.
+
+    A connection that is closed while a call of it runs is known to that call one turn of the loop later.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not (isinstance(error, RuntimeError) and "closed=True" in str(error))
+
+
 def server_config(
     application: Served,
     *,
@@ -71,6 +83,9 @@ def server_config(
         connections_per_address: How many of them one client may have.
         certificates: What connections are encrypted with; None serves plain HTTP.
     """
+    logger = logging.getLogger("uvicorn.error")
+    if not any(isinstance(one, _NobodyIsThere) for one in logger.filters):
+        logger.addFilter(_NobodyIsThere())
     admission = Admission(most=connections_max, per_network=min(connections_per_address, connections_max))
 
     def connect(
