@@ -95,7 +95,9 @@ class Fuzzer:
         self._gone = Known()
         self._all = {name: service.actions[name] for name in sorted(service.actions)}
         self._actions = {name: of.actions[name] for name, of in self._all.items()}
-        self._describes = [name for name in self._all if name.startswith(("Describe", "GetSnap"))]
+        # Operations first: what ends while the other lists are asked for was under way.
+        listed = [name for name in self._all if name.startswith(("Describe", "GetSnap"))]
+        self._describes = sorted(listed, key=lambda name: name != "DescribeOperations")
         self._admin_only: set[str] = set()
         self.actors: list[Actor] = []
         self.outcome = Outcome()
