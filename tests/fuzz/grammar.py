@@ -40,7 +40,7 @@ CHOICES: Mapping[str, Sequence[object]] = {
     "Period": [1, 12, 36],
     "DeleteSnapshot": [0, 1],
     "ThroughputPerformance": [0, 0, 100],
-    "ProjectId": [0, 0, 1234567],
+    "ProjectId": [0, 0, 1234567, (1 << 63) - 1, 1 << 63, (1 << 64) - 1],
     "BurstPerformanceOperation": ["CREATE", "CANCEL"],
     "InquiryType": ["INQUIRY_CBS_CONFIG", "INQUIRY_CVM_CONFIG"],
     # Never HOST: its disks would become block devices of the machine that runs this.
@@ -71,6 +71,8 @@ KINDS: Mapping[str, str] = {
     "SnapshotGroupIds": "csnap", "OperationIds": "op", "AccountId": "account", "SecretId": "key",
 }  # fmt: skip
 """Kinds of ids by the wire name of a parameter. A quiet disk is one that no snapshot is ever taken of."""
+OWN, OTHERS, GONE, NOBODYS = 12, 4, 2, 1
+"""How often an id is of the caller, of others, of what is gone, or nobody's."""
 PREFIXES = {"disk": "disk-", "quiet": "disk-", "snap": "snap-", "ins": "ins-", "csnap": "csnap-", "op": "op-"}
 
 
@@ -92,7 +94,8 @@ class Writer:
     Args:
         rng: The dice.
         own: What the caller has.
-        others: What others have, and what is gone.
+        others: What others have.
+        gone: What is gone.
         path: Where files may be made.
         eager: Name more of what may be left out.
     """
@@ -100,6 +103,7 @@ class Writer:
     rng: random.Random
     own: Known
     others: Known
+    gone: Known
     path: str
     eager: bool = False
 
@@ -146,7 +150,7 @@ class Writer:
         if name == "Path":
             return f"{self.path}/{self.rng.choice(['a', 'b'])}.{self.rng.choice(['raw', 'qcow2'])}"
         if name == "Deadline":
-            if self.rng.random() < 0.3:
+            if self.rng.random() < (0.8 if self.eager else 0.3):
                 return json.loads(self.rng.choice(nasty.TIMES))
             days = self.rng.choice([1.5, 30, 3650, -1])
             return (dt.datetime.now(dt.UTC) + dt.timedelta(days=days)).isoformat(timespec="seconds")
@@ -157,11 +161,11 @@ class Writer:
         return self.rng.choice([0, 0, 1, 1, 2, 7, (1 << 31) - 1, (1 << 63) - 1, 1 << 63])
 
     def _id(self, kind: str) -> str:
-        dice = self.rng.random()
-        known = self.own.of(kind) if dice < 0.7 else self.others.of(kind)
-        if known and dice < 0.95:
-            return self.rng.choice(known)
-        return PREFIXES.get(kind, "") + self.rng.choice(["00000000", "zzzzzzzz", "0000000", ""])
+        nobodys = [PREFIXES.get(kind, "") + end for end in ("00000000", "zzzzzzzz", "0000000", "")]
+        pools = [self.own.of(kind), self.others.of(kind), self.gone.of(kind), nobodys]
+        shares = [share if pool else 0 for pool, share in zip(pools, (OWN, OTHERS, GONE, NOBODYS), strict=True)]
+        (pool,) = self.rng.choices(pools, shares)
+        return self.rng.choice(pool)
 
 
 _NASTY: dict[str, list[str]] = {}

@@ -169,12 +169,14 @@ class Fuzzer:
                     raise ViolationError(f"{name} of {actor.name} still has {left}")
 
     def _writer(self, actor: Actor, *, eager: bool) -> Writer:
-        others = {kind: list(ids) for kind, ids in self._gone.ids.items()}
+        others: dict[str, list[str]] = {}
         for other in self.actors:
             for kind, ids in other.known.ids.items():
                 if other is not actor:
                     others.setdefault(kind, []).extend(ids)
-        return Writer(rng=self._rng, own=actor.known, others=Known(ids=others), path=self._files, eager=eager)
+        return Writer(
+            rng=self._rng, own=actor.known, others=Known(ids=others), gone=self._gone, path=self._files, eager=eager
+        )
 
     async def _idle(self) -> None:
         async with asyncio.timeout(300):
