@@ -156,16 +156,16 @@ def check_trail(answer: Mapping[str, Any], account: str) -> None:
 def absent(body: bytes, foreign: frozenset[str]) -> bytes | None:
     """Return the body with ids that nobody has in place of others' ids; None if it names none of those."""
     text = body.decode("utf-8", "replace")
-    named = set(IDS.findall(text)) & foreign
-    for one in named:
-        text = text.replace(one, nobodys(one))
+    named = sorted(set(IDS.findall(text)) & foreign)
+    for place, one in enumerate(named):
+        text = text.replace(one, nobodys(one, place))
     return text.encode() if named else None
 
 
-def nobodys(one: str) -> str:
-    """Return an id of the same kind that nobody has."""
+def nobodys(one: str, place: int = 0) -> str:
+    """Return an id of the same kind that nobody has; another one for each place."""
     prefix, _, rest = one.partition("-")
-    return f"{prefix}-{'0' * len(rest)}"
+    return f"{prefix}-{place:0{len(rest)}d}"
 
 
 def check_apart(
@@ -182,6 +182,7 @@ def _told(answer: Mapping[str, Any], foreign: frozenset[str]) -> object:
     if error is None:
         return "OK"
     message = str(error["Message"]).rpartition(" (")[0]
-    for one in set(IDS.findall(message)) & foreign:
-        message = message.replace(one, nobodys(one))
+    for one in set(IDS.findall(message)):
+        if one in foreign or one.partition("-")[2].startswith("000000"):
+            message = message.replace(one, nobodys(one))
     return error["Code"], message
