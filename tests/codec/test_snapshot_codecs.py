@@ -271,6 +271,46 @@ def test_a_sealed_index_that_lies_is_refused_or_consistent(at: int, change: byte
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, "frames end at"),  # I4
+        ({"stored_bytes": np.array([len(ZSTD_FRAME), 8191, 0])}, "impossible lengths"),  # I4
+        ({"stored_bytes": np.array([3 * 4096, 8192, 0])}, "impossible lengths"),  # I4
+        ({"stored_bytes": np.array([len(ZSTD_FRAME), 8192, 1])}, "impossible lengths"),  # I4
+        ({"counts": np.array([3, 2, 0])}, "frames hold"),  # I5
+        ({"counts": np.array([4, 2, 0])}, "frames hold"),  # I5
+        ({"counts": np.array([3, 2, 2])}, "frames hold"),  # I5
+        ({"addresses": np.array([5, 6, 900, 900, 901, 902])}, "do not ascend"),  # I6
+        ({"addresses": np.array([5, 6, 900, 901, 902, 1 << 51])}, "do not ascend"),  # I6
+    ],
+)
+def test_an_index_whose_columns_contradict_each_other_is_refused(change: dict[str, Any], message: str) -> None:
+    index = replace(pack_parts()[0], **change)
+    front = bytes(int(index.offsets[-1]))
+    if change:
+        raw = front + encode_pack_tail(KEYS, index)
+    else:
+        plain, offset = sealed_plain(front + encode_pack_tail(KEYS, index), PACK_TAIL_MAGIC)
+        raw = forged(plain, offset + 1, PACK_TAIL_MAGIC)
+    with pytest.raises(ProtocolError, match=message):
+        open_pack_bytes(raw)
+
+
+def test_pages_of_a_map_lie_back_to_back_and_apart() -> None:
+    """I7."""
+    encoder, packs, _ = map_parts()
+    plain, offset = sealed_plain(b"".join(encoder.finish(packs)), MAP_TAIL_MAGIC)
+    with pytest.raises(ProtocolError, match="pages end at"):
+        read_map(forged(plain, offset + 1, MAP_TAIL_MAGIC))
+    # The length of the first of two pages reaches into the second.
+    at = map_codec.MAP_HEADER_BYTES + 8 + 2 * 8
+    for length, message in ((1 << 51, "pages overlap"), (0, "impossible pages")):
+        bad = plain[:at] + struct.pack("<Q", length) + plain[at + 8 :]
+        with pytest.raises(ProtocolError, match=message):
+            read_map(forged(bad, offset, MAP_TAIL_MAGIC))
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"starts": np.array([10, 0, 1000])},
@@ -285,6 +325,7 @@ def test_a_sealed_index_that_lies_is_refused_or_consistent(at: int, change: byte
     ],
 )
 def test_entries_that_point_nowhere_are_refused(change: dict[str, Any]) -> None:
+    """I8."""
     _, packs, pages = map_parts()
     encoder = MapEncoder(KEYS, SESSION, "44" * 16, MapKind.DELTA)
     page = replace(pages[0], **change)

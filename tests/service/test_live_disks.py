@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,8 +35,12 @@ from drystone.service.jobs import endings
 from drystone.service.jobs import snapshot as snapshot_job
 from drystone.service.jobs.attach import Detach
 from drystone.service.jobs.create_disk import make_image
+from drystone.service.jobs.delete_snapshot import DeleteSnapshot
+from drystone.service.jobs.initialize import Initialize
 from drystone.service.jobs.resize import Resize
+from drystone.service.jobs.rollback import Rollback
 from drystone.service.jobs.snapshot import TakeSnapshot
+from drystone.service.jobs.terminate import Terminate
 from drystone.service.operations import Operations
 from drystone.service.publication import Publication
 from drystone.service.quiescing import Quiescing
@@ -162,6 +167,8 @@ def test_a_disk_whose_bitmap_is_gone_is_not_served_as_if_it_were_tracked(site: S
 def test_a_snapshot_that_fails_because_its_bitmap_is_gone_does_not_count_it_as_merged(
     site: Site, *, frozen: bool
 ) -> None:
+    """S34."""
+
     async def story() -> None:
         async with site.served() as path:
             daemon = site.host.daemons()[0]
@@ -182,6 +189,8 @@ def test_a_snapshot_that_fails_because_its_bitmap_is_gone_does_not_count_it_as_m
 
 
 def test_a_snapshot_that_is_given_up_is_never_committed_and_keeps_what_was_written(site: Site) -> None:
+    """S22, S34."""
+
     async def story() -> None:
         async with site.served() as path:
             daemon = site.host.daemons()[0]
@@ -335,7 +344,7 @@ def test_an_attached_disk_that_its_daemon_does_not_serve_is_served_after_a_start
 def test_a_resize_that_is_carried_out_after_nobody_waited_for_it_is_recorded(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The image must not be larger than the row: every snapshot would be refused."""
+    """A9: the image must not be larger than the row: every snapshot would be refused."""
     real = live.resize
 
     async def story() -> None:
@@ -365,8 +374,21 @@ def test_a_resize_that_is_carried_out_after_nobody_waited_for_it_is_recorded(
     run(story())
 
 
+@pytest.mark.parametrize("kind", [DeleteSnapshot, Initialize, Rollback, Terminate])
+def test_what_cannot_be_undone_is_tried_again(site: Site, kind: Any) -> None:
+    """S23."""
+    operation = replace(site.resize(2), snapshot_id=SnapshotId("snap-00000001"))
+    site.world.db.write_sync(lambda conn: operations.update(conn, operation.id, updated_at=NOW, phase="WRITING"))
+    job = kind(site.installation) if kind is DeleteSnapshot else kind(site.installation, site.host)
+    run(job.fail(operation, "InternalError", "the store is away"))
+    after = site.again(operation)
+    assert (after.state, after.error, site.row().state) == (
+        OperationState.RUNNING, "the store is away", DiskState.EXPANDING,
+    )  # fmt: skip
+
+
 def test_an_operation_that_had_ended_leaves_the_disk_to_the_one_after_it(site: Site) -> None:
-    """A resize that is done and then cannot set the limits, beside a detach that has begun: that would never end."""
+    """S1: a resize that is done and then cannot set limits, beside a detach that has begun: that would never end."""
     operation = site.resize(2)
 
     def end(conn: Any) -> None:
@@ -437,7 +459,7 @@ class Guest:
 def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """P6, F13: what drains a graph waits for a read of the source that is under way, and the guest with it."""
+    """S37, P6, F13: what drains a graph waits for a read of the source that is under way, and the guest with it."""
 
     async def ensure(_installation: Any) -> None:
         """It runs in this process."""
@@ -579,6 +601,7 @@ def test_a_disk_that_was_closed_in_part_can_be_opened_elsewhere(site: Site) -> N
 def test_a_daemon_that_did_not_answer_while_it_opened_a_disk_may_have_it(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """S16."""
     real = live.open_disk
 
     async def unanswered(*arguments: Any) -> None:
