@@ -146,6 +146,7 @@ def test_an_url_without_an_end(served: Served) -> None:
 
 
 def test_a_head_is_late(served: Served) -> None:
+    """S146."""
     began = time.monotonic()
     with served.connect(first=ASK) as kept, served.connect(first=b"GET / HTTP/1.1\r\n") as half, served.connect() as no:
         assert fine(kept)
@@ -163,6 +164,7 @@ def test_a_trickle_does_not_win_time(served: Served) -> None:
 
 
 def test_half_open_connections_push_out_their_own(served: Served) -> None:
+    """S145."""
     with contextlib.ExitStack() as stack:
         proven = stack.enter_context(served.connect(first=b"GET /proven HTTP/1.1\r\nHost: a\r\n\r\n"))
         assert fine(proven)
@@ -217,6 +219,7 @@ def test_one_account_proves_its_share_of_places() -> None:
 
 
 def test_one_address_has_its_share(served: Served) -> None:
+    """S145."""
     limits = Admission(most=10, per_network=2)
     gone: list[int] = []
     places = [limits.enter("192.0.2.1", lambda number=number: gone.append(number)) for number in range(3)]  # type: ignore[misc]
@@ -324,6 +327,7 @@ def test_a_connection_is_kept_after_a_body_that_nobody_wanted(served: Served) ->
     "piece", [b"1;" + b"e" * 200_000, b"0\r\n" + b"t: u\r\n" * 20_000], ids=["extension", "trailer"]
 )
 def test_a_bodys_framing_has_an_end(served: Served, piece: bytes) -> None:
+    """S146."""
     with served.connect(first=b"POST /body HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n") as client:
         with contextlib.suppress(ConnectionError):
             for start in range(0, len(piece), 8192):

@@ -51,6 +51,7 @@ def send(rig: Rig, request: SignedRequest, client: str = "192.0.2.7", **headers:
 
 @pytest.mark.parametrize("sign_method", ["TC3-HMAC-SHA256", "HmacSHA1", "HmacSHA256"])
 def test_a_signature_is_good_for_one_address(sdk: Sdk, sign_method: str) -> None:
+    """S148."""
     rig = toy_rig()
     signed = sdk(sign_method=sign_method, params={"DiskIds": ["disk-00000001"]})
     assert send(rig, signed).code == "OK"
@@ -164,6 +165,7 @@ def test_forms_are_small(sdk: Sdk) -> None:
 
 @pytest.mark.parametrize("sign_method", ["TC3-HMAC-SHA256", "HmacSHA1"])
 def test_failures_of_one_address_are_bounded(sdk: Sdk, monkeypatch: pytest.MonkeyPatch, sign_method: str) -> None:
+    """S147."""
     monkeypatch.setattr(tries, "FAILURES", 5)
     rig = toy_rig()
     counted = Counted(rig)
@@ -224,6 +226,7 @@ def text_of(form: Mapping[str, str]) -> bytes | None:
 
 
 def test_each_text_is_of_one_form() -> None:
+    """S151."""
     values = ["", "1", "1&B=2", "1&C=2", "2&Z=1", "&", "=", "1&B", "&B=&C=3", "a&b=c"]
     seen: dict[bytes, Mapping[str, str]] = {}
     for chosen in itertools.product([None, *values], repeat=3):
@@ -354,6 +357,7 @@ def test_names(host: str, local: str, served: bool) -> None:  # noqa: FBT001 - a
 
 
 def test_a_name_of_others_gets_nothing() -> None:
+    """S150."""
     reached: list[str] = []
 
     async def application(scope: Mapping[str, Any], receive: Any, send: Any) -> None:

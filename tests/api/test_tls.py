@@ -171,6 +171,7 @@ def test_a_new_certificate_is_taken_and_connections_stay(served: Served, tmp_pat
 
 @pytest.mark.parametrize("bad", ["half", "nonsense", "gone"])
 def test_a_bad_pair_leaves_the_old_one(served: Served, tmp_path: Path, bad: str) -> None:
+    """S149."""
     (tmp_path / "first.pem").write_bytes(served.cert.read_bytes())
     if bad == "half":
         replaced(served, tmp_path / "new", only=["cert"])
@@ -323,6 +324,7 @@ def test_plain_http_stays_on_this_machine(tmp_path: Path) -> None:
 
 
 def test_directories_of_an_earlier_version_are_closed(tmp_path: Path) -> None:
+    """S152."""
     layout = Layout(tmp_path)
     packs = layout.store / "store-id" / "packs"
     packs.mkdir(parents=True)

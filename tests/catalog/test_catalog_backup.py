@@ -99,6 +99,7 @@ def forget(db: Database) -> None:
 
 
 def test_every_change_that_a_recovery_needs_is_noted(db: Database) -> None:
+    """S53."""
     row = snapshot(state=SnapshotState.CREATING)
     owned = disk(account_id=row.account_id)
     db.write_sync(lambda conn: accounts.insert(conn, account(row.account_id)))
@@ -132,6 +133,7 @@ def test_every_change_that_a_recovery_needs_is_noted(db: Database) -> None:
 
 
 def test_a_change_while_the_one_before_is_published_is_not_lost(db: Database) -> None:
+    """S53."""
     db.write_sync(lambda conn: accounts.insert(conn, account()))
     (note,) = db.read_sync(lambda conn: unpublished.waiting(conn, 100))
     assert db.write_sync(lambda conn: unpublished.drop(conn, note))

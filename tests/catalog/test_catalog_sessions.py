@@ -27,6 +27,7 @@ def opened(db: Database, name: SessionId, *reads: SnapshotId) -> None:
 
 
 def test_an_open_session_pins_what_it_reads(db: Database) -> None:
+    """F7, S12."""
     opened(db, FIRST, A, B)
     opened(db, SECOND, B, B)
     assert db.read_sync(sessions.pinned) == {A, B}
@@ -51,6 +52,7 @@ def test_an_open_session_pins_what_it_reads(db: Database) -> None:
     ],
 )
 def test_a_session_opens_on_normal_snapshots_only(db: Database, state: SnapshotState | None, code: str) -> None:
+    """L6."""
     if state is None:
         db.write_sync(lambda conn: snapshots.delete(conn, B))
     else:
@@ -63,6 +65,7 @@ def test_a_session_opens_on_normal_snapshots_only(db: Database, state: SnapshotS
 
 
 def test_an_ended_session_never_changes_again(db: Database) -> None:
+    """L6, S10."""
     opened(db, FIRST, A)
     assert db.write_sync(lambda conn: sessions.fence(conn, FIRST, at=11.0))
     assert not db.write_sync(lambda conn: sessions.commit(conn, FIRST, at=12.0))

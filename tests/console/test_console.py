@@ -17,6 +17,7 @@ from tests.service.records_world import OTHER, OWNER
 
 
 def test_a_call_goes_the_way_of_every_call(site: Site) -> None:
+    """S73."""
     browser = Browser(site)
     browser.log_in("other")
     answer = browser.call("TerminateDisks", DiskIds=["disk-1"])

@@ -93,6 +93,7 @@ def test_confirming_needs_a_session_and_its_page(site: Site) -> None:
 
 
 def test_what_outlives_a_session_needs_the_password(site: Site) -> None:
+    """S153."""
     accounts, passwords = site.world.accounts, site.passwords
     for call in (
         accounts.create_own_key,

@@ -21,6 +21,7 @@ LIMITED = (429, "RequestLimitExceeded")
 
 
 def test_a_session_from_log_in_to_log_out(site: Site) -> None:
+    """S70."""
     browser = Browser(site)
     assert refused(browser.get("/console/api/session")) == EXPIRED
     answer = browser.log_in()
@@ -226,6 +227,7 @@ def test_tries_are_kept_in_bounded_memory(site: Site) -> None:
 
 
 def test_a_password_is_changed_by_who_knows_it(site: Site) -> None:
+    """S71."""
     browser, elsewhere = Browser(site), Browser(site)
     browser.log_in()
     elsewhere.log_in()
@@ -262,6 +264,7 @@ def overtake(site: Site, monkeypatch: pytest.MonkeyPatch, new: str) -> None:
 
 
 def test_a_log_in_that_a_new_password_overtakes_begins_no_session(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S71."""
     browser = Browser(site)
     overtake(site, monkeypatch, "the new one of other")
     assert refused(browser.log_in("other")) == WRONG
@@ -284,6 +287,7 @@ def test_old_passwords_are_not_guessed_through_a_session(site: Site) -> None:
 
 
 def test_the_first_password_is_kept_before_it_holds(site: Site) -> None:
+    """S72."""
     site.world.db.write_sync(lambda conn: logins._passwords.delete(conn, OWNER))
     kept: list[str] = []
 

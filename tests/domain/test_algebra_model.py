@@ -165,35 +165,36 @@ def _commits_fenced(_session: SessionState, snapshot: NodeState) -> bool:
 
 
 PLANTED: dict[str, tuple[Rules, set[str]]] = {
-    "the base moves without its delta map": (Rules(base_deleted=_carry_forgotten), {"A1", "restore"}),
+    "the base moves without its delta map": (Rules(base_deleted=_carry_forgotten), {"A1", "restore"}),  # A5
     "the base does not move": (Rules(base_deleted=lambda row, *_: row), {"base"}),
-    "the merge of a failed snapshot is forgotten": (Rules(judge=_merge_forgotten), {"A1", "restore"}),
-    "the new bitmap is cleared at commit": (Rules(clear_at_commit=True), {"A1", "restore"}),
+    "the merge of a failed snapshot is forgotten": (Rules(judge=_merge_forgotten), {"A1", "restore"}),  # A4
+    "the new bitmap is cleared at commit": (Rules(clear_at_commit=True), {"A1", "restore"}),  # A3
     "a checkpoint is kept and used twice": (
+        # A10, F4
         Rules(consume_checkpoint=False, checkpoint_fault=_exists, opened=_opened_anyhow),
         {"A1", "restore"},
     ),
-    "a checkpoint of another file is accepted": (Rules(checkpoint_fault=_file_ignored), {"A1", "restore"}),
-    "the base is set before the rollback's end": (Rules(rollback_base_first=True), {"A1"}),
-    "a rollback's plan leaves ghosts out": (Rules(path_maps=_path_of_the_living), {"A1", "restore"}),
-    "the parent is the newest by time": (Rules(parent=_newest_by_time), {"A1", "restore"}),
-    "death forgets the ghosts": (Rules(near=_near_without_ghosts), {"restore"}),
-    "blocks are shared with any older snapshot": (Rules(dedup_anywhere=True), {"restore"}),
+    "a checkpoint of another file is accepted": (Rules(checkpoint_fault=_file_ignored), {"A1", "restore"}),  # S5
+    "the base is set before the rollback's end": (Rules(rollback_base_first=True), {"A1"}),  # A8, S6
+    "a rollback's plan leaves ghosts out": (Rules(path_maps=_path_of_the_living), {"A1", "restore"}),  # A8
+    "the parent is the newest by time": (Rules(parent=_newest_by_time), {"A1", "restore"}),  # L2
+    "death forgets the ghosts": (Rules(near=_near_without_ghosts), {"restore"}),  # F1, L4
+    "blocks are shared with any older snapshot": (Rules(dedup_anywhere=True), {"restore"}),  # L3
     "the old bitmap is disabled before the new one is added": (
         Rules(swap=("disable", "add", "reopen")),
         {"A1", "restore"},
     ),
-    "the new bitmap is added after the freeze": (Rules(swap=("reopen", "add", "disable")), {"A1", "restore"}),
+    "the new bitmap is added after the freeze": (Rules(swap=("reopen", "add", "disable")), {"A1", "restore"}),  # A2
     "the old bitmap is disabled before the freeze": (Rules(swap=("add", "disable", "reopen")), {"restore"}),
-    "the carry-over is trimmed and read as zeros": (Rules(trim_keeps_carry=False), {"restore", "A1"}),
+    "the carry-over is trimmed and read as zeros": (Rules(trim_keeps_carry=False), {"restore", "A1"}),  # F2
     "the carry-over is dropped at a failure": (Rules(failed=_carry_dropped), {"A1", "restore"}),
     "merging the carry-over loses it": (Rules(carry_merged=_merged_away), {"A1", "restore"}),
-    "a session does not pin what it reads": (Rules(may_become_ghost=_no_pins), {"restore"}),
-    "a fenced session commits": (Rules(may_commit=_commits_fenced), {"restore"}),
+    "a session does not pin what it reads": (Rules(may_become_ghost=_no_pins), {"restore"}),  # F7, S12
+    "a fenced session commits": (Rules(may_commit=_commits_fenced), {"restore"}),  # L6
     "a delta heals tracking that was lost under way": (Rules(committed=_always_heals), {"A1", "restore"}),
-    "the bitmap of a comparison starts after it": (Rules(scan_before_bitmap=True), {"A1", "restore"}),
+    "the bitmap of a comparison starts after it": (Rules(scan_before_bitmap=True), {"A1", "restore"}),  # A6, S26
     "a comparison with an older base is taken": (Rules(rescanned=_old_comparison), {"A1", "restore"}),
-    "names of bitmaps lack epoch and base": (Rules(bitmap_name=_bare_name), {"A1", "restore"}),
+    "names of bitmaps lack epoch and base": (Rules(bitmap_name=_bare_name), {"A1", "restore"}),  # A11
 }
 
 

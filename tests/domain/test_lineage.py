@@ -56,6 +56,7 @@ def visible(shown: Shown) -> frozenset[int]:
 @EXACT
 @given(forests())
 def test_deaths_are_exact_in_any_order(forest: tuple[Tree, dict[SnapshotId, Shown], dict[str, set[int]]]) -> None:
+    """L3, L4."""
     tree, shown, deltas = forest
     living = [node.id for node in tree.nodes.values() if lineage.living(node)]
     left = set(living)
@@ -112,6 +113,7 @@ def test_bases_move_to_the_nearest_normal_ancestor(
 def test_pruning_leaves_no_needless_ghost(
     forest: tuple[Tree, dict[SnapshotId, Shown], dict[str, set[int]]], some: set[int]
 ) -> None:
+    """L2."""
     tree = forest[0]
     referenced = {sid(number) for number in some}
     pruned = lineage.prunable(tree, referenced)
@@ -132,7 +134,7 @@ def node(number: int, parent: int | None, state: NodeState = NodeState.NORMAL, d
 
 
 def test_the_case_that_frees_a_living_block_without_ghosts() -> None:
-    """P, S0 of P, K1 and K2 of S0; S0 is deleted, then K1: K2 is its neighbour (traps F1)."""
+    """P, S0 of P, K1 and K2 of S0; S0 is deleted, then K1: K2 is its neighbour (F1)."""
     tree = lineage.build([node(0, None), node(1, 0, NodeState.GHOST), node(2, 1), node(3, 1)])
     assert lineage.near(tree, sid(2)) == {sid(0), sid(3)}
     assert lineage.near(tree, sid(1)) == {sid(0), sid(2), sid(3)}
@@ -180,6 +182,7 @@ def test_dies_mask_compares_all_parts() -> None:
 
 
 def test_who_lives_and_who_may_go() -> None:
+    """L5, S12."""
     for state, pinned in itertools.product(NodeState, (False, True)):
         one = Node(id=sid(1), parent=None, state=state, pinned=pinned)
         assert lineage.living(one) == (state in {NodeState.NORMAL, NodeState.DELETING})
@@ -187,6 +190,7 @@ def test_who_lives_and_who_may_go() -> None:
 
 
 def test_sessions() -> None:
+    """L6."""
     assert lineage.may_open([])
     for state in NodeState:
         assert lineage.may_open([NodeState.NORMAL, state]) == (state is NodeState.NORMAL)
@@ -225,4 +229,5 @@ GOOD = {
     ],
 )
 def test_what_collection_may_delete(but: dict[str, object], fate: ObjectFate) -> None:
+    """L7."""
     assert lineage.may_delete_object(**(GOOD | but)) is fate  # type: ignore[arg-type]

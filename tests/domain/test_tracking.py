@@ -59,6 +59,7 @@ def lost(plan: DaemonPlan) -> DaemonPlan:
     ],
 )
 def test_taking_over_without_an_operation(row: Tracking, found: dict[str, Bitmap] | None, expected: DaemonPlan) -> None:
+    """A11."""
     assert some(tracking.judge_daemon(row, found, None, view=False)) == expected
 
 
@@ -105,6 +106,7 @@ def test_taking_over_a_snapshot_in_flight(
     found: dict[str, Bitmap] | None,
     expected: DaemonPlan,
 ) -> None:
+    """F25."""
     plan = tracking.judge_daemon(LIVE, found, Flight(freeze=FREEZE, phase=phase), view=bool(view))
     assert some(plan) == expected
     if plan.verdict is Verdict.FAIL:
@@ -149,6 +151,7 @@ LOST_FREEZE = tracking.frozen(LOST, new_bitmap=B1)
     ],
 )
 def test_commit(*, row: Tracking, freeze: FrozenBase, live: bool, state: TrackingState) -> None:
+    """A3."""
     after = tracking.committed(row, freeze, S2, live=live)
     assert after == Tracking(base=S2, carry=frozenset(), epoch=3, state=state, bitmap=B1)
 
@@ -187,6 +190,7 @@ CHECKPOINT = Checkpoint(
 
 
 def test_a_checkpoint_is_accepted_once() -> None:
+    """A10, F4."""
     assert tracking.checkpoint_fault(STOPPED, DiskId("disk-1"), CHECKPOINT, IDENTITY) is None
     after = tracking.opened(STOPPED, CHECKPOINT, bitmap="b")
     assert after == Tracking(
@@ -216,10 +220,12 @@ def test_a_checkpoint_is_accepted_once() -> None:
     ],
 )
 def test_a_checkpoint_is_refused(row: Tracking, checkpoint: Checkpoint | None, identity: FileIdentity | None) -> None:
+    """F4, S5."""
     assert tracking.checkpoint_fault(row, DiskId("disk-1"), checkpoint, identity)
 
 
 def test_rollback_is_lost_until_its_end() -> None:
+    """A8, S6."""
     begun = tracking.rollback_begun(STOPPED)
     assert (begun.state, begun.base, begun.epoch) == (TrackingState.LOST, S1, 3)
     ended = Tracking(base=S2, carry=frozenset(), epoch=4, state=TrackingState.STOPPED)
@@ -231,6 +237,7 @@ def test_rollback_is_lost_until_its_end() -> None:
 
 
 def test_a_comparison_counts_only_for_its_base_and_bitmap() -> None:
+    """S26."""
     healed = tracking.rescanned(LOST, base=S1, bitmap=B0, extents="extents:1")
     assert healed == replace(LIVE, carry=frozenset({"extents:1"}))
     assert tracking.rescanned(LOST, base=S1, bitmap=B0, extents=None) == replace(LIVE, carry=frozenset())
@@ -259,10 +266,12 @@ def test_an_orderly_stop_does_not_find_what_was_lost() -> None:
 
 
 def test_a_suspect_base_is_given_up() -> None:
+    """S27."""
     assert tracking.base_refused(LIVE) == replace(LOST, base=None)
 
 
 def test_names_tell_epoch_base_snapshot_and_attempt_apart() -> None:
+    """A11."""
     names = {
         tracking.bitmap_name(epoch, base, snapshot, attempt)
         for epoch in (1, 11)

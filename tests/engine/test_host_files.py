@@ -102,6 +102,7 @@ def test_a_name_that_is_swapped_all_the_time_never_leads_to_another_file(tmp_pat
 
 
 def test_a_new_file_has_no_name_until_it_is_whole(tmp_path: Path) -> None:
+    """S54."""
     path = tmp_path / "new.raw"
     new = host_files.begin(path, ".part")
     os.write(new.descriptor, b"whole")

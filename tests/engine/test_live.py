@@ -76,7 +76,7 @@ def test_a_bitmap_is_read_although_somebody_was_killed_at_reading_it(tmp_path: P
 
 
 def test_a_disk_whose_opening_was_cut_off_anywhere_is_not_open_unless_its_bitmap_records(tmp_path: Path) -> None:
-    """Whoever finds the disk open exports it; a write that no bitmap records would miss in the next snapshot."""
+    """S4: whoever finds the disk open exports it; a write that no bitmap records would miss in the next snapshot."""
     image = tmp_path / "disk.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "64M"], check=True)
     opened = live.OpenDisk(disk_id=DISK, image=image, limits=None, bitmap="b0", backing=None)

@@ -61,6 +61,7 @@ def start(directory: Path, path: str | None = None, program: str = DAEMON, *, al
 
 
 def test_found_under_every_name_and_without_a_pid_file(tmp_path: Path, started: list[Detached]) -> None:
+    """S103."""
     run = tmp_path / "a b,c" / "run"
     run.parent.mkdir()
     one = start(run)
@@ -176,6 +177,7 @@ def test_what_does_not_start_says_why(tmp_path: Path) -> None:
 
 
 def test_the_last_descriptors_are_given_to_no_disk(tmp_path: Path) -> None:
+    """S104."""
     with running("sleep", "600", cwd=tmp_path) as child:
         used = len(list(Path(f"/proc/{child}/fd").iterdir()))
         _soft, hard = resource.prlimit(child, resource.RLIMIT_NOFILE)

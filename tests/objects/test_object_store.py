@@ -46,6 +46,7 @@ def test_ranges_are_clipped_at_the_end(objects: ObjectStore) -> None:
 
 
 def test_a_name_is_never_written_twice(objects: ObjectStore) -> None:
+    """I2."""
     objects.put("x/one", b"first")
     with pytest.raises(IntegrityError, match="x/one"):
         objects.put("x/one", b"second")

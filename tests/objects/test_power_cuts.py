@@ -61,6 +61,7 @@ def run(root: Path, kind: type[LocalStore] = LocalStore) -> int:
 
 
 def test_a_power_cut_at_any_system_call_leaves_what_was_promised(tmp_path: Path) -> None:
+    """P5."""
     assert run(tmp_path / "store") > 100
 
 

@@ -249,7 +249,7 @@ def main():
 def test_a_guest_that_owns_its_machine_reaches_its_clone_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """S165 from inside: no network, no other disk, no file of the host; and what it says without end ends it."""
+    """P16, S165 from inside: no network, no other disk, no file of the host; and what it says without end ends it."""
     for path in appliance.SHIPPED:
         target = tmp_path / "package" / path
         target.parent.mkdir(parents=True, exist_ok=True)

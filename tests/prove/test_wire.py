@@ -25,6 +25,7 @@ def test_any_text_becomes_one_short_line(title: str, detail: str, seconds: float
 
 @given(st.binary(max_size=200))
 def test_what_is_no_line_is_refused(line: bytes) -> None:
+    """S167."""
     with pytest.raises(ProtocolError):
         decode_step(line)
 

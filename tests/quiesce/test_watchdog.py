@@ -201,7 +201,7 @@ POINTS = ("freeze a before", "freeze a after", "freeze b before", "freeze b afte
 
 
 def test_what_was_lost_unnoticed_was_not_held(world: World) -> None:
-    """The freezer dies, with the sessions that it held, and the watchdog hears of it only together with the thaw."""
+    """S43: the freezer dies with the sessions that it held; the watchdog hears of it only together with the thaw."""
 
     async def run() -> None:
         async with holding(plan(world.step("a"))) as hold:
@@ -219,7 +219,7 @@ def test_what_was_lost_unnoticed_was_not_held(world: World) -> None:
 @pytest.mark.parametrize("victim", ["drystone", "watchdog", "freezer"])
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_every_point(world: World, point: str, victim: str) -> None:
-    """Each program stops before and after its effect if that is the point, and says so; then somebody is killed."""
+    """S42: each program stops before and after its effect if that is the point, says so; then somebody is killed."""
     limit = 30.0
     (world.directory / "stop").write_text(point)
     pause = (

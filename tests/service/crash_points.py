@@ -1,7 +1,7 @@
 """Every cut of every operation on the store: `python -m tests.service.crash_points`.
 
 Each script is a short run of the service's own code over a real catalog and a store in memory. The power goes at every
-change of a row or an object in turn. What is left is looked at as it is (the invariants of docs/format.md that hold at
+change of a row or an object in turn. What is left is looked at as it is (the rules of docs/laws.md that hold at
 every moment), then a start does what a start does, and what must hold in the end is looked at. Each planted bug breaks
 one rule of order or durability, and must be found by its script.
 """
@@ -807,36 +807,36 @@ def doomed_packs_forgotten_first(patched: pytest.MonkeyPatch) -> None:
 
 
 PLANTED = (
-    Planted(name="packs are not flushed", script="upload", lazy=unflushed("put", "/packs/")),
+    Planted(name="packs are not flushed", script="upload", lazy=unflushed("put", "/packs/")),  # I1
     Planted(name="maps are not flushed", script="upload", lazy=unflushed("put", "/maps/")),
-    Planted(name="the manifest is not flushed", script="upload", lazy=unflushed("put", ".manifest")),
-    Planted(name="a deleted manifest is not flushed", script="delete", lazy=unflushed("delete", ".manifest")),
+    Planted(name="the manifest is not flushed", script="upload", lazy=unflushed("put", ".manifest")),  # I1
+    Planted(name="a deleted manifest is not flushed", script="delete", lazy=unflushed("delete", ".manifest")),  # S13
     Planted(name="a deleted pack is not flushed", script="compact", lazy=unflushed("delete", "/packs/")),
     Planted(name="a rewritten pack is not flushed", script="compact", lazy=unflushed("put", "/packs/")),
     Planted(name="a mended pack is not flushed", script="mend", lazy=unflushed("put", "/packs/")),
-    Planted(name="packs after the manifest", script="upload", plant=packs_after_the_manifest),
-    Planted(name="the row before the manifest", script="upload", plant=row_before_the_manifest),
-    Planted(name="the epoch before the commit", script="upload", plant=epoch_before_the_commit),
-    Planted(name="the ghost before its manifest is gone", script="delete", plant=ghost_before_the_manifest),
-    Planted(name="maps before the manifest", script="delete", plant=maps_before_the_manifest),
+    Planted(name="packs after the manifest", script="upload", plant=packs_after_the_manifest),  # I1
+    Planted(name="the row before the manifest", script="upload", plant=row_before_the_manifest),  # S10
+    Planted(name="the epoch before the commit", script="upload", plant=epoch_before_the_commit),  # S80
+    Planted(name="the ghost before its manifest is gone", script="delete", plant=ghost_before_the_manifest),  # S13
+    Planted(name="maps before the manifest", script="delete", plant=maps_before_the_manifest),  # I1
     Planted(
         name="the row of a dead pack before its object", script="delete the base", plant=doomed_packs_forgotten_first
     ),
-    Planted(name="deaths counted again without a manifest", script="delete", plant=deaths_not_kept),
-    Planted(name="the base is not moved", script="delete the base", plant=base_not_moved),
-    Planted(name="the carry-over is dropped", script="delete the base", plant=carry_over_dropped),
-    Planted(name="carried maps are collected", script="delete the base", plant=carried_maps_not_named),
-    Planted(name="the old object before the switch", script="compact", plant=old_object_before_the_switch),
-    Planted(name="an object before its row", script="compact", plant=object_before_its_row),
-    Planted(name="a rewriting is never given up", script="compact", plant=never_given_up),
-    Planted(name="the old object whatever the state", script="compact", plant=doomed_at_once),
+    Planted(name="deaths counted again without a manifest", script="delete", plant=deaths_not_kept),  # S33
+    Planted(name="the base is not moved", script="delete the base", plant=base_not_moved),  # A5, S11
+    Planted(name="the carry-over is dropped", script="delete the base", plant=carry_over_dropped),  # A5
+    Planted(name="carried maps are collected", script="delete the base", plant=carried_maps_not_named),  # L1, S15
+    Planted(name="the old object before the switch", script="compact", plant=old_object_before_the_switch),  # S32
+    Planted(name="an object before its row", script="compact", plant=object_before_its_row),  # S30
+    Planted(name="a rewriting is never given up", script="compact", plant=never_given_up),  # S31
+    Planted(name="the old object whatever the state", script="compact", plant=doomed_at_once),  # S32
     Planted(name="the damaged object before the switch", script="mend", plant=mended_object_before_the_switch),
     Planted(name="a mended object before its row", script="mend", plant=object_before_its_row),
     Planted(name="damage is not recorded", script="quarantine", plant=damage_not_recorded),
-    Planted(name="packs swept before the manifest", script="sweep", plant=swept_packs_before_the_manifest),
+    Planted(name="packs swept before the manifest", script="sweep", plant=swept_packs_before_the_manifest),  # I1
     Planted(name="a fenced manifest is not swept", script="sweep", plant=swept_without_the_manifest),
     Planted(name="nothing is swept", script="upload, power cut", plant=not_swept_at_all),
-    Planted(name="sessions of a lost catalog are fenced", script="reconcile", plant=sessions_not_adopted),
+    Planted(name="sessions of a lost catalog are fenced", script="reconcile", plant=sessions_not_adopted),  # L11
     Planted(
         name="what was given up is a snapshot",
         script="reconcile beside a fenced upload",

@@ -22,6 +22,7 @@ DAY = 86_400.0
     ],
 )
 def test_the_sample_covers_the_disk_in_thirty_days_within_bounds(size_gib: int, since_s: float, blocks: int) -> None:
+    """F22."""
     plan = audit_plan(replace(disk(), size_gib=size_gib, audit_cursor=7), {}, since_s=since_s)
     assert (plan.cursor_block, plan.blocks_max, plan.marked_divisor) == (7, blocks, 16)
     assert plan.span_blocks == 8 << 20

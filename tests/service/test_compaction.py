@@ -84,6 +84,7 @@ def test_a_copy_of_the_catalog_from_a_round_is_older_than_the_store(world: World
 
 
 def test_the_last_object_of_a_pack_is_never_deleted(world: World) -> None:
+    """S81."""
     made = world.open()
     pack = made.db.read_sync(packs.everything)[0]
     other = made.store.pack_name(pack.session_id, pack.id, "ab" * 16)
@@ -169,6 +170,7 @@ def test_a_deletion_begins_compaction_which_ends_with_nothing_dead(world: World)
 
 
 def test_every_cut_of_a_compaction_loses_nothing_and_is_resumed(world: World, tmp_path: Path) -> None:
+    """S20."""
     made = world.open()
     delete(made, "snap-00000000")
     delete(made, "snap-00000001")
@@ -206,6 +208,7 @@ def test_every_cut_of_a_compaction_loses_nothing_and_is_resumed(world: World, tm
 
 
 def test_what_a_reader_may_hold_is_kept_until_it_has_ended(world: World) -> None:
+    """S32."""
     made = world.open()
     delete(made, "snap-00000000")
     session = Session(id=SessionId("ee" * 16), kind="hydrate", created_at=NOW)

@@ -35,6 +35,7 @@ def begin() -> Iterator[Scene]:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: str(script.name))
 def test_a_cut_anywhere_is_survived(script: Script, begin: Scene, *, long: bool) -> None:
+    """S20, S21."""
     assert enumerate_cuts(script, begin, step=1 if long else STEP) >= 4
 
 

@@ -150,6 +150,7 @@ def two_gates() -> list[asyncio.Event]:
 
 
 def test_a_disk_is_nobodys_while_another_of_its_call_may_still_fail(maker: Maker) -> None:
+    """S29."""
     maker.world.instance("ins-1")
 
     async def story() -> None:

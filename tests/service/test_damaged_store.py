@@ -174,6 +174,7 @@ def test_an_outage_is_no_damage(world: World) -> None:
 
 
 def test_a_pack_that_cannot_be_judged_keeps_no_other(world: World) -> None:
+    """S14."""
     made = world.open()
     names = [pack.object for pack in world.db.read_sync(packs.everything)]
     bad = packs_of(world, LAST)[0].object

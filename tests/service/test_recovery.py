@@ -154,6 +154,7 @@ def world(tmp_path: Path) -> World:
 
 
 def test_everything_comes_back_from_the_store_alone(world: World) -> None:
+    """P10, L11, F11."""
     write_accounts(world.store, [AccountName(id=OWNER, name="ops", admin=True)])
     before = world.objects()
     report = world.recover()
@@ -248,6 +249,7 @@ def test_a_profile_that_cannot_be_read_keeps_no_disk_back(world: World) -> None:
 
 
 def test_a_snapshot_that_is_not_whole_is_named_and_left_alone(world: World) -> None:
+    """S52."""
     third = world.last
     assert third is not None
     third_pack = third.manifest.packs[0].object
@@ -431,6 +433,7 @@ def test_a_catalog_from_before_the_last_snapshots_is_noticed_and_reconciled(worl
 
 
 def test_reconciling_is_one_transaction(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S51."""
     world.recover()
     world.take()
     before = world.row(world.name(3))
@@ -449,6 +452,7 @@ def test_reconciling_is_one_transaction(world: World, monkeypatch: pytest.Monkey
 
 
 def test_a_row_whose_snapshot_is_damaged_stays_and_is_suspect(world: World) -> None:
+    """S52."""
     world.recover()
     assert world.last is not None
     world.store.objects.delete(world.last.manifest.packs[0].object)
@@ -476,6 +480,7 @@ def test_what_an_earlier_recovery_missed_comes_back_with_its_objects(world: Worl
 
 
 def test_hydrating_disks_go_on_and_unfit_ones_are_named(world: World) -> None:
+    """S8."""
     filling, lost, damaged = DiskId("disk-bbbbbbbb"), DiskId("disk-cccccccc"), DiskId("disk-dddddddd")
     world.describe(filling, source=world.name(2), backing=True)
     world.describe(lost, source=SnapshotId("snap-99999999"), backing=True)
@@ -651,7 +656,7 @@ def test_the_manifest_that_a_row_names_is_taken_before_another(world: World) -> 
 
 
 def test_while_something_is_left_alone_its_maps_stay(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pack is not there for now; somebody confirms, the server runs on; then it is found (L7)."""
+    """S56: a pack is not there for now; somebody confirms, the server runs on; then it is found (L7)."""
     assert world.last is not None
     name = world.last.manifest.packs[0].object
     data = world.store.objects.get(name)
@@ -716,6 +721,7 @@ def test_an_ancestry_that_was_cut_off_has_an_unknown_root(world: World) -> None:
 
 
 def test_nothing_expires_or_is_collected_until_somebody_confirms(world: World) -> None:
+    """S50."""
     world.recover()
     db = world.open()
     try:

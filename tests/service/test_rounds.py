@@ -81,6 +81,7 @@ class _Watched(Watch):
 
 
 def test_one_disk_does_not_shield_the_others_from_the_floor(tmp_path: Path) -> None:
+    """F15."""
     layout = Layout(tmp_path)
     layout.scratch.mkdir()
     for name, size in (("disk-large", 1 << 20), ("disk-small", 1 << 16)):

@@ -38,6 +38,7 @@ def left(conn: Connection) -> set[SessionId]:
 
 
 def test_sessions_of_which_nothing_is_left_are_forgotten_a_week_later(world: World) -> None:
+    """S60."""
     made = world.open()
     now = made.clock()
 
@@ -236,7 +237,7 @@ def test_two_sweeps_at_once_over_a_store_that_fails_end_like_one(world: World, m
 
 
 def test_a_start_leaves_directories_of_scratch_alone(tmp_path: Path, world: World) -> None:
-    """A file system that is mounted there has `lost+found`."""
+    """S24: a file system that is mounted there has `lost+found`."""
     made = replace(world.open(), layout=Layout(tmp_path))
     made.layout.scratch.mkdir()
     (made.layout.scratch / "lost+found").mkdir()

@@ -104,6 +104,7 @@ def reason(scene: Scene) -> str:
 
 @pytest.mark.parametrize("gone", [False, True])
 def test_the_audit_leaves_out_what_an_old_pack_cannot_tell(scene: Scene, *, gone: bool) -> None:
+    """S38."""
     good = {}
     for name in first_packs(scene):
         good[name] = flip(scene, name, -80)
@@ -125,6 +126,7 @@ def test_the_audit_leaves_out_what_an_old_pack_cannot_tell(scene: Scene, *, gone
 
 @pytest.mark.parametrize("gone", [False, True])
 def test_a_rescan_stores_anew_what_an_old_pack_cannot_tell(scene: Scene, *, gone: bool) -> None:
+    """S38."""
     lose_tracking(scene)
     for name in first_packs(scene):
         flip(scene, name, -80)
@@ -141,6 +143,7 @@ def test_a_rescan_stores_anew_what_an_old_pack_cannot_tell(scene: Scene, *, gone
 
 
 def test_a_carry_over_that_cannot_be_read_makes_a_rescan(scene: Scene) -> None:
+    """S38."""
     run(scene, deleting(LAST))
     disk = scene.db.read_sync(lambda conn: disks.get(conn, DISK))
     assert disk is not None
@@ -162,6 +165,7 @@ def test_a_carry_over_that_cannot_be_read_makes_a_rescan(scene: Scene) -> None:
 
 @pytest.mark.parametrize("bad", ["page", "directory", "manifest"])
 def test_on_a_base_that_cannot_be_read_nothing_is_built(scene: Scene, bad: str) -> None:
+    """S38."""
     lose_tracking(scene)
     base = row(scene, LAST)
     if bad == "manifest":
@@ -206,6 +210,7 @@ def test_maps_that_cannot_be_merged_stay_as_they_are(scene: Scene) -> None:
 def test_a_rollback_whose_path_cannot_be_read_compares_everything(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """S38."""
     monkeypatch.setattr(checkpoints, "read", lambda _path: (None, EMPTY))
     monkeypatch.setattr(checkpoints, "identity", lambda _path: None)
     monkeypatch.setattr(algebra, "checkpoint_fault", lambda *_: None)
@@ -222,6 +227,8 @@ def test_a_rollback_whose_path_cannot_be_read_compares_everything(
 def test_a_comparison_takes_for_different_what_a_pack_cannot_tell(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
+    """S38."""
+
     class Disk(Looked):
         def zeros(self, start: int, stop: int) -> Any:
             del start, stop

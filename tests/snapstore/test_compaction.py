@@ -96,6 +96,7 @@ def stored(store: Store) -> int:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_what_is_predicted_is_freed_and_what_lives_is_read(seed: int) -> None:
+    """L13."""
     rng = random.Random(seed)
     store = new_store(MemoryStore())
     taken = history(rng, store, 9)
@@ -277,6 +278,7 @@ def plant_the_old_salt(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_wrong_rewriting_is_found_before_anything_refers_to_it(monkeypatch: pytest.MonkeyPatch, plant: Any) -> None:
+    """I13."""
     rng = random.Random(7)
     store = new_store(MemoryStore())
     opened, dead = half_dead(rng, store)
@@ -334,6 +336,7 @@ def test_a_rotten_block_goes_with_the_dead_and_gives_those_beside_it_back() -> N
 
 
 def test_a_block_that_was_dropped_and_is_seen_stops_compaction() -> None:
+    """I11."""
     rng = random.Random(9)
     store = new_store(MemoryStore())
     opened, dead = half_dead(rng, store)

@@ -115,6 +115,7 @@ def test_plans() -> None:
 
 
 def test_a_merge_is_used_only_where_its_parts_stand_together() -> None:
+    """L10."""
     a, b, c, d = (part(name, 1) for name in "abcd")
     new = part("n", 2)
     assert apply_merge((a, b, c), (b, c), new) == (a, new)

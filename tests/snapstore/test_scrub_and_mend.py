@@ -102,6 +102,7 @@ def test_a_flip_anywhere_is_found(monkeypatch: pytest.MonkeyPatch, together: int
 
 
 def test_damage_names_what_each_snapshot_cannot_show() -> None:
+    """I12."""
     world = World()
     world.flip_block(65)
     fault = world.fault(world.pack)
@@ -170,6 +171,7 @@ def test_mending_makes_every_snapshot_whole_again(*, compressible: bool) -> None
 
 
 def test_only_bytes_of_the_same_hash_are_taken() -> None:
+    """L12."""
     world = World()
     world.flip_block(65)
     world.flip_block(150)

@@ -65,7 +65,7 @@ def near_only_parents(tree: Any, snapshot: Any) -> Any:
         pytest.param(lambda: Rules(row_first=False), 0, id="an object without a row"),
         pytest.param(lambda: Rules(recount=False), 28, id="deaths counted once and for all"),
         pytest.param(lambda: Rules(near=near_only_parents), 0, id="children are no neighbours"),
-        pytest.param(lambda: Rules(locked=False), 0, id="two count what is dead at once"),
+        pytest.param(lambda: Rules(locked=False), 0, id="two count what is dead at once"),  # S33
     ],
 )
 def test_planted_bugs_are_found(rules: Callable[[], Rules], likely: int) -> None:

@@ -68,6 +68,7 @@ def read_back(objects: MemoryStore, snapshot: str, size: int) -> bytes:
 
 @pytest.mark.parametrize("kind", ["packs", "maps"])
 def test_no_flip_of_any_byte_gives_a_wrong_byte(kind: str) -> None:
+    """I10, L9."""
     objects = MemoryStore()
     _, _, two = two_snapshots(objects)
     content = objects.content()
@@ -113,6 +114,7 @@ def test_a_truncated_or_grown_object_is_found(cut: Callable[[bytes], bytes]) -> 
 
 
 def test_objects_that_changed_places_are_found() -> None:
+    """I3."""
     objects = MemoryStore()
     two_snapshots(objects)
     content = objects.content()
@@ -230,6 +232,7 @@ def test_a_bad_object_is_passed_over_for_a_good_one() -> None:
 
 
 def test_missing_objects_are_told_apart() -> None:
+    """F33."""
     objects = MemoryStore()
     store, _, two = two_snapshots(objects)
     with pytest.raises(NotFoundError):
@@ -328,6 +331,7 @@ def test_two_manifests_of_one_snapshot_need_a_name() -> None:
 
 
 def test_deleting_a_manifest_takes_its_attributes_and_is_idempotent() -> None:
+    """L5."""
     store, _, _ = two_snapshots(MemoryStore())
     (entry,) = list_manifests(store, SnapshotId(FIRST))
     write_attributes(store, entry.snapshot, Attributes(name="one"))
@@ -490,6 +494,7 @@ def test_a_writer_that_failed_cannot_finish(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_scattered_random_blocks_store_little_more_than_themselves() -> None:
+    """P2."""
     rng = random.Random(8)
     objects = MemoryStore()
     store = new_store(objects)
@@ -510,6 +515,7 @@ def test_scattered_random_blocks_store_little_more_than_themselves() -> None:
 
 
 def test_a_huge_sparse_disk_costs_what_it_holds() -> None:
+    """P3."""
     rng = random.Random(8)
     objects = MemoryStore()
     store = new_store(objects)

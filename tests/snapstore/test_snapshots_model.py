@@ -234,6 +234,7 @@ def seen(snapshot: SnapshotReader) -> dict[tuple[Any, int, int], int]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_deaths_equal_brute_force_and_kill_nobody(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P4, L4."""
     from drystone.snapstore import deaths
     from drystone.snapstore import living as proof
 

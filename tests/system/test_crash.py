@@ -7,5 +7,6 @@ from tests.system.harness import installation
 
 
 def test_killed_at_random_moments_nothing_is_lost(tmp_path: Path, *, long: bool) -> None:
+    """P9."""
     with installation(tmp_path / "data", SETTINGS) as system:
         run(system, rounds=1, seed=20, most=None if long else 4)

@@ -52,7 +52,7 @@ def mark(disk_id: str) -> bytes:
 
 
 def used(system: Installation, disk_id: str, use: AbstractContextManager[object], says: str) -> None:
-    """A detach while it is used is refused at once and changes nothing; afterwards it goes."""
+    """A detach while it is used is refused at once and changes nothing; afterwards it goes (S102)."""
     before = device(disk_id)
     links = {entry.name: entry.readlink() for entry in host_device.LINKS.glob(f"virtio-{disk_id}*")}
     write_through(path(disk_id), MARK_AT, mark(disk_id))
@@ -175,6 +175,7 @@ def attached(system: Installation) -> str:
 
 
 def test_losetup_while_the_server_is_down(system: Installation, disk_id: str, tmp_path: Path) -> None:
+    """S100."""
     before = device(disk_id)
     write_through(path(disk_id), MARK_AT, mark(disk_id))
     system.kill()

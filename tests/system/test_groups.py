@@ -124,6 +124,7 @@ def _check_members(pair: Pair, group: str, content: dict[str, bytes]) -> None:
 
 
 def test_killed_while_it_uploads_the_group_goes_on_whole(pair: Pair) -> None:
+    """S41."""
     system = pair.system
     content = _rewrite(pair, 1)
     with system.paused_workers():
@@ -137,7 +138,7 @@ def test_killed_while_it_uploads_the_group_goes_on_whole(pair: Pair) -> None:
 
 
 def test_a_member_that_breaks_takes_all_along(pair: Pair) -> None:
-    """Scratch for one disk runs out: neither snapshot appears, guests notice nothing, the next group has all."""
+    """S40: scratch for one disk runs out: neither snapshot appears, guests notice nothing, the next group has all."""
     system = pair.system
     base, *_ = pair.take()
     pair.wait_normal(base)
@@ -162,6 +163,7 @@ def test_a_member_that_breaks_takes_all_along(pair: Pair) -> None:
 
 
 def test_a_daemon_that_dies_fails_the_whole_group(pair: Pair) -> None:
+    """S40, S41."""
     system = pair.system
     known = system.call("DescribeSnapshots").TotalCount
     content = _rewrite(pair, 5)

@@ -126,7 +126,7 @@ def test_a_snapshot_with_overwritten_metadata_is_damaged(proofs: Proofs) -> None
 
 
 def test_the_server_is_killed_in_the_middle_of_a_proof(proofs: Proofs) -> None:
-    """The machine dies with it; what is left of the clone goes, and the proof is made anew."""
+    """S90: the machine dies with it; what is left of the clone goes, and the proof is made anew."""
     system = proofs.system
     snapshot = system.take(proofs.disk_id)
     operation = proofs.begin(snapshot)

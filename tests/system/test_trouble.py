@@ -243,6 +243,7 @@ def test_an_attached_disk_refuses_what_needs_it_detached(small: Installation) ->
 
 
 def test_while_a_snapshot_is_made(small: Installation, rng: np.random.Generator) -> None:
+    """S2."""
     disk = small.create_disk()
     small.attach(disk)
     data = random_bytes(rng, MIB)

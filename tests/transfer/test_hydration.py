@@ -70,6 +70,7 @@ def source(tmp_path: Path) -> tuple[Snapshots, bytes]:
 def test_hydrate_while_the_guest_writes_and_a_snapshot_is_taken(
     source: tuple[Snapshots, bytes], tmp_path: Path
 ) -> None:
+    """A7."""
     snapshots, original = source
     first, chain = snapshots.last, snapshots.chain
     model = bytearray(original)

@@ -86,6 +86,7 @@ def run(daemon: StorageDaemon, snapshots: Snapshots, manifest: str, job: Rollbac
 
 
 def test_whole_disk(daemon: StorageDaemon, snapshots: Snapshots) -> None:
+    """F26."""
     manifest, model = take(daemon, snapshots)
     change(daemon)
     assert unequal(content(daemon), model)
@@ -134,6 +135,7 @@ def test_a_grown_disk_is_zero_beyond_the_snapshot(daemon: StorageDaemon, snapsho
 
 
 def test_cut_off_then_finished(daemon: StorageDaemon, snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A8."""
     manifest, model = take(daemon, snapshots)
     change(daemon)
     real = SnapshotReader.read

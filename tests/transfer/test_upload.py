@@ -70,6 +70,7 @@ def snapshots(tmp_path: Path) -> Snapshots:
 
 
 def test_full_then_deltas_under_writes(daemon: StorageDaemon, disk: Disk, snapshots: Snapshots) -> None:
+    """F20."""
     disk.write(0, 9 * MIB)
     disk.write(30 * MIB, 3 * MIB + BLOCK)
     disk.zero(2 * MIB, MIB)
@@ -213,6 +214,7 @@ def test_an_export_of_another_size_is_refused(daemon: StorageDaemon, snapshots: 
 def test_trimming_spares_what_is_needed(
     daemon: StorageDaemon, disk: Disk, snapshots: Snapshots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """F2."""
     monkeypatch.setattr(upload_module, "TRIM_FROM_BYTES", 0)
     disk.write(0, 32 * MIB)
     first = snapshots.take(daemon.freeze(SIZE), "full", trim=str(daemon.trim))
@@ -239,6 +241,7 @@ def test_trimming_spares_what_is_needed(
 
 
 def test_the_audit_finds_a_lost_bit(daemon: StorageDaemon, disk: Disk, snapshots: Snapshots) -> None:
+    """P8, A12."""
     disk.write(0, 4 * MIB)
     snapshots.take(daemon.freeze(SIZE), "full")
     daemon.release()
@@ -284,6 +287,7 @@ def test_an_audit_of_everything_sees_holes_too_and_says_that_it_is_complete(
 
 
 def test_a_sample_follows_the_change_and_the_span(daemon: StorageDaemon, disk: Disk, snapshots: Snapshots) -> None:
+    """F17, F22."""
     disk.write(0, 16 * MIB)
     snapshots.take(daemon.freeze(SIZE), "full")
     daemon.release()
