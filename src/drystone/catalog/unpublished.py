@@ -1,6 +1,6 @@
 """Rows whose copy outside the catalog is behind: a snapshot's attributes, a disk's description, the accounts' names.
 
-Triggers note a row in the transaction that changes it, so that no way of changing it can forget to.
+Triggers note a row in the transaction that changes it, so that no way of changing it can forget to (S53).
 """
 
 from dataclasses import dataclass

@@ -49,7 +49,7 @@ class MapKind(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackRef:
-    """A pack by identity; its object's name is found by listing (L8, traps F33)."""
+    """A pack by identity; its object's name is found by listing (L8, F33)."""
 
     pack: PackId
     session: SessionId

@@ -1,7 +1,7 @@
 """The tree of snapshots, and what lives and dies in it (the algebra of life and death, L1-L8).
 
 A node is a snapshot, its parent the base at the freeze. Deleted snapshots stay as ghosts while something
-needs them: a tree that forgets a node frees blocks that a cousin still reads. Every function is pure and errs
+needs them: a tree that forgets a node frees blocks that a cousin still reads (F1, P4). Every function is pure and errs
 towards life: what is not known is alive.
 
 The facts that all proofs here rest on (L3): a snapshot shows, at each address of its delta map, a block that
@@ -112,7 +112,7 @@ def living(node: Node) -> bool:
 
 
 def may_become_ghost(node: Node) -> bool:
-    """Tell whether a deletion may go on to remove the manifest object and make the node a ghost (L5)."""
+    """Tell whether a deletion may go on to remove the manifest object and make the node a ghost (L5, S12)."""
     return node.state is NodeState.DELETING and not node.pinned
 
 

@@ -96,7 +96,7 @@ class QuiesceProfile:
 
 
 def reached(steps: Sequence[Step], held: Sequence[bool]) -> Consistency:
-    """Return what a snapshot is worth, of which these steps were held at its instant.
+    """Return what a snapshot is worth, of which these steps were held at its instant (S43).
 
     A file system that was not frozen leaves the applications' word worthless: what they wrote may lie in its cache.
     """

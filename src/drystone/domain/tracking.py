@@ -338,7 +338,7 @@ def checkpoint_fault(
 ) -> str | None:
     """Judge a checkpoint before the disk is opened: return None to accept it, else why it is refused.
 
-    Accepted only if every field and the row agree (traps F4); base and carry-over are not in it, they may
+    Accepted only if every field and the row agree (F4); base and carry-over are not in it, they may
     move while the disk is stopped.
 
     Args:

@@ -1,4 +1,4 @@
-"""Space and inodes that are kept for the catalog: on a full file system it goes on, and starts (S136, traps F15).
+"""Space and inodes that are kept for the catalog: on a full file system it goes on, and starts (S136, F15).
 
 Guests fill their disks to the last byte, and the floor belongs to them. But what frees space, and what serves a disk
 again, must first be written down. So some files of no content lie in the data directory, and are removed one by one

@@ -1,4 +1,4 @@
-"""Checkpoint files beside the images: written last at an orderly stop, renamed away before the next opening (A10)."""
+"""Checkpoint files beside images: written last at an orderly stop, renamed away before the next opening (A10, S5)."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
 """How many files a process may have open, and for how many disks of a storage daemon that is enough.
 
 A storage daemon that has none left fails what it is asked for in odd places and spins (seen with 10.0, at 121 disks and
-256 descriptors): the last ones are never given to a disk.
+256 descriptors): the last ones are never given to a disk (S104).
 """
 
 import contextlib

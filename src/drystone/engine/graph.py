@@ -174,7 +174,7 @@ def trim_export(disk_id: DiskId, socket: Path) -> Arguments:
 
 
 def disk_export(disk_id: DiskId) -> Arguments:
-    """The disk itself over NBD."""
+    """The disk itself over NBD, above the filter (S7)."""
     return {
         "type": "nbd", "id": node("disk", disk_id), "node-name": node("top", disk_id),
         "name": disk_id, "writable": True,

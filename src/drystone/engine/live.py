@@ -68,7 +68,7 @@ async def open_disk(daemon: Daemon, disk: OpenDisk) -> None:
     """Build the graph of a disk with its bitmap recording; nothing is exported yet.
 
     The top node is made last, so that a disk that was opened in part, whoever was cut off, is not open (`is_open`): one
-    without its bitmap would take writes that nothing records.
+    without its bitmap would take writes that nothing records (S4).
 
     Raises:
         QmpRefusedError: QEMU refused (image locked, damaged, missing); the nodes made so far are gone again.

@@ -1,4 +1,4 @@
-"""Free space: a floor of it belongs to the guests' disks alone (P6, traps F15)."""
+"""Free space: a floor of it belongs to the guests' disks alone (P6, F15)."""
 
 import errno
 import os

@@ -51,7 +51,7 @@ class ObjectStore(Protocol):
         """Write a new object; when this returns, it survives a power cut.
 
         Raises:
-            IntegrityError: The name exists already; it keeps its content (no name is ever written twice).
+            IntegrityError: The name exists already; it keeps its content (I2).
             SpaceError: It would not fit above the floor of free space; nothing was written.
         """
         ...

@@ -1,4 +1,4 @@
-"""Objects as files of one directory, durable when a call returns."""
+"""Objects as files of one directory, durable when a call returns (P5)."""
 
 import errno
 import fcntl

@@ -1,4 +1,4 @@
-"""`python -m drystone.quiesce.watchdog`: holds what a plan says, and lets go of it whatever dies.
+"""`python -m drystone.quiesce.watchdog`: holds what a plan says, and lets go of it whatever dies (S42).
 
 Two processes. The *freezer* (the child) does the steps in order and, when told to, undoes them in reverse. The
 *watchdog* (the parent) tells it so when Drystone says so, when Drystone has gone, or when the time is up; and if the

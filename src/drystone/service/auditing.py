@@ -50,7 +50,7 @@ def audit_plan(disk: Disk, payload: Mapping[str, object], *, since_s: float) -> 
 
 
 def believed(conn: Connection, tracking: Tracking) -> Tracking:
-    """Return what a freeze may believe of a row: nothing of a base that is suspect (A12).
+    """Return what a freeze may believe of a row: nothing of a base that is suspect (A12, S27).
 
     The row itself stays as it is: if the snapshot fails, nothing has changed. If it succeeds it is a rescan, which
     heals.

@@ -37,7 +37,7 @@ async def stopped(installation: Installation) -> str | None:
 
 
 async def unknown_manifests(installation: Installation) -> list[str]:
-    """Return manifests in the store that neither a snapshot's row nor a session of this catalog accounts for."""
+    """Return manifests in the store that no snapshot's row and no session of this catalog accounts for (S56)."""
 
     def known(conn: Connection) -> tuple[set[str], set[str]]:
         ours = [

@@ -214,7 +214,7 @@ class DiskLifecycle:
         payload = dict(together)
         if disk.source_snapshot_id is not None:
             session = Session(id=self._in.ids.session(), kind="hydrate", created_at=at)
-            sessions.open(conn, session, [disk.source_snapshot_id])
+            sessions.open(conn, session, [disk.source_snapshot_id])  # S8
             payload["session"] = session.id
         disks.insert(conn, disk)
         return self._operation(conn, caller, OperationKind.CREATE_DISK, disk.id, payload=payload)

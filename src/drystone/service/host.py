@@ -196,7 +196,7 @@ class Host:
             await live.close_disk(daemon, disk_id)  # What a crash of ours may have left of an earlier try.
             await live.open_disk(daemon, spec)
         except DrystoneError as error:
-            # S3: what was told to a daemon that did not answer may be done yet.
+            # S16: what was told to a daemon that did not answer may be done yet.
             kept = isinstance(error, UnavailableError) and daemon.alive()
             await self._lose(disk_id, f"opening failed: {error}", daemon=name if kept else None)
             raise UnavailableError(f"disk {disk_id} cannot be opened: {error}") from error

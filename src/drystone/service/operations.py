@@ -1,4 +1,4 @@
-"""The runner of long operations: rows in, tasks out, again after every restart.
+"""The runner of long operations: rows in, tasks out, again after every restart (S20, P9).
 
 S135: nothing that an operation meets ends the runner, for with it would end the server. What passes by itself (a full
 disk, a busy catalog) is waited for, the longer the more often; a bug ends the operation that met it.

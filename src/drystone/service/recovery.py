@@ -90,7 +90,7 @@ class Report:
 
 
 def reconcile(conn: Connection, evidence: Evidence, *, ids: IdSource, at: float) -> Report:
-    """Make the rows say what was found, in the caller's transaction; may be repeated.
+    """Make the rows say what was found, in the caller's transaction (S51); may be repeated.
 
     Args:
         conn: A transaction; its catalog may be empty.

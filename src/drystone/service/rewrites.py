@@ -52,6 +52,7 @@ async def settle(installation: Installation) -> int:
 
 
 def _in_force(conn: Connection, row: PackRewrite) -> str | None:
+    """Return the object that must be there before another one of the pack goes (S81)."""
     pack = packs.get(conn, row.pack_id)
     return pack.object if pack is not None and pack.state is PackState.LIVE else None
 

@@ -83,7 +83,7 @@ def freeze_target(installation: Installation, begun: Begun) -> live.FreezeTarget
 
 
 def check_no_snapshot(conn: Connection, disk_id: DiskId, code: str) -> None:
-    """Refuse, with `code`, a disk of which a snapshot is being created.
+    """Refuse, with `code`, a disk of which a snapshot is being created (S2).
 
     Raises:
         RefusalError: One is. It is a `PassingError` until it is frozen, and once it fails: both take moments.

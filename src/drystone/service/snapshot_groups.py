@@ -231,7 +231,7 @@ class SnapshotGroups:
         return _Started(leader=leader, members=tuple(begun))
 
     async def _freeze(self, started: _Started, daemon: Daemon, held: Held) -> None:
-        """The instant. If it fails, bitmaps and rows are as before when this raises (A2, A4)."""
+        """The instant. If it fails, bitmaps and rows are as before when this raises (A2, A4, S41)."""
         targets = [freeze_target(self._in, begun) for begun in started.members]
         try:
             pause_ms = await live.freeze(daemon, targets)

@@ -19,7 +19,7 @@ from drystone.service.installation import Installation
 
 log = structlog.get_logger()
 WAITED_MS_MAX = 100
-"""A request this old may stay for minutes: whatever waits for it must not be begun (traps F13)."""
+"""A request this old may stay for minutes: whatever waits for it must not be begun (F13)."""
 ANSWER_SECONDS_MAX = 1.0
 CALM_SECONDS_MAX = 10.0
 ASK_SECONDS = 0.02

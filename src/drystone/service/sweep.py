@@ -40,7 +40,7 @@ OPERATIONS_PRUNED_MAX = 5000
 
 
 def clear_scratch(installation: Installation) -> None:
-    """At start, after every disk was settled: remove scratch files that no frozen view stands on."""
+    """At start, after every disk was settled: remove scratch files that no frozen view stands on (S24)."""
     running = installation.db.read_sync(operations.unfinished)
     needed = {f"{row.disk_id}.raw" for row in running if row.kind is OperationKind.SNAPSHOT}
     for file in installation.layout.scratch.iterdir():

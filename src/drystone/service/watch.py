@@ -108,7 +108,7 @@ class Watch:
     ) -> Coroutine[None, None, None]:
         return repeat(name, seconds, once, self._in.bugs, seconds_max=seconds_max)
 
-    # --- space (P6, traps F15) ----------------------------------------------------------------------------------------
+    # --- space (P6, F15) ----------------------------------------------------------------------------------------
 
     async def guard_space(self) -> None:
         """Break snapshots before their scratch takes what belongs to the guests' disks."""

@@ -7,7 +7,7 @@ from drystone.snapstore.store import Store
 
 
 def delete_manifest(store: Store, snapshot: SnapshotId, session: SessionId) -> None:
-    """Delete a snapshot's manifest and attributes, and confirm it by listing (L5).
+    """Delete a snapshot's manifest and attributes, and confirm it by listing (L5, S13).
 
     Idempotent. Only after it returned may anything that only this snapshot saw be deleted.
 

@@ -248,7 +248,7 @@ def _one_each(whole: list[FoundSnapshot], in_force: frozenset[str]) -> tuple[lis
 
 
 class _Completeness:
-    """Proves snapshots whole (L9, L11); what was proven of a frame is kept for the snapshots that share it."""
+    """Proves snapshots whole (L9, L11, S52); what was proven of a frame is kept for the snapshots that share it."""
 
     def __init__(self, store: Store, listing: _Listing) -> None:
         self._store = store

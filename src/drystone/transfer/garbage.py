@@ -64,7 +64,7 @@ def _candidates(job: DeathsJob, store: Store, snapshot: SnapshotReader) -> Range
 
 
 def collect(job: CollectJob, store: Store, report: Report) -> CollectResult:
-    """Return which of `job.packs` hold no block that a living snapshot sees (L7).
+    """Return which of `job.packs` hold no block that a living snapshot sees (L7, S14).
 
     A pack whose own index cannot be read stays; the others are judged.
 

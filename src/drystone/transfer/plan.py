@@ -48,7 +48,7 @@ def wholly_equal(extents: npt.NDArray[np.int64], flags: int) -> Ranges:
 
 
 def plan_delta(*, dirty: Ranges, carry: Ranges, zero: Ranges, size_blocks: int) -> UploadPlan:
-    """Plan a delta (A2): everything in the bitmap or the carry-over, whatever else is known of it.
+    """Plan a delta (A2, P2): everything in the bitmap or the carry-over, whatever else is known of it.
 
     Args:
         dirty: Blocks of the frozen bitmap.

@@ -129,7 +129,7 @@ def upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> Upl
 
 @dataclass(slots=True, kw_only=True)
 class _Tolerated:
-    """What of the store could not be trusted, and what was done instead: nobody's snapshots end because of it.
+    """What of the store could not be trusted, and what was done instead: nobody's snapshots end because of it (S38).
 
     What cannot be trusted is never taken for equal: it is compared, or stored anew.
     """

@@ -201,7 +201,7 @@ class DeleteSnapshot:
                 snapshots.compare_and_set(conn, row.id, expected={}, values={"maps": ()})
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
-        """Stay RUNNING: a deletion is only ever finished. It is tried again at the next deletion or start."""
+        """Stay RUNNING: a deletion is only ever finished (S23). It is tried again at the next deletion or start."""
 
         def note(conn: Connection) -> None:
             operations.update(conn, operation.id, updated_at=self._in.clock(), error_code=code, error=message)

@@ -1,4 +1,4 @@
-"""How jobs end: the row's last state, and the disk's state put back, in one transaction."""
+"""How jobs end: the row's last state, and the disk's state put back, in one transaction (S21)."""
 
 from sqlalchemy import Connection
 

@@ -23,7 +23,7 @@ ATTEMPTS_MAX = 3
 class ExportSnapshot:
     """COPYING (into a file without a name) → NAMING → done.
 
-    Its session pins the snapshot from the call to the end (L6, F7).
+    Its session pins the snapshot from the call to the end (L6, F7, S54).
     """
 
     def __init__(self, installation: Installation) -> None:

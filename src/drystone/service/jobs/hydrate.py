@@ -1,4 +1,4 @@
-"""Filling a disk that was made from a snapshot, beside its use (qemu.md's CMD_CACHE; A7)."""
+"""Filling a disk that was made from a snapshot, beside its use, by QEMU's CMD_CACHE (A7)."""
 
 import asyncio
 import functools

@@ -317,7 +317,7 @@ class TakeSnapshot:
         return bool(disk.carry)
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
-        """A4: the frozen bitmap goes back into the live one, view and row disappear, the guest notices nothing."""
+        """A4, S22: the frozen bitmap goes back into the live one, view and row disappear, the guest notices nothing."""
         assert operation.disk_id is not None
         disk_id = operation.disk_id
 
