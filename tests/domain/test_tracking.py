@@ -265,8 +265,8 @@ def test_an_orderly_stop_does_not_find_what_was_lost() -> None:
     assert tracking.stopped(LOST).bitmap is None
 
 
-def test_a_suspect_base_is_given_up() -> None:
-    """S27."""
+def test_a_base_that_is_gone_is_given_up() -> None:
+    """S11."""
     assert tracking.base_refused(LIVE) == replace(LOST, base=None)
 
 

@@ -96,7 +96,7 @@ def test_an_audit_finds_every_bit_that_tracking_lost(system: Installation, rng: 
     system.write(disk_id, 10 * BLOCK, random_bytes(rng, BLOCK))
     after = system.record(system.take(disk_id))
     assert (after["Tracking"], after["ChangedBytes"]) == ("delta", BLOCK)
-    # A suspect snapshot is no base: without the one that healed, the next is compared whole.
+    # S27: a suspect snapshot is no base: without the one that healed, the next is compared whole.
     system.call("DeleteSnapshots", SnapshotIds=[taken, after["SnapshotId"]])
     assert system.detail(disk_id)["BaseSnapshotId"] == second
     again = system.take(disk_id)

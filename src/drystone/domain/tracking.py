@@ -224,7 +224,7 @@ def base_deleted(
 
 
 def base_refused(tracking: Tracking) -> Tracking:
-    """Return the row when its base is suspect (A12): the next snapshot is full and inherits nothing."""
+    """Return the row when its base is gone (S11): the next snapshot is full and inherits nothing."""
     return replace(lost(tracking, tracking.bitmap), base=None)
 
 
