@@ -18,9 +18,9 @@ from drystone.domain.errors import DrystoneError, UnavailableError, expected
 from drystone.domain.instance import Instance, InstanceKind
 from drystone.engine.checkpoints import write_durably
 from drystone.logs import say
-from drystone.service.accounts import Accounts
+from drystone.service.calls.accounts import Accounts
+from drystone.service.calls.passwords import Passwords
 from drystone.service.installation import Installation
-from drystone.service.passwords import Passwords
 
 METRICS_TOKEN = "metrics_token"  # noqa: S105 - the name of a row
 """Key of `meta`: what a reader of `/metrics` elsewhere sends."""

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
+from drystone.assembly import StartError
 from drystone.catalog import meta, sessions, snapshots
 from drystone.catalog.backup import back_up
 from drystone.catalog.database import Database
@@ -25,12 +26,12 @@ from drystone.engine.descriptions import find_disks
 from drystone.engine.images import sync_file
 from drystone.engine.layout import Layout
 from drystone.objects.local import LocalStore
-from drystone.serve import StartError, locked
-from drystone.service import epoch
-from drystone.service.backups import KIND
-from drystone.service.collection import living_manifests
-from drystone.service.epoch import OWNER
-from drystone.service.recovery import Evidence, Report, given_up, reconcile
+from drystone.serve import locked
+from drystone.service.upkeep import epoch
+from drystone.service.upkeep.backups import KIND
+from drystone.service.upkeep.collection import living_manifests
+from drystone.service.upkeep.epoch import OWNER
+from drystone.service.upkeep.recovery import Evidence, Report, given_up, reconcile
 from drystone.snapstore.account_names import AccountName, read_accounts
 from drystone.snapstore.inventory import Inventory, OnProgress, take_inventory
 from drystone.snapstore.manifests import list_manifests

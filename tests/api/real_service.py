@@ -12,7 +12,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from drystone import serve
+from drystone import assembly
 from drystone.api.actions import Service
 from drystone.api.app import build_application
 from drystone.api.dispatch import Dispatcher, Progress, Verified
@@ -20,11 +20,11 @@ from drystone.api.settings import ApiSettings
 from drystone.catalog import accounts as account_rows
 from drystone.config import Config
 from drystone.domain.ids import AccountId
-from drystone.service.accounts import Accounts
 from drystone.service.caller import Caller
+from drystone.service.calls.accounts import Accounts
+from drystone.service.calls.password_hashing import PasswordHashing
+from drystone.service.calls.passwords import Passwords
 from drystone.service.installation import Installation
-from drystone.service.password_hashing import PasswordHashing
-from drystone.service.passwords import Passwords
 
 REGION = "ap-local"
 ZONE = "ap-local-1"
@@ -72,7 +72,7 @@ async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService
     config = Config(data=data, **({"rate_limits": False, "throttle": False} | settings))
     # As the program does before it looks at what is there.
     data.mkdir(mode=0o700, exist_ok=True)
-    async with serve._assembled(config) as parts:
+    async with assembly.assembled(config) as parts:
         installation, host = parts.installation, parts.host
         accounts = Accounts(db=installation.db, clock=time.time, ids=installation.ids)
 
@@ -82,8 +82,8 @@ async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService
         passwords = Passwords(
             db=installation.db, clock=time.time, ids=installation.ids, hashing=PasswordHashing(), changed=changed
         )
-        installation.operations.serve(serve._jobs(config, parts))
-        use_cases = serve._use_cases(config, parts, accounts, passwords, "10.0.0")
+        installation.operations.serve(assembly.jobs(config, parts))
+        use_cases = assembly.use_cases_of(config, parts, accounts, passwords, "10.0.0")
         app = build_application(
             use_cases, settings=ApiSettings(region=REGION, rate_limits=config.rate_limits), clock=time.time,
             steady=installation.steady,

@@ -18,15 +18,18 @@ from drystone.api.render import CbsRenderer
 from drystone.api.settings import ApiSettings
 from drystone.domain.errors import RefusalError
 from drystone.domain.quiesce import Step, StepKind
-from drystone.service.accounts import Accounts
-from drystone.service.audit import Audit
-from drystone.service.audit_records import AuditRecords
-from drystone.service.disk_lifecycle import DiskLifecycle
-from drystone.service.disk_records import DiskRecords
-from drystone.service.host_records import HostRecords
-from drystone.service.instances import Instances
-from drystone.service.operation_records import OperationRecords
-from drystone.service.quiescing import Quiescing
+from drystone.service.calls.accounts import Accounts
+from drystone.service.calls.disk_lifecycle import DiskLifecycle
+from drystone.service.calls.disk_records import DiskRecords
+from drystone.service.calls.host_records import HostRecords
+from drystone.service.calls.instances import Instances
+from drystone.service.calls.operation_records import OperationRecords
+from drystone.service.calls.quiescing import Quiescing
+from drystone.service.calls.snapshot_groups import SnapshotGroups
+from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
+from drystone.service.calls.snapshot_records import SnapshotRecords
+from drystone.service.calls.trail import Audit
+from drystone.service.calls.trail_records import AuditRecords
 from drystone.service.requests import (
     ConfigQuery,
     DiskChanges,
@@ -40,9 +43,6 @@ from drystone.service.requests import (
     SnapshotGroupQuery,
     SnapshotQuery,
 )
-from drystone.service.snapshot_groups import SnapshotGroups
-from drystone.service.snapshot_lifecycle import SnapshotLifecycle
-from drystone.service.snapshot_records import SnapshotRecords
 from tests.api.asgi import ACCOUNT, request_ids, send_signed
 from tests.api.fakes import DISK, GROUP, OPERATION, SNAPSHOT, ZONE, FakeUseCases
 from tests.api.signing import NOW_S, REGION, SECRET_ID, sdk_request

@@ -8,7 +8,7 @@ import requests
 from drystone.cli.gateway import HOLDING_TIMEOUT_S, REQUEST_TIMEOUT_S
 from drystone.domain import quiesce
 from drystone.quiesce import hold
-from drystone.service import snapshot_lifecycle
+from drystone.service.calls import snapshot_lifecycle
 
 from .conftest import Command
 

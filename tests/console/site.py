@@ -12,9 +12,9 @@ from drystone.console.app import Console, ConsoleSettings
 from drystone.console.files import File, Files
 from drystone.domain.account import Account
 from drystone.domain.login import SessionLimits
-from drystone.service.browser_sessions import BrowserSessions
-from drystone.service.password_hashing import PasswordHashing
-from drystone.service.passwords import Passwords
+from drystone.service.calls.browser_sessions import BrowserSessions
+from drystone.service.calls.password_hashing import PasswordHashing
+from drystone.service.calls.passwords import Passwords
 from tests.api.asgi import Answer, Rig, asgi, request_ids, toy_rig
 from tests.api.signing import REGION
 from tests.service.records_world import NOW, OTHER, OWNER, World

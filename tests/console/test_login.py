@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 from drystone.catalog import logins
 from drystone.console.limits import ACCOUNT_TRIES, ADDRESS_TRIES, TOLD_S
 from drystone.domain.errors import RefusalError
-from drystone.service import browser_sessions
-from drystone.service.password_hashing import LANES, MEMORY_KIB, NOBODY, TIME_COST, WAITING_MAX, PasswordHashing
+from drystone.service.calls import browser_sessions
+from drystone.service.calls.password_hashing import LANES, MEMORY_KIB, NOBODY, TIME_COST, WAITING_MAX, PasswordHashing
 from tests.api.signing import REGION
 from tests.console.site import AGE_S, HOST, IDLE_S, PASSWORD, Browser, Site, refused, told
 from tests.service.records_world import OTHER, OWNER, caller

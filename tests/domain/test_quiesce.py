@@ -7,7 +7,7 @@ import pytest
 
 from drystone.domain.ids import AccountId
 from drystone.domain.quiesce import Consistency, QuiesceProfile, Step, StepKind, fault, reached, wanted
-from drystone.service.quiescing import combined
+from drystone.service.calls.quiescing import combined
 
 COMMAND = Step(kind=StepKind.COMMAND, freeze=("/bin/a",), thaw=("/bin/b",))
 FILES = Step(kind=StepKind.FILESYSTEM, mount="/srv")

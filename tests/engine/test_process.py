@@ -16,7 +16,7 @@ from drystone.domain.errors import RefusalError, UnavailableError
 from drystone.domain.ids import InstanceId
 from drystone.engine import descriptors, process
 from drystone.engine.process import Detached
-from drystone.service.quotas import check_descriptors
+from drystone.service.rows.quotas import check_descriptors
 
 DAEMON = "import sys, time; open(sys.argv[1], 'w').close(); time.sleep(600)"
 

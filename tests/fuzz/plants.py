@@ -26,7 +26,7 @@ def _replace_run(service: RealService, name: str, run_of: Callable[[Run], Run]) 
 
 def late_deadline(_service: RealService) -> None:
     """A deadline in the last hours of the last year is accepted, and no zone east of Greenwich can show it."""
-    mock.patch("drystone.service.attributes.TIME_S_MAX", 253_402_300_799.0).start()
+    mock.patch("drystone.service.calls.attributes.TIME_S_MAX", 253_402_300_799.0).start()
     mock.patch("drystone.domain.times.clamped", lambda at_s: at_s).start()
 
 
@@ -43,7 +43,7 @@ def forgotten_bound(service: RealService) -> None:
         burst_performance_operation: Text | None = None
 
     # The use case checks once more what the parameters check first.
-    mock.patch("drystone.service.disk_records.PROJECT_ID_MAX", 1 << 70).start()
+    mock.patch("drystone.service.calls.disk_records.PROJECT_ID_MAX", 1 << 70).start()
     actions: Any = service.actions["ModifyDiskAttributes"].actions
     actions["ModifyDiskAttributes"] = dataclasses.replace(actions["ModifyDiskAttributes"], parameters=Unbounded)
 

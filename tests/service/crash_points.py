@@ -41,14 +41,16 @@ from drystone.domain.tracking import Phase, TrackingState, frozen
 from drystone.engine import live
 from drystone.nbd.client import BASE_ALLOCATION, STATE_DIRTY, STATE_ZERO
 from drystone.objects.contract import NotFoundError
-from drystone.service import compaction, confirmation, epoch, recovery
-from drystone.service.host import Host
+from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.compact import Compact
-from drystone.service.jobs.delete_snapshot import DeleteSnapshot, collect_maps, mark_deleting
+from drystone.service.jobs.delete_snapshot import DeleteSnapshot
 from drystone.service.jobs.snapshot import TakeSnapshot
-from drystone.service.scrub import Scrub, ScrubConfig
-from drystone.service.tracking_rows import frozen_payload, tracking_of
+from drystone.service.rows.deletions import mark_deleting
+from drystone.service.rows.tracking import frozen_payload, tracking_of
+from drystone.service.upkeep import compaction, confirmation, epoch, recovery
+from drystone.service.upkeep.maps import collect_maps
+from drystone.service.upkeep.scrub import Scrub, ScrubConfig
 from drystone.snapstore.collect import delete_session_objects, list_session_objects
 from drystone.snapstore.inventory import take_inventory
 from drystone.snapstore.layers import delta_addresses
@@ -64,8 +66,10 @@ from tests.service.store_world import BLOCKS, Lazy, Power, World, build_world, c
 
 _module: Callable[[str], Any] = importlib.import_module
 # As things to be tampered with, whatever they export.
-collection, rewrites, sweep = (_module(f"drystone.service.{name}") for name in ("collection", "rewrites", "sweep"))
-scrub_service, recovery_service = _module("drystone.service.scrub"), _module("drystone.service.recovery")
+collection, rewrites, sweep = (
+    _module(f"drystone.service.upkeep.{name}") for name in ("collection", "rewrites", "sweep")
+)
+recovery_service, deletions = _module("drystone.service.upkeep.recovery"), _module("drystone.service.rows.deletions")
 delete_snapshot, snapshot_job = (_module(f"drystone.service.jobs.{name}") for name in ("delete_snapshot", "snapshot"))
 compaction_transfer, scrub_transfer, upload_transfer = (
     _module(f"drystone.transfer.{name}") for name in ("compaction", "scrub", "upload")
@@ -712,20 +716,20 @@ def object_before_its_row(patched: pytest.MonkeyPatch) -> None:
 
 def never_given_up(patched: pytest.MonkeyPatch) -> None:
     patched.setattr(Compact, "_abandon_all", lambda _self, _conn: None)
-    patched.setattr(scrub_service, "_abandon_all", lambda _conn, _at: None)
+    patched.setattr(rewrites, "abandon_all", lambda _conn, _at: None)
 
 
 def base_not_moved(patched: pytest.MonkeyPatch) -> None:
-    patched.setattr(delete_snapshot.disks, "with_base", lambda _conn, _id: [])
+    patched.setattr(disks, "with_base", lambda _conn, _id: [])
 
 
 def carried_maps_not_named(patched: pytest.MonkeyPatch) -> None:
-    patched.setattr(delete_snapshot.disks, "carried", lambda _conn: {})
+    patched.setattr(disks, "carried", lambda _conn: {})
 
 
 def carry_over_dropped(patched: pytest.MonkeyPatch) -> None:
-    real = delete_snapshot.algebra.base_deleted
-    patched.setattr(delete_snapshot.algebra, "base_deleted", lambda tracking, deleted, base, _maps: real(
+    real = deletions.algebra.base_deleted
+    patched.setattr(deletions.algebra, "base_deleted", lambda tracking, deleted, base, _maps: real(
         tracking, deleted, base, ()))  # fmt: skip
 
 

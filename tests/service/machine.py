@@ -3,7 +3,7 @@
 from drystone.domain.ids import AccountId
 from drystone.objects.contract import StoreTime
 from drystone.service.caller import Caller
-from drystone.service.clock import MachineClocks, SteadyClock
+from drystone.service.upkeep.clock import MachineClocks, SteadyClock
 from tests.service.records_world import World, caller, run
 
 HOUR = 3600.0

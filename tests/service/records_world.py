@@ -22,15 +22,15 @@ from drystone.domain.instance import Instance, InstanceKind
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.session import Pack, Session
 from drystone.domain.snapshot import Snapshot, SnapshotState
-from drystone.service.accounts import Accounts
-from drystone.service.audit import Audit
-from drystone.service.audit_records import AuditRecords
 from drystone.service.caller import Caller
-from drystone.service.disk_records import DiskRecords, DiskRecordsConfig
-from drystone.service.host_records import HostRecords
-from drystone.service.instances import Instances, InstancesConfig
-from drystone.service.operation_records import OperationRecords
-from drystone.service.snapshot_records import SnapshotRecords, SnapshotRecordsConfig
+from drystone.service.calls.accounts import Accounts
+from drystone.service.calls.disk_records import DiskRecords, DiskRecordsConfig
+from drystone.service.calls.host_records import HostRecords
+from drystone.service.calls.instances import Instances, InstancesConfig
+from drystone.service.calls.operation_records import OperationRecords
+from drystone.service.calls.snapshot_records import SnapshotRecords, SnapshotRecordsConfig
+from drystone.service.calls.trail import Audit
+from drystone.service.calls.trail_records import AuditRecords
 from drystone.service.views import ClockView, DaemonFacts, HostFacts
 from drystone.transfer.places import Places
 

@@ -21,14 +21,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
+from drystone.assembly import StartError
 from drystone.catalog import disks, meta, packs, snapshots
 from drystone.catalog.database import Database
 from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import SnapshotId
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import TrackingState
-from drystone.serve import StartError
-from drystone.service import confirmation, epoch
+from drystone.service.upkeep import confirmation, epoch
 from drystone.snapstore.collect import delete_manifest
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import read_epoch, read_owner
@@ -38,7 +38,7 @@ from tests.service.test_recovery import DISK, NOW, World
 
 _module: Callable[[str], Any] = importlib.import_module
 # As things to be tampered with, whatever they export.
-maintenance, recovery = _module("drystone.maintenance"), _module("drystone.service.recovery")
+maintenance, recovery = _module("drystone.maintenance"), _module("drystone.service.upkeep.recovery")
 CUTS_MAX = 400
 _CHANGES = frozenset({"os.rename", "os.remove", "os.symlink", "os.link", "os.mkdir", "os.rmdir", "os.truncate"})
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT

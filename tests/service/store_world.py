@@ -20,9 +20,9 @@ from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.engine.layout import Layout
 from drystone.objects.contract import Parts, parts_of
 from drystone.objects.memory import MemoryStore
-from drystone.service import epoch
 from drystone.service.installation import Installation
 from drystone.service.operations import Operations
+from drystone.service.upkeep import epoch
 from drystone.snapstore import writer
 from drystone.snapstore.packs import open_pack
 from drystone.snapstore.reader import SnapshotReader

@@ -13,9 +13,9 @@ from drystone.domain.disk import DiskState
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import DiskId, InstanceId
 from drystone.domain.operation import OperationKind, OperationState
-from drystone.service.attributes import checked_tags, disk_name, plain_name, snapshot_name
+from drystone.service.calls.attributes import checked_tags, disk_name, plain_name, snapshot_name
 from drystone.service.requests import NewDisks, OperationQuery
-from drystone.service.tokens import KEPT_S, check_token, remember, replayed, request_hash
+from drystone.service.rows.tokens import KEPT_S, check_token, remember, replayed, request_hash
 from tests.service.records_world import NOW, OTHER, OWNER, ZONE, World, caller, refusal, run
 
 ADMIN = caller(admin=True, secret_id="AKIDadmin")
@@ -176,7 +176,7 @@ def test_instances_refuse(world: World, monkeypatch: pytest.MonkeyPatch) -> None
     assert refusal(world.instances.create(caller(OTHER), "HOST", None)) == "UnauthorizedOperation"
     assert refusal(world.instances.create(caller(), "NBD", "x" * 61)) == "InvalidParameterValue"
     assert refusal(world.instances.describe(caller(), (), 0, 0)) == "InvalidParameterValue"
-    monkeypatch.setattr("drystone.service.instances.INSTANCES_MAX", 1)
+    monkeypatch.setattr("drystone.service.calls.instances.INSTANCES_MAX", 1)
     run(world.instances.create(caller(), "NBD", None))
     assert refusal(world.instances.create(caller(), "NBD", None)) == "LimitExceeded"
     run(world.instances.create(caller(OTHER), "NBD", None))

@@ -16,7 +16,15 @@ from drystone.catalog.schema import audit_usage
 from drystone.domain.audit import AuditEntry
 from drystone.domain.errors import SpaceError
 from drystone.domain.ids import AccountId
-from drystone.service.audit import KEPT_S, KINDS_MAX, OTHER_KINDS, REFUSED_CHARS_MAX, REFUSED_PER_MINUTE, STEP, Audit
+from drystone.service.calls.trail import (
+    KEPT_S,
+    KINDS_MAX,
+    OTHER_KINDS,
+    REFUSED_CHARS_MAX,
+    REFUSED_PER_MINUTE,
+    STEP,
+    Audit,
+)
 from drystone.service.requests import AuditQuery, Filters
 from tests.service.records_world import NOW, OTHER, OWNER, World, caller, refusal, run
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from drystone.service.auditing import EVERYTHING, audit_plan
+from drystone.service.rows.tracking_audit import EVERYTHING, audit_plan
 from tests.catalog.catalog_values import disk
 
 DAY = 86_400.0

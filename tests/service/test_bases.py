@@ -16,10 +16,10 @@ from drystone.domain.ids import DiskId, OperationId, SessionId, SnapshotId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.session import Session
 from drystone.domain.tracking import TrackingState
-from drystone.service import bases
 from drystone.service.jobs import initialize
-from drystone.service.jobs.delete_snapshot import mark_deleting
 from drystone.service.jobs.initialize import Initialize
+from drystone.service.rows import bases
+from drystone.service.rows.deletions import mark_deleting
 from drystone.snapstore.layers import delta_addresses
 from tests.catalog.catalog_values import OWNER
 from tests.catalog.catalog_values import disk as disk_row

@@ -16,8 +16,8 @@ from drystone.domain.ids import DiskId, OperationId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.tracking import Checkpoint, FileIdentity, TrackingState
 from drystone.nbd.client import NbdClient
-from drystone.service import carry_over
-from drystone.service.tracking_rows import frozen_payload, tracking_columns, tracking_of
+from drystone.service.host import carry_over
+from drystone.service.rows.tracking import frozen_payload, tracking_columns, tracking_of
 from tests.service.records_world import NOW, OWNER, World, run
 from tests.service.test_live_disks import DISK as SERVED
 from tests.service.test_live_disks import Site

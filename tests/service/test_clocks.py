@@ -28,17 +28,17 @@ from drystone.engine.host_device import Sight
 from drystone.engine.layout import Layout
 from drystone.objects.contract import StoreTime
 from drystone.objects.local import LocalStore
-from drystone.service import healing as healing_module
-from drystone.service.audit import Audit
-from drystone.service.backups import Backups
-from drystone.service.browser_sessions import BrowserSessions
-from drystone.service.disk_lifecycle import RECYCLE_SECONDS, DiskLifecycle
-from drystone.service.expiry import Expiry, ExpiryLimits
-from drystone.service.healing import Healing
-from drystone.service.history import History
-from drystone.service.host import SILENT_SECONDS_MAX, Host
-from drystone.service.quotas import SnapshotLimits
-from drystone.service.tokens import remember
+from drystone.service.calls.browser_sessions import BrowserSessions
+from drystone.service.calls.disk_lifecycle import RECYCLE_SECONDS, DiskLifecycle
+from drystone.service.calls.history import History
+from drystone.service.calls.trail import Audit
+from drystone.service.host import healing as healing_module
+from drystone.service.host.healing import Healing
+from drystone.service.host.host import SILENT_SECONDS_MAX, Host
+from drystone.service.rows.quotas import SnapshotLimits
+from drystone.service.rows.tokens import remember
+from drystone.service.upkeep.backups import Backups
+from drystone.service.upkeep.expiry import Expiry, ExpiryLimits
 from tests.service.machine import DAY, HOUR, YEAR, Machine, admin
 from tests.service.records_world import NOW, OTHER, OWNER, ZONE, World, caller, run
 

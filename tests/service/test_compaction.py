@@ -19,12 +19,13 @@ from drystone.domain.operation import Operation, OperationState
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState
 from drystone.domain.session import Session
 from drystone.objects.memory import MemoryStore
-from drystone.service import compaction, epoch, rewrites
+from drystone.service.calls.store_space import StoreSpace
 from drystone.service.installation import Installation
 from drystone.service.jobs.compact import Compact
-from drystone.service.jobs.delete_snapshot import DeleteSnapshot, mark_deleting
-from drystone.service.publication import Publication
-from drystone.service.store_space import StoreSpace
+from drystone.service.jobs.delete_snapshot import DeleteSnapshot
+from drystone.service.rows.deletions import mark_deleting
+from drystone.service.upkeep import compaction, epoch, rewrites
+from drystone.service.upkeep.publication import Publication
 from drystone.snapstore.store import StaleEpochError, read_epoch, replace_owner
 from tests.catalog.catalog_values import OWNER, disk
 from tests.service.records_world import NOW, caller, refusal

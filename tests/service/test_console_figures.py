@@ -23,9 +23,9 @@ from drystone.domain.operation import OperationState
 from drystone.domain.snapshot import SnapshotRecord, SnapshotState
 from drystone.domain.tracking import TrackingState
 from drystone.objects.memory import MemoryStore
-from drystone.service import history as history_module
-from drystone.service.history import HOUR_S, History, figures
-from drystone.service.overview import _attention, _house
+from drystone.service.calls import history as history_module
+from drystone.service.calls.history import HOUR_S, History, figures
+from drystone.service.calls.overview import _attention, _house
 from drystone.service.views import ClockView
 from drystone.snapstore.difference import difference
 from tests.service.records_world import NOW, OTHER, OWNER, World, caller, refusal, run

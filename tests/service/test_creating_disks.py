@@ -19,9 +19,9 @@ from drystone.domain.errors import RefusalError, SpaceError
 from drystone.domain.ids import DiskId, IdSource, OperationId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.engine.layout import Layout
-from drystone.service import disk_lifecycle
-from drystone.service.disk_lifecycle import DiskLifecycle
-from drystone.service.host import Host
+from drystone.service.calls import disk_lifecycle
+from drystone.service.calls.disk_lifecycle import DiskLifecycle
+from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs import create_disk, terminate
 from drystone.service.jobs.create_disk import CreateDisk

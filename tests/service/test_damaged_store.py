@@ -15,9 +15,9 @@ from drystone.domain.operation import OperationKind, OperationState
 from drystone.domain.session import Pack
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.objects.memory import MemoryStore
-from drystone.service import collection, compaction
 from drystone.service.jobs.compact import Compact
-from drystone.service.scrub import RECHECK_SECONDS, Scrub, ScrubConfig
+from drystone.service.upkeep import collection, compaction
+from drystone.service.upkeep.scrub import RECHECK_SECONDS, Scrub, ScrubConfig
 from drystone.snapstore.living import Living
 from drystone.snapstore.packs import open_pack
 from drystone.snapstore.store import open_store

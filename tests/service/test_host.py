@@ -17,7 +17,7 @@ from drystone.domain.ids import DiskId, OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.engine import live
 from drystone.engine.host_device import HostDevices
-from drystone.service.host import Host
+from drystone.service.host.host import Host
 from drystone.service.installation import DiskLocks
 from drystone.service.jobs.attach import Detach
 from drystone.service.rounds import Bugs

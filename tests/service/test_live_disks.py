@@ -28,10 +28,13 @@ from drystone.engine import images, live, process, qmp
 from drystone.engine.layout import Layout, node
 from drystone.nbd.client import NbdClient
 from drystone.nbd.server import NbdServer
-from drystone.service import snapshot_server
-from drystone.service.host import Host
+from drystone.service.calls.quiescing import Quiescing
+from drystone.service.calls.snapshot_begin import begin_snapshot, freeze_target
+from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
+from drystone.service.host import snapshot_server
+from drystone.service.host.host import Host
+from drystone.service.host.snapshot_server import SlowSourceError
 from drystone.service.installation import Installation
-from drystone.service.jobs import endings
 from drystone.service.jobs import snapshot as snapshot_job
 from drystone.service.jobs.attach import Detach
 from drystone.service.jobs.create_disk import make_image
@@ -42,13 +45,10 @@ from drystone.service.jobs.rollback import Rollback
 from drystone.service.jobs.snapshot import TakeSnapshot
 from drystone.service.jobs.terminate import Terminate
 from drystone.service.operations import Operations
-from drystone.service.publication import Publication
-from drystone.service.quiescing import Quiescing
-from drystone.service.quotas import SnapshotLimits
 from drystone.service.requests import NewSnapshot
-from drystone.service.snapshot_begin import begin_snapshot, freeze_target
-from drystone.service.snapshot_lifecycle import SnapshotLifecycle
-from drystone.service.snapshot_server import SlowSourceError
+from drystone.service.rows import endings
+from drystone.service.rows.quotas import SnapshotLimits
+from drystone.service.upkeep.publication import Publication
 from drystone.transfer.hydrate import hydrate
 from tests.service.records_world import NOW, OWNER, ZONE, World, caller, run
 

@@ -16,13 +16,13 @@ from drystone.catalog.database import READERS
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import AccountId, IdSource
 from drystone.engine.layout import Layout
-from drystone.service import differences, store_space
-from drystone.service.audit_records import AuditRecords
-from drystone.service.differences import SnapshotDifferences
+from drystone.service.calls import differences, store_space
+from drystone.service.calls.differences import SnapshotDifferences
+from drystone.service.calls.store_space import StoreSpace
+from drystone.service.calls.trail_records import AuditRecords
 from drystone.service.installation import Installation
 from drystone.service.operations import Operations
 from drystone.service.requests import AuditQuery
-from drystone.service.store_space import StoreSpace
 from tests.service.records_world import NOW, OTHER, OWNER, World, caller, run
 
 Ask = Callable[[Installation, Any], Awaitable[object]]

@@ -6,7 +6,7 @@ import pytest
 
 from drystone.domain.disk import DiskState
 from drystone.domain.errors import PassingError, RefusalError
-from drystone.service.patience import patiently
+from drystone.service.calls.patience import patiently
 
 
 class Passing:

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from drystone.service.proving import Proving
+from drystone.service.calls.proving import Proving
 
 
 class Untouched:

@@ -10,8 +10,8 @@ from drystone.catalog import snapshots
 from drystone.domain.ids import SnapshotId
 from drystone.domain.snapshot import SnapshotState
 from drystone.objects.memory import MemoryStore
-from drystone.service import publication
-from drystone.service.publication import Publication
+from drystone.service.upkeep import publication
+from drystone.service.upkeep.publication import Publication
 from drystone.snapstore.manifests import write_attributes
 from tests.service.store_world import build_world
 

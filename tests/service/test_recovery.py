@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from sqlalchemy import Connection
 
-from drystone import maintenance, serve
+from drystone import assembly, maintenance
 from drystone.catalog import (
     accounts,
     disks,
@@ -42,15 +42,15 @@ from drystone.domain.snapshot_group import SnapshotGroupState
 from drystone.engine.descriptions import write_quiesce
 from drystone.engine.layout import Layout
 from drystone.objects.local import LocalStore
-from drystone.service import collection, confirmation, epoch, recovery
-from drystone.service.expiry import Expiry, ExpiryLimits
-from drystone.service.host import Host
+from drystone.service.host.host import Host
 from drystone.service.installation import Installation
-from drystone.service.jobs.delete_snapshot import collect_maps
 from drystone.service.operations import Operations
-from drystone.service.quotas import SnapshotLimits
-from drystone.service.sweep import sweep
-from drystone.service.watch import Watch
+from drystone.service.rows.quotas import SnapshotLimits
+from drystone.service.upkeep import collection, confirmation, epoch, recovery
+from drystone.service.upkeep.compaction import PackRound
+from drystone.service.upkeep.expiry import Expiry, ExpiryLimits
+from drystone.service.upkeep.maps import collect_maps
+from drystone.service.upkeep.sweep import sweep
 from drystone.snapstore.account_names import AccountName, write_accounts
 from drystone.snapstore.collect import delete_manifest
 from drystone.snapstore.inventory import take_inventory
@@ -193,7 +193,7 @@ def test_everything_comes_back_from_the_store_alone(world: World) -> None:
     assert int(facts[epoch.KEY]) == read_epoch(world.store) == 45
     assert "recovered" in facts[confirmation.HELD]
     db.close()
-    with pytest.raises(serve.StartError, match="store reconcile --data"):
+    with pytest.raises(assembly.StartError, match="store reconcile --data"):
         world.recover()
 
 
@@ -233,7 +233,7 @@ def test_a_second_manifest_is_discarded_and_collection_goes_on(world: World) -> 
     assert (told.object, told.lost) == (name, "nothing: another manifest of the same snapshot is in force")
     living = [entry.object for entry in list_manifests(world.store) if entry.object != name]
     for wrong in (living[0], "nonsense"):
-        with pytest.raises(serve.StartError, match="is no manifest that stops"):
+        with pytest.raises(assembly.StartError, match="is no manifest that stops"):
             maintenance.discard_manifest(world.data, wrong, world)
     kept = world.store.objects.get(name)
     assert maintenance.discard_manifest(world.data, name, world).kept_as.read_bytes() == kept
@@ -322,7 +322,7 @@ def test_a_store_that_changes_meanwhile_is_not_taken_over(world: World, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(maintenance, "reconcile", late)
-        with pytest.raises(serve.StartError, match="still uses it"):
+        with pytest.raises(assembly.StartError, match="still uses it"):
             world.recover()
     assert read_owner(world.store) == owner
     assert not world.layout.catalog.exists()
@@ -333,7 +333,7 @@ def start(world: World) -> Store:
     db = world.open()
     rng = random.Random(1)
     try:
-        return serve._store(db, world.layout, IdSource(rng), rng, 0)
+        return assembly._store(db, world.layout, IdSource(rng), rng, 0)
     finally:
         db.close()
 
@@ -346,9 +346,9 @@ def test_two_catalogs_on_one_store_are_told_apart(world: World, tmp_path: Path) 
     assert report.snapshots_imported == list(world.disks)
     assert report.disks_adopted == [], "the disks are not there"
     assert (other / "store").resolve() == world.layout.store.resolve()
-    with pytest.raises(serve.StartError, match="owned by another catalog"):
+    with pytest.raises(assembly.StartError, match="owned by another catalog"):
         start(world)
-    with pytest.raises(serve.StartError, match="owned by another catalog"):
+    with pytest.raises(assembly.StartError, match="owned by another catalog"):
         maintenance.reconcile_catalog(world.data, world, force=True)
 
 
@@ -356,7 +356,7 @@ def test_where_there_is_no_store_nothing_is_made(world: World, tmp_path: Path) -
     empty = tmp_path / "empty"
     empty.mkdir()
     for place, words in ((empty, "there is no store"), (world.layout.store / STORE_ID, "give the directory above")):
-        with pytest.raises(serve.StartError, match=words):
+        with pytest.raises(assembly.StartError, match=words):
             maintenance.recover(tmp_path / "new", place, None, world)
     assert list(empty.iterdir()) == []
     assert not (tmp_path / "new" / "catalog.db").exists()
@@ -395,7 +395,9 @@ def test_a_catalog_from_before_the_last_snapshots_is_noticed_and_reconciled(worl
     delete_manifest(world.store, first.snapshot, first.session)
     write_attributes(world.store, world.name(2), Attributes(name="kept"))
     shutil.copy(world.data / "copy.db", world.layout.catalog)
-    with pytest.raises(serve.StartError, match=r"older than its snapshot store .* `drystone store reconcile --data "):
+    with pytest.raises(
+        assembly.StartError, match=r"older than its snapshot store .* `drystone store reconcile --data "
+    ):
         start(world)
     before = world.objects()
     report = world.reconcile()
@@ -664,15 +666,15 @@ def test_while_something_is_left_alone_its_maps_stay(world: World, monkeypatch: 
     assert [world.name(3) in told for told in world.recover().left_alone] == [True]
     with confirmed(world) as made:
         before = world.objects()
-        watch: Any = Watch.__new__(Watch)
-        watch._in, watch._maps_collected = made, False
+        packs_round = PackRound(made)
         assert asyncio.run(collect_maps(made)) is False
-        asyncio.run(watch.look_after_packs())
-        assert not watch._maps_collected, "it is looked at again when nothing keeps them any more"
+        asyncio.run(packs_round.once())
+        left = packs_round.maps_collected
+        assert not left, "it is looked at again when nothing keeps them any more"
         assert world.objects() == before
         monkeypatch.setattr(collection, "unknown_manifests", AsyncMock(return_value=[]))
-        asyncio.run(watch.look_after_packs())
-        assert watch._maps_collected
+        asyncio.run(packs_round.once())
+        assert packs_round.maps_collected
         lost = world.last.manifest.maps[0].object
         assert set(before) - set(world.objects()) == {lost}, "what is not asked goes"
     world.store.objects.put(lost, before[lost])

@@ -11,9 +11,9 @@ import pytest
 from drystone.domain.disk import PREPAID, DiskState
 from drystone.domain.ids import DiskId, IdSource
 from drystone.domain.snapshot import SnapshotState
-from drystone.service.disk_lifecycle import RECYCLE_SECONDS, DiskLifecycle
-from drystone.service.expiry import Expiry, ExpiryLimits
-from drystone.service.quotas import SnapshotLimits
+from drystone.service.calls.disk_lifecycle import RECYCLE_SECONDS, DiskLifecycle
+from drystone.service.rows.quotas import SnapshotLimits
+from drystone.service.upkeep.expiry import Expiry, ExpiryLimits
 from tests.service.machine import Machine
 from tests.service.records_world import ZONE, World, caller, run
 

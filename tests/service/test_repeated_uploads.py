@@ -12,8 +12,8 @@ from drystone.domain.errors import SnapshotBrokenError
 from drystone.domain.operation import OperationKind
 from drystone.domain.snapshot import SnapshotState
 from drystone.nbd.client import BASE_ALLOCATION
-from drystone.service.auditing import EVERYTHING
 from drystone.service.jobs.snapshot import TakeSnapshot
+from drystone.service.rows.tracking_audit import EVERYTHING
 from tests.service.crash_points import DISK, NEW, Daemons, Scene, View, built, freeze, outside, upload_transfer
 
 

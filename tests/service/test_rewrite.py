@@ -26,7 +26,7 @@ from drystone.engine.space import Space
 from drystone.service.installation import DiskLocks
 from drystone.service.jobs import rewrite
 from drystone.service.jobs.rewrite import Rewrite
-from drystone.service.tracking_rows import tracking_of
+from drystone.service.rows.tracking import tracking_of
 from tests.catalog.catalog_values import OWNER, account
 from tests.catalog.catalog_values import disk as disk_row
 from tests.service.records_world import NOW, World

@@ -12,8 +12,8 @@ from drystone.domain.errors import IntegrityError, ProtocolError, SpaceError, Un
 from drystone.domain.ids import DiskId
 from drystone.engine.layout import Layout
 from drystone.service import rounds
+from drystone.service.host.scratch_guard import ScratchGuard
 from drystone.service.rounds import Bugs, insisted, repeat, tried
-from drystone.service.watch import Watch
 
 
 def fails_first(times: int, error: Exception) -> tuple[list[float], Callable[[], Awaitable[None]]]:
@@ -66,8 +66,8 @@ def test_what_guests_wait_for_is_never_put_off_for_long(monkeypatch: pytest.Monk
     assert max(pauses) == 1.0
 
 
-class _Watched(Watch):
-    """A watch whose first disk meets a bug."""
+class _Guard(ScratchGuard):
+    """A guard whose first disk meets a bug."""
 
     def __init__(self, installation: Any) -> None:
         self._in = installation
@@ -88,9 +88,9 @@ def test_one_disk_does_not_shield_the_others_from_the_floor(tmp_path: Path) -> N
         (layout.scratch / f"{name}.raw").write_bytes(bytes(size))
     space = SimpleNamespace(above_floor_bytes=0)
     met = Bugs()
-    watched = _Watched(SimpleNamespace(layout=layout, scratch_bytes_max=1 << 30, space=lambda: space, bugs=met))
-    asyncio.run(watched.guard_space())
-    assert watched.broken == ["disk-small"]
+    guard = _Guard(SimpleNamespace(layout=layout, scratch_bytes_max=1 << 30, space=lambda: space, bugs=met))
+    asyncio.run(guard.once())
+    assert guard.broken == ["disk-small"]
     assert met.counts == {"snapshot.not_broken": 1}
 
 

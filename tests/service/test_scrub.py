@@ -14,7 +14,7 @@ from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import SnapshotId
 from drystone.objects.memory import MemoryStore
 from drystone.service.jobs.compact import Compact
-from drystone.service.scrub import RECHECK_SECONDS, Scrub, ScrubConfig
+from drystone.service.upkeep.scrub import RECHECK_SECONDS, Scrub, ScrubConfig
 from drystone.snapstore.packs import open_pack
 from tests.service.crash_points import Scene, built, quick_directory, run, scrub_of
 from tests.service.records_world import NOW, OWNER, caller

@@ -9,7 +9,8 @@ from drystone.domain.disk_types import GIB
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import DiskId, InstanceId
 from drystone.domain.snapshot import SnapshotRecord, SnapshotState
-from drystone.service.quotas import (
+from drystone.service.requests import SnapshotChanges, SnapshotQuery
+from drystone.service.rows.quotas import (
     SnapshotLimits,
     SnapshotUse,
     check_instance,
@@ -17,7 +18,6 @@ from drystone.service.quotas import (
     check_snapshot,
     snapshot_use,
 )
-from drystone.service.requests import SnapshotChanges, SnapshotQuery
 from tests.service.records_world import NOW, OTHER, World, caller, refusal, run
 
 

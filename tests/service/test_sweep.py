@@ -16,7 +16,7 @@ from drystone.domain.session import Session, SessionState
 from drystone.engine.layout import Layout
 from drystone.objects.contract import ObjectEntry
 from drystone.objects.memory import MemoryStore
-from drystone.service import sweep
+from drystone.service.upkeep import sweep
 from tests.service.store_world import World, build_world
 from tests.snapstore.model_snapshots import STORE_ID
 

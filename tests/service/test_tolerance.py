@@ -15,8 +15,8 @@ from drystone.domain.snapshot import Snapshot
 from drystone.domain.tracking import TrackingState
 from drystone.engine import checkpoints
 from drystone.objects.memory import MemoryStore
-from drystone.service.jobs.delete_snapshot import mark_deleting
 from drystone.service.jobs.rollback import Rollback
+from drystone.service.rows.deletions import mark_deleting
 from drystone.snapstore.reader import SnapshotReader
 from drystone.transfer import comparison
 from drystone.transfer.jobs import CompareJob, Look, StoreAddress

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from subprocess import run
 
-from drystone.service.audit import REFUSED_PER_MINUTE
+from drystone.service.calls.trail import REFUSED_PER_MINUTE
 from tests.system.harness import installation
 
 

@@ -35,8 +35,8 @@ from drystone.domain.account import Account
 from drystone.domain.errors import RefusalError, UnavailableError
 from drystone.domain.ids import AccountId
 from drystone.domain.login import BrowserSession, Password
-from drystone.service.browser_sessions import OpenSession
 from drystone.service.caller import Caller
+from drystone.service.calls.browser_sessions import OpenSession
 
 PAGES: Final = "/console/"
 CALLS: Final = "/console/api/"

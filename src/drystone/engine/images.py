@@ -111,3 +111,13 @@ def _header(image: Path) -> _Header:
     return _Header(
         backing_offset=offset, backing_length=length, cluster_bytes=1 << bits, size_bytes=size, features=features
     )
+
+
+def remove(directory: Path) -> None:
+    """Remove a disk's directory, durably; does nothing if it is gone."""
+    if not directory.is_dir():
+        return
+    for file in directory.iterdir():
+        file.unlink()
+    directory.rmdir()
+    sync_file(directory.parent)

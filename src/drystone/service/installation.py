@@ -72,7 +72,7 @@ class Installation:
     clock: Callable[[], float]
     """This machine's clock, seconds since the epoch: what people are shown. It leaps; nothing is aged by it."""
     steady: Callable[[], float]
-    """The steady clock (`service/clock.py`): what ages and schedules that outlive the process go by (S115)."""
+    """The steady clock (`service/upkeep/clock.py`): what ages and schedules that outlive the process go by (S115)."""
     monotonic: Callable[[], float]
     """Seconds by a clock that is never set: what durations within the process are measured by (S121)."""
     ids: IdSource

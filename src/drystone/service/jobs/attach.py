@@ -6,9 +6,9 @@ from drystone.catalog import disks, instances
 from drystone.domain.disk import DiskState
 from drystone.domain.errors import RefusalError
 from drystone.domain.operation import Operation
-from drystone.service.host import Host
+from drystone.service.host.host import Host
 from drystone.service.installation import Installation
-from drystone.service.jobs import endings
+from drystone.service.rows import endings
 
 
 class Attach:

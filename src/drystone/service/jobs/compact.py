@@ -3,13 +3,13 @@
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import operations, pack_rewrites, packs, proofs, sessions
+from drystone.catalog import operations, pack_rewrites, packs, proofs
 from drystone.domain.operation import Operation
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState
-from drystone.domain.session import Pack, PackState, SessionState
-from drystone.service import collection, compaction, rewrites
+from drystone.domain.session import Pack, PackState
 from drystone.service.installation import Installation
-from drystone.service.jobs import endings
+from drystone.service.rows import endings
+from drystone.service.upkeep import collection, compaction, rewrites
 from drystone.transfer.jobs import CompactJob, CompactResult, PackTarget, PackVerdict
 
 log = structlog.get_logger()
@@ -36,7 +36,7 @@ class Compact:
         seen: set[str] = set()
         async with self._in.collection_lock:
             # A process that was killed may have written what its rows name; nothing refers to it.
-            await self._in.db.write(self._abandon_all)
+            await self._in.db.write(lambda conn: rewrites.abandon_all(conn, self._in.clock()))
         for _ in range(ROUNDS_MAX):
             async with self._in.collection_lock:
                 reason = await collection.stopped(self._in)
@@ -84,7 +84,7 @@ class Compact:
         try:
             verdicts = (await self._in.background.run(job, CompactResult)).packs
         except BaseException:
-            await self._in.db.write(self._abandon_all)
+            await self._in.db.write(lambda conn: rewrites.abandon_all(conn, self._in.clock()))
             raise
         found = list(zip(pairs, verdicts, strict=True))
 
@@ -126,13 +126,13 @@ class Compact:
                 "dead_blocks": min(left, since_blocks), "dead_bytes": min(verdict.new_bytes, since_bytes),
             }  # fmt: skip
             if packs.compare_and_set(conn, pack.id, expected=unchanged, values=values):
-                self._switched(conn, row, verdict.new_bytes, at)
+                rewrites.switched(conn, row, new_bytes=verdict.new_bytes, at=at)
                 return "rewritten"
-            abandon(conn, row, at)
+            rewrites.abandon(conn, row, at)
             return "lost"
         # Nothing was written, unless the fault was found in what had been.
         if verdict.fault:
-            abandon(conn, row, at)
+            rewrites.abandon(conn, row, at)
             return "faulty"
         pack_rewrites.delete(conn, row.id)
         if verdict.dead_blocks == verdict.blocks:
@@ -141,20 +141,6 @@ class Compact:
         values = {"dead_blocks": verdict.dead_blocks + since_blocks, "dead_bytes": verdict.dead_bytes + since_bytes}
         packs.compare_and_set(conn, pack.id, expected=unchanged, values=values)
         return "kept"
-
-    def _switched(self, conn: Connection, row: PackRewrite, new_bytes: int, at: float) -> None:
-        """S32: whoever reads now may hold the old object's index, and must have ended before it goes."""
-        readers = {one.id for one in sessions.in_state(conn, SessionState.OPEN) if sessions.reads(conn, one.id)}
-        values = {
-            "state": RewriteState.SWITCHED, "waits_for": frozenset(readers), "new_bytes": new_bytes, "ended_at": at,
-        }  # fmt: skip
-        changed = pack_rewrites.compare_and_set(conn, row.id, expected={"state": RewriteState.WRITING}, values=values)
-        # S31: a row that was given up is never switched, for its object may be gone by now.
-        assert changed, f"rewriting {row.id} was given up while it was being written"
-
-    def _abandon_all(self, conn: Connection) -> None:
-        for row in pack_rewrites.in_state(conn, RewriteState.WRITING):
-            abandon(conn, row, self._in.clock())
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Try again some times; then end it: what was not written again is a candidate as before."""
@@ -168,13 +154,6 @@ class Compact:
 
         if await self._in.db.write(note):
             self._in.operations.wake_later(operation)
-
-
-def abandon(conn: Connection, row: PackRewrite, at: float) -> None:
-    """Give a rewriting up: its new object, if it was written, will never be in force."""
-    pack_rewrites.compare_and_set(
-        conn, row.id, expected={"state": RewriteState.WRITING}, values={"state": RewriteState.ABANDONED, "ended_at": at}
-    )
 
 
 class _Sums:

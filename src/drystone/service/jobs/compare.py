@@ -11,20 +11,18 @@ from drystone.catalog.extent_maps import RANGES_MAX, ExtentMap
 from drystone.codec.checkpoint import extents_name
 from drystone.domain import tracking as algebra
 from drystone.domain.blocks import EMPTY, Ranges, count, union
-from drystone.domain.disk import Disk
 from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.domain.ids import DiskId, PackId, SessionId, SnapshotId
-from drystone.domain.operation import Operation, OperationKind
-from drystone.domain.session import Session
-from drystone.domain.tracking import TrackingState
-from drystone.engine import graph, live
-from drystone.engine.daemon import Daemon
-from drystone.service.host import Host
+from drystone.domain.operation import Operation
+from drystone.engine import live
+from drystone.service.host.host import Host
+from drystone.service.host.looks import look_at
 from drystone.service.installation import Installation
-from drystone.service.jobs import endings
-from drystone.service.tracking_rows import flight_of, tracking_columns, tracking_of
+from drystone.service.rows import endings
+from drystone.service.rows.comparisons import comparable
+from drystone.service.rows.tracking import flight_of, tracking_columns, tracking_of
 from drystone.snapstore.scrub import coarse
-from drystone.transfer.jobs import CompareJob, CompareResult, Endpoint, Look
+from drystone.transfer.jobs import CompareJob, CompareResult, Look
 from drystone.transfer.ranges_file import read_ranges
 
 log = structlog.get_logger()
@@ -178,42 +176,3 @@ class Compare:
                 except DrystoneError as error:
                     log.warning("compare.export_left", disk_id=disk_id, error=str(error))
             await self._host.release(disk_id)
-
-
-async def look_at(daemon: Daemon, disk_id: DiskId) -> Look:
-    """Export an open disk for Drystone itself; the disk's graph lock is held."""
-    file = await live.export_comparison(daemon, disk_id)
-    if file is not None:
-        return Look(file=str(file))
-    return Look(nbd=Endpoint(socket=str(daemon.nbd_socket), export=graph.comparison_export_name(disk_id)))
-
-
-def comparable(disk: Disk) -> bool:
-    """Tell whether a comparison could make the disk's tracking LIVE: it is open, recorded, and has a base."""
-    return (
-        disk.tracking == TrackingState.LOST
-        and disk.base_snapshot_id is not None
-        and disk.bitmap is not None
-        and disk.daemon is not None
-        and not disk.hydrating
-    )
-
-
-def begin_comparison(conn: Connection, installation: Installation, disk: Disk) -> Operation | None:
-    """Record a comparison of a disk whose tracking is LOST, unless something runs on it.
-
-    Returns:
-        The operation to wake, or None.
-    """
-    if not comparable(disk) or operations.running_on_disk(conn, disk.id):
-        return None
-    assert disk.base_snapshot_id is not None
-    at = installation.clock()
-    session = Session(id=installation.ids.session(), kind="compare", created_at=at)
-    sessions.open(conn, session, [disk.base_snapshot_id])
-    operation = Operation(
-        id=installation.ids.operation(), kind=OperationKind.COMPARE, account_id=disk.account_id, disk_id=disk.id,
-        phase="COMPARING", payload={"session": session.id}, request_id="background", created_at=at, updated_at=at,
-    )  # fmt: skip
-    operations.insert(conn, operation)
-    return operation

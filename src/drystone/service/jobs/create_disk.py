@@ -13,11 +13,10 @@ from drystone.domain.ids import DiskId, SessionId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.engine import checkpoints, images
 from drystone.engine.graph import Backing
-from drystone.service import tokens
-from drystone.service.host import Host, size_bytes
+from drystone.service.host.host import Host, size_bytes
 from drystone.service.installation import Installation
-from drystone.service.jobs import endings
-from drystone.service.jobs.terminate import mark_terminating
+from drystone.service.rows import endings, tokens
+from drystone.service.rows.deletions import mark_terminating
 
 MADE = "MADE"
 """Phase of an operation whose disk is made and waits for the others of its call."""

@@ -5,20 +5,19 @@ import asyncio
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, openings, operations, packs, proofs, sessions, snapshot_groups, snapshots
+from drystone.catalog import operations, packs, proofs, sessions, snapshots
 from drystone.domain import lineage
-from drystone.domain import tracking as algebra
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import PackId, SessionId, SnapshotId
-from drystone.domain.lineage import Node, NodeState, Tree
-from drystone.domain.operation import Operation, OperationKind
-from drystone.domain.session import Pack, SessionState
+from drystone.domain.operation import Operation
+from drystone.domain.session import Pack
 from drystone.domain.snapshot import Snapshot, SnapshotState
-from drystone.service import collection, compaction, epoch
-from drystone.service.confirmation import may_delete
 from drystone.service.installation import Installation
-from drystone.service.jobs import endings
-from drystone.service.tracking_rows import tracking_columns, tracking_of
+from drystone.service.rows import endings
+from drystone.service.rows.trees import prune_ghosts, tree_of
+from drystone.service.upkeep import collection, compaction, epoch
+from drystone.service.upkeep.confirmation import may_delete
+from drystone.service.upkeep.maps import collect_maps
 from drystone.snapstore.collect import delete_manifest
 from drystone.snapstore.expected import UNTRUSTED
 from drystone.snapstore.manifests import list_manifests
@@ -164,7 +163,7 @@ class DeleteSnapshot:
                 log.error("collection.stopped", reason=str(error))  # noqa: TRY400 - the store's fault, not the code's
                 return
         await collection.remove_doomed(self._in)
-        await self._in.db.write(lambda conn: self._prune(conn, snapshot_id))
+        await self._in.db.write(lambda conn: prune_ghosts(conn, snapshot_id))
         await collect_maps(self._in)
 
     async def _collect_packs(self, snapshot_id: SnapshotId, dying: list[Pack]) -> None:
@@ -190,16 +189,6 @@ class DeleteSnapshot:
 
         await self._in.db.write(record)
 
-    def _prune(self, conn: Connection, snapshot_id: SnapshotId) -> None:
-        """Remove the ghosts that nothing needs; the others keep their own map only."""
-        family = snapshots.family(conn, snapshot_id)
-        pruned = lineage.prunable(lineage.build(_nodes(conn, family)), _referenced(conn))
-        for row in family:
-            if row.id in pruned:
-                snapshots.delete(conn, row.id)
-            elif row.state is SnapshotState.GHOST and row.maps:
-                snapshots.compare_and_set(conn, row.id, expected={}, values={"maps": ()})
-
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Stay RUNNING: a deletion is only ever finished (S23). It is tried again at the next deletion or start."""
 
@@ -208,36 +197,6 @@ class DeleteSnapshot:
 
         await self._in.db.write(note)
         self._in.operations.wake_later(operation)
-
-
-def mark_deleting(
-    conn: Connection, installation: Installation, snapshot: Snapshot, *, request_id: str, at: float
-) -> Operation | None:
-    """L5's first transaction: NORMAL → DELETING, every base moves (A5), and the operation that goes on.
-
-    Returns:
-        The operation to wake; None if the snapshot was not NORMAL, and nothing has changed.
-    """
-    expected = {"state": SnapshotState.NORMAL, "rolling_back": False}
-    values = {"state": SnapshotState.DELETING, "modified_at": at}
-    if not snapshots.compare_and_set(conn, snapshot.id, expected=expected, values=values):
-        return None
-    openings.delete(conn, snapshot.id)
-    if snapshot.group_id is not None:
-        snapshot_groups.forget_if_empty(conn, snapshot.group_id)
-    move = lineage.base_after(tree_of(conn, snapshot.id), snapshot.id)
-    for disk in disks.with_base(conn, snapshot.id):
-        moved = algebra.base_deleted(tracking_of(disk), snapshot.id, move.base, move.delta_maps)
-        reason = disk.tracking_reason or "the delta map of a deleted snapshot is unknown"
-        columns = tracking_columns(moved, reason=reason)
-        changed = disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=columns)
-        assert changed
-    operation = Operation(
-        id=installation.ids.operation(), kind=OperationKind.DELETE_SNAPSHOT, account_id=snapshot.account_id,
-        disk_id=None, snapshot_id=snapshot.id, phase="DELETING", request_id=request_id, created_at=at, updated_at=at,
-    )  # fmt: skip
-    operations.insert(conn, operation)
-    return operation
 
 
 def _written_on_the_way(conn: Connection, row: Snapshot) -> list[Pack]:
@@ -250,72 +209,3 @@ def _written_on_the_way(conn: Connection, row: Snapshot) -> list[Pack]:
             writers.append(at.session_id)
         at = None if at.parent_id is None else by_id.get(at.parent_id)
     return packs.of_sessions(conn, writers)
-
-
-def tree_of(conn: Connection, snapshot_id: SnapshotId) -> Tree:
-    """Return the whole tree that a snapshot is in."""
-    return lineage.build(_nodes(conn, snapshots.family(conn, snapshot_id)))
-
-
-def _nodes(conn: Connection, rows: list[Snapshot]) -> list[Node]:
-    pinned = sessions.pinned(conn)
-    return [
-        Node(
-            id=row.id,
-            parent=row.parent_id,
-            state=NodeState(row.state.value),
-            pinned=row.id in pinned,
-            delta_map=row.delta_map,
-        )
-        for row in rows
-    ]
-
-
-def _referenced(conn: Connection) -> set[SnapshotId]:
-    """Return the snapshots that rows and operations refer to although nobody descends from them."""
-    found = {disk.base_snapshot_id for disk in disks.everything(conn)}
-    for operation in operations.unfinished(conn):
-        freeze = operation.payload.get("freeze")
-        if isinstance(freeze, dict):
-            found.add(freeze["base"])
-        if operation.kind is not OperationKind.DELETE_SNAPSHOT:
-            found.add(operation.snapshot_id)
-    return {snapshot_id for snapshot_id in found if snapshot_id is not None}
-
-
-async def collect_maps(installation: Installation) -> bool:
-    """Remove every map that a committed session of this catalog wrote and that nothing names any more (L1, L7, S15).
-
-    Listed first and judged afterwards, in one transaction: a map whose session is committed by then is named, or never
-    will be. A snapshot that was left alone is named by its manifest only: while there is one, nothing is removed.
-
-    Returns:
-        Whether they were looked at; otherwise something keeps everything in the store, and it is to be tried again.
-    """
-    store = installation.store
-    prefix = store.name("maps", "")
-    listed = await asyncio.to_thread(lambda: [entry.name for entry in store.objects.list(prefix)])
-    reason = await collection.stopped(installation)
-    if reason is not None:
-        log.warning("maps.kept", reason=reason)
-        return False
-
-    def unnamed(conn: Connection) -> list[str]:
-        named = collection.named_maps(conn)
-        writers: dict[str, bool] = {}
-        gone = []
-        for name in listed:
-            writer = name.removeprefix(prefix).partition("/")[0]
-            if writer not in writers:
-                row = sessions.get(conn, SessionId(writer))
-                writers[writer] = row is not None and row.state in {SessionState.COMMITTED, SessionState.ADOPTED}
-            if writers[writer] and name not in named:
-                gone.append(name)
-        return gone
-
-    names = await installation.db.read(unnamed)
-    if names:
-        await epoch.advance(installation)
-    for name in names:
-        await asyncio.to_thread(store.objects.delete, name)
-    return True

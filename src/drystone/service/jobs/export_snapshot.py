@@ -11,10 +11,10 @@ from drystone.domain.errors import RefusalError, SpaceError, UnavailableError
 from drystone.domain.ids import OperationId, SessionId
 from drystone.domain.operation import Operation
 from drystone.engine import convert, host_files
-from drystone.service import snapshot_server
+from drystone.service.host import snapshot_server
 from drystone.service.installation import Installation
-from drystone.service.jobs import endings
 from drystone.service.jobs.copying import Copying
+from drystone.service.rows import endings
 
 NAMING = "NAMING"
 ATTEMPTS_MAX = 3

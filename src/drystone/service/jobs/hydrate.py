@@ -17,11 +17,11 @@ from drystone.domain.operation import Operation
 from drystone.engine import graph, images, live
 from drystone.engine.graph import RECONNECT_SECONDS
 from drystone.nbd.client import NbdClient
-from drystone.service import snapshot_server
-from drystone.service.host import Host
+from drystone.service.host import snapshot_server
+from drystone.service.host.host import Host
 from drystone.service.installation import Installation
-from drystone.service.jobs import endings
-from drystone.service.tracking_rows import flight_of
+from drystone.service.rows import endings
+from drystone.service.rows.tracking import flight_of
 from drystone.snapstore.reader import SnapshotReader
 from drystone.transfer.hydrate import hydrate, hydrate_file
 

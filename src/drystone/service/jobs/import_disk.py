@@ -12,12 +12,11 @@ from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import ProtocolError, RefusalError, UnavailableError
 from drystone.domain.operation import Operation
 from drystone.engine import convert, host_files, images
-from drystone.service.host import Host, size_bytes
+from drystone.service.host.host import Host, size_bytes
 from drystone.service.installation import Installation
-from drystone.service.jobs import endings
 from drystone.service.jobs.copying import Copying
-from drystone.service.jobs.terminate import remove_files
-from drystone.service.tracking_rows import tracking_columns, tracking_of
+from drystone.service.rows import endings
+from drystone.service.rows.tracking import tracking_columns, tracking_of
 
 REASON = "the disk was imported and has no snapshot yet"
 
@@ -81,4 +80,4 @@ class ImportDisk:
             endings.failed(conn, operation, at=self._in.clock(), code=code, message=message)
 
         await self._in.db.write(withdraw)
-        await asyncio.to_thread(remove_files, self._in, disk_id)
+        await asyncio.to_thread(images.remove, self._in.layout.image(disk_id).parent)

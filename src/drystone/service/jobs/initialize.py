@@ -7,12 +7,12 @@ from drystone.domain import tracking as algebra
 from drystone.domain.disk import DiskState
 from drystone.domain.operation import Operation
 from drystone.domain.tracking import TrackingState
-from drystone.service.bases import MOVE_REASON, with_living_base
-from drystone.service.host import Host
+from drystone.service.host.host import Host
 from drystone.service.installation import Installation
-from drystone.service.jobs import endings
 from drystone.service.jobs.create_disk import hydrate_operation, make_image
-from drystone.service.tracking_rows import tracking_columns, tracking_of
+from drystone.service.rows import endings
+from drystone.service.rows.bases import MOVE_REASON, with_living_base
+from drystone.service.rows.tracking import tracking_columns, tracking_of
 
 
 class Initialize:

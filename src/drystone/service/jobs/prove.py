@@ -14,9 +14,9 @@ from drystone.domain.opening import Finding, Opening, OpeningStep, conclusion
 from drystone.domain.operation import Operation
 from drystone.engine import throwaway
 from drystone.prove.prover import Asked, Prover
-from drystone.service import snapshot_server
+from drystone.service.host import snapshot_server
 from drystone.service.installation import Installation
-from drystone.service.jobs import endings
+from drystone.service.rows import endings
 
 log = structlog.get_logger()
 ATTEMPTS_MAX = 3

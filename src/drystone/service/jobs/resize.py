@@ -11,9 +11,9 @@ from drystone.domain.ids import DiskId, InstanceId
 from drystone.domain.operation import Operation
 from drystone.engine import images, live
 from drystone.engine.daemon import Daemon
-from drystone.service.host import Host
+from drystone.service.host.host import Host
 from drystone.service.installation import Installation
-from drystone.service.jobs import endings
+from drystone.service.rows import endings
 
 
 class Resize:

@@ -14,11 +14,11 @@ from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation
 from drystone.domain.tracking import TrackingState
 from drystone.engine import checkpoints, convert, images
-from drystone.service.host import Host
+from drystone.service.host.host import Host
 from drystone.service.installation import Installation
-from drystone.service.jobs import endings
 from drystone.service.jobs.copying import Copying
-from drystone.service.tracking_rows import tracking_columns, tracking_of
+from drystone.service.rows import endings
+from drystone.service.rows.tracking import tracking_columns, tracking_of
 
 COPYING, COMPARING, REPLACING = "COPYING", "COMPARING", "REPLACING"
 INTERRUPTED = "the disk's image was written anew, and that was interrupted"

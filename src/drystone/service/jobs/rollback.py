@@ -17,13 +17,13 @@ from drystone.domain.ids import DiskId, SessionId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.tracking import TrackingState
 from drystone.engine import checkpoints, images, live
-from drystone.service.bases import MOVE_REASON, with_living_base
-from drystone.service.host import Host
+from drystone.service.host.host import Host
 from drystone.service.installation import Installation
-from drystone.service.jobs import endings
-from drystone.service.jobs.delete_snapshot import tree_of
 from drystone.service.jobs.progress import run_job
-from drystone.service.tracking_rows import tracking_columns, tracking_of
+from drystone.service.rows import endings
+from drystone.service.rows.bases import MOVE_REASON, with_living_base
+from drystone.service.rows.tracking import tracking_columns, tracking_of
+from drystone.service.rows.trees import tree_of
 from drystone.snapstore.expected import UNTRUSTED
 from drystone.snapstore.layers import delta_addresses
 from drystone.transfer.jobs import Endpoint, RangesFile, RollbackJob, RollbackResult

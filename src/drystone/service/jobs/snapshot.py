@@ -23,14 +23,14 @@ from drystone.domain.times import moment
 from drystone.domain.tracking import FrozenBase, Phase, Verdict
 from drystone.engine import graph, live
 from drystone.engine.daemon import Daemon
-from drystone.service import epoch
-from drystone.service.auditing import audit_plan, judge_audit
-from drystone.service.host import Host
+from drystone.service.host.host import Host
 from drystone.service.installation import Installation
-from drystone.service.jobs.delete_snapshot import collect_maps
 from drystone.service.jobs.progress import run_job
-from drystone.service.sweep import sweep
-from drystone.service.tracking_rows import frozen_of, tracking_columns, tracking_of
+from drystone.service.rows.tracking import frozen_of, tracking_columns, tracking_of
+from drystone.service.rows.tracking_audit import audit_plan, judge_audit
+from drystone.service.upkeep import epoch
+from drystone.service.upkeep.maps import collect_maps
+from drystone.service.upkeep.sweep import sweep
 from drystone.transfer.jobs import Endpoint, ManifestTemplate, RangesFile, UploadJob, UploadResult
 from drystone.transfer.ranges_file import write_ranges
 

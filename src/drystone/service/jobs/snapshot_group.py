@@ -13,15 +13,15 @@ from drystone.domain.operation import Operation, OperationState
 from drystone.domain.snapshot_group import SnapshotGroupState
 from drystone.domain.tracking import Phase, Verdict
 from drystone.engine import live
-from drystone.service import epoch
-from drystone.service.group_rows import end_failed_group, give_group_up, group_of, members_of
-from drystone.service.host import Host, size_bytes
+from drystone.service.host.host import Host, size_bytes
 from drystone.service.installation import Installation
-from drystone.service.jobs import endings
-from drystone.service.jobs.delete_snapshot import collect_maps
 from drystone.service.jobs.snapshot import TakeSnapshot, Uploaded, log_committed
-from drystone.service.sweep import sweep
-from drystone.service.tracking_rows import frozen_of
+from drystone.service.rows import endings
+from drystone.service.rows.groups import end_failed_group, give_group_up, group_of, members_of
+from drystone.service.rows.tracking import frozen_of
+from drystone.service.upkeep import epoch
+from drystone.service.upkeep.maps import collect_maps
+from drystone.service.upkeep.sweep import sweep
 
 log = structlog.get_logger()
 UPLOADS_MAX = 4

@@ -1,20 +1,17 @@
 """Destroying a disk."""
 
 import asyncio
-from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, extent_maps, operations, quiesce_profiles, sessions, snapshots
-from drystone.domain.disk import Disk, DiskState
+from drystone.catalog import disks, extent_maps, operations, quiesce_profiles, sessions
 from drystone.domain.ids import DiskId, SessionId
 from drystone.domain.operation import Operation, OperationKind
-from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.engine import images, live
-from drystone.service.host import Host
+from drystone.service.host.host import Host
 from drystone.service.installation import Installation
-from drystone.service.jobs import endings
-from drystone.service.jobs.delete_snapshot import collect_maps, mark_deleting
+from drystone.service.rows import endings
+from drystone.service.upkeep.maps import collect_maps
 
 
 class Terminate:
@@ -39,7 +36,7 @@ class Terminate:
                     await live.close_disk(daemon, disk_id)
                     await self._host.quit_if_empty(daemon)
             self._in.layout.scratch_file(disk_id).unlink(missing_ok=True)
-            await asyncio.to_thread(remove_files, self._in, disk_id)
+            await asyncio.to_thread(images.remove, self._in.layout.image(disk_id).parent)
 
             def remove(conn: Connection) -> None:
                 extent_maps.keep_only(conn, disk_id, ())
@@ -66,46 +63,3 @@ class Terminate:
             )
         )
         self._in.operations.wake_later(operation)
-
-
-def going_along(conn: Connection, disk_id: DiskId) -> list[Snapshot]:
-    """Return the snapshots that go with their disk if that is asked for: those that are not permanent."""
-    found = snapshots.of_disk(conn, disk_id, [SnapshotState.NORMAL])
-    return [snapshot for snapshot in found if not snapshot.permanent]
-
-
-def mark_terminating(
-    conn: Connection,
-    installation: Installation,
-    disk: Disk,
-    going: Sequence[Snapshot],
-    *,
-    request_id: str,
-    at: float,
-) -> list[Operation]:
-    """Begin to destroy a disk, which is as `disk` in this transaction, and to delete some of its snapshots.
-
-    Returns:
-        The operations to wake.
-    """
-    marked = [mark_deleting(conn, installation, one, request_id=request_id, at=at) for one in going]
-    expected, values = {"state": disk.state}, {"state": DiskState.TERMINATING}
-    changed = disks.compare_and_set(conn, disk.id, expected=expected, values=values)
-    assert changed, "rows do not change under a writing transaction"
-    terminate = Operation(
-        id=installation.ids.operation(), kind=OperationKind.TERMINATE, account_id=disk.account_id, disk_id=disk.id,
-        request_id=request_id, created_at=at, updated_at=at,
-    )  # fmt: skip
-    operations.insert(conn, terminate)
-    return [*(operation for operation in marked if operation is not None), terminate]
-
-
-def remove_files(installation: Installation, disk_id: str) -> None:
-    """Remove a disk's directory; does nothing if it is gone."""
-    directory = installation.layout.data / "disks" / disk_id
-    if not directory.is_dir():
-        return
-    for file in directory.iterdir():
-        file.unlink()
-    directory.rmdir()
-    images.sync_file(directory.parent)

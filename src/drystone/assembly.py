@@ -1,0 +1,357 @@
+"""The parts of a server, put together: nowhere else."""
+
+import asyncio
+import contextlib
+import functools
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import meta
+from drystone.catalog.audit import AuditUsage
+from drystone.catalog.backup import back_up_before_migration
+from drystone.catalog.database import Database
+from drystone.config import Config
+from drystone.domain.errors import DrystoneError, UnavailableError
+from drystone.domain.ids import IdSource, StoreId
+from drystone.domain.operation import OperationKind
+from drystone.engine import run_directory
+from drystone.engine.ballast import Ballast
+from drystone.engine.clocks import boot_id, uptime
+from drystone.engine.layout import Layout
+from drystone.engine.space import look
+from drystone.objects.local import LocalStore
+from drystone.prove.prover import Prover
+from drystone.prove.prover import Settings as MachineSettings
+from drystone.service.calls.accounts import Accounts
+from drystone.service.calls.browser_sessions import BrowserSessions
+from drystone.service.calls.differences import SnapshotDifferences
+from drystone.service.calls.disk_lifecycle import DiskLifecycle
+from drystone.service.calls.disk_records import DiskRecords, DiskRecordsConfig
+from drystone.service.calls.history import History
+from drystone.service.calls.host_probe import HostProbe
+from drystone.service.calls.host_records import HostRecords
+from drystone.service.calls.image_files import ImageFiles
+from drystone.service.calls.instances import Instances, InstancesConfig
+from drystone.service.calls.operation_records import OperationRecords
+from drystone.service.calls.overview import Overview
+from drystone.service.calls.passwords import Passwords
+from drystone.service.calls.proving import Proving
+from drystone.service.calls.quiescing import Quiescing
+from drystone.service.calls.snapshot_groups import SnapshotGroups
+from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
+from drystone.service.calls.snapshot_records import SnapshotRecords, SnapshotRecordsConfig
+from drystone.service.calls.store_space import StoreSpace
+from drystone.service.calls.trail import Audit
+from drystone.service.calls.trail_records import AuditRecords
+from drystone.service.calls.use_cases import UseCases
+from drystone.service.host.daemon_round import look_after_daemons
+from drystone.service.host.healing import Healing
+from drystone.service.host.host import Host
+from drystone.service.host.scratch_guard import ScratchGuard
+from drystone.service.installation import Installation
+from drystone.service.jobs.attach import Attach, Detach
+from drystone.service.jobs.compact import Compact
+from drystone.service.jobs.compare import Compare
+from drystone.service.jobs.create_disk import CreateDisk
+from drystone.service.jobs.delete_snapshot import DeleteSnapshot
+from drystone.service.jobs.export_snapshot import ExportSnapshot
+from drystone.service.jobs.hydrate import Hydrate
+from drystone.service.jobs.import_disk import ImportDisk
+from drystone.service.jobs.initialize import Initialize
+from drystone.service.jobs.prove import Prove
+from drystone.service.jobs.resize import Resize
+from drystone.service.jobs.rewrite import Rewrite
+from drystone.service.jobs.rollback import Rollback
+from drystone.service.jobs.snapshot import TakeSnapshot
+from drystone.service.jobs.snapshot_group import TakeSnapshotGroup
+from drystone.service.jobs.terminate import Terminate
+from drystone.service.operations import Job, Operations
+from drystone.service.rounds import BUG_SECONDS_MAX
+from drystone.service.rows.quotas import DiskLimits, SnapshotLimits
+from drystone.service.upkeep import epoch
+from drystone.service.upkeep.backups import Backups
+from drystone.service.upkeep.clock import MachineClocks, SteadyClock
+from drystone.service.upkeep.compaction import PackRound
+from drystone.service.upkeep.confirmation import Confirmation
+from drystone.service.upkeep.expiry import Expiry, ExpiryLimits
+from drystone.service.upkeep.publication import Publication
+from drystone.service.upkeep.scrub import Scrub, ScrubConfig
+from drystone.service.upkeep.sweep import tidy
+from drystone.snapstore.reader_copy import keep_reader
+from drystone.snapstore.store import Store, create_store, keep_key, open_store, read_epoch, read_owner
+from drystone.transfer.pool import WorkerPool
+
+log = structlog.get_logger()
+MIGRATION_BACKUPS_KEPT = 5
+URGENT_SECONDS_MAX = 1.0
+"""The longest pause after a bug of a loop that guests wait for."""
+
+
+class StartError(DrystoneError):
+    """The server cannot start; the message is one line that says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What both `serve` and `host stop` work with."""
+
+    installation: Installation
+    host: Host
+    clock: SteadyClock
+
+
+@contextlib.asynccontextmanager
+async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterator[Parts]:
+    """Open catalog and store, and give the parts that work with them; all is closed afterwards.
+
+    Raises:
+        StartError: It cannot start; the message says what to do.
+    """
+    layout = Layout(config.data)
+    ballast = Ballast(layout.ballast)
+    try:
+        ballast.with_room(functools.partial(run_directory.make, layout))
+        for directory in (layout.logs, layout.scratch, layout.data / "disks"):
+            ballast.with_room(functools.partial(directory.mkdir, parents=True, exist_ok=True, mode=0o700))
+    except OSError as error:
+        raise StartError(f"{error.filename or layout.data} cannot be used: {error.strerror}") from error
+    rng = random.SystemRandom()
+    ids = IdSource(rng)
+    _refuse_orphans(layout)
+    await asyncio.to_thread(
+        back_up_before_migration, layout.catalog, layout.backups, at=time.time(), kept=MIGRATION_BACKUPS_KEPT
+    )
+    db = Database.open(layout.catalog, make_room=ballast.give)
+    try:
+        space = look(layout.data, floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent)
+        store = await asyncio.to_thread(_store, db, layout, ids, rng, space.floor_bytes)
+        # Only operations use these: what was accepted waits its turn.
+        workers = WorkerPool(size=config.workers)
+        # Two: one writes packs again, one answers who holds what. So many again for accounts that have none at work.
+        background = WorkerPool(size=2, reserve=2, nice=19)
+        async with contextlib.AsyncExitStack() as pools:
+            for pool in (workers, background) if with_workers else ():
+                await pools.enter_async_context(pool)
+            steady = SteadyClock.open(
+                db, MachineClocks(wall=time.time, up=uptime, boot=boot_id(), store=store.objects.clock)
+            )
+            installation = Installation(
+                db=db, clock=time.time, steady=steady.now, monotonic=time.monotonic, ids=ids,
+                layout=layout, store=store, workers=workers,
+                operations=Operations(db=db, clock=time.time), environment={"PATH": os.environ.get("PATH", os.defpath)},
+                throttle=config.throttle, scratch_bytes_max=config.scratch_bytes_max,
+                floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent,
+                hydration_bytes_per_s=config.hydration_bytes_per_s,
+                background=background, compaction_dead_percent=config.compaction_dead_percent,
+            )  # fmt: skip
+            yield Parts(installation=installation, host=Host(installation), clock=steady)
+    finally:
+        db.close()
+
+
+def _refuse_orphans(layout: Layout) -> None:
+    """Refuse to begin anew where a catalog was lost: its store and disks would never be looked at again.
+
+    Raises:
+        StartError: There is a store, or a disk, and no catalog.
+    """
+    if layout.catalog.exists():
+        return
+    found = [*layout.store.glob("*/owner"), *layout.data.glob("disks/*/disk.json")]
+    if found:
+        raise StartError(
+            f"{layout.data} has {found[0].relative_to(layout.data)} and no catalog.db: put the newest copy back from "
+            f"{layout.backups}, or run `drystone store recover --data {layout.data}`"
+        )
+
+
+def _store(db: Database, layout: Layout, ids: IdSource, rng: random.Random, floor_bytes: int) -> Store:
+    """Open the store of this catalog, or make it; raise its epoch (F5).
+
+    Raises:
+        StartError: Another catalog owns it, or a newer state of this catalog has used it.
+    """
+    objects = LocalStore(layout.store, floor_bytes)
+    known = db.read_sync(meta.everything)
+    new = "store_id" not in known
+    if new:
+        store_id, owner = StoreId(ids.hex128()), ids.hex128()
+        store = create_store(objects, store_id, owner, rng.randbytes(32))
+        values = {"store_id": store_id, "owner": owner, epoch.KEY: "0", "created_at": str(time.time())}
+        db.write_sync(lambda conn: _remember(conn, values))
+        known = db.read_sync(meta.everything)
+    store = open_store(objects, StoreId(known["store_id"]))
+    owner, published, remembered = read_owner(store), read_epoch(store), int(known[epoch.KEY])
+    if owner != known["owner"]:
+        raise StartError(f"the snapshot store {store.store_id} is owned by another catalog; this one must not touch it")
+    if published > remembered:
+        raise StartError(
+            f"this catalog is older than its snapshot store (epoch {remembered} against {published}): put the newest "
+            f"catalog.db back, or run `drystone store reconcile --data {layout.data}`, which imports what it lacks"
+        )
+    try:
+        db.write_sync(epoch.raise_epoch)  # Published before anything is changed; raised again before a deletion (S80).
+        if keep_key(store) and not new:
+            log.warning("store.key_written", store_id=store.store_id)
+        keep_reader(store)
+    except UnavailableError as error:
+        log.warning("store.root_not_written", error=str(error))
+    return store
+
+
+def _remember(conn: Connection, values: Mapping[str, str]) -> None:
+    for key, value in values.items():
+        meta.put(conn, key, value)
+
+
+def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
+    """Return what does each kind of operation."""
+    installation, host = parts.installation, parts.host
+    take_snapshot = TakeSnapshot(installation, host)
+    machines = MachineSettings(
+        images=installation.layout.proofs if config.prove_images == "auto" else Path(config.prove_images),
+        kernels=Path(config.prove_kernels), kvm=config.prove_kvm, memory_mib=config.prove_memory_mib,
+        seconds_max=config.prove_minutes * 60.0, at_once=config.prove_at_once,
+    )  # fmt: skip
+    prover = Prover(settings=machines, environment=installation.environment)
+    return {
+        OperationKind.CREATE_DISK: CreateDisk(installation, host),
+        OperationKind.SNAPSHOT: take_snapshot,
+        OperationKind.SNAPSHOT_GROUP: TakeSnapshotGroup(installation, host, take_snapshot),
+        OperationKind.DELETE_SNAPSHOT: DeleteSnapshot(installation),
+        OperationKind.ROLLBACK: Rollback(installation, host),
+        OperationKind.HYDRATE: Hydrate(installation, host),
+        OperationKind.RESIZE: Resize(installation, host),
+        OperationKind.ATTACH: Attach(installation, host),
+        OperationKind.DETACH: Detach(installation, host),
+        OperationKind.TERMINATE: Terminate(installation, host),
+        OperationKind.INITIALIZE: Initialize(installation, host),
+        OperationKind.EXPORT: ExportSnapshot(installation),
+        OperationKind.IMPORT: ImportDisk(installation, host),
+        OperationKind.COMPACT: Compact(installation),
+        OperationKind.COMPARE: Compare(installation, host),
+        OperationKind.REWRITE: Rewrite(installation, host),
+        OperationKind.PROVE: Prove(installation, prover),
+    }
+
+
+def _quota(config: Config) -> SnapshotLimits:
+    return SnapshotLimits(
+        per_disk=config.snapshots_per_disk, per_region=config.snapshots_per_region,
+        gib_per_region=config.snapshot_gib_per_region,
+    )  # fmt: skip
+
+
+def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Passwords, qemu_version: str) -> UseCases:
+    """Return what the wire calls."""
+    installation, host = parts.installation, parts.host
+    db, clock, steady = installation.db, installation.clock, installation.steady
+    probe = HostProbe(installation=installation, host=host, clock=parts.clock, qemu_version=qemu_version)
+    quiescing = Quiescing(
+        db=db, clock=clock, environment=installation.environment,
+        own=(installation.layout.data, installation.layout.scratch, installation.layout.run),
+        devices=installation.devices,
+    )  # fmt: skip
+    limits = _quota(config)
+    disk_limits = DiskLimits(disks=config.disks_per_account, gib=config.disk_gib_per_account)
+    return UseCases(
+        disks=DiskLifecycle(
+            installation=installation, host=host, zone=config.zone, disks_per_call=config.disks_per_call,
+            disks_per_instance=config.disks_per_instance, root=os.geteuid() == 0,
+            limits=disk_limits,
+        ),
+        snapshots=SnapshotLifecycle(installation=installation, host=host, limits=limits, quiescing=quiescing),
+        snapshot_groups=SnapshotGroups(
+            installation=installation, host=host, limits=limits, quiescing=quiescing,
+            disks_max=config.disks_per_instance,
+        ),
+        quiescing=quiescing,
+        proving=Proving(installation=installation, allowed=config.prove, root=os.geteuid() == 0),
+        disk_records=DiskRecords(
+            db=db, clock=clock, engine=probe,
+            config=DiskRecordsConfig(zone=config.zone, disks_per_instance=config.disks_per_instance),
+        ),
+        snapshot_records=SnapshotRecords(
+            db=db, clock=clock, steady=steady, config=SnapshotRecordsConfig(free_quota_gib=config.free_quota_gib)
+        ),
+        instances=Instances(
+            db=db, clock=clock, ids=installation.ids,
+            config=InstancesConfig(zone=config.zone, disks_per_instance=config.disks_per_instance),
+        ),
+        accounts=accounts, operations=OperationRecords(db=db), host=HostRecords(db=db, probe=probe),
+        store_health=Scrub(
+            installation=installation, host=host,
+            config=ScrubConfig(days=config.scrub_days, bytes_per_s=config.scrub_mb_per_s * 1_000_000),
+        ),
+        space=StoreSpace(installation), clock=parts.clock,
+        confirmation=Confirmation(installation=installation),
+        image_files=ImageFiles(installation=installation, zone=config.zone, limits=disk_limits),
+        audit=Audit(
+            db=db, clock=clock, steady=steady,
+            most=AuditUsage(entries=config.audit_entries_max, bytes=config.audit_mb_max * 1_000_000),
+        ),
+        audit_records=AuditRecords(db=db, long_reads=installation.long_reads),
+        passwords=passwords,
+        overview=Overview(
+            installation=installation, clock=parts.clock, limits=limits, disks_per_instance=config.disks_per_instance,
+            disks_per_call=config.disks_per_call, disk_limits=disk_limits,
+        ),
+        history=History(db=db, clock=steady, days=config.history_days), differences=SnapshotDifferences(installation),
+        authenticate=accounts.authenticate,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """What is done again and again while the server runs."""
+
+    name: str
+    once: Callable[[], Awaitable[object]]
+    seconds: float
+    """The pause between two rounds."""
+    seconds_max: float = BUG_SECONDS_MAX
+    """The longest pause after a bug."""
+
+
+def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSessions) -> tuple[Loop, ...]:
+    """Return everything that runs beside the calls (S135)."""
+    installation, host = parts.installation, parts.host
+    guard = ScratchGuard(installation=installation, host=host)
+    expiry = Expiry(
+        installation=installation, clock=parts.clock,
+        limits=ExpiryLimits(percent_per_hour=config.expiry_percent_per_hour, quota=_quota(config)),
+    )  # fmt: skip
+    backups = Backups(installation=installation, minutes=config.backup_minutes, kept=config.backups_kept)
+    healing = Healing(installation=installation, after_s=config.rescan_after_s)
+    publication = Publication(installation, host)
+    packs = PackRound(installation)
+    return (
+        Loop(name="operations", once=installation.operations.run, seconds=1.0),
+        # Guests wait for these two.
+        Loop(name="space", once=guard.once, seconds=0.1, seconds_max=URGENT_SECONDS_MAX),
+        Loop(
+            name="daemons", once=lambda: look_after_daemons(installation, host), seconds=0.5,
+            seconds_max=URGENT_SECONDS_MAX,
+        ),
+        Loop(name="deadlines", once=expiry.begin_due, seconds=10.0),
+        Loop(name="publication", once=publication.publish, seconds=1.0),
+        Loop(name="compaction", once=packs.once, seconds=20.0),
+        # It is looked whether a copy of the catalog is due, whether an hour has begun.
+        Loop(name="backup", once=backups.due, seconds=30.0),
+        Loop(name="history", once=use_cases.history.due, seconds=30.0),
+        Loop(name="healing", once=healing.begin_due, seconds=1.0),
+        Loop(name="scrub", once=use_cases.store_health.once, seconds=1.0),
+        Loop(name="proving", once=use_cases.proving.begin_due, seconds=60.0),
+        Loop(name="sessions", once=sessions.prune, seconds=600.0),
+        Loop(name="tidy", once=lambda: tidy(installation), seconds=600.0),
+        Loop(name="ballast", once=lambda: asyncio.to_thread(installation.ballast.fill), seconds=10.0),
+        Loop(name="tallies", once=use_cases.audit.tell, seconds=60.0),
+        Loop(name="trail", once=use_cases.audit.prune, seconds=5.0),
+    )  # fmt: skip

@@ -1,0 +1,508 @@
+"""Creating, attaching, detaching, resizing, initializing and terminating disks: what is asked, checked, recorded.
+
+Each call records what is to happen in one transaction; the jobs do it. Nothing is changed by a call that is refused.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, instances, operations, sessions
+from drystone.domain import tracking as algebra
+from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, Disk, DiskState
+from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN
+from drystone.domain.errors import PassingError, RefusalError
+from drystone.domain.ids import DiskId, InstanceId, OperationId
+from drystone.domain.instance import InstanceKind
+from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.session import Session
+from drystone.domain.snapshot import SnapshotState
+from drystone.engine.space import allocated_bytes
+from drystone.service.caller import Caller
+from drystone.service.calls.attributes import checked_tags, disk_name
+from drystone.service.calls.disk_records import owned_disk
+from drystone.service.calls.patience import patiently
+from drystone.service.calls.snapshot_begin import check_no_snapshot
+from drystone.service.calls.snapshot_records import owned_snapshot
+from drystone.service.host.host import Host
+from drystone.service.installation import Installation
+from drystone.service.requests import NewDisks
+from drystone.service.rows import quotas, tokens
+from drystone.service.rows.deletions import going_along, mark_terminating
+from drystone.service.rows.tracking import tracking_columns
+
+ATTACH_MAX = 10
+TERMINATE_MAX = 100
+INITIALIZE_MAX = 20
+CREATE_SECONDS_MAX = 30.0
+RECYCLE_SECONDS = 7 * 86400.0
+"""How long a prepaid disk stays in the recycle bin."""
+EXTRA_TYPES = frozenset({"CLOUD_HSSD", "CLOUD_TSSD"})
+RENEW_FLAGS = frozenset({"NOTIFY_AND_AUTO_RENEW", "NOTIFY_AND_MANUAL_RENEW", "DISABLE_NOTIFY_AND_MANUAL_RENEW"})
+
+
+class DiskLifecycle:
+    """The calls that change which disks there are and who has them."""
+
+    def __init__(
+        self,
+        *,
+        installation: Installation,
+        host: Host,
+        zone: str,
+        disks_per_call: int,
+        disks_per_instance: int,
+        root: bool,
+        limits: quotas.DiskLimits = quotas.DISKS,
+    ) -> None:
+        self._in = installation
+        self._host = host
+        self._zone = zone
+        self._disks_per_call = disks_per_call
+        self._disks_per_instance = disks_per_instance
+        self._root = root
+        self._limits = limits
+
+    # --- create -------------------------------------------------------------------------------------------------------
+
+    async def create(self, caller: Caller, new: NewDisks) -> tuple[DiskId, ...]:
+        """Make disks, empty or from a snapshot; all of them are listed when this returns, or none ever (S29).
+
+        Where making them takes over `CREATE_SECONDS_MAX` it returns before: later all are listed, or none.
+        The same client token with the same request returns the ids of the first call.
+
+        Raises:
+            RefusalError: With CreateDisks' documented codes; no disk was made.
+        """
+        self._check_new(new)
+        name, tags = disk_name(new.name), checked_tags(new.tags)
+        hashed = tokens.request_hash(new)
+
+        def record(conn: Connection) -> tuple[tuple[DiskId, ...], list[Operation]]:
+            if new.client_token is not None:
+                before = tokens.replayed(conn, caller, token=new.client_token, hashed=hashed)
+                if before is not None:
+                    return _ids(before), []
+            self._in.require_room(disks=new.count)
+            at = self._in.clock()
+            template = self._template(conn, caller, new, name=name, tags=tags, at=at)
+            quotas.check_disks(
+                conn, caller.account_id, self._limits, adding=new.count, gib=new.count * template.size_gib
+            )
+            ids = tuple(self._in.ids.disk() for _ in range(new.count))
+            together: dict[str, object] = {"disk_ids": list(ids), "client_token": new.client_token}
+            made = [self._insert(conn, caller, replace(template, id=disk_id), together, at=at) for disk_id in ids]
+            if new.client_token is not None:
+                tokens.remember(
+                    conn, caller, token=new.client_token, hashed=hashed, response={"disk_ids": list(ids)},
+                    now=self._in.steady(),
+                )  # fmt: skip
+            return ids, made
+
+        ids, made = await self._in.db.write(record)
+        for operation in made:
+            self._in.operations.wake(operation.id)
+        # They end together, so that the end of one is the end of all.
+        for operation in made[:1]:
+            ended = await self._in.operations.wait(operation.id, CREATE_SECONDS_MAX)
+            if ended.state is OperationState.FAILED:
+                raise RefusalError("ResourceInsufficient", f"The disk could not be made: {ended.error}.")
+        return ids
+
+    def _check_new(self, new: NewDisks) -> None:
+        if new.zone != self._zone:
+            raise _bad_value(f"Zone `{new.zone}` is unknown; this installation has {self._zone}.")
+        if new.placement_extra:
+            names = ", ".join(key for key, _ in new.placement_extra)
+            raise _not_supported(f"There are no dedicated clusters or cages here ({names}).")
+        if new.charge_type not in {POSTPAID, PREPAID}:
+            raise _bad_value(f"DiskChargeType `{new.charge_type}` is unknown; use {POSTPAID} or {PREPAID}.")
+        if new.charge_type == PREPAID and new.prepaid_period is None:
+            raise RefusalError("MissingParameter", "A PREPAID disk needs DiskChargePrepaid with its Period.")
+        if new.prepaid_period is not None and not 1 <= new.prepaid_period <= 60:
+            raise _bad_value(f"Period is {new.prepaid_period} months; 1 to 60 are allowed.")
+        if new.renew_flag is not None and new.renew_flag not in RENEW_FLAGS:
+            raise _bad_value(f"RenewFlag `{new.renew_flag}` is unknown; use one of {', '.join(sorted(RENEW_FLAGS))}.")
+        kind = DISK_TYPES.get(new.disk_type)
+        if kind is None:
+            raise _bad_value(f"DiskType `{new.disk_type}` is unknown; use one of {', '.join(sorted(DISK_TYPES))}.")
+        if not kind.sold:
+            raise _not_supported(f"{new.disk_type} is of the previous generation and is not sold; use CLOUD_PREMIUM.")
+        if not 1 <= new.count <= self._disks_per_call:
+            raise RefusalError(
+                "InvalidParameterValue.LimitExceeded",
+                f"DiskCount is {new.count}; one call makes 1 to {self._disks_per_call} disks.",
+            )
+        if new.delete_snapshot not in {0, 1}:
+            raise _bad_value(f"DeleteSnapshot is {new.delete_snapshot}; 0 and 1 are allowed.")
+        if not 0 <= new.project_id < 1 << 63 or not 0 <= new.backup_quota <= 1024:
+            raise _bad_value("ProjectId or DiskBackupQuota is out of bounds.")
+        self._check_features(new)
+
+    def _check_features(self, new: NewDisks) -> None:
+        if new.encrypt is not None and new.encrypt != "ENCRYPT":
+            raise _bad_value(f"Encrypt is `{new.encrypt}`; the only value is ENCRYPT.")
+        if new.kms_key_id is not None and new.encrypt is None:
+            raise _bad_value("KmsKeyId needs Encrypt.")
+        if new.encrypt is not None and (new.shareable or new.auto_mount_instance is not None):
+            raise _bad_value("Encrypt excludes Shareable and AutoMountConfiguration.")
+        for asked, what in (
+            (new.encrypt is not None or new.encrypt_type is not None, "Encrypted disks"),
+            (new.shareable, "Shareable disks"),
+            (new.auto_mount_instance is not None, "Mounting inside an instance"),
+        ):
+            if asked:
+                raise _not_supported(f"{what} are not available in this installation.")
+        wants_extra = new.throughput_performance != 0 or new.burst_performance
+        if new.throughput_performance < 0 or (wants_extra and new.disk_type not in EXTRA_TYPES):
+            raise _bad_value("ThroughputPerformance and BurstPerformance are for CLOUD_HSSD and CLOUD_TSSD.")
+        extra_max = DISK_TYPES[new.disk_type].extra_mb_per_s_max
+        if new.throughput_performance > extra_max:
+            raise _bad_value(
+                f"ThroughputPerformance is {new.throughput_performance} MB/s; {new.disk_type} has at most {extra_max}."
+            )
+
+    def _template(
+        self,
+        conn: Connection,
+        caller: Caller,
+        new: NewDisks,
+        *,
+        name: str,
+        tags: tuple[tuple[str, str], ...],
+        at: float,
+    ) -> Disk:
+        size_gib, source = new.size_gib, None
+        if new.snapshot_id is not None:
+            source = owned_snapshot(conn, caller.account_id, new.snapshot_id)
+            if source.state is not SnapshotState.NORMAL:
+                raise RefusalError(
+                    "ResourceBusy", f"Snapshot {source.id} is {source.state.value}; wait until it is NORMAL."
+                )
+            if source.usage != DATA_DISK:
+                raise _bad_value(f"Snapshot {source.id} is of a system disk; only data disks are made from snapshots.")
+            size_gib = source.size_gib if size_gib is None else size_gib
+            if size_gib < source.size_gib:
+                raise _bad_value(f"DiskSize is {size_gib} GiB; snapshot {source.id} needs at least {source.size_gib}.")
+        if size_gib is None:
+            raise RefusalError("MissingParameter", "DiskSize is needed unless SnapshotId is given.")
+        check_size(new.disk_type, size_gib)
+        self._in.require_scratch(size_gib)
+        if (new.throughput_performance or new.burst_performance) and size_gib <= EXTRA_PERFORMANCE_GIB_MIN - (
+            0 if new.throughput_performance else 1
+        ):
+            raise _bad_value(f"Extra performance needs a disk over {EXTRA_PERFORMANCE_GIB_MIN} GiB, not {size_gib}.")
+        tracking = algebra.created(None if source is None else source.id)
+        values = tracking_columns(tracking)
+        return Disk(
+            id=DiskId(""), account_id=caller.account_id, name=name, state=DiskState.CREATING, size_gib=size_gib,
+            type=new.disk_type, charge_type=new.charge_type, zone=new.zone, project_id=new.project_id, tags=tags,
+            delete_snapshot=bool(new.delete_snapshot), throughput_performance=new.throughput_performance,
+            burst_performance=new.burst_performance, backup_quota=new.backup_quota,
+            renew_flag=new.renew_flag or "NOTIFY_AND_MANUAL_RENEW", prepaid_period=new.prepaid_period,
+            deadline_at=None if new.prepaid_period is None else at + new.prepaid_period * 30 * 86400.0,
+            source_snapshot_id=None if source is None else source.id, created_at=at,
+            hydrating=source is not None, hydration_percent=100 if source is None else 0,
+            **values,  # type: ignore[arg-type] # the columns of tracking
+        )  # fmt: skip
+
+    def _insert(
+        self, conn: Connection, caller: Caller, disk: Disk, together: Mapping[str, object], *, at: float
+    ) -> Operation:
+        payload = dict(together)
+        if disk.source_snapshot_id is not None:
+            session = Session(id=self._in.ids.session(), kind="hydrate", created_at=at)
+            sessions.open(conn, session, [disk.source_snapshot_id])  # S8
+            payload["session"] = session.id
+        disks.insert(conn, disk)
+        return self._operation(conn, caller, OperationKind.CREATE_DISK, disk.id, payload=payload)
+
+    # --- attach and detach --------------------------------------------------------------------------------------------
+
+    async def attach(
+        self,
+        caller: Caller,
+        instance_id: str,
+        disk_ids: Sequence[str],
+        delete_with_instance: bool | None,  # noqa: FBT001 - the API's parameter
+        attach_mode: str | None,
+    ) -> None:
+        """Attach up to ten disks to one instance, all or none; they are ATTACHING when this returns.
+
+        Raises:
+            RefusalError: With AttachDisks' documented codes; nothing was changed.
+        """
+        ids = _distinct(disk_ids, ATTACH_MAX)
+        if attach_mode is not None and attach_mode not in {"PF", "VF"}:
+            raise _bad_value(f"AttachMode `{attach_mode}` is unknown; use PF or VF.")
+
+        def record(conn: Connection) -> list[Operation]:
+            instance = instances.get(conn, InstanceId(instance_id))
+            if instance is None or instance.account_id != caller.account_id:
+                raise RefusalError("InvalidInstanceId.NotFound", f"There is no instance {instance_id}.")
+            if instance.kind is InstanceKind.HOST and not self._root:
+                raise RefusalError(
+                    "InvalidInstance.NotSupported",
+                    f"Instance {instance_id} makes block devices of this host, and the server does not run as root: "
+                    "start it as root, or attach to an instance of kind NBD.",
+                )
+            found = self._owned(conn, caller, ids)
+            for disk in found:
+                if disk.instance_id is not None and disk.state is not DiskState.DETACHING:
+                    raise RefusalError(
+                        "ResourceUnavailable.Attached", f"Disk {disk.id} is attached to {disk.instance_id} already."
+                    )
+                if not disk.portable:
+                    raise RefusalError("InvalidDisk.NotPortable", f"Disk {disk.id} is not elastic.")
+                if disk.zone != instance.zone:
+                    raise RefusalError("ResourceUnavailable.ZoneNotMatch", f"Disk {disk.id} is in {disk.zone}.")
+                self._require(disk, {DiskState.UNATTACHED}, "attached", code="InvalidDisk.NotSupported")
+            held = instances.disk_counts(conn, [instance.id])[instance.id]
+            quotas.check_instance(instance.id, attached=held, adding=len(found), attached_max=self._disks_per_instance)
+            quotas.check_descriptors(instance.id, adding=len(found), more=self._host.disks_more(instance.id))
+            made = []
+            for disk in found:
+                values: dict[str, object] = {
+                    "state": DiskState.ATTACHING, "instance_id": instance.id, "last_attach_instance_id": instance.id,
+                }  # fmt: skip
+                if delete_with_instance is not None and disk.charge_type == POSTPAID:
+                    values["delete_with_instance"] = delete_with_instance
+                self._change(conn, disk, values)
+                kind = OperationKind.ATTACH
+                made.append(self._operation(conn, caller, kind, disk.id, instance_id=instance.id))
+            return made
+
+        await self._submit(record)
+
+    async def detach(self, caller: Caller, disk_ids: Sequence[str], instance_id: str | None) -> None:
+        """Detach up to ten disks of one instance, all or none; they are DETACHING when this returns.
+
+        Raises:
+            RefusalError: With DetachDisks' documented codes; `ResourceBusy` if anybody uses the host's device, with
+                who it is. Nothing was changed.
+        """
+        ids = _distinct(disk_ids, ATTACH_MAX)
+
+        def check(conn: Connection) -> list[Disk]:
+            found = self._owned(conn, caller, ids)
+            for disk in found:
+                self._require(disk, {DiskState.ATTACHED}, "detached", code="InvalidDisk.NotSupported")
+                if instance_id is not None and disk.instance_id != instance_id:
+                    raise _bad_value(f"Disk {disk.id} is attached to {disk.instance_id}, not to {instance_id}.")
+            if len({disk.instance_id for disk in found}) > 1:
+                raise _bad_value("The disks are attached to different instances; detach those of one at a time.")
+            return found
+
+        for disk in await patiently(lambda: self._in.db.read(check)):
+            used = await self._in.devices.user_of(disk.id) if disk.device is not None else None
+            if used is not None:
+                raise RefusalError("ResourceBusy", f"Disk {disk.id} is in use: it is {used}; end that first.")
+
+        def record(conn: Connection) -> list[Operation]:
+            made = []
+            for disk in check(conn):
+                self._change(conn, disk, {"state": DiskState.DETACHING})
+                kind = OperationKind.DETACH
+                made.append(self._operation(conn, caller, kind, disk.id, instance_id=disk.instance_id))
+            return made
+
+        await self._submit(record)
+
+    # --- resize, initialize, terminate --------------------------------------------------------------------------------
+
+    async def resize(self, caller: Caller, disk_id: str | None, size_gib: int) -> None:
+        """Grow a disk, attached or not; it is EXPANDING when this returns.
+
+        Raises:
+            RefusalError: With ResizeDisk's documented codes; nothing was changed.
+        """
+        if disk_id is None:
+            raise RefusalError("MissingParameter", "DiskId is needed.")
+
+        def record(conn: Connection) -> list[Operation]:
+            (disk,) = self._owned(conn, caller, [disk_id])
+            self._require(disk, {DiskState.UNATTACHED, DiskState.ATTACHED}, "resized", code="InvalidDisk.NotSupported")
+            check_no_snapshot(conn, disk.id, "ResourceUnavailable.SnapshotCreating")
+            if size_gib <= disk.size_gib:
+                raise _bad_value(f"DiskSize is {size_gib} GiB; disk {disk.id} has {disk.size_gib} and can only grow.")
+            check_size(disk.type, size_gib)
+            quotas.check_disks(conn, caller.account_id, self._limits, adding=0, gib=size_gib - disk.size_gib)
+            self._in.require_scratch(size_gib)
+            self._change(conn, disk, {"state": DiskState.EXPANDING})
+            payload: dict[str, object] = {"size_gib": size_gib}
+            return [self._operation(conn, caller, OperationKind.RESIZE, disk.id, payload=payload)]
+
+        await self._submit(record)
+
+    async def initialize(self, caller: Caller, disk_ids: Sequence[str]) -> None:
+        """Empty detached disks, or return them to the snapshot they were made from; all or none.
+
+        Raises:
+            RefusalError: With InitializeDisks' documented codes; nothing was changed.
+        """
+        ids = _distinct(disk_ids, INITIALIZE_MAX)
+
+        def record(conn: Connection) -> list[Operation]:
+            made = []
+            for disk in self._owned(conn, caller, ids):
+                self._require(disk, {DiskState.UNATTACHED}, "initialized", code="InvalidDisk.NotSupported")
+                check_no_snapshot(conn, disk.id, "ResourceBusy")
+                if disk.hydrating:
+                    raise RefusalError("ResourceBusy", f"Disk {disk.id} is still being filled from its snapshot.")
+                payload: dict[str, object] = {}
+                if disk.source_snapshot_id is not None:
+                    session = Session(id=self._in.ids.session(), kind="hydrate", created_at=self._in.clock())
+                    sessions.open(conn, session, [disk.source_snapshot_id])
+                    payload["session"] = session.id
+                self._change(conn, disk, {"state": DiskState.DUMPING})
+                made.append(self._operation(conn, caller, OperationKind.INITIALIZE, disk.id, payload=payload))
+            return made
+
+        await self._submit(record)
+
+    async def rewrite(self, caller: Caller, disk_id: str) -> OperationId:
+        """Write a detached disk's image anew in today's form; the disk is DUMPING when this returns.
+
+        What the disk holds, its snapshots, and what is known of its changes stay as they are. One whose image is in
+        today's form already is soon done.
+
+        Raises:
+            RefusalError: `ResourceUnavailable.Attached`, `ResourceBusy`, `InvalidDisk.NotSupported`,
+                `ResourceInsufficient`, or the code of a disk that is not there; nothing was changed.
+        """
+
+        def check(conn: Connection) -> Disk:
+            (disk,) = self._owned(conn, caller, [disk_id])
+            if disk.instance_id is not None:
+                text = f"Disk {disk.id} is attached to {disk.instance_id}; detach it first."
+                raise RefusalError("ResourceUnavailable.Attached", text)
+            self._require(disk, {DiskState.UNATTACHED}, "rewritten", code="InvalidDisk.NotSupported")
+            check_no_snapshot(conn, disk.id, "ResourceBusy")
+            if disk.hydrating:
+                raise RefusalError("ResourceBusy", f"Disk {disk.id} is still being filled from its snapshot.")
+            return disk
+
+        disk = await patiently(lambda: self._in.db.read(check))
+        image = self._in.layout.image(disk.id)
+        needed, above = await asyncio.to_thread(allocated_bytes, image), self._in.space().above_floor_bytes
+        if needed > above:
+            raise RefusalError(
+                "ResourceInsufficient",
+                f"The copy of disk {disk_id} may take {needed >> 20} MiB beside it; {max(0, above) >> 20} MiB are free "
+                "above the floor that belongs to the disks.",
+            )
+
+        def record(conn: Connection) -> Operation:
+            disk = check(conn)
+            self._change(conn, disk, {"state": DiskState.DUMPING})
+            return self._operation(conn, caller, OperationKind.REWRITE, disk.id)
+
+        operation = await patiently(lambda: self._in.db.write(record))
+        self._in.operations.wake(operation.id)
+        return operation.id
+
+    async def terminate(self, caller: Caller, disk_ids: Sequence[str], delete_snapshot: int | None) -> None:
+        """Destroy detached disks, all or none; a prepaid one goes to the recycle bin first.
+
+        Snapshots stay, unless `delete_snapshot` (here or before, the last word counts) asks for those that are not
+        permanent to go along: those of a prepaid disk when it leaves the recycle bin.
+
+        Raises:
+            RefusalError: With TerminateDisks' documented codes; nothing was changed.
+        """
+        ids = _distinct(disk_ids, TERMINATE_MAX)
+        if delete_snapshot not in {None, 0, 1}:
+            raise _bad_value(f"DeleteSnapshot is {delete_snapshot}; 0 and 1 are allowed.")
+
+        def record(conn: Connection) -> list[Operation]:
+            made: list[Operation] = []
+            for disk in self._owned(conn, caller, ids):
+                states = {DiskState.UNATTACHED, DiskState.TORECYCLE}
+                self._require(disk, states, "terminated", code="UnsupportedOperation")
+                check_no_snapshot(conn, disk.id, "ResourceBusy")
+                with_snapshots = disk.delete_snapshot if delete_snapshot is None else bool(delete_snapshot)
+                at = self._in.clock()
+                if disk.charge_type == PREPAID and disk.state is DiskState.UNATTACHED:
+                    # Its days are not cut short by a clock that is behind.
+                    until = max(at, self._in.steady()) + RECYCLE_SECONDS
+                    values = {"state": DiskState.TORECYCLE, "deadline_at": until}
+                    # Kept for the end of its days in the recycle bin, or for the call that ends them.
+                    self._change(conn, disk, {**values, "delete_snapshot": with_snapshots})
+                    continue
+                going = going_along(conn, disk.id) if with_snapshots else []
+                made += mark_terminating(conn, self._in, disk, going, request_id=caller.request_id, at=at)
+            return made
+
+        await self._submit(record)
+
+    # --- shared -------------------------------------------------------------------------------------------------------
+
+    async def _submit(self, record: Callable[[Connection], list[Operation]]) -> None:
+        for operation in await patiently(lambda: self._in.db.write(record)):
+            self._in.operations.wake(operation.id)
+
+    def _owned(self, conn: Connection, caller: Caller, ids: Sequence[str]) -> list[Disk]:
+        return [owned_disk(conn, caller.account_id, disk_id) for disk_id in ids]
+
+    def _change(self, conn: Connection, disk: Disk, values: dict[str, object]) -> None:
+        changed = disks.compare_and_set(conn, disk.id, expected={"state": disk.state}, values=values)
+        assert changed, "rows do not change under a writing transaction"
+
+    def _require(self, disk: Disk, states: set[DiskState], what: str, *, code: str) -> None:
+        if disk.state in states:
+            return
+        allowed = " or ".join(sorted(state.value for state in states))
+        text = f"Disk {disk.id} is {disk.state.value}; it can be {what} only when it is {allowed}."
+        if disk.state.passing:
+            raise PassingError("ResourceBusy", text)
+        raise RefusalError("ResourceBusy" if disk.state.copying else code, text)
+
+    def _operation(
+        self,
+        conn: Connection,
+        caller: Caller,
+        kind: OperationKind,
+        disk_id: DiskId,
+        *,
+        instance_id: InstanceId | None = None,
+        payload: dict[str, object] | None = None,
+    ) -> Operation:
+        at = self._in.clock()
+        operation = Operation(
+            id=self._in.ids.operation(), kind=kind, account_id=caller.account_id, disk_id=disk_id,
+            instance_id=instance_id, payload=payload or {}, request_id=caller.request_id, created_at=at, updated_at=at,
+        )  # fmt: skip
+        operations.insert(conn, operation)
+        return operation
+
+
+def check_size(disk_type: str, size_gib: int) -> None:
+    """Refuse a size that the type does not have.
+
+    Raises:
+        RefusalError: `InvalidParameterValue`.
+    """
+    kind = DISK_TYPES[disk_type]
+    if not kind.size_gib_min <= size_gib <= kind.size_gib_max:
+        raise _bad_value(f"DiskSize is {size_gib} GiB; {disk_type} has {kind.size_gib_min} to {kind.size_gib_max} GiB.")
+
+
+def _ids(response: Mapping[str, object]) -> tuple[DiskId, ...]:
+    ids = response["disk_ids"]
+    assert isinstance(ids, list)
+    return tuple(DiskId(disk_id) for disk_id in ids)
+
+
+def _distinct(ids: Sequence[str], most: int) -> list[str]:
+    quotas.check_per_call("DiskIds", len(ids), most)
+    return list(dict.fromkeys(ids))
+
+
+def _bad_value(message: str) -> RefusalError:
+    return RefusalError("InvalidParameterValue", message)
+
+
+def _not_supported(message: str) -> RefusalError:
+    return RefusalError("InvalidParameter.DiskConfigNotSupported", message)

@@ -1,0 +1,332 @@
+"""Disks as rows: describing them and changing what needs no engine."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, instances, packs, snapshots
+from drystone.catalog.database import Database
+from drystone.catalog.selection import Selection
+from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, SYSTEM_DISK, Disk, DiskState
+from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN, DiskType
+from drystone.domain.errors import RefusalError
+from drystone.domain.ids import AccountId, DiskId, InstanceId
+from drystone.engine.layout import nbd_uri
+from drystone.service.caller import Caller
+from drystone.service.calls.attributes import disk_name
+from drystone.service.calls.filters import check_filters, disk_selection, page
+from drystone.service.requests import ConfigQuery, DiskChanges, DiskQuery
+from drystone.service.rows.quotas import check_per_call
+from drystone.service.views import DiskConfig, DiskDetail, DiskView, InstanceDiskNumber, Page
+
+DISKS_PER_CHANGE = 100
+INSTANCES_PER_CALL = 100
+STEP_GIB = 1
+PROJECT_ID_MAX = 2**63 - 1
+_UPGRADES = ("CLOUD_BASIC", "CLOUD_PREMIUM", "CLOUD_BSSD", "CLOUD_SSD", "CLOUD_HSSD", "CLOUD_TSSD")
+"""A disk may become any type that is sold and stands later in this row."""
+_BURST_TYPES = frozenset({"CLOUD_HSSD", "CLOUD_TSSD"})
+_STEADY = frozenset({DiskState.UNATTACHED, DiskState.ATTACHED})
+
+
+class DiskEngine(Protocol):
+    """What disk records need of the engine."""
+
+    async def apply_limits(self, disk: Disk) -> None:
+        """Make the running disk, if it runs, as fast as its type, size and extra performance say."""
+        ...
+
+    async def outdated(self, disk_ids: Sequence[DiskId]) -> frozenset[DiskId]:
+        """Return those of the disks whose images an earlier version made, and should be written anew."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskRecordsConfig:
+    """What disk records need of the configuration."""
+
+    zone: str
+    disks_per_instance: int
+
+
+class DiskRecords:
+    """Describes and modifies disks of the caller's account.
+
+    Args:
+        db: The catalog.
+        clock: Seconds since the epoch, UTC.
+        config: Zone and limits.
+        engine: Applies a changed type, and looks at images.
+    """
+
+    def __init__(
+        self, *, db: Database, clock: Callable[[], float], config: DiskRecordsConfig, engine: DiskEngine
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._config = config
+        self._engine = engine
+
+    async def describe(self, caller: Caller, query: DiskQuery) -> Page[DiskView]:
+        """Return the disks that match; an id that is unknown or another account's only makes fewer of them.
+
+        Raises:
+            RefusalError: `InvalidFilter` or `InvalidParameterValue`.
+        """
+        selection = disk_selection(caller.account_id, query)
+
+        def select(conn: Connection) -> Page[DiskView]:
+            found, total = disks.find(conn, selection)
+            totals = snapshots.totals(conn, [disk.id for disk in found])
+            held = packs.held(conn, [disk.id for disk in found])
+            views = (
+                DiskView(
+                    disk=disk,
+                    snapshot_count=totals[disk.id].count,
+                    snapshot_bytes=held[disk.id],
+                )
+                for disk in found
+            )
+            return Page(items=tuple(views), total=total)
+
+        return await self._db.read(select)
+
+    async def details(self, caller: Caller, disk_ids: tuple[str, ...], offset: int, limit: int) -> Page[DiskDetail]:
+        """Return how the caller's disks are served and tracked; no ids means all of them.
+
+        Raises:
+            RefusalError: `InvalidParameterValue`.
+        """
+        check_filters((), disk_ids, ())
+        offset, limit = page(offset, limit)
+        selection = Selection(
+            account_id=caller.account_id,
+            any_of=(("id", disk_ids),) if disk_ids else (),
+            offset=offset,
+            limit=limit,
+        )
+        found, total = await self._db.read(lambda conn: disks.find(conn, selection))
+        outdated = await self._engine.outdated([disk.id for disk in found])
+        return Page(items=tuple(_detail(disk, outdated=disk.id in outdated) for disk in found), total=total)
+
+    async def modify(self, caller: Caller, changes: DiskChanges) -> None:
+        """Change attributes of disks: of all that are named, or of none.
+
+        A change of type takes one disk and nothing beside it. A type may be exchanged for any better one that is
+        sold and comes in the disk's size (BASIC < PREMIUM < BSSD < SSD < HSSD < TSSD), while the disk is UNATTACHED
+        or ATTACHED. Nothing is copied: types differ in limits only, which apply at once. Asking again for the type
+        that it has applies the limits again and changes nothing else.
+
+        Raises:
+            RefusalError: `InvalidDiskId.NotFound`, `InvalidDisk.NotSupported`,
+                `InvalidParameter.DiskConfigNotSupported`, `InvalidParameterValue`,
+                `InvalidParameterValue.LimitExceeded`, `MissingParameter` or
+                `ResourceUnavailable.NotSupported`; nothing was changed.
+        """
+        check_per_call("DiskIds", len(changes.disk_ids), DISKS_PER_CHANGE)
+        disk_ids = tuple(dict.fromkeys(DiskId(text) for text in changes.disk_ids))
+        if changes.disk_type is not None:
+            await self._change_type(caller, disk_ids, changes, changes.disk_type)
+            return
+        wanted = _wanted(changes)
+
+        def change(conn: Connection) -> None:
+            for disk in _owned(conn, caller.account_id, disk_ids):
+                _check_attributes(disk, changes)
+                changed = disks.compare_and_set(conn, disk.id, expected={"state": disk.state}, values=wanted)
+                assert changed, f"{disk.id} changed within a transaction"
+
+        await self._db.write(change)
+
+    async def config_quota(self, caller: Caller, query: ConfigQuery) -> tuple[DiskConfig, ...]:  # noqa: ARG002 - the same for every account
+        """Return the types and sizes that disks may have, those that are no longer sold as not available.
+
+        Raises:
+            RefusalError: `InvalidParameterValue`.
+        """
+        allowed = ("INQUIRY_CBS_CONFIG", "INQUIRY_CVM_CONFIG")
+        _check_member("InquiryType", query.inquiry_type, allowed)
+        charge_types = (PREPAID, POSTPAID)
+        if query.charge_type is not None:
+            _check_member("DiskChargeType", query.charge_type, (*charge_types, "CDCPAID", "DEDICATED_CLUSTER_PAID"))
+        if query.usage is not None:
+            _check_member("DiskUsage", query.usage, (DATA_DISK, SYSTEM_DISK))
+        for name in query.disk_types:
+            _check_member("DiskTypes", name, tuple(DISK_TYPES))
+        nothing = query.usage == SYSTEM_DISK or query.dedicated_cluster_id
+        if nothing or (query.zones and self._config.zone not in query.zones):
+            return ()
+        return tuple(
+            _config(kind, charge_type, self._config.zone)
+            for kind in DISK_TYPES.values()
+            if not query.disk_types or kind.name in query.disk_types
+            for charge_type in charge_types
+            if query.charge_type in {None, charge_type}
+        )
+
+    async def instances_disk_num(self, caller: Caller, instance_ids: tuple[str, ...]) -> tuple[InstanceDiskNumber, ...]:
+        """Return how many disks each of the caller's instances has and may have; unknown ids are left out.
+
+        Raises:
+            RefusalError: `MissingParameter` or `InvalidParameterValue.LimitExceeded`.
+        """
+        check_per_call("InstanceIds", len(instance_ids), INSTANCES_PER_CALL)
+        wanted = [InstanceId(text) for text in instance_ids]
+
+        def counts(conn: Connection) -> Mapping[InstanceId, int]:
+            known = instances.get_many(conn, wanted).values()
+            return instances.disk_counts(
+                conn, [instance.id for instance in known if instance.account_id == caller.account_id]
+            )
+
+        counted = await self._db.read(counts)
+        return tuple(
+            InstanceDiskNumber(instance_id=instance_id, attached=count, attached_max=self._config.disks_per_instance)
+            for instance_id, count in counted.items()
+        )
+
+    async def _change_type(self, caller: Caller, disk_ids: tuple[DiskId, ...], changes: DiskChanges, name: str) -> None:
+        if len(disk_ids) > 1 or changes != DiskChanges(disk_ids=changes.disk_ids, disk_type=name):
+            raise RefusalError(
+                "InvalidParameterValue", "DiskType is changed for one disk at a time and with no other attribute."
+            )
+        _check_member("DiskType", name, tuple(DISK_TYPES))
+
+        def change(conn: Connection) -> Disk:
+            (disk,) = _owned(conn, caller.account_id, disk_ids)
+            _check_upgrade(disk, DISK_TYPES[name])
+            changed = disks.compare_and_set(
+                conn, disk.id, expected={"state": _STEADY, "type": disk.type}, values={"type": name}
+            )
+            assert changed, f"{disk.id} changed within a transaction"
+            return replace(disk, type=name)
+
+        await self._engine.apply_limits(await self._db.write(change))
+
+
+def owned_disk(conn: Connection, account_id: AccountId, disk_id: str) -> Disk:
+    """Return a disk of this account that clients see.
+
+    Raises:
+        RefusalError: `InvalidDiskId.NotFound`, the same for a disk of another account.
+    """
+    return _owned(conn, account_id, (DiskId(disk_id),))[0]
+
+
+def _owned(conn: Connection, account_id: AccountId, disk_ids: tuple[DiskId, ...]) -> tuple[Disk, ...]:
+    found = disks.get_many(conn, disk_ids)
+    for disk_id in disk_ids:
+        disk = found.get(disk_id)
+        if disk is None or disk.account_id != account_id or not disk.state.visible:
+            raise RefusalError("InvalidDiskId.NotFound", f"There is no disk {disk_id[:60]}.")
+    return tuple(found[disk_id] for disk_id in disk_ids)
+
+
+def _wanted(changes: DiskChanges) -> Mapping[str, object]:
+    """Return the columns that a change of attributes sets, checked as far as no disk is needed."""
+    values: dict[str, object] = {}
+    if changes.name is not None:
+        if not changes.name:
+            raise RefusalError("InvalidParameterValue", "DiskName is empty; give a name.")
+        values["name"] = disk_name(changes.name)
+    if changes.portable is not None:
+        values["portable"] = changes.portable
+    if changes.project_id is not None:
+        if not 0 <= changes.project_id <= PROJECT_ID_MAX:
+            raise RefusalError("InvalidParameterValue", f"ProjectId {changes.project_id} is out of range.")
+        values["project_id"] = changes.project_id
+    if changes.delete_with_instance is not None:
+        values["delete_with_instance"] = changes.delete_with_instance
+    if changes.burst_operation is not None:
+        _check_member("BurstPerformanceOperation", changes.burst_operation, ("CREATE", "CANCEL"))
+        values["burst_performance"] = changes.burst_operation == "CREATE"
+    if not values:
+        raise RefusalError("MissingParameter", "No attribute to change is given.")
+    return values
+
+
+def _check_attributes(disk: Disk, changes: DiskChanges) -> None:
+    if disk.state is DiskState.TORECYCLE:
+        raise RefusalError("InvalidDisk.NotSupported", f"Disk {disk.id} is in the recycle bin.")
+    if changes.portable is False and disk.portable:
+        raise RefusalError("InvalidParameterValue", f"Disk {disk.id} is elastic; that cannot be taken back (Portable).")
+    elastic = disk.portable or changes.portable is True
+    if changes.project_id is not None and not elastic:
+        raise RefusalError("InvalidDisk.NotSupported", f"Disk {disk.id} is not elastic; its project is fixed.")
+    if changes.delete_with_instance and (disk.charge_type != POSTPAID or disk.usage != DATA_DISK):
+        raise RefusalError(
+            "InvalidDisk.NotSupported",
+            f"Disk {disk.id} is a {disk.charge_type} {disk.usage}; only {POSTPAID} data disks go with their instance.",
+        )
+    if changes.burst_operation == "CREATE" and not may_burst(disk.type, disk.size_gib):
+        raise RefusalError(
+            "InvalidParameter.DiskConfigNotSupported",
+            f"Disk {disk.id} is a {disk.type} of {disk.size_gib} GiB; only {' and '.join(sorted(_BURST_TYPES))} "
+            f"from {EXTRA_PERFORMANCE_GIB_MIN} GiB on can burst.",
+        )
+
+
+def may_burst(disk_type: str, size_gib: int) -> bool:
+    """Tell whether BurstPerformance may be had with this type and size."""
+    return disk_type in _BURST_TYPES and size_gib >= EXTRA_PERFORMANCE_GIB_MIN
+
+
+def _check_upgrade(disk: Disk, target: DiskType) -> None:
+    if disk.state not in _STEADY:
+        raise RefusalError(
+            "ResourceUnavailable.NotSupported",
+            f"Disk {disk.id} is {disk.state}; its type changes while it is UNATTACHED or ATTACHED.",
+        )
+    if target.name == disk.type:
+        return
+    if not target.sold or not target.size_gib_min <= disk.size_gib <= target.size_gib_max:
+        raise RefusalError(
+            "InvalidParameter.DiskConfigNotSupported",
+            f"There is no {target.name} of {disk.size_gib} GiB, the size of disk {disk.id}.",
+        )
+    if _UPGRADES.index(target.name) < _UPGRADES.index(disk.type):
+        raise RefusalError(
+            "InvalidDisk.NotSupported", f"Disk {disk.id} is a {disk.type}, which cannot become a {target.name}."
+        )
+
+
+def _check_member(parameter: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise RefusalError("InvalidParameterValue", f"{parameter} is `{value[:60]}`; allowed are {', '.join(allowed)}.")
+
+
+def _config(kind: DiskType, charge_type: str, zone: str) -> DiskConfig:
+    return DiskConfig(
+        available=kind.sold,
+        charge_type=charge_type,
+        zone=zone,
+        disk_type=kind.name,
+        usage=DATA_DISK,
+        size_gib_min=kind.size_gib_min,
+        size_gib_max=kind.size_gib_max,
+        step_gib=STEP_GIB,
+        extra_performance_range=(0, kind.extra_mb_per_s_max) if kind.extra_mb_per_s_max else None,
+    )
+
+
+def _detail(disk: Disk, *, outdated: bool) -> DiskDetail:
+    uri = None
+    if disk.nbd_socket is not None and disk.state is DiskState.ATTACHED:
+        uri = nbd_uri(Path(disk.nbd_socket), disk.id)
+    return DiskDetail(
+        disk_id=disk.id,
+        nbd_uri=uri,
+        device=disk.device,
+        tracking=disk.tracking,
+        tracking_reason=disk.tracking_reason,
+        base_snapshot_id=disk.base_snapshot_id,
+        epoch=disk.epoch,
+        source_snapshot_id=disk.source_snapshot_id,
+        hydrating=disk.hydrating,
+        hydration_percent=disk.hydration_percent,
+        daemon=disk.daemon,
+        needs_rewrite=outdated,
+    )

@@ -1,0 +1,138 @@
+"""Instances of this installation."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from drystone.catalog import instances, quiesce_profiles
+from drystone.catalog.database import Database
+from drystone.domain.errors import RefusalError
+from drystone.domain.ids import AccountId, IdSource, InstanceId
+from drystone.domain.instance import Instance, InstanceKind
+from drystone.service.caller import Caller
+from drystone.service.calls.attributes import plain_name
+from drystone.service.calls.filters import check_filters, page
+from drystone.service.views import InstanceView, Page
+
+INSTANCES_MAX = 1000
+"""Of one account: each with disks is a storage daemon, so more than any one machine serves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstancesConfig:
+    """What instances need of the configuration."""
+
+    zone: str
+    disks_per_instance: int
+
+
+class Instances:
+    """Describes, makes and removes instances of the caller's account.
+
+    Args:
+        db: The catalog.
+        clock: Seconds since the epoch, UTC.
+        ids: Makes ids.
+        config: Zone and limits.
+    """
+
+    def __init__(self, *, db: Database, clock: Callable[[], float], ids: IdSource, config: InstancesConfig) -> None:
+        self._db = db
+        self._clock = clock
+        self._ids = ids
+        self._config = config
+
+    async def describe(
+        self, caller: Caller, instance_ids: tuple[str, ...], offset: int, limit: int
+    ) -> Page[InstanceView]:
+        """Return the caller's instances, oldest first; no ids means all of them, unknown ones make fewer.
+
+        Raises:
+            RefusalError: `InvalidParameterValue`.
+        """
+        check_filters((), instance_ids, ())
+        offset, limit = page(offset, limit)
+        wanted = tuple(InstanceId(text) for text in instance_ids)
+
+        def select(conn: Connection) -> Page[InstanceView]:
+            found, total = instances.find(conn, caller.account_id, ids=wanted, offset=offset, limit=limit)
+            counts = instances.disk_counts(conn, [instance.id for instance in found])
+            views = (
+                InstanceView(
+                    instance=instance,
+                    attached=counts[instance.id],
+                    attached_max=self._config.disks_per_instance,
+                )
+                for instance in found
+            )
+            return Page(items=tuple(views), total=total)
+
+        return await self._db.read(select)
+
+    async def create(self, caller: Caller, kind: str, name: str | None) -> InstanceId:
+        """Make an instance of kind HOST or NBD.
+
+        The host's kernel looks into each of its block devices (partitions, labels of file systems), whatever somebody
+        wrote there: HOST is for those who may harm the host anyway.
+
+        Raises:
+            RefusalError: `InvalidParameterValue`, `UnauthorizedOperation` for HOST by any but an administrator, or
+                `LimitExceeded` when the account has too many.
+        """
+        if kind not in InstanceKind.__members__:
+            raise RefusalError(
+                "InvalidParameterValue", f"Kind is `{kind[:60]}`; allowed are {', '.join(InstanceKind)}."
+            )
+        if kind == InstanceKind.HOST:
+            caller.require_admin("An instance of kind HOST")
+        instance = Instance(
+            id=self._ids.instance(),
+            account_id=caller.account_id,
+            name=plain_name(name, "InstanceName"),
+            kind=InstanceKind(kind),
+            zone=self._config.zone,
+            created_at=self._clock(),
+        )
+
+        def add(conn: Connection) -> None:
+            _, total = instances.find(conn, caller.account_id, ids=(), offset=0, limit=1)
+            if total >= INSTANCES_MAX:
+                raise RefusalError(
+                    "LimitExceeded", f"There are {total} instances; {INSTANCES_MAX} are allowed. Delete some first."
+                )
+            instances.insert(conn, instance)
+
+        await self._db.write(add)
+        return instance.id
+
+    async def delete(self, caller: Caller, instance_id: str) -> None:
+        """Remove an instance that has no disk.
+
+        Raises:
+            RefusalError: `InvalidInstanceId.NotFound`, or `ResourceInUse` while a disk is attached or on its way.
+        """
+
+        def remove(conn: Connection) -> None:
+            instance = owned_instance(conn, caller.account_id, instance_id)
+            count = instances.disk_counts(conn, [instance.id])[instance.id]
+            if count:
+                raise RefusalError(
+                    "ResourceInUse", f"Instance {instance.id} has {count} disks attached; detach them first."
+                )
+            instances.delete(conn, instance.id)
+            quiesce_profiles.delete(conn, instance.id)
+
+        await self._db.write(remove)
+
+
+def owned_instance(conn: Connection, account_id: AccountId, instance_id: str) -> Instance:
+    """Return an instance of this account.
+
+    Raises:
+        RefusalError: `InvalidInstanceId.NotFound`, the same for an instance of another account.
+    """
+    instance = instances.get(conn, InstanceId(instance_id))
+    if instance is None or instance.account_id != account_id:
+        raise RefusalError("InvalidInstanceId.NotFound", f"There is no instance {instance_id[:60]}.")
+    return instance

@@ -1,0 +1,77 @@
+"""Numbers of the installation for Prometheus, read when they are asked for."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from sqlalchemy import Connection
+
+from drystone.catalog import damages, disks, openings, operations, packs, proofs, snapshots
+from drystone.service.installation import Installation
+from drystone.service.upkeep import collection
+from drystone.service.upkeep.clock import SteadyClock
+
+
+class InstallationCollector:
+    """Gauges over rows and the file system."""
+
+    def __init__(self, installation: Installation, clock: SteadyClock) -> None:
+        self._in = installation
+        self._clock = clock
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the gauges as of now."""
+        space = self._in.space()
+        free = GaugeMetricFamily("drystone_free_bytes", "Free bytes of the disks' file system.")
+        free.add_metric([], space.free_bytes)
+        floor = GaugeMetricFamily("drystone_floor_bytes", "Free bytes that belong to the disks alone.")
+        floor.add_metric([], space.floor_bytes)
+        clock = self._clock.view()
+        doubted = GaugeMetricFamily("drystone_clock_doubted", "Whether this machine's clock is doubted.")
+        doubted.add_metric([], clock.doubted_since is not None)
+        ahead = GaugeMetricFamily("drystone_clock_ahead_seconds", "This machine's clock less the steady one.")
+        ahead.add_metric([], clock.machine_at - clock.steady_at)
+        waits = GaugeMetricFamily("drystone_expiry_waits_seconds", "How long nothing expires, the clock being doubted.")
+        waits.add_metric([], clock.waits_s)
+        bugs = CounterMetricFamily("drystone_bugs", "Bugs met since the start; the log has each.", labels=["place"])
+        for place, number in sorted(self._in.bugs.counts.items()):
+            bugs.add_metric([place], number)
+        yield from (free, floor, doubted, ahead, waits, bugs)
+        yield from self._in.db.read_sync(_rows)
+
+
+def _rows(conn: Connection) -> list[Metric]:
+    every = disks.everything(conn)
+    by_state = GaugeMetricFamily("drystone_disks", "Disks by state.", labels=["state"])
+    for state, number in sorted(Counter(disk.state.value for disk in every).items()):
+        by_state.add_metric([state], number)
+    tracking = GaugeMetricFamily(
+        "drystone_disks_tracking", "Disks by state of their change tracking.", labels=["tracking"]
+    )
+    for name, number in sorted(Counter(disk.tracking for disk in every).items()):
+        tracking.add_metric([name], number)
+    count = GaugeMetricFamily("drystone_snapshots", "Snapshots that clients see.")
+    count.add_metric([], snapshots.count_all(conn))
+    suspect = GaugeMetricFamily("drystone_snapshots_suspect", "Snapshots that may lack a change that tracking missed.")
+    suspect.add_metric([], len(snapshots.suspect(conn)))
+    damaged = GaugeMetricFamily("drystone_snapshots_damaged", "Snapshots of which something cannot be read any more.")
+    damaged.add_metric([], len({row.snapshot_id for row in damages.everything(conn)}))
+    unproven = GaugeMetricFamily("drystone_store_oldest_proof_seconds", "When the pack that waits longest was proven.")
+    unproven.add_metric([], proofs.totals(conn, 0.0, math.inf).oldest_at or 0.0)
+    opened = GaugeMetricFamily(
+        "drystone_snapshots_opened", "Snapshots by what opening them on a clone has shown.", labels=["finding"]
+    )
+    for finding, number in sorted(openings.count(conn).items()):
+        opened.add_metric([finding.value], number)
+    running = GaugeMetricFamily("drystone_operations_running", "Operations that have not ended.", labels=["kind"])
+    for kind, number in sorted(Counter(operation.kind.value for operation in operations.unfinished(conn)).items()):
+        running.add_metric([kind], number)
+    stored = GaugeMetricFamily("drystone_store_pack_bytes", "Bytes of all packs of the snapshot store.")
+    sums = packs.totals(conn)
+    stored.add_metric([], sums.stored_bytes)
+    dead = GaugeMetricFamily("drystone_store_dead_bytes", "Bytes of packs that no snapshot sees any more.")
+    dead.add_metric([], sums.dead_bytes)
+    came_back = GaugeMetricFamily("drystone_store_reclaimed_bytes", "Bytes of the store that were freed so far.")
+    came_back.add_metric([], collection.reclaimed(conn))
+    return [by_state, tracking, count, suspect, damaged, unproven, opened, running, stored, dead, came_back]

@@ -1,0 +1,174 @@
+"""The transactions that begin work on snapshots: what is recorded before anything is touched.
+
+Each is called within the transaction of a use case, which has checked what its own documentation wants checked.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, operations, sessions, snapshots
+from drystone.domain import tracking as algebra
+from drystone.domain.disk import Disk, DiskState
+from drystone.domain.errors import PassingError, RefusalError
+from drystone.domain.ids import DiskId
+from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.session import Session
+from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.domain.tracking import FrozenBase, Phase, TrackingState
+from drystone.engine import live
+from drystone.service.host.host import size_bytes
+from drystone.service.installation import Installation
+from drystone.service.rows.tracking import flight_of, frozen_payload, snapshot_under_way, tracking_of
+from drystone.service.rows.tracking_audit import believed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """What the first transaction of a snapshot recorded."""
+
+    operation: Operation
+    freeze: FrozenBase
+    disk: Disk
+
+
+def begin_snapshot(
+    conn: Connection,
+    installation: Installation,
+    disk: Disk,
+    template: Snapshot,
+    *,
+    request_id: str,
+    payload: Mapping[str, object] | None = None,
+) -> Begun:
+    """Record a snapshot, its session and what A2 wants recorded, before anything is frozen.
+
+    Args:
+        conn: The transaction, in which the disk was found fit.
+        installation: Where ids come from.
+        disk: The disk, open in a daemon, as it is in this transaction.
+        template: The snapshot; its parent is filled in here.
+        request_id: Of the call.
+        payload: What else the operation is to remember.
+    """
+    tracking = believed(conn, tracking_of(disk))
+    bitmap = algebra.bitmap_name(tracking.epoch, tracking.base, template.id)
+    freeze = algebra.frozen(tracking, new_bitmap=bitmap)
+    session = Session(
+        id=installation.ids.session(), kind="snapshot", created_at=template.created_at, snapshot_id=template.id
+    )
+    sessions.open(conn, session, [] if freeze.base is None else [freeze.base])
+    operation = Operation(
+        id=installation.ids.operation(), kind=OperationKind.SNAPSHOT, account_id=disk.account_id, disk_id=disk.id,
+        snapshot_id=template.id, phase=Phase.FREEZING.value, request_id=request_id,
+        payload={
+            **(payload or {}), "freeze": frozen_payload(freeze), "session": session.id,
+            "tracking_reason": _reason(disk, freeze),
+        },
+        created_at=template.created_at, updated_at=template.created_at,
+    )  # fmt: skip
+    snapshots.insert(conn, replace(template, parent_id=freeze.base))
+    operations.insert(conn, operation)
+    return Begun(operation=operation, freeze=freeze, disk=disk)
+
+
+def freeze_target(installation: Installation, begun: Begun) -> live.FreezeTarget:
+    """Return what the storage daemon is asked to freeze."""
+    assert begun.freeze.old_bitmap is not None, "an open disk has a bitmap"
+    return live.FreezeTarget(
+        disk_id=begun.disk.id, size_bytes=size_bytes(begun.disk), frozen=begun.freeze.old_bitmap,
+        live=begun.freeze.new_bitmap, scratch=installation.layout.scratch_file(begun.disk.id),
+    )  # fmt: skip
+
+
+def check_no_snapshot(conn: Connection, disk_id: DiskId, code: str) -> None:
+    """Refuse, with `code`, a disk of which a snapshot is being created (S2).
+
+    Raises:
+        RefusalError: One is. It is a `PassingError` until it is frozen, and once it fails: both take moments.
+    """
+    running = operations.running_on_disk(conn, disk_id)
+    if not snapshot_under_way(running):
+        return
+    flight = flight_of(running)
+    assert flight is not None
+    kind = RefusalError if flight[1].phase is Phase.FROZEN else PassingError
+    raise kind(code, f"A snapshot of disk {disk_id} is being created; wait until it is NORMAL.")
+
+
+def check_rollback(conn: Connection, disk: Disk, snapshot: Snapshot) -> None:
+    """Refuse a rollback that cannot be begun now.
+
+    Raises:
+        RefusalError: With ApplySnapshot's documented codes.
+    """
+    if snapshot.disk_id != disk.id:
+        raise RefusalError(
+            "InvalidParameterValue",
+            f"Snapshot {snapshot.id} is of disk {snapshot.disk_id}; make a new disk from it instead.",
+        )
+    if snapshot.state is not SnapshotState.NORMAL:
+        raise RefusalError("ResourceUnavailable.SnapshotCreating", f"Snapshot {snapshot.id} is still being created.")
+    if disk.state is DiskState.ROLLBACKING:
+        raise RefusalError("ResourceInUse.DiskRollbacking", f"Disk {disk.id} is being rolled back already.")
+    if disk.state is DiskState.ATTACHED:
+        raise RefusalError(
+            "InvalidDisk.NotSupported",
+            f"Disk {disk.id} is attached to {disk.instance_id}; detach it before it is rolled back.",
+        )
+    if disk.state.passing:
+        raise PassingError("ResourceBusy", f"Disk {disk.id} is {disk.state.value}; try again when it is not.")
+    if disk.state is not DiskState.UNATTACHED:
+        code = "ResourceBusy" if disk.state.copying else "InvalidDisk.NotSupported"
+        raise RefusalError(code, f"Disk {disk.id} is {disk.state.value}.")
+    check_no_snapshot(conn, disk.id, "ResourceUnavailable.SnapshotCreating")
+    if disk.hydrating:
+        raise RefusalError(
+            "ResourceBusy",
+            f"Disk {disk.id} is still being filled from its snapshot ({disk.hydration_percent} %).",
+        )
+    if snapshot.size_gib != disk.size_gib:
+        raise RefusalError(
+            "InvalidParameter.DiskSizeNotMatch",
+            f"Snapshot {snapshot.id} has {snapshot.size_gib} GiB, disk {disk.id} has {disk.size_gib}; "
+            "make a new disk from it instead.",
+        )
+
+
+def begin_rollback(
+    conn: Connection, installation: Installation, disk: Disk, snapshot: Snapshot, *, request_id: str
+) -> Operation:
+    """Make the disk ROLLBACKING and record the operation that goes on (S1); `check_rollback` has passed.
+
+    Returns:
+        The operation to wake.
+    """
+    at = installation.clock()
+    session = Session(id=installation.ids.session(), kind="rollback", created_at=at)
+    sessions.open(conn, session, [snapshot.id])
+    changed = snapshots.compare_and_set(
+        conn, snapshot.id, expected={"state": SnapshotState.NORMAL}, values={"rolling_back": True}
+    )
+    assert changed
+    values = {"state": DiskState.ROLLBACKING, "rollback_percent": 0}
+    changed = disks.compare_and_set(conn, disk.id, expected={"state": DiskState.UNATTACHED}, values=values)
+    assert changed
+    operation = Operation(
+        id=installation.ids.operation(), kind=OperationKind.ROLLBACK, account_id=disk.account_id, disk_id=disk.id,
+        snapshot_id=snapshot.id, phase="PLANNING", payload={"session": session.id}, request_id=request_id,
+        created_at=at, updated_at=at,
+    )  # fmt: skip
+    operations.insert(conn, operation)
+    return operation
+
+
+def _reason(disk: Disk, freeze: FrozenBase) -> str:
+    """Say why it is tracked as it is (P7)."""
+    if freeze.base is None:
+        return "the disk has no snapshot to be compared with"
+    if freeze.lost and disk.tracking != TrackingState.LOST:
+        return "the parent is suspect: an audit found that tracking had missed changes"
+    if freeze.lost:
+        return f"tracking was lost: {disk.tracking_reason or 'for an unknown reason'}"
+    return "changes were tracked since the parent"

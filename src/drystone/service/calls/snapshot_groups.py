@@ -1,0 +1,430 @@
+"""Snapshot groups: several disks of one instance at one instant, described, rolled back and deleted together."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ParamSpec, TypeVar
+
+from sqlalchemy import Connection
+
+from drystone.catalog import operations, snapshot_groups, snapshots
+from drystone.catalog.snapshot_groups import SnapshotGroupSelection
+from drystone.domain.disk import Disk, DiskState
+from drystone.domain.errors import DrystoneError, PassingError, RefusalError
+from drystone.domain.ids import DiskId, InstanceId, SnapshotGroupId
+from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
+from drystone.domain.tracking import Phase
+from drystone.engine import live
+from drystone.engine.daemon import Daemon
+from drystone.service.caller import Caller
+from drystone.service.calls import attributes
+from drystone.service.calls.disk_records import owned_disk
+from drystone.service.calls.filters import check_filters, members, page
+from drystone.service.calls.patience import patiently
+from drystone.service.calls.quiescing import Held, Quiescing
+from drystone.service.calls.snapshot_begin import (
+    Begun,
+    begin_rollback,
+    begin_snapshot,
+    check_no_snapshot,
+    check_rollback,
+    freeze_target,
+)
+from drystone.service.calls.snapshot_lifecycle import FREEZE_SECONDS_MAX
+from drystone.service.host.host import Host
+from drystone.service.installation import Installation
+from drystone.service.jobs.snapshot_group import give_up, record_frozen
+from drystone.service.requests import GroupRollback, NewSnapshotGroup, SnapshotGroupQuery
+from drystone.service.rows import quotas
+from drystone.service.rows.deletions import mark_deleting
+from drystone.service.rows.quotas import SnapshotLimits
+from drystone.service.views import Page, SnapshotGroupView
+
+P = ParamSpec("P")
+T = TypeVar("T")
+GROUPS_PER_CALL_MAX = 100
+_MEMBER_NAME_MAX = attributes.NAME_MAX
+_STATES: Mapping[str, tuple[SnapshotGroupState, bool]] = {
+    "NORMAL": (SnapshotGroupState.NORMAL, False),
+    "CREATING": (SnapshotGroupState.CREATING, False),
+    "ROLLBACKING": (SnapshotGroupState.NORMAL, True),
+}
+"""The documented states: what each is in the catalog, as (state, a disk is being rolled back to a member)."""
+_FILTERS = frozenset({"snapshot-group-id", "snapshot-group-state", "snapshot-group-name", "snapshot-id"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Started:
+    """What the first transaction of a group recorded."""
+
+    leader: Operation
+    members: tuple[Begun, ...]
+
+
+class SnapshotGroups:
+    """The calls on snapshot groups.
+
+    A group is one instant or it is refused: its disks are attached to one instance and open in one storage daemon,
+    whose single command freezes them all.
+
+    Args:
+        installation: The parts.
+        host: The storage daemons.
+        limits: The quota of snapshots, which every member counts in.
+        quiescing: What is held still around the instant.
+        disks_max: Most disks of a group: what an instance may have.
+    """
+
+    def __init__(
+        self,
+        *,
+        installation: Installation,
+        host: Host,
+        limits: SnapshotLimits,
+        quiescing: Quiescing,
+        disks_max: int,
+    ) -> None:
+        self._in = installation
+        self._host = host
+        self._limits = limits
+        self._quiescing = quiescing
+        self._disks_max = disks_max
+
+    # --- create -------------------------------------------------------------------------------------------------------
+
+    async def create(self, caller: Caller, new: NewSnapshotGroup) -> SnapshotGroupId:
+        """Fix one instant of several disks and return the group's id; it is CREATING until all data is in the store.
+
+        Every write to any of the disks that was acknowledged before this was called is in, none that is sent after it
+        returned (P1); and of two writes, the second sent after the first was acknowledged, never only the second.
+
+        Raises:
+            RefusalError: With CreateSnapshotGroup's documented codes; there is no group, and the disks are as before.
+        """
+        if not new.disk_ids:
+            raise RefusalError("MissingParameter", "DiskIds is empty; give at least one disk.")
+        disk_ids = [DiskId(disk_id) for disk_id in dict.fromkeys(new.disk_ids)]
+        if len(disk_ids) > self._disks_max:
+            raise RefusalError(
+                "InvalidParameterValue", f"{len(disk_ids)} disks are given; a group has at most {self._disks_max}."
+            )
+        name = attributes.plain_name(new.name, "SnapshotGroupName")
+        tags = attributes.checked_tags(new.tags)
+        await patiently(lambda: self._in.db.read(lambda conn: self._check(conn, caller, disk_ids)))
+        group_id = self._in.ids.snapshot_group()
+        try:
+            async with asyncio.timeout(FREEZE_SECONDS_MAX) as limit, self._in.locks.graphs(disk_ids):
+                # Again, now that nothing else changes the disks.
+                await self._in.db.read(lambda conn: self._check(conn, caller, disk_ids))
+                for disk_id in disk_ids:
+                    await self._host.settle_flight(disk_id)
+                daemon = await self._one_daemon(disk_ids)
+                found = [await self._host.row(disk_id) for disk_id in disk_ids]
+                async with self._quiescing.holding(found, limit) as held:
+                    await self._flush(daemon, disk_ids)
+                    limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
+                    started = await self._in.db.write(
+                        lambda conn: self._begin(conn, caller, group_id, disk_ids, name=name, tags=tags)
+                    )
+                    try:
+                        await self._freeze(started, daemon, held)
+                    finally:
+                        # Whatever happened, the job takes the rows up: it goes on, or ends them (A2, A4).
+                        self._in.operations.wake(started.leader.id)
+        except TimeoutError as error:
+            raise RefusalError(
+                "ResourceInUse", f"The disks did not come to rest within {FREEZE_SECONDS_MAX:g} s; try again."
+            ) from error
+        except RefusalError:
+            raise
+        except DrystoneError as error:
+            raise RefusalError("InternalError.ComponentError", f"The disks cannot be frozen: {error}") from error
+        return group_id
+
+    def _check(self, conn: Connection, caller: Caller, disk_ids: Sequence[DiskId]) -> list[Disk]:
+        """Refuse what cannot be one instant, or may not be; return the disks in the order given."""
+        found = [owned_disk(conn, caller.account_id, disk_id) for disk_id in disk_ids]
+        for index, disk in enumerate(found):
+            _check_disk(conn, disk)
+            use = quotas.snapshot_use(conn, caller.account_id, disk.id)
+            quotas.check_snapshot(disk.id, replace(use, of_account=use.of_account + index), self._limits)
+        if len({disk.instance_id for disk in found}) > 1:
+            where = ", ".join(f"{disk.id} to {disk.instance_id}" for disk in found)
+            raise RefusalError(
+                "InvalidParameter", f"The disks of a group are attached to one instance; these are attached: {where}."
+            )
+        self._in.require_room()
+        return found
+
+    async def _one_daemon(self, disk_ids: Sequence[DiskId]) -> Daemon:
+        """Return the storage daemon that has all the disks open.
+
+        Raises:
+            RefusalError: There are several: what they freeze is no instant.
+        """
+        found = {disk_id: (await self._host.opened(disk_id))[1] for disk_id in disk_ids}
+        daemons = {daemon.name: daemon for daemon in found.values()}
+        if len(daemons) > 1:
+            alone = ", ".join(disk_id for disk_id, daemon in found.items() if daemon.name == disk_id)
+            raise RefusalError(
+                "ResourceUnavailable.NotSupported",
+                f"{alone or 'Some disks'} cannot be frozen at one instant with the others: a disk that is filled from "
+                "a snapshot is served apart until it is attached anew. Detach and attach it again.",
+            )
+        return next(iter(daemons.values()))
+
+    async def _flush(self, daemon: Daemon, disk_ids: Sequence[DiskId]) -> None:
+        """Flush all disks at once, each until that is short: what one still holds the others would wait for."""
+
+        async def one(disk_id: DiskId) -> None:
+            await self._in.devices.flush(disk_id)
+            await live.flush_until_short(daemon, disk_id)
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for disk_id in disk_ids:
+                    tasks.create_task(one(disk_id))
+        except* DrystoneError as group:
+            first = group.exceptions[0]
+            assert isinstance(first, DrystoneError)
+            raise first from None
+
+    def _begin(
+        self,
+        conn: Connection,
+        caller: Caller,
+        group_id: SnapshotGroupId,
+        disk_ids: Sequence[DiskId],
+        *,
+        name: str,
+        tags: tuple[tuple[str, str], ...],
+    ) -> _Started:
+        """Record the group, its members and their operations, before anything is frozen (A2)."""
+        found = self._check(conn, caller, disk_ids)
+        instance_id = found[0].instance_id
+        assert instance_id is not None
+        at = self._in.clock()
+        begun = []
+        for index, disk in enumerate(found):
+            template = Snapshot(
+                id=self._in.ids.snapshot(), account_id=disk.account_id, disk_id=disk.id,
+                name=member_name(name, index), tags=tags, state=SnapshotState.CREATING, usage=disk.usage,
+                size_gib=disk.size_gib, created_at=at, modified_at=at, zone=disk.zone, project_id=disk.project_id,
+                group_id=group_id,
+            )  # fmt: skip
+            payload = {"group": group_id}
+            begun.append(begin_snapshot(conn, self._in, disk, template, request_id=caller.request_id, payload=payload))
+        leader = Operation(
+            id=self._in.ids.operation(), kind=OperationKind.SNAPSHOT_GROUP, account_id=caller.account_id,
+            instance_id=instance_id, phase=Phase.FREEZING.value, request_id=caller.request_id,
+            payload={"group": group_id, "members": [one.operation.id for one in begun]}, created_at=at, updated_at=at,
+        )  # fmt: skip
+        operations.insert(conn, leader)
+        snapshot_groups.insert(
+            conn,
+            SnapshotGroup(
+                id=group_id, account_id=caller.account_id, instance_id=InstanceId(instance_id), name=name, tags=tags,
+                operation_id=leader.id, created_at=at, modified_at=at,
+            ),
+        )  # fmt: skip
+        return _Started(leader=leader, members=tuple(begun))
+
+    async def _freeze(self, started: _Started, daemon: Daemon, held: Held) -> None:
+        """The instant. If it fails, bitmaps and rows are as before when this raises (A2, A4, S41)."""
+        targets = [freeze_target(self._in, begun) for begun in started.members]
+        try:
+            pause_ms = await live.freeze(daemon, targets)
+            quiesced = await held.thaw()
+        except DrystoneError as error:
+            await give_up(self._in, self._host, started.leader, "InternalError.ComponentError", str(error))
+            raise
+        taken_at = self._in.clock()
+        rows = [begun.operation for begun in started.members]
+        said = quiesced.payload()
+        await self._in.db.write(
+            lambda conn: record_frozen(conn, rows, at=taken_at, pause_ms=round(pause_ms, 3), said=said)
+        )
+
+    # --- describe -----------------------------------------------------------------------------------------------------
+
+    async def describe(self, caller: Caller, query: SnapshotGroupQuery) -> Page[SnapshotGroupView]:
+        """Return the groups that match, newest first.
+
+        Raises:
+            RefusalError: `InvalidFilter` or `InvalidParameter`.
+        """
+        selection = _selection(caller, query)
+
+        def look(conn: Connection) -> Page[SnapshotGroupView]:
+            found, total = snapshot_groups.find(conn, selection)
+            inside = snapshots.of_groups(conn, [group.id for group in found])
+            views = (SnapshotGroupView(group=group, members=tuple(inside[group.id])) for group in found)
+            return Page(items=tuple(views), total=total)
+
+        return await self._in.db.read(look)
+
+    # --- delete -------------------------------------------------------------------------------------------------------
+
+    async def delete(self, caller: Caller, group_ids: Sequence[str], delete_bind_images: bool) -> None:  # noqa: ARG002, FBT001 - the API's parameter; there are no images
+        """Delete groups with all their members, all or none; they are gone for clients when this returns.
+
+        Raises:
+            RefusalError: With DeleteSnapshotGroup's documented codes; nothing was changed.
+        """
+        ids = list(dict.fromkeys(group_ids))
+        if not ids:
+            raise RefusalError("MissingParameter", "Give SnapshotGroupId or SnapshotGroupIds.")
+        if len(ids) > GROUPS_PER_CALL_MAX:
+            raise RefusalError(
+                "InvalidParameter", f"{len(ids)} groups are given; one call deletes at most {GROUPS_PER_CALL_MAX}."
+            )
+
+        def record(conn: Connection) -> list[Operation]:
+            at = self._in.clock()
+            made: list[Operation] = []
+            for view in [_owned(conn, caller, group_id, "InvalidSnapshotId.NotFound") for group_id in ids]:
+                _check_resting(view)
+                for member in view.members:
+                    operation = mark_deleting(conn, self._in, member, request_id=caller.request_id, at=at)
+                    assert operation is not None, "rows do not change under a writing transaction"
+                    made.append(operation)
+                snapshot_groups.delete(conn, view.group.id)
+            return made
+
+        for operation in await self._in.db.write(record):
+            self._in.operations.wake(operation.id)
+
+    # --- apply --------------------------------------------------------------------------------------------------------
+
+    async def apply(
+        self,
+        caller: Caller,
+        group_id: str,
+        wanted: Sequence[GroupRollback],
+        auto_stop: bool,  # noqa: FBT001 - the API's parameter
+        auto_start: bool,  # noqa: FBT001 - the API's parameter
+    ) -> None:
+        """Roll detached disks back to members of a group, all or none; they are ROLLBACKING when this returns.
+
+        Raises:
+            RefusalError: With ApplySnapshotGroup's documented codes; nothing was changed.
+        """
+        if auto_start and not auto_stop:
+            raise RefusalError("InvalidParameter", "AutoStartInstance needs AutoStopInstance.")
+        if not wanted:
+            raise RefusalError("MissingParameter", "ApplyDisks is empty; give at least one disk.")
+        if len({one.disk_id for one in wanted}) < len(wanted):
+            raise RefusalError("InvalidParameter", "A disk is given twice in ApplyDisks.")
+
+        def record(conn: Connection) -> list[Operation]:
+            view = _owned(conn, caller, group_id, "InvalidParameter")
+            _check_resting(view)
+            inside: dict[str, Snapshot] = {member.id: member for member in view.members}
+            pairs = []
+            for one in wanted:
+                member = inside.get(one.snapshot_id)
+                if member is None or member.disk_id != one.disk_id:
+                    raise RefusalError(
+                        "InvalidParameter",
+                        f"Group {view.group.id} has no snapshot {one.snapshot_id[:60]} of disk {one.disk_id[:60]}.",
+                    )
+                pairs.append((_as_group_code(owned_disk, conn, caller.account_id, one.disk_id), member))
+            self._check_attached([disk for disk, _ in pairs])
+            for disk, member in pairs:
+                _as_group_code(check_rollback, conn, disk, member)
+            return [
+                begin_rollback(conn, self._in, disk, member, request_id=caller.request_id) for disk, member in pairs
+            ]
+
+        for operation in await patiently(lambda: self._in.db.write(record)):
+            self._in.operations.wake(operation.id)
+
+    def _check_attached(self, found: Sequence[Disk]) -> None:
+        instances = {disk.instance_id for disk in found if disk.instance_id is not None}
+        if len(instances) > 1:
+            raise RefusalError(
+                "UnsupportedOperation.SnapshotGroupDiskAttachMultiInstance",
+                f"The disks are attached to {', '.join(sorted(instances))}; detach them before they are rolled back.",
+            )
+
+
+def member_name(group_name: str, index: int) -> str:
+    """Return the name of a group's member, counted from 0; a long group name is cut for it."""
+    end = f"_{index}"
+    return group_name[: _MEMBER_NAME_MAX - len(end)] + end
+
+
+def _check_disk(conn: Connection, disk: Disk) -> None:
+    """Refuse a disk that cannot be frozen together with others now.
+
+    Raises:
+        RefusalError: With CreateSnapshotGroup's documented codes.
+    """
+    if disk.state is DiskState.ROLLBACKING:
+        raise RefusalError("ResourceInUse.DiskRollbacking", f"Disk {disk.id} is being rolled back.")
+    if disk.state is DiskState.TORECYCLE:
+        raise RefusalError("InvalidDisk.NotSupported", f"Disk {disk.id} is in the recycle bin.")
+    if disk.state is DiskState.UNATTACHED:
+        raise RefusalError(
+            "InvalidDisk.NotSupported",
+            f"Disk {disk.id} is not attached; the disks of a group are attached to one instance.",
+        )
+    if disk.state is not DiskState.ATTACHED:
+        kind = PassingError if disk.state.passing else RefusalError
+        raise kind("ResourceInUse", f"Disk {disk.id} is {disk.state.value}; try again when it is not.")
+    if disk.hydrating:
+        raise RefusalError(
+            "ResourceUnavailable.NotSupported",
+            f"Disk {disk.id} is still being filled from its snapshot ({disk.hydration_percent} %) and served apart: "
+            "it has no instant in common with other disks.",
+        )
+    check_no_snapshot(conn, disk.id, "ResourceUnavailable.SnapshotCreating")
+
+
+def _owned(conn: Connection, caller: Caller, group_id: str, code: str) -> SnapshotGroupView:
+    """Return a group of this account, or refuse with `code`: the same for one of another account."""
+    group = snapshot_groups.get(conn, group_id)
+    if group is None or group.account_id != caller.account_id:
+        raise RefusalError(code, f"There is no snapshot group {group_id[:60]}.")
+    return SnapshotGroupView(group=group, members=tuple(snapshots.of_groups(conn, [group.id])[group.id]))
+
+
+def _check_resting(view: SnapshotGroupView) -> None:
+    if view.group.state is not SnapshotGroupState.NORMAL:
+        raise RefusalError("UnsupportedOperation.StateError", f"Group {view.group.id} is still being created.")
+    if any(member.rolling_back for member in view.members):
+        raise RefusalError("UnsupportedOperation.StateError", f"A disk is being rolled back to group {view.group.id}.")
+
+
+def _as_group_code(check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a check that refuses with ApplySnapshot's codes, and refuse with ApplySnapshotGroup's."""
+    try:
+        return check(*args, **kwargs)
+    except RefusalError as error:
+        known = error.code.startswith(("InvalidParameter", "InvalidDiskId"))
+        code = "InvalidParameter" if known else "UnsupportedOperation.StateError"
+        raise type(error)(code, error.message) from error
+
+
+def _selection(caller: Caller, query: SnapshotGroupQuery) -> SnapshotGroupSelection:
+    try:
+        check_filters(_FILTERS, (), query.filters)
+        offset, limit = page(query.offset, query.limit)
+        selection = SnapshotGroupSelection(account_id=caller.account_id, offset=offset, limit=limit)
+        for name, values in query.filters:
+            if name == "snapshot-group-state":
+                states = tuple(_STATES[value] for value in members(name, values, _STATES))
+                selection = replace(selection, states=(*selection.states, states))
+            elif name == "snapshot-group-id":
+                selection = replace(selection, ids=(*selection.ids, values))
+            elif name == "snapshot-group-name":
+                selection = replace(selection, names=(*selection.names, values))
+            else:
+                selection = replace(selection, snapshot_ids=(*selection.snapshot_ids, values))
+    except RefusalError as error:
+        # This action documents InvalidFilter and InvalidParameter alone.
+        code = "InvalidFilter" if error.code == "InvalidFilter" else "InvalidParameter"
+        raise RefusalError(code, error.message) from error
+    return selection

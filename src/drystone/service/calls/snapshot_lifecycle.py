@@ -1,0 +1,247 @@
+"""Creating, deleting and applying snapshots: what is asked, checked, recorded; and the freeze itself (P1)."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import operations
+from drystone.domain.disk import DATA_DISK, SYSTEM_DISK, Disk, DiskState
+from drystone.domain.errors import DrystoneError, PassingError, RefusalError
+from drystone.domain.ids import DiskId, SnapshotId
+from drystone.domain.operation import Operation
+from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.domain.tracking import Phase
+from drystone.engine import live
+from drystone.engine.daemon import Daemon
+from drystone.service.caller import Caller
+from drystone.service.calls import attributes
+from drystone.service.calls.disk_records import owned_disk
+from drystone.service.calls.patience import patiently
+from drystone.service.calls.quiescing import Held, Quiescing
+from drystone.service.calls.snapshot_begin import (
+    Begun,
+    begin_rollback,
+    begin_snapshot,
+    check_no_snapshot,
+    check_rollback,
+    freeze_target,
+)
+from drystone.service.calls.snapshot_records import owned_snapshot
+from drystone.service.host.host import Host
+from drystone.service.host.snapshot_server import SlowSourceError
+from drystone.service.installation import Installation
+from drystone.service.requests import NewSnapshot
+from drystone.service.rows import quotas
+from drystone.service.rows.deletions import mark_deleting
+from drystone.service.rows.quotas import SnapshotLimits
+from drystone.service.rows.tracking_audit import EVERYTHING
+
+log = structlog.get_logger()
+DELETE_MAX = 100
+FREEZE_SECONDS_MAX = 30.0
+"""From the call to the instant, waiting for other work on the disk and flushing included."""
+RESTING = frozenset({DiskState.UNATTACHED, DiskState.ATTACHED})
+
+
+class SnapshotLifecycle:
+    """The calls that change which snapshots there are."""
+
+    def __init__(self, *, installation: Installation, host: Host, limits: SnapshotLimits, quiescing: Quiescing) -> None:
+        self._in = installation
+        self._host = host
+        self._limits = limits
+        self._quiescing = quiescing
+
+    # --- create -------------------------------------------------------------------------------------------------------
+
+    async def create(self, caller: Caller, new: NewSnapshot) -> SnapshotId:
+        """Fix the instant of a new snapshot and return its id; it is CREATING until its data is in the store.
+
+        Every write that was acknowledged before this was called is in it, none that is sent after it returned (P1).
+
+        Raises:
+            RefusalError: With CreateSnapshot's documented codes; there is no snapshot, and the disk is as before.
+        """
+        self._check_new(new)
+        disk_id = DiskId(new.disk_id or "")
+        name, tags = attributes.snapshot_name(new.name), attributes.checked_tags(new.tags)
+        at = self._in.clock()
+        deadline = None if new.deadline is None else attributes.deadline(new.deadline, min(at, self._in.steady()))
+        template = Snapshot(
+            id=self._in.ids.snapshot(), account_id=caller.account_id, disk_id=disk_id, name=name, tags=tags,
+            state=SnapshotState.CREATING, size_gib=0, created_at=at, modified_at=at, deadline_at=deadline,
+            permanent=deadline is None, zone="",
+        )  # fmt: skip
+        # Not within the disk's lock: whatever it waits for may need that.
+        await patiently(lambda: self._in.db.read(lambda conn: self._check_disk(conn, caller, disk_id)))
+        try:
+            async with asyncio.timeout(FREEZE_SECONDS_MAX) as limit, self._in.locks.graph(disk_id):
+                await self._rest(caller, disk_id)
+                disk, daemon = await self._host.opened(disk_id)
+                async with self._quiescing.holding([disk], limit) as held:
+                    await self._in.devices.flush(disk_id)
+                    await live.flush_until_short(daemon, disk_id)
+                    async with self._host.calm(disk, daemon):
+                        limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
+                        template = replace(
+                            template, usage=new.usage or disk.usage, size_gib=disk.size_gib, zone=disk.zone,
+                            project_id=disk.project_id,
+                        )  # fmt: skip
+                        payload = {"audit": EVERYTHING} if new.audit_everything else {}
+                        begun = await self._in.db.write(lambda conn: self._begin(conn, caller, template, payload))
+                        try:
+                            await self._freeze(begun, daemon, held)
+                        finally:
+                            # Whatever happened, the job takes the row up: it goes on, or ends it (A2, A4).
+                            self._in.operations.wake(begun.operation.id)
+        except TimeoutError as error:
+            await self._release(disk_id)
+            raise RefusalError(
+                "ResourceBusy", f"Disk {disk_id} did not come to rest within {FREEZE_SECONDS_MAX:g} s; try again."
+            ) from error
+        except RefusalError:
+            await self._release(disk_id)
+            raise
+        except SlowSourceError as error:
+            await self._release(disk_id)
+            raise RefusalError("ResourceUnavailable", f"Disk {disk_id} cannot be frozen now: {error}.") from error
+        except DrystoneError as error:
+            await self._release(disk_id)
+            raise RefusalError("InternalError.ResourceOpFailed", f"Disk {disk_id} cannot be frozen: {error}") from error
+        return template.id
+
+    async def _release(self, disk_id: DiskId) -> None:
+        """Close the disk if it was opened for the snapshot alone; what cannot be closed is closed later."""
+        try:
+            await self._host.release(disk_id)
+        except DrystoneError as error:
+            log.warning("disk.not_released", disk_id=disk_id, error=str(error))
+
+    async def _rest(self, caller: Caller, disk_id: DiskId) -> None:
+        """Check again now that nothing else changes the disk, and let a snapshot that is NORMAL already clean up."""
+        await self._in.db.read(lambda conn: self._check_disk(conn, caller, disk_id))
+        await self._host.settle_flight(disk_id)
+
+    def _check_new(self, new: NewSnapshot) -> None:
+        if new.disk_backup_id is not None:
+            raise RefusalError("ResourceNotFound.NotFound", f"There is no backup point {new.disk_backup_id[:40]}.")
+        if new.disk_id is None:
+            raise RefusalError("MissingParameter", "DiskId is needed.")
+        if new.usage is not None and new.usage not in {DATA_DISK, SYSTEM_DISK}:
+            raise RefusalError("InvalidParameterValue", f"DiskUsage `{new.usage}` is unknown; use {DATA_DISK}.")
+        if new.local:
+            raise RefusalError("UnsupportedOperation", "LocalSnap: instant snapshots are not available here.")
+
+    def _check_disk(self, conn: Connection, caller: Caller, disk_id: DiskId) -> Disk:
+        disk = owned_disk(conn, caller.account_id, disk_id)
+        if disk.state is DiskState.ROLLBACKING:
+            raise RefusalError("ResourceInUse.DiskRollbacking", f"Disk {disk_id} is being rolled back.")
+        if disk.state is DiskState.TORECYCLE:
+            raise RefusalError("InvalidDisk.NotSupported", f"Disk {disk_id} is in the recycle bin.")
+        if disk.state not in RESTING:
+            kind = PassingError if disk.state.passing else RefusalError
+            raise kind("ResourceBusy", f"Disk {disk_id} is {disk.state.value}; try again when it is not.")
+        check_no_snapshot(conn, disk_id, "ResourceUnavailable.SnapshotCreating")
+        quotas.check_snapshot(disk_id, quotas.snapshot_use(conn, caller.account_id, disk_id), self._limits)
+        self._in.require_room()
+        return disk
+
+    async def audit(self, caller: Caller, disk_id: str | None) -> SnapshotId:
+        """Take a snapshot that checks everything that tracking calls clean (P8); its record says what was found.
+
+        Raises:
+            RefusalError: As `create`.
+        """
+        return await self.create(caller, NewSnapshot(disk_id=disk_id, name="audit", audit_everything=True))
+
+    def _begin(self, conn: Connection, caller: Caller, template: Snapshot, payload: Mapping[str, object]) -> Begun:
+        disk = self._check_disk(conn, caller, template.disk_id)
+        return begin_snapshot(conn, self._in, disk, template, request_id=caller.request_id, payload=payload)
+
+    async def _freeze(self, begun: Begun, daemon: Daemon, held: Held) -> None:
+        """The instant. If it fails, bitmaps and rows are as before when this raises (A2, A4)."""
+        operation = begun.operation
+        target = freeze_target(self._in, begun)
+        try:
+            pause_ms = await live.freeze(daemon, [target])
+            quiesced = await held.thaw()
+        except DrystoneError as error:
+            await self._give_up(operation, begun.disk.id, str(error))
+            raise
+        taken_at = self._in.clock()
+
+        def record(conn: Connection) -> None:
+            payload = {
+                **operation.payload, **quiesced.payload(), "freeze_ms": round(pause_ms, 3), "taken_at": taken_at,
+            }  # fmt: skip
+            operations.update(conn, operation.id, updated_at=taken_at, phase=Phase.FROZEN.value, payload=payload)
+
+        await self._in.db.write(record)
+
+    async def _give_up(self, operation: Operation, disk_id: DiskId, message: str) -> None:
+        def record(conn: Connection) -> None:
+            # S34: whoever settles it makes it FAILING.
+            operations.update(
+                conn, operation.id, updated_at=self._in.clock(), error_code="InternalError.ResourceOpFailed",
+                error=message or "it could not be frozen",
+            )  # fmt: skip
+
+        await self._in.db.write(record)
+        await self._host.settle(disk_id)
+
+    # --- delete -------------------------------------------------------------------------------------------------------
+
+    async def delete(self, caller: Caller, snapshot_ids: Sequence[str], delete_bind_images: bool) -> None:  # noqa: ARG002, FBT001 - the API's parameter; there are no images
+        """Delete snapshots, all or none; they are gone for clients when this returns, their space a little later.
+
+        Raises:
+            RefusalError: With DeleteSnapshots' documented codes; nothing was changed.
+        """
+        quotas.check_per_call("SnapshotIds", len(snapshot_ids), DELETE_MAX)
+        ids = list(dict.fromkeys(snapshot_ids))
+
+        def record(conn: Connection) -> list[Operation]:
+            found = [owned_snapshot(conn, caller.account_id, snapshot_id) for snapshot_id in ids]
+            for snapshot in found:
+                if snapshot.state is SnapshotState.CREATING:
+                    raise RefusalError(
+                        "ResourceUnavailable.SnapshotCreating", f"Snapshot {snapshot.id} is still being created."
+                    )
+                if snapshot.rolling_back:
+                    raise RefusalError("ResourceBusy", f"A disk is being rolled back to snapshot {snapshot.id}.")
+            at = self._in.clock()
+            made = [mark_deleting(conn, self._in, snapshot, request_id=caller.request_id, at=at) for snapshot in found]
+            return [operation for operation in made if operation is not None]
+
+        for operation in await self._in.db.write(record):
+            self._in.operations.wake(operation.id)
+
+    # --- apply --------------------------------------------------------------------------------------------------------
+
+    async def apply(
+        self,
+        caller: Caller,
+        snapshot_id: str,
+        disk_id: str,
+        auto_stop: bool,  # noqa: FBT001 - the API's parameter
+        auto_start: bool,  # noqa: FBT001 - the API's parameter
+    ) -> None:
+        """Roll a detached disk back to one of its snapshots; it is ROLLBACKING when this returns.
+
+        Raises:
+            RefusalError: With ApplySnapshot's documented codes; nothing was changed.
+        """
+        if auto_start and not auto_stop:
+            raise RefusalError("InvalidParameterValue", "AutoStartInstance needs AutoStopInstance.")
+
+        def record(conn: Connection) -> Operation:
+            snapshot = owned_snapshot(conn, caller.account_id, snapshot_id)
+            disk = owned_disk(conn, caller.account_id, disk_id)
+            check_rollback(conn, disk, snapshot)
+            return begin_rollback(conn, self._in, disk, snapshot, request_id=caller.request_id)
+
+        operation = await patiently(lambda: self._in.db.write(record))
+        self._in.operations.wake(operation.id)

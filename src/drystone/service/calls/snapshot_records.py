@@ -1,0 +1,153 @@
+"""Snapshots as rows: describing them, and changing what may change (name, deadline)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from drystone.catalog import accounts, openings, snapshots
+from drystone.catalog.database import Database
+from drystone.catalog.selection import Selection
+from drystone.domain.disk_types import GIB
+from drystone.domain.errors import RefusalError
+from drystone.domain.ids import AccountId, SnapshotId
+from drystone.domain.snapshot import Snapshot
+from drystone.service.caller import Caller
+from drystone.service.calls.attributes import deadline, snapshot_name
+from drystone.service.calls.filters import check_filters, page, snapshot_selection
+from drystone.service.requests import SnapshotChanges, SnapshotQuery
+from drystone.service.views import Page, SnapshotOverview, SnapshotView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRecordsConfig:
+    """What snapshot records need of the configuration."""
+
+    free_quota_gib: float = 0
+
+
+class SnapshotRecords:
+    """Describes and modifies snapshots of the caller's account.
+
+    Args:
+        db: The catalog.
+        clock: Seconds since the epoch, UTC, by this machine.
+        steady: The same by the steady clock.
+        config: The free quota.
+    """
+
+    def __init__(
+        self, *, db: Database, clock: Callable[[], float], steady: Callable[[], float], config: SnapshotRecordsConfig
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._steady = steady
+        self._config = config
+
+    async def describe(self, caller: Caller, query: SnapshotQuery) -> Page[SnapshotView]:
+        """Return the snapshots that match; an id that is unknown or another account's only makes fewer of them.
+
+        Raises:
+            RefusalError: `InvalidFilter` or `InvalidParameterValue`.
+        """
+        return await self._page(snapshot_selection(caller.account_id, query))
+
+    async def records(
+        self, caller: Caller, snapshot_ids: tuple[str, ...], offset: int, limit: int
+    ) -> Page[SnapshotView]:
+        """Return the caller's snapshots for their records (P7); no ids means all of them.
+
+        Raises:
+            RefusalError: `InvalidParameterValue`.
+        """
+        check_filters((), snapshot_ids, ())
+        offset, limit = page(offset, limit)
+        selection = Selection(
+            account_id=caller.account_id,
+            any_of=(("id", snapshot_ids),) if snapshot_ids else (),
+            offset=offset,
+            limit=limit,
+        )
+
+        def read(conn: Connection) -> Page[SnapshotView]:
+            found, total = snapshots.find(conn, selection)
+            proofs = openings.get_many(conn, [snapshot.id for snapshot in found])
+            views = (SnapshotView(snapshot=snapshot, opening=proofs.get(snapshot.id)) for snapshot in found)
+            return Page(items=tuple(views), total=total)
+
+        return await self._db.read(read)
+
+    async def modify(self, caller: Caller, changes: SnapshotChanges) -> None:
+        """Change a snapshot's name, or until when it is kept.
+
+        A deadline makes it not permanent; permanent takes the deadline away, and the two together are refused.
+
+        Raises:
+            RefusalError: `InvalidSnapshotId.NotFound`, `InvalidParameterValue` or `MissingParameter`; nothing was
+                changed.
+        """
+        now = self._clock()
+        values = _wanted(changes, min(now, self._steady()))
+
+        def change(conn: Connection) -> None:
+            snapshot = owned_snapshot(conn, caller.account_id, changes.snapshot_id)
+            if changes.permanent is False and changes.deadline is None and snapshot.deadline_at is None:
+                raise RefusalError(
+                    "InvalidParameterValue",
+                    f"Snapshot {snapshot.id} has no deadline; IsPermanent false needs a Deadline with it.",
+                )
+            changed = snapshots.compare_and_set(
+                conn,
+                snapshot.id,
+                expected={"state": snapshot.state},
+                values={**values, "modified_at": now},
+            )
+            assert changed, f"{snapshot.id} changed within a transaction"
+
+        await self._db.write(change)
+
+    async def overview(self, caller: Caller) -> SnapshotOverview:
+        """Return how many NORMAL snapshots the caller has, and what they hold together, each stored byte once."""
+        usage = await self._db.read(lambda conn: accounts.usage(conn, caller.account_id))
+        stored_gib = usage.stored_bytes / GIB
+        return SnapshotOverview(
+            count=usage.normal_snapshots,
+            stored_gib=stored_gib,
+            free_quota_gib=self._config.free_quota_gib,
+            billed_gib=max(0.0, stored_gib - self._config.free_quota_gib),
+        )
+
+    async def _page(self, selection: Selection) -> Page[SnapshotView]:
+        found, total = await self._db.read(lambda conn: snapshots.find(conn, selection))
+        return Page(items=tuple(SnapshotView(snapshot=snapshot) for snapshot in found), total=total)
+
+
+def owned_snapshot(conn: Connection, account_id: AccountId, snapshot_id: str) -> Snapshot:
+    """Return a snapshot of this account that clients see.
+
+    Raises:
+        RefusalError: `InvalidSnapshotId.NotFound`, the same for a snapshot of another account.
+    """
+    snapshot = snapshots.get(conn, SnapshotId(snapshot_id))
+    if snapshot is None or snapshot.account_id != account_id or not snapshot.state.visible:
+        raise RefusalError("InvalidSnapshotId.NotFound", f"There is no snapshot {snapshot_id[:60]}.")
+    return snapshot
+
+
+def _wanted(changes: SnapshotChanges, now: float) -> Mapping[str, object]:
+    values: dict[str, object] = {}
+    if changes.name is not None:
+        if not changes.name:
+            raise RefusalError("InvalidParameterValue", "SnapshotName is empty; give a name.")
+        values["name"] = snapshot_name(changes.name)
+    if changes.permanent and changes.deadline is not None:
+        raise RefusalError("InvalidParameterValue", "A Deadline and IsPermanent true exclude each other.")
+    if changes.deadline is not None:
+        values |= {"permanent": False, "deadline_at": deadline(changes.deadline, now)}
+    elif changes.permanent is not None:
+        values["permanent"] = changes.permanent
+        if changes.permanent:
+            values["deadline_at"] = None
+    if not values:
+        raise RefusalError("MissingParameter", "No attribute to change is given.")
+    return values

@@ -1,0 +1,200 @@
+"""What snapshots and the store hold, what would come back, and collection by hand (L13)."""
+
+import asyncio
+import hashlib
+from collections.abc import Collection
+
+import msgspec
+from sqlalchemy import Connection
+
+from drystone.catalog import meta, pack_rewrites, packs, sessions, snapshots
+from drystone.domain.errors import RefusalError, UnavailableError
+from drystone.domain.ids import PackId, SessionId, SnapshotId
+from drystone.domain.pack_rewrite import RewriteState
+from drystone.domain.session import Pack
+from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.objects.contract import NotFoundError
+from drystone.service.caller import Caller
+from drystone.service.calls.snapshot_records import owned_snapshot
+from drystone.service.installation import WAITING_MAX, Installation
+from drystone.service.upkeep import collection, compaction
+from drystone.service.views import CollectionView, SetSpaceView, SnapshotSpaceView, StoreSpaceView
+from drystone.transfer.jobs import FamilyNode, SpaceJob, SpaceResult
+
+IDS_MAX = 1000
+ATTEMPTS_MAX = 3
+"""A deletion may end while the delta maps are read: then the tree is looked at again."""
+TOLD_MAX = 16
+"""Answers that are kept; one of a thousand snapshots takes 100 KiB."""
+_SHOWN = frozenset({SnapshotState.NORMAL, SnapshotState.DELETING})
+
+
+class StoreSpace:
+    """Tells space exactly: by the delta maps of whole trees, in a worker; never part of a plain describe call."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._in = installation
+        self._told: dict[bytes, SpaceResult] = {}
+
+    async def snapshots(self, caller: Caller, snapshot_ids: tuple[str, ...]) -> SetSpaceView:
+        """Return what each of these NORMAL snapshots holds, and what deleting all of them would make dead.
+
+        Raises:
+            RefusalError: `InvalidSnapshotId.NotFound`, `ResourceUnavailable.SnapshotCreating`,
+                `InvalidParameterValue`, or `ResourceUnavailable.LineageUnknown` after a recovery that found too little.
+            DrystoneError: The store cannot be read.
+        """
+        wanted = list(dict.fromkeys(snapshot_ids))
+        if not 1 <= len(wanted) <= IDS_MAX:
+            raise RefusalError("InvalidParameterValue", f"{len(wanted)} ids are given; 1 to {IDS_MAX} are allowed.")
+        found = await self._space(caller, wanted, frozenset(wanted))
+        pinned = await self._in.read_in_turn(caller.account_id, sessions.pinned) & set(wanted)
+        # What somebody reads is not collected before that ends: it does not come back now.
+        free = await self._space(caller, wanted, frozenset(wanted) - pinned) if pinned else found
+        shown = {one.snapshot: one for one in found.snapshots}
+        dead = free.dead_bytes_by_pack
+        rows = await self._in.read_in_turn(caller.account_id, lambda conn: packs.get_many(conn, dead))
+        share = self._in.compaction_dead_percent / 100
+        return SetSpaceView(
+            snapshots=tuple(
+                SnapshotSpaceView(
+                    snapshot_id=SnapshotId(one), unique_bytes=shown[SnapshotId(one)].unique_bytes,
+                    shared_bytes=shown[SnapshotId(one)].shared_bytes,
+                )
+                for one in wanted
+            ),
+            dead_bytes=sum(found.dead_bytes_by_pack.values()),
+            reclaimable_bytes=sum(
+                size
+                for name, size in free.dead_bytes_by_pack.items()
+                if _due(rows.get(name), size, free.dead_blocks_by_pack[PackId(name)], share)
+            ),
+        )  # fmt: skip
+
+    async def _space(self, caller: Caller, wanted: list[str], chosen: Collection[str]) -> SpaceResult:
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            nodes, held = await self._in.read_in_turn(
+                caller.account_id, lambda conn: _trees(conn, caller, wanted, chosen)
+            )
+            job = SpaceJob(store=self._in.store_address(), nodes=nodes, packs=held)
+            asked = hashlib.sha256(msgspec.json.encode(job)).digest()
+            if asked in self._told:
+                return self._told[asked]
+            try:
+                found = await self._in.background.run(
+                    job, SpaceResult, account=caller.account_id, waiting_max=WAITING_MAX
+                )
+            except (NotFoundError, UnavailableError):
+                if attempt == ATTEMPTS_MAX:
+                    raise
+                continue
+            # The same tree with the same packs, asked the same, has the same answer for ever.
+            while len(self._told) >= TOLD_MAX:
+                self._told.pop(next(iter(self._told)))
+            self._told[asked] = found
+            return found
+        raise AssertionError("the last attempt returns or raises")
+
+    async def store(self, caller: Caller) -> StoreSpaceView:
+        """Return the sums over the whole store.
+
+        Raises:
+            RefusalError: `UnauthorizedOperation` for any but an administrator.
+            DrystoneError: The store cannot be listed.
+        """
+        caller.require_admin()
+        store = self._in.store
+        stored = await asyncio.to_thread(lambda: sum(one.size_bytes for one in store.objects.list(store.name(""))))
+        percent = self._in.compaction_dead_percent
+
+        def sums(conn: Connection) -> StoreSpaceView:
+            every, due = packs.totals(conn), compaction.prospect(conn, percent)
+            waiting = pack_rewrites.in_state(conn, RewriteState.SWITCHED)
+            return StoreSpaceView(
+                stored_bytes=stored, pack_count=every.count, pack_bytes=every.stored_bytes,
+                live_bytes=every.stored_bytes - every.dead_bytes, dead_bytes=every.dead_bytes,
+                reclaimable_bytes=due.dead_bytes, reclaimed_bytes=collection.reclaimed(conn),
+                waiting_bytes=sum(row.old_bytes for row in waiting), dead_percent=percent,
+                held=meta.get(conn, "held") or "",
+            )  # fmt: skip
+
+        return await self._in.db.read(sums)
+
+    async def collect(self, caller: Caller, *, dry_run: bool, dead_percent: int | None) -> CollectionView:
+        """Have packs that are dead in part written again, or only tell what that would do.
+
+        Args:
+            caller: An administrator.
+            dry_run: Change nothing.
+            dead_percent: Of which at least this share is dead; None: as configured; 0: of which anything is.
+
+        Raises:
+            RefusalError: `UnauthorizedOperation`, `InvalidParameterValue`, or `ResourceBusy` while a collection with
+                another threshold is under way; nothing was begun.
+        """
+        caller.require_admin()
+        percent = min(100, self._in.compaction_dead_percent) if dead_percent is None else dead_percent
+        if not 0 <= percent <= 100:
+            raise RefusalError("InvalidParameterValue", f"Threshold is {percent}, and must be from 0 to 100.")
+
+        def begin(conn: Connection) -> CollectionView:
+            due = compaction.prospect(conn, percent)
+            operation = None
+            if not dry_run:
+                operation = compaction.begin(
+                    conn, self._in, account_id=caller.account_id, dead_percent=percent, request_id=caller.request_id
+                )
+                if operation.payload.get("dead_percent") != percent:
+                    raise RefusalError(
+                        "ResourceBusy", f"Collection {operation.id} is under way; wait until it has ended."
+                    )
+            return CollectionView(
+                operation_id=None if operation is None else operation.id, dead_percent=percent, packs=due.packs,
+                pack_bytes=due.stored_bytes, dead_bytes=due.dead_bytes,
+            )  # fmt: skip
+
+        view = await (self._in.db.read if dry_run else self._in.db.write)(begin)
+        if view.operation_id is not None:
+            self._in.operations.wake(view.operation_id)
+        return view
+
+
+def _due(pack: Pack | None, dead_bytes: int, dead_blocks: int, share: float) -> bool:
+    """Tell whether a pack would be collected when so much more of it is dead."""
+    if pack is None:
+        return False
+    wholly = pack.dead_blocks + dead_blocks >= pack.blocks
+    return wholly or pack.dead_bytes + dead_bytes >= share * pack.bytes
+
+
+def _trees(
+    conn: Connection, caller: Caller, wanted: list[str], chosen: Collection[str]
+) -> tuple[tuple[FamilyNode, ...], tuple[tuple[PackId, SessionId, str], ...]]:
+    """Return the whole trees that the snapshots are in, and the packs that their sessions wrote."""
+    rows: dict[SnapshotId, Snapshot] = {}
+    for one in wanted:
+        snapshot = owned_snapshot(conn, caller.account_id, one)
+        if snapshot.state is not SnapshotState.NORMAL:
+            raise RefusalError("ResourceUnavailable.SnapshotCreating", f"Snapshot {one} is {snapshot.state}.")
+        if snapshot.id not in rows:
+            rows.update((row.id, row) for row in snapshots.family(conn, snapshot.id))
+    nodes = []
+    for row in rows.values():
+        if row.state is SnapshotState.CREATING:
+            continue
+        if row.delta_map is None or (row.parent_id is not None and row.parent_id not in rows):
+            raise RefusalError(
+                "ResourceUnavailable.LineageUnknown",
+                f"What {row.id} shares with others is not known since the catalog was recovered.",
+            )
+        nodes.append(
+            FamilyNode(
+                id=row.id,
+                parent=row.parent_id,
+                delta_map=row.delta_map,
+                living=row.state in _SHOWN,
+                chosen=row.id in chosen,
+            )
+        )
+    written = packs.of_sessions(conn, [row.session_id for row in rows.values() if row.session_id is not None])
+    return tuple(nodes), tuple((pack.id, pack.session_id, pack.object) for pack in written)

@@ -1,0 +1,70 @@
+"""All use cases, as the wire sees them."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from drystone.service.caller import Identity
+from drystone.service.calls.accounts import Accounts
+from drystone.service.calls.differences import SnapshotDifferences
+from drystone.service.calls.disk_lifecycle import DiskLifecycle
+from drystone.service.calls.disk_records import DiskRecords
+from drystone.service.calls.history import History
+from drystone.service.calls.host_records import HostRecords
+from drystone.service.calls.image_files import ImageFiles
+from drystone.service.calls.instances import Instances
+from drystone.service.calls.operation_records import OperationRecords
+from drystone.service.calls.overview import Overview
+from drystone.service.calls.passwords import Passwords
+from drystone.service.calls.proving import Proving
+from drystone.service.calls.quiescing import Quiescing
+from drystone.service.calls.snapshot_groups import SnapshotGroups
+from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
+from drystone.service.calls.snapshot_records import SnapshotRecords
+from drystone.service.calls.store_space import StoreSpace
+from drystone.service.calls.trail import Audit
+from drystone.service.calls.trail_records import AuditRecords
+from drystone.service.upkeep.clock import SteadyClock
+from drystone.service.upkeep.confirmation import Confirmation
+from drystone.service.upkeep.scrub import Scrub
+
+
+class Authenticate(Protocol):
+    """Looks an access key up."""
+
+    async def __call__(self, secret_id: str, /, *, sparing: bool = False) -> Identity | None:
+        """Return whose key this is, or None when it is unknown or disabled.
+
+        Args:
+            secret_id: The key's id.
+            sparing: Whether an id that is not there must cost no read of its own.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UseCases:
+    """One attribute for each group of calls."""
+
+    disks: DiskLifecycle
+    snapshots: SnapshotLifecycle
+    snapshot_groups: SnapshotGroups
+    quiescing: Quiescing
+    proving: Proving
+    disk_records: DiskRecords
+    snapshot_records: SnapshotRecords
+    instances: Instances
+    accounts: Accounts
+    operations: OperationRecords
+    host: HostRecords
+    store_health: Scrub
+    space: StoreSpace
+    clock: SteadyClock
+    confirmation: Confirmation
+    image_files: ImageFiles
+    passwords: Passwords
+    overview: Overview
+    history: History
+    differences: SnapshotDifferences
+    audit: Audit
+    audit_records: AuditRecords
+    authenticate: Authenticate

@@ -1,0 +1,1 @@
+"""Transactions that several rooms share: functions of a connection."""

@@ -1,0 +1,66 @@
+"""A group's operation and those of its members, as rows.
+
+S40: a member is made NORMAL only in the transaction that makes all members NORMAL, and that transaction expects every
+member FROZEN. So whoever fails one member fails the group: its operation finds that out and fails the others.
+"""
+
+from sqlalchemy import Connection
+
+from drystone.catalog import operations, snapshot_groups
+from drystone.domain.ids import OperationId, SnapshotGroupId
+from drystone.domain.operation import Operation, OperationState
+from drystone.domain.tracking import Phase
+from drystone.service.rows import endings
+
+_GIVEN_UP_FROM = frozenset({Phase.FREEZING.value, Phase.FROZEN.value})
+
+
+def group_of(leader: Operation) -> SnapshotGroupId:
+    """Return the group that an operation makes."""
+    return SnapshotGroupId(str(leader.payload["group"]))
+
+
+def members_of(conn: Connection, leader: Operation) -> list[Operation]:
+    """Return the operations of all members, as they are now, in order."""
+    ids = leader.payload["members"]
+    assert isinstance(ids, list)
+    return list(operations.get_many(conn, [OperationId(str(member)) for member in ids]).values())
+
+
+def give_group_up(conn: Connection, leader: Operation, *, at: float, code: str, message: str) -> bool:
+    """Record that no member will commit; their operations are settled next.
+
+    Returns:
+        False if the group is NORMAL already: then nothing has changed.
+    """
+    now = operations.get(conn, leader.id)
+    assert now is not None
+    if now.phase == Phase.COMMITTED:
+        return False
+    members = members_of(conn, leader)
+    # The reason that one member was given up for is the reason of all.
+    broken = [str(member.payload["break_reason"]) for member in members if member.payload.get("break_reason")]
+    failed = [member.error for member in members if member.error]
+    reason = next(iter([*broken, *failed, now.error]), "") or message
+    values = {"error_code": now.error_code or code, "error": reason or "unknown"}
+    for member in members:
+        if member.state is OperationState.RUNNING and member.phase in _GIVEN_UP_FROM:
+            # S34: whoever settles it makes it FAILING.
+            operations.update(conn, member.id, updated_at=at, **values)
+    operations.update(conn, leader.id, updated_at=at, phase=Phase.FAILING.value, **values)
+    return True
+
+
+def end_failed_group(conn: Connection, leader: Operation, *, at: float) -> bool:
+    """Let a group that will never be NORMAL disappear, once all its members have.
+
+    Returns:
+        Whether they had; otherwise nothing has changed.
+    """
+    if any(member.state is OperationState.RUNNING for member in members_of(conn, leader)):
+        return False
+    now = operations.get(conn, leader.id)
+    assert now is not None
+    snapshot_groups.delete(conn, group_of(leader))
+    endings.failed(conn, leader, at=at, code=now.error_code or "InternalError", message=now.error)
+    return True

@@ -1,0 +1,136 @@
+"""What is asked before anything of the store is deleted (L7), and the sums of what came back (L13)."""
+
+import asyncio
+
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, meta, operations, pack_rewrites, packs, sessions, snapshots
+from drystone.domain.ids import PackId, SessionId
+from drystone.domain.session import Pack, PackState, Session, SessionState
+from drystone.domain.snapshot import SnapshotState
+from drystone.domain.tracking import Phase
+from drystone.service.installation import Installation
+from drystone.service.upkeep import epoch
+from drystone.service.upkeep.confirmation import may_delete
+from drystone.snapstore.manifests import list_manifests
+
+RECLAIMED = "reclaimed_bytes"
+"""Key of `meta`: bytes of all objects that collection and compaction have removed so far."""
+_NAMED_MAX = 10
+
+
+async def stopped(installation: Installation) -> str | None:
+    """Return why nothing of the store may be deleted now, or None (L7).
+
+    Asked by each thing that deletes, right before it begins: nobody must confirm, the store is ours, and every manifest
+    in it is known. While a reason lasts, everything is kept and nothing is lost but space.
+
+    Raises:
+        DrystoneError: The store cannot be asked, which is a reason, too.
+    """
+    if not await may_delete(installation):
+        return "it waits for a person's confirmation, or another catalog has used the store"
+    unknown = await unknown_manifests(installation)
+    if unknown:
+        return f"manifests that the catalog does not know: {', '.join(unknown[:_NAMED_MAX])}"
+    return None
+
+
+async def unknown_manifests(installation: Installation) -> list[str]:
+    """Return manifests in the store that no snapshot's row and no session of this catalog accounts for (S56)."""
+
+    def known(conn: Connection) -> tuple[set[str], set[str]]:
+        ours = [
+            session.id
+            for state in (SessionState.OPEN, SessionState.FENCED)
+            for session in sessions.in_state(conn, state)
+        ]
+        return set(living_manifests(conn)), set(ours)
+
+    listed = await asyncio.to_thread(lambda: list(list_manifests(installation.store)))
+    manifests, ours = await installation.db.read(known)
+    return [entry.object for entry in listed if entry.object not in manifests and entry.session not in ours]
+
+
+def living_manifests(conn: Connection) -> tuple[str, ...]:
+    """Return the manifests of every living snapshot of the installation, whatever the tree says (fail closed)."""
+    rows = snapshots.in_states(conn, [SnapshotState.NORMAL, SnapshotState.DELETING])
+    return tuple(row.manifest for row in rows if row.manifest is not None)
+
+
+def garbage(conn: Connection) -> list[Session]:
+    """Return the FENCED sessions whose objects nobody needs (L6, L7, S61), the oldest first.
+
+    What a FENCED session wrote is in use all the same if a recovery took its snapshot for one that was committed.
+    """
+    fenced = sessions.in_state(conn, SessionState.FENCED)
+    if not fenced:
+        return []
+    living = snapshots.in_states(conn, [SnapshotState.NORMAL, SnapshotState.DELETING])
+    needed = {row.session_id for row in living} | {SessionId(name.split("/")[-2]) for name in named_maps(conn)}
+    return [one for one in fenced if one.id not in needed and not packs.of_session(conn, one.id)]
+
+
+def doom_pack(conn: Connection, pack: Pack) -> bool:
+    """Mark a pack of which every block was proven dead; `remove_doomed` deletes it. Return whether it was LIVE."""
+    expected = {"state": PackState.LIVE, "object": pack.object}
+    return packs.compare_and_set(conn, pack.id, expected=expected, values={"state": PackState.DELETING})
+
+
+async def remove_doomed(installation: Installation) -> int:
+    """Delete every pack that was marked, also those that a crash left; return the bytes of their objects.
+
+    Raises:
+        DrystoneError: The store refused; the rest is done next time.
+    """
+
+    def look(conn: Connection) -> list[tuple[Pack, list[str]]]:
+        gone = packs.in_state(conn, PackState.DELETING)
+        others: dict[PackId, list[str]] = {}
+        for row in pack_rewrites.everything(conn) if gone else []:
+            others.setdefault(row.pack_id, []).extend((row.old_object, row.new_object))
+        return [(pack, sorted({pack.object, *others.get(pack.id, [])})) for pack in gone]
+
+    doomed = await installation.db.read(look)
+    objects = installation.store.objects
+    if doomed:
+        await epoch.advance(installation)
+    for pack, names in doomed:
+        for name in names:
+            await asyncio.to_thread(objects.delete, name)
+
+        def forget(conn: Connection, pack: Pack = pack) -> None:
+            if packs.delete(conn, pack.id):
+                add_reclaimed(conn, pack.bytes)
+
+        await installation.db.write(forget)
+    return sum(pack.bytes for pack, _ in doomed)
+
+
+def reclaimed(conn: Connection) -> int:
+    """Return the bytes that came back since the installation was made."""
+    return int(meta.get(conn, RECLAIMED) or "0")
+
+
+def add_reclaimed(conn: Connection, size_bytes: int) -> None:
+    """Count bytes that came back."""
+    meta.put(conn, RECLAIMED, str(reclaimed(conn) + size_bytes))
+
+
+def named_maps(conn: Connection) -> set[str]:
+    """Return every map that a snapshot, a ghost, a disk's carry-over or an operation names (L1)."""
+    named: set[str] = set()
+    for row in snapshots.everything(conn):
+        if row.state is SnapshotState.GHOST:
+            # A ghost needs its own map, for paths; not those that its manifest listed.
+            named.update([row.delta_map] if row.delta_map is not None else [])
+        else:
+            named.update(row.maps)
+    for carry in disks.carried(conn).values():
+        named |= carry
+    for operation in operations.unfinished(conn):
+        freeze = operation.payload.get("freeze")
+        # What is committed reads no carry-over again; the disk has let go of it in that transaction.
+        if isinstance(freeze, dict) and operation.phase != Phase.COMMITTED:
+            named.update(str(name) for name in freeze["carry"])
+    return named

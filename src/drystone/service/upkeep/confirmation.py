@@ -1,0 +1,80 @@
+"""What waits for a person after a recovery (F5, L11), and whether this catalog may delete anything of its store.
+
+While the catalog is held nothing expires and nothing is collected: deletions that are asked for wait too, so that what
+somebody takes for lost is still in the bucket.
+"""
+
+import asyncio
+
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import meta
+from drystone.service.caller import Caller
+from drystone.service.installation import Installation
+from drystone.service.upkeep import epoch
+from drystone.snapstore.store import read_epoch, read_owner
+
+log = structlog.get_logger()
+HELD = "held"
+"""Key of the row that says why it is held; absent when nothing waits for a person."""
+
+
+def held(conn: Connection) -> str | None:
+    """Return why nothing may expire or be collected, None if it may."""
+    return meta.get(conn, HELD)
+
+
+def hold(conn: Connection, reason: str) -> None:
+    """Hold expiry and collection, in the caller's transaction, until somebody confirms."""
+    meta.put(conn, HELD, reason)
+
+
+async def may_delete(installation: Installation) -> bool:
+    """Tell whether objects of the store may be deleted now (L7): nobody must confirm, and the store is ours.
+
+    Owner and epoch are read again from the store each time: another catalog may have taken it over meanwhile (F6).
+
+    Raises:
+        DrystoneError: The store cannot be read: nothing may be deleted.
+    """
+
+    def known(conn: Connection) -> tuple[str | None, str | None, int]:
+        return held(conn), meta.get(conn, epoch.OWNER), epoch.current(conn)
+
+    # The store first: what this catalog publishes between the two reads is not another's.
+    found, theirs = await asyncio.to_thread(lambda: (read_owner(installation.store), read_epoch(installation.store)))
+    reason, owner, ours = await installation.db.read(known)
+    if reason is not None:
+        log.warning("collection.held", reason=reason)
+        return False
+    if found != owner or theirs > ours:
+        log.error("collection.stopped", reason="another catalog has used this store", epoch=theirs, ours=ours)
+        return False
+    return True
+
+
+class Confirmation:
+    """The call by which an administrator ends the hold."""
+
+    def __init__(self, *, installation: Installation) -> None:
+        self._in = installation
+
+    async def confirm(self, caller: Caller) -> str | None:
+        """Let expiry and collection begin again; return why they were held, None if they were not.
+
+        Raises:
+            RefusalError: `UnauthorizedOperation` for any but an administrator.
+        """
+        caller.require_admin()
+
+        def end(conn: Connection) -> str | None:
+            reason = held(conn)
+            if reason is not None:
+                meta.remove(conn, HELD)
+            return reason
+
+        reason = await self._in.db.write(end)
+        if reason is not None:
+            log.info("store.confirmed", held=reason)
+        return reason

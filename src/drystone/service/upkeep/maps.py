@@ -1,0 +1,52 @@
+"""Maps that nothing names any more go."""
+
+import asyncio
+
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import sessions
+from drystone.domain.ids import SessionId
+from drystone.domain.session import SessionState
+from drystone.service.installation import Installation
+from drystone.service.upkeep import collection, epoch
+
+log = structlog.get_logger()
+
+
+async def collect_maps(installation: Installation) -> bool:
+    """Remove every map that a committed session of this catalog wrote and that nothing names any more (L1, L7, S15).
+
+    Listed first and judged afterwards, in one transaction: a map whose session is committed by then is named, or never
+    will be. A snapshot that was left alone is named by its manifest only: while there is one, nothing is removed.
+
+    Returns:
+        Whether they were looked at; otherwise something keeps everything in the store, and it is to be tried again.
+    """
+    store = installation.store
+    prefix = store.name("maps", "")
+    listed = await asyncio.to_thread(lambda: [entry.name for entry in store.objects.list(prefix)])
+    reason = await collection.stopped(installation)
+    if reason is not None:
+        log.warning("maps.kept", reason=reason)
+        return False
+
+    def unnamed(conn: Connection) -> list[str]:
+        named = collection.named_maps(conn)
+        writers: dict[str, bool] = {}
+        gone = []
+        for name in listed:
+            writer = name.removeprefix(prefix).partition("/")[0]
+            if writer not in writers:
+                row = sessions.get(conn, SessionId(writer))
+                writers[writer] = row is not None and row.state in {SessionState.COMMITTED, SessionState.ADOPTED}
+            if writers[writer] and name not in named:
+                gone.append(name)
+        return gone
+
+    names = await installation.db.read(unnamed)
+    if names:
+        await epoch.advance(installation)
+    for name in names:
+        await asyncio.to_thread(store.objects.delete, name)
+    return True

@@ -1,0 +1,127 @@
+"""What a recovery will need, kept where it will look for it (P10, F5, F11).
+
+The attributes object beside a manifest, `disk.json` beside an image, and the names of the accounts in the store follow
+the rows: triggers note each change, and this writes what is noted, again and again until it is written.
+"""
+
+import asyncio
+
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import accounts, disks, quiesce_profiles, snapshot_groups, snapshots, unpublished
+from drystone.catalog.unpublished import Unpublished
+from drystone.domain.disk import DiskState
+from drystone.domain.errors import DrystoneError
+from drystone.domain.ids import DiskId, SnapshotId
+from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.domain.snapshot_group import SnapshotGroup
+from drystone.domain.times import moment
+from drystone.engine.descriptions import write_quiesce
+from drystone.service.host.host import Host
+from drystone.service.installation import Installation
+from drystone.service.upkeep import epoch
+from drystone.snapstore.account_names import AccountName, write_accounts
+from drystone.snapstore.manifests import Attributes, GroupAttributes, write_attributes
+
+log = structlog.get_logger()
+BATCH = 100
+ACCOUNTS_MAX = 100_000
+GONE = frozenset({DiskState.TERMINATING, DiskState.CREATING})
+
+
+class Publication:
+    """Writes what the catalog noted as unpublished; one at a time."""
+
+    def __init__(self, installation: Installation, host: Host) -> None:
+        self._in = installation
+        self._host = host
+        self._after = 0
+        self._epoch = -1
+
+    async def publish(self) -> None:
+        """Have the store say the epoch, and write the oldest notes' rows.
+
+        What cannot be written now is passed over and looked at in a later round.
+        """
+        await self._publish_epoch()
+        notes = await self._in.db.read(lambda conn: unpublished.waiting(conn, BATCH, self._after))
+        # Behind the last note it begins again with the first: one that fails does not hold up the others.
+        self._after = notes[-1].id if len(notes) == BATCH else 0
+        for note in notes:
+            try:
+                if not await self._publish(note):
+                    continue
+            except (DrystoneError, OSError) as error:
+                log.warning("publication.failed", kind=note.kind, resource_id=note.resource_id, error=str(error))
+                continue
+            await self._in.db.write(lambda conn, note=note: unpublished.drop(conn, note))  # type: ignore[misc]
+
+    async def _publish_epoch(self) -> None:
+        """What raised it by a trigger has nobody who publishes it (F5)."""
+        now = await self._in.db.read(epoch.current)
+        if now == self._epoch:
+            return
+        try:
+            await epoch.publish(self._in)
+        except DrystoneError as error:
+            log.warning("publication.failed", kind="epoch", error=str(error))
+        else:
+            self._epoch = now
+
+    async def _publish(self, note: Unpublished) -> bool:
+        """Write what a note is about; return False if it has to wait."""
+        if note.kind == "snapshot":
+            await self._snapshot(SnapshotId(note.resource_id))
+        elif note.kind == "disk":
+            return await self._disk(DiskId(note.resource_id))
+        else:
+            assert note.kind == "account", note
+            await self._accounts()
+        return True
+
+    async def _snapshot(self, snapshot_id: SnapshotId) -> None:
+        def look(conn: Connection) -> tuple[Snapshot | None, SnapshotGroup | None]:
+            row = snapshots.get(conn, snapshot_id)
+            return row, None if row is None or row.group_id is None else snapshot_groups.get(conn, row.group_id)
+
+        row, group = await self._in.db.read(look)
+        if row is None or row.state is not SnapshotState.NORMAL:
+            return
+        await asyncio.to_thread(write_attributes, self._in.store, snapshot_id, attributes_of(row, group))
+        now = await self._in.db.read(lambda conn: snapshots.get(conn, snapshot_id))
+        if now is None or now.state is not SnapshotState.NORMAL:
+            # It is being deleted: who removed its manifest may have looked for attributes before they were here.
+            name = self._in.store.attributes_name(snapshot_id)
+            await asyncio.to_thread(self._in.store.objects.delete, name)
+
+    async def _disk(self, disk_id: DiskId) -> bool:
+        lock = self._in.locks.graph(disk_id)
+        if lock.locked():
+            return False  # A rollback holds it for hours: the others are not kept waiting.
+        async with lock:
+            disk = await self._in.db.read(lambda conn: disks.get(conn, disk_id))
+            profile = await self._in.db.read(lambda conn: quiesce_profiles.get(conn, disk_id))
+            # A disk that is being made is described by whoever makes it; one that goes must not come back.
+            if disk is not None and disk.state not in GONE and self._in.layout.disk(disk_id).is_dir():
+                await asyncio.to_thread(self._host.describe, disk)
+                await asyncio.to_thread(write_quiesce, self._in.layout, disk_id, profile)
+        return True
+
+    async def _accounts(self) -> None:
+        found, _ = await self._in.db.read(lambda conn: accounts.find(conn, offset=0, limit=ACCOUNTS_MAX))
+        names = [AccountName(id=account.id, name=account.name, admin=account.admin) for account in found]
+        await asyncio.to_thread(write_accounts, self._in.store, names)
+
+
+def attributes_of(snapshot: Snapshot, group: SnapshotGroup | None = None) -> Attributes:
+    """Return what may change of a snapshot, as it is kept beside its manifest."""
+    at = snapshot.deadline_at
+    return Attributes(
+        name=snapshot.name, deadline=None if at is None else moment(at).isoformat(),
+        permanent=snapshot.permanent, tags=snapshot.tags, suspect=snapshot.suspect,
+        group=None if group is None else GroupAttributes(
+            id=group.id, name=group.name, instance=group.instance_id, tags=group.tags, pause_ms=group.pause_ms,
+            taken_at=group.taken_at, created_at=group.created_at,
+        ),
+    )  # fmt: skip

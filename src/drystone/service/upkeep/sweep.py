@@ -1,0 +1,176 @@
+"""What has ended goes: objects of fenced sessions by name (L6), spent sessions, ended operations.
+
+Its cost follows what ended, not how many snapshots there are: a session says where its manifest would lie (S137).
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import operations, pack_rewrites, sessions
+from drystone.domain.clock import age_s
+from drystone.domain.errors import DrystoneError
+from drystone.domain.ids import SessionId, SnapshotId
+from drystone.domain.operation import OperationKind
+from drystone.domain.session import Session, SessionState
+from drystone.service.installation import Installation
+from drystone.service.upkeep import collection
+from drystone.service.upkeep.confirmation import may_delete
+from drystone.snapstore.collect import delete_manifest, delete_session_objects, list_session_objects
+from drystone.snapstore.manifests import list_manifests
+from drystone.snapstore.store import Store
+
+log = structlog.get_logger()
+KEPT_SECONDS = 7 * 86400.0
+"""A fenced writer that was paused may still put objects: its session is swept for this long."""
+MANIFEST_WRITERS = frozenset({"snapshot", "adopted"})
+"""Kinds of session that may have written a manifest; nobody knows what an adopted one was for."""
+SPENT_MAX = 200
+"""Sessions that are looked at together: each costs two or three listings of a prefix."""
+OPERATIONS_KEPT_SECONDS = 30 * 86400.0
+"""How long ended operations stay listed,"""
+OPERATIONS_KEPT_MAX = 50_000
+"""and how many of them, about 50 MB of catalog,"""
+OPERATIONS_KEPT_SECONDS_MIN = 86400.0
+"""though none younger than a day: what has just failed is looked at."""
+OPERATIONS_PRUNED_MAX = 5000
+"""Rows that one transaction removes: others wait for it."""
+
+
+def clear_scratch(installation: Installation) -> None:
+    """At start, after every disk was settled: remove scratch files that no frozen view stands on (S24)."""
+    running = installation.db.read_sync(operations.unfinished)
+    needed = {f"{row.disk_id}.raw" for row in running if row.kind is OperationKind.SNAPSHOT}
+    for file in installation.layout.scratch.iterdir():
+        # A file system of its own, mounted there, has `lost+found`.
+        if file.name in needed or (file.is_dir() and not file.is_symlink()):
+            continue
+        try:
+            file.unlink()
+        except OSError as error:
+            log.warning("scratch.not_removed", file=file.name, error=str(error))
+
+
+def _manifests_of(store: Store, wanted: Iterable[Session]) -> dict[SessionId, list[SnapshotId]]:
+    """Return the snapshots of which these sessions have a manifest in the store."""
+    writers = {session.id: session.snapshot_id for session in wanted if session.kind in MANIFEST_WRITERS}
+    # Of one whose snapshot nobody knows (of a catalog that is gone, or an earlier version) it may lie anywhere.
+    places = {None} if None in writers.values() else set(writers.values())
+    found: dict[SessionId, list[SnapshotId]] = {}
+    for place in sorted(places, key=str):
+        for entry in list_manifests(store, place):
+            if entry.session in writers:
+                found.setdefault(entry.session, []).append(entry.snapshot)
+    return found
+
+
+def _rewritten(conn: Connection) -> set[SessionId]:
+    return {SessionId(row.new_object.split("/")[-2]) for row in pack_rewrites.everything(conn)}
+
+
+async def forget_spent(installation: Installation) -> int:
+    """Drop sessions in force that ended long ago and of which nothing is left (S60); return how many.
+
+    Writers and readers both: a server that takes a snapshot an hour would keep 9,000 rows a year. A session that ended
+    as COMMITTED writes nothing more, so what is not in the store under its name now never will be, and no object is
+    left without the row that lets it be deleted (L7).
+
+    Raises:
+        DrystoneError: The store cannot be listed; nothing was dropped.
+    """
+    before = installation.steady() - KEPT_SECONDS
+    waiting = await installation.db.read(lambda conn: sessions.spent(conn, before, SPENT_MAX))
+    if not waiting or not await may_delete(installation):
+        return 0
+    store = installation.store
+    named = set(await asyncio.to_thread(_manifests_of, store, waiting))
+    # A rewriting that was given up may still put its object, under the session that wrote the pack.
+    named |= await installation.db.read(_rewritten)
+    gone = [
+        session.id
+        for session in waiting
+        if session.id not in named and not await asyncio.to_thread(list_session_objects, store, session.id)
+    ]
+
+    def drop(conn: Connection) -> int:
+        # Looked at again in the transaction: rows that refer to it may have come since (a recovery, no other way).
+        still = {session.id for session in sessions.spent(conn, before, SPENT_MAX)}
+        return sum(sessions.delete(conn, name) for name in gone if name in still)
+
+    return await installation.db.write(drop)
+
+
+async def sweep(installation: Installation) -> None:
+    """Remove what fenced sessions wrote and nobody needs; drop those that ended long ago. A failure is left for later.
+
+    A session that was fenced stays so, and nothing new is made of what it wrote (L6): garbage stays garbage. Each is
+    swept when it is first seen and again whenever it is twice as old, so ten times or so in its week.
+
+    Raises:
+        DrystoneError: The catalog or the store cannot be asked now.
+    """
+    at, swept = installation.steady(), installation.swept
+    fenced = await installation.db.read(lambda conn: sessions.in_state(conn, SessionState.FENCED))
+    for name in swept.keys() - {session.id for session in fenced}:
+        swept.pop(name, None)  # Another sweep may be under way.
+    due = {session.id for session in fenced if _due(session, swept.get(session.id), at)}
+    if not due or not await may_delete(installation):
+        return
+    garbage = [one for one in await installation.db.read(collection.garbage) if one.id in due]
+    manifests = await asyncio.to_thread(_manifests_of, installation.store, garbage)
+    # Of others something is needed all the same (S61): that may change, and is asked as seldom.
+    swept.update(dict.fromkeys(due, at))
+    over: list[Session] = []
+    for session in garbage:
+        try:
+            # A writer that was fenced before its commit may have left a manifest: it goes first (S10).
+            for snapshot_id in manifests.get(session.id, ()):
+                await asyncio.to_thread(delete_manifest, installation.store, snapshot_id, session.id)
+            await asyncio.to_thread(delete_session_objects, installation.store, session.id)
+        except DrystoneError as error:
+            log.warning("sweep.failed", session_id=session.id, error=str(error))
+            swept.pop(session.id, None)
+            continue
+        if _age(session, at) > KEPT_SECONDS:
+            over.append(session)
+
+    def drop(conn: Connection) -> None:
+        for session in over:
+            sessions.delete(conn, session.id)
+
+    if over:
+        await installation.db.write(drop)
+
+
+def _age(session: Session, at: float) -> float:
+    return age_s(session.created_at if session.ended_at is None else session.ended_at, at)
+
+
+def _due(session: Session, last: float | None, at: float) -> bool:
+    """Tell whether a fenced session is to be swept again."""
+    if last is None or at < last:
+        return True
+    return _age(session, at) > KEPT_SECONDS or _age(session, at) >= 2 * _age(session, last)
+
+
+async def prune_operations(installation: Installation) -> int:
+    """Remove operations that ended long ago, or before very many others did; return how many (S138)."""
+    now = installation.steady()
+
+    def prune(conn: Connection) -> int:
+        crowded = operations.newest_ended_at(conn, OPERATIONS_KEPT_MAX)
+        before = now - OPERATIONS_KEPT_SECONDS
+        if crowded is not None:
+            before = max(before, min(crowded, now - OPERATIONS_KEPT_SECONDS_MIN))
+        return operations.prune(conn, before, OPERATIONS_PRUNED_MAX)
+
+    return await installation.db.write(prune)
+
+
+async def tidy(installation: Installation) -> None:
+    """Do all of this, one after the other."""
+    await sweep(installation)
+    await forget_spent(installation)
+    await prune_operations(installation)
