@@ -2,9 +2,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from drystone.catalog import (
@@ -28,6 +29,7 @@ from drystone.domain.blocks import normalize
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.ids import DiskId, InstanceId, OperationId, PackId, SnapshotId
 from drystone.domain.operation import OperationState
+from drystone.domain.payloads import Payload, SnapshotPayload
 from drystone.domain.session import PackState
 from drystone.domain.snapshot import SnapshotRecord, SnapshotState
 from drystone.domain.tracking import TrackingState
@@ -215,7 +217,8 @@ def test_operations_change_only_while_they_run(db: Database) -> None:
     def update(**values: object) -> bool:
         return db.write_sync(lambda conn: operations.update(conn, name, updated_at=20.0, **values))
 
-    assert update(phase="upload", percent=40, payload={"at": 3})
+    frozen = msgspec.structs.replace(operation().payload_as(SnapshotPayload), taken_at=3.5)
+    assert update(phase="upload", percent=40, payload=frozen)
     assert [o.id for o in db.read_sync(operations.unfinished)] == ["op-00000002", "op-00000001"]
     assert update(state=OperationState.FAILED, error_code="InternalError", error="no")
     assert not update(state=OperationState.DONE)
@@ -223,7 +226,7 @@ def test_operations_change_only_while_they_run(db: Database) -> None:
     assert found == operation(
         phase="upload",
         percent=40,
-        payload={"at": 3},
+        payload=frozen,
         state=OperationState.FAILED,
         error_code="InternalError",
         error="no",
@@ -354,3 +357,15 @@ def test_records_keep_only_what_is_known(db: Database) -> None:
     assert db.read_sync(lambda conn: snapshots.get(conn, value.id)) == value
     text = db.read_sync(lambda conn: conn.exec_driver_sql("SELECT record FROM snapshot").scalar_one())
     assert text == '{"tracking":"full"}'
+
+
+def test_an_ended_operation_of_an_old_version_is_shown_and_a_running_one_is_not_guessed(db: Database) -> None:
+    db.write_sync(lambda conn: operations.insert(conn, operation()))
+    db.write_sync(lambda conn: conn.execute(text("UPDATE operation SET payload = '{}'")))
+    name = OperationId("op-00000001")
+    with pytest.raises(msgspec.ValidationError):
+        db.read_sync(lambda conn: operations.get(conn, name))
+    db.write_sync(lambda conn: conn.execute(text("UPDATE operation SET state = 'DONE'")))
+    found = db.read_sync(lambda conn: operations.get(conn, name))
+    assert found is not None
+    assert found.payload == Payload()

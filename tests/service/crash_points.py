@@ -35,6 +35,7 @@ from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import DiskId, OperationId, SessionId, SnapshotId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.pack_rewrite import RewriteState
+from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.session import Session, SessionState
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import Phase, TrackingState, frozen
@@ -47,7 +48,7 @@ from drystone.service.jobs.compact import Compact
 from drystone.service.jobs.delete_snapshot import DeleteSnapshot
 from drystone.service.jobs.snapshot import TakeSnapshot
 from drystone.service.rows.deletions import mark_deleting
-from drystone.service.rows.tracking import frozen_payload, tracking_of
+from drystone.service.rows.tracking import tracking_of
 from drystone.service.upkeep import compaction, confirmation, epoch, recovery
 from drystone.service.upkeep.maps import collect_maps
 from drystone.service.upkeep.scrub import Scrub, ScrubConfig
@@ -293,7 +294,7 @@ def freeze(scene: Scene) -> None:
         sessions.open(conn, session, [] if plan.base is None else [plan.base])
         snapshots.insert(conn, snapshot_row(NEW, size_gib=1, state=SnapshotState.CREATING, parent_id=plan.base,
                                             session_id=session.id, created_at=NOW, disk_id=DISK))  # fmt: skip
-        payload = {"freeze": frozen_payload(plan), "session": session.id, "taken_at": NOW, "freeze_ms": 1.0}
+        payload = SnapshotPayload(freeze=plan, session=session.id, taken_at=NOW, freeze_ms=1.0)
         operations.insert(conn, Operation(
             id=OperationId("op-1"), kind=OperationKind.SNAPSHOT, account_id=OWNER, disk_id=DISK, snapshot_id=NEW,
             phase=Phase.FROZEN.value, payload=payload, created_at=NOW, updated_at=NOW,

@@ -33,6 +33,7 @@ from drystone.service.calls.trail import Audit
 from drystone.service.calls.trail_records import AuditRecords
 from drystone.service.views import ClockView, DaemonFacts, HostFacts
 from drystone.transfer.places import Places
+from tests.catalog.catalog_values import payload
 
 T = TypeVar("T")
 OWNER = AccountId("100000000001")
@@ -184,7 +185,8 @@ class World:
             "created_at": NOW,
             "updated_at": NOW,
         }
-        value = Operation(id=OperationId(operation_id), **(plain | fields))
+        filled = plain | fields
+        value = Operation(id=OperationId(operation_id), **({"payload": payload(filled["kind"])} | filled))
         self.db.write_sync(lambda conn: operations.insert(conn, value))
         return value
 

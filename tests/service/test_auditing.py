@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from drystone.service.rows.tracking_audit import EVERYTHING, audit_plan
+from drystone.service.rows.tracking_audit import audit_plan
 from tests.catalog.catalog_values import disk
 
 DAY = 86_400.0
@@ -23,11 +23,11 @@ DAY = 86_400.0
 )
 def test_the_sample_covers_the_disk_in_thirty_days_within_bounds(size_gib: int, since_s: float, blocks: int) -> None:
     """F22."""
-    plan = audit_plan(replace(disk(), size_gib=size_gib, audit_cursor=7), {}, since_s=since_s)
+    plan = audit_plan(replace(disk(), size_gib=size_gib, audit_cursor=7), everything=False, since_s=since_s)
     assert (plan.cursor_block, plan.blocks_max, plan.marked_divisor) == (7, blocks, 16)
     assert plan.span_blocks == 8 << 20
 
 
 def test_an_audit_that_was_asked_for_checks_everything() -> None:
-    plan = audit_plan(disk(), {"audit": EVERYTHING}, since_s=1.0)
+    plan = audit_plan(disk(), everything=True, since_s=1.0)
     assert plan.blocks_max is None

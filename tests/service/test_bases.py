@@ -14,6 +14,7 @@ from drystone.domain.blocks import BLOCK_BYTES, to_blocks, union
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.ids import DiskId, OperationId, SessionId, SnapshotId
 from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.payloads import InitializePayload
 from drystone.domain.session import Session
 from drystone.domain.tracking import TrackingState
 from drystone.service.jobs import initialize
@@ -50,7 +51,7 @@ def scene(begin: Scene) -> Scene:
         sessions.open(conn, Session(id=PIN, kind="hydrate", created_at=NOW), [LAST])
         operations.insert(conn, Operation(
             id=OperationId("op-init"), kind=OperationKind.INITIALIZE, account_id=OWNER, disk_id=CLONE,
-            payload={"session": PIN}, created_at=NOW, updated_at=NOW,
+            payload=InitializePayload(session=PIN), created_at=NOW, updated_at=NOW,
         ))  # fmt: skip
 
     made.db.write_sync(fill)

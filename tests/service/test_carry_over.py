@@ -12,12 +12,13 @@ from drystone.codec.checkpoint import extents_name
 from drystone.domain import tracking as algebra
 from drystone.domain.blocks import EMPTY, Ranges, normalize, union
 from drystone.domain.disk import Disk
-from drystone.domain.ids import DiskId, OperationId
+from drystone.domain.ids import DiskId, OperationId, SessionId
 from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.tracking import Checkpoint, FileIdentity, TrackingState
 from drystone.nbd.client import NbdClient
 from drystone.service.host import carry_over
-from drystone.service.rows.tracking import frozen_payload, tracking_columns, tracking_of
+from drystone.service.rows.tracking import tracking_columns, tracking_of
 from tests.service.records_world import NOW, OWNER, World, run
 from tests.service.test_live_disks import DISK as SERVED
 from tests.service.test_live_disks import Site
@@ -117,7 +118,7 @@ def test_what_an_operation_in_flight_reads_stays(world: World) -> None:
     freeze = algebra.frozen(tracking_of(first), new_bitmap="b1")
     operation = Operation(
         id=OperationId("op-1"), kind=OperationKind.SNAPSHOT, account_id=OWNER, disk_id=DISK, phase="COMMITTED",
-        payload={"freeze": frozen_payload(freeze)}, created_at=NOW, updated_at=NOW,
+        payload=SnapshotPayload(freeze=freeze, session=SessionId("5e" * 16)), created_at=NOW, updated_at=NOW,
     )  # fmt: skip
     world.db.write_sync(lambda conn: operations.insert(conn, operation))
     second = world.db.write_sync(lambda conn: stop_and_start(conn, normalize([(5, 6)])))

@@ -17,6 +17,7 @@ from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId, SessionId, SnapshotId
 from drystone.domain.operation import Operation, OperationState
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState
+from drystone.domain.payloads import CompactPayload
 from drystone.domain.session import Session
 from drystone.objects.memory import MemoryStore
 from drystone.service.calls.store_space import StoreSpace
@@ -243,7 +244,7 @@ def test_nothing_is_collected_from_a_store_that_holds_what_is_not_known(world: W
     assert packs_in_store(world) == before
     ended = world.db.read_sync(lambda conn: operations.get(conn, operation.id))
     assert ended is not None
-    assert foreign in str(ended.payload["result"])
+    assert foreign in str(ended.payload_as(CompactPayload).result)
     assert asyncio.run(compaction.begin_if_due(made)) is None
     world.close()
 

@@ -22,6 +22,7 @@ from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import RefusalError, SnapshotBrokenError, UnavailableError
 from drystone.domain.ids import DiskId, IdSource, InstanceId, OperationId, SnapshotId
 from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.payloads import ResizePayload, SnapshotPayload
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.tracking import Phase, TrackingState
 from drystone.engine import images, live, process, qmp
@@ -126,7 +127,7 @@ class Site:
         """Record a resize as the call does."""
         made = Operation(
             id=OperationId("op-resize"), kind=OperationKind.RESIZE, account_id=OWNER, disk_id=DISK,
-            payload={"size_gib": size_gib}, created_at=NOW, updated_at=NOW,
+            payload=ResizePayload(size_gib=size_gib), created_at=NOW, updated_at=NOW,
         )  # fmt: skip
         self.world.db.write_sync(lambda conn: operations.insert(conn, made))
         self.change(state=DiskState.EXPANDING)
@@ -215,7 +216,7 @@ def test_a_snapshot_that_is_given_up_is_never_committed_and_keeps_what_was_writt
                 OperationState.RUNNING, Phase.FROZEN, "the store is full",
             )  # fmt: skip
             uploaded: Any = SimpleNamespace(
-                operation=given_up, session=given_up.payload["session"], result=None, job=None
+                operation=given_up, session=given_up.payload_as(SnapshotPayload).session, result=None, job=None
             )
             with pytest.raises(SnapshotBrokenError):
                 site.world.db.write_sync(lambda conn: job.commit(conn, uploaded=uploaded))
@@ -274,6 +275,8 @@ def test_nobody_takes_a_daemon_for_dead_that_runs_and_is_silent(site: Site, monk
                         await Detach(site.installation, site.host).run(detach)
                     assert await site.host.check() == []
                     assert site.row() == before
+                # It answers, and a busy machine may take its time for that.
+                monkeypatch.setattr(qmp, "CONNECT_SECONDS_MAX", 10.0)
                 assert await site.host.check() == []
                 guest.pwrite(0, b"x" * BLOCK)
                 guest.flush()

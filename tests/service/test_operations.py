@@ -20,6 +20,7 @@ from drystone.domain.ids import OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.service import operations
 from drystone.service.operations import Operations
+from tests.catalog.catalog_values import payload
 from tests.service.records_world import NOW, OWNER, World, run
 
 AT_ONCE = 2
@@ -90,7 +91,7 @@ def test_what_does_not_wait_for_others(
     for number, kind in enumerate([*slow, *free]):
         row = Operation(
             id=OperationId(f"op-{number}"), kind=kind, account_id=OWNER, disk_id=None, created_at=NOW + number,
-            updated_at=NOW,
+            updated_at=NOW, payload=payload(kind),
         )  # fmt: skip
         world.db.write_sync(lambda conn, row=row: rows.insert(conn, row))  # type: ignore[misc]
     runner, waiting = Operations(db=world.db, clock=lambda: NOW), Stuck(world)
@@ -240,11 +241,11 @@ def test_ended_operations_go_by_age_and_by_number(tmp_path: Path) -> None:
     world.add_accounts()
     old = Operation(
         id=OperationId("op-old"), kind=OperationKind.SNAPSHOT, account_id=OWNER, state=OperationState.DONE,
-        created_at=NOW - 100, updated_at=NOW - 100,
+        created_at=NOW - 100, updated_at=NOW - 100, payload=payload(OperationKind.SNAPSHOT),
     )  # fmt: skip
     group = replace(
         old, id=OperationId("op-group"), kind=OperationKind.SNAPSHOT_GROUP, state=OperationState.RUNNING,
-        created_at=NOW - 90,
+        created_at=NOW - 90, payload=payload(OperationKind.SNAPSHOT_GROUP),
     )  # fmt: skip
     member = replace(old, id=OperationId("op-member"), state=OperationState.FAILED, updated_at=NOW - 80)
 

@@ -57,6 +57,7 @@ from drystone.snapstore.inventory import take_inventory
 from drystone.snapstore.manifests import Attributes, GroupAttributes, list_manifests, write_attributes, write_manifest
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store, publish_epoch, read_epoch, read_owner
+from tests.catalog.catalog_values import payload
 from tests.service.records_world import caller
 from tests.service.store_world import InlinePool
 from tests.snapstore.model_snapshots import STORE_ID, new_store, take
@@ -364,8 +365,9 @@ def test_where_there_is_no_store_nothing_is_made(world: World, tmp_path: Path) -
 
 def add_running(world: World, kind: OperationKind, **fields: Any) -> None:
     row = Operation(
-        id=IdSource(world.rng).operation(), kind=kind, account_id=OWNER, created_at=NOW, updated_at=NOW, **fields
-    )
+        id=IdSource(world.rng).operation(), kind=kind, account_id=OWNER, created_at=NOW, updated_at=NOW,
+        payload=payload(kind), **fields,
+    )  # fmt: skip
     db = world.open()
     db.write_sync(lambda conn: operations.insert(conn, row))
     db.close()

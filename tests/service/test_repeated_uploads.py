@@ -3,17 +3,18 @@
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
+import msgspec
 import pytest
 
 from drystone.catalog import operations, snapshots
 from drystone.domain.errors import SnapshotBrokenError
 from drystone.domain.operation import OperationKind
+from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.snapshot import SnapshotState
 from drystone.nbd.client import BASE_ALLOCATION
 from drystone.service.jobs.snapshot import TakeSnapshot
-from drystone.service.rows.tracking_audit import EVERYTHING
 from tests.service.crash_points import DISK, NEW, Daemons, Scene, View, built, freeze, outside, upload_transfer
 
 
@@ -61,16 +62,16 @@ def begin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield scene
 
 
-@pytest.mark.parametrize("audit", ["", EVERYTHING])
+@pytest.mark.parametrize("audit", [None, "everything"])
 def test_what_the_first_attempt_trimmed_the_second_does_not_need(
-    begin: Scene, monkeypatch: pytest.MonkeyPatch, audit: str
+    begin: Scene, monkeypatch: pytest.MonkeyPatch, audit: Literal["everything"] | None
 ) -> None:
     scene = begin.copy(begin.content)
     scene.open()
     freeze(scene)
     monkeypatch.setattr(TrimmedView, "trimmed", [], raising=False)
     found = next(one for one in scene.db.read_sync(operations.unfinished) if one.kind is OperationKind.SNAPSHOT)
-    payload = {**found.payload, "audit": audit}
+    payload = msgspec.structs.replace(found.payload_as(SnapshotPayload), audit=audit)
     scene.db.write_sync(lambda conn: operations.update(conn, found.id, updated_at=1.0, payload=payload))
 
     async def twice() -> list[int]:

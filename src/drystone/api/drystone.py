@@ -2,6 +2,8 @@
 
 import math
 
+import msgspec
+
 from drystone.api import answers
 from drystone.api import drystone_parameters as sent
 from drystone.api.actions import Action, Service
@@ -13,6 +15,7 @@ from drystone.domain.errors import RefusalError
 from drystone.domain.history import HistoryPoint
 from drystone.domain.opening import Opening
 from drystone.domain.operation import Operation
+from drystone.domain.payloads import CompactPayload, Payload, ProvePayload
 from drystone.domain.quiesce import FREEZE_SECONDS_DEFAULT, STEP_SECONDS_DEFAULT, QuiesceProfile, Step, StepKind
 from drystone.service.caller import Caller
 from drystone.service.requests import PAGE_LIMIT, AuditQuery, OperationQuery, SnapshotGroupQuery
@@ -447,10 +450,16 @@ def _operation(operation: Operation) -> answers.Operation:
         "Attempts": operation.attempts,
         "ErrorCode": operation.error_code,
         "ErrorMessage": operation.error,
-        "Result": operation.payload.get("result"),
+        "Result": _result(operation.payload),
         "CreateTime": iso_time(operation.created_at),
         "UpdateTime": iso_time(operation.updated_at),
     }
+
+
+def _result(payload: Payload) -> object:
+    """Return what an operation found, for those that find something."""
+    result = payload.result if isinstance(payload, (CompactPayload, ProvePayload)) else None
+    return None if result is None else msgspec.to_builtins(result)
 
 
 def _host(view: HostView) -> answers.DescribeHostAnswer:

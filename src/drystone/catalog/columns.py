@@ -11,6 +11,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 from sqlalchemy import LargeBinary, Text
 from sqlalchemy.engine import Dialect
@@ -125,6 +126,10 @@ NAME_SET: EncodedText[frozenset[str]] = EncodedText(
 """A set of names, kept sorted."""
 OBJECT: EncodedText[Any] = EncodedText(lambda value: _dump(dict(value)), json.loads)
 """A JSON object."""
+PAYLOAD: EncodedText[Any] = EncodedText(
+    lambda payload: msgspec.json.encode(payload, order="sorted").decode(), lambda text: text
+)
+"""What an operation remembers: a JSON object, which is read by the kind of its row (`catalog.operations`)."""
 RECORD: EncodedText[SnapshotRecord] = EncodedText(_record_text, _remembered(_record))
 """The record of P7: a JSON object of the fields that are known."""
 STEPS: EncodedText[tuple[Step, ...]] = EncodedText(_steps_text, _steps)

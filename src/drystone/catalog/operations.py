@@ -2,16 +2,38 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 from sqlalchemy import delete as delete_from
 
 from drystone.catalog.rows import Rows
 from drystone.catalog.schema import operation
 from drystone.domain.ids import AccountId, DiskId, OperationId, SnapshotId
-from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.operation import PAYLOADS, Operation, OperationKind, OperationState
+from drystone.domain.payloads import Payload
 
-_rows = Rows(operation, Operation)
+
+class _Operations(Rows[Operation]):
+    """Rows whose payload is of the type that their kind says."""
+
+    def value(self, row: Row[Any]) -> Operation:
+        fields = dict(zip(self._names, row, strict=True))
+        return Operation(**{**fields, "payload": _payload(fields["kind"], fields["state"], fields["payload"])})
+
+
+def _payload(kind: OperationKind, state: OperationState, text: str) -> Payload:
+    try:
+        return msgspec.json.decode(text, type=PAYLOADS[kind])
+    except msgspec.ValidationError:
+        # Nobody goes on with what has ended; an old version may have kept less of it.
+        if state is OperationState.RUNNING:
+            raise
+        return Payload()
+
+
+_rows = _Operations(operation, Operation)
 
 insert = _rows.insert
 get = _rows.get

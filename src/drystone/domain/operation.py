@@ -1,10 +1,29 @@
 """Long jobs: a row that survives a restart and is picked up again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
+from typing import TypeVar
 
 from drystone.domain.ids import AccountId, DiskId, InstanceId, OperationId, SnapshotId
+from drystone.domain.payloads import (
+    CompactPayload,
+    CreateDiskPayload,
+    DeletionPayload,
+    ExportPayload,
+    GroupPayload,
+    ImportPayload,
+    InitializePayload,
+    Payload,
+    ProvePayload,
+    ResizePayload,
+    RollbackPayload,
+    SessionPayload,
+    SnapshotPayload,
+)
+
+P = TypeVar("P", bound=Payload)
 
 
 class OperationKind(StrEnum):
@@ -50,11 +69,40 @@ class Operation:
     state: OperationState = OperationState.RUNNING
     phase: str = ""
     percent: int = 0
-    payload: Mapping[str, object] = field(default_factory=dict)
-    """JSON object: what the phases need to know after a restart."""
+    payload: Payload = Payload()  # noqa: RUF009 - it is frozen
+    """What the phases need to know after a restart; which type it is, `PAYLOADS` says."""
     attempts: int = 0
     error_code: str = ""
     error: str = ""
     request_id: str = ""
     created_at: float
     updated_at: float
+
+    def payload_as(self, kind: type[P]) -> P:
+        """Return the payload, which is of this type."""
+        assert isinstance(self.payload, kind), f"{self.kind} has a {type(self.payload).__name__}"
+        return self.payload
+
+
+PAYLOADS: Mapping[OperationKind, type[Payload]] = MappingProxyType(
+    {
+        OperationKind.CREATE_DISK: CreateDiskPayload,
+        OperationKind.SNAPSHOT: SnapshotPayload,
+        OperationKind.SNAPSHOT_GROUP: GroupPayload,
+        OperationKind.DELETE_SNAPSHOT: DeletionPayload,
+        OperationKind.ROLLBACK: RollbackPayload,
+        OperationKind.HYDRATE: SessionPayload,
+        OperationKind.COMPARE: SessionPayload,
+        OperationKind.RESIZE: ResizePayload,
+        OperationKind.ATTACH: Payload,
+        OperationKind.DETACH: Payload,
+        OperationKind.TERMINATE: Payload,
+        OperationKind.INITIALIZE: InitializePayload,
+        OperationKind.EXPORT: ExportPayload,
+        OperationKind.IMPORT: ImportPayload,
+        OperationKind.COMPACT: CompactPayload,
+        OperationKind.PROVE: ProvePayload,
+        OperationKind.REWRITE: Payload,
+    }
+)
+"""What an operation of each kind remembers."""

@@ -177,3 +177,12 @@ _FIELDS: dict[StepKind, tuple[tuple[str, ...], tuple[str, ...]]] = {
     StepKind.LIBVIRT: (("domain",), ("domain",)),
 }
 """Of each kind: the fields that it needs, and all that it may have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quiesced:
+    """What was reached at the instant, for the snapshot's record."""
+
+    consistency: Consistency
+    quiesce_ms: float | None
+    transcript: tuple[str, ...]

@@ -163,7 +163,7 @@ def drop(new: NewFile) -> None:
     os.close(new.directory)
 
 
-def named(path: Path, identity: object) -> bool:
+def named(path: Path, identity: tuple[int, ...] | None) -> bool:
     """Tell whether the file of this name is the one of this identity (`identity_of`)."""
     try:
         directory = open_directory(path.parent)
@@ -176,13 +176,13 @@ def named(path: Path, identity: object) -> bool:
     return found is not None and _identity(found) == identity
 
 
-def identity_of(descriptor: int) -> list[int]:
+def identity_of(descriptor: int) -> tuple[int, ...]:
     """Return what tells a finished file from any other: an inode alone is given to the next file."""
     return _identity(os.fstat(descriptor))
 
 
-def _identity(found: os.stat_result) -> list[int]:
-    return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns]
+def _identity(found: os.stat_result) -> tuple[int, ...]:
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _in_directory(directory: int, name: str) -> os.stat_result | None:

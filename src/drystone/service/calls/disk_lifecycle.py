@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import msgspec
 from sqlalchemy import Connection
 
 from drystone.catalog import disks, instances, operations, sessions
@@ -17,6 +18,7 @@ from drystone.domain.errors import PassingError, RefusalError
 from drystone.domain.ids import DiskId, InstanceId, OperationId
 from drystone.domain.instance import InstanceKind
 from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.payloads import CreateDiskPayload, InitializePayload, Payload, ResizePayload
 from drystone.domain.session import Session
 from drystone.domain.snapshot import SnapshotState
 from drystone.engine.space import allocated_bytes
@@ -92,7 +94,7 @@ class DiskLifecycle:
                 conn, caller.account_id, self._limits, adding=new.count, gib=new.count * template.size_gib
             )
             ids = tuple(self._in.ids.disk() for _ in range(new.count))
-            together: dict[str, object] = {"disk_ids": list(ids), "client_token": new.client_token}
+            together = CreateDiskPayload(disk_ids=tuple(ids), client_token=new.client_token)
             made = [self._insert(conn, caller, replace(template, id=disk_id), together, at=at) for disk_id in ids]
             if new.client_token is not None:
                 tokens.remember(
@@ -209,13 +211,13 @@ class DiskLifecycle:
         )  # fmt: skip
 
     def _insert(
-        self, conn: Connection, caller: Caller, disk: Disk, together: Mapping[str, object], *, at: float
+        self, conn: Connection, caller: Caller, disk: Disk, together: CreateDiskPayload, *, at: float
     ) -> Operation:
-        payload = dict(together)
+        payload = together
         if disk.source_snapshot_id is not None:
             session = Session(id=self._in.ids.session(), kind="hydrate", created_at=at)
             sessions.open(conn, session, [disk.source_snapshot_id])  # S8
-            payload["session"] = session.id
+            payload = msgspec.structs.replace(payload, session=session.id)
         disks.insert(conn, disk)
         return self._operation(conn, caller, OperationKind.CREATE_DISK, disk.id, payload=payload)
 
@@ -331,8 +333,9 @@ class DiskLifecycle:
             quotas.check_disks(conn, caller.account_id, self._limits, adding=0, gib=size_gib - disk.size_gib)
             self._in.require_scratch(size_gib)
             self._change(conn, disk, {"state": DiskState.EXPANDING})
-            payload: dict[str, object] = {"size_gib": size_gib}
-            return [self._operation(conn, caller, OperationKind.RESIZE, disk.id, payload=payload)]
+            return [
+                self._operation(conn, caller, OperationKind.RESIZE, disk.id, payload=ResizePayload(size_gib=size_gib))
+            ]
 
         await self._submit(record)
 
@@ -351,11 +354,11 @@ class DiskLifecycle:
                 check_no_snapshot(conn, disk.id, "ResourceBusy")
                 if disk.hydrating:
                     raise RefusalError("ResourceBusy", f"Disk {disk.id} is still being filled from its snapshot.")
-                payload: dict[str, object] = {}
+                payload = InitializePayload()
                 if disk.source_snapshot_id is not None:
                     session = Session(id=self._in.ids.session(), kind="hydrate", created_at=self._in.clock())
                     sessions.open(conn, session, [disk.source_snapshot_id])
-                    payload["session"] = session.id
+                    payload = InitializePayload(session=session.id)
                 self._change(conn, disk, {"state": DiskState.DUMPING})
                 made.append(self._operation(conn, caller, OperationKind.INITIALIZE, disk.id, payload=payload))
             return made
@@ -467,12 +470,13 @@ class DiskLifecycle:
         disk_id: DiskId,
         *,
         instance_id: InstanceId | None = None,
-        payload: dict[str, object] | None = None,
+        payload: Payload | None = None,
     ) -> Operation:
         at = self._in.clock()
         operation = Operation(
             id=self._in.ids.operation(), kind=kind, account_id=caller.account_id, disk_id=disk_id,
-            instance_id=instance_id, payload=payload or {}, request_id=caller.request_id, created_at=at, updated_at=at,
+            instance_id=instance_id, payload=payload or Payload(), request_id=caller.request_id, created_at=at,
+            updated_at=at,
         )  # fmt: skip
         operations.insert(conn, operation)
         return operation

@@ -15,6 +15,7 @@ from drystone.domain.disk_types import DISK_TYPES, GIB
 from drystone.domain.errors import ProtocolError, RefusalError, UnavailableError
 from drystone.domain.ids import DiskId, OperationId
 from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.payloads import ExportPayload, ImportPayload
 from drystone.domain.session import Session
 from drystone.engine import convert, host_files, image_formats
 from drystone.service.caller import Caller
@@ -68,7 +69,7 @@ class ImageFiles:
             operation = Operation(
                 id=self._in.ids.operation(), kind=OperationKind.EXPORT, account_id=caller.account_id,
                 snapshot_id=snapshot.id, phase="COPYING", request_id=caller.request_id, created_at=at, updated_at=at,
-                payload={"session": session.id, "path": str(target), "format": chosen},
+                payload=ExportPayload(session=session.id, path=str(target), format=chosen),
             )  # fmt: skip
             operations.insert(conn, operation)
             return operation
@@ -140,7 +141,7 @@ class ImageFiles:
             operation = Operation(
                 id=self._in.ids.operation(), kind=OperationKind.IMPORT, account_id=caller.account_id, disk_id=disk.id,
                 phase="COPYING", request_id=caller.request_id, created_at=at, updated_at=at,
-                payload={"path": str(source), "format": chosen, "file": identity},
+                payload=ImportPayload(path=str(source), format=chosen, file=identity),
             )  # fmt: skip
             operations.insert(conn, operation)
             return operation

@@ -7,6 +7,7 @@ from drystone.domain.disk import Disk
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import DiskId, InstanceId, OperationId
 from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.payloads import ProvePayload
 from drystone.domain.quiesce import QuiesceProfile, StepKind
 from drystone.domain.session import Session
 from drystone.domain.snapshot import Snapshot
@@ -94,20 +95,21 @@ class Proving:
         operation = Operation(
             id=self._in.ids.operation(), kind=OperationKind.PROVE, account_id=snapshot.account_id,
             snapshot_id=snapshot.id, phase="PROVING", request_id=request_id, created_at=at, updated_at=at,
-            payload={
-                "session": session.id, "clone": self._in.ids.disk(), "size_gib": snapshot.size_gib,
-                "databases": _databases(conn, snapshot.disk_id),
-            },
+            payload=ProvePayload(
+                session=session.id, clone=self._in.ids.disk(), size_gib=snapshot.size_gib,
+                databases=_databases(conn, snapshot.disk_id),
+            ),
         )  # fmt: skip
         operations.insert(conn, operation)
         return operation
 
 
-def _databases(conn: Connection, disk_id: DiskId) -> list[str]:
+def _databases(conn: Connection, disk_id: DiskId) -> tuple[str, ...]:
     """Return the kinds of databases that the disk's profile names; none if the disk is gone."""
     disk = disks.get(conn, disk_id)
     profiles = [] if disk is None else profiles_of(conn, [disk])
-    return sorted({step.kind.value for profile in profiles for step in profile.steps if step.kind in DATABASES})
+    kinds = {step.kind.value for profile in profiles for step in profile.steps if step.kind in DATABASES}
+    return tuple(sorted(kinds))
 
 
 def _disks(conn: Connection, profile: QuiesceProfile) -> list[Disk]:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -14,7 +13,17 @@ from drystone.catalog.database import Database
 from drystone.domain.disk import Disk
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import DiskId, InstanceId
-from drystone.domain.quiesce import FILE_KINDS, Consistency, QuiesceMode, QuiesceProfile, Step, fault, reached, wanted
+from drystone.domain.quiesce import (
+    FILE_KINDS,
+    Consistency,
+    Quiesced,
+    QuiesceMode,
+    QuiesceProfile,
+    Step,
+    fault,
+    reached,
+    wanted,
+)
 from drystone.engine.host_device import HostDevices
 from drystone.quiesce.filesystems import path_devices
 from drystone.quiesce.hold import Hold, QuiesceError, holding
@@ -26,21 +35,6 @@ from drystone.service.views import Page
 
 log = structlog.get_logger()
 NOTHING_HELD = "no profile: nothing was held"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quiesced:
-    """What was reached at the instant, for the snapshot's record."""
-
-    consistency: Consistency
-    quiesce_ms: float | None
-    transcript: tuple[str, ...]
-
-    def payload(self) -> dict[str, object]:
-        """Return what the snapshot's operation is to remember."""
-        return {
-            "consistency": self.consistency.value, "quiesce_ms": self.quiesce_ms, "transcript": list(self.transcript),
-        }  # fmt: skip
 
 
 class Held:

@@ -3,7 +3,6 @@
 Each is called within the transaction of a use case, which has checked what its own documentation wants checked.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -12,15 +11,16 @@ from drystone.catalog import disks, operations, sessions, snapshots
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import PassingError, RefusalError
-from drystone.domain.ids import DiskId
+from drystone.domain.ids import DiskId, SnapshotGroupId
 from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.payloads import RollbackPayload, SnapshotPayload
 from drystone.domain.session import Session
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.tracking import FrozenBase, Phase, TrackingState
 from drystone.engine import live
 from drystone.service.host.host import size_bytes
 from drystone.service.installation import Installation
-from drystone.service.rows.tracking import flight_of, frozen_payload, snapshot_under_way, tracking_of
+from drystone.service.rows.tracking import flight_of, snapshot_under_way, tracking_of
 from drystone.service.rows.tracking_audit import believed
 
 
@@ -40,7 +40,8 @@ def begin_snapshot(
     template: Snapshot,
     *,
     request_id: str,
-    payload: Mapping[str, object] | None = None,
+    group: SnapshotGroupId | None = None,
+    audit_everything: bool = False,
 ) -> Begun:
     """Record a snapshot, its session and what A2 wants recorded, before anything is frozen.
 
@@ -50,7 +51,8 @@ def begin_snapshot(
         disk: The disk, open in a daemon, as it is in this transaction.
         template: The snapshot; its parent is filled in here.
         request_id: Of the call.
-        payload: What else the operation is to remember.
+        group: The group that it is a member of.
+        audit_everything: Check all that tracking calls clean.
     """
     tracking = believed(conn, tracking_of(disk))
     bitmap = algebra.bitmap_name(tracking.epoch, tracking.base, template.id)
@@ -62,10 +64,10 @@ def begin_snapshot(
     operation = Operation(
         id=installation.ids.operation(), kind=OperationKind.SNAPSHOT, account_id=disk.account_id, disk_id=disk.id,
         snapshot_id=template.id, phase=Phase.FREEZING.value, request_id=request_id,
-        payload={
-            **(payload or {}), "freeze": frozen_payload(freeze), "session": session.id,
-            "tracking_reason": _reason(disk, freeze),
-        },
+        payload=SnapshotPayload(
+            freeze=freeze, session=session.id, tracking_reason=_reason(disk, freeze), group=group,
+            audit="everything" if audit_everything else None,
+        ),
         created_at=template.created_at, updated_at=template.created_at,
     )  # fmt: skip
     snapshots.insert(conn, replace(template, parent_id=freeze.base))
@@ -156,7 +158,7 @@ def begin_rollback(
     assert changed
     operation = Operation(
         id=installation.ids.operation(), kind=OperationKind.ROLLBACK, account_id=disk.account_id, disk_id=disk.id,
-        snapshot_id=snapshot.id, phase="PLANNING", payload={"session": session.id}, request_id=request_id,
+        snapshot_id=snapshot.id, phase="PLANNING", payload=RollbackPayload(session=session.id), request_id=request_id,
         created_at=at, updated_at=at,
     )  # fmt: skip
     operations.insert(conn, operation)

@@ -13,6 +13,7 @@ from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import DrystoneError, PassingError, RefusalError
 from drystone.domain.ids import DiskId, InstanceId, SnapshotGroupId
 from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.payloads import GroupPayload
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
 from drystone.domain.tracking import Phase
@@ -214,12 +215,12 @@ class SnapshotGroups:
                 size_gib=disk.size_gib, created_at=at, modified_at=at, zone=disk.zone, project_id=disk.project_id,
                 group_id=group_id,
             )  # fmt: skip
-            payload = {"group": group_id}
-            begun.append(begin_snapshot(conn, self._in, disk, template, request_id=caller.request_id, payload=payload))
+            begun.append(begin_snapshot(conn, self._in, disk, template, request_id=caller.request_id, group=group_id))
         leader = Operation(
             id=self._in.ids.operation(), kind=OperationKind.SNAPSHOT_GROUP, account_id=caller.account_id,
             instance_id=instance_id, phase=Phase.FREEZING.value, request_id=caller.request_id,
-            payload={"group": group_id, "members": [one.operation.id for one in begun]}, created_at=at, updated_at=at,
+            payload=GroupPayload(group=group_id, members=tuple(one.operation.id for one in begun)), created_at=at,
+            updated_at=at,
         )  # fmt: skip
         operations.insert(conn, leader)
         snapshot_groups.insert(
@@ -242,9 +243,8 @@ class SnapshotGroups:
             raise
         taken_at = self._in.clock()
         rows = [begun.operation for begun in started.members]
-        said = quiesced.payload()
         await self._in.db.write(
-            lambda conn: record_frozen(conn, rows, at=taken_at, pause_ms=round(pause_ms, 3), said=said)
+            lambda conn: record_frozen(conn, rows, at=taken_at, pause_ms=round(pause_ms, 3), said=quiesced)
         )
 
     # --- describe -----------------------------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """Creating, deleting and applying snapshots: what is asked, checked, recorded; and the freeze itself (P1)."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
+import msgspec
 import structlog
 from sqlalchemy import Connection
 
@@ -12,6 +13,7 @@ from drystone.domain.disk import DATA_DISK, SYSTEM_DISK, Disk, DiskState
 from drystone.domain.errors import DrystoneError, PassingError, RefusalError
 from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.operation import Operation
+from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.tracking import Phase
 from drystone.engine import live
@@ -37,7 +39,6 @@ from drystone.service.requests import NewSnapshot
 from drystone.service.rows import quotas
 from drystone.service.rows.deletions import mark_deleting
 from drystone.service.rows.quotas import SnapshotLimits
-from drystone.service.rows.tracking_audit import EVERYTHING
 
 log = structlog.get_logger()
 DELETE_MAX = 100
@@ -90,8 +91,9 @@ class SnapshotLifecycle:
                             template, usage=new.usage or disk.usage, size_gib=disk.size_gib, zone=disk.zone,
                             project_id=disk.project_id,
                         )  # fmt: skip
-                        payload = {"audit": EVERYTHING} if new.audit_everything else {}
-                        begun = await self._in.db.write(lambda conn: self._begin(conn, caller, template, payload))
+                        begun = await self._in.db.write(
+                            lambda conn: self._begin(conn, caller, template, everything=new.audit_everything)
+                        )
                         try:
                             await self._freeze(begun, daemon, held)
                         finally:
@@ -157,9 +159,9 @@ class SnapshotLifecycle:
         """
         return await self.create(caller, NewSnapshot(disk_id=disk_id, name="audit", audit_everything=True))
 
-    def _begin(self, conn: Connection, caller: Caller, template: Snapshot, payload: Mapping[str, object]) -> Begun:
+    def _begin(self, conn: Connection, caller: Caller, template: Snapshot, *, everything: bool) -> Begun:
         disk = self._check_disk(conn, caller, template.disk_id)
-        return begin_snapshot(conn, self._in, disk, template, request_id=caller.request_id, payload=payload)
+        return begin_snapshot(conn, self._in, disk, template, request_id=caller.request_id, audit_everything=everything)
 
     async def _freeze(self, begun: Begun, daemon: Daemon, held: Held) -> None:
         """The instant. If it fails, bitmaps and rows are as before when this raises (A2, A4)."""
@@ -174,9 +176,8 @@ class SnapshotLifecycle:
         taken_at = self._in.clock()
 
         def record(conn: Connection) -> None:
-            payload = {
-                **operation.payload, **quiesced.payload(), "freeze_ms": round(pause_ms, 3), "taken_at": taken_at,
-            }  # fmt: skip
+            told = operation.payload_as(SnapshotPayload).with_quiesced(quiesced)
+            payload = msgspec.structs.replace(told, freeze_ms=round(pause_ms, 3), taken_at=taken_at)
             operations.update(conn, operation.id, updated_at=taken_at, phase=Phase.FROZEN.value, payload=payload)
 
         await self._in.db.write(record)

@@ -11,6 +11,7 @@ from drystone.catalog import meta, pack_rewrites, packs, sessions, snapshots
 from drystone.domain.errors import RefusalError, UnavailableError
 from drystone.domain.ids import PackId, SessionId, SnapshotId
 from drystone.domain.pack_rewrite import RewriteState
+from drystone.domain.payloads import CompactPayload
 from drystone.domain.session import Pack
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.objects.contract import NotFoundError
@@ -144,7 +145,7 @@ class StoreSpace:
                 operation = compaction.begin(
                     conn, self._in, account_id=caller.account_id, dead_percent=percent, request_id=caller.request_id
                 )
-                if operation.payload.get("dead_percent") != percent:
+                if operation.payload_as(CompactPayload).dead_percent != percent:
                     raise RefusalError(
                         "ResourceBusy", f"Collection {operation.id} is under way; wait until it has ended."
                     )

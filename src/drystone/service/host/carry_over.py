@@ -8,6 +8,7 @@ from drystone.codec.checkpoint import extents_name
 from drystone.domain import tracking as algebra
 from drystone.domain.blocks import Ranges, count, union
 from drystone.domain.ids import DiskId
+from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.tracking import Tracking
 from drystone.snapstore.scrub import coarse
 
@@ -49,7 +50,6 @@ def _drop_others(conn: Connection, disk_id: DiskId, carry: frozenset[str]) -> No
     """Remove extent maps that neither the row nor an operation in flight names."""
     keep = set(carry)
     for operation in operations.running_on_disk(conn, disk_id):
-        freeze = operation.payload.get("freeze")
-        if isinstance(freeze, dict):
-            keep.update(str(name) for name in freeze["carry"])
+        if isinstance(operation.payload, SnapshotPayload):
+            keep.update(operation.payload.freeze.carry)
     extent_maps.keep_only(conn, disk_id, {name for name in keep if algebra.is_extents_id(name)})

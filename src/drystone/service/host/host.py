@@ -20,9 +20,10 @@ from drystone.domain.blocks import EMPTY, Ranges
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.disk_types import GIB
 from drystone.domain.errors import DrystoneError, SpaceError, UnavailableError
-from drystone.domain.ids import DiskId, SessionId
+from drystone.domain.ids import DiskId
 from drystone.domain.instance import InstanceKind
 from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import Bitmap, Checkpoint, DaemonPlan, TrackingState, Verdict
 from drystone.engine import checkpoints, descriptors, host_device, images, live, process
@@ -735,9 +736,7 @@ def end_failed_snapshot(conn: Connection, operation: Operation, *, at: float) ->
         row = snapshots.get(conn, operation.snapshot_id)
         if row is not None and row.state is SnapshotState.CREATING:
             snapshots.delete(conn, row.id)
-    session = current.payload.get("session")
-    if session is not None:
-        sessions.fence(conn, SessionId(str(session)), at=at)
+    sessions.fence(conn, current.payload_as(SnapshotPayload).session, at=at)
     why = current.error or "its storage daemon died"
     code = current.error_code or "InternalError"
     operations.update(conn, operation.id, updated_at=at, state=OperationState.FAILED, error_code=code, error=why)

@@ -2,11 +2,13 @@
 
 import asyncio
 
+import msgspec
 import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import operations
 from drystone.domain.ids import DiskId
+from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.tracking import Phase
 from drystone.engine import live
 from drystone.engine.space import allocated_bytes
@@ -61,7 +63,7 @@ class ScratchGuard:
             pair = flight_of(operations.running_on_disk(conn, disk_id))
             if pair is None or pair[1].phase not in {Phase.FREEZING, Phase.FROZEN}:
                 return False
-            payload = {**pair[0].payload, "break_reason": reason}
+            payload = msgspec.structs.replace(pair[0].payload_as(SnapshotPayload), break_reason=reason)
             operations.update(conn, pair[0].id, updated_at=self._in.clock(), payload=payload)
             return True
 

@@ -1,11 +1,13 @@
 """Writing packs again without their dead blocks (L8), some at a time, as rows that survive a crash."""
 
+import msgspec
 import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import operations, pack_rewrites, packs, proofs
 from drystone.domain.operation import Operation
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState
+from drystone.domain.payloads import CompactionOutcome, CompactPayload
 from drystone.domain.session import Pack, PackState
 from drystone.service.installation import Installation
 from drystone.service.rows import endings
@@ -31,7 +33,8 @@ class Compact:
 
     async def run(self, operation: Operation) -> None:
         """Go on until nothing is left to be written again; may be repeated from any moment."""
-        percent = int(str(operation.payload.get("dead_percent", self._in.compaction_dead_percent)))
+        wanted = operation.payload_as(CompactPayload)
+        percent = self._in.compaction_dead_percent if wanted.dead_percent is None else wanted.dead_percent
         sums = _Sums(operation)
         seen: set[str] = set()
         async with self._in.collection_lock:
@@ -52,7 +55,7 @@ class Compact:
 
         def end(conn: Connection) -> None:
             at = self._in.clock()
-            payload = {**operation.payload, "result": sums.result(conn)}
+            payload = msgspec.structs.replace(wanted, result=sums.result(conn))
             operations.update(conn, operation.id, updated_at=at, payload=payload)
             endings.done(conn, operation, at=at)
 
@@ -178,11 +181,10 @@ class _Sums:
         elif outcome == "faulty":
             self.faulty += 1
 
-    def result(self, conn: Connection) -> dict[str, object]:
+    def result(self, conn: Connection) -> CompactionOutcome:
         """Return what the operation's row says at its end; `waiting_bytes` come back when readers have ended."""
         waiting = pack_rewrites.in_state(conn, RewriteState.SWITCHED)
-        return {
-            "rewritten_packs": self.rewritten, "removed_packs": self.removed, "faulty_packs": self.faulty,
-            "freed_bytes": self.freed_bytes, "waiting_bytes": sum(max(0, row.old_bytes) for row in waiting),
-            "note": self.note,
-        }  # fmt: skip
+        return CompactionOutcome(
+            rewritten_packs=self.rewritten, removed_packs=self.removed, faulty_packs=self.faulty,
+            freed_bytes=self.freed_bytes, waiting_bytes=sum(max(0, row.old_bytes) for row in waiting), note=self.note,
+        )  # fmt: skip

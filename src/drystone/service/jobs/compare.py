@@ -14,6 +14,7 @@ from drystone.domain.blocks import EMPTY, Ranges, count, union
 from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.domain.ids import DiskId, PackId, SessionId, SnapshotId
 from drystone.domain.operation import Operation
+from drystone.domain.payloads import SessionPayload
 from drystone.engine import live
 from drystone.service.host.host import Host
 from drystone.service.host.looks import look_at
@@ -108,7 +109,7 @@ class Compare:
         if flight_of(operations.running_on_disk(conn, disk.id)) is not None:
             raise UnavailableError("a snapshot of the disk is being taken, which compares it")
         base = snapshots.get(conn, disk.base_snapshot_id)
-        session = SessionId(str(now.payload["session"]))
+        session = now.payload_as(SessionPayload).session
         if base is None or base.manifest is None or base.id not in sessions.reads(conn, session):
             raise UnavailableError("the disk's base has moved")
         found = _Begun(base=base.id, bitmap=disk.bitmap, epoch=disk.epoch, session=session, manifest=base.manifest)
@@ -165,7 +166,7 @@ class Compare:
 
         def end(conn: Connection) -> bool:
             at = self._in.clock()
-            sessions.fence(conn, SessionId(str(operation.payload["session"])), at=at)
+            sessions.fence(conn, operation.payload_as(SessionPayload).session, at=at)
             endings.failed(conn, operation, at=at, code=code, message=message)
             return disks.get(conn, disk_id) is not None
 

@@ -11,6 +11,7 @@ from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId, SessionId
 from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.payloads import CreateDiskPayload, SessionPayload
 from drystone.engine import checkpoints, images
 from drystone.engine.graph import Backing
 from drystone.service.host.host import Host, size_bytes
@@ -88,7 +89,7 @@ class CreateDisk:
         assert disk is not None
         if disk.source_snapshot_id is None:
             return []
-        hydrate = hydrate_operation(self._in, disk, str(operation.payload["session"]), at=at)
+        hydrate = hydrate_operation(self._in, disk, _wanted(operation).session, at=at)
         operations.insert(conn, hydrate)
         return [hydrate]
 
@@ -99,9 +100,9 @@ class CreateDisk:
             at = self._in.clock()
             # None of them, if another disk of the call has failed before.
             together = _together(conn, operation)
-            token = operation.payload.get("client_token")
+            token = _wanted(operation).client_token
             if together and token is not None:
-                tokens.forget(conn, operation.account_id, token=str(token))
+                tokens.forget(conn, operation.account_id, token=token)
             return [self._withdraw(conn, other, at=at, code=code, message=message) for other in together]
 
         for following in await self._in.db.write(withdraw):
@@ -109,9 +110,9 @@ class CreateDisk:
 
     def _withdraw(self, conn: Connection, operation: Operation, *, at: float, code: str, message: str) -> Operation:
         assert operation.disk_id is not None
-        session = operation.payload.get("session")
+        session = _wanted(operation).session
         if session is not None:
-            sessions.fence(conn, SessionId(str(session)), at=at)
+            sessions.fence(conn, session, at=at)
         endings.failed(conn, operation, at=at, code=code, message=message)
         disk = disks.get(conn, operation.disk_id)
         assert disk is not None
@@ -125,17 +126,21 @@ def _together(conn: Connection, operation: Operation) -> list[Operation]:
     return operations.running_on_disks(conn, _disk_ids(operation), OperationKind.CREATE_DISK)
 
 
-def _disk_ids(operation: Operation) -> list[str]:
+def _wanted(operation: Operation) -> CreateDiskPayload:
+    return operation.payload_as(CreateDiskPayload)
+
+
+def _disk_ids(operation: Operation) -> tuple[DiskId, ...]:
     """Return the disks of an operation's call."""
-    disk_ids = operation.payload.get("disk_ids", [operation.disk_id])
-    assert isinstance(disk_ids, list)
-    return disk_ids
+    assert operation.disk_id is not None
+    return _wanted(operation).disk_ids or (operation.disk_id,)
 
 
-def hydrate_operation(installation: Installation, disk: Disk, session: str, *, at: float) -> Operation:
+def hydrate_operation(installation: Installation, disk: Disk, session: SessionId | None, *, at: float) -> Operation:
     """Return the row of the operation that fills a disk from its source; the session pins the source."""
+    assert session is not None, "a disk with a source has a session"
     return Operation(
         id=installation.ids.operation(), kind=OperationKind.HYDRATE, account_id=disk.account_id, disk_id=disk.id,
         snapshot_id=disk.source_snapshot_id, state=OperationState.RUNNING, phase="COPYING",
-        payload={"session": session}, created_at=at, updated_at=at,
+        payload=SessionPayload(session=session), created_at=at, updated_at=at,
     )  # fmt: skip

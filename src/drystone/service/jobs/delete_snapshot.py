@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import structlog
 from sqlalchemy import Connection
 
@@ -10,6 +11,7 @@ from drystone.domain import lineage
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import PackId, SessionId, SnapshotId
 from drystone.domain.operation import Operation
+from drystone.domain.payloads import DeletionPayload
 from drystone.domain.session import Pack
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.service.installation import Installation
@@ -110,12 +112,11 @@ class DeleteSnapshot:
         """
         current = await self._in.db.read(lambda conn: operations.get(conn, operation.id))
         assert current is not None
-        counted = current.payload.get("dead")
+        known = current.payload_as(DeletionPayload)
         listed = await asyncio.to_thread(self._listed, job.manifest, operation.snapshot_id)
-        if isinstance(counted, dict) and not listed:
+        if known.dead is not None and not listed:
             # A row of the version before has no bytes.
-            pairs = {str(pack): (one, 0) if isinstance(one, int) else one for pack, one in counted.items()}
-            return {pack: (int(blocks), int(stored_bytes)) for pack, (blocks, stored_bytes) in pairs.items()}
+            return {pack: (one, 0) if isinstance(one, int) else one for pack, one in known.dead.items()}
         if listed:
             found = await self._in.workers.run(job, DeathsResult, account=operation.account_id)
         else:
@@ -131,12 +132,11 @@ class DeleteSnapshot:
                 # Its index cannot say what each block takes: an even share of the pack.
                 blocks, _ = dead[pack.id]
                 dead[pack.id] = (blocks, pack.bytes * blocks // max(1, pack.blocks))
-            payload = {**current.payload, "dead": dead}
             if found.fault:
                 dead |= {pack.id: (pack.blocks, 0) for pack in _written_on_the_way(conn, row)}
-                payload |= {"dead": dead, "deaths_unknown": found.fault}
                 proofs.doubt(conn, (), {name for one in (row, *near) for name in one.maps})
             proofs.doubt(conn, found.doubtful_packs, ())
+            payload = msgspec.structs.replace(known, dead=dead, deaths_unknown=found.fault or "")
             operations.update(conn, operation.id, updated_at=self._in.clock(), payload=payload)
             return dead
 

@@ -4,12 +4,14 @@ import asyncio
 import os
 from pathlib import Path
 
+import msgspec
 from sqlalchemy import Connection
 
 from drystone.catalog import operations, sessions
 from drystone.domain.errors import RefusalError, SpaceError, UnavailableError
-from drystone.domain.ids import OperationId, SessionId
+from drystone.domain.ids import OperationId
 from drystone.domain.operation import Operation
+from drystone.domain.payloads import ExportPayload
 from drystone.engine import convert, host_files
 from drystone.service.host import snapshot_server
 from drystone.service.installation import Installation
@@ -34,10 +36,9 @@ class ExportSnapshot:
 
         Begins again after a crash. The name is given by a link: it never replaces what somebody made meanwhile.
         """
-        path = Path(str(operation.payload["path"]))
-        if operation.phase != NAMING or not await asyncio.to_thread(
-            host_files.named, path, operation.payload.get("identity")
-        ):
+        wanted = operation.payload_as(ExportPayload)
+        path = Path(wanted.path)
+        if operation.phase != NAMING or not await asyncio.to_thread(host_files.named, path, wanted.identity):
             new = await asyncio.to_thread(host_files.begin, path, part_of(operation.id))
             try:
                 await self._copy(operation, new)
@@ -47,7 +48,7 @@ class ExportSnapshot:
 
         def end(conn: Connection) -> None:
             at = self._in.clock()
-            sessions.commit(conn, SessionId(str(operation.payload["session"])), at=at)
+            sessions.commit(conn, wanted.session, at=at)
             endings.done(conn, operation, at=at)
 
         await self._in.db.write(end)
@@ -60,7 +61,7 @@ class ExportSnapshot:
             served = await snapshot_server.serving(self._in, operation.snapshot_id)
             try:
                 await convert.export_into(
-                    served, new.descriptor, str(operation.payload["format"]),
+                    served, new.descriptor, operation.payload_as(ExportPayload).format,
                     on_percent=copying.note, guard=copying.guard,
                 )  # fmt: skip
             except SpaceError:
@@ -72,7 +73,8 @@ class ExportSnapshot:
                 return
 
     async def _name(self, operation: Operation, new: host_files.NewFile) -> None:
-        payload = {**operation.payload, "identity": host_files.identity_of(new.descriptor)}
+        identity = host_files.identity_of(new.descriptor)
+        payload = msgspec.structs.replace(operation.payload_as(ExportPayload), identity=identity)
         at = self._in.clock()
         await self._in.db.write(
             lambda conn: operations.update(conn, operation.id, updated_at=at, phase=NAMING, payload=payload)
@@ -87,7 +89,7 @@ class ExportSnapshot:
 
         def end(conn: Connection) -> None:
             at = self._in.clock()
-            sessions.fence(conn, SessionId(str(operation.payload["session"])), at=at)
+            sessions.fence(conn, operation.payload_as(ExportPayload).session, at=at)
             endings.failed(conn, operation, at=at, code=code, message=message)
 
         await self._in.db.write(end)

@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 from drystone.catalog import disks, operations, sessions, snapshots
 from drystone.domain.blocks import Ranges, count, split
 from drystone.domain.errors import RefusalError, UnavailableError
-from drystone.domain.ids import DiskId, SessionId, SnapshotId
+from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.operation import Operation
+from drystone.domain.payloads import SessionPayload
 from drystone.engine import graph, images, live
 from drystone.engine.graph import RECONNECT_SECONDS
 from drystone.nbd.client import NbdClient
@@ -52,7 +53,7 @@ class Hydrate:
         def record(conn: Connection) -> None:
             at = self._in.clock()
             disks.compare_and_set(conn, disk_id, expected={}, values={"hydrating": False, "hydration_percent": 100})
-            sessions.commit(conn, SessionId(str(operation.payload["session"])), at=at)
+            sessions.commit(conn, operation.payload_as(SessionPayload).session, at=at)
             endings.done(conn, operation, at=at)
 
         await self._in.db.write(record)

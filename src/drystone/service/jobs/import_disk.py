@@ -11,6 +11,7 @@ from drystone.domain import tracking as algebra
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import ProtocolError, RefusalError, UnavailableError
 from drystone.domain.operation import Operation
+from drystone.domain.payloads import ImportPayload
 from drystone.engine import convert, host_files, images
 from drystone.service.host.host import Host, size_bytes
 from drystone.service.installation import Installation
@@ -35,16 +36,16 @@ class ImportDisk:
         """
         assert operation.disk_id is not None
         disk = await self._host.row(operation.disk_id)
-        path = Path(str(operation.payload["path"]))
+        wanted = operation.payload_as(ImportPayload)
+        path = Path(wanted.path)
         image = self._in.layout.image(disk.id)
         copied = image.with_suffix(".import")
         descriptor = await asyncio.to_thread(host_files.open_file, path)
         try:
-            opened = list(host_files.file_id(descriptor))
-            if operation.payload.get("file", opened) != opened:
+            if wanted.file is not None and wanted.file != tuple(host_files.file_id(descriptor)):
                 raise ProtocolError(f"{path} is another file than the one that was looked at")
             file = convert.ImageFile(
-                name=str(path), descriptor=descriptor, format=str(operation.payload["format"]),
+                name=str(path), descriptor=descriptor, format=wanted.format,
                 scratch=self._in.layout.scratch,
             )  # fmt: skip
             found = await convert.examine(file)

@@ -6,6 +6,7 @@ from drystone.catalog import disks, extent_maps, operations
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import DiskState
 from drystone.domain.operation import Operation
+from drystone.domain.payloads import InitializePayload
 from drystone.domain.tracking import TrackingState
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
@@ -57,7 +58,7 @@ class Initialize:
                 endings.done(conn, operation, at=at)
                 if source is None:
                     return None
-                hydrate = hydrate_operation(self._in, now, str(operation.payload["session"]), at=at)
+                hydrate = hydrate_operation(self._in, now, operation.payload_as(InitializePayload).session, at=at)
                 operations.insert(conn, hydrate)
                 return hydrate
 

@@ -4,14 +4,16 @@ import asyncio
 import logging
 from pathlib import Path
 
+import msgspec
 import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import openings, operations, sessions
 from drystone.domain.errors import DrystoneError, SpaceError
-from drystone.domain.ids import DiskId, SessionId, SnapshotId
+from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.opening import Finding, Opening, OpeningStep, conclusion
 from drystone.domain.operation import Operation
+from drystone.domain.payloads import ProofOutcome, ProvePayload
 from drystone.engine import throwaway
 from drystone.prove.prover import Asked, Prover
 from drystone.service.host import snapshot_server
@@ -66,9 +68,10 @@ class Prove:
             steps=steps, began_at=began, ended_at=self._in.steady(),
         )  # fmt: skip
         openings.put(conn, opening)
-        sessions.commit(conn, SessionId(str(operation.payload["session"])), at=at)
-        result = {"finding": finding.value, "reason": reason}
-        operations.update(conn, operation.id, updated_at=at, payload={**operation.payload, "result": result})
+        wanted = operation.payload_as(ProvePayload)
+        sessions.commit(conn, wanted.session, at=at)
+        payload = msgspec.structs.replace(wanted, result=ProofOutcome(finding=finding.value, reason=reason))
+        operations.update(conn, operation.id, updated_at=at, payload=payload)
         endings.done(conn, operation, at=at)
 
     async def _steps(self, operation: Operation, user: int) -> tuple[OpeningStep, ...]:
@@ -77,15 +80,17 @@ class Prove:
         if room < CLONE_BYTES_MIN:
             raise SpaceError("free space is near the floor that belongs to the disks: there is no room for a clone")
         backing = await snapshot_server.serving(self._in, _snapshot(operation))
-        size = operation.payload["size_gib"]
-        kinds = operation.payload["databases"]
-        assert isinstance(size, int)
-        assert isinstance(kinds, list)
+        wanted = operation.payload_as(ProvePayload)
         daemon = await throwaway.open_clone(
-            layout, _clone(operation), backing=backing, size_gib=size, bytes_max=room, environment=self._in.environment
+            layout,
+            _clone(operation),
+            backing=backing,
+            size_gib=wanted.size_gib,
+            bytes_max=room,
+            environment=self._in.environment,
         )
         try:
-            steps = await self._watched(operation, user, daemon.nbd_socket, [str(kind) for kind in kinds])
+            steps = await self._watched(operation, user, daemon.nbd_socket, wanted.databases)
             if not daemon.alive():
                 # S91: what was read after its death was no byte of the snapshot.
                 return (_step("clone", f"its storage daemon died; up to {room >> 20} MiB may be written"),)
@@ -94,7 +99,7 @@ class Prove:
             await daemon.disconnect()
 
     async def _watched(
-        self, operation: Operation, user: int, socket: Path, databases: list[str]
+        self, operation: Operation, user: int, socket: Path, databases: tuple[str, ...]
     ) -> tuple[OpeningStep, ...]:
         """Run the machine while the snapshot server is kept alive and the disks' space is looked after."""
         done = 0
@@ -115,7 +120,7 @@ class Prove:
         try:
             async with asyncio.TaskGroup() as tasks:
                 looking = tasks.create_task(look())
-                asked = Asked(user=user, clone=socket, export=_clone(operation), databases=tuple(databases))
+                asked = Asked(user=user, clone=socket, export=_clone(operation), databases=databases)
                 steps = await self._prover.prove(asked, note)
                 looking.cancel()
         except* DrystoneError as group:
@@ -138,7 +143,7 @@ class Prove:
                 steps=steps, began_at=ended, ended_at=ended,
             )  # fmt: skip
             openings.put(conn, opening)
-            sessions.fence(conn, SessionId(str(operation.payload["session"])), at=at)
+            sessions.fence(conn, operation.payload_as(ProvePayload).session, at=at)
             endings.failed(conn, operation, at=at, code=code, message=message)
 
         await self._in.db.write(end)
@@ -150,7 +155,7 @@ def _snapshot(operation: Operation) -> SnapshotId:
 
 
 def _clone(operation: Operation) -> DiskId:
-    return DiskId(str(operation.payload["clone"]))
+    return operation.payload_as(ProvePayload).clone
 
 
 def _step(title: str, detail: str) -> OpeningStep:

@@ -9,6 +9,7 @@ from drystone.domain.disk import Disk, DiskState
 from drystone.domain.disk_types import GIB
 from drystone.domain.ids import DiskId, InstanceId
 from drystone.domain.operation import Operation
+from drystone.domain.payloads import ResizePayload
 from drystone.engine import images, live
 from drystone.engine.daemon import Daemon
 from drystone.service.host.host import Host
@@ -27,7 +28,7 @@ class Resize:
         """Grow the image, tell whoever uses the disk, then the row."""
         assert operation.disk_id is not None
         disk_id = operation.disk_id
-        size_gib = int(str(operation.payload["size_gib"]))
+        size_gib = operation.payload_as(ResizePayload).size_gib
         async with self._in.locks.image(disk_id), self._in.locks.graph(disk_id):
             await self._host.settle_flight(disk_id)
             disk = await self._host.row(disk_id)

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import structlog
 from sqlalchemy import Connection
@@ -13,8 +14,9 @@ from drystone.domain import tracking as algebra
 from drystone.domain.blocks import EMPTY, Ranges, union
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import UnavailableError
-from drystone.domain.ids import DiskId, SessionId, SnapshotId
+from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.operation import Operation
+from drystone.domain.payloads import PlanFile, RollbackPayload
 from drystone.domain.tracking import TrackingState
 from drystone.engine import checkpoints, images, live
 from drystone.service.host.host import Host
@@ -69,8 +71,8 @@ class Rollback:
             values = tracking_columns(lost, reason=f"rolling back to {target}")
             changed = disks.compare_and_set(conn, disk_id, expected={"epoch": now.epoch}, values=values)
             assert changed
-            plan = None if file is None else {"path": file.path, "sha256": file.sha256}
-            payload = {**operation.payload, "plan": plan}
+            plan = None if file is None else PlanFile(path=file.path, sha256=file.sha256)
+            payload = msgspec.structs.replace(operation.payload_as(RollbackPayload), plan=plan)
             operations.update(conn, operation.id, updated_at=self._in.clock(), phase="WRITING", payload=payload)
 
         await self._in.db.write(begin)
@@ -115,8 +117,8 @@ class Rollback:
     async def _write(self, operation: Operation, disk_id: DiskId, target: SnapshotId) -> None:
         now = await self._in.db.read(lambda conn: operations.get(conn, operation.id))
         assert now is not None
-        plan = now.payload.get("plan")
-        file = RangesFile(path=str(plan["path"]), sha256=str(plan["sha256"])) if isinstance(plan, dict) else None
+        plan = now.payload_as(RollbackPayload).plan
+        file = None if plan is None else RangesFile(path=plan.path, sha256=plan.sha256)
         await asyncio.to_thread(checkpoints.consume, self._in.layout.checkpoint(disk_id))
         await self._in.db.write(lambda conn: self._stay_lost(conn, disk_id))
         disk = await self._host.row(disk_id)
@@ -202,11 +204,12 @@ class Rollback:
         assert changed
         extent_maps.keep_only(conn, disk.id, {name for name in after.carry if algebra.is_extents_id(name)})
         snapshots.compare_and_set(conn, target, expected={}, values={"rolling_back": False})
-        sessions.commit(conn, SessionId(str(operation.payload["session"])), at=at)
-        payload = {
-            **operation.payload, "read_bytes": result.read_bytes, "written_bytes": result.written_bytes,
-            "differing_bytes": result.differing_bytes,
-        }  # fmt: skip
+        wanted = operation.payload_as(RollbackPayload)
+        sessions.commit(conn, wanted.session, at=at)
+        payload = msgspec.structs.replace(
+            wanted, read_bytes=result.read_bytes, written_bytes=result.written_bytes,
+            differing_bytes=result.differing_bytes,
+        )  # fmt: skip
         operations.update(conn, operation.id, updated_at=at, payload=payload)
         endings.done(conn, operation, at=at)
 
@@ -224,7 +227,7 @@ class Rollback:
             at = self._in.clock()
             now = operations.get(conn, operation.id)
             if now is not None and now.phase == "PLANNING":
-                sessions.fence(conn, SessionId(str(operation.payload["session"])), at=at)
+                sessions.fence(conn, operation.payload_as(RollbackPayload).session, at=at)
                 snapshots.compare_and_set(conn, target, expected={}, values={"rolling_back": False})
                 endings.disk_failed(conn, operation, at=at, code=code, message=message, state=DiskState.UNATTACHED)
                 return True

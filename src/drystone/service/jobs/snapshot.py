@@ -3,8 +3,9 @@
 import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+import msgspec
 import structlog
 from sqlalchemy import Connection
 
@@ -17,6 +18,7 @@ from drystone.domain.disk_types import GIB
 from drystone.domain.errors import SnapshotBrokenError, UnavailableError
 from drystone.domain.ids import DiskId, SessionId, SnapshotId
 from drystone.domain.operation import Operation
+from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.session import Pack, Session
 from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
 from drystone.domain.times import moment
@@ -26,7 +28,7 @@ from drystone.engine.daemon import Daemon
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.progress import run_job
-from drystone.service.rows.tracking import frozen_of, tracking_columns, tracking_of
+from drystone.service.rows.tracking import tracking_columns, tracking_of
 from drystone.service.rows.tracking_audit import audit_plan, judge_audit
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.maps import collect_maps
@@ -61,7 +63,7 @@ class TakeSnapshot:
 
     async def run(self, operation: Operation) -> None:
         """Read the view in a worker, commit, clean up. After a restart it goes on from the phase in the row."""
-        if operation.payload.get("group") is not None:
+        if operation.payload_as(SnapshotPayload).group is not None:
             return
         assert operation.disk_id is not None
         disk_id = operation.disk_id
@@ -81,7 +83,7 @@ class TakeSnapshot:
                 daemon = await self._host.running(disk)
                 if daemon is None:
                     raise SnapshotBrokenError(f"the storage daemon of disk {disk_id} died before the upload")
-                await self._finish_freeze(disk, daemon, frozen_of(current.payload))
+                await self._finish_freeze(disk, daemon, current.payload_as(SnapshotPayload).freeze)
                 await self._record_frozen(operation)
         if verdict is Verdict.RESUME:
             await self._upload_and_commit(operation, disk_id)
@@ -105,7 +107,8 @@ class TakeSnapshot:
         def record(conn: Connection) -> None:
             now = operations.get(conn, operation.id)
             if now is not None and now.phase == Phase.FREEZING:
-                payload = {**now.payload, "taken_at": now.payload.get("taken_at") or self._in.clock()}
+                frozen = now.payload_as(SnapshotPayload)
+                payload = msgspec.structs.replace(frozen, taken_at=frozen.taken_at or self._in.clock())
                 operations.update(
                     conn, operation.id, updated_at=self._in.clock(), phase=Phase.FROZEN.value, payload=payload
                 )
@@ -149,9 +152,10 @@ class TakeSnapshot:
         """Return the session of this attempt: that of the call, or after it a new one with the same reads."""
         now = operations.get(conn, operation.id)
         assert now is not None
-        old = SessionId(str(now.payload["session"]))
-        if not now.payload.get("session_used"):
-            payload = {**now.payload, "session_used": True}
+        known = now.payload_as(SnapshotPayload)
+        old = known.session
+        if not known.session_used:
+            payload = msgspec.structs.replace(known, session_used=True)
             operations.update(conn, operation.id, updated_at=self._in.clock(), payload=payload)
             return old
         at = self._in.clock()
@@ -161,7 +165,7 @@ class TakeSnapshot:
         )  # fmt: skip
         if not sessions.transfer(conn, old, new, at=at):
             raise UnavailableError(f"session {old} of snapshot {operation.snapshot_id} was fenced")
-        payload = {**now.payload, "session": new.id, "maybe_trimmed": True}
+        payload = msgspec.structs.replace(known, session=new.id, maybe_trimmed=True)
         operations.update(conn, operation.id, updated_at=at, payload=payload)
         return new.id
 
@@ -213,7 +217,8 @@ class TakeSnapshot:
         now = operations.get(conn, operation.id)
         assert now is not None
         assert operation.snapshot_id is not None
-        freeze = frozen_of(now.payload)
+        known = now.payload_as(SnapshotPayload)
+        freeze = known.freeze
         snapshot = snapshots.get(conn, operation.snapshot_id)
         assert snapshot is not None
         base = None if freeze.base is None else snapshots.get(conn, freeze.base)
@@ -232,18 +237,21 @@ class TakeSnapshot:
             mode = "full"
         audit = None
         if mode == "delta" and base is not None:
-            audit = audit_plan(disk, now.payload, since_s=age_s(base.created_at, snapshot.created_at))
+            audit = audit_plan(
+                disk, everything=known.audit is not None, since_s=age_s(base.created_at, snapshot.created_at)
+            )
         # S35, F2: an attempt trims what it does not read itself, so the next one's sample too. One that audits all
         # of the disk trims nothing; after any other nothing is audited, for only what is marked is sure to be there.
         trim = mode == "delta" and (audit is None or audit.blocks_max is not None)
-        if trim and now.payload.get("maybe_trimmed"):
+        if trim and known.maybe_trimmed:
             audit = None
-        reason = str(now.payload.get("tracking_reason") or "")
+        assert known.taken_at is not None, "FROZEN has an instant"
         template = ManifestTemplate(
             account=disk.account_id, disk=disk.id, size_bytes=snapshot.size_gib * GIB,
-            taken_at=_iso(float(str(now.payload["taken_at"]))), ancestry=_ancestry(conn, base),
-            tracking_reason=reason or "changes were tracked since the parent", freeze_ms=_freeze_ms(now),
-            consistency=str(now.payload.get("consistency") or "crash"),
+            taken_at=moment(known.taken_at).isoformat(), ancestry=_ancestry(conn, base),
+            tracking_reason=known.tracking_reason or "changes were tracked since the parent",
+            freeze_ms=known.freeze_ms or 0.0,
+            consistency=known.consistency,
             disk_attributes=DiskAttributes(type=disk.type, name=disk.name, usage=disk.usage),
         )  # fmt: skip
         job = UploadJob(
@@ -273,16 +281,17 @@ class TakeSnapshot:
         assert operation.snapshot_id is not None
         if now.phase != Phase.FROZEN or now.error or not sessions.commit(conn, session, at=at):
             raise SnapshotBrokenError("the snapshot was given up while it was uploaded")
-        freeze = frozen_of(now.payload)
+        known = now.payload_as(SnapshotPayload)
+        freeze = known.freeze
         disk = disks.get(conn, operation.disk_id)
         if disk is None or not algebra.may_commit(tracking_of(disk), freeze):
             raise SnapshotBrokenError("the disk was closed while its snapshot was uploaded")
-        taken_at = float(str(now.payload["taken_at"]))
         record = SnapshotRecord(
             tracking=result.tracking, tracking_reason=result.tracking_reason, read_bytes=result.read_bytes,
             changed_bytes=result.changed_bytes, stored_bytes=result.stored_bytes, requests=result.requests,
             freeze_ms=job.template.freeze_ms, duration_ms=round(age_s(operation.created_at, at) * 1000, 3),
-            consistency=job.template.consistency, taken_at=taken_at, **_held(now),
+            consistency=job.template.consistency, taken_at=known.taken_at, quiesce_ms=known.quiesce_ms,
+            transcript=known.transcript,
             audited_blocks=result.audited_blocks, audit_complete=result.audit_complete,
             audit_lies=result.audit_lie_blocks,
         )  # fmt: skip
@@ -324,11 +333,11 @@ class TakeSnapshot:
         def record(conn: Connection) -> None:
             now = operations.get(conn, operation.id)
             if now is not None and now.phase in {Phase.FREEZING, Phase.FROZEN}:
-                why = now.payload.get("break_reason")
+                why = now.payload_as(SnapshotPayload).break_reason
                 # S34: whoever settles it makes it FAILING.
                 operations.update(
                     conn, operation.id, updated_at=self._in.clock(), error_code=now.error_code or code,
-                    error=now.error or str(why or message or "unknown"),
+                    error=now.error or why or message or "unknown",
                 )  # fmt: skip
 
         await self._in.db.write(record)
@@ -351,21 +360,6 @@ def log_committed(uploaded: Uploaded) -> None:
         "snapshot.committed", snapshot_id=uploaded.operation.snapshot_id, disk_id=uploaded.operation.disk_id,
         tracking=result.tracking, stored_bytes=result.stored_bytes, changed_bytes=result.changed_bytes,
     )  # fmt: skip
-
-
-def _held(operation: Operation) -> dict[str, Any]:
-    """Return what the record says of holding things still."""
-    transcript = operation.payload.get("transcript")
-    lines = tuple(str(line) for line in transcript) if isinstance(transcript, list) else ()
-    return {"quiesce_ms": operation.payload.get("quiesce_ms"), "transcript": lines}
-
-
-def _freeze_ms(operation: Operation) -> float:
-    return float(str(operation.payload.get("freeze_ms") or 0.0))
-
-
-def _iso(at: float) -> str:
-    return moment(at).isoformat()
 
 
 def _ancestry(conn: Connection, base: Snapshot | None) -> tuple[SnapshotId, ...]:

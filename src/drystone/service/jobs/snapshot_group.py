@@ -1,8 +1,8 @@
 """From the frozen views of several disks to snapshots that become NORMAL together (S40)."""
 
 import asyncio
-from collections.abc import Mapping
 
+import msgspec
 import structlog
 from sqlalchemy import Connection
 
@@ -10,6 +10,8 @@ from drystone.catalog import operations, snapshot_groups
 from drystone.domain.errors import DrystoneError, SnapshotBrokenError, UnavailableError
 from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation, OperationState
+from drystone.domain.payloads import SnapshotPayload
+from drystone.domain.quiesce import Quiesced
 from drystone.domain.snapshot_group import SnapshotGroupState
 from drystone.domain.tracking import Phase, Verdict
 from drystone.engine import live
@@ -18,7 +20,6 @@ from drystone.service.installation import Installation
 from drystone.service.jobs.snapshot import TakeSnapshot, Uploaded, log_committed
 from drystone.service.rows import endings
 from drystone.service.rows.groups import end_failed_group, give_group_up, group_of, members_of
-from drystone.service.rows.tracking import frozen_of
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.maps import collect_maps
 from drystone.service.upkeep.sweep import sweep
@@ -87,7 +88,7 @@ class TakeSnapshotGroup:
             if daemon is None:
                 raise SnapshotBrokenError(f"the storage daemon of disk {disk.id} died before the upload")
             daemons[daemon.name] = daemon
-            freeze = frozen_of(now.payload)
+            freeze = now.payload_as(SnapshotPayload).freeze
             targets.append(
                 live.FreezeTarget(
                     disk_id=disk.id, size_bytes=size_bytes(disk), frozen=freeze.old_bitmap or "",
@@ -158,7 +159,7 @@ def record_frozen(
     *,
     at: float,
     pause_ms: float | None = None,
-    said: Mapping[str, object] | None = None,
+    said: Quiesced | None = None,
 ) -> None:
     """Record the instant with every member that still waits for it, and with the group.
 
@@ -172,9 +173,13 @@ def record_frozen(
     for member in members:
         now = operations.get(conn, member.id)
         if now is not None and now.phase == Phase.FREEZING:
-            payload = {**now.payload, **(said or {}), "taken_at": at, "freeze_ms": pause_ms}
+            payload = now.payload_as(SnapshotPayload)
+            if said is not None:
+                payload = payload.with_quiesced(said)
+            payload = msgspec.structs.replace(payload, taken_at=at, freeze_ms=pause_ms)
             operations.update(conn, member.id, updated_at=at, phase=Phase.FROZEN.value, payload=payload)
-    group_id = str(members[0].payload["group"])
+    group_id = members[0].payload_as(SnapshotPayload).group
+    assert group_id is not None
     expected = {"state": SnapshotGroupState.CREATING, "taken_at": None}
     snapshot_groups.compare_and_set(conn, group_id, expected=expected, values={"taken_at": at, "pause_ms": pause_ms})
 

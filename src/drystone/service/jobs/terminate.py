@@ -5,8 +5,9 @@ import asyncio
 from sqlalchemy import Connection
 
 from drystone.catalog import disks, extent_maps, operations, quiesce_profiles, sessions
-from drystone.domain.ids import DiskId, SessionId
+from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.payloads import SessionPayload
 from drystone.engine import images, live
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
@@ -52,7 +53,7 @@ class Terminate:
         at = self._in.clock()
         for other in operations.running_on_disk(conn, disk_id):
             if other.kind is OperationKind.HYDRATE:
-                sessions.fence(conn, SessionId(str(other.payload["session"])), at=at)
+                sessions.fence(conn, other.payload_as(SessionPayload).session, at=at)
                 endings.failed(conn, other, at=at, code="", message="the disk was terminated")
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:

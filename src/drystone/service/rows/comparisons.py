@@ -5,6 +5,7 @@ from sqlalchemy import Connection
 from drystone.catalog import operations, sessions
 from drystone.domain.disk import Disk
 from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.payloads import SessionPayload
 from drystone.domain.session import Session
 from drystone.domain.tracking import TrackingState
 from drystone.service.installation import Installation
@@ -35,7 +36,8 @@ def begin_comparison(conn: Connection, installation: Installation, disk: Disk) -
     sessions.open(conn, session, [disk.base_snapshot_id])
     operation = Operation(
         id=installation.ids.operation(), kind=OperationKind.COMPARE, account_id=disk.account_id, disk_id=disk.id,
-        phase="COMPARING", payload={"session": session.id}, request_id="background", created_at=at, updated_at=at,
+        phase="COMPARING", payload=SessionPayload(session=session.id), request_id="background",
+        created_at=at, updated_at=at,
     )  # fmt: skip
     operations.insert(conn, operation)
     return operation

@@ -7,8 +7,9 @@ member FROZEN. So whoever fails one member fails the group: its operation finds 
 from sqlalchemy import Connection
 
 from drystone.catalog import operations, snapshot_groups
-from drystone.domain.ids import OperationId, SnapshotGroupId
+from drystone.domain.ids import SnapshotGroupId
 from drystone.domain.operation import Operation, OperationState
+from drystone.domain.payloads import GroupPayload, SnapshotPayload
 from drystone.domain.tracking import Phase
 from drystone.service.rows import endings
 
@@ -17,14 +18,12 @@ _GIVEN_UP_FROM = frozenset({Phase.FREEZING.value, Phase.FROZEN.value})
 
 def group_of(leader: Operation) -> SnapshotGroupId:
     """Return the group that an operation makes."""
-    return SnapshotGroupId(str(leader.payload["group"]))
+    return leader.payload_as(GroupPayload).group
 
 
 def members_of(conn: Connection, leader: Operation) -> list[Operation]:
     """Return the operations of all members, as they are now, in order."""
-    ids = leader.payload["members"]
-    assert isinstance(ids, list)
-    return list(operations.get_many(conn, [OperationId(str(member)) for member in ids]).values())
+    return list(operations.get_many(conn, leader.payload_as(GroupPayload).members).values())
 
 
 def give_group_up(conn: Connection, leader: Operation, *, at: float, code: str, message: str) -> bool:
@@ -39,7 +38,7 @@ def give_group_up(conn: Connection, leader: Operation, *, at: float, code: str, 
         return False
     members = members_of(conn, leader)
     # The reason that one member was given up for is the reason of all.
-    broken = [str(member.payload["break_reason"]) for member in members if member.payload.get("break_reason")]
+    broken = [reason for member in members if (reason := member.payload_as(SnapshotPayload).break_reason)]
     failed = [member.error for member in members if member.error]
     reason = next(iter([*broken, *failed, now.error]), "") or message
     values = {"error_code": now.error_code or code, "error": reason or "unknown"}

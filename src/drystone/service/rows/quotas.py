@@ -9,6 +9,7 @@ from drystone.domain.disk_types import GIB
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import AccountId, DiskId, InstanceId
 from drystone.domain.operation import OperationKind
+from drystone.domain.payloads import ResizePayload
 
 SNAPSHOTS_PER_REGION_BASE = 64
 SNAPSHOTS_PER_REGION_PER_DISK = 64
@@ -54,9 +55,8 @@ def disk_use(conn: Connection, account_id: AccountId) -> DiskLimits:
     count, size_gib = disks.held(conn, account_id)
     for operation in operations.running_of_account(conn, account_id, OperationKind.RESIZE):
         disk = None if operation.disk_id is None else disks.get(conn, operation.disk_id)
-        wanted = operation.payload.get("size_gib")
-        if disk is not None and isinstance(wanted, int):
-            size_gib += max(0, wanted - disk.size_gib)
+        if disk is not None:
+            size_gib += max(0, operation.payload_as(ResizePayload).size_gib - disk.size_gib)
     return DiskLimits(disks=count, gib=size_gib)
 
 

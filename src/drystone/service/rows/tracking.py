@@ -1,11 +1,9 @@
 """The tracking columns of a disk's row, and what an operation recorded of a freeze, as values of the algebra."""
 
-from collections.abc import Mapping
-from typing import Any, cast
-
 from drystone.domain.disk import Disk
 from drystone.domain.operation import Operation, OperationKind
-from drystone.domain.tracking import Flight, FrozenBase, Phase, Tracking, TrackingState
+from drystone.domain.payloads import SnapshotPayload
+from drystone.domain.tracking import Flight, Phase, Tracking, TrackingState
 
 
 def tracking_of(disk: Disk) -> Tracking:
@@ -32,24 +30,6 @@ def tracking_columns(tracking: Tracking, *, reason: str = "") -> dict[str, objec
     }
 
 
-def frozen_payload(freeze: FrozenBase) -> dict[str, object]:
-    """Return what the operation's row keeps of a freeze (A2)."""
-    return {
-        "base": freeze.base,
-        "carry": sorted(freeze.carry),
-        "epoch": freeze.epoch,
-        "lost": freeze.lost,
-        "old_bitmap": freeze.old_bitmap,
-        "new_bitmap": freeze.new_bitmap,
-    }
-
-
-def frozen_of(payload: Mapping[str, object]) -> FrozenBase:
-    """Return what `frozen_payload` was given."""
-    fields = cast("dict[str, Any]", dict(cast("Mapping[str, object]", payload["freeze"])))
-    return FrozenBase(**{**fields, "carry": frozenset(fields["carry"])})
-
-
 def snapshot_under_way(operations: list[Operation]) -> bool:
     """Tell whether a snapshot is being created: one that is NORMAL and only cleans up does not count."""
     flight = flight_of(operations)
@@ -60,5 +40,5 @@ def flight_of(operations: list[Operation]) -> tuple[Operation, Flight] | None:
     """Return the snapshot operation in flight among a disk's running ones, and what the algebra sees of it."""
     for operation in operations:
         if operation.kind is OperationKind.SNAPSHOT:
-            return operation, Flight(freeze=frozen_of(operation.payload), phase=Phase(operation.phase))
+            return operation, Flight(freeze=operation.payload_as(SnapshotPayload).freeze, phase=Phase(operation.phase))
     return None

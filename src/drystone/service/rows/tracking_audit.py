@@ -1,6 +1,5 @@
 """The audit of tracking: how much each snapshot checks, and what a lie means for the rows (P8, A12)."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import structlog
@@ -27,19 +26,17 @@ SAMPLE_DIVISOR = 16
 """A large delta checks a sixteenth of what it reads, if that is more."""
 SPAN_BLOCKS_MAX = 8 << 20
 """32 GiB are looked over for allocated blocks at most: about 0.1 s, also where there are none (F17)."""
-EVERYTHING = "everything"
-"""Value of `audit` in the payload of a snapshot's operation: check all of the disk."""
 
 
-def audit_plan(disk: Disk, payload: Mapping[str, object], *, since_s: float) -> AuditPlan:
+def audit_plan(disk: Disk, *, everything: bool, since_s: float) -> AuditPlan:
     """Return what the snapshot of a disk is to check.
 
     Args:
         disk: Its row.
-        payload: Of the snapshot's operation.
+        everything: Check all of the disk.
         since_s: Seconds since the snapshot before it: the longer, the more is checked.
     """
-    if payload.get("audit") == EVERYTHING:
+    if everything:
         return AuditPlan(cursor_block=disk.audit_cursor, blocks_max=None)
     size_blocks = disk.size_gib * GIB // BLOCK_BYTES
     share = int(size_blocks * since_s / COVERED_SECONDS)

@@ -7,6 +7,7 @@ from drystone.domain import lineage
 from drystone.domain.ids import SnapshotId
 from drystone.domain.lineage import Node, NodeState, Tree
 from drystone.domain.operation import OperationKind
+from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.snapshot import Snapshot, SnapshotState
 
 
@@ -44,9 +45,8 @@ def _referenced(conn: Connection) -> set[SnapshotId]:
     """Return the snapshots that rows and operations refer to although nobody descends from them."""
     found = {disk.base_snapshot_id for disk in disks.everything(conn)}
     for operation in operations.unfinished(conn):
-        freeze = operation.payload.get("freeze")
-        if isinstance(freeze, dict):
-            found.add(freeze["base"])
+        if isinstance(operation.payload, SnapshotPayload):
+            found.add(operation.payload.freeze.base)
         if operation.kind is not OperationKind.DELETE_SNAPSHOT:
             found.add(operation.snapshot_id)
     return {snapshot_id for snapshot_id in found if snapshot_id is not None}

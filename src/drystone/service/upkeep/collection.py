@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import disks, meta, operations, pack_rewrites, packs, sessions, snapshots
 from drystone.domain.ids import PackId, SessionId
+from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.session import Pack, PackState, Session, SessionState
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import Phase
@@ -129,8 +130,7 @@ def named_maps(conn: Connection) -> set[str]:
     for carry in disks.carried(conn).values():
         named |= carry
     for operation in operations.unfinished(conn):
-        freeze = operation.payload.get("freeze")
         # What is committed reads no carry-over again; the disk has let go of it in that transaction.
-        if isinstance(freeze, dict) and operation.phase != Phase.COMMITTED:
-            named.update(str(name) for name in freeze["carry"])
+        if isinstance(operation.payload, SnapshotPayload) and operation.phase != Phase.COMMITTED:
+            named.update(operation.payload.freeze.carry)
     return named

@@ -9,6 +9,7 @@ from drystone.catalog.operations import OperationSelection
 from drystone.domain.clock import recent
 from drystone.domain.ids import AccountId, OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.payloads import CompactPayload
 from drystone.domain.session import PackState
 from drystone.service.installation import Installation
 from drystone.service.upkeep import collection, rewrites
@@ -39,7 +40,7 @@ def begin(
     at = installation.clock()
     operation = Operation(
         id=installation.ids.operation(), kind=OperationKind.COMPACT, account_id=account_id, request_id=request_id,
-        payload={"dead_percent": dead_percent}, created_at=at, updated_at=at,
+        payload=CompactPayload(dead_percent=dead_percent), created_at=at, updated_at=at,
     )  # fmt: skip
     operations.insert(conn, operation)
     return operation

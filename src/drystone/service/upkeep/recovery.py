@@ -34,6 +34,7 @@ from drystone.domain.disk_types import DISK_TYPES, GIB
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import AccountId, IdSource, SessionId, SnapshotId
 from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.payloads import SessionPayload
 from drystone.domain.session import Pack, Session, SessionState
 from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
@@ -455,7 +456,7 @@ def _hydrate(conn: Connection, row: Disk, source: SnapshotId, *, ids: IdSource, 
     sessions.open(conn, session, [source])
     operation = Operation(
         id=ids.operation(), kind=OperationKind.HYDRATE, account_id=row.account_id, disk_id=row.id, snapshot_id=source,
-        phase="COPYING", payload={"session": session.id}, created_at=at, updated_at=at,
+        phase="COPYING", payload=SessionPayload(session=session.id), created_at=at, updated_at=at,
     )  # fmt: skip
     operations.insert(conn, operation)
     return {"hydrating": True, "hydration_percent": 0}
