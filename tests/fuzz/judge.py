@@ -153,6 +153,10 @@ def check_trail(answer: Mapping[str, Any], account: str) -> None:
             raise ViolationError(f"account {account} is shown {entry}")
 
 
+NOBODYS = "90000"
+"""How ids begin that stand for others' ids: no id of a body is one of them already."""
+
+
 def absent(body: bytes, foreign: frozenset[str]) -> bytes | None:
     """Return the body with ids that nobody has in place of others' ids; None if it names none of those."""
     text = body.decode("utf-8", "replace")
@@ -165,7 +169,7 @@ def absent(body: bytes, foreign: frozenset[str]) -> bytes | None:
 def nobodys(one: str, place: int = 0) -> str:
     """Return an id of the same kind that nobody has; another one for each place."""
     prefix, _, rest = one.partition("-")
-    return f"{prefix}-{place:0{len(rest)}d}"
+    return f"{prefix}-{NOBODYS}{place:0{len(rest) - len(NOBODYS)}d}"
 
 
 def check_apart(
@@ -183,6 +187,6 @@ def _told(answer: Mapping[str, Any], foreign: frozenset[str]) -> object:
         return "OK"
     message = str(error["Message"]).rpartition(" (")[0]
     for one in set(IDS.findall(message)):
-        if one in foreign or one.partition("-")[2].startswith("000000"):
+        if one in foreign or one.partition("-")[2].startswith(NOBODYS):
             message = message.replace(one, nobodys(one))
     return error["Code"], message

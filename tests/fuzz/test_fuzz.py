@@ -58,12 +58,12 @@ def test_the_judge_finds_each_kind_of_fault() -> None:
         with pytest.raises(ViolationError, match="another account"):
             judge.check_ids("X", body, answer, foreign)
     body = json.dumps({"DiskIds": [own, "disk-bbbbbbbb"]}).encode()
-    assert judge.absent(body, foreign) == body.replace(b"disk-bbbbbbbb", b"disk-00000000")
+    assert judge.absent(body, foreign) == body.replace(b"disk-bbbbbbbb", b"disk-90000000")
     assert judge.absent(b"{}", foreign) is None
     several = frozenset({"disk-bbbbbbbb", "disk-cccccccc"})
     # Two ids stay two: a call that takes one at a time is refused for another reason.
-    assert judge.absent(b'["disk-cccccccc","disk-bbbbbbbb"]', several) == b'["disk-00000001","disk-00000000"]'
-    judge.check_apart("X", body, refused("A", "No disk-bbbbbbbb."), refused("A", "No disk-00000000."), foreign)
+    assert judge.absent(b'["disk-cccccccc","disk-bbbbbbbb"]', several) == b'["disk-90000001","disk-90000000"]'
+    judge.check_apart("X", body, refused("A", "No disk-bbbbbbbb."), refused("A", "No disk-90000000."), foreign)
     with pytest.raises(ViolationError, match="nobody's"):
         judge.check_apart("X", body, refused("A", "Yes."), refused("A", "No."), foreign)
 
