@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, func, select, update
 from sqlalchemy import delete as delete_from
 
 from drystone.catalog import packs
@@ -15,6 +15,9 @@ from drystone.domain.login import SESSION_PREFIX
 _accounts = Rows(account, Account)
 _keys = Rows(access_key, AccessKey)
 _quotas = Rows(account_quota, DiskQuota)
+_USAGE = select(account_usage.c.snapshots, account_usage.c.normal_snapshots).where(
+    account_usage.c.account_id == bindparam("account")
+)
 
 insert = _accounts.insert
 """The usage row comes with it, by a trigger."""
@@ -93,11 +96,15 @@ def _delete_with_made(conn: Connection, *which: ColumnElement[bool]) -> int:
     return conn.execute(delete_from(access_key).where(access_key.c.secret_id.in_(select(gone.c.secret_id)))).rowcount
 
 
+def snapshot_count(conn: Connection, account_id: AccountId) -> int:
+    """Return how many snapshots of an account clients see."""
+    row = conn.execute(_USAGE, {"account": account_id}).one_or_none()
+    return 0 if row is None else int(row.snapshots)
+
+
 def usage(conn: Connection, account_id: AccountId) -> Usage:
     """Return the totals over an account's snapshots; zeros for an account that is not known."""
-    query = select(account_usage.c.snapshots, account_usage.c.normal_snapshots)
-    query = query.where(account_usage.c.account_id == account_id)
-    row = conn.execute(query).one_or_none()
+    row = conn.execute(_USAGE, {"account": account_id}).one_or_none()
     if row is None:
         return Usage()
     return Usage(

@@ -4,10 +4,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Row, Select, Table, delete, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from drystone.catalog.columns import NAME_SET
-from drystone.catalog.selection import Condition, Selection, ordering
+from drystone.catalog.selection import Condition, Selection, page_of_account
 
 V = TypeVar("V")
 IDS_PER_STATEMENT = 500
@@ -29,6 +42,7 @@ class Rows(Generic[V]):
         self._kind = kind
         self._names = tuple(names)
         self._key: Column[Any] = key
+        self._one = select(table).where(key == bindparam("row_key"))
 
     def insert(self, conn: Connection, value: V) -> None:
         """Add a row; a row of the same key is an `sqlalchemy.exc.IntegrityError`."""
@@ -36,7 +50,7 @@ class Rows(Generic[V]):
 
     def get(self, conn: Connection, key: str) -> V | None:
         """Return the row of this key, if there is one."""
-        row = conn.execute(select(self._table).where(self._key == key)).one_or_none()
+        row = conn.execute(self._one, {"row_key": key}).one_or_none()
         return None if row is None else self.value(row)
 
     def get_many(self, conn: Connection, keys: Iterable[str]) -> dict[str, V]:
@@ -77,17 +91,21 @@ class Rows(Generic[V]):
         wanted: Sequence[Condition],
         count: Callable[[], int] | None = None,
     ) -> tuple[list[V], int]:
-        """Return the page of a selection of the rows that are as `wanted`, and the number of all of them.
+        """Return the page of a selection of the rows that are as `wanted` too, and the number of all of them.
 
         They are counted (by `count`, if there is a quicker way) only if the page does not show how many there are.
         """
-        query = select(self._table).where(*wanted).order_by(*ordering(self._table, selection))
-        found = self.all(conn, query.offset(selection.offset).limit(selection.limit))
+        query = page_of_account(self._table, selection.order_by, descending=selection.descending).where(*wanted)
+        bound = {"account_id": selection.account_id}
+        paged = {"page_offset": selection.offset, "page_limit": selection.limit}
+        found = [self.value(row) for row in conn.execute(query, bound | paged)]
         if len(found) < selection.limit and (found or selection.offset == 0):
             return found, selection.offset + len(found)
         if count is not None:
             return found, count()
-        total: int = conn.execute(select(func.count()).select_from(self._table).where(*wanted)).scalar_one()
+        counted = select(func.count()).select_from(self._table)
+        counted = counted.where(self._table.c.account_id == bindparam("account_id"), *wanted)
+        total: int = conn.execute(counted, bound).scalar_one()
         return found, total
 
     def value(self, row: Row[Any]) -> V:

@@ -1,9 +1,11 @@
 """What a describe call asks of a table: which rows, in which order, which page."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Table, TextClause, exists, func, select, true
+from sqlalchemy import Column, ColumnElement, Select, Table, TextClause, bindparam, exists, func, select, true
 
 from drystone.domain.ids import AccountId
 from drystone.domain.snapshot import SnapshotState
@@ -42,19 +44,25 @@ class Selection:
 
 
 def conditions(table: Table, selection: Selection) -> list[ColumnElement[bool]]:
-    """Return the conditions of a selection on the columns and the tags of `table`."""
-    wanted = [table.c.account_id == selection.account_id]
-    wanted += [table.c[name].in_(list(values)) for name, values in selection.any_of]
+    """Return the conditions of a selection on the columns and the tags of `table`, but for the account."""
+    wanted: list[ColumnElement[bool]] = [table.c[name].in_(list(values)) for name, values in selection.any_of]
     wanted += [_tagged(table.c.tags, keys=keys) for keys in selection.tag_keys]
     wanted += [_tagged(table.c.tags, values=values) for values in selection.tag_values]
     wanted += [_tagged(table.c.tags, keys=(key,), values=values) for key, values in selection.tags]
     return wanted
 
 
-def ordering(table: Table, selection: Selection) -> list[ColumnElement[object]]:
-    """Return the order of a selection; rows that are equal by it are ordered by id, so that pages do not overlap."""
-    columns: list[Column[object]] = [table.c[selection.order_by], table.c.id]
-    return [column.desc() if selection.descending else column.asc() for column in columns]
+# A few dozen at most. Most calls list a page, and to make its statement anew takes longer than to run it.
+@functools.cache
+def page_of_account(table: Table, order_by: str, *, descending: bool) -> Select[Any]:
+    """Return the statement of a page of an account's rows; it binds `account_id`, `page_offset` and `page_limit`.
+
+    Rows that are equal by the order are ordered by id, so that pages do not overlap.
+    """
+    columns: list[Column[object]] = [table.c[order_by], table.c.id]
+    query = select(table).where(table.c.account_id == bindparam("account_id"))
+    query = query.order_by(*(column.desc() if descending else column.asc() for column in columns))
+    return query.offset(bindparam("page_offset")).limit(bindparam("page_limit"))
 
 
 def _tagged(

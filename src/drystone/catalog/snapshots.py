@@ -56,7 +56,7 @@ def find(conn: Connection, selection: Selection) -> tuple[list[Snapshot], int]:
     assert not selection.instance_names, "snapshots are not attached"
     wanted: list[Condition] = [VISIBLE_SNAPSHOT, *conditions(snapshot, selection)]
     wanted += [or_(false(), *map(_shows, pairs)) for pairs in selection.snapshot_states]
-    kept = (lambda: accounts.usage(conn, selection.account_id).snapshots) if selection.everything else None
+    kept = (lambda: accounts.snapshot_count(conn, selection.account_id)) if selection.everything else None
     return _rows.page(conn, selection, wanted, kept)
 
 
