@@ -17,18 +17,13 @@ from typing import Any, TypeVar
 
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 
+from drystone.api.refusals import retried
 from tests.system.harness import Installation, installation
 
 T = TypeVar("T")
-RETRIED = ("ResourceUnavailable", "ResourceInUse", "ResourceBusy", "RequestLimitExceeded")
 RETRY_SECONDS = 300.0
 PARALLELISM = 20
 """Of `terraform apply -parallelism`; its default is 10."""
-
-
-def retried(code: str) -> bool:
-    """Tell whether the provider tries a call again that was refused so."""
-    return code.startswith(RETRIED)
 
 
 class Provider:
