@@ -18,7 +18,7 @@ from drystone.api.admission import prove
 from drystone.api.app import Application, Scope, Send
 from drystone.api.call import headers_of
 from drystone.api.dispatch import DisconnectedError, Progress, Receive, Verified
-from drystone.api.parameters import Parameters, Text, from_json
+from drystone.api.parameters import P, Parameters, Text, from_json
 from drystone.api.ports import Audit
 from drystone.console.files import NOT_BUILT, File, Files
 from drystone.console.limits import LoginLimits
@@ -228,7 +228,7 @@ class Console:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection scope."""
         path: str = scope["path"]
-        if path == "/":
+        if path == "/" and scope["method"] != "POST":
             await self._root(scope, receive, send)
         elif path == PAGES.rstrip("/"):
             await _redirect(send, PAGES)
@@ -372,13 +372,8 @@ class Console:
         return _Answer(headers=((b"set-cookie", gone.encode()),))
 
     async def _password(self, request: _Request) -> _Answer:
-        opened = await self._opened(request)
-        _check_csrf(request, opened)
-        sent = from_json(await _body(request.receive), NewPassword)
-        account, address = opened.account, request.address
-        wait_s = self._limits.begin_again(opened.session.token_hash)
-        if wait_s:
-            raise _too_often(wait_s)
+        opened, sent = await self._again(request, NewPassword)
+        account = opened.account
         code = "OK"
         try:
             await self._passwords.change(account, sent.old, sent.new, session=opened.session.token_hash)
@@ -388,21 +383,16 @@ class Console:
         finally:
             if code != "AuthFailure.PasswordWrong":
                 self._limits.succeeded_again(opened.session.token_hash)
-            await self._record(account.id, "ConsolePassword", opened.public_id, address, account.id, code)
+            await self._record(account.id, "ConsolePassword", opened.public_id, request.address, account.id, code)
         return _Answer()
 
     async def _confirm(self, request: _Request) -> _Answer:
         """Take the password again, for the one call that follows (S153)."""
-        opened = await self._opened(request)
-        _check_csrf(request, opened)
-        sent = from_json(await _body(request.receive), Again)
-        account, address = opened.account, request.address
-        wait_s = self._limits.begin_again(opened.session.token_hash)
-        if wait_s:
-            raise _too_often(wait_s)
+        opened, sent = await self._again(request, Again)
+        account = opened.account
         verified = await self._passwords.verify(account.name, sent.password)
         code = "OK" if verified is not None else "AuthFailure.PasswordWrong"
-        await self._record(account.id, "ConsoleConfirm", opened.public_id, address, account.id, code)
+        await self._record(account.id, "ConsoleConfirm", opened.public_id, request.address, account.id, code)
         if verified is None:
             raise RefusalError(code, "The password is wrong.")
         self._limits.succeeded_again(opened.session.token_hash)
@@ -410,6 +400,16 @@ class Console:
         if len(self._confirmed) > CONFIRMED_MAX:
             self._confirmed.popitem(last=False)
         return _Answer()
+
+    async def _again(self, request: _Request, kind: type[P]) -> tuple[OpenSession, P]:
+        """Read what a page sends with the session's password; how often that may be tried is limited."""
+        opened = await self._opened(request)
+        _check_csrf(request, opened)
+        sent = from_json(await _body(request.receive), kind)
+        wait_s = self._limits.begin_again(opened.session.token_hash)
+        if wait_s:
+            raise _too_often(wait_s)
+        return opened, sent
 
     async def _call(self, request: _Request, service_name: str, action: str) -> _Answer:
         service = self._services.get(service_name)
