@@ -1,14 +1,14 @@
 import base64
 import hashlib
 import hmac
-from dataclasses import replace
 from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from drystone.api.signature import Claim, SignedRequest, tc3_claim, v1_claim
+from drystone.api.signature import Claim, SignedRequest, tc3_authorization, tc3_claim, v1_claim
 from drystone.domain.errors import RefusalError
 from tests.api.signing import NOW_S, SECRET_ID, SECRET_KEY, sdk_request
 
@@ -16,7 +16,8 @@ FILTERS = {"DiskIds": ["disk-00000001"], "Filters": [{"Name": "disk-name", "Valu
 
 
 def tc3(request: SignedRequest, *, now_s: float = NOW_S, hosts: tuple[str, ...] = (), service: str = "cbs") -> Claim:
-    return tc3_claim(request, service=service, now_s=now_s, host_names=hosts)
+    sent = tc3_authorization(request.headers)
+    return tc3_claim(request, sent, service=service, now_s=now_s, host_names=hosts)
 
 
 def v1(request: SignedRequest, *, now_s: float = NOW_S, hosts: tuple[str, ...] = ()) -> Claim:

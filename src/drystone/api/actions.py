@@ -49,8 +49,11 @@ def chosen_service(services: Sequence["Service"], *, version: str, names: Sequen
     if not candidates:
         versions = ", ".join(dict.fromkeys(service.version for service in services))
         raise RefusalError("NoSuchVersion", f"The version `{version[:50]}` does not exist; there are {versions}.")
-    named = [service for name in names for service in candidates if service.name == name]
-    return next(iter((*named, *(service for service in candidates if action in service.known), *candidates)))
+    for name in names:
+        for service in candidates:
+            if service.name == name:
+                return service
+    return next((service for service in candidates if action in service.known), candidates[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,9 +135,10 @@ class Admission:
     def waits(self, place: Place) -> None:
         """Note that a connection waits for its client from now on: it may have to go."""
         if place in self._places:
-            self.runs(place)
             for whose in (_ALL, place.network):
-                self._spare.setdefault((whose, place.proven), {})[place] = None
+                spare = self._spare.setdefault((whose, place.proven), {})
+                spare.pop(place, None)
+                spare[place] = None
 
     def runs(self, place: Place) -> None:
         """Note that a connection's call runs: it stays."""
@@ -150,7 +151,9 @@ class Admission:
 
     def proven(self, place: Place, account: str) -> None:
         """Note that a connection carries a verified call of an account, which runs now."""
-        if place in self._places:
+        if place.account == account:
+            self.runs(place)
+        elif place in self._places:
             self.unproven(place)
             if self._proven_by.get(account, 0) < self._per_account:
                 self._proven_by[account] = self._proven_by.get(account, 0) + 1

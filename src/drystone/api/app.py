@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from drystone.api.actions import Service, chosen_service
@@ -13,7 +14,6 @@ from drystone.api.call import (
     TC3_BODY_BYTES_MAX,
     V1_BODY_BYTES_MAX,
     Call,
-    Scheme,
     form_secret_id,
     headers_of,
     read_call,
@@ -31,9 +31,8 @@ from drystone.api.signature import (
     Claim,
     SignedRequest,
     first_label,
-    scope_service,
+    tc3_authorization,
     tc3_claim,
-    tc3_secret_id,
     v1_claim,
 )
 from drystone.api.tries import SPENT_BODY_BYTES_MAX, Tries, UsedSignatures, too_many
@@ -135,12 +134,9 @@ class Application:
         )  # fmt: skip
         client = scope.get("client")
         address = client[0] if client else ""
-        if "authorization" in headers:
-            call, sender = await self._tc3(request, receive, progress, address)
-        else:
-            call, sender = await self._v1(request, receive, progress, address)
+        verified = self._tc3 if "authorization" in headers else self._v1
+        call, service, sender = await verified(request, receive, progress, address)
         prove(scope, sender.identity.account_id)
-        service = self._service(call)
         if call.token:
             raise RefusalError("AuthFailure.TokenFailure", "There are no temporary keys here; send no token.")
         caller = Caller(
@@ -153,11 +149,12 @@ class Application:
 
     async def _tc3(
         self, request: SignedRequest, receive: Receive, progress: Progress, address: str
-    ) -> tuple[Call, "_Sender"]:
+    ) -> tuple[Call, Service, "_Sender"]:
         """Verify a request whose head says all but the parameters: nothing else is taken of one without a key."""
         call = read_call(request)
-        service = self._begun(call, progress)
-        sender = await self._sender(tc3_secret_id(request.headers), address)
+        sent = tc3_authorization(request.headers)
+        service = self._begun(call, progress, sent.service, first_label(request.headers.get("host", "")))
+        sender = await self._sender(sent.secret_id, address)
         most = SPENT_BODY_BYTES_MAX if sender.spent else TC3_BODY_BYTES_MAX
         try:
             body = await self.dispatcher.body(
@@ -170,17 +167,17 @@ class Application:
         def claimed() -> Claim:
             return self._dated(
                 lambda now_s: tc3_claim(
-                    request, service=service.name, now_s=now_s, host_names=self._settings.gateway_host_names
+                    request, sent, service=service.name, now_s=now_s, host_names=self._settings.gateway_host_names
                 )
             )
 
         claim = claimed() if len(body) <= _HASHED_HERE_BYTES_MAX else await asyncio.to_thread(claimed)
         self._verify(claim, sender, address)
-        return replace(call, request=request, parameters=body if request.method == "POST" else call.parameters), sender
+        return replace(call, parameters=body) if request.method == "POST" else call, service, sender
 
     async def _v1(
         self, request: SignedRequest, receive: Receive, progress: Progress, address: str
-    ) -> tuple[Call, "_Sender"]:
+    ) -> tuple[Call, Service, "_Sender"]:
         """Verify a request whose query or form says all; the key is looked up before the rest is decoded."""
         body = await self.dispatcher.body(
             request.headers, receive, progress, bytes_max=V1_BODY_BYTES_MAX, known=False
@@ -192,7 +189,7 @@ class Application:
         if sender is None and not self._tries.take(address):
             raise too_many(address)
         call = read_call(request)
-        self._begun(call, progress)
+        service = self._begun(call, progress, first_label(request.headers.get("host", "")))
         claim = self._dated(
             lambda now_s: v1_claim(request, call.form, now_s=now_s, host_names=self._settings.gateway_host_names)
         )
@@ -200,22 +197,16 @@ class Application:
             sender = await self._sender(claim.secret_id, address)
             self._tries.give_back(address)
         self._verify(claim, sender, address)
-        return call, sender
+        return call, service, sender
 
-    def _begun(self, call: Call, progress: Progress) -> Service:
-        """Note what a request says of itself; return the service that it is for."""
+    def _begun(self, call: Call, progress: Progress, *names: str) -> Service:
+        """Note what a request says of itself; return the service that it is for, by what may be its name."""
         progress.client = call.client[:_LOGGED_CHARS_MAX]
         progress.trace_id = call.trace_id[:_LOGGED_CHARS_MAX]
-        service = self._service(call)
+        service = chosen_service(self._services, version=call.version, names=names, action=call.action)
         if call.action in service.known:
             progress.action = call.action
         return service
-
-    def _service(self, call: Call) -> Service:
-        headers = call.request.headers
-        scope = [scope_service(headers)] if call.scheme is Scheme.TC3 else []
-        names = (*scope, first_label(headers.get("host", "")))
-        return chosen_service(self._services, version=call.version, names=names, action=call.action)
 
     async def _sender(self, secret_id: str, address: str) -> "_Sender":
         """Return whose key it is, as the request says."""
@@ -251,8 +242,7 @@ class Application:
         self._used.admit(claim.signature, address, for_s=claim.until_s - min(self._clock(), self._steady()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sender:
+class _Sender(msgspec.Struct, frozen=True, kw_only=True):
     """Whose key a request names, before it is verified; and whether that key has no tries left at this address."""
 
     secret_id: str

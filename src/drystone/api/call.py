@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from drystone.api.signature import SignedRequest
 from drystone.domain.errors import RefusalError
@@ -51,19 +51,10 @@ _SINGLE = frozenset(
 )
 
 
-class Scheme(StrEnum):
-    """How a request is signed."""
-
-    TC3 = "TC3"
-    V1 = "V1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A request whose common parameters are read; nothing is verified yet.
 
     Args:
-        scheme: The signature that it carries.
         action: The action's name, as sent.
         version: The version, as sent.
         region: The region, or an empty string.
@@ -72,10 +63,8 @@ class Call:
         trace_id: The client's trace id, for the log.
         parameters: The JSON body, or flattened parameters without the common ones.
         form: All decoded parameters of a v1 request, for its signature; empty for TC3.
-        request: What a signature covers.
     """
 
-    scheme: Scheme
     action: str
     version: str
     region: str
@@ -84,7 +73,6 @@ class Call:
     trace_id: str
     parameters: bytes | Mapping[str, str]
     form: Mapping[str, str]
-    request: SignedRequest
 
 
 def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:
@@ -140,7 +128,6 @@ def _tc3_call(request: SignedRequest) -> Call:
             f"A POST signed with TC3-HMAC-SHA256 must be {_JSON}; this one is `{media_type[:100]}`.",
         )
     return Call(
-        scheme=Scheme.TC3,
         action=common("x-tc-action"),
         version=common("x-tc-version"),
         region=common("x-tc-region"),
@@ -149,7 +136,6 @@ def _tc3_call(request: SignedRequest) -> Call:
         trace_id=common("x-tc-traceid"),
         parameters=parameters,
         form={},
-        request=request,
     )
 
 
@@ -173,7 +159,6 @@ def _v1_call(request: SignedRequest) -> Call:
             "The request is not signed: it has neither a header Authorization nor a parameter Signature.",
         )
     return Call(
-        scheme=Scheme.V1,
         action=form.get("Action", ""),
         version=form.get("Version", ""),
         region=form.get("Region", ""),
@@ -182,7 +167,6 @@ def _v1_call(request: SignedRequest) -> Call:
         trace_id="",
         parameters={name: value for name, value in form.items() if name not in _COMMON_V1},
         form=form,
-        request=request,
     )
 
 

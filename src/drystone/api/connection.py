@@ -87,7 +87,6 @@ class Connection(HttpToolsProtocol):
         """Whether a request has begun and not ended."""
         self._began = False
         """Whether one began in the slice that is being parsed."""
-        self._lines = 0
         self._extra_bytes = 0
         """What the request has so far beside its body: of its head, then of its body's framing."""
         self._body_bytes = 0
@@ -117,16 +116,18 @@ class Connection(HttpToolsProtocol):
         """Parse what came, by slices, and end the connection where a limit is passed."""
         if self.transport.is_closing() or self._place is None:
             return
-        if not self._message_open and not self._in_head:
+        begins = not self._message_open and not self._in_head
+        if begins:
             # The first byte after an answer.
             self._in_head, self._extra_bytes = True, 0
-            if self._answered:
-                self._wait(HEAD_S_MAX, self._head_is_late)
         for start in range(0, len(data), _SLICE):
             self._parse(data[start : start + _SLICE])
             if self.transport.is_closing():
                 self._wait_for_the_end()
                 return
+        # Most heads come whole: they need no timer.
+        if begins and self._in_head and self._answered:
+            self._wait(HEAD_S_MAX, self._head_is_late)
 
     def shutdown(self) -> None:
         """End after what is under way."""
@@ -193,14 +194,12 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["extensions"] = {PROVEN: {"call": self._proven}}
         self._in_head = self._message_open = self._began = True
-        self._lines = self._extra_bytes = self._drained_bytes = 0
+        self._extra_bytes = self._drained_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; a trailer is left out, since nobody here reads one."""
-        if self._in_head:
-            self._lines += 1
-            if self._lines <= HEAD_LINES_MAX:
-                super().on_header(name, value)
+        if self._in_head and len(self.headers) <= HEAD_LINES_MAX:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Start the request."""
@@ -208,7 +207,7 @@ class Connection(HttpToolsProtocol):
         self._in_head, self._extra_bytes = False, 0
         self._admission.head_ended(self._place)
         self._stop_waiting()
-        if self._lines > HEAD_LINES_MAX:
+        if len(self.headers) > HEAD_LINES_MAX:
             self._refuse(_head_too_large())
             return
         if len(self.pipeline) >= PIPELINED_MAX:

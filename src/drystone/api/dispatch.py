@@ -274,9 +274,12 @@ class Dispatcher:
             self._limiter.admit(call.caller.account_id, action.name)
         progress.changes = action.changes
         parameters = action.decode(call.parameters)
-        bound = structlog.contextvars.bound_contextvars(request_id=progress.request_id)
-        with self._in_progress.hold(call.caller.account_id), bound:
-            return await self._run(action, call.caller, parameters)
+        with self._in_progress.hold(call.caller.account_id):
+            bound = structlog.contextvars.bind_contextvars(request_id=progress.request_id)
+            try:
+                return await self._run(action, call.caller, parameters)
+            finally:
+                structlog.contextvars.reset_contextvars(**bound)
 
     def _action(self, call: Verified) -> Action:
         service = call.service

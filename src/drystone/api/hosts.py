@@ -68,7 +68,7 @@ class HostGuard:
 
     async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
         """Serve one ASGI connection scope."""
-        given = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"host"]
+        given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         server = scope.get("server")
         local = server[0] if server else ""
         # Without the header it is no browser, and nothing that is signed: a probe of a load balancer. One that is

@@ -12,9 +12,10 @@ import hashlib
 import hmac
 import itertools
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+
+import msgspec
 
 from drystone.domain.errors import RefusalError
 
@@ -25,9 +26,8 @@ UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 _AUTHORIZATION_CHARS_MAX = 2048
 _SECRET_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _AUTHORIZATION = re.compile(
-    r"TC3-HMAC-SHA256 +Credential=(?P<id>[^/,\s]*)/(?P<date>\d{4}-\d\d-\d\d)/(?P<service>[A-Za-z0-9_:\[\]-]+)"
-    r"/tc3_request,"
-    r" *SignedHeaders=(?P<headers>[A-Za-z0-9;_-]+), *Signature=(?P<signature>[0-9a-fA-F]{64})",
+    r"TC3-HMAC-SHA256 +Credential=([^/,\s]*)/(\d{4}-\d\d-\d\d)/([A-Za-z0-9_:\[\]-]+)/tc3_request,"
+    r" *SignedHeaders=([A-Za-z0-9;_-]+), *Signature=([0-9a-fA-F]{64})",
     re.ASCII,
 )
 _NAME = re.compile(r"[A-Za-z0-9.-]+")
@@ -36,8 +36,7 @@ _TIMESTAMP = re.compile(r"\d{1,12}", re.ASCII)
 _V1_DIGESTS = {"HmacSHA1": "sha1", "HmacSHA256": "sha256"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignedRequest:
+class SignedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a signature covers, as received.
 
     Args:
@@ -53,16 +52,33 @@ class SignedRequest:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A signature that was sent, and each text that it may cover.
+class Authorization(msgspec.Struct, frozen=True, kw_only=True):
+    """What the header Authorization of a TC3 request says; all of it has its form, nothing is verified.
+
+    Args:
+        secret_id: The access key that it names.
+        date: The date of the credential's scope.
+        service: The service of the credential's scope.
+        signed_headers: Names of the headers that are signed, as sent.
+        signature: 64 hex digits in lower case.
+    """
+
+    secret_id: str
+    date: str
+    service: str
+    signed_headers: str
+    signature: str
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A signature that was sent, and each text that it may cover; they are made as they are tried.
 
     There is more than one text because a gateway may have changed Host after signing, and because the public rule
     lower-cases header values where the clients do not.
 
     Args:
         secret_id: The access key that the request names; its form is checked, its existence is not.
-        texts: Strings to sign, the likeliest first; a handful at most.
+        texts: Makes the strings to sign, the likeliest first; a handful at most.
         signature: What the client sent: 64 hex digits for TC3, base64 for v1.
         scope: Date and service of the credential (TC3), or None (v1).
         digest: The hash of the HMAC.
@@ -70,7 +86,7 @@ class Claim:
     """
 
     secret_id: str
-    texts: tuple[bytes, ...]
+    texts: Callable[[], Iterator[bytes]]
     signature: str
     scope: tuple[str, str] | None
     digest: str
@@ -82,10 +98,13 @@ class Claim:
         if self.scope is None:
             key = secret_key.encode()
             return any(
-                hmac.compare_digest(base64.b64encode(hmac.digest(key, text, self.digest)), sent) for text in self.texts
+                hmac.compare_digest(base64.b64encode(hmac.digest(key, text, self.digest)), sent)
+                for text in self.texts()
             )
         key = _tc3_key(secret_key, *self.scope)
-        return any(hmac.compare_digest(hmac.digest(key, text, self.digest).hex().encode(), sent) for text in self.texts)
+        return any(
+            hmac.compare_digest(hmac.digest(key, text, self.digest).hex().encode(), sent) for text in self.texts()
+        )
 
     def verify(self, secret_key: str) -> None:
         """Refuse the request unless `secret_key` made its signature.
@@ -108,7 +127,12 @@ def _tc3_key(secret_key: str, date: str, service: str) -> bytes:
     return hmac.digest(key, b"tc3_request", "sha256")
 
 
-def _authorization(headers: Mapping[str, str]) -> re.Match[str]:
+def tc3_authorization(headers: Mapping[str, str]) -> Authorization:
+    """Read the header Authorization of a TC3 request.
+
+    Raises:
+        RefusalError: `AuthFailure.InvalidAuthorization` or `.InvalidSecretId`.
+    """
     match = _AUTHORIZATION.fullmatch(headers.get("authorization", "")[:_AUTHORIZATION_CHARS_MAX].strip())
     if match is None:
         raise RefusalError(
@@ -116,16 +140,14 @@ def _authorization(headers: Mapping[str, str]) -> re.Match[str]:
             "The header Authorization is not `TC3-HMAC-SHA256 Credential=<SecretId>/<date>/<service>/tc3_request, "
             "SignedHeaders=<names>, Signature=<64 hex digits>`.",
         )
-    return match
-
-
-def tc3_secret_id(headers: Mapping[str, str]) -> str:
-    """Return the key that a TC3 request names, from its head alone.
-
-    Raises:
-        RefusalError: `AuthFailure.InvalidAuthorization` or `.InvalidSecretId`.
-    """
-    return _secret_id(_authorization(headers)["id"])
+    secret_id, date, service, signed_headers, signature = match.groups()
+    return Authorization(
+        secret_id=_secret_id(secret_id),
+        date=date,
+        service=service,
+        signed_headers=signed_headers,
+        signature=signature.lower(),
+    )
 
 
 def first_label(host: str) -> str:
@@ -137,48 +159,40 @@ def first_label(host: str) -> str:
     return host.strip().rpartition("//")[2].partition(".")[0]
 
 
-def scope_service(headers: Mapping[str, str]) -> str:
-    """Return the service that the credential of a TC3 request names; nothing is verified.
-
-    Raises:
-        RefusalError: `AuthFailure.InvalidAuthorization`.
-    """
-    return _authorization(headers)["service"]
-
-
 def _without_port(host: str) -> str:
     """Return a Host without its port: the SDK for Node.js sends it and does not sign it."""
     return re.sub(r":\d+$", "", host)
 
 
-def tc3_claim(request: SignedRequest, *, service: str, now_s: float, host_names: Sequence[str]) -> Claim:
+def tc3_claim(
+    request: SignedRequest, sent: Authorization, *, service: str, now_s: float, host_names: Sequence[str]
+) -> Claim:
     """Read the TC3-HMAC-SHA256 signature of `request`.
 
     Args:
         request: The request as received. A Host of the form `http://127.0.0.1:8080` is what some clients send and
             sign when their endpoint has a scheme; it is used as it is.
+        sent: Its header Authorization.
         service: The service that the scope must name, by its name or by the first label of Host.
         now_s: The server's clock, seconds UTC.
         host_names: Names that a client may have signed when a gateway changed Host on the way.
 
     Raises:
-        RefusalError: `AuthFailure.InvalidAuthorization`, `.InvalidSecretId`, `.SignatureExpire` or
-            `.SignatureFailure`; `MissingParameter` or `InvalidParameter` for the time stamp.
+        RefusalError: `AuthFailure.InvalidAuthorization`, `.SignatureExpire` or `.SignatureFailure`;
+            `MissingParameter` or `InvalidParameter` for the time stamp.
     """
-    match = _authorization(request.headers)
-    names = match["headers"].lower().split(";")
+    names = sent.signed_headers.lower().split(";")
     if not {"content-type", "host"} <= set(names) or len(set(names)) != len(names):
         raise RefusalError(
             "AuthFailure.InvalidAuthorization",
             "SignedHeaders must name content-type and host, and no header twice.",
         )
-    secret_id = _secret_id(match["id"])
     timestamp = request.headers.get("x-tc-timestamp", "").strip()
     date = _date_of(timestamp, now_s)
-    if match["date"] != date:
-        raise _scope_refusal("date", match["date"], date)
-    if match["service"] not in {service, first_label(request.headers.get("host", ""))}:
-        raise _scope_refusal("service", match["service"], service)
+    if sent.date != date:
+        raise _scope_refusal("date", sent.date, date)
+    if sent.service not in {service, first_label(request.headers.get("host", ""))}:
+        raise _scope_refusal("service", sent.service, service)
     absent = [name for name in names if name not in request.headers]
     if absent:
         raise RefusalError("AuthFailure.SignatureFailure", f"The signed header `{absent[0]}` is not in the request.")
@@ -186,24 +200,31 @@ def tc3_claim(request: SignedRequest, *, service: str, now_s: float, host_names:
     unsigned = request.headers.get("x-tc-content-sha256", "").strip() == UNSIGNED_PAYLOAD
     payload = UNSIGNED_PAYLOAD.encode() if unsigned else request.body
     query = request.query if request.method == "GET" else ""
-    tail = f"{match['headers']}\n{hashlib.sha256(payload).hexdigest()}"
-    scope = f"{date}/{match['service']}/tc3_request"
-    values = [(name, request.headers[name].strip()) for name in names]
-    forms = [values, [(name, value.lower()) for name, value in values]]
-    hosts = (_without_port(request.headers.get("host", "").strip()), *host_names)
-    forms += [[(name, host if name == "host" else value) for name, value in values] for host in hosts]
-    texts: dict[bytes, None] = {}
-    for form in forms:
-        lines = "".join(f"{name}:{value}\n" for name, value in form)
-        canonical = f"{request.method}\n/\n{query}\n{lines}\n{tail}"
+    tail = f"{sent.signed_headers}\n{hashlib.sha256(payload).hexdigest()}"
+    scope = f"{date}/{sent.service}/tc3_request"
+    values = {name: request.headers[name].strip() for name in names}
+
+    def lines(host: str) -> str:
+        return "".join([f"{name}:{value}\n" for name, value in (values | {"host": host}).items()])
+
+    def text(form: str) -> bytes:
+        canonical = f"{request.method}\n/\n{query}\n{form}\n{tail}"
         # Header values came in as one character per byte; this gives the client's bytes back.
         hashed = hashlib.sha256(canonical.encode("latin-1", "replace")).hexdigest()
-        texts[f"TC3-HMAC-SHA256\n{timestamp}\n{scope}\n{hashed}".encode()] = None
+        return f"TC3-HMAC-SHA256\n{timestamp}\n{scope}\n{hashed}".encode()
+
+    def texts() -> Iterator[bytes]:
+        host = values["host"]
+        received = lines(host)
+        yield text(received)
+        forms = {received.lower(), *map(lines, (_without_port(host), *host_names))}
+        yield from map(text, forms - {received})
+
     return Claim(
-        secret_id=secret_id,
-        texts=tuple(texts),
-        signature=match["signature"].lower(),
-        scope=(date, match["service"]),
+        secret_id=sent.secret_id,
+        texts=texts,
+        signature=sent.signature,
+        scope=(date, sent.service),
         digest="sha256",
         until_s=int(timestamp) + CLOCK_DIFFERENCE_S_MAX,
     )
@@ -241,7 +262,7 @@ def v1_claim(
     hosts = dict.fromkeys((request.headers.get("host", ""), *host_names))
     return Claim(
         secret_id=secret_id,
-        texts=tuple(f"{request.method}{host}/?{text}".encode("utf-8", "replace") for host in hosts),
+        texts=lambda: (f"{request.method}{host}/?{text}".encode("utf-8", "replace") for host in hosts),
         signature=parameters["Signature"],
         scope=None,
         digest=_V1_DIGESTS[method],

@@ -78,9 +78,9 @@ class ClockState:
         return max(0.0, WAIT_S - self.doubt.waited_s - (self.up - self.doubt.up))
 
 
-def believed(reading: Reading) -> ClockState:
+def believed(reading: Reading, *, drift: float = 0.0) -> ClockState:
     """Return the state of somebody who takes the machine's clock as it is."""
-    return ClockState(at=reading.wall, up=reading.up, boot=reading.boot)
+    return ClockState(at=reading.wall, up=reading.up, boot=reading.boot, drift=drift)
 
 
 def seen_before(at: float) -> ClockState:
@@ -99,7 +99,7 @@ def advance(state: ClockState, reading: Reading) -> ClockState:
     step = reading.wall - expected
     drift = _towards_zero(state.drift, elapsed * DRIFT_SHARE) + step
     if abs(drift) <= TOLERANCE_S:
-        return replace(believed(reading), drift=drift)
+        return believed(reading, drift=drift)
     if not same_boot and -TOLERANCE_S <= step <= (REBOOT_S if state.boot else WAIT_S):
         return believed(reading)
     doubt = _doubt(state, reading, expected=expected, elapsed=elapsed, same_boot=same_boot)

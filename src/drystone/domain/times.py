@@ -1,6 +1,5 @@
 """The times that may be kept and shown, in seconds since the epoch."""
 
-import math
 from datetime import UTC, datetime, tzinfo
 
 TIME_S_MAX = 253_370_764_800.0
@@ -10,9 +9,9 @@ TIME_S_MIN = 0.0
 
 def clamped(at_s: float) -> float:
     """Return the nearest time that can be shown (S155): what an older version or a broken clock kept is shown, too."""
-    if math.isnan(at_s):
-        return TIME_S_MIN
-    return min(max(at_s, TIME_S_MIN), TIME_S_MAX)
+    if TIME_S_MIN <= at_s <= TIME_S_MAX:
+        return at_s
+    return TIME_S_MAX if at_s > TIME_S_MAX else TIME_S_MIN
 
 
 def moment(at_s: float, zone: tzinfo = UTC) -> datetime:
