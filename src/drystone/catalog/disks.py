@@ -6,7 +6,7 @@ from sqlalchemy import Connection, and_, func, or_, select
 
 from drystone.catalog.rows import Rows
 from drystone.catalog.schema import VISIBLE_DISK, disk, instance
-from drystone.catalog.selection import Condition, Selection, conditions
+from drystone.catalog.selection import Selection, conditions
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.ids import AccountId, DiskId, InstanceId, SnapshotId
 from drystone.domain.tracking import TrackingState
@@ -23,14 +23,14 @@ delete = _rows.delete
 def find(conn: Connection, selection: Selection) -> tuple[list[Disk], int]:
     """Return a page of the disks that clients see and that meet a selection, and the number of all that do."""
     assert not selection.snapshot_states, "disks are not snapshots"
-    wanted: list[Condition] = [VISIBLE_DISK, *conditions(disk, selection)]
+    wanted = conditions(disk, selection)
     wanted += [
         disk.c.instance_id.in_(
             select(instance.c.id).where(instance.c.account_id == selection.account_id, instance.c.name.in_(list(names)))
         )
         for names in selection.instance_names
     ]
-    return _rows.page(conn, selection, wanted)
+    return _rows.page(conn, selection, VISIBLE_DISK, wanted)
 
 
 def count(conn: Connection, account_id: AccountId) -> int:

@@ -11,16 +11,16 @@ from sqlalchemy import (
     Row,
     Select,
     Table,
+    TextClause,
     bindparam,
     delete,
-    func,
     insert,
     select,
     update,
 )
 
 from drystone.catalog.columns import NAME_SET
-from drystone.catalog.selection import Condition, Selection, page_of_account
+from drystone.catalog.selection import Condition, Selection, bound, statements
 
 V = TypeVar("V")
 IDS_PER_STATEMENT = 500
@@ -88,24 +88,24 @@ class Rows(Generic[V]):
         self,
         conn: Connection,
         selection: Selection,
+        visible: TextClause,
         wanted: Sequence[Condition],
         count: Callable[[], int] | None = None,
     ) -> tuple[list[V], int]:
-        """Return the page of a selection of the rows that are as `wanted` too, and the number of all of them.
+        """Return the page of a selection of the `visible` rows that are as `wanted` too, and the number of all of them.
 
         They are counted (by `count`, if there is a quicker way) only if the page does not show how many there are.
         """
-        query = page_of_account(self._table, selection.order_by, descending=selection.descending).where(*wanted)
-        bound = {"account_id": selection.account_id}
-        paged = {"page_offset": selection.offset, "page_limit": selection.limit}
-        found = [self.value(row) for row in conn.execute(query, bound | paged)]
+        page, counted = statements(self._table, visible, selection)
+        if wanted:
+            page, counted = page.where(*wanted), counted.where(*wanted)
+        values = bound(selection)
+        found = [self.value(row) for row in conn.execute(page, values)]
         if len(found) < selection.limit and (found or selection.offset == 0):
             return found, selection.offset + len(found)
         if count is not None:
             return found, count()
-        counted = select(func.count()).select_from(self._table)
-        counted = counted.where(self._table.c.account_id == bindparam("account_id"), *wanted)
-        total: int = conn.execute(counted, bound).scalar_one()
+        total: int = conn.execute(counted, values).scalar_one()
         return found, total
 
     def value(self, row: Row[Any]) -> V:

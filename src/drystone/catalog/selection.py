@@ -44,25 +44,44 @@ class Selection:
 
 
 def conditions(table: Table, selection: Selection) -> list[ColumnElement[bool]]:
-    """Return the conditions of a selection on the columns and the tags of `table`, but for the account."""
-    wanted: list[ColumnElement[bool]] = [table.c[name].in_(list(values)) for name, values in selection.any_of]
-    wanted += [_tagged(table.c.tags, keys=keys) for keys in selection.tag_keys]
+    """Return the conditions of a selection on the tags of `table`."""
+    wanted = [_tagged(table.c.tags, keys=keys) for keys in selection.tag_keys]
     wanted += [_tagged(table.c.tags, values=values) for values in selection.tag_values]
     wanted += [_tagged(table.c.tags, keys=(key,), values=values) for key, values in selection.tags]
     return wanted
 
 
-# A few dozen at most. Most calls list a page, and to make its statement anew takes longer than to run it.
-@functools.cache
-def page_of_account(table: Table, order_by: str, *, descending: bool) -> Select[Any]:
-    """Return the statement of a page of an account's rows; it binds `account_id`, `page_offset` and `page_limit`.
+def statements(table: Table, visible: TextClause, selection: Selection) -> tuple[Select[Any], Select[Any]]:
+    """Return the statements of a page of a selection, and of the number of its rows, without conditions on tags.
 
-    Rows that are equal by the order are ordered by id, so that pages do not overlap.
+    Rows that are equal by the order are ordered by id, so that pages do not overlap. `bound` returns what they bind.
     """
-    columns: list[Column[object]] = [table.c[order_by], table.c.id]
-    query = select(table).where(table.c.account_id == bindparam("account_id"))
-    query = query.order_by(*(column.desc() if descending else column.asc() for column in columns))
-    return query.offset(bindparam("page_offset")).limit(bindparam("page_limit"))
+    columns = tuple(name for name, _ in selection.any_of)
+    return _statements(table, visible, columns, selection.order_by, descending=selection.descending)
+
+
+# Most calls list a page by one of a few: to make their statements anew takes longer than to run them.
+@functools.lru_cache(maxsize=100)
+def _statements(
+    table: Table, visible: TextClause, columns: tuple[str, ...], order_by: str, *, descending: bool
+) -> tuple[Select[Any], Select[Any]]:
+    wanted: list[Condition] = [visible, table.c.account_id == bindparam("account_id")]
+    wanted += [table.c[name].in_(bindparam(f"any_of_{n}", expanding=True)) for n, name in enumerate(columns)]
+    order: list[Column[object]] = [table.c[order_by], table.c.id]
+    page = select(table).where(*wanted).order_by(*(column.desc() if descending else column.asc() for column in order))
+    page = page.offset(bindparam("page_offset")).limit(bindparam("page_limit"))
+    return page, select(func.count()).select_from(table).where(*wanted)
+
+
+def bound(selection: Selection) -> dict[str, object]:
+    """Return what the statements of a selection bind."""
+    values = {f"any_of_{n}": list(values) for n, (_, values) in enumerate(selection.any_of)}
+    return {
+        "account_id": selection.account_id,
+        "page_offset": selection.offset,
+        "page_limit": selection.limit,
+        **values,
+    }
 
 
 def _tagged(

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, false, func, 
 from drystone.catalog import accounts
 from drystone.catalog.rows import IDS_PER_STATEMENT, Rows
 from drystone.catalog.schema import DOUBTFUL_SNAPSHOT, VISIBLE_SNAPSHOT, snapshot
-from drystone.catalog.selection import Condition, Selection, conditions
+from drystone.catalog.selection import Selection, conditions
 from drystone.domain.ids import AccountId, DiskId, SnapshotGroupId, SnapshotId
 from drystone.domain.snapshot import Snapshot, SnapshotState
 
@@ -54,10 +54,10 @@ def find(conn: Connection, selection: Selection) -> tuple[list[Snapshot], int]:
     both cost the same whatever the number of snapshots.
     """
     assert not selection.instance_names, "snapshots are not attached"
-    wanted: list[Condition] = [VISIBLE_SNAPSHOT, *conditions(snapshot, selection)]
+    wanted = conditions(snapshot, selection)
     wanted += [or_(false(), *map(_shows, pairs)) for pairs in selection.snapshot_states]
     kept = (lambda: accounts.snapshot_count(conn, selection.account_id)) if selection.everything else None
-    return _rows.page(conn, selection, wanted, kept)
+    return _rows.page(conn, selection, VISIBLE_SNAPSHOT, wanted, kept)
 
 
 def totals(conn: Connection, disk_ids: Collection[DiskId]) -> dict[DiskId, DiskTotals]:
