@@ -1,8 +1,11 @@
 """Settings for all tests."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import catalogs
 from tests.still import Watch
 
 WATCH = Watch()
@@ -42,3 +45,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def long(pytestconfig: pytest.Config) -> bool:
     """Whether this is a long run."""
     return bool(pytestconfig.getoption("--long"))
+
+
+@pytest.fixture(scope="module", params=catalogs.KINDS)
+def catalog_kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run a test once with catalogs in SQLite and once with catalogs in PostgreSQL (`catalogs.open_catalog`)."""
+    with catalogs.of_kind(request.param), catalogs.removed_after():
+        yield request.param
+
+
+@pytest.fixture
+def both_catalogs(catalog_kind: str) -> Iterator[str]:
+    """The same, and what the test made is removed with it."""
+    with catalogs.removed_after():
+        yield catalog_kind

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from drystone.catalog import meta
 from drystone.catalog.audit import AuditUsage
 from drystone.catalog.backup import back_up_before_migration
+from drystone.catalog.connect import open_database
 from drystone.catalog.database import Database
 from drystone.config import Config
 from drystone.domain.errors import DrystoneError, UnavailableError
@@ -124,12 +125,16 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
         raise StartError(f"{error.filename or layout.data} cannot be used: {error.strerror}") from error
     rng = random.SystemRandom()
     ids = IdSource(rng)
-    _refuse_orphans(layout)
-    await asyncio.to_thread(
-        back_up_before_migration, layout.catalog, layout.backups, at=time.time(), kept=MIGRATION_BACKUPS_KEPT
-    )
-    db = Database.open(layout.catalog, make_room=ballast.give)
+    if config.catalog_url is None:
+        if not layout.catalog.exists():
+            _refuse_orphans(layout, "catalog.db")
+        await asyncio.to_thread(
+            back_up_before_migration, layout.catalog, layout.backups, at=time.time(), kept=MIGRATION_BACKUPS_KEPT
+        )
+    db = open_database(config.catalog_url or layout.catalog, make_room=ballast.give)
     try:
+        if config.catalog_url is not None and db.read_sync(lambda conn: meta.get(conn, "store_id")) is None:
+            _refuse_orphans(layout, "rows in the database of catalog_url")
         space = look(layout.data, floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent)
         store = await asyncio.to_thread(_store, db, layout, ids, rng, space.floor_bytes)
         # Only operations use these: what was accepted waits its turn.
@@ -156,18 +161,16 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
         db.close()
 
 
-def _refuse_orphans(layout: Layout) -> None:
+def _refuse_orphans(layout: Layout, catalog: str) -> None:
     """Refuse to begin anew where a catalog was lost: its store and disks would never be looked at again.
 
     Raises:
-        StartError: There is a store, or a disk, and no catalog.
+        StartError: There is a store, or a disk, although there is no catalog.
     """
-    if layout.catalog.exists():
-        return
     found = [*layout.store.glob("*/owner"), *layout.data.glob("disks/*/disk.json")]
     if found:
         raise StartError(
-            f"{layout.data} has {found[0].relative_to(layout.data)} and no catalog.db: put the newest copy back from "
+            f"{layout.data} has {found[0].relative_to(layout.data)} and no {catalog}: put the newest copy back from "
             f"{layout.backups}, or run `drystone store recover --data {layout.data}`"
         )
 
@@ -328,7 +331,9 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
         installation=installation, clock=parts.clock,
         limits=ExpiryLimits(percent_per_hour=config.expiry_percent_per_hour, quota=_quota(config)),
     )  # fmt: skip
-    backups = Backups(installation=installation, minutes=config.backup_minutes, kept=config.backups_kept)
+    # A database of PostgreSQL is copied by its own tools.
+    minutes = 0 if config.catalog_url else config.backup_minutes
+    backups = Backups(installation=installation, minutes=minutes, kept=config.backups_kept)
     healing = Healing(installation=installation, after_s=config.rescan_after_s)
     publication = Publication(installation, host)
     packs = PackRound(installation)

@@ -22,6 +22,8 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 TLS_KINDS = ("off", "self")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+EXPERIMENTAL = ("postgresql",)
+"""What may be asked for although it is not finished."""
 
 
 class ConfigError(DrystoneError):
@@ -246,6 +248,9 @@ class Config:
         prove_kernels: Directory below which `boot` and `lib/modules` of the machine's kernel are.
         prove_images: Directory of the image of programs; `auto` is `DIR/prove`. Several servers may share one.
         log_level: debug, info, warning or error.
+        catalog_url: Database of PostgreSQL that the catalog is in, `postgresql+psycopg://USER@HOST/DATABASE`, with
+            libpq's parameters; without it, it is the file `DIR/catalog.db`. Only with the experiment `postgresql`.
+        experimental: What is asked for although it is not finished (docs/architecture.md says what it lacks).
     """
 
     data: Path
@@ -300,6 +305,8 @@ class Config:
     prove_kernels: str = "/"
     prove_images: str = "auto"
     log_level: str = "info"
+    catalog_url: str | None = None
+    experimental: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, data: Path, *, port: int | None = None) -> "Config":
@@ -322,6 +329,11 @@ class Config:
         config = cls(data=Path(os.path.realpath(data)), **values)  # type: ignore[arg-type]  # each was checked by its field
         if (config.tls_cert is None) != (config.tls_key is None):
             raise ConfigError(f"{path}: give tls_cert and tls_key, or neither")
+        if config.catalog_url is not None and "postgresql" not in config.experimental:
+            raise ConfigError(
+                f"{path}: catalog_url is an experiment: nothing keeps a second server off the same catalog, nor takes "
+                'a lost machine\'s place; who wants it all the same sets experimental = ["postgresql"]'
+            )
         if config.tls == "self" and config.tls_cert is not None:
             raise ConfigError(f'{path}: tls = "self" makes a certificate; leave out tls_cert and tls_key, or tls')
         return config
@@ -351,6 +363,8 @@ def _checked(where: Path, name: str, value: object) -> object:
     if entry.type == tuple[str, ...]:
         if type(value) is not list or not all(type(one) is str for one in value):
             raise ConfigError(f"{where}: {name} must be a list of strings, and is {value!r}")
+        if name == "experimental":
+            return _experiments(where, value)
         wrong = next((one for one in value if not _HOST_NAME.fullmatch(one)), None)
         if wrong is not None:
             raise ConfigError(f"{where}: {name} has {wrong!r}, which is no name such as storage.example")
@@ -371,3 +385,10 @@ def _checked(where: Path, name: str, value: object) -> object:
     if value == "":
         raise ConfigError(f"{where}: {name} must not be empty")
     return value
+
+
+def _experiments(where: Path, value: list[str]) -> tuple[str, ...]:
+    wrong = next((one for one in value if one not in EXPERIMENTAL), None)
+    if wrong is not None:
+        raise ConfigError(f"{where}: experimental has {wrong!r}; the experiments are {', '.join(EXPERIMENTAL)}")
+    return tuple(value)

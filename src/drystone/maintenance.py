@@ -14,6 +14,7 @@ from drystone.assembly import StartError
 from drystone.catalog import meta, sessions, snapshots
 from drystone.catalog.backup import back_up
 from drystone.catalog.database import Database
+from drystone.catalog.sqlite import SqliteDatabase
 from drystone.codec.manifest import Manifest
 from drystone.config import Config
 from drystone.domain.errors import ProtocolError
@@ -63,7 +64,7 @@ def back_up_catalog(data: Path, *, at: float) -> Path:
     """
     config = Config.load(data)
     layout = Layout(config.data)
-    _require_catalog(layout)
+    _require_catalog(config, layout)
     return back_up(layout.catalog, layout.backups, kind=KIND, at=at, kept=config.backups_kept)
 
 
@@ -87,10 +88,10 @@ def reconcile_catalog(data: Path, outside: Outside, *, force: bool = False) -> R
     config = Config.load(data)
     layout = Layout(config.data)
     with locked(config.data):
-        _require_catalog(layout)
+        _require_catalog(config, layout)
         at = outside.clock()
         back_up(layout.catalog, layout.backups, kind="before-reconcile", at=at, kept=RECONCILE_BACKUPS_KEPT)
-        with contextlib.closing(Database.open(layout.catalog)) as db:
+        with contextlib.closing(SqliteDatabase.open(layout.catalog)) as db:
             known = db.read_sync(meta.everything)
             if STORE_ID not in known:
                 raise StartError(f"the catalog of {config.data} has no store yet; there is nothing to reconcile")
@@ -153,8 +154,8 @@ def _strays(data: Path, outside: Outside, discard: str | None) -> list[Stray]:
     config = Config.load(data)
     layout = Layout(config.data)
     with locked(config.data):
-        _require_catalog(layout)
-        with contextlib.closing(Database.open(layout.catalog)) as db:
+        _require_catalog(config, layout)
+        with contextlib.closing(SqliteDatabase.open(layout.catalog)) as db:
             known = db.read_sync(meta.everything)
             if STORE_ID not in known:
                 raise StartError(f"the catalog of {config.data} has no store yet")
@@ -224,6 +225,7 @@ def recover(data: Path, root: Path | None, store_id: str | None, outside: Outsid
     """
     config = Config.load(data)
     layout = Layout(config.data)
+    _require_file(config)
     with locked(config.data):
         if layout.catalog.exists():
             raise StartError(
@@ -257,7 +259,7 @@ def _rebuilt(part: Path, store: Store, evidence: Evidence, ids: IdSource, at: fl
     for suffix in ("", "-wal", "-shm"):
         part.with_name(part.name + suffix).unlink(missing_ok=True)
     owner = ids.hex128()
-    with contextlib.closing(Database.open(part)) as db:
+    with contextlib.closing(SqliteDatabase.open(part)) as db:
 
         def fill(conn: Connection) -> Report:
             meta.put(conn, STORE_ID, store.store_id)
@@ -290,7 +292,16 @@ def _evidence(store: Store, inventory: Inventory, layout: Layout, config: Config
     )  # fmt: skip
 
 
-def _require_catalog(layout: Layout) -> None:
+def _require_file(config: Config) -> None:
+    if config.catalog_url is not None:
+        raise StartError(
+            f"the catalog of {config.data} is in PostgreSQL (catalog_url), and this works on a catalog.db alone "
+            "so far; copies are made with pg_dump"
+        )
+
+
+def _require_catalog(config: Config, layout: Layout) -> None:
+    _require_file(config)
     if not layout.catalog.exists():
         raise StartError(f"{layout.data} is not a data directory of Drystone (no catalog.db)")
 

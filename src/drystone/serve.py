@@ -80,7 +80,7 @@ def stop(data: Path) -> None:
         DrystoneError: It does not stop, or there is none.
     """
     config = _configured(data, None)
-    if not Layout(config.data).catalog.exists():
+    if config.catalog_url is None and not Layout(config.data).catalog.exists():
         raise StartError(f"{config.data} is not a data directory of Drystone (no catalog.db)")
     _stop_server(config.data)
     with locked(config.data):

@@ -1,4 +1,3 @@
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,30 +7,26 @@ from sqlalchemy import Connection
 from drystone.catalog import accounts
 from drystone.catalog.database import Database
 from tests.catalog.catalog_values import OTHER, OWNER, account
+from tests.catalogs import open_catalog
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A closed database with two accounts: copying it is quicker than migrating one for each test."""
-    path = tmp_path_factory.mktemp("template") / "catalog.db"
-    database = Database.open(path)
+@pytest.fixture
+def empty(tmp_path: Path, both_catalogs: str) -> Iterator[Database]:
+    """A new database without rows, of each kind."""
+    database = open_catalog(tmp_path / "catalog.db")
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@pytest.fixture
+def db(empty: Database) -> Database:
+    """A new database with two accounts, of each kind."""
 
     def fill(conn: Connection) -> None:
         for name in (OWNER, OTHER):
             accounts.insert(conn, account(name))
 
-    try:
-        database.write_sync(fill)
-    finally:
-        database.close()
-    return path
-
-
-@pytest.fixture
-def db(tmp_path: Path, template: Path) -> Iterator[Database]:
-    """A new database with two accounts."""
-    database = Database.open(shutil.copy(template, tmp_path / "catalog.db"))
-    try:
-        yield database
-    finally:
-        database.close()
+    empty.write_sync(fill)
+    return empty

@@ -16,6 +16,7 @@ from drystone.catalog.schema import disk as disk_table
 from drystone.catalog.schema import snapshot as snapshot_table
 from drystone.catalog.selection import Selection
 from drystone.catalog.snapshots import DiskTotals
+from drystone.catalog.sqlite import SqliteDatabase
 from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.snapshot import SnapshotState
 from tests.catalog.catalog_values import OTHER, OWNER, account, disk, snapshot
@@ -141,7 +142,7 @@ def test_snapshots_of_a_disk_and_in_states(db: Database) -> None:
 @pytest.fixture(scope="module")
 def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
     """100,000 snapshots of 2,000 disks of one account."""
-    database = Database.open(tmp_path_factory.mktemp("crowded") / "catalog.db")
+    database = SqliteDatabase.open(tmp_path_factory.mktemp("crowded") / "catalog.db")
 
     def fill(conn: Connection) -> None:
         accounts.insert(conn, account(OWNER))

@@ -81,6 +81,8 @@ def test_server_defaults_and_file(tmp_path: Path) -> None:
         ('zone = "a b"', "zone is 'a b'"),
         ('host = ""', "host must not be empty"),
         ("workers = ", "cannot read"),
+        ('experimental = ["mysql"]', "experimental has 'mysql'"),
+        ('catalog_url = "postgresql+psycopg://u@h/d"', 'experimental = \\["postgresql"\\]'),
     ],
 )
 def test_server_file_is_checked(tmp_path: Path, text: str, message: str) -> None:

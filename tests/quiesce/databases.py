@@ -7,7 +7,6 @@ import atexit
 import contextlib
 import functools
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -109,13 +108,14 @@ def _mariadb_template() -> Path:
 
 
 class PostgreSql:
-    """A PostgreSQL server; `postgres` is its user."""
+    """A PostgreSQL server; `postgres` is its user of the database, and that of the system where this one is root."""
 
     def __init__(self, data: Path, scratch: Path) -> None:
         assert POSTGRES is not None, "./dev test installs postgresql"
         self.programs = POSTGRES.parent
         self.data = data
         self.scratch = scratch
+        self.user = "postgres" if os.geteuid() == 0 else None
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -125,30 +125,33 @@ class PostgreSql:
 
     def install(self) -> None:
         """Make the data directory."""
-        self.data.mkdir(parents=True, exist_ok=True)
-        shutil.chown(self.data, "postgres")
+        self._own(self.data)
         self.data.chmod(0o700)
         subprocess.run(
-            [str(self.programs / "initdb"), "--no-sync", "-A", "trust", "--no-locale", "-E", "UTF8",
+            [str(self.programs / "initdb"), "--no-sync", "-A", "trust", "-U", "postgres", "--no-locale", "-E", "UTF8",
              "-D", str(self.data)],
-            check=True, capture_output=True, user=pwd.getpwnam("postgres").pw_name, cwd="/",
+            check=True, capture_output=True, user=self.user, cwd="/",
         )  # fmt: skip
 
     def start(self, *options: str) -> None:
-        """Start it and wait until it answers."""
-        self.scratch.mkdir(parents=True, exist_ok=True)
-        shutil.chown(self.scratch, "postgres")
+        """Start it and wait until it answers. It ends with this process, however that ends."""
+        self._own(self.scratch)
         with (self.scratch / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(self.programs / "postgres"), "-D", str(self.data), "-k", str(self.scratch),
-                 "-c", "listen_addresses=", *options],
-                stdout=log, stderr=log, user="postgres", cwd="/",
+                ["setpriv", "--pdeathsig", "QUIT", str(self.programs / "postgres"), "-D", str(self.data),
+                 "-k", str(self.scratch), "-c", "listen_addresses=", *options],
+                stdout=log, stderr=log, user=self.user, cwd="/",
             )  # fmt: skip
         deadline = time.monotonic() + SECONDS
         while self.query("SELECT 1") != "1":
             assert self.process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.05)
+
+    def _own(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        if self.user is not None:
+            shutil.chown(directory, self.user)
 
     def stop(self, number: int = signal.SIGINT) -> None:
         """End it, in order unless told otherwise."""

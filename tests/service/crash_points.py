@@ -28,6 +28,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import damages, disks, meta, operations, pack_rewrites, packs, sessions, snapshots
 from drystone.catalog.database import Database
+from drystone.catalog.sqlite import SqliteDatabase
 from drystone.domain.blocks import BLOCK_BYTES, Ranges, from_blocks, to_blocks, union
 from drystone.domain.disk import DiskState
 from drystone.domain.disk_types import GIB
@@ -868,7 +869,7 @@ def built(directory: Path) -> Iterator[Scene]:
     world = build_world(directory / "catalog.db")
     scene = Scene(path=world.path, content=world.content, truth=world.truth)
     scene.begin(world.truth[LAST])
-    with contextlib.closing(Database.open(world.path)) as scene.opened:
+    with contextlib.closing(SqliteDatabase.open(world.path)) as scene.opened:
         scene.rows = scene.save()
         _add_disk(scene)
         yield scene

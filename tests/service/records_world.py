@@ -14,6 +14,7 @@ from drystone.catalog import accounts as account_rows
 from drystone.catalog import disks, instances, operations, packs, sessions, snapshots
 from drystone.catalog.audit import AuditUsage
 from drystone.catalog.database import Database
+from drystone.catalog.sqlite import SqliteDatabase
 from drystone.domain.account import Account
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import RefusalError
@@ -69,7 +70,7 @@ def caller(account_id: AccountId = OWNER, *, admin: bool = False, secret_id: str
 def _migrated(path: Path) -> bytes:
     """Return an empty database, which takes longer to migrate than most tests take."""
     if not _MIGRATED:
-        Database.open(path).close()
+        SqliteDatabase.open(path).close()
         _MIGRATED.append(path.read_bytes())
     return _MIGRATED[0]
 
@@ -85,7 +86,7 @@ class World:
     @classmethod
     def open(cls, path: Path) -> Self:
         path.write_bytes(_migrated(path.with_suffix(".template")))
-        return cls(db=Database.open(path))
+        return cls(db=SqliteDatabase.open(path))
 
     def __post_init__(self) -> None:
         ids = self.ids = IdSource(random.Random(1))

@@ -24,6 +24,7 @@ from sqlalchemy import Connection
 from drystone.assembly import StartError
 from drystone.catalog import disks, meta, packs, snapshots
 from drystone.catalog.database import Database
+from drystone.catalog.sqlite import SqliteDatabase
 from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import SnapshotId
 from drystone.domain.snapshot import SnapshotState
@@ -151,7 +152,7 @@ def built(script: Script) -> Iterator[Scene]:
         kept = root / ".kept"
         shutil.copytree(root, place / "copy", symlinks=True)
         (place / "copy").rename(kept)
-        Database.open(place / "empty.db").close()
+        SqliteDatabase.open(place / "empty.db").close()
         scene = Scene(world=world, kept=kept, empty=place / "empty.db", truth=dict(world.disks), bucket=bucket)
         scene.objects = objects(scene)
         if world.layout.catalog.exists():
@@ -163,7 +164,7 @@ def built(script: Script) -> Iterator[Scene]:
 @contextlib.contextmanager
 def made_quickly(scene: Scene) -> Iterator[None]:
     """Have new catalogs begin as copies of an empty one."""
-    real = Database.open
+    real = SqliteDatabase.open
 
     def opened(where: Any) -> Database:
         if not Path(where).exists():
@@ -171,7 +172,7 @@ def made_quickly(scene: Scene) -> Iterator[None]:
         return real(where)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Database, "open", opened)
+        patched.setattr(SqliteDatabase, "open", opened)
         yield
 
 
@@ -187,7 +188,7 @@ def objects(scene: Scene) -> dict[str, bytes]:
 
 def told(catalog: Path) -> bytes:
     """What a catalog says of snapshots and disks."""
-    with contextlib.closing(Database.open(catalog)) as db:
+    with contextlib.closing(SqliteDatabase.open(catalog)) as db:
         return db.read_sync(
             lambda conn: repr((snapshots.everything(conn), disks.everything(conn), packs.everything(conn))).encode()
         )
@@ -301,7 +302,7 @@ def holds_after_a_cut(script: Script, scene: Scene, *, done: bool) -> None:
         else:
             assert not done
         return
-    with contextlib.closing(Database.open(catalog)) as db:
+    with contextlib.closing(SqliteDatabase.open(catalog)) as db:
         ours = db.read_sync(epoch.current)
     if ours < read_epoch(scene.world.store):
         assert told(catalog) == scene.before, "the catalog is neither the old one nor the new one"
@@ -315,7 +316,7 @@ def holds_in_the_end(script: Script, scene: Scene) -> None:
     assert objects(scene) == scene.objects
     layout = scene.world.layout
     assert not layout.catalog.with_name(maintenance.UNFINISHED).exists()
-    with contextlib.closing(Database.open(layout.catalog)) as db:
+    with contextlib.closing(SqliteDatabase.open(layout.catalog)) as db:
         assert db.read_sync(epoch.current) >= read_epoch(scene.world.store)
     if script.complete == "epoch":
         copies = list(layout.backups.glob("*before-reconcile*"))
@@ -328,7 +329,7 @@ def holds_in_the_end(script: Script, scene: Scene) -> None:
 def whole(scene: Scene) -> None:
     """The catalog has every snapshot and the disk, owns the store, and deletes nothing before somebody confirms."""
     world = scene.world
-    with contextlib.closing(Database.open(world.layout.catalog)) as db:
+    with contextlib.closing(SqliteDatabase.open(world.layout.catalog)) as db:
         normal = db.read_sync(lambda conn: snapshots.in_states(conn, [SnapshotState.NORMAL]))
         disk = db.read_sync(lambda conn: disks.get(conn, DISK))
         facts: Mapping[str, str] = db.read_sync(meta.everything)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import accounts, meta, packs, sessions, snapshots
 from drystone.catalog.database import Database
+from drystone.catalog.sqlite import SqliteDatabase
 from drystone.domain.blocks import BLOCK_BYTES, from_blocks
 from drystone.domain.ids import DiskId, IdSource, SnapshotId
 from drystone.domain.session import Pack, Session
@@ -156,7 +157,7 @@ class World:
 
     def database(self) -> Database:
         """Open the rows; writes need power."""
-        db = Database.open(self.path)
+        db = SqliteDatabase.open(self.path)
         real, power = db.write, self.power
 
         async def write(fn: Callable[[Connection], Any]) -> Any:
@@ -198,7 +199,7 @@ def build_world(path: Path) -> World:
             ranges = [(low, high) for low, high in from_blocks(np.array(changed)).tolist()]
             taken.append(take(store, rng, f"snap-{number:08d}", disk, ranges, taken[-1]))
             truth[SnapshotId(f"snap-{number:08d}")] = bytes(disk)
-    db = Database.open(path)
+    db = SqliteDatabase.open(path)
 
     def fill(conn: Connection) -> None:
         accounts.insert(conn, replace(account(), admin=True))

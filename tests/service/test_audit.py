@@ -13,6 +13,7 @@ from drystone.catalog import audit
 from drystone.catalog.audit import AuditSelection, AuditUsage
 from drystone.catalog.schema import audit as table
 from drystone.catalog.schema import audit_usage
+from drystone.catalog.sqlite import SqliteDatabase
 from drystone.domain.audit import AuditEntry
 from drystone.domain.errors import SpaceError
 from drystone.domain.ids import AccountId
@@ -192,6 +193,7 @@ def test_pruning_works_in_short_steps_and_goes_on_after_a_restart(world: World) 
         if statement.startswith("DELETE"):
             removed.append(getattr(cursor, "rowcount", -1))
 
+    assert isinstance(world.db, SqliteDatabase)
     event.listen(world.db._writer, "after_cursor_execute", after)
 
     async def cut_off() -> None:

@@ -13,8 +13,8 @@ from sqlalchemy import create_engine
 
 from drystone.catalog import history as history_rows
 from drystone.catalog import meta, snapshots
-from drystone.catalog.database import Database
 from drystone.catalog.migrations import upgrade
+from drystone.catalog.sqlite import SqliteDatabase
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.disk import DiskState
 from drystone.domain.history import HistoryPoint, thinned
@@ -102,7 +102,7 @@ def test_a_catalog_from_before_has_its_sums(world: World, tmp_path: Path, revisi
     world.snapshot("snap-3", size_gib=1, state=SnapshotState.GHOST)
     path = tmp_path / "older.db"
     older_catalog(path, revision, tmp_path / "catalog.db")
-    again = World(db=Database.open(path))
+    again = World(db=SqliteDatabase.open(path))
     with contextlib.closing(again.db):
         ours, theirs = now_of(again), now_of(again, OTHER)
         assert (ours.logical_bytes, ours.changed_bytes) == (17 * GIB, 5)

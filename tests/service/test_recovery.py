@@ -29,6 +29,7 @@ from drystone.catalog import (
     snapshots,
 )
 from drystone.catalog.database import Database
+from drystone.catalog.sqlite import SqliteDatabase
 from drystone.codec.manifest import ANCESTRY_MAX, Manifest
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.disk import Disk, DiskState
@@ -130,7 +131,7 @@ class World:
         return report
 
     def open(self) -> Database:
-        return Database.open(self.layout.catalog)
+        return SqliteDatabase.open(self.layout.catalog)
 
     def row(self, name: str) -> Snapshot | None:
         db = self.open()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal, or_, select
 
+from drystone.catalog import dialect
 from drystone.catalog.schema import REFUSED_CALL, audit, audit_usage
 from drystone.domain.audit import OK, AuditEntry
 from drystone.domain.ids import AccountId
@@ -52,7 +53,7 @@ def find(conn: Connection, selection: AuditSelection) -> tuple[list[AuditEntry],
         total: int = conn.execute(select(func.count()).select_from(audit).where(*_own(selection), *wanted)).scalar_one()
     else:
         mine = [] if selection.account_id is None else [audit_usage.c.account_id == selection.account_id]
-        total = conn.execute(select(func.coalesce(func.sum(audit_usage.c.entries), 0)).where(*mine)).scalar_one()
+        total = conn.execute(select(dialect.total(audit_usage.c.entries)).where(*mine)).scalar_one()
     page = select(*_COLUMNS).where(*_own(selection), *wanted).order_by(audit.c.id.desc())
     rows = conn.execute(page.offset(selection.offset).limit(selection.limit))
     return [AuditEntry(**row._mapping) for row in rows], total  # noqa: SLF001 - SQLAlchemy's public name
@@ -76,7 +77,7 @@ def _conditions(selection: AuditSelection) -> Iterable[ColumnElement[bool]]:
 
 def _about(resource: str) -> ColumnElement[bool]:
     # Not LIKE: what is asked for may have its signs in it.
-    return func.instr(literal(" ").concat(audit.c.resource).concat(" "), f" {resource} ") > 0
+    return dialect.Contains(literal(" ").concat(audit.c.resource).concat(" "), f" {resource} ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ class AuditUsage:
 
 def usage(conn: Connection) -> AuditUsage:
     """Return what the whole trail takes; its cost follows the number of accounts alone."""
-    entries, size = (func.coalesce(func.sum(audit_usage.c[name]), 0) for name in ("entries", "bytes"))
+    entries, size = (dialect.total(audit_usage.c[name]) for name in ("entries", "bytes"))
     row = conn.execute(select(entries, size)).one()
     return AuditUsage(entries=row[0], bytes=row[1])
 

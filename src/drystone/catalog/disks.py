@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, and_, func, or_, select
 
+from drystone.catalog import dialect
 from drystone.catalog.rows import Rows
 from drystone.catalog.schema import VISIBLE_DISK, disk, instance
 from drystone.catalog.selection import Selection, conditions
@@ -42,7 +43,7 @@ def count(conn: Connection, account_id: AccountId) -> int:
 
 def held(conn: Connection, account_id: AccountId) -> tuple[int, int]:
     """Return how many disks an account has, those too that are being made or destroyed, and their GiB together."""
-    query = select(func.count(), func.coalesce(func.sum(disk.c.size_gib), 0)).where(disk.c.account_id == account_id)
+    query = select(func.count(), dialect.total(disk.c.size_gib)).where(disk.c.account_id == account_id)
     count, size_gib = conn.execute(query).one()
     return count, size_gib
 

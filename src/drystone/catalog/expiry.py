@@ -3,8 +3,7 @@
 from dataclasses import asdict
 
 import msgspec
-from sqlalchemy import Connection, func, select
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy import Connection, func, insert, select, update
 
 from drystone.catalog import meta
 from drystone.catalog.schema import disk, expiry_tally, operation, snapshot
@@ -26,8 +25,9 @@ def tally(conn: Connection, account_id: AccountId) -> Tally | None:
 
 def put_tally(conn: Connection, account_id: AccountId, value: Tally) -> None:
     """Keep an account's tally in place of what was there."""
-    statement = insert(expiry_tally).values(account_id=account_id, **asdict(value))
-    conn.execute(statement.on_conflict_do_update(index_elements=["account_id"], set_=asdict(value)))
+    known = update(expiry_tally).where(expiry_tally.c.account_id == account_id)
+    if conn.execute(known.values(asdict(value))).rowcount == 0:
+        conn.execute(insert(expiry_tally).values(account_id=account_id, **asdict(value)))
 
 
 def clock(conn: Connection) -> ClockState | None:

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, Row, func, select
 from sqlalchemy import delete as delete_from
 from sqlalchemy import insert as insert_into
 
+from drystone.catalog import dialect
 from drystone.catalog.schema import VISIBLE_DISK, account_savings, disk, history_point
 from drystone.domain.history import HistoryPoint
 from drystone.domain.ids import AccountId
@@ -44,7 +45,7 @@ def savings(conn: Connection, account_id: AccountId) -> Savings:
 def disk_sums(conn: Connection, account_id: AccountId) -> DiskSums:
     """Return the sums over an account's disks."""
     query = select(
-        func.count(), func.count(disk.c.instance_id), func.coalesce(func.sum(disk.c.size_gib), 0)
+        func.count(), func.count(disk.c.instance_id), dialect.total(disk.c.size_gib)
     ).where(VISIBLE_DISK, disk.c.account_id == account_id)  # fmt: skip
     count, attached, size_gib = conn.execute(query).one()
     return DiskSums(count=count, attached=attached, size_gib=size_gib)

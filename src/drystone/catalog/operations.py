@@ -19,7 +19,7 @@ class _Operations(Rows[Operation]):
     """Rows whose payload is of the type that their kind says."""
 
     def value(self, row: Row[Any]) -> Operation:
-        fields = dict(zip(self._names, row, strict=True))
+        fields = dict(zip(self._names, row, strict=False))
         return Operation(**{**fields, "payload": _payload(fields["kind"], fields["state"], fields["payload"])})
 
 

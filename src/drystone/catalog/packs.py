@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, func, or_, select, update
 
+from drystone.catalog.dialect import Least, total
 from drystone.catalog.rows import IDS_PER_STATEMENT, Rows
 from drystone.catalog.schema import holding, pack
 from drystone.domain.ids import PackId, SessionId
@@ -56,8 +57,8 @@ def add_dead(conn: Connection, pack_id: PackId, blocks: int, stored_bytes: int) 
         update(pack)
         .where(pack.c.id == pack_id)
         .values(
-            dead_blocks=func.min(pack.c.blocks, pack.c.dead_blocks + blocks),
-            dead_bytes=func.min(pack.c.bytes, pack.c.dead_bytes + stored_bytes),
+            dead_blocks=Least(pack.c.blocks, pack.c.dead_blocks + blocks),
+            dead_bytes=Least(pack.c.bytes, pack.c.dead_bytes + stored_bytes),
         )
     )
     return conn.execute(statement).rowcount == 1
@@ -91,9 +92,7 @@ class PackTotals:
 
 def totals(conn: Connection, dead_share: float = 0.0) -> PackTotals:
     """Return the sums over the packs of which at least `dead_share` (0 to 1) of the bytes is thought dead."""
-    query = select(
-        func.count(), func.coalesce(func.sum(pack.c.bytes), 0), func.coalesce(func.sum(pack.c.dead_bytes), 0)
-    )
+    query = select(func.count(), total(pack.c.bytes), total(pack.c.dead_bytes))
     row = conn.execute(query.where(pack.c.dead_bytes >= dead_share * pack.c.bytes)).one()
     return PackTotals(count=row[0], stored_bytes=row[1], dead_bytes=row[2])
 

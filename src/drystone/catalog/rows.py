@@ -20,9 +20,12 @@ from sqlalchemy import (
 )
 
 from drystone.catalog.columns import NAME_SET
+from drystone.catalog.schema import meta
 from drystone.catalog.selection import Condition, Selection, bound, statements
 
 V = TypeVar("V")
+HOST_ID = "host_id"
+"""Key of `meta`, and a column: which host a row belongs to."""
 IDS_PER_STATEMENT = 500
 """Ids of one `IN`: below every database's limit of bound values."""
 
@@ -30,13 +33,19 @@ IDS_PER_STATEMENT = 500
 class Rows(Generic[V]):
     """The rows of `table` as values of the dataclass `kind`, whose fields are exactly the columns.
 
+    But for `host_id`, the last column of some tables, which nothing reads yet: it is filled in as a row is made.
+
     A compare-and-set expects each named column to have the value given. A set of plain values means *any of these*
     (for example of states); for a column whose value is itself a set it means that set.
     """
 
     def __init__(self, table: Table, kind: type[V]) -> None:
         names = [field.name for field in fields(kind)]  # type: ignore[arg-type] # V is a dataclass
-        assert names == [column.name for column in table.columns], f"{kind.__name__} is not a row of {table.name}"
+        columns = [column.name for column in table.columns]
+        self._made_with: Mapping[str, object] = {}
+        if columns[-1] == HOST_ID:
+            self._made_with = {columns.pop(): select(meta.c.value).where(meta.c.key == HOST_ID).scalar_subquery()}
+        assert names == columns, f"{kind.__name__} is not a row of {table.name}"
         (key,) = table.primary_key.columns
         self._table = table
         self._kind = kind
@@ -110,11 +119,12 @@ class Rows(Generic[V]):
 
     def value(self, row: Row[Any]) -> V:
         """Return the value of a row of all of this table's columns, in order."""
-        # By position: a select of this table has its columns in order, and names cost three times as much.
-        return self._kind(**dict(zip(self._names, row, strict=True)))
+        # By position: a select of this table has its columns in order, and names cost three times as much. The column
+        # of the host comes last, and is no field.
+        return self._kind(**dict(zip(self._names, row, strict=False)))
 
     def _columns(self, value: V) -> dict[str, object]:
-        return {name: getattr(value, name) for name in self._names}
+        return {**self._made_with, **{name: getattr(value, name) for name in self._names}}
 
     def _matches(self, name: str, wanted: object) -> ColumnElement[bool]:
         column = self._table.columns[name]

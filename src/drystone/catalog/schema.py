@@ -1,7 +1,7 @@
 """The tables. A change here needs a migration; a test holds the two against each other.
 
-Times are seconds since the epoch, UTC. Ids are text. `account_usage` is kept by triggers (see the first migration),
-so that totals over an account's snapshots cost the same for 100 and for 100,000 of them.
+Times are seconds since the epoch, UTC. Ids are text. Sums are kept by triggers (`triggers`), so that totals over an
+account's snapshots cost the same for 100 and for 100,000 of them.
 """
 
 from typing import Any
@@ -13,7 +13,6 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Index,
-    Integer,
     MetaData,
     Table,
     Text,
@@ -34,6 +33,7 @@ from drystone.catalog.columns import (
     RangesColumn,
     enumeration,
 )
+from drystone.catalog.dialect import INTEGER, partial
 from drystone.domain.disk import DiskState
 from drystone.domain.instance import InstanceKind
 from drystone.domain.opening import Finding
@@ -69,11 +69,24 @@ def _id() -> Column[str]:
     return Column("id", Text, primary_key=True)
 
 
+def _host() -> Column[str]:
+    """Return the column of the host that a row belongs to: the `host_id` of `meta`, put there by `Rows`."""
+    return Column("host_id", Text, nullable=False)
+
+
 def _owner() -> Column[str]:
     return Column("account_id", Text, ForeignKey("account.id"), nullable=False)
 
 
 meta = Table("meta", metadata, Column("key", Text, primary_key=True), _needs("value", Text))
+commit_mark = Table(
+    "commit_mark",
+    metadata,
+    Column("writer", Text, primary_key=True),
+    _needs("number", INTEGER),
+    _needs("opened", INTEGER),
+)
+"""The last transaction that each writer has committed, on PostgreSQL: a writer that lost the answer looks."""
 account = Table(
     "account",
     metadata,
@@ -98,16 +111,16 @@ account_usage = Table(
     "account_usage",
     metadata,
     Column("account_id", Text, ForeignKey("account.id"), primary_key=True),
-    _needs("snapshots", Integer),
-    _needs("normal_snapshots", Integer),
-    _needs("stored_bytes", Integer),
+    _needs("snapshots", INTEGER),
+    _needs("normal_snapshots", INTEGER),
+    _needs("stored_bytes", INTEGER),
 )
 account_quota = Table(
     "account_quota",
     metadata,
     Column("account_id", Text, ForeignKey("account.id"), primary_key=True),
-    Column("disks", Integer),
-    Column("disk_gib", Integer),
+    Column("disks", INTEGER),
+    Column("disk_gib", INTEGER),
 )
 instance = Table(
     "instance",
@@ -118,6 +131,7 @@ instance = Table(
     _needs("kind", enumeration(InstanceKind)),
     _needs("zone", Text),
     _needs("created_at", Float),
+    _host(),
     Index("ix_instance_account", "account_id", "created_at"),
 )
 disk = Table(
@@ -127,11 +141,11 @@ disk = Table(
     _owner(),
     _needs("name", Text),
     _needs("state", enumeration(DiskState)),
-    _needs("size_gib", Integer),
+    _needs("size_gib", INTEGER),
     _needs("type", Text),
     _needs("charge_type", Text),
     _needs("zone", Text),
-    _needs("project_id", Integer),
+    _needs("project_id", INTEGER),
     _needs("usage", Text),
     _needs("portable", Boolean),
     _needs("shareable", Boolean),
@@ -139,11 +153,11 @@ disk = Table(
     Column("last_attach_instance_id", Text),
     _needs("delete_with_instance", Boolean),
     _needs("delete_snapshot", Boolean),
-    _needs("throughput_performance", Integer),
+    _needs("throughput_performance", INTEGER),
     _needs("burst_performance", Boolean),
     _needs("renew_flag", Text),
-    Column("prepaid_period", Integer),
-    _needs("backup_quota", Integer),
+    Column("prepaid_period", INTEGER),
+    _needs("backup_quota", INTEGER),
     _needs("tags", TAGS),
     Column("source_snapshot_id", Text),
     _needs("created_at", Float),
@@ -151,19 +165,20 @@ disk = Table(
     _needs("error_prompt", Text),
     Column("base_snapshot_id", Text),
     _needs("carry", NAME_SET),
-    _needs("epoch", Integer),
+    _needs("epoch", INTEGER),
     _needs("tracking", enumeration(TrackingState)),
     _needs("tracking_reason", Text),
     Column("bitmap", Text),
     Column("daemon", Text),
     _needs("hydrating", Boolean),
-    _needs("hydration_percent", Integer),
-    _needs("rollback_percent", Integer),
+    _needs("hydration_percent", INTEGER),
+    _needs("rollback_percent", INTEGER),
     Column("nbd_socket", Text),
     Column("device", Text),
-    _needs("audit_cursor", Integer),
+    _needs("audit_cursor", INTEGER),
+    _host(),
     CheckConstraint("size_gib > 0", name="size"),
-    Index("ix_disk_account", "account_id", "created_at", "id", sqlite_where=VISIBLE_DISK),
+    Index("ix_disk_account", "account_id", "created_at", "id", **partial(VISIBLE_DISK)),
     Index("ix_disk_instance", "instance_id"),
     Index("ix_disk_base", "base_snapshot_id"),
     Index("ix_disk_source", "source_snapshot_id"),
@@ -178,22 +193,22 @@ snapshot = Table(
     _needs("name", Text),
     _needs("state", enumeration(SnapshotState)),
     _needs("usage", Text),
-    _needs("size_gib", Integer),
-    _needs("percent", Integer),
+    _needs("size_gib", INTEGER),
+    _needs("percent", INTEGER),
     _needs("created_at", Float),
     _needs("modified_at", Float),
     Column("deadline_at", Float),
     _needs("permanent", Boolean),
     _needs("tags", TAGS),
     _needs("zone", Text),
-    _needs("project_id", Integer),
+    _needs("project_id", INTEGER),
     Column("parent_id", Text),
     Column("session_id", Text),
     Column("manifest", Text),
     Column("delta_map", Text),
     _needs("maps", NAMES),
     _needs("record", RECORD),
-    _needs("stored_bytes", Integer),
+    _needs("stored_bytes", INTEGER),
     _needs("rolling_back", Boolean),
     _needs("suspect", Boolean),
     Column("proven_at", Float),
@@ -201,17 +216,17 @@ snapshot = Table(
     Column("group_id", Text),
     CheckConstraint("size_gib > 0", name="size"),
     CheckConstraint("percent BETWEEN 0 AND 100", name="percent"),
-    Index("ix_snapshot_account", "account_id", "created_at", "id", sqlite_where=VISIBLE_SNAPSHOT),
+    Index("ix_snapshot_account", "account_id", "created_at", "id", **partial(VISIBLE_SNAPSHOT)),
     Index("ix_snapshot_account_state", "account_id", "state", "rolling_back", "created_at", "id"),
     Index("ix_snapshot_account_name", "account_id", "name"),
-    Index("ix_snapshot_account_disk", "account_id", "disk_id", "created_at", "id", sqlite_where=VISIBLE_SNAPSHOT),
+    Index("ix_snapshot_account_disk", "account_id", "disk_id", "created_at", "id", **partial(VISIBLE_SNAPSHOT)),
     Index("ix_snapshot_disk", "disk_id", "state", "created_at", "stored_bytes"),
     Index("ix_snapshot_parent", "parent_id"),
     Index("ix_snapshot_deadline", "deadline_at"),
     Index("ix_snapshot_state", "state"),
     Index("ix_snapshot_session", "session_id"),
     Index("ix_snapshot_group", "group_id"),
-    Index("ix_snapshot_doubtful", "account_id", "created_at", sqlite_where=DOUBTFUL_SNAPSHOT),
+    Index("ix_snapshot_doubtful", "account_id", "created_at", **partial(DOUBTFUL_SNAPSHOT)),
 )
 snapshot_group = Table(
     "snapshot_group",
@@ -277,11 +292,11 @@ pack = Table(
     _id(),
     Column("session_id", Text, ForeignKey("session.id"), nullable=False),
     _needs("object", Text),
-    _needs("bytes", Integer),
-    _needs("blocks", Integer),
-    _needs("dead_blocks", Integer),
+    _needs("bytes", INTEGER),
+    _needs("blocks", INTEGER),
+    _needs("dead_blocks", INTEGER),
     _needs("state", enumeration(PackState)),
-    _needs("dead_bytes", Integer),
+    _needs("dead_bytes", INTEGER),
     Column("proven_at", Float),
     Column("disk_id", Text),
     Column("account_id", Text),
@@ -292,9 +307,9 @@ holding = Table(
     "holding",
     metadata,
     Column("owner_id", Text, primary_key=True),
-    _needs("bytes", Integer),
+    _needs("bytes", INTEGER),
 )
-"""Living bytes of packs by disk and by account, kept by triggers (see the seventh migration)."""
+"""Living bytes of packs by disk and by account, kept by triggers."""
 pack_rewrite = Table(
     "pack_rewrite",
     metadata,
@@ -304,8 +319,8 @@ pack_rewrite = Table(
     _needs("new_object", Text),
     _needs("state", enumeration(RewriteState)),
     _needs("waits_for", NAME_SET),
-    _needs("old_bytes", Integer),
-    _needs("new_bytes", Integer),
+    _needs("old_bytes", INTEGER),
+    _needs("new_bytes", INTEGER),
     _needs("created_at", Float),
     Column("ended_at", Float),
     Index("ix_pack_rewrite_state", "state"),
@@ -329,7 +344,7 @@ extent_map = Table(
     _id(),
     _needs("disk_id", Text),
     _needs("ranges", RangesColumn),
-    _needs("blocks", Integer),
+    _needs("blocks", INTEGER),
     Index("ix_extent_map_disk", "disk_id"),
 )
 operation = Table(
@@ -343,14 +358,15 @@ operation = Table(
     Column("instance_id", Text),
     _needs("state", enumeration(OperationState)),
     _needs("phase", Text),
-    _needs("percent", Integer),
+    _needs("percent", INTEGER),
     _needs("payload", PAYLOAD),
-    _needs("attempts", Integer),
+    _needs("attempts", INTEGER),
     _needs("error_code", Text),
     _needs("error", Text),
     _needs("request_id", Text),
     _needs("created_at", Float),
     _needs("updated_at", Float),
+    _host(),
     CheckConstraint("percent BETWEEN 0 AND 100", name="percent"),
     Index("ix_operation_state", "state", "created_at"),
     Index("ix_operation_ended", "updated_at"),
@@ -362,7 +378,7 @@ operation = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", INTEGER, primary_key=True, autoincrement=True),
     _needs("at", Float),
     _needs("account_id", Text),
     _needs("secret_id", Text),
@@ -371,22 +387,22 @@ audit = Table(
     _needs("resource", Text),
     _needs("code", Text),
     _needs("source", Text),
-    _needs("calls", Integer),
-    _needs("bytes", Integer),
+    _needs("calls", INTEGER),
+    _needs("bytes", INTEGER),
     Index("ix_audit_at", "at"),
     Index("ix_audit_account", "account_id", "id"),
-    Index("ix_audit_refused", "account_id", "id", sqlite_where=REFUSED_CALL),
+    Index("ix_audit_refused", "account_id", "id", **partial(REFUSED_CALL)),
 )
 audit_usage = Table(
     "audit_usage",
     metadata,
     Column("account_id", Text, primary_key=True),
-    _needs("entries", Integer),
-    _needs("bytes", Integer),
-    _needs("refused_entries", Integer),
-    _needs("refused_bytes", Integer),
+    _needs("entries", INTEGER),
+    _needs("bytes", INTEGER),
+    _needs("refused_entries", INTEGER),
+    _needs("refused_bytes", INTEGER),
 )
-"""What of the trail is an account's, kept by triggers (see the fourteenth migration)."""
+"""What of the trail is an account's, kept by triggers."""
 client_token = Table(
     "client_token",
     metadata,
@@ -401,13 +417,13 @@ client_token = Table(
 unpublished = Table(
     "unpublished",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("id", INTEGER, primary_key=True, autoincrement=True),
     _needs("kind", Text),
     _needs("resource_id", Text),
     UniqueConstraint("kind", "resource_id"),
     sqlite_autoincrement=True,
 )
-"""Kept by triggers (see the fourth migration): whoever changes a row need not think of it."""
+"""Kept by triggers: whoever changes a row need not think of it."""
 password = Table(
     "password",
     metadata,
@@ -430,27 +446,27 @@ history_point = Table(
     metadata,
     Column("account_id", Text, primary_key=True),
     Column("at", Float, primary_key=True),
-    _needs("disks", Integer),
-    _needs("disks_bytes", Integer),
-    _needs("snapshots", Integer),
-    _needs("stored_bytes", Integer),
-    _needs("logical_bytes", Integer),
-    _needs("changed_bytes", Integer),
+    _needs("disks", INTEGER),
+    _needs("disks_bytes", INTEGER),
+    _needs("snapshots", INTEGER),
+    _needs("stored_bytes", INTEGER),
+    _needs("logical_bytes", INTEGER),
+    _needs("changed_bytes", INTEGER),
     Index("ix_history_point_at", "at"),
 )
 account_savings = Table(
     "account_savings",
     metadata,
     Column("account_id", Text, ForeignKey("account.id"), primary_key=True),
-    _needs("size_gib", Integer),
-    _needs("changed_bytes", Integer),
+    _needs("size_gib", INTEGER),
+    _needs("changed_bytes", INTEGER),
 )
-"""Kept by triggers (see the eighth migration), over NORMAL snapshots: sizes of their disks, and what each changed."""
+"""Kept by triggers, over NORMAL snapshots: sizes of their disks, and what each changed."""
 expiry_tally = Table(
     "expiry_tally",
     metadata,
     Column("account_id", Text, primary_key=True),
     _needs("began_at", Float),
-    _needs("expired", Integer),
+    _needs("expired", INTEGER),
 )
 """How many of an account's snapshots have expired in the hour that began with the first of them (S118)."""

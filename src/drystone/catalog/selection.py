@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Select, Table, TextClause, bindparam, exists, func, select, true
 
+from drystone.catalog.dialect import JsonElements, json_text
 from drystone.domain.ids import AccountId
 from drystone.domain.snapshot import SnapshotState
 
@@ -67,10 +68,18 @@ def _statements(
 ) -> tuple[Select[Any], Select[Any]]:
     wanted: list[Condition] = [visible, table.c.account_id == bindparam("account_id")]
     wanted += [table.c[name].in_(bindparam(f"any_of_{n}", expanding=True)) for n, name in enumerate(columns)]
-    order: list[Column[object]] = [table.c[order_by], table.c.id]
-    page = select(table).where(*wanted).order_by(*(column.desc() if descending else column.asc() for column in order))
+    order = [_ordered(column, descending=descending) for column in (table.c[order_by], table.c.id)]
+    page = select(table).where(*wanted).order_by(*order)
     page = page.offset(bindparam("page_offset")).limit(bindparam("page_limit"))
     return page, select(func.count()).select_from(table).where(*wanted)
+
+
+def _ordered(column: Column[object], *, descending: bool) -> ColumnElement[object]:
+    order = column.desc() if descending else column.asc()
+    if not column.nullable:
+        return order
+    # No value is less than any: PostgreSQL would have it the other way round.
+    return order.nulls_last() if descending else order.nulls_first()
 
 
 def bound(selection: Selection) -> dict[str, object]:
@@ -87,10 +96,10 @@ def bound(selection: Selection) -> dict[str, object]:
 def _tagged(
     column: Column[object], *, keys: Sequence[str] | None = None, values: Sequence[str] | None = None
 ) -> ColumnElement[bool]:
-    tag = func.json_each(column).table_valued("value", name="tag")
+    tag = JsonElements(column).table_valued("value", name="tag")
     wanted: list[ColumnElement[bool]] = [true()]
     if keys is not None:
-        wanted.append(func.json_extract(tag.c.value, "$[0]").in_(list(keys)))
+        wanted.append(json_text(tag.c.value, 0).in_(list(keys)))
     if values is not None:
-        wanted.append(func.json_extract(tag.c.value, "$[1]").in_(list(values)))
+        wanted.append(json_text(tag.c.value, 1).in_(list(values)))
     return exists(select(1).select_from(tag).where(*wanted))

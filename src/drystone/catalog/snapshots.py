@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, false, func, or_, select
 
 from drystone.catalog import accounts
+from drystone.catalog.dialect import total
 from drystone.catalog.rows import IDS_PER_STATEMENT, Rows
 from drystone.catalog.schema import DOUBTFUL_SNAPSHOT, VISIBLE_SNAPSHOT, snapshot
 from drystone.catalog.selection import Selection, conditions
@@ -37,7 +38,7 @@ _TOTALS = (
     select(
         snapshot.c.disk_id,
         func.count(),
-        func.coalesce(func.sum(snapshot.c.stored_bytes).filter(snapshot.c.state == SnapshotState.NORMAL), 0),
+        total(snapshot.c.stored_bytes, where=snapshot.c.state == SnapshotState.NORMAL),
     )
     .where(
         snapshot.c.disk_id.in_(bindparam("disk_ids", expanding=True)),
@@ -95,8 +96,8 @@ def in_states(conn: Connection, states: Collection[SnapshotState]) -> list[Snaps
 def count_all(conn: Connection) -> int:
     """Return how many snapshots clients see, over all accounts."""
     query = select(func.count()).select_from(snapshot).where(VISIBLE_SNAPSHOT)
-    total: int = conn.execute(query).scalar_one()
-    return total
+    counted: int = conn.execute(query).scalar_one()
+    return counted
 
 
 def children(conn: Connection, snapshot_id: SnapshotId) -> list[Snapshot]:

@@ -53,6 +53,10 @@ class UnavailableError(DrystoneError):
         self.shown = shown
 
 
+class OutcomeUnknownError(DrystoneError):
+    """What was asked for was done or was not, and nobody can say which: undo nothing, look later at what is there."""
+
+
 class SpaceError(UnavailableError):
     """Writing would go below the floor of free space that belongs to the disks, or the file system is full."""
 

@@ -4,9 +4,11 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection
 
+from drystone.catalog import triggers
+from drystone.catalog.schema import metadata
 from drystone.domain.errors import DrystoneError
 
-HEAD = "0014"
+HEAD = "0015"
 """The schema that this version of the program uses."""
 
 
@@ -41,3 +43,17 @@ def upgrade(conn: Connection, present: Collection[str], *, to: str = HEAD) -> No
                 "it was used with a newer one. Start that one."
             )
     command.upgrade(config, to)
+    if to == HEAD:
+        triggers.renew(conn)
+
+
+def create(conn: Connection) -> None:
+    """Make the schema of this version in a database of PostgreSQL that has none, within the caller's transaction.
+
+    The steps up to 0015 are SQLite's alone: there is no older catalog in PostgreSQL.
+    """
+    metadata.create_all(conn, checkfirst=False)
+    conn.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
+    conn.exec_driver_sql(f"INSERT INTO alembic_version VALUES ('{HEAD}')")  # noqa: S608 - a constant
+    conn.exec_driver_sql("INSERT INTO meta (key, value) VALUES ('host_id', gen_random_uuid()::text)")
+    triggers.renew(conn)
