@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from drystone.catalog import operations as rows
 from drystone.catalog.database import Database
-from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
+from drystone.domain.errors import IntegrityError, OutcomeUnknownError, SpaceError, UnavailableError
 from drystone.domain.ids import OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.service import operations
@@ -233,6 +233,43 @@ def test_what_fails_is_undone_as_often_as_it_takes(
     ended = run(served(runner, world, name))
     assert (ended.state, ended.error_code, ended.attempts) == (OperationState.FAILED, code, 3)
     assert bool(runner.bugs.counts) == isinstance(error, AssertionError)
+    world.db.close()
+
+
+class Unknown(Ends):
+    """Is told at first that nobody knows whether its last step was made."""
+
+    def __init__(self, world: World, error: Exception) -> None:
+        super().__init__(world)
+        self._errors = [error]
+        self.undone = False
+
+    async def run(self, operation: Operation) -> None:
+        if self._errors:
+            raise self._errors.pop()
+        await super().run(operation)
+
+    async def fail(self, _operation: Operation, _code: str, _message: str) -> None:
+        self.undone = True
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OutcomeUnknownError("?"), ExceptionGroup("both", [SpaceError("full"), OutcomeUnknownError("?")])],
+    ids=["alone", "one of several"],
+)
+def test_what_may_have_been_done_is_not_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(operations, "RETRY_SECONDS_MAX", 0.0)
+    world = World.open(tmp_path / "catalog.db")
+    world.add_accounts()
+    name = one(world)
+    runner, job = Operations(db=world.db, clock=lambda: NOW), Unknown(world, error)
+    runner.serve({OperationKind.ATTACH: job})
+    ended = run(served(runner, world, name))
+    assert (ended.state, ended.attempts, job.undone) == (OperationState.DONE, 2, False)
+    assert not runner.bugs.counts
     world.db.close()
 
 

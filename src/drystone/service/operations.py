@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import operations as rows
 from drystone.catalog.database import Database
-from drystone.domain.errors import DrystoneError, RefusalError, SpaceError
+from drystone.domain.errors import DrystoneError, OutcomeUnknownError, RefusalError, SpaceError
 from drystone.domain.ids import OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.service.rounds import Bugs
@@ -160,6 +160,11 @@ class Operations:
         try:
             await job.run(operation)
         except Exception as error:  # noqa: BLE001 - noted: what fails here must not end the rest (S135)
+            if _unknown(error):
+                # It may have been done: nothing is undone, and the rows say what it goes on with.
+                self.bugs.note(error, "operation.begins_anew", operation_id=operation.id)
+                self._wake_later(operation, RETRY_SECONDS_MAX)
+                return
             why = self.bugs.note(
                 error, "operation.failed", operation_id=operation.id, kind=operation.kind.value,
                 disk_id=operation.disk_id,
@@ -172,6 +177,13 @@ class Operations:
         except Exception as error:  # noqa: BLE001 - noted: what fails here must not end the rest (S135)
             why = self.bugs.note(error, "operation.fail_failed", severe=True, operation_id=operation.id)
             self._wake_later(operation, BUG_SECONDS_MAX if why is None else RETRY_SECONDS_MAX)
+
+
+def _unknown(error: BaseException) -> bool:
+    """Return whether nobody can say if something was done, be it one of several failures."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(_unknown, error.exceptions))
+    return isinstance(error, OutcomeUnknownError)
 
 
 def _code(error: DrystoneError) -> str:
