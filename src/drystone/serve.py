@@ -101,7 +101,7 @@ def _qemu_version() -> str:
     """Return the storage daemon's version.
 
     Raises:
-        StartError: It is missing or older than 10.0: older ones were seen to lose data (docs/architecture.md).
+        StartError: It is missing or older than 10.0: older ones were seen to lose data (docs/decide/README.md).
     """
     if shutil.which("qemu-storage-daemon") is None or shutil.which("qemu-img") is None:
         raise StartError("qemu-storage-daemon or qemu-img is not installed; run `./dev up`, which installs QEMU 10")

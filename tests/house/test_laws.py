@@ -69,9 +69,9 @@ def mistakes(laws: str, *, code: dict[str, str], tests: dict[str, str], untested
 
 
 def test_each_rule_is_defined_once_and_cited_by_code_and_tests() -> None:
-    documents = citations("README.md", "docs/*.md")
+    documents = citations("README.md", "docs/**/*.md")
     code = citations("src/**/*.py", "bench/**/*.py", "console/src/**/*.ts", "console/src/**/*.tsx")
-    laws = "\n".join(path.read_text() for path in ROOT.glob("docs/*.md"))
+    laws = "\n".join(path.read_text() for path in ROOT.glob("docs/**/*.md"))
     assert mistakes(laws, code=documents | code, tests=citations("tests/**/*.py"), untested=UNTESTED) == []
 
 

@@ -16,7 +16,7 @@ _OPTIONS = f"cluster_size={CLUSTER_BYTES},extended_l2=on"
 """Extended L2 entries tell zeros in 32nds of a cluster, so that any discard of whole 2 KiB is done.
 
 Without them QEMU refuses to punch a hole that is not whole clusters, and the kernel, refused once, sends a loop device
-no discards any more. docs/architecture.md has what they cost, and why clusters are not smaller.
+no discards any more. docs/decide/README.md has what they cost, and why clusters are not smaller.
 """
 _EXTENDED_L2 = 1 << 4
 """Bit of `incompatible_features`. Source: QEMU docs/interop/qcow2.rst."""
