@@ -1,5 +1,6 @@
 """Settings for all tests."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
@@ -59,3 +60,46 @@ def both_catalogs(catalog_kind: str) -> Iterator[str]:
     """The same, and what the test made is removed with it."""
     with catalogs.removed_after():
         yield catalog_kind
+
+
+# Seconds of tests by folder, on two idle cores, without `--long`. Two run at a time: 1200 in all are ten minutes.
+BUDGETS_S = {
+    "api": 30,
+    "bench": 5,
+    "catalog": 15,
+    "cli": 20,
+    "codec": 10,
+    "console": 40,
+    "domain": 15,
+    "engine": 40,
+    "fuzz": 15,
+    "house": 10,
+    "nbd": 10,
+    "objects": 5,
+    "prove": 60,
+    "quiesce": 40,
+    "service": 200,
+    "snapstore": 25,
+    "system": 500,
+    "transfer": 40,
+}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """After a run of everything say what each folder took, and which took more than its share.
+
+    Told, not failed: machines differ, and so does what else they do.
+    """
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS or config.option.keyword or config.option.long:
+        return
+    took: defaultdict[str, float] = defaultdict(float)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                took[report.nodeid.split("/")[1]] += report.duration
+    if not took:
+        return
+    terminalreporter.section("seconds of tests by folder, and their budgets")
+    for folder, seconds in sorted(took.items()):
+        budget = BUDGETS_S.get(folder, 0)
+        terminalreporter.line(f"{seconds:8.1f} of {budget:3}  {folder}{'  OVER' if seconds > budget else ''}")
