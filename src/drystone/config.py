@@ -179,8 +179,8 @@ class _Bounds:
     most: int
 
 
-def _number(default: int, *, least: int, most: int) -> int:
-    return field(default=default, metadata={"bounds": _Bounds(least=least, most=most)})
+def _number(default: int, *, unit: str, least: int, most: int) -> int:
+    return field(default=default, metadata={"bounds": _Bounds(least=least, most=most), "unit": unit})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +200,7 @@ class Config:
         plain_http: Whether plain HTTP may be served off this machine: whoever is on the way can read, and can send
             a call again as another one from the client's own address. For a TLS proxy on a network of one's own.
         connections_max: Connections at a time; beyond it the least proven is closed. Each is a file descriptor.
-        connections_per_address: How many of them one address may have; this machine's own have no such limit.
+        connections_per_address: How many of these one address may have; this machine's own have no such limit.
         region: Name of the only region; requests must name it.
         zone: Name of the only zone.
         snapshots_per_disk: Most snapshots of one disk; CBS has 64.
@@ -213,14 +213,15 @@ class Config:
         disks_per_call: Most disks that one CreateDisks makes.
         rate_limits: Whether calls are limited per account and action.
         rate_per_action: Calls per second of one account and action; CBS has 20.
-        rate_describe_disks: The same for DescribeDisks; CBS has 100.
+        rate_describe_disks: Calls per second of DescribeDisks of one account; CBS has 100.
         rate_per_account: Calls per second of one account, of all actions together.
         free_quota_gib: Shown by DescribeSnapshotOverview; nothing is billed.
         throttle: Whether disks are held to the IOPS and throughput of their type and size.
         scratch_bytes_max: Bytes that all snapshots being taken may hold back for overwritten blocks;
             beyond it a snapshot fails, never a guest.
-        floor_bytes_max: Free space that belongs to the guests' disks alone is the lesser of this and
-        floor_percent: this share of the file system, in percent.
+        floor_bytes_max: Free space that belongs to the guests' disks alone, or `floor_percent` if that is less:
+            near it snapshots are broken, so that guests can go on writing.
+        floor_percent: The same, as a share of the file system.
         workers: Processes that move data; about one per core that snapshots may use.
         hydration_bytes_per_s: Rate at which one new disk is filled from its snapshot; 0: no limit.
         compaction_dead_percent: A pack is written again when at least this share of it is dead; 101 never does.
@@ -232,13 +233,13 @@ class Config:
         rescan_after_s: How long a disk's tracking must have been lost before disk and parent are compared in the
             background; 0: at once.
         scrub_days: Days within which everything in the store is read and proven; 0: only when asked for.
-        scrub_mb_per_s: Most MB per second that this reads; 0: no limit.
+        scrub_mb_per_s: Most MB per second that are read for it; 0: no limit.
         console_idle_minutes: Minutes after which a browser that is not used is logged out.
         console_session_hours: Hours after which a browser is logged out however much it is used.
         history_days: How long the hourly figures for the console's charts are kept.
         audit_entries_max: Most entries of the audit trail: a year of 700 changes a day. Beyond it refused calls go
             first, then changes, of the account that has most the oldest. Each backup of the catalog has the trail, too.
-        audit_mb_max: Most MB of it, likewise.
+        audit_mb_max: Most MB of the audit trail, likewise.
         prove: Whether snapshots may be opened to prove that they open, in a virtual machine that is thrown away.
         prove_minutes: Longest time of one proof; what was not opened by then is not proven.
         prove_memory_mib: Memory of one proof's machine: checkers of large file systems need it.
@@ -250,11 +251,11 @@ class Config:
         log_level: debug, info, warning or error.
         catalog_url: Database of PostgreSQL that the catalog is in, `postgresql+psycopg://USER@HOST/DATABASE`, with
             libpq's parameters; without it, it is the file `DIR/catalog.db`. Only with the experiment `postgresql`.
-        experimental: What is asked for although it is not finished (docs/architecture.md says what it lacks).
+        experimental: What is asked for although it is not finished (docs/understand/catalog.md says what it lacks).
     """
 
     data: Path
-    port: int = _number(8080, least=0, most=65535)
+    port: int = _number(8080, unit="port", least=0, most=65535)
     host: str = "127.0.0.1"
     host_names: tuple[str, ...] = ()
     tls: str = "off"
@@ -262,45 +263,45 @@ class Config:
     tls_key: str | None = None
     tls_ca: str | None = None
     plain_http: bool = False
-    connections_max: int = _number(4096, least=64, most=1_000_000)
-    connections_per_address: int = _number(1024, least=16, most=1_000_000)
+    connections_max: int = _number(4096, unit="connections", least=64, most=1_000_000)
+    connections_per_address: int = _number(1024, unit="connections", least=16, most=1_000_000)
     region: str = "ap-local"
     zone: str = "ap-local-1"
-    snapshots_per_disk: int = _number(64, least=1, most=100_000)
-    snapshots_per_region: int = _number(0, least=0, most=10_000_000)
-    snapshot_gib_per_region: int = _number(0, least=0, most=1 << 40)
-    disks_per_account: int = _number(500, least=0, most=10_000_000)
-    disk_gib_per_account: int = _number(262_144, least=0, most=1 << 40)
-    disks_per_instance: int = _number(20, least=1, most=1000)
-    disks_per_call: int = _number(50, least=1, most=100)
+    snapshots_per_disk: int = _number(64, unit="snapshots", least=1, most=100_000)
+    snapshots_per_region: int = _number(0, unit="snapshots", least=0, most=10_000_000)
+    snapshot_gib_per_region: int = _number(0, unit="GiB", least=0, most=1 << 40)
+    disks_per_account: int = _number(500, unit="disks", least=0, most=10_000_000)
+    disk_gib_per_account: int = _number(262_144, unit="GiB", least=0, most=1 << 40)
+    disks_per_instance: int = _number(20, unit="disks", least=1, most=1000)
+    disks_per_call: int = _number(50, unit="disks", least=1, most=100)
     rate_limits: bool = True
-    rate_per_action: int = _number(20, least=1, most=1_000_000)
-    rate_describe_disks: int = _number(100, least=1, most=1_000_000)
-    rate_per_account: int = _number(400, least=1, most=1_000_000)
-    free_quota_gib: int = _number(0, least=0, most=1 << 40)
+    rate_per_action: int = _number(20, unit="calls/s", least=1, most=1_000_000)
+    rate_describe_disks: int = _number(100, unit="calls/s", least=1, most=1_000_000)
+    rate_per_account: int = _number(400, unit="calls/s", least=1, most=1_000_000)
+    free_quota_gib: int = _number(0, unit="GiB", least=0, most=1 << 40)
     throttle: bool = True
-    scratch_bytes_max: int = _number(64 * GIB, least=1 << 20, most=1 << 50)
-    floor_bytes_max: int = _number(4 * GIB, least=0, most=1 << 50)
-    floor_percent: int = _number(2, least=0, most=50)
-    workers: int = _number(2, least=1, most=256)
-    hydration_bytes_per_s: int = _number(0, least=0, most=1 << 50)
-    compaction_dead_percent: int = _number(20, least=0, most=101)
-    time_zone_offset_hours: int = _number(8, least=-12, most=14)
-    expiry_percent_per_hour: int = _number(10, least=1, most=100)
-    backup_minutes: int = _number(60, least=0, most=1_000_000)
-    backups_kept: int = _number(48, least=1, most=100_000)
-    rescan_after_s: int = _number(30, least=0, most=1_000_000)
-    scrub_days: int = _number(30, least=0, most=3650)
-    scrub_mb_per_s: int = _number(20, least=0, most=1_000_000)
-    console_idle_minutes: int = _number(720, least=1, most=525_600)
-    console_session_hours: int = _number(168, least=1, most=8760)
-    history_days: int = _number(90, least=1, most=3650)
-    audit_entries_max: int = _number(250_000, least=1000, most=100_000_000)
-    audit_mb_max: int = _number(100, least=1, most=1_000_000)
+    scratch_bytes_max: int = _number(64 * GIB, unit="bytes", least=1 << 20, most=1 << 50)
+    floor_bytes_max: int = _number(4 * GIB, unit="bytes", least=0, most=1 << 50)
+    floor_percent: int = _number(2, unit="percent", least=0, most=50)
+    workers: int = _number(2, unit="processes", least=1, most=256)
+    hydration_bytes_per_s: int = _number(0, unit="bytes/s", least=0, most=1 << 50)
+    compaction_dead_percent: int = _number(20, unit="percent", least=0, most=101)
+    time_zone_offset_hours: int = _number(8, unit="hours", least=-12, most=14)
+    expiry_percent_per_hour: int = _number(10, unit="percent/hour", least=1, most=100)
+    backup_minutes: int = _number(60, unit="minutes", least=0, most=1_000_000)
+    backups_kept: int = _number(48, unit="copies", least=1, most=100_000)
+    rescan_after_s: int = _number(30, unit="seconds", least=0, most=1_000_000)
+    scrub_days: int = _number(30, unit="days", least=0, most=3650)
+    scrub_mb_per_s: int = _number(20, unit="MB/s", least=0, most=1_000_000)
+    console_idle_minutes: int = _number(720, unit="minutes", least=1, most=525_600)
+    console_session_hours: int = _number(168, unit="hours", least=1, most=8760)
+    history_days: int = _number(90, unit="days", least=1, most=3650)
+    audit_entries_max: int = _number(250_000, unit="entries", least=1000, most=100_000_000)
+    audit_mb_max: int = _number(100, unit="MB", least=1, most=1_000_000)
     prove: bool = True
-    prove_minutes: int = _number(60, least=1, most=1440)
-    prove_memory_mib: int = _number(1024, least=256, most=65_536)
-    prove_at_once: int = _number(2, least=1, most=16)
+    prove_minutes: int = _number(60, unit="minutes", least=1, most=1440)
+    prove_memory_mib: int = _number(1024, unit="MiB", least=256, most=65_536)
+    prove_at_once: int = _number(2, unit="proofs", least=1, most=16)
     prove_kvm: bool = True
     prove_kernels: str = "/"
     prove_images: str = "auto"

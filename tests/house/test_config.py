@@ -1,9 +1,14 @@
 import os
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from drystone.config import ClientSettings, Config, ConfigError, parse_credentials
+from tests.house.configuration_page import page
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SETTINGS = ClientSettings(
     endpoint="http://127.0.0.1:8081",
@@ -89,3 +94,19 @@ def test_server_file_is_checked(tmp_path: Path, text: str, message: str) -> None
     (tmp_path / "drystone.toml").write_text(text)
     with pytest.raises(ConfigError, match=message):
         Config.load(tmp_path)
+
+
+def test_the_page_of_the_configuration_is_up_to_date() -> None:
+    assert (ROOT / "docs/configuration.md").read_text() == page(), "run ./dev docs"
+
+
+def test_the_page_tells_all_of_each_key(tmp_path: Path) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.+?) \| (.+) \|$", page(), re.MULTILINE)
+    assert [name for name, *_ in rows] == [field.name for field in fields(Config) if field.name != "data"]
+    for name, default, unit, values, reason in rows:
+        assert (unit == "\u2013") == (" to " not in values), name
+        assert reason.endswith("."), name
+        if default != "\u2013":
+            # As it is written, a file may hold it.
+            (tmp_path / "drystone.toml").write_text(f"{name} = {default.strip('`')}\n")
+            assert Config.load(tmp_path) == Config(data=tmp_path)
