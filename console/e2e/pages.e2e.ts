@@ -257,7 +257,7 @@ describe("actions", () => {
     await page.locator(".page-head .state", { hasText: "Ready" }).waitFor({ timeout: 10_000 });
     // A proof: begun, its progress, its result.
     await page.goto(`${at}/console/snapshots/${proven?.SnapshotId ?? ""}`);
-    await page.getByRole("button", { name: "Prove that it opens" }).click();
+    await page.getByRole("button", { name: "Verify (restore test)" }).click();
     await page.locator(".opening progress").waitFor();
     expect(mine.changes.at(-1)).toEqual(["ProveSnapshot", { SnapshotId: proven?.SnapshotId }]);
     const record = mine.records.get(proven?.SnapshotId ?? "");
@@ -277,7 +277,7 @@ describe("actions", () => {
     const disk = mine.disks[3];
     await page.goto(`${at}/console/disks/${disk?.DiskId ?? ""}`);
     await page.getByRole("button", { name: "Set a profile" }).click();
-    const mount = page.locator("dialog[open]").getByLabel("Where it is mounted");
+    const mount = page.locator("dialog[open]").getByLabel("Mount point");
     await mount.fill("srv/git");
     await page.locator("dialog[open] button[type=submit]").click();
     await page.getByText("is not an absolute path", { exact: false }).waitFor();
