@@ -51,7 +51,7 @@ class InstanceCommands:
         """List instances.
 
         Args:
-            limit: Most instances to list.
+            limit: Maximum number of instances to list.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -78,7 +78,7 @@ class InstanceCommands:
         name: str | None = None,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
-        """Make an instance and print its id.
+        """Create an instance and print its id.
 
         Args:
             kind: NBD: its disks are served on unix sockets, for VMs and tools. HOST: they become block devices
@@ -109,7 +109,7 @@ class InstanceCommands:
 
 def operation_app(outside: Outside) -> App:
     """Return the commands `drystone operation ...`."""
-    app = App(name="operation", help="Operations: what the server is doing, and what became of it.")
+    app = App(name="operation", help="Operations: what the server does and has done.")
     commands = OperationCommands(outside)
     app.command(
         commands.list_,
@@ -143,7 +143,7 @@ class OperationCommands:
             resource: Only those on the disk, snapshot or instance with this id.
             state: Only those in this state.
             kind: Only those of this kind: create_disk, snapshot, rollback, hydrate, resize, attach, ...
-            limit: Most operations to list.
+            limit: Maximum number of operations to list.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -177,7 +177,7 @@ class OperationCommands:
 
         Args:
             operation: Its id.
-            timeout: Longest wait in seconds.
+            timeout: Timeout in seconds.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -250,7 +250,7 @@ class AccountCommands:
         self._outside = outside
 
     def create(self, name: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
-        """Make an account with one access key; the secret is shown this once.
+        """Create an account with one access key; the secret is shown only now.
 
         Args:
             name: Name of the account.
@@ -271,7 +271,7 @@ class AccountCommands:
         """List accounts.
 
         Args:
-            limit: Most accounts to list.
+            limit: Maximum number of accounts to list.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -290,9 +290,9 @@ class AccountCommands:
         default: Annotated[bool, Parameter(negative="", show_default=False)] = False,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
-        """Show what your account has and may have, or, as the administrator, set how many disks another may have.
+        """Show your account's use and quotas, or, as the administrator, set how many disks an account may have.
 
-        What is not given when a quota is set is as the server's configuration says.
+        A limit that is not given is set to the server's configuration.
 
         Args:
             account: Id of the account whose quota to set.
@@ -324,7 +324,7 @@ class AccountCommands:
 
         Args:
             account: Its name.
-            stdin: Read the password from standard input. Without it one is made, and shown this once.
+            stdin: Read the password from standard input. Without it one is created, and shown only now.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -339,7 +339,7 @@ class AccountCommands:
             session.out.result([account], {"account_name": account})
 
     def create_key(self, account: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
-        """Make a further access key of an account; the secret is shown this once.
+        """Create another access key of an account; the secret is shown only now.
 
         Args:
             account: Id of the account.
@@ -391,7 +391,7 @@ def host_app(outside: Outside) -> App:
         session.out.record(host_record(session.service.drystone("read the host", "DescribeHost")))
 
     def confirm_clock(*, yes: Yes = False, common: CommonOptions = NO_OPTIONS) -> None:
-        """Confirm that this server's clock is right after it has leapt: snapshots expire again at once.
+        """Confirm that the server's clock is right after it has jumped: snapshots expire again at once.
 
         Shows what the clocks said before. Without this nothing expires before the clock has stood for 24 hours, or was
         set right.
@@ -402,7 +402,7 @@ def host_app(outside: Outside) -> App:
         """
         session = outside.session(common)
         found = session.service.drystone("read the host", "DescribeHost")["Clock"]
-        session.out.confirm(f"The server's clock says {found['MachineTime']}. Is that the time?", yes=yes)
+        session.out.confirm(f"The server's clock says {found['MachineTime']}. Is that right?", yes=yes)
         answer = session.service.drystone("confirm the clock", "ConfirmClock")
         session.out.record(clock_record(answer["Clock"]))
 

@@ -41,7 +41,7 @@ def audit_app(outside: Outside) -> App:
             outcome: Only what was done, or only what was refused.
             since: Only those from this time on, with its zone: 2026-11-01T00:00:00+08:00.
             until: Only those before this time.
-            limit: Most entries to list.
+            limit: Maximum number of entries to list.
             common: Options that every command takes.
         """
         session = outside.session(common)

@@ -25,7 +25,7 @@ Gib = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))]
 
 def disk_app(outside: Outside) -> App:
     """Return the commands `drystone disk ...`."""
-    app = App(name="disk", help="Disks: make, attach, grow, delete.")
+    app = App(name="disk", help="Disks: create, attach, resize, delete.")
     commands = DiskCommands(outside)
     app.command(
         commands.list_,
@@ -89,7 +89,7 @@ class DiskCommands:
             state: Only disks in this state: UNATTACHED, ATTACHING, ATTACHED, DETACHING, EXPANDING, ROLLBACKING.
             instance: Only disks attached to this instance.
             name: Only disks with this name.
-            limit: Most disks to list.
+            limit: Maximum number of disks to list.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -127,7 +127,7 @@ class DiskCommands:
         timeout: Timeout = CREATE_TIMEOUT_S,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
-        """Make disks, empty or from a snapshot, and print their ids.
+        """Create disks, empty or from a snapshot, and print their ids.
 
         A disk from a snapshot can be used at once; its data follows in the background (`hydration_percent`).
         With --json: the record of the disk, or a list of records if --count is given.
@@ -136,13 +136,13 @@ class DiskCommands:
             size: Size in GiB; without it, a disk from a snapshot gets the snapshot's.
             type: CLOUD_PREMIUM, CLOUD_BSSD, CLOUD_SSD, CLOUD_HSSD or CLOUD_TSSD.
             name: Name of the disk.
-            from_snapshot: The snapshot whose content it begins with.
-            count: How many alike.
+            from_snapshot: Create it from this snapshot.
+            count: How many disks to create.
             tag: `key=value`; may be given several times.
             zone: Zone; without it, the server's.
             delete_snapshots: When the disk is deleted, delete its snapshots that have a deadline too.
             wait: Wait until they can be used.
-            timeout: Longest wait in seconds.
+            timeout: Timeout in seconds.
             common: Options that every command takes.
         """
         if size is None and from_snapshot is None:
@@ -185,7 +185,7 @@ class DiskCommands:
         timeout: Timeout = IMPORT_TIMEOUT_S,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
-        """Make a disk of an image file on the server's host, and print its id; for the administrator.
+        """Create a disk from an image file on the server's host, and print its id; for the administrator.
 
         The server opens the file once, as its own user; what reads it as an image has no rights. Images that refer to
         other files (a backing file, a data file, a parent, several extents) are refused, and so are files with several
@@ -199,7 +199,7 @@ class DiskCommands:
             type: CLOUD_PREMIUM, CLOUD_BSSD, CLOUD_SSD, CLOUD_HSSD or CLOUD_TSSD.
             size: Size in GiB; without it, that of the image, rounded up to what the type has.
             wait: Wait until it can be used.
-            timeout: Longest wait in seconds.
+            timeout: Timeout in seconds.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -235,7 +235,7 @@ class DiskCommands:
             disk: Ids or names.
             instance: Id or name; `host` and `nbd` stand for the server's two ready instances.
             delete_with_instance: Delete the disks with the instance.
-            timeout: Longest wait in seconds.
+            timeout: Timeout in seconds.
             common: Options that every command takes.
         """
         _need_some(disk)
@@ -271,7 +271,7 @@ class DiskCommands:
         Args:
             disk: Ids or names.
             instance: Refuse if they are attached to another instance than this.
-            timeout: Longest wait in seconds.
+            timeout: Timeout in seconds.
             common: Options that every command takes.
         """
         _need_some(disk)
@@ -296,12 +296,12 @@ class DiskCommands:
         timeout: Timeout = ATTACH_TIMEOUT_S,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
-        """Grow a disk, also while it is attached; the file system on it has to be grown after.
+        """Resize a disk to a larger size, also while it is attached; resize its file system afterwards.
 
         Args:
             disk: Id or name.
-            size: New size in GiB; larger than now, a disk never shrinks.
-            timeout: Longest wait in seconds.
+            size: New size in GiB; a disk never shrinks.
+            timeout: Timeout in seconds.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -321,7 +321,7 @@ class DiskCommands:
         session.out.result([identity], lookup.disk(session, identity))
 
     def rename(self, disk: str, name: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
-        """Give a disk another name.
+        """Rename a disk.
 
         Args:
             disk: Id or name.
@@ -341,7 +341,7 @@ class DiskCommands:
         delete_with_instance: bool | None = None,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
-        """Change what may change of disks: all of them, or none if one is refused.
+        """Change attributes of disks: of all of them, or of none if one is refused.
 
         Args:
             disk: Ids or names.
@@ -403,12 +403,12 @@ class DiskCommands:
         timeout: Timeout = CREATE_TIMEOUT_S,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
-        """Empty detached disks, or set them back to the snapshot that they were made from.
+        """Erase detached disks, or reset them to the snapshot that they were created from.
 
         Args:
             disk: Ids or names.
             yes: Do not ask.
-            timeout: Longest wait in seconds.
+            timeout: Timeout in seconds.
             common: Options that every command takes.
         """
         _need_some(disk)
@@ -439,16 +439,16 @@ class DiskCommands:
         timeout: Timeout = IMPORT_TIMEOUT_S,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
-        """Write a detached disk's image anew, so that fstrim works on it (`needs_rewrite` says which ones need it).
+        """Rewrite a detached disk's image, so that fstrim works on it (`needs_rewrite` says which disks need it).
 
         Images that an earlier version made refuse all discards but those of whole 64 KiB. What the disk holds, its
-        snapshots and its change tracking stay. The old image goes only when its copy is whole, compared and durable;
-        until then both take space. If the server ends meanwhile, its next start goes on.
+        snapshots and its change tracking stay. The old image is deleted only when the new one is complete, compared
+        and durable; until then both take space. If the server ends meanwhile, its next start goes on.
 
         Args:
             disk: Its id, or its name if only one disk has it.
             wait: Wait until it is done.
-            timeout: Longest wait in seconds.
+            timeout: Timeout in seconds.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -460,14 +460,14 @@ class DiskCommands:
         session.out.result([identity], {"disk_id": identity, "operation_id": operation})
 
     def audit(self, disk: str, /, *, timeout: Timeout = AUDIT_TIMEOUT_S, common: CommonOptions = NO_OPTIONS) -> None:
-        """Take a snapshot that compares all of a disk with the parent, and print the snapshot's id.
+        """Audit change tracking: take a snapshot that compares the whole disk with its parent, and print its id.
 
         What change tracking missed is in this snapshot as it is on the disk; the snapshots that may have inherited the
         mistake are marked suspect. The exit code is 1 if anything was missed.
 
         Args:
             disk: Its id, or its name if only one disk has it.
-            timeout: Longest wait in seconds.
+            timeout: Timeout in seconds.
             common: Options that every command takes.
         """
         session = self._outside.session(common)

@@ -204,7 +204,7 @@ def snapshot_space(session: Session, snapshot: Record) -> Record:
 
 
 def with_unique_bytes(session: Session, snapshots: Sequence[Record]) -> list[Record]:
-    """Return the records with what each holds alone, None where that is not known."""
+    """Return the records with `unique_bytes`, None where that is not known."""
     made = [one["snapshot_id"] for one in snapshots if one["state"] != "CREATING"]
     unique: dict[str, int] = {}
     try:
@@ -213,7 +213,7 @@ def with_unique_bytes(session: Session, snapshots: Sequence[Record]) -> list[Rec
             answer = session.service.drystone("read their space", "DescribeSnapshotSpace", SnapshotIds=ids)
             unique.update((one["SnapshotId"], one["UniqueBytes"]) for one in answer["SnapshotSpaceSet"])
     except CliError as error:
-        session.out.say(f"what each holds alone is not known: {error.message}")
+        session.out.say(f"unique_bytes is not known: {error.message}")
     return [{**one, "unique_bytes": unique.get(str(one["snapshot_id"]))} for one in snapshots]
 
 

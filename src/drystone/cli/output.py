@@ -79,7 +79,7 @@ class Output:
         if yes:
             return
         if not (self._stdin.isatty() and self._stderr.isatty()):
-            raise CliError(Exit.USAGE, f"{question} Nobody can be asked here: add --yes if that is meant")
+            raise CliError(Exit.USAGE, f"{question} There is no terminal to ask at: add --yes to confirm")
         print(f"{one_line(question)} Go on? [y/N] ", end="", file=self._stderr, flush=True)
         if self._stdin.readline().strip().lower() not in {"y", "yes"}:
             raise CliError(Exit.USAGE, "nothing was changed")

@@ -25,7 +25,7 @@ _STEP = {
 
 def quiesce_app(outside: Outside) -> App:
     """Return the commands `drystone quiesce ...`."""
-    app = App(name="quiesce", help="What is held still around snapshots: applications, file systems.")
+    app = App(name="quiesce", help="Quiesce profiles: application-consistent snapshots.")
     commands = QuiesceCommands(outside)
     app.command(
         commands.set_,
@@ -46,9 +46,9 @@ class QuiesceCommands:
         self._outside = outside
 
     def set_(self, resource: str, /, *, file: Path, common: CommonOptions = NO_OPTIONS) -> None:
-        """Say what is held still around each snapshot of a disk, or of the disks of an instance.
+        """Set the quiesce profile of a disk, or of an instance and so of its disks.
 
-        Takes the place of the profile that it had. A disk's own profile goes before its instance's.
+        It replaces the profile that is there. A disk's own profile takes precedence over its instance's.
 
         Args:
             resource: A disk or an instance, by id or name; `host` and `nbd` stand for the two ready instances.
@@ -65,7 +65,7 @@ class QuiesceCommands:
         """List profiles.
 
         Args:
-            limit: Most profiles to list.
+            limit: Maximum number of profiles to list.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -82,7 +82,7 @@ class QuiesceCommands:
         session.out.record(_find(session, _resource(session, resource)))
 
     def delete(self, resource: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
-        """Hold nothing still any more around snapshots of a disk or an instance.
+        """Delete the quiesce profile of a disk or an instance.
 
         Args:
             resource: A disk or an instance, by id or name.

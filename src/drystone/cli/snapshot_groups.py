@@ -68,7 +68,7 @@ class SnapshotGroupCommands:
             name: Name of the group; its snapshots are called NAME_0, NAME_1 and so on.
             tag: `key=value`; may be given several times.
             wait: Wait until it is durable.
-            timeout: Longest wait in seconds.
+            timeout: Timeout in seconds.
             common: Options that every command takes.
         """
         if not disk:
@@ -103,7 +103,7 @@ class SnapshotGroupCommands:
             state: Only groups in this state: CREATING, NORMAL, ROLLBACKING.
             name: Only groups with this name.
             snapshot: Only the group that this snapshot belongs to.
-            limit: Most groups to list.
+            limit: Maximum number of groups to list.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -116,7 +116,7 @@ class SnapshotGroupCommands:
         session.out.records(found, SNAPSHOT_GROUP_COLUMNS)
 
     def show(self, group: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
-        """Show everything about one group: its snapshots, its instant, and how long the disks stood.
+        """Show everything about one group: its snapshots, its instant, and the I/O pause.
 
         Args:
             group: Its id, or its name if only one group has it.
@@ -135,7 +135,7 @@ class SnapshotGroupCommands:
         timeout: Timeout = TRANSFER_TIMEOUT_S,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
-        """Set detached disks back to what they were at a group's instant.
+        """Roll detached disks back to a snapshot group.
 
         What was written since is lost; take another group first to keep it.
 
@@ -144,7 +144,7 @@ class SnapshotGroupCommands:
             disk: Only these disks; without them, all that the group has.
             yes: Do not ask.
             wait: Wait until the disks can be used.
-            timeout: Longest wait in seconds.
+            timeout: Timeout in seconds.
             common: Options that every command takes.
         """
         session = self._outside.session(common)

@@ -22,7 +22,7 @@ KeepDays = Annotated[int | None, Parameter(validator=Number(gte=1, lte=36_500))]
 
 def snapshot_app(outside: Outside) -> App:
     """Return the commands `drystone snapshot ...`."""
-    app = App(name="snapshot", help="Snapshots: take, list, roll back, delete.")
+    app = App(name="snapshot", help="Snapshots: create, list, roll back, delete, verify.")
     commands = SnapshotCommands(outside)
     app.command(
         commands.create,
@@ -91,7 +91,7 @@ class SnapshotCommands:
             keep_days: Delete it after so many days.
             tag: `key=value`; may be given several times.
             wait: Wait until it is durable.
-            timeout: Longest wait in seconds.
+            timeout: Timeout in seconds.
             common: Options that every command takes.
         """
         wire_tags = tags_on_the_wire(tag)
@@ -113,14 +113,14 @@ class SnapshotCommands:
         space: bool = True,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
-        """List snapshots, the newest first; `unique_bytes` is what deleting one alone makes dead.
+        """List snapshots, the newest first; `unique_bytes` is stored data that no other snapshot uses.
 
         Args:
             disk: Only snapshots of this disk.
             state: Only snapshots in this state: CREATING, NORMAL, ROLLBACKING.
             name: Only snapshots with this name.
-            limit: Most snapshots to list.
-            space: Also what each holds alone, for which the store may be read.
+            limit: Maximum number of snapshots to list.
+            space: Also show `unique_bytes`, for which the store may be read.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -136,7 +136,7 @@ class SnapshotCommands:
     def show(self, snapshot: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
         """Show everything about one snapshot: how it was tracked, what was read, changed and stored.
 
-        `unique_bytes` is what deleting it alone makes dead; `shared_bytes` is what others see, too.
+        `unique_bytes` is stored data that no other snapshot uses; `shared_bytes` is what others use too.
 
         Args:
             snapshot: Its id, or its name if only one snapshot has it.
@@ -195,7 +195,7 @@ class SnapshotCommands:
 
         Args:
             snapshot: Ids or names.
-            dry_run: Delete nothing; show what deleting them would make dead, and what of it would come back.
+            dry_run: Delete nothing; show which data would become unreferenced, and how much space would be freed.
             yes: Do not ask.
             common: Options that every command takes.
         """
@@ -225,7 +225,7 @@ class SnapshotCommands:
         timeout: Timeout = TRANSFER_TIMEOUT_S,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
-        """Set a detached disk back to what it was when one of its snapshots was taken.
+        """Roll a detached disk back to one of its snapshots.
 
         Only blocks that differ are written. Later snapshots stay.
 
@@ -235,7 +235,7 @@ class SnapshotCommands:
             safety_snapshot: Take a snapshot of the disk as it is now first, and wait until it is durable.
             yes: Do not ask.
             wait: Wait until the disk can be used.
-            timeout: Longest wait in seconds.
+            timeout: Timeout in seconds.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -273,8 +273,8 @@ class SnapshotCommands:
             snapshot: Id or name.
             file: The file; it must not exist.
             format: Without it the file's ending says.
-            wait: Wait until it is whole.
-            timeout: Longest wait in seconds.
+            wait: Wait until it is complete.
+            timeout: Timeout in seconds.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -297,16 +297,16 @@ class SnapshotCommands:
         timeout: Timeout = TRANSFER_TIMEOUT_S,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
-        """Open a snapshot on a throw-away clone and show what that has shown; for the administrator.
+        """Verify a snapshot by a restore test and show the result; for the administrator.
 
-        It is opened in a virtual machine that is thrown away. File systems are checked and mounted, databases that
+        A clone of it is opened in a throw-away virtual machine. File systems are checked and mounted, databases that
         the disk's profile names are started and checked. The disk and the snapshot are not touched. Exits with 0 only
         if the snapshot opens.
 
         Args:
             snapshot: Id or name.
-            wait: Wait until it is known.
-            timeout: Longest wait in seconds.
+            wait: Wait for the result.
+            timeout: Timeout in seconds.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -324,7 +324,7 @@ class SnapshotCommands:
             raise CliError(Exit.REFUSED, f"{identity}: {opening['finding']}: {opening['reason']}")
 
     def overview(self, *, common: CommonOptions = NO_OPTIONS) -> None:
-        """Show how many snapshots there are and what they hold.
+        """Show how many snapshots there are and how much space they use.
 
         Args:
             common: Options that every command takes.

@@ -45,7 +45,7 @@ class StoreCommands:
         self._outside = outside
 
     def show(self, *, common: CommonOptions = NO_OPTIONS) -> None:
-        """Show what the store holds: what lives, what is dead, what would come back, what came back so far.
+        """Show the store's space: referenced and unreferenced data, what can be freed, what was freed so far.
 
         Args:
             common: Options that every command takes.
@@ -61,14 +61,14 @@ class StoreCommands:
         timeout: Timeout = GC_TIMEOUT_S,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
-        """Write packs again without what no snapshot sees any more, and show what came back.
+        """Compact packs that hold unreferenced data, and show how much space was freed.
 
-        The server does it by itself where the dead share of a pack reaches its own threshold.
+        The server does it by itself where the unreferenced share of a pack reaches its own threshold.
 
         Args:
-            dry_run: Change nothing; show what would be looked at.
-            threshold: Packs of which at least this share is dead, in percent; 0: all with anything dead.
-            timeout: Longest wait in seconds.
+            dry_run: Change nothing; show which packs would be compacted.
+            threshold: Only packs of which at least this share is unreferenced, in percent; 0: all that have any.
+            timeout: Timeout in seconds.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -90,14 +90,14 @@ class StoreCommands:
         session.out.record(collection_record(begun, result if isinstance(result, dict) else None))
 
     def confirm(self, *, yes: Yes = False, common: CommonOptions = NO_OPTIONS) -> None:
-        """Confirm what a recovery or a reconciliation found: expiry and collection begin again.
+        """Confirm the result of a recovery or a reconciliation: snapshots expire and space is freed again.
 
         Args:
             yes: Do not ask.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        session.out.confirm("From now on snapshots expire again, and what no snapshot needs is deleted.", yes=yes)
+        session.out.confirm("From now on snapshots expire again, and unreferenced data is deleted.", yes=yes)
         answer = session.service.drystone("confirm the store", "ConfirmStore")
         session.out.result([str(answer["WasHeld"] or "nothing was held")], {"was_held": answer["WasHeld"]})
 
@@ -109,15 +109,15 @@ class StoreCommands:
         timeout: Timeout = SCRUB_TIMEOUT_S,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
-        """Show how much of the store was proven when, and what is damaged or suspect.
+        """Show when the store was last verified, and what is damaged or suspect.
 
-        The store is read by itself, within the days and the bandwidth of the server's configuration. The exit code is 1
-        if anything is damaged.
+        The server verifies the store by itself, within the days and the bandwidth of its configuration. The exit code
+        is 1 if anything is damaged.
 
         Args:
-            now: Have everything proven anew, from now on.
-            wait: Wait until nothing waits to be proven.
-            timeout: Longest wait in seconds.
+            now: Verify everything again, from now on.
+            wait: Wait until everything is verified.
+            timeout: Timeout in seconds.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
