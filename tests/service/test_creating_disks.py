@@ -240,3 +240,12 @@ def test_what_a_call_reads_grows_with_its_disks_and_not_with_their_square(
     few, many = run(make(5)), run(make(50))
     assert few > 0
     assert many <= 10 * few
+
+
+@pytest.mark.parametrize(
+    "extra", [{"throughput_performance": 5, "size_gib": 460}, {"burst_performance": True, "size_gib": 459}]
+)
+def test_extra_performance_needs_a_large_disk(maker: Maker, extra: dict[str, Any]) -> None:
+    with pytest.raises(RefusalError, match="Extra performance needs a disk over 460 GiB"):
+        asyncio.run(maker.lifecycle.create(caller(), replace(NEW, disk_type="CLOUD_HSSD", **extra)))
+    assert maker.rows() == []

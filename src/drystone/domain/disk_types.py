@@ -6,7 +6,7 @@ from dataclasses import dataclass
 GIB = 1 << 30
 MIB = 1 << 20
 EXTRA_PERFORMANCE_GIB_MIN = 460
-"""Extra performance needs a larger disk than this (CBS: HSSD and TSSD over 460 GiB)."""
+"""Bought throughput needs a larger disk than this, bursts one of at least this size, as CBS documents."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,15 @@ class DiskType:
     extra_iops_max: int = 0
     extra_mb_per_s_max: int = 0
     sold: bool = True
+
+    @property
+    def has_extra(self) -> bool:
+        """Whether throughput may be bought for it, and bursts."""
+        return self.extra_mb_per_s_max > 0
+
+    def may_have_extra(self, size_gib: int, *, throughput: bool) -> bool:
+        """Tell whether a disk of this size may have bought throughput (or else bursts alone)."""
+        return self.has_extra and size_gib >= EXTRA_PERFORMANCE_GIB_MIN + throughput
 
     def limits(self, size_gib: int, extra_mb_per_s: int = 0) -> Limits:
         """Return the limits of a disk of `size_gib` with `extra_mb_per_s` of bought throughput."""
@@ -79,3 +88,5 @@ DISK_TYPES: Mapping[str, DiskType] = {
         _row("CLOUD_TSSD", (20, 32000), (4000, 100, 50000), (120, 0.5, 350), (950000, 3650)),
     )
 }
+EXTRA_TYPES = tuple(row.name for row in DISK_TYPES.values() if row.has_extra)
+"""What extra performance may be had for."""

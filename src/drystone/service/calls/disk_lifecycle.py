@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from drystone.catalog import disks, instances, operations, sessions
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, Disk, DiskState
-from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN
+from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN, EXTRA_TYPES
 from drystone.domain.errors import PassingError, RefusalError
 from drystone.domain.ids import DiskId, InstanceId, OperationId
 from drystone.domain.instance import InstanceKind
@@ -41,7 +41,6 @@ INITIALIZE_MAX = 20
 CREATE_SECONDS_MAX = 30.0
 RECYCLE_SECONDS = 7 * 86400.0
 """How long a prepaid disk stays in the recycle bin."""
-EXTRA_TYPES = frozenset({"CLOUD_HSSD", "CLOUD_TSSD"})
 RENEW_FLAGS = frozenset({"NOTIFY_AND_AUTO_RENEW", "NOTIFY_AND_MANUAL_RENEW", "DISABLE_NOTIFY_AND_MANUAL_RENEW"})
 
 
@@ -159,7 +158,7 @@ class DiskLifecycle:
                 raise _not_supported(f"{what} are not available in this installation.")
         wants_extra = new.throughput_performance != 0 or new.burst_performance
         if new.throughput_performance < 0 or (wants_extra and new.disk_type not in EXTRA_TYPES):
-            raise _bad_value("ThroughputPerformance and BurstPerformance are for CLOUD_HSSD and CLOUD_TSSD.")
+            raise _bad_value(f"ThroughputPerformance and BurstPerformance are for {' and '.join(EXTRA_TYPES)}.")
         extra_max = DISK_TYPES[new.disk_type].extra_mb_per_s_max
         if new.throughput_performance > extra_max:
             raise _bad_value(
@@ -192,8 +191,9 @@ class DiskLifecycle:
             raise RefusalError("MissingParameter", "DiskSize is needed unless SnapshotId is given.")
         check_size(new.disk_type, size_gib)
         self._in.require_scratch(size_gib)
-        if (new.throughput_performance or new.burst_performance) and size_gib <= EXTRA_PERFORMANCE_GIB_MIN - (
-            0 if new.throughput_performance else 1
+        throughput = new.throughput_performance > 0
+        if (throughput or new.burst_performance) and not DISK_TYPES[new.disk_type].may_have_extra(
+            size_gib, throughput=throughput
         ):
             raise _bad_value(f"Extra performance needs a disk over {EXTRA_PERFORMANCE_GIB_MIN} GiB, not {size_gib}.")
         tracking = algebra.created(None if source is None else source.id)

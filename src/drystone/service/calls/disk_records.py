@@ -11,7 +11,7 @@ from drystone.catalog import disks, instances, packs, snapshots
 from drystone.catalog.database import Database
 from drystone.catalog.selection import Selection
 from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, SYSTEM_DISK, Disk, DiskState
-from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN, DiskType
+from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN, EXTRA_TYPES, DiskType
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import AccountId, DiskId, InstanceId
 from drystone.engine.layout import nbd_uri
@@ -28,7 +28,6 @@ STEP_GIB = 1
 PROJECT_ID_MAX = 2**63 - 1
 _UPGRADES = ("CLOUD_BASIC", "CLOUD_PREMIUM", "CLOUD_BSSD", "CLOUD_SSD", "CLOUD_HSSD", "CLOUD_TSSD")
 """A disk may become any type that is sold and stands later in this row."""
-_BURST_TYPES = frozenset({"CLOUD_HSSD", "CLOUD_TSSD"})
 _STEADY = frozenset({DiskState.UNATTACHED, DiskState.ATTACHED})
 
 
@@ -261,17 +260,14 @@ def _check_attributes(disk: Disk, changes: DiskChanges) -> None:
             "InvalidDisk.NotSupported",
             f"Disk {disk.id} is a {disk.charge_type} {disk.usage}; only {POSTPAID} data disks go with their instance.",
         )
-    if changes.burst_operation == "CREATE" and not may_burst(disk.type, disk.size_gib):
+    if changes.burst_operation == "CREATE" and not DISK_TYPES[disk.type].may_have_extra(
+        disk.size_gib, throughput=False
+    ):
         raise RefusalError(
             "InvalidParameter.DiskConfigNotSupported",
-            f"Disk {disk.id} is a {disk.type} of {disk.size_gib} GiB; only {' and '.join(sorted(_BURST_TYPES))} "
+            f"Disk {disk.id} is a {disk.type} of {disk.size_gib} GiB; only {' and '.join(EXTRA_TYPES)} "
             f"from {EXTRA_PERFORMANCE_GIB_MIN} GiB on can burst.",
         )
-
-
-def may_burst(disk_type: str, size_gib: int) -> bool:
-    """Tell whether BurstPerformance may be had with this type and size."""
-    return disk_type in _BURST_TYPES and size_gib >= EXTRA_PERFORMANCE_GIB_MIN
 
 
 def _check_upgrade(disk: Disk, target: DiskType) -> None:
