@@ -195,7 +195,6 @@ def test_disks_by_what_they_name(db: Database) -> None:
     def read(conn: Connection) -> None:
         # A5 moves the base of every row: of any account, in any state.
         assert disks.with_base(conn, SnapshotId("snap-1")) == [a, b]
-        assert disks.with_source(conn, SnapshotId("snap-1")) == [b]
         assert disks.of_instance(conn, InstanceId("ins-00000001")) == [b]
         assert disks.carried(conn) == {a.id: frozenset({"m"})}
         assert disks.everything(conn) == [b, a]

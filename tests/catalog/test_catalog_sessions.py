@@ -32,7 +32,6 @@ def test_an_open_session_pins_what_it_reads(db: Database) -> None:
     opened(db, SECOND, B, B)
     assert db.read_sync(sessions.pinned) == {A, B}
     assert db.read_sync(lambda conn: sessions.reads(conn, FIRST)) == {A, B}
-    assert [s.id for s in db.read_sync(lambda conn: sessions.readers(conn, B))] == [FIRST, SECOND]
     assert db.write_sync(lambda conn: sessions.commit(conn, FIRST, at=11.0))
     assert db.read_sync(sessions.pinned) == {B}
     assert db.write_sync(lambda conn: sessions.fence(conn, SECOND, at=12.0))

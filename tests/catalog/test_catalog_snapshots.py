@@ -95,8 +95,6 @@ def test_family_is_the_whole_tree_and_only_that(db: Database) -> None:
     assert {family(name) for name in "xy"} == {"xy"}
     assert {family(name) for name in "op"} == {"op"}
     assert family("gone") == ""
-    children = db.read_sync(lambda conn: snapshots.children(conn, SnapshotId("a")))
-    assert [row.id for row in children] == ["b", "d"]
 
 
 def test_due_are_normal_and_not_permanent(db: Database) -> None:
@@ -209,7 +207,6 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "disks": lambda conn: disks.find(conn, selection()),
     "bases": lambda conn: disks.with_base(conn, SnapshotId("snap-00000007")),
     "family": lambda conn: snapshots.family(conn, SnapshotId("snap-00000007")),
-    "children": lambda conn: snapshots.children(conn, SnapshotId("snap-00000007")),
     "due": lambda conn: snapshots.due(conn, OWNER, 10.0, 100),
     "unfinished": lambda conn: snapshots.in_states(conn, [SnapshotState.CREATING, SnapshotState.DELETING]),
 }

@@ -42,6 +42,11 @@ class ViolationError(Exception):
         self.kind = kind
 
 
+def may_commit(session: SessionState, snapshot: NodeState) -> bool:
+    """L6, A3: what `sessions.commit` and the row's change from CREATING decide in one transaction."""
+    return session is SessionState.OPEN and snapshot is NodeState.CREATING
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rules:
     """Every decision of the model; the defaults are the algebra."""
@@ -60,7 +65,7 @@ class Rules:
     near: Callable[[Tree, SnapshotId], frozenset[SnapshotId]] = lineage.near
     prunable: Callable[..., frozenset[SnapshotId]] = lineage.prunable
     may_become_ghost: Callable[[Node], bool] = lineage.may_become_ghost
-    may_commit: Callable[[SessionState, NodeState], bool] = lineage.may_commit
+    may_commit: Callable[[SessionState, NodeState], bool] = may_commit
     parent: Callable[["World", "Disk", FrozenBase], SnapshotId | None] = lambda _world, _disk, freeze: freeze.base
     swap: tuple[str, ...] = ("add", "reopen", "disable")
     trim_keeps_carry: bool = True
@@ -90,6 +95,10 @@ class Snap:
 class Session:
     reads: frozenset[SnapshotId]
     state: SessionState = SessionState.OPEN
+
+    def fence(self) -> None:
+        if self.state is SessionState.OPEN:
+            self.state = SessionState.FENCED
 
 
 @dataclass
@@ -177,7 +186,9 @@ class World:
         return self.count
 
     def tree(self) -> Tree:
-        pinned = {read for session in self.sessions.values() if lineage.pins(session.state) for read in session.reads}
+        pinned = {
+            read for session in self.sessions.values() if session.state is SessionState.OPEN for read in session.reads
+        }
         return lineage.build(
             Node(id=snap.id, parent=snap.parent, state=snap.state, pinned=snap.id in pinned, delta_map=snap.delta)
             for snap in self.snaps.values()
@@ -188,7 +199,7 @@ class World:
 
     def open_session(self, *reads: SnapshotId | None) -> int:
         named = frozenset(read for read in reads if read is not None)
-        if not lineage.may_open(self.snaps[read].state for read in named):
+        if any(self.snaps[read].state is not NodeState.NORMAL for read in named):
             raise ViolationError("base", f"a session wants to read one of {sorted(named)}, which are not all NORMAL")
         number = self.number()
         self.sessions[number] = Session(reads=named)
@@ -305,8 +316,7 @@ class World:
         disk.pending.clear()
         disk.judged = False
         if disk.task_session:
-            session = self.sessions[disk.task_session]
-            session.state = lineage.fence(session.state)
+            self.sessions[disk.task_session].fence()
             disk.task_session = 0
 
     def control_crash(self, _disk: Disk) -> None:
@@ -393,8 +403,7 @@ class World:
 
     def fence(self, disk: Disk) -> None:
         if disk.op:
-            session = self.sessions[disk.op.session]
-            session.state = lineage.fence(session.state)
+            self.sessions[disk.op.session].fence()
 
     # --- deletion and collection ---
 
@@ -418,7 +427,7 @@ class World:
         snapshot = self.rng.choice(ready)
         snap = self.snaps[snapshot]
         around = self.rules.near(tree, snapshot)
-        dead = lineage.dies(snap.visible(), (self.snaps[other].visible() for other in around))
+        dead = snap.visible().difference(*(self.snaps[other].visible() for other in around))
         candidates = lineage.candidate_maps(tree, snapshot, around)
         if self.leaks and candidates is not None:
             mask = self.carried(candidates, f"the tree, for {snapshot},")
@@ -569,7 +578,7 @@ class World:
 
     def record_failing(self, op: Op) -> None:
         op.phase = Phase.FAILING
-        self.sessions[op.session].state = lineage.fence(self.sessions[op.session].state)
+        self.sessions[op.session].fence()
 
     def take_over(self, disk: Disk) -> Task:
         if disk.rollback:

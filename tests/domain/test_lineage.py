@@ -1,8 +1,7 @@
-"""The tree of snapshots against brute force on random trees, and the tables of sessions and deletion."""
+"""The tree of snapshots against brute force on random trees."""
 
 import itertools
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from drystone.domain import lineage
 from drystone.domain.errors import IntegrityError
 from drystone.domain.ids import SnapshotId
-from drystone.domain.lineage import Node, NodeState, ObjectFate, SessionState, Tree
+from drystone.domain.lineage import Node, NodeState, Tree
 
 BLOCKS = 8
 Shown = tuple[int, ...]
@@ -63,14 +62,11 @@ def test_deaths_are_exact_in_any_order(forest: tuple[Tree, dict[SnapshotId, Show
     for death in lineage.deaths(tree, living):
         left.discard(death.snapshot)
         expected = visible(shown[death.snapshot]) - {ref for other in left for ref in shown[other]}
-        assert lineage.dies(visible(shown[death.snapshot]), (visible(shown[n]) for n in death.near)) == expected
+        assert visible(shown[death.snapshot]).difference(*(visible(shown[n]) for n in death.near)) == expected
         assert death.near <= left
-        mask = lineage.dies_mask(
-            np.array(shown[death.snapshot]) - 1, [np.array(shown[n]) - 1 for n in sorted(death.near)]
-        )
-        assert {shown[death.snapshot][a] for a in np.flatnonzero(mask)} == expected
         if death.candidates is not None:
-            assert set(np.flatnonzero(mask)) <= set().union(*(deltas[name] for name in death.candidates))
+            addresses = {a for a, ref in enumerate(shown[death.snapshot]) if ref in expected}
+            assert addresses <= set().union(*(deltas[name] for name in death.candidates))
         else:
             assert not death.near
     assert not left
@@ -173,61 +169,9 @@ def test_a_broken_tree_is_refused() -> None:
         lineage.build([node(0, 1), node(1, 0), node(2, None)])
 
 
-def test_dies_mask_compares_all_parts() -> None:
-    shown = np.array([[1, 2, 3], [1, 2, 4], [-1, 0, 0], [5, 0, 0]])
-    other = np.array([[1, 2, 3], [1, 2, 5], [-1, 0, 0], [-1, 0, 0]])
-    assert lineage.dies_mask(shown, [other]).tolist() == [False, True, False, True]
-    assert lineage.dies_mask(shown, [other, shown]).tolist() == [False] * 4
-    assert lineage.dies_mask(shown, []).tolist() == [True, True, False, True]
-
-
 def test_who_lives_and_who_may_go() -> None:
     """L5, S12."""
     for state, pinned in itertools.product(NodeState, (False, True)):
         one = Node(id=sid(1), parent=None, state=state, pinned=pinned)
         assert lineage.living(one) == (state in {NodeState.NORMAL, NodeState.DELETING})
         assert lineage.may_become_ghost(one) == (state is NodeState.DELETING and not pinned)
-
-
-def test_sessions() -> None:
-    """L6."""
-    assert lineage.may_open([])
-    for state in NodeState:
-        assert lineage.may_open([NodeState.NORMAL, state]) == (state is NodeState.NORMAL)
-    for session, state in itertools.product(SessionState, NodeState):
-        allowed = session is SessionState.OPEN and state is NodeState.CREATING
-        assert lineage.may_commit(session, state) == allowed
-    for session in SessionState:
-        assert lineage.pins(session) == (session is SessionState.OPEN)
-        expected = SessionState.FENCED if session is SessionState.OPEN else session
-        assert lineage.fence(session) is expected
-
-
-GOOD = {
-    "owns_store": True,
-    "session": SessionState.FENCED,
-    "unreadable": (),
-    "listed": False,
-    "seen": False,
-    "blocks_dead": True,
-}
-
-
-@pytest.mark.parametrize(
-    ("but", "fate"),
-    [
-        ({}, ObjectFate.DELETE),
-        ({"session": SessionState.COMMITTED}, ObjectFate.DELETE),
-        ({"session": SessionState.ADOPTED}, ObjectFate.DELETE),
-        ({"owns_store": False}, ObjectFate.STALE),
-        ({"unreadable": ("m1",)}, ObjectFate.UNREADABLE),
-        ({"session": None}, ObjectFate.FOREIGN),
-        ({"session": SessionState.OPEN}, ObjectFate.SESSION_OPEN),
-        ({"listed": True}, ObjectFate.LISTED),
-        ({"seen": True}, ObjectFate.SEEN),
-        ({"blocks_dead": False}, ObjectFate.ALIVE),
-    ],
-)
-def test_what_collection_may_delete(but: dict[str, object], fate: ObjectFate) -> None:
-    """L7."""
-    assert lineage.may_delete_object(**(GOOD | but)) is fate  # type: ignore[arg-type]

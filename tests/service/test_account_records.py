@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from drystone.catalog import accounts as account_rows
 from drystone.catalog import audit as audit_rows
 from drystone.catalog import meta
+from drystone.catalog.schema import access_key
 from drystone.domain.disk import DiskState
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import DiskId, InstanceId
@@ -122,7 +124,9 @@ def test_a_disabled_key_is_unknown_after_five_seconds(world: World) -> None:
     key = run(world.accounts.create_key(ADMIN, OWNER))
     assert run(world.accounts.authenticate(key.secret_id)) is not None
     world.db.write_sync(
-        lambda conn: account_rows.compare_and_set_key(conn, key.secret_id, expected={}, values={"enabled": False})
+        lambda conn: conn.execute(
+            update(access_key).where(access_key.c.secret_id == key.secret_id).values(enabled=False)
+        )
     )
     world.now = NOW + 4.9
     assert run(world.accounts.authenticate(key.secret_id)) is not None

@@ -513,7 +513,8 @@ class World:
         self.readers.clear()
         self.locked = False
         for each in self.sessions.values():
-            each.state = lineage.fence(each.state)
+            if each.state is SessionState.OPEN:
+                each.state = SessionState.FENCED
         for disk in self.disks:
             # The next snapshot compares all: tracking is lost.
             disk.busy = False

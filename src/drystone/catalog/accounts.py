@@ -25,7 +25,6 @@ get = _accounts.get
 compare_and_set = _accounts.compare_and_set
 insert_key = _keys.insert
 get_key = _keys.get
-compare_and_set_key = _keys.compare_and_set
 insert_quota = _quotas.insert
 get_quota = _quotas.get
 delete_quota = _quotas.delete

@@ -112,11 +112,6 @@ def with_base(conn: Connection, snapshot_id: SnapshotId) -> list[Disk]:
     return _rows.all(conn, select(disk).where(disk.c.base_snapshot_id == snapshot_id).order_by(disk.c.id))
 
 
-def with_source(conn: Connection, snapshot_id: SnapshotId) -> list[Disk]:
-    """Return every disk that was made from this snapshot."""
-    return _rows.all(conn, select(disk).where(disk.c.source_snapshot_id == snapshot_id).order_by(disk.c.id))
-
-
 def carried(conn: Connection) -> dict[DiskId, frozenset[str]]:
     """Return the carry-over of every disk that has one: these maps are pinned (A5, L1)."""
     query = select(disk.c.id, disk.c.carry).where(disk.c.carry != frozenset())

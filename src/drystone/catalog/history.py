@@ -51,12 +51,6 @@ def disk_sums(conn: Connection, account_id: AccountId) -> DiskSums:
     return DiskSums(count=count, attached=attached, size_gib=size_gib)
 
 
-def last_at(conn: Connection) -> float | None:
-    """Return when points were last kept, of any account."""
-    at: float | None = conn.execute(select(func.max(history_point.c.at))).scalar_one_or_none()
-    return at
-
-
 def insert(conn: Connection, point: HistoryPoint) -> None:
     """Add a point; a second one of the same account and time is an `sqlalchemy.exc.IntegrityError`."""
     conn.execute(insert_into(history_point).values({name: getattr(point, name) for name in _NAMES}))

@@ -10,7 +10,7 @@ from sqlalchemy import delete as delete_from
 
 from drystone.catalog.rows import Rows
 from drystone.catalog.schema import operation
-from drystone.domain.ids import AccountId, DiskId, OperationId, SnapshotId
+from drystone.domain.ids import AccountId, DiskId, OperationId
 from drystone.domain.operation import PAYLOADS, Operation, OperationKind, OperationState
 from drystone.domain.payloads import Payload
 
@@ -100,12 +100,6 @@ def running_of_account(conn: Connection, account_id: AccountId, kind: OperationK
     query = select(operation).where(
         operation.c.state == OperationState.RUNNING, operation.c.account_id == account_id, operation.c.kind == kind
     )
-    return _rows.all(conn, query.order_by(operation.c.created_at, operation.c.id))
-
-
-def running_on_snapshot(conn: Connection, snapshot_id: SnapshotId) -> list[Operation]:
-    """Return the RUNNING operations of a snapshot, oldest first."""
-    query = select(operation).where(operation.c.snapshot_id == snapshot_id, operation.c.state == OperationState.RUNNING)
     return _rows.all(conn, query.order_by(operation.c.created_at, operation.c.id))
 
 

@@ -134,17 +134,6 @@ def pinned(conn: Connection) -> set[SnapshotId]:
     return set(conn.execute(query).scalars())
 
 
-def readers(conn: Connection, snapshot_id: SnapshotId) -> list[Session]:
-    """Return the OPEN sessions that name a snapshot, oldest first."""
-    query = (
-        select(session)
-        .join(session_read, session.c.id == session_read.c.session_id)
-        .where(session_read.c.snapshot_id == snapshot_id, session.c.state == SessionState.OPEN)
-        .order_by(session.c.created_at, session.c.id)
-    )
-    return _rows.all(conn, query)
-
-
 def _add(conn: Connection, value: Session, names: Collection[SnapshotId]) -> None:
     _rows.insert(conn, value)
     for name in sorted(set(names)):

@@ -100,11 +100,6 @@ def count_all(conn: Connection) -> int:
     return counted
 
 
-def children(conn: Connection, snapshot_id: SnapshotId) -> list[Snapshot]:
-    """Return the snapshots of any state whose parent this is, by id."""
-    return _rows.all(conn, select(snapshot).where(snapshot.c.parent_id == snapshot_id).order_by(snapshot.c.id))
-
-
 def family(conn: Connection, snapshot_id: SnapshotId) -> list[Snapshot]:
     """Return the whole tree that this snapshot is in, ghosts included (L2), oldest first; empty if it is unknown.
 

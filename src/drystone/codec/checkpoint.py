@@ -73,15 +73,5 @@ def decode(data: bytes) -> tuple[Checkpoint, Ranges]:
     return Checkpoint(format=version, disk=disk_id, epoch=epoch, identity=identity, extents=extents), ranges
 
 
-def encode_ranges(ranges: Ranges) -> bytes:
-    """Return the ranges of an extent map as bytes, for the catalog."""
-    return _body(ranges)
-
-
-def decode_ranges(data: bytes) -> Ranges:
-    """Return the ranges that `encode_ranges` was given."""
-    return np.frombuffer(data, dtype="<i8").reshape(-1, 2).astype(np.int64)
-
-
 def _body(ranges: Ranges) -> bytes:
     return ranges.astype("<i8").tobytes()

@@ -329,11 +329,6 @@ def data_chunk_header(cookie: int, offset: int, length: int) -> bytes:
     return struct.pack(">IHHQIQ", _CHUNK_MAGIC, _CHUNK_DONE, _Chunk.OFFSET_DATA, cookie, 8 + length, offset)
 
 
-def hole_chunk(cookie: int, offset: int, length: int) -> bytes:
-    """Return the one chunk that answers a read of nothing but zeros."""
-    return struct.pack(">IHHQIQI", _CHUNK_MAGIC, _CHUNK_DONE, _Chunk.OFFSET_HOLE, cookie, 12, offset, length)
-
-
 def status_chunk(cookie: int, context_id: int, extents: Sequence[tuple[int, int]]) -> bytes:
     """Return the one chunk that answers a block status: (length, flags) from the request's offset on."""
     assert extents

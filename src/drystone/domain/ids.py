@@ -1,6 +1,5 @@
-"""Identifiers: their types, their form, and how they are made from given randomness."""
+"""Identifiers: their types, and how they are made from given randomness."""
 
-import re
 from collections.abc import Sequence
 from typing import NewType, Protocol
 
@@ -18,7 +17,6 @@ PackId = NewType("PackId", str)
 StoreId = NewType("StoreId", str)
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
-_FORM = re.compile(r"(disk|snap|csnap|ins|op)-[a-z0-9]{8}")
 
 
 class Randomness(Protocol):
@@ -99,8 +97,3 @@ class IdSource:
         """Return a random UUID in its usual text form, for request ids."""
         text = self.hex128()
         return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
-
-
-def well_formed(text: str, prefix: str) -> bool:
-    """Tell whether `text` has the form of an id with this prefix (`disk`, `snap`, `csnap`, `ins`, `op`)."""
-    return text.startswith(prefix + "-") and _FORM.fullmatch(text) is not None

@@ -10,20 +10,13 @@ along an edge of the tree references differ only inside the child's delta map, a
 block are a connected part of the tree, ghosts included.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
-
-import numpy as np
-import numpy.typing as npt
 
 from drystone.domain.errors import IntegrityError
 from drystone.domain.ids import SnapshotId
-
-Block = TypeVar("Block")
-"""A stored block: (pack, frame, slot)."""
 
 
 class NodeState(StrEnum):
@@ -148,29 +141,6 @@ def near(tree: Tree, snapshot: SnapshotId, gone: AbstractSet[SnapshotId] = froze
             else:
                 ways.append(to)
     return frozenset(found)
-
-
-def dies(visible: AbstractSet[Block], visible_near: Iterable[AbstractSet[Block]]) -> frozenset[Block]:
-    """Return the blocks that die with a snapshot: shown by it and by no near node (L4)."""
-    return frozenset(visible).difference(*visible_near)
-
-
-def dies_mask(shown: npt.NDArray[np.int64], shown_near: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.bool_]:
-    """Return, address by address of one window, whether the block shown there dies with the snapshot (L4).
-
-    A block has one address, so comparing the references at the same address is `dies`.
-
-    Args:
-        shown: References that the snapshot shows, (addresses,) or (addresses, parts); negative in the first
-            part where it shows no block (absent or zero).
-        shown_near: The same of each near node, numbered alike.
-    """
-    parts = shown.reshape(len(shown), -1)
-    mask: npt.NDArray[np.bool_] = parts[:, 0] >= 0 if parts.shape[1] else np.zeros(len(shown), dtype=bool)
-    for other in shown_near:
-        assert other.shape == shown.shape
-        mask &= (parts != other.reshape(parts.shape)).any(axis=1)
-    return mask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,7 +281,7 @@ def prunable(tree: Tree, referenced: AbstractSet[SnapshotId] = frozenset()) -> f
     return frozenset(pruned)
 
 
-# --- sessions and objects (L6, L7, L8) ----------------------------------------------------------------------
+# --- sessions (L6) ------------------------------------------------------------------------------------------
 
 
 class SessionState(StrEnum):
@@ -324,70 +294,3 @@ class SessionState(StrEnum):
     """Ended by somebody: it may still put objects, which are garbage by name; it can never commit."""
     ADOPTED = "ADOPTED"
     """Of another catalog, taken over by a recovery: never running here."""
-
-
-def may_open(reads: Iterable[NodeState]) -> bool:
-    """Tell whether a session that reads these may open; decided in the transaction that opens it (L6)."""
-    return all(state is NodeState.NORMAL for state in reads)
-
-
-def may_commit(session: SessionState, snapshot: NodeState) -> bool:
-    """Tell whether a session may make its snapshot NORMAL; decided in the same transaction (L6, A3)."""
-    return session is SessionState.OPEN and snapshot is NodeState.CREATING
-
-
-def fence(session: SessionState) -> SessionState:
-    """Return the state after fencing: OPEN becomes FENCED, at any time; an ended one stays (L6)."""
-    return SessionState.FENCED if session is SessionState.OPEN else session
-
-
-def pins(session: SessionState) -> bool:
-    """Tell whether what the session reads is pinned (L4)."""
-    return session is SessionState.OPEN
-
-
-class ObjectFate(StrEnum):
-    """May this object be deleted, and if not, why: an alert can say which (L7)."""
-
-    DELETE = "DELETE"
-    STALE = "this catalog does not own the store, or a later epoch does"
-    UNREADABLE = "a manifest or map is unreadable, or unknown to the catalog"
-    FOREIGN = "its session is not a row of this catalog"
-    SESSION_OPEN = "its session has not ended"
-    LISTED = "a manifest, map, row or operation names it"
-    SEEN = "an open session may see it"
-    ALIVE = "the pack has a living block, or its index was not read"
-
-
-def may_delete_object(
-    *,
-    owns_store: bool,
-    session: SessionState | None,
-    unreadable: Collection[str],
-    listed: bool,
-    seen: bool,
-    blocks_dead: bool = True,
-) -> ObjectFate:
-    """Decide whether garbage collection may delete an object of the store (L7).
-
-    Args:
-        owns_store: Epoch and owner object were read again just now, and are this catalog's.
-        session: State of the session in the object's name; None if the catalog has no such row.
-        unreadable: Manifests and maps, of SQL or of the listing, that cannot be read or that SQL does not
-            know. One of them stops all deletion.
-        listed: Any manifest (SQL or listed), map of one, ghost in use, disk's carry-over or operation names
-            it.
-        seen: An OPEN session may see it: one that was opened before the object was replaced or unlisted.
-        blocks_dead: For a pack that maps still name: its own index was read, and each of its blocks is shown
-            by no living snapshot. Then `listed` is False although maps hold dangling, shadowed entries of it.
-    """
-    judgements = (
-        (owns_store, ObjectFate.STALE),
-        (not unreadable, ObjectFate.UNREADABLE),
-        (session is not None, ObjectFate.FOREIGN),
-        (session is not SessionState.OPEN, ObjectFate.SESSION_OPEN),
-        (not listed, ObjectFate.LISTED),
-        (not seen, ObjectFate.SEEN),
-        (blocks_dead, ObjectFate.ALIVE),
-    )
-    return next((fate for holds, fate in judgements if not holds), ObjectFate.DELETE)

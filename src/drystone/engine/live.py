@@ -50,7 +50,6 @@ class BitmapState:
     recording: bool
     inconsistent: bool
     busy: bool
-    dirty_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +119,6 @@ async def bitmaps(daemon: Daemon, disk_id: DiskId) -> dict[str, BitmapState]:
             recording=found["recording"],
             inconsistent=found.get("inconsistent", False),
             busy=found["busy"],
-            dirty_bytes=found["count"],
         )
         for found in entry.get("dirty-bitmaps", ())
         if "name" in found

@@ -120,7 +120,6 @@ class NbdClient:
                 raise ProtocolError(f"NBD {self._name}: the server does not offer {context!r}")
         self.read_only = lib.nbd_is_read_only(handle) == 1
         self.can_trim = lib.nbd_can_trim(handle) == 1
-        self.can_zero = lib.nbd_can_zero(handle) == 1
         self.can_cache = lib.nbd_can_cache(handle) == 1
         self.can_flush = lib.nbd_can_flush(handle) == 1
 

@@ -51,7 +51,6 @@ int64_t nbd_get_size (struct nbd_handle *h);
 int nbd_is_read_only (struct nbd_handle *h);
 int nbd_can_flush (struct nbd_handle *h);
 int nbd_can_trim (struct nbd_handle *h);
-int nbd_can_zero (struct nbd_handle *h);
 int nbd_can_cache (struct nbd_handle *h);
 int nbd_can_meta_context (struct nbd_handle *h, const char *name);
 int64_t nbd_aio_pread (struct nbd_handle *h, void *buf, size_t count, uint64_t offset,

@@ -32,7 +32,6 @@ LATER = {
     "lvm": ("dm_mod", "dm_snapshot", "dm_mirror", "dm_raid", "dm_thin_pool", "dm_cache", "dm_writecache"),
 }  # fmt: skip
 """Modules that the prover loads when it meets what needs them: the first look at btrfs alone takes a second."""
-SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
 FOLDER, FILE = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755
 INIT = """#!/busybox sh
 box=/busybox

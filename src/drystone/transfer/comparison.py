@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, count, intersect, normalize, split, subtract, union
+from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, intersect, normalize, split, subtract, union
 from drystone.domain.errors import ProtocolError
 from drystone.snapstore.compare import Expect, differing
 from drystone.snapstore.expected import ExpectedHashes, KnownHashes
@@ -80,7 +80,7 @@ def compare(job: CompareJob, store: Store) -> CompareResult:
             at = stop
     found = union(*parts)
     return CompareResult(
-        next_block=at, size_blocks=size, found=write_ranges(Path(job.found), found), found_blocks=count(found),
+        next_block=at, size_blocks=size, found=write_ranges(Path(job.found), found),
         read_bytes=read_bytes, quickest_s=quickest_s, doubtful_packs=tuple(sorted(known.packs)),
     )  # fmt: skip
 

@@ -362,7 +362,6 @@ class CompareResult(msgspec.Struct, frozen=True, kw_only=True, tag="compared"):
     next_block: int
     size_blocks: int
     found: RangesFile
-    found_blocks: int
     read_bytes: int
     quickest_s: float | None
     doubtful_packs: tuple[PackId, ...] = ()

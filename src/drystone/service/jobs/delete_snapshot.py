@@ -68,6 +68,7 @@ class DeleteSnapshot:
             if row.state is not SnapshotState.DELETING or row.manifest is None:
                 return row, None, []
             tree = tree_of(conn, snapshot_id)
+            assert lineage.may_become_ghost(tree.nodes[snapshot_id]), f"{snapshot_id} is pinned"  # S12
             death = next(iter(lineage.deaths(tree, [snapshot_id])))
             near = snapshots.get_many(conn, sorted(death.near))
             manifests = tuple(other.manifest for other in near.values() if other.manifest is not None)

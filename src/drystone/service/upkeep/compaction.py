@@ -130,8 +130,3 @@ class PackRound:
         if not self._maps_collected:
             # A server that died between a commit and what follows it may have left maps that nothing names.
             self._maps_collected = await collect_maps(self._in)
-
-    @property
-    def maps_collected(self) -> bool:
-        """Whether maps have been looked at since the start."""
-        return self._maps_collected
