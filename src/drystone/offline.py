@@ -53,11 +53,12 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
         store_id: Annotated[str | None, Parameter(help="Which store, if there are several.")] = None,
         json: Json = False,
     ) -> None:
-        """Make a new catalog from an object store alone, and from the disks under DATA if they are there.
+        """Rebuild the catalog from an object store alone, and adopt the disks under DATA if there are any.
 
-        DATA has no catalog.db. Snapshots that are whole come back; others are named and left alone. Nothing expires and
-        nothing is deleted until `drystone store confirm`. The old catalog is refused from then on. Access keys are new:
-        the administrator's is in DATA/credentials.env at the next start, the others are printed now and never again.
+        DATA must have no catalog.db. Complete snapshots are restored; others are listed and left as they are. Nothing
+        expires and nothing is deleted until `drystone store confirm`. The old catalog can no longer use the store.
+        Access keys are new: each account's is printed only now; the administrator's is also in DATA/credentials.env
+        after the next start.
         """
         from drystone import maintenance  # noqa: PLC0415 - the client starts without the server's libraries
 
@@ -73,11 +74,11 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
         force: Annotated[bool, Parameter(negative="", help="Also if the catalog is not older than its store.")] = False,
         json: Json = False,
     ) -> None:
-        """Bring a catalog that was put back from a backup up to date with its store; the server is stopped.
+        """Bring a catalog that was restored from a backup up to date with its store; stop the server first.
 
-        Snapshots that it lacks are imported, those that are gone become gone, tracking of all disks is LOST (their next
-        snapshot compares them with their last one). Nothing expires and nothing is deleted until `drystone store
-        confirm`. A copy of the catalog as it was is kept in DATA/backups.
+        Snapshots that it lacks are imported, rows of snapshots that the store lacks are removed, and change tracking of
+        all disks is LOST: their next snapshot compares the whole disk. Nothing expires and nothing is deleted until
+        `drystone store confirm`. A copy of the catalog as it was is kept in DATA/backups.
         """
         from drystone import maintenance  # noqa: PLC0415 - as above
 
@@ -91,10 +92,10 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
             _print(report, as_json=json)
 
     def backup(*, data: Data = DEFAULT_DATA, json: Json = False) -> None:
-        """Copy the catalog into DATA/backups, while it is served or not, and print the copy's path.
+        """Copy the catalog into DATA/backups, with the server running or not, and print the copy's path.
 
-        The server does so by itself every `backup_minutes`. A copy holds the secret keys of all accounts: it can be
-        read by the server's user alone.
+        The server does so by itself every `backup_minutes`. A copy has the secret keys of all accounts: only the
+        server's user can read it.
         """
         from drystone import maintenance  # noqa: PLC0415 - as above
 
@@ -112,10 +113,10 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
         yes: Annotated[bool, Parameter(negative="", help="Do not ask.")] = False,
         json: Json = False,
     ) -> None:
-        """Take a manifest that is incomplete, or one of two of a snapshot, out of the store; the server is stopped.
+        """Remove a manifest that is incomplete, or a second one of a snapshot, from the store; stop the server first.
 
-        While such a one is there nothing is collected. Without a name they are listed, with what would be lost. A copy
-        is kept in DATA/backups.
+        While there is such a manifest, no space is freed. Without a name they are listed, with what would be lost. A
+        copy is kept in DATA/backups.
         """
         from drystone import maintenance  # noqa: PLC0415 - as above
 

@@ -106,7 +106,7 @@ class DiskCommands:
         """Show everything about one disk.
 
         Args:
-            disk: Its id, or its name if only one disk has it.
+            disk: Id, or name if only one disk has it.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -446,7 +446,7 @@ class DiskCommands:
         and durable; until then both take space. If the server ends meanwhile, its next start goes on.
 
         Args:
-            disk: Its id, or its name if only one disk has it.
+            disk: Id, or name if only one disk has it.
             wait: Wait until it is done.
             timeout: Timeout in seconds.
             common: Options that every command takes.
@@ -466,7 +466,7 @@ class DiskCommands:
         mistake are marked suspect. The exit code is 1 if anything was missed.
 
         Args:
-            disk: Its id, or its name if only one disk has it.
+            disk: Id, or name if only one disk has it.
             timeout: Timeout in seconds.
             common: Options that every command takes.
         """

@@ -119,7 +119,7 @@ class SnapshotGroupCommands:
         """Show everything about one group: its snapshots, its instant, and the I/O pause.
 
         Args:
-            group: Its id, or its name if only one group has it.
+            group: Id, or name if only one group has it.
             common: Options that every command takes.
         """
         session = self._outside.session(common)

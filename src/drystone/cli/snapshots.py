@@ -139,7 +139,7 @@ class SnapshotCommands:
         `unique_bytes` is stored data that no other snapshot uses; `shared_bytes` is what others use too.
 
         Args:
-            snapshot: Its id, or its name if only one snapshot has it.
+            snapshot: Id, or name if only one snapshot has it.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
