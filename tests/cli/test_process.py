@@ -139,7 +139,7 @@ def test_something_else_answers(command: Command, service: FakeService, answer: 
         _, err = client.communicate(timeout=120)
     assert client.returncode == 6
     assert len(err.splitlines()) == 1
-    assert ("look before trying again" in err) == (answer == b"")
+    assert ("check before you try again" in err) == (answer == b"")
 
 
 def test_interrupt_while_waiting() -> None:

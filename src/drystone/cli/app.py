@@ -74,7 +74,7 @@ def run(app: App, tokens: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         return _fail(Exit.USAGE, f"{error} See `drystone --help`.")
     except KeyboardInterrupt:
-        return _fail(Exit.INTERRUPTED, "interrupted; what the server was asked to do goes on")
+        return _fail(Exit.INTERRUPTED, "interrupted; the server goes on with what it was asked to do")
     except BrokenPipeError:
         # Whoever read the output, `head` for one, has gone; nothing is left to be said to anybody.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -41,13 +41,13 @@ _BUSY_CODES = frozenset(
 )
 _AMBIGUOUS_NETWORK = ("Read timed out", "Connection aborted", "Connection reset")
 _ADVICE = {
-    Exit.NOT_FOUND: "the `list` commands show what there is",
-    Exit.BUSY: "`drystone operation list` shows what is under way",
+    Exit.NOT_FOUND: "the `list` commands show what exists",
+    Exit.BUSY: "`drystone operation list --state RUNNING` shows operations in progress",
     Exit.AUTH: "check the access key in --data DIR or the environment",
 }
 _ADVICE_OF_CODE = {
     # The message says whose clock is off, and by how much.
-    "AuthFailure.SignatureExpire": "`timedatectl` shows whether a clock is kept right",
+    "AuthFailure.SignatureExpire": "`timedatectl` shows whether a clock is synchronised",
     "UnauthorizedOperation": "it needs the key of an administrator",
 }
 
@@ -88,8 +88,8 @@ def refused(doing: str, code: str, message: str, endpoint: str) -> CliError:
         if any(sign in text for sign in _AMBIGUOUS_NETWORK):
             return CliError(
                 kind,
-                f"cannot {doing}: {endpoint} broke off; it may have been done all the same, "
-                "so look before trying again",
+                f"cannot {doing}: the connection to {endpoint} was lost; the server may have done it, "
+                "so check before you try again",
             )
         return CliError(
             kind,
