@@ -45,7 +45,7 @@ describe("words", () => {
     expect(t("confirm.type", { name: "a {b} c" })).toBe("To confirm, type a {b} c");
     expect(t("remove.title", { count: 1 })).toBe("Delete the snapshot");
     expect(t("remove.title", { count: 3 })).toBe("Delete 3 snapshots");
-    expect(t("rollback.newer", { count: 1 })).toBe("1 newer snapshot stays, with what the disk held then.");
+    expect(t("rollback.newer", { count: 1 })).toBe("1 newer snapshot stays.");
     expect(translator("zh")("remove.title", { count: 3 })).toBe("删除 3 个快照");
   });
 
