@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection
 
-from drystone.catalog import accounts, meta, packs, sessions, snapshots
+from drystone.catalog import accounts, meta, packs, proofs, sessions, snapshots
 from drystone.catalog.database import Database
 from drystone.catalog.sqlite import SqliteDatabase
 from drystone.domain.blocks import BLOCK_BYTES, from_blocks
@@ -170,6 +170,32 @@ class World:
     def close(self) -> None:
         self.content = self.objects.content()
         self.db.close()
+
+    def flip(self, name: str, *places: int) -> bytes:
+        """Damage an object, or undo that; return what it was."""
+        good = bytes(self.objects.get(name))
+        bad = bytearray(good)
+        for at in places:
+            bad[at] ^= 1
+        MemoryStore.replace(self.objects, name, bytes(bad))
+        return good
+
+    def row(self, name: SnapshotId) -> Snapshot:
+        found = self.db.read_sync(lambda conn: snapshots.get(conn, name))
+        assert found is not None
+        return found
+
+    def packs_of(self, name: SnapshotId) -> list[Pack]:
+        """The packs that a snapshot wrote."""
+        session = self.row(name).session_id
+        assert session is not None
+        return self.db.read_sync(lambda conn: packs.of_session(conn, session))
+
+    def doubted(self) -> set[str]:
+        """What a scrub is to look at although no day of it has come."""
+        found = self.db.read_sync(lambda conn: proofs.packs_due(conn, 0.0, NOW, 100))
+        rows = self.db.read_sync(lambda conn: proofs.snapshots_due(conn, 0.0, NOW, 100))
+        return {pack.object for pack in found} | {one.id for one in rows}
 
     def check(self) -> None:
         """Every living snapshot is what it was, by the objects that a power cut left."""

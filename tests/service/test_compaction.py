@@ -30,22 +30,11 @@ from drystone.service.upkeep.publication import Publication
 from drystone.snapstore.store import StaleEpochError, read_epoch, replace_owner
 from tests.catalog.catalog_values import OWNER, disk
 from tests.service.records_world import NOW, caller, refusal
-from tests.service.store_world import CutError, Power, World, build_world, consistent, packs_in_store
+from tests.service.store_world import CutError, Power, World, consistent, packs_in_store
 from tests.snapstore.model_snapshots import STORE_ID
 
 DISK = DiskId("disk-00000001")
 ADMIN = caller(OWNER, admin=True)
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return build_world(tmp_path_factory.mktemp("catalog") / "catalog.db")
-
-
-@pytest.fixture
-def world(built: World, tmp_path: Path) -> World:
-    shutil.copy(built.path, tmp_path / "catalog.db")
-    return World(path=tmp_path / "catalog.db", content=dict(built.content), truth=built.truth)
 
 
 def delete(made: Installation, name: str) -> None:

@@ -1,72 +1,28 @@
 """What a damaged or missing object must not hold up: deletions, collection, compaction and proofs of the others."""
 
 import asyncio
-import shutil
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from drystone.catalog import damages, operations, packs, proofs, snapshots
+from drystone.catalog import operations, packs, snapshots
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import SnapshotId
 from drystone.domain.operation import OperationKind, OperationState
-from drystone.domain.session import Pack
-from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.domain.snapshot import SnapshotState
 from drystone.objects.memory import MemoryStore
 from drystone.service.jobs.compact import Compact
 from drystone.service.upkeep import collection, compaction
-from drystone.service.upkeep.scrub import RECHECK_SECONDS, Scrub, ScrubConfig
 from drystone.snapstore.living import Living
 from drystone.snapstore.packs import open_pack
 from drystone.snapstore.store import open_store
 from drystone.transfer import garbage
 from drystone.transfer.jobs import CollectJob, DeathsJob
-from tests.service.records_world import NOW
-from tests.service.store_world import World, build_world, consistent, packs_in_store
+from tests.service.store_world import World, consistent, packs_in_store
 from tests.service.test_compaction import compaction_of, delete
 from tests.snapstore.model_snapshots import STORE_ID
 
 FIRST, MIDDLE, LAST = (SnapshotId(f"snap-{number:08d}") for number in range(3))
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return build_world(tmp_path_factory.mktemp("catalog") / "catalog.db")
-
-
-@pytest.fixture
-def world(built: World, tmp_path: Path) -> World:
-    shutil.copy(built.path, tmp_path / "catalog.db")
-    return World(path=tmp_path / "catalog.db", content=dict(built.content), truth=built.truth)
-
-
-def flip(world: World, name: str, at: int) -> bytes:
-    """Damage an object; return what it was."""
-    good = bytes(world.objects.get(name))
-    raw = bytearray(good)
-    raw[at] ^= 1
-    MemoryStore.replace(world.objects, name, bytes(raw))
-    return good
-
-
-def row(world: World, name: SnapshotId) -> Snapshot:
-    found = world.db.read_sync(lambda conn: snapshots.get(conn, name))
-    assert found is not None
-    return found
-
-
-def packs_of(world: World, name: SnapshotId) -> list[Pack]:
-    session = row(world, name).session_id
-    assert session is not None
-    return world.db.read_sync(lambda conn: packs.of_session(conn, session))
-
-
-def doubted(world: World) -> set[str]:
-    return {pack.object for pack in world.db.read_sync(lambda conn: proofs.packs_due(conn, 0.0, NOW, 100))} | {
-        one.id for one in world.db.read_sync(lambda conn: proofs.snapshots_due(conn, 0.0, NOW, 100))
-    }
 
 
 def compact_all(world: World, made: Any) -> None:
@@ -92,17 +48,17 @@ def nothing_dead(world: World, made: Any) -> None:
 def test_a_snapshot_goes_although_an_index_is_damaged(world: World, *, gone: bool) -> None:
     made = world.open()
     good = {}
-    for pack in packs_of(world, FIRST):
-        good[pack.object] = flip(world, pack.object, -80)
+    for pack in world.packs_of(FIRST):
+        good[pack.object] = world.flip(pack.object, -80)
         if gone:
             MemoryStore.delete(world.objects, pack.object)
     delete(made, FIRST)
-    assert row(world, FIRST).state is SnapshotState.GHOST
+    assert world.row(FIRST).state is SnapshotState.GHOST
     assert {one.kind for one in world.db.read_sync(operations.unfinished)} <= {OperationKind.COMPACT}
     dying = [pack for pack in world.db.read_sync(packs.everything) if pack.dead_blocks]
     assert all(pack.dead_bytes for pack in dying)
     # What is not known to be whole is told to the scrub, and is neither deleted nor written again.
-    assert doubted(world) & set(good)
+    assert world.doubted() & set(good)
     assert gone or set(good) <= packs_in_store(world).keys()
     for name, raw in good.items():
         MemoryStore.replace(world.objects, name, raw)
@@ -115,17 +71,17 @@ def test_a_snapshot_goes_although_an_index_is_damaged(world: World, *, gone: boo
 @pytest.mark.parametrize("gone", [False, True])
 def test_a_snapshot_goes_although_its_map_is_damaged(world: World, *, gone: bool) -> None:
     made = world.open()
-    name = row(world, MIDDLE).delta_map
+    name = world.row(MIDDLE).delta_map
     assert name is not None
-    good = flip(world, name, 60)
+    good = world.flip(name, 60)
     if gone:
         MemoryStore.delete(world.objects, name)
     before = packs_in_store(world)
     delete(made, MIDDLE)
-    assert row(world, MIDDLE).state is SnapshotState.GHOST
+    assert world.row(MIDDLE).state is SnapshotState.GHOST
     # L7: the last one lists that map, too: nothing of the store goes while that cannot be read.
     assert packs_in_store(world) == before
-    assert doubted(world) >= {LAST}
+    assert world.doubted() >= {LAST}
     MemoryStore.replace(world.objects, name, good)
     world.check()
     # What nobody could count is found by who looks, and nothing else goes.
@@ -141,9 +97,9 @@ def test_a_snapshot_goes_although_its_map_is_damaged(world: World, *, gone: bool
 @pytest.mark.parametrize("bad", ["damaged", "gone"])
 def test_a_snapshot_goes_although_its_manifest_is_damaged(world: World, bad: str) -> None:
     made = world.open()
-    name = row(world, LAST).manifest
+    name = world.row(LAST).manifest
     assert name is not None
-    flip(world, name, 30)
+    world.flip(name, 30)
     if bad == "gone":
         MemoryStore.delete(world.objects, name)
     delete(made, LAST)
@@ -163,7 +119,7 @@ def test_an_outage_is_no_damage(world: World) -> None:
                 raise UnavailableError("not now")
             return MemoryStore.get_range(self, name, start, stop)
 
-    first, near = row(world, FIRST).manifest, row(world, MIDDLE).manifest
+    first, near = world.row(FIRST).manifest, world.row(MIDDLE).manifest
     assert first is not None
     assert near is not None
     job = DeathsJob(store=made.store_address(), manifest=first, near=(near,))
@@ -177,16 +133,16 @@ def test_a_pack_that_cannot_be_judged_keeps_no_other(world: World) -> None:
     """S14."""
     made = world.open()
     names = [pack.object for pack in world.db.read_sync(packs.everything)]
-    bad = packs_of(world, LAST)[0].object
+    bad = world.packs_of(LAST)[0].object
     job = CollectJob(store=made.store_address(), packs=tuple(names), living=())
     assert garbage.collect(job, made.store, lambda _done, _total: None).dead == tuple(names)
-    flip(world, bad, -80)
+    world.flip(bad, -80)
     result = garbage.collect(job, made.store, lambda _done, _total: None)
     assert (set(result.dead), set(result.faults)) == (set(names) - {bad}, {bad})
-    others = {pack.object for pack in packs_of(world, MIDDLE)}
+    others = {pack.object for pack in world.packs_of(MIDDLE)}
     delete(made, LAST)
     assert bad in made.faulty_packs
-    assert bad in doubted(world)
+    assert bad in world.doubted()
     delete(made, MIDDLE)
     assert bad in packs_in_store(world)
     assert not packs_in_store(world).keys() & others
@@ -213,40 +169,6 @@ def test_a_missing_pack_keeps_no_other_from_being_written_again(world: World) ->
     assert now[candidates[0].id] == candidates[0].object
     assert all(now.get(pack.id) != pack.object for pack in candidates[1:])
     assert list(made.faulty_packs) == [candidates[0].object]
-    assert doubted(world) == {candidates[0].object}
+    assert world.doubted() == {candidates[0].object}
     MemoryStore.replace(world.objects, candidates[0].object, good)
     world.check()
-
-
-# --- proofs -----------------------------------------------------------------------------------------------------------
-
-
-def test_damage_is_not_called_unseen_while_a_snapshot_cannot_be_asked(world: World) -> None:
-    """A map that cannot be read for a while hides what a damaged pack hides: that is no proof of the pack."""
-    time = [NOW + 200_000.0]
-    made = replace(world.open(), steady=lambda: time[0], monotonic=lambda: time[0])
-    delete(made, FIRST)
-    scrub: Any = Scrub(installation=made, host=cast("Any", None), config=ScrubConfig(days=1, bytes_per_s=0))
-
-    async def none(_pack: Any) -> dict[Any, Any]:
-        return {}
-
-    scrub._sources = none
-    full = row(world, LAST).maps[-1]
-    pack = next(one for one in packs_of(world, FIRST) if one.dead_blocks < one.blocks)
-    index = open_pack(made.store, pack.object).index
-    for offset in index.offsets[:-1].tolist():
-        flip(world, pack.object, offset + 5)
-    good = flip(world, full, 60)
-    asyncio.run(scrub.once())
-    found = world.db.read_sync(lambda conn: packs.get(conn, pack.id))
-    assert found is not None
-    assert found.proven_at is None
-    # It does not hold up the others, and is not read again and again.
-    assert pack.object in scrub._unreached
-    MemoryStore.replace(world.objects, full, good)
-    for _ in range(3):
-        time[0] += RECHECK_SECONDS + 1
-        asyncio.run(scrub.once())
-    assert {(one.kind, one.object) for one in world.db.read_sync(damages.everything)} == {("pack", pack.object)}
-    assert row(world, LAST).damaged

@@ -1,10 +1,8 @@
 """What counts as a proof, and since when."""
 
 import asyncio
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -18,7 +16,7 @@ from drystone.service.upkeep.scrub import RECHECK_SECONDS, Scrub, ScrubConfig
 from drystone.snapstore.packs import open_pack
 from tests.service.crash_points import Scene, built, quick_directory, run, scrub_of
 from tests.service.records_world import NOW, OWNER, caller
-from tests.service.store_world import World, build_world
+from tests.service.store_world import World
 from tests.service.test_compaction import compaction_of, delete
 
 ADMIN = caller(OWNER, admin=True)
@@ -67,17 +65,11 @@ def test_what_was_read_before_a_request_is_no_proof_for_it(scene: Scene, read_la
     run(scene, act)
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return build_world(tmp_path_factory.mktemp("catalog") / "catalog.db")
-
-
 class Rounds:
     """A scrub over a store in memory, and a clock that is set."""
 
-    def __init__(self, prepared: World, place: Path) -> None:
-        shutil.copy(prepared.path, place / "catalog.db")
-        self.world = World(path=place / "catalog.db", content=dict(prepared.content), truth=prepared.truth)
+    def __init__(self, world: World) -> None:
+        self.world = world
         self.at = NOW + 200_000.0
         clock = lambda: self.at  # noqa: E731 - short
         self.made = replace(self.world.open(), clock=clock, steady=clock, monotonic=clock)
@@ -91,12 +83,6 @@ class Rounds:
         self.at += after
         asyncio.run(self.scrub.once())
 
-    def flip(self, name: str, *places: int) -> None:
-        raw = bytearray(self.world.objects.get(name))
-        for place in places:
-            raw[place] ^= 1
-        MemoryStore.replace(self.world.objects, name, bytes(raw))
-
     def damaged(self) -> list[str]:
         """The snapshots that are said to be damaged, which are those of which damage is recorded (S28)."""
         told = [row.id for row in self.world.db.read_sync(snapshots.everything) if row.damaged]
@@ -105,8 +91,8 @@ class Rounds:
 
 
 @pytest.fixture
-def rounds(prepared: World, tmp_path: Path) -> Iterator[Rounds]:
-    made = Rounds(prepared, tmp_path)
+def rounds(world: World) -> Iterator[Rounds]:
+    made = Rounds(world)
     yield made
     made.world.close()
 
@@ -118,7 +104,7 @@ def test_a_snapshot_is_whole_again_when_its_damaged_pack_was_put_back_and_writte
     victim = db.read_sync(lambda conn: packs.dying(conn, 0.2, 9))[0]
     good = bytes(objects.get(victim.object))
     index = open_pack(rounds.made.store, victim.object).index
-    rounds.flip(victim.object, *(int(offset) + 5 for offset in index.offsets[: len(index.counts)]))
+    rounds.world.flip(victim.object, *(int(offset) + 5 for offset in index.offsets[: len(index.counts)]))
     rounds.once()
     assert rounds.damaged()
     MemoryStore.replace(objects, victim.object, good)
@@ -137,7 +123,7 @@ def test_damage_of_maps_stays_recorded_until_they_were_read_again(rounds: Rounds
     shared = set.intersection(*(set(row.maps) for row in rows.values()))
     assert len(shared) == 1
     (full,) = shared
-    rounds.flip(full, 60)
+    rounds.world.flip(full, 60)
     rounds.once()
     assert rounds.damaged() == sorted(rows)
     rounds.once()
@@ -156,6 +142,28 @@ def test_damage_of_maps_stays_recorded_until_they_were_read_again(rounds: Rounds
         rounds.once()
     assert rounds.damaged() == sorted(rows)
     scrub._scrub = read
-    rounds.flip(full, 60)
+    rounds.world.flip(full, 60)
     rounds.once()
     assert rounds.damaged() == []
+
+
+def test_damage_is_not_called_unseen_while_a_snapshot_cannot_be_asked(rounds: Rounds) -> None:
+    """A map that cannot be read for a while hides what a damaged pack hides: that is no proof of the pack."""
+    world, first, last = rounds.world, SnapshotId("snap-00000000"), SnapshotId("snap-00000002")
+    delete(rounds.made, first)
+    full = world.row(last).maps[-1]
+    pack = next(one for one in world.packs_of(first) if one.dead_blocks < one.blocks)
+    index = open_pack(rounds.made.store, pack.object).index
+    world.flip(pack.object, *(offset + 5 for offset in index.offsets[:-1].tolist()))
+    world.flip(full, 60)
+    rounds.once()
+    found = world.db.read_sync(lambda conn: packs.get(conn, pack.id))
+    assert found is not None
+    assert found.proven_at is None
+    # It does not hold up the others, and is not read again and again.
+    assert pack.object in rounds.scrub._unreached
+    world.flip(full, 60)
+    for _ in range(3):
+        rounds.once()
+    assert {(one.kind, one.object) for one in world.db.read_sync(damages.everything)} == {("pack", pack.object)}
+    assert world.row(last).damaged

@@ -17,15 +17,10 @@ from drystone.engine.layout import Layout
 from drystone.objects.contract import ObjectEntry
 from drystone.objects.memory import MemoryStore
 from drystone.service.upkeep import sweep
-from tests.service.store_world import World, build_world
+from tests.service.store_world import World
 from tests.snapstore.model_snapshots import STORE_ID
 
 READER, WRITER, LATE = (SessionId(digit * 32) for digit in "def")
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return build_world(tmp_path / "catalog.db")
 
 
 def add(conn: Connection, name: SessionId, *, ended: float, state: SessionState = SessionState.COMMITTED) -> None:
