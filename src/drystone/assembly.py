@@ -150,7 +150,8 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
             installation = Installation(
                 db=db, clock=time.time, steady=steady.now, monotonic=time.monotonic, ids=ids,
                 layout=layout, store=store, workers=workers,
-                operations=Operations(db=db, clock=time.time), environment={"PATH": os.environ.get("PATH", os.defpath)},
+                operations=Operations(db=db, clock=time.time, proofs_at_once=config.prove_at_once),
+                environment={"PATH": os.environ.get("PATH", os.defpath)},
                 throttle=config.throttle, scratch_bytes_max=config.scratch_bytes_max,
                 floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent,
                 hydration_bytes_per_s=config.hydration_bytes_per_s,
@@ -221,7 +222,7 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
     machines = MachineSettings(
         images=installation.layout.proofs if config.prove_images == "auto" else Path(config.prove_images),
         kernels=Path(config.prove_kernels), kvm=config.prove_kvm, memory_mib=config.prove_memory_mib,
-        seconds_max=config.prove_minutes * 60.0, at_once=config.prove_at_once,
+        seconds_max=config.prove_minutes * 60.0, idle_seconds_max=config.prove_idle_minutes * 60.0,
     )  # fmt: skip
     prover = Prover(settings=machines, environment=installation.environment)
     return {

@@ -242,8 +242,10 @@ class Config:
         audit_mb_max: Most MB of the audit trail, likewise.
         prove: Whether snapshots may be opened to prove that they open, in a virtual machine that is thrown away.
         prove_minutes: Longest time of one proof; what was not opened by then is not proven.
+        prove_idle_minutes: Longest time in which a proof ends no step and reads and writes nothing; then it hangs.
         prove_memory_mib: Memory of one proof's machine: checkers of large file systems need it.
-        prove_at_once: Proofs that run at once, each with a machine and one processor.
+        prove_at_once: Proofs that run at once, each with a machine and one processor; and one more of an account that
+            has none running.
         prove_kvm: Whether the processor's virtualisation is tried; emulation, which is some ten times slower, takes
             its place.
         prove_kernels: Directory below which `boot` and `lib/modules` of the machine's kernel are.
@@ -300,6 +302,7 @@ class Config:
     audit_mb_max: int = _number(100, unit="MB", least=1, most=1_000_000)
     prove: bool = True
     prove_minutes: int = _number(60, unit="minutes", least=1, most=1440)
+    prove_idle_minutes: int = _number(10, unit="minutes", least=1, most=1440)
     prove_memory_mib: int = _number(1024, unit="MiB", least=256, most=65_536)
     prove_at_once: int = _number(2, unit="proofs", least=1, most=16)
     prove_kvm: bool = True

@@ -208,6 +208,7 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
         await insisted("take_over", host.take_over, installation.bugs)
         await tried("mend_bases", lambda: bring_bases_in_order(installation.db))
         await tried("clear_scratch", lambda: asyncio.to_thread(clear_scratch, installation))
+        await tried("remove_clones", lambda: remove_clones(installation.layout))
         await tried("publish_epoch", lambda: epoch.publish(installation))
         installation.operations.serve(jobs(config, parts))
         registry = CollectorRegistry()

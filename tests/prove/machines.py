@@ -23,7 +23,8 @@ SECONDS = 300.0
 
 def settings(**changed: Any) -> Settings:
     values: dict[str, Any] = {
-        "images": IMAGES, "kernels": Path("/"), "kvm": False, "memory_mib": 768, "seconds_max": SECONDS, "at_once": 2,
+        "images": IMAGES, "kernels": Path("/"), "kvm": False, "memory_mib": 768, "seconds_max": SECONDS,
+        "idle_seconds_max": SECONDS,
     }  # fmt: skip
     return Settings(**{**values, **changed})
 
@@ -57,7 +58,7 @@ def opened(
         async def note(step: OpeningStep) -> None:
             told.append(step)
 
-        async with made.place() as user:
+        with made.user() as user:
             asked = Asked(user=user, clone=socket, export="clone", databases=databases)
             return await made.prove(asked, note)
 

@@ -166,6 +166,29 @@ def test_each_database_is_told_apart(
     print(f"{name}: {step.seconds:.1f} s")
 
 
+def test_a_database_that_waits_for_ever_is_told() -> None:
+    """S192, in a real machine: what came before took longer than it may be idle, and was not cut off."""
+    idle_s = 45.0
+    with short_directory(memory=True) as base:
+        image = made(base / "postgresql", "ext4", 256 * MIB)
+        with mounted(image, base / "mount") as where:
+            server = PostgreSql(where / "main", base / "run")
+            server.install()
+            try:
+                server.start("-c", "fsync=off")
+                server.query(
+                    "CREATE FUNCTION f() RETURNS event_trigger LANGUAGE plpgsql AS "
+                    "$$ BEGIN PERFORM pg_sleep(1000000); END $$"
+                )
+                server.query("CREATE EVENT TRIGGER e ON ddl_command_start EXECUTE FUNCTION f()")
+            finally:
+                server.stop()
+        steps = opened(image, base / "s", databases=("postgresql",), seconds_max=3000.0, idle_seconds_max=idle_s)
+    assert (steps[-1].title, steps[-1].finding) == ("machine", NOT_PROVEN), steps
+    assert "it hangs" in steps[-1].detail
+    assert [step.finding for step in steps[:-1]] == [OPENS] * 5
+
+
 def test_a_guest_that_forks_and_fills_memory_hits_its_machine_only() -> None:
     """An event trigger, which the checker's own extension fires: code of the guest, as its server's superuser."""
     program = f"b() {{ yes {MARK} | tail -n 1000000000 & b & b; }}; b; sleep {MARK}"

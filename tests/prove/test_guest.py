@@ -17,6 +17,7 @@ from drystone.prove.guest.databases import (
     open_postgresql,
     page_bytes,
 )
+from drystone.prove.guest.main import ended_requests
 from drystone.prove.guest.trial import Owner, TrialError, Trials, read_file
 from drystone.prove.guest.volumes import Volume, parse_logical_volumes, partitions
 from tests.prove.machines import PATH
@@ -141,6 +142,15 @@ def test_logical_volumes_are_those_that_are_active() -> None:
         parse_logical_volumes([*lines, "  vg|far||"])
     with pytest.raises(TrialError, match="there is none"):
         parse_logical_volumes(["  WARNING: x"])
+
+
+def test_only_requests_that_have_ended_are_progress() -> None:
+    """S192: one that waits for ever lets its disk's time run on."""
+    line = " 254  {} vd{} {} 0 8 1 {} 0 8 1 {} {} {} {} 0 0 0 {} 2\n"
+    before = line.format(0, "a", 5, 6, 0, 0, 0, 7, 8) + line.format(16, "b", 1, 2, 0, 10, 10, 3, 4)
+    waits = line.format(0, "a", 5, 6, 0, 0, 0, 7, 8) + line.format(16, "b", 1, 2, 1, 9999, 9999, 3, 4)
+    assert ended_requests(before) == ended_requests(waits) == 36
+    assert ended_requests(waits + line.format(32, "c", 5, 5, 0, 0, 0, 5, 5)) == 36, "not one of its two"
 
 
 def test_one_wrong_byte_outweighs_everything() -> None:

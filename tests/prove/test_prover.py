@@ -20,7 +20,7 @@ import pytest
 
 from drystone.domain.errors import UnavailableError
 from drystone.domain.opening import Finding, OpeningStep, conclusion
-from drystone.prove import machine, prover
+from drystone.prove import appliance, machine, prover
 from drystone.prove.prover import Prover
 from tests.prove.machines import PATH, opened, served, settings
 from tests.quiesce.databases import SECONDS, short_directory
@@ -93,14 +93,43 @@ def test_whatever_it_says_is_bounded_and_nothing_is_proven_by_it(place: Path, sc
     assert len(steps) <= 1001
 
 
-@pytest.mark.parametrize("script", ["time.sleep(1000)", 'say(b"hello\\n"); tell("opens", "a"); time.sleep(1000)'])
-def test_it_ends_when_its_time_is_up(place: Path, script: str) -> None:
+BEGUN = 'say(b"hello\\n"); tell("opens", "a")'
+"""It begins within a second or two, also on a loaded machine."""
+
+
+@pytest.mark.parametrize(
+    ("script", "bounds", "reason"),
+    [
+        ("time.sleep(1000)", {"seconds_max": 1.0}, "together took over"),
+        (f"{BEGUN}; time.sleep(1000)", {"seconds_max": 4.0}, "together took over"),
+        (f"{BEGUN}\nwhile True: say(b'working\\n'); time.sleep(0.1)", {"seconds_max": 4.0}, "together took over"),
+        ("time.sleep(1000)", {"idle_seconds_max": 1.0}, "it had not begun after 1 s"),
+        (f"{BEGUN}; time.sleep(1000)", {"idle_seconds_max": 4.0}, "it hangs: for 0.0666667 minutes no step ended"),
+        (f"{BEGUN}\nwhile True: say(b'working\\n')", {}, "10000 times that it works"),
+    ],
+    ids=["no hello", "too long", "too long at work", "no hello, idle", "hangs", "says too often that it works"],
+)
+def test_it_ends_when_its_time_is_up(place: Path, script: str, bounds: dict[str, float], reason: str) -> None:
+    """S166, S192; what was told before stays."""
     began = time.monotonic()
-    steps = run(place, "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + script, seconds_max=1.0)
+    steps = run(place, "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + script, **bounds)
     assert time.monotonic() - began < SECONDS
-    assert conclusion(steps)[0] is Finding.NOT_PROVEN
-    assert steps[-1].title == "machine"
-    assert len(steps) == 1 + ("hello" in script), "what was told before its time was up stays"
+    finding, why = conclusion(steps)
+    assert (finding, reason in why) == (Finding.NOT_PROVEN, True), why
+    assert [step.title for step in steps] == (["a", "machine"] if "hello" in script else ["machine"])
+
+
+def test_a_long_step_that_reads_is_not_taken_for_one_that_hangs(place: Path) -> None:
+    """S192: it takes longer than a machine may be idle."""
+    script = f"""
+    {BEGUN}
+    for _ in range(60):
+        time.sleep(0.1)
+        say(b"working\\n")
+    tell("opens", "b")
+    say(b"end\\n")
+    """
+    assert [step.title for step in run(place, script, idle_seconds_max=4.0)] == ["a", "b"]
 
 
 def test_a_user_is_not_given_again_before_its_machine_is_gone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,24 +146,24 @@ def test_a_user_is_not_given_again_before_its_machine_is_gone(place: Path, monke
         seen = []
         try:
             for _ in range(2):
-                async with made.place() as user:
+                with made.user() as user:
                     seen.append(user)
                     asked = prover.Asked(user=user, clone=place / "private" / "s", export="clone", databases=())
                     assert conclusion(await made.prove(asked, nothing))[0] is Finding.NOT_PROVEN
             assert len(stuck) == len(set(seen)) == 2
-            with pytest.raises(UnavailableError, match="still there"):
-                async with made.place():
-                    pass
+            with pytest.raises(UnavailableError, match="still there"), made.user():
+                pass
         finally:
             for pid in stuck:
                 os.kill(pid, signal.SIGKILL)
         async with asyncio.timeout(SECONDS):
             while True:
-                with contextlib.suppress(UnavailableError):
-                    async with made.place() as user:
-                        assert user in seen
-                        return
+                with contextlib.suppress(UnavailableError), made.user() as user:
+                    assert user in seen
+                    break
                 await asyncio.sleep(0.01)
+            for process in made._last.values():
+                await process.wait()
 
     with served(place / "image", place / "private" / "s"):
         asyncio.run(users())
@@ -265,8 +294,8 @@ def test_it_dies_with_whoever_started_it(place: Path) -> None:
         f"opened(Path({str(place / 'image')!r}), Path({str(place / 'private' / 's')!r}), path={path!r})"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env={"PATH": PATH, "PYTHONPATH": "."},
-        start_new_session=True,
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True,
+        env={"PATH": PATH, "PYTHONPATH": f".:{appliance.PACKAGE.parent}"},
     ) as process:  # fmt: skip
         assert process.stdout is not None
         pid = int(process.stdout.readline())
@@ -306,14 +335,14 @@ def test_one_that_hangs_holds_up_no_other(place: Path) -> None:
     environment = {"PATH": path_with(place, script)}
 
     async def both() -> list[str]:
-        made = Prover(settings=settings(at_once=2), environment=environment)
+        made = Prover(settings=settings(), environment=environment)
         ended: list[str] = []
         users: list[int] = []
 
         async def one(name: str) -> None:
             async def note(_step: OpeningStep) -> None: ...
 
-            async with made.place() as user:
+            with made.user() as user:
                 users.append(user)
                 asked = prover.Asked(user=user, clone=place / "private" / "s", export=name, databases=())
                 await made.prove(asked, note)

@@ -16,12 +16,12 @@ from sqlalchemy.exc import OperationalError
 from drystone.catalog import operations as rows
 from drystone.catalog.database import Database
 from drystone.domain.errors import IntegrityError, OutcomeUnknownError, SpaceError, UnavailableError
-from drystone.domain.ids import OperationId
+from drystone.domain.ids import AccountId, OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.service import operations
 from drystone.service.operations import Operations
 from tests.catalog.catalog_values import payload
-from tests.service.records_world import NOW, OWNER, World, run
+from tests.service.records_world import NOW, OTHER, OWNER, World, run
 
 AT_ONCE = 2
 
@@ -83,7 +83,7 @@ class Stuck(Ends):
 def test_what_does_not_wait_for_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stuck: tuple[OperationKind, ...], free: tuple[OperationKind, ...]
 ) -> None:
-    for name in ("RUNNING_MAX", "UPLOADING_MAX", "FREEING_MAX", "PATIENT_MAX", "PROVING_MAX"):
+    for name in ("RUNNING_MAX", "UPLOADING_MAX", "FREEING_MAX", "PATIENT_MAX"):
         monkeypatch.setattr(operations, name, AT_ONCE)
     world = World.open(tmp_path / "catalog.db")
     world.add_accounts()
@@ -94,7 +94,7 @@ def test_what_does_not_wait_for_others(
             updated_at=NOW, payload=payload(kind),
         )  # fmt: skip
         world.db.write_sync(lambda conn, row=row: rows.insert(conn, row))  # type: ignore[misc]
-    runner, waiting = Operations(db=world.db, clock=lambda: NOW), Stuck(world)
+    runner, waiting = Operations(db=world.db, clock=lambda: NOW, proofs_at_once=AT_ONCE), Stuck(world)
     runner.serve(dict.fromkeys(slow, waiting) | dict.fromkeys(free, Ends(world)))
 
     async def ended() -> list[OperationState]:
@@ -108,6 +108,49 @@ def test_what_does_not_wait_for_others(
     assert run(ended()) == [OperationState.DONE] * len(free)
     # And there is a limit to those, too.
     assert waiting.begun == AT_ONCE
+    world.db.close()
+
+
+def test_proofs_of_one_account_never_hold_every_machine(tmp_path: Path) -> None:
+    """S191: those of one account hang, and another's begin and end; none counts as begun that waits for a place."""
+    world = World.open(tmp_path / "catalog.db")
+    world.add_accounts()
+
+    def add(number: int, kind: OperationKind, account: AccountId) -> None:
+        row = Operation(
+            id=OperationId(f"op-{number}"), kind=kind, account_id=account, created_at=NOW + number, updated_at=NOW,
+            payload=payload(kind),
+        )  # fmt: skip
+        world.db.write_sync(lambda conn: rows.insert(conn, row))
+
+    for number in range(2 * AT_ONCE):
+        add(number, OperationKind.PROVE, OWNER)
+    runner, waiting, ends = (
+        Operations(db=world.db, clock=lambda: NOW, proofs_at_once=AT_ONCE),
+        Stuck(world),
+        Ends(world),
+    )
+
+    class Proofs(Stuck):
+        async def run(self, operation: Operation) -> None:
+            await (waiting if operation.account_id == OWNER else ends).run(operation)
+
+    runner.serve({OperationKind.PROVE: Proofs(world)})
+    others = range(2 * AT_ONCE, 3 * AT_ONCE)
+    for number in others:
+        add(number, OperationKind.PROVE, OTHER)
+
+    async def ended() -> list[OperationState]:
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(runner.run())
+            found = [await runner.wait(OperationId(f"op-{number}"), 5.0) for number in others]
+            running.cancel()
+        return [one.state for one in found]
+
+    assert run(ended()) == [OperationState.DONE] * len(others)
+    assert waiting.begun == AT_ONCE
+    unfinished = run(world.db.read(rows.unfinished))
+    assert sorted(row.attempts for row in unfinished) == [0] * AT_ONCE + [1] * AT_ONCE
     world.db.close()
 
 

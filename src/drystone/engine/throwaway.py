@@ -72,7 +72,7 @@ async def remove_clone(layout: Layout, name: str) -> None:
 
 
 async def remove_clones(layout: Layout) -> None:
-    """Take away every clone that a former run left."""
+    """Take away every clone that a former run left (S193)."""
     found = [*layout.run.glob(f"{PREFIX}*"), *layout.scratch.glob(f"{PREFIX}*")]
     for name in sorted({path.name.partition(".")[0] for path in found}):
         await remove_clone(layout, name)

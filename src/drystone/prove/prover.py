@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,17 @@ from drystone.domain.errors import ProtocolError, UnavailableError
 from drystone.domain.opening import Finding, OpeningStep
 from drystone.prove import appliance, machine, programs
 from drystone.prove.appliance import ApplianceError
-from drystone.prove.wire import DETAIL_CHARACTERS_MAX, END, HELLO, LINE_BYTES_MAX, STEPS_MAX, decode_step, printable
+from drystone.prove.wire import (
+    DETAIL_CHARACTERS_MAX,
+    END,
+    HELLO,
+    LINE_BYTES_MAX,
+    STEPS_MAX,
+    WORKING,
+    WORKING_LINES_MAX,
+    decode_step,
+    printable,
+)
 
 KVM = Path("/dev/kvm")
 KVM_SECONDS_MAX = 20.0
@@ -39,7 +49,7 @@ class Settings:
         kvm: Whether KVM is tried.
         memory_mib: Of each machine.
         seconds_max: Of each proof.
-        at_once: Machines that run at once.
+        idle_seconds_max: How long a machine may end no step, and read and write nothing.
     """
 
     images: Path
@@ -47,7 +57,7 @@ class Settings:
     kvm: bool
     memory_mib: int
     seconds_max: float
-    at_once: int
+    idle_seconds_max: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +65,7 @@ class Asked:
     """One proof.
 
     Attributes:
-        user: As whom its machine runs: of `Prover.place`.
+        user: As whom its machine runs: of `Prover.user`.
         clone: NBD socket of the clone's daemon, which serves nothing else.
         export: The clone's name there.
         databases: Kinds of databases that must be on it.
@@ -72,7 +82,7 @@ class _EndedError(Exception):
 
 
 class Prover:
-    """Starts machines, some at once; remembers whether KVM works.
+    """Starts machines, as many at once as it is asked for; remembers whether KVM works.
 
     Args:
         settings: See there.
@@ -83,28 +93,26 @@ class Prover:
         self._settings = settings
         self._environment = environment
         self._kvm = settings.kvm
-        self._places = asyncio.Semaphore(settings.at_once)
         self._held: set[int] = set()
-        """Users of places."""
+        """Users that were given."""
         self._last: dict[int, asyncio.subprocess.Process] = {}
         """The last process that each user had."""
 
-    @contextlib.asynccontextmanager
-    async def place(self) -> AsyncIterator[int]:
-        """Wait for a place; yield the user of its machine, which no process has (S165).
+    @contextlib.contextmanager
+    def user(self) -> Iterator[int]:
+        """Yield the user of a machine, which no process has (S165).
 
         Raises:
             UnavailableError: Machines of earlier proofs do not end, and have every user.
         """
-        async with self._places:
-            user = next((one for one in machine.users(os.getpid(), machine.USERS_EACH) if self._free(one)), None)
-            if user is None:
-                raise UnavailableError("the machines of earlier proofs were ended, and are still there")
-            self._held.add(user)
-            try:
-                yield user
-            finally:
-                self._held.remove(user)
+        user = next((one for one in machine.users(os.getpid(), machine.USERS_EACH) if self._free(one)), None)
+        if user is None:
+            raise UnavailableError("the machines of earlier proofs were ended, and are still there")
+        self._held.add(user)
+        try:
+            yield user
+        finally:
+            self._held.remove(user)
 
     def _free(self, user: int) -> bool:
         last = self._last.get(user)
@@ -161,7 +169,7 @@ class Prover:
     async def _run(
         self, kind: machine.Architecture, files: "_Files", kvm: int | None, asked: Asked, on_step: OnStep
     ) -> None:
-        seconds, path = self._settings.seconds_max, self._environment["PATH"]
+        seconds, idle, path = self._settings.seconds_max, self._settings.idle_seconds_max, self._environment["PATH"]
         bounds = machine.Bounds(memory_mib=self._settings.memory_mib, seconds_max=seconds)
         words = (
             f"drystone.databases={','.join(asked.databases)}", f"drystone.seconds={int(seconds * LEFT_FOR_THE_HOST)}"
@@ -186,8 +194,9 @@ class Prover:
                 one.close()
             try:
                 await _Conversation(ours, heard, on_step).hear(
-                    hello_seconds_max=seconds if kvm is None else KVM_SECONDS_MAX, seconds_max=seconds
-                )
+                    hello_seconds_max=idle if kvm is None else KVM_SECONDS_MAX, idle_seconds_max=idle,
+                    seconds_max=seconds,
+                )  # fmt: skip
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
@@ -211,17 +220,17 @@ class _Conversation:
         self._tail = b""
         self._console_ended = asyncio.Event()
 
-    async def hear(self, *, hello_seconds_max: float, seconds_max: float) -> None:
+    async def hear(self, *, hello_seconds_max: float, idle_seconds_max: float, seconds_max: float) -> None:
         """Hear every step until the end.
 
         Raises:
             _NoHelloError: It did not begin in time.
-            _EndedError: It ended early, took too long, said too much, or not what a prover says.
+            _EndedError: It ended early, hung (S192), took too long, said too much, or not what a prover says.
         """
         try:
             async with asyncio.TaskGroup() as tasks:
                 console = tasks.create_task(self._keep_tail())
-                await self._lines(hello_seconds_max, seconds_max)
+                await self._lines(hello_seconds_max, idle_seconds_max, seconds_max)
                 console.cancel()
         except* _EndedError as group:
             found: BaseException = group
@@ -229,7 +238,7 @@ class _Conversation:
                 found = found.exceptions[0]
             raise found from None
 
-    async def _lines(self, hello_seconds_max: float, seconds_max: float) -> None:
+    async def _lines(self, hello_seconds_max: float, idle_seconds_max: float, seconds_max: float) -> None:
         reader, writer = await asyncio.open_connection(sock=self._channel, limit=LINE_BYTES_MAX)
         try:
             async with asyncio.timeout(seconds_max):
@@ -240,25 +249,35 @@ class _Conversation:
                     raise _NoHelloError(f"it had not begun after {hello_seconds_max:g} s") from None
                 if line != HELLO:
                     raise _NoHelloError(await self._with_tail("it ended before it began"))
-                await self._steps(reader)
+                await self._steps(reader, idle_seconds_max)
         except TimeoutError:
             raise _EndedError(f"everything together took over {seconds_max / 60:g} minutes") from None
         finally:
             writer.close()
 
-    async def _steps(self, reader: asyncio.StreamReader) -> None:
-        for _ in range(STEPS_MAX):
-            line = await self._line(reader)
+    async def _steps(self, reader: asyncio.StreamReader, idle_seconds_max: float) -> None:
+        steps = working = 0
+        while steps < STEPS_MAX and working < WORKING_LINES_MAX:
+            try:
+                async with asyncio.timeout(idle_seconds_max):
+                    line = await self._line(reader)
+            except TimeoutError:
+                idle = f"{idle_seconds_max / 60:g} minutes"
+                raise _EndedError(f"it hangs: for {idle} no step ended and nothing was read or written") from None
             if line == END:
                 return
+            if line == WORKING:
+                working += 1
+                continue
             if not line:
                 raise _EndedError(await self._with_tail("it ended before it had tried everything"))
             try:
                 step = decode_step(line)
             except ProtocolError as error:
                 raise _EndedError(f"it does not speak as a prover does: {error}") from None
+            steps += 1
             await self._on_step(step)
-        raise _EndedError(f"it told over {STEPS_MAX} steps")
+        raise _EndedError(f"it told over {STEPS_MAX} steps, or {WORKING_LINES_MAX} times that it works")
 
     async def _line(self, reader: asyncio.StreamReader) -> bytes:
         try:

@@ -10,6 +10,12 @@ from drystone.domain.opening import Finding, OpeningStep
 
 HELLO = b"hello\n"
 """The first line: the machine has started, and nothing of the clone was read yet."""
+WORKING = b"working\n"
+"""Between steps: something was read from the disks or written to them since the last line."""
+WORKING_SECONDS = 10.0
+"""How often that is looked at."""
+WORKING_LINES_MAX = 10_000
+"""More than come in the longest time that a proof may be given, a day."""
 END = b"end\n"
 """The last line: everything was tried."""
 LINE_BYTES_MAX = 1024

@@ -40,11 +40,10 @@ PATIENT = frozenset(
         OperationKind.REWRITE,
     }
 )
-PROVING_MAX = 64
-"""The same for proofs, which wait for a machine: one that hangs holds up other proofs at most, until its time is up."""
 PROVING = frozenset({OperationKind.PROVE})
+"""These have as many places as machines may run, and one more for an account that has none there (S191)."""
 RESERVE = 16
-"""Further places of each of these, one each for accounts that hold none there (S156)."""
+"""Further places of each of the others, one each for accounts that hold none there (S156)."""
 RETRY_SECONDS_MAX = 60.0
 BUG_SECONDS_MAX = 3600.0
 """How often at most an operation is tried again whose undoing met a bug: each time is an error of the log."""
@@ -62,9 +61,15 @@ class Job(Protocol):
 
 
 class Operations:
-    """Runs each RUNNING operation once at a time. `wake` is called after the transaction that added the row."""
+    """Runs each RUNNING operation once at a time. `wake` is called after the transaction that added the row.
 
-    def __init__(self, *, db: Database, clock: Callable[[], float]) -> None:
+    Args:
+        db: The catalog.
+        clock: For the rows.
+        proofs_at_once: Places of proofs that one account alone may hold.
+    """
+
+    def __init__(self, *, db: Database, clock: Callable[[], float], proofs_at_once: int = 1) -> None:
         self.bugs = Bugs()
         self._db = db
         self._clock = clock
@@ -72,10 +77,11 @@ class Operations:
         self._wakes: asyncio.Queue[OperationId] = asyncio.Queue()
         self._active: dict[OperationId, asyncio.Event] = {}
         self._places = Places(RUNNING_MAX, reserve=RESERVE)
-        shared = ((UPLOADING, UPLOADING_MAX), (FREEING, FREEING_MAX), (PATIENT, PATIENT_MAX), (PROVING, PROVING_MAX))
-        self._places_of = {
-            kind: places for kinds, most in shared for places in [Places(most, reserve=RESERVE)] for kind in kinds
-        }
+        shared = (
+            (UPLOADING, Places(UPLOADING_MAX, reserve=RESERVE)), (FREEING, Places(FREEING_MAX, reserve=RESERVE)),
+            (PATIENT, Places(PATIENT_MAX, reserve=RESERVE)), (PROVING, Places(proofs_at_once, reserve=1)),
+        )  # fmt: skip
+        self._places_of = {kind: places for kinds, places in shared for kind in kinds}
         """Whom an operation shares its places with: attaching never waits for uploads, nor these for a copy."""
 
     def serve(self, jobs: Mapping[OperationKind, Job]) -> None:

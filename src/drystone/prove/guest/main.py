@@ -8,6 +8,8 @@ import os
 import re
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,11 +18,14 @@ from drystone.prove.guest import databases, files
 from drystone.prove.guest.databases import PLACES, Place
 from drystone.prove.guest.trial import Owner, Trials, not_proven
 from drystone.prove.guest.volumes import Volume, load, logical_volumes, partitions
-from drystone.prove.wire import END, HELLO, encode_step
+from drystone.prove.wire import END, HELLO, WORKING, WORKING_SECONDS, encode_step
 
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 SWAP, LVM = "swap", "LVM2_member"
 UNKNOWN = "what cannot be told"
+DISKS = ("vda", "vdb")
+ENDED_FIELDS = (3, 7, 14, 18)
+"""Of a line of `/proc/diskstats`: reads, writes, discards and flushes that have ended."""
 OPENERS: dict[str, Callable[[Trials, Path, Owner], str]] = {
     "mariadb": databases.open_mariadb,
     "postgresql": databases.open_postgresql,
@@ -34,9 +39,8 @@ def main() -> None:
     try:
         asked = dict(re.findall(r"drystone\.(\w+)=(\S*)", Path("/proc/cmdline").read_text()))
         user = Path("/etc/passwd").read_text().rpartition("prover:x:")[2].split(":")[0]
-        trials = Trials(
-            float(asked["seconds"]), PATH, lambda step: _say(channel, encode_step(step))
-        )  # fmt: skip
+        trials = Trials(float(asked["seconds"]), PATH, lambda step: _say(channel, encode_step(step)))
+        threading.Thread(target=_tell_of_work, args=(channel,), daemon=True).start()
         Prover(trials, asked, Owner(int(user), int(user))).run()
         _say(channel, END)
     except BaseException:  # noqa: BLE001 - the console is the only place left to say it; the host hears the last line
@@ -51,9 +55,33 @@ def _channel() -> int:
     return os.open(f"/dev/{name.parent.name}", os.O_WRONLY | os.O_CLOEXEC)
 
 
+_SPEAKING = threading.Lock()
+
+
 def _say(channel: int, line: bytes) -> None:
-    while line:
-        line = line[os.write(channel, line) :]
+    with _SPEAKING:
+        while line:
+            line = line[os.write(channel, line) :]
+
+
+def _tell_of_work(channel: int) -> None:
+    """Say now and then that something was read or written, so that a long step is not taken for one that hangs."""
+    before = ended_requests(Path("/proc/diskstats").read_text())
+    while True:
+        time.sleep(WORKING_SECONDS)
+        now = ended_requests(Path("/proc/diskstats").read_text())
+        if now != before:
+            _say(channel, WORKING)
+        before = now
+
+
+def ended_requests(statistics: str) -> int:
+    """Return how many requests the machine's two disks have answered: one that is under way may be for ever.
+
+    Source: linux/Documentation/admin-guide/iostats.rst.
+    """
+    lines = [line.split() for line in statistics.splitlines()]
+    return sum(int(words[at]) for words in lines if words[2] in DISKS for at in ENDED_FIELDS)
 
 
 class Prover:

@@ -57,7 +57,8 @@ class Proving:
 
         def record(conn: Connection) -> Operation:
             snapshot = owned_snapshot(conn, caller.account_id, snapshot_id)
-            running = [row for row in operations.unfinished(conn) if row.kind is OperationKind.PROVE]
+            proofs = [row for row in operations.unfinished(conn) if row.kind is OperationKind.PROVE]
+            running = [row for row in proofs if row.account_id == caller.account_id]
             for row in running:
                 if row.snapshot_id == snapshot.id:
                     return row

@@ -43,9 +43,8 @@ class Prove:
 
     async def run(self, operation: Operation) -> None:
         """Prove and record. Whatever the finding is, the operation is DONE: that was its task."""
-        # What an earlier attempt left goes at once: a place may be long in coming.
         await self._remove(operation)
-        async with self._prover.place() as user:
+        with self._prover.user() as user:
             began = self._in.steady()
             if operation.attempts >= ATTEMPTS_MAX:
                 detail = f"it was interrupted {operation.attempts} times"
