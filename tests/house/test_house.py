@@ -1,5 +1,6 @@
 """The scripts, the lock files and the README hold what they say."""
 
+import ast
 import os
 import re
 import subprocess
@@ -221,3 +222,14 @@ def test_backports_come_from_the_machines_own_source(tmp_path: Path, file: str, 
     function = script[script.index("debian_source() {") :].partition("\n}\n")[0] + "\n}\n"
     found = bash(function.replace("/etc/apt", str(tmp_path)) + "debian_source bookworm")
     assert (found.stdout, found.stderr) == (expected, "")
+
+
+def test_no_error_is_raised_by_a_clause_that_would_put_it_into_a_group() -> None:
+    """Python before 3.11.4 does that, and Debian 12 has 3.11.2: `domain.errors.ungrouped` is what to use."""
+    found = [
+        f"{path}:{node.lineno}"
+        for path in (ROOT / "src").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.TryStar)
+    ]
+    assert found == []

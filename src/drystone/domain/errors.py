@@ -6,7 +6,9 @@ A bug is an `AssertionError` and ends the process. A `RefusalError` changed noth
 is of the last kind too, wherever it is met (`expected`): only programs make bugs.
 """
 
+import contextlib
 import errno
+from collections.abc import Iterator
 from typing import Final
 
 
@@ -94,3 +96,21 @@ def expected(error: BaseException) -> DrystoneError | None:
         causes = [expected(one) for one in error.exceptions]
         return None if None in causes else causes[0]
     return None
+
+
+@contextlib.contextmanager
+def ungrouped(kind: type[Exception]) -> Iterator[None]:
+    """Raise the first error of a kind by itself, where a task group in the block raises a group of such errors.
+
+    `except*` cannot do that: Python before 3.11.4, which Debian 12 has, puts into a group what is raised there.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        found, others = group.split(kind)
+        if found is None or others is not None:
+            raise
+        first: BaseException = found
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from drystone.domain.errors import ProtocolError, UnavailableError
+from drystone.domain.errors import ProtocolError, UnavailableError, ungrouped
 from drystone.domain.opening import Finding, OpeningStep
 from drystone.prove import appliance, machine, programs
 from drystone.prove.appliance import ApplianceError
@@ -227,16 +227,11 @@ class _Conversation:
             _NoHelloError: It did not begin in time.
             _EndedError: It ended early, hung (S192), took too long, said too much, or not what a prover says.
         """
-        try:
+        with ungrouped(_EndedError):
             async with asyncio.TaskGroup() as tasks:
                 console = tasks.create_task(self._keep_tail())
                 await self._lines(hello_seconds_max, idle_seconds_max, seconds_max)
                 console.cancel()
-        except* _EndedError as group:
-            found: BaseException = group
-            while isinstance(found, BaseExceptionGroup):
-                found = found.exceptions[0]
-            raise found from None
 
     async def _lines(self, hello_seconds_max: float, idle_seconds_max: float, seconds_max: float) -> None:
         reader, writer = await asyncio.open_connection(sock=self._channel, limit=LINE_BYTES_MAX)

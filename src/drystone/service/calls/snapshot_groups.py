@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from drystone.catalog import operations, snapshot_groups, snapshots
 from drystone.catalog.snapshot_groups import SnapshotGroupSelection
 from drystone.domain.disk import Disk, DiskState
-from drystone.domain.errors import DrystoneError, PassingError, RefusalError
+from drystone.domain.errors import DrystoneError, PassingError, RefusalError, ungrouped
 from drystone.domain.ids import DiskId, InstanceId, SnapshotGroupId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import GroupPayload
@@ -183,14 +183,10 @@ class SnapshotGroups:
             await self._in.devices.flush(disk_id)
             await live.flush_until_short(daemon, disk_id)
 
-        try:
+        with ungrouped(DrystoneError):
             async with asyncio.TaskGroup() as tasks:
                 for disk_id in disk_ids:
                     tasks.create_task(one(disk_id))
-        except* DrystoneError as group:
-            first = group.exceptions[0]
-            assert isinstance(first, DrystoneError)
-            raise first from None
 
     def _begin(
         self,

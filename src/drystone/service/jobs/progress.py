@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from drystone.domain.errors import DrystoneError
+from drystone.domain.errors import DrystoneError, ungrouped
 from drystone.domain.ids import AccountId
 from drystone.service.installation import Installation
 from drystone.transfer.jobs import Job, Progress
@@ -42,11 +42,9 @@ async def run_job(
                 written = percent
                 await installation.db.write(lambda conn, now=written: record(conn, now))  # type: ignore[misc]
 
-    try:
+    with ungrouped(DrystoneError):
         async with asyncio.TaskGroup() as tasks:
             writer = tasks.create_task(write())
             answer = await installation.workers.run(job, result, note, account=account_id)
             writer.cancel()
-    except* DrystoneError as group:
-        raise group.exceptions[0] from None
     return answer

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import openings, operations, sessions
-from drystone.domain.errors import DrystoneError, SpaceError
+from drystone.domain.errors import DrystoneError, SpaceError, ungrouped
 from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.opening import Finding, Opening, OpeningStep, conclusion
 from drystone.domain.operation import Operation
@@ -116,14 +116,12 @@ class Prove:
                     raise SpaceError("free space reached the floor that belongs to the disks")
                 await snapshot_server.ensure(self._in)
 
-        try:
+        with ungrouped(DrystoneError):
             async with asyncio.TaskGroup() as tasks:
                 looking = tasks.create_task(look())
                 asked = Asked(user=user, clone=socket, export=_clone(operation), databases=databases)
                 steps = await self._prover.prove(asked, note)
                 looking.cancel()
-        except* DrystoneError as group:
-            raise group.exceptions[0] from None
         return steps
 
     async def _remove(self, operation: Operation) -> None:

@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import operations, snapshot_groups
-from drystone.domain.errors import DrystoneError, SnapshotBrokenError, UnavailableError
+from drystone.domain.errors import DrystoneError, SnapshotBrokenError, UnavailableError, ungrouped
 from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation, OperationState
 from drystone.domain.payloads import SnapshotPayload
@@ -111,11 +111,9 @@ class TakeSnapshotGroup:
             async with slots:
                 return await self._member.upload(member, member.disk_id)
 
-        try:
+        with ungrouped(DrystoneError):
             async with asyncio.TaskGroup() as tasks:
                 running = [tasks.create_task(one(member)) for member in members]
-        except* DrystoneError as group:
-            raise _first(group) from None
         return [task.result() for task in running]
 
     def _commit(self, conn: Connection, leader: Operation, uploads: list[Uploaded]) -> bool:
@@ -218,12 +216,3 @@ async def settle_members(installation: Installation, host: Host, leader: Operati
                 failures.append(error)
     if failures:
         raise failures[0]
-
-
-def _first(group: BaseExceptionGroup[DrystoneError]) -> DrystoneError:
-    """Return the first expected failure of a task group, however nested."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, DrystoneError)
-    return error
