@@ -144,6 +144,9 @@ def test_proofs_of_one_account_never_hold_every_machine(tmp_path: Path) -> None:
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(runner.run())
             found = [await runner.wait(OperationId(f"op-{number}"), 5.0) for number in others]
+            async with asyncio.timeout(5.0):
+                while waiting.begun < AT_ONCE:
+                    await asyncio.sleep(0.001)
             running.cancel()
         return [one.state for one in found]
 

@@ -22,6 +22,8 @@ FILES_MAX = 64
 SECONDS_BEYOND = 600
 """Beyond the time limit the kernel ends it, if nobody else did: whoever started it died before it could say so."""
 NICE = 10
+UNLESS_ORPHANED = '[ "$PPID" = "$0" ] && exec "$@"'
+"""Whoever asks to die with its parent after that one has died is told nothing, and would live for ever."""
 
 
 def users(process_id: int, count: int) -> range:
@@ -82,7 +84,15 @@ class Bounds:
 
 
 def command(
-    kind: Architecture, given: Descriptors, bounds: Bounds, *, user: int, export: str, words: Sequence[str], path: str
+    kind: Architecture,
+    given: Descriptors,
+    bounds: Bounds,
+    *,
+    server: int,
+    user: int,
+    export: str,
+    words: Sequence[str],
+    path: str,
 ) -> tuple[str, ...]:
     """Return the command of a machine; the process that runs it becomes the emulator.
 
@@ -90,6 +100,7 @@ def command(
         kind: Of processor.
         given: Descriptors, inherited under these numbers.
         bounds: Its limits.
+        server: The process that starts it, with which it dies.
         user: As whom it runs; group likewise.
         export: The clone's name on its NBD connection.
         words: For the prover, on the kernel's command line.
@@ -109,6 +120,7 @@ def command(
         program("unshare", "util-linux", path), "--net", "--ipc", "--",
         program("setpriv", "util-linux", path), f"--reuid={user}", f"--regid={user}", "--clear-groups",
         "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all", "--pdeathsig", "KILL", "--",
+        "/bin/sh", "-c", UNLESS_ORPHANED, str(server),
         program(kind.emulator, kind.package, path), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
         "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
         "-machine", f"{kind.board},usb=off" if kind.board == "pc" else kind.board, "-cpu", "max", "-smp", "1",

@@ -181,7 +181,7 @@ class Prover:
                 channel=theirs.fileno(), kvm=kvm,
             )  # fmt: skip
             command = machine.command(
-                kind, given, bounds, user=asked.user, export=asked.export, words=words, path=path
+                kind, given, bounds, server=os.getpid(), user=asked.user, export=asked.export, words=words, path=path
             )  # fmt: skip
             numbers = (given.kernel, given.initramfs, given.programs, given.clone, given.channel)
             process = await asyncio.create_subprocess_exec(
