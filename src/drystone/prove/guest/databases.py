@@ -43,7 +43,8 @@ SERVERS = Path("/usr/lib/postgresql")
 """Where Debian has one directory for each version of PostgreSQL."""
 MARIADB_WRONG = re.compile(
     r"corrupt|checksum mismatch|cannot be read|failed read of file|log sequence number .* in the future"
-    r"|marked as crashed|Invalid flags|Invalid page|is in an invalid|Assertion failure|InnoDB: .*(?:missing|truncated)",
+    r"|marked as crashed|Invalid flags|Invalid page|is in an invalid|Assertion failure|InnoDB: .*(?:missing|truncated)"
+    r"|No valid checkpoint",
     re.IGNORECASE,
 )
 MARIADB_RECOVERED = re.compile(
