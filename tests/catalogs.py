@@ -6,16 +6,19 @@ import functools
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import psycopg
+import pytest
 
+from drystone.catalog.connect import open_database
 from drystone.catalog.database import Database
-from drystone.catalog.postgres import PostgresDatabase
 from drystone.catalog.sqlite import SqliteDatabase
 from tests.quiesce.databases import PostgreSql, short_directory
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 KINDS = (SQLITE, POSTGRESQL)
+sqlite_alone = pytest.mark.parametrize("catalog_kind", [SQLITE], indirect=True)
+"""For a test that is about SQLite, in a module that runs with both."""
 _kind = SQLITE
 _made: list[str] = []
 """Databases of the server that were made for tests and not removed."""
@@ -46,10 +49,15 @@ def removed_after() -> Iterator[None]:
 def open_catalog(path: Path) -> Database:
     """Open the catalog that a path stands for; it is made, without rows, at the first time."""
     if _kind == POSTGRESQL:
-        return PostgresDatabase.open(url_of(path))
+        return open_database(url_of(path))
     if not path.exists():
         path.write_bytes(_empty_file())
     return SqliteDatabase.open(path)
+
+
+def settings_of(path: Path) -> dict[str, Any]:
+    """Return the settings of a server whose catalog is of the kind that the test runs with."""
+    return {"catalog_url": url_of(path), "experimental": ("postgresql",)} if _kind == POSTGRESQL else {}
 
 
 def url_of(path: Path, *, empty: bool = True, options: str = "") -> str:
@@ -75,6 +83,8 @@ def url(name: str) -> str:
 
 def run_statement(statement: str) -> None:
     """Run a statement at the server, outside of any catalog."""
+    import psycopg  # Most tests need none of it.
+
     with psycopg.connect(server().connection, autocommit=True) as connection:
         connection.execute(statement)
 
@@ -96,7 +106,7 @@ def server() -> PostgreSql:
 def _empty_database() -> str:
     name = "empty"
     run_statement(f"CREATE DATABASE {name}")
-    PostgresDatabase.open(url(name)).close()
+    open_database(url(name)).close()
     return name
 
 

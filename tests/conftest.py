@@ -1,5 +1,6 @@
 """Settings for all tests."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -19,6 +20,17 @@ settings.load_profile("drystone")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let `--long` choose everything: `./dev test --long`, which installs what it needs."""
     parser.addoption("--long", action="store_true", help="tests marked `long` too, and longer random histories")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Run transactions twice if that is asked for."""
+    if "DRYSTONE_TEST_TWICE" in os.environ:
+        from tests import twice
+
+        patched = pytest.MonkeyPatch()
+        config.add_cleanup(patched.undo)
+        twice.install(patched)
+        config.pluginmanager.register(twice)
 
 
 @pytest.hookimpl(tryfirst=True)

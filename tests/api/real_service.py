@@ -25,6 +25,7 @@ from drystone.service.calls.accounts import Accounts
 from drystone.service.calls.password_hashing import PasswordHashing
 from drystone.service.calls.passwords import Passwords
 from drystone.service.installation import Installation
+from tests.catalogs import settings_of
 
 REGION = "ap-local"
 ZONE = "ap-local-1"
@@ -69,7 +70,7 @@ class RealService:
 @contextlib.asynccontextmanager
 async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService]:
     """Run it; nothing of it is left at the end but the directory."""
-    config = Config(data=data, **({"rate_limits": False, "throttle": False} | settings))
+    config = Config(data=data, **({"rate_limits": False, "throttle": False} | settings_of(data) | settings))
     # As the program does before it looks at what is there.
     data.mkdir(mode=0o700, exist_ok=True)
     async with assembly.assembled(config) as parts:

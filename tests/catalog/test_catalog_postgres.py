@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, create_engine, select, text, update
 from sqlalchemy.exc import IntegrityError, InternalError
 
-from drystone.catalog import accounts, meta, postgres, sessions, snapshots
+from drystone.catalog import accounts, meta, postgres, sessions, snapshots, triggers
 from drystone.catalog.migrations import CatalogError, NewerSchemaError
 from drystone.catalog.postgres import PostgresDatabase
 from drystone.catalog.schema import commit_mark, metadata
@@ -396,7 +396,37 @@ def test_a_statement_that_failed_and_was_passed_over_fails_the_transaction(db: P
 # --- opening --------------------------------------------------------------------------------------------------------
 
 
-def test_the_schema_is_the_one_that_the_metadata_says(db: PostgresDatabase) -> None:
+def structure(conn: Connection) -> set[tuple[object, ...]]:
+    """Return every column, index, constraint, trigger and function of a catalog."""
+    queries = (
+        (
+            "SELECT table_name, column_name, data_type, is_nullable, is_identity FROM information_schema.columns "
+            "WHERE table_schema = 'public'"
+        ),
+        "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'",
+        (
+            "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint "
+            "WHERE connamespace = 'public'::regnamespace"
+        ),
+        "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
+        "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
+    )
+    return {tuple(row) for query in queries for row in conn.exec_driver_sql(query)}
+
+
+def test_migrations_make_exactly_the_schema_of_a_new_catalog(db: PostgresDatabase) -> None:
+    with catalogs.removed_after():
+        address = catalogs.url_of(Path("/oldest"), empty=False)
+        engine = create_engine(address)
+        with engine.begin() as conn:
+            conn.exec_driver_sql((Path(__file__).parent / "postgresql_0015.sql").read_text())
+            conn.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
+            conn.exec_driver_sql("INSERT INTO alembic_version VALUES ('0015')")
+            triggers.renew(conn)
+        engine.dispose()
+        migrated = PostgresDatabase.open(address)
+        assert migrated.read_sync(structure) == db.read_sync(structure)
+        migrated.close()
     assert db.read_sync(lambda conn: compare_metadata(MigrationContext.configure(conn), metadata)) == []
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from drystone.catalog import (
@@ -14,6 +14,7 @@ from drystone.catalog import (
     disks,
     extent_maps,
     instances,
+    meta,
     operations,
     packs,
     sessions,
@@ -23,6 +24,11 @@ from drystone.catalog import (
 from drystone.catalog.database import Database
 from drystone.catalog.extent_maps import ExtentMap
 from drystone.catalog.operations import OperationSelection
+from drystone.catalog.rows import HOST_ID
+from drystone.catalog.schema import disk as disk_table
+from drystone.catalog.schema import instance as instance_table
+from drystone.catalog.schema import operation as operation_table
+from drystone.catalog.selection import Selection
 from drystone.catalog.tokens import ClientToken
 from drystone.domain.audit import AuditEntry
 from drystone.domain.blocks import normalize
@@ -142,6 +148,32 @@ def test_compare_and_set_of_a_row_that_is_not(db: Database, row: Disk, expected:
 
 def test_compare_and_set_of_no_row(db: Database) -> None:
     assert not db.write_sync(lambda conn: disks.compare_and_set(conn, "disk-none", expected={}, values={"epoch": 1}))
+
+
+def test_what_has_no_value_is_less_than_any(db: Database) -> None:
+    dates = {"disk-a": 2.0, "disk-b": None, "disk-c": 1.0}
+    db.write_sync(lambda conn: [disks.insert(conn, disk(name, deadline_at=at)) for name, at in dates.items()])
+
+    def order(*, descending: bool) -> list[str]:
+        wanted = Selection(account_id=OWNER, order_by="deadline_at", descending=descending)
+        return [row.id[-1] for row in db.read_sync(lambda conn: disks.find(conn, wanted))[0]]
+
+    assert order(descending=False) == ["b", "c", "a"]
+    assert order(descending=True) == ["a", "c", "b"]
+
+
+def test_rows_belong_to_the_host(db: Database) -> None:
+    def write(conn: Connection) -> None:
+        instances.insert(conn, instance())
+        disks.insert(conn, disk())
+        operations.insert(conn, operation())
+
+    db.write_sync(write)
+    host = db.read_sync(lambda conn: meta.get(conn, HOST_ID))
+    assert host
+    for table in (instance_table, disk_table, operation_table):
+        query = select(table.c.host_id)
+        assert db.read_sync(lambda conn, query=query: conn.execute(query).scalars().all()) == [host]  # type: ignore[misc]
 
 
 def test_of_two_compare_and_sets_one_wins(db: Database, row: Disk) -> None:

@@ -14,7 +14,6 @@ from drystone.catalog import accounts as account_rows
 from drystone.catalog import disks, instances, operations, packs, sessions, snapshots
 from drystone.catalog.audit import AuditUsage
 from drystone.catalog.database import Database
-from drystone.catalog.sqlite import SqliteDatabase
 from drystone.domain.account import Account
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import RefusalError
@@ -35,13 +34,13 @@ from drystone.service.calls.trail_records import AuditRecords
 from drystone.service.views import ClockView, DaemonFacts, HostFacts
 from drystone.transfer.places import Places
 from tests.catalog.catalog_values import payload
+from tests.catalogs import open_catalog
 
 T = TypeVar("T")
 OWNER = AccountId("100000000001")
 OTHER = AccountId("100000000002")
 ZONE = "ap-local-1"
 NOW = 1_700_000_000.0
-_MIGRATED: list[bytes] = []
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -67,14 +66,6 @@ def caller(account_id: AccountId = OWNER, *, admin: bool = False, secret_id: str
     )
 
 
-def _migrated(path: Path) -> bytes:
-    """Return an empty database, which takes longer to migrate than most tests take."""
-    if not _MIGRATED:
-        SqliteDatabase.open(path).close()
-        _MIGRATED.append(path.read_bytes())
-    return _MIGRATED[0]
-
-
 @dataclass
 class World:
     db: Database
@@ -85,8 +76,7 @@ class World:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        path.write_bytes(_migrated(path.with_suffix(".template")))
-        return cls(db=SqliteDatabase.open(path))
+        return cls(db=open_catalog(path))
 
     def __post_init__(self) -> None:
         ids = self.ids = IdSource(random.Random(1))

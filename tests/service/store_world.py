@@ -13,7 +13,6 @@ from sqlalchemy import Connection
 
 from drystone.catalog import accounts, meta, packs, proofs, sessions, snapshots
 from drystone.catalog.database import Database
-from drystone.catalog.sqlite import SqliteDatabase
 from drystone.domain.blocks import BLOCK_BYTES, from_blocks
 from drystone.domain.ids import DiskId, IdSource, SnapshotId
 from drystone.domain.session import Pack, Session
@@ -31,6 +30,7 @@ from drystone.snapstore.store import Store, open_store
 from drystone.transfer import worker
 from drystone.transfer.jobs import Job
 from tests.catalog.catalog_values import account, snapshot
+from tests.catalogs import open_catalog
 from tests.service.records_world import NOW
 from tests.snapstore.model_snapshots import STORE_ID, new_store, take
 
@@ -157,7 +157,7 @@ class World:
 
     def database(self) -> Database:
         """Open the rows; writes need power."""
-        db = SqliteDatabase.open(self.path)
+        db = open_catalog(self.path)
         real, power = db.write, self.power
 
         async def write(fn: Callable[[Connection], Any]) -> Any:
@@ -225,7 +225,7 @@ def build_world(path: Path) -> World:
             ranges = [(low, high) for low, high in from_blocks(np.array(changed)).tolist()]
             taken.append(take(store, rng, f"snap-{number:08d}", disk, ranges, taken[-1]))
             truth[SnapshotId(f"snap-{number:08d}")] = bytes(disk)
-    db = SqliteDatabase.open(path)
+    db = open_catalog(path)
 
     def fill(conn: Connection) -> None:
         accounts.insert(conn, replace(account(), admin=True))

@@ -20,6 +20,8 @@ from drystone.service.requests import NewDisks, OperationQuery
 from drystone.service.rows.tokens import KEPT_S, check_token, remember, replayed, request_hash
 from tests.service.records_world import NOW, OTHER, OWNER, ZONE, World, caller, refusal, run
 
+pytestmark = pytest.mark.usefixtures("both_catalogs")
+
 ADMIN = caller(admin=True, secret_id="AKIDadmin")
 
 

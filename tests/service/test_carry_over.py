@@ -23,6 +23,8 @@ from tests.service.records_world import NOW, OWNER, World, run
 from tests.service.test_live_disks import DISK as SERVED
 from tests.service.test_live_disks import Site
 
+pytestmark = pytest.mark.usefixtures("both_catalogs")
+
 DISK = DiskId("disk-a")
 FILE = FileIdentity(device=1, inode=1, size=1, mtime_ns=1, ctime_ns=1)
 

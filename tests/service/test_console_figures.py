@@ -28,8 +28,11 @@ from drystone.service.calls.history import HOUR_S, History, figures
 from drystone.service.calls.overview import _attention, _house
 from drystone.service.views import ClockView
 from drystone.snapstore.difference import difference
+from tests.catalogs import sqlite_alone
 from tests.service.records_world import NOW, OTHER, OWNER, World, caller, refusal, run
 from tests.snapstore.model_snapshots import new_store, take
+
+pytestmark = pytest.mark.usefixtures("both_catalogs")
 
 GIB = 1 << 30
 
@@ -95,6 +98,7 @@ def older_catalog(path: Path, revision: str, rows: Path) -> None:
             older.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM newer.{table}")
 
 
+@sqlite_alone
 @pytest.mark.parametrize("revision", ["0007", "0009", "0012"])
 def test_a_catalog_from_before_has_its_sums(world: World, tmp_path: Path, revision: str) -> None:
     world.snapshot("snap-1", size_gib=10, record=SnapshotRecord(changed_bytes=5))

@@ -30,6 +30,8 @@ from drystone.service.operations import Operations
 from drystone.service.requests import NewDisks
 from tests.service.records_world import NOW, ZONE, World, caller, run
 
+pytestmark = pytest.mark.usefixtures("both_catalogs")
+
 NEW = NewDisks(zone=ZONE, charge_type=POSTPAID, disk_type="CLOUD_PREMIUM", size_gib=10, client_token="pvc-1")
 
 
@@ -95,10 +97,10 @@ class Maker:
             task.cancel()
 
     async def first_is_made(self) -> DiskId:
-        """Wait until one disk is made and waits for the others."""
+        """Wait until one disk is made and waits for the others, which stand at the gate."""
         while True:
             for operation in await self.world.db.read(operations.unfinished):
-                if operation.phase == create_disk.MADE:
+                if operation.phase == create_disk.MADE and not self.gates:
                     assert operation.disk_id is not None
                     return operation.disk_id
             await asyncio.sleep(0)

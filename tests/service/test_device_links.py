@@ -20,6 +20,8 @@ from drystone.service.installation import DiskLocks
 from drystone.service.rounds import Bugs
 from tests.service.records_world import World, run
 
+pytestmark = pytest.mark.usefixtures("both_catalogs")
+
 A, B = DiskId("disk-0000000a"), DiskId("disk-0000000b")
 
 

@@ -6,8 +6,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from drystone.domain.ids import AccountId
 from tests.api.real_service import ZONE, RealService, real_service
+
+pytestmark = pytest.mark.usefixtures("both_catalogs")
 
 NEW: dict[str, Any] = {
     "Placement": {"Zone": ZONE},

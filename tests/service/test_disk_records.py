@@ -13,9 +13,11 @@ from drystone.domain.tracking import TrackingState
 from drystone.service.requests import ConfigQuery, DiskChanges, DiskQuery
 from tests.service.records_world import OTHER, ZONE, World, caller, refusal, run
 
+pytestmark = pytest.mark.usefixtures("both_catalogs")
+
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def shown(tmp_path_factory: pytest.TempPathFactory, catalog_kind: str) -> Iterator[World]:
     """Four disks of one account, one of another and two that are hidden; nothing here changes them."""
     world = World.open(tmp_path_factory.mktemp("disks") / "catalog.db")
     world.add_accounts()

@@ -23,6 +23,8 @@ from drystone.service.jobs.attach import Detach
 from drystone.service.rounds import Bugs
 from tests.service.records_world import NOW, OWNER, World, run
 
+pytestmark = pytest.mark.usefixtures("both_catalogs")
+
 
 def test_a_disk_that_cannot_be_closed_does_not_keep_the_others_from_being_served() -> None:
     released = []

@@ -23,6 +23,8 @@ from drystone.service.operations import Operations
 from tests.catalog.catalog_values import payload
 from tests.service.records_world import NOW, OTHER, OWNER, World, run
 
+pytestmark = pytest.mark.usefixtures("both_catalogs")
+
 AT_ONCE = 2
 
 

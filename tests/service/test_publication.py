@@ -15,6 +15,8 @@ from drystone.service.upkeep.publication import Publication
 from drystone.snapstore.manifests import write_attributes
 from tests.service.store_world import build_world
 
+pytestmark = pytest.mark.usefixtures("both_catalogs")
+
 NAME = SnapshotId("snap-00000002")
 
 

@@ -17,6 +17,8 @@ from drystone.service.upkeep.expiry import Expiry, ExpiryLimits
 from tests.service.machine import Machine
 from tests.service.records_world import ZONE, World, caller, run
 
+pytestmark = pytest.mark.usefixtures("both_catalogs")
+
 HOURLY = 10
 """Snapshots that may expire in an hour."""
 

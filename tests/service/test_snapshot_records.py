@@ -20,6 +20,8 @@ from drystone.service.rows.quotas import (
 )
 from tests.service.records_world import NOW, OTHER, World, caller, refusal, run
 
+pytestmark = pytest.mark.usefixtures("both_catalogs")
+
 
 def at(seconds: float) -> str:
     return datetime.fromtimestamp(NOW + seconds, UTC).isoformat()
@@ -29,7 +31,7 @@ DAY = 86_400.0
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def shown(tmp_path_factory: pytest.TempPathFactory, catalog_kind: str) -> Iterator[World]:
     """Four snapshots of one account, one of another and two that are hidden; nothing here changes them."""
     world = World.open(tmp_path_factory.mktemp("snapshots") / "catalog.db")
     world.add_accounts()

@@ -20,6 +20,8 @@ from drystone.service.upkeep import sweep
 from tests.service.store_world import World
 from tests.snapstore.model_snapshots import STORE_ID
 
+pytestmark = pytest.mark.usefixtures("both_catalogs")
+
 READER, WRITER, LATE = (SessionId(digit * 32) for digit in "def")
 
 
