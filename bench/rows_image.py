@@ -17,8 +17,9 @@ from bench.figures import Figure, at_least, at_most
 from bench.rows_floor import ran_s
 from bench.world import GIB, MIB, World, median
 from drystone.domain.ids import DiskId
-from drystone.engine import command, images, live
+from drystone.engine import command, freezing, images
 from drystone.engine.daemon import Daemon
+from drystone.engine.live_disk import LiveDisk, OpenDisk
 from drystone.nbd.client import NbdClient
 
 ROW = "image_format"
@@ -60,10 +61,9 @@ async def _turn(directory: Path, form: str) -> Turn:
         run.mkdir(exist_ok=True)
         daemon = await Daemon.start("bench", run, directory / "log", os.environ)
         try:
-            await live.open_disk(
-                daemon, live.OpenDisk(disk_id=DISK, image=image, limits=None, bitmap="b0", backing=None)
-            )
-            socket = await live.export_nbd(daemon, DISK)
+            disk = LiveDisk(daemon=daemon, id=DISK)
+            await disk.open(OpenDisk(image=image, limits=None, bitmap="b0", backing=None))
+            socket = await disk.export_nbd()
             if work == "first 4k writes":
                 found |= _fio(daemon, socket, work, "randwrite", "4k", NEW_BYTES)
             else:
@@ -109,12 +109,12 @@ async def _freeze(daemon: Daemon, socket: Path, scratch: Path) -> float:
             for start in range(number * 4096, AREA_BYTES, 8 * MIB):
                 client.pwrite(start, b"x" * 4096)
             client.flush()
-        target = live.FreezeTarget(
+        target = freezing.FreezeTarget(
             disk_id=DISK, size_bytes=SIZE_BYTES, frozen=f"b{number}", live=f"b{number + 1}", scratch=scratch
         )
         began = time.monotonic()
-        await live.freeze(daemon, [target])
+        await freezing.freeze(daemon, [target])
         times.append((time.monotonic() - began) * 1000)
-        await live.unfreeze(daemon, DISK, scratch=scratch)
-        await live.drop_bitmap(daemon, DISK, f"b{number}")
+        await LiveDisk(daemon=daemon, id=DISK).unfreeze(scratch=scratch)
+        await LiveDisk(daemon=daemon, id=DISK).drop_bitmap(f"b{number}")
     return statistics.median(times)

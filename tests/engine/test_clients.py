@@ -16,10 +16,11 @@ import pytest
 
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId
-from drystone.engine import clients, graph, images, live, peers, qmp
+from drystone.engine import clients, freezing, graph, images, peers, qmp
 from drystone.engine.clients import Connection, Cut, Raise, Still, follow, plan_relief
 from drystone.engine.daemon import Daemon
 from drystone.engine.layout import node
+from drystone.engine.live_disk import LiveDisk, OpenDisk
 from drystone.engine.peers import Debt
 from drystone.nbd.client import NbdClient
 from tests.engine.stuck_clients import client
@@ -42,10 +43,10 @@ async def two_disks(tmp_path: Path) -> AsyncIterator[Daemon]:
         for disk_id in (STUCK, NEIGHBOUR):
             image = tmp_path / f"{disk_id}.qcow2"
             await images.create(image, SIZE, None)
-            await live.open_disk(
-                daemon, live.OpenDisk(disk_id=disk_id, image=image, limits=None, bitmap="b0", backing=None)
+            await LiveDisk(daemon=daemon, id=disk_id).open(
+                OpenDisk(image=image, limits=None, bitmap="b0", backing=None)
             )
-            await live.export_nbd(daemon, disk_id)
+            await LiveDisk(daemon=daemon, id=disk_id).export_nbd()
         await asyncio.to_thread(fill, daemon.nbd_socket)
         yield daemon
     finally:
@@ -65,18 +66,18 @@ async def snapshot(daemon: Daemon, scratch: Path, *disks: DiskId) -> float:
     None of it takes `FREEZE_S_MAX`.
     """
     targets = [
-        live.FreezeTarget(disk_id=disk_id, size_bytes=SIZE, frozen="b0", live="b1", scratch=scratch / disk_id)
+        freezing.FreezeTarget(disk_id=disk_id, size_bytes=SIZE, frozen="b0", live="b1", scratch=scratch / disk_id)
         for disk_id in disks
     ]
     began = time.monotonic()
     async with asyncio.timeout(FREEZE_S_MAX):
-        await live.freeze(daemon, targets)
+        await freezing.freeze(daemon, targets)
     took_s = time.monotonic() - began
     for target in targets:
         async with asyncio.timeout(FREEZE_S_MAX):
-            await live.unfreeze(daemon, target.disk_id, scratch=target.scratch)
-            await live.merge_back(daemon, target.disk_id, frozen="b1", live="b0")
-            await live.drop_bitmap(daemon, target.disk_id, "b1")
+            await LiveDisk(daemon=daemon, id=target.disk_id).unfreeze(scratch=target.scratch)
+            await LiveDisk(daemon=daemon, id=target.disk_id).merge_back(frozen="b1", live="b0")
+            await LiveDisk(daemon=daemon, id=target.disk_id).drop_bitmap("b1")
             await daemon.execute("block-dirty-bitmap-enable", {"node": node("qcow", target.disk_id), "name": "b0"})
     return took_s
 
@@ -312,7 +313,7 @@ def test_who_may_not_look_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                     with pytest.raises(UnavailableError, match="Operation not permitted"):
                         await snapshot(daemon, tmp_path, STUCK)
                 assert await asyncio.to_thread(late.goes_on)
-                assert await live.is_open(daemon, STUCK)
+                assert (await LiveDisk(daemon=daemon, id=STUCK).look()).whole
 
     asyncio.run(story())
 
@@ -468,10 +469,10 @@ def test_a_client_that_is_stopped_does_not_keep_its_export_or_its_daemon(tmp_pat
                 reader.stop()
                 other.stop()
                 began = time.monotonic()
-                await live.unexport(daemon, STUCK)
-                await live.resize(daemon, STUCK, 2 * SIZE)
-                await live.export_nbd(daemon, STUCK)
-                await live.close_disk(daemon, STUCK)
+                await LiveDisk(daemon=daemon, id=STUCK).unexport()
+                await LiveDisk(daemon=daemon, id=STUCK).resize(2 * SIZE)
+                await LiveDisk(daemon=daemon, id=STUCK).export_nbd()
+                await LiveDisk(daemon=daemon, id=STUCK).close()
                 await daemon.quit()
                 assert time.monotonic() - began < FREEZE_S_MAX
 
@@ -491,7 +492,7 @@ def test_a_daemon_that_is_held_up_is_taken_over(tmp_path: Path) -> None:
                 await daemon.disconnect()
                 found = await Daemon.adopt("test", daemon.directory)
                 assert found is not None
-                assert await live.is_open(found, STUCK)
+                assert (await LiveDisk(daemon=found, id=STUCK).look()).whole
                 await found.disconnect()
                 assert await asyncio.to_thread(reader.goes_on) is (os.geteuid() == 0)
 

@@ -40,7 +40,6 @@ from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.session import Session, SessionState
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import Phase, TrackingState, frozen
-from drystone.engine import live
 from drystone.nbd.client import BASE_ALLOCATION, STATE_DIRTY, STATE_ZERO
 from drystone.objects.contract import NotFoundError
 from drystone.service.host.host import Host
@@ -209,6 +208,13 @@ class Looked:
             yield start, memoryview(raw.ljust((stop - start) * BLOCK_BYTES, b"\0"))
 
 
+NOWHERE = Path("/nowhere")
+
+
+async def _frozen() -> Any:
+    return SimpleNamespace(frozen=True)
+
+
 class Daemons(Host):
     """A host whose only daemon is a value, or is dead."""
 
@@ -216,8 +222,12 @@ class Daemons(Host):
         super().__init__(scene.made)
         self._scene = scene
 
-    async def running(self, _disk: Any) -> Any:
-        return SimpleNamespace(nbd_socket=Path("/nowhere"), directory=Path("/nowhere")) if self._scene.daemon else None
+    async def _looked_at(self, _disk: Any) -> Any:
+        return (
+            (SimpleNamespace(nbd_socket=NOWHERE, trim_socket=NOWHERE, look=_frozen), None)
+            if self._scene.daemon
+            else None
+        )
 
     async def _abandon(self, _disk: Any) -> None:
         pass
@@ -239,11 +249,6 @@ def outside(scene: Scene) -> Iterator[None]:
         patched.setattr(View, "scene", scene, raising=False)
         patched.setattr(upload_transfer, "NbdClient", View)
         patched.setattr(scrub_transfer, "_connected", lambda _stack, _look: iter([Looked(scene)]))
-
-        async def whole(_daemon: Any, _disk: Any) -> bool:
-            return True
-
-        patched.setattr(live, "is_frozen", whole)
 
         async def at_once(call: Callable[..., Any], *given: Any) -> Any:
             return call(*given)

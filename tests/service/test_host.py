@@ -15,8 +15,9 @@ from drystone.domain.disk import DiskState
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId, OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
-from drystone.engine import live
 from drystone.engine.host_device import HostDevices
+from drystone.engine.live_disk import LiveDisk
+from drystone.service.host import host as host_module
 from drystone.service.host.host import Host
 from drystone.service.installation import DiskLocks
 from drystone.service.jobs.attach import Detach
@@ -87,18 +88,18 @@ def test_a_stray_disk_that_cannot_be_closed_does_not_end_the_start(monkeypatch: 
     async def disks_open(daemon: Any) -> list[str]:
         return [f"disk-{daemon.name}", "disk-kept"] if daemon.name != "mute" else []
 
-    async def close_disk(daemon: Any, disk_id: str) -> None:
-        if daemon.name == "bad":
+    async def close(live: LiveDisk) -> None:
+        if live.daemon.name == "bad":
             raise UnavailableError("it does not answer")
-        closed.append((daemon.name, disk_id))
+        closed.append((live.daemon.name, live.id))
 
     async def quit_if_empty(daemon: Any) -> None:
         if daemon.name == "mute":
             raise UnavailableError("it does not answer")
         ended.append(daemon.name)
 
-    monkeypatch.setattr(live, "disks_open", disks_open)
-    monkeypatch.setattr(live, "close_disk", close_disk)
+    monkeypatch.setattr(host_module, "disks_open", disks_open)
+    monkeypatch.setattr(LiveDisk, "close", close)
     known = {DiskId("disk-kept"): SimpleNamespace(daemon="good"), DiskId("disk-good"): SimpleNamespace(daemon="bad")}
     host = SimpleNamespace(quit_if_empty=quit_if_empty)
     for name in ("bad", "mute", "good"):

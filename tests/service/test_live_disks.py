@@ -25,8 +25,9 @@ from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.payloads import ResizePayload, SnapshotPayload
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.tracking import Phase, TrackingState
-from drystone.engine import images, live, process, qmp
+from drystone.engine import freezing, images, process, qmp
 from drystone.engine.layout import Layout, node
+from drystone.engine.live_disk import LiveDisk, OpenDisk, disks_open
 from drystone.nbd.client import NbdClient
 from drystone.nbd.server import NbdServer
 from drystone.service.calls.quiescing import Quiescing
@@ -155,10 +156,10 @@ def test_a_disk_whose_bitmap_is_gone_is_not_served_as_if_it_were_tracked(site: S
             daemon = site.host.daemons()[0]
             before = site.row()
             assert (before.tracking, before.bitmap is not None) == (TrackingState.LIVE, True)
-            await live.drop_bitmap(daemon, DISK, before.bitmap or "")
+            await LiveDisk(daemon=daemon, id=DISK).drop_bitmap(before.bitmap or "")
             disk, _ = await site.host.opened(DISK)
             assert disk.tracking == TrackingState.LOST
-            held = await live.bitmaps(daemon, DISK)
+            held = (await LiveDisk(daemon=daemon, id=DISK).look()).bitmaps
             assert [(one.name, one.recording) for one in held.values()] == [(disk.bitmap, True)]
 
     run(story())
@@ -175,16 +176,16 @@ def test_a_snapshot_that_fails_because_its_bitmap_is_gone_does_not_count_it_as_m
             daemon = site.host.daemons()[0]
             begun = site.begin()
             if frozen:
-                await live.freeze(daemon, [freeze_target(site.installation, begun)])
+                await freezing.freeze(daemon, [freeze_target(site.installation, begun)])
                 await daemon.remove_export(node("view", DISK))
-            await live.drop_bitmap(daemon, DISK, begun.freeze.old_bitmap)
+            await LiveDisk(daemon=daemon, id=DISK).drop_bitmap(begun.freeze.old_bitmap)
             with NbdClient(path, DISK) as guest:
                 guest.pwrite(0, b"x" * BLOCK)
             await TakeSnapshot(site.installation, site.host).fail(begun.operation, "InternalError", "the time was up")
             ended, disk = site.operation(begun), site.row()
             assert (ended.state, ended.error) == (OperationState.FAILED, "the time was up")
             assert disk.tracking == TrackingState.LOST
-            assert (await live.bitmaps(daemon, DISK))[disk.bitmap or ""].recording
+            assert ((await LiveDisk(daemon=daemon, id=DISK).look()).bitmaps)[disk.bitmap or ""].recording
 
     run(story())
 
@@ -198,7 +199,7 @@ def test_a_snapshot_that_is_given_up_is_never_committed_and_keeps_what_was_writt
             with NbdClient(path, DISK) as guest:
                 guest.pwrite(3 * BLOCK, b"x" * BLOCK)
                 begun = site.begin()
-                await live.freeze(daemon, [freeze_target(site.installation, begun)])
+                await freezing.freeze(daemon, [freeze_target(site.installation, begun)])
                 guest.pwrite(7 * BLOCK, b"x" * BLOCK)
             job = TakeSnapshot(site.installation, site.host)
             await job._record_frozen(begun.operation)
@@ -225,8 +226,8 @@ def test_a_snapshot_that_is_given_up_is_never_committed_and_keeps_what_was_writt
             assert site.world.db.read_sync(lambda conn: snapshots.get(conn, begun.operation.snapshot_id)) is None
             disk = site.row()
             assert disk.tracking == TrackingState.LIVE
-            await live.unexport(daemon, DISK)
-            assert (await live.read_bitmap(daemon, DISK, disk.bitmap or "")).tolist() == [[3, 4], [7, 8]]
+            await LiveDisk(daemon=daemon, id=DISK).unexport()
+            assert (await LiveDisk(daemon=daemon, id=DISK).read_bitmap(disk.bitmap or "")).tolist() == [[3, 4], [7, 8]]
 
     run(story())
 
@@ -251,15 +252,13 @@ def test_nobody_takes_a_daemon_for_dead_that_runs_and_is_silent(site: Site, monk
         async with site.served() as path:
             daemon = site.host.daemons()[0]
             begun = site.begin()
-            await live.freeze(daemon, [freeze_target(site.installation, begun)])
+            await freezing.freeze(daemon, [freeze_target(site.installation, begun)])
             await TakeSnapshot(site.installation, site.host)._record_frozen(begun.operation)
             # What an older version may have left in a daemon: no row knows it.
             stray = site.data / "stray.qcow2"
             await images.create(stray, 1 << 20)
             other = DiskId("disk-00000002")
-            await live.open_disk(
-                daemon, live.OpenDisk(disk_id=other, image=stray, limits=None, bitmap="b", backing=None)
-            )
+            await LiveDisk(daemon=daemon, id=other).open(OpenDisk(image=stray, limits=None, bitmap="b", backing=None))
             before = site.row()
             with NbdClient(path, DISK) as guest:
                 await site.host.leave()
@@ -281,11 +280,11 @@ def test_nobody_takes_a_daemon_for_dead_that_runs_and_is_silent(site: Site, monk
                 guest.pwrite(0, b"x" * BLOCK)
                 guest.flush()
             daemon = site.host.daemons()[0]
-            assert await live.disks_open(daemon) == {DISK}
+            assert await disks_open(daemon) == {DISK}
             assert (site.row().daemon, site.row().tracking) == (before.daemon, TrackingState.LIVE)
             resumed = site.operation(begun)
             assert (resumed.state, resumed.phase, resumed.error) == (OperationState.RUNNING, Phase.FROZEN, "")
-            assert await live.is_frozen(daemon, DISK)
+            assert (await LiveDisk(daemon=daemon, id=DISK).look()).frozen
 
     run(story())
 
@@ -332,7 +331,7 @@ def test_a_disk_whose_resize_is_refused_is_served_again(site: Site) -> None:
 def test_an_attached_disk_that_its_daemon_does_not_serve_is_served_after_a_start(site: Site) -> None:
     async def story() -> None:
         async with site.served() as path:
-            await live.unexport(site.host.daemons()[0], DISK)
+            await LiveDisk(daemon=site.host.daemons()[0], id=DISK).unexport()
             await site.host.leave()
             site.start()
             await site.host.take_over()
@@ -348,7 +347,7 @@ def test_a_resize_that_is_carried_out_after_nobody_waited_for_it_is_recorded(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A9: the image must not be larger than the row: every snapshot would be refused."""
-    real = live.resize
+    real = LiveDisk.resize
 
     async def story() -> None:
         async with site.served() as path:
@@ -363,7 +362,7 @@ def test_a_resize_that_is_carried_out_after_nobody_waited_for_it_is_recorded(
 
                 with monkeypatch.context() as patched:
                     patched.setattr(qmp, "COMMAND_SECONDS_MAX", 0.5)
-                    patched.setattr(live, "resize", late)
+                    patched.setattr(LiveDisk, "resize", late)
                     with pytest.raises(UnavailableError):
                         await job.run(operation)
                     with pytest.raises(UnavailableError):
@@ -523,7 +522,7 @@ def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
                     job = TakeSnapshot(site.installation, site.host)
                     with pytest.raises(UnavailableError), hasty():
                         await job.fail(operation, "InternalError", "no")
-                    assert await live.is_frozen(daemon, DISK)
+                    assert (await LiveDisk(daemon=daemon, id=DISK).look()).frozen
                     assert guest.slowest_s() < 5.0
                     source.answers.set()
                     reader.join()
@@ -588,13 +587,13 @@ def test_a_disk_that_was_closed_in_part_can_be_opened_elsewhere(site: Site) -> N
     async def story() -> None:
         async with site.served():
             daemon = site.host.daemons()[0]
-            await live.unexport(daemon, DISK)
+            await LiveDisk(daemon=daemon, id=DISK).unexport()
             await daemon.execute("blockdev-del", {"node-name": node("top", DISK)})
             site.world.instance(OTHER)
             site.change(instance_id=OTHER, nbd_socket=None)
             await site.host.revive(DISK)
             assert (site.row().daemon, site.row().tracking) == (OTHER, TrackingState.LOST)
-            assert await live.disks_open(daemon) == frozenset()
+            assert await disks_open(daemon) == frozenset()
             with NbdClient(site.socket(), DISK) as guest:
                 guest.pwrite(0, b"x" * BLOCK)
 
@@ -605,7 +604,7 @@ def test_a_daemon_that_did_not_answer_while_it_opened_a_disk_may_have_it(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S16."""
-    real = live.open_disk
+    real = LiveDisk.open
 
     async def unanswered(*arguments: Any) -> None:
         await real(*arguments)
@@ -613,7 +612,7 @@ def test_a_daemon_that_did_not_answer_while_it_opened_a_disk_may_have_it(
 
     async def story() -> None:
         with monkeypatch.context() as patched:
-            patched.setattr(live, "open_disk", unanswered)
+            patched.setattr(LiveDisk, "open", unanswered)
             async with site.served():
                 assert (site.row().daemon, site.row().nbd_socket) == (INSTANCE, None)
                 await site.host.revive(DISK)

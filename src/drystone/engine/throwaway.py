@@ -13,10 +13,11 @@ from pathlib import Path
 
 from drystone.domain.disk_types import GIB
 from drystone.domain.ids import DiskId
-from drystone.engine import images, live, process
+from drystone.engine import images, process
 from drystone.engine.daemon import Daemon
 from drystone.engine.graph import Backing
 from drystone.engine.layout import Layout
+from drystone.engine.live_disk import LiveDisk, OpenDisk
 
 PREFIX = "proof-"
 
@@ -53,9 +54,9 @@ async def open_clone(
     await images.create(image, size_gib * GIB, backing)
     daemon = await Daemon.start(name, layout.daemon(name), layout.logs / f"{PREFIX}daemon.log", environment)
     resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (bytes_max, bytes_max))
-    opened = live.OpenDisk(disk_id=disk_id, image=image, limits=None, bitmap="unused", backing=backing)
-    await live.open_disk(daemon, opened)
-    await live.export_nbd(daemon, disk_id)
+    clone = LiveDisk(daemon=daemon, id=disk_id)
+    await clone.open(OpenDisk(image=image, limits=None, bitmap="unused", backing=backing))
+    await clone.export_nbd()
     return daemon
 
 

@@ -9,7 +9,7 @@ from drystone.catalog import disks, packs
 from drystone.domain.disk import Disk
 from drystone.domain.errors import IntegrityError
 from drystone.domain.ids import DiskId
-from drystone.engine import images, live
+from drystone.engine import images
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.upkeep.clock import SteadyClock
@@ -56,7 +56,7 @@ class HostProbe:
     async def apply_limits(self, disk: Disk) -> None:
         """Make the running disk, if it runs, as fast as its row says, and note the row beside the image."""
         async with self._in.locks.graph(disk.id):
-            daemon = await self._host.running(disk)
-            if daemon is not None:
-                await live.set_limits(daemon, disk.id, self._in.limits(disk))
+            live = await self._host.running(disk)
+            if live is not None:
+                await live.set_limits(self._in.limits(disk))
             await asyncio.to_thread(self._host.describe, disk)

@@ -17,7 +17,7 @@ from drystone.domain.payloads import RollbackPayload, SnapshotPayload
 from drystone.domain.session import Session
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.tracking import FrozenBase, Phase, TrackingState
-from drystone.engine import live
+from drystone.engine import freezing
 from drystone.service.host.host import size_bytes
 from drystone.service.installation import Installation
 from drystone.service.rows.tracking import flight_of, snapshot_under_way, tracking_of
@@ -75,10 +75,10 @@ def begin_snapshot(
     return Begun(operation=operation, freeze=freeze, disk=disk)
 
 
-def freeze_target(installation: Installation, begun: Begun) -> live.FreezeTarget:
+def freeze_target(installation: Installation, begun: Begun) -> freezing.FreezeTarget:
     """Return what the storage daemon is asked to freeze."""
     assert begun.freeze.old_bitmap is not None, "an open disk has a bitmap"
-    return live.FreezeTarget(
+    return freezing.FreezeTarget(
         disk_id=begun.disk.id, size_bytes=size_bytes(begun.disk), frozen=begun.freeze.old_bitmap,
         live=begun.freeze.new_bitmap, scratch=installation.layout.scratch_file(begun.disk.id),
     )  # fmt: skip

@@ -17,8 +17,9 @@ from drystone.domain.payloads import GroupPayload
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
 from drystone.domain.tracking import Phase
-from drystone.engine import live
+from drystone.engine import freezing
 from drystone.engine.daemon import Daemon
+from drystone.engine.live_disk import LiveDisk
 from drystone.service.caller import Caller
 from drystone.service.calls import attributes
 from drystone.service.calls.disk_records import owned_disk
@@ -121,16 +122,16 @@ class SnapshotGroups:
                 await self._in.db.read(lambda conn: self._check(conn, caller, disk_ids))
                 for disk_id in disk_ids:
                     await self._host.settle_flight(disk_id)
-                daemon = await self._one_daemon(disk_ids)
+                open_disks = await self._of_one_daemon(disk_ids)
                 found = [await self._host.row(disk_id) for disk_id in disk_ids]
                 async with self._quiescing.holding(found, limit) as held:
-                    await self._flush(daemon, disk_ids)
+                    await self._flush(open_disks)
                     limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
                     started = await self._in.db.write(
                         lambda conn: self._begin(conn, caller, group_id, disk_ids, name=name, tags=tags)
                     )
                     try:
-                        await self._freeze(started, daemon, held)
+                        await self._freeze(started, open_disks[0].daemon, held)
                     finally:
                         # Whatever happened, the job takes the rows up: it goes on, or ends them (A2, A4).
                         self._in.operations.wake(started.leader.id)
@@ -159,34 +160,33 @@ class SnapshotGroups:
         self._in.require_room()
         return found
 
-    async def _one_daemon(self, disk_ids: Sequence[DiskId]) -> Daemon:
-        """Return the storage daemon that has all the disks open.
+    async def _of_one_daemon(self, disk_ids: Sequence[DiskId]) -> list[LiveDisk]:
+        """Return the disks, open in one storage daemon.
 
         Raises:
             RefusalError: There are several: what they freeze is no instant.
         """
-        found = {disk_id: (await self._host.opened(disk_id))[1] for disk_id in disk_ids}
-        daemons = {daemon.name: daemon for daemon in found.values()}
-        if len(daemons) > 1:
-            alone = ", ".join(disk_id for disk_id, daemon in found.items() if daemon.name == disk_id)
+        found = [(await self._host.opened(disk_id))[1] for disk_id in disk_ids]
+        if len({live.daemon.name for live in found}) > 1:
+            alone = ", ".join(live.id for live in found if live.daemon.name == live.id)
             raise RefusalError(
                 "ResourceUnavailable.NotSupported",
                 f"{alone or 'Some disks'} cannot be frozen at one instant with the others: a disk that is filled from "
                 "a snapshot is served apart until it is attached anew. Detach and attach it again.",
             )
-        return next(iter(daemons.values()))
+        return found
 
-    async def _flush(self, daemon: Daemon, disk_ids: Sequence[DiskId]) -> None:
+    async def _flush(self, open_disks: Sequence[LiveDisk]) -> None:
         """Flush all disks at once, each until that is short: what one still holds the others would wait for."""
 
-        async def one(disk_id: DiskId) -> None:
-            await self._in.devices.flush(disk_id)
-            await live.flush_until_short(daemon, disk_id)
+        async def one(live: LiveDisk) -> None:
+            await self._in.devices.flush(live.id)
+            await live.flush_until_short()
 
         with ungrouped(DrystoneError):
             async with asyncio.TaskGroup() as tasks:
-                for disk_id in disk_ids:
-                    tasks.create_task(one(disk_id))
+                for live in open_disks:
+                    tasks.create_task(one(live))
 
     def _begin(
         self,
@@ -232,7 +232,7 @@ class SnapshotGroups:
         """The instant. If it fails, bitmaps and rows are as before when this raises (A2, A4, S41)."""
         targets = [freeze_target(self._in, begun) for begun in started.members]
         try:
-            pause_ms = await live.freeze(daemon, targets)
+            pause_ms = await freezing.freeze(daemon, targets)
             quiesced = await held.thaw()
         except DrystoneError as error:
             await give_up(self._in, self._host, started.leader, "InternalError.ComponentError", str(error))

@@ -16,8 +16,8 @@ from drystone.domain.operation import Operation
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.tracking import Phase
-from drystone.engine import live
-from drystone.engine.daemon import Daemon
+from drystone.engine import freezing
+from drystone.engine.live_disk import LiveDisk
 from drystone.service.caller import Caller
 from drystone.service.calls import attributes
 from drystone.service.calls.disk_records import owned_disk
@@ -81,11 +81,11 @@ class SnapshotLifecycle:
         try:
             async with asyncio.timeout(FREEZE_SECONDS_MAX) as limit, self._in.locks.graph(disk_id):
                 await self._rest(caller, disk_id)
-                disk, daemon = await self._host.opened(disk_id)
+                disk, live = await self._host.opened(disk_id)
                 async with self._quiescing.holding([disk], limit) as held:
                     await self._in.devices.flush(disk_id)
-                    await live.flush_until_short(daemon, disk_id)
-                    async with self._host.calm(disk, daemon):
+                    await live.flush_until_short()
+                    async with self._host.calm(live):
                         limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
                         template = replace(
                             template, usage=new.usage or disk.usage, size_gib=disk.size_gib, zone=disk.zone,
@@ -95,7 +95,7 @@ class SnapshotLifecycle:
                             lambda conn: self._begin(conn, caller, template, everything=new.audit_everything)
                         )
                         try:
-                            await self._freeze(begun, daemon, held)
+                            await self._freeze(begun, live, held)
                         finally:
                             # Whatever happened, the job takes the row up: it goes on, or ends it (A2, A4).
                             self._in.operations.wake(begun.operation.id)
@@ -163,12 +163,12 @@ class SnapshotLifecycle:
         disk = self._check_disk(conn, caller, template.disk_id)
         return begin_snapshot(conn, self._in, disk, template, request_id=caller.request_id, audit_everything=everything)
 
-    async def _freeze(self, begun: Begun, daemon: Daemon, held: Held) -> None:
+    async def _freeze(self, begun: Begun, live: LiveDisk, held: Held) -> None:
         """The instant. If it fails, bitmaps and rows are as before when this raises (A2, A4)."""
         operation = begun.operation
         target = freeze_target(self._in, begun)
         try:
-            pause_ms = await live.freeze(daemon, [target])
+            pause_ms = await freezing.freeze(live.daemon, [target])
             quiesced = await held.thaw()
         except DrystoneError as error:
             await self._give_up(operation, begun.disk.id, str(error))

@@ -26,9 +26,10 @@ from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import Bitmap, Checkpoint, DaemonPlan, TrackingState, Verdict
-from drystone.engine import checkpoints, descriptors, host_device, images, live, process
+from drystone.engine import checkpoints, descriptors, host_device, images, process
 from drystone.engine.daemon import Daemon
 from drystone.engine.layout import Layout, node
+from drystone.engine.live_disk import LiveDisk, OpenDisk, Seen, disks_open
 from drystone.service.host import snapshot_server
 from drystone.service.host.carry_over import MISSING_REASON, carry_checkpoint
 from drystone.service.host.device_links import DeviceLinks
@@ -97,7 +98,7 @@ class Host:
     async def quit_if_empty(self, daemon: Daemon) -> None:
         """End a daemon in order if no disk is open, or being opened, in it."""
         async with self._use(daemon.name):
-            if daemon.alive() and not await live.disks_open(daemon):
+            if daemon.alive() and not await disks_open(daemon):
                 await self.quit_daemon(daemon)
 
     async def kill_daemon(self, name: str) -> None:
@@ -113,14 +114,23 @@ class Host:
         """Return the daemons that run."""
         return [daemon for daemon in self._daemons.values() if daemon.alive()]
 
-    async def running(self, disk: Disk) -> Daemon | None:
-        """Return the daemon that has the disk open, None if none does.
+    async def running(self, disk: Disk) -> LiveDisk | None:
+        """Return the disk where its row's daemon has it open, None if it has not.
 
         Raises:
             UnavailableError: The row's daemon runs and does not answer: guests may be writing through it (S25).
         """
+        found = await self._looked_at(disk)
+        return None if found is None else found[0]
+
+    async def _looked_at(self, disk: Disk) -> tuple[LiveDisk, Seen] | None:
+        """Return the open disk with one reading of its graph; None, and errors, as `running`."""
         daemon = None if disk.daemon is None else await self._found(disk.daemon)
-        return daemon if daemon is not None and await live.is_open(daemon, disk.id) else None
+        if daemon is None:
+            return None
+        live = LiveDisk(daemon=daemon, id=disk.id)
+        seen = await live.look()
+        return (live, seen) if seen.whole else None
 
     async def _found(self, name: str) -> Daemon | None:
         """Return the daemon of this name if it runs, taken over if need be; none is started."""
@@ -133,20 +143,21 @@ class Host:
             raise UnavailableError(f"storage daemon {name} runs and does not answer")
         return known if known is not None and known.alive() else None
 
-    async def opened(self, disk_id: DiskId) -> tuple[Disk, Daemon]:
+    async def opened(self, disk_id: DiskId) -> tuple[Disk, LiveDisk]:
         """Return the disk, open and with a bitmap that records; open it if it is not."""
         disk = await self.row(disk_id)
-        daemon = await self.running(disk)
-        if daemon is not None and disk.bitmap is not None:
-            held = (await live.bitmaps(daemon, disk_id)).get(disk.bitmap)
+        found = await self._looked_at(disk)
+        if found is not None and disk.bitmap is not None:
+            live, seen = found
+            held = seen.bitmaps.get(disk.bitmap)
             if held is not None and held.recording and not held.inconsistent:
-                return disk, daemon
+                return disk, live
         if disk.daemon is not None:
             await self.settle(disk_id)
             disk = await self.row(disk_id)
-            daemon = await self.running(disk)
-            if daemon is not None:
-                return disk, daemon
+            open_still = await self.running(disk)
+            if open_still is not None:
+                return disk, open_still
         return await self._open(disk_id)
 
     async def row(self, disk_id: DiskId) -> Disk:
@@ -158,7 +169,7 @@ class Host:
 
     # --- open and close (A10) -----------------------------------------------------------------------------------------
 
-    async def _open(self, disk_id: DiskId) -> tuple[Disk, Daemon]:
+    async def _open(self, disk_id: DiskId) -> tuple[Disk, LiveDisk]:
         """Checkpoint away, durably → row LIVE in a new epoch → daemon opens with an empty bitmap."""
         disk = await self.row(disk_id)
         hydrating = await asyncio.to_thread(images.has_backing, self._in.layout.image(disk_id))
@@ -168,7 +179,7 @@ class Host:
         async with self._use(name):
             return await self._open_in(name, disk_id, hydrating=hydrating)
 
-    async def _open_in(self, name: str, disk_id: DiskId, *, hydrating: bool) -> tuple[Disk, Daemon]:
+    async def _open_in(self, name: str, disk_id: DiskId, *, hydrating: bool) -> tuple[Disk, LiveDisk]:
         layout = self._in.layout
         image = layout.image(disk_id)
         daemon = await self.daemon(name)
@@ -192,16 +203,16 @@ class Host:
         if hydrating:
             assert disk.source_snapshot_id is not None, disk_id
             backing = await snapshot_server.serving(self._in, disk.source_snapshot_id)
-        spec = live.OpenDisk(disk_id=disk_id, image=image, limits=self._in.limits(disk), bitmap=bitmap, backing=backing)
+        live = LiveDisk(daemon=daemon, id=disk_id)
         try:
-            await live.close_disk(daemon, disk_id)  # What a crash of ours may have left of an earlier try.
-            await live.open_disk(daemon, spec)
+            await live.close()  # What a crash of ours may have left of an earlier try.
+            await live.open(OpenDisk(image=image, limits=self._in.limits(disk), bitmap=bitmap, backing=backing))
         except DrystoneError as error:
             # S16: what was told to a daemon that did not answer may be done yet.
             kept = isinstance(error, UnavailableError) and daemon.alive()
             await self._lose(disk_id, f"opening failed: {error}", daemon=name if kept else None)
             raise UnavailableError(f"disk {disk_id} cannot be opened: {error}") from error
-        return await self.row(disk_id), daemon
+        return await self.row(disk_id), live
 
     async def close(self, disk_id: DiskId) -> None:
         """Stop in order: exports away → bitmap read → nodes closed → image durable → checkpoint → row STOPPED.
@@ -210,18 +221,18 @@ class Host:
         """
         await self.settle_flight(disk_id)
         disk = await self.row(disk_id)
-        daemon = await self.running(disk)
-        if daemon is None:
+        live = await self.running(disk)
+        if live is None:
             if disk.daemon is not None:
                 await self.settle(disk_id)
             return
-        await self.withdraw(disk, daemon)
+        await self.withdraw(live)
         try:
-            ranges = await self._read_tracking(disk, daemon)
-            await live.close_disk(daemon, disk_id)
-            await self.quit_if_empty(daemon)
+            ranges = await self._read_tracking(disk, live)
+            await live.close()
+            await self.quit_if_empty(live.daemon)
         except UnavailableError as error:
-            if daemon.alive():
+            if live.daemon.alive():
                 raise
             log.warning("disk.close_failed", disk_id=disk_id, error=str(error))
             await self._lose(disk_id, f"the daemon died while the disk was closed: {error}")
@@ -246,15 +257,15 @@ class Host:
 
         await self._in.db.write(end)
 
-    async def _read_tracking(self, disk: Disk, daemon: Daemon) -> Ranges | None:
+    async def _read_tracking(self, disk: Disk, live: LiveDisk) -> Ranges | None:
         """Return what the live bitmap marks; None if tracking is LOST (or must be)."""
         if disk.tracking != TrackingState.LIVE or disk.bitmap is None:
             return None
-        held = await live.bitmaps(daemon, disk.id)
+        held = (await live.look()).bitmaps
         if set(held) != {disk.bitmap} or not held[disk.bitmap].recording or held[disk.bitmap].inconsistent:
             log.error("tracking.unexpected_bitmaps", disk_id=disk.id, found=sorted(held), expected=disk.bitmap)
             return None
-        return await live.read_bitmap(daemon, disk.id, disk.bitmap)
+        return await live.read_bitmap(disk.bitmap)
 
     async def release(self, disk_id: DiskId) -> None:
         """Close the disk if nothing needs it open: no instance, no hydration, no operation that reads it."""
@@ -275,25 +286,24 @@ class Host:
 
     async def serve(self, disk_id: DiskId, kind: InstanceKind) -> dict[str, object]:
         """Serve the disk the way the instance wants it; return the row's `nbd_socket` and `device`."""
-        disk, daemon = await self.opened(disk_id)
-        exports = await daemon.exports()
+        _disk, live = await self.opened(disk_id)
         wanted = "nbd" if kind is InstanceKind.NBD or host_device.kernel_has_nbd() else "fuse"
-        if live.describe_exports(exports, disk_id) not in {None, wanted}:
-            await self.withdraw(disk, daemon)
+        if (await live.look()).served_as not in {None, wanted}:
+            await self.withdraw(live)
         if kind is InstanceKind.NBD:
-            socket = await live.export_nbd(daemon, disk_id)
+            socket = await live.export_nbd()
             return {"nbd_socket": str(socket), "device": None}
         if wanted == "nbd":
-            socket = await live.export_nbd(daemon, disk_id)
+            socket = await live.export_nbd()
             device = await self._in.devices.attach_nbd(disk_id, socket)
         else:
-            device = await self._in.devices.attach_loop(disk_id, await live.export_fuse(daemon, disk_id))
+            device = await self._in.devices.attach_loop(disk_id, await live.export_fuse())
         return {"nbd_socket": None, "device": str(device)}
 
-    async def withdraw(self, disk: Disk, daemon: Daemon) -> None:
+    async def withdraw(self, live: LiveDisk) -> None:
         """Stop serving the disk; a block device of this host goes first, flushed."""
-        await self._in.devices.detach(disk.id)
-        await live.unexport(daemon, disk.id)
+        await self._in.devices.detach(live.id)
+        await live.unexport()
 
     async def _abandon(self, disk: Disk) -> None:
         """Clean up what a dead daemon left of a disk: devices, stale FUSE mounts, scratch."""
@@ -305,24 +315,24 @@ class Host:
         self._in.layout.scratch_file(disk.id).unlink(missing_ok=True)
 
     @contextlib.asynccontextmanager
-    async def calm(self, disk: Disk, daemon: Daemon) -> AsyncIterator[None]:
+    async def calm(self, live: LiveDisk) -> AsyncIterator[None]:
         """Within this, commands that drain the disk's graph are short (S37); the disk's graph lock is held.
 
         Raises:
             SlowSourceError: The disk reads from a snapshot that is not read in time just now.
         """
-        if not await live.has_backing(daemon, disk.id):
+        if not (await live.look()).hydrates:
             yield
             return
         held = self._in.held_hydrations
-        outermost = disk.id not in held
-        held.add(disk.id)
+        outermost = live.id not in held
+        held.add(live.id)
         try:
-            await snapshot_server.calm(self._in, daemon.pid)
+            await snapshot_server.calm(self._in, live.daemon.pid)
             yield
         finally:
             if outermost:
-                held.discard(disk.id)
+                held.discard(live.id)
 
     # --- settling -----------------------------------------------------------------------------------------------------
 
@@ -345,23 +355,20 @@ class Host:
 
     async def _settle_once(self, disk_id: DiskId) -> Verdict:
         disk = await self.row(disk_id)
-        daemon = await self.running(disk)
+        live, seen = await self._looked_at(disk) or (None, None)
         running = await self._in.db.read(lambda conn: operations.running_on_disk(conn, disk_id))
         pair = flight_of(running)
         operation, flight = pair or (None, None)
         found: dict[str, Bitmap] | None = None
-        view = False
-        if daemon is None:
+        if seen is None:
             await self._close_rest(disk)
             await self._abandon(disk)
         else:
-            held = await live.bitmaps(daemon, disk_id)
             found = {
                 name: Bitmap(recording=bitmap.recording, inconsistent=bitmap.inconsistent, busy=bitmap.busy)
-                for name, bitmap in held.items()
+                for name, bitmap in seen.bitmaps.items()
             }
-            view = await live.is_frozen(daemon, disk_id)
-        plan = algebra.judge_daemon(tracking_of(disk), found, flight, view=view)
+        plan = algebra.judge_daemon(tracking_of(disk), found, flight, view=seen is not None and seen.frozen)
         given_up = operation is not None and bool(operation.error) and plan.verdict is Verdict.RESUME
         if given_up or plan.verdict is Verdict.FAIL:
             # S34: only here, for the old bitmap was judged just now: once FAILING, an absent one counts as merged.
@@ -369,9 +376,12 @@ class Host:
             await self._in.db.write(lambda conn: self._record_failing(conn, operation, plan))
             return Verdict.FAIL
         recording = plan.bitmap
-        if daemon is not None:
-            recording = await self._carry_out(disk, daemon, plan)
-        await self._in.db.write(lambda conn: self._record_settled(conn, disk_id, operation, plan, recording, daemon))
+        if live is not None:
+            recording = await self._carry_out(disk, live, plan)
+        is_open = live is not None
+        await self._in.db.write(
+            lambda conn: self._record_settled(conn, disk_id, operation, plan, recording, is_open=is_open)
+        )
         if plan.lost:
             log.warning("tracking.lost", disk_id=disk_id, reason=plan.lost)
         return plan.verdict
@@ -379,29 +389,29 @@ class Host:
     async def _close_rest(self, disk: Disk) -> None:
         """Close what a daemon that runs has of a disk that is not open as a whole: its lock would keep others out."""
         daemon = None if disk.daemon is None else await self._found(disk.daemon)
-        if daemon is not None and disk.id in await live.disks_open(daemon):
+        if daemon is not None and disk.id in await disks_open(daemon):
             log.warning("disk.open_in_part", disk_id=disk.id, daemon=daemon.name)
-            await live.close_disk(daemon, disk.id)
+            await LiveDisk(daemon=daemon, id=disk.id).close()
 
-    async def _carry_out(self, disk: Disk, daemon: Daemon, plan: DaemonPlan) -> str | None:
+    async def _carry_out(self, disk: Disk, live: LiveDisk, plan: DaemonPlan) -> str | None:
         """Act on the daemon as planned; return the bitmap that records afterwards."""
         scratch = self._in.layout.scratch_file(disk.id)
         if plan.verdict in {Verdict.FAILED, Verdict.CLEAN, Verdict.NONE}:
             async with contextlib.AsyncExitStack() as stack:
-                if await live.delays_guests(daemon, disk.id):
-                    await stack.enter_async_context(self.calm(disk, daemon))
-                await live.unfreeze(daemon, disk.id, scratch=scratch)
+                if (await live.look()).delays_guests:
+                    await stack.enter_async_context(self.calm(live))
+                await live.unfreeze(scratch=scratch)
         else:
             for name in plan.release:
                 log.info("bitmap.released", disk_id=disk.id, bitmap=name)
             if plan.release:
-                await daemon.remove_export(node("view", disk.id))
+                await live.daemon.remove_export(node("view", disk.id))
         for name in plan.disable:
-            await live.disable_bitmap(daemon, disk.id, name)
+            await live.disable_bitmap(name)
         if plan.merge is not None:
-            await live.merge_back(daemon, disk.id, live=plan.merge[0], frozen=plan.merge[1])
+            await live.merge_back(live=plan.merge[0], frozen=plan.merge[1])
         for name in plan.remove:
-            await live.drop_bitmap(daemon, disk.id, name)
+            await live.drop_bitmap(name)
         if plan.bitmap is not None:
             return plan.bitmap
         # Tracking is LOST: a new bitmap lets the next snapshot be a rescan that heals it (A6).
@@ -409,8 +419,8 @@ class Host:
         for attempt in range(1, 1000):
             name = algebra.bitmap_name(now.epoch, now.base_snapshot_id, None, attempt)
             # Never the name that the row has: who compares the disk must see that this is another bitmap (S26).
-            if name != now.bitmap and name not in await live.bitmaps(daemon, disk.id):
-                await live.add_bitmap(daemon, disk.id, name)
+            if name != now.bitmap and name not in (await live.look()).bitmaps:
+                await live.add_bitmap(name)
                 return name
         raise UnavailableError(f"disk {disk.id}: no free name for a bitmap")
 
@@ -434,13 +444,14 @@ class Host:
         operation: Operation | None,
         plan: DaemonPlan,
         recording: str | None,
-        daemon: Daemon | None,
+        *,
+        is_open: bool,
     ) -> None:
         disk = disks.get(conn, disk_id)
         assert disk is not None
         now = tracking_of(disk)
         values: dict[str, object] = {}
-        if daemon is None:
+        if not is_open:
             values = {"daemon": None, "nbd_socket": None, "device": None}
             if now.state is not TrackingState.STOPPED:
                 reason = plan.lost or disk.tracking_reason or "the storage daemon is not running"
@@ -561,10 +572,9 @@ class Host:
             return
         async with self._in.locks.graph(disk_id):
             try:
-                daemon = await self.running(disk)
                 # Asked, not believed: who was to serve it again may have failed or died at it.
-                exports = {} if daemon is None else await daemon.exports()
-                if live.describe_exports(exports, disk_id) is not None and await self._reachable(disk, daemon):
+                live, seen = await self._looked_at(disk) or (None, None)
+                if live is not None and seen is not None and seen.served_as and await self._reachable(disk, live):
                     return
                 instance = await self._in.db.read(lambda conn: instances.get(conn, disk.instance_id or ""))
                 if instance is None:
@@ -579,11 +589,11 @@ class Host:
                 return
             log.info("disk.revived", disk_id=disk_id)
 
-    async def _reachable(self, disk: Disk, daemon: Daemon | None) -> bool:
+    async def _reachable(self, disk: Disk, live: LiveDisk) -> bool:
         """Tell whether who uses an exported disk finds it where the row says: somebody may have taken its device."""
         if disk.device is not None:
             return await asyncio.to_thread(self._in.devices.device_of, disk.id) is not None
-        return daemon is not None and disk.nbd_socket == str(daemon.nbd_socket)
+        return disk.nbd_socket == str(live.nbd_socket)
 
     async def _keep_devices(self) -> None:
         """Keep links where the block devices are, and give back a device that somebody has taken away."""
@@ -747,11 +757,11 @@ def end_failed_snapshot(conn: Connection, operation: Operation, *, at: float) ->
 
 async def _close_unknown(daemon: Daemon, known: Mapping[DiskId, Disk]) -> None:
     """Close what is open in a daemon that no row has there."""
-    for disk_id in await live.disks_open(daemon):
+    for disk_id in await disks_open(daemon):
         owner = known.get(disk_id)
         if owner is None or owner.daemon != daemon.name:
             log.warning("daemon.stray_disk", daemon=daemon.name, disk_id=disk_id)
-            await live.close_disk(daemon, disk_id)
+            await LiveDisk(daemon=daemon, id=disk_id).close()
 
 
 def size_bytes(disk: Disk) -> int:

@@ -1,14 +1,13 @@
 """Open disks read by Drystone itself, beside their guests."""
 
-from drystone.domain.ids import DiskId
-from drystone.engine import graph, live
-from drystone.engine.daemon import Daemon
+from drystone.engine import graph
+from drystone.engine.live_disk import LiveDisk
 from drystone.transfer.jobs import Endpoint, Look
 
 
-async def look_at(daemon: Daemon, disk_id: DiskId) -> Look:
+async def look_at(disk: LiveDisk) -> Look:
     """Export an open disk for Drystone itself; the disk's graph lock is held."""
-    file = await live.export_comparison(daemon, disk_id)
+    file = await disk.export_comparison()
     if file is not None:
         return Look(file=str(file))
-    return Look(nbd=Endpoint(socket=str(daemon.nbd_socket), export=graph.comparison_export_name(disk_id)))
+    return Look(nbd=Endpoint(socket=str(disk.nbd_socket), export=graph.comparison_export_name(disk.id)))

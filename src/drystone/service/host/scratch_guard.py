@@ -10,7 +10,6 @@ from drystone.catalog import operations
 from drystone.domain.ids import DiskId
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.tracking import Phase
-from drystone.engine import live
 from drystone.engine.space import allocated_bytes
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
@@ -72,7 +71,7 @@ class ScratchGuard:
                 return False
             log.error("snapshot.broken", disk_id=disk_id, reason=reason)
             disk = await self._host.row(disk_id)
-            daemon = await self._host.running(disk)
-            if daemon is not None:
-                await live.unfreeze(daemon, disk_id, scratch=self._in.layout.scratch_file(disk_id))
+            live = await self._host.running(disk)
+            if live is not None:
+                await live.unfreeze(scratch=self._in.layout.scratch_file(disk_id))
             return True

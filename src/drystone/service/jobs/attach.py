@@ -42,9 +42,9 @@ class Attach:
         disk_id = operation.disk_id
         async with self._in.locks.graph(disk_id):
             disk = await self._host.row(disk_id)
-            daemon = await self._host.running(disk)
-            if daemon is not None:
-                await self._host.withdraw(disk, daemon)
+            live = await self._host.running(disk)
+            if live is not None:
+                await self._host.withdraw(live)
 
             def record(conn: Connection) -> None:
                 endings.disk_failed(
@@ -69,9 +69,9 @@ class Detach:
         disk_id = operation.disk_id
         async with self._in.locks.graph(disk_id):
             disk = await self._host.row(disk_id)
-            daemon = await self._host.running(disk)
-            if daemon is not None:
-                await self._host.withdraw(disk, daemon)
+            live = await self._host.running(disk)
+            if live is not None:
+                await self._host.withdraw(live)
             else:
                 # Whatever a daemon has left that died before.
                 await self._host.settle(disk_id)

@@ -15,7 +15,6 @@ from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.domain.ids import DiskId, PackId, SessionId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import SessionPayload
-from drystone.engine import live
 from drystone.service.host.host import Host
 from drystone.service.host.looks import look_at
 from drystone.service.installation import Installation
@@ -122,15 +121,14 @@ class Compare:
         async with self._in.locks.graph(disk_id):
             await self._in.db.read(lambda conn: self._look(conn, operation, begun))
             await self._check_daemon(disk_id, begun)
-            daemon = await self._host.running(await self._host.row(disk_id))
-            if daemon is None:
+            live = await self._host.running(await self._host.row(disk_id))
+            if live is None:
                 raise UnavailableError("the disk is not open any more")
-            return await look_at(daemon, disk_id)
+            return await look_at(live)
 
     async def _check_daemon(self, disk_id: DiskId, begun: _Begun) -> None:
-        daemon = await self._host.running(await self._host.row(disk_id))
-        held = {} if daemon is None else await live.bitmaps(daemon, disk_id)
-        state = held.get(begun.bitmap)
+        live = await self._host.running(await self._host.row(disk_id))
+        state = None if live is None else (await live.look()).bitmaps.get(begun.bitmap)
         if state is None or not state.recording or state.inconsistent:
             raise UnavailableError(f"the bitmap {begun.bitmap} does not record any more")
 
@@ -155,9 +153,9 @@ class Compare:
         endings.done(conn, operation, at=at)
 
     async def _withdraw(self, disk_id: DiskId) -> None:
-        daemon = await self._host.running(await self._host.row(disk_id))
-        if daemon is not None:
-            await live.remove_comparison(daemon, disk_id)
+        live = await self._host.running(await self._host.row(disk_id))
+        if live is not None:
+            await live.remove_comparison()
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Nothing has changed: tracking is LOST still, and a later comparison begins anew."""

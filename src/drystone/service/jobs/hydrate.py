@@ -15,7 +15,7 @@ from drystone.domain.errors import RefusalError, UnavailableError
 from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import SessionPayload
-from drystone.engine import graph, images, live
+from drystone.engine import graph, images
 from drystone.engine.graph import RECONNECT_SECONDS
 from drystone.nbd.client import NbdClient
 from drystone.service.host import snapshot_server
@@ -80,16 +80,14 @@ class Hydrate:
         for attempt in range(1, ATTEMPTS_MAX + 1):
             await snapshot_server.ensure(self._in)
             async with self._in.locks.graph(disk_id):
-                _disk, daemon = await self._host.opened(disk_id)
-                file = await live.export_hydration(daemon, disk_id)
+                _disk, live = await self._host.opened(disk_id)
+                file = await live.export_hydration()
             stop = threading.Event()
             held = functools.partial(self._in.held_hydrations.__contains__, disk_id)
             rate = self._in.hydration_bytes_per_s
             if file is None:
                 export = graph.hydration_export_name(disk_id)
-                copy: Callable[[], object] = functools.partial(
-                    _copy, daemon.nbd_socket, export, ranges, rate, stop, held
-                )
+                copy: Callable[[], object] = functools.partial(_copy, live.nbd_socket, export, ranges, rate, stop, held)
             else:
                 copy = functools.partial(hydrate_file, file, ranges, rate_bytes_per_s=rate, stop=stop, held=held)
             try:
@@ -119,12 +117,12 @@ class Hydrate:
             if flight_of(running) is not None:
                 return False
             if images.has_backing(self._in.layout.image(disk_id)):
-                _disk, daemon = await self._host.opened(disk_id)
-                await live.drop_backing(daemon, disk_id)
+                _disk, live = await self._host.opened(disk_id)
+                await live.drop_backing()
             else:
-                daemon_or_none = await self._host.running(await self._host.row(disk_id))
-                if daemon_or_none is not None:
-                    await live.drop_backing(daemon_or_none, disk_id)
+                open_still = await self._host.running(await self._host.row(disk_id))
+                if open_still is not None:
+                    await open_still.drop_backing()
             return True
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:

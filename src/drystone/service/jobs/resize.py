@@ -10,8 +10,8 @@ from drystone.domain.disk_types import GIB
 from drystone.domain.ids import DiskId, InstanceId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import ResizePayload
-from drystone.engine import images, live
-from drystone.engine.daemon import Daemon
+from drystone.engine import images
+from drystone.engine.live_disk import LiveDisk
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.rows import endings
@@ -32,18 +32,18 @@ class Resize:
         async with self._in.locks.image(disk_id), self._in.locks.graph(disk_id):
             await self._host.settle_flight(disk_id)
             disk = await self._host.row(disk_id)
-            daemon = await self._host.running(disk)
-            if daemon is None:
+            live = await self._host.running(disk)
+            if live is None:
                 if disk.daemon is not None:
                     await self._host.settle(disk_id)
                 # A checkpoint is bound to the file as it is: open and close renew it.
                 if disk.tracking == "STOPPED":
-                    disk, daemon = await self._host.opened(disk_id)
-            if daemon is None:
+                    disk, live = await self._host.opened(disk_id)
+            if live is None:
                 await images.grow(self._in.layout.image(disk_id), size_gib * GIB)
             else:
                 try:
-                    await self._grow(disk, daemon, size_gib * GIB)
+                    await self._grow(disk, live, size_gib * GIB)
                 finally:
                     # Refused or not, it is served again: who uses it must not pay for a resize that failed.
                     await self._serve_again(disk.instance_id, disk_id)
@@ -58,19 +58,19 @@ class Resize:
 
             await self._in.db.write(record)
             disk = await self._host.row(disk_id)
-            if daemon is not None:
-                await live.set_limits(daemon, disk_id, self._in.limits(disk))
+            if live is not None:
+                await live.set_limits(self._in.limits(disk))
             await asyncio.to_thread(self._host.describe, disk)
         await self._host.release(disk_id)
 
-    async def _grow(self, disk: Disk, daemon: Daemon, size_bytes: int) -> None:
+    async def _grow(self, disk: Disk, live: LiveDisk, size_bytes: int) -> None:
         """Grow an open disk; over NBD it is not served afterwards."""
-        served = live.describe_exports(await daemon.exports(), disk.id)
-        await live.remove_hydration(daemon, disk.id)
-        await live.remove_comparison(daemon, disk.id)
+        served = (await live.look()).served_as
+        await live.remove_hydration()
+        await live.remove_comparison()
         if served == "nbd":
-            await live.unexport(daemon, disk.id)
-        await live.resize(daemon, disk.id, size_bytes)
+            await live.unexport()
+        await live.resize(size_bytes)
         if served == "fuse":
             await self._in.devices.grown(disk.id, size_bytes)
 
@@ -108,7 +108,7 @@ class Resize:
 
     async def _size_bytes(self, disk: Disk) -> int:
         """Return the size that the disk has; its daemon answers after all that it was told before."""
-        daemon = await self._host.running(disk)
-        if daemon is not None:
-            return await live.size_bytes(daemon, disk.id)
+        live = await self._host.running(disk)
+        if live is not None:
+            return await live.size_bytes()
         return await asyncio.to_thread(images.virtual_size, self._in.layout.image(disk.id))

@@ -18,7 +18,8 @@ from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import PlanFile, RollbackPayload
 from drystone.domain.tracking import TrackingState
-from drystone.engine import checkpoints, images, live
+from drystone.engine import checkpoints, images
+from drystone.engine.live_disk import LiveDisk, OpenDisk
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.progress import run_job
@@ -160,12 +161,9 @@ class Rollback:
     ) -> RollbackResult:
         """Open the image in a daemon of its own, write, close; the daemon has exited in order when this returns."""
         await self._host.kill_daemon(disk.id)
-        daemon = await self._host.daemon(disk.id)
-        spec = live.OpenDisk(
-            disk_id=disk.id, image=self._in.layout.image(disk.id), limits=None, bitmap="rollback", backing=None
-        )
-        await live.open_disk(daemon, spec)
-        socket = await live.export_nbd(daemon, disk.id)
+        live = LiveDisk(daemon=await self._host.daemon(disk.id), id=disk.id)
+        await live.open(OpenDisk(image=self._in.layout.image(disk.id), limits=None, bitmap="rollback", backing=None))
+        socket = await live.export_nbd()
         job = RollbackJob(
             store=self._in.store_address(), manifest=manifest, disk=Endpoint(socket=str(socket), export=disk.id),
             plan=plan,
@@ -178,8 +176,8 @@ class Rollback:
             RollbackResult,
             lambda conn, percent: self._progress(conn, operation, disk.id, percent),
         )
-        await live.close_disk(daemon, disk.id)
-        await self._host.quit_daemon(daemon)
+        await live.close()
+        await self._host.quit_daemon(live.daemon)
         return result
 
     def _progress(self, conn: Connection, operation: Operation, disk_id: DiskId, percent: int) -> None:

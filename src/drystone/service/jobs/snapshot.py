@@ -23,8 +23,8 @@ from drystone.domain.session import Pack, Session
 from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
 from drystone.domain.times import moment
 from drystone.domain.tracking import FrozenBase, Phase, Verdict
-from drystone.engine import graph, live
-from drystone.engine.daemon import Daemon
+from drystone.engine import freezing, graph
+from drystone.engine.live_disk import LiveDisk
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.progress import run_job
@@ -80,10 +80,10 @@ class TakeSnapshot:
             if verdict is Verdict.RESUME:
                 disk = await self._host.row(disk_id)
                 # Not `opened`: it would open the disk anew if the daemon died this instant, without the view.
-                daemon = await self._host.running(disk)
-                if daemon is None:
+                live = await self._host.running(disk)
+                if live is None:
                     raise SnapshotBrokenError(f"the storage daemon of disk {disk_id} died before the upload")
-                await self._finish_freeze(disk, daemon, current.payload_as(SnapshotPayload).freeze)
+                await self._finish_freeze(disk, live, current.payload_as(SnapshotPayload).freeze)
                 await self._record_frozen(operation)
         if verdict is Verdict.RESUME:
             await self._upload_and_commit(operation, disk_id)
@@ -96,12 +96,12 @@ class TakeSnapshot:
                 return
         await self._host.release(disk_id)
 
-    async def _finish_freeze(self, disk: Disk, daemon: Daemon, freeze: FrozenBase) -> None:
-        target = live.FreezeTarget(
+    async def _finish_freeze(self, disk: Disk, live: LiveDisk, freeze: FrozenBase) -> None:
+        target = freezing.FreezeTarget(
             disk_id=disk.id, size_bytes=disk.size_gib * GIB, frozen=freeze.old_bitmap or "",
             live=freeze.new_bitmap, scratch=self._in.layout.scratch_file(disk.id),
         )  # fmt: skip
-        await live.finish_freeze(daemon, [target])
+        await freezing.finish_freeze(live.daemon, [target])
 
     async def _record_frozen(self, operation: Operation) -> None:
         def record(conn: Connection) -> None:
@@ -145,8 +145,8 @@ class TakeSnapshot:
 
     async def _whole(self, disk_id: DiskId) -> bool:
         disk = await self._host.row(disk_id)
-        daemon = await self._host.running(disk)
-        return daemon is not None and await live.is_frozen(daemon, disk_id)
+        live = await self._host.running(disk)
+        return live is not None and (await live.look()).frozen
 
     def _next_session(self, conn: Connection, operation: Operation) -> SessionId:
         """Return the session of this attempt: that of the call, or after it a new one with the same reads."""
@@ -173,18 +173,18 @@ class TakeSnapshot:
         self, operation: Operation, disk_id: DiskId, session: SessionId
     ) -> tuple[UploadResult, UploadJob]:
         disk = await self._host.row(disk_id)
-        daemon = await self._host.running(disk)
-        if daemon is None:
+        live = await self._host.running(disk)
+        if live is None:
             raise SnapshotBrokenError(f"the storage daemon of disk {disk_id} died before the snapshot was uploaded")
         allocation = None
         if disk.hydrating:
             async with self._in.locks.graph(disk_id):
-                file = await live.export_hydration(daemon, disk_id)
+                file = await live.export_hydration()
             if file is None:
                 export = graph.hydration_export_name(disk_id)
-                allocation = Endpoint(socket=str(daemon.nbd_socket), export=export)
+                allocation = Endpoint(socket=str(live.nbd_socket), export=export)
         job, scratch_files = await self._in.db.read(
-            lambda conn: self._describe(conn, operation, disk, daemon, session, allocation)
+            lambda conn: self._describe(conn, operation, disk, live, session, allocation)
         )
         try:
             result = await run_job(
@@ -210,7 +210,7 @@ class TakeSnapshot:
         conn: Connection,
         operation: Operation,
         disk: Disk,
-        daemon: Daemon,
+        live: LiveDisk,
         session: SessionId,
         allocation: Endpoint | None,
     ) -> tuple[UploadJob, list[Path]]:
@@ -256,11 +256,11 @@ class TakeSnapshot:
         )  # fmt: skip
         job = UploadJob(
             store=self._in.store_address(), session=session, snapshot=operation.snapshot_id, template=template,
-            view=Endpoint(socket=str(daemon.nbd_socket), export=graph.view_export_name(disk.id)),
+            view=Endpoint(socket=str(live.nbd_socket), export=graph.view_export_name(disk.id)),
             mode=mode, base_manifest=None if base is None else base.manifest, bitmap=freeze.old_bitmap,
             carry_maps=carry_maps, carry_ranges=carry_ranges, allocation=allocation,
             hydrates_from=disk.source_snapshot_id if allocation is not None else None,
-            trim=str(live.trim_socket(daemon, disk.id)) if trim else None, audit=audit,
+            trim=str(live.trim_socket) if trim else None, audit=audit,
         )  # fmt: skip
         return job, files
 

@@ -14,7 +14,7 @@ from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.quiesce import Quiesced
 from drystone.domain.snapshot_group import SnapshotGroupState
 from drystone.domain.tracking import Phase, Verdict
-from drystone.engine import live
+from drystone.engine import freezing
 from drystone.service.host.host import Host, size_bytes
 from drystone.service.installation import Installation
 from drystone.service.jobs.snapshot import TakeSnapshot, Uploaded, log_committed
@@ -84,13 +84,13 @@ class TakeSnapshotGroup:
             if await self._host.settle(member.disk_id) is not Verdict.RESUME:
                 raise SnapshotBrokenError(f"the frozen view of disk {member.disk_id} is gone")
             disk = await self._host.row(member.disk_id)
-            daemon = await self._host.running(disk)
-            if daemon is None:
+            live = await self._host.running(disk)
+            if live is None:
                 raise SnapshotBrokenError(f"the storage daemon of disk {disk.id} died before the upload")
-            daemons[daemon.name] = daemon
+            daemons[live.daemon.name] = live.daemon
             freeze = now.payload_as(SnapshotPayload).freeze
             targets.append(
-                live.FreezeTarget(
+                freezing.FreezeTarget(
                     disk_id=disk.id, size_bytes=size_bytes(disk), frozen=freeze.old_bitmap or "",
                     live=freeze.new_bitmap, scratch=self._in.layout.scratch_file(disk.id),
                 )
@@ -99,7 +99,7 @@ class TakeSnapshotGroup:
         if len(daemons) != 1:
             raise SnapshotBrokenError(f"the disks are open in {len(daemons)} storage daemons")
         (daemon,) = daemons.values()
-        await live.finish_freeze(daemon, targets)
+        await freezing.finish_freeze(daemon, targets)
         await self._in.db.write(lambda conn: record_frozen(conn, members, at=self._in.clock()))
 
     async def _upload(self, members: list[Operation]) -> list[Uploaded]:

@@ -8,7 +8,7 @@ from drystone.catalog import disks, extent_maps, operations, quiesce_profiles, s
 from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import SessionPayload
-from drystone.engine import images, live
+from drystone.engine import images
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.rows import endings
@@ -31,11 +31,11 @@ class Terminate:
             disk = await self._in.db.read(lambda conn: disks.get(conn, disk_id))
             if disk is not None:
                 await self._host.settle_flight(disk_id)
-                daemon = await self._host.running(disk)
-                if daemon is not None:
-                    await self._host.withdraw(disk, daemon)
-                    await live.close_disk(daemon, disk_id)
-                    await self._host.quit_if_empty(daemon)
+                live = await self._host.running(disk)
+                if live is not None:
+                    await self._host.withdraw(live)
+                    await live.close()
+                    await self._host.quit_if_empty(live.daemon)
             self._in.layout.scratch_file(disk_id).unlink(missing_ok=True)
             await asyncio.to_thread(images.remove, self._in.layout.image(disk_id).parent)
 

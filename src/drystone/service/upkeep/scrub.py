@@ -20,7 +20,6 @@ from drystone.domain.operation import OperationKind
 from drystone.domain.pack_rewrite import PackRewrite
 from drystone.domain.session import Pack, PackState
 from drystone.domain.snapshot import Snapshot, SnapshotState
-from drystone.engine import live
 from drystone.service.caller import Caller
 from drystone.service.host.host import Host
 from drystone.service.host.looks import look_at
@@ -349,9 +348,9 @@ class Scrub:
         for disk in await self._in.db.read(candidates):
             try:
                 async with self._in.locks.graph(disk.id):
-                    daemon = await self._host.running(await self._host.row(disk.id))
-                    if daemon is not None:
-                        found[disk.id] = await look_at(daemon, disk.id)
+                    live = await self._host.running(await self._host.row(disk.id))
+                    if live is not None:
+                        found[disk.id] = await look_at(live)
             except DrystoneError as error:
                 log.warning("mend.disk_not_reached", disk_id=disk.id, error=str(error))
         return found
@@ -361,9 +360,9 @@ class Scrub:
         try:
             async with self._in.locks.graph(disk_id):
                 running = await self._in.db.read(lambda conn: operations.running_on_disk(conn, disk_id))
-                daemon = await self._host.running(await self._host.row(disk_id))
-                if daemon is not None and all(one.kind is not OperationKind.COMPARE for one in running):
-                    await live.remove_comparison(daemon, disk_id)
+                live = await self._host.running(await self._host.row(disk_id))
+                if live is not None and all(one.kind is not OperationKind.COMPARE for one in running):
+                    await live.remove_comparison()
         except DrystoneError as error:
             log.warning("mend.export_left", disk_id=disk_id, error=str(error))
 

@@ -15,9 +15,10 @@ import pytest
 from drystone.domain.blocks import normalize
 from drystone.domain.errors import ProtocolError, SnapshotBrokenError
 from drystone.domain.ids import DiskId
-from drystone.engine import graph, images, live
+from drystone.engine import freezing, graph, images
 from drystone.engine.daemon import Daemon
 from drystone.engine.layout import node
+from drystone.engine.live_disk import LiveDisk, OpenDisk
 from drystone.nbd.client import NbdClient
 from drystone.nbd.server import NbdServer
 from drystone.nbd.vhost_user import Discarder
@@ -57,17 +58,17 @@ def test_a_bitmap_is_read_although_somebody_was_killed_at_reading_it(tmp_path: P
         (tmp_path / "run").mkdir()
         daemon = await Daemon.start("test", tmp_path / "run", tmp_path / "log", os.environ)
         try:
-            opened = live.OpenDisk(disk_id=DISK, image=image, limits=None, bitmap="b0", backing=None)
-            await live.open_disk(daemon, opened)
-            socket = await live.export_nbd(daemon, DISK)
+            opened = OpenDisk(image=image, limits=None, bitmap="b0", backing=None)
+            await LiveDisk(daemon=daemon, id=DISK).open(opened)
+            socket = await LiveDisk(daemon=daemon, id=DISK).export_nbd()
             with NbdClient(socket, DISK) as client:
                 client.pwrite(5 * BLOCK, b"x" * 2 * BLOCK)
                 client.flush()
-            await live.unexport(daemon, DISK)
+            await LiveDisk(daemon=daemon, id=DISK).unexport()
             # What the killed one had done.
             await daemon.execute("block-export-add", graph.bitmap_export(DISK, "b0"))
             for _ in range(2):
-                assert (await live.read_bitmap(daemon, DISK, "b0")).tolist() == [[5, 7]]
+                assert (await LiveDisk(daemon=daemon, id=DISK).read_bitmap("b0")).tolist() == [[5, 7]]
             assert await daemon.exports() == {}
         finally:
             await daemon.kill()
@@ -79,7 +80,7 @@ def test_a_disk_whose_opening_was_cut_off_anywhere_is_not_open_unless_its_bitmap
     """S4: whoever finds the disk open exports it; a write that no bitmap records would miss in the next snapshot."""
     image = tmp_path / "disk.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "64M"], check=True)
-    opened = live.OpenDisk(disk_id=DISK, image=image, limits=None, bitmap="b0", backing=None)
+    opened = OpenDisk(image=image, limits=None, bitmap="b0", backing=None)
 
     async def story() -> None:
         (tmp_path / "run").mkdir()
@@ -89,15 +90,15 @@ def test_a_disk_whose_opening_was_cut_off_anywhere_is_not_open_unless_its_bitmap
             whole = False
             while not whole:
                 with cut_off(daemon, allowed=len(found)):
-                    await live.open_disk(daemon, opened)
+                    await LiveDisk(daemon=daemon, id=DISK).open(opened)
                     whole = True
-                held = await live.bitmaps(daemon, DISK)
+                held = (await LiveDisk(daemon=daemon, id=DISK).look()).bitmaps
                 recording = "b0" in held and held["b0"].recording
-                is_open = await live.is_open(daemon, DISK)
+                is_open = (await LiveDisk(daemon=daemon, id=DISK).look()).whole
                 assert recording or not is_open, len(found)
                 found.append(is_open)
                 if not whole:
-                    await live.close_disk(daemon, DISK)
+                    await LiveDisk(daemon=daemon, id=DISK).close()
             assert found == [False] * 5 + [True]
         finally:
             await daemon.kill()
@@ -109,8 +110,8 @@ def test_who_has_a_disk_over_nbd_can_discard_nothing_of_its_frozen_view(tmp_path
     """S128: it would break the snapshot. Drystone can, on a socket of its own, and only there."""
     image = tmp_path / "disk.qcow2"
     size = 64 * MIB
-    opened = live.OpenDisk(disk_id=DISK, image=image, limits=None, bitmap="b0", backing=None)
-    target = live.FreezeTarget(
+    opened = OpenDisk(image=image, limits=None, bitmap="b0", backing=None)
+    target = freezing.FreezeTarget(
         disk_id=DISK, size_bytes=size, frozen="b0", live="b1", scratch=tmp_path / "scratch" / "disk.raw"
     )
 
@@ -126,7 +127,7 @@ def test_who_has_a_disk_over_nbd_can_discard_nothing_of_its_frozen_view(tmp_path
             assert client.pread(0, MIB) == b"a" * MIB
 
     def trim(daemon: Daemon) -> None:
-        socket = live.trim_socket(daemon, DISK)
+        socket = LiveDisk(daemon=daemon, id=DISK).trim_socket
         for _ in range(2):
             with Discarder(socket) as discarder:
                 assert discarder.discard([(0, 16 * MIB), (20 * MIB, 44 * MIB)], stop=lambda: False) == 60 * MIB
@@ -140,17 +141,17 @@ def test_who_has_a_disk_over_nbd_can_discard_nothing_of_its_frozen_view(tmp_path
         await images.create(image, size, None)
         daemon = await Daemon.start("test", tmp_path / "run", tmp_path / "log", os.environ)
         try:
-            await live.open_disk(daemon, opened)
-            socket = await live.export_nbd(daemon, DISK)
+            await LiveDisk(daemon=daemon, id=DISK).open(opened)
+            socket = await LiveDisk(daemon=daemon, id=DISK).export_nbd()
             await asyncio.to_thread(write, socket, b"a" * size)
-            await live.freeze(daemon, [target])
+            await freezing.freeze(daemon, [target])
             await asyncio.to_thread(guest, daemon)
             await asyncio.to_thread(trim, daemon)
             # Whoever discards does not keep the view.
-            with Discarder(live.trim_socket(daemon, DISK)):
-                await live.unfreeze(daemon, DISK, scratch=target.scratch)
+            with Discarder(LiveDisk(daemon=daemon, id=DISK).trim_socket):
+                await LiveDisk(daemon=daemon, id=DISK).unfreeze(scratch=target.scratch)
             assert set(await daemon.exports()) == {node("disk", DISK)}
-            assert not live.trim_socket(daemon, DISK).exists()
+            assert not LiveDisk(daemon=daemon, id=DISK).trim_socket.exists()
         finally:
             await daemon.kill()
 
@@ -183,10 +184,10 @@ def test_a_disk_lets_go_of_its_source_while_clients_come_and_go(tmp_path: Path) 
         """Let go, cut off before some command, and again; return whether it was, and the drivers of reopened nodes."""
         cut = True
         with cut_off(daemon, allowed=allowed) as first:
-            await live.drop_backing(daemon, DISK)
+            await LiveDisk(daemon=daemon, id=DISK).drop_backing()
             cut = False
         with cut_off(daemon, allowed=None) as again:
-            await live.drop_backing(daemon, DISK)
+            await LiveDisk(daemon=daemon, id=DISK).drop_backing()
         reopened = {
             one["driver"]
             for command, given in (*first, *again)
@@ -198,10 +199,8 @@ def test_a_disk_lets_go_of_its_source_while_clients_come_and_go(tmp_path: Path) 
     async def one(daemon: Daemon, allowed: int) -> bool:
         image.unlink(missing_ok=True)
         await images.create(image, len(content), backing)
-        await live.open_disk(
-            daemon, live.OpenDisk(disk_id=DISK, image=image, limits=None, bitmap="b0", backing=backing)
-        )
-        assert await live.export_hydration(daemon, DISK) is None
+        await LiveDisk(daemon=daemon, id=DISK).open(OpenDisk(image=image, limits=None, bitmap="b0", backing=backing))
+        assert await LiveDisk(daemon=daemon, id=DISK).export_hydration() is None
         blocks = [(at // BLOCK, (at + MIB) // BLOCK) for at in range(0, 64 * MIB, 8 * MIB)]
 
         def fill() -> None:
@@ -212,13 +211,13 @@ def test_a_disk_lets_go_of_its_source_while_clients_come_and_go(tmp_path: Path) 
                 )  # fmt: skip
 
         await asyncio.to_thread(fill)
-        socket = await live.export_nbd(daemon, DISK)
+        socket = await LiveDisk(daemon=daemon, id=DISK).export_nbd()
         stop, wrong = threading.Event(), list[int]()
         reader = threading.Thread(target=read_on, args=(socket, stop, wrong))
         reader.start()
         try:
             cut, reopened = await let_go(daemon, allowed)
-            assert not await live.has_backing(daemon, DISK)
+            assert not (await LiveDisk(daemon=daemon, id=DISK).look()).hydrates
             assert not images.has_backing(image)
         finally:
             stop.set()
@@ -227,7 +226,7 @@ def test_a_disk_lets_go_of_its_source_while_clients_come_and_go(tmp_path: Path) 
         with NbdClient(socket, DISK) as client:
             client.trim(0, MIB)
             assert client.pread(0, 16 * MIB) == bytes(MIB) + content[MIB : 16 * MIB]
-        await live.close_disk(daemon, DISK)
+        await LiveDisk(daemon=daemon, id=DISK).close()
         assert not await daemon.nodes()
         assert reopened == {"throttle"}
         return cut

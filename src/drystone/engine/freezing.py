@@ -1,0 +1,118 @@
+"""One instant for one disk or several: their frozen views (A2)."""
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from drystone.domain.errors import DrystoneError, SnapshotBrokenError, SpaceError, UnavailableError
+from drystone.domain.ids import DiskId
+from drystone.engine import graph
+from drystone.engine.daemon import Daemon
+from drystone.engine.layout import node
+from drystone.engine.live_disk import LiveDisk
+from drystone.engine.qmp import QmpRefusedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeTarget:
+    """One disk of a freeze: `frozen` is the bitmap that recorded so far, `live` the one that records from now."""
+
+    disk_id: DiskId
+    size_bytes: int
+    frozen: str
+    live: str
+    scratch: Path
+
+
+async def freeze(daemon: Daemon, targets: Sequence[FreezeTarget]) -> float:
+    """Fix one instant for all targets and export their frozen views; return how long the guests stood, in ms.
+
+    A2: the new bitmap records before the instant, the old one stops after it, so both hold what fell between.
+    The instant is the `blockdev-reopen`. Nothing before it is visible to a guest.
+
+    Raises:
+        DrystoneError: No view exists, and the graph and bitmaps are as before (unless the daemon died).
+    """
+    assert targets
+    try:
+        for target in targets:
+            await _prepare(daemon, target)
+    except DrystoneError:
+        with contextlib.suppress(DrystoneError):
+            for target in targets:
+                await LiveDisk(daemon=daemon, id=target.disk_id).unfreeze(scratch=target.scratch)
+                await LiveDisk(daemon=daemon, id=target.disk_id).drop_bitmap(target.live)
+        raise
+    began = time.monotonic()
+    try:
+        await daemon.execute(
+            "blockdev-reopen",
+            {"options": [graph.top_node(target.disk_id, below="cbw") for target in targets]},
+        )
+    except QmpRefusedError:
+        for target in targets:
+            await LiveDisk(daemon=daemon, id=target.disk_id).unfreeze(scratch=target.scratch)
+            await LiveDisk(daemon=daemon, id=target.disk_id).drop_bitmap(target.live)
+        raise
+    pause_ms = (time.monotonic() - began) * 1000
+    await finish_freeze(daemon, targets)
+    return pause_ms
+
+
+async def _prepare(daemon: Daemon, target: FreezeTarget) -> None:
+    disk_id = target.disk_id
+    exports = await daemon.exports()
+    disk = exports.get(node("disk", disk_id))
+    # A writable export below the top node would go round the filter.
+    assert disk is None or disk["node-name"] == node("top", disk_id), disk
+    _make_scratch(target.scratch, target.size_bytes)
+    await daemon.execute("blockdev-add", graph.scratch_node(disk_id, target.scratch))
+    await daemon.execute("blockdev-add", graph.cbw_node(disk_id, target.size_bytes))
+    await daemon.execute("block-dirty-bitmap-add", graph.bitmap(disk_id, target.live))
+
+
+def _make_scratch(path: Path, size_bytes: int) -> None:
+    """Make an empty sparse file.
+
+    Raises:
+        SpaceError: The file system is full, or has no files of this size (ext4: 16 TiB).
+        UnavailableError: It cannot be made for another reason.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.ftruncate(descriptor, size_bytes)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        kind = SpaceError if error.errno in {errno.ENOSPC, errno.EFBIG, errno.EDQUOT} else UnavailableError
+        path.unlink(missing_ok=True)
+        raise kind(f"no scratch file of {size_bytes} bytes at {path}: {error.strerror}") from error
+
+
+async def finish_freeze(daemon: Daemon, targets: Sequence[FreezeTarget]) -> None:
+    """Do what follows the instant: old bitmaps stop, views are exported. May be repeated after a crash of ours."""
+    for target in targets:
+        held = (await LiveDisk(daemon=daemon, id=target.disk_id).look()).bitmaps
+        if target.frozen not in held:
+            raise SnapshotBrokenError(f"bitmap {target.frozen} of disk {target.disk_id} is gone")
+        if held[target.frozen].recording:
+            await LiveDisk(daemon=daemon, id=target.disk_id).disable_bitmap(target.frozen)
+    nodes = await daemon.nodes()
+    exports = await daemon.exports()
+    for target in targets:
+        if node("view", target.disk_id) not in nodes:
+            await daemon.execute("blockdev-add", graph.view_node(target.disk_id))
+        if node("view", target.disk_id) not in exports:
+            await daemon.execute("block-export-add", graph.view_export(target.disk_id, target.frozen))
+        if node("trim", target.disk_id) not in exports:
+            # Without it nothing is trimmed: guests' writes are copied that need not be.
+            with contextlib.suppress(QmpRefusedError):
+                socket = LiveDisk(daemon=daemon, id=target.disk_id).trim_socket
+                await daemon.execute("block-export-add", graph.trim_export(target.disk_id, socket))
