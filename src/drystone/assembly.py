@@ -336,7 +336,7 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
     minutes = 0 if config.catalog_url else config.backup_minutes
     backups = Backups(installation=installation, minutes=minutes, kept=config.backups_kept)
     healing = Healing(installation=installation, after_s=config.rescan_after_s)
-    publication = Publication(installation, host)
+    publication = Publication(installation)
     packs = PackRound(installation)
     return (
         Loop(name="operations", once=installation.operations.run, seconds=1.0),

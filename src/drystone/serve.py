@@ -302,6 +302,6 @@ async def _stop(config: Config) -> None:
         await parts.host.take_over()
         await remove_clones(parts.installation.layout)
         await parts.host.stop()
-        left = parts.host.left_running()
+        left = parts.host.daemons.left_running()
         if left:
             raise StartError(f"these processes still run, and hold disks: {', '.join(left)}")

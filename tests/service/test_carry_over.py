@@ -17,7 +17,7 @@ from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.tracking import Checkpoint, FileIdentity, TrackingState
 from drystone.nbd.client import NbdClient
-from drystone.service.host import carry_over
+from drystone.service.rows import carry_over
 from drystone.service.rows.tracking import tracking_columns, tracking_of
 from tests.service.records_world import NOW, OWNER, World, run
 from tests.service.test_live_disks import DISK as SERVED

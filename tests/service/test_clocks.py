@@ -33,8 +33,9 @@ from drystone.service.calls.disk_lifecycle import RECYCLE_SECONDS, DiskLifecycle
 from drystone.service.calls.history import History
 from drystone.service.calls.trail import Audit
 from drystone.service.host import healing as healing_module
+from drystone.service.host.daemons import SILENT_SECONDS_MAX
 from drystone.service.host.healing import Healing
-from drystone.service.host.host import SILENT_SECONDS_MAX, Host
+from drystone.service.host.host import Host
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.rows.tokens import remember
 from drystone.service.upkeep.backups import Backups
@@ -355,8 +356,8 @@ def test_a_silent_daemon_is_given_up_whatever_the_clock_does(house: House, monke
             given_up.append(name)
 
         host = Host(house.installation)
-        cast("Any", host)._end_silent = end
-        run(host._adopt("d1"))
+        cast("Any", host.daemons)._end_silent = end
+        run(host.daemons.adopt("d1"))
         house.machine.leaps(leap)
         house.machine.passes(SILENT_SECONDS_MAX - 1)
         run(host.check())

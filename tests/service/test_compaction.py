@@ -107,7 +107,7 @@ def test_a_store_that_was_taken_over_is_left_alone(world: World) -> None:
 
 def test_what_an_older_catalog_would_undo_raises_the_epoch(world: World) -> None:
     made = world.open()
-    publication = Publication(made, cast("Any", None))
+    publication = Publication(made)
     kept = SnapshotId("snap-00000001")
     seen = [read_epoch(made.store)]
 

@@ -101,7 +101,7 @@ def test_a_stray_disk_that_cannot_be_closed_does_not_end_the_start(monkeypatch: 
     monkeypatch.setattr(host_module, "disks_open", disks_open)
     monkeypatch.setattr(LiveDisk, "close", close)
     known = {DiskId("disk-kept"): SimpleNamespace(daemon="good"), DiskId("disk-good"): SimpleNamespace(daemon="bad")}
-    host = SimpleNamespace(quit_if_empty=quit_if_empty)
+    host = SimpleNamespace(daemons=SimpleNamespace(quit_if_empty=quit_if_empty))
     for name in ("bad", "mute", "good"):
         asyncio.run(Host._close_strays(cast("Any", host), cast("Any", SimpleNamespace(name=name)), cast("Any", known)))
     assert (closed, ended) == ([("good", "disk-good")], ["good"])

@@ -94,7 +94,7 @@ class Site:
             yield self.socket()
         finally:
             for name in (INSTANCE, DISK, OTHER):
-                await self.host.kill_daemon(name)
+                await self.host.daemons.kill(name)
             for host in self.hosts:
                 await host.leave()
 
@@ -153,7 +153,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 def test_a_disk_whose_bitmap_is_gone_is_not_served_as_if_it_were_tracked(site: Site) -> None:
     async def story() -> None:
         async with site.served():
-            daemon = site.host.daemons()[0]
+            daemon = site.host.daemons.running()[0]
             before = site.row()
             assert (before.tracking, before.bitmap is not None) == (TrackingState.LIVE, True)
             await LiveDisk(daemon=daemon, id=DISK).drop_bitmap(before.bitmap or "")
@@ -173,7 +173,7 @@ def test_a_snapshot_that_fails_because_its_bitmap_is_gone_does_not_count_it_as_m
 
     async def story() -> None:
         async with site.served() as path:
-            daemon = site.host.daemons()[0]
+            daemon = site.host.daemons.running()[0]
             begun = site.begin()
             if frozen:
                 await freezing.freeze(daemon, [freeze_target(site.installation, begun)])
@@ -195,7 +195,7 @@ def test_a_snapshot_that_is_given_up_is_never_committed_and_keeps_what_was_writt
 
     async def story() -> None:
         async with site.served() as path:
-            daemon = site.host.daemons()[0]
+            daemon = site.host.daemons.running()[0]
             with NbdClient(path, DISK) as guest:
                 guest.pwrite(3 * BLOCK, b"x" * BLOCK)
                 begun = site.begin()
@@ -250,7 +250,7 @@ def test_nobody_takes_a_daemon_for_dead_that_runs_and_is_silent(site: Site, monk
 
     async def story() -> None:
         async with site.served() as path:
-            daemon = site.host.daemons()[0]
+            daemon = site.host.daemons.running()[0]
             begun = site.begin()
             await freezing.freeze(daemon, [freeze_target(site.installation, begun)])
             await TakeSnapshot(site.installation, site.host)._record_frozen(begun.operation)
@@ -279,7 +279,7 @@ def test_nobody_takes_a_daemon_for_dead_that_runs_and_is_silent(site: Site, monk
                 assert await site.host.check() == []
                 guest.pwrite(0, b"x" * BLOCK)
                 guest.flush()
-            daemon = site.host.daemons()[0]
+            daemon = site.host.daemons.running()[0]
             assert await disks_open(daemon) == {DISK}
             assert (site.row().daemon, site.row().tracking) == (before.daemon, TrackingState.LIVE)
             resumed = site.operation(begun)
@@ -297,7 +297,7 @@ def test_the_disks_of_a_daemon_that_died_while_it_was_silent_are_served_again(
 
     async def story() -> None:
         async with site.served():
-            pid = site.host.daemons()[0].pid
+            pid = site.host.daemons.running()[0].pid
             await site.host.leave()
             site.start()
             with stopped(pid):
@@ -331,7 +331,7 @@ def test_a_disk_whose_resize_is_refused_is_served_again(site: Site) -> None:
 def test_an_attached_disk_that_its_daemon_does_not_serve_is_served_after_a_start(site: Site) -> None:
     async def story() -> None:
         async with site.served() as path:
-            await LiveDisk(daemon=site.host.daemons()[0], id=DISK).unexport()
+            await LiveDisk(daemon=site.host.daemons.running()[0], id=DISK).unexport()
             await site.host.leave()
             site.start()
             await site.host.take_over()
@@ -351,7 +351,7 @@ def test_a_resize_that_is_carried_out_after_nobody_waited_for_it_is_recorded(
 
     async def story() -> None:
         async with site.served() as path:
-            daemon = site.host.daemons()[0]
+            daemon = site.host.daemons.running()[0]
             operation = site.resize(2)
             job = Resize(site.installation, site.host)
             with contextlib.ExitStack() as silence:
@@ -498,7 +498,7 @@ def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
     async def story() -> None:
         with NbdServer(site.layout.store_socket, source):
             async with site.served() as path:
-                daemon = site.host.daemons()[0]
+                daemon = site.host.daemons.running()[0]
                 daemon_pid.append(daemon.pid)
                 quiescing = Quiescing(
                     db=site.world.db, clock=lambda: NOW, environment={}, own=(), devices=site.installation.devices
@@ -586,7 +586,7 @@ def test_nothing_is_copied_while_it_is_held() -> None:
 def test_a_disk_that_was_closed_in_part_can_be_opened_elsewhere(site: Site) -> None:
     async def story() -> None:
         async with site.served():
-            daemon = site.host.daemons()[0]
+            daemon = site.host.daemons.running()[0]
             await LiveDisk(daemon=daemon, id=DISK).unexport()
             await daemon.execute("blockdev-del", {"node-name": node("top", DISK)})
             site.world.instance(OTHER)
@@ -640,7 +640,7 @@ def test_a_disk_in_use_does_not_keep_other_rows_from_being_published(
         return {note.resource_id for note in site.world.db.read_sync(lambda conn: unpublished.waiting(conn, 9, 0))}
 
     async def story() -> None:
-        publication = Publication(site.installation, site.host)
+        publication = Publication(site.installation)
         for disk_id in (DISK, free):
             site.change(disk_id, name="renamed")
         assert {DISK, free} <= waiting()

@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_attributes_that_come_after_their_manifest_went_do_not_stay(
 
     monkeypatch.setattr(publication, "write_attributes", late)
     for state in (SnapshotState.NORMAL, SnapshotState.DELETING, SnapshotState.GHOST):
-        asyncio.run(Publication(made, cast("Any", None))._snapshot(NAME))
+        asyncio.run(Publication(made)._snapshot(NAME))
         assert (name in world.objects.content()) == (state is SnapshotState.NORMAL)
         values = {"state": SnapshotState.NORMAL}
         world.db.write_sync(lambda conn: snapshots.compare_and_set(conn, NAME, expected={}, values=values))  # noqa: B023 - run at once

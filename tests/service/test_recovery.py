@@ -40,10 +40,9 @@ from drystone.domain.quiesce import QuiesceProfile, Step, StepKind
 from drystone.domain.session import Session, SessionState
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroupState
-from drystone.engine.descriptions import write_quiesce
+from drystone.engine.descriptions import write_disk, write_quiesce
 from drystone.engine.layout import Layout
 from drystone.objects.local import LocalStore
-from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.operations import Operations
 from drystone.service.rows.quotas import SnapshotLimits
@@ -111,7 +110,7 @@ class World:
             id=disk_id, account_id=OWNER, name="db", state=DiskState.UNATTACHED, size_gib=10, type="CLOUD_SSD",
             zone="ap-local-1", created_at=NOW - 1000, tags=(("team", "web"),), source_snapshot_id=source,
         )  # fmt: skip
-        Host.describe(cast("Any", SimpleNamespace(_in=SimpleNamespace(store=self.store, layout=self.layout))), row)
+        write_disk(self.layout, row, self.store.store_id)
         header = struct.pack(">IIQIIQ", 0x514649FB, 3, 1000 if backing else 0, 20 if backing else 0, 16, 10 * GIB)
         self.layout.image(disk_id).write_bytes(header + bytes(1000))
 

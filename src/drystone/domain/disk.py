@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from drystone.domain.disk_types import GIB
 from drystone.domain.ids import AccountId, DiskId, InstanceId, SnapshotId
 from drystone.domain.tracking import TrackingState
 
@@ -97,3 +98,8 @@ class Disk:
     device: str | None = None
     audit_cursor: int = 0
     """The block at which the next audit of what tracking called clean goes on (P8)."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Its size in bytes."""
+        return self.size_gib * GIB

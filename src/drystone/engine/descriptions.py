@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from drystone.domain.disk import Disk
 from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import AccountId, DiskId, SnapshotId, StoreId
 from drystone.domain.quiesce import QuiesceProfile
@@ -65,6 +66,16 @@ class UnfitDisk:
 
     directory: Path
     reason: str
+
+
+def write_disk(layout: Layout, disk: Disk, store_id: StoreId) -> None:
+    """Write `disk.json` beside a disk's image, durably: enough to adopt the disk when the database is gone (P10)."""
+    told = DiskDescription(
+        format=FORMAT, store=store_id, **{name: getattr(disk, name) for name in DiskDescription.__struct_fields__[2:]}
+    )
+    path = layout.description(disk.id)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    checkpoints.write_durably(path, msgspec.json.encode(told))
 
 
 def find_disks(layout: Layout) -> Iterator[FoundDisk | UnfitDisk]:

@@ -263,7 +263,7 @@ class DiskLifecycle:
                 self._require(disk, {DiskState.UNATTACHED}, "attached", code="InvalidDisk.NotSupported")
             held = instances.disk_counts(conn, [instance.id])[instance.id]
             quotas.check_instance(instance.id, attached=held, adding=len(found), attached_max=self._disks_per_instance)
-            quotas.check_descriptors(instance.id, adding=len(found), more=self._host.disks_more(instance.id))
+            quotas.check_descriptors(instance.id, adding=len(found), more=self._host.daemons.disks_more(instance.id))
             made = []
             for disk in found:
                 values: dict[str, object] = {

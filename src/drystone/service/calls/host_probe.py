@@ -10,6 +10,7 @@ from drystone.domain.disk import Disk
 from drystone.domain.errors import IntegrityError
 from drystone.domain.ids import DiskId
 from drystone.engine import images
+from drystone.engine.descriptions import write_disk
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.upkeep.clock import SteadyClock
@@ -32,7 +33,7 @@ class HostProbe:
         stored = await self._in.db.read(lambda conn: packs.totals(conn).stored_bytes)
         daemons = tuple(
             DaemonFacts(name=daemon.name, pid=daemon.pid, disk_count=sum(disk.daemon == daemon.name for disk in rows))
-            for daemon in self._host.daemons()
+            for daemon in self._host.daemons.running()
         )
         return HostFacts(
             version=version("drystone"), qemu_version=self._qemu_version, data_directory=str(self._in.layout.data),
@@ -59,4 +60,4 @@ class HostProbe:
             live = await self._host.running(disk)
             if live is not None:
                 await live.set_limits(self._in.limits(disk))
-            await asyncio.to_thread(self._host.describe, disk)
+            await asyncio.to_thread(write_disk, self._in.layout, disk, self._in.store.store_id)

@@ -18,7 +18,6 @@ from drystone.domain.session import Session
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.tracking import FrozenBase, Phase, TrackingState
 from drystone.engine import freezing
-from drystone.service.host.host import size_bytes
 from drystone.service.installation import Installation
 from drystone.service.rows.tracking import flight_of, snapshot_under_way, tracking_of
 from drystone.service.rows.tracking_audit import believed
@@ -79,7 +78,7 @@ def freeze_target(installation: Installation, begun: Begun) -> freezing.FreezeTa
     """Return what the storage daemon is asked to freeze."""
     assert begun.freeze.old_bitmap is not None, "an open disk has a bitmap"
     return freezing.FreezeTarget(
-        disk_id=begun.disk.id, size_bytes=size_bytes(begun.disk), frozen=begun.freeze.old_bitmap,
+        disk_id=begun.disk.id, size_bytes=begun.disk.size_bytes, frozen=begun.freeze.old_bitmap,
         live=begun.freeze.new_bitmap, scratch=installation.layout.scratch_file(begun.disk.id),
     )  # fmt: skip
 

@@ -7,38 +7,32 @@ move at any time (A5).
 
 import asyncio
 import contextlib
-import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import AsyncIterator, Mapping
 
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, instances, operations, sessions, snapshots
+from drystone.catalog import disks, instances, operations
 from drystone.domain import tracking as algebra
-from drystone.domain.blocks import EMPTY, Ranges
+from drystone.domain.blocks import Ranges
 from drystone.domain.disk import Disk, DiskState
-from drystone.domain.disk_types import GIB
 from drystone.domain.errors import DrystoneError, SpaceError, UnavailableError
 from drystone.domain.ids import DiskId
 from drystone.domain.instance import InstanceKind
-from drystone.domain.operation import Operation, OperationKind, OperationState
-from drystone.domain.payloads import SnapshotPayload
-from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import Bitmap, Checkpoint, DaemonPlan, TrackingState, Verdict
-from drystone.engine import checkpoints, descriptors, host_device, images, process
+from drystone.engine import checkpoints, host_device, images
 from drystone.engine.daemon import Daemon
 from drystone.engine.layout import Layout, node
 from drystone.engine.live_disk import LiveDisk, OpenDisk, Seen, disks_open
 from drystone.service.host import snapshot_server
-from drystone.service.host.carry_over import MISSING_REASON, carry_checkpoint
+from drystone.service.host.daemons import Daemons
 from drystone.service.host.device_links import DeviceLinks
 from drystone.service.installation import Installation
-from drystone.service.rows.tracking import flight_of, tracking_columns, tracking_of
+from drystone.service.rows.opening import record_closed, record_opening
+from drystone.service.rows.settling import give_flight_up, record_failing, record_lost, record_settled
+from drystone.service.rows.tracking import flight_of, tracking_of
 
 log = structlog.get_logger()
-SILENT_SECONDS_MAX = 60.0
-"""A storage daemon that runs and does not answer for this long is ended: its guests wait for it."""
 SETTLE_STEPS_MAX = 4
 """Judging twice is enough (FAIL, then FAILED); more means that the daemon changes under us."""
 
@@ -49,70 +43,7 @@ class Host:
     def __init__(self, installation: Installation) -> None:
         self._in = installation
         self._links = DeviceLinks(installation)
-        self._daemons: dict[str, Daemon] = {}
-        self._starting = asyncio.Lock()
-        self._died: set[str] = set()
-        """Names whose daemon was found dead and replaced before `check` saw it: their other disks are dark."""
-        self._silent: dict[str, float] = {}
-        """Names whose daemon runs and does not answer, and since when."""
-        self._late: set[str] = set()
-        """Names whose daemon was taken over after the start, and whose disks are still to be settled."""
-        self._uses: dict[str, asyncio.Lock] = {}
-        self._places: Mapping[tuple[int, int], Sequence[int]] | None = None
-        """Which processes are where, while nothing is started yet."""
-
-    # --- daemons ------------------------------------------------------------------------------------------------------
-
-    async def daemon(self, name: str) -> Daemon:
-        """Return the running daemon of this name: ours, one taken over, or a new one."""
-        async with self._starting:
-            known = self._daemons.get(name)
-            if known is not None and known.alive():
-                return known
-            if known is not None:
-                self._died.add(name)
-            directory = self._in.layout.daemon(name)
-            log_file = self._in.layout.logs / f"{name}.log"
-            found = await Daemon.adopt(name, directory)
-            if found is None:
-                if name in self._silent:
-                    self._died.add(name)
-                found = await Daemon.start(name, directory, log_file, self._in.environment, alone=True)
-                log.info("daemon.started", daemon=name, pid=found.pid)
-            self._daemons[name] = found
-            return found
-
-    async def quit_daemon(self, daemon: Daemon) -> None:
-        """End a daemon in order and forget it.
-
-        Raises:
-            UnavailableError: It did not end in order; nothing may be concluded of its disks.
-        """
-        self._daemons.pop(daemon.name, None)
-        await daemon.quit()
-
-    def _use(self, name: str) -> asyncio.Lock:
-        """Return the lock held while a disk is opened in a daemon, and while it is ended because it has none."""
-        return self._uses.setdefault(name, asyncio.Lock())
-
-    async def quit_if_empty(self, daemon: Daemon) -> None:
-        """End a daemon in order if no disk is open, or being opened, in it."""
-        async with self._use(daemon.name):
-            if daemon.alive() and not await disks_open(daemon):
-                await self.quit_daemon(daemon)
-
-    async def kill_daemon(self, name: str) -> None:
-        """End the daemon of this name at once, if it runs."""
-        async with self._starting:
-            daemon = self._daemons.pop(name, None)
-            if daemon is None or not daemon.alive():
-                daemon = await Daemon.adopt(name, self._in.layout.daemon(name))
-        if daemon is not None:
-            await daemon.kill()
-
-    def daemons(self) -> list[Daemon]:
-        """Return the daemons that run."""
-        return [daemon for daemon in self._daemons.values() if daemon.alive()]
+        self.daemons = Daemons(installation)
 
     async def running(self, disk: Disk) -> LiveDisk | None:
         """Return the disk where its row's daemon has it open, None if it has not.
@@ -125,23 +56,12 @@ class Host:
 
     async def _looked_at(self, disk: Disk) -> tuple[LiveDisk, Seen] | None:
         """Return the open disk with one reading of its graph; None, and errors, as `running`."""
-        daemon = None if disk.daemon is None else await self._found(disk.daemon)
+        daemon = None if disk.daemon is None else await self.daemons.found(disk.daemon)
         if daemon is None:
             return None
         live = LiveDisk(daemon=daemon, id=disk.id)
         seen = await live.look()
         return (live, seen) if seen.whole else None
-
-    async def _found(self, name: str) -> Daemon | None:
-        """Return the daemon of this name if it runs, taken over if need be; none is started."""
-        if name not in self._daemons and name not in self._silent:
-            async with self._use(name):
-                if name not in self._daemons:
-                    await self._adopt(name)
-        known = self._daemons.get(name)
-        if known is None and name in self._silent:
-            raise UnavailableError(f"storage daemon {name} runs and does not answer")
-        return known if known is not None and known.alive() else None
 
     async def opened(self, disk_id: DiskId) -> tuple[Disk, LiveDisk]:
         """Return the disk, open and with a bitmap that records; open it if it is not."""
@@ -174,31 +94,18 @@ class Host:
         disk = await self.row(disk_id)
         hydrating = await asyncio.to_thread(images.has_backing, self._in.layout.image(disk_id))
         name = disk.id if hydrating or disk.instance_id is None else disk.instance_id
-        if name in self._silent:
+        if self.daemons.is_silent(name):
             raise UnavailableError(f"storage daemon {name} runs and does not answer")
-        async with self._use(name):
+        async with self.daemons.use(name):
             return await self._open_in(name, disk_id, hydrating=hydrating)
 
     async def _open_in(self, name: str, disk_id: DiskId, *, hydrating: bool) -> tuple[Disk, LiveDisk]:
         layout = self._in.layout
         image = layout.image(disk_id)
-        daemon = await self.daemon(name)
+        daemon = await self.daemons.get(name)
         found = await asyncio.to_thread(_take_checkpoint, layout, disk_id)
 
-        def begin(conn: Connection) -> tuple[Disk, str]:
-            now = disks.get(conn, disk_id)
-            assert now is not None
-            state, why, ranges = _judge_checkpoint(now, found)
-            bitmap = algebra.bitmap_name(now.epoch + 1, now.base_snapshot_id)
-            opened = algebra.opened(tracking_of(now), state, bitmap=bitmap)
-            extents = None if state is None else state.extents
-            opened = carry_checkpoint(conn, disk_id, opened, extents, EMPTY if ranges is None else ranges)
-            values = {**tracking_columns(opened, reason=why or MISSING_REASON), "daemon": name}
-            changed = disks.compare_and_set(conn, disk_id, expected={"epoch": now.epoch}, values=values)
-            assert changed
-            return now, bitmap
-
-        disk, bitmap = await self._in.db.write(begin)
+        disk, bitmap = await self._in.db.write(lambda conn: record_opening(conn, disk_id, found, daemon=name))
         backing = None
         if hydrating:
             assert disk.source_snapshot_id is not None, disk_id
@@ -230,7 +137,7 @@ class Host:
         try:
             ranges = await self._read_tracking(disk, live)
             await live.close()
-            await self.quit_if_empty(live.daemon)
+            await self.daemons.quit_if_empty(live.daemon)
         except UnavailableError as error:
             if live.daemon.alive():
                 raise
@@ -243,19 +150,8 @@ class Host:
                 checkpoints.write, path, disk_id=disk_id, epoch=disk.epoch, image=image, ranges=ranges
             )
 
-        def end(conn: Connection) -> None:
-            now = disks.get(conn, disk_id)
-            assert now is not None
-            assert now.epoch == disk.epoch
-            state = tracking_of(now)
-            if ranges is None and state.state is TrackingState.LIVE:
-                stopped = algebra.lost(state)
-            else:
-                stopped = algebra.stopped(state)
-            values = {**tracking_columns(stopped, reason=now.tracking_reason or "unknown"), "daemon": None}
-            disks.compare_and_set(conn, disk_id, expected={"epoch": now.epoch}, values=values)
-
-        await self._in.db.write(end)
+        kept = ranges is not None
+        await self._in.db.write(lambda conn: record_closed(conn, disk_id, epoch=disk.epoch, kept=kept))
 
     async def _read_tracking(self, disk: Disk, live: LiveDisk) -> Ranges | None:
         """Return what the live bitmap marks; None if tracking is LOST (or must be)."""
@@ -373,14 +269,15 @@ class Host:
         if given_up or plan.verdict is Verdict.FAIL:
             # S34: only here, for the old bitmap was judged just now: once FAILING, an absent one counts as merged.
             assert operation is not None
-            await self._in.db.write(lambda conn: self._record_failing(conn, operation, plan))
+            at = self._in.clock()
+            await self._in.db.write(lambda conn: record_failing(conn, operation, plan, at=at))
             return Verdict.FAIL
         recording = plan.bitmap
         if live is not None:
             recording = await self._carry_out(disk, live, plan)
-        is_open = live is not None
+        is_open, at = live is not None, self._in.clock()
         await self._in.db.write(
-            lambda conn: self._record_settled(conn, disk_id, operation, plan, recording, is_open=is_open)
+            lambda conn: record_settled(conn, disk_id, operation, plan, recording, is_open=is_open, at=at)
         )
         if plan.lost:
             log.warning("tracking.lost", disk_id=disk_id, reason=plan.lost)
@@ -388,7 +285,7 @@ class Host:
 
     async def _close_rest(self, disk: Disk) -> None:
         """Close what a daemon that runs has of a disk that is not open as a whole: its lock would keep others out."""
-        daemon = None if disk.daemon is None else await self._found(disk.daemon)
+        daemon = None if disk.daemon is None else await self.daemons.found(disk.daemon)
         if daemon is not None and disk.id in await disks_open(daemon):
             log.warning("disk.open_in_part", disk_id=disk.id, daemon=daemon.name)
             await LiveDisk(daemon=daemon, id=disk.id).close()
@@ -424,84 +321,22 @@ class Host:
                 return name
         raise UnavailableError(f"disk {disk.id}: no free name for a bitmap")
 
-    def _record_failing(self, conn: Connection, operation: Operation, plan: DaemonPlan) -> None:
-        at = self._in.clock()
-        values: dict[str, object] = {"phase": algebra.Phase.FAILING.value}
-        if not operation.error:
-            values |= {"error_code": "InternalError", "error": plan.lost or "the snapshot's frozen view is gone"}
-        operations.update(conn, operation.id, updated_at=at, **values)
-        if plan.lost and operation.disk_id is not None:
-            disk = disks.get(conn, operation.disk_id)
-            assert disk is not None
-            lost = algebra.lost(tracking_of(disk), plan.bitmap)
-            values = tracking_columns(lost, reason=plan.lost)
-            disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=values)
-
-    def _record_settled(
-        self,
-        conn: Connection,
-        disk_id: DiskId,
-        operation: Operation | None,
-        plan: DaemonPlan,
-        recording: str | None,
-        *,
-        is_open: bool,
-    ) -> None:
-        disk = disks.get(conn, disk_id)
-        assert disk is not None
-        now = tracking_of(disk)
-        values: dict[str, object] = {}
-        if not is_open:
-            values = {"daemon": None, "nbd_socket": None, "device": None}
-            if now.state is not TrackingState.STOPPED:
-                reason = plan.lost or disk.tracking_reason or "the storage daemon is not running"
-                values |= tracking_columns(algebra.lost(now), reason=reason)
-        elif plan.lost:
-            values = tracking_columns(algebra.lost(now, recording), reason=plan.lost)
-        elif plan.verdict is Verdict.FAILED or now.bitmap != recording:
-            after = algebra.failed(now, recording)
-            values = tracking_columns(after, reason=disk.tracking_reason or "unknown")
-        if values:
-            disks.compare_and_set(conn, disk_id, expected={"epoch": disk.epoch}, values=values)
-        if operation is not None and plan.verdict is Verdict.FAILED:
-            end_failed_snapshot(conn, operation, at=self._in.clock())
-        if operation is not None and plan.verdict is Verdict.CLEAN:
-            operations.update(conn, operation.id, updated_at=self._in.clock(), state=OperationState.DONE, percent=100)
-
     async def _lose(self, disk_id: DiskId, reason: str, *, daemon: str | None = None) -> None:
         """Record that no daemon serves the disk, which may have it open, and that its tracking is LOST."""
-
-        def record(conn: Connection) -> None:
-            disk = disks.get(conn, disk_id)
-            assert disk is not None
-            values: dict[str, object] = {"daemon": daemon, "nbd_socket": None, "device": None}
-            values |= tracking_columns(algebra.lost(tracking_of(disk)), reason=reason)
-            disks.compare_and_set(conn, disk_id, expected={"epoch": disk.epoch}, values=values)
-
-        await self._in.db.write(record)
+        await self._in.db.write(lambda conn: record_lost(conn, disk_id, reason, daemon=daemon))
         log.warning("tracking.lost", disk_id=disk_id, reason=reason)
 
     # --- the whole host -----------------------------------------------------------------------------------------------
 
     async def take_over(self) -> None:
         """At start: find the daemons again and settle every disk; nothing is opened."""
-        self._places = await asyncio.to_thread(process.places)
-        try:
-            await self._take_over()
-        finally:
-            self._places = None
-
-    async def _take_over(self) -> None:
-        run = self._in.layout.run
-        for directory in sorted(run.iterdir()) if run.is_dir() else ():
-            if directory.name.startswith(("ins-", "disk-")):
-                await self._adopt(directory.name)
+        await self.daemons.adopt_all()
         rows = await self._in.db.read(disks.everything)
         known = {disk.id: disk for disk in rows}
         for disk in rows:
             if disk.daemon is not None and disk.state is not DiskState.ROLLBACKING:
                 await self._settle_at_start(disk)
-        for daemon in self.daemons():
+        for daemon in self.daemons.running():
             await self._close_strays(daemon, known)
         # After a reboot, or from an older installation: no link may lead to what is another's now (S101).
         await self._links.keep()
@@ -515,7 +350,7 @@ class Host:
         """Close what is open in a daemon that no row has there. Logs what it cannot."""
         try:
             await _close_unknown(daemon, known)
-            await self.quit_if_empty(daemon)
+            await self.daemons.quit_if_empty(daemon)
         except DrystoneError as error:
             # No harm to the disk: while it is open there, QEMU's lock on its file keeps every other daemon out.
             log.error("daemon.strays_not_closed", daemon=daemon.name, error=str(error))  # noqa: TRY400 - as above
@@ -527,18 +362,18 @@ class Host:
                 await self._settle_at_start(disk)
                 await self.revive(disk.id)
         try:
-            async with self._use(daemon.name):
+            async with self.daemons.use(daemon.name):
                 known = {disk.id: disk for disk in await self._in.db.read(disks.everything)}
                 # A rollback opens its disk without a row that says where.
                 if not any(disk.state is DiskState.ROLLBACKING and disk.id == daemon.name for disk in known.values()):
                     await _close_unknown(daemon, known)
-            await self.quit_if_empty(daemon)
+            await self.daemons.quit_if_empty(daemon)
         except DrystoneError as error:
             log.error("daemon.strays_not_closed", daemon=daemon.name, error=str(error))  # noqa: TRY400 - as above
 
     async def _settle_at_start(self, disk: Disk) -> None:
         """Settle one disk; one that cannot be settled must not keep the others from being served."""
-        if disk.daemon in self._silent:
+        if self.daemons.is_silent(disk.daemon):
             return
         try:
             async with self._in.locks.graph(disk.id):
@@ -546,29 +381,12 @@ class Host:
         except Exception as error:  # noqa: BLE001 - noted: what fails here must not end the rest (S135)
             self._in.bugs.note(error, "disk.not_settled", severe=True, disk_id=disk.id)
 
-    async def _adopt(self, name: str) -> None:
-        try:
-            daemon = await Daemon.adopt(name, self._in.layout.daemon(name), self._places)
-        except UnavailableError as error:
-            # It may be slow, with guests writing through it: it is not taken for dead before a while has passed.
-            self._silent.setdefault(name, self._in.monotonic())
-            log.error("daemon.silent", daemon=name, error=str(error))  # noqa: TRY400 - an expected failure
-            return
-        if daemon is not None and name in self._daemons:
-            await daemon.disconnect()  # Another was quicker; a monitor is not kept from whoever needs it.
-        elif daemon is not None:
-            self._daemons[name] = daemon
-            log.info("daemon.taken_over", daemon=name, pid=daemon.pid)
-        elif name in self._silent:
-            self._died.add(name)
-        self._silent.pop(name, None)
-
     async def revive(self, disk_id: DiskId) -> None:
         """Serve an attached disk again if its daemon died or the host was stopped. Logs what it cannot."""
         disk = await self._in.db.read(lambda conn: disks.get(conn, disk_id))
         if disk is None or disk.state is not DiskState.ATTACHED or disk.instance_id is None:
             return
-        if disk.daemon in self._silent:
+        if self.daemons.is_silent(disk.daemon):
             return
         async with self._in.locks.graph(disk_id):
             try:
@@ -606,25 +424,17 @@ class Host:
         Returns:
             The disks whose daemon died.
         """
-        for name, since in list(self._silent.items()):
-            async with self._use(name):
-                if name in self._daemons:
-                    self._silent.pop(name, None)
-                else:
-                    await self._adopt(name)
-            if name in self._daemons:
-                self._late.add(name)
-            elif name in self._silent and self._in.monotonic() - since > SILENT_SECONDS_MAX:
-                log.error("daemon.given_up", daemon=name)
-                await self._end_silent(name)
-        for name in self._late & self._daemons.keys():
-            await self._take_over_late(self._daemons[name])
-            self._late.discard(name)
-        dead = {name for name, daemon in self._daemons.items() if not daemon.alive()} | self._died
+        await self.daemons.ask_silent()
+        for daemon in self.daemons.taken_over_late():
+            await self._take_over_late(daemon)
+            self.daemons.late.discard(daemon.name)
+        dead = self.daemons.dead()
         hit: list[Disk] = []
         if dead:
             rows = await self._in.db.read(disks.everything)
-            self._died -= dead  # Not before the rows are known: whoever cannot be read now must not be forgotten.
+            self.daemons.died -= (
+                dead  # Not before the rows are known: whoever cannot be read now must not be forgotten.
+            )
             hit = [disk for disk in rows if disk.daemon in dead and disk.state is not DiskState.ROLLBACKING]
         for name in dead:
             log.error("daemon.died", daemon=name)
@@ -635,25 +445,14 @@ class Host:
                     if now is not None and now.daemon in dead and await self.running(now) is None:
                         await self.settle(disk.id)
                 except Exception as error:  # noqa: BLE001 - noted: what fails here must not end the rest (S135)
-                    self._died.add(str(disk.daemon))
+                    self.daemons.died.add(str(disk.daemon))
                     self._in.bugs.note(error, "disk.not_settled", severe=True, disk_id=disk.id)
-        for name in dead:
-            daemon = self._daemons.get(name)
-            if daemon is not None and not daemon.alive():
-                del self._daemons[name]
+        self.daemons.forget_dead(dead)
         # Whoever noticed first, a job or this: an attached disk is served.
         for disk in await self._in.db.read(disks.unserved):
             await self.revive(disk.id)
         await self._keep_devices()
         return [disk.id for disk in hit]
-
-    async def _end_silent(self, name: str) -> None:
-        """End a daemon that has not answered for long; its disks are settled as after any death."""
-        found = await asyncio.to_thread(process.adopt, self._in.layout.daemon(name))
-        if found is not None:
-            await found.end(seconds=2.0)
-        self._silent.pop(name, None)
-        self._died.add(name)
 
     async def release_idle(self) -> None:
         """At start: close detached disks that nothing needs open any more. Logs what it cannot."""
@@ -683,76 +482,21 @@ class Host:
             async with self._in.locks.graph(disk.id):
                 await self.settle_for_stop(disk)
                 await self.close(disk.id)
-        for daemon in self.daemons():
+        for daemon in self.daemons.running():
             with contextlib.suppress(UnavailableError):
-                await self.quit_daemon(daemon)
+                await self.daemons.quit(daemon)
         await snapshot_server.end(self._in)
-
-    def left_running(self) -> list[str]:
-        """Return the processes that run in this installation's directories, by name and pid."""
-        run = self._in.layout.run
-        places = process.places()
-        found = (
-            (entry.name, process.adopt(entry, places)) for entry in (sorted(run.iterdir()) if run.is_dir() else ())
-        )
-        return [f"{name} (process {running.pid})" for name, running in found if running is not None]
-
-    def disks_more(self, name: str) -> int:
-        """Return how many more disks the storage daemon of this name has descriptors for."""
-        daemon = self._daemons.get(name)
-        return descriptors.disks_more(None if daemon is None else daemon.pid)
 
     async def settle_for_stop(self, disk: Disk) -> None:
         """Give up a snapshot in flight before the disk is closed (A10: committed or merged back)."""
-
-        def give_up(conn: Connection) -> bool:
-            pair = flight_of(operations.running_on_disk(conn, disk.id))
-            if pair is None or pair[1].phase is algebra.Phase.COMMITTED:
-                return False
-            return operations.update(
-                conn, pair[0].id, updated_at=self._in.clock(), error_code="InternalError", error="the host was stopped"
-            )
-
-        await self._in.db.write(give_up)
+        at = self._in.clock()
+        await self._in.db.write(lambda conn: give_flight_up(conn, disk.id, at=at, why="the host was stopped"))
         await self.settle(disk.id)
 
     async def leave(self) -> None:
         """Let go of all daemons; they go on serving."""
-        for daemon in self._daemons.values():
-            await daemon.disconnect()
-        self._daemons.clear()
+        await self.daemons.leave()
         self._in.devices.let_go()
-
-    def describe(self, disk: Disk) -> None:
-        """Write `disk.json` beside the image: enough to adopt the disk when the database is gone (P10)."""
-        fields = asdict(disk)
-        keep = (
-            "id", "account_id", "name", "size_gib", "type", "charge_type", "zone", "project_id", "usage", "portable",
-            "delete_with_instance", "delete_snapshot", "throughput_performance", "burst_performance", "tags",
-            "source_snapshot_id", "created_at",
-        )  # fmt: skip
-        text = json.dumps({"format": 1, "store": self._in.store.store_id, **{name: fields[name] for name in keep}})
-        path = self._in.layout.description(disk.id)
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        checkpoints.write_durably(path, text.encode())
-
-
-def end_failed_snapshot(conn: Connection, operation: Operation, *, at: float) -> None:
-    """Let a snapshot that will never be NORMAL disappear: its row, its session's claim, its operation."""
-    assert operation.kind is OperationKind.SNAPSHOT
-    current = operations.get(conn, operation.id)
-    assert current is not None
-    if operation.snapshot_id is not None:
-        row = snapshots.get(conn, operation.snapshot_id)
-        if row is not None and row.state is SnapshotState.CREATING:
-            snapshots.delete(conn, row.id)
-    sessions.fence(conn, current.payload_as(SnapshotPayload).session, at=at)
-    why = current.error or "its storage daemon died"
-    code = current.error_code or "InternalError"
-    operations.update(conn, operation.id, updated_at=at, state=OperationState.FAILED, error_code=code, error=why)
-    if current.disk_id is not None and disks.get(conn, current.disk_id) is not None:
-        prompt = f"snapshot {operation.snapshot_id} failed: {why}"[:500]
-        disks.compare_and_set(conn, current.disk_id, expected={}, values={"error_prompt": prompt})
 
 
 async def _close_unknown(daemon: Daemon, known: Mapping[DiskId, Disk]) -> None:
@@ -764,26 +508,8 @@ async def _close_unknown(daemon: Daemon, known: Mapping[DiskId, Disk]) -> None:
             await LiveDisk(daemon=daemon, id=disk_id).close()
 
 
-def size_bytes(disk: Disk) -> int:
-    """Return the disk's size in bytes."""
-    return disk.size_gib * GIB
-
-
 def _take_checkpoint(layout: Layout, disk_id: DiskId) -> tuple[Checkpoint, Ranges, algebra.FileIdentity] | None:
     """Consume the checkpoint, and look at the image that it must be bound to."""
     path, image = layout.checkpoint(disk_id), layout.image(disk_id)
     found = checkpoints.consume(path)
     return None if found is None else (*found, checkpoints.identity(image))
-
-
-def _judge_checkpoint(
-    disk: Disk, found: tuple[Checkpoint, Ranges, algebra.FileIdentity] | None
-) -> tuple[Checkpoint | None, str, Ranges | None]:
-    """Return the checkpoint if it is accepted, why not otherwise, and its ranges."""
-    checkpoint, ranges, identity = found or (None, None, None)
-    fault = algebra.checkpoint_fault(tracking_of(disk), disk.id, checkpoint, identity)
-    if fault is None:
-        return checkpoint, "", ranges
-    if disk.tracking == TrackingState.LOST and disk.tracking_reason:
-        return None, disk.tracking_reason, None
-    return None, fault, None

@@ -13,8 +13,9 @@ from drystone.domain.ids import DiskId, SessionId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.payloads import CreateDiskPayload, SessionPayload
 from drystone.engine import checkpoints, images
+from drystone.engine.descriptions import write_disk
 from drystone.engine.graph import Backing
-from drystone.service.host.host import Host, size_bytes
+from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.rows import endings, tokens
 from drystone.service.rows.deletions import mark_terminating
@@ -33,7 +34,7 @@ async def make_image(installation: Installation, disk: Disk, *, epoch: int) -> N
     backing = None
     if disk.source_snapshot_id is not None:
         backing = Backing(socket=layout.store_socket, export=disk.source_snapshot_id)
-    await images.create(layout.image(disk.id), size_bytes(disk), backing)
+    await images.create(layout.image(disk.id), disk.size_bytes, backing)
     await asyncio.to_thread(
         checkpoints.write, layout.checkpoint(disk.id),
         disk_id=disk.id, epoch=epoch, image=layout.image(disk.id), ranges=np.array(EMPTY),
@@ -65,7 +66,7 @@ class CreateDisk:
             disk = await self._host.row(disk_id)
             if disk.state is not DiskState.CREATING:
                 raise UnavailableError(f"disk {disk_id} is no longer being created")
-            await asyncio.to_thread(self._host.describe, disk)
+            await asyncio.to_thread(write_disk, self._in.layout, disk, self._in.store.store_id)
             await make_image(self._in, disk, epoch=disk.epoch)
 
     def _made(self, conn: Connection, operation: Operation) -> list[Operation]:

@@ -13,7 +13,8 @@ from drystone.domain.errors import ProtocolError, RefusalError, UnavailableError
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import ImportPayload
 from drystone.engine import convert, host_files, images
-from drystone.service.host.host import Host, size_bytes
+from drystone.engine.descriptions import write_disk
+from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.copying import Copying
 from drystone.service.rows import endings
@@ -49,13 +50,13 @@ class ImportDisk:
                 scratch=self._in.layout.scratch,
             )  # fmt: skip
             found = await convert.examine(file)
-            if found.size_bytes > size_bytes(disk):
+            if found.size_bytes > disk.size_bytes:
                 raise RefusalError(
                     "InvalidParameterValue", f"{path} has grown to {found.size_bytes} bytes, beyond the disk's size."
                 )
             await convert.check(file)
-            await asyncio.to_thread(self._host.describe, disk)
-            await images.create(copied, size_bytes(disk))
+            await asyncio.to_thread(write_disk, self._in.layout, disk, self._in.store.store_id)
+            await images.create(copied, disk.size_bytes)
             copying = Copying(self._in, operation, copied.stat().st_dev)
             await convert.import_into(file, copied, on_percent=copying.note, guard=copying.guard)
         finally:

@@ -11,6 +11,7 @@ from drystone.domain.ids import DiskId, InstanceId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import ResizePayload
 from drystone.engine import images
+from drystone.engine.descriptions import write_disk
 from drystone.engine.live_disk import LiveDisk
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
@@ -60,7 +61,7 @@ class Resize:
             disk = await self._host.row(disk_id)
             if live is not None:
                 await live.set_limits(self._in.limits(disk))
-            await asyncio.to_thread(self._host.describe, disk)
+            await asyncio.to_thread(write_disk, self._in.layout, disk, self._in.store.store_id)
         await self._host.release(disk_id)
 
     async def _grow(self, disk: Disk, live: LiveDisk, size_bytes: int) -> None:

@@ -160,8 +160,8 @@ class Rollback:
         self, operation: Operation, disk: Disk, manifest: str, plan: RangesFile | None
     ) -> RollbackResult:
         """Open the image in a daemon of its own, write, close; the daemon has exited in order when this returns."""
-        await self._host.kill_daemon(disk.id)
-        live = LiveDisk(daemon=await self._host.daemon(disk.id), id=disk.id)
+        await self._host.daemons.kill(disk.id)
+        live = LiveDisk(daemon=await self._host.daemons.get(disk.id), id=disk.id)
         await live.open(OpenDisk(image=self._in.layout.image(disk.id), limits=None, bitmap="rollback", backing=None))
         socket = await live.export_nbd()
         job = RollbackJob(
@@ -177,7 +177,7 @@ class Rollback:
             lambda conn, percent: self._progress(conn, operation, disk.id, percent),
         )
         await live.close()
-        await self._host.quit_daemon(live.daemon)
+        await self._host.daemons.quit(live.daemon)
         return result
 
     def _progress(self, conn: Connection, operation: Operation, disk_id: DiskId, percent: int) -> None:

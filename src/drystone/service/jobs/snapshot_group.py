@@ -15,7 +15,7 @@ from drystone.domain.quiesce import Quiesced
 from drystone.domain.snapshot_group import SnapshotGroupState
 from drystone.domain.tracking import Phase, Verdict
 from drystone.engine import freezing
-from drystone.service.host.host import Host, size_bytes
+from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.snapshot import TakeSnapshot, Uploaded, log_committed
 from drystone.service.rows import endings
@@ -91,7 +91,7 @@ class TakeSnapshotGroup:
             freeze = now.payload_as(SnapshotPayload).freeze
             targets.append(
                 freezing.FreezeTarget(
-                    disk_id=disk.id, size_bytes=size_bytes(disk), frozen=freeze.old_bitmap or "",
+                    disk_id=disk.id, size_bytes=disk.size_bytes, frozen=freeze.old_bitmap or "",
                     live=freeze.new_bitmap, scratch=self._in.layout.scratch_file(disk.id),
                 )
             )  # fmt: skip

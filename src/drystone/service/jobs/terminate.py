@@ -35,7 +35,7 @@ class Terminate:
                 if live is not None:
                     await self._host.withdraw(live)
                     await live.close()
-                    await self._host.quit_if_empty(live.daemon)
+                    await self._host.daemons.quit_if_empty(live.daemon)
             self._in.layout.scratch_file(disk_id).unlink(missing_ok=True)
             await asyncio.to_thread(images.remove, self._in.layout.image(disk_id).parent)
 

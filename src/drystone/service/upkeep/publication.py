@@ -17,8 +17,7 @@ from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup
 from drystone.domain.times import moment
-from drystone.engine.descriptions import write_quiesce
-from drystone.service.host.host import Host
+from drystone.engine.descriptions import write_disk, write_quiesce
 from drystone.service.installation import Installation
 from drystone.service.upkeep import epoch
 from drystone.snapstore.account_names import AccountName, write_accounts
@@ -33,9 +32,8 @@ GONE = frozenset({DiskState.TERMINATING, DiskState.CREATING})
 class Publication:
     """Writes what the catalog noted as unpublished; one at a time."""
 
-    def __init__(self, installation: Installation, host: Host) -> None:
+    def __init__(self, installation: Installation) -> None:
         self._in = installation
-        self._host = host
         self._after = 0
         self._epoch = -1
 
@@ -104,7 +102,7 @@ class Publication:
             profile = await self._in.db.read(lambda conn: quiesce_profiles.get(conn, disk_id))
             # A disk that is being made is described by whoever makes it; one that goes must not come back.
             if disk is not None and disk.state not in GONE and self._in.layout.disk(disk_id).is_dir():
-                await asyncio.to_thread(self._host.describe, disk)
+                await asyncio.to_thread(write_disk, self._in.layout, disk, self._in.store.store_id)
                 await asyncio.to_thread(write_quiesce, self._in.layout, disk_id, profile)
         return True
 

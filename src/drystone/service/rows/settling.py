@@ -1,0 +1,94 @@
+"""What is recorded when the rows of a disk and what its daemon has are brought together."""
+
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, operations, sessions, snapshots
+from drystone.domain import tracking as algebra
+from drystone.domain.ids import DiskId
+from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.payloads import SnapshotPayload
+from drystone.domain.snapshot import SnapshotState
+from drystone.domain.tracking import DaemonPlan, TrackingState, Verdict
+from drystone.service.rows.tracking import flight_of, tracking_columns, tracking_of
+
+
+def record_failing(conn: Connection, operation: Operation, plan: DaemonPlan, *, at: float) -> None:
+    """Record that a snapshot in flight will not commit, and what is lost with it (S34)."""
+    values: dict[str, object] = {"phase": algebra.Phase.FAILING.value}
+    if not operation.error:
+        values |= {"error_code": "InternalError", "error": plan.lost or "the snapshot's frozen view is gone"}
+    operations.update(conn, operation.id, updated_at=at, **values)
+    if plan.lost and operation.disk_id is not None:
+        disk = disks.get(conn, operation.disk_id)
+        assert disk is not None
+        lost = algebra.lost(tracking_of(disk), plan.bitmap)
+        values = tracking_columns(lost, reason=plan.lost)
+        disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=values)
+
+
+def record_settled(
+    conn: Connection,
+    disk_id: DiskId,
+    operation: Operation | None,
+    plan: DaemonPlan,
+    recording: str | None,
+    *,
+    is_open: bool,
+    at: float,
+) -> None:
+    """Record what a disk is after its daemon was brought to rest, and end the snapshot that ends with it."""
+    disk = disks.get(conn, disk_id)
+    assert disk is not None
+    now = tracking_of(disk)
+    values: dict[str, object] = {}
+    if not is_open:
+        values = {"daemon": None, "nbd_socket": None, "device": None}
+        if now.state is not TrackingState.STOPPED:
+            reason = plan.lost or disk.tracking_reason or "the storage daemon is not running"
+            values |= tracking_columns(algebra.lost(now), reason=reason)
+    elif plan.lost:
+        values = tracking_columns(algebra.lost(now, recording), reason=plan.lost)
+    elif plan.verdict is Verdict.FAILED or now.bitmap != recording:
+        after = algebra.failed(now, recording)
+        values = tracking_columns(after, reason=disk.tracking_reason or "unknown")
+    if values:
+        disks.compare_and_set(conn, disk_id, expected={"epoch": disk.epoch}, values=values)
+    if operation is not None and plan.verdict is Verdict.FAILED:
+        end_failed_snapshot(conn, operation, at=at)
+    if operation is not None and plan.verdict is Verdict.CLEAN:
+        operations.update(conn, operation.id, updated_at=at, state=OperationState.DONE, percent=100)
+
+
+def record_lost(conn: Connection, disk_id: DiskId, reason: str, *, daemon: str | None) -> None:
+    """Record that no daemon serves the disk, which `daemon` may have open, and that its tracking is LOST."""
+    disk = disks.get(conn, disk_id)
+    assert disk is not None
+    values: dict[str, object] = {"daemon": daemon, "nbd_socket": None, "device": None}
+    values |= tracking_columns(algebra.lost(tracking_of(disk)), reason=reason)
+    disks.compare_and_set(conn, disk_id, expected={"epoch": disk.epoch}, values=values)
+
+
+def end_failed_snapshot(conn: Connection, operation: Operation, *, at: float) -> None:
+    """Let a snapshot that will never be NORMAL disappear: its row, its session's claim, its operation."""
+    assert operation.kind is OperationKind.SNAPSHOT
+    current = operations.get(conn, operation.id)
+    assert current is not None
+    if operation.snapshot_id is not None:
+        row = snapshots.get(conn, operation.snapshot_id)
+        if row is not None and row.state is SnapshotState.CREATING:
+            snapshots.delete(conn, row.id)
+    sessions.fence(conn, current.payload_as(SnapshotPayload).session, at=at)
+    why = current.error or "its storage daemon died"
+    code = current.error_code or "InternalError"
+    operations.update(conn, operation.id, updated_at=at, state=OperationState.FAILED, error_code=code, error=why)
+    if current.disk_id is not None and disks.get(conn, current.disk_id) is not None:
+        prompt = f"snapshot {operation.snapshot_id} failed: {why}"[:500]
+        disks.compare_and_set(conn, current.disk_id, expected={}, values={"error_prompt": prompt})
+
+
+def give_flight_up(conn: Connection, disk_id: DiskId, *, at: float, why: str) -> bool:
+    """Record that a snapshot in flight is not to commit; return whether there was one that had not."""
+    pair = flight_of(operations.running_on_disk(conn, disk_id))
+    if pair is None or pair[1].phase is algebra.Phase.COMMITTED:
+        return False
+    return operations.update(conn, pair[0].id, updated_at=at, error_code="InternalError", error=why)
