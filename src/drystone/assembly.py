@@ -27,7 +27,7 @@ from drystone.engine.ballast import Ballast
 from drystone.engine.clocks import boot_id, uptime
 from drystone.engine.layout import Layout
 from drystone.engine.space import look
-from drystone.objects.local import LocalStore
+from drystone.objects.address import DirectoryAddress, open_objects
 from drystone.prove.prover import Prover
 from drystone.prove.prover import Settings as MachineSettings
 from drystone.service.calls.accounts import Accounts
@@ -182,7 +182,7 @@ def _store(db: Database, layout: Layout, ids: IdSource, rng: random.Random, floo
     Raises:
         StartError: Another catalog owns it, or a newer state of this catalog has used it.
     """
-    objects = LocalStore(layout.store, floor_bytes)
+    objects = open_objects(DirectoryAddress(root=str(layout.store), floor_bytes=floor_bytes))
     known = db.read_sync(meta.everything)
     new = "store_id" not in known
     if new:

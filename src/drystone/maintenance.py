@@ -26,7 +26,7 @@ from drystone.engine.checkpoints import write_durably
 from drystone.engine.descriptions import find_disks
 from drystone.engine.images import sync_file
 from drystone.engine.layout import Layout
-from drystone.objects.local import LocalStore
+from drystone.objects.address import DirectoryAddress, open_objects
 from drystone.serve import locked
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.backups import KIND
@@ -95,7 +95,7 @@ def reconcile_catalog(data: Path, outside: Outside, *, force: bool = False) -> R
             known = db.read_sync(meta.everything)
             if STORE_ID not in known:
                 raise StartError(f"the catalog of {config.data} has no store yet; there is nothing to reconcile")
-            store = open_store(LocalStore(layout.store, 0), StoreId(known[STORE_ID]))
+            store = open_store(open_objects(DirectoryAddress(root=str(layout.store))), StoreId(known[STORE_ID]))
             if read_owner(store) != known[OWNER]:
                 raise StartError(
                     f"the snapshot store {store.store_id} is owned by another catalog; only `drystone store recover` "
@@ -159,7 +159,7 @@ def _strays(data: Path, outside: Outside, discard: str | None) -> list[Stray]:
             known = db.read_sync(meta.everything)
             if STORE_ID not in known:
                 raise StartError(f"the catalog of {config.data} has no store yet")
-            store = open_store(LocalStore(layout.store, 0), StoreId(known[STORE_ID]))
+            store = open_store(open_objects(DirectoryAddress(root=str(layout.store))), StoreId(known[STORE_ID]))
             if read_owner(store) != known[OWNER] or read_epoch(store) > db.read_sync(epoch.current):
                 raise StartError("another state of the catalog has used the store: reconcile it first")
             inventory = _inventory(store, db, outside)
@@ -234,7 +234,7 @@ def recover(data: Path, root: Path | None, store_id: str | None, outside: Outsid
             )
         place = _place(layout, root)
         chosen = _chosen(place, store_id)
-        store = open_store(LocalStore(place, 0), chosen)
+        store = open_store(open_objects(DirectoryAddress(root=str(place))), chosen)
         at = outside.clock()
         inventory = take_inventory(store, outside.on_progress)
         evidence = _evidence(store, inventory, layout, config, f"recovered from its store on {_time(at)}")

@@ -13,6 +13,7 @@ from drystone.domain import tracking as algebra
 from drystone.domain.blocks import BLOCK_BYTES, EMPTY
 from drystone.domain.tracking import TrackingState
 from drystone.engine import checkpoints
+from drystone.objects.address import DirectoryAddress
 from drystone.objects.memory import MemoryStore
 from drystone.service.jobs.rollback import Rollback
 from drystone.service.rows.deletions import mark_deleting
@@ -213,7 +214,7 @@ def test_a_comparison_takes_for_different_what_a_pack_cannot_tell(
 
     monkeypatch.setattr(comparison, "looking", lambda _look: Disk(scene))
     job = CompareJob(
-        store=StoreAddress(root="/nowhere", store_id=scene.store.store_id, floor_bytes=0),
+        store=StoreAddress(objects=DirectoryAddress(root="/nowhere"), store_id=scene.store.store_id),
         manifest=cast("str", scene.row(LAST).manifest), disk=Look(file="/nowhere"), start_block=0,
         seconds_max=60.0, found=str(tmp_path / "found"), yielding=False,
     )  # fmt: skip

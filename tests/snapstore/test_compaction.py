@@ -14,6 +14,7 @@ from drystone.codec.pack import Encoding
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError
 from drystone.domain.ids import SnapshotId
+from drystone.objects.address import DirectoryAddress
 from drystone.objects.memory import CutError, MemoryStore
 from drystone.snapstore import space, writer
 from drystone.snapstore.collect import delete_manifest
@@ -31,7 +32,7 @@ from tests.snapstore.test_snapshots_model import BLOCKS, pairs, seen
 
 compact: Any = importlib.import_module("drystone.snapstore.compact")
 """As a thing to be tampered with, whatever it exports."""
-ADDRESS = StoreAddress(root="/nowhere", store_id=STORE_ID, floor_bytes=0)
+ADDRESS = StoreAddress(objects=DirectoryAddress(root="/nowhere"), store_id=STORE_ID)
 History = list[tuple[SnapshotReader, bytes]]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from drystone.codec.manifest import DiskAttributes
 from drystone.domain.ids import AccountId, DiskId, SessionId, SnapshotId, StoreId
+from drystone.objects.address import DirectoryAddress
 from drystone.objects.local import LocalStore
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store, create_store
@@ -39,7 +40,7 @@ class Snapshots:
     chain: tuple[SnapshotId, ...] = ()
 
     def __post_init__(self) -> None:
-        self.address = StoreAddress(root=str(self.root), store_id=STORE, floor_bytes=0)
+        self.address = StoreAddress(objects=DirectoryAddress(root=str(self.root)), store_id=STORE)
         self.store: Store = create_store(LocalStore(self.root, 0), STORE, "owner", self.rng.randbytes(32))
 
     def job(self, view: Endpoint, mode: Any, **more: Any) -> UploadJob:

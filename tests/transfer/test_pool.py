@@ -14,6 +14,7 @@ import pytest
 from drystone.domain.errors import DrystoneError, RefusalError, SnapshotBrokenError, UnavailableError
 from drystone.domain.ids import StoreId
 from drystone.nbd.client import NbdClient
+from drystone.objects.address import DirectoryAddress
 from drystone.objects.contract import NotFoundError
 from drystone.snapstore.manifests import list_manifests
 from drystone.transfer import pool as pool_module
@@ -61,7 +62,7 @@ FAKE = (sys.executable, "-S", "-c", _SCRIPT)
 
 
 def fake(word: str) -> Job:
-    return CollectJob(store=StoreAddress(root="/", store_id=word, floor_bytes=0), packs=(), living=())  # type: ignore[arg-type]
+    return CollectJob(store=StoreAddress(objects=DirectoryAddress(root="/"), store_id=word), packs=(), living=())  # type: ignore[arg-type]
 
 
 async def warmth() -> None:
@@ -217,7 +218,7 @@ def test_a_real_worker_ends_with_its_parent() -> None:
     try:
         assert worker.stdin is not None
         assert worker.stdout is not None
-        store = StoreAddress(root="/nonexistent/store", store_id=StoreId("s"), floor_bytes=0)
+        store = StoreAddress(objects=DirectoryAddress(root="/nonexistent/store"), store_id=StoreId("s"))
         job = CollectJob(store=store, packs=(), living=())
         worker.stdin.write(msgspec.json.encode(job) + b"\n")
         worker.stdin.flush()
@@ -303,7 +304,7 @@ def test_upload_killed_half_way_then_again_and_rollback_and_garbage(tmp_path: Pa
 
 def test_jobs_survive_json() -> None:
     job = RollbackJob(
-        store=StoreAddress(root="r", store_id="s", floor_bytes=0),  # type: ignore[arg-type]
+        store=StoreAddress(objects=DirectoryAddress(root="r"), store_id="s"),  # type: ignore[arg-type]
         manifest="m",
         disk=Endpoint(socket="s", export="e"),
         plan=None,

@@ -19,6 +19,7 @@ from drystone.engine.ballast import Ballast
 from drystone.engine.host_device import HostDevices
 from drystone.engine.layout import Layout
 from drystone.engine.space import Space, holds_file, largest_file_gib, look
+from drystone.objects.address import DirectoryAddress
 from drystone.service.operations import Operations
 from drystone.service.rounds import Bugs
 from drystone.snapstore.store import Store
@@ -126,8 +127,8 @@ class Installation:
 
     def store_address(self) -> StoreAddress:
         """Return where a worker finds the store, and what of its file system it leaves to the disks."""
-        floor_bytes = self.space().floor_bytes
-        return StoreAddress(root=str(self.layout.store), store_id=self.store.store_id, floor_bytes=floor_bytes)
+        objects = DirectoryAddress(root=str(self.layout.store), floor_bytes=self.space().floor_bytes)
+        return StoreAddress(objects=objects, store_id=self.store.store_id)
 
     @property
     def bugs(self) -> Bugs:

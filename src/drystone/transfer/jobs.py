@@ -10,14 +10,14 @@ import msgspec
 
 from drystone.codec.manifest import DiskAttributes, ManifestMap, ManifestPack
 from drystone.domain.ids import AccountId, DiskId, PackId, SessionId, SnapshotId, StoreId
+from drystone.objects.address import ObjectsAddress
 
 
 class StoreAddress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A store in a directory; `floor_bytes` of free space stay untouched."""
+    """A store, and where its objects are."""
 
-    root: str
+    objects: ObjectsAddress
     store_id: StoreId
-    floor_bytes: int
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -21,8 +21,8 @@ from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.domain.ids import SessionId, SnapshotId, StoreId
 from drystone.logs import configure_logs
 from drystone.nbd.server import NbdServer
+from drystone.objects.address import DirectoryAddress, open_objects
 from drystone.objects.contract import NotFoundError
-from drystone.objects.local import LocalStore
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store, open_store
 from drystone.transfer.worker import SWITCH_S
@@ -132,7 +132,7 @@ class _as_unavailable:  # noqa: N801 - reads as a statement
 def main(arguments: list[str]) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
     parser = ArgumentParser(prog="drystone.transfer.snapserver")
-    parser.add_argument("--root", type=Path, required=True, help="directory of the object store")
+    parser.add_argument("--root", required=True, help="directory of the object store")
     parser.add_argument("--store", required=True, help="id of the store")
     parser.add_argument("--socket", type=Path, required=True, help="unix socket to listen on")
     options = parser.parse_args(arguments)
@@ -143,7 +143,7 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     try:
-        store = open_store(LocalStore(options.root, 0), StoreId(options.store))
+        store = open_store(open_objects(DirectoryAddress(root=options.root)), StoreId(options.store))
         with NbdServer(options.socket, SnapshotProvider(store)):
             log.info("snapserver.ready", socket_path=str(options.socket))
             ended.wait()

@@ -12,7 +12,6 @@ import random  # noqa: TID251 - this module is its process's composition root
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -20,7 +19,7 @@ import structlog
 
 from drystone.domain.errors import RefusalError, expected
 from drystone.logs import configure_logs
-from drystone.objects.local import LocalStore
+from drystone.objects.address import open_objects
 from drystone.snapstore.space import SpaceMemory
 from drystone.snapstore.store import Store, open_store
 from drystone.transfer.compaction import compact
@@ -72,7 +71,7 @@ def open_address(address: StoreAddress) -> Store:
     Raises:
         DrystoneError: It cannot be opened.
     """
-    return open_store(LocalStore(Path(address.root), address.floor_bytes), address.store_id)
+    return open_store(open_objects(address.objects), address.store_id)
 
 
 def execute(job: Job, progress: "ProgressLines", rng: random.Random, memory: SpaceMemory | None = None) -> Result:
