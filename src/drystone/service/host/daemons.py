@@ -1,7 +1,8 @@
 """The storage daemons of this host by name: started, taken over, ended; which are dead, and which are silent."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 import structlog
 
@@ -139,14 +140,16 @@ class Daemons:
         """Tell whether the daemon of this name runs and does not answer."""
         return name in self._silent
 
-    async def adopt_all(self) -> None:
-        """At a start: take over every daemon that runs."""
+    @contextlib.asynccontextmanager
+    async def taking_over(self) -> AsyncIterator[None]:
+        """At a start: take over every daemon that runs. Within this the machine's processes are gone through once."""
         self._places = await asyncio.to_thread(process.places)
         try:
             run = self._in.layout.run
             for directory in sorted(run.iterdir()) if run.is_dir() else ():
                 if directory.name.startswith(("ins-", "disk-")):
                     await self.adopt(directory.name)
+            yield
         finally:
             self._places = None
 

@@ -330,16 +330,16 @@ class Host:
 
     async def take_over(self) -> None:
         """At start: find the daemons again and settle every disk; nothing is opened."""
-        await self.daemons.adopt_all()
-        rows = await self._in.db.read(disks.everything)
-        known = {disk.id: disk for disk in rows}
-        for disk in rows:
-            if disk.daemon is not None and disk.state is not DiskState.ROLLBACKING:
-                await self._settle_at_start(disk)
-        for daemon in self.daemons.running():
-            await self._close_strays(daemon, known)
-        # After a reboot, or from an older installation: no link may lead to what is another's now (S101).
-        await self._links.keep()
+        async with self.daemons.taking_over():
+            rows = await self._in.db.read(disks.everything)
+            known = {disk.id: disk for disk in rows}
+            for disk in rows:
+                if disk.daemon is not None and disk.state is not DiskState.ROLLBACKING:
+                    await self._settle_at_start(disk)
+            for daemon in self.daemons.running():
+                await self._close_strays(daemon, known)
+            # After a reboot, or from an older installation: no link may lead to what is another's now (S101).
+            await self._links.keep()
 
     async def revive_all(self) -> None:
         """At start: serve again every attached disk that is not served."""
