@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -349,10 +350,15 @@ class Installation:
         return b"".join(pieces)
 
     def stored(self, snapshot_id: str) -> SnapshotReader:
-        """Open a snapshot straight from the store's directory, without the server: what is durable, and no more."""
+        """Open a snapshot straight from the store's directory, without the server: what is durable, and no more.
+
+        By the manifest that its row names: an attempt that was given up may have left another.
+        """
         root = self.data / "store"
+        with contextlib.closing(sqlite3.connect(self.data / "catalog.db")) as catalog:
+            row = catalog.execute("SELECT manifest FROM snapshot WHERE id = ?", (snapshot_id,)).fetchone()
         (store_id,) = [entry.name for entry in root.iterdir() if not entry.name.startswith(".")]
-        return SnapshotReader.open(open_store(LocalStore(root, 0), StoreId(store_id)), snapshot_id)
+        return SnapshotReader.open(open_store(LocalStore(root, 0), StoreId(store_id)), row[0])
 
     def content(self, snapshot_id: str, length: int) -> bytes:
         """Restore a snapshot to a new disk, read its first bytes, and destroy the disk."""

@@ -47,7 +47,6 @@ class BitmapState:
     recording: bool
     inconsistent: bool
     busy: bool
-    dirty_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +76,6 @@ class Seen:
                 recording=found["recording"],
                 inconsistent=found.get("inconsistent", False),
                 busy=found["busy"],
-                dirty_bytes=found["count"],
             )
             for found in entry.get("dirty-bitmaps", ())
             if "name" in found
