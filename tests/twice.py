@@ -70,6 +70,21 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"twice: {count:6} {what}")
 
 
+def undone_first(write: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a database's `write` that runs each transaction, undoes it, and runs it again."""
+
+    def again(fn: Callable[[Connection], Any]) -> Any:
+        def both(conn: Connection) -> Any:
+            savepoint = conn.begin_nested()
+            fn(conn)
+            savepoint.rollback()
+            return fn(conn)
+
+        return write(both)
+
+    return again
+
+
 def _name(fn: Callable[..., Any]) -> str:
     inner = fn.func if isinstance(fn, functools.partial) else fn
     code = getattr(inner, "__code__", None)
@@ -151,7 +166,9 @@ def _said(conn: Connection) -> Iterator[list[Any]]:
     said: list[Any] = []
 
     def collect(_conn: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
-        said.append((statement, repr(parameters)))
+        values = parameters.values() if isinstance(parameters, dict) else parameters
+        plain = [bytes(value) if isinstance(value, memoryview) else value for value in values]
+        said.append((statement, repr(plain)))
 
     event.listen(conn, "before_cursor_execute", collect)
     try:

@@ -42,6 +42,7 @@ from drystone.service.upkeep.backups import Backups
 from drystone.service.upkeep.expiry import Expiry, ExpiryLimits
 from tests.service.machine import DAY, HOUR, YEAR, Machine, admin
 from tests.service.records_world import NOW, OTHER, OWNER, ZONE, World, caller, run
+from tests.twice import undone_first
 
 LEAPS = [-3 * DAY, YEAR, 10 * YEAR]
 PER_HOUR = 10
@@ -340,6 +341,19 @@ def test_lost_tracking_is_compared_whatever_the_clock_does(house: House) -> None
         house.machine.passes(10)
         run(house.healing.begin_due())
     assert house.begun == ["disk-lost"]
+
+
+def test_a_comparison_is_begun_in_a_transaction_that_is_run_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(house.world.db, "write", undone_first(house.world.db.write))
+    house.world.disk(
+        "disk-lost", state=DiskState.ATTACHED, tracking=TrackingState.LOST, base_snapshot_id="s", daemon="d", bitmap="b"
+    )  # fmt: skip
+    for _ in range(4):
+        run(house.healing.begin_due())
+        house.machine.passes(10)
+    assert len(house.woken) == 1
 
 
 def test_a_silent_daemon_is_given_up_whatever_the_clock_does(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId, SessionId, SnapshotId
 from drystone.domain.operation import Operation, OperationState
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState
-from drystone.domain.payloads import CompactPayload
+from drystone.domain.payloads import CompactionOutcome, CompactPayload
 from drystone.domain.session import Session
 from drystone.objects.memory import MemoryStore
 from drystone.service.calls.store_space import StoreSpace
@@ -32,6 +32,7 @@ from tests.catalog.catalog_values import OWNER, disk
 from tests.service.records_world import NOW, caller, refusal
 from tests.service.store_world import CutError, Power, World, consistent, packs_in_store
 from tests.snapstore.model_snapshots import STORE_ID
+from tests.twice import undone_first
 
 DISK = DiskId("disk-00000001")
 ADMIN = caller(OWNER, admin=True)
@@ -249,6 +250,24 @@ def test_a_pack_that_cannot_be_trusted_is_left_and_not_tried_for_ever(world: Wor
     assert victim.object in packs_in_store(world)
     assert list(made.faulty_packs) == [victim.object]
     assert asyncio.run(compaction.begin_if_due(made)) is None
+    world.close()
+
+
+def test_packs_are_counted_once_by_a_transaction_that_is_run_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = world.open()
+    delete(made, "snap-00000000")
+    monkeypatch.setattr(made.db, "write", undone_first(made.db.write))
+    operation = compaction_of(world.db)
+    dying = world.db.read_sync(lambda conn: packs.dying(conn, 0.2, 10))
+    asyncio.run(Compact(made).run(operation))
+    ended = world.db.read_sync(lambda conn: operations.get(conn, operation.id))
+    assert ended is not None
+    outcome = ended.payload_as(CompactPayload).result
+    assert isinstance(outcome, CompactionOutcome)
+    assert outcome.rewritten_packs == len(dying) > 0
+    assert ended.phase == f"{len(dying)} packs written again"
     world.close()
 
 

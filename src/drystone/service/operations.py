@@ -137,7 +137,7 @@ class Operations:
             if found is None:
                 return
             async with self._places_of.get(found.kind, self._places).hold(found.account_id):
-                begun = await self._patiently(lambda: self._db.write(lambda conn: self._begin(conn, operation_id)))
+                begun = await self._patiently(lambda: self._db.write(_beginning(operation_id, self._clock())))
                 if begun is not None:
                     await self._attempt(begun)
         finally:
@@ -153,13 +153,6 @@ class Operations:
                 self.bugs.note(error, "operation.waits")
             await asyncio.sleep(_pause(attempt, RETRY_SECONDS_MAX))
             attempt += 1
-
-    def _begin(self, conn: Connection, operation_id: OperationId) -> Operation | None:
-        found = rows.get(conn, operation_id)
-        if found is None or found.state is not OperationState.RUNNING:
-            return None
-        rows.update(conn, operation_id, updated_at=self._clock(), attempts=found.attempts + 1)
-        return found
 
     async def _attempt(self, operation: Operation) -> None:
         job = self._jobs[operation.kind]
@@ -183,6 +176,19 @@ class Operations:
         except Exception as error:  # noqa: BLE001 - noted: what fails here must not end the rest (S135)
             why = self.bugs.note(error, "operation.fail_failed", severe=True, operation_id=operation.id)
             self._wake_later(operation, BUG_SECONDS_MAX if why is None else RETRY_SECONDS_MAX)
+
+
+def _beginning(operation_id: OperationId, at: float) -> Callable[[Connection], Operation | None]:
+    """Return the transaction that counts an attempt, and returns the operation if it is RUNNING."""
+
+    def begin(conn: Connection) -> Operation | None:
+        found = rows.get(conn, operation_id)
+        if found is None or found.state is not OperationState.RUNNING:
+            return None
+        rows.update(conn, operation_id, updated_at=at, attempts=found.attempts + 1)
+        return found
+
+    return begin
 
 
 def _unknown(error: BaseException) -> bool:

@@ -26,22 +26,23 @@ class Healing:
         """Begin what is due; a comparison that could not be finished is begun again as late as the first."""
         now = self._in.monotonic()
 
-        def begin(conn: Connection) -> list[Operation]:
+        def begin(conn: Connection) -> tuple[list[Operation], dict[DiskId, float]]:
             lost = [disk for disk in disks.lost(conn) if comparable(disk) and disk.state is DiskState.ATTACHED]
-            self._since = {disk.id: self._since.get(disk.id, now) for disk in lost}
+            since = {disk.id: self._since.get(disk.id, now) for disk in lost}
             made = []
             for disk in lost:
-                if now - self._since[disk.id] < self._after_s:
+                if now - since[disk.id] < self._after_s:
                     continue
                 operation = begin_comparison(conn, self._in, disk)
                 if operation is not None:
-                    self._since[disk.id] = now
+                    since[disk.id] = now
                     made.append(operation)
-            return made
+            return made, since
 
         if not await self._in.db.read(disks.lost):
             self._since.clear()
             return
-        for operation in await self._in.db.write(begin):
+        made, self._since = await self._in.db.write(begin)
+        for operation in made:
             log.info("tracking.comparison_begun", disk_id=operation.disk_id)
             self._in.operations.wake(operation.id)

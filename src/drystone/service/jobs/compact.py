@@ -53,8 +53,9 @@ class Compact:
                 if not more:
                     break
 
+        at = self._in.clock()
+
         def end(conn: Connection) -> None:
-            at = self._in.clock()
             payload = msgspec.structs.replace(wanted, result=sums.result(conn))
             operations.update(conn, operation.id, updated_at=at, payload=payload)
             endings.done(conn, operation, at=at)
@@ -91,14 +92,17 @@ class Compact:
             raise
         found = list(zip(pairs, verdicts, strict=True))
 
-        def record(conn: Connection) -> None:
-            at = self._in.clock()
-            for (pack, row), verdict in found:
-                sums.add(self._judge(conn, pack, row, verdict, at), verdict, pack)
-            proofs.doubt(conn, [pack.id for (pack, _), verdict in found if verdict.fault], ())
-            operations.update(conn, operation.id, updated_at=at, phase=f"{sums.rewritten} packs written again")
+        at = self._in.clock()
 
-        await self._in.db.write(record)
+        def record(conn: Connection) -> list[str]:
+            outcomes = [self._judge(conn, pack, row, verdict, at) for (pack, row), verdict in found]
+            proofs.doubt(conn, [pack.id for (pack, _), verdict in found if verdict.fault], ())
+            rewritten = sums.rewritten + outcomes.count("rewritten")
+            operations.update(conn, operation.id, updated_at=at, phase=f"{rewritten} packs written again")
+            return outcomes
+
+        for ((pack, _), verdict), outcome in zip(found, await self._in.db.write(record), strict=True):
+            sums.add(outcome, verdict, pack)
         seen.update(verdict.new_object for verdict in verdicts if verdict.new_object is not None)
         for (pack, _), verdict in found:
             if verdict.fault:

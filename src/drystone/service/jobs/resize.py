@@ -49,13 +49,15 @@ class Resize:
                     # Refused or not, it is served again: who uses it must not pay for a resize that failed.
                     await self._serve_again(disk.instance_id, disk_id)
 
+            at = self._in.clock()
+
             def record(conn: Connection) -> None:
                 now = disks.get(conn, disk_id)
                 assert now is not None
                 values: dict[str, object] = {"size_gib": size_gib, "error_prompt": ""}
                 values["state"] = endings.settled_state(now.instance_id)
                 if disks.compare_and_set(conn, disk_id, expected={"state": DiskState.EXPANDING}, values=values):
-                    endings.done(conn, operation, at=self._in.clock())
+                    endings.done(conn, operation, at=at)
 
             await self._in.db.write(record)
             disk = await self._host.row(disk_id)
