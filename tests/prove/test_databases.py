@@ -40,15 +40,22 @@ def _postgresql(base: Path) -> dict[str, Path]:
             server.query("INSERT INTO t SELECT n, 'y' FROM generate_series(5001, 5100) AS n")
             subprocess.run(["sync", "-f", str(where)], check=True)
             images = {"PostgreSQL crashed": copied(image, "postgresql-crashed")}
+            images["PostgreSQL log"] = copied(image, "postgresql-log")
             file = server.data / server.query("SELECT pg_relation_filepath('t')")
         finally:
             server.stop()
         subprocess.run(["sync", "-f", str(where)], check=True)
-        images |= {f"PostgreSQL {name}": copied(image, f"postgresql-{name}") for name in ("stopped", *ATTACKS)}
+        images |= {
+            f"PostgreSQL {name}": copied(image, f"postgresql-{name}")
+            for name in ("stopped", "file", "no log", *ATTACKS)
+        }
         overwrite(file, 20 * 8192 + 4096, 4096)
         subprocess.run(["sync", "-f", str(where)], check=True)
         images["PostgreSQL torn"] = copied(image, "postgresql-torn")
         os.truncate(server.data / "global" / "pg_control", 100)
+    for how in ("log", "file", "no log"):
+        with mounted(images[f"PostgreSQL {how}"], base / "mount") as where:
+            PostgreSql(where / "main" / "15", base / "run-postgresql").harm(how)
     for name, (files, _, _) in ATTACKS.items():
         with mounted(images[f"PostgreSQL {name}"], base / "mount") as where:
             for file_name, text in files.items():
@@ -90,7 +97,7 @@ def _mariadb(base: Path) -> dict[str, Path]:
             server.query("CREATE TABLE d.a (n INT) ENGINE=Aria; INSERT INTO d.a VALUES (1)")
             assert server.query("SELECT COUNT(*) FROM d.t, d.a") == "5000"
             subprocess.run(["sync", "-f", str(where)], check=True)
-            images = {"MariaDB crashed": copied(image, "mariadb-crashed")}
+            images = {"MariaDB crashed": copied(image, "mariadb-crashed"), "MariaDB log": copied(image, "mariadb-log")}
             server.query("INSERT INTO mysql.plugin VALUES ('evil', '../../../../../nowhere/evil.so')")
             server.query(
                 "CREATE EVENT d.e ON SCHEDULE EVERY 1 SECOND DO SELECT LOAD_FILE('/etc/shadow') INTO OUTFILE '/tmp/x'"
@@ -99,11 +106,14 @@ def _mariadb(base: Path) -> dict[str, Path]:
             server.stop()
         (server.data / "my.cnf").write_text("[mysqld]\ninit_file=/etc/shadow\nplugin-load-add=/nowhere/evil.so\n")
         subprocess.run(["sync", "-f", str(where)], check=True)
-        images["MariaDB plugins"] = copied(image, "mariadb-plugins")
+        images |= {f"MariaDB {name}": copied(image, f"mariadb-{name}") for name in ("plugins", "file", "no log")}
         overwrite(server.data / "d" / "t.ibd", 20 * 16384 + 8192, 8192)
         subprocess.run(["sync", "-f", str(where)], check=True)
         images["MariaDB torn"] = copied(image, "mariadb-torn")
         overwrite(server.data / "ibdata1", 5 * 16384 + 4096, 16384)
+    for how in ("log", "file", "no log"):
+        with mounted(images[f"MariaDB {how}"], base / "mount") as where:
+            MariaDb(where / "mysql", base / "run-mariadb").harm(how)
     return {**images, "MariaDB system": image}
 
 
@@ -153,6 +163,9 @@ def databases() -> dict[str, OpeningStep]:
         ("MariaDB crashed", OPENS, "recovered from its log"), ("MariaDB torn", DAMAGED, ""),
         ("MariaDB system", DAMAGED, ""), ("MariaDB plugins", OPENS, "nothing to recover"),
         ("PostgreSQL crashed", OPENS, "recovered from its log"), ("PostgreSQL stopped", OPENS, "nothing to recover"),
+        ("MariaDB log", DAMAGED, ""), ("MariaDB file", DAMAGED, ""), ("MariaDB no log", NOT_PROVEN, "ib_logfile0"),
+        ("PostgreSQL log", DAMAGED, "checkpoint"), ("PostgreSQL file", DAMAGED, "pg_amcheck"),
+        ("PostgreSQL no log", NOT_PROVEN, "pg_wal"),
         ("PostgreSQL torn", DAMAGED, "pg_amcheck"), ("PostgreSQL control", DAMAGED, "pg_control"),
         *((f"PostgreSQL {name}", finding, detail) for name, (_, finding, detail) in ATTACKS.items()),
     ],

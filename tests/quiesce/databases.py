@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import functools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,12 +16,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.images import overwrite
+
 SECONDS = 120.0
 """How long anything may take on a loaded machine."""
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Where flushes cost nothing."""
 PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin"
+HARMS = ("page", "log", "file", "no log")
+"""A page of a table overwritten; the log, where it begins to be read; a table's file gone; the log gone."""
 MARIADBD = shutil.which("mariadbd", path=PATH)
+FIRST_OF_USERS = 16384
+"""Below it are the relations of PostgreSQL itself. Source: access/transam.h, FirstNormalObjectId."""
 POSTGRES = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))), None)
 
 
@@ -88,6 +95,16 @@ class MariaDb:
             capture_output=True, text=True, check=False, env={"PATH": PATH},
         )  # fmt: skip
         return ran.stdout.strip()
+
+    def harm(self, how: str) -> None:
+        """Damage the data of a server that does not run."""
+        table, log = self.data / "d" / "t.ibd", self.data / "ib_logfile0"
+        if how == "page":
+            overwrite(table, 3 * 16384 + 8192, 4096)  # The root of its first index.
+        elif how == "log":
+            overwrite(log, 4096, 8192)  # Both checkpoints.
+        else:
+            {"file": table, "no log": log}[how].unlink()
 
 
 @functools.cache
@@ -170,6 +187,24 @@ class PostgreSql:
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         return ran.stdout.strip()
+
+    def harm(self, how: str) -> None:
+        """Damage the data of a server that does not run."""
+        relations = (int(path.name) for path in (self.data / "base").glob("*/*") if path.name.isdigit())
+        (table,) = (self.data / "base").glob(f"*/{min(oid for oid in relations if oid >= FIRST_OF_USERS)}")
+        if how == "page":
+            overwrite(table, 4096, 4096)
+        elif how == "log":
+            told = subprocess.run(
+                [str(self.programs / "pg_controldata"), str(self.data)], check=True, capture_output=True, text=True
+            ).stdout
+            (segment,) = re.findall(r"REDO WAL file: +(\S+)", told)
+            log = self.data / "pg_wal" / segment
+            overwrite(log, 0, log.stat().st_size)
+        elif how == "file":
+            table.unlink()
+        else:
+            shutil.rmtree(self.data / "pg_wal")
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.prove.machines import IMAGES
-from tests.quiesce.databases import PATH, SECONDS, MariaDb, PostgreSql
+from tests.quiesce.databases import HARMS, PATH, SECONDS, MariaDb, PostgreSql
 from tests.system.harness import Installation, installation
 
 LANES = 4
@@ -35,6 +35,12 @@ MOUNT_OPTIONS = "-E nodiscard,lazy_itable_init=1,lazy_journal_init=1"
 TCCLI = Path(sys.executable).parent / "tccli"
 MANNERS = ("profile", "hand", "nothing")
 REPAIRED = re.compile(r"corrupt|repair|marked as crashed|PANIC", re.IGNORECASE)
+COPIES = {
+    "clean": ("stopped", "opens", "nothing to recover"), "dirty": ("running", "opens", "recovered from its log"),
+    "page": ("stopped", "damaged", ""), "log": ("running", "damaged", ""), "file": ("stopped", "damaged", ""),
+    "no log": ("stopped", "not proven", ""),
+}  # fmt: skip
+"""Of what each copy is made, and what its proof must say. The last four are `HARMS`."""
 Counts = dict[int, int]
 
 
@@ -198,6 +204,8 @@ class World:
         """What was taken, opened and found right so far."""
         self.proofs: list[tuple[str, float]] = []
         """What proofs found, and how many seconds each took."""
+        self.told: list[tuple[str, bool, float]] = []
+        """Copies, whether they were told for what they are, and how many seconds each took."""
         self.disk_id = system.create_disk()
 
     @contextlib.contextmanager
@@ -274,38 +282,71 @@ class World:
 
     def open(self, taken: Taken) -> None:
         """Restore a snapshot to a disk of its own, open it, and hold it against the bounds."""
-        system = self.system
-        disk_id = system.create_disk(SnapshotId=taken.snapshot_id)
-        system.attach(disk_id, system.host_instance)
+        # What the profile held has a journal with nothing to replay: a checker that changes nothing finds it clean.
+        with self._copy(taken.snapshot_id, clean=taken.manner == "profile") as (_, server):
+            server.start()
+            self._check(taken, server)
+
+    def prove(self, taken: Sequence[Taken], server: Server) -> None:
+        """Have snapshots opened in their machines, by a profile that names the database."""
+        for one in taken:
+            opening, seconds = self._proof(self.disk_id, one.snapshot_id, server)
+            self.proofs.append((str(opening["Finding"]), seconds))
+            print(f"{one.snapshot_id} ({one.manner}): {opening['Finding']} {opening['Reason']}", flush=True)
+
+    def _proof(self, disk_id: str, snapshot_id: str, server: Server) -> tuple[dict[str, Any], float]:
+        self.system.own("SetQuiesceProfile", ResourceId=disk_id, Mode="prefer", Steps=server.steps())
+        began = time.monotonic()
+        self.system.own("ProveSnapshot", SnapshotId=snapshot_id)
+        while (opening := self.system.record(snapshot_id)["Opening"]) is None:
+            assert time.monotonic() - began < PROOF_SECONDS_MAX
+            time.sleep(0.2)
+        return opening, time.monotonic() - began
+
+    def tell_apart(self, server: Server) -> None:
+        """Make whole and damaged copies, and have each proven."""
+        self.system.own("DeleteQuiesceProfile", ResourceId=self.disk_id)
+        with self.writing(server):
+            bases = {"running": self.system.take(self.disk_id)}
+        with self._copy(bases["running"]) as (disk_id, copy):
+            copy.start()
+            copy.stop()
+            subprocess.run(["sync", "-f", str(copy.data)], check=True)
+            bases["stopped"] = self.system.take(disk_id)
+        for name, (base, finding, detail) in COPIES.items():
+            with self._copy(bases[base]) as (disk_id, copy):
+                if name in HARMS:
+                    copy.harm(name)
+                subprocess.run(["sync", "-f", str(copy.data.parent)], check=True)
+                snapshot_id = self.system.take(disk_id)
+                opening, seconds = self._proof(disk_id, snapshot_id, copy)
+            said = opening["Steps"][-1]["Detail"]
+            right = opening["Finding"] == finding and detail in said
+            self.told.append((name, right, seconds))
+            print(f"{self.kind.kind} {name}: {opening['Finding']}: {said}{'' if right else ' WRONG'}", flush=True)
+            self.system.call("DeleteSnapshots", SnapshotIds=[snapshot_id])
+        self.system.call("DeleteSnapshots", SnapshotIds=[*bases.values()])
+
+    @contextlib.contextmanager
+    def _copy(self, snapshot_id: str, *, clean: bool = False) -> Iterator[tuple[str, Server]]:
+        """Restore a snapshot to a disk of its own; yield that and the database on it, which does not run."""
+        disk_id = self.system.create_disk(SnapshotId=snapshot_id)
+        self.system.attach(disk_id, self.system.host_instance)
         try:
-            device = str(system.detail(disk_id)["Device"])
-            if taken.manner == "profile":
-                # Its journal has nothing to replay: the checker, which changes nothing, sees a clean file system.
+            device = str(self.system.detail(disk_id)["Device"])
+            if clean:
                 subprocess.run(["e2fsck", "-fn", device], check=True, capture_output=True)
-            with mounted(device, self.base / f"mount-{taken.snapshot_id}") as where:
-                server = self.kind(where / "data", self.base / f"run-{taken.snapshot_id}")
+            with mounted(device, self.base / f"mount-{snapshot_id}") as where:
+                server = self.kind(where / "data", self.base / f"run-{snapshot_id}")
                 # It names a process of this host, the source's server, which runs: as the guide says.
                 (server.data / "postmaster.pid").unlink(missing_ok=True)
                 try:
-                    server.start()
-                    self._check(taken, server)
+                    yield disk_id, server
                 finally:
                     server.stop()
         finally:
             self._detach(disk_id)
-            system.call("TerminateDisks", DiskIds=[disk_id])
-
-    def prove(self, taken: Sequence[Taken], server: Server) -> None:
-        """Have snapshots opened in their machines, by a profile that names the database."""
-        self.system.own("SetQuiesceProfile", ResourceId=self.disk_id, Mode="prefer", Steps=server.steps())
-        for one in taken:
-            began = time.monotonic()
-            self.system.own("ProveSnapshot", SnapshotId=one.snapshot_id)
-            while (opening := self.system.record(one.snapshot_id)["Opening"]) is None:
-                assert time.monotonic() - began < PROOF_SECONDS_MAX
-                time.sleep(1)
-            self.proofs.append((str(opening["Finding"]), time.monotonic() - began))
-            print(f"{one.snapshot_id} ({one.manner}): {opening['Finding']} {opening['Reason']}", flush=True)
+            self.system.call("TerminateDisks", DiskIds=[disk_id])
 
     def _detach(self, disk_id: str) -> None:
         """Detach, again if somebody else on this machine has just looked at the device: then it stays attached."""
@@ -339,6 +380,8 @@ def run(world: World, *, each: int, seconds_max: float, prove: bool) -> None:
                 break
             world.taken += round_of(world, server, prove=prove)
             print(f"{world.kind.kind}: round {number + 1} of {each}", flush=True)
+        if prove:
+            world.tell_apart(server)
 
 
 def round_of(world: World, server: Server, *, prove: bool = False) -> list[Taken]:
@@ -373,6 +416,19 @@ def figures(taken: Sequence[Taken], lanes: Sequence[Lane], kind: str) -> list[st
     return lines
 
 
+def tell(world: World) -> bool:
+    """Print what proofs said; return whether all of it was right."""
+    opened = [finding == "opens" for finding, _ in world.proofs]
+    if opened:
+        seconds = ", ".join(f"{seconds:.0f}" for _, seconds in world.proofs)
+        print(f"{world.kind.kind}: {sum(opened)} of {len(opened)} proofs say that it opens; seconds {seconds}")
+    if world.told:
+        named = ", ".join(f"{name} {seconds:.0f}" for name, _, seconds in world.told)
+        right = sum(right for _, right, _ in world.told)
+        print(f"{world.kind.kind}: {right} of {len(world.told)} copies were told for what they are; seconds: {named}")
+    return all(opened) and all(right for _, right, _ in world.told)
+
+
 def main() -> int:
     """Run as a program."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -382,6 +438,7 @@ def main() -> int:
     parser.add_argument("--prove", action="store_true", help="have each opened by `snapshot prove` too")
     options = parser.parse_args()
     assert os.geteuid() == 0, "block devices need root"
+    right = True
     for kind in (MariaDbLoad, PostgreSqlLoad):
         if options.kind and kind.kind not in options.kind:
             continue
@@ -395,12 +452,9 @@ def main() -> int:
                     run(world, each=options.each, seconds_max=options.minutes * 60, prove=options.prove)
                 finally:
                     print("\n".join(figures(world.taken, world.lanes, kind.kind)), flush=True)
-                    if world.proofs:
-                        right = [seconds for finding, seconds in world.proofs if finding == "opens"]
-                        text = f"{kind.kind}: {len(right)} of {len(world.proofs)} proofs say that it opens"
-                        print(f"{text}; seconds {', '.join(f'{seconds:.0f}' for _, seconds in world.proofs)}")
+                    right &= tell(world)
             print(f"{kind.kind}: {time.monotonic() - began:.0f} s")
-    return 0
+    return 0 if right else 1
 
 
 if __name__ == "__main__":
