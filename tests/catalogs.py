@@ -25,14 +25,19 @@ _made: list[str] = []
 
 
 @contextlib.contextmanager
-def of_kind(kind: str) -> Iterator[None]:
+def of_kind(wanted: str) -> Iterator[None]:
     """Have `open_catalog` open catalogs of this kind."""
     global _kind  # noqa: PLW0603 - what a test runs with
-    before, _kind = _kind, kind
+    before, _kind = _kind, wanted
     try:
         yield
     finally:
         _kind = before
+
+
+def kind() -> str:
+    """Return of which kind catalogs are now."""
+    return _kind
 
 
 @contextlib.contextmanager
