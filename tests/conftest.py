@@ -78,7 +78,7 @@ def both_catalogs(catalog_kind: str) -> Iterator[str]:
 BUDGETS_S = {
     "api": 30,
     "bench": 5,
-    "catalog": 15,
+    "catalog": 30,
     "cli": 20,
     "codec": 10,
     "console": 40,
@@ -90,13 +90,14 @@ BUDGETS_S = {
     "objects": 5,
     "prove": 60,
     "quiesce": 40,
-    "service": 200,
+    "service": 150,
     "snapstore": 25,
     "system": 500,
     "transfer": 40,
 }
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """After a run of everything say what each folder took, and which took more than its share.
 

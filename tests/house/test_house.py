@@ -93,7 +93,7 @@ def test_locks_hold_all_that_is_asked_for_and_agree() -> None:
         assert name in documented or name.replace("-", ".") in documented or short in documented, name
 
 
-GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs/use").glob("*.md"))]
+GUIDES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs/use").glob("*.md"))]
 COMMAND = re.compile(
     r"drystone ((?:disk|snapshot|snapshot-group|quiesce|instance|operation|audit|account|host|store) [a-z-]+)"
     r"([^)`;\n]*)"
@@ -115,7 +115,7 @@ def test_commands_of_guides_exist(guide: Path) -> None:
             assert option in manual, (command, option)
 
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
