@@ -10,7 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class Served:
     port: int
     cert: Path
     key: Path
+    held: list[socket.socket] = field(default_factory=list)
+    """Clients that are still there when the server stops."""
 
     def context(self, cert: Path | None = None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=cert or self.cert)
@@ -94,11 +96,14 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
+        made = Served(listener.getsockname()[1], cert, key)
         try:
-            yield Served(listener.getsockname()[1], cert, key)
+            yield made
         finally:
             server.should_exit = True
             thread.join(timeout=20)
+            for client in made.held:
+                client.close()
             assert not thread.is_alive()
 
 
@@ -208,6 +213,17 @@ def test_handshakes_have_places_like_heads(served: Served) -> None:
             assert fine(client)
         with contextlib.suppress(ConnectionError):
             assert held[0].recv(1) == b""
+
+
+def test_a_server_stops_beside_a_client_that_does_not_end_its_side(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A closed TLS connection waits for the client's end; one that is closed once more answers nothing any more."""
+    monkeypatch.setattr(connection, "STOP_S", 0.2)
+    client = served.connect()
+    client.sendall(ASK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+    assert fine(client)
+    served.held.append(client)
 
 
 def test_plain_http_is_told(served: Served) -> None:

@@ -28,6 +28,8 @@ IDLE_S: Final = 75
 DRAIN_S_MAX: Final = 5.0
 DRAIN_BYTES_MAX: Final = 16 << 20
 """What is still taken of a request that was answered already, so that its client comes to read the answer."""
+STOP_S: Final = 5.0
+"""What a client gets to take its last answer when the server stops: less than the server then waits for all."""
 UNREAD_S: Final = 15.0
 READ_BYTES_MIN: Final = 128 << 10
 """A client reads at least so much of a waiting answer in so long, or all of it."""
@@ -131,9 +133,12 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """End after what is under way."""
-        super().shutdown()
+        # asyncio's TLS transport answers nothing any more once it was closed twice.
+        if not self.transport.is_closing():
+            super().shutdown()
         if self.transport.is_closing():
-            self._wait_for_the_end()
+            self._ending = True
+            self._wait(STOP_S, self.transport.abort)
 
     def pause_writing(self) -> None:
         """Wait for the client to read, but not for ever."""
