@@ -177,7 +177,7 @@ def test_a_snapshot_that_fails_because_its_bitmap_is_gone_does_not_count_it_as_m
             begun = site.begin()
             if frozen:
                 await freezing.freeze(daemon, [freeze_target(site.installation, begun)])
-                await daemon.remove_export(node("view", DISK))
+                await daemon.remove_exports(node("view", DISK))
             await LiveDisk(daemon=daemon, id=DISK).drop_bitmap(begun.freeze.old_bitmap)
             with NbdClient(path, DISK) as guest:
                 guest.pwrite(0, b"x" * BLOCK)

@@ -107,20 +107,23 @@ class Daemon:
         """Return the exports by id."""
         return {entry["id"]: entry for entry in await self.execute("query-block-exports")}
 
-    async def remove_export(self, export: str) -> None:
-        """Take an export away if it is there; its clients are cut off. It is gone when this returns."""
-        if export not in await self.exports():
+    async def remove_exports(self, *names: str) -> None:
+        """Take exports away that are there; their clients are cut off. They are gone when this returns."""
+        there = await self.exports()
+        going = [name for name in names if name in there]
+        if not going:
             return
-        with contextlib.suppress(QmpRefusedError):  # It may have begun to go by itself.
-            await self.execute("block-export-del", {"id": export, "mode": "hard"})
+        for name in going:
+            with contextlib.suppress(QmpRefusedError):  # It may have begun to go by itself.
+                await self.execute("block-export-del", {"id": name, "mode": "hard"})
         try:
             # It answers meanwhile, and waits for the export's clients all the same.
             with self._clients.relieved(may_cut=False):
                 async with asyncio.timeout(EXPORT_GONE_SECONDS_MAX):
-                    while export in await self.exports():
+                    while not (await self.exports()).keys().isdisjoint(going):
                         await asyncio.sleep(process.POLL_SECONDS)
         except TimeoutError as error:
-            raise UnavailableError(f"export {export} of {self.name} does not go away") from error
+            raise UnavailableError(f"exports of {self.name} do not go away: {', '.join(going)}") from error
 
     async def disconnect(self) -> None:
         """Leave the daemon running."""

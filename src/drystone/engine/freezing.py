@@ -13,7 +13,7 @@ from drystone.domain.ids import DiskId
 from drystone.engine import graph
 from drystone.engine.daemon import Daemon
 from drystone.engine.layout import node
-from drystone.engine.live_disk import LiveDisk
+from drystone.engine.live_disk import LiveDisk, Seen
 from drystone.engine.qmp import QmpRefusedError
 
 
@@ -45,7 +45,7 @@ async def freeze(daemon: Daemon, targets: Sequence[FreezeTarget]) -> float:
         with contextlib.suppress(DrystoneError):
             for target in targets:
                 await LiveDisk(daemon=daemon, id=target.disk_id).unfreeze(scratch=target.scratch)
-                await LiveDisk(daemon=daemon, id=target.disk_id).drop_bitmap(target.live)
+                await _forget_bitmap(daemon, target)
         raise
     began = time.monotonic()
     try:
@@ -56,11 +56,18 @@ async def freeze(daemon: Daemon, targets: Sequence[FreezeTarget]) -> float:
     except QmpRefusedError:
         for target in targets:
             await LiveDisk(daemon=daemon, id=target.disk_id).unfreeze(scratch=target.scratch)
-            await LiveDisk(daemon=daemon, id=target.disk_id).drop_bitmap(target.live)
+            await _forget_bitmap(daemon, target)
         raise
     pause_ms = (time.monotonic() - began) * 1000
     await finish_freeze(daemon, targets)
     return pause_ms
+
+
+async def _forget_bitmap(daemon: Daemon, target: FreezeTarget) -> None:
+    """Remove the bitmap that was to record from the instant on, if it was made."""
+    disk = LiveDisk(daemon=daemon, id=target.disk_id)
+    if target.live in (await disk.look()).bitmaps:
+        await disk.drop_bitmap(target.live)
 
 
 async def _prepare(daemon: Daemon, target: FreezeTarget) -> None:
@@ -98,13 +105,13 @@ def _make_scratch(path: Path, size_bytes: int) -> None:
 
 async def finish_freeze(daemon: Daemon, targets: Sequence[FreezeTarget]) -> None:
     """Do what follows the instant: old bitmaps stop, views are exported. May be repeated after a crash of ours."""
+    nodes = await daemon.nodes()
     for target in targets:
-        held = (await LiveDisk(daemon=daemon, id=target.disk_id).look()).bitmaps
+        held = Seen(id=target.disk_id, nodes=nodes).bitmaps
         if target.frozen not in held:
             raise SnapshotBrokenError(f"bitmap {target.frozen} of disk {target.disk_id} is gone")
         if held[target.frozen].recording:
             await LiveDisk(daemon=daemon, id=target.disk_id).disable_bitmap(target.frozen)
-    nodes = await daemon.nodes()
     exports = await daemon.exports()
     for target in targets:
         if node("view", target.disk_id) not in nodes:

@@ -55,7 +55,6 @@ class Seen:
 
     id: DiskId
     nodes: Mapping[str, dict[str, Any]]
-    exports: Mapping[str, dict[str, Any]]
 
     def has(self, kind: str) -> bool:
         """Tell whether there is a node of this kind."""
@@ -97,15 +96,9 @@ class Seen:
         return self.has("back")
 
     @property
-    def served_as(self) -> str | None:
-        """The kind of the disk's own export (`nbd` or `fuse`), or None."""
-        entry = self.exports.get(node("disk", self.id))
-        return None if entry is None else str(entry["type"])
-
-    @property
-    def delays_guests(self) -> bool:
-        """Whether `unfreeze` has anything to take away that a guest's requests go through."""
-        return any(map(self.has, ("view", "cbw", "scratch"))) and self.served_as is not None
+    def has_view(self) -> bool:
+        """Whether `unfreeze` has anything to take away."""
+        return any(map(self.has, ("view", "cbw", "scratch")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +115,11 @@ class LiveDisk:
 
     async def look(self) -> Seen:
         """Read what the daemon has of the disk now."""
-        return Seen(id=self.id, nodes=await self.daemon.nodes(), exports=await self.daemon.exports())
+        return Seen(id=self.id, nodes=await self.daemon.nodes())
+
+    async def served_as(self) -> str | None:
+        """Return the kind of the disk's own export (`nbd` or `fuse`), or None."""
+        return _served_as(await self.daemon.exports(), self.id)
 
     async def open(self, spec: OpenDisk) -> None:
         """Build the graph of a disk with its bitmap recording; nothing is exported yet.
@@ -151,17 +148,28 @@ class LiveDisk:
 
     async def close(self) -> None:
         """Take the disk's exports and nodes away, whatever of them is there. Flushes; its bitmaps are gone with it."""
-        for kind in ("disk", "trim", "view", "bitmap", "look"):
-            await self.daemon.remove_export(node(kind, self.id))
-        await self.remove_hydration()
-        await self.unfreeze(scratch=None)
-        nodes = await self.daemon.nodes()
-        for kind in ("top", "qcow", "file", "fill", "back", "zeros"):
-            if node(kind, self.id) in nodes:
-                await self.daemon.execute("blockdev-del", {"node-name": node(kind, self.id)})
+        await self._remove_exports("disk", "trim", "view", "bitmap", "look", "hydrate")
+        seen = await self.look()
+        await self._remove_nodes(seen, "pull")
+        await self._remove_view(seen)
+        await self._remove_nodes(seen, "top", "qcow", "file", "fill", "back", "zeros")
         for kind in ("limit", "fill"):
             with contextlib.suppress(QmpRefusedError):  # It may never have been made.
                 await self.daemon.execute("object-del", {"id": node(kind, self.id)})
+
+    async def _remove_exports(self, *kinds: str) -> None:
+        await self.daemon.remove_exports(*(node(kind, self.id) for kind in kinds))
+
+    async def _remove_nodes(self, seen: Seen, *kinds: str) -> None:
+        for kind in filter(seen.has, kinds):
+            await self.daemon.execute("blockdev-del", {"node-name": node(kind, self.id)})
+
+    async def _remove_view(self, seen: Seen) -> None:
+        """Take the nodes of the frozen view away, its exports being gone."""
+        await self._remove_nodes(seen, "view")
+        if seen.has("cbw") and seen.has("top"):
+            await self.daemon.execute("blockdev-reopen", {"options": [graph.top_node(self.id)]})
+        await self._remove_nodes(seen, "cbw", "scratch")
 
     async def export_nbd(self) -> Path:
         """Serve the disk over NBD, writable, under its id; return the socket. Does nothing if it is served already."""
@@ -181,7 +189,7 @@ class LiveDisk:
 
     async def unexport(self) -> None:
         """Stop serving the disk; what was written is in the daemon's hands."""
-        await self.daemon.remove_export(node("disk", self.id))
+        await self._remove_exports("disk")
 
     async def flush_until_short(self) -> None:
         """Flush what is not on the drive yet, up to three times, so that the freeze's own flush is short."""
@@ -199,34 +207,22 @@ class LiveDisk:
 
     async def unfreeze(self, *, scratch: Path | None) -> None:
         """Take the frozen view, its filter and the scratch file away, whatever of them is there. Keeps all bitmaps."""
-        for kind in ("trim", "view"):
-            await self.daemon.remove_export(node(kind, self.id))
-        nodes = await self.daemon.nodes()
-        if node("view", self.id) in nodes:
-            await self.daemon.execute("blockdev-del", {"node-name": node("view", self.id)})
-        if node("cbw", self.id) in nodes:
-            if node("top", self.id) in nodes:
-                await self.daemon.execute("blockdev-reopen", {"options": [graph.top_node(self.id)]})
-            await self.daemon.execute("blockdev-del", {"node-name": node("cbw", self.id)})
-        if node("scratch", self.id) in nodes:
-            await self.daemon.execute("blockdev-del", {"node-name": node("scratch", self.id)})
+        await self._remove_exports("trim", "view")
+        await self._remove_view(await self.look())
         if scratch is not None:
             scratch.unlink(missing_ok=True)
 
     async def merge_back(self, *, frozen: str, live: str) -> None:
-        """A4: the live bitmap takes what the frozen one held. The view must be gone. Does nothing if done already."""
-        held = (await self.look()).bitmaps
-        if frozen in held and live in held:
-            await self.daemon.execute("transaction", graph.merge_back(self.id, frozen=frozen, live=live))
+        """A4: the live bitmap takes what the frozen one held. Both are there, and the view is gone."""
+        await self.daemon.execute("transaction", graph.merge_back(self.id, frozen=frozen, live=live))
 
     async def disable_bitmap(self, name: str) -> None:
         """Stop a bitmap from recording; it keeps what it has."""
         await self.daemon.execute("block-dirty-bitmap-disable", graph.bitmap_ref(self.id, name))
 
     async def drop_bitmap(self, name: str) -> None:
-        """Remove a bitmap if it is there: only one that a NORMAL snapshot owns, or that never recorded alone."""
-        if name in (await self.look()).bitmaps:
-            await self.daemon.execute("block-dirty-bitmap-remove", graph.bitmap_ref(self.id, name))
+        """Remove a bitmap that is there: only one that a NORMAL snapshot owns, or that never recorded alone."""
+        await self.daemon.execute("block-dirty-bitmap-remove", graph.bitmap_ref(self.id, name))
 
     async def add_bitmap(self, name: str) -> None:
         """Start a bitmap that records from now on."""
@@ -235,14 +231,14 @@ class LiveDisk:
     async def read_bitmap(self, name: str) -> Ranges:
         """Return the blocks that a bitmap marks. Nothing may write meanwhile (the disk is not exported)."""
         # Whoever read before us may have been killed at it.
-        await self.daemon.remove_export(node("bitmap", self.id))
+        await self._remove_exports("bitmap")
         await self.daemon.execute("block-export-add", graph.bitmap_export(self.id, name))
         try:
             return await asyncio.to_thread(
                 _read_bitmap, self.daemon.nbd_socket, graph.bitmap_export_name(self.id), name
             )
         finally:
-            await self.daemon.remove_export(node("bitmap", self.id))
+            await self._remove_exports("bitmap")
 
     async def resize(self, size_bytes: int) -> None:
         """Grow an open disk. NBD exports of it must be away (QEMU refuses); bitmaps grow along."""
@@ -264,9 +260,8 @@ class LiveDisk:
         Returns:
             The file to read; None if it is the NBD export `graph.hydration_export_name`.
         """
-        seen = await self.look()
-        exports = seen.exports
-        wanted = "fuse" if seen.served_as == "fuse" else "nbd"
+        exports = await self.daemon.exports()
+        wanted = "fuse" if _served_as(exports, self.id) == "fuse" else "nbd"
         file = self.daemon.directory / f"{self.id}.pull"
         if node("hydrate", self.id) in exports and exports[node("hydrate", self.id)]["type"] != wanted:
             await self.remove_hydration()
@@ -283,7 +278,7 @@ class LiveDisk:
 
     async def remove_hydration(self) -> None:
         """Take the hydration export away, whichever it is; who copies through it is cut off."""
-        await self.daemon.remove_export(node("hydrate", self.id))
+        await self._remove_exports("hydrate")
         if node("pull", self.id) in await self.daemon.nodes():
             await self.daemon.execute("blockdev-del", {"node-name": node("pull", self.id)})
 
@@ -293,9 +288,8 @@ class LiveDisk:
         Returns:
             The file to read; None if it is the NBD export `graph.comparison_export_name`.
         """
-        seen = await self.look()
-        exports = seen.exports
-        wanted = "fuse" if seen.served_as == "fuse" else "nbd"
+        exports = await self.daemon.exports()
+        wanted = "fuse" if _served_as(exports, self.id) == "fuse" else "nbd"
         file = self.daemon.directory / f"{self.id}.look"
         if node("look", self.id) in exports and exports[node("look", self.id)]["type"] != wanted:
             await self.remove_comparison()
@@ -310,7 +304,7 @@ class LiveDisk:
 
     async def remove_comparison(self) -> None:
         """Take that export away; who reads through it is cut off."""
-        await self.daemon.remove_export(node("look", self.id))
+        await self._remove_exports("look")
 
     async def drop_backing(self) -> None:
         """End hydration: every block that its source holds is in the image now and flushed; let go of the source.
@@ -373,3 +367,8 @@ async def disks_open(daemon: Daemon) -> frozenset[DiskId]:
         for name in await daemon.nodes()
         if name.partition("-")[0] in {"file", "qcow", "top"}
     )
+
+
+def _served_as(exports: Mapping[str, dict[str, Any]], disk_id: DiskId) -> str | None:
+    entry = exports.get(node("disk", disk_id))
+    return None if entry is None else str(entry["type"])

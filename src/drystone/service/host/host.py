@@ -184,7 +184,7 @@ class Host:
         """Serve the disk the way the instance wants it; return the row's `nbd_socket` and `device`."""
         _disk, live = await self.opened(disk_id)
         wanted = "nbd" if kind is InstanceKind.NBD or host_device.kernel_has_nbd() else "fuse"
-        if (await live.look()).served_as not in {None, wanted}:
+        if await live.served_as() not in {None, wanted}:
             await self.withdraw(live)
         if kind is InstanceKind.NBD:
             socket = await live.export_nbd()
@@ -273,8 +273,8 @@ class Host:
             await self._in.db.write(lambda conn: record_failing(conn, operation, plan, at=at))
             return Verdict.FAIL
         recording = plan.bitmap
-        if live is not None:
-            recording = await self._carry_out(disk, live, plan)
+        if live is not None and seen is not None:
+            recording = await self._carry_out(disk, live, seen, plan)
         is_open, at = live is not None, self._in.clock()
         await self._in.db.write(
             lambda conn: record_settled(conn, disk_id, operation, plan, recording, is_open=is_open, at=at)
@@ -290,25 +290,26 @@ class Host:
             log.warning("disk.open_in_part", disk_id=disk.id, daemon=daemon.name)
             await LiveDisk(daemon=daemon, id=disk.id).close()
 
-    async def _carry_out(self, disk: Disk, live: LiveDisk, plan: DaemonPlan) -> str | None:
+    async def _carry_out(self, disk: Disk, live: LiveDisk, seen: Seen, plan: DaemonPlan) -> str | None:
         """Act on the daemon as planned; return the bitmap that records afterwards."""
         scratch = self._in.layout.scratch_file(disk.id)
         if plan.verdict in {Verdict.FAILED, Verdict.CLEAN, Verdict.NONE}:
             async with contextlib.AsyncExitStack() as stack:
-                if (await live.look()).delays_guests:
+                if seen.hydrates and seen.has_view and await live.served_as() is not None:
                     await stack.enter_async_context(self.calm(live))
                 await live.unfreeze(scratch=scratch)
         else:
             for name in plan.release:
                 log.info("bitmap.released", disk_id=disk.id, bitmap=name)
             if plan.release:
-                await live.daemon.remove_export(node("view", disk.id))
+                await live.daemon.remove_exports(node("view", disk.id))
         for name in plan.disable:
             await live.disable_bitmap(name)
-        if plan.merge is not None:
+        if plan.merge is not None and seen.bitmaps.keys() >= set(plan.merge):
             await live.merge_back(live=plan.merge[0], frozen=plan.merge[1])
         for name in plan.remove:
-            await live.drop_bitmap(name)
+            if name in seen.bitmaps:
+                await live.drop_bitmap(name)
         if plan.bitmap is not None:
             return plan.bitmap
         # Tracking is LOST: a new bitmap lets the next snapshot be a rescan that heals it (A6).
@@ -391,8 +392,8 @@ class Host:
         async with self._in.locks.graph(disk_id):
             try:
                 # Asked, not believed: who was to serve it again may have failed or died at it.
-                live, seen = await self._looked_at(disk) or (None, None)
-                if live is not None and seen is not None and seen.served_as and await self._reachable(disk, live):
+                live = await self.running(disk)
+                if live is not None and await live.served_as() is not None and await self._reachable(disk, live):
                     return
                 instance = await self._in.db.read(lambda conn: instances.get(conn, disk.instance_id or ""))
                 if instance is None:

@@ -68,7 +68,7 @@ class Resize:
 
     async def _grow(self, disk: Disk, live: LiveDisk, size_bytes: int) -> None:
         """Grow an open disk; over NBD it is not served afterwards."""
-        served = (await live.look()).served_as
+        served = await live.served_as()
         await live.remove_hydration()
         await live.remove_comparison()
         if served == "nbd":
