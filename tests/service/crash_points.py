@@ -29,7 +29,7 @@ from sqlalchemy import Connection
 from drystone.catalog import damages, disks, meta, operations, pack_rewrites, packs, sessions, snapshots
 from drystone.catalog.database import Database
 from drystone.catalog.sqlite import SqliteDatabase
-from drystone.domain.blocks import BLOCK_BYTES, Ranges, from_blocks, to_blocks, union
+from drystone.domain.blocks import BLOCK_BYTES, Ranges, from_blocks, union
 from drystone.domain.disk import DiskState
 from drystone.domain.disk_types import GIB
 from drystone.domain.errors import DrystoneError
@@ -58,6 +58,7 @@ from drystone.snapstore.layers import delta_addresses
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store, publish_epoch, read_epoch
 from drystone.transfer.jobs import Look
+from tests.blocks import to_blocks
 from tests.catalog.catalog_values import OWNER
 from tests.catalog.catalog_values import disk as disk_row
 from tests.catalog.catalog_values import snapshot as snapshot_row
@@ -425,7 +426,7 @@ def quarantined(scene: Scene) -> None:
     assert last is not None
     assert last.damaged
     reader = SnapshotReader.open(scene.store, cast("str", last.manifest))
-    bad = set(to_blocks(union(*(row.ranges for row in rows))).tolist())
+    bad = to_blocks(union(*(row.ranges for row in rows)))
     for block in set(range(BLOCKS)) - bad:
         content = scene.truth[LAST][block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
         assert reader.read(block * BLOCK_BYTES, BLOCK_BYTES) == content
@@ -573,8 +574,8 @@ def tracked(scene: Scene) -> None:
         if scene.disk.content[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
         != before[block * BLOCK_BYTES : (block + 1) * BLOCK_BYTES]
     }
-    carried = to_blocks(union(*(delta_addresses(scene.store, name) for name in sorted(disk.carry)))).tolist()
-    known = scene.disk.bits | (set() if base.id == NEW else scene.disk.frozen_bits) | set(carried)
+    carried = to_blocks(union(*(delta_addresses(scene.store, name) for name in sorted(disk.carry))))
+    known = scene.disk.bits | (set() if base.id == NEW else scene.disk.frozen_bits) | carried
     assert differs <= known, f"A1: blocks {sorted(differs - known)} differ from {base.id} and are not marked"
 
 

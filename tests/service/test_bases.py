@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection
 
 from drystone.catalog import disks, operations, sessions, snapshots
-from drystone.domain.blocks import BLOCK_BYTES, to_blocks, union
+from drystone.domain.blocks import BLOCK_BYTES, union
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.ids import DiskId, OperationId, SessionId, SnapshotId
 from drystone.domain.operation import Operation, OperationKind
@@ -22,6 +22,7 @@ from drystone.service.jobs.initialize import Initialize
 from drystone.service.rows import bases
 from drystone.service.rows.deletions import mark_deleting
 from drystone.snapstore.layers import delta_addresses
+from tests.blocks import to_blocks
 from tests.catalog.catalog_values import OWNER
 from tests.catalog.catalog_values import disk as disk_row
 from tests.service.crash_points import FIRST, LAST, MIDDLE, Scene, built
@@ -76,7 +77,7 @@ def holds(scene: Scene, base: SnapshotId | None) -> None:
     """A1 for a disk that holds what the last snapshot holds; and the next snapshot can begin."""
     row = scene.db.read_sync(clone)
     assert (row.base_snapshot_id, row.tracking) == (base, TrackingState.STOPPED)
-    carried = set(to_blocks(union(*(delta_addresses(scene.store, name) for name in sorted(row.carry)))).tolist())
+    carried = to_blocks(union(*(delta_addresses(scene.store, name) for name in sorted(row.carry))))
     before = bytes(BLOCKS * BLOCK_BYTES) if base is None else scene.truth[base]
     parts = [slice(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES) for block in range(BLOCKS)]
     differs = {block for block, part in enumerate(parts) if scene.truth[LAST][part] != before[part]}

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from drystone.codec.manifest import ManifestMap
 from drystone.codec.pack import PackIndex
 from drystone.domain import lineage
-from drystone.domain.blocks import BLOCK_BYTES, from_blocks, to_blocks, union
+from drystone.domain.blocks import BLOCK_BYTES, from_blocks, union
 from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.domain.ids import PackId, SessionId, SnapshotId
 from drystone.domain.lineage import Node, NodeState, SessionState
@@ -44,6 +44,7 @@ from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.space import Member, TreeSpace, tree_space
 from drystone.snapstore.store import Store, hex128
 from drystone.snapstore.writer import SnapshotWriter
+from tests.blocks import to_blocks
 from tests.snapstore.model_snapshots import manifest_of, new_store
 
 BLOCKS = 96
@@ -322,7 +323,7 @@ class World:
                     assert move.delta_maps is not None
                     parts = [delta_addresses(self.true, name) for name in sorted(move.delta_maps)]
                     disk.base = move.base
-                    disk.dirty |= set(to_blocks(union(*parts)).tolist())
+                    disk.dirty |= to_blocks(union(*parts))
             self.tasks.append(self._delete(row))
 
     def _delete(self, row: Row) -> Task:

@@ -91,16 +91,6 @@ def split(ranges: Ranges, blocks_max: int) -> Iterator[tuple[int, int]]:
             yield at, min(at + blocks_max, stop)
 
 
-def to_blocks(ranges: Ranges) -> npt.NDArray[np.int64]:
-    """Return every block address, ascending. Memory follows the number of blocks: for small sets."""
-    lengths = ranges[:, 1] - ranges[:, 0]
-    if len(lengths) == 0:
-        return np.empty(0, dtype=np.int64)
-    offsets = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    blocks: npt.NDArray[np.int64] = np.repeat(ranges[:, 0], lengths) + offsets
-    return blocks
-
-
 def from_blocks(blocks: npt.NDArray[np.int64]) -> Ranges:
     """Return the ranges of any block addresses (unsorted, repeated ones allowed)."""
     blocks = np.unique(np.asarray(blocks, dtype=np.int64))
