@@ -104,6 +104,9 @@ def test_what_does_not_wait_for_others(
             running = tasks.create_task(runner.run())
             ids = [OperationId(f"op-{len(slow) + number}") for number in range(len(free))]
             found = [await runner.wait(name, 5.0) for name in ids]
+            async with asyncio.timeout(5.0):
+                while waiting.begun < AT_ONCE:
+                    await asyncio.sleep(0.001)
             running.cancel()
         return [one.state for one in found]
 
