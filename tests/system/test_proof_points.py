@@ -1,7 +1,8 @@
 """`kill -9` of the server, of a proof's machine, and of its clone's storage daemon, at every step of a proof (S90).
 
 The steps are those that a proof passes here, found out by one that is left alone. The machine is a script that says
-what a prover says: what is looked at is what Drystone leaves. With `--long` every step, and a real machine too.
+what a prover says: what is looked at is what Drystone leaves. With `--long` every step is cut; `test_proving.py` kills
+real machines.
 """
 
 import contextlib
