@@ -46,7 +46,7 @@ PACKAGES = """#!/bin/sh
 if [ "$1" = -W ]; then printf 'python3\\tinstalled\\t1\\t\\t\\t\\n'; else echo /usr/bin/true; fi
 """
 SETTINGS = 'prove_kvm = false\nprove_images = "{base}/images"\nprove_kernels = "{base}/kernels"\n'
-AT_A_START = "server after export_nbd 1"
+AT_A_START = "server after LiveDisk.export_nbd 1"
 """What is left by this cut a start takes away (S193)."""
 QUICK = (
     ("server after create_subprocess_exec 2",), ("server after _fill 1",), ("server after put 1",),

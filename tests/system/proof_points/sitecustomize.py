@@ -25,7 +25,7 @@ STEPS = (
     # The clone.
     "drystone.service.host.snapshot_server:serving", "drystone.engine.images:create", "drystone.engine.images:_settle",
     "drystone.engine.process:_spawn", "os:posix_spawn", "drystone.engine.daemon:Daemon.start",
-    "drystone.engine.live:open_disk", "drystone.engine.live:export_nbd",
+    "drystone.engine.live_disk:LiveDisk.open", "drystone.engine.live_disk:LiveDisk.export_nbd",
     # What the machine is started from.
     "drystone.prove.programs:_run", "drystone.prove.programs:_pack", "drystone.prove.programs:_fill", "os:fsync",
     "drystone.prove.appliance:initramfs",
