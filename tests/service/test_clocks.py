@@ -60,7 +60,6 @@ class House:
         self.woken: list[str] = []
         (self.data / "backups").mkdir(exist_ok=True)
         self.layout = Layout(self.data)
-        self.begun: list[str] = []
         self.start()
 
     def start(self, **quota: int) -> None:
@@ -87,6 +86,11 @@ class House:
         )  # fmt: skip
         self.backups = Backups(installation=self.installation, minutes=60, kept=48)
         self.healing = Healing(installation=self.installation, after_s=30.0)
+
+    @property
+    def begun(self) -> list[str]:
+        """Disks of which a comparison was begun."""
+        return [name.removeprefix("compare ") for name in self.woken if name.startswith("compare ")]
 
     def round(self) -> None:
         """Do what the loops do."""
@@ -128,8 +132,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     made = House(world, Machine(world), tmp_path)
 
     def compare(_conn: Connection, _installation: Any, disk: Any) -> Any:
-        made.begun.append(disk.id)
-        return SimpleNamespace(id=f"op-{len(made.begun)}", disk_id=disk.id)
+        return SimpleNamespace(id=f"compare {disk.id}", disk_id=disk.id)
 
     monkeypatch.setattr(healing_module, "begin_comparison", compare)
     yield made
