@@ -304,7 +304,7 @@ class Config:
     prove_minutes: int = _number(60, unit="minutes", least=1, most=1440)
     prove_idle_minutes: int = _number(10, unit="minutes", least=1, most=1440)
     prove_memory_mib: int = _number(1024, unit="MiB", least=256, most=65_536)
-    prove_at_once: int = _number(2, unit="proofs", least=1, most=16)
+    prove_at_once: int = _number(2, unit="proofs", least=1, most=14)
     prove_kvm: bool = True
     prove_kernels: str = "/"
     prove_images: str = "auto"

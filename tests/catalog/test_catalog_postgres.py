@@ -470,3 +470,20 @@ def test_a_server_that_is_not_there_is_unavailable_and_no_password_is_told(tmp_p
     with pytest.raises(UnavailableError) as caught:
         PostgresDatabase.open(f"postgresql+psycopg://me:topsecret@/catalog?host={tmp_path}")
     assert "topsecret" not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+def test_who_only_reads_may_think_between_two_statements(
+    open_database: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds no lock. A writer that stands holds up all others, and is cut off."""
+    monkeypatch.setitem(postgres._SESSION, postgres.STANDING, 100)
+    db = open_database()
+
+    def thinks(conn: Connection) -> int:
+        conn.execute(text("SELECT 1"))
+        time.sleep(0.3)
+        return int(conn.execute(text("SELECT 2")).scalar_one())
+
+    assert db.read_sync(thinks) == 2
+    with pytest.raises(UnavailableError):
+        db.write_sync(thinks)

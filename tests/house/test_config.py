@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from drystone.config import ClientSettings, Config, ConfigError, parse_credentials
+from drystone.prove.machine import USERS_EACH
 from tests.house.configuration_page import page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,3 +111,12 @@ def test_the_page_tells_all_of_each_key(tmp_path: Path) -> None:
             # As it is written, a file may hold it.
             (tmp_path / "drystone.toml").write_text(f"{name} = {default.strip('`')}\n")
             assert Config.load(tmp_path) == Config(data=tmp_path)
+
+
+def test_every_machine_of_a_proof_has_a_user(tmp_path: Path) -> None:
+    """S191 lets one more run than `prove_at_once`, and one that was ended may still be there."""
+    (tmp_path / "drystone.toml").write_text(f"prove_at_once = {USERS_EACH - 2}")
+    assert Config.load(tmp_path).prove_at_once == USERS_EACH - 2
+    (tmp_path / "drystone.toml").write_text(f"prove_at_once = {USERS_EACH - 1}")
+    with pytest.raises(ConfigError, match="prove_at_once"):
+        Config.load(tmp_path)

@@ -17,7 +17,7 @@ from drystone.domain.ids import DiskId, OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.engine.host_device import HostDevices
 from drystone.engine.live_disk import LiveDisk
-from drystone.service.host import host as host_module
+from drystone.service.host import daemons as daemons_module
 from drystone.service.host.host import Host
 from drystone.service.installation import DiskLocks
 from drystone.service.jobs.attach import Detach
@@ -98,7 +98,7 @@ def test_a_stray_disk_that_cannot_be_closed_does_not_end_the_start(monkeypatch: 
             raise UnavailableError("it does not answer")
         ended.append(daemon.name)
 
-    monkeypatch.setattr(host_module, "disks_open", disks_open)
+    monkeypatch.setattr(daemons_module, "disks_open", disks_open)
     monkeypatch.setattr(LiveDisk, "close", close)
     known = {DiskId("disk-kept"): SimpleNamespace(daemon="good"), DiskId("disk-good"): SimpleNamespace(daemon="bad")}
     host = SimpleNamespace(daemons=SimpleNamespace(quit_if_empty=quit_if_empty))

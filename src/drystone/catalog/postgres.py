@@ -47,8 +47,9 @@ _CONNECTION = {
     "tcp_user_timeout": "11000",
 }
 """A server that is gone is noticed in some ten seconds; a standby is no server of ours."""
+STANDING = "idle_in_transaction_session_timeout"
 _SESSION = {
-    "idle_in_transaction_session_timeout": int(STANDING_SECONDS * 1000),
+    STANDING: int(STANDING_SECONDS * 1000),
     "lock_timeout": int(WAIT_SECONDS * 1000),
     # What an administrator has set for all would end a commit, or a migration.
     "statement_timeout": 0,
@@ -251,7 +252,8 @@ def _engine(url: URL, *, size: int, isolation: str, read_only: bool) -> Engine:
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _record: Any) -> None:  # noqa: ANN401 - SQLAlchemy's pool record
         connection.autocommit = True
-        for name, value in _SESSION.items():
+        # Who only reads holds up nobody, and may take its time between two statements.
+        for name, value in (_SESSION if not read_only else _SESSION | {STANDING: 0}).items():
             connection.execute(f"SET {name} = {value}")
         connection.autocommit = False
         connection.read_only = read_only

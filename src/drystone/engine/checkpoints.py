@@ -63,3 +63,9 @@ def write_durably(path: Path, data: bytes) -> None:
     sync_file(part)
     part.replace(path)
     sync_file(path.parent)
+
+
+def take(path: Path, image: Path) -> tuple[Checkpoint, Ranges, FileIdentity] | None:
+    """Consume a checkpoint; return it with the image that it must be bound to, as that is now."""
+    found = consume(path)
+    return None if found is None else (*found, identity(image))

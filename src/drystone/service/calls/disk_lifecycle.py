@@ -189,7 +189,7 @@ class DiskLifecycle:
                 raise _bad_value(f"DiskSize is {size_gib} GiB; snapshot {source.id} needs at least {source.size_gib}.")
         if size_gib is None:
             raise RefusalError("MissingParameter", "DiskSize is needed unless SnapshotId is given.")
-        check_size(new.disk_type, size_gib)
+        quotas.check_size(new.disk_type, size_gib)
         self._in.require_scratch(size_gib)
         throughput = new.throughput_performance > 0
         if (throughput or new.burst_performance) and not DISK_TYPES[new.disk_type].may_have_extra(
@@ -329,7 +329,7 @@ class DiskLifecycle:
             check_no_snapshot(conn, disk.id, "ResourceUnavailable.SnapshotCreating")
             if size_gib <= disk.size_gib:
                 raise _bad_value(f"DiskSize is {size_gib} GiB; disk {disk.id} has {disk.size_gib} and can only grow.")
-            check_size(disk.type, size_gib)
+            quotas.check_size(disk.type, size_gib)
             quotas.check_disks(conn, caller.account_id, self._limits, adding=0, gib=size_gib - disk.size_gib)
             self._in.require_scratch(size_gib)
             self._change(conn, disk, {"state": DiskState.EXPANDING})
@@ -480,17 +480,6 @@ class DiskLifecycle:
         )  # fmt: skip
         operations.insert(conn, operation)
         return operation
-
-
-def check_size(disk_type: str, size_gib: int) -> None:
-    """Refuse a size that the type does not have.
-
-    Raises:
-        RefusalError: `InvalidParameterValue`.
-    """
-    kind = DISK_TYPES[disk_type]
-    if not kind.size_gib_min <= size_gib <= kind.size_gib_max:
-        raise _bad_value(f"DiskSize is {size_gib} GiB; {disk_type} has {kind.size_gib_min} to {kind.size_gib_max} GiB.")
 
 
 def _ids(response: Mapping[str, object]) -> tuple[DiskId, ...]:

@@ -20,11 +20,10 @@ from drystone.domain.session import Session
 from drystone.engine import convert, host_files, image_formats
 from drystone.service.caller import Caller
 from drystone.service.calls.attributes import disk_name
-from drystone.service.calls.disk_lifecycle import check_size
 from drystone.service.calls.snapshot_records import owned_snapshot
 from drystone.service.installation import Installation
 from drystone.service.jobs.import_disk import REASON
-from drystone.service.rows.quotas import DISKS, DiskLimits, check_disks
+from drystone.service.rows.quotas import DISKS, DiskLimits, check_disks, check_size
 
 UNDER_WAY_MAX = 64
 DEFAULT_TYPE = "CLOUD_PREMIUM"

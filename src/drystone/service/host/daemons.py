@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import structlog
 
+from drystone.domain.disk import Disk
 from drystone.domain.errors import UnavailableError
+from drystone.domain.ids import DiskId
 from drystone.engine import descriptors, process
 from drystone.engine.daemon import Daemon
-from drystone.engine.live_disk import disks_open
+from drystone.engine.live_disk import LiveDisk, disks_open
 from drystone.service.installation import Installation
 
 log = structlog.get_logger()
@@ -187,3 +189,12 @@ class Daemons:
         for daemon in self._daemons.values():
             await daemon.disconnect()
         self._daemons.clear()
+
+
+async def close_unknown(daemon: Daemon, known: Mapping[DiskId, Disk]) -> None:
+    """Close what is open in a daemon that no row has there."""
+    for disk_id in await disks_open(daemon):
+        owner = known.get(disk_id)
+        if owner is None or owner.daemon != daemon.name:
+            log.warning("daemon.stray_disk", daemon=daemon.name, disk_id=disk_id)
+            await LiveDisk(daemon=daemon, id=disk_id).close()

@@ -19,13 +19,13 @@ from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import DrystoneError, SpaceError, UnavailableError
 from drystone.domain.ids import DiskId
 from drystone.domain.instance import InstanceKind
-from drystone.domain.tracking import Bitmap, Checkpoint, DaemonPlan, TrackingState, Verdict
+from drystone.domain.tracking import Bitmap, DaemonPlan, TrackingState, Verdict
 from drystone.engine import checkpoints, host_device, images
 from drystone.engine.daemon import Daemon
-from drystone.engine.layout import Layout, node
+from drystone.engine.layout import node
 from drystone.engine.live_disk import LiveDisk, OpenDisk, Seen, disks_open
 from drystone.service.host import snapshot_server
-from drystone.service.host.daemons import Daemons
+from drystone.service.host.daemons import Daemons, close_unknown
 from drystone.service.host.device_links import DeviceLinks
 from drystone.service.installation import Installation
 from drystone.service.rows.opening import record_closed, record_opening
@@ -103,7 +103,7 @@ class Host:
         layout = self._in.layout
         image = layout.image(disk_id)
         daemon = await self.daemons.get(name)
-        found = await asyncio.to_thread(_take_checkpoint, layout, disk_id)
+        found = await asyncio.to_thread(checkpoints.take, layout.checkpoint(disk_id), image)
 
         disk, bitmap = await self._in.db.write(lambda conn: record_opening(conn, disk_id, found, daemon=name))
         backing = None
@@ -350,7 +350,7 @@ class Host:
     async def _close_strays(self, daemon: Daemon, known: Mapping[DiskId, Disk]) -> None:
         """Close what is open in a daemon that no row has there. Logs what it cannot."""
         try:
-            await _close_unknown(daemon, known)
+            await close_unknown(daemon, known)
             await self.daemons.quit_if_empty(daemon)
         except DrystoneError as error:
             # No harm to the disk: while it is open there, QEMU's lock on its file keeps every other daemon out.
@@ -367,7 +367,7 @@ class Host:
                 known = {disk.id: disk for disk in await self._in.db.read(disks.everything)}
                 # A rollback opens its disk without a row that says where.
                 if not any(disk.state is DiskState.ROLLBACKING and disk.id == daemon.name for disk in known.values()):
-                    await _close_unknown(daemon, known)
+                    await close_unknown(daemon, known)
             await self.daemons.quit_if_empty(daemon)
         except DrystoneError as error:
             log.error("daemon.strays_not_closed", daemon=daemon.name, error=str(error))  # noqa: TRY400 - as above
@@ -498,19 +498,3 @@ class Host:
         """Let go of all daemons; they go on serving."""
         await self.daemons.leave()
         self._in.devices.let_go()
-
-
-async def _close_unknown(daemon: Daemon, known: Mapping[DiskId, Disk]) -> None:
-    """Close what is open in a daemon that no row has there."""
-    for disk_id in await disks_open(daemon):
-        owner = known.get(disk_id)
-        if owner is None or owner.daemon != daemon.name:
-            log.warning("daemon.stray_disk", daemon=daemon.name, disk_id=disk_id)
-            await LiveDisk(daemon=daemon, id=disk_id).close()
-
-
-def _take_checkpoint(layout: Layout, disk_id: DiskId) -> tuple[Checkpoint, Ranges, algebra.FileIdentity] | None:
-    """Consume the checkpoint, and look at the image that it must be bound to."""
-    path, image = layout.checkpoint(disk_id), layout.image(disk_id)
-    found = checkpoints.consume(path)
-    return None if found is None else (*found, checkpoints.identity(image))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from drystone.catalog import accounts, disks, operations, snapshots
-from drystone.domain.disk_types import GIB
+from drystone.domain.disk_types import DISK_TYPES, GIB
 from drystone.domain.errors import RefusalError
 from drystone.domain.ids import AccountId, DiskId, InstanceId
 from drystone.domain.operation import OperationKind
@@ -180,4 +180,18 @@ def check_per_call(parameter: str, count: int, count_max: int) -> None:
         raise RefusalError(
             "InvalidParameterValue.LimitExceeded",
             f"{parameter} has {count} entries; one call takes at most {count_max}.",
+        )
+
+
+def check_size(disk_type: str, size_gib: int) -> None:
+    """Refuse a size that the type does not have.
+
+    Raises:
+        RefusalError: `InvalidParameterValue`.
+    """
+    kind = DISK_TYPES[disk_type]
+    if not kind.size_gib_min <= size_gib <= kind.size_gib_max:
+        raise RefusalError(
+            "InvalidParameterValue",
+            f"DiskSize is {size_gib} GiB; {disk_type} has {kind.size_gib_min} to {kind.size_gib_max} GiB.",
         )
