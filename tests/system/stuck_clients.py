@@ -98,9 +98,13 @@ def run(system: Installation, snapshots: int, seed: int, *, half: bool, filled_m
                 found.cut["half a write"] += not hung.goes_on()
         made = [one for one in system.call("DescribeSnapshots").SnapshotSet if one.SnapshotName == f"stuck-{number}"]
         for snapshot in made:
-            system.wait_normal(snapshot.SnapshotId)
-            found.freeze_ms.append(system.record(snapshot.SnapshotId)["FreezeMs"])
-            system.call("DeleteSnapshots", SnapshotIds=[snapshot.SnapshotId])
+            system.wait_idle()
+            left = system.call("DescribeSnapshots", SnapshotIds=[snapshot.SnapshotId]).SnapshotSet
+            if not left and code == "OK":
+                found.failed.append(f"{number}: given up after the call")
+            if left:
+                found.freeze_ms.append(system.record(snapshot.SnapshotId)["FreezeMs"])
+                system.call("DeleteSnapshots", SnapshotIds=[snapshot.SnapshotId])
     return found
 
 
