@@ -20,6 +20,7 @@ from drystone.api.settings import ApiSettings
 from drystone.catalog import accounts as account_rows
 from drystone.config import Config
 from drystone.domain.ids import AccountId
+from drystone.engine.throwaway import remove_clones
 from drystone.service.caller import Caller
 from drystone.service.calls.accounts import Accounts
 from drystone.service.calls.password_hashing import PasswordHashing
@@ -98,11 +99,15 @@ async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService
         await host.revive_all()
         services = {name: service for service in app.dispatcher.services for name in service.actions}
         made = RealService(dispatcher=app.dispatcher, installation=installation, actions=services, admin=admin.id)
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(installation.operations.run())
-            try:
-                yield made
-                await made.idle()
-            finally:
-                running.cancel()
-        await host.stop()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = tasks.create_task(installation.operations.run())
+                try:
+                    yield made
+                    await made.idle()
+                finally:
+                    running.cancel()
+        finally:
+            # As `host stop` does, also when what ran here failed: a proof may be under way.
+            await remove_clones(installation.layout)
+            await host.stop()
