@@ -43,9 +43,7 @@ async def freeze(daemon: Daemon, targets: Sequence[FreezeTarget]) -> float:
             await _prepare(daemon, target)
     except DrystoneError:
         with contextlib.suppress(DrystoneError):
-            for target in targets:
-                await LiveDisk(daemon=daemon, id=target.disk_id).unfreeze(scratch=target.scratch)
-                await _forget_bitmap(daemon, target)
+            await _take_back(daemon, targets)
         raise
     began = time.monotonic()
     try:
@@ -54,20 +52,20 @@ async def freeze(daemon: Daemon, targets: Sequence[FreezeTarget]) -> float:
             {"options": [graph.top_node(target.disk_id, below="cbw") for target in targets]},
         )
     except QmpRefusedError:
-        for target in targets:
-            await LiveDisk(daemon=daemon, id=target.disk_id).unfreeze(scratch=target.scratch)
-            await _forget_bitmap(daemon, target)
+        await _take_back(daemon, targets)
         raise
     pause_ms = (time.monotonic() - began) * 1000
     await finish_freeze(daemon, targets)
     return pause_ms
 
 
-async def _forget_bitmap(daemon: Daemon, target: FreezeTarget) -> None:
-    """Remove the bitmap that was to record from the instant on, if it was made."""
-    disk = LiveDisk(daemon=daemon, id=target.disk_id)
-    if target.live in (await disk.look()).bitmaps:
-        await disk.drop_bitmap(target.live)
+async def _take_back(daemon: Daemon, targets: Sequence[FreezeTarget]) -> None:
+    """Remove what was made for an instant that did not come, as far as it was made."""
+    for target in targets:
+        disk = LiveDisk(daemon=daemon, id=target.disk_id)
+        await disk.unfreeze(scratch=target.scratch)
+        if target.live in (await disk.look()).bitmaps:
+            await disk.drop_bitmap(target.live)
 
 
 async def _prepare(daemon: Daemon, target: FreezeTarget) -> None:

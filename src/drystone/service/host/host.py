@@ -149,7 +149,6 @@ class Host:
             await asyncio.to_thread(
                 checkpoints.write, path, disk_id=disk_id, epoch=disk.epoch, image=image, ranges=ranges
             )
-
         kept = ranges is not None
         await self._in.db.write(lambda conn: record_closed(conn, disk_id, epoch=disk.epoch, kept=kept))
 
@@ -313,11 +312,11 @@ class Host:
         if plan.bitmap is not None:
             return plan.bitmap
         # Tracking is LOST: a new bitmap lets the next snapshot be a rescan that heals it (A6).
-        now = await self.row(disk.id)
+        now, taken = await self.row(disk.id), (await live.look()).bitmaps
         for attempt in range(1, 1000):
             name = algebra.bitmap_name(now.epoch, now.base_snapshot_id, None, attempt)
             # Never the name that the row has: who compares the disk must see that this is another bitmap (S26).
-            if name != now.bitmap and name not in (await live.look()).bitmaps:
+            if name != now.bitmap and name not in taken:
                 await live.add_bitmap(name)
                 return name
         raise UnavailableError(f"disk {disk.id}: no free name for a bitmap")
