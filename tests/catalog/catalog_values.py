@@ -1,6 +1,5 @@
 """Values for the tests of the catalog."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,18 +18,6 @@ from drystone.domain.ids import (
 from drystone.domain.instance import Instance, InstanceKind
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import (
-    CompactPayload,
-    CreateDiskPayload,
-    DeletionPayload,
-    ExportPayload,
-    GroupPayload,
-    ImportPayload,
-    InitializePayload,
-    Payload,
-    ProvePayload,
-    ResizePayload,
-    RollbackPayload,
-    SessionPayload,
     SnapshotPayload,
 )
 from drystone.domain.session import Pack, Session
@@ -186,24 +173,3 @@ def session(name: str = "a" * 32, **fields: Any) -> Session:
 def pack(name: str = "b" * 32, **fields: Any) -> Pack:
     value = Pack(id=PackId(name), session_id=SessionId("a" * 32), object=f"packs/{name}", bytes=100, blocks=10)
     return replace(value, **fields)
-
-
-def payload(kind: OperationKind) -> Payload:
-    """Return what an operation of this kind remembers, where it does not matter."""
-    session = SessionId("5e" * 16)
-    some: Mapping[OperationKind, Payload] = {
-        OperationKind.CREATE_DISK: CreateDiskPayload(),
-        OperationKind.SNAPSHOT: SnapshotPayload(freeze=FREEZE, session=session),
-        OperationKind.SNAPSHOT_GROUP: GroupPayload(group=SnapshotGroupId("csnap-00000001"), members=()),
-        OperationKind.DELETE_SNAPSHOT: DeletionPayload(),
-        OperationKind.ROLLBACK: RollbackPayload(session=session),
-        OperationKind.HYDRATE: SessionPayload(session=session),
-        OperationKind.COMPARE: SessionPayload(session=session),
-        OperationKind.RESIZE: ResizePayload(size_gib=20),
-        OperationKind.INITIALIZE: InitializePayload(),
-        OperationKind.EXPORT: ExportPayload(session=session, path="/nowhere", format="raw"),
-        OperationKind.IMPORT: ImportPayload(path="/nowhere", format="raw"),
-        OperationKind.COMPACT: CompactPayload(),
-        OperationKind.PROVE: ProvePayload(session=session, clone=DiskId("disk-00000002"), size_gib=10),
-    }
-    return some.get(kind, Payload())

@@ -33,8 +33,8 @@ from drystone.service.calls.trail import Audit
 from drystone.service.calls.trail_records import AuditRecords
 from drystone.service.views import ClockView, DaemonFacts, HostFacts
 from drystone.transfer.places import Places
-from tests.catalog.catalog_values import payload
 from tests.catalogs import open_catalog
+from tests.domain.payloads import payload
 
 T = TypeVar("T")
 OWNER = AccountId("100000000001")

@@ -20,7 +20,7 @@ from drystone.domain.ids import AccountId, OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.service import operations
 from drystone.service.operations import Operations
-from tests.catalog.catalog_values import payload
+from tests.domain.payloads import payload
 from tests.service.records_world import NOW, OTHER, OWNER, World, run
 
 pytestmark = pytest.mark.usefixtures("both_catalogs")

@@ -57,7 +57,7 @@ from drystone.snapstore.inventory import take_inventory
 from drystone.snapstore.manifests import Attributes, GroupAttributes, list_manifests, write_attributes, write_manifest
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store, publish_epoch, read_epoch, read_owner
-from tests.catalog.catalog_values import payload
+from tests.domain.payloads import payload
 from tests.service.records_world import caller
 from tests.service.store_world import InlinePool
 from tests.snapstore.model_snapshots import STORE_ID, new_store, take
