@@ -25,6 +25,7 @@ from drystone.domain.operation import OperationKind
 from drystone.engine import run_directory
 from drystone.engine.ballast import Ballast
 from drystone.engine.clocks import boot_id, uptime
+from drystone.engine.host_device import HostDevices
 from drystone.engine.layout import Layout
 from drystone.engine.space import look
 from drystone.objects.address import DirectoryAddress, open_objects
@@ -73,9 +74,12 @@ from drystone.service.jobs.rollback import Rollback
 from drystone.service.jobs.snapshot import TakeSnapshot
 from drystone.service.jobs.snapshot_group import TakeSnapshotGroup
 from drystone.service.jobs.terminate import Terminate
+from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Job, Operations
+from drystone.service.room import Room
 from drystone.service.rounds import BUG_SECONDS_MAX
 from drystone.service.rows.quotas import DiskLimits, SnapshotLimits
+from drystone.service.transactions import Transactions
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.backups import Backups
 from drystone.service.upkeep.clock import MachineClocks, SteadyClock
@@ -147,15 +151,18 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
             steady = SteadyClock.open(
                 db, MachineClocks(wall=time.time, up=uptime, boot=boot_id(), store=store.objects.clock)
             )
+            transactions = Transactions(db=db, clock=time.time, steady=steady.now, rng=rng)
+            room = Room(layout=layout, floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent)
+
             installation = Installation(
                 db=db, clock=time.time, steady=steady.now, monotonic=time.monotonic, ids=ids,
-                layout=layout, store=store, workers=workers,
-                operations=Operations(db=db, clock=time.time, proofs_at_once=config.prove_at_once),
+                layout=layout, store=store, workers=workers, transactions=transactions, room=room,
+                kept=KeptStore(store=store, room=room, dead_percent=config.compaction_dead_percent),
+                devices=HostDevices(layout.run, {}),
+                operations=Operations(transactions, proofs_at_once=config.prove_at_once),
                 environment={"PATH": os.environ.get("PATH", os.defpath)},
                 throttle=config.throttle, scratch_bytes_max=config.scratch_bytes_max,
-                floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent,
-                hydration_bytes_per_s=config.hydration_bytes_per_s,
-                background=background, compaction_dead_percent=config.compaction_dead_percent,
+                hydration_bytes_per_s=config.hydration_bytes_per_s, background=background,
             )  # fmt: skip
             yield Parts(installation=installation, host=Host(installation), clock=steady)
     finally:

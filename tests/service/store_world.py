@@ -14,14 +14,13 @@ from sqlalchemy import Connection
 from drystone.catalog import accounts, meta, packs, proofs, sessions, snapshots
 from drystone.catalog.database import Database
 from drystone.domain.blocks import BLOCK_BYTES, from_blocks
-from drystone.domain.ids import DiskId, IdSource, SnapshotId
+from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.session import Pack, Session
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.engine.layout import Layout
 from drystone.objects.contract import Parts, parts_of
 from drystone.objects.memory import MemoryStore
 from drystone.service.installation import Installation
-from drystone.service.operations import Operations
 from drystone.service.upkeep import epoch
 from drystone.snapstore import writer
 from drystone.snapstore.packs import open_pack
@@ -31,6 +30,7 @@ from drystone.transfer import worker
 from drystone.transfer.jobs import Job
 from tests.catalog.catalog_values import account, snapshot
 from tests.catalogs import open_catalog
+from tests.service.parts import server_parts
 from tests.service.records_world import NOW
 from tests.snapstore.model_snapshots import STORE_ID, new_store, take
 
@@ -147,12 +147,9 @@ class World:
         rng = random.Random(self.starts)
         pool: Any = InlinePool(store, rng)
         self.db = db
-        return Installation(
-            db=db, clock=lambda: NOW, steady=lambda: NOW, monotonic=lambda: NOW,
-            ids=IdSource(rng), layout=Layout(self.path.parent), store=store, workers=pool,
-            operations=Operations(db=db, clock=lambda: NOW), environment={}, throttle=False, scratch_bytes_max=1,
-            floor_bytes_max=0, floor_percent=0, hydration_bytes_per_s=0, background=pool,
-            compaction_dead_percent=self.dead_percent,
+        return server_parts(
+            db, Layout(self.path.parent), clock=lambda: NOW, rng=rng, store=store, pool=pool,
+            dead_percent=self.dead_percent,
         )  # fmt: skip
 
     def database(self) -> Database:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from drystone.catalog import disks, operations
 from drystone.catalog.rows import Rows
 from drystone.domain.disk import POSTPAID, Disk, DiskState
 from drystone.domain.errors import RefusalError, SpaceError
-from drystone.domain.ids import DiskId, IdSource, OperationId
+from drystone.domain.ids import DiskId, OperationId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.engine.layout import Layout
 from drystone.service.calls import disk_lifecycle
@@ -26,8 +25,8 @@ from drystone.service.installation import Installation
 from drystone.service.jobs import create_disk, terminate
 from drystone.service.jobs.create_disk import CreateDisk
 from drystone.service.jobs.terminate import Terminate
-from drystone.service.operations import Operations
 from drystone.service.requests import NewDisks
+from tests.service.parts import server_parts
 from tests.service.records_world import NOW, ZONE, World, caller, run
 
 pytestmark = pytest.mark.usefixtures("both_catalogs")
@@ -54,14 +53,9 @@ class Maker:
     def start(self) -> None:
         """Begin as a server that was just started."""
         self.seed += 1
-        nothing: Any = SimpleNamespace(store_id="st-1")
-        self.installation = Installation(
-            db=self.world.db, clock=lambda: NOW, steady=lambda: NOW, monotonic=lambda: NOW,
-            ids=IdSource(random.Random(self.seed)), layout=Layout(self.data),
-            store=nothing, workers=nothing, operations=Operations(db=self.world.db, clock=lambda: NOW), environment={},
-            throttle=False, scratch_bytes_max=1, floor_bytes_max=0, floor_percent=0, hydration_bytes_per_s=0,
-            background=nothing, compaction_dead_percent=20,
-        )  # fmt: skip
+        self.installation = server_parts(
+            self.world.db, Layout(self.data), clock=lambda: NOW, rng=random.Random(self.seed)
+        )
         host = Host(self.installation)
         self.installation.operations.serve(
             {

@@ -15,8 +15,8 @@ from drystone.domain.disk import DiskState
 from drystone.domain.ids import DiskId
 from drystone.engine import device_use, host_device, loop, partitions
 from drystone.engine.host_device import HostDevices
+from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
-from drystone.service.installation import DiskLocks
 from drystone.service.rounds import Bugs
 from tests.service.records_world import World, run
 

@@ -17,9 +17,9 @@ from drystone.domain.ids import DiskId, OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.engine.host_device import HostDevices
 from drystone.engine.live_disk import LiveDisk
+from drystone.service.disk_locks import DiskLocks
 from drystone.service.host import daemons as daemons_module
 from drystone.service.host.host import Host
-from drystone.service.installation import DiskLocks
 from drystone.service.jobs.attach import Detach
 from drystone.service.rounds import Bugs
 from tests.service.records_world import NOW, OWNER, World, run

@@ -20,7 +20,7 @@ import pytest
 from drystone.catalog import disks, operations, snapshots, unpublished
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import RefusalError, SnapshotBrokenError, UnavailableError
-from drystone.domain.ids import DiskId, IdSource, InstanceId, OperationId, SnapshotId
+from drystone.domain.ids import DiskId, InstanceId, OperationId, SnapshotId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.payloads import ResizePayload, SnapshotPayload
 from drystone.domain.snapshot import Snapshot, SnapshotState
@@ -36,7 +36,6 @@ from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.host import snapshot_server
 from drystone.service.host.host import Host
 from drystone.service.host.snapshot_server import SlowSourceError
-from drystone.service.installation import Installation
 from drystone.service.jobs import snapshot as snapshot_job
 from drystone.service.jobs.attach import Detach
 from drystone.service.jobs.create_disk import make_image
@@ -46,12 +45,12 @@ from drystone.service.jobs.resize import Resize
 from drystone.service.jobs.rollback import Rollback
 from drystone.service.jobs.snapshot import TakeSnapshot
 from drystone.service.jobs.terminate import Terminate
-from drystone.service.operations import Operations
 from drystone.service.requests import NewSnapshot
 from drystone.service.rows import endings
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.upkeep.publication import Publication
 from drystone.transfer.hydrate import hydrate
+from tests.service.parts import server_parts
 from tests.service.records_world import NOW, OWNER, ZONE, World, caller, run
 
 DISK = DiskId("disk-00000001")
@@ -73,14 +72,9 @@ class Site:
 
     def start(self) -> None:
         """Begin as a server that was just started."""
-        nothing: Any = SimpleNamespace(store_id="st-1")
-        self.installation = Installation(
-            db=self.world.db, clock=lambda: self.world.now, steady=lambda: self.world.now, monotonic=lambda: NOW,
-            ids=IdSource(random.Random(len(self.hosts))),
-            layout=self.layout, store=nothing, workers=nothing,
-            operations=Operations(db=self.world.db, clock=lambda: NOW), environment=dict(os.environ), throttle=False,
-            scratch_bytes_max=1, floor_bytes_max=0, floor_percent=0, hydration_bytes_per_s=0, background=nothing,
-            compaction_dead_percent=20,
+        self.installation = server_parts(
+            self.world.db, self.layout, clock=lambda: self.world.now, monotonic=lambda: NOW,
+            rng=random.Random(len(self.hosts)), environment=dict(os.environ),
         )  # fmt: skip
         self.host = Host(self.installation)
         self.hosts.append(self.host)

@@ -1,12 +1,10 @@
 """S183: long reads of the catalog, of all accounts together, leave a reader for every other call."""
 
 import asyncio
-import random
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,28 +12,22 @@ import pytest
 from drystone.catalog import audit
 from drystone.catalog.database import READERS
 from drystone.domain.errors import RefusalError
-from drystone.domain.ids import AccountId, IdSource
+from drystone.domain.ids import AccountId
 from drystone.engine.layout import Layout
 from drystone.service.calls import differences, store_space
 from drystone.service.calls.differences import SnapshotDifferences
 from drystone.service.calls.store_space import StoreSpace
 from drystone.service.calls.trail_records import AuditRecords
 from drystone.service.installation import Installation
-from drystone.service.operations import Operations
 from drystone.service.requests import AuditQuery
+from tests.service.parts import server_parts
 from tests.service.records_world import NOW, OTHER, OWNER, World, caller, run
 
 Ask = Callable[[Installation, Any], Awaitable[object]]
 
 
 def installed(world: World, data: Path) -> Installation:
-    nothing: Any = SimpleNamespace(store_id="st-1")
-    return Installation(
-        db=world.db, clock=lambda: NOW, steady=lambda: NOW, monotonic=lambda: NOW, ids=IdSource(random.Random(1)),
-        layout=Layout(data), store=nothing, workers=nothing, operations=Operations(db=world.db, clock=lambda: NOW),
-        environment={}, throttle=False, scratch_bytes_max=1, floor_bytes_max=0, floor_percent=0,
-        hydration_bytes_per_s=0, background=nothing, compaction_dead_percent=20,
-    )  # fmt: skip
+    return server_parts(world.db, Layout(data), clock=lambda: NOW)
 
 
 ASKED: dict[str, Ask] = {

@@ -1,8 +1,12 @@
 """Whom an operation waits for, and what does not end the runner (S135)."""
 
 import asyncio
+import contextlib
+import itertools
 import logging
+import random
 import sqlite3
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +24,9 @@ from drystone.domain.ids import AccountId, OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.service import operations
 from drystone.service.operations import Operations
+from drystone.service.transactions import Change, Transactions
 from tests.domain.payloads import payload
+from tests.service.parts import transactions
 from tests.service.records_world import NOW, OTHER, OWNER, World, run
 
 pytestmark = pytest.mark.usefixtures("both_catalogs")
@@ -96,7 +102,7 @@ def test_what_does_not_wait_for_others(
             updated_at=NOW, payload=payload(kind),
         )  # fmt: skip
         world.db.write_sync(lambda conn, row=row: rows.insert(conn, row))  # type: ignore[misc]
-    runner, waiting = Operations(db=world.db, clock=lambda: NOW, proofs_at_once=AT_ONCE), Stuck(world)
+    runner, waiting = Operations(transactions(world.db), proofs_at_once=AT_ONCE), Stuck(world)
     runner.serve(dict.fromkeys(slow, waiting) | dict.fromkeys(free, Ends(world)))
 
     async def ended() -> list[OperationState]:
@@ -131,7 +137,7 @@ def test_proofs_of_one_account_never_hold_every_machine(tmp_path: Path) -> None:
     for number in range(2 * AT_ONCE):
         add(number, OperationKind.PROVE, OWNER)
     runner, waiting, ends = (
-        Operations(db=world.db, clock=lambda: NOW, proofs_at_once=AT_ONCE),
+        Operations(transactions(world.db), proofs_at_once=AT_ONCE),
         Stuck(world),
         Ends(world),
     )
@@ -232,7 +238,7 @@ def test_no_failure_of_the_catalog_ends_the_runner(
     world.add_accounts()
     name = one(world)
     faulty = Faulty(world.db, error, lambda number: first <= number < first + times)
-    runner = Operations(db=faulty, clock=lambda: NOW)  # type: ignore[arg-type] # what it needs of a catalog
+    runner = Operations(transactions(faulty))
     runner.serve({OperationKind.ATTACH: Ends(world)})
     ended = run(served(runner, world, name))
     assert (ended.state, ended.attempts) == (OperationState.DONE, 1)
@@ -279,7 +285,7 @@ def test_what_fails_is_undone_as_often_as_it_takes(
     world = World.open(tmp_path / "catalog.db")
     world.add_accounts()
     name = one(world)
-    runner, job = Operations(db=world.db, clock=lambda: NOW), Fails(world, error, undone_at=3)
+    runner, job = Operations(transactions(world.db)), Fails(world, error, undone_at=3)
     runner.serve({OperationKind.ATTACH: job})
     ended = run(served(runner, world, name))
     assert (ended.state, ended.error_code, ended.attempts) == (OperationState.FAILED, code, 3)
@@ -316,7 +322,7 @@ def test_what_may_have_been_done_is_not_undone(
     world = World.open(tmp_path / "catalog.db")
     world.add_accounts()
     name = one(world)
-    runner, job = Operations(db=world.db, clock=lambda: NOW), Unknown(world, error)
+    runner, job = Operations(transactions(world.db)), Unknown(world, error)
     runner.serve({OperationKind.ATTACH: job})
     ended = run(served(runner, world, name))
     assert (ended.state, ended.attempts, job.undone) == (OperationState.DONE, 2, False)
@@ -350,4 +356,111 @@ def test_ended_operations_go_by_age_and_by_number(tmp_path: Path) -> None:
     ]  # fmt: skip
     world.db.write_sync(lambda conn: rows.update(conn, group.id, updated_at=NOW, state=OperationState.FAILED))
     assert world.db.write_sync(lambda conn: rows.prune(conn, NOW, 10)) == 1
+    world.db.close()
+
+
+def begin_one(change: Change) -> OperationId:
+    return change.begin(
+        OperationKind.ATTACH, account_id=OWNER, request_id="r-1", payload=payload(OperationKind.ATTACH)
+    ).id
+
+
+def test_what_a_change_begins_is_taken_up_though_its_caller_is_gone(tmp_path: Path) -> None:
+    """A cancelled caller does not end its transaction, which is committed a moment later."""
+    world = World.open(tmp_path / "catalog.db")
+    world.add_accounts()
+    runner, gate, names = Operations(transactions(world.db)), threading.Event(), list[OperationId]()
+    runner.serve({OperationKind.ATTACH: Ends(world)})
+
+    def slow(change: Change) -> None:
+        names.append(begin_one(change))
+        assert gate.wait(5.0)
+
+    async def ended() -> Operation:
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(runner.run())
+            caller = tasks.create_task(runner.begin(slow))
+            while not names:
+                await asyncio.sleep(0.001)
+            caller.cancel()
+            await asyncio.sleep(0.01)
+            gate.set()
+            await world.db.write(lambda _conn: None)
+            found = await runner.wait(names[0], 5.0)
+            running.cancel()
+        return found
+
+    assert run(ended()).state is OperationState.DONE
+    world.db.close()
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_what_was_begun_is_looked_for_where_nobody_knows_of_the_commit(tmp_path: Path, *, committed: bool) -> None:
+    world = World.open(tmp_path / "catalog.db")
+    world.add_accounts()
+
+    def undo(fn: Callable[[Connection], Any], conn: Connection) -> None:
+        fn(conn)
+        raise ZeroDivisionError
+
+    class Lost:
+        read = staticmethod(world.db.read)
+        lost = False
+
+        async def write(self, fn: Callable[[Connection], Any]) -> Any:
+            if self.lost:
+                return await world.db.write(fn)
+            self.lost = True
+            with contextlib.suppress(ZeroDivisionError):
+                await world.db.write(fn if committed else lambda conn: undo(fn, conn))
+            raise OutcomeUnknownError("?")
+
+    lost: Any = Lost()
+    runner, names = Operations(transactions(lost)), list[OperationId]()
+    runner.serve({OperationKind.ATTACH: Ends(world)})
+
+    async def ended() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(runner.run())
+            with pytest.raises(OutcomeUnknownError):
+                await runner.begin(lambda change: names.append(begin_one(change)))
+            if committed:
+                assert (await runner.wait(names[0], 5.0)).state is OperationState.DONE
+            else:
+                await asyncio.sleep(0.05)
+            running.cancel()
+
+    run(ended())
+    assert not runner.bugs.counts
+    world.db.close()
+
+
+def test_a_change_that_is_run_again_gives_the_same_ids_and_times(tmp_path: Path) -> None:
+    """R6."""
+    world = World.open(tmp_path / "catalog.db")
+    world.add_accounts()
+    runs: list[tuple[object, ...]] = []
+    clock = itertools.count(1)
+
+    class Twice:
+        async def write(self, fn: Callable[[Connection], Any]) -> Any:
+            def both(conn: Connection) -> Any:
+                savepoint = conn.begin_nested()
+                fn(conn)
+                savepoint.rollback()
+                return fn(conn)
+
+            return await world.db.write(both)
+
+    twice: Any = Twice()
+    made = Transactions(db=twice, clock=lambda: float(next(clock)), steady=lambda: NOW, rng=random.Random(1))
+
+    def record(change: Change) -> OperationId:
+        name = begin_one(change)
+        runs.append((change.at, change.steady, name, change.ids.disk(), change.ids.hex128(), len(change.begun)))
+        return name
+
+    first = run(made.change(record))
+    assert runs[0] == runs[1]
+    assert first != run(made.change(record)), "another change has ids of its own"
     world.db.close()

@@ -44,7 +44,6 @@ from drystone.engine.descriptions import write_disk, write_quiesce
 from drystone.engine.layout import Layout
 from drystone.objects.local import LocalStore
 from drystone.service.installation import Installation
-from drystone.service.operations import Operations
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.upkeep import collection, confirmation, epoch, recovery
 from drystone.service.upkeep.compaction import PackRound
@@ -58,6 +57,7 @@ from drystone.snapstore.manifests import Attributes, GroupAttributes, list_manif
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store, publish_epoch, read_epoch, read_owner
 from tests.domain.payloads import payload
+from tests.service.parts import server_parts
 from tests.service.records_world import caller
 from tests.service.store_world import InlinePool
 from tests.snapstore.model_snapshots import STORE_ID, new_store, take
@@ -558,12 +558,7 @@ def confirmed(world: World) -> Iterator[Installation]:
         db.write_sync(lambda conn: meta.remove(conn, confirmation.HELD))
         rng = random.Random(1)
         pool: Any = InlinePool(world.store, rng)
-        yield Installation(
-            db=db, clock=lambda: NOW, steady=lambda: NOW, monotonic=lambda: NOW,
-            ids=IdSource(rng), layout=world.layout, store=world.store, workers=pool,
-            operations=Operations(db=db, clock=lambda: NOW), environment={}, throttle=False, scratch_bytes_max=1,
-            floor_bytes_max=0, floor_percent=0, hydration_bytes_per_s=0, background=pool, compaction_dead_percent=20,
-        )  # fmt: skip
+        yield server_parts(db, world.layout, clock=lambda: NOW, rng=rng, store=world.store, pool=pool)
 
 
 def shown(world: World, name: str) -> bytes:

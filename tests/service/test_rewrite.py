@@ -23,7 +23,7 @@ from drystone.domain.tracking import TrackingState, checkpoint_fault
 from drystone.engine import checkpoints, convert, images
 from drystone.engine.layout import Layout
 from drystone.engine.space import Space
-from drystone.service.installation import DiskLocks
+from drystone.service.disk_locks import DiskLocks
 from drystone.service.jobs import rewrite
 from drystone.service.jobs.rewrite import Rewrite
 from drystone.service.rows.tracking import tracking_of

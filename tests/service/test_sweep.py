@@ -170,8 +170,9 @@ def test_a_session_of_an_unknown_snapshot_is_looked_for_everywhere(
 
 
 def test_workers_leave_the_same_floor_to_the_disks(world: World) -> None:
-    made = replace(world.open(), floor_bytes_max=12345, floor_percent=50)
-    assert made.store_address().objects.floor_bytes == made.space().floor_bytes == 12345
+    made = world.open()
+    room = replace(made.room, floor_bytes_max=12345, floor_percent=50)
+    assert replace(made.kept, room=room).address().objects.floor_bytes == room.look().floor_bytes == 12345
     world.close()
 
 

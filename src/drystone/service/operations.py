@@ -9,14 +9,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol, TypeVar
 
 import structlog
-from sqlalchemy import Connection
 
 from drystone.catalog import operations as rows
-from drystone.catalog.database import Database
 from drystone.domain.errors import DrystoneError, OutcomeUnknownError, RefusalError, SpaceError
 from drystone.domain.ids import OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.service.rounds import Bugs
+from drystone.service.transactions import Change, Transactions
 from drystone.transfer.places import Places
 
 log = structlog.get_logger()
@@ -61,18 +60,16 @@ class Job(Protocol):
 
 
 class Operations:
-    """Runs each RUNNING operation once at a time. `wake` is called after the transaction that added the row.
+    """Runs each RUNNING operation once at a time.
 
     Args:
-        db: The catalog.
-        clock: For the rows.
+        transactions: The catalog's.
         proofs_at_once: Places of proofs that one account alone may hold.
     """
 
-    def __init__(self, *, db: Database, clock: Callable[[], float], proofs_at_once: int = 1) -> None:
+    def __init__(self, transactions: Transactions, *, proofs_at_once: int = 1) -> None:
         self.bugs = Bugs()
-        self._db = db
-        self._clock = clock
+        self._transactions = transactions
         self._jobs: Mapping[OperationKind, Job] = {}
         self._wakes: asyncio.Queue[OperationId] = asyncio.Queue()
         self._active: dict[OperationId, asyncio.Event] = {}
@@ -87,6 +84,28 @@ class Operations:
     def serve(self, jobs: Mapping[OperationKind, Job]) -> None:
         """Say what runs each kind; once, before `run`."""
         self._jobs = jobs
+
+    async def begin(self, record: Callable[[Change], R]) -> R:
+        """Carry a change out, have what it begins taken up, and return what `record` returns.
+
+        Where nobody can say whether the change was committed, it is looked: an operation that has no row is none.
+        """
+        begun: list[Operation] = []
+
+        def noted(change: Change) -> R:
+            result = record(change)
+            begun[:] = change.begun
+            return result
+
+        async def carried_out() -> R:
+            try:
+                return await self._transactions.change(noted)
+            finally:
+                for operation in begun:
+                    self.wake(operation.id)
+
+        # A caller that is cancelled does not end the transaction: what it begins is taken up all the same.
+        return await asyncio.shield(carried_out())
 
     def wake(self, operation_id: OperationId) -> None:
         """Have a RUNNING operation taken up; does nothing while it runs already."""
@@ -105,7 +124,7 @@ class Operations:
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         while True:
-            found = await self._db.read(lambda conn: rows.get(conn, operation_id))
+            found = await self._transactions.read(lambda conn: rows.get(conn, operation_id))
             assert found is not None, operation_id
             left = end - loop.time()
             if found.state is not OperationState.RUNNING or left <= 0:
@@ -122,7 +141,7 @@ class Operations:
 
     async def run(self) -> None:
         """Take up what a former run left, then whatever is woken; until cancelled."""
-        for operation in await self._patiently(lambda: self._db.read(rows.unfinished)):
+        for operation in await self._patiently(lambda: self._transactions.read(rows.unfinished)):
             self.wake(operation.id)
         async with asyncio.TaskGroup() as tasks:
             while True:
@@ -133,11 +152,13 @@ class Operations:
 
     async def _run(self, operation_id: OperationId) -> None:
         try:
-            found = await self._patiently(lambda: self._db.read(lambda conn: rows.get(conn, operation_id)))
+            found = await self._patiently(lambda: self._transactions.read(lambda conn: rows.get(conn, operation_id)))
             if found is None:
                 return
             async with self._places_of.get(found.kind, self._places).hold(found.account_id):
-                begun = await self._patiently(lambda: self._db.write(_beginning(operation_id, self._clock())))
+                begun = await self._patiently(
+                    lambda: self._transactions.change(lambda change: _attempted(change, operation_id))
+                )
                 if begun is not None:
                     await self._attempt(begun)
         finally:
@@ -178,17 +199,13 @@ class Operations:
             self._wake_later(operation, BUG_SECONDS_MAX if why is None else RETRY_SECONDS_MAX)
 
 
-def _beginning(operation_id: OperationId, at: float) -> Callable[[Connection], Operation | None]:
-    """Return the transaction that counts an attempt, and returns the operation if it is RUNNING."""
-
-    def begin(conn: Connection) -> Operation | None:
-        found = rows.get(conn, operation_id)
-        if found is None or found.state is not OperationState.RUNNING:
-            return None
-        rows.update(conn, operation_id, updated_at=at, attempts=found.attempts + 1)
-        return found
-
-    return begin
+def _attempted(change: Change, operation_id: OperationId) -> Operation | None:
+    """Count an attempt, and return the operation if it is RUNNING."""
+    found = rows.get(change.conn, operation_id)
+    if found is None or found.state is not OperationState.RUNNING:
+        return None
+    rows.update(change.conn, operation_id, updated_at=change.at, attempts=found.attempts + 1)
+    return found
 
 
 def _unknown(error: BaseException) -> bool:

@@ -1,0 +1,36 @@
+"""The snapshot store as this server uses it: what it is, where it is, and who of us has it to himself."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from drystone.objects.address import DirectoryAddress
+from drystone.service.room import Room
+from drystone.snapstore.store import Store
+from drystone.transfer.jobs import StoreAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptStore:
+    """The one store of this installation.
+
+    Attributes:
+        store: It, for what this process does itself.
+        room: Whose floor it leaves to the disks.
+        dead_percent: Packs of which so much is dead are written again; over 100, none are.
+        epoch_lock: Held while the store's epoch is written.
+        collection_lock: Held by whoever counts what is dead, or deletes packs: a manifest must not go
+            meanwhile.
+        faulty_packs: Objects that could not be written again, and why: not tried again before the next start.
+    """
+
+    store: Store
+    room: Room
+    dead_percent: int
+    epoch_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    collection_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    faulty_packs: dict[str, str] = field(default_factory=dict)
+
+    def address(self) -> StoreAddress:
+        """Return where a worker finds the store, and what of its file system it leaves to the disks."""
+        objects = DirectoryAddress(root=str(self.room.layout.store), floor_bytes=self.room.look().floor_bytes)
+        return StoreAddress(objects=objects, store_id=self.store.store_id)

@@ -1,0 +1,52 @@
+"""Room on this machine's file systems for disks and for what is frozen of them, and who is refused for want of it."""
+
+from dataclasses import dataclass
+
+from drystone.domain.disk_types import GIB
+from drystone.domain.errors import RefusalError
+from drystone.engine.layout import Layout
+from drystone.engine.space import Space, holds_file, largest_file_gib, look
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """The file systems of the disks and of the scratch files.
+
+    Attributes:
+        layout: Where they are.
+        floor_bytes_max: What is left to the disks is this at most,
+        floor_percent: and this share of their file system.
+    """
+
+    layout: Layout
+    floor_bytes_max: int
+    floor_percent: float
+
+    def look(self) -> Space:
+        """Look at the file system of the disks."""
+        return look(self.layout.data, floor_bytes_max=self.floor_bytes_max, floor_percent=self.floor_percent)
+
+    def require(self, *, disks: int = 0) -> None:
+        """Refuse a call for which the file system has no room: one that makes disks, or anything else.
+
+        Raises:
+            RefusalError: `ResourceInsufficient`, with the reason.
+        """
+        shortage = self.look().shortage(disks=disks)
+        if shortage is not None:
+            raise RefusalError("ResourceInsufficient", shortage)
+
+    def require_scratch(self, size_gib: int) -> None:
+        """Refuse a disk of which no snapshot could be taken: what is frozen needs a file of the disk's size.
+
+        Raises:
+            RefusalError: `InvalidParameterValue`, with the largest size.
+        """
+        scratch = self.layout.scratch
+        if not holds_file(scratch, size_gib * GIB):
+            most = largest_file_gib(scratch, size_gib)
+            raise RefusalError(
+                "InvalidParameterValue",
+                f"DiskSize is {size_gib} GiB, and snapshots of it could not be taken here: the file system of the "
+                f"server's scratch directory has files up to {most} GiB. Give at most that, or use xfs there.",
+            )
