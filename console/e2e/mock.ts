@@ -4,11 +4,11 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { extname, join, normalize } from "node:path";
 
-import type {
-  AnswerOf, Disk, DiskDetail, Instance, Operation, QuiesceProfile, QuiesceStepRecord, Snapshot, SnapshotGroup, SnapshotGroupRecord, SnapshotRecord,
-} from "../src/api/answers";
+import type { AnswerOf } from "../src/api/answers";
 import type { Session } from "../src/api/client";
-import type { Filter } from "../src/api/types";
+import type {
+  Disk, DiskDetail, Filter, Instance, Operation, QuiesceProfile, QuiesceStepRecord, Snapshot, SnapshotGroup, SnapshotGroupRecord, SnapshotRecord,
+} from "../src/api/types";
 
 const BUILT = new URL("../../src/drystone/console_files/", import.meta.url).pathname;
 const TYPES: Readonly<Record<string, string>> = {
@@ -31,7 +31,27 @@ function noise(seed: number): number {
   return value - Math.floor(value);
 }
 
-const step = (Kind: string, more: Partial<QuiesceStepRecord> = {}): QuiesceStepRecord => ({
+// What every answer has, and these pages do not show.
+const placement = (Zone: string) => ({ Zone, ProjectId: 0, ProjectName: "", CageId: "", CdcId: "", CdcName: "", DedicatedClusterId: "" });
+const UNSHOWN_OF_DISK = {
+  Shareable: false, Attached: false, InstanceIdList: [], InstanceType: "", LastAttachInsId: null, AttachMode: "PF", DeleteWithInstance: false,
+  SnapshotAbility: true, AutoSnapshotPolicyIds: null, Rollbacking: false, Migrating: false, MigratePercent: 100, Encrypt: false,
+  ThroughputPerformance: 0, BurstPerformance: false, BackupDisk: false, DiskBackupQuota: 0, DiskBackupCount: 0, RenewFlag: "",
+  AutoRenewFlagError: false, DeadlineTime: "", DeadlineError: false, DifferDaysOfDeadline: null, IsReturnable: false, ReturnFailCode: 10,
+} as const;
+const UNSHOWN_OF_SNAPSHOT = {
+  SnapshotType: "PRIVATE_SNAPSHOT", SnapshotMode: "STANDARD_SNAPSHOT", Placement: placement("ap-local-1"), LatestModifyTime: "", IsLocked: false,
+  Encrypt: false, CopyFromRemote: false, CopyingToRegions: [], ShareReference: 0, TimeStartShare: "", Images: [], ImageCount: 0,
+} as const;
+const UNSHOWN_OF_GROUP = {
+  SnapshotGroupType: "NORMAL", ContainRootSnapshot: false, AutoSnapshotPolicyId: null, ModifyTime: "", Images: [], ImageCount: 0,
+} as const;
+const FREE = {
+  OriginalPrice: null, OriginalPriceHigh: null, DiscountPrice: null, DiscountPriceHigh: null, UnitPrice: 0, UnitPriceHigh: "0", UnitPriceDiscount: 0,
+  UnitPriceDiscountHigh: "0", ChargeUnit: "HOUR",
+} as const;
+
+const step = (Kind: QuiesceStepRecord["Kind"], more: Partial<QuiesceStepRecord> = {}): QuiesceStepRecord => ({
   SecondsMax: 5, Mount: null, Freeze: [], Thaw: [], OptionFile: null, Connection: null, Socket: null, Domain: null, ...more, Kind,
 });
 
@@ -71,9 +91,9 @@ export class Mock {
       const attached = state === "ATTACHED";
       const instance = attached ? (index === 2 ? "ins-nbdvm001" : "ins-host0001") : "";
       this.disks.push({
-        DiskId: id, DiskName: name, DiskState: state, DiskSize: [200, 500, 50, 100, 20, 80, 40, 2048][index] ?? 20,
+        ...UNSHOWN_OF_DISK, DiskId: id, DiskName: name, DiskState: state, DiskSize: [200, 500, 50, 100, 20, 80, 40, 2048][index] ?? 20,
         DiskType: types[index % 3] ?? "CLOUD_SSD", DiskUsage: "DATA_DISK", DiskChargeType: "POSTPAID_BY_HOUR",
-        Placement: { Zone: zone }, Portable: true, InstanceId: instance, SnapshotCount: [14, 9, 3, 6, 0, 2, 1, 1][index] ?? 0,
+        Placement: placement(zone), Portable: true, InstanceId: instance, SnapshotCount: [14, 9, 3, 6, 0, 2, 1, 1][index] ?? 0,
         SnapshotSize: [38_200, 51_000, 2_900, 8_400, 0, 5_100, 800, 912_000][index] ?? 0, RollbackPercent: index === 5 ? 42 : 100,
         Tags: index < 2 ? [{ Key: "team", Value: "data" }, { Key: "env", Value: "production" }] : [], DeleteSnapshot: 0,
         CreateTime: cbsTime(now - (80 - index * 9) * DAY_MS), ErrorPrompt: "",
@@ -81,24 +101,24 @@ export class Mock {
       this.details.set(id, {
         DiskId: id, NbdUri: index === 2 ? `nbd+unix:///${id}?socket=/var/lib/drystone/run/ins-nbdvm001/nbd.sock` : null,
         Device: attached && index !== 2 ? `/dev/disk/by-id/virtio-${id}` : null, Tracking: attached ? "LIVE" : "STOPPED",
-        TrackingReason: "", BaseSnapshotId: null, SourceSnapshotId: null, NeedsRewrite: index === 6, Hydrating: index === 6, HydrationPercent: index === 6 ? 63 : 100,
+        TrackingReason: "", Epoch: 1, Daemon: null, BaseSnapshotId: null, SourceSnapshotId: null, NeedsRewrite: index === 6, Hydrating: index === 6, HydrationPercent: index === 6 ? 63 : 100,
       });
     });
     for (let index = 0; index < snapshotCount; index += 1) this.addSnapshot(index);
     for (let index = 0; index < Math.min(5, Math.floor(snapshotCount / 10)); index += 1) this.addGroup(index);
     this.profiles = [
       {
-        ResourceId: this.disks[0]?.DiskId ?? "", Mode: "require", FreezeSecondsMax: 10, ProveEveryH: 24,
+        ResourceId: this.disks[0]?.DiskId ?? "", Mode: "require", FreezeSecondsMax: 10, ModifyTime: iso(now), ProveEveryH: 24,
         Steps: [step("mariadb", { OptionFile: "/etc/drystone/mariadb.cnf" }), step("filesystem", { Mount: "/srv/mysql" })],
       },
-      { ResourceId: "ins-host0001", Mode: "prefer", FreezeSecondsMax: 5, ProveEveryH: null, Steps: [step("filesystem", { Mount: "/srv/postgres" })] },
+      { ResourceId: "ins-host0001", Mode: "prefer", FreezeSecondsMax: 5, ModifyTime: iso(now), ProveEveryH: null, Steps: [step("filesystem", { Mount: "/srv/postgres" })] },
     ];
-    const kinds = ["snapshot", "delete_snapshot", "attach", "hydrate", "prove", "create_disk", "snapshot_group", "resize"];
+    const kinds = ["snapshot", "delete_snapshot", "attach", "hydrate", "prove", "create_disk", "snapshot_group", "resize"] as const;
     for (let index = 0; index < 40; index += 1) {
       const running = index === 0;
       const failed = index === 7;
       this.operations.push({
-        OperationId: idOf("op", index * 31_337), Kind: kinds[index % kinds.length] ?? "snapshot",
+        Result: null, OperationId: idOf("op", index * 31_337), Kind: kinds[index % kinds.length] ?? "snapshot",
         DiskId: this.disks[index % 8]?.DiskId ?? null, SnapshotId: index % 8 < 2 ? (this.snapshots[index]?.SnapshotId ?? null) : null, InstanceId: null,
         State: running ? "RUNNING" : failed ? "FAILED" : "DONE", Phase: running ? "FROZEN" : "", Percent: running ? 37 + index : 100, Attempts: 1,
         ErrorCode: failed ? "ResourceInsufficient" : "",
@@ -114,7 +134,7 @@ export class Mock {
     const at = this.now - index * 2.1 * DAY_MS - 7_200_000;
     const members = this.snapshots.slice(3 + index * 3, 6 + index * 3).filter((one, place, all) => all.findIndex((other) => other.DiskId === one.DiskId) === place);
     this.groups.push({
-      SnapshotGroupId: id, SnapshotGroupName: index === 3 ? "未命名" : `before-upgrade-${index + 1}`, SnapshotGroupState: index === 0 ? "CREATING" : "NORMAL",
+      ...UNSHOWN_OF_GROUP, SnapshotGroupId: id, SnapshotGroupName: index === 3 ? "未命名" : `before-upgrade-${index + 1}`, SnapshotGroupState: index === 0 ? "CREATING" : "NORMAL",
       Percent: index === 0 ? 71 : 100, SnapshotIdSet: members.map((one) => one.SnapshotId), IsPermanent: index % 2 === 0,
       DeadlineTime: index % 2 === 0 ? null : iso(this.now + 20 * DAY_MS), CreateTime: iso(at),
     });
@@ -137,7 +157,7 @@ export class Mock {
     const creating = index === 0;
     const changed = first ? 21 * GIB : Math.floor(noise(index) ** 4 * 3 * GIB) + 3 * MIB;
     this.snapshots.push({
-      SnapshotId: id, SnapshotName: index % 4 === 3 ? "未命名" : `${disk.DiskName === "未命名" ? "disk" : disk.DiskName}-${iso(at).slice(0, 10)}`,
+      ...UNSHOWN_OF_SNAPSHOT, SnapshotId: id, SnapshotName: index % 4 === 3 ? "未命名" : `${disk.DiskName === "未命名" ? "disk" : disk.DiskName}-${iso(at).slice(0, 10)}`,
       SnapshotState: creating ? "CREATING" : "NORMAL", Percent: creating ? 64 : 100, DiskId: disk.DiskId, DiskSize: disk.DiskSize,
       DiskUsage: "DATA_DISK", IsPermanent: index % 3 !== 1, DeadlineTime: index % 3 === 1 ? cbsTime(this.now + (index + 3) * DAY_MS) : "",
       CreateTime: cbsTime(at), Tags: index % 6 === 0 ? [{ Key: "kind", Value: "daily" }] : [],
@@ -303,7 +323,7 @@ export class Mock {
         const changed = body["From"] === undefined ? SizeBytes * 0.3 : (this.records.get(to?.SnapshotId ?? "")?.ChangedBytes ?? GIB);
         const whole = shares.reduce((sum, share) => sum + share, 0);
         const Buckets = shares.map((share) => Math.min(BucketBytes, Math.floor((changed * share) / whole / 4096) * 4096));
-        return { SizeBytes, BucketBytes, Buckets } satisfies AnswerOf<"drystone", "DescribeSnapshotDifference">;
+        return { SizeBytes, ChangedBytes: changed, BucketBytes, Buckets } satisfies AnswerOf<"drystone", "DescribeSnapshotDifference">;
       }
       case "DescribeOperations": {
         const found = page(
@@ -321,7 +341,9 @@ export class Mock {
       case "DescribeQuiesceProfiles":
         return { TotalCount: this.profiles.length, QuiesceProfileSet: this.profiles } satisfies AnswerOf<"drystone", "DescribeQuiesceProfiles">;
       case "SetQuiesceProfile": {
-        const sent = body as unknown as { ResourceId: string; Mode: string; FreezeSecondsMax: number; ProveEveryH?: number; Steps: (Partial<QuiesceStepRecord> & { Kind: string })[] };
+        const sent = body as unknown as Omit<QuiesceProfile, "Steps" | "ProveEveryH"> & {
+          ProveEveryH?: number; Steps: (Partial<QuiesceStepRecord> & Pick<QuiesceStepRecord, "Kind">)[];
+        };
         const wrong = sent.Steps.findIndex((one) => one.Mount?.startsWith("/") === false);
         if (wrong >= 0) {
           const Message = `The profile cannot be used: step ${wrong} (filesystem): \`${sent.Steps[wrong]?.Mount ?? ""}\` is not an absolute path.`;
@@ -364,7 +386,7 @@ export class Mock {
         return {};
       case "ProveSnapshot": {
         const operation: Operation = {
-          OperationId: idOf("op", 999_999), Kind: "prove", DiskId: null, SnapshotId: String(body["SnapshotId"]), InstanceId: null, State: "RUNNING",
+          Result: null, OperationId: idOf("op", 999_999), Kind: "prove", DiskId: null, SnapshotId: String(body["SnapshotId"]), InstanceId: null, State: "RUNNING",
           Phase: "PROVING", Percent: 45, Attempts: 1, ErrorCode: "", ErrorMessage: "", CreateTime: iso(Date.now()), UpdateTime: iso(Date.now()),
         };
         this.operations = [operation, ...this.operations];
@@ -380,35 +402,36 @@ export class Mock {
         } satisfies AnswerOf<"drystone", "DescribeAccounts">;
       case "DescribeStore":
         return {
-          StoredBytes: 991 * GIB, PackCount: 31_812, LiveBytes: 948 * GIB, DeadBytes: 43 * GIB, ReclaimableBytes: 12 * GIB, WaitingBytes: 0, Threshold: 20, Held: "",
+          StoredBytes: 991 * GIB, PackCount: 31_812, PackBytes: 991 * GIB, LiveBytes: 948 * GIB, DeadBytes: 43 * GIB, ReclaimableBytes: 12 * GIB, ReclaimedBytes: 0, WaitingBytes: 0, Threshold: 20, Held: "",
         } satisfies AnswerOf<"drystone", "DescribeStore">;
       case "DescribeStoreHealth":
         return {
           PackCount: 31_812, PacksDue: 214, OldestProofTime: iso(this.now - 29 * DAY_MS), SnapshotCount: this.snapshots.length, SnapshotsDue: 3, RequestedAt: null,
-          DamagedSnapshotCount: 1, SuspectSnapshotCount: 0,
+          DamagedSnapshotCount: 1, SuspectSnapshotCount: 0, SuspectSnapshotIds: [], DamageSet: [],
         } satisfies AnswerOf<"drystone", "DescribeStoreHealth">;
       case "DescribeDiskConfigQuota": {
         const types = ["CLOUD_PREMIUM", "CLOUD_BSSD", "CLOUD_SSD", "CLOUD_HSSD", "CLOUD_TSSD"];
         return {
           DiskConfigSet: types.map((DiskType) => ({
             Available: true, DiskChargeType: "POSTPAID_BY_HOUR", DiskType, DiskUsage: "DATA_DISK",
-            MinDiskSize: DiskType === "CLOUD_PREMIUM" ? 10 : 20, MaxDiskSize: 32_000, StepSize: 1,
+            MinDiskSize: DiskType === "CLOUD_PREMIUM" ? 10 : 20, MaxDiskSize: 32_000, StepSize: 1, Zone: "ap-local-1", InstanceFamily: null,
+            ExtraPerformanceRange: null, DeviceClass: null, Price: FREE,
           })),
         } satisfies AnswerOf<"cbs", "DescribeDiskConfigQuota">;
       }
       case "DescribeOverview":
         return {
-          Disks: this.disks.length, DisksBytes: this.disks.reduce((sum, disk) => sum + disk.DiskSize, 0) * GIB, SnapshotsCount: this.snapshots.length,
-          LogicalBytes: 5_900 * GIB, StoredBytes: 991 * GIB, SavedByIncrementsBytes: 4_160 * GIB, SavedByCompressionBytes: 749 * GIB,
+          Disks: this.disks.length, DisksAttached: 3, DisksBytes: this.disks.reduce((sum, disk) => sum + disk.DiskSize, 0) * GIB, SnapshotsCount: this.snapshots.length,
+          LogicalBytes: 5_900 * GIB, ChangedBytes: 1_740 * GIB, StoredBytes: 991 * GIB, SavedByIncrementsBytes: 4_160 * GIB, SavedByCompressionBytes: 749 * GIB,
           StoreBytesFree: 3_204 * GIB, RecentOperations: this.operations.slice(0, 8),
-          Attention: [{ Kind: "snapshot_damaged", ResourceId: this.snapshots[17]?.SnapshotId ?? "", Message: "A scrub found a block of this snapshot that cannot be read any more." }],
+          Attention: [{ Kind: "snapshot_damaged", ResourceId: this.snapshots[17]?.SnapshotId ?? "", Message: "A scrub found a block of this snapshot that cannot be read any more.", At: iso(this.now) }],
         } satisfies AnswerOf<"drystone", "DescribeOverview">;
       case "DescribeHistory":
         return {
           Points: Array.from({ length: 168 }, (_, index) => ({
-            At: iso(this.now - (167 - index) * 3_600_000), Disks: 6 + Math.floor(index / 60), Snapshots: this.snapshots.length - Math.floor((167 - index) / 7) + (index < 110 ? 6 : 0),
+            At: iso(this.now - (167 - index) * 3_600_000), Disks: 6 + Math.floor(index / 60), DisksBytes: 4_120 * GIB, Snapshots: this.snapshots.length - Math.floor((167 - index) / 7) + (index < 110 ? 6 : 0),
             StoredBytes: (991 - (167 - index) * 1.7 - (index === 167 ? 0 : 14 * noise(Math.floor(index / 5)))) * GIB + (index < 110 ? 60 * GIB : 0),
-            LogicalBytes: (5_900 - (167 - index) * 12) * GIB,
+            LogicalBytes: (5_900 - (167 - index) * 12) * GIB, ChangedBytes: 1_740 * GIB,
           })),
         } satisfies AnswerOf<"drystone", "DescribeHistory">;
       case "DescribeKeys":
@@ -428,7 +451,8 @@ export class Mock {
         return {
           Version: "0.1.0", QemuVersion: "10.0.2", DataDirectory: "/var/lib/drystone", Region: "ap-local", Zone: "ap-local-1",
           StoreId: "5f2c9f3b9a7e4f0c8d1e2a3b4c5d6e7f", FreeBytes: 3_204 * GIB, FloorBytes: 8 * GIB, StoredBytes: 991 * GIB, DiskCount: this.disks.length,
-          SnapshotCount: this.snapshots.length,
+          SnapshotCount: this.snapshots.length, DaemonSet: [],
+          Clock: { MachineTime: iso(this.now), SteadyTime: iso(this.now), DoubtedSince: null, ExpiryWaitsSeconds: 0 },
         } satisfies AnswerOf<"drystone", "DescribeHost">;
       default:
         return { Error: { Code: "UnsupportedOperation", Message: `The mock does not do ${action}. (2d1b0a99)` } };

@@ -17,7 +17,7 @@ function structure(fields) {
   return `{\n${lines.join("\n")}\n}`;
 }
 
-const indented = (text) => text.replaceAll("\n", "\n    ");
+const indented = (text) => text.replaceAll("\n", "\n      ");
 
 export function typesOf(description) {
   const parts = ["// Generated from api.json by `npm run generate`; a test fails if it drifts."];
@@ -27,20 +27,12 @@ export function typesOf(description) {
   const services = description.services.map((service) => {
     const actions = service.actions.map(
       (action) =>
-        `    ${action.name}: { changes: ${String(action.changes)}; parameters: ${indented(structure(action.parameters))} };`,
+        `    ${action.name}: {\n      changes: ${String(action.changes)};\n      parameters: ${indented(structure(action.parameters))};\n` +
+        `      answer: ${indented(structure(action.answer))};\n    };`,
     );
     return `  ${service.name}: {\n${actions.join("\n")}\n  };`;
   });
-  parts.push("/** Each action of each service, and what it takes. */", `export type Services = {\n${services.join("\n")}\n};`);
-  for (const service of description.services) {
-    for (const action of service.actions) {
-      // What an answer leaves out is null or absent; the fields that the server names are always there.
-      if (action.answer) {
-        const fields = action.answer.map((field) => ({ ...field, required: true }));
-        parts.push(`export type ${service.name === "cbs" ? "" : "Drystone"}${action.name}Answer = ${structure(fields)};`);
-      }
-    }
-  }
+  parts.push("/** Each action of each service, what it takes and what it answers. */", `export type Services = {\n${services.join("\n")}\n};`);
   return `${parts.join("\n\n")}\n`;
 }
 

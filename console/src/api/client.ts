@@ -186,5 +186,5 @@ export async function call<S extends ServiceName, A extends ActionName<S>>(
   if (answer === undefined || answer.Error !== undefined) {
     throw refused(answer?.Error ?? (body["Error"] as ErrorBody | undefined), response.status, answer?.RequestId);
   }
-  return answer as AnswerOf<S, A>;
+  return answer;
 }

@@ -2,12 +2,9 @@
 import { keepPreviousData, QueryClient, useMutation, useQueries, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMemo } from "react";
 
-import type {
-  ActionName, AnswerOf, Disk, DiskDetail, Operation, ParametersOf, QuiesceProfile, ServiceName, Snapshot, SnapshotGroup, SnapshotGroupRecord,
-  SnapshotRecord,
-} from "./answers";
+import type { ActionName, AnswerOf, ParametersOf, ServiceName } from "./answers";
 import { call, confirmPassword, fetchSession, SignedOutError, UnreachableError } from "./client";
-import type { Filter } from "./types";
+import type { Disk, DiskDetail, Filter, Operation, QuiesceProfile, Snapshot, SnapshotGroup, SnapshotGroupRecord, SnapshotRecord } from "./types";
 
 export const PAGE = 100;
 const BUSY_MS = 1_000;

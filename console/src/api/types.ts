@@ -369,558 +369,676 @@ export type Tag = {
   readonly Value: string;
 };
 
-/** Each action of each service, and what it takes. */
+/** Each action of each service, what it takes and what it answers. */
 
 export type Services = {
   cbs: {
-    ApplySnapshot: { changes: true; parameters: {
-      readonly SnapshotId: string;
-      readonly DiskId: string;
-      readonly AutoStopInstance?: boolean;
-      readonly AutoStartInstance?: boolean;
-    } };
-    ApplySnapshotGroup: { changes: true; parameters: {
-      readonly SnapshotGroupId: string;
-      readonly ApplyDisks: readonly ApplyDisk[];
-      readonly AutoStopInstance?: boolean;
-      readonly AutoStartInstance?: boolean;
-    } };
-    AttachDisks: { changes: true; parameters: {
-      readonly InstanceId: string;
-      readonly DiskIds: readonly string[];
-      readonly DeleteWithInstance?: boolean;
-      readonly AttachMode?: string;
-      readonly InstanceType?: string;
-    } };
-    CreateDisks: { changes: true; parameters: {
-      readonly Placement: Placement;
-      readonly DiskChargeType: string;
-      readonly DiskType: string;
-      readonly DiskName?: string;
-      readonly Tags?: readonly Tag[];
-      readonly SnapshotId?: string;
-      readonly DiskCount?: number;
-      readonly ThroughputPerformance?: number;
-      readonly KmsKeyId?: string;
-      readonly DiskSize?: number;
-      readonly Shareable?: boolean;
-      readonly ClientToken?: string;
-      readonly Encrypt?: string;
-      readonly DiskChargePrepaid?: DiskChargePrepaid;
-      readonly DeleteSnapshot?: number;
-      readonly AutoMountConfiguration?: AutoMountConfiguration;
-      readonly DiskBackupQuota?: number;
-      readonly BurstPerformance?: boolean;
-      readonly EncryptType?: string;
-    } };
-    CreateSnapshot: { changes: true; parameters: {
-      readonly DiskId?: string;
-      readonly SnapshotName?: string;
-      readonly Deadline?: string;
-      readonly DiskBackupId?: string;
-      readonly Tags?: readonly Tag[];
-      readonly LocalSnap?: boolean;
-      readonly DiskUsage?: string;
-    } };
-    CreateSnapshotGroup: { changes: true; parameters: {
-      readonly DiskIds: readonly string[];
-      readonly SnapshotGroupName?: string;
-      readonly Tags?: readonly Tag[];
-    } };
-    DeleteSnapshotGroup: { changes: true; parameters: {
-      readonly SnapshotGroupId?: string;
-      readonly SnapshotGroupIds?: readonly string[];
-      readonly DeleteBindImages?: boolean;
-    } };
-    DeleteSnapshots: { changes: true; parameters: {
-      readonly SnapshotIds: readonly string[];
-      readonly DeleteBindImages?: boolean;
-    } };
-    DescribeDiskConfigQuota: { changes: false; parameters: {
-      readonly InquiryType: string;
-      readonly DiskChargeType?: string;
-      readonly InstanceFamilies?: readonly string[];
-      readonly DiskTypes?: readonly string[];
-      readonly Zones?: readonly string[];
-      readonly Memory?: number;
-      readonly DiskUsage?: string;
-      readonly CPU?: number;
-      readonly DedicatedClusterId?: string;
-    } };
-    DescribeDisks: { changes: false; parameters: {
-      readonly Filters?: readonly Filter[];
-      readonly Limit?: number;
-      readonly OrderField?: string;
-      readonly Offset?: number;
-      readonly ReturnBindAutoSnapshotPolicy?: boolean;
-      readonly DiskIds?: readonly string[];
-      readonly Order?: string;
-    } };
-    DescribeInstancesDiskNum: { changes: false; parameters: {
-      readonly InstanceIds: readonly string[];
-    } };
-    DescribeSnapshotGroups: { changes: false; parameters: {
-      readonly Filters?: readonly Filter[];
-      readonly Offset?: number;
-      readonly Limit?: number;
-    } };
-    DescribeSnapshotOverview: { changes: false; parameters: Record<never, never> };
-    DescribeSnapshots: { changes: false; parameters: {
-      readonly SnapshotIds?: readonly string[];
-      readonly Filters?: readonly Filter[];
-      readonly Limit?: number;
-      readonly OrderField?: string;
-      readonly Offset?: number;
-      readonly Order?: string;
-    } };
-    DetachDisks: { changes: true; parameters: {
-      readonly DiskIds: readonly string[];
-      readonly InstanceId?: string;
-      readonly InstanceType?: string;
-    } };
-    GetSnapOverview: { changes: false; parameters: Record<never, never> };
-    InitializeDisks: { changes: true; parameters: {
-      readonly DiskIds: readonly string[];
-    } };
-    ModifyDiskAttributes: { changes: true; parameters: {
-      readonly DiskIds: readonly string[];
-      readonly DiskName?: string;
-      readonly Portable?: boolean;
-      readonly ProjectId?: number;
-      readonly DeleteWithInstance?: boolean;
-      readonly DiskType?: string;
-      readonly BurstPerformanceOperation?: string;
-    } };
-    ModifySnapshotAttribute: { changes: true; parameters: {
-      readonly SnapshotId: string;
-      readonly IsPermanent?: boolean;
-      readonly SnapshotName?: string;
-      readonly Deadline?: string;
-    } };
-    ResizeDisk: { changes: true; parameters: {
-      readonly DiskSize: number;
-      readonly DiskId?: string;
-    } };
-    TerminateDisks: { changes: true; parameters: {
-      readonly DiskIds: readonly string[];
-      readonly DeleteSnapshot?: number;
-    } };
+    ApplySnapshot: {
+      changes: true;
+      parameters: {
+        readonly SnapshotId: string;
+        readonly DiskId: string;
+        readonly AutoStopInstance?: boolean;
+        readonly AutoStartInstance?: boolean;
+      };
+      answer: Record<never, never>;
+    };
+    ApplySnapshotGroup: {
+      changes: true;
+      parameters: {
+        readonly SnapshotGroupId: string;
+        readonly ApplyDisks: readonly ApplyDisk[];
+        readonly AutoStopInstance?: boolean;
+        readonly AutoStartInstance?: boolean;
+      };
+      answer: Record<never, never>;
+    };
+    AttachDisks: {
+      changes: true;
+      parameters: {
+        readonly InstanceId: string;
+        readonly DiskIds: readonly string[];
+        readonly DeleteWithInstance?: boolean;
+        readonly AttachMode?: string;
+        readonly InstanceType?: string;
+      };
+      answer: Record<never, never>;
+    };
+    CreateDisks: {
+      changes: true;
+      parameters: {
+        readonly Placement: Placement;
+        readonly DiskChargeType: string;
+        readonly DiskType: string;
+        readonly DiskName?: string;
+        readonly Tags?: readonly Tag[];
+        readonly SnapshotId?: string;
+        readonly DiskCount?: number;
+        readonly ThroughputPerformance?: number;
+        readonly KmsKeyId?: string;
+        readonly DiskSize?: number;
+        readonly Shareable?: boolean;
+        readonly ClientToken?: string;
+        readonly Encrypt?: string;
+        readonly DiskChargePrepaid?: DiskChargePrepaid;
+        readonly DeleteSnapshot?: number;
+        readonly AutoMountConfiguration?: AutoMountConfiguration;
+        readonly DiskBackupQuota?: number;
+        readonly BurstPerformance?: boolean;
+        readonly EncryptType?: string;
+      };
+      answer: {
+        readonly DiskIdSet: readonly string[];
+      };
+    };
+    CreateSnapshot: {
+      changes: true;
+      parameters: {
+        readonly DiskId?: string;
+        readonly SnapshotName?: string;
+        readonly Deadline?: string;
+        readonly DiskBackupId?: string;
+        readonly Tags?: readonly Tag[];
+        readonly LocalSnap?: boolean;
+        readonly DiskUsage?: string;
+      };
+      answer: {
+        readonly SnapshotId: string;
+      };
+    };
+    CreateSnapshotGroup: {
+      changes: true;
+      parameters: {
+        readonly DiskIds: readonly string[];
+        readonly SnapshotGroupName?: string;
+        readonly Tags?: readonly Tag[];
+      };
+      answer: {
+        readonly SnapshotGroupId: string;
+      };
+    };
+    DeleteSnapshotGroup: {
+      changes: true;
+      parameters: {
+        readonly SnapshotGroupId?: string;
+        readonly SnapshotGroupIds?: readonly string[];
+        readonly DeleteBindImages?: boolean;
+      };
+      answer: Record<never, never>;
+    };
+    DeleteSnapshots: {
+      changes: true;
+      parameters: {
+        readonly SnapshotIds: readonly string[];
+        readonly DeleteBindImages?: boolean;
+      };
+      answer: Record<never, never>;
+    };
+    DescribeDiskConfigQuota: {
+      changes: false;
+      parameters: {
+        readonly InquiryType: string;
+        readonly DiskChargeType?: string;
+        readonly InstanceFamilies?: readonly string[];
+        readonly DiskTypes?: readonly string[];
+        readonly Zones?: readonly string[];
+        readonly Memory?: number;
+        readonly DiskUsage?: string;
+        readonly CPU?: number;
+        readonly DedicatedClusterId?: string;
+      };
+      answer: {
+        readonly DiskConfigSet: readonly DiskConfig[];
+      };
+    };
+    DescribeDisks: {
+      changes: false;
+      parameters: {
+        readonly Filters?: readonly Filter[];
+        readonly Limit?: number;
+        readonly OrderField?: string;
+        readonly Offset?: number;
+        readonly ReturnBindAutoSnapshotPolicy?: boolean;
+        readonly DiskIds?: readonly string[];
+        readonly Order?: string;
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly DiskSet: readonly Disk[];
+      };
+    };
+    DescribeInstancesDiskNum: {
+      changes: false;
+      parameters: {
+        readonly InstanceIds: readonly string[];
+      };
+      answer: {
+        readonly AttachDetail: readonly AttachDetail[];
+      };
+    };
+    DescribeSnapshotGroups: {
+      changes: false;
+      parameters: {
+        readonly Filters?: readonly Filter[];
+        readonly Offset?: number;
+        readonly Limit?: number;
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly SnapshotGroupSet: readonly SnapshotGroup[];
+      };
+    };
+    DescribeSnapshotOverview: {
+      changes: false;
+      parameters: Record<never, never>;
+      answer: {
+        readonly TotalNums: number;
+        readonly TotalSize: number;
+        readonly FreeQuota: number;
+        readonly RealTradeSize: number;
+      };
+    };
+    DescribeSnapshots: {
+      changes: false;
+      parameters: {
+        readonly SnapshotIds?: readonly string[];
+        readonly Filters?: readonly Filter[];
+        readonly Limit?: number;
+        readonly OrderField?: string;
+        readonly Offset?: number;
+        readonly Order?: string;
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly SnapshotSet: readonly Snapshot[];
+      };
+    };
+    DetachDisks: {
+      changes: true;
+      parameters: {
+        readonly DiskIds: readonly string[];
+        readonly InstanceId?: string;
+        readonly InstanceType?: string;
+      };
+      answer: Record<never, never>;
+    };
+    GetSnapOverview: {
+      changes: false;
+      parameters: Record<never, never>;
+      answer: {
+        readonly TotalNums: number;
+        readonly TotalSize: number;
+        readonly FreeQuota: number;
+        readonly RealTradeSize: number;
+        readonly DeprecatedWarning: string;
+      };
+    };
+    InitializeDisks: {
+      changes: true;
+      parameters: {
+        readonly DiskIds: readonly string[];
+      };
+      answer: Record<never, never>;
+    };
+    ModifyDiskAttributes: {
+      changes: true;
+      parameters: {
+        readonly DiskIds: readonly string[];
+        readonly DiskName?: string;
+        readonly Portable?: boolean;
+        readonly ProjectId?: number;
+        readonly DeleteWithInstance?: boolean;
+        readonly DiskType?: string;
+        readonly BurstPerformanceOperation?: string;
+      };
+      answer: Record<never, never>;
+    };
+    ModifySnapshotAttribute: {
+      changes: true;
+      parameters: {
+        readonly SnapshotId: string;
+        readonly IsPermanent?: boolean;
+        readonly SnapshotName?: string;
+        readonly Deadline?: string;
+      };
+      answer: Record<never, never>;
+    };
+    ResizeDisk: {
+      changes: true;
+      parameters: {
+        readonly DiskSize: number;
+        readonly DiskId?: string;
+      };
+      answer: Record<never, never>;
+    };
+    TerminateDisks: {
+      changes: true;
+      parameters: {
+        readonly DiskIds: readonly string[];
+        readonly DeleteSnapshot?: number;
+      };
+      answer: Record<never, never>;
+    };
   };
   drystone: {
-    AuditDisk: { changes: true; parameters: {
-      readonly DiskId: string;
-    } };
-    CollectGarbage: { changes: true; parameters: {
-      readonly DryRun?: boolean;
-      readonly Threshold?: number;
-    } };
-    ConfirmClock: { changes: true; parameters: Record<never, never> };
-    ConfirmStore: { changes: true; parameters: Record<never, never> };
-    CreateAccessKey: { changes: true; parameters: {
-      readonly AccountId: string;
-    } };
-    CreateAccount: { changes: true; parameters: {
-      readonly AccountName: string;
-    } };
-    CreateInstance: { changes: true; parameters: {
-      readonly Kind: string;
-      readonly InstanceName?: string;
-    } };
-    CreateKey: { changes: true; parameters: Record<never, never> };
-    DeleteAccessKey: { changes: true; parameters: {
-      readonly SecretId: string;
-    } };
-    DeleteInstance: { changes: true; parameters: {
-      readonly InstanceId: string;
-    } };
-    DeleteKey: { changes: true; parameters: {
-      readonly SecretId: string;
-      readonly Force?: boolean;
-    } };
-    DeleteQuiesceProfile: { changes: true; parameters: {
-      readonly ResourceId: string;
-    } };
-    DescribeAccessKeys: { changes: false; parameters: {
-      readonly AccountId: string;
-    } };
-    DescribeAccounts: { changes: false; parameters: {
-      readonly Offset?: number;
-      readonly Limit?: number;
-    } };
-    DescribeAuditTrail: { changes: false; parameters: {
-      readonly Offset?: number;
-      readonly Limit?: number;
-      readonly Filters?: readonly Filter[];
-      readonly BeginTime?: string;
-      readonly EndTime?: string;
-    } };
-    DescribeDiskDetails: { changes: false; parameters: {
-      readonly Offset?: number;
-      readonly Limit?: number;
-      readonly DiskIds?: readonly string[];
-    } };
-    DescribeHistory: { changes: false; parameters: {
-      readonly Hours?: number;
-    } };
-    DescribeHost: { changes: false; parameters: Record<never, never> };
-    DescribeInstances: { changes: false; parameters: {
-      readonly Offset?: number;
-      readonly Limit?: number;
-      readonly InstanceIds?: readonly string[];
-    } };
-    DescribeKeys: { changes: false; parameters: Record<never, never> };
-    DescribeOperations: { changes: false; parameters: {
-      readonly Offset?: number;
-      readonly Limit?: number;
-      readonly OperationIds?: readonly string[];
-      readonly Filters?: readonly Filter[];
-    } };
-    DescribeOverview: { changes: false; parameters: Record<never, never> };
-    DescribeQuiesceProfiles: { changes: false; parameters: {
-      readonly Offset?: number;
-      readonly Limit?: number;
-    } };
-    DescribeQuotas: { changes: false; parameters: Record<never, never> };
-    DescribeSnapshotDifference: { changes: false; parameters: {
-      readonly To: string;
-      readonly From?: string;
-    } };
-    DescribeSnapshotGroupRecords: { changes: false; parameters: {
-      readonly Offset?: number;
-      readonly Limit?: number;
-      readonly SnapshotGroupIds?: readonly string[];
-    } };
-    DescribeSnapshotRecords: { changes: false; parameters: {
-      readonly Offset?: number;
-      readonly Limit?: number;
-      readonly SnapshotIds?: readonly string[];
-    } };
-    DescribeSnapshotSpace: { changes: false; parameters: {
-      readonly SnapshotIds: readonly string[];
-    } };
-    DescribeStore: { changes: false; parameters: Record<never, never> };
-    DescribeStoreHealth: { changes: false; parameters: Record<never, never> };
-    ExportSnapshot: { changes: true; parameters: {
-      readonly SnapshotId: string;
-      readonly Path: string;
-      readonly Format?: string;
-    } };
-    ImportDisk: { changes: true; parameters: {
-      readonly Path: string;
-      readonly Format?: string;
-      readonly Force?: boolean;
-      readonly DiskName?: string;
-      readonly DiskType?: string;
-      readonly DiskSize?: number;
-    } };
-    ProveSnapshot: { changes: true; parameters: {
-      readonly SnapshotId: string;
-    } };
-    RewriteDisk: { changes: true; parameters: {
-      readonly DiskId: string;
-    } };
-    ScrubStore: { changes: true; parameters: Record<never, never> };
-    SetAccountPassword: { changes: true; parameters: {
-      readonly AccountId?: string;
-      readonly AccountName?: string;
-      readonly Password?: string;
-    } };
-    SetAccountQuota: { changes: true; parameters: {
-      readonly AccountId: string;
-      readonly Disks?: number;
-      readonly DiskGib?: number;
-    } };
-    SetQuiesceProfile: { changes: true; parameters: {
-      readonly ResourceId: string;
-      readonly Steps: readonly QuiesceStep[];
-      readonly Mode?: string;
-      readonly FreezeSecondsMax?: number;
-      readonly ProveEveryH?: number;
-    } };
+    AuditDisk: {
+      changes: true;
+      parameters: {
+        readonly DiskId: string;
+      };
+      answer: {
+        readonly SnapshotId: string;
+      };
+    };
+    CollectGarbage: {
+      changes: true;
+      parameters: {
+        readonly DryRun?: boolean;
+        readonly Threshold?: number;
+      };
+      answer: {
+        readonly OperationId: string | null;
+        readonly Threshold: number;
+        readonly PackCount: number;
+        readonly PackBytes: number;
+        readonly DeadBytes: number;
+      };
+    };
+    ConfirmClock: {
+      changes: true;
+      parameters: Record<never, never>;
+      answer: {
+        readonly Clock: Clock;
+      };
+    };
+    ConfirmStore: {
+      changes: true;
+      parameters: Record<never, never>;
+      answer: {
+        readonly WasHeld: string | null;
+      };
+    };
+    CreateAccessKey: {
+      changes: true;
+      parameters: {
+        readonly AccountId: string;
+      };
+      answer: {
+        readonly SecretId: string;
+        readonly SecretKey: string;
+      };
+    };
+    CreateAccount: {
+      changes: true;
+      parameters: {
+        readonly AccountName: string;
+      };
+      answer: {
+        readonly AccountId: string;
+        readonly SecretId: string;
+        readonly SecretKey: string;
+      };
+    };
+    CreateInstance: {
+      changes: true;
+      parameters: {
+        readonly Kind: string;
+        readonly InstanceName?: string;
+      };
+      answer: {
+        readonly InstanceId: string;
+      };
+    };
+    CreateKey: {
+      changes: true;
+      parameters: Record<never, never>;
+      answer: {
+        readonly SecretId: string;
+        readonly SecretKey: string;
+      };
+    };
+    DeleteAccessKey: {
+      changes: true;
+      parameters: {
+        readonly SecretId: string;
+      };
+      answer: Record<never, never>;
+    };
+    DeleteInstance: {
+      changes: true;
+      parameters: {
+        readonly InstanceId: string;
+      };
+      answer: Record<never, never>;
+    };
+    DeleteKey: {
+      changes: true;
+      parameters: {
+        readonly SecretId: string;
+        readonly Force?: boolean;
+      };
+      answer: Record<never, never>;
+    };
+    DeleteQuiesceProfile: {
+      changes: true;
+      parameters: {
+        readonly ResourceId: string;
+      };
+      answer: Record<never, never>;
+    };
+    DescribeAccessKeys: {
+      changes: false;
+      parameters: {
+        readonly AccountId: string;
+      };
+      answer: {
+        readonly KeySet: readonly Key[];
+      };
+    };
+    DescribeAccounts: {
+      changes: false;
+      parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly AccountSet: readonly Account[];
+      };
+    };
+    DescribeAuditTrail: {
+      changes: false;
+      parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly Filters?: readonly Filter[];
+        readonly BeginTime?: string;
+        readonly EndTime?: string;
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly AuditEntrySet: readonly AuditEntry[];
+      };
+    };
+    DescribeDiskDetails: {
+      changes: false;
+      parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly DiskIds?: readonly string[];
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly DiskDetailSet: readonly DiskDetail[];
+      };
+    };
+    DescribeHistory: {
+      changes: false;
+      parameters: {
+        readonly Hours?: number;
+      };
+      answer: {
+        readonly Points: readonly HistoryPoint[];
+      };
+    };
+    DescribeHost: {
+      changes: false;
+      parameters: Record<never, never>;
+      answer: {
+        readonly Version: string;
+        readonly QemuVersion: string;
+        readonly DataDirectory: string;
+        readonly Region: string;
+        readonly Zone: string;
+        readonly StoreId: string;
+        readonly FreeBytes: number;
+        readonly FloorBytes: number;
+        readonly StoredBytes: number;
+        readonly DiskCount: number;
+        readonly SnapshotCount: number;
+        readonly DaemonSet: readonly Daemon[];
+        readonly Clock: Clock;
+      };
+    };
+    DescribeInstances: {
+      changes: false;
+      parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly InstanceIds?: readonly string[];
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly InstanceSet: readonly Instance[];
+      };
+    };
+    DescribeKeys: {
+      changes: false;
+      parameters: Record<never, never>;
+      answer: {
+        readonly KeySet: readonly Key[];
+      };
+    };
+    DescribeOperations: {
+      changes: false;
+      parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly OperationIds?: readonly string[];
+        readonly Filters?: readonly Filter[];
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly OperationSet: readonly Operation[];
+      };
+    };
+    DescribeOverview: {
+      changes: false;
+      parameters: Record<never, never>;
+      answer: {
+        readonly Disks: number;
+        readonly DisksAttached: number;
+        readonly DisksBytes: number;
+        readonly SnapshotsCount: number;
+        readonly LogicalBytes: number;
+        readonly ChangedBytes: number;
+        readonly StoredBytes: number;
+        readonly SavedByIncrementsBytes: number;
+        readonly SavedByCompressionBytes: number;
+        readonly StoreBytesFree: number | null;
+        readonly RecentOperations: readonly Operation[];
+        readonly Attention: readonly Attention[];
+      };
+    };
+    DescribeQuiesceProfiles: {
+      changes: false;
+      parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly QuiesceProfileSet: readonly QuiesceProfile[];
+      };
+    };
+    DescribeQuotas: {
+      changes: false;
+      parameters: Record<never, never>;
+      answer: {
+        readonly DisksMax: number;
+        readonly DisksCount: number;
+        readonly DiskGibMax: number;
+        readonly DiskGib: number;
+        readonly SnapshotsPerDiskMax: number;
+        readonly SnapshotsMax: number;
+        readonly SnapshotsCount: number;
+        readonly SnapshotBytesMax: number;
+        readonly SnapshotBytes: number;
+        readonly DisksPerInstanceMax: number;
+        readonly DisksPerCallMax: number;
+      };
+    };
+    DescribeSnapshotDifference: {
+      changes: false;
+      parameters: {
+        readonly To: string;
+        readonly From?: string;
+      };
+      answer: {
+        readonly SizeBytes: number;
+        readonly ChangedBytes: number;
+        readonly BucketBytes: number;
+        readonly Buckets: readonly number[];
+      };
+    };
+    DescribeSnapshotGroupRecords: {
+      changes: false;
+      parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly SnapshotGroupIds?: readonly string[];
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly SnapshotGroupRecordSet: readonly SnapshotGroupRecord[];
+      };
+    };
+    DescribeSnapshotRecords: {
+      changes: false;
+      parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly SnapshotIds?: readonly string[];
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly SnapshotRecordSet: readonly SnapshotRecord[];
+      };
+    };
+    DescribeSnapshotSpace: {
+      changes: false;
+      parameters: {
+        readonly SnapshotIds: readonly string[];
+      };
+      answer: {
+        readonly SnapshotSpaceSet: readonly SnapshotSpace[];
+        readonly DeadBytes: number;
+        readonly ReclaimableBytes: number;
+      };
+    };
+    DescribeStore: {
+      changes: false;
+      parameters: Record<never, never>;
+      answer: {
+        readonly StoredBytes: number;
+        readonly PackCount: number;
+        readonly PackBytes: number;
+        readonly LiveBytes: number;
+        readonly DeadBytes: number;
+        readonly ReclaimableBytes: number;
+        readonly ReclaimedBytes: number;
+        readonly WaitingBytes: number;
+        readonly Threshold: number;
+        readonly Held: string;
+      };
+    };
+    DescribeStoreHealth: {
+      changes: false;
+      parameters: Record<never, never>;
+      answer: {
+        readonly PackCount: number;
+        readonly PacksDue: number;
+        readonly OldestProofTime: string | null;
+        readonly SnapshotCount: number;
+        readonly SnapshotsDue: number;
+        readonly RequestedAt: string | null;
+        readonly DamagedSnapshotCount: number;
+        readonly SuspectSnapshotCount: number;
+        readonly SuspectSnapshotIds: readonly string[];
+        readonly DamageSet: readonly Damage[];
+      };
+    };
+    ExportSnapshot: {
+      changes: true;
+      parameters: {
+        readonly SnapshotId: string;
+        readonly Path: string;
+        readonly Format?: string;
+      };
+      answer: {
+        readonly OperationId: string;
+      };
+    };
+    ImportDisk: {
+      changes: true;
+      parameters: {
+        readonly Path: string;
+        readonly Format?: string;
+        readonly Force?: boolean;
+        readonly DiskName?: string;
+        readonly DiskType?: string;
+        readonly DiskSize?: number;
+      };
+      answer: {
+        readonly DiskId: string;
+        readonly OperationId: string;
+      };
+    };
+    ProveSnapshot: {
+      changes: true;
+      parameters: {
+        readonly SnapshotId: string;
+      };
+      answer: {
+        readonly OperationId: string;
+      };
+    };
+    RewriteDisk: {
+      changes: true;
+      parameters: {
+        readonly DiskId: string;
+      };
+      answer: {
+        readonly OperationId: string;
+      };
+    };
+    ScrubStore: {
+      changes: true;
+      parameters: Record<never, never>;
+      answer: {
+        readonly RequestedAt: string;
+      };
+    };
+    SetAccountPassword: {
+      changes: true;
+      parameters: {
+        readonly AccountId?: string;
+        readonly AccountName?: string;
+        readonly Password?: string;
+      };
+      answer: {
+        readonly Password: string | null;
+      };
+    };
+    SetAccountQuota: {
+      changes: true;
+      parameters: {
+        readonly AccountId: string;
+        readonly Disks?: number;
+        readonly DiskGib?: number;
+      };
+      answer: Record<never, never>;
+    };
+    SetQuiesceProfile: {
+      changes: true;
+      parameters: {
+        readonly ResourceId: string;
+        readonly Steps: readonly QuiesceStep[];
+        readonly Mode?: string;
+        readonly FreezeSecondsMax?: number;
+        readonly ProveEveryH?: number;
+      };
+      answer: Record<never, never>;
+    };
   };
 };
-
-export type ApplySnapshotAnswer = Record<never, never>;
-
-export type ApplySnapshotGroupAnswer = Record<never, never>;
-
-export type AttachDisksAnswer = Record<never, never>;
-
-export type CreateDisksAnswer = {
-  readonly DiskIdSet: readonly string[];
-};
-
-export type CreateSnapshotAnswer = {
-  readonly SnapshotId: string;
-};
-
-export type CreateSnapshotGroupAnswer = {
-  readonly SnapshotGroupId: string;
-};
-
-export type DeleteSnapshotGroupAnswer = Record<never, never>;
-
-export type DeleteSnapshotsAnswer = Record<never, never>;
-
-export type DescribeDiskConfigQuotaAnswer = {
-  readonly DiskConfigSet: readonly DiskConfig[];
-};
-
-export type DescribeDisksAnswer = {
-  readonly TotalCount: number;
-  readonly DiskSet: readonly Disk[];
-};
-
-export type DescribeInstancesDiskNumAnswer = {
-  readonly AttachDetail: readonly AttachDetail[];
-};
-
-export type DescribeSnapshotGroupsAnswer = {
-  readonly TotalCount: number;
-  readonly SnapshotGroupSet: readonly SnapshotGroup[];
-};
-
-export type DescribeSnapshotOverviewAnswer = {
-  readonly TotalNums: number;
-  readonly TotalSize: number;
-  readonly FreeQuota: number;
-  readonly RealTradeSize: number;
-};
-
-export type DescribeSnapshotsAnswer = {
-  readonly TotalCount: number;
-  readonly SnapshotSet: readonly Snapshot[];
-};
-
-export type DetachDisksAnswer = Record<never, never>;
-
-export type GetSnapOverviewAnswer = {
-  readonly TotalNums: number;
-  readonly TotalSize: number;
-  readonly FreeQuota: number;
-  readonly RealTradeSize: number;
-  readonly DeprecatedWarning: string;
-};
-
-export type InitializeDisksAnswer = Record<never, never>;
-
-export type ModifyDiskAttributesAnswer = Record<never, never>;
-
-export type ModifySnapshotAttributeAnswer = Record<never, never>;
-
-export type ResizeDiskAnswer = Record<never, never>;
-
-export type TerminateDisksAnswer = Record<never, never>;
-
-export type DrystoneAuditDiskAnswer = {
-  readonly SnapshotId: string;
-};
-
-export type DrystoneCollectGarbageAnswer = {
-  readonly OperationId: string | null;
-  readonly Threshold: number;
-  readonly PackCount: number;
-  readonly PackBytes: number;
-  readonly DeadBytes: number;
-};
-
-export type DrystoneConfirmClockAnswer = {
-  readonly Clock: Clock;
-};
-
-export type DrystoneConfirmStoreAnswer = {
-  readonly WasHeld: string | null;
-};
-
-export type DrystoneCreateAccessKeyAnswer = {
-  readonly SecretId: string;
-  readonly SecretKey: string;
-};
-
-export type DrystoneCreateAccountAnswer = {
-  readonly AccountId: string;
-  readonly SecretId: string;
-  readonly SecretKey: string;
-};
-
-export type DrystoneCreateInstanceAnswer = {
-  readonly InstanceId: string;
-};
-
-export type DrystoneCreateKeyAnswer = {
-  readonly SecretId: string;
-  readonly SecretKey: string;
-};
-
-export type DrystoneDeleteAccessKeyAnswer = Record<never, never>;
-
-export type DrystoneDeleteInstanceAnswer = Record<never, never>;
-
-export type DrystoneDeleteKeyAnswer = Record<never, never>;
-
-export type DrystoneDeleteQuiesceProfileAnswer = Record<never, never>;
-
-export type DrystoneDescribeAccessKeysAnswer = {
-  readonly KeySet: readonly Key[];
-};
-
-export type DrystoneDescribeAccountsAnswer = {
-  readonly TotalCount: number;
-  readonly AccountSet: readonly Account[];
-};
-
-export type DrystoneDescribeAuditTrailAnswer = {
-  readonly TotalCount: number;
-  readonly AuditEntrySet: readonly AuditEntry[];
-};
-
-export type DrystoneDescribeDiskDetailsAnswer = {
-  readonly TotalCount: number;
-  readonly DiskDetailSet: readonly DiskDetail[];
-};
-
-export type DrystoneDescribeHistoryAnswer = {
-  readonly Points: readonly HistoryPoint[];
-};
-
-export type DrystoneDescribeHostAnswer = {
-  readonly Version: string;
-  readonly QemuVersion: string;
-  readonly DataDirectory: string;
-  readonly Region: string;
-  readonly Zone: string;
-  readonly StoreId: string;
-  readonly FreeBytes: number;
-  readonly FloorBytes: number;
-  readonly StoredBytes: number;
-  readonly DiskCount: number;
-  readonly SnapshotCount: number;
-  readonly DaemonSet: readonly Daemon[];
-  readonly Clock: Clock;
-};
-
-export type DrystoneDescribeInstancesAnswer = {
-  readonly TotalCount: number;
-  readonly InstanceSet: readonly Instance[];
-};
-
-export type DrystoneDescribeKeysAnswer = {
-  readonly KeySet: readonly Key[];
-};
-
-export type DrystoneDescribeOperationsAnswer = {
-  readonly TotalCount: number;
-  readonly OperationSet: readonly Operation[];
-};
-
-export type DrystoneDescribeOverviewAnswer = {
-  readonly Disks: number;
-  readonly DisksAttached: number;
-  readonly DisksBytes: number;
-  readonly SnapshotsCount: number;
-  readonly LogicalBytes: number;
-  readonly ChangedBytes: number;
-  readonly StoredBytes: number;
-  readonly SavedByIncrementsBytes: number;
-  readonly SavedByCompressionBytes: number;
-  readonly StoreBytesFree: number | null;
-  readonly RecentOperations: readonly Operation[];
-  readonly Attention: readonly Attention[];
-};
-
-export type DrystoneDescribeQuiesceProfilesAnswer = {
-  readonly TotalCount: number;
-  readonly QuiesceProfileSet: readonly QuiesceProfile[];
-};
-
-export type DrystoneDescribeQuotasAnswer = {
-  readonly DisksMax: number;
-  readonly DisksCount: number;
-  readonly DiskGibMax: number;
-  readonly DiskGib: number;
-  readonly SnapshotsPerDiskMax: number;
-  readonly SnapshotsMax: number;
-  readonly SnapshotsCount: number;
-  readonly SnapshotBytesMax: number;
-  readonly SnapshotBytes: number;
-  readonly DisksPerInstanceMax: number;
-  readonly DisksPerCallMax: number;
-};
-
-export type DrystoneDescribeSnapshotDifferenceAnswer = {
-  readonly SizeBytes: number;
-  readonly ChangedBytes: number;
-  readonly BucketBytes: number;
-  readonly Buckets: readonly number[];
-};
-
-export type DrystoneDescribeSnapshotGroupRecordsAnswer = {
-  readonly TotalCount: number;
-  readonly SnapshotGroupRecordSet: readonly SnapshotGroupRecord[];
-};
-
-export type DrystoneDescribeSnapshotRecordsAnswer = {
-  readonly TotalCount: number;
-  readonly SnapshotRecordSet: readonly SnapshotRecord[];
-};
-
-export type DrystoneDescribeSnapshotSpaceAnswer = {
-  readonly SnapshotSpaceSet: readonly SnapshotSpace[];
-  readonly DeadBytes: number;
-  readonly ReclaimableBytes: number;
-};
-
-export type DrystoneDescribeStoreAnswer = {
-  readonly StoredBytes: number;
-  readonly PackCount: number;
-  readonly PackBytes: number;
-  readonly LiveBytes: number;
-  readonly DeadBytes: number;
-  readonly ReclaimableBytes: number;
-  readonly ReclaimedBytes: number;
-  readonly WaitingBytes: number;
-  readonly Threshold: number;
-  readonly Held: string;
-};
-
-export type DrystoneDescribeStoreHealthAnswer = {
-  readonly PackCount: number;
-  readonly PacksDue: number;
-  readonly OldestProofTime: string | null;
-  readonly SnapshotCount: number;
-  readonly SnapshotsDue: number;
-  readonly RequestedAt: string | null;
-  readonly DamagedSnapshotCount: number;
-  readonly SuspectSnapshotCount: number;
-  readonly SuspectSnapshotIds: readonly string[];
-  readonly DamageSet: readonly Damage[];
-};
-
-export type DrystoneExportSnapshotAnswer = {
-  readonly OperationId: string;
-};
-
-export type DrystoneImportDiskAnswer = {
-  readonly DiskId: string;
-  readonly OperationId: string;
-};
-
-export type DrystoneProveSnapshotAnswer = {
-  readonly OperationId: string;
-};
-
-export type DrystoneRewriteDiskAnswer = {
-  readonly OperationId: string;
-};
-
-export type DrystoneScrubStoreAnswer = {
-  readonly RequestedAt: string;
-};
-
-export type DrystoneSetAccountPasswordAnswer = {
-  readonly Password: string | null;
-};
-
-export type DrystoneSetAccountQuotaAnswer = Record<never, never>;
-
-export type DrystoneSetQuiesceProfileAnswer = Record<never, never>;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import type { Operation } from "../api/answers";
+import type { Operation } from "../api/types";
 import type { DiskRow } from "../api/queries";
 import { shade } from "../parts/charts";
 import { linuxCommands } from "./disks/commands";

@@ -45,7 +45,7 @@ describe("the overview", () => {
     };
     expect(shown(nothing)).toContain("Welcome to Drystone");
     expect(shown(nothing)).not.toContain("Needs attention");
-    const held = shown({ ...nothing, Attention: [{ Kind: "store_held", ResourceId: "", Message: "recovered" }] });
+    const held = shown({ ...nothing, Attention: [{ Kind: "store_held", ResourceId: "", Message: "recovered", At: "" }] });
     expect(held).toContain("until an administrator confirms");
     expect(held).toContain("Welcome to Drystone");
   });

@@ -1,4 +1,4 @@
-import type { Operation } from "../api/answers";
+import type { Operation } from "../api/types";
 import type { DiskRow, GroupRow, SnapshotRow } from "../api/queries";
 import { named, useWords } from "../words";
 

@@ -2,7 +2,7 @@
 import { useState } from "react";
 import { useNavigate } from "react-router";
 
-import type { Instance } from "../../api/answers";
+import type { Instance } from "../../api/types";
 import { useChange, useInstances, type DiskRow } from "../../api/queries";
 import { confirmedBy, TypedName } from "../../parts/Confirm";
 import { NameAndId } from "../../parts/Copyable";

@@ -1,7 +1,7 @@
 import { useMemo } from "react";
 import { Link } from "react-router";
 
-import type { Operation } from "../../api/answers";
+import type { Operation } from "../../api/types";
 import type { Column } from "../../parts/DataTable";
 import { FindingTag, OperationTag } from "../../parts/StateTag";
 import { Time, useNow } from "../../parts/Time";

@@ -1,7 +1,8 @@
 import type { ReactNode } from "react";
 import { Link } from "react-router";
 
-import type { Attention, Overview } from "../../api/answers";
+import type { Overview } from "../../api/answers";
+import type { Attention } from "../../api/types";
 import { useAnswer } from "../../api/queries";
 import { AreaChart, PartsBar } from "../../parts/charts";
 import { ErrorNote } from "../../parts/ErrorNote";
@@ -136,7 +137,7 @@ function AttentionCard({ attention }: { readonly attention: readonly Attention[]
       ) : (
         <ul className="attention">
           {attention.map((one) => {
-            const id = one.ResourceId ?? "";
+            const id = one.ResourceId;
             const to = attentionLink(id);
             return (
               <li key={`${one.Kind} ${id} ${one.Message}`}>

@@ -1,7 +1,7 @@
 // What is held still for snapshots: shown, and the ways to change it.
 import { useState } from "react";
 
-import type { QuiesceProfile } from "../../api/answers";
+import type { QuiesceProfile } from "../../api/types";
 import { useChange, useProfiles, useSession } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
 import { Dialog } from "../../parts/Dialog";

@@ -1,7 +1,7 @@
 import { useState } from "react";
 import { Button } from "tdesign-react/es/button";
 
-import type { QuiesceProfile } from "../../api/answers";
+import type { QuiesceProfile } from "../../api/types";
 import { useChange } from "../../api/queries";
 import { Dialog } from "../../parts/Dialog";
 import { Choice, ChoiceField, TextField } from "../../parts/Field";

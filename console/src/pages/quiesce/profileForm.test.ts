@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 
-import type { QuiesceProfile, QuiesceStepRecord } from "../../api/answers";
+import type { QuiesceProfile, QuiesceStepRecord } from "../../api/types";
 import { EMPTY, formOf, inOrder, isComplete, lineOf, newStep, profileOf, profilesOf, sentProfile, wordsOf } from "./profileForm";
 
-const step = (Kind: string, more: Partial<QuiesceStepRecord> = {}): QuiesceStepRecord => ({
+const step = (Kind: QuiesceStepRecord["Kind"], more: Partial<QuiesceStepRecord> = {}): QuiesceStepRecord => ({
   Kind, SecondsMax: 5, Mount: null, Freeze: [], Thaw: [], OptionFile: null, Connection: null, Socket: null, Domain: null, ...more,
 });
 const profile = (ResourceId: string, Steps: readonly QuiesceStepRecord[] = []): QuiesceProfile => ({
-  ResourceId, Mode: "prefer", FreezeSecondsMax: 7.5, Steps, ProveEveryH: 24,
+  ResourceId, Mode: "prefer", FreezeSecondsMax: 7.5, Steps, ModifyTime: "", ProveEveryH: 24,
 });
 
 describe("a profile", () => {

@@ -1,6 +1,5 @@
 // What is held still around snapshots, as the user edits it and as the API takes it. The server judges (domain/quiesce.py).
-import type { Disk, QuiesceProfile, QuiesceStepRecord } from "../../api/answers";
-import type { QuiesceStep } from "../../api/types";
+import type { Disk, QuiesceProfile, QuiesceStep, QuiesceStepRecord } from "../../api/types";
 
 export const KINDS = ["mariadb", "postgresql", "command", "filesystem", "guest-agent", "libvirt"] as const;
 export type Kind = (typeof KINDS)[number];

@@ -1,7 +1,7 @@
 import { useState } from "react";
 import { Button } from "tdesign-react/es/button";
 
-import type { Account } from "../../api/answers";
+import type { Account } from "../../api/types";
 import { useAnswer, useConfirmedChange, useSession } from "../../api/queries";
 import { Command, NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";

@@ -1,7 +1,7 @@
 import { useState } from "react";
 import { Button } from "tdesign-react/es/button";
 
-import type { QuiesceProfile } from "../../api/answers";
+import type { QuiesceProfile } from "../../api/types";
 import { useChange, useInstances, useProfiles, useSession } from "../../api/queries";
 import { NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";

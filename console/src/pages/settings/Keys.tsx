@@ -1,7 +1,7 @@
 import { useState } from "react";
 import { Button } from "tdesign-react/es/button";
 
-import type { Key } from "../../api/answers";
+import type { Key } from "../../api/types";
 import { useAnswer, useChange, useConfirmedChange } from "../../api/queries";
 import { Command, CopyButton } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
