@@ -22,7 +22,7 @@ const GroupPage = lazy(() => import("./pages/groups/GroupPage"));
 const OperationsPage = lazy(() => import("./pages/operations/OperationsPage"));
 const SettingsPage = lazy(() => import("./pages/settings/SettingsPage"));
 
-export const useConnection = () => useSyncExternalStore(connectionStore.subscribe, connectionStore.get);
+const useConnection = () => useSyncExternalStore(connectionStore.subscribe, connectionStore.get);
 
 export function App() {
   return (

@@ -1,5 +1,7 @@
 import { useState } from "react";
+import { Link } from "react-router";
 
+import type { Tag } from "../api/types";
 import { useWords } from "../words";
 import { CheckIcon, CopyIcon } from "./icons";
 
@@ -44,10 +46,10 @@ export function Command({ text }: { readonly text: string }) {
   );
 }
 
-/** Name above id, as lists show things. */
-export function NameAndId({ name, id }: { readonly name: string; readonly id: string }) {
+/** Name above id, as lists show things; `to` is the page of what has them. */
+export function NameAndId({ name, id, to }: { readonly name: string; readonly id: string; readonly to?: string }) {
   const { t } = useWords();
-  return (
+  const text = (
     <span className="name-id">
       <span className="name-id__name" title={name}>
         {shownName(name, t("common.unnamed"))}
@@ -55,7 +57,10 @@ export function NameAndId({ name, id }: { readonly name: string; readonly id: st
       <code>{id}</code>
     </span>
   );
+  return to === undefined ? text : <Link className="row-link" to={to}>{text}</Link>;
 }
+
+export const tagsText = (tags: readonly Tag[]): string => tags.map((tag) => `${tag.Key}=${tag.Value}`).join(", ") || "–";
 
 const UNNAMED = "未命名";
 /** The name, or words for the one that the service gives to what has none. */

@@ -41,7 +41,7 @@ const GAP_PX = 12;
 const PADDING_PX = 32;
 
 /** How wide a table must be for its tracks, px; narrower, it scrolls. Head and rows are grids of their own. */
-export function tableWidthMin(tracks: readonly string[]): number {
+function tableWidthMin(tracks: readonly string[]): number {
   const least = tracks.map((track) => Number(/\d+(?=px)/.exec(track)?.[0] ?? 0));
   return least.reduce((sum, one) => sum + one, PADDING_PX + GAP_PX * Math.max(0, tracks.length - 1));
 }

@@ -3,7 +3,7 @@ import { isWordKey, useWords, type Translate, type WordKey } from "../words";
 import { ErrorCircleFilledIcon } from "./icons";
 
 /** What an error means, in the user's language where it is a common one. */
-export function errorTitle(t: Translate, error: Error): string {
+function errorTitle(t: Translate, error: Error): string {
   if (error instanceof SignedOutError) return t("error.signedOut");
   if (error instanceof UnreachableError) return t("error.unreachable");
   if (error instanceof RefusedError) {
@@ -14,7 +14,7 @@ export function errorTitle(t: Translate, error: Error): string {
 }
 
 /** The server's own words, its code and the id by which its log has the request. */
-export function ErrorDetail({ error }: { readonly error: Error }) {
+function ErrorDetail({ error }: { readonly error: Error }) {
   const { t } = useWords();
   const title = errorTitle(t, error);
   if (!(error instanceof RefusedError)) return <span className="error-detail">{error.message}</span>;

@@ -149,7 +149,7 @@ export function TagsField({ tags, onChange }: { readonly tags: readonly Tag[]; r
 /** Tags as they are sent: none without a key. */
 export const sentTags = (tags: readonly Tag[]): readonly Tag[] => tags.filter((tag) => tag.Key !== "");
 
-export const EXPIRY_DAYS = [1, 7, 30, 90, 365] as const;
+const EXPIRY_DAYS = [1, 7, 30, 90, 365] as const;
 
 /** How long a snapshot is kept: for ever (""), or for so many days. */
 export function ExpiryField({ value, onChange }: { readonly value: string; readonly onChange: (days: string) => void }) {

@@ -2,6 +2,7 @@ import { useEffect, useId, useRef, useState, type KeyboardEvent, type ReactEleme
 
 import type { Refusal } from "../rules/rules";
 import { useWords } from "../words";
+import { EllipsisIcon } from "./icons";
 import { refusalText } from "./refusal";
 
 export type MenuEntry = {
@@ -126,5 +127,15 @@ export function Menu({ label, children, entries, className = "plain", stays = fa
         </div>
       )}
     </>
+  );
+}
+
+/** The menu of what else can be done with one thing. */
+export function MoreMenu({ id, ...rest }: Pick<Props, "entries" | "className"> & { readonly id: string }) {
+  const { t } = useWords();
+  return (
+    <Menu label={t("table.more", { id })} {...rest}>
+      <EllipsisIcon />
+    </Menu>
   );
 }

@@ -5,7 +5,7 @@ import { useWords } from "../words";
 import { CheckCircleFilledIcon, CloseIcon, ErrorCircleFilledIcon, InfoCircleFilledIcon } from "./icons";
 
 type Tone = "success" | "warning" | "error" | "info";
-export type Notice = { readonly tone: Tone; readonly title: string; readonly detail?: ReactNode };
+type Notice = { readonly tone: Tone; readonly title: string; readonly detail?: ReactNode };
 type Shown = Notice & { readonly id: number };
 
 const SECONDS: Readonly<Record<Tone, number>> = { success: 5, info: 5, warning: 7, error: 20 };

@@ -3,6 +3,8 @@ import { useEffect, type ReactElement, type ReactNode } from "react";
 import { Link } from "react-router";
 
 import { useWords } from "../words";
+import { CopyButton, shownName } from "./Copyable";
+import { ErrorNote } from "./ErrorNote";
 import { ChevronLeftIcon } from "./icons";
 
 type HeadProps = {
@@ -31,6 +33,29 @@ export function PageHead({ title, lead, actions, back }: HeadProps) {
       {actions && <div className="page-head__actions">{actions}</div>}
     </header>
   );
+}
+
+type OneHeadProps = {
+  readonly name: string;
+  readonly id: string;
+  /** What the id is of, for the button that copies it. */
+  readonly what: string;
+  readonly back: { readonly to: string; readonly text: string };
+  readonly state: ReactNode;
+  readonly actions: ReactNode;
+};
+
+/** The head of a page of one disk, snapshot or group. */
+export function OneHead({ name, id, what, back, state, actions }: OneHeadProps) {
+  const { t } = useWords();
+  const lead = (
+    <span className="lead-line">
+      <code>{id}</code>
+      <CopyButton text={id} what={what} />
+      {state}
+    </span>
+  );
+  return <PageHead title={shownName(name, t("common.unnamed"))} back={back} lead={lead} actions={actions} />;
 }
 
 type CardProps = { readonly title?: string; readonly aside?: ReactNode; readonly children: ReactNode; readonly className?: string };
@@ -91,6 +116,11 @@ export function Loading() {
       <i aria-hidden="true" />
     </div>
   );
+}
+
+/** That an answer is not there yet, or its error. */
+export function Pending({ answer }: { readonly answer: { readonly data: unknown; readonly error: Error | null } }) {
+  return answer.error === null && answer.data === undefined ? <Loading /> : <ErrorNote error={answer.error} />;
 }
 
 export function Gone({ title, text, back }: { readonly title: string; readonly text: string; readonly back: { to: string; text: string } }) {

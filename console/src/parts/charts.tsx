@@ -7,7 +7,7 @@ const LEFT = 4;
 const TOP = 10;
 const BOTTOM = 22;
 
-export type Point = { readonly at: Date; readonly value: number };
+type Point = { readonly at: Date; readonly value: number };
 
 type AreaProps = {
   readonly label: string;

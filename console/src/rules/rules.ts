@@ -6,7 +6,7 @@ import type { DiskRow, SnapshotRow } from "../api/queries";
 /** Why not: a key of words, and what to fill in. */
 export type Refusal = { readonly key: RefusalKey; readonly state?: string };
 
-export type RefusalKey =
+type RefusalKey =
   | "why.state" | "why.attached" | "why.notAttached" | "why.snapshotting" | "why.hydrating" | "why.notPortable" | "why.notOutdated"
   | "why.recycled" | "why.creating" | "why.rollingBack" | "why.diskGone" | "why.sizeDiffers" | "why.systemDisk"
   | "why.nothingSelected" | "why.notOneInstance" | "why.tooMany" | "why.notAdmin" | "why.proofsOff" | "why.proving";
@@ -82,7 +82,7 @@ export function disksRefusal(action: DiskAction, disks: readonly DiskFacts[], mo
   return disks.map((disk) => diskRefusal(action, disk)).find((refusal) => refusal !== null) ?? null;
 }
 
-export type SnapshotAction = "createDisk" | "rollBack" | "rename" | "keep" | "export" | "remove";
+type SnapshotAction = "createDisk" | "rollBack" | "rename" | "keep" | "export" | "remove";
 
 /** What of a snapshot and its disk matters. */
 export type SnapshotFacts = {
@@ -98,7 +98,7 @@ export type SnapshotFacts = {
 
 type SnapshotRule = { readonly states: readonly SnapshotState[]; readonly dataDisk: boolean; readonly toItsDisk: boolean; readonly admin?: boolean };
 
-export const SNAPSHOT_RULES: Readonly<Record<SnapshotAction, SnapshotRule>> = {
+const SNAPSHOT_RULES: Readonly<Record<SnapshotAction, SnapshotRule>> = {
   createDisk: { states: ["NORMAL", "ROLLBACKING"], dataDisk: true, toItsDisk: false },
   rollBack: { states: ["NORMAL", "ROLLBACKING"], dataDisk: false, toItsDisk: true },
   rename: { states: ["CREATING", "NORMAL", "ROLLBACKING"], dataDisk: false, toItsDisk: false },

@@ -7,7 +7,7 @@ import { zh } from "./zh";
 export type WordKey = keyof typeof en;
 export type Language = "en" | "zh";
 export const LANGUAGES: Readonly<Record<Language, string>> = { en: "English", zh: "简体中文" };
-export const LOCALES: Readonly<Record<Language, string>> = { en: "en", zh: "zh-CN" };
+const LOCALES: Readonly<Record<Language, string>> = { en: "en", zh: "zh-CN" };
 const WORDS: Readonly<Record<Language, Readonly<Record<WordKey, string>>>> = { en, zh };
 const STORED = "drystone.language";
 

@@ -1,13 +1,13 @@
-import { useCallback, useState } from "react";
+import { useState } from "react";
 import { Link, useParams } from "react-router";
 
 import { useDisk, useInstances, useOperationsOf, useSnapshotsOfDisk, useSnapshotting, type DiskRow } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
-import { Command, CopyButton, shownName } from "../../parts/Copyable";
+import { Command, tagsText } from "../../parts/Copyable";
 import { ErrorNote } from "../../parts/ErrorNote";
-import { CameraIcon, EllipsisIcon } from "../../parts/icons";
-import { Menu } from "../../parts/Menu";
-import { Card, Facts, Gone, Loading, PageHead } from "../../parts/Page";
+import { CameraIcon } from "../../parts/icons";
+import { MoreMenu } from "../../parts/Menu";
+import { Card, Facts, Gone, Loading, OneHead, Pending } from "../../parts/Page";
 import { DiskTag, OperationTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { bytes, gib, MIB } from "../../units/bytes";
@@ -27,25 +27,20 @@ export default function DiskPage() {
   const answer = useDisk(id);
   const snapshotting = useSnapshotting();
   const [dialog, setDialog] = useState<OpenDiskDialog | null>(null);
-  const open = useCallback((next: OpenDiskDialog) => setDialog(next), []);
-  const entries = useDiskEntries(snapshotting, open);
+  const entries = useDiskEntries(snapshotting, setDialog);
   const back = { to: "/disks", text: t("nav.disks") };
   if (answer.data === null) return <Gone title={t("disk.gone", { id })} text={t("disk.goneText")} back={back} />;
-  if (answer.data === undefined) return answer.error ? <ErrorNote error={answer.error} /> : <Loading />;
+  if (answer.data === undefined) return <Pending answer={answer} />;
   const row = answer.data;
   const [snapshot, ...more] = entries(row);
   return (
     <>
-      <PageHead
-        title={shownName(row.disk.DiskName, t("common.unnamed"))}
+      <OneHead
+        name={row.disk.DiskName}
+        id={id}
+        what={t("disk.id")}
         back={back}
-        lead={
-          <span className="lead-line">
-            <code>{id}</code>
-            <CopyButton text={id} what={t("disk.id")} />
-            <DiskTag row={row} snapshotting={snapshotting.has(id)} />
-          </span>
-        }
+        state={<DiskTag row={row} snapshotting={snapshotting.has(id)} />}
         actions={
           <>
             {snapshot && (
@@ -53,9 +48,7 @@ export default function DiskPage() {
                 {t("newSnap.button")}
               </ActionButton>
             )}
-            <Menu label={t("table.more", { id })} entries={more} className="icon-button">
-              <EllipsisIcon />
-            </Menu>
+            <MoreMenu id={id} entries={more} className="icon-button" />
           </>
         }
       />
@@ -103,7 +96,7 @@ function DiskFacts({ row }: { readonly row: DiskRow }) {
             value: detail ? `${named(t, "tracking", detail.Tracking)}${detail.TrackingReason ? ` (${detail.TrackingReason})` : ""}` : "–",
           },
           { name: t("disk.onDelete"), value: disk.DeleteSnapshot === 1 ? t("disk.onDeleteWith") : t("disk.onDeleteStay") },
-          { name: t("field.tags"), value: disk.Tags.map((tag) => `${tag.Key}=${tag.Value}`).join(", ") || "–" },
+          { name: t("field.tags"), value: tagsText(disk.Tags) },
         ]}
       />
     </Card>

@@ -1,5 +1,3 @@
-import { useCallback } from "react";
-
 import type { DiskRow } from "../../api/queries";
 import type { MenuEntry } from "../../parts/Menu";
 import { diskFacts, diskRefusal } from "../../rules/rules";
@@ -12,14 +10,11 @@ const DANGEROUS: ReadonlySet<string> = new Set(["initialize", "terminate"]);
 /** Every action on a disk, with the reason why it would be refused now; the first is to create a snapshot. */
 export function useDiskEntries(snapshotting: ReadonlySet<string>, open: (dialog: OpenDiskDialog) => void): (row: DiskRow) => readonly MenuEntry[] {
   const { t } = useWords();
-  return useCallback(
-    (row) =>
-      KINDS.map((kind) => ({
-        text: t(`diskAction.${kind}`),
-        refusal: diskRefusal(kind, diskFacts(row, snapshotting)),
-        danger: DANGEROUS.has(kind),
-        onSelect: () => open({ kind, rows: [row] }),
-      })),
-    [t, snapshotting, open],
-  );
+  return (row) =>
+    KINDS.map((kind) => ({
+      text: t(`diskAction.${kind}`),
+      refusal: diskRefusal(kind, diskFacts(row, snapshotting)),
+      danger: DANGEROUS.has(kind),
+      onSelect: () => open({ kind, rows: [row] }),
+    }));
 }

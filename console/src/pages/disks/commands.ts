@@ -1,7 +1,7 @@
 import type { DiskRow } from "../../api/queries";
 import type { WordKey } from "../../words";
 
-export type LinuxCommand = { readonly key: WordKey & `use.${string}`; readonly text: string };
+type LinuxCommand = { readonly key: WordKey & `use.${string}`; readonly text: string };
 
 /** What one types to use a disk, as it is served now; nothing while it is not attached. */
 export function linuxCommands(row: DiskRow): readonly LinuxCommand[] {

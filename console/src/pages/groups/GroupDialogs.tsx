@@ -1,5 +1,5 @@
 // What is asked before a group is rolled back to or deleted.
-import { useCallback, useState } from "react";
+import { useState } from "react";
 
 import { call } from "../../api/client";
 import { useChange, useDisks, useSnapshots, useSnapshotting, type GroupRow, type SnapshotRow } from "../../api/queries";
@@ -25,16 +25,13 @@ const KINDS = ["rollBack", "remove"] as const;
 /** Every action on a group, with the reason why it would be refused now. */
 export function useGroupEntries(open: (dialog: OpenGroupDialog) => void): (row: GroupRow) => readonly MenuEntry[] {
   const { t } = useWords();
-  return useCallback(
-    (row) =>
-      KINDS.map((kind) => ({
-        text: t(`snapAction.${kind}`),
-        refusal: groupRefusal(row.group.SnapshotGroupState),
-        danger: true,
-        onSelect: () => open({ kind, row }),
-      })),
-    [t, open],
-  );
+  return (row) =>
+    KINDS.map((kind) => ({
+      text: t(`snapAction.${kind}`),
+      refusal: groupRefusal(row.group.SnapshotGroupState),
+      danger: true,
+      onSelect: () => open({ kind, row }),
+    }));
 }
 
 type Props = { readonly open: OpenGroupDialog | null; readonly onClose: () => void; readonly onRemoved?: () => void };
@@ -45,7 +42,7 @@ export function GroupDialog({ open, onClose, onRemoved }: Props) {
 }
 
 /** What a user types to confirm something about a group: its name, or the id of one that has none. */
-export const groupConfirmedBy = ({ group }: GroupRow): string => shownName(group.SnapshotGroupName, group.SnapshotGroupId);
+const groupConfirmedBy = ({ group }: GroupRow): string => shownName(group.SnapshotGroupName, group.SnapshotGroupId);
 
 /** The members of a group, each with the reason why its disk cannot be rolled back now. */
 function useRollBackPairs(row: GroupRow) {

@@ -1,11 +1,11 @@
-import { useCallback, useState } from "react";
+import { useState } from "react";
 import { Link, useNavigate, useParams } from "react-router";
 
 import { useGroup, useInstances, useSnapshots, type GroupRow } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
-import { CopyButton, NameAndId, shownName } from "../../parts/Copyable";
+import { NameAndId, tagsText } from "../../parts/Copyable";
 import { ErrorNote } from "../../parts/ErrorNote";
-import { Card, Facts, Gone, Loading, PageHead } from "../../parts/Page";
+import { Card, Facts, Gone, Loading, OneHead, Pending } from "../../parts/Page";
 import { GroupTag, SnapshotTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { bytes, gib } from "../../units/bytes";
@@ -19,24 +19,19 @@ export default function GroupPage() {
   const id = useParams()["id"] ?? "";
   const answer = useGroup(id);
   const [dialog, setDialog] = useState<OpenGroupDialog | null>(null);
-  const open = useCallback((next: OpenGroupDialog) => setDialog(next), []);
-  const entries = useGroupEntries(open);
+  const entries = useGroupEntries(setDialog);
   const back = { to: "/groups", text: t("nav.groups") };
   if (answer.data === null) return <Gone title={t("group.gone", { id })} text={t("group.goneText")} back={back} />;
-  if (answer.data === undefined) return answer.error ? <ErrorNote error={answer.error} /> : <Loading />;
+  if (answer.data === undefined) return <Pending answer={answer} />;
   const row = answer.data;
   return (
     <>
-      <PageHead
-        title={shownName(row.group.SnapshotGroupName, t("common.unnamed"))}
+      <OneHead
+        name={row.group.SnapshotGroupName}
+        id={id}
+        what={t("group.id")}
         back={back}
-        lead={
-          <span className="lead-line">
-            <code>{id}</code>
-            <CopyButton text={id} what={t("group.id")} />
-            <GroupTag row={row} />
-          </span>
-        }
+        state={<GroupTag row={row} />}
         actions={entries(row).map((entry) => (
           <ActionButton key={entry.text} refusal={entry.refusal ?? null} onClick={entry.onSelect}>
             {entry.text}
@@ -62,10 +57,10 @@ function About({ row }: { readonly row: GroupRow }) {
         facts={[
           { name: t("group.instance"), value: `${instance?.InstanceName ?? ""} ${record?.InstanceId ?? "–"}` },
           { name: t("snap.takenAt"), value: <Time text={record?.TakenAt ?? group.CreateTime} exact /> },
-          { name: t("group.pause"), hint: t("group.pauseHint"), value: duration(record?.PauseMs) },
+          { name: t("snap.freeze"), hint: t("group.pauseHint"), value: duration(record?.PauseMs) },
           { name: t("group.members"), value: group.SnapshotIdSet.length },
           { name: t("snap.kept"), value: group.IsPermanent ? t("snap.forEver") : <Time text={group.DeadlineTime} exact /> },
-          { name: t("field.tags"), value: record?.Tags.map((tag) => `${tag.Key}=${tag.Value}`).join(", ") || "–" },
+          { name: t("field.tags"), value: tagsText(record?.Tags ?? []) },
         ]}
       />
     </Card>

@@ -1,4 +1,3 @@
-import { useMemo } from "react";
 import { Link } from "react-router";
 
 import type { Operation } from "../../api/types";
@@ -65,27 +64,24 @@ export function Trouble({ operation }: { readonly operation: Operation }) {
 
 export function useOperationColumns(): readonly Column<Operation>[] {
   const { t } = useWords();
-  return useMemo(
-    () => [
-      {
-        id: "kind",
-        title: t("op.what"),
-        width: "minmax(150px, 1.3fr)",
-        fixed: true,
-        cell: (operation) => (
-          <span className="name-id">
-            <span className="name-id__name">{named(t, "op.kind", operation.Kind)}</span>
-            <code>{operation.OperationId}</code>
-          </span>
-        ),
-      },
-      { id: "state", title: t("op.stateTitle"), width: "minmax(150px, 1fr)", cell: (operation) => <OperationTag operation={operation} /> },
-      { id: "resource", title: t("op.resource"), width: "minmax(130px, 1fr)", cell: (operation) => <Resource operation={operation} /> },
-      { id: "time", title: t("op.took"), width: "minmax(110px, .8fr)", cell: (operation) => <Took operation={operation} /> },
-      { id: "began", title: t("op.began"), width: "minmax(120px, .8fr)", cell: (operation) => <Time text={operation.CreateTime} /> },
-      { id: "trouble", title: t("op.trouble"), width: "minmax(180px, 2fr)", cell: (operation) => <Trouble operation={operation} /> },
-      { id: "phase", title: t("op.phase"), width: "minmax(110px, .7fr)", optional: true, cell: (operation) => operation.Phase || "–" },
-    ],
-    [t],
-  );
+  return [
+    {
+      id: "kind",
+      title: t("op.what"),
+      width: "minmax(150px, 1.3fr)",
+      fixed: true,
+      cell: (operation) => (
+        <span className="name-id">
+          <span className="name-id__name">{named(t, "op.kind", operation.Kind)}</span>
+          <code>{operation.OperationId}</code>
+        </span>
+      ),
+    },
+    { id: "state", title: t("common.state"), width: "minmax(150px, 1fr)", cell: (operation) => <OperationTag operation={operation} /> },
+    { id: "resource", title: t("op.resource"), width: "minmax(130px, 1fr)", cell: (operation) => <Resource operation={operation} /> },
+    { id: "time", title: t("op.took"), width: "minmax(110px, .8fr)", cell: (operation) => <Took operation={operation} /> },
+    { id: "began", title: t("op.began"), width: "minmax(120px, .8fr)", cell: (operation) => <Time text={operation.CreateTime} /> },
+    { id: "trouble", title: t("op.trouble"), width: "minmax(180px, 2fr)", cell: (operation) => <Trouble operation={operation} /> },
+    { id: "phase", title: t("op.phase"), width: "minmax(110px, .7fr)", optional: true, cell: (operation) => operation.Phase || "–" },
+  ];
 }

@@ -7,7 +7,7 @@ import { useAnswer } from "../../api/queries";
 import { AreaChart, PartsBar } from "../../parts/charts";
 import { ErrorNote } from "../../parts/ErrorNote";
 import { CameraIcon, CheckCircleIcon, ErrorCircleIcon, ServerIcon } from "../../parts/icons";
-import { Card, Empty, Loading, PageHead } from "../../parts/Page";
+import { Card, Empty, PageHead, Pending } from "../../parts/Page";
 import { OperationTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { bytes, number, percent } from "../../units/bytes";
@@ -23,8 +23,8 @@ export default function OverviewPage() {
   return (
     <>
       <PageHead title={t("nav.overview")} lead={t("overview.lead")} />
-      <ErrorNote error={answer.error} />
-      {answer.data === undefined ? answer.error === null && <Loading /> : <Content overview={answer.data} />}
+      <Pending answer={answer} />
+      {answer.data && <Content overview={answer.data} />}
     </>
   );
 }

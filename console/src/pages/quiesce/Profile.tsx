@@ -5,9 +5,8 @@ import type { QuiesceProfile } from "../../api/types";
 import { useChange, useProfiles, useSession } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
 import { Dialog } from "../../parts/Dialog";
-import { ErrorNote } from "../../parts/ErrorNote";
 import { useNotices } from "../../parts/Notices";
-import { Card, Facts, Loading } from "../../parts/Page";
+import { Card, Facts, Pending } from "../../parts/Page";
 import type { DiskRow } from "../../api/queries";
 import { named, useWords, type Translate } from "../../words";
 import { ProfileDialog } from "./ProfileDialog";
@@ -28,8 +27,7 @@ export function DiskProfile({ row }: { readonly row: DiskRow }) {
   const own = profile?.ResourceId === disk.DiskId ? profile : undefined;
   return (
     <Card title={t("profile.title")} aside={<ProfileButtons resourceId={disk.DiskId} profile={own} />}>
-      <ErrorNote error={profiles.error} />
-      {profiles.data === undefined && profiles.error === null && <Loading />}
+      <Pending answer={profiles} />
       {profiles.data !== undefined && profile === undefined && <p className="quiet">{t("profile.none")}</p>}
       {profile && (
         <>

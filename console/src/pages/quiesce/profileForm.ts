@@ -3,7 +3,7 @@ import type { Disk, QuiesceProfile, QuiesceStep, QuiesceStepRecord } from "../..
 
 export const KINDS = ["mariadb", "postgresql", "command", "filesystem", "guest-agent", "libvirt"] as const;
 export type Kind = (typeof KINDS)[number];
-export type FieldName = "mount" | "freeze" | "thaw" | "optionFile" | "connection" | "socket" | "domain";
+type FieldName = "mount" | "freeze" | "thaw" | "optionFile" | "connection" | "socket" | "domain";
 
 /** Which fields a kind of step has; it needs all of them. */
 export const FIELDS: Readonly<Record<Kind, readonly FieldName[]>> = {
@@ -16,7 +16,7 @@ export const FIELDS: Readonly<Record<Kind, readonly FieldName[]>> = {
 };
 
 export type StepForm = { readonly kind: Kind; readonly seconds: string } & Readonly<Record<FieldName, string>>;
-export type ProfileForm = {
+type ProfileForm = {
   readonly mode: string;
   readonly seconds: string;
   /** "": only when somebody asks. */
@@ -68,7 +68,7 @@ const stepFormOf = (step: QuiesceStepRecord, kind: Kind): StepForm => ({
 });
 
 /** A step as the API takes it: only the fields that its kind has. */
-export function sentStep(step: StepForm): QuiesceStep {
+function sentStep(step: StepForm): QuiesceStep {
   const sent = { Kind: step.kind, SecondsMax: Number(step.seconds) };
   switch (step.kind) {
     case "mariadb":

@@ -5,10 +5,9 @@ import type { Account } from "../../api/types";
 import { useAnswer, useConfirmedChange, useSession } from "../../api/queries";
 import { Command, NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
-import { ErrorNote } from "../../parts/ErrorNote";
 import { TextField } from "../../parts/Field";
 import { AddIcon } from "../../parts/icons";
-import { Card, Facts, Loading } from "../../parts/Page";
+import { Card, Facts, Pending } from "../../parts/Page";
 import { Tag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { useWords } from "../../words";
@@ -31,8 +30,7 @@ export function Accounts() {
       }
     >
       <p className="quiet">{t("account.lead")}</p>
-      <ErrorNote error={answer.error} />
-      {answer.data === undefined && answer.error === null && <Loading />}
+      <Pending answer={answer} />
       <ul className="rows">
         {answer.data?.AccountSet.map((one) => (
           <li key={one.AccountId}>

@@ -5,10 +5,9 @@ import type { QuiesceProfile } from "../../api/types";
 import { useChange, useInstances, useProfiles, useSession } from "../../api/queries";
 import { NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
-import { ErrorNote } from "../../parts/ErrorNote";
 import { ChoiceField, TextField } from "../../parts/Field";
 import { AddIcon } from "../../parts/icons";
-import { Card, Loading } from "../../parts/Page";
+import { Card, Pending } from "../../parts/Page";
 import { Time } from "../../parts/Time";
 import { useWords } from "../../words";
 import { ProfileButtons, stepsText } from "../quiesce/Profile";
@@ -31,8 +30,7 @@ export function Instances() {
       }
     >
       <p className="quiet">{t("instance.lead")}</p>
-      <ErrorNote error={answer.error} />
-      {answer.data === undefined && answer.error === null && <Loading />}
+      <Pending answer={answer} />
       <ul className="rows">
         {answer.data?.InstanceSet.map((one) => (
           <li key={one.InstanceId}>

@@ -5,11 +5,10 @@ import type { Key } from "../../api/types";
 import { useAnswer, useChange, useConfirmedChange } from "../../api/queries";
 import { Command, CopyButton } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
-import { ErrorNote } from "../../parts/ErrorNote";
 import { CheckField, TextField } from "../../parts/Field";
 import { AddIcon } from "../../parts/icons";
 import { useNotices } from "../../parts/Notices";
-import { Card, Facts, Loading } from "../../parts/Page";
+import { Card, Facts, Pending } from "../../parts/Page";
 import { Tag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { useWords } from "../../words";
@@ -30,8 +29,7 @@ export function Keys() {
       }
     >
       <p className="quiet">{t("keys.lead")}</p>
-      <ErrorNote error={answer.error} />
-      {answer.data === undefined && answer.error === null && <Loading />}
+      <Pending answer={answer} />
       <ul className="rows">
         {keys.map((key) => (
           <li key={key.SecretId}>

@@ -1,6 +1,6 @@
 import { useAnswer } from "../../api/queries";
 import { ErrorNote } from "../../parts/ErrorNote";
-import { Card, Facts, Loading } from "../../parts/Page";
+import { Card, Facts, Pending } from "../../parts/Page";
 import { bytes, number, percent } from "../../units/bytes";
 import { named, useWords } from "../../words";
 
@@ -29,10 +29,8 @@ export function Quotas() {
   return (
     <>
       <Card title={t("settings.quotas")}>
-        <ErrorNote error={quotas.error} />
-        {q === undefined ? (
-          quotas.error === null && <Loading />
-        ) : (
+        <Pending answer={quotas} />
+        {q && (
           <Facts
             facts={[
               {

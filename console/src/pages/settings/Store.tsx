@@ -3,7 +3,7 @@ import { Button } from "tdesign-react/es/button";
 import { useAnswer, useChange, useSession } from "../../api/queries";
 import { ErrorNote } from "../../parts/ErrorNote";
 import { useNotices } from "../../parts/Notices";
-import { Card, Facts, Loading } from "../../parts/Page";
+import { Card, Facts, Pending } from "../../parts/Page";
 import { Time } from "../../parts/Time";
 import { bytes, number } from "../../units/bytes";
 import { useWords } from "../../words";
@@ -39,8 +39,8 @@ function Space() {
         </Button>
       }
     >
-      <ErrorNote error={answer.error ?? collect.error ?? confirm.error} />
-      {store === undefined && answer.error === null && <Loading />}
+      <ErrorNote error={collect.error ?? confirm.error} />
+      <Pending answer={answer} />
       {store !== undefined && store.Held !== "" && (
         <div className="note note--warn">
           <p>{t("store.held", { reason: store.Held })}</p>
@@ -87,8 +87,8 @@ function Health() {
       }
     >
       <p className="quiet">{t("store.healthLead")}</p>
-      <ErrorNote error={answer.error ?? scrub.error} />
-      {health === undefined && answer.error === null && <Loading />}
+      <ErrorNote error={scrub.error} />
+      <Pending answer={answer} />
       {health && (
         <Facts
           facts={[

@@ -113,7 +113,7 @@ function CreatedDialog({ id, onClose }: { readonly id: string; readonly onClose:
           <Facts
             facts={[
               { name: t("snap.id"), value: <code>{id}</code> },
-              { name: t("snap.stateTitle"), value: row ? <SnapshotTag row={row} /> : "–" },
+              { name: t("common.state"), value: row ? <SnapshotTag row={row} /> : "–" },
               { name: t("snap.stored"), value: bytes(record?.StoredBytes) },
               { name: t("snap.freeze"), value: duration(record?.FreezeMs) },
             ]}

@@ -16,7 +16,7 @@ import { ExportDialog } from "./ExportDialog";
 import { Frees, useFreed } from "./Frees";
 import { RollBackDialog } from "./RollBackDialog";
 
-export type SnapshotDialogKind = "createDisk" | "rollBack" | "rename" | "keep" | "export" | "remove" | "compare";
+type SnapshotDialogKind = "createDisk" | "rollBack" | "rename" | "keep" | "export" | "remove" | "compare";
 export type OpenSnapshotDialog = { readonly kind: SnapshotDialogKind; readonly rows: readonly SnapshotRow[] };
 
 type Props = {

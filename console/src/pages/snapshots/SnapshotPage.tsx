@@ -1,13 +1,12 @@
-import { useCallback, useState } from "react";
+import { useState } from "react";
 import { Link, useNavigate, useParams } from "react-router";
 
 import { useAnswer, useDisk, useSnapshot, useSnapshotting, type SnapshotRow } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
-import { CopyButton, shownName } from "../../parts/Copyable";
+import { tagsText } from "../../parts/Copyable";
 import { ErrorNote } from "../../parts/ErrorNote";
-import { EllipsisIcon } from "../../parts/icons";
-import { Menu } from "../../parts/Menu";
-import { Card, Facts, Gone, Loading, PageHead, type Fact } from "../../parts/Page";
+import { MoreMenu } from "../../parts/Menu";
+import { Card, type Fact, Facts, Gone, Loading, OneHead, Pending } from "../../parts/Page";
 import { SnapshotTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { bytes, gib, number } from "../../units/bytes";
@@ -24,7 +23,7 @@ export default function SnapshotPage() {
   const answer = useSnapshot(id);
   const back = { to: "/snapshots", text: t("nav.snapshots") };
   if (answer.data === null) return <Gone title={t("snap.gone", { id })} text={t("snap.goneText")} back={back} />;
-  if (answer.data === undefined) return answer.error ? <ErrorNote error={answer.error} /> : <Loading />;
+  if (answer.data === undefined) return <Pending answer={answer} />;
   return (
     <>
       <SnapshotHead row={answer.data} back={back} />
@@ -46,21 +45,15 @@ function SnapshotHead({ row, back }: { readonly row: SnapshotRow; readonly back:
   const disk = useDisk(snapshot.DiskId);
   const snapshotting = useSnapshotting();
   const [dialog, setDialog] = useState<OpenSnapshotDialog | null>(null);
-  const open = useCallback((next: OpenSnapshotDialog) => setDialog(next), []);
-  const entries = useSnapshotEntries(row, disk.data, snapshotting, open);
-  const [createDisk, rollBack, ...more] = entries;
+  const [createDisk, rollBack, ...more] = useSnapshotEntries(row, disk.data, snapshotting, setDialog);
   return (
     <>
-      <PageHead
-        title={shownName(snapshot.SnapshotName, t("common.unnamed"))}
+      <OneHead
+        name={snapshot.SnapshotName}
+        id={snapshot.SnapshotId}
+        what={t("snap.id")}
         back={back}
-        lead={
-          <span className="lead-line">
-            <code>{snapshot.SnapshotId}</code>
-            <CopyButton text={snapshot.SnapshotId} what={t("snap.id")} />
-            <SnapshotTag row={row} />
-          </span>
-        }
+        state={<SnapshotTag row={row} />}
         actions={
           <>
             {createDisk && (
@@ -73,9 +66,7 @@ function SnapshotHead({ row, back }: { readonly row: SnapshotRow; readonly back:
                 {rollBack.text}
               </ActionButton>
             )}
-            <Menu label={t("table.more", { id: snapshot.SnapshotId })} entries={more} className="icon-button">
-              <EllipsisIcon />
-            </Menu>
+            <MoreMenu id={snapshot.SnapshotId} entries={more} className="icon-button" />
           </>
         }
       />
@@ -106,7 +97,7 @@ function About({ row }: { readonly row: SnapshotRow }) {
           { name: t("snap.kept"), value: snapshot.IsPermanent ? t("snap.forEver") : <Time text={snapshot.DeadlineTime} exact /> },
           { name: t("snap.takenAt"), value: <Time text={record?.TakenAt ?? snapshot.CreateTime} exact /> },
           ...(record?.SnapshotGroupId ? [{ name: t("snap.group"), value: <Link to={`/groups/${record.SnapshotGroupId}`}>{record.SnapshotGroupId}</Link> }] : []),
-          { name: t("field.tags"), value: snapshot.Tags.map((tag) => `${tag.Key}=${tag.Value}`).join(", ") || "–" },
+          { name: t("field.tags"), value: tagsText(snapshot.Tags) },
         ]}
       />
     </Card>
