@@ -17,9 +17,10 @@ from bench.figures import Figure, at_least, at_most
 from bench.rows_floor import ran_s
 from bench.world import GIB, MIB, World, median
 from drystone.domain.ids import DiskId
-from drystone.engine import command, freezing, images
+from drystone.engine import command, freezing
 from drystone.engine.daemon import Daemon
 from drystone.engine.live_disk import LiveDisk, OpenDisk
+from drystone.engine.volume import Qcow2Volume
 from drystone.nbd.client import NbdClient
 
 ROW = "image_format"
@@ -51,10 +52,11 @@ def image_format(world: World) -> Iterator[Figure]:
 async def _turn(directory: Path, form: str) -> Turn:
     found: dict[str, float] = {}
     image = directory / "disk.qcow2"
+    volume = Qcow2Volume(id=DISK, image=image)
     for work in ("first 4k writes", "the rest"):
         image.unlink(missing_ok=True)
         if form == "now":
-            await images.create(image, SIZE_BYTES)
+            await volume.create(SIZE_BYTES)
         else:
             await command.run("qemu-img", "create", "-q", "-f", "qcow2", str(image), str(SIZE_BYTES))
         run = directory / "run"
@@ -62,7 +64,7 @@ async def _turn(directory: Path, form: str) -> Turn:
         daemon = await Daemon.start("bench", run, directory / "log", os.environ)
         try:
             disk = LiveDisk(daemon=daemon, id=DISK)
-            await disk.open(OpenDisk(image=image, limits=None, bitmap="b0", backing=None))
+            await disk.open(OpenDisk(volume=volume, limits=None, bitmap="b0", backing=None))
             socket = await disk.export_nbd()
             if work == "first 4k writes":
                 found |= _fio(daemon, socket, work, "randwrite", "4k", NEW_BYTES)

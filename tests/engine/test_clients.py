@@ -16,12 +16,13 @@ import pytest
 
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId
-from drystone.engine import clients, freezing, graph, images, peers, qmp
+from drystone.engine import clients, freezing, graph, peers, qmp
 from drystone.engine.clients import Connection, Cut, Raise, Still, follow, plan_relief
 from drystone.engine.daemon import Daemon
 from drystone.engine.layout import node
 from drystone.engine.live_disk import LiveDisk, OpenDisk
 from drystone.engine.peers import Debt
+from drystone.engine.volume import Qcow2Volume
 from drystone.nbd.client import NbdClient
 from tests.engine.stuck_clients import client
 
@@ -41,10 +42,10 @@ async def two_disks(tmp_path: Path) -> AsyncIterator[Daemon]:
     daemon = await Daemon.start("test", tmp_path / "run", tmp_path / "log", os.environ)
     try:
         for disk_id in (STUCK, NEIGHBOUR):
-            image = tmp_path / f"{disk_id}.qcow2"
-            await images.create(image, SIZE, None)
+            volume = Qcow2Volume(id=disk_id, image=tmp_path / f"{disk_id}.qcow2")
+            await volume.create(SIZE)
             await LiveDisk(daemon=daemon, id=disk_id).open(
-                OpenDisk(image=image, limits=None, bitmap="b0", backing=None)
+                OpenDisk(volume=volume, limits=None, bitmap="b0", backing=None)
             )
             await LiveDisk(daemon=daemon, id=disk_id).export_nbd()
         await asyncio.to_thread(fill, daemon.nbd_socket)

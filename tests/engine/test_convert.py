@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from drystone.domain.errors import ProtocolError, SpaceError, UnavailableError
-from drystone.engine import convert, host_files, image_formats, images, unprivileged
+from drystone.domain.ids import DiskId
+from drystone.engine import convert, host_files, image_formats, unprivileged
 from drystone.engine.graph import Backing
+from drystone.engine.volume import Qcow2Volume
 
+DISK = DiskId("disk-00000001")
 MIB = 1 << 20
 
 
@@ -53,7 +56,7 @@ def checked(path: Path, image_format: str) -> None:
 def imported(path: Path, image_format: str, target: Path, guard: convert.Guard = nothing) -> None:
     with opened(path, image_format) as file:
         size = asyncio.run(convert.examine(file)).size_bytes
-        asyncio.run(images.create(target, size))
+        asyncio.run(Qcow2Volume(id=DISK, image=target).create(size))
         asyncio.run(convert.import_into(file, target, on_percent=lambda _percent: None, guard=guard))
 
 
@@ -201,7 +204,7 @@ def test_a_header_that_changes_after_the_look_opens_nothing(
     qemu("create", "-f", "qcow2", "-F", "raw", "-b", secret, over)
     monkeypatch.setattr(image_formats, "refuse_references", lambda _file, _format: None)
     with opened(over, "qcow2") as file:
-        asyncio.run(images.create(target, 4 * MIB))
+        asyncio.run(Qcow2Volume(id=DISK, image=target).create(4 * MIB))
         asyncio.run(convert.import_into(file, target, on_percent=lambda _percent: None, guard=nothing))
     qemu("convert", "-f", "qcow2", "-O", "raw", target, tmp_path / "result.raw")
     assert b"only root" not in (tmp_path / "result.raw").read_bytes()
@@ -214,7 +217,7 @@ def test_a_data_file_that_only_root_may_read_is_not_opened(tmp_path: Path, raw: 
     secret.write_bytes(b"only root may read this".ljust(4 * MIB, b"!"))
     secret.chmod(0o600)
     with opened(outside, "qcow2") as file:
-        asyncio.run(images.create(target, 4 * MIB))
+        asyncio.run(Qcow2Volume(id=DISK, image=target).create(4 * MIB))
         with pytest.raises(UnavailableError, match="Permission denied"):
             asyncio.run(convert.import_into(file, target, on_percent=lambda _percent: None, guard=nothing))
 

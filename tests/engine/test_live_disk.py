@@ -15,10 +15,11 @@ import pytest
 from drystone.domain.blocks import normalize
 from drystone.domain.errors import ProtocolError, SnapshotBrokenError
 from drystone.domain.ids import DiskId
-from drystone.engine import freezing, graph, images
+from drystone.engine import freezing, graph
 from drystone.engine.daemon import Daemon
 from drystone.engine.layout import node
 from drystone.engine.live_disk import LiveDisk, OpenDisk
+from drystone.engine.volume import Qcow2Volume
 from drystone.nbd.client import NbdClient
 from drystone.nbd.server import NbdServer
 from drystone.nbd.vhost_user import Discarder
@@ -52,13 +53,14 @@ def cut_off(daemon: Daemon, *, allowed: int | None) -> Iterator[list[tuple[str, 
 
 def test_a_bitmap_is_read_although_somebody_was_killed_at_reading_it(tmp_path: Path) -> None:
     image = tmp_path / "disk.qcow2"
+    volume = Qcow2Volume(id=DISK, image=image)
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "64M"], check=True)
 
     async def read() -> None:
         (tmp_path / "run").mkdir()
         daemon = await Daemon.start("test", tmp_path / "run", tmp_path / "log", os.environ)
         try:
-            opened = OpenDisk(image=image, limits=None, bitmap="b0", backing=None)
+            opened = OpenDisk(volume=volume, limits=None, bitmap="b0", backing=None)
             await LiveDisk(daemon=daemon, id=DISK).open(opened)
             socket = await LiveDisk(daemon=daemon, id=DISK).export_nbd()
             with NbdClient(socket, DISK) as client:
@@ -79,8 +81,9 @@ def test_a_bitmap_is_read_although_somebody_was_killed_at_reading_it(tmp_path: P
 def test_a_disk_whose_opening_was_cut_off_anywhere_is_not_open_unless_its_bitmap_records(tmp_path: Path) -> None:
     """S4: whoever finds the disk open exports it; a write that no bitmap records would miss in the next snapshot."""
     image = tmp_path / "disk.qcow2"
+    volume = Qcow2Volume(id=DISK, image=image)
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", image, "64M"], check=True)
-    opened = OpenDisk(image=image, limits=None, bitmap="b0", backing=None)
+    opened = OpenDisk(volume=volume, limits=None, bitmap="b0", backing=None)
 
     async def story() -> None:
         (tmp_path / "run").mkdir()
@@ -109,8 +112,9 @@ def test_a_disk_whose_opening_was_cut_off_anywhere_is_not_open_unless_its_bitmap
 def test_who_has_a_disk_over_nbd_can_discard_nothing_of_its_frozen_view(tmp_path: Path) -> None:
     """S128: it would break the snapshot. Drystone can, on a socket of its own, and only there."""
     image = tmp_path / "disk.qcow2"
+    volume = Qcow2Volume(id=DISK, image=image)
     size = 64 * MIB
-    opened = OpenDisk(image=image, limits=None, bitmap="b0", backing=None)
+    opened = OpenDisk(volume=volume, limits=None, bitmap="b0", backing=None)
     target = freezing.FreezeTarget(
         disk_id=DISK, size_bytes=size, frozen="b0", live="b1", scratch=tmp_path / "scratch" / "disk.raw"
     )
@@ -138,7 +142,7 @@ def test_who_has_a_disk_over_nbd_can_discard_nothing_of_its_frozen_view(tmp_path
 
     async def story() -> None:
         (tmp_path / "run").mkdir()
-        await images.create(image, size, None)
+        await volume.create(size)
         daemon = await Daemon.start("test", tmp_path / "run", tmp_path / "log", os.environ)
         try:
             await LiveDisk(daemon=daemon, id=DISK).open(opened)
@@ -172,6 +176,7 @@ def test_a_disk_lets_go_of_its_source_while_clients_come_and_go(tmp_path: Path) 
     source = MemoryExport(bytes(content))
     backing = graph.Backing(socket=tmp_path / "source.sock", export="source")
     image = tmp_path / "disk.qcow2"
+    volume = Qcow2Volume(id=DISK, image=image)
 
     def read_on(socket: Path, stop: threading.Event, wrong: list[int]) -> None:
         while not stop.is_set():
@@ -198,8 +203,8 @@ def test_a_disk_lets_go_of_its_source_while_clients_come_and_go(tmp_path: Path) 
 
     async def one(daemon: Daemon, allowed: int) -> bool:
         image.unlink(missing_ok=True)
-        await images.create(image, len(content), backing)
-        await LiveDisk(daemon=daemon, id=DISK).open(OpenDisk(image=image, limits=None, bitmap="b0", backing=backing))
+        await volume.create(len(content), backing)
+        await LiveDisk(daemon=daemon, id=DISK).open(OpenDisk(volume=volume, limits=None, bitmap="b0", backing=backing))
         assert await LiveDisk(daemon=daemon, id=DISK).export_hydration() is None
         blocks = [(at // BLOCK, (at + MIB) // BLOCK) for at in range(0, 64 * MIB, 8 * MIB)]
 
@@ -218,7 +223,7 @@ def test_a_disk_lets_go_of_its_source_while_clients_come_and_go(tmp_path: Path) 
         try:
             cut, reopened = await let_go(daemon, allowed)
             assert not (await LiveDisk(daemon=daemon, id=DISK).look()).hydrates
-            assert not images.has_backing(image)
+            assert not volume.has_backing()
         finally:
             stop.set()
             await asyncio.to_thread(reader.join)

@@ -25,9 +25,10 @@ from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.payloads import ResizePayload, SnapshotPayload
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.tracking import Phase, TrackingState
-from drystone.engine import freezing, images, process, qmp
+from drystone.engine import freezing, process, qmp
 from drystone.engine.layout import Layout, node
 from drystone.engine.live_disk import LiveDisk, OpenDisk, disks_open
+from drystone.engine.volume import Qcow2Volume
 from drystone.nbd.client import NbdClient
 from drystone.nbd.server import NbdServer
 from drystone.service.calls.quiescing import Quiescing
@@ -249,10 +250,10 @@ def test_nobody_takes_a_daemon_for_dead_that_runs_and_is_silent(site: Site, monk
             await freezing.freeze(daemon, [freeze_target(site.installation, begun)])
             await TakeSnapshot(site.installation, site.host)._record_frozen(begun.operation)
             # What an older version may have left in a daemon: no row knows it.
-            stray = site.data / "stray.qcow2"
-            await images.create(stray, 1 << 20)
             other = DiskId("disk-00000002")
-            await LiveDisk(daemon=daemon, id=other).open(OpenDisk(image=stray, limits=None, bitmap="b", backing=None))
+            stray = Qcow2Volume(id=other, image=site.data / "stray.qcow2")
+            await stray.create(1 << 20)
+            await LiveDisk(daemon=daemon, id=other).open(OpenDisk(volume=stray, limits=None, bitmap="b", backing=None))
             before = site.row()
             with NbdClient(path, DISK) as guest:
                 await site.host.leave()

@@ -57,6 +57,7 @@ from drystone.snapstore.manifests import Attributes, GroupAttributes, list_manif
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store, publish_epoch, read_epoch, read_owner
 from tests.domain.payloads import payload
+from tests.engine.volumes import image_of
 from tests.service.parts import server_parts
 from tests.service.records_world import caller
 from tests.service.store_world import InlinePool
@@ -112,7 +113,7 @@ class World:
         )  # fmt: skip
         write_disk(self.layout, row, self.store.store_id)
         header = struct.pack(">IIQIIQ", 0x514649FB, 3, 1000 if backing else 0, 20 if backing else 0, 16, 10 * GIB)
-        self.layout.image(disk_id).write_bytes(header + bytes(1000))
+        image_of(self.layout, disk_id).write_bytes(header + bytes(1000))
 
     @property
     def clock(self) -> Any:
@@ -489,7 +490,7 @@ def test_hydrating_disks_go_on_and_unfit_ones_are_named(world: World) -> None:
     world.describe(filling, source=world.name(2), backing=True)
     world.describe(lost, source=SnapshotId("snap-99999999"), backing=True)
     world.describe(damaged, source=None)
-    world.layout.image(damaged).write_bytes(b"not an image at all, but long enough for a header")
+    image_of(world.layout, damaged).write_bytes(b"not an image at all, but long enough for a header")
     report = world.recover()
     assert report.disks_adopted == [DISK, filling, lost]
     assert len(report.disks_unfit) == 1

@@ -20,15 +20,17 @@ from drystone.domain.errors import DrystoneError, IntegrityError
 from drystone.domain.ids import DiskId, OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.tracking import TrackingState, checkpoint_fault
-from drystone.engine import checkpoints, convert, images
+from drystone.engine import convert, durable_files
 from drystone.engine.layout import Layout
 from drystone.engine.space import Space
+from drystone.engine.volume import Qcow2Volume
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.jobs import rewrite
 from drystone.service.jobs.rewrite import Rewrite
 from drystone.service.rows.tracking import tracking_of
 from tests.catalog.catalog_values import OWNER, account
 from tests.catalog.catalog_values import disk as disk_row
+from tests.engine.volumes import image_of
 from tests.service.records_world import NOW, World
 
 DISK = DiskId("disk-00000001")
@@ -53,8 +55,12 @@ class Scene:
     hooks: dict[str, Callable[[], object]] = field(default_factory=dict)
 
     @property
+    def volume(self) -> Qcow2Volume:
+        return Qcow2Volume(id=DISK, image=self.image)
+
+    @property
     def image(self) -> Path:
-        return self.layout.image(DISK)
+        return image_of(self.layout, DISK)
 
     def row(self) -> Disk:
         found = self.world.db.read_sync(lambda conn: disks.get(conn, DISK))
@@ -74,11 +80,11 @@ class Scene:
 
     def fault(self) -> str | None:
         """Why an opening would refuse the checkpoint."""
-        found = checkpoints.read(self.layout.checkpoint(DISK))
-        identity = checkpoints.identity(self.image)
+        found = self.volume.recorded()
         if found is not None:
-            assert found[1].tolist() == CHANGED.tolist()
-        return checkpoint_fault(tracking_of(self.row()), DISK, None if found is None else found[0], identity)
+            assert found.ranges.tolist() == CHANGED.tolist()
+        checkpoint, _ranges, identity = found or (None, None, None)
+        return checkpoint_fault(tracking_of(self.row()), DISK, checkpoint, identity)
 
     def run(self) -> None:
         """What the runner of operations does with one attempt."""
@@ -120,10 +126,10 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
     raw = place / "raw"
     raw.write_bytes(os.urandom(MIB) + bytes(MIB) + os.urandom(3 * 4096) + bytes(2 * MIB - 3 * 4096))
     subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, old], check=True)
-    assert images.is_outdated(old)
+    assert Qcow2Volume(id=DISK, image=old).is_outdated()
 
     async def copy() -> None:
-        await images.create(new, 4 * MIB)
+        await Qcow2Volume(id=DISK, image=new).create(4 * MIB)
         descriptor = os.open(old, os.O_RDONLY)
         file = convert.ImageFile(name="old", descriptor=descriptor, format="qcow2", scratch=place)
 
@@ -136,7 +142,7 @@ def forms(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
         os.close(descriptor)
 
     asyncio.run(copy())
-    assert not images.is_outdated(new)
+    assert not Qcow2Volume(id=DISK, image=new).is_outdated()
     subprocess.run(["qemu-img", "check", "-q", new], check=True)
     back = place / "back"
     subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", new, back], check=True)
@@ -163,15 +169,17 @@ def scenes(
 
         return stepped
 
-    for module, name in (
-        (checkpoints, "consume"), (checkpoints, "write"), (checkpoints, "write_durably"), (images, "sync_file"),
+    owner: Any
+    for owner, name in (
+        (Qcow2Volume, "take_recorded"), (Qcow2Volume, "record"), (durable_files, "write_durably"),
+        (durable_files, "sync_file"),
     ):  # fmt: skip
-        monkeypatch.setattr(module, name, cuttable(getattr(module, name), name))
+        monkeypatch.setattr(owner, name, cuttable(getattr(owner, name), name))
     monkeypatch.setattr(Path, "replace", cuttable(Path.replace, "replace"))
 
-    async def create(target: Path, size_bytes: int) -> None:
+    async def create(target: Qcow2Volume, size_bytes: int) -> None:
         assert size_bytes == 4 * MIB
-        target.write_bytes(b"")
+        target.image.write_bytes(b"")
         now[-1].step()
 
     async def import_into(file: convert.ImageFile, target: Path, **_: object) -> None:
@@ -185,7 +193,7 @@ def scenes(
         now[-1].step()
         return target.read_bytes() == new
 
-    monkeypatch.setattr(images, "create", create)
+    monkeypatch.setattr(Qcow2Volume, "create", create)
     monkeypatch.setattr(convert, "import_into", import_into)
     monkeypatch.setattr(convert, "same_content", same_content)
 
@@ -203,9 +211,7 @@ def scenes(
         now.append(scene)
         scene.layout.disk(DISK).mkdir(parents=True)
         scene.image.write_bytes(old)
-        checkpoints.write(
-            scene.layout.checkpoint(DISK), disk_id=DISK, epoch=EPOCH, image=scene.image, ranges=CHANGED
-        )  # fmt: skip
+        scene.volume.record(EPOCH, CHANGED)
         row = disk_row(DISK, size_gib=1, state=DiskState.DUMPING, epoch=EPOCH, tracking=TrackingState.STOPPED)
         work = Operation(
             id=OPERATION, kind=OperationKind.REWRITE, account_id=OWNER, disk_id=DISK, created_at=NOW, updated_at=NOW
@@ -275,7 +281,7 @@ def test_a_copy_that_differs_is_never_used(
     scenes: Callable[[int | None], Scene], forms: tuple[bytes, bytes], *, cut_again: bool
 ) -> None:
     scene = scenes(None)
-    copied = rewrite.copy_of(scene.image)
+    copied = scene.volume.draft(rewrite.DRAFT).image
     scene.hooks["copied"] = lambda: copied.write_bytes(forms[1][:-1] + b"x")
     for _ in range(2 if cut_again else 1):
         scene.run()
@@ -334,19 +340,17 @@ def test_the_base_may_move_meanwhile(scenes: Callable[[int | None], Scene]) -> N
 def test_an_image_of_today_is_left_alone(scenes: Callable[[int | None], Scene], forms: tuple[bytes, bytes]) -> None:
     scene = scenes(None)
     scene.image.write_bytes(forms[1])
-    checkpoints.write(
-        scene.layout.checkpoint(DISK), disk_id=DISK, epoch=EPOCH, image=scene.image, ranges=CHANGED
-    )  # fmt: skip
-    before = checkpoints.identity(scene.image)
+    scene.volume.record(EPOCH, CHANGED)
+    before = scene.volume.identity()
     scene.run()
-    assert checkpoints.identity(scene.image) == before
+    assert scene.volume.identity() == before
     assert (scene.operation().state, scene.fault()) == (OperationState.DONE, None)
 
 
 def test_a_header_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "raw").write_bytes(bytes(4096))
     with pytest.raises(IntegrityError):
-        images.is_outdated(tmp_path / "raw")
+        Qcow2Volume(id=DISK, image=tmp_path / "raw").is_outdated()
 
 
 def test_planted_bugs_are_found(
@@ -354,19 +358,17 @@ def test_planted_bugs_are_found(
 ) -> None:
     """Binding before the rename, or binding what was not good, does not pass the tests above."""
 
-    def bound_too_early(self: Rewrite, disk: Disk, image: Path, copied: Path) -> None:
-        path = self._in.layout.checkpoint(disk.id)
-        found = checkpoints.consume(path)
+    def bound_too_early(_self: Rewrite, disk: Disk, volume: Qcow2Volume, draft: Qcow2Volume) -> None:
+        found = volume.take_recorded()
         assert found is not None
-        checkpoints.write(path, disk_id=disk.id, epoch=disk.epoch, image=copied, ranges=found[1])
-        copied.replace(image)
+        draft.record(disk.epoch, found.ranges)
+        draft.image.replace(volume.image)
 
-    def bound_blindly(self: Rewrite, disk: Disk, image: Path, copied: Path) -> None:
-        path = self._in.layout.checkpoint(disk.id)
-        found = checkpoints.consume(path)
+    def bound_blindly(_self: Rewrite, disk: Disk, volume: Qcow2Volume, draft: Qcow2Volume) -> None:
+        found = volume.take_recorded()
         assert found is not None
-        copied.replace(image)
-        checkpoints.write(path, disk_id=disk.id, epoch=disk.epoch, image=image, ranges=found[1])
+        draft.image.replace(volume.image)
+        volume.record(disk.epoch, found.ranges)
 
     monkeypatch.setattr(Rewrite, "_replace", bound_too_early)
     with pytest.raises(AssertionError):

@@ -12,7 +12,7 @@ from drystone.catalog import disks
 from drystone.domain import tracking as algebra
 from drystone.domain.blocks import BLOCK_BYTES, EMPTY
 from drystone.domain.tracking import TrackingState
-from drystone.engine import checkpoints
+from drystone.engine.volume import Qcow2Volume
 from drystone.objects.address import DirectoryAddress
 from drystone.objects.memory import MemoryStore
 from drystone.service.jobs.rollback import Rollback
@@ -183,8 +183,7 @@ def test_a_rollback_whose_path_cannot_be_read_compares_everything(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S38."""
-    monkeypatch.setattr(checkpoints, "read", lambda _path: (None, EMPTY))
-    monkeypatch.setattr(checkpoints, "identity", lambda _path: None)
+    monkeypatch.setattr(Qcow2Volume, "recorded", lambda _volume: (None, EMPTY, None))
     monkeypatch.setattr(algebra, "checkpoint_fault", lambda *_: None)
     disk = scene.db.read_sync(lambda conn: disks.get(conn, DISK))
     assert disk is not None

@@ -12,7 +12,8 @@ import pytest
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 
 from drystone.domain.ids import DiskId
-from drystone.engine import checkpoints, images
+from drystone.engine.volume import volume_of
+from tests.engine.volumes import image_of
 from tests.system.harness import Installation, installation
 from tests.system.test_host_device import fill, mounted
 
@@ -34,13 +35,13 @@ def discards(device: str) -> bool:
 
 
 def held_bytes(system: Installation, disk_id: str) -> int:
-    return system.layout.image(DiskId(disk_id)).stat().st_blocks * 512
+    return image_of(system.layout, DiskId(disk_id)).stat().st_blocks * 512
 
 
 def check(system: Installation, disk_id: str) -> None:
     """Have QEMU look over the image of a detached disk."""
     system.wait(lambda: system.detail(disk_id)["Daemon"] is None, f"{disk_id} closed")
-    image = system.layout.image(DiskId(disk_id))
+    image = image_of(system.layout, DiskId(disk_id))
     subprocess.run(["qemu-img", "check", "-q", "-f", "qcow2", image], check=True)
 
 
@@ -183,17 +184,15 @@ def test_over_nbd_a_discard_of_any_alignment_is_done_or_left(system: Installatio
 def age(system: Installation, disk_id: str) -> None:
     """Make a detached disk's image one of an earlier version, with the checkpoint that it would have."""
     system.wait(lambda: system.detail(disk_id)["Daemon"] is None, f"{disk_id} closed")
-    image = system.layout.image(DiskId(disk_id))
-    found = checkpoints.read(system.layout.checkpoint(DiskId(disk_id)))
+    image = image_of(system.layout, DiskId(disk_id))
+    volume = volume_of(system.layout, DiskId(disk_id))
+    found = volume.recorded()
     assert found is not None
     old = image.with_suffix(".old")
     subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "qcow2", image, old], check=True)
     old.replace(image)
-    head, ranges = found
-    checkpoints.write(
-        system.layout.checkpoint(DiskId(disk_id)), disk_id=DiskId(disk_id), epoch=head.epoch, image=image, ranges=ranges
-    )  # fmt: skip
-    assert images.is_outdated(image)
+    volume.record(found.checkpoint.epoch, found.ranges)
+    assert volume.is_outdated()
 
 
 def refused(system: Installation, disk_id: str) -> str:

@@ -10,8 +10,9 @@ from drystone.domain.disk import Disk
 from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import AccountId, DiskId, SnapshotId, StoreId
 from drystone.domain.quiesce import QuiesceProfile
-from drystone.engine import checkpoints, images
+from drystone.engine.durable_files import sync_file, write_durably
 from drystone.engine.layout import Layout
+from drystone.engine.volume import volume_of
 
 FORMAT = 1
 
@@ -75,7 +76,7 @@ def write_disk(layout: Layout, disk: Disk, store_id: StoreId) -> None:
     )
     path = layout.description(disk.id)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    checkpoints.write_durably(path, msgspec.json.encode(told))
+    write_durably(path, msgspec.json.encode(told))
 
 
 def find_disks(layout: Layout) -> Iterator[FoundDisk | UnfitDisk]:
@@ -98,9 +99,9 @@ def _read(layout: Layout, disk_id: DiskId) -> FoundDisk:
         raise ProtocolError(f"{path}: format {description.format}, this program reads {FORMAT}")
     if description.id != disk_id:
         raise ProtocolError(f"{path} describes {description.id}")
-    image = layout.image(disk_id)
+    volume = volume_of(layout, disk_id)
     return FoundDisk(
-        description=description, size_bytes=images.virtual_size(image), hydrating=images.has_backing(image),
+        description=description, size_bytes=volume.size_bytes(), hydrating=volume.has_backing(),
         quiesce=_read_quiesce(layout.quiesce(disk_id), disk_id),
     )  # fmt: skip
 
@@ -118,7 +119,7 @@ def write_quiesce(layout: Layout, disk_id: DiskId, profile: QuiesceProfile | Non
     """Write a disk's own profile beside its image, durably, or take away what is there."""
     path = layout.quiesce(disk_id)
     if profile is not None:
-        checkpoints.write_durably(path, msgspec.json.encode(_Quiesce(format=FORMAT, profile=profile)))
+        write_durably(path, msgspec.json.encode(_Quiesce(format=FORMAT, profile=profile)))
     elif path.exists():
         path.unlink()
-        images.sync_file(path.parent)
+        sync_file(path.parent)

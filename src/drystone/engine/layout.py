@@ -83,10 +83,6 @@ class Layout:
         """The directory of one disk."""
         return self.data / "disks" / disk_id
 
-    def image(self, disk_id: DiskId) -> Path:
-        """The qcow2 file of one disk."""
-        return self.disk(disk_id) / "disk.qcow2"
-
     def description(self, disk_id: DiskId) -> Path:
         """What is needed to adopt the disk when the database is gone (P10)."""
         return self.disk(disk_id) / "disk.json"
@@ -94,10 +90,6 @@ class Layout:
     def quiesce(self, disk_id: DiskId) -> Path:
         """What is held still around the disk's snapshots, for an adoption likewise."""
         return self.disk(disk_id) / "quiesce.json"
-
-    def checkpoint(self, disk_id: DiskId) -> Path:
-        """The bitmap that an orderly stop left (A10)."""
-        return self.disk(disk_id) / "checkpoint"
 
     def daemon(self, name: str) -> Path:
         """The run directory of one storage daemon."""

@@ -20,6 +20,7 @@ from drystone.engine import graph
 from drystone.engine.daemon import Daemon
 from drystone.engine.layout import node
 from drystone.engine.qmp import QmpRefusedError
+from drystone.engine.volume import Volume
 from drystone.nbd.client import NbdClient, dirty_bitmap
 
 DIRTY = 1
@@ -33,7 +34,7 @@ FLUSHES_MAX = 3
 class OpenDisk:
     """How a disk is to be opened."""
 
-    image: Path
+    volume: Volume
     limits: Limits | None
     bitmap: str
     backing: graph.Backing | None
@@ -133,7 +134,7 @@ class LiveDisk:
         """
         try:
             await self.daemon.execute("object-add", graph.throttle_group(self.id, spec.limits))
-            await self.daemon.execute("blockdev-add", graph.file_node(self.id, spec.image))
+            await self.daemon.execute("blockdev-add", spec.volume.block_node())
             if spec.backing is not None:
                 near = replace(spec.backing, socket=self.daemon.near(spec.backing.socket))
                 await self.daemon.execute("blockdev-add", graph.backing_node(self.id, near))

@@ -9,15 +9,15 @@ import asyncio
 import resource
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
 
 from drystone.domain.disk_types import GIB
 from drystone.domain.ids import DiskId
-from drystone.engine import images, process
+from drystone.engine import process
 from drystone.engine.daemon import Daemon
 from drystone.engine.graph import Backing
 from drystone.engine.layout import Layout
 from drystone.engine.live_disk import LiveDisk, OpenDisk
+from drystone.engine.volume import Qcow2Volume
 
 PREFIX = "proof-"
 
@@ -50,12 +50,12 @@ async def open_clone(
         DrystoneError: It could not be made; `remove_clone` takes away what there is.
     """
     name = name_of(disk_id)
-    image = _image(layout, name)
-    await images.create(image, size_gib * GIB, backing)
+    volume = _volume(layout, name)
+    await volume.create(size_gib * GIB, backing)
     daemon = await Daemon.start(name, layout.daemon(name), layout.logs / f"{PREFIX}daemon.log", environment)
     resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (bytes_max, bytes_max))
     clone = LiveDisk(daemon=daemon, id=disk_id)
-    await clone.open(OpenDisk(image=image, limits=None, bitmap="unused", backing=backing))
+    await clone.open(OpenDisk(volume=volume, limits=None, bitmap="unused", backing=backing))
     await clone.export_nbd()
     return daemon
 
@@ -67,8 +67,7 @@ async def remove_clone(layout: Layout, name: str) -> None:
     running = await asyncio.to_thread(process.adopt, directory)
     if running is not None:
         await running.end()
-    _image(layout, name).unlink(missing_ok=True)
-    _image(layout, name).with_suffix(".part").unlink(missing_ok=True)
+    _volume(layout, name).discard_draft()
     await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
 
@@ -79,5 +78,5 @@ async def remove_clones(layout: Layout) -> None:
         await remove_clone(layout, name)
 
 
-def _image(layout: Layout, name: str) -> Path:
-    return layout.scratch / f"{name}.qcow2"
+def _volume(layout: Layout, name: str) -> Qcow2Volume:
+    return Qcow2Volume(id=DiskId("disk-" + name.removeprefix(PREFIX)), image=layout.scratch / f"{name}.qcow2")

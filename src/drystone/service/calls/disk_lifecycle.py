@@ -21,7 +21,7 @@ from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.payloads import CreateDiskPayload, InitializePayload, Payload, ResizePayload
 from drystone.domain.session import Session
 from drystone.domain.snapshot import SnapshotState
-from drystone.engine.space import allocated_bytes
+from drystone.engine.volume import volume_of
 from drystone.service.caller import Caller
 from drystone.service.calls.attributes import checked_tags, disk_name
 from drystone.service.calls.disk_records import owned_disk
@@ -388,8 +388,8 @@ class DiskLifecycle:
             return disk
 
         disk = await patiently(lambda: self._in.db.read(check))
-        image = self._in.layout.image(disk.id)
-        needed, above = await asyncio.to_thread(allocated_bytes, image), self._in.space().above_floor_bytes
+        volume = volume_of(self._in.layout, disk.id)
+        needed, above = await asyncio.to_thread(volume.allocated_bytes), self._in.space().above_floor_bytes
         if needed > above:
             raise RefusalError(
                 "ResourceInsufficient",

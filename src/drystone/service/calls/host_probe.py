@@ -9,8 +9,8 @@ from drystone.catalog import disks, packs
 from drystone.domain.disk import Disk
 from drystone.domain.errors import IntegrityError
 from drystone.domain.ids import DiskId
-from drystone.engine import images
 from drystone.engine.descriptions import write_disk
+from drystone.engine.volume import volume_of
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.upkeep.clock import SteadyClock
@@ -48,7 +48,7 @@ class HostProbe:
             found = set()
             for disk_id in disk_ids:
                 with contextlib.suppress(OSError, IntegrityError):
-                    if images.is_outdated(self._in.layout.image(disk_id)):
+                    if volume_of(self._in.layout, disk_id).is_outdated():
                         found.add(disk_id)
             return frozenset(found)
 

@@ -20,10 +20,11 @@ from drystone.domain.errors import DrystoneError, SpaceError, UnavailableError
 from drystone.domain.ids import DiskId
 from drystone.domain.instance import InstanceKind
 from drystone.domain.tracking import Bitmap, DaemonPlan, TrackingState, Verdict
-from drystone.engine import checkpoints, host_device, images
+from drystone.engine import host_device
 from drystone.engine.daemon import Daemon
 from drystone.engine.layout import node
 from drystone.engine.live_disk import LiveDisk, OpenDisk, Seen, disks_open
+from drystone.engine.volume import volume_of
 from drystone.service.host import snapshot_server
 from drystone.service.host.daemons import Daemons, close_unknown
 from drystone.service.host.device_links import DeviceLinks
@@ -92,7 +93,7 @@ class Host:
     async def _open(self, disk_id: DiskId) -> tuple[Disk, LiveDisk]:
         """Checkpoint away, durably → row LIVE in a new epoch → daemon opens with an empty bitmap."""
         disk = await self.row(disk_id)
-        hydrating = await asyncio.to_thread(images.has_backing, self._in.layout.image(disk_id))
+        hydrating = await asyncio.to_thread(volume_of(self._in.layout, disk_id).has_backing)
         name = disk.id if hydrating or disk.instance_id is None else disk.instance_id
         if self.daemons.is_silent(name):
             raise UnavailableError(f"storage daemon {name} runs and does not answer")
@@ -100,10 +101,9 @@ class Host:
             return await self._open_in(name, disk_id, hydrating=hydrating)
 
     async def _open_in(self, name: str, disk_id: DiskId, *, hydrating: bool) -> tuple[Disk, LiveDisk]:
-        layout = self._in.layout
-        image = layout.image(disk_id)
+        volume = volume_of(self._in.layout, disk_id)
         daemon = await self.daemons.get(name)
-        found = await asyncio.to_thread(checkpoints.take, layout.checkpoint(disk_id), image)
+        found = await asyncio.to_thread(volume.take_recorded)
 
         disk, bitmap = await self._in.db.write(lambda conn: record_opening(conn, disk_id, found, daemon=name))
         backing = None
@@ -113,7 +113,7 @@ class Host:
         live = LiveDisk(daemon=daemon, id=disk_id)
         try:
             await live.close()  # What a crash of ours may have left of an earlier try.
-            await live.open(OpenDisk(image=image, limits=self._in.limits(disk), bitmap=bitmap, backing=backing))
+            await live.open(OpenDisk(volume=volume, limits=self._in.limits(disk), bitmap=bitmap, backing=backing))
         except DrystoneError as error:
             # S16: what was told to a daemon that did not answer may be done yet.
             kept = isinstance(error, UnavailableError) and daemon.alive()
@@ -145,10 +145,7 @@ class Host:
             await self._lose(disk_id, f"the daemon died while the disk was closed: {error}")
             return
         if ranges is not None:
-            path, image = self._in.layout.checkpoint(disk_id), self._in.layout.image(disk_id)
-            await asyncio.to_thread(
-                checkpoints.write, path, disk_id=disk_id, epoch=disk.epoch, image=image, ranges=ranges
-            )
+            await asyncio.to_thread(volume_of(self._in.layout, disk_id).record, disk.epoch, ranges)
         kept = ranges is not None
         await self._in.db.write(lambda conn: record_closed(conn, disk_id, epoch=disk.epoch, kept=kept))
 

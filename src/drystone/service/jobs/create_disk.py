@@ -2,7 +2,6 @@
 
 import asyncio
 
-import numpy as np
 from sqlalchemy import Connection
 
 from drystone.catalog import disks, operations, sessions
@@ -12,9 +11,9 @@ from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId, SessionId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.payloads import CreateDiskPayload, SessionPayload
-from drystone.engine import checkpoints, images
 from drystone.engine.descriptions import write_disk
 from drystone.engine.graph import Backing
+from drystone.engine.volume import volume_of
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.rows import endings, tokens
@@ -31,14 +30,12 @@ async def make_image(installation: Installation, disk: Disk, *, epoch: int) -> N
     afterwards makes the row STOPPED in `epoch`.
     """
     layout = installation.layout
+    volume = volume_of(layout, disk.id)
     backing = None
     if disk.source_snapshot_id is not None:
         backing = Backing(socket=layout.store_socket, export=disk.source_snapshot_id)
-    await images.create(layout.image(disk.id), disk.size_bytes, backing)
-    await asyncio.to_thread(
-        checkpoints.write, layout.checkpoint(disk.id),
-        disk_id=disk.id, epoch=epoch, image=layout.image(disk.id), ranges=np.array(EMPTY),
-    )  # fmt: skip
+    await volume.create(disk.size_bytes, backing)
+    await asyncio.to_thread(volume.record, epoch, EMPTY)
 
 
 class CreateDisk:

@@ -15,8 +15,9 @@ from drystone.domain.errors import RefusalError, UnavailableError
 from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import SessionPayload
-from drystone.engine import graph, images
+from drystone.engine import graph
 from drystone.engine.graph import RECONNECT_SECONDS
+from drystone.engine.volume import volume_of
 from drystone.nbd.client import NbdClient
 from drystone.service.host import snapshot_server
 from drystone.service.host.host import Host
@@ -44,7 +45,7 @@ class Hydrate:
         assert operation.disk_id is not None
         assert operation.snapshot_id is not None
         disk_id, source = operation.disk_id, operation.snapshot_id
-        if images.has_backing(self._in.layout.image(disk_id)):
+        if volume_of(self._in.layout, disk_id).has_backing():
             await self._pull(operation, disk_id, source)
         # Also if the header has no backing any more: a crash may have left the open image with it.
         while not await self._let_go(disk_id):
@@ -116,7 +117,7 @@ class Hydrate:
             running = await self._in.db.read(lambda conn: operations.running_on_disk(conn, disk_id))
             if flight_of(running) is not None:
                 return False
-            if images.has_backing(self._in.layout.image(disk_id)):
+            if volume_of(self._in.layout, disk_id).has_backing():
                 _disk, live = await self._host.opened(disk_id)
                 await live.drop_backing()
             else:

@@ -12,8 +12,9 @@ from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import ProtocolError, RefusalError, UnavailableError
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import ImportPayload
-from drystone.engine import convert, host_files, images
+from drystone.engine import convert, host_files
 from drystone.engine.descriptions import write_disk
+from drystone.engine.volume import volume_of
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.copying import Copying
@@ -39,8 +40,8 @@ class ImportDisk:
         disk = await self._host.row(operation.disk_id)
         wanted = operation.payload_as(ImportPayload)
         path = Path(wanted.path)
-        image = self._in.layout.image(disk.id)
-        copied = image.with_suffix(".import")
+        volume = volume_of(self._in.layout, disk.id)
+        draft = volume.draft("import")
         descriptor = await asyncio.to_thread(host_files.open_file, path)
         try:
             if wanted.file is not None and wanted.file != tuple(host_files.file_id(descriptor)):
@@ -56,13 +57,12 @@ class ImportDisk:
                 )
             await convert.check(file)
             await asyncio.to_thread(write_disk, self._in.layout, disk, self._in.store.store_id)
-            await images.create(copied, disk.size_bytes)
-            copying = Copying(self._in, operation, copied.stat().st_dev)
-            await convert.import_into(file, copied, on_percent=copying.note, guard=copying.guard)
+            await draft.create(disk.size_bytes)
+            copying = Copying(self._in, operation, draft.identity().device)
+            await draft.copy_from(file, on_percent=copying.note, guard=copying.guard)
         finally:
             os.close(descriptor)
-        await asyncio.to_thread(copied.replace, image)
-        await asyncio.to_thread(images.sync_file, image.parent)
+        await asyncio.to_thread(volume.replace_by, draft)
         await self._in.db.write(lambda conn: self._show(conn, operation, disk))
 
     def _show(self, conn: Connection, operation: Operation, disk: Disk) -> None:
@@ -82,4 +82,4 @@ class ImportDisk:
             endings.failed(conn, operation, at=self._in.clock(), code=code, message=message)
 
         await self._in.db.write(withdraw)
-        await asyncio.to_thread(images.remove, self._in.layout.image(disk_id).parent)
+        await asyncio.to_thread(volume_of(self._in.layout, disk_id).remove)

@@ -10,9 +10,9 @@ from drystone.domain.disk_types import GIB
 from drystone.domain.ids import DiskId, InstanceId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import ResizePayload
-from drystone.engine import images
 from drystone.engine.descriptions import write_disk
 from drystone.engine.live_disk import LiveDisk
+from drystone.engine.volume import volume_of
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.rows import endings
@@ -41,7 +41,7 @@ class Resize:
                 if disk.tracking == "STOPPED":
                     disk, live = await self._host.opened(disk_id)
             if live is None:
-                await images.grow(self._in.layout.image(disk_id), size_gib * GIB)
+                await volume_of(self._in.layout, disk_id).grow(size_gib * GIB)
             else:
                 try:
                     await self._grow(disk, live, size_gib * GIB)
@@ -114,4 +114,4 @@ class Resize:
         live = await self._host.running(disk)
         if live is not None:
             return await live.size_bytes()
-        return await asyncio.to_thread(images.virtual_size, self._in.layout.image(disk.id))
+        return await asyncio.to_thread(volume_of(self._in.layout, disk.id).size_bytes)

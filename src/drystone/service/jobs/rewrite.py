@@ -1,8 +1,6 @@
 """Writing a detached disk's image anew in today's form; what the disk holds stays as it is."""
 
 import asyncio
-import os
-from pathlib import Path
 
 from sqlalchemy import Connection
 
@@ -13,13 +11,14 @@ from drystone.domain.errors import IntegrityError, UnavailableError
 from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation
 from drystone.domain.tracking import TrackingState
-from drystone.engine import checkpoints, convert, images
+from drystone.engine.volume import Recorded, Volume, volume_of
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.copying import Copying
 from drystone.service.rows import endings
 from drystone.service.rows.tracking import tracking_columns, tracking_of
 
+DRAFT = "rewrite"
 COPYING, COMPARING, REPLACING = "COPYING", "COMPARING", "REPLACING"
 INTERRUPTED = "the disk's image was written anew, and that was interrupted"
 
@@ -41,16 +40,16 @@ class Rewrite:
         disk_id = operation.disk_id
         async with self._in.locks.image(disk_id), self._in.locks.graph(disk_id):
             await self._host.close(disk_id)
-            image = self._in.layout.image(disk_id)
-            if await asyncio.to_thread(images.is_outdated, image):
-                copied = copy_of(image)
-                before = await asyncio.to_thread(checkpoints.identity, image)
-                await self._copy(operation, image, copied)
+            volume = volume_of(self._in.layout, disk_id)
+            if await asyncio.to_thread(volume.is_outdated):
+                draft = volume.draft(DRAFT)
+                before = await asyncio.to_thread(volume.identity)
+                await self._copy(operation, volume, draft)
                 await self._enter(operation, REPLACING)
-                if await asyncio.to_thread(checkpoints.identity, image) != before:
-                    raise IntegrityError(f"{image} was written while it was copied")
+                if await asyncio.to_thread(volume.identity) != before:
+                    raise IntegrityError(f"the image of {disk_id} was written while it was copied")
                 disk = await self._host.row(disk_id)
-                await asyncio.to_thread(self._replace, disk, image, copied)
+                await asyncio.to_thread(self._replace, disk, volume, draft)
             lost = await self._is_lost(disk_id)
 
             def show(conn: Connection) -> None:
@@ -61,39 +60,26 @@ class Rewrite:
 
             await self._in.db.write(show)
 
-    async def _copy(self, operation: Operation, image: Path, copied: Path) -> None:
+    async def _copy(self, operation: Operation, volume: Volume, draft: Volume) -> None:
         await self._enter(operation, COPYING)
-        await images.create(copied, await asyncio.to_thread(images.virtual_size, image))
-        copying = Copying(self._in, operation, copied.stat().st_dev)
-        descriptor = os.open(image, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            file = convert.ImageFile(
-                name=str(image), descriptor=descriptor, format="qcow2", scratch=self._in.layout.scratch
-            )
-            await convert.import_into(
-                file, copied, on_percent=lambda percent: copying.note(percent // 2), guard=copying.guard
-            )
+        await draft.create(await asyncio.to_thread(volume.size_bytes))
+        copying = Copying(self._in, operation, draft.identity().device)
+        with volume.opened(self._in.layout.scratch) as file:
+            await draft.copy_from(file, on_percent=lambda percent: copying.note(percent // 2), guard=copying.guard)
             await self._enter(operation, COMPARING)
-            same = await convert.same_content(
-                file, copied, on_percent=lambda percent: copying.note(50 + percent // 2), guard=copying.guard
+            same = await draft.same_as(
+                file, on_percent=lambda percent: copying.note(50 + percent // 2), guard=copying.guard
             )
-        finally:
-            os.close(descriptor)
         if not same:
-            raise IntegrityError(f"the copy of {image} differs from it")
+            raise IntegrityError(f"the copy of {file.name} differs from it")
 
-    def _replace(self, disk: Disk, image: Path, copied: Path) -> None:
-        """Give the copy the image's name; a checkpoint that was good for the one is then bound to the other (S111)."""
-        path = self._in.layout.checkpoint(disk.id)
-        found = checkpoints.consume(path)
-        fault = algebra.checkpoint_fault(
-            tracking_of(disk), disk.id, None if found is None else found[0], checkpoints.identity(image)
-        )
-        images.sync_file(copied)
-        copied.replace(image)
-        images.sync_file(image.parent)
+    def _replace(self, disk: Disk, volume: Volume, draft: Volume) -> None:
+        """Let the copy be the image; a checkpoint that was good for the one is then bound to the other (S111)."""
+        found = volume.take_recorded()
+        fault = _fault(disk, found)
+        volume.replace_by(draft)
         if found is not None and fault is None:
-            checkpoints.write(path, disk_id=disk.id, epoch=disk.epoch, image=image, ranges=found[1])
+            volume.record(disk.epoch, found.ranges)
 
     async def _enter(self, operation: Operation, phase: str) -> None:
         at = self._in.clock()
@@ -102,23 +88,16 @@ class Rewrite:
 
     async def _is_lost(self, disk_id: DiskId) -> bool:
         """Tell whether the row counts on a checkpoint and none is good: an earlier attempt ended between the two."""
-
-        def judge(disk: Disk) -> str | None:
-            found = checkpoints.read(self._in.layout.checkpoint(disk_id))
-            identity = checkpoints.identity(self._in.layout.image(disk_id))
-            return algebra.checkpoint_fault(tracking_of(disk), disk_id, None if found is None else found[0], identity)
-
         disk = await self._host.row(disk_id)
-        return disk.tracking == TrackingState.STOPPED and await asyncio.to_thread(judge, disk) is not None
+        found = await asyncio.to_thread(volume_of(self._in.layout, disk_id).recorded)
+        return disk.tracking == TrackingState.STOPPED and _fault(disk, found) is not None
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Take the copy away; the image, whichever of the two it is, holds what the disk holds."""
         assert operation.disk_id is not None
         disk_id = operation.disk_id
         async with self._in.locks.image(disk_id), self._in.locks.graph(disk_id):
-            copied = copy_of(self._in.layout.image(disk_id))
-            for file in (copied, copied.with_suffix(".part")):
-                await asyncio.to_thread(file.unlink, missing_ok=True)
+            await asyncio.to_thread(volume_of(self._in.layout, disk_id).draft(DRAFT).discard_draft)
             lost = await self._is_lost(disk_id)
 
             def end(conn: Connection) -> None:
@@ -128,9 +107,10 @@ class Rewrite:
             await self._in.db.write(end)
 
 
-def copy_of(image: Path) -> Path:
-    """Return where an image is copied to, beside it."""
-    return image.with_suffix(".rewrite")
+def _fault(disk: Disk, found: Recorded | None) -> str | None:
+    """Return why an opening would refuse what is recorded."""
+    checkpoint, _ranges, identity = found or (None, None, None)
+    return algebra.checkpoint_fault(tracking_of(disk), disk.id, checkpoint, identity)
 
 
 def _tracking(conn: Connection, disk_id: DiskId, *, lost: bool) -> dict[str, object]:

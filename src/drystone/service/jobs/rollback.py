@@ -4,7 +4,6 @@ import asyncio
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import structlog
 from sqlalchemy import Connection
 
@@ -18,8 +17,9 @@ from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import PlanFile, RollbackPayload
 from drystone.domain.tracking import TrackingState
-from drystone.engine import checkpoints, images
+from drystone.engine.durable_files import sync_file
 from drystone.engine.live_disk import LiveDisk, OpenDisk
+from drystone.engine.volume import volume_of
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs.progress import run_job
@@ -83,9 +83,8 @@ class Rollback:
 
     async def _may_differ(self, disk: Disk, target: SnapshotId) -> Ranges | None:
         """Return blocks that contain all that differ from the target; None: any may (tracking is LOST)."""
-        found = await asyncio.to_thread(checkpoints.read, self._in.layout.checkpoint(disk.id))
-        identity = await asyncio.to_thread(checkpoints.identity, self._in.layout.image(disk.id))
-        checkpoint, dirty = found or (None, EMPTY)
+        found = await asyncio.to_thread(volume_of(self._in.layout, disk.id).recorded)
+        checkpoint, dirty, identity = found or (None, EMPTY, None)
         fault = algebra.checkpoint_fault(tracking_of(disk), disk.id, checkpoint, identity)
         if disk.tracking != TrackingState.STOPPED or fault is not None:
             return None
@@ -120,7 +119,8 @@ class Rollback:
         assert now is not None
         plan = now.payload_as(RollbackPayload).plan
         file = None if plan is None else RangesFile(path=plan.path, sha256=plan.sha256)
-        await asyncio.to_thread(checkpoints.consume, self._in.layout.checkpoint(disk_id))
+        volume = volume_of(self._in.layout, disk_id)
+        await asyncio.to_thread(volume.take_recorded)
         await self._in.db.write(lambda conn: self._stay_lost(conn, disk_id))
         disk = await self._host.row(disk_id)
         manifest = await self._in.db.read(lambda conn: snapshots.get(conn, target))
@@ -136,11 +136,7 @@ class Rollback:
                 log.warning("rollback.attempt_failed", disk_id=disk_id, error=str(error))
         else:
             raise AssertionError("unreachable")
-        path, image = self._in.layout.checkpoint(disk_id), self._in.layout.image(disk_id)
-        empty = np.array(EMPTY)
-        await asyncio.to_thread(
-            checkpoints.write, path, disk_id=disk_id, epoch=disk.epoch + 1, image=image, ranges=empty
-        )
+        await asyncio.to_thread(volume.record, disk.epoch + 1, EMPTY)
         await self._in.db.write(lambda conn: self._finish(conn, operation, disk, target, result))
         self._plan_path(disk_id).unlink(missing_ok=True)
         log.info("disk.rolled_back", disk_id=disk_id, snapshot_id=target, written_bytes=result.written_bytes)
@@ -162,7 +158,9 @@ class Rollback:
         """Open the image in a daemon of its own, write, close; the daemon has exited in order when this returns."""
         await self._host.daemons.kill(disk.id)
         live = LiveDisk(daemon=await self._host.daemons.get(disk.id), id=disk.id)
-        await live.open(OpenDisk(image=self._in.layout.image(disk.id), limits=None, bitmap="rollback", backing=None))
+        await live.open(
+            OpenDisk(volume=volume_of(self._in.layout, disk.id), limits=None, bitmap="rollback", backing=None)
+        )
         socket = await live.export_nbd()
         job = RollbackJob(
             store=self._in.store_address(), manifest=manifest, disk=Endpoint(socket=str(socket), export=disk.id),
@@ -240,6 +238,6 @@ class Rollback:
 
 def _write_plan(path: Path, ranges: Ranges) -> RangesFile:
     file = write_ranges(path, ranges)
-    images.sync_file(path)
-    images.sync_file(path.parent)
+    sync_file(path)
+    sync_file(path.parent)
     return file

@@ -8,7 +8,7 @@ from drystone.catalog import disks, extent_maps, operations, quiesce_profiles, s
 from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import SessionPayload
-from drystone.engine import images
+from drystone.engine.volume import volume_of
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.rows import endings
@@ -37,7 +37,7 @@ class Terminate:
                     await live.close()
                     await self._host.daemons.quit_if_empty(live.daemon)
             self._in.layout.scratch_file(disk_id).unlink(missing_ok=True)
-            await asyncio.to_thread(images.remove, self._in.layout.image(disk_id).parent)
+            await asyncio.to_thread(volume_of(self._in.layout, disk_id).remove)
 
             def remove(conn: Connection) -> None:
                 extent_maps.keep_only(conn, disk_id, ())

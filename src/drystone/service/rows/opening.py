@@ -8,6 +8,7 @@ from drystone.domain.blocks import EMPTY, Ranges
 from drystone.domain.disk import Disk
 from drystone.domain.ids import DiskId
 from drystone.domain.tracking import Checkpoint, TrackingState
+from drystone.engine.volume import Recorded
 from drystone.service.rows.carry_over import MISSING_REASON, carry_checkpoint
 from drystone.service.rows.tracking import tracking_columns, tracking_of
 
@@ -15,7 +16,7 @@ from drystone.service.rows.tracking import tracking_columns, tracking_of
 def record_opening(
     conn: Connection,
     disk_id: DiskId,
-    found: tuple[Checkpoint, Ranges, algebra.FileIdentity] | None,
+    found: Recorded | None,
     *,
     daemon: str,
 ) -> tuple[Disk, str]:
@@ -54,9 +55,7 @@ def record_closed(conn: Connection, disk_id: DiskId, *, epoch: int, kept: bool) 
     disks.compare_and_set(conn, disk_id, expected={"epoch": now.epoch}, values=values)
 
 
-def _judge_checkpoint(
-    disk: Disk, found: tuple[Checkpoint, Ranges, algebra.FileIdentity] | None
-) -> tuple[Checkpoint | None, str, Ranges | None]:
+def _judge_checkpoint(disk: Disk, found: Recorded | None) -> tuple[Checkpoint | None, str, Ranges | None]:
     """Return the checkpoint if it is accepted, why not otherwise, and its ranges."""
     checkpoint, ranges, identity = found or (None, None, None)
     fault = algebra.checkpoint_fault(tracking_of(disk), disk.id, checkpoint, identity)
