@@ -1,5 +1,5 @@
 import { fetchOperations, operationIsBusy } from "../../api/queries";
-import type { Operation } from "../../api/answers";
+import type { Operation } from "../../api/types";
 import { TaskIcon } from "../../parts/icons";
 import { ListPage, useListPage, type ListOf } from "../../parts/ListPage";
 import { named, useWords } from "../../words";
