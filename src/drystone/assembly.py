@@ -57,6 +57,7 @@ from drystone.service.host.daemon_round import look_after_daemons
 from drystone.service.host.healing import Healing
 from drystone.service.host.host import Host
 from drystone.service.host.scratch_guard import ScratchGuard
+from drystone.service.host.snapshot_server import SnapshotServer
 from drystone.service.installation import Installation
 from drystone.service.jobs.attach import Attach, Detach
 from drystone.service.jobs.compact import Compact
@@ -109,6 +110,7 @@ class Parts:
 
     installation: Installation
     host: Host
+    snapshot_server: SnapshotServer
     clock: SteadyClock
 
 
@@ -164,7 +166,13 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
                 throttle=config.throttle, scratch_bytes_max=config.scratch_bytes_max,
                 hydration_bytes_per_s=config.hydration_bytes_per_s, background=background,
             )  # fmt: skip
-            yield Parts(installation=installation, host=Host(installation), clock=steady)
+            snapshot_server = SnapshotServer(
+                layout=layout, store_id=store.store_id, environment=installation.environment, transactions=transactions
+            )
+            yield Parts(
+                installation=installation, host=Host(installation, snapshot_server), snapshot_server=snapshot_server,
+                clock=steady,
+            )  # fmt: skip
     finally:
         db.close()
 
@@ -238,18 +246,18 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
         OperationKind.SNAPSHOT_GROUP: TakeSnapshotGroup(installation, host, take_snapshot),
         OperationKind.DELETE_SNAPSHOT: DeleteSnapshot(installation),
         OperationKind.ROLLBACK: Rollback(installation, host),
-        OperationKind.HYDRATE: Hydrate(installation, host),
+        OperationKind.HYDRATE: Hydrate(installation, host, parts.snapshot_server),
         OperationKind.RESIZE: Resize(installation, host),
         OperationKind.ATTACH: Attach(installation, host),
         OperationKind.DETACH: Detach(installation, host),
         OperationKind.TERMINATE: Terminate(installation, host),
         OperationKind.INITIALIZE: Initialize(installation, host),
-        OperationKind.EXPORT: ExportSnapshot(installation),
+        OperationKind.EXPORT: ExportSnapshot(installation, parts.snapshot_server),
         OperationKind.IMPORT: ImportDisk(installation, host),
         OperationKind.COMPACT: Compact(installation),
         OperationKind.COMPARE: Compare(installation, host),
         OperationKind.REWRITE: Rewrite(installation, host),
-        OperationKind.PROVE: Prove(installation, prover),
+        OperationKind.PROVE: Prove(installation, parts.snapshot_server, prover),
     }
 
 
@@ -350,7 +358,7 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
         # Guests wait for these two.
         Loop(name="space", once=guard.once, seconds=0.1, seconds_max=URGENT_SECONDS_MAX),
         Loop(
-            name="daemons", once=lambda: look_after_daemons(installation, host), seconds=0.5,
+            name="daemons", once=lambda: look_after_daemons(installation, host, parts.snapshot_server), seconds=0.5,
             seconds_max=URGENT_SECONDS_MAX,
         ),
         Loop(name="deadlines", once=expiry.begin_due, seconds=10.0),

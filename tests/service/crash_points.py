@@ -62,6 +62,7 @@ from tests.blocks import to_blocks
 from tests.catalog.catalog_values import OWNER
 from tests.catalog.catalog_values import disk as disk_row
 from tests.catalog.catalog_values import snapshot as snapshot_row
+from tests.service import parts
 from tests.service.hunt import hunt
 from tests.service.records_world import NOW
 from tests.service.store_world import BLOCKS, Lazy, Power, World, build_world, consistent
@@ -220,7 +221,7 @@ class Daemons(Host):
     """A host whose only daemon is a value, or is dead."""
 
     def __init__(self, scene: Scene) -> None:
-        super().__init__(scene.made)
+        super().__init__(scene.made, parts.snapshot_server(scene.made))
         self._scene = scene
 
     async def _looked_at(self, _disk: Any) -> Any:

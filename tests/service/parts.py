@@ -9,6 +9,8 @@ from drystone.catalog.database import Database
 from drystone.domain.ids import IdSource
 from drystone.engine.host_device import HostDevices
 from drystone.engine.layout import Layout
+from drystone.service.host.host import Host
+from drystone.service.host.snapshot_server import SnapshotServer
 from drystone.service.installation import Installation
 from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
@@ -49,3 +51,16 @@ def server_parts(
         devices=HostDevices(layout.run, {}), operations=Operations(transactions), environment=environment or {},
         throttle=False, scratch_bytes_max=1, hydration_bytes_per_s=0, background=pool,
     )  # fmt: skip
+
+
+def snapshot_server(parts: Installation) -> SnapshotServer:
+    """Return the snapshot server of a server with these parts."""
+    return SnapshotServer(
+        layout=parts.layout, store_id=parts.store.store_id, environment=parts.environment,
+        transactions=parts.transactions,
+    )  # fmt: skip
+
+
+def host(parts: Installation) -> Host:
+    """Return this machine, as a server with these parts sees it."""
+    return Host(parts, snapshot_server(parts))

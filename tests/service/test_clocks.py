@@ -372,7 +372,7 @@ def test_a_silent_daemon_is_given_up_whatever_the_clock_does(house: House, monke
         async def end(name: str, given_up: list[str] = given_up) -> None:
             given_up.append(name)
 
-        host = Host(house.installation)
+        host = Host(house.installation, cast("Any", None))
         cast("Any", host.daemons)._end_silent = end
         run(host.daemons.adopt("d1"))
         house.machine.leaps(leap)

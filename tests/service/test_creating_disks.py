@@ -20,13 +20,12 @@ from drystone.domain.operation import Operation, OperationKind
 from drystone.engine.layout import Layout
 from drystone.service.calls import disk_lifecycle
 from drystone.service.calls.disk_lifecycle import DiskLifecycle
-from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.jobs import create_disk, terminate
 from drystone.service.jobs.create_disk import CreateDisk
 from drystone.service.jobs.terminate import Terminate
 from drystone.service.requests import NewDisks
-from tests.service.parts import server_parts
+from tests.service import parts
 from tests.service.records_world import NOW, ZONE, World, caller, run
 
 pytestmark = pytest.mark.usefixtures("both_catalogs")
@@ -53,10 +52,10 @@ class Maker:
     def start(self) -> None:
         """Begin as a server that was just started."""
         self.seed += 1
-        self.installation = server_parts(
+        self.installation = parts.server_parts(
             self.world.db, Layout(self.data), clock=lambda: NOW, rng=random.Random(self.seed)
         )
-        host = Host(self.installation)
+        host = parts.host(self.installation)
         self.installation.operations.serve(
             {
                 OperationKind.CREATE_DISK: CreateDisk(self.installation, host),

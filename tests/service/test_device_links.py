@@ -50,7 +50,7 @@ class Site:
         installation = SimpleNamespace(
             db=self.world.db, locks=self.locks, devices=self.devices, bugs=self.bugs, layout=None
         )
-        self.host = Host(cast("Any", installation))
+        self.host = Host(cast("Any", installation), cast("Any", None))
         self.revived: list[DiskId] = []
         cast("Any", self.host).revive = self.revive
 

@@ -158,7 +158,7 @@ def test_a_start_goes_through_all_processes_once_and_beside_the_event_loop(
     installation = SimpleNamespace(
         db=world.db, locks=DiskLocks(), layout=layout, bugs=Bugs(), devices=HostDevices(layout.run, {})
     )
-    host = Host(cast("Any", installation))
+    host = Host(cast("Any", installation), cast("Any", None))
 
     async def settle(disk_id: DiskId) -> None:
         assert await host.running(await host.row(disk_id)) is None

@@ -51,7 +51,7 @@ from drystone.service.rows import endings
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.upkeep.publication import Publication
 from drystone.transfer.hydrate import hydrate
-from tests.service.parts import server_parts
+from tests.service import parts
 from tests.service.records_world import NOW, OWNER, ZONE, World, caller, run
 
 DISK = DiskId("disk-00000001")
@@ -73,11 +73,11 @@ class Site:
 
     def start(self) -> None:
         """Begin as a server that was just started."""
-        self.installation = server_parts(
+        self.installation = parts.server_parts(
             self.world.db, self.layout, clock=lambda: self.world.now, monotonic=lambda: NOW,
             rng=random.Random(len(self.hosts)), environment=dict(os.environ),
         )  # fmt: skip
-        self.host = Host(self.installation)
+        self.host = parts.host(self.installation)
         self.hosts.append(self.host)
 
     @contextlib.asynccontextmanager
@@ -461,10 +461,10 @@ def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
 ) -> None:
     """S37, P6, F13: what drains a graph waits for a read of the source that is under way, and the guest with it."""
 
-    async def ensure(_installation: Any) -> None:
+    async def ensure(_server: Any) -> None:
         """It runs in this process."""
 
-    monkeypatch.setattr(snapshot_server, "ensure", ensure)
+    monkeypatch.setattr(snapshot_server.SnapshotServer, "ensure", ensure)
     source = Source()
     (site.layout.run / "store").mkdir(parents=True)
     site.change(source_snapshot_id=SnapshotId("snap-source"), hydrating=True)
@@ -546,7 +546,7 @@ def test_a_snapshot_server_that_does_not_answer_is_a_source_that_hangs(
 
     async def refused() -> None:
         with pytest.raises(SlowSourceError):
-            await snapshot_server.calm(site.installation, os.getpid())
+            await parts.snapshot_server(site.installation).calm(os.getpid())
 
     run(refused())
     # As a stopped process: the kernel takes connections for it.

@@ -67,8 +67,6 @@ class Installation:
     """Threads of their own: copying may wait long, and must not hold up anything else."""
     held_hydrations: set[str] = field(default_factory=set)
     """Disks of which nothing is to be copied now: a command is sent that waits for what was asked for (F13)."""
-    snapshot_server_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while the snapshot server is looked for or started: there is one."""
 
     @property
     def compaction_dead_percent(self) -> int:

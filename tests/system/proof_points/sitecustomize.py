@@ -23,7 +23,7 @@ STEPS = (
     # Tidying up, before, after, and at a start.
     "drystone.engine.throwaway:remove_clone", "drystone.engine.process:Detached.end",
     # The clone.
-    "drystone.service.host.snapshot_server:serving", "drystone.engine.volume:Qcow2Volume.create",
+    "drystone.service.host.snapshot_server:SnapshotServer.serving", "drystone.engine.volume:Qcow2Volume.create",
     "drystone.engine.volume:Qcow2Volume._settle",
     "drystone.engine.process:_spawn", "os:posix_spawn", "drystone.engine.daemon:Daemon.start",
     "drystone.engine.live_disk:LiveDisk.open", "drystone.engine.live_disk:LiveDisk.export_nbd",

@@ -25,9 +25,9 @@ from drystone.engine.daemon import Daemon
 from drystone.engine.layout import node
 from drystone.engine.live_disk import LiveDisk, OpenDisk, Seen, disks_open
 from drystone.engine.volume import volume_of
-from drystone.service.host import snapshot_server
 from drystone.service.host.daemons import Daemons, close_unknown
 from drystone.service.host.device_links import DeviceLinks
+from drystone.service.host.snapshot_server import SnapshotServer
 from drystone.service.installation import Installation
 from drystone.service.rows.opening import record_closed, record_opening
 from drystone.service.rows.settling import give_flight_up, record_failing, record_lost, record_settled
@@ -41,8 +41,9 @@ SETTLE_STEPS_MAX = 4
 class Host:
     """The storage daemons of this host and what is open in them."""
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, snapshot_server: SnapshotServer) -> None:
         self._in = installation
+        self._snapshot_server = snapshot_server
         self._links = DeviceLinks(installation)
         self.daemons = Daemons(installation)
 
@@ -109,7 +110,7 @@ class Host:
         backing = None
         if hydrating:
             assert disk.source_snapshot_id is not None, disk_id
-            backing = await snapshot_server.serving(self._in, disk.source_snapshot_id)
+            backing = await self._snapshot_server.serving(disk.source_snapshot_id)
         live = LiveDisk(daemon=daemon, id=disk_id)
         try:
             await live.close()  # What a crash of ours may have left of an earlier try.
@@ -220,7 +221,7 @@ class Host:
         outermost = live.id not in held
         held.add(live.id)
         try:
-            await snapshot_server.calm(self._in, live.daemon.pid)
+            await self._snapshot_server.calm(live.daemon.pid)
             yield
         finally:
             if outermost:
@@ -482,7 +483,7 @@ class Host:
         for daemon in self.daemons.running():
             with contextlib.suppress(UnavailableError):
                 await self.daemons.quit(daemon)
-        await snapshot_server.end(self._in)
+        await self._snapshot_server.end()
 
     async def settle_for_stop(self, disk: Disk) -> None:
         """Give up a snapshot in flight before the disk is closed (A10: committed or merged back)."""

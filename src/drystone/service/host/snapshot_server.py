@@ -4,18 +4,20 @@ import asyncio
 import contextlib
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
 
 from drystone.catalog import snapshots
 from drystone.domain.errors import UnavailableError
-from drystone.domain.ids import SnapshotId
+from drystone.domain.ids import SnapshotId, StoreId
 from drystone.engine import process
 from drystone.engine.graph import Backing
+from drystone.engine.layout import Layout
 from drystone.nbd.client import NbdClient
 from drystone.nbd.server import waiting_name
-from drystone.service.installation import Installation
+from drystone.service.transactions import Transactions
 
 log = structlog.get_logger()
 WAITED_MS_MAX = 100
@@ -29,31 +31,87 @@ class SlowSourceError(UnavailableError):
     """The snapshot that a disk is filled from is not read in time just now."""
 
 
-def _directory(installation: Installation) -> Path:
-    return installation.layout.store_socket.parent
+class SnapshotServer:
+    """The one snapshot server of this installation.
 
-
-async def ensure(installation: Installation) -> None:
-    """Have it running; storage daemons reconnect to a new one by themselves.
-
-    Raises:
-        UnavailableError: It does not start.
+    Args:
+        layout: Where the store and its socket are.
+        store_id: The store that it reads.
+        environment: What it is given: PATH and no secrets.
+        transactions: The catalog's.
     """
-    directory = _directory(installation)
-    async with installation.snapshot_server_lock:
-        running = await asyncio.to_thread(process.adopt, directory)
-        if running is not None and installation.layout.store_socket.exists():
-            if not await asyncio.to_thread(_reads_another, running.pid, installation.layout.store):
-                return
-            log.info("snapserver.replaced", reason="the store was moved")
+
+    def __init__(
+        self, *, layout: Layout, store_id: StoreId, environment: Mapping[str, str], transactions: Transactions
+    ) -> None:
+        self._layout = layout
+        self._store_id = store_id
+        self._environment = environment
+        self._transactions = transactions
+        self._directory = layout.store_socket.parent
+        self._lock = asyncio.Lock()
+        """Held while it is looked for or started: there is one."""
+
+    async def ensure(self) -> None:
+        """Have it running; storage daemons reconnect to a new one by themselves.
+
+        Raises:
+            UnavailableError: It does not start.
+        """
+        socket = self._layout.store_socket
+        async with self._lock:
+            running = await asyncio.to_thread(process.adopt, self._directory)
+            if running is not None and socket.exists():
+                if not await asyncio.to_thread(_reads_another, running.pid, self._layout.store):
+                    return
+                log.info("snapserver.replaced", reason="the store was moved")
+            if running is not None:
+                await running.end()  # Who reads from it connects again.
+            await process.start(
+                (sys.executable, "-P", "-m", "drystone.transfer.snapserver", "--root", str(self._layout.store),
+                 "--store", self._store_id, "--socket", str(socket)),
+                directory=self._directory, log_file=self._layout.logs / "snapshot-server.log",
+                ready=socket, environment=self._environment, alone=True,
+            )  # fmt: skip
+
+    async def serving(self, snapshot_id: SnapshotId) -> Backing:
+        """Have it running; return where it serves a snapshot.
+
+        By the manifest that was committed: an attempt that was given up may have left another of the same snapshot,
+        which is there until the next sweep (L6).
+
+        Raises:
+            UnavailableError: It does not start.
+        """
+        await self.ensure()
+        row = await self._transactions.read(lambda conn: snapshots.get(conn, snapshot_id))
+        session = None if row is None else row.session_id
+        export = snapshot_id if session is None else f"{snapshot_id}/{session}"
+        return Backing(socket=self._layout.store_socket, export=export)
+
+    async def end(self) -> None:
+        """End it; no disk that hydrates may be open."""
+        running = await asyncio.to_thread(process.adopt, self._directory)
         if running is not None:
-            await running.end()  # Who reads from it connects again.
-        await process.start(
-            (sys.executable, "-P", "-m", "drystone.transfer.snapserver", "--root", str(installation.layout.store),
-             "--store", installation.store.store_id, "--socket", str(installation.layout.store_socket)),
-            directory=directory, log_file=installation.layout.logs / "snapshot-server.log",
-            ready=installation.layout.store_socket, environment=installation.environment, alone=True,
-        )  # fmt: skip
+            await running.end()
+
+    async def calm(self, pid: int) -> None:
+        """Return once nothing that a storage daemon has asked for waits for long.
+
+        A command that drains the daemon's graph waits for all that was asked for, and its guests wait with it (F13).
+
+        Raises:
+            SlowSourceError: There was no such moment in time, or the server does not answer.
+        """
+        loop = asyncio.get_running_loop()
+        end = loop.time() + CALM_SECONDS_MAX
+        while True:
+            with contextlib.suppress(UnavailableError):
+                if await asyncio.to_thread(_waited_ms, self._layout.store_socket, pid) <= WAITED_MS_MAX:
+                    return
+            if loop.time() >= end:
+                raise SlowSourceError("the snapshot that the disk is filled from is not read in time; try again later")
+            await asyncio.sleep(ASK_SECONDS)
 
 
 def _reads_another(pid: int, store: Path) -> bool:
@@ -74,48 +132,6 @@ def _reads_another(pid: int, store: Path) -> bool:
     except OSError:
         return False
     return (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino)
-
-
-async def serving(installation: Installation, snapshot_id: SnapshotId) -> Backing:
-    """Have it running; return where it serves a snapshot.
-
-    By the manifest that was committed: an attempt that was given up may have left another of the same snapshot, which
-    is there until the next sweep (L6).
-
-    Raises:
-        UnavailableError: It does not start.
-    """
-    await ensure(installation)
-    row = await installation.db.read(lambda conn: snapshots.get(conn, snapshot_id))
-    session = None if row is None else row.session_id
-    export = snapshot_id if session is None else f"{snapshot_id}/{session}"
-    return Backing(socket=installation.layout.store_socket, export=export)
-
-
-async def end(installation: Installation) -> None:
-    """End it; no disk that hydrates may be open."""
-    running = await asyncio.to_thread(process.adopt, _directory(installation))
-    if running is not None:
-        await running.end()
-
-
-async def calm(installation: Installation, pid: int) -> None:
-    """Return once nothing that a storage daemon has asked for waits for long.
-
-    A command that drains the daemon's graph waits for all that was asked for, and its guests wait with it (F13).
-
-    Raises:
-        SlowSourceError: There was no such moment in time, or the server does not answer.
-    """
-    loop = asyncio.get_running_loop()
-    end = loop.time() + CALM_SECONDS_MAX
-    while True:
-        with contextlib.suppress(UnavailableError):
-            if await asyncio.to_thread(_waited_ms, installation.layout.store_socket, pid) <= WAITED_MS_MAX:
-                return
-        if loop.time() >= end:
-            raise SlowSourceError("the snapshot that the disk is filled from is not read in time; try again later")
-        await asyncio.sleep(ASK_SECONDS)
 
 
 def _waited_ms(socket: Path, pid: int) -> int:

@@ -13,7 +13,7 @@ from drystone.domain.ids import OperationId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import ExportPayload
 from drystone.engine import convert, host_files
-from drystone.service.host import snapshot_server
+from drystone.service.host.snapshot_server import SnapshotServer
 from drystone.service.installation import Installation
 from drystone.service.jobs.copying import Copying
 from drystone.service.rows import endings
@@ -28,8 +28,9 @@ class ExportSnapshot:
     Its session pins the snapshot from the call to the end (L6, F7, S54).
     """
 
-    def __init__(self, installation: Installation) -> None:
+    def __init__(self, installation: Installation, snapshot_server: SnapshotServer) -> None:
         self._in = installation
+        self._snapshot_server = snapshot_server
 
     async def run(self, operation: Operation) -> None:
         """Copy what the snapshot server serves into a file that nobody finds, durably, and give it its name.
@@ -58,7 +59,7 @@ class ExportSnapshot:
         assert operation.snapshot_id is not None
         for attempt in range(1, ATTEMPTS_MAX + 1):
             os.ftruncate(new.descriptor, 0)
-            served = await snapshot_server.serving(self._in, operation.snapshot_id)
+            served = await self._snapshot_server.serving(operation.snapshot_id)
             try:
                 await convert.export_into(
                     served, new.descriptor, operation.payload_as(ExportPayload).format,

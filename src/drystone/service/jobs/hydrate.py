@@ -19,8 +19,8 @@ from drystone.engine import graph
 from drystone.engine.graph import RECONNECT_SECONDS
 from drystone.engine.volume import volume_of
 from drystone.nbd.client import NbdClient
-from drystone.service.host import snapshot_server
 from drystone.service.host.host import Host
+from drystone.service.host.snapshot_server import SnapshotServer
 from drystone.service.installation import Installation
 from drystone.service.rows import endings
 from drystone.service.rows.tracking import flight_of
@@ -36,8 +36,9 @@ SLICE_BLOCKS = 32768
 class Hydrate:
     """COPYING → the image stands alone. Starts over after a crash: what is there is skipped."""
 
-    def __init__(self, installation: Installation, host: Host) -> None:
+    def __init__(self, installation: Installation, host: Host, snapshot_server: SnapshotServer) -> None:
         self._in = installation
+        self._snapshot_server = snapshot_server
         self._host = host
 
     async def run(self, operation: Operation) -> None:
@@ -79,7 +80,7 @@ class Hydrate:
     async def _pull_batch(self, disk_id: DiskId, ranges: Ranges) -> None:
         """Copy some ranges. An attach, or a daemon that died, cuts the copying off: it is begun again."""
         for attempt in range(1, ATTEMPTS_MAX + 1):
-            await snapshot_server.ensure(self._in)
+            await self._snapshot_server.ensure()
             async with self._in.locks.graph(disk_id):
                 _disk, live = await self._host.opened(disk_id)
                 file = await live.export_hydration()

@@ -16,7 +16,7 @@ from drystone.domain.operation import Operation
 from drystone.domain.payloads import ProofOutcome, ProvePayload
 from drystone.engine import throwaway
 from drystone.prove.prover import Asked, Prover
-from drystone.service.host import snapshot_server
+from drystone.service.host.snapshot_server import SnapshotServer
 from drystone.service.installation import Installation
 from drystone.service.rows import endings
 
@@ -37,8 +37,9 @@ class Prove:
     name, and the proof begins anew (S90): the phases of a proof leave nothing that is worth keeping.
     """
 
-    def __init__(self, installation: Installation, prover: Prover) -> None:
+    def __init__(self, installation: Installation, snapshot_server: SnapshotServer, prover: Prover) -> None:
         self._in = installation
+        self._snapshot_server = snapshot_server
         self._prover = prover
 
     async def run(self, operation: Operation) -> None:
@@ -78,7 +79,7 @@ class Prove:
         room = min(self._in.scratch_bytes_max, space.above_floor_bytes // 2)
         if room < CLONE_BYTES_MIN:
             raise SpaceError("free space is near the floor that belongs to the disks: there is no room for a clone")
-        backing = await snapshot_server.serving(self._in, _snapshot(operation))
+        backing = await self._snapshot_server.serving(_snapshot(operation))
         wanted = operation.payload_as(ProvePayload)
         daemon = await throwaway.open_clone(
             layout,
@@ -114,7 +115,7 @@ class Prove:
                 await asyncio.sleep(LOOK_SECONDS)
                 if self._in.space().above_floor_bytes <= 0:
                     raise SpaceError("free space reached the floor that belongs to the disks")
-                await snapshot_server.ensure(self._in)
+                await self._snapshot_server.ensure()
 
         with ungrouped(DrystoneError):
             async with asyncio.TaskGroup() as tasks:
