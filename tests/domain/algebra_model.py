@@ -12,20 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 
-from drystone.domain import lineage, tracking
+from drystone.domain import lineage, settling, tracking
 from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.lineage import Node, NodeState, SessionState, Tree
-from drystone.domain.tracking import (
-    Bitmap,
-    Checkpoint,
-    FileIdentity,
-    Flight,
-    FrozenBase,
-    Phase,
-    Tracking,
-    TrackingState,
-    Verdict,
-)
+from drystone.domain.settling import Bitmap, Flight, Phase, Verdict
+from drystone.domain.tracking import Checkpoint, FileIdentity, FrozenBase, Tracking, TrackingState
 
 ZERO = 0
 BLOCKS_MAX = 14
@@ -59,7 +50,7 @@ class Rules:
     opened: Callable[..., Tracking] = tracking.opened
     checkpoint_fault: Callable[..., str | None] = tracking.checkpoint_fault
     bitmap_name: Callable[..., str] = tracking.bitmap_name
-    judge: Callable[..., tracking.DaemonPlan] = tracking.judge_daemon
+    judge: Callable[..., settling.DaemonPlan] = settling.judge_daemon
     carry_merged: Callable[..., Tracking] = tracking.carry_merged
     path_maps: Callable[..., frozenset[str] | None] = lineage.path_delta_maps
     near: Callable[[Tree, SnapshotId], frozenset[SnapshotId]] = lineage.near

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from drystone.domain import lineage, tracking
+from drystone.domain import lineage, settling, tracking
 from drystone.domain.ids import SnapshotId
 from drystone.domain.lineage import Node, NodeState, SessionState, Tree
-from drystone.domain.tracking import DaemonPlan, FrozenBase, Tracking, TrackingState
+from drystone.domain.settling import DaemonPlan
+from drystone.domain.tracking import FrozenBase, Tracking, TrackingState
 
 from .algebra_model import Disk, Rules, Task, ViolationError, World
 
@@ -90,7 +91,7 @@ def _carry_forgotten(row: Tracking, _deleted: SnapshotId, new_base: SnapshotId |
 
 
 def _merge_forgotten(*args: Any, **kwargs: Any) -> DaemonPlan:
-    plan = tracking.judge_daemon(*args, **kwargs)
+    plan = settling.judge_daemon(*args, **kwargs)
     return replace(plan, merge=None, remove=(*plan.remove, plan.merge[1])) if plan.merge else plan
 
 

@@ -4,20 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from drystone.domain import tracking
+from drystone.domain import settling, tracking
 from drystone.domain.ids import DiskId, SnapshotId
-from drystone.domain.tracking import (
-    Bitmap,
-    Checkpoint,
-    DaemonPlan,
-    FileIdentity,
-    Flight,
-    FrozenBase,
-    Phase,
-    Tracking,
-    TrackingState,
-    Verdict,
-)
+from drystone.domain.settling import Bitmap, DaemonPlan, Flight, Phase, Verdict
+from drystone.domain.tracking import Checkpoint, FileIdentity, FrozenBase, Tracking, TrackingState
 
 S1, S2, S3 = SnapshotId("snap-1"), SnapshotId("snap-2"), SnapshotId("snap-3")
 B0, B1 = tracking.bitmap_name(3, S1), tracking.bitmap_name(3, S1, S2)
@@ -60,7 +50,7 @@ def lost(plan: DaemonPlan) -> DaemonPlan:
 )
 def test_taking_over_without_an_operation(row: Tracking, found: dict[str, Bitmap] | None, expected: DaemonPlan) -> None:
     """A11."""
-    assert some(tracking.judge_daemon(row, found, None, view=False)) == expected
+    assert some(settling.judge_daemon(row, found, None, view=False)) == expected
 
 
 FAIL = DaemonPlan(verdict=Verdict.FAIL, bitmap=B0)
@@ -107,7 +97,7 @@ def test_taking_over_a_snapshot_in_flight(
     expected: DaemonPlan,
 ) -> None:
     """F25."""
-    plan = tracking.judge_daemon(LIVE, found, Flight(freeze=FREEZE, phase=phase), view=bool(view))
+    plan = settling.judge_daemon(LIVE, found, Flight(freeze=FREEZE, phase=phase), view=bool(view))
     assert some(plan) == expected
     if plan.verdict is Verdict.FAIL:
         assert (plan.disable, plan.remove, plan.merge) == ((), (), None), "nothing before the row says FAILING"
@@ -125,13 +115,13 @@ def test_taking_over_a_snapshot_in_flight(
 )
 def test_taking_over_after_the_commit(found: dict[str, Bitmap] | None, expected: DaemonPlan) -> None:
     row = tracking.committed(LIVE, FREEZE, S2)
-    plan = tracking.judge_daemon(row, found, Flight(freeze=FREEZE, phase=Phase.COMMITTED), view=True)
+    plan = settling.judge_daemon(row, found, Flight(freeze=FREEZE, phase=Phase.COMMITTED), view=True)
     assert some(plan) == expected
 
 
 def test_an_operation_of_an_earlier_opening_is_over() -> None:
     later = tracking.opened(LIVE, None, bitmap="b4")
-    plan = tracking.judge_daemon(later, {"b4": ON}, Flight(freeze=FREEZE, phase=Phase.FROZEN), view=False)
+    plan = settling.judge_daemon(later, {"b4": ON}, Flight(freeze=FREEZE, phase=Phase.FROZEN), view=False)
     assert plan == DaemonPlan(verdict=Verdict.FAILED, bitmap="b4")
     assert not tracking.may_commit(later, FREEZE)
 

@@ -38,8 +38,9 @@ from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.pack_rewrite import RewriteState
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.session import Session, SessionState
+from drystone.domain.settling import Phase
 from drystone.domain.snapshot import SnapshotState
-from drystone.domain.tracking import Phase, TrackingState, frozen
+from drystone.domain.tracking import TrackingState, frozen
 from drystone.nbd.client import BASE_ALLOCATION, STATE_DIRTY, STATE_ZERO
 from drystone.objects.contract import NotFoundError
 from drystone.service.host.host import Host

@@ -23,8 +23,9 @@ from drystone.domain.errors import RefusalError, SnapshotBrokenError, Unavailabl
 from drystone.domain.ids import DiskId, InstanceId, OperationId, SnapshotId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.payloads import ResizePayload, SnapshotPayload
+from drystone.domain.settling import Phase
 from drystone.domain.snapshot import Snapshot, SnapshotState
-from drystone.domain.tracking import Phase, TrackingState
+from drystone.domain.tracking import TrackingState
 from drystone.engine import freezing, process, qmp
 from drystone.engine.layout import Layout, node
 from drystone.engine.live_disk import LiveDisk, OpenDisk, disks_open

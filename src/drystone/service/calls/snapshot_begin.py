@@ -15,8 +15,9 @@ from drystone.domain.ids import DiskId, SnapshotGroupId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import RollbackPayload, SnapshotPayload
 from drystone.domain.session import Session
+from drystone.domain.settling import Phase
 from drystone.domain.snapshot import Snapshot, SnapshotState
-from drystone.domain.tracking import FrozenBase, Phase, TrackingState
+from drystone.domain.tracking import FrozenBase, TrackingState
 from drystone.engine import freezing
 from drystone.service.installation import Installation
 from drystone.service.rows.tracking import flight_of, snapshot_under_way, tracking_of

@@ -14,9 +14,9 @@ from drystone.domain.errors import DrystoneError, PassingError, RefusalError, un
 from drystone.domain.ids import DiskId, InstanceId, SnapshotGroupId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import GroupPayload
+from drystone.domain.settling import Phase
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
-from drystone.domain.tracking import Phase
 from drystone.engine import freezing
 from drystone.engine.daemon import Daemon
 from drystone.engine.live_disk import LiveDisk

@@ -14,8 +14,8 @@ from drystone.domain.errors import DrystoneError, PassingError, RefusalError
 from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import SnapshotPayload
+from drystone.domain.settling import Phase
 from drystone.domain.snapshot import Snapshot, SnapshotState
-from drystone.domain.tracking import Phase
 from drystone.engine import freezing
 from drystone.engine.live_disk import LiveDisk
 from drystone.service.caller import Caller

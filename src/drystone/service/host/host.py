@@ -1,6 +1,6 @@
 """This host's storage daemons: which disk is open in which, and what the rows say of it.
 
-Opening and closing follow A10, settling follows `domain.tracking.judge_daemon`. Every function that changes a disk's
+Opening and closing follow A10, settling follows `domain.settling.judge_daemon`. Every function that changes a disk's
 graph wants the disk's graph lock held. Rows are changed by transactions that read the row again, since a base may
 move at any time (A5).
 """
@@ -19,7 +19,8 @@ from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import DrystoneError, SpaceError, UnavailableError
 from drystone.domain.ids import DiskId
 from drystone.domain.instance import InstanceKind
-from drystone.domain.tracking import Bitmap, DaemonPlan, TrackingState, Verdict
+from drystone.domain.settling import Bitmap, DaemonPlan, Verdict, judge_daemon
+from drystone.domain.tracking import TrackingState
 from drystone.engine import host_device
 from drystone.engine.daemon import Daemon
 from drystone.engine.layout import node
@@ -261,7 +262,7 @@ class Host:
                 name: Bitmap(recording=bitmap.recording, inconsistent=bitmap.inconsistent, busy=bitmap.busy)
                 for name, bitmap in seen.bitmaps.items()
             }
-        plan = algebra.judge_daemon(tracking_of(disk), found, flight, view=seen is not None and seen.frozen)
+        plan = judge_daemon(tracking_of(disk), found, flight, view=seen is not None and seen.frozen)
         given_up = operation is not None and bool(operation.error) and plan.verdict is Verdict.RESUME
         if given_up or plan.verdict is Verdict.FAIL:
             # S34: only here, for the old bitmap was judged just now: once FAILING, an absent one counts as merged.

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from drystone.catalog import operations
 from drystone.domain.ids import DiskId
 from drystone.domain.payloads import SnapshotPayload
-from drystone.domain.tracking import Phase
+from drystone.domain.settling import Phase
 from drystone.engine.space import allocated_bytes
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation

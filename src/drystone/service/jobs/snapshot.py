@@ -20,9 +20,10 @@ from drystone.domain.ids import DiskId, SessionId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.session import Pack, Session
+from drystone.domain.settling import Phase, Verdict
 from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
 from drystone.domain.times import moment
-from drystone.domain.tracking import FrozenBase, Phase, Verdict
+from drystone.domain.tracking import FrozenBase
 from drystone.engine import freezing, graph
 from drystone.engine.live_disk import LiveDisk
 from drystone.service.host.host import Host

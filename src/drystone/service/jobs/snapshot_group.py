@@ -12,8 +12,8 @@ from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation, OperationState
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.quiesce import Quiesced
+from drystone.domain.settling import Phase, Verdict
 from drystone.domain.snapshot_group import SnapshotGroupState
-from drystone.domain.tracking import Phase, Verdict
 from drystone.engine import freezing
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation

@@ -10,7 +10,7 @@ from drystone.catalog import operations, snapshot_groups
 from drystone.domain.ids import SnapshotGroupId
 from drystone.domain.operation import Operation, OperationState
 from drystone.domain.payloads import GroupPayload, SnapshotPayload
-from drystone.domain.tracking import Phase
+from drystone.domain.settling import Phase
 from drystone.service.rows import endings
 
 _GIVEN_UP_FROM = frozenset({Phase.FREEZING.value, Phase.FROZEN.value})

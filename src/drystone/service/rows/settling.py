@@ -7,14 +7,15 @@ from drystone.domain import tracking as algebra
 from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.payloads import SnapshotPayload
+from drystone.domain.settling import DaemonPlan, Phase, Verdict
 from drystone.domain.snapshot import SnapshotState
-from drystone.domain.tracking import DaemonPlan, TrackingState, Verdict
+from drystone.domain.tracking import TrackingState
 from drystone.service.rows.tracking import flight_of, tracking_columns, tracking_of
 
 
 def record_failing(conn: Connection, operation: Operation, plan: DaemonPlan, *, at: float) -> None:
     """Record that a snapshot in flight will not commit, and what is lost with it (S34)."""
-    values: dict[str, object] = {"phase": algebra.Phase.FAILING.value}
+    values: dict[str, object] = {"phase": Phase.FAILING.value}
     if not operation.error:
         values |= {"error_code": "InternalError", "error": plan.lost or "the snapshot's frozen view is gone"}
     operations.update(conn, operation.id, updated_at=at, **values)
@@ -89,6 +90,6 @@ def end_failed_snapshot(conn: Connection, operation: Operation, *, at: float) ->
 def give_flight_up(conn: Connection, disk_id: DiskId, *, at: float, why: str) -> bool:
     """Record that a snapshot in flight is not to commit; return whether there was one that had not."""
     pair = flight_of(operations.running_on_disk(conn, disk_id))
-    if pair is None or pair[1].phase is algebra.Phase.COMMITTED:
+    if pair is None or pair[1].phase is Phase.COMMITTED:
         return False
     return operations.update(conn, pair[0].id, updated_at=at, error_code="InternalError", error=why)

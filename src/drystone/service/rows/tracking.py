@@ -3,7 +3,8 @@
 from drystone.domain.disk import Disk
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import SnapshotPayload
-from drystone.domain.tracking import Flight, Phase, Tracking, TrackingState
+from drystone.domain.settling import Flight, Phase
+from drystone.domain.tracking import Tracking, TrackingState
 
 
 def tracking_of(disk: Disk) -> Tracking:

@@ -8,8 +8,8 @@ from drystone.catalog import disks, meta, operations, pack_rewrites, packs, sess
 from drystone.domain.ids import PackId, SessionId
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.session import Pack, PackState, Session, SessionState
+from drystone.domain.settling import Phase
 from drystone.domain.snapshot import SnapshotState
-from drystone.domain.tracking import Phase
 from drystone.service.installation import Installation
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.confirmation import may_delete
