@@ -1,11 +1,11 @@
 import { useState } from "react";
 
-import { useAnswer, useChange, useSession, useSnapshot, type SnapshotRow } from "../../api/queries";
+import { useAnswer, useSession, useSnapshot, type SnapshotRow } from "../../api/queries";
 import type { Tag } from "../../api/types";
+import { useAsked } from "../../parts/asked";
 import { shownName } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
 import { CheckField, ChoiceField, nameIsTooLong, sentTags, TagsField, TextField } from "../../parts/Field";
-import { useNotices } from "../../parts/Notices";
 import { gib } from "../../units/bytes";
 import { named, useWords } from "../../words";
 
@@ -23,7 +23,6 @@ type Props = {
 /** New disks: empty, or with what a snapshot holds. */
 export function CreateDiskDialog({ from, onClose }: Props) {
   const { t } = useWords();
-  const notices = useNotices();
   const session = useSession();
   const zone = session.data?.Zones[0] ?? "";
   const [sourceId, setSourceId] = useState(from?.snapshot.SnapshotId ?? "");
@@ -38,7 +37,7 @@ export function CreateDiskDialog({ from, onClose }: Props) {
   const [tags, setTags] = useState<readonly Tag[]>([]);
   const [withSnapshots, setWithSnapshots] = useState(false);
   const [token] = useState(() => `console-${Date.now()}-${Math.random().toString(36).slice(2, 12)}`);
-  const create = useChange("cbs", "CreateDisks");
+  const create = useAsked("cbs", "CreateDisks", onClose, ({ DiskIdSet }) => t("newDisk.done", { count: DiskIdSet.length, ids: DiskIdSet.join(", ") }));
   const configs = useAnswer(
     "cbs",
     "DescribeDiskConfigQuota",
@@ -57,36 +56,27 @@ export function CreateDiskDialog({ from, onClose }: Props) {
   const sourceIsRight = !fromSnapshot || source !== undefined;
 
   const submit = () =>
-    create.mutate(
-      {
-        Placement: { Zone: zone },
-        DiskChargeType: CHARGE,
-        DiskType: type,
-        DiskSize: size,
-        DiskCount: count,
-        // The same form sent twice makes its disks once.
-        ClientToken: token,
-        ...(name === "" ? {} : { DiskName: name }),
-        ...(fromSnapshot ? { SnapshotId: sourceId } : {}),
-        ...(sentTags(tags).length === 0 ? {} : { Tags: sentTags(tags) }),
-        ...(withSnapshots ? { DeleteSnapshot: 1 } : {}),
-      },
-      {
-        onSuccess: (answer) => {
-          notices.show({ tone: "success", title: t("newDisk.done", { count: answer.DiskIdSet.length }), detail: answer.DiskIdSet.join(", ") });
-          onClose();
-        },
-      },
-    );
+    create.send({
+      Placement: { Zone: zone },
+      DiskChargeType: CHARGE,
+      DiskType: type,
+      DiskSize: size,
+      DiskCount: count,
+      // The same form sent twice makes its disks once.
+      ClientToken: token,
+      ...(name === "" ? {} : { DiskName: name }),
+      ...(fromSnapshot ? { SnapshotId: sourceId } : {}),
+      ...(sentTags(tags).length === 0 ? {} : { Tags: sentTags(tags) }),
+      ...(withSnapshots ? { DeleteSnapshot: 1 } : {}),
+    });
   return (
     <Dialog
-      title={from ? t("newDisk.titleFrom") : t("newDisk.title")}
-      onClose={onClose}
+      {...create.dialog}
+      title={from ? t("newDisk.titleFrom") : t("newDisk.button")}
       onSubmit={submit}
       submitText={t("newDisk.submit")}
       ready={sizeIsRight && countIsRight && !longName && zone !== "" && sourceIsRight}
-      busy={create.isPending}
-      error={create.error ?? configs.error}
+      error={create.dialog.error ?? configs.error}
       wide
     >
       {from ? (

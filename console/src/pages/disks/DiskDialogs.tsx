@@ -4,14 +4,14 @@ import { useNavigate } from "react-router";
 
 import type { Instance } from "../../api/types";
 import { useChange, useInstances, type DiskRow } from "../../api/queries";
+import { useAsked } from "../../parts/asked";
 import { confirmedBy, TypedName } from "../../parts/Confirm";
-import { NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
 import { CheckField, ChoiceField, nameIsTooLong, TextField } from "../../parts/Field";
-import { useNotices } from "../../parts/Notices";
 import { gib } from "../../units/bytes";
 import { useWords } from "../../words";
 import { CreateSnapshotDialog } from "../snapshots/CreateSnapshotDialog";
+import { DiskList } from "./DiskList";
 import { terminateParameters } from "./terminate";
 
 export type DiskDialogKind = "createSnapshot" | "audit" | "attach" | "detach" | "resize" | "rename" | "rewrite" | "initialize" | "terminate";
@@ -46,25 +46,11 @@ export function DiskDialog({ open, onClose }: { readonly open: OpenDiskDialog | 
 
 const ids = (rows: readonly DiskRow[]): readonly string[] => rows.map((row) => row.disk.DiskId);
 
-function DiskList({ rows }: { readonly rows: readonly DiskRow[] }) {
-  return (
-    <ul className="what-list">
-      {rows.map(({ disk }) => (
-        <li key={disk.DiskId}>
-          <NameAndId name={disk.DiskName} id={disk.DiskId} />
-          <span>{gib(disk.DiskSize)}</span>
-        </li>
-      ))}
-    </ul>
-  );
-}
-
 function AttachDialog({ rows, onClose }: Props) {
   const { t } = useWords();
-  const notices = useNotices();
   const instances = useInstances();
   const [chosen, setChosen] = useState("");
-  const attach = useChange("cbs", "AttachDisks");
+  const attach = useAsked("cbs", "AttachDisks", onClose, t("attach.done"));
   const all = instances.data?.InstanceSet ?? [];
   const fits = (one: Instance) => one.AttachedDiskCount + rows.length <= one.MaxAttachCount;
   const instance = all.find((one) => (chosen === "" ? fits(one) : one.InstanceId === chosen));
@@ -74,25 +60,14 @@ function AttachDialog({ rows, onClose }: Props) {
     text: `${one.InstanceName} (${one.InstanceId}) · ${t(`instance.kind.${one.Kind}`)} · ${one.AttachedDiskCount}/${one.MaxAttachCount}`,
     disabled: !fits(one),
   }));
-  const submit = () =>
-    attach.mutate(
-      { InstanceId: instanceId, DiskIds: ids(rows) },
-      {
-        onSuccess: () => {
-          notices.show({ tone: "success", title: t("attach.done") });
-          onClose();
-        },
-      },
-    );
   return (
     <Dialog
+      {...attach.dialog}
       title={t("attach.title")}
-      onClose={onClose}
-      onSubmit={submit}
-      submitText={t("attach.submit")}
+      onSubmit={() => attach.send({ InstanceId: instanceId, DiskIds: ids(rows) })}
+      submitText={t("diskAction.attach")}
       ready={instance !== undefined && fits(instance)}
-      busy={attach.isPending}
-      error={attach.error ?? instances.error}
+      error={attach.dialog.error ?? instances.error}
     >
       <DiskList rows={rows} />
       <ChoiceField
@@ -108,26 +83,13 @@ function AttachDialog({ rows, onClose }: Props) {
 
 function DetachDialog({ rows, onClose }: Props) {
   const { t } = useWords();
-  const notices = useNotices();
-  const detach = useChange("cbs", "DetachDisks");
-  const submit = () =>
-    detach.mutate(
-      { DiskIds: ids(rows) },
-      {
-        onSuccess: () => {
-          notices.show({ tone: "success", title: t("detach.done") });
-          onClose();
-        },
-      },
-    );
+  const detach = useAsked("cbs", "DetachDisks", onClose, t("detach.done"));
   return (
     <Dialog
+      {...detach.dialog}
       title={t("detach.title")}
-      onClose={onClose}
-      onSubmit={submit}
-      submitText={t("detach.submit")}
-      busy={detach.isPending}
-      error={detach.error}
+      onSubmit={() => detach.send({ DiskIds: ids(rows) })}
+      submitText={t("diskAction.detach")}
     >
       <DiskList rows={rows} />
       <p className="note note--warn">{t("detach.warning")}</p>
@@ -153,20 +115,9 @@ function AuditDialog({ row, onClose }: OneProps) {
 
 function RewriteDialog({ row, onClose }: OneProps) {
   const { t } = useWords();
-  const notices = useNotices();
-  const rewrite = useChange("drystone", "RewriteDisk");
-  const submit = () =>
-    rewrite.mutate(
-      { DiskId: row.disk.DiskId },
-      {
-        onSuccess: () => {
-          notices.show({ tone: "success", title: t("rewrite.done") });
-          onClose();
-        },
-      },
-    );
+  const rewrite = useAsked("drystone", "RewriteDisk", onClose, t("rewrite.done"));
   return (
-    <Dialog title={t("rewrite.title")} onClose={onClose} onSubmit={submit} submitText={t("rewrite.submit")} busy={rewrite.isPending} error={rewrite.error}>
+    <Dialog {...rewrite.dialog} title={t("rewrite.title")} onSubmit={() => rewrite.send({ DiskId: row.disk.DiskId })} submitText={t("diskAction.rewrite")}>
       <DiskList rows={[row]} />
       <p>{t("rewrite.text")}</p>
     </Dialog>
@@ -175,30 +126,17 @@ function RewriteDialog({ row, onClose }: OneProps) {
 
 function ResizeDialog({ row, onClose }: OneProps) {
   const { t } = useWords();
-  const notices = useNotices();
   const [text, setText] = useState(String(row.disk.DiskSize + 10));
-  const resize = useChange("cbs", "ResizeDisk");
+  const resize = useAsked("cbs", "ResizeDisk", onClose, t("resize.done"));
   const size = Number(text);
   const right = Number.isInteger(size) && size > row.disk.DiskSize && size <= 32_000;
-  const submit = () =>
-    resize.mutate(
-      { DiskId: row.disk.DiskId, DiskSize: size },
-      {
-        onSuccess: () => {
-          notices.show({ tone: "success", title: t("resize.done") });
-          onClose();
-        },
-      },
-    );
   return (
     <Dialog
+      {...resize.dialog}
       title={t("resize.title")}
-      onClose={onClose}
-      onSubmit={submit}
-      submitText={t("resize.submit")}
+      onSubmit={() => resize.send({ DiskId: row.disk.DiskId, DiskSize: size })}
+      submitText={t("diskAction.resize")}
       ready={right}
-      busy={resize.isPending}
-      error={resize.error}
     >
       <DiskList rows={[row]} />
       <TextField
@@ -218,16 +156,14 @@ function ResizeDialog({ row, onClose }: OneProps) {
 function RenameDialog({ row, onClose }: OneProps) {
   const { t } = useWords();
   const [name, setName] = useState(row.disk.DiskName);
-  const rename = useChange("cbs", "ModifyDiskAttributes");
+  const rename = useAsked("cbs", "ModifyDiskAttributes", onClose);
   const long = nameIsTooLong(name, "bytes");
   return (
     <Dialog
+      {...rename.dialog}
       title={t("rename.disk")}
-      onClose={onClose}
-      onSubmit={() => rename.mutate({ DiskIds: [row.disk.DiskId], DiskName: name }, { onSuccess: onClose })}
+      onSubmit={() => rename.send({ DiskIds: [row.disk.DiskId], DiskName: name })}
       ready={name !== "" && !long}
-      busy={rename.isPending}
-      error={rename.error}
     >
       <TextField label={t("field.name")} value={name} onChange={setName} error={long ? t("field.nameLong") : null} autofocus />
     </Dialog>
@@ -236,30 +172,17 @@ function RenameDialog({ row, onClose }: OneProps) {
 
 function InitializeDialog({ row, onClose }: OneProps) {
   const { t } = useWords();
-  const notices = useNotices();
   const [typed, setTyped] = useState("");
-  const initialize = useChange("cbs", "InitializeDisks");
+  const initialize = useAsked("cbs", "InitializeDisks", onClose, t("initialize.done"));
   const source = row.detail?.SourceSnapshotId ?? null;
-  const submit = () =>
-    initialize.mutate(
-      { DiskIds: [row.disk.DiskId] },
-      {
-        onSuccess: () => {
-          notices.show({ tone: "success", title: t("initialize.done") });
-          onClose();
-        },
-      },
-    );
   return (
     <Dialog
+      {...initialize.dialog}
       title={t("initialize.title")}
-      onClose={onClose}
-      onSubmit={submit}
-      submitText={t("initialize.submit")}
+      onSubmit={() => initialize.send({ DiskIds: [row.disk.DiskId] })}
+      submitText={t("diskAction.initialize")}
       danger
       ready={typed === confirmedBy(row.disk)}
-      busy={initialize.isPending}
-      error={initialize.error}
     >
       <DiskList rows={[row]} />
       <p className="note note--warn">
@@ -272,31 +195,21 @@ function InitializeDialog({ row, onClose }: OneProps) {
 
 function TerminateDialog({ rows, onClose }: Props) {
   const { t } = useWords();
-  const notices = useNotices();
   const [typed, setTyped] = useState("");
   const [ticked, setTicked] = useState<boolean | null>(null);
-  const terminate = useChange("cbs", "TerminateDisks");
+  const terminate = useAsked("cbs", "TerminateDisks", onClose, t("terminate.done", { count: rows.length }));
   const parameters = terminateParameters(rows, ticked);
   const snapshots = rows.reduce((sum, row) => sum + row.disk.SnapshotCount, 0);
   const only = rows.length === 1 ? rows[0] : undefined;
   const expected = only ? confirmedBy(only.disk) : String(rows.length);
-  const submit = () =>
-    terminate.mutate(parameters, {
-      onSuccess: () => {
-        notices.show({ tone: "success", title: t("terminate.done", { count: rows.length }) });
-        onClose();
-      },
-    });
   return (
     <Dialog
+      {...terminate.dialog}
       title={t("terminate.title", { count: rows.length })}
-      onClose={onClose}
-      onSubmit={submit}
-      submitText={t("terminate.submit")}
+      onSubmit={() => terminate.send(parameters)}
+      submitText={t("diskAction.terminate")}
       danger
       ready={typed === expected}
-      busy={terminate.isPending}
-      error={terminate.error}
     >
       <DiskList rows={rows} />
       <p className="note note--warn">{t("terminate.warning")}</p>

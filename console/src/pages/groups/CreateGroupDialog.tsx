@@ -1,7 +1,7 @@
 import { useState } from "react";
 import { useNavigate } from "react-router";
 
-import { useChange, useDisks, useInstances, useProfiles, useSnapshotting, type DiskRow } from "../../api/queries";
+import { useChange, useDisks, useInstances, useSnapshotting, type DiskRow } from "../../api/queries";
 import type { Tag } from "../../api/types";
 import { NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
@@ -12,8 +12,7 @@ import { toggled } from "../../parts/toggled";
 import { diskFacts, diskRefusal } from "../../rules/rules";
 import { gib } from "../../units/bytes";
 import { useWords } from "../../words";
-import { profileText } from "../quiesce/Profile";
-import { profilesOf } from "../quiesce/profileForm";
+import { ProfileNotes } from "../quiesce/Profile";
 
 /** One instant of several disks of one instance; all that can be taken are ticked at first. */
 export function CreateGroupDialog({ onClose }: { readonly onClose: () => void }) {
@@ -21,7 +20,6 @@ export function CreateGroupDialog({ onClose }: { readonly onClose: () => void })
   const navigate = useNavigate();
   const instances = useInstances();
   const snapshotting = useSnapshotting();
-  const profiles = useProfiles();
   const [chosen, setChosen] = useState("");
   const [left, setLeft] = useState<ReadonlySet<string>>(new Set());
   const [name, setName] = useState("");
@@ -33,7 +31,6 @@ export function CreateGroupDialog({ onClose }: { readonly onClose: () => void })
   const rows = disks.data?.rows ?? [];
   const refusalOf = (row: DiskRow) => diskRefusal("createGroup", diskFacts(row, snapshotting));
   const wanted = rows.filter((row) => refusalOf(row) === null && !left.has(row.disk.DiskId));
-  const held = profilesOf(profiles.data ?? [], wanted.map((row) => row.disk));
   const long = nameIsTooLong(name, "characters");
   const submit = () =>
     create.mutate(
@@ -94,11 +91,7 @@ export function CreateGroupDialog({ onClose }: { readonly onClose: () => void })
         error={long ? t("field.nameLong") : null}
       />
       <TagsField tags={tags} onChange={setTags} />
-      {held.map((profile) => (
-        <p className="note" key={profile.ResourceId}>
-          {profileText(t, profile)}
-        </p>
-      ))}
+      <ProfileNotes disks={wanted.map((row) => row.disk)} />
     </Dialog>
   );
 }

@@ -2,20 +2,18 @@
 import { useState } from "react";
 
 import { call } from "../../api/client";
-import { useChange, useDisks, useSnapshots, useSnapshotting, type GroupRow, type SnapshotRow } from "../../api/queries";
-import { TypedName } from "../../parts/Confirm";
+import { useDisks, useSnapshots, useSnapshotting, type GroupRow, type SnapshotRow } from "../../api/queries";
+import { useAsked } from "../../parts/asked";
 import { NameAndId, shownName } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
-import { CheckField } from "../../parts/Field";
 import type { MenuEntry } from "../../parts/Menu";
-import { useNotices } from "../../parts/Notices";
 import { Loading } from "../../parts/Page";
 import { refusalText } from "../../parts/refusal";
-import { Time } from "../../parts/Time";
 import { toggled } from "../../parts/toggled";
 import { groupRefusal, snapshotFacts, snapshotRefusal, type Refusal } from "../../rules/rules";
 import { useWords } from "../../words";
 import { Frees, useFreed } from "../snapshots/Frees";
+import { RollBackForm } from "../snapshots/RollBackForm";
 import { useRollBack } from "../snapshots/useRollBack";
 
 export type OpenGroupDialog = { readonly kind: "rollBack" | "remove"; readonly row: GroupRow };
@@ -41,9 +39,6 @@ export function GroupDialog({ open, onClose, onRemoved }: Props) {
   return open.kind === "rollBack" ? <RollBackDialog row={open.row} onClose={onClose} /> : <RemoveDialog row={open.row} onClose={onClose} onRemoved={onRemoved} />;
 }
 
-/** What a user types to confirm something about a group: its name, or the id of one that has none. */
-const groupConfirmedBy = ({ group }: GroupRow): string => shownName(group.SnapshotGroupName, group.SnapshotGroupId);
-
 /** The members of a group, each with the reason why its disk cannot be rolled back now. */
 function useRollBackPairs(row: GroupRow) {
   const members = useSnapshots(row.group.SnapshotIdSet);
@@ -57,39 +52,31 @@ function useRollBackPairs(row: GroupRow) {
   return { pairs, known: disks.data !== undefined, error: members.error ?? disks.error };
 }
 
-/** Before several disks are made what they were: which, what will be lost, a way back, and the group's name to be typed. */
+/** Before disks are rolled back to a group: all of its disks, or those that stay ticked. */
 function RollBackDialog({ row, onClose }: { readonly row: GroupRow; readonly onClose: () => void }) {
   const { t } = useWords();
   const { group, record } = row;
-  const [typed, setTyped] = useState("");
-  const [safety, setSafety] = useState(true);
   const [left, setLeft] = useState<ReadonlySet<string>>(new Set());
   const { pairs, known, error } = useRollBackPairs(row);
-  const { act, step } = useRollBack(onClose);
-  const expected = groupConfirmedBy(row);
+  const rolling = useRollBack(onClose);
+  const expected = shownName(group.SnapshotGroupName, group.SnapshotGroupId);
   const wanted = pairs?.filter(({ member }) => !left.has(member.snapshot.SnapshotId)) ?? [];
-  // While it runs the disks are busy with the safety snapshots of this very dialog.
-  const refused = !act.isPending && wanted.some(({ refusal }) => refusal !== null);
-  const submit = () =>
-    act.mutate({
-      diskIds: wanted.map(({ member }) => member.snapshot.DiskId),
-      safetyName: safety ? t("rollback.safetyName", { name: expected }) : null,
-      apply: () =>
-        call("cbs", "ApplySnapshotGroup", {
-          SnapshotGroupId: group.SnapshotGroupId,
-          ApplyDisks: wanted.map(({ member }) => ({ SnapshotId: member.snapshot.SnapshotId, DiskId: member.snapshot.DiskId })),
-        }),
-    });
+  const ApplyDisks = wanted.map(({ member: { snapshot } }) => ({ SnapshotId: snapshot.SnapshotId, DiskId: snapshot.DiskId }));
   return (
-    <Dialog
+    <RollBackForm
       title={t("group.rollBackTitle")}
       onClose={onClose}
-      onSubmit={submit}
-      submitText={t("rollback.submit")}
-      danger
-      ready={known && wanted.length > 0 && !refused && typed === expected}
-      busy={act.isPending}
-      error={act.error ?? error}
+      rolling={rolling}
+      diskIds={ApplyDisks.map((one) => one.DiskId)}
+      apply={() => call("cbs", "ApplySnapshotGroup", { SnapshotGroupId: group.SnapshotGroupId, ApplyDisks })}
+      to={expected}
+      safetyText={t("group.safety")}
+      expected={expected}
+      ready={known && wanted.length > 0}
+      refusal={wanted.some(({ refusal }) => refusal !== null) ? t("group.refused") : null}
+      error={error}
+      lostText={t("group.lostText", { count: wanted.length })}
+      since={record?.TakenAt ?? group.CreateTime}
     >
       <p>{t("group.rollBackText")}</p>
       {pairs === undefined ? (
@@ -101,26 +88,14 @@ function RollBackDialog({ row, onClose }: { readonly row: GroupRow; readonly onC
               key={member.snapshot.SnapshotId}
               member={member}
               name={disk?.disk.DiskName ?? ""}
-              refusal={act.isPending ? null : refusal}
+              refusal={rolling.act.isPending ? null : refusal}
               ticked={!left.has(member.snapshot.SnapshotId)}
               onToggle={() => setLeft(toggled(left, member.snapshot.SnapshotId))}
             />
           ))}
         </ul>
       )}
-      <div className="note note--warn">
-        <strong>{t("rollback.lost")}</strong>
-        <p>
-          {t("group.lostText", { count: wanted.length })} <Time text={record?.TakenAt ?? group.CreateTime} exact />.
-        </p>
-      </div>
-      {refused && <p className="field__error">{t("group.refused")}</p>}
-      <CheckField checked={safety} onChange={setSafety}>
-        {t("group.safety")}
-      </CheckField>
-      <TypedName expected={expected} typed={typed} onChange={setTyped} />
-      {step.name === "safety" && <p role="status">{t("rollback.safetyRuns", { percent: step.percent })}</p>}
-    </Dialog>
+    </RollBackForm>
   );
 }
 
@@ -153,28 +128,28 @@ type RemoveProps = { readonly row: GroupRow; readonly onClose: () => void; reado
 
 function RemoveDialog({ row, onClose, onRemoved }: RemoveProps) {
   const { t } = useWords();
-  const notices = useNotices();
   const { group } = row;
   const members = useSnapshots(group.SnapshotIdSet);
   const freed = useFreed(group.SnapshotIdSet);
-  const remove = useChange("cbs", "DeleteSnapshotGroup");
-  const submit = () =>
-    remove.mutate(
-      { SnapshotGroupId: group.SnapshotGroupId },
-      {
-        onSuccess: () => {
-          notices.show({ tone: "success", title: t("group.removed", { count: group.SnapshotIdSet.length }) });
-          onRemoved?.();
-          onClose();
-        },
-      },
-    );
+  const count = group.SnapshotIdSet.length;
+  const end = () => {
+    onRemoved?.();
+    onClose();
+  };
+  const remove = useAsked("cbs", "DeleteSnapshotGroup", end, t("group.removed", { count }));
   return (
-    <Dialog title={t("group.removeTitle")} onClose={onClose} onSubmit={submit} submitText={t("remove.submit")} danger busy={remove.isPending} error={remove.error}>
+    <Dialog
+      {...remove.dialog}
+      title={t("group.removeTitle")}
+      onClose={onClose}
+      onSubmit={() => remove.send({ SnapshotGroupId: group.SnapshotGroupId })}
+      submitText={t("snapAction.remove")}
+      danger
+    >
       <p>
         <NameAndId name={group.SnapshotGroupName} id={group.SnapshotGroupId} />
       </p>
-      <p>{t("group.removeText", { count: group.SnapshotIdSet.length })}</p>
+      <p>{t("group.removeText", { count })}</p>
       <Frees rows={members.data?.rows ?? []} freed={freed} />
     </Dialog>
   );

@@ -1,23 +1,29 @@
 // What is held still for snapshots: shown, and the ways to change it.
 import { useState } from "react";
 
-import type { QuiesceProfile } from "../../api/types";
-import { useChange, useProfiles, useSession } from "../../api/queries";
+import type { Disk, QuiesceProfile } from "../../api/types";
+import { useProfiles, useSession } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
+import { useAsked } from "../../parts/asked";
 import { Dialog } from "../../parts/Dialog";
-import { useNotices } from "../../parts/Notices";
 import { Card, Facts, Pending } from "../../parts/Page";
 import type { DiskRow } from "../../api/queries";
 import { named, useWords, type Translate } from "../../words";
 import { ProfileDialog } from "./ProfileDialog";
-import { detailOf, profileOf } from "./profileForm";
+import { detailOf, profileOf, profilesOf } from "./profileForm";
 
 /** The steps in one line. */
 export const stepsText = (t: Translate, profile: QuiesceProfile): string => profile.Steps.map((step) => named(t, "quiesce", step.Kind)).join(", ");
 
-/** A sentence on what a profile does. */
-export const profileText = (t: Translate, profile: QuiesceProfile): string =>
-  t("newSnap.profile", { steps: stepsText(t, profile), mode: named(t, "quiesce.mode", profile.Mode), seconds: profile.FreezeSecondsMax });
+/** A sentence for each profile that is used for a snapshot of these disks. */
+export function ProfileNotes({ disks }: { readonly disks: readonly Disk[] }) {
+  const { t } = useWords();
+  return profilesOf(useProfiles().data ?? [], disks).map((profile) => (
+    <p className="note" key={profile.ResourceId}>
+      {t("newSnap.profile", { steps: stepsText(t, profile), mode: named(t, "quiesce.mode", profile.Mode), seconds: profile.FreezeSecondsMax })}
+    </p>
+  ));
+}
 
 export function DiskProfile({ row }: { readonly row: DiskRow }) {
   const { t } = useWords();
@@ -77,20 +83,9 @@ export function ProfileButtons({ resourceId, profile }: { readonly resourceId: s
 
 function RemoveDialog({ resourceId, onClose }: { readonly resourceId: string; readonly onClose: () => void }) {
   const { t } = useWords();
-  const notices = useNotices();
-  const remove = useChange("drystone", "DeleteQuiesceProfile");
-  const submit = () =>
-    remove.mutate(
-      { ResourceId: resourceId },
-      {
-        onSuccess: () => {
-          notices.show({ tone: "success", title: t("profile.removed") });
-          onClose();
-        },
-      },
-    );
+  const remove = useAsked("drystone", "DeleteQuiesceProfile", onClose, t("profile.removed"));
   return (
-    <Dialog title={t("profile.removeTitle")} onClose={onClose} onSubmit={submit} submitText={t("profile.remove")} danger busy={remove.isPending} error={remove.error}>
+    <Dialog {...remove.dialog} title={t("profile.removeTitle")} onSubmit={() => remove.send({ ResourceId: resourceId })} submitText={t("profile.remove")} danger>
       <p>
         <code>{resourceId}</code>
       </p>

@@ -2,11 +2,10 @@ import { useState } from "react";
 import { Button } from "tdesign-react/es/button";
 
 import type { QuiesceProfile } from "../../api/types";
-import { useChange } from "../../api/queries";
+import { useAsked } from "../../parts/asked";
 import { Dialog } from "../../parts/Dialog";
 import { Choice, ChoiceField, TextField } from "../../parts/Field";
 import { AddIcon, ArrowUpIcon, CloseIcon } from "../../parts/icons";
-import { useNotices } from "../../parts/Notices";
 import { named, useWords } from "../../words";
 import {
   FIELDS, formOf, inOrder, isComplete, KINDS, newStep, proofHoursAreRight, secondsAreRight, sentProfile, STEPS_MAX, type Kind, type StepForm,
@@ -17,31 +16,18 @@ type Props = { readonly resourceId: string; readonly profile: QuiesceProfile | u
 /** The editor of what is held still around each snapshot of a disk or of an instance's disks. */
 export function ProfileDialog({ resourceId, profile, onClose }: Props) {
   const { t } = useWords();
-  const notices = useNotices();
   const [form, setForm] = useState(() => {
     const there = formOf(profile);
     return there.steps.length === 0 ? { ...there, steps: [newStep("filesystem")] } : there;
   });
-  const set = useChange("drystone", "SetQuiesceProfile");
+  const set = useAsked("drystone", "SetQuiesceProfile", onClose, t("profile.done"));
   const setSteps = (steps: readonly StepForm[]) => setForm({ ...form, steps: inOrder(steps) });
-  const submit = () =>
-    set.mutate(
-      { ResourceId: resourceId, ...sentProfile(form) },
-      {
-        onSuccess: () => {
-          notices.show({ tone: "success", title: t("profile.done") });
-          onClose();
-        },
-      },
-    );
   return (
     <Dialog
-      title={t("profile.dialogTitle")}
-      onClose={onClose}
-      onSubmit={submit}
+      {...set.dialog}
+      title={t("profile.title")}
+      onSubmit={() => set.send({ ResourceId: resourceId, ...sentProfile(form) })}
       ready={isComplete(form)}
-      busy={set.isPending}
-      error={set.error}
       wide
     >
       <p>

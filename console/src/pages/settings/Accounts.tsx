@@ -3,14 +3,15 @@ import { Button } from "tdesign-react/es/button";
 
 import type { Account } from "../../api/types";
 import { useAnswer, useConfirmedChange, useSession } from "../../api/queries";
+import { OwnPassword } from "../../parts/Confirm";
 import { Command, NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
 import { TextField } from "../../parts/Field";
-import { AddIcon } from "../../parts/icons";
-import { Card, Facts, Pending } from "../../parts/Page";
 import { Tag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { useWords } from "../../words";
+import { NewKey } from "./Keys";
+import { ListCard } from "./ListCard";
 
 /** Accounts that keep their disks and snapshots apart. For administrators. */
 export function Accounts() {
@@ -21,35 +22,30 @@ export function Accounts() {
   const [resetting, setResetting] = useState<Account | null>(null);
   if (!admin) return <p className="quiet">{t("why.notAdmin")}</p>;
   return (
-    <Card
+    <ListCard
       title={t("settings.accounts")}
-      aside={
-        <Button theme="primary" icon={<AddIcon />} onClick={() => setCreating(true)}>
-          {t("account.create")}
-        </Button>
-      }
+      lead={t("account.lead")}
+      createText={t("account.create")}
+      onCreate={() => setCreating(true)}
+      answer={answer}
+      rows={answer.data?.AccountSet.map((one) => (
+        <li key={one.AccountId}>
+          <NameAndId name={one.AccountName} id={one.AccountId} />
+          <span className="stacked">
+            <span>{one.Admin && <Tag tone="good">{t("account.admin")}</Tag>}</span>
+            <small>
+              {t("common.created")} <Time text={one.CreateTime} />
+            </small>
+          </span>
+          <Button variant="text" theme="primary" onClick={() => setResetting(one)}>
+            {t("account.password")}
+          </Button>
+        </li>
+      ))}
     >
-      <p className="quiet">{t("account.lead")}</p>
-      <Pending answer={answer} />
-      <ul className="rows">
-        {answer.data?.AccountSet.map((one) => (
-          <li key={one.AccountId}>
-            <NameAndId name={one.AccountName} id={one.AccountId} />
-            <span className="stacked">
-              <span>{one.Admin && <Tag tone="good">{t("account.admin")}</Tag>}</span>
-              <small>
-                {t("common.created")} <Time text={one.CreateTime} />
-              </small>
-            </span>
-            <Button variant="text" theme="primary" onClick={() => setResetting(one)}>
-              {t("account.password")}
-            </Button>
-          </li>
-        ))}
-      </ul>
       {creating && <CreateDialog onClose={() => setCreating(false)} />}
       {resetting && <PasswordDialog account={resetting} onClose={() => setResetting(null)} />}
-    </Card>
+    </ListCard>
   );
 }
 
@@ -61,14 +57,7 @@ function CreateDialog({ onClose }: { readonly onClose: () => void }) {
   if (create.data) {
     return (
       <Dialog title={t("account.made")} onClose={onClose}>
-        <p className="note note--warn">{t("keys.once")}</p>
-        <Facts
-          facts={[
-            { name: t("about.account"), value: <code>{create.data.AccountId}</code> },
-            { name: "SecretId", value: <Command text={create.data.SecretId} /> },
-            { name: "SecretKey", value: <Command text={create.data.SecretKey} /> },
-          ]}
-        />
+        <NewKey made={create.data} of={create.data.AccountId} />
         <p>{t("account.madeHint")}</p>
       </Dialog>
     );
@@ -76,7 +65,7 @@ function CreateDialog({ onClose }: { readonly onClose: () => void }) {
   return (
     <Dialog title={t("account.create")} onClose={onClose} onSubmit={() => create.mutate({ password, parameters: { AccountName: name } })} ready={name !== "" && password !== ""} busy={create.isPending} error={create.error}>
       <TextField label={t("field.name")} value={name} onChange={setName} autofocus />
-      <TextField label={t("confirm.password")} type="password" value={password} onChange={setPassword} autocomplete="current-password" />
+      <OwnPassword value={password} onChange={setPassword} />
     </Dialog>
   );
 }
@@ -105,7 +94,7 @@ function PasswordDialog({ account, onClose }: { readonly account: Account; reado
       error={set.error}
     >
       <p>{t("account.passwordText")}</p>
-      <TextField label={t("confirm.password")} type="password" value={password} onChange={setPassword} autocomplete="current-password" autofocus />
+      <OwnPassword value={password} onChange={setPassword} autofocus />
     </Dialog>
   );
 }

@@ -2,15 +2,15 @@ import { useState } from "react";
 import { Button } from "tdesign-react/es/button";
 
 import type { QuiesceProfile } from "../../api/types";
-import { useChange, useInstances, useProfiles, useSession } from "../../api/queries";
+import { useInstances, useProfiles, useSession } from "../../api/queries";
+import { useAsked } from "../../parts/asked";
 import { NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
 import { ChoiceField, TextField } from "../../parts/Field";
-import { AddIcon } from "../../parts/icons";
-import { Card, Pending } from "../../parts/Page";
 import { Time } from "../../parts/Time";
 import { useWords } from "../../words";
 import { ProfileButtons, stepsText } from "../quiesce/Profile";
+import { ListCard } from "./ListCard";
 
 export function Instances() {
   const { t } = useWords();
@@ -19,60 +19,36 @@ export function Instances() {
   const profileOf = (id: string) => profiles.data?.find((profile) => profile.ResourceId === id);
   const [creating, setCreating] = useState(false);
   const [removing, setRemoving] = useState<string | null>(null);
-  const remove = useChange("drystone", "DeleteInstance");
   return (
-    <Card
+    <ListCard
       title={t("settings.instances")}
-      aside={
-        <Button theme="primary" icon={<AddIcon />} onClick={() => setCreating(true)}>
-          {t("instance.create")}
-        </Button>
-      }
+      lead={t("instance.lead")}
+      createText={t("instance.create")}
+      onCreate={() => setCreating(true)}
+      answer={answer}
+      rows={answer.data?.InstanceSet.map((one) => (
+        <li key={one.InstanceId}>
+          <NameAndId name={one.InstanceName} id={one.InstanceId} />
+          <span className="stacked">
+            <span>{t(`instance.kind.${one.Kind}`)}</span>
+            <small>
+              {t("common.created")} <Time text={one.CreateTime} />
+            </small>
+          </span>
+          <span className="stacked">
+            <span>{t("instance.disks", { count: one.AttachedDiskCount, most: one.MaxAttachCount })}</span>
+            <HeldText profile={profileOf(one.InstanceId)} />
+          </span>
+          <ProfileButtons resourceId={one.InstanceId} profile={profileOf(one.InstanceId)} />
+          <Button variant="text" theme="danger" onClick={() => setRemoving(one.InstanceId)}>
+            {t("instance.delete")}
+          </Button>
+        </li>
+      ))}
     >
-      <p className="quiet">{t("instance.lead")}</p>
-      <Pending answer={answer} />
-      <ul className="rows">
-        {answer.data?.InstanceSet.map((one) => (
-          <li key={one.InstanceId}>
-            <NameAndId name={one.InstanceName} id={one.InstanceId} />
-            <span className="stacked">
-              <span>{t(`instance.kind.${one.Kind}`)}</span>
-              <small>
-                {t("common.created")} <Time text={one.CreateTime} />
-              </small>
-            </span>
-            <span className="stacked">
-              <span>{t("instance.disks", { count: one.AttachedDiskCount, most: one.MaxAttachCount })}</span>
-              <HeldText profile={profileOf(one.InstanceId)} />
-            </span>
-            <ProfileButtons resourceId={one.InstanceId} profile={profileOf(one.InstanceId)} />
-            <Button variant="text" theme="danger" onClick={() => setRemoving(one.InstanceId)}>
-              {t("instance.delete")}
-            </Button>
-          </li>
-        ))}
-      </ul>
       {creating && <CreateDialog onClose={() => setCreating(false)} />}
-      {removing !== null && (
-        <Dialog
-          title={t("instance.deleteTitle")}
-          onClose={() => {
-            setRemoving(null);
-            remove.reset();
-          }}
-          onSubmit={() => remove.mutate({ InstanceId: removing }, { onSuccess: () => setRemoving(null) })}
-          submitText={t("instance.delete")}
-          danger
-          busy={remove.isPending}
-          error={remove.error}
-        >
-          <p>
-            <code>{removing}</code>
-          </p>
-          <p>{t("instance.deleteText")}</p>
-        </Dialog>
-      )}
-    </Card>
+      {removing !== null && <DeleteDialog id={removing} onClose={() => setRemoving(null)} />}
+    </ListCard>
   );
 }
 
@@ -81,19 +57,30 @@ function HeldText({ profile }: { readonly profile: QuiesceProfile | undefined })
   return profile ? <small>{t("instance.held", { steps: stepsText(t, profile) })}</small> : null;
 }
 
+function DeleteDialog({ id, onClose }: { readonly id: string; readonly onClose: () => void }) {
+  const { t } = useWords();
+  const remove = useAsked("drystone", "DeleteInstance", onClose);
+  return (
+    <Dialog {...remove.dialog} title={t("instance.deleteTitle")} onSubmit={() => remove.send({ InstanceId: id })} submitText={t("instance.delete")} danger>
+      <p>
+        <code>{id}</code>
+      </p>
+      <p>{t("instance.deleteText")}</p>
+    </Dialog>
+  );
+}
+
 function CreateDialog({ onClose }: { readonly onClose: () => void }) {
   const { t } = useWords();
   const [name, setName] = useState("");
   const [kind, setKind] = useState("NBD");
   const admin = useSession().data?.Admin === true;
-  const create = useChange("drystone", "CreateInstance");
+  const create = useAsked("drystone", "CreateInstance", onClose);
   return (
     <Dialog
+      {...create.dialog}
       title={t("instance.create")}
-      onClose={onClose}
-      onSubmit={() => create.mutate({ Kind: kind, ...(name === "" ? {} : { InstanceName: name }) }, { onSuccess: onClose })}
-      busy={create.isPending}
-      error={create.error}
+      onSubmit={() => create.send({ Kind: kind, ...(name === "" ? {} : { InstanceName: name }) })}
     >
       <TextField label={t("field.name")} value={name} onChange={setName} placeholder={t("field.optional")} autofocus />
       <ChoiceField

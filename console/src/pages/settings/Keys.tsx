@@ -2,16 +2,17 @@ import { useState } from "react";
 import { Button } from "tdesign-react/es/button";
 
 import type { Key } from "../../api/types";
-import { useAnswer, useChange, useConfirmedChange } from "../../api/queries";
+import { useAnswer, useConfirmedChange } from "../../api/queries";
+import { useAsked } from "../../parts/asked";
+import { OwnPassword } from "../../parts/Confirm";
 import { Command, CopyButton } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
-import { CheckField, TextField } from "../../parts/Field";
-import { AddIcon } from "../../parts/icons";
-import { useNotices } from "../../parts/Notices";
-import { Card, Facts, Pending } from "../../parts/Page";
+import { CheckField } from "../../parts/Field";
+import { Facts } from "../../parts/Page";
 import { Tag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { useWords } from "../../words";
+import { ListCard } from "./ListCard";
 
 export function Keys() {
   const { t } = useWords();
@@ -20,38 +21,50 @@ export function Keys() {
   const [revoking, setRevoking] = useState<Key | null>(null);
   const keys = answer.data?.KeySet ?? [];
   return (
-    <Card
+    <ListCard
       title={t("settings.keys")}
-      aside={
-        <Button theme="primary" icon={<AddIcon />} onClick={() => setCreating(true)}>
-          {t("keys.create")}
-        </Button>
-      }
-    >
-      <p className="quiet">{t("keys.lead")}</p>
-      <Pending answer={answer} />
-      <ul className="rows">
-        {keys.map((key) => (
-          <li key={key.SecretId}>
-            <span className="stacked">
-              <span>
-                <code className="selectable">{key.SecretId}</code> <CopyButton text={key.SecretId} what="SecretId" />
-              </span>
-              <small>
-                {t("common.created")} <Time text={key.CreateTime} />
-                {key.MadeBy !== null && ` · ${t("keys.madeBy", { who: key.MadeBy })}`}
-              </small>
+      lead={t("keys.lead")}
+      createText={t("keys.create")}
+      onCreate={() => setCreating(true)}
+      answer={answer}
+      rows={keys.map((key) => (
+        <li key={key.SecretId}>
+          <span className="stacked">
+            <span>
+              <code className="selectable">{key.SecretId}</code> <CopyButton text={key.SecretId} what="SecretId" />
             </span>
-            <Tag tone={key.Enabled ? "good" : "plain"}>{key.Enabled ? t("keys.enabled") : t("keys.disabled")}</Tag>
-            <Button variant="text" theme="danger" onClick={() => setRevoking(key)}>
-              {t("keys.revoke")}
-            </Button>
-          </li>
-        ))}
-      </ul>
+            <small>
+              {t("common.created")} <Time text={key.CreateTime} />
+              {key.MadeBy !== null && ` · ${t("keys.madeBy", { who: key.MadeBy })}`}
+            </small>
+          </span>
+          <Tag tone={key.Enabled ? "good" : "plain"}>{key.Enabled ? t("keys.enabled") : t("keys.disabled")}</Tag>
+          <Button variant="text" theme="danger" onClick={() => setRevoking(key)}>
+            {t("keys.revoke")}
+          </Button>
+        </li>
+      ))}
+    >
       {creating && <CreateDialog onClose={() => setCreating(false)} />}
       {revoking && <RevokeDialog secretId={revoking.SecretId} last={keys.length === 1} onClose={() => setRevoking(null)} />}
-    </Card>
+    </ListCard>
+  );
+}
+
+/** A key that was just made; `of` is its account, where that is new too. */
+export function NewKey({ made, of }: { readonly made: { readonly SecretId: string; readonly SecretKey: string }; readonly of?: string }) {
+  const { t } = useWords();
+  return (
+    <>
+      <p className="note note--warn">{t("keys.once")}</p>
+      <Facts
+        facts={[
+          ...(of === undefined ? [] : [{ name: t("about.account"), value: <code>{of}</code> }]),
+          { name: "SecretId", value: <Command text={made.SecretId} /> },
+          { name: "SecretKey", value: <Command text={made.SecretKey} /> },
+        ]}
+      />
+    </>
   );
 }
 
@@ -62,41 +75,25 @@ function CreateDialog({ onClose }: { readonly onClose: () => void }) {
   if (create.data) {
     return (
       <Dialog title={t("keys.made")} onClose={onClose}>
-        <p className="note note--warn">{t("keys.once")}</p>
-        <Facts
-          facts={[
-            { name: "SecretId", value: <Command text={create.data.SecretId} /> },
-            { name: "SecretKey", value: <Command text={create.data.SecretKey} /> },
-          ]}
-        />
+        <NewKey made={create.data} />
       </Dialog>
     );
   }
   return (
     <Dialog title={t("keys.create")} onClose={onClose} onSubmit={() => create.mutate({ password, parameters: {} })} ready={password !== ""} busy={create.isPending} error={create.error}>
       <p>{t("keys.createText")}</p>
-      <TextField label={t("confirm.password")} type="password" value={password} onChange={setPassword} autocomplete="current-password" autofocus />
+      <OwnPassword value={password} onChange={setPassword} autofocus />
     </Dialog>
   );
 }
 
 function RevokeDialog({ secretId, last, onClose }: { readonly secretId: string; readonly last: boolean; readonly onClose: () => void }) {
   const { t } = useWords();
-  const notices = useNotices();
   const [sure, setSure] = useState(!last);
-  const revoke = useChange("drystone", "DeleteKey");
-  const submit = () =>
-    revoke.mutate(
-      { SecretId: secretId, ...(last ? { Force: true } : {}) },
-      {
-        onSuccess: () => {
-          notices.show({ tone: "success", title: t("keys.revoked") });
-          onClose();
-        },
-      },
-    );
+  const revoke = useAsked("drystone", "DeleteKey", onClose, t("keys.revoked"));
+  const submit = () => revoke.send({ SecretId: secretId, ...(last ? { Force: true } : {}) });
   return (
-    <Dialog title={t("keys.revokeTitle")} onClose={onClose} onSubmit={submit} submitText={t("keys.revoke")} danger ready={sure} busy={revoke.isPending} error={revoke.error}>
+    <Dialog {...revoke.dialog} title={t("keys.revokeTitle")} onSubmit={submit} submitText={t("keys.revoke")} danger ready={sure}>
       <p>
         <code>{secretId}</code>
       </p>

@@ -1,19 +1,18 @@
 import { useState } from "react";
 import { useNavigate } from "react-router";
 
-import { useChange, useProfiles, useSnapshot, type DiskRow } from "../../api/queries";
+import { useChange, useSnapshot, type DiskRow } from "../../api/queries";
 import type { Tag } from "../../api/types";
-import { NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
 import { ExpiryField, expiryIsRight, nameIsTooLong, sentTags, TagsField, TextField } from "../../parts/Field";
 import { Facts } from "../../parts/Page";
 import { SnapshotTag } from "../../parts/StateTag";
-import { bytes, gib } from "../../units/bytes";
+import { bytes } from "../../units/bytes";
 import { duration } from "../../units/durations";
 import { deadlineIn } from "../../units/times";
 import { useWords } from "../../words";
-import { profileText } from "../quiesce/Profile";
-import { profilesOf } from "../quiesce/profileForm";
+import { DiskList } from "../disks/DiskList";
+import { ProfileNotes } from "../quiesce/Profile";
 
 type Props = { readonly rows: readonly DiskRow[]; readonly onClose: () => void };
 
@@ -26,11 +25,9 @@ export function CreateSnapshotDialog({ rows, onClose }: Props) {
   const create = useChange("cbs", "CreateSnapshot");
   const createGroup = useChange("cbs", "CreateSnapshotGroup");
   const navigate = useNavigate();
-  const profiles = useProfiles();
   const disk = rows[0]?.disk;
   if (disk === undefined) return null;
   const group = rows.length > 1;
-  const held = profilesOf(profiles.data ?? [], rows.map((row) => row.disk));
   const long = nameIsTooLong(name, "characters");
   const tagged = sentTags(tags).length === 0 ? {} : { Tags: sentTags(tags) };
   const submit = () => {
@@ -62,14 +59,7 @@ export function CreateSnapshotDialog({ rows, onClose }: Props) {
       busy={create.isPending || createGroup.isPending}
       error={create.error ?? createGroup.error}
     >
-      <ul className="what-list">
-        {rows.map((row) => (
-          <li key={row.disk.DiskId}>
-            <NameAndId name={row.disk.DiskName} id={row.disk.DiskId} />
-            <span>{gib(row.disk.DiskSize)}</span>
-          </li>
-        ))}
-      </ul>
+      <DiskList rows={rows} />
       <p className="field__hint">{group ? t("newSnap.groupHint") : t("newSnap.hint")}</p>
       <TextField
         label={t("newSnap.name")}
@@ -81,11 +71,7 @@ export function CreateSnapshotDialog({ rows, onClose }: Props) {
       />
       {!group && <ExpiryField value={expiry} onChange={setExpiry} />}
       <TagsField tags={tags} onChange={setTags} />
-      {held.map((profile) => (
-        <p className="note" key={profile.ResourceId}>
-          {profileText(t, profile)}
-        </p>
-      ))}
+      <ProfileNotes disks={rows.map((row) => row.disk)} />
     </Dialog>
   );
 }

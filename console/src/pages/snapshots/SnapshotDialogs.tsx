@@ -3,6 +3,7 @@ import { useMemo, useState } from "react";
 
 import { RefusedError } from "../../api/client";
 import { useChange, type SnapshotRow } from "../../api/queries";
+import { useAsked } from "../../parts/asked";
 import { NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
 import { ExpiryField, expiryIsRight, nameIsTooLong, TextField } from "../../parts/Field";
@@ -52,16 +53,14 @@ type OneProps = { readonly row: SnapshotRow; readonly onClose: () => void };
 function RenameDialog({ row, onClose }: OneProps) {
   const { t } = useWords();
   const [name, setName] = useState(row.snapshot.SnapshotName);
-  const rename = useChange("cbs", "ModifySnapshotAttribute");
+  const rename = useAsked("cbs", "ModifySnapshotAttribute", onClose);
   const long = nameIsTooLong(name, "characters");
   return (
     <Dialog
+      {...rename.dialog}
       title={t("rename.snapshot")}
-      onClose={onClose}
-      onSubmit={() => rename.mutate({ SnapshotId: row.snapshot.SnapshotId, SnapshotName: name }, { onSuccess: onClose })}
+      onSubmit={() => rename.send({ SnapshotId: row.snapshot.SnapshotId, SnapshotName: name })}
       ready={name !== "" && !long}
-      busy={rename.isPending}
-      error={rename.error}
     >
       <TextField label={t("field.name")} value={name} onChange={setName} error={long ? t("field.nameLong") : null} autofocus />
     </Dialog>
@@ -70,26 +69,12 @@ function RenameDialog({ row, onClose }: OneProps) {
 
 function KeepDialog({ row, onClose }: OneProps) {
   const { t } = useWords();
-  const notices = useNotices();
   const [expiry, setExpiry] = useState(row.snapshot.IsPermanent ? "30" : "");
-  const keep = useChange("cbs", "ModifySnapshotAttribute");
+  const keep = useAsked("cbs", "ModifySnapshotAttribute", onClose, t("keep.done"));
   const id = { SnapshotId: row.snapshot.SnapshotId };
-  const submit = () =>
-    keep.mutate(expiry === "" ? { ...id, IsPermanent: true } : { ...id, Deadline: deadlineIn(Number(expiry), new Date()) }, {
-      onSuccess: () => {
-        notices.show({ tone: "success", title: t("keep.done") });
-        onClose();
-      },
-    });
+  const submit = () => keep.send(expiry === "" ? { ...id, IsPermanent: true } : { ...id, Deadline: deadlineIn(Number(expiry), new Date()) });
   return (
-    <Dialog
-      title={t("keep.title")}
-      onClose={onClose}
-      onSubmit={submit}
-      ready={expiryIsRight(expiry)}
-      busy={keep.isPending}
-      error={keep.error}
-    >
+    <Dialog {...keep.dialog} title={t("snapAction.keep")} onSubmit={submit} ready={expiryIsRight(expiry)}>
       <p>
         <NameAndId name={row.snapshot.SnapshotName} id={row.snapshot.SnapshotId} />
       </p>
@@ -131,7 +116,7 @@ function RemoveDialog({ rows, onClose, onRemoved }: RemoveProps) {
       title={t("remove.title", { count: rows.length })}
       onClose={onClose}
       onSubmit={submit}
-      submitText={t("remove.submit")}
+      submitText={t("snapAction.remove")}
       danger
       busy={remove.isPending}
       error={remove.error}
