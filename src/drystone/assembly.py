@@ -272,6 +272,8 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
     """Return what the wire calls."""
     installation, host = parts.installation, parts.host
     db, clock, steady = installation.db, installation.clock, installation.steady
+    transactions, operations = installation.transactions, installation.operations
+    layout, devices, room = installation.layout, installation.devices, installation.room
     probe = HostProbe(installation=installation, host=host, clock=parts.clock, qemu_version=qemu_version)
     quiescing = Quiescing(
         db=db, clock=clock, environment=installation.environment,
@@ -282,17 +284,21 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
     disk_limits = DiskLimits(disks=config.disks_per_account, gib=config.disk_gib_per_account)
     return UseCases(
         disks=DiskLifecycle(
-            installation=installation, host=host, zone=config.zone, disks_per_call=config.disks_per_call,
-            disks_per_instance=config.disks_per_instance, root=os.geteuid() == 0,
-            limits=disk_limits,
+            transactions=transactions, operations=operations, host=host, layout=layout, devices=devices, room=room,
+            zone=config.zone, disks_per_call=config.disks_per_call, disks_per_instance=config.disks_per_instance,
+            root=os.geteuid() == 0, limits=disk_limits,
         ),
-        snapshots=SnapshotLifecycle(installation=installation, host=host, limits=limits, quiescing=quiescing),
+        snapshots=SnapshotLifecycle(
+            transactions=transactions, operations=operations, ids=installation.ids, host=host, locks=installation.locks,
+            layout=layout, devices=devices, room=room, limits=limits, quiescing=quiescing,
+        ),
         snapshot_groups=SnapshotGroups(
-            installation=installation, host=host, limits=limits, quiescing=quiescing,
+            transactions=transactions, operations=operations, ids=installation.ids, host=host, locks=installation.locks,
+            layout=layout, devices=devices, room=room, limits=limits, quiescing=quiescing,
             disks_max=config.disks_per_instance,
         ),
         quiescing=quiescing,
-        proving=Proving(installation=installation, allowed=config.prove, root=os.geteuid() == 0),
+        proving=Proving(operations=operations, allowed=config.prove, root=os.geteuid() == 0),
         disk_records=DiskRecords(
             db=db, clock=clock, engine=probe,
             config=DiskRecordsConfig(zone=config.zone, disks_per_instance=config.disks_per_instance),
@@ -311,18 +317,25 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
         ),
         space=StoreSpace(installation), clock=parts.clock,
         confirmation=Confirmation(installation=installation),
-        image_files=ImageFiles(installation=installation, zone=config.zone, limits=disk_limits),
+        image_files=ImageFiles(
+            transactions=transactions, operations=operations, layout=layout, room=room, zone=config.zone,
+            limits=disk_limits,
+        ),
         audit=Audit(
             db=db, clock=clock, steady=steady,
             most=AuditUsage(entries=config.audit_entries_max, bytes=config.audit_mb_max * 1_000_000),
         ),
-        audit_records=AuditRecords(db=db, long_reads=installation.long_reads),
+        audit_records=AuditRecords(transactions=transactions),
         passwords=passwords,
         overview=Overview(
-            installation=installation, clock=parts.clock, limits=limits, disks_per_instance=config.disks_per_instance,
-            disks_per_call=config.disks_per_call, disk_limits=disk_limits,
+            transactions=transactions, room=room, clock=parts.clock, limits=limits,
+            disks_per_instance=config.disks_per_instance, disks_per_call=config.disks_per_call,
+            disk_limits=disk_limits,
         ),
-        history=History(db=db, clock=steady, days=config.history_days), differences=SnapshotDifferences(installation),
+        history=History(db=db, clock=steady, days=config.history_days),
+        differences=SnapshotDifferences(
+            transactions=transactions, kept=installation.kept, background=installation.background
+        ),
         authenticate=accounts.authenticate,
     )  # fmt: skip
 
@@ -344,13 +357,16 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
     installation, host = parts.installation, parts.host
     guard = ScratchGuard(installation=installation, host=host)
     expiry = Expiry(
-        installation=installation, clock=parts.clock,
+        transactions=installation.transactions, operations=installation.operations, clock=parts.clock,
         limits=ExpiryLimits(percent_per_hour=config.expiry_percent_per_hour, quota=_quota(config)),
     )  # fmt: skip
     # A database of PostgreSQL is copied by its own tools.
     minutes = 0 if config.catalog_url else config.backup_minutes
     backups = Backups(installation=installation, minutes=minutes, kept=config.backups_kept)
-    healing = Healing(installation=installation, after_s=config.rescan_after_s)
+    healing = Healing(
+        transactions=installation.transactions, operations=installation.operations, monotonic=installation.monotonic,
+        after_s=config.rescan_after_s,
+    )  # fmt: skip
     publication = Publication(installation)
     packs = PackRound(installation)
     return (

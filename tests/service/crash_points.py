@@ -50,6 +50,7 @@ from drystone.service.jobs.delete_snapshot import DeleteSnapshot
 from drystone.service.jobs.snapshot import TakeSnapshot
 from drystone.service.rows.deletions import mark_deleting
 from drystone.service.rows.tracking import tracking_of
+from drystone.service.transactions import Change
 from drystone.service.upkeep import compaction, confirmation, epoch, recovery
 from drystone.service.upkeep.maps import collect_maps
 from drystone.service.upkeep.scrub import Scrub, ScrubConfig
@@ -333,13 +334,13 @@ def deleting(*names: SnapshotId) -> Act:
     async def act(scene: Scene) -> None:
         for name in names:
 
-            def mark(conn: Connection, name: SnapshotId = name) -> Operation | None:
-                row = snapshots.get(conn, name)
+            def mark(change: Change, name: SnapshotId = name) -> list[Operation]:
+                row = snapshots.get(change.conn, name)
                 assert row is not None
-                return mark_deleting(conn, scene.made, row, request_id="r", at=NOW)
+                mark_deleting(change, row, request_id="r")
+                return change.begun
 
-            operation = await scene.made.db.write(mark)
-            if operation is not None:
+            for operation in await scene.made.transactions.change(mark):
                 await DeleteSnapshot(scene.made).run(operation)
 
     return act

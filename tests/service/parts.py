@@ -1,9 +1,10 @@
 """The parts that the service's classes take, for tests that put some of them together."""
 
+import itertools
 import random
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 from drystone.catalog.database import Database
 from drystone.domain.ids import IdSource
@@ -15,16 +16,23 @@ from drystone.service.installation import Installation
 from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
 from drystone.service.room import Room
-from drystone.service.transactions import Transactions
-from tests.service.records_world import NOW
+from drystone.service.transactions import Change, Transactions
 
+R = TypeVar("R")
+_SEEDS = itertools.count(1000)
 NOWHERE: Any = SimpleNamespace(store_id="st-1")
 """A store that nothing asks for anything."""
 
 
-def transactions(db: Any, *, clock: Callable[[], float] = lambda: NOW) -> Transactions:
+def transactions(db: Any, *, clock: Callable[[], float] = lambda: 1_700_000_000.0) -> Transactions:
     """Return the transactions of a catalog, or of what a test takes for one; both clocks are one."""
     return Transactions(db=db, clock=clock, steady=clock, rng=random.Random(1))
+
+
+def changed(db: Database, record: Callable[[Change], R], *, at: float = 1_700_000_000.0) -> R:
+    """Carry a change out as a loop or a call does, on this thread."""
+    ids = IdSource(random.Random(next(_SEEDS)))
+    return db.write_sync(lambda conn: record(Change(conn=conn, at=at, steady=at, ids=ids)))
 
 
 def server_parts(

@@ -32,9 +32,9 @@ from drystone.service.calls.snapshot_records import SnapshotRecords, SnapshotRec
 from drystone.service.calls.trail import Audit
 from drystone.service.calls.trail_records import AuditRecords
 from drystone.service.views import ClockView, DaemonFacts, HostFacts
-from drystone.transfer.places import Places
 from tests.catalogs import open_catalog
 from tests.domain.payloads import payload
+from tests.service.parts import transactions
 
 T = TypeVar("T")
 OWNER = AccountId("100000000001")
@@ -93,7 +93,7 @@ class World:
         self.operations = OperationRecords(db=self.db)
         self.host = HostRecords(db=self.db, probe=self)
         self.audit = Audit(db=self.db, clock=clock, steady=clock, most=AuditUsage(entries=1000, bytes=1_000_000))
-        self.trail = AuditRecords(db=self.db, long_reads=Places(1, reserve=0))
+        self.trail = AuditRecords(transactions=transactions(self.db))
 
     async def outdated(self, disk_ids: Sequence[DiskId]) -> frozenset[DiskId]:
         return frozenset(disk_ids) & self.old

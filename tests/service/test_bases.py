@@ -26,6 +26,7 @@ from tests.blocks import to_blocks
 from tests.catalog.catalog_values import OWNER
 from tests.catalog.catalog_values import disk as disk_row
 from tests.service.crash_points import FIRST, LAST, MIDDLE, Scene, built
+from tests.service.parts import changed
 from tests.service.records_world import NOW
 from tests.service.store_world import BLOCKS
 
@@ -63,8 +64,7 @@ def delete(scene: Scene, *names: SnapshotId) -> None:
     for name in names:
         row = scene.db.read_sync(functools.partial(snapshots.get, key=name))
         assert row is not None
-        mark = functools.partial(mark_deleting, installation=scene.made, snapshot=row, request_id="r", at=NOW)
-        assert scene.db.write_sync(mark) is not None
+        assert changed(scene.db, functools.partial(mark_deleting, snapshot=row, request_id="r"))
 
 
 def clone(conn: Connection) -> Disk:

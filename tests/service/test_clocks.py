@@ -36,8 +36,10 @@ from drystone.service.host import healing as healing_module
 from drystone.service.host.daemons import SILENT_SECONDS_MAX
 from drystone.service.host.healing import Healing
 from drystone.service.host.host import Host
+from drystone.service.operations import Operations
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.rows.tokens import remember
+from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep.backups import Backups
 from drystone.service.upkeep.expiry import Expiry, ExpiryLimits
 from tests.service.machine import DAY, HOUR, YEAR, Machine, admin
@@ -68,13 +70,20 @@ class House:
             "db": self.world.db, "clock": lambda: self.world.now, "steady": self.machine.steady.now,
             "monotonic": lambda: self.machine.up, "layout": self.layout,
             "ids": IdSource(random.Random(len(self.woken))),
-            "operations": SimpleNamespace(wake=self.woken.append),
             "space": lambda: SimpleNamespace(above_floor_bytes=1 << 40),
             "devices": SimpleNamespace(look=lambda _attached: Sight(wrong=frozenset(), doubtful=frozenset())),
         }  # fmt: skip
         self.installation = cast("Any", SimpleNamespace(**parts))
+        self.transactions = Transactions(
+            db=self.world.db, clock=lambda: self.world.now, steady=self.machine.steady.now,
+            rng=random.Random(len(self.woken)),
+        )  # fmt: skip
+        self.operations = Operations(self.transactions)
+        self.operations.wake = self.woken.append  # type: ignore[method-assign, assignment]
         limits = ExpiryLimits(percent_per_hour=10, quota=SnapshotLimits(**quota))
-        self.expiry = Expiry(installation=self.installation, clock=self.machine.steady, limits=limits)
+        self.expiry = Expiry(
+            transactions=self.transactions, operations=self.operations, clock=self.machine.steady, limits=limits
+        )
         self.history = History(db=self.world.db, clock=self.installation.steady, days=90)
         self.audit = Audit(
             db=self.world.db, clock=self.installation.clock, steady=self.installation.steady,
@@ -85,7 +94,9 @@ class House:
             limits=SessionLimits(idle_s=12 * HOUR, age_s=7 * DAY),
         )  # fmt: skip
         self.backups = Backups(installation=self.installation, minutes=60, kept=48)
-        self.healing = Healing(installation=self.installation, after_s=30.0)
+        self.healing = Healing(
+            transactions=self.transactions, operations=self.operations, monotonic=lambda: self.machine.up, after_s=30.0
+        )
 
     @property
     def begun(self) -> list[str]:
@@ -131,8 +142,10 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     world.add_accounts()
     made = House(world, Machine(world), tmp_path)
 
-    def compare(_conn: Connection, _installation: Any, disk: Any) -> Any:
-        return SimpleNamespace(id=f"compare {disk.id}", disk_id=disk.id)
+    def compare(change: Change, disk: Any) -> bool:
+        begun: Any = SimpleNamespace(id=f"compare {disk.id}")
+        change.begun.append(begun)
+        return True
 
     monkeypatch.setattr(healing_module, "begin_comparison", compare)
     yield made
@@ -327,7 +340,8 @@ def test_the_recycle_bin_is_not_cut_short_by_a_clock_that_is_behind(house: House
     house.machine.leaps(-10 * YEAR)
     nothing: Any = None
     calls = DiskLifecycle(
-        installation=house.installation, host=nothing, zone=ZONE, disks_per_call=1, disks_per_instance=1, root=False
+        transactions=house.transactions, operations=house.operations, host=nothing, layout=nothing, devices=nothing,
+        room=nothing, zone=ZONE, disks_per_call=1, disks_per_instance=1, root=False,
     )  # fmt: skip
     run(calls.terminate(caller(), ["disk-p"], None))
     assert house.world.stored_disk("disk-p").deadline_at == NOW + RECYCLE_SECONDS

@@ -25,6 +25,7 @@ from drystone.service.installation import Installation
 from drystone.service.jobs.compact import Compact
 from drystone.service.jobs.delete_snapshot import DeleteSnapshot
 from drystone.service.rows.deletions import mark_deleting
+from drystone.service.transactions import Change
 from drystone.service.upkeep import compaction, epoch, rewrites
 from drystone.service.upkeep.publication import Publication
 from drystone.snapstore.store import StaleEpochError, read_epoch, replace_owner
@@ -41,14 +42,13 @@ ADMIN = caller(OWNER, admin=True)
 def delete(made: Installation, name: str) -> None:
     """Delete a snapshot to the end; what it makes due is begun, and not run."""
 
-    def mark(conn: Connection) -> Operation:
-        row = snapshots.get(conn, SnapshotId(name))
+    def mark(change: Change) -> Operation:
+        row = snapshots.get(change.conn, SnapshotId(name))
         assert row is not None
-        operation = mark_deleting(conn, made, row, request_id="r", at=NOW)
-        assert operation is not None
-        return operation
+        assert mark_deleting(change, row, request_id="r")
+        return change.begun[0]
 
-    asyncio.run(DeleteSnapshot(made).run(made.db.write_sync(mark)))
+    asyncio.run(DeleteSnapshot(made).run(asyncio.run(made.transactions.change(mark))))
 
 
 def test_a_copy_of_the_catalog_from_a_round_is_older_than_the_store(world: World, tmp_path: Path) -> None:

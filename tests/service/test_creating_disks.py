@@ -62,9 +62,11 @@ class Maker:
                 OperationKind.TERMINATE: Terminate(self.installation, host),
             }
         )
+        made = self.installation
         self.lifecycle = DiskLifecycle(
-            installation=self.installation, host=host, zone=ZONE, disks_per_call=50, disks_per_instance=20, root=False
-        )
+            transactions=made.transactions, operations=made.operations, host=host, layout=made.layout,
+            devices=made.devices, room=made.room, zone=ZONE, disks_per_call=50, disks_per_instance=20, root=False,
+        )  # fmt: skip
 
     async def _make_image(self, _installation: Installation, disk: Disk, *, epoch: int) -> None:
         assert epoch == disk.epoch

@@ -53,6 +53,7 @@ from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.upkeep.publication import Publication
 from drystone.transfer.hydrate import hydrate
 from tests.service import parts
+from tests.service.parts import changed
 from tests.service.records_world import NOW, OWNER, ZONE, World, caller, run
 
 DISK = DiskId("disk-00000001")
@@ -108,9 +109,8 @@ class Site:
             id=SnapshotId("snap-00000001"), account_id=OWNER, disk_id=DISK, state=SnapshotState.CREATING, size_gib=1,
             zone=ZONE, created_at=NOW, modified_at=NOW,
         )  # fmt: skip
-        return self.world.db.write_sync(
-            lambda conn: begin_snapshot(conn, self.installation, self.row(), template, request_id="r-1")
-        )
+        row = self.row()
+        return changed(self.world.db, lambda change: begin_snapshot(change, row, template, request_id="r-1"))
 
     def operation(self, begun: Any) -> Operation:
         return self.again(begun.operation)
@@ -172,7 +172,7 @@ def test_a_snapshot_that_fails_because_its_bitmap_is_gone_does_not_count_it_as_m
             daemon = site.host.daemons.running()[0]
             begun = site.begin()
             if frozen:
-                await freezing.freeze(daemon, [freeze_target(site.installation, begun)])
+                await freezing.freeze(daemon, [freeze_target(site.layout, begun)])
                 await daemon.remove_exports(node("view", DISK))
             await LiveDisk(daemon=daemon, id=DISK).drop_bitmap(begun.freeze.old_bitmap)
             with NbdClient(path, DISK) as guest:
@@ -195,7 +195,7 @@ def test_a_snapshot_that_is_given_up_is_never_committed_and_keeps_what_was_writt
             with NbdClient(path, DISK) as guest:
                 guest.pwrite(3 * BLOCK, b"x" * BLOCK)
                 begun = site.begin()
-                await freezing.freeze(daemon, [freeze_target(site.installation, begun)])
+                await freezing.freeze(daemon, [freeze_target(site.layout, begun)])
                 guest.pwrite(7 * BLOCK, b"x" * BLOCK)
             job = TakeSnapshot(site.installation, site.host)
             await job._record_frozen(begun.operation)
@@ -248,7 +248,7 @@ def test_nobody_takes_a_daemon_for_dead_that_runs_and_is_silent(site: Site, monk
         async with site.served() as path:
             daemon = site.host.daemons.running()[0]
             begun = site.begin()
-            await freezing.freeze(daemon, [freeze_target(site.installation, begun)])
+            await freezing.freeze(daemon, [freeze_target(site.layout, begun)])
             await TakeSnapshot(site.installation, site.host)._record_frozen(begun.operation)
             # What an older version may have left in a daemon: no row knows it.
             other = DiskId("disk-00000002")
@@ -502,9 +502,12 @@ def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
                 quiescing = Quiescing(
                     db=site.world.db, clock=lambda: NOW, environment={}, own=(), devices=site.installation.devices
                 )
+                made = site.installation
                 lifecycle = SnapshotLifecycle(
-                    installation=site.installation, host=site.host, limits=SnapshotLimits(), quiescing=quiescing
-                )
+                    transactions=made.transactions, operations=made.operations, ids=made.ids, host=site.host,
+                    locks=made.locks, layout=made.layout, devices=made.devices, room=made.room, limits=SnapshotLimits(),
+                    quiescing=quiescing,
+                )  # fmt: skip
                 guest = Guest(path)
                 reader = pending()
                 try:

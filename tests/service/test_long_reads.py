@@ -31,9 +31,11 @@ def installed(world: World, data: Path) -> Installation:
 
 
 ASKED: dict[str, Ask] = {
-    "difference": lambda of, who: SnapshotDifferences(of).describe(who, None, "snap-a"),
+    "difference": lambda of, who: SnapshotDifferences(
+        transactions=of.transactions, kept=of.kept, background=of.background
+    ).describe(who, None, "snap-a"),
     "space": lambda of, who: StoreSpace(of).snapshots(who, ("snap-a",)),
-    "trail": lambda of, who: AuditRecords(db=of.db, long_reads=of.long_reads).describe(who, AuditQuery()),
+    "trail": lambda of, who: AuditRecords(transactions=of.transactions).describe(who, AuditQuery()),
 }
 ACCOUNTS = (OWNER, OTHER, AccountId("100000000003"))
 

@@ -9,14 +9,14 @@ from drystone.service.calls.proving import Proving
 
 
 class Untouched:
-    """An installation of which nothing may be used."""
+    """Operations of which nothing may be used."""
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(name)
 
 
 def test_no_proof_is_begun_by_schedule_unless_the_configuration_allows_it() -> None:
-    installation = cast(Any, Untouched())
-    asyncio.run(Proving(installation=installation, allowed=False, root=True).begin_due())
-    with pytest.raises(AssertionError, match="db"):
-        asyncio.run(Proving(installation=installation, allowed=True, root=True).begin_due())
+    operations = cast(Any, Untouched())
+    asyncio.run(Proving(operations=operations, allowed=False, root=True).begin_due())
+    with pytest.raises(AssertionError, match="begin"):
+        asyncio.run(Proving(operations=operations, allowed=True, root=True).begin_due())

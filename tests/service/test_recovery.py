@@ -45,6 +45,7 @@ from drystone.engine.layout import Layout
 from drystone.objects.local import LocalStore
 from drystone.service.installation import Installation
 from drystone.service.rows.quotas import SnapshotLimits
+from drystone.service.transactions import Change
 from drystone.service.upkeep import collection, confirmation, epoch, recovery
 from drystone.service.upkeep.compaction import PackRound
 from drystone.service.upkeep.expiry import Expiry, ExpiryLimits
@@ -58,7 +59,7 @@ from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store, publish_epoch, read_epoch, read_owner
 from tests.domain.payloads import payload
 from tests.engine.volumes import image_of
-from tests.service.parts import server_parts
+from tests.service.parts import changed, server_parts
 from tests.service.records_world import caller
 from tests.service.store_world import InlinePool
 from tests.snapstore.model_snapshots import STORE_ID, new_store, take
@@ -733,9 +734,17 @@ def test_nothing_expires_or_is_collected_until_somebody_confirms(world: World) -
         )  # fmt: skip
         nothing: Any = None
         limits = ExpiryLimits(percent_per_hour=100, quota=SnapshotLimits())
-        expiry = Expiry(installation=installation, clock=nothing, limits=limits)
+        expiry = Expiry(transactions=nothing, operations=nothing, clock=nothing, limits=limits)
+
+        def due() -> list[SnapshotId | None]:
+            def begin(change: Change) -> list[SnapshotId | None]:
+                expiry._due(change, NOW * 2)
+                return [operation.snapshot_id for operation in change.begun]
+
+            return changed(db, begin, at=NOW * 2)
+
         assert not asyncio.run(confirmation.may_delete(installation))
-        assert db.write_sync(lambda conn: expiry._due(conn, NOW * 2)) == []
+        assert due() == []
         confirming = confirmation.Confirmation(installation=installation)
         with pytest.raises(RefusalError):
             asyncio.run(confirming.confirm(caller()))
@@ -743,7 +752,7 @@ def test_nothing_expires_or_is_collected_until_somebody_confirms(world: World) -
         assert asyncio.run(confirming.confirm(caller(admin=True))) is not None
         assert asyncio.run(confirming.confirm(caller(admin=True))) is None
         assert asyncio.run(confirmation.may_delete(installation))
-        assert [row.snapshot_id for row in db.write_sync(lambda conn: expiry._due(conn, NOW * 2))] == [world.name(2)]
+        assert due() == [world.name(2)]
         # Another catalog took the store meanwhile.
         publish_epoch(world.store, read_epoch(world.store) + 1)
         assert not asyncio.run(confirmation.may_delete(installation))

@@ -3,16 +3,17 @@
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from drystone.domain.disk import PREPAID, DiskState
-from drystone.domain.ids import DiskId, IdSource
+from drystone.domain.ids import DiskId
 from drystone.domain.snapshot import SnapshotState
 from drystone.service.calls.disk_lifecycle import RECYCLE_SECONDS, DiskLifecycle
+from drystone.service.operations import Operations
 from drystone.service.rows.quotas import SnapshotLimits
+from drystone.service.transactions import Transactions
 from drystone.service.upkeep.expiry import Expiry, ExpiryLimits
 from tests.service.machine import Machine
 from tests.service.records_world import ZONE, World, caller, run
@@ -30,20 +31,16 @@ class Bin:
         self.world = world
         self.woken: list[str] = []
         nothing: Any = None
-        parts = {"db": world.db, "clock": lambda: world.now, "ids": IdSource(random.Random(1))}
-        installation = cast("Any", SimpleNamespace(operations=SimpleNamespace(wake=self.woken.append), **parts))
-        self.calls = DiskLifecycle(
-            installation=installation,
-            host=nothing,
-            zone=ZONE,
-            disks_per_call=50,
-            disks_per_instance=20,
-            root=False,
-        )
         self.machine = Machine(world)
-        installation.steady = self.machine.steady.now
+        made = Transactions(db=world.db, clock=lambda: world.now, steady=self.machine.steady.now, rng=random.Random(1))
+        operations = Operations(made)
+        operations.wake = self.woken.append  # type: ignore[method-assign, assignment]
+        self.calls = DiskLifecycle(
+            transactions=made, operations=operations, host=nothing, layout=nothing, devices=nothing, room=nothing,
+            zone=ZONE, disks_per_call=50, disks_per_instance=20, root=False,
+        )  # fmt: skip
         limits = ExpiryLimits(percent_per_hour=1, quota=SnapshotLimits())
-        self.expiry = Expiry(installation=installation, clock=self.machine.steady, limits=limits)
+        self.expiry = Expiry(transactions=made, operations=operations, clock=self.machine.steady, limits=limits)
 
     def make(self, disk_id: str, *, delete_snapshot: bool) -> None:
         """Make a prepaid disk with a snapshot that has a deadline, and a permanent one."""

@@ -37,6 +37,7 @@ from tests.service.crash_points import (
     scrub_of,
     take,
 )
+from tests.service.parts import changed
 from tests.service.records_world import NOW
 from tests.service.store_world import BLOCKS
 
@@ -153,7 +154,7 @@ def test_on_a_base_that_cannot_be_read_nothing_is_built(scene: Scene, bad: str) 
     assert (manifest.base, manifest.ancestry) == (None, ())
     assert f"without {LAST}" in reason(scene)
     # Deleted, its whole map is carried: it differs from nothing at all in no other block.
-    scene.db.write_sync(lambda conn: mark_deleting(conn, scene.made, made, request_id="r", at=NOW))
+    changed(scene.db, lambda change: mark_deleting(change, made, request_id="r"))
     disk = scene.db.read_sync(lambda conn: disks.get(conn, DISK))
     assert disk is not None
     assert (disk.base_snapshot_id, disk.carry) == (None, frozenset({made.maps[0]}))

@@ -29,8 +29,6 @@ from drystone.transfer.places import Places
 from drystone.transfer.pool import WorkerPool
 
 R = TypeVar("R")
-WAITING_MAX = 8
-"""Calls of one account that may wait for a background worker: those that wait longer had better be asked again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,8 +84,8 @@ class Transactions:
         self, *, db: Database, clock: Callable[[], float], steady: Callable[[], float], rng: Randomness
     ) -> None:
         self._db = db
-        self._clock = clock
-        self._steady = steady
+        self.clock = clock
+        self.steady = steady
         self._rng = rng
         self.long_reads = Places(READERS - 1, reserve=0)
         """Whose turn it is to read much: never on all readers, whoever asks."""
@@ -108,7 +108,7 @@ class Transactions:
 
         What `record` begins is left alone: whoever wants it taken up uses `Operations.begin`.
         """
-        at, steady, seed = self._clock(), self._steady(), self._rng.getrandbits(128)
+        at, steady, seed = self.clock(), self.steady(), self._rng.getrandbits(128)
 
         def run(conn: Connection) -> R:
             ids = IdSource(random.Random(seed))  # noqa: S311 - they are no secrets

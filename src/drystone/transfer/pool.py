@@ -25,6 +25,8 @@ from drystone.transfer.jobs import Failure, Job, Message, Progress, Result
 from drystone.transfer.places import Places
 from drystone.transfer.worker import BUG
 
+WAITING_MAX = 8
+"""Calls of one account that may wait for a background worker: those that wait longer had better be asked again."""
 _LINE_BYTES_MAX: Final = 128 << 20
 """Longest line of a worker: a result names every pack that was written, 230 bytes per 32 MiB of new data."""
 _KINDS: Final[dict[str, type[DrystoneError]]] = {

@@ -1,5 +1,6 @@
 """Where two snapshots differ, for a picture of the disk."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection
@@ -9,20 +10,24 @@ from drystone.domain.snapshot import SnapshotState
 from drystone.objects.contract import NotFoundError
 from drystone.service.caller import Caller
 from drystone.service.calls.snapshot_records import owned_snapshot
-from drystone.service.installation import WAITING_MAX, Installation
+from drystone.service.kept_store import KeptStore
+from drystone.service.transactions import Transactions
 from drystone.service.views import DifferenceView
 from drystone.transfer.jobs import DifferenceJob, DifferenceResult
+from drystone.transfer.pool import WAITING_MAX, WorkerPool
 
 BUCKETS_MAX: Final = 1024
 ATTEMPTS_MAX: Final = 3
 """A snapshot may be deleted while its maps are read: then the rows are looked at again."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotDifferences:
     """Tells differences, by maps, in a worker."""
 
-    def __init__(self, installation: Installation) -> None:
-        self._in = installation
+    transactions: Transactions
+    kept: KeptStore
+    background: WorkerPool
 
     async def describe(self, caller: Caller, older: str | None, newer: str) -> DifferenceView:
         """Return where two NORMAL snapshots differ; without `older`, what `newer` holds.
@@ -34,7 +39,7 @@ class SnapshotDifferences:
             DrystoneError: The store cannot be read.
         """
         for attempt in range(1, ATTEMPTS_MAX + 1):
-            manifests = await self._in.read_in_turn(
+            manifests = await self.transactions.read_in_turn(
                 caller.account_id,
                 lambda conn: (
                     None if older is None else _manifest(conn, caller, older),
@@ -42,10 +47,10 @@ class SnapshotDifferences:
                 ),
             )
             job = DifferenceJob(
-                store=self._in.store_address(), older=manifests[0], newer=manifests[1], buckets_max=BUCKETS_MAX
+                store=self.kept.address(), older=manifests[0], newer=manifests[1], buckets_max=BUCKETS_MAX
             )
             try:
-                found = await self._in.background.run(
+                found = await self.background.run(
                     job, DifferenceResult, account=caller.account_id, waiting_max=WAITING_MAX
                 )
             except (NotFoundError, UnavailableError):

@@ -4,13 +4,13 @@ Each call records what is to happen in one transaction; the jobs do it. Nothing 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import msgspec
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, instances, operations, sessions
+from drystone.catalog import disks, instances
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, Disk, DiskState
 from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN, EXTRA_TYPES
@@ -19,8 +19,9 @@ from drystone.domain.ids import DiskId, InstanceId, OperationId
 from drystone.domain.instance import InstanceKind
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.payloads import CreateDiskPayload, InitializePayload, Payload, ResizePayload
-from drystone.domain.session import Session
 from drystone.domain.snapshot import SnapshotState
+from drystone.engine.host_device import HostDevices
+from drystone.engine.layout import Layout
 from drystone.engine.volume import volume_of
 from drystone.service.caller import Caller
 from drystone.service.calls.attributes import checked_tags, disk_name
@@ -29,11 +30,13 @@ from drystone.service.calls.patience import patiently
 from drystone.service.calls.snapshot_begin import check_no_snapshot
 from drystone.service.calls.snapshot_records import owned_snapshot
 from drystone.service.host.host import Host
-from drystone.service.installation import Installation
+from drystone.service.operations import Operations
 from drystone.service.requests import NewDisks
+from drystone.service.room import Room
 from drystone.service.rows import quotas, tokens
 from drystone.service.rows.deletions import going_along, mark_terminating
 from drystone.service.rows.tracking import tracking_columns
+from drystone.service.transactions import NO_PAYLOAD, Change, Transactions
 
 ATTACH_MAX = 10
 TERMINATE_MAX = 100
@@ -44,27 +47,21 @@ RECYCLE_SECONDS = 7 * 86400.0
 RENEW_FLAGS = frozenset({"NOTIFY_AND_AUTO_RENEW", "NOTIFY_AND_MANUAL_RENEW", "DISABLE_NOTIFY_AND_MANUAL_RENEW"})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DiskLifecycle:
     """The calls that change which disks there are and who has them."""
 
-    def __init__(
-        self,
-        *,
-        installation: Installation,
-        host: Host,
-        zone: str,
-        disks_per_call: int,
-        disks_per_instance: int,
-        root: bool,
-        limits: quotas.DiskLimits = quotas.DISKS,
-    ) -> None:
-        self._in = installation
-        self._host = host
-        self._zone = zone
-        self._disks_per_call = disks_per_call
-        self._disks_per_instance = disks_per_instance
-        self._root = root
-        self._limits = limits
+    transactions: Transactions
+    operations: Operations
+    host: Host
+    layout: Layout
+    devices: HostDevices
+    room: Room
+    zone: str
+    disks_per_call: int
+    disks_per_instance: int
+    root: bool
+    limits: quotas.DiskLimits = quotas.DISKS
 
     # --- create -------------------------------------------------------------------------------------------------------
 
@@ -81,40 +78,39 @@ class DiskLifecycle:
         name, tags = disk_name(new.name), checked_tags(new.tags)
         hashed = tokens.request_hash(new)
 
-        def record(conn: Connection) -> tuple[tuple[DiskId, ...], list[Operation]]:
+        def record(change: Change) -> tuple[tuple[DiskId, ...], list[Operation]]:
+            conn = change.conn
             if new.client_token is not None:
                 before = tokens.replayed(conn, caller, token=new.client_token, hashed=hashed)
                 if before is not None:
                     return _ids(before), []
-            self._in.require_room(disks=new.count)
-            at = self._in.clock()
-            template = self._template(conn, caller, new, name=name, tags=tags, at=at)
+            self.room.require(disks=new.count)
+            template = self._template(change, caller, new, name=name, tags=tags)
             quotas.check_disks(
-                conn, caller.account_id, self._limits, adding=new.count, gib=new.count * template.size_gib
+                conn, caller.account_id, self.limits, adding=new.count, gib=new.count * template.size_gib
             )
-            ids = tuple(self._in.ids.disk() for _ in range(new.count))
-            together = CreateDiskPayload(disk_ids=tuple(ids), client_token=new.client_token)
-            made = [self._insert(conn, caller, replace(template, id=disk_id), together, at=at) for disk_id in ids]
+            ids = tuple(change.ids.disk() for _ in range(new.count))
+            together = CreateDiskPayload(disk_ids=ids, client_token=new.client_token)
+            for disk_id in ids:
+                _insert(change, caller, replace(template, id=disk_id), together)
             if new.client_token is not None:
                 tokens.remember(
                     conn, caller, token=new.client_token, hashed=hashed, response={"disk_ids": list(ids)},
-                    now=self._in.steady(),
+                    now=change.steady,
                 )  # fmt: skip
-            return ids, made
+            # They end together, so that the end of one is the end of all.
+            return ids, change.begun[:1]
 
-        ids, made = await self._in.db.write(record)
-        for operation in made:
-            self._in.operations.wake(operation.id)
-        # They end together, so that the end of one is the end of all.
-        for operation in made[:1]:
-            ended = await self._in.operations.wait(operation.id, CREATE_SECONDS_MAX)
+        ids, first = await self.operations.begin(record)
+        for operation in first:
+            ended = await self.operations.wait(operation.id, CREATE_SECONDS_MAX)
             if ended.state is OperationState.FAILED:
                 raise RefusalError("ResourceInsufficient", f"The disk could not be made: {ended.error}.")
         return ids
 
     def _check_new(self, new: NewDisks) -> None:
-        if new.zone != self._zone:
-            raise _bad_value(f"Zone `{new.zone}` is unknown; this installation has {self._zone}.")
+        if new.zone != self.zone:
+            raise _bad_value(f"Zone `{new.zone}` is unknown; this installation has {self.zone}.")
         if new.placement_extra:
             names = ", ".join(key for key, _ in new.placement_extra)
             raise _not_supported(f"There are no dedicated clusters or cages here ({names}).")
@@ -131,10 +127,10 @@ class DiskLifecycle:
             raise _bad_value(f"DiskType `{new.disk_type}` is unknown; use one of {', '.join(sorted(DISK_TYPES))}.")
         if not kind.sold:
             raise _not_supported(f"{new.disk_type} is of the previous generation and is not sold; use CLOUD_PREMIUM.")
-        if not 1 <= new.count <= self._disks_per_call:
+        if not 1 <= new.count <= self.disks_per_call:
             raise RefusalError(
                 "InvalidParameterValue.LimitExceeded",
-                f"DiskCount is {new.count}; one call makes 1 to {self._disks_per_call} disks.",
+                f"DiskCount is {new.count}; one call makes 1 to {self.disks_per_call} disks.",
             )
         if new.delete_snapshot not in {0, 1}:
             raise _bad_value(f"DeleteSnapshot is {new.delete_snapshot}; 0 and 1 are allowed.")
@@ -166,18 +162,11 @@ class DiskLifecycle:
             )
 
     def _template(
-        self,
-        conn: Connection,
-        caller: Caller,
-        new: NewDisks,
-        *,
-        name: str,
-        tags: tuple[tuple[str, str], ...],
-        at: float,
+        self, change: Change, caller: Caller, new: NewDisks, *, name: str, tags: tuple[tuple[str, str], ...]
     ) -> Disk:
         size_gib, source = new.size_gib, None
         if new.snapshot_id is not None:
-            source = owned_snapshot(conn, caller.account_id, new.snapshot_id)
+            source = owned_snapshot(change.conn, caller.account_id, new.snapshot_id)
             if source.state is not SnapshotState.NORMAL:
                 raise RefusalError(
                     "ResourceBusy", f"Snapshot {source.id} is {source.state.value}; wait until it is NORMAL."
@@ -190,7 +179,7 @@ class DiskLifecycle:
         if size_gib is None:
             raise RefusalError("MissingParameter", "DiskSize is needed unless SnapshotId is given.")
         quotas.check_size(new.disk_type, size_gib)
-        self._in.require_scratch(size_gib)
+        self.room.require_scratch(size_gib)
         throughput = new.throughput_performance > 0
         if (throughput or new.burst_performance) and not DISK_TYPES[new.disk_type].may_have_extra(
             size_gib, throughput=throughput
@@ -204,22 +193,11 @@ class DiskLifecycle:
             delete_snapshot=bool(new.delete_snapshot), throughput_performance=new.throughput_performance,
             burst_performance=new.burst_performance, backup_quota=new.backup_quota,
             renew_flag=new.renew_flag or "NOTIFY_AND_MANUAL_RENEW", prepaid_period=new.prepaid_period,
-            deadline_at=None if new.prepaid_period is None else at + new.prepaid_period * 30 * 86400.0,
-            source_snapshot_id=None if source is None else source.id, created_at=at,
+            deadline_at=None if new.prepaid_period is None else change.at + new.prepaid_period * 30 * 86400.0,
+            source_snapshot_id=None if source is None else source.id, created_at=change.at,
             hydrating=source is not None, hydration_percent=100 if source is None else 0,
             **values,  # type: ignore[arg-type] # the columns of tracking
         )  # fmt: skip
-
-    def _insert(
-        self, conn: Connection, caller: Caller, disk: Disk, together: CreateDiskPayload, *, at: float
-    ) -> Operation:
-        payload = together
-        if disk.source_snapshot_id is not None:
-            session = Session(id=self._in.ids.session(), kind="hydrate", created_at=at)
-            sessions.open(conn, session, [disk.source_snapshot_id])  # S8
-            payload = msgspec.structs.replace(payload, session=session.id)
-        disks.insert(conn, disk)
-        return self._operation(conn, caller, OperationKind.CREATE_DISK, disk.id, payload=payload)
 
     # --- attach and detach --------------------------------------------------------------------------------------------
 
@@ -240,11 +218,12 @@ class DiskLifecycle:
         if attach_mode is not None and attach_mode not in {"PF", "VF"}:
             raise _bad_value(f"AttachMode `{attach_mode}` is unknown; use PF or VF.")
 
-        def record(conn: Connection) -> list[Operation]:
+        def record(change: Change) -> None:
+            conn = change.conn
             instance = instances.get(conn, InstanceId(instance_id))
             if instance is None or instance.account_id != caller.account_id:
                 raise RefusalError("InvalidInstanceId.NotFound", f"There is no instance {instance_id}.")
-            if instance.kind is InstanceKind.HOST and not self._root:
+            if instance.kind is InstanceKind.HOST and not self.root:
                 raise RefusalError(
                     "InvalidInstance.NotSupported",
                     f"Instance {instance_id} makes block devices of this host, and the server does not run as root: "
@@ -262,21 +241,18 @@ class DiskLifecycle:
                     raise RefusalError("ResourceUnavailable.ZoneNotMatch", f"Disk {disk.id} is in {disk.zone}.")
                 self._require(disk, {DiskState.UNATTACHED}, "attached", code="InvalidDisk.NotSupported")
             held = instances.disk_counts(conn, [instance.id])[instance.id]
-            quotas.check_instance(instance.id, attached=held, adding=len(found), attached_max=self._disks_per_instance)
-            quotas.check_descriptors(instance.id, adding=len(found), more=self._host.daemons.disks_more(instance.id))
-            made = []
+            quotas.check_instance(instance.id, attached=held, adding=len(found), attached_max=self.disks_per_instance)
+            quotas.check_descriptors(instance.id, adding=len(found), more=self.host.daemons.disks_more(instance.id))
             for disk in found:
                 values: dict[str, object] = {
                     "state": DiskState.ATTACHING, "instance_id": instance.id, "last_attach_instance_id": instance.id,
                 }  # fmt: skip
                 if delete_with_instance is not None and disk.charge_type == POSTPAID:
                     values["delete_with_instance"] = delete_with_instance
-                self._change(conn, disk, values)
-                kind = OperationKind.ATTACH
-                made.append(self._operation(conn, caller, kind, disk.id, instance_id=instance.id))
-            return made
+                _set(conn, disk, values)
+                _begin(change, caller, OperationKind.ATTACH, disk, instance_id=instance.id)
 
-        await self._submit(record)
+        await patiently(lambda: self.operations.begin(record))
 
     async def detach(self, caller: Caller, disk_ids: Sequence[str], instance_id: str | None) -> None:
         """Detach up to ten disks of one instance, all or none; they are DETACHING when this returns.
@@ -297,20 +273,17 @@ class DiskLifecycle:
                 raise _bad_value("The disks are attached to different instances; detach those of one at a time.")
             return found
 
-        for disk in await patiently(lambda: self._in.db.read(check)):
-            used = await self._in.devices.user_of(disk.id) if disk.device is not None else None
+        for disk in await patiently(lambda: self.transactions.read(check)):
+            used = await self.devices.user_of(disk.id) if disk.device is not None else None
             if used is not None:
                 raise RefusalError("ResourceBusy", f"Disk {disk.id} is in use: it is {used}; end that first.")
 
-        def record(conn: Connection) -> list[Operation]:
-            made = []
-            for disk in check(conn):
-                self._change(conn, disk, {"state": DiskState.DETACHING})
-                kind = OperationKind.DETACH
-                made.append(self._operation(conn, caller, kind, disk.id, instance_id=disk.instance_id))
-            return made
+        def record(change: Change) -> None:
+            for disk in check(change.conn):
+                _set(change.conn, disk, {"state": DiskState.DETACHING})
+                _begin(change, caller, OperationKind.DETACH, disk, instance_id=disk.instance_id)
 
-        await self._submit(record)
+        await patiently(lambda: self.operations.begin(record))
 
     # --- resize, initialize, terminate --------------------------------------------------------------------------------
 
@@ -323,21 +296,20 @@ class DiskLifecycle:
         if disk_id is None:
             raise RefusalError("MissingParameter", "DiskId is needed.")
 
-        def record(conn: Connection) -> list[Operation]:
+        def record(change: Change) -> None:
+            conn = change.conn
             (disk,) = self._owned(conn, caller, [disk_id])
             self._require(disk, {DiskState.UNATTACHED, DiskState.ATTACHED}, "resized", code="InvalidDisk.NotSupported")
             check_no_snapshot(conn, disk.id, "ResourceUnavailable.SnapshotCreating")
             if size_gib <= disk.size_gib:
                 raise _bad_value(f"DiskSize is {size_gib} GiB; disk {disk.id} has {disk.size_gib} and can only grow.")
             quotas.check_size(disk.type, size_gib)
-            quotas.check_disks(conn, caller.account_id, self._limits, adding=0, gib=size_gib - disk.size_gib)
-            self._in.require_scratch(size_gib)
-            self._change(conn, disk, {"state": DiskState.EXPANDING})
-            return [
-                self._operation(conn, caller, OperationKind.RESIZE, disk.id, payload=ResizePayload(size_gib=size_gib))
-            ]
+            quotas.check_disks(conn, caller.account_id, self.limits, adding=0, gib=size_gib - disk.size_gib)
+            self.room.require_scratch(size_gib)
+            _set(conn, disk, {"state": DiskState.EXPANDING})
+            _begin(change, caller, OperationKind.RESIZE, disk, payload=ResizePayload(size_gib=size_gib))
 
-        await self._submit(record)
+        await patiently(lambda: self.operations.begin(record))
 
     async def initialize(self, caller: Caller, disk_ids: Sequence[str]) -> None:
         """Empty detached disks, or return them to the snapshot they were made from; all or none.
@@ -347,8 +319,8 @@ class DiskLifecycle:
         """
         ids = _distinct(disk_ids, INITIALIZE_MAX)
 
-        def record(conn: Connection) -> list[Operation]:
-            made = []
+        def record(change: Change) -> None:
+            conn = change.conn
             for disk in self._owned(conn, caller, ids):
                 self._require(disk, {DiskState.UNATTACHED}, "initialized", code="InvalidDisk.NotSupported")
                 check_no_snapshot(conn, disk.id, "ResourceBusy")
@@ -356,14 +328,11 @@ class DiskLifecycle:
                     raise RefusalError("ResourceBusy", f"Disk {disk.id} is still being filled from its snapshot.")
                 payload = InitializePayload()
                 if disk.source_snapshot_id is not None:
-                    session = Session(id=self._in.ids.session(), kind="hydrate", created_at=self._in.clock())
-                    sessions.open(conn, session, [disk.source_snapshot_id])
-                    payload = InitializePayload(session=session.id)
-                self._change(conn, disk, {"state": DiskState.DUMPING})
-                made.append(self._operation(conn, caller, OperationKind.INITIALIZE, disk.id, payload=payload))
-            return made
+                    payload = InitializePayload(session=change.open_session("hydrate", [disk.source_snapshot_id]))
+                _set(conn, disk, {"state": DiskState.DUMPING})
+                _begin(change, caller, OperationKind.INITIALIZE, disk, payload=payload)
 
-        await self._submit(record)
+        await patiently(lambda: self.operations.begin(record))
 
     async def rewrite(self, caller: Caller, disk_id: str) -> OperationId:
         """Write a detached disk's image anew in today's form; the disk is DUMPING when this returns.
@@ -387,9 +356,9 @@ class DiskLifecycle:
                 raise RefusalError("ResourceBusy", f"Disk {disk.id} is still being filled from its snapshot.")
             return disk
 
-        disk = await patiently(lambda: self._in.db.read(check))
-        volume = volume_of(self._in.layout, disk.id)
-        needed, above = await asyncio.to_thread(volume.allocated_bytes), self._in.space().above_floor_bytes
+        disk = await patiently(lambda: self.transactions.read(check))
+        volume = volume_of(self.layout, disk.id)
+        needed, above = await asyncio.to_thread(volume.allocated_bytes), self.room.look().above_floor_bytes
         if needed > above:
             raise RefusalError(
                 "ResourceInsufficient",
@@ -397,14 +366,12 @@ class DiskLifecycle:
                 "above the floor that belongs to the disks.",
             )
 
-        def record(conn: Connection) -> Operation:
-            disk = check(conn)
-            self._change(conn, disk, {"state": DiskState.DUMPING})
-            return self._operation(conn, caller, OperationKind.REWRITE, disk.id)
+        def record(change: Change) -> OperationId:
+            disk = check(change.conn)
+            _set(change.conn, disk, {"state": DiskState.DUMPING})
+            return _begin(change, caller, OperationKind.REWRITE, disk)
 
-        operation = await patiently(lambda: self._in.db.write(record))
-        self._in.operations.wake(operation.id)
-        return operation.id
+        return await patiently(lambda: self.operations.begin(record))
 
     async def terminate(self, caller: Caller, disk_ids: Sequence[str], delete_snapshot: int | None) -> None:
         """Destroy detached disks, all or none; a prepaid one goes to the recycle bin first.
@@ -419,39 +386,29 @@ class DiskLifecycle:
         if delete_snapshot not in {None, 0, 1}:
             raise _bad_value(f"DeleteSnapshot is {delete_snapshot}; 0 and 1 are allowed.")
 
-        def record(conn: Connection) -> list[Operation]:
-            made: list[Operation] = []
+        def record(change: Change) -> None:
+            conn = change.conn
             for disk in self._owned(conn, caller, ids):
                 states = {DiskState.UNATTACHED, DiskState.TORECYCLE}
                 self._require(disk, states, "terminated", code="UnsupportedOperation")
                 check_no_snapshot(conn, disk.id, "ResourceBusy")
                 with_snapshots = disk.delete_snapshot if delete_snapshot is None else bool(delete_snapshot)
-                at = self._in.clock()
                 if disk.charge_type == PREPAID and disk.state is DiskState.UNATTACHED:
                     # Its days are not cut short by a clock that is behind.
-                    until = max(at, self._in.steady()) + RECYCLE_SECONDS
+                    until = max(change.at, change.steady) + RECYCLE_SECONDS
                     values = {"state": DiskState.TORECYCLE, "deadline_at": until}
                     # Kept for the end of its days in the recycle bin, or for the call that ends them.
-                    self._change(conn, disk, {**values, "delete_snapshot": with_snapshots})
+                    _set(conn, disk, {**values, "delete_snapshot": with_snapshots})
                     continue
                 going = going_along(conn, disk.id) if with_snapshots else []
-                made += mark_terminating(conn, self._in, disk, going, request_id=caller.request_id, at=at)
-            return made
+                mark_terminating(change, disk, going, request_id=caller.request_id)
 
-        await self._submit(record)
+        await patiently(lambda: self.operations.begin(record))
 
     # --- shared -------------------------------------------------------------------------------------------------------
 
-    async def _submit(self, record: Callable[[Connection], list[Operation]]) -> None:
-        for operation in await patiently(lambda: self._in.db.write(record)):
-            self._in.operations.wake(operation.id)
-
     def _owned(self, conn: Connection, caller: Caller, ids: Sequence[str]) -> list[Disk]:
         return [owned_disk(conn, caller.account_id, disk_id) for disk_id in ids]
-
-    def _change(self, conn: Connection, disk: Disk, values: dict[str, object]) -> None:
-        changed = disks.compare_and_set(conn, disk.id, expected={"state": disk.state}, values=values)
-        assert changed, "rows do not change under a writing transaction"
 
     def _require(self, disk: Disk, states: set[DiskState], what: str, *, code: str) -> None:
         if disk.state in states:
@@ -462,24 +419,35 @@ class DiskLifecycle:
             raise PassingError("ResourceBusy", text)
         raise RefusalError("ResourceBusy" if disk.state.copying else code, text)
 
-    def _operation(
-        self,
-        conn: Connection,
-        caller: Caller,
-        kind: OperationKind,
-        disk_id: DiskId,
-        *,
-        instance_id: InstanceId | None = None,
-        payload: Payload | None = None,
-    ) -> Operation:
-        at = self._in.clock()
-        operation = Operation(
-            id=self._in.ids.operation(), kind=kind, account_id=caller.account_id, disk_id=disk_id,
-            instance_id=instance_id, payload=payload or Payload(), request_id=caller.request_id, created_at=at,
-            updated_at=at,
-        )  # fmt: skip
-        operations.insert(conn, operation)
-        return operation
+
+def _set(conn: Connection, disk: Disk, values: Mapping[str, object]) -> None:
+    changed = disks.compare_and_set(conn, disk.id, expected={"state": disk.state}, values=values)
+    assert changed, "rows do not change under a writing transaction"
+
+
+def _insert(change: Change, caller: Caller, disk: Disk, together: CreateDiskPayload) -> None:
+    payload = together
+    if disk.source_snapshot_id is not None:
+        session = change.open_session("hydrate", [disk.source_snapshot_id])
+        payload = msgspec.structs.replace(payload, session=session)
+    disks.insert(change.conn, disk)
+    _begin(change, caller, OperationKind.CREATE_DISK, disk, payload=payload)
+
+
+def _begin(
+    change: Change,
+    caller: Caller,
+    kind: OperationKind,
+    disk: Disk,
+    *,
+    instance_id: InstanceId | None = None,
+    payload: Payload = NO_PAYLOAD,
+) -> OperationId:
+    begun = change.begin(
+        kind, account_id=caller.account_id, disk_id=disk.id, instance_id=instance_id, payload=payload,
+        request_id=caller.request_id,
+    )  # fmt: skip
+    return begun.id
 
 
 def _ids(response: Mapping[str, object]) -> tuple[DiskId, ...]:

@@ -5,43 +5,48 @@ The server reads and writes these files as its own user: whoever may name them m
 
 import asyncio
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, operations, sessions
+from drystone.catalog import disks, operations
 from drystone.domain.disk import DATA_DISK, Disk, DiskState
 from drystone.domain.disk_types import DISK_TYPES, GIB
 from drystone.domain.errors import ProtocolError, RefusalError, UnavailableError
 from drystone.domain.ids import DiskId, OperationId
-from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.operation import OperationKind
 from drystone.domain.payloads import ExportPayload, ImportPayload
-from drystone.domain.session import Session
 from drystone.engine import convert, host_files, image_formats
+from drystone.engine.layout import Layout
 from drystone.service.caller import Caller
 from drystone.service.calls.attributes import disk_name
 from drystone.service.calls.snapshot_records import owned_snapshot
-from drystone.service.installation import Installation
 from drystone.service.jobs.import_disk import REASON
+from drystone.service.operations import Operations
+from drystone.service.room import Room
 from drystone.service.rows.quotas import DISKS, DiskLimits, check_disks, check_size
+from drystone.service.transactions import Change, Transactions
 
 UNDER_WAY_MAX = 64
 DEFAULT_TYPE = "CLOUD_PREMIUM"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFiles:
     """The calls that export and import.
 
-    Args:
-        installation: Where.
+    Attributes:
         zone: Zone of new disks.
         limits: The configured quota of disks.
     """
 
-    def __init__(self, *, installation: Installation, zone: str, limits: DiskLimits = DISKS) -> None:
-        self._in = installation
-        self._limits = limits
-        self._zone = zone
+    transactions: Transactions
+    operations: Operations
+    layout: Layout
+    room: Room
+    zone: str
+    limits: DiskLimits = DISKS
 
     async def export(self, caller: Caller, snapshot_id: str, path: str, image_format: str | None) -> OperationId:
         """Begin to write a snapshot into a new file of this host; return the operation that does.
@@ -59,23 +64,18 @@ class ImageFiles:
         if chosen not in convert.EXPORTED:
             raise _bad(f"Format `{chosen}` is unknown; use {' or '.join(convert.EXPORTED)}, or such an ending.")
 
-        def record(conn: Connection) -> Operation:
-            self._check_busy(conn)
-            snapshot = owned_snapshot(conn, caller.account_id, snapshot_id)
-            at = self._in.clock()
-            session = Session(id=self._in.ids.session(), kind="export", created_at=at)
-            sessions.open(conn, session, [snapshot.id])
-            operation = Operation(
-                id=self._in.ids.operation(), kind=OperationKind.EXPORT, account_id=caller.account_id,
-                snapshot_id=snapshot.id, phase="COPYING", request_id=caller.request_id, created_at=at, updated_at=at,
-                payload=ExportPayload(session=session.id, path=str(target), format=chosen),
+        def record(change: Change) -> OperationId:
+            _check_busy(change.conn)
+            snapshot = owned_snapshot(change.conn, caller.account_id, snapshot_id)
+            session = change.open_session("export", [snapshot.id])
+            begun = change.begin(
+                OperationKind.EXPORT, account_id=caller.account_id, snapshot_id=snapshot.id, phase="COPYING",
+                request_id=caller.request_id,
+                payload=ExportPayload(session=session, path=str(target), format=chosen),
             )  # fmt: skip
-            operations.insert(conn, operation)
-            return operation
+            return begun.id
 
-        operation = await self._in.db.write(record)
-        self._in.operations.wake(operation.id)
-        return operation.id
+        return await self.operations.begin(record)
 
     async def import_disk(
         self,
@@ -118,9 +118,9 @@ class ImageFiles:
         if size < least:
             raise _bad(f"DiskSize is {size} GiB; {source} holds a disk of {found.size_bytes} bytes ({least} GiB).")
         check_size(kind.name, size)
-        self._in.require_scratch(size)
-        self._in.require_room(disks=1)
-        space = self._in.space()
+        self.room.require_scratch(size)
+        self.room.require(disks=1)
+        space = self.room.look()
         if found.allocated_bytes > space.above_floor_bytes:
             raise RefusalError(
                 "ResourceInsufficient",
@@ -128,33 +128,23 @@ class ImageFiles:
                 "are free above the floor that belongs to the disks.",
             )
 
-        def record(conn: Connection) -> Operation:
-            self._check_busy(conn)
-            check_disks(conn, caller.account_id, self._limits, adding=1, gib=size)
-            at = self._in.clock()
+        def record(change: Change) -> tuple[DiskId, OperationId]:
+            _check_busy(change.conn)
+            check_disks(change.conn, caller.account_id, self.limits, adding=1, gib=size)
             disk = Disk(
-                id=self._in.ids.disk(), account_id=caller.account_id, name=name, state=DiskState.CREATING,
-                size_gib=size, type=kind.name, zone=self._zone, usage=DATA_DISK, created_at=at, tracking_reason=REASON,
+                id=change.ids.disk(), account_id=caller.account_id, name=name, state=DiskState.CREATING,
+                size_gib=size, type=kind.name, zone=self.zone, usage=DATA_DISK, created_at=change.at,
+                tracking_reason=REASON,
             )  # fmt: skip
-            disks.insert(conn, disk)
-            operation = Operation(
-                id=self._in.ids.operation(), kind=OperationKind.IMPORT, account_id=caller.account_id, disk_id=disk.id,
-                phase="COPYING", request_id=caller.request_id, created_at=at, updated_at=at,
+            disks.insert(change.conn, disk)
+            begun = change.begin(
+                OperationKind.IMPORT, account_id=caller.account_id, disk_id=disk.id, phase="COPYING",
+                request_id=caller.request_id,
                 payload=ImportPayload(path=str(source), format=chosen, file=identity),
             )  # fmt: skip
-            operations.insert(conn, operation)
-            return operation
+            return disk.id, begun.id
 
-        operation = await self._in.db.write(record)
-        assert operation.disk_id is not None
-        self._in.operations.wake(operation.id)
-        return operation.disk_id, operation.id
-
-    def _check_busy(self, conn: Connection) -> None:
-        kinds = {OperationKind.EXPORT, OperationKind.IMPORT}
-        running = sum(operation.kind in kinds for operation in operations.unfinished(conn))
-        if running >= UNDER_WAY_MAX:
-            raise RefusalError("LimitExceeded", f"{running} exports and imports are under way; wait for some.")
+        return await self.operations.begin(record)
 
     async def _examined(
         self, path: Path, image_format: str | None, *, forced: bool
@@ -167,7 +157,7 @@ class ImageFiles:
                 content = convert.bytes_of(str(path), descriptor)
                 chosen = await asyncio.to_thread(image_formats.chosen, content, image_format, forced=forced)
                 file = convert.ImageFile(
-                    name=str(path), descriptor=descriptor, format=chosen, scratch=self._in.layout.scratch
+                    name=str(path), descriptor=descriptor, format=chosen, scratch=self.layout.scratch
                 )
                 return await convert.examine(file), chosen, host_files.file_id(descriptor)
             finally:
@@ -189,8 +179,15 @@ class ImageFiles:
 
     def _outside(self, path: Path) -> None:
         """Refuse what lies in the data directory: disks and store are touched in one way only."""
-        if host_files.lies_in(path, (self._in.layout.data, self._in.layout.store)):
+        if host_files.lies_in(path, (self.layout.data, self.layout.store)):
             raise _bad(f"{path} lies in the server's own directory.")
+
+
+def _check_busy(conn: Connection) -> None:
+    kinds = {OperationKind.EXPORT, OperationKind.IMPORT}
+    running = sum(operation.kind in kinds for operation in operations.unfinished(conn))
+    if running >= UNDER_WAY_MAX:
+        raise RefusalError("LimitExceeded", f"{running} exports and imports are under way; wait for some.")
 
 
 def _absolute(path: str) -> Path:

@@ -1,6 +1,7 @@
 """An account at a glance: its figures, what was done lately, and what needs a person."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection
@@ -15,8 +16,9 @@ from drystone.domain.operation import OperationState
 from drystone.domain.tracking import TrackingState
 from drystone.service.caller import Caller
 from drystone.service.calls.history import figures
-from drystone.service.installation import Installation
+from drystone.service.room import Room
 from drystone.service.rows.quotas import DISKS, DiskLimits, SnapshotLimits, disk_limits, disk_use, snapshots_max
+from drystone.service.transactions import Transactions
 from drystone.service.upkeep.clock import SteadyClock
 from drystone.service.upkeep.confirmation import held
 from drystone.service.views import AttentionView, ClockView, OverviewView, QuotasView
@@ -30,11 +32,11 @@ LOW_BYTES: Final = 1 << 30
 """Below this much above the floor the next snapshot may be broken (P6)."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """Sums up the caller's account. It costs the same however many snapshots there are.
 
-    Args:
-        installation: The parts.
+    Attributes:
         clock: Whether this machine's is doubted.
         limits: The quota of snapshots.
         disks_per_instance: Most disks of an instance.
@@ -42,25 +44,22 @@ class Overview:
         disk_limits: The configured quota of disks.
     """
 
-    def __init__(
-        self, *, installation: Installation, clock: SteadyClock, limits: SnapshotLimits, disks_per_instance: int,
-        disks_per_call: int, disk_limits: DiskLimits = DISKS,
-    ) -> None:  # fmt: skip
-        self._disk_limits = disk_limits
-        self._in = installation
-        self._clock = clock
-        self._limits = limits
-        self._disks_per_instance = disks_per_instance
-        self._disks_per_call = disks_per_call
+    transactions: Transactions
+    room: Room
+    clock: SteadyClock
+    limits: SnapshotLimits
+    disks_per_instance: int
+    disks_per_call: int
+    disk_limits: DiskLimits = DISKS
 
     async def describe(self, caller: Caller) -> OverviewView:
         """Return the account at a glance."""
-        now = self._in.clock()
-        free_bytes = max(0, self._in.space().above_floor_bytes) if caller.admin else None
+        now = self.transactions.clock()
+        free_bytes = max(0, self.room.look().above_floor_bytes) if caller.admin else None
 
         def look(conn: Connection) -> OverviewView:
             selection = OperationSelection(account_id=caller.account_id, limit=OPERATIONS)
-            attention = [] if free_bytes is None else list(_house(conn, free_bytes, now, self._clock.view()))
+            attention = [] if free_bytes is None else list(_house(conn, free_bytes, now, self.clock.view()))
             attention += _attention(conn, caller.account_id, now)
             return OverviewView(
                 figures=figures(conn, caller.account_id, now),
@@ -68,7 +67,7 @@ class Overview:
                 operations=tuple(operations.find(conn, selection)[0]), attention=tuple(attention),
             )  # fmt: skip
 
-        return await self._in.db.read(look)
+        return await self.transactions.read(look)
 
     async def quotas(self, caller: Caller) -> QuotasView:
         """Return how much the account has and may have."""
@@ -77,16 +76,16 @@ class Overview:
             account_id = caller.account_id
             return (
                 accounts.usage(conn, account_id), disks.count(conn, account_id), disk_use(conn, account_id),
-                disk_limits(conn, account_id, self._disk_limits),
+                disk_limits(conn, account_id, self.disk_limits),
             )  # fmt: skip
 
-        usage, disk_count, use, most = await self._in.db.read(look)
+        usage, disk_count, use, most = await self.transactions.read(look)
         return QuotasView(
             disks_max=most.disks, disks=use.disks, disk_gib_max=most.gib, disk_gib=use.gib,
-            snapshots_per_disk_max=self._limits.per_disk, snapshots_max=snapshots_max(self._limits, disk_count),
-            snapshots=usage.snapshots, snapshot_bytes_max=self._limits.gib_per_region * GIB,
-            snapshot_bytes=usage.stored_bytes, disks_per_instance_max=self._disks_per_instance,
-            disks_per_call_max=self._disks_per_call,
+            snapshots_per_disk_max=self.limits.per_disk, snapshots_max=snapshots_max(self.limits, disk_count),
+            snapshots=usage.snapshots, snapshot_bytes_max=self.limits.gib_per_region * GIB,
+            snapshot_bytes=usage.stored_bytes, disks_per_instance_max=self.disks_per_instance,
+            disks_per_call_max=self.disks_per_call,
         )  # fmt: skip
 
 

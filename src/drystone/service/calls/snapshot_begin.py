@@ -7,21 +7,21 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, operations, sessions, snapshots
+from drystone.catalog import disks, operations, snapshots
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import PassingError, RefusalError
 from drystone.domain.ids import DiskId, SnapshotGroupId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import RollbackPayload, SnapshotPayload
-from drystone.domain.session import Session
 from drystone.domain.settling import Phase
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.tracking import FrozenBase, TrackingState
 from drystone.engine import freezing
-from drystone.service.installation import Installation
+from drystone.engine.layout import Layout
 from drystone.service.rows.tracking import flight_of, snapshot_under_way, tracking_of
 from drystone.service.rows.tracking_audit import believed
+from drystone.service.transactions import Change
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +34,7 @@ class Begun:
 
 
 def begin_snapshot(
-    conn: Connection,
-    installation: Installation,
+    change: Change,
     disk: Disk,
     template: Snapshot,
     *,
@@ -46,41 +45,36 @@ def begin_snapshot(
     """Record a snapshot, its session and what A2 wants recorded, before anything is frozen.
 
     Args:
-        conn: The transaction, in which the disk was found fit.
-        installation: Where ids come from.
+        change: The transaction, in which the disk was found fit.
         disk: The disk, open in a daemon, as it is in this transaction.
         template: The snapshot; its parent is filled in here.
         request_id: Of the call.
         group: The group that it is a member of.
         audit_everything: Check all that tracking calls clean.
     """
-    tracking = believed(conn, tracking_of(disk))
+    tracking = believed(change.conn, tracking_of(disk))
     bitmap = algebra.bitmap_name(tracking.epoch, tracking.base, template.id)
     freeze = algebra.frozen(tracking, new_bitmap=bitmap)
-    session = Session(
-        id=installation.ids.session(), kind="snapshot", created_at=template.created_at, snapshot_id=template.id
-    )
-    sessions.open(conn, session, [] if freeze.base is None else [freeze.base])
-    operation = Operation(
-        id=installation.ids.operation(), kind=OperationKind.SNAPSHOT, account_id=disk.account_id, disk_id=disk.id,
-        snapshot_id=template.id, phase=Phase.FREEZING.value, request_id=request_id,
+    pinned = [] if freeze.base is None else [freeze.base]
+    session = change.open_session("snapshot", pinned, snapshot_id=template.id)
+    snapshots.insert(change.conn, replace(template, parent_id=freeze.base))
+    operation = change.begin(
+        OperationKind.SNAPSHOT, account_id=disk.account_id, disk_id=disk.id, snapshot_id=template.id,
+        phase=Phase.FREEZING.value, request_id=request_id,
         payload=SnapshotPayload(
-            freeze=freeze, session=session.id, tracking_reason=_reason(disk, freeze), group=group,
+            freeze=freeze, session=session, tracking_reason=_reason(disk, freeze), group=group,
             audit="everything" if audit_everything else None,
         ),
-        created_at=template.created_at, updated_at=template.created_at,
     )  # fmt: skip
-    snapshots.insert(conn, replace(template, parent_id=freeze.base))
-    operations.insert(conn, operation)
     return Begun(operation=operation, freeze=freeze, disk=disk)
 
 
-def freeze_target(installation: Installation, begun: Begun) -> freezing.FreezeTarget:
+def freeze_target(layout: Layout, begun: Begun) -> freezing.FreezeTarget:
     """Return what the storage daemon is asked to freeze."""
     assert begun.freeze.old_bitmap is not None, "an open disk has a bitmap"
     return freezing.FreezeTarget(
         disk_id=begun.disk.id, size_bytes=begun.disk.size_bytes, frozen=begun.freeze.old_bitmap,
-        live=begun.freeze.new_bitmap, scratch=installation.layout.scratch_file(begun.disk.id),
+        live=begun.freeze.new_bitmap, scratch=layout.scratch_file(begun.disk.id),
     )  # fmt: skip
 
 
@@ -138,31 +132,20 @@ def check_rollback(conn: Connection, disk: Disk, snapshot: Snapshot) -> None:
         )
 
 
-def begin_rollback(
-    conn: Connection, installation: Installation, disk: Disk, snapshot: Snapshot, *, request_id: str
-) -> Operation:
-    """Make the disk ROLLBACKING and record the operation that goes on (S1); `check_rollback` has passed.
-
-    Returns:
-        The operation to wake.
-    """
-    at = installation.clock()
-    session = Session(id=installation.ids.session(), kind="rollback", created_at=at)
-    sessions.open(conn, session, [snapshot.id])
+def begin_rollback(change: Change, disk: Disk, snapshot: Snapshot, *, request_id: str) -> None:
+    """Make the disk ROLLBACKING and begin the operation that goes on (S1); `check_rollback` has passed."""
+    session = change.open_session("rollback", [snapshot.id])
     changed = snapshots.compare_and_set(
-        conn, snapshot.id, expected={"state": SnapshotState.NORMAL}, values={"rolling_back": True}
+        change.conn, snapshot.id, expected={"state": SnapshotState.NORMAL}, values={"rolling_back": True}
     )
     assert changed
     values = {"state": DiskState.ROLLBACKING, "rollback_percent": 0}
-    changed = disks.compare_and_set(conn, disk.id, expected={"state": DiskState.UNATTACHED}, values=values)
+    changed = disks.compare_and_set(change.conn, disk.id, expected={"state": DiskState.UNATTACHED}, values=values)
     assert changed
-    operation = Operation(
-        id=installation.ids.operation(), kind=OperationKind.ROLLBACK, account_id=disk.account_id, disk_id=disk.id,
-        snapshot_id=snapshot.id, phase="PLANNING", payload=RollbackPayload(session=session.id), request_id=request_id,
-        created_at=at, updated_at=at,
+    change.begin(
+        OperationKind.ROLLBACK, account_id=disk.account_id, disk_id=disk.id, snapshot_id=snapshot.id,
+        phase="PLANNING", payload=RollbackPayload(session=session), request_id=request_id,
     )  # fmt: skip
-    operations.insert(conn, operation)
-    return operation
 
 
 def _reason(disk: Disk, freeze: FrozenBase) -> str:

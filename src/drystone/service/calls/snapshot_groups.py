@@ -7,11 +7,11 @@ from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
-from drystone.catalog import operations, snapshot_groups, snapshots
+from drystone.catalog import snapshot_groups, snapshots
 from drystone.catalog.snapshot_groups import SnapshotGroupSelection
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import DrystoneError, PassingError, RefusalError, ungrouped
-from drystone.domain.ids import DiskId, InstanceId, SnapshotGroupId
+from drystone.domain.ids import DiskId, IdSource, InstanceId, SnapshotGroupId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import GroupPayload
 from drystone.domain.settling import Phase
@@ -19,6 +19,8 @@ from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
 from drystone.engine import freezing
 from drystone.engine.daemon import Daemon
+from drystone.engine.host_device import HostDevices
+from drystone.engine.layout import Layout
 from drystone.engine.live_disk import LiveDisk
 from drystone.service.caller import Caller
 from drystone.service.calls import attributes
@@ -35,13 +37,16 @@ from drystone.service.calls.snapshot_begin import (
     freeze_target,
 )
 from drystone.service.calls.snapshot_lifecycle import FREEZE_SECONDS_MAX
+from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
-from drystone.service.installation import Installation
 from drystone.service.jobs.snapshot_group import give_up, record_frozen
+from drystone.service.operations import Operations
 from drystone.service.requests import GroupRollback, NewSnapshotGroup, SnapshotGroupQuery
+from drystone.service.room import Room
 from drystone.service.rows import quotas
 from drystone.service.rows.deletions import mark_deleting
 from drystone.service.rows.quotas import SnapshotLimits
+from drystone.service.transactions import Change, Transactions
 from drystone.service.views import Page, SnapshotGroupView
 
 P = ParamSpec("P")
@@ -65,34 +70,29 @@ class _Started:
     members: tuple[Begun, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotGroups:
     """The calls on snapshot groups.
 
     A group is one instant or it is refused: its disks are attached to one instance and open in one storage daemon,
     whose single command freezes them all.
 
-    Args:
-        installation: The parts.
-        host: The storage daemons.
+    Attributes:
         limits: The quota of snapshots, which every member counts in.
-        quiescing: What is held still around the instant.
         disks_max: Most disks of a group: what an instance may have.
     """
 
-    def __init__(
-        self,
-        *,
-        installation: Installation,
-        host: Host,
-        limits: SnapshotLimits,
-        quiescing: Quiescing,
-        disks_max: int,
-    ) -> None:
-        self._in = installation
-        self._host = host
-        self._limits = limits
-        self._quiescing = quiescing
-        self._disks_max = disks_max
+    transactions: Transactions
+    operations: Operations
+    ids: IdSource
+    host: Host
+    locks: DiskLocks
+    layout: Layout
+    devices: HostDevices
+    room: Room
+    limits: SnapshotLimits
+    quiescing: Quiescing
+    disks_max: int
 
     # --- create -------------------------------------------------------------------------------------------------------
 
@@ -108,33 +108,33 @@ class SnapshotGroups:
         if not new.disk_ids:
             raise RefusalError("MissingParameter", "DiskIds is empty; give at least one disk.")
         disk_ids = [DiskId(disk_id) for disk_id in dict.fromkeys(new.disk_ids)]
-        if len(disk_ids) > self._disks_max:
+        if len(disk_ids) > self.disks_max:
             raise RefusalError(
-                "InvalidParameterValue", f"{len(disk_ids)} disks are given; a group has at most {self._disks_max}."
+                "InvalidParameterValue", f"{len(disk_ids)} disks are given; a group has at most {self.disks_max}."
             )
         name = attributes.plain_name(new.name, "SnapshotGroupName")
         tags = attributes.checked_tags(new.tags)
-        await patiently(lambda: self._in.db.read(lambda conn: self._check(conn, caller, disk_ids)))
-        group_id = self._in.ids.snapshot_group()
+        await patiently(lambda: self.transactions.read(lambda conn: self._check(conn, caller, disk_ids)))
+        group_id = self.ids.snapshot_group()
         try:
-            async with asyncio.timeout(FREEZE_SECONDS_MAX) as limit, self._in.locks.graphs(disk_ids):
+            async with asyncio.timeout(FREEZE_SECONDS_MAX) as limit, self.locks.graphs(disk_ids):
                 # Again, now that nothing else changes the disks.
-                await self._in.db.read(lambda conn: self._check(conn, caller, disk_ids))
+                await self.transactions.read(lambda conn: self._check(conn, caller, disk_ids))
                 for disk_id in disk_ids:
-                    await self._host.settle_flight(disk_id)
+                    await self.host.settle_flight(disk_id)
                 open_disks = await self._of_one_daemon(disk_ids)
-                found = [await self._host.row(disk_id) for disk_id in disk_ids]
-                async with self._quiescing.holding(found, limit) as held:
+                found = [await self.host.row(disk_id) for disk_id in disk_ids]
+                async with self.quiescing.holding(found, limit) as held:
                     await self._flush(open_disks)
                     limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
-                    started = await self._in.db.write(
-                        lambda conn: self._begin(conn, caller, group_id, disk_ids, name=name, tags=tags)
+                    started = await self.transactions.change(
+                        lambda change: self._begin(change, caller, group_id, disk_ids, name=name, tags=tags)
                     )
                     try:
                         await self._freeze(started, open_disks[0].daemon, held)
                     finally:
                         # Whatever happened, the job takes the rows up: it goes on, or ends them (A2, A4).
-                        self._in.operations.wake(started.leader.id)
+                        self.operations.wake(started.leader.id)
         except TimeoutError as error:
             raise RefusalError(
                 "ResourceInUse", f"The disks did not come to rest within {FREEZE_SECONDS_MAX:g} s; try again."
@@ -151,13 +151,13 @@ class SnapshotGroups:
         for index, disk in enumerate(found):
             _check_disk(conn, disk)
             use = quotas.snapshot_use(conn, caller.account_id, disk.id)
-            quotas.check_snapshot(disk.id, replace(use, of_account=use.of_account + index), self._limits)
+            quotas.check_snapshot(disk.id, replace(use, of_account=use.of_account + index), self.limits)
         if len({disk.instance_id for disk in found}) > 1:
             where = ", ".join(f"{disk.id} to {disk.instance_id}" for disk in found)
             raise RefusalError(
                 "InvalidParameter", f"The disks of a group are attached to one instance; these are attached: {where}."
             )
-        self._in.require_room()
+        self.room.require()
         return found
 
     async def _of_one_daemon(self, disk_ids: Sequence[DiskId]) -> list[LiveDisk]:
@@ -166,7 +166,7 @@ class SnapshotGroups:
         Raises:
             RefusalError: There are several: what they freeze is no instant.
         """
-        found = [(await self._host.opened(disk_id))[1] for disk_id in disk_ids]
+        found = [(await self.host.opened(disk_id))[1] for disk_id in disk_ids]
         if len({live.daemon.name for live in found}) > 1:
             alone = ", ".join(live.id for live in found if live.daemon.name == live.id)
             raise RefusalError(
@@ -180,7 +180,7 @@ class SnapshotGroups:
         """Flush all disks at once, each until that is short: what one still holds the others would wait for."""
 
         async def one(live: LiveDisk) -> None:
-            await self._in.devices.flush(live.id)
+            await self.devices.flush(live.id)
             await live.flush_until_short()
 
         with ungrouped(DrystoneError):
@@ -190,7 +190,7 @@ class SnapshotGroups:
 
     def _begin(
         self,
-        conn: Connection,
+        change: Change,
         caller: Caller,
         group_id: SnapshotGroupId,
         disk_ids: Sequence[DiskId],
@@ -199,28 +199,25 @@ class SnapshotGroups:
         tags: tuple[tuple[str, str], ...],
     ) -> _Started:
         """Record the group, its members and their operations, before anything is frozen (A2)."""
-        found = self._check(conn, caller, disk_ids)
+        found = self._check(change.conn, caller, disk_ids)
         instance_id = found[0].instance_id
         assert instance_id is not None
-        at = self._in.clock()
-        begun = []
+        at, begun = change.at, []
         for index, disk in enumerate(found):
             template = Snapshot(
-                id=self._in.ids.snapshot(), account_id=disk.account_id, disk_id=disk.id,
+                id=change.ids.snapshot(), account_id=disk.account_id, disk_id=disk.id,
                 name=member_name(name, index), tags=tags, state=SnapshotState.CREATING, usage=disk.usage,
                 size_gib=disk.size_gib, created_at=at, modified_at=at, zone=disk.zone, project_id=disk.project_id,
                 group_id=group_id,
             )  # fmt: skip
-            begun.append(begin_snapshot(conn, self._in, disk, template, request_id=caller.request_id, group=group_id))
-        leader = Operation(
-            id=self._in.ids.operation(), kind=OperationKind.SNAPSHOT_GROUP, account_id=caller.account_id,
-            instance_id=instance_id, phase=Phase.FREEZING.value, request_id=caller.request_id,
-            payload=GroupPayload(group=group_id, members=tuple(one.operation.id for one in begun)), created_at=at,
-            updated_at=at,
+            begun.append(begin_snapshot(change, disk, template, request_id=caller.request_id, group=group_id))
+        leader = change.begin(
+            OperationKind.SNAPSHOT_GROUP, account_id=caller.account_id, instance_id=instance_id,
+            phase=Phase.FREEZING.value, request_id=caller.request_id,
+            payload=GroupPayload(group=group_id, members=tuple(one.operation.id for one in begun)),
         )  # fmt: skip
-        operations.insert(conn, leader)
         snapshot_groups.insert(
-            conn,
+            change.conn,
             SnapshotGroup(
                 id=group_id, account_id=caller.account_id, instance_id=InstanceId(instance_id), name=name, tags=tags,
                 operation_id=leader.id, created_at=at, modified_at=at,
@@ -230,17 +227,16 @@ class SnapshotGroups:
 
     async def _freeze(self, started: _Started, daemon: Daemon, held: Held) -> None:
         """The instant. If it fails, bitmaps and rows are as before when this raises (A2, A4, S41)."""
-        targets = [freeze_target(self._in, begun) for begun in started.members]
+        targets = [freeze_target(self.layout, begun) for begun in started.members]
         try:
             pause_ms = await freezing.freeze(daemon, targets)
             quiesced = await held.thaw()
         except DrystoneError as error:
-            await give_up(self._in, self._host, started.leader, "InternalError.ComponentError", str(error))
+            await give_up(self.transactions, self.host, started.leader, "InternalError.ComponentError", str(error))
             raise
-        taken_at = self._in.clock()
         rows = [begun.operation for begun in started.members]
-        await self._in.db.write(
-            lambda conn: record_frozen(conn, rows, at=taken_at, pause_ms=round(pause_ms, 3), said=quiesced)
+        await self.transactions.change(
+            lambda change: record_frozen(change, rows, pause_ms=round(pause_ms, 3), said=quiesced)
         )
 
     # --- describe -----------------------------------------------------------------------------------------------------
@@ -259,7 +255,7 @@ class SnapshotGroups:
             views = (SnapshotGroupView(group=group, members=tuple(inside[group.id])) for group in found)
             return Page(items=tuple(views), total=total)
 
-        return await self._in.db.read(look)
+        return await self.transactions.read(look)
 
     # --- delete -------------------------------------------------------------------------------------------------------
 
@@ -277,20 +273,15 @@ class SnapshotGroups:
                 "InvalidParameter", f"{len(ids)} groups are given; one call deletes at most {GROUPS_PER_CALL_MAX}."
             )
 
-        def record(conn: Connection) -> list[Operation]:
-            at = self._in.clock()
-            made: list[Operation] = []
-            for view in [_owned(conn, caller, group_id, "InvalidSnapshotId.NotFound") for group_id in ids]:
+        def record(change: Change) -> None:
+            for view in [_owned(change.conn, caller, group_id, "InvalidSnapshotId.NotFound") for group_id in ids]:
                 _check_resting(view)
                 for member in view.members:
-                    operation = mark_deleting(conn, self._in, member, request_id=caller.request_id, at=at)
-                    assert operation is not None, "rows do not change under a writing transaction"
-                    made.append(operation)
-                snapshot_groups.delete(conn, view.group.id)
-            return made
+                    marked = mark_deleting(change, member, request_id=caller.request_id)
+                    assert marked, "rows do not change under a writing transaction"
+                snapshot_groups.delete(change.conn, view.group.id)
 
-        for operation in await self._in.db.write(record):
-            self._in.operations.wake(operation.id)
+        await self.operations.begin(record)
 
     # --- apply --------------------------------------------------------------------------------------------------------
 
@@ -314,7 +305,8 @@ class SnapshotGroups:
         if len({one.disk_id for one in wanted}) < len(wanted):
             raise RefusalError("InvalidParameter", "A disk is given twice in ApplyDisks.")
 
-        def record(conn: Connection) -> list[Operation]:
+        def record(change: Change) -> None:
+            conn = change.conn
             view = _owned(conn, caller, group_id, "InvalidParameter")
             _check_resting(view)
             inside: dict[str, Snapshot] = {member.id: member for member in view.members}
@@ -330,12 +322,10 @@ class SnapshotGroups:
             self._check_attached([disk for disk, _ in pairs])
             for disk, member in pairs:
                 _as_group_code(check_rollback, conn, disk, member)
-            return [
-                begin_rollback(conn, self._in, disk, member, request_id=caller.request_id) for disk, member in pairs
-            ]
+            for disk, member in pairs:
+                begin_rollback(change, disk, member, request_id=caller.request_id)
 
-        for operation in await patiently(lambda: self._in.db.write(record)):
-            self._in.operations.wake(operation.id)
+        await patiently(lambda: self.operations.begin(record))
 
     def _check_attached(self, found: Sequence[Disk]) -> None:
         instances = {disk.instance_id for disk in found if disk.instance_id is not None}

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
 import msgspec
 import structlog
@@ -11,12 +11,14 @@ from sqlalchemy import Connection
 from drystone.catalog import operations
 from drystone.domain.disk import DATA_DISK, SYSTEM_DISK, Disk, DiskState
 from drystone.domain.errors import DrystoneError, PassingError, RefusalError
-from drystone.domain.ids import DiskId, SnapshotId
+from drystone.domain.ids import DiskId, IdSource, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.settling import Phase
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.engine import freezing
+from drystone.engine.host_device import HostDevices
+from drystone.engine.layout import Layout
 from drystone.engine.live_disk import LiveDisk
 from drystone.service.caller import Caller
 from drystone.service.calls import attributes
@@ -32,13 +34,16 @@ from drystone.service.calls.snapshot_begin import (
     freeze_target,
 )
 from drystone.service.calls.snapshot_records import owned_snapshot
+from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
 from drystone.service.host.snapshot_server import SlowSourceError
-from drystone.service.installation import Installation
+from drystone.service.operations import Operations
 from drystone.service.requests import NewSnapshot
+from drystone.service.room import Room
 from drystone.service.rows import quotas
 from drystone.service.rows.deletions import mark_deleting
 from drystone.service.rows.quotas import SnapshotLimits
+from drystone.service.transactions import Change, Transactions
 
 log = structlog.get_logger()
 DELETE_MAX = 100
@@ -47,14 +52,20 @@ FREEZE_SECONDS_MAX = 30.0
 RESTING = frozenset({DiskState.UNATTACHED, DiskState.ATTACHED})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotLifecycle:
     """The calls that change which snapshots there are."""
 
-    def __init__(self, *, installation: Installation, host: Host, limits: SnapshotLimits, quiescing: Quiescing) -> None:
-        self._in = installation
-        self._host = host
-        self._limits = limits
-        self._quiescing = quiescing
+    transactions: Transactions
+    operations: Operations
+    ids: IdSource
+    host: Host
+    locks: DiskLocks
+    layout: Layout
+    devices: HostDevices
+    room: Room
+    limits: SnapshotLimits
+    quiescing: Quiescing
 
     # --- create -------------------------------------------------------------------------------------------------------
 
@@ -69,36 +80,39 @@ class SnapshotLifecycle:
         self._check_new(new)
         disk_id = DiskId(new.disk_id or "")
         name, tags = attributes.snapshot_name(new.name), attributes.checked_tags(new.tags)
-        at = self._in.clock()
-        deadline = None if new.deadline is None else attributes.deadline(new.deadline, min(at, self._in.steady()))
-        template = Snapshot(
-            id=self._in.ids.snapshot(), account_id=caller.account_id, disk_id=disk_id, name=name, tags=tags,
-            state=SnapshotState.CREATING, size_gib=0, created_at=at, modified_at=at, deadline_at=deadline,
-            permanent=deadline is None, zone="",
-        )  # fmt: skip
+        now = min(self.transactions.clock(), self.transactions.steady())
+        deadline = None if new.deadline is None else attributes.deadline(new.deadline, now)
+        snapshot_id = self.ids.snapshot()
+
+        def begin(change: Change) -> Begun:
+            disk = self._check_disk(change.conn, caller, disk_id)
+            template = Snapshot(
+                id=snapshot_id, account_id=caller.account_id, disk_id=disk_id, name=name, tags=tags,
+                state=SnapshotState.CREATING, size_gib=disk.size_gib, created_at=change.at, modified_at=change.at,
+                deadline_at=deadline, permanent=deadline is None, zone=disk.zone, project_id=disk.project_id,
+                usage=new.usage or disk.usage,
+            )  # fmt: skip
+            return begin_snapshot(
+                change, disk, template, request_id=caller.request_id, audit_everything=new.audit_everything
+            )
+
         # Not within the disk's lock: whatever it waits for may need that.
-        await patiently(lambda: self._in.db.read(lambda conn: self._check_disk(conn, caller, disk_id)))
+        await patiently(lambda: self.transactions.read(lambda conn: self._check_disk(conn, caller, disk_id)))
         try:
-            async with asyncio.timeout(FREEZE_SECONDS_MAX) as limit, self._in.locks.graph(disk_id):
+            async with asyncio.timeout(FREEZE_SECONDS_MAX) as limit, self.locks.graph(disk_id):
                 await self._rest(caller, disk_id)
-                disk, live = await self._host.opened(disk_id)
-                async with self._quiescing.holding([disk], limit) as held:
-                    await self._in.devices.flush(disk_id)
+                disk, live = await self.host.opened(disk_id)
+                async with self.quiescing.holding([disk], limit) as held:
+                    await self.devices.flush(disk_id)
                     await live.flush_until_short()
-                    async with self._host.calm(live):
+                    async with self.host.calm(live):
                         limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
-                        template = replace(
-                            template, usage=new.usage or disk.usage, size_gib=disk.size_gib, zone=disk.zone,
-                            project_id=disk.project_id,
-                        )  # fmt: skip
-                        begun = await self._in.db.write(
-                            lambda conn: self._begin(conn, caller, template, everything=new.audit_everything)
-                        )
+                        begun = await self.transactions.change(begin)
                         try:
                             await self._freeze(begun, live, held)
                         finally:
                             # Whatever happened, the job takes the row up: it goes on, or ends it (A2, A4).
-                            self._in.operations.wake(begun.operation.id)
+                            self.operations.wake(begun.operation.id)
         except TimeoutError as error:
             await self._release(disk_id)
             raise RefusalError(
@@ -113,19 +127,19 @@ class SnapshotLifecycle:
         except DrystoneError as error:
             await self._release(disk_id)
             raise RefusalError("InternalError.ResourceOpFailed", f"Disk {disk_id} cannot be frozen: {error}") from error
-        return template.id
+        return snapshot_id
 
     async def _release(self, disk_id: DiskId) -> None:
         """Close the disk if it was opened for the snapshot alone; what cannot be closed is closed later."""
         try:
-            await self._host.release(disk_id)
+            await self.host.release(disk_id)
         except DrystoneError as error:
             log.warning("disk.not_released", disk_id=disk_id, error=str(error))
 
     async def _rest(self, caller: Caller, disk_id: DiskId) -> None:
         """Check again now that nothing else changes the disk, and let a snapshot that is NORMAL already clean up."""
-        await self._in.db.read(lambda conn: self._check_disk(conn, caller, disk_id))
-        await self._host.settle_flight(disk_id)
+        await self.transactions.read(lambda conn: self._check_disk(conn, caller, disk_id))
+        await self.host.settle_flight(disk_id)
 
     def _check_new(self, new: NewSnapshot) -> None:
         if new.disk_backup_id is not None:
@@ -147,8 +161,8 @@ class SnapshotLifecycle:
             kind = PassingError if disk.state.passing else RefusalError
             raise kind("ResourceBusy", f"Disk {disk_id} is {disk.state.value}; try again when it is not.")
         check_no_snapshot(conn, disk_id, "ResourceUnavailable.SnapshotCreating")
-        quotas.check_snapshot(disk_id, quotas.snapshot_use(conn, caller.account_id, disk_id), self._limits)
-        self._in.require_room()
+        quotas.check_snapshot(disk_id, quotas.snapshot_use(conn, caller.account_id, disk_id), self.limits)
+        self.room.require()
         return disk
 
     async def audit(self, caller: Caller, disk_id: str | None) -> SnapshotId:
@@ -159,39 +173,35 @@ class SnapshotLifecycle:
         """
         return await self.create(caller, NewSnapshot(disk_id=disk_id, name="audit", audit_everything=True))
 
-    def _begin(self, conn: Connection, caller: Caller, template: Snapshot, *, everything: bool) -> Begun:
-        disk = self._check_disk(conn, caller, template.disk_id)
-        return begin_snapshot(conn, self._in, disk, template, request_id=caller.request_id, audit_everything=everything)
-
     async def _freeze(self, begun: Begun, live: LiveDisk, held: Held) -> None:
         """The instant. If it fails, bitmaps and rows are as before when this raises (A2, A4)."""
         operation = begun.operation
-        target = freeze_target(self._in, begun)
+        target = freeze_target(self.layout, begun)
         try:
             pause_ms = await freezing.freeze(live.daemon, [target])
             quiesced = await held.thaw()
         except DrystoneError as error:
             await self._give_up(operation, begun.disk.id, str(error))
             raise
-        taken_at = self._in.clock()
 
-        def record(conn: Connection) -> None:
+        def record(change: Change) -> None:
             told = operation.payload_as(SnapshotPayload).with_quiesced(quiesced)
-            payload = msgspec.structs.replace(told, freeze_ms=round(pause_ms, 3), taken_at=taken_at)
-            operations.update(conn, operation.id, updated_at=taken_at, phase=Phase.FROZEN.value, payload=payload)
+            payload = msgspec.structs.replace(told, freeze_ms=round(pause_ms, 3), taken_at=change.at)
+            operations.update(
+                change.conn, operation.id, updated_at=change.at, phase=Phase.FROZEN.value, payload=payload
+            )
 
-        await self._in.db.write(record)
+        await self.transactions.change(record)
 
     async def _give_up(self, operation: Operation, disk_id: DiskId, message: str) -> None:
-        def record(conn: Connection) -> None:
-            # S34: whoever settles it makes it FAILING.
-            operations.update(
-                conn, operation.id, updated_at=self._in.clock(), error_code="InternalError.ResourceOpFailed",
+        # S34: whoever settles it makes it FAILING.
+        await self.transactions.change(
+            lambda change: operations.update(
+                change.conn, operation.id, updated_at=change.at, error_code="InternalError.ResourceOpFailed",
                 error=message or "it could not be frozen",
-            )  # fmt: skip
-
-        await self._in.db.write(record)
-        await self._host.settle(disk_id)
+            )
+        )  # fmt: skip
+        await self.host.settle(disk_id)
 
     # --- delete -------------------------------------------------------------------------------------------------------
 
@@ -204,8 +214,8 @@ class SnapshotLifecycle:
         quotas.check_per_call("SnapshotIds", len(snapshot_ids), DELETE_MAX)
         ids = list(dict.fromkeys(snapshot_ids))
 
-        def record(conn: Connection) -> list[Operation]:
-            found = [owned_snapshot(conn, caller.account_id, snapshot_id) for snapshot_id in ids]
+        def record(change: Change) -> None:
+            found = [owned_snapshot(change.conn, caller.account_id, snapshot_id) for snapshot_id in ids]
             for snapshot in found:
                 if snapshot.state is SnapshotState.CREATING:
                     raise RefusalError(
@@ -213,12 +223,10 @@ class SnapshotLifecycle:
                     )
                 if snapshot.rolling_back:
                     raise RefusalError("ResourceBusy", f"A disk is being rolled back to snapshot {snapshot.id}.")
-            at = self._in.clock()
-            made = [mark_deleting(conn, self._in, snapshot, request_id=caller.request_id, at=at) for snapshot in found]
-            return [operation for operation in made if operation is not None]
+            for snapshot in found:
+                mark_deleting(change, snapshot, request_id=caller.request_id)
 
-        for operation in await self._in.db.write(record):
-            self._in.operations.wake(operation.id)
+        await self.operations.begin(record)
 
     # --- apply --------------------------------------------------------------------------------------------------------
 
@@ -238,11 +246,10 @@ class SnapshotLifecycle:
         if auto_start and not auto_stop:
             raise RefusalError("InvalidParameterValue", "AutoStartInstance needs AutoStopInstance.")
 
-        def record(conn: Connection) -> Operation:
-            snapshot = owned_snapshot(conn, caller.account_id, snapshot_id)
-            disk = owned_disk(conn, caller.account_id, disk_id)
-            check_rollback(conn, disk, snapshot)
-            return begin_rollback(conn, self._in, disk, snapshot, request_id=caller.request_id)
+        def record(change: Change) -> None:
+            snapshot = owned_snapshot(change.conn, caller.account_id, snapshot_id)
+            disk = owned_disk(change.conn, caller.account_id, disk_id)
+            check_rollback(change.conn, disk, snapshot)
+            begin_rollback(change, disk, snapshot, request_id=caller.request_id)
 
-        operation = await patiently(lambda: self._in.db.write(record))
-        self._in.operations.wake(operation.id)
+        await patiently(lambda: self.operations.begin(record))

@@ -17,10 +17,11 @@ from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.objects.contract import NotFoundError
 from drystone.service.caller import Caller
 from drystone.service.calls.snapshot_records import owned_snapshot
-from drystone.service.installation import WAITING_MAX, Installation
+from drystone.service.installation import Installation
 from drystone.service.upkeep import collection, compaction
 from drystone.service.views import CollectionView, SetSpaceView, SnapshotSpaceView, StoreSpaceView
 from drystone.transfer.jobs import FamilyNode, SpaceJob, SpaceResult
+from drystone.transfer.pool import WAITING_MAX
 
 IDS_MAX = 1000
 ATTEMPTS_MAX = 3

@@ -1,33 +1,26 @@
 """The trail as accounts and administrators read it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from drystone.catalog import audit
 from drystone.catalog.audit import AuditSelection
-from drystone.catalog.database import Database
 from drystone.domain.audit import OK, AuditEntry
 from drystone.service.caller import Caller
 from drystone.service.calls.attributes import instant
 from drystone.service.calls.filters import check_filters, members, page
 from drystone.service.requests import AuditQuery
+from drystone.service.transactions import Transactions
 from drystone.service.views import Page
-from drystone.transfer.places import Places
 
 _FILTERS = frozenset({"account-id", "action", "code", "outcome", "resource-id"})
 _OUTCOMES = {OK: False, "REFUSED": True}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRecords:
-    """Describes the trail.
+    """Describes the trail."""
 
-    Args:
-        db: The catalog.
-        long_reads: Whose turn it is: counting what a filter lets through looks at every entry of the account (S183).
-    """
-
-    def __init__(self, *, db: Database, long_reads: Places) -> None:
-        self._db = db
-        self._long_reads = long_reads
+    transactions: Transactions
 
     async def describe(self, caller: Caller, query: AuditQuery) -> Page[AuditEntry]:
         """Return the entries that match, newest first: an account's own, or to an administrator everybody's (S182).
@@ -37,8 +30,8 @@ class AuditRecords:
                 administrator who asks for accounts.
         """
         selection = _selection(caller, query)
-        async with self._long_reads.hold(caller.account_id):
-            found, total = await self._db.read(lambda conn: audit.find(conn, selection))
+        # Counting what a filter lets through looks at every entry of the account.
+        found, total = await self.transactions.read_in_turn(caller.account_id, lambda conn: audit.find(conn, selection))
         return Page(items=tuple(found), total=total)
 
 

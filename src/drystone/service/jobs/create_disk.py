@@ -18,6 +18,7 @@ from drystone.service.host.host import Host
 from drystone.service.installation import Installation
 from drystone.service.rows import endings, tokens
 from drystone.service.rows.deletions import mark_terminating
+from drystone.service.transactions import Change
 
 MADE = "MADE"
 """Phase of an operation whose disk is made and waits for the others of its call."""
@@ -94,29 +95,28 @@ class CreateDisk:
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Take back all disks of the call, and its client token: the call may be over, or of a killed server."""
 
-        def withdraw(conn: Connection) -> list[Operation]:
-            at = self._in.clock()
+        def withdraw(change: Change) -> None:
             # None of them, if another disk of the call has failed before.
-            together = _together(conn, operation)
+            together = _together(change.conn, operation)
             token = _wanted(operation).client_token
             if together and token is not None:
-                tokens.forget(conn, operation.account_id, token=token)
-            return [self._withdraw(conn, other, at=at, code=code, message=message) for other in together]
+                tokens.forget(change.conn, operation.account_id, token=token)
+            for other in together:
+                _withdraw(change, other, code=code, message=message)
 
-        for following in await self._in.db.write(withdraw):
-            self._in.operations.wake(following.id)
+        await self._in.operations.begin(withdraw)
 
-    def _withdraw(self, conn: Connection, operation: Operation, *, at: float, code: str, message: str) -> Operation:
-        assert operation.disk_id is not None
-        session = _wanted(operation).session
-        if session is not None:
-            sessions.fence(conn, session, at=at)
-        endings.failed(conn, operation, at=at, code=code, message=message)
-        disk = disks.get(conn, operation.disk_id)
-        assert disk is not None
-        assert disk.state is DiskState.CREATING, "CREATING has a RUNNING operation, and this is it"  # S1
-        (terminate,) = mark_terminating(conn, self._in, disk, (), request_id=operation.request_id, at=at)
-        return terminate
+
+def _withdraw(change: Change, operation: Operation, *, code: str, message: str) -> None:
+    assert operation.disk_id is not None
+    session = _wanted(operation).session
+    if session is not None:
+        sessions.fence(change.conn, session, at=change.at)
+    endings.failed(change.conn, operation, at=change.at, code=code, message=message)
+    disk = disks.get(change.conn, operation.disk_id)
+    assert disk is not None
+    assert disk.state is DiskState.CREATING, "CREATING has a RUNNING operation, and this is it"  # S1
+    mark_terminating(change, disk, (), request_id=operation.request_id)
 
 
 def _together(conn: Connection, operation: Operation) -> list[Operation]:

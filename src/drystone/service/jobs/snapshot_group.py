@@ -20,6 +20,7 @@ from drystone.service.installation import Installation
 from drystone.service.jobs.snapshot import TakeSnapshot, Uploaded, log_committed
 from drystone.service.rows import endings
 from drystone.service.rows.groups import end_failed_group, give_group_up, group_of, members_of
+from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.maps import collect_maps
 from drystone.service.upkeep.sweep import sweep
@@ -64,7 +65,7 @@ class TakeSnapshotGroup:
             for uploaded in uploads:
                 log_committed(uploaded)
         async with self._in.locks.graphs(disks_of(members)):
-            await settle_members(self._in, self._host, operation)
+            await settle_members(self._in.transactions, self._host, operation)
         await self._in.db.write(lambda conn: endings.done(conn, operation, at=self._in.clock()))
         await self._release(members)
 
@@ -100,7 +101,7 @@ class TakeSnapshotGroup:
             raise SnapshotBrokenError(f"the disks are open in {len(daemons)} storage daemons")
         (daemon,) = daemons.values()
         await freezing.finish_freeze(daemon, targets)
-        await self._in.db.write(lambda conn: record_frozen(conn, members, at=self._in.clock()))
+        await self._in.transactions.change(lambda change: record_frozen(change, members))
 
     async def _upload(self, members: list[Operation]) -> list[Uploaded]:
         """Have the workers write all members' objects; the first that fails stops the others."""
@@ -139,7 +140,7 @@ class TakeSnapshotGroup:
         """
         members = await self._in.db.read(lambda conn: members_of(conn, operation))
         async with self._in.locks.graphs(disks_of(members)):
-            if not await give_up(self._in, self._host, operation, code, message):
+            if not await give_up(self._in.transactions, self._host, operation, code, message):
                 self._in.operations.wake_later(operation)
                 return
         await self._release(members)
@@ -152,37 +153,37 @@ def disks_of(members: list[Operation]) -> list[DiskId]:
 
 
 def record_frozen(
-    conn: Connection,
+    change: Change,
     members: list[Operation],
     *,
-    at: float,
     pause_ms: float | None = None,
     said: Quiesced | None = None,
 ) -> None:
-    """Record the instant with every member that still waits for it, and with the group.
+    """Record the instant, which is the change's time, with every member that still waits for it, and with the group.
 
     Args:
-        conn: The transaction.
+        change: The transaction.
         members: The members' operations.
-        at: The instant; after a crash that hid it, a time soon after.
         pause_ms: How long the guests stood; None if a crash hid it.
         said: What was held still, for the members' records.
     """
     for member in members:
-        now = operations.get(conn, member.id)
+        now = operations.get(change.conn, member.id)
         if now is not None and now.phase == Phase.FREEZING:
             payload = now.payload_as(SnapshotPayload)
             if said is not None:
                 payload = payload.with_quiesced(said)
-            payload = msgspec.structs.replace(payload, taken_at=at, freeze_ms=pause_ms)
-            operations.update(conn, member.id, updated_at=at, phase=Phase.FROZEN.value, payload=payload)
+            payload = msgspec.structs.replace(payload, taken_at=change.at, freeze_ms=pause_ms)
+            operations.update(change.conn, member.id, updated_at=change.at, phase=Phase.FROZEN.value, payload=payload)
     group_id = members[0].payload_as(SnapshotPayload).group
     assert group_id is not None
     expected = {"state": SnapshotGroupState.CREATING, "taken_at": None}
-    snapshot_groups.compare_and_set(conn, group_id, expected=expected, values={"taken_at": at, "pause_ms": pause_ms})
+    snapshot_groups.compare_and_set(
+        change.conn, group_id, expected=expected, values={"taken_at": change.at, "pause_ms": pause_ms}
+    )
 
 
-async def give_up(installation: Installation, host: Host, leader: Operation, code: str, message: str) -> bool:
+async def give_up(transactions: Transactions, host: Host, leader: Operation, code: str, message: str) -> bool:
     """End a group and all its members as failed; the members' graph locks are held.
 
     Returns:
@@ -192,23 +193,24 @@ async def give_up(installation: Installation, host: Host, leader: Operation, cod
         DrystoneError: A storage daemon does not answer; what is recorded says that the group fails, and this may be
             repeated.
     """
-    at = installation.clock()
-    if not await installation.db.write(lambda conn: give_group_up(conn, leader, at=at, code=code, message=message)):
+    if not await transactions.change(
+        lambda change: give_group_up(change.conn, leader, at=change.at, code=code, message=message)
+    ):
         return False
-    await settle_members(installation, host, leader)
-    if not await installation.db.write(lambda conn: end_failed_group(conn, leader, at=at)):
+    await settle_members(transactions, host, leader)
+    if not await transactions.change(lambda change: end_failed_group(change.conn, leader, at=change.at)):
         raise UnavailableError(f"members of group {group_of(leader)} have not ended")
     return True
 
 
-async def settle_members(installation: Installation, host: Host, leader: Operation) -> None:
+async def settle_members(transactions: Transactions, host: Host, leader: Operation) -> None:
     """Bring rows and daemon together for every member that has not ended; one that cannot keeps none of the others.
 
     Raises:
         DrystoneError: The first failure.
     """
     failures: list[DrystoneError] = []
-    for member in await installation.db.read(lambda conn: members_of(conn, leader)):
+    for member in await transactions.read(lambda conn: members_of(conn, leader)):
         if member.state is OperationState.RUNNING and member.disk_id is not None:
             try:
                 await host.settle(member.disk_id)

@@ -1,14 +1,11 @@
 """How a comparison of a disk with its base begins (A6)."""
 
-from sqlalchemy import Connection
-
-from drystone.catalog import operations, sessions
+from drystone.catalog import operations
 from drystone.domain.disk import Disk
-from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.operation import OperationKind
 from drystone.domain.payloads import SessionPayload
-from drystone.domain.session import Session
 from drystone.domain.tracking import TrackingState
-from drystone.service.installation import Installation
+from drystone.service.transactions import Change
 
 
 def comparable(disk: Disk) -> bool:
@@ -22,22 +19,14 @@ def comparable(disk: Disk) -> bool:
     )
 
 
-def begin_comparison(conn: Connection, installation: Installation, disk: Disk) -> Operation | None:
-    """Record a comparison of a disk whose tracking is LOST, unless something runs on it.
-
-    Returns:
-        The operation to wake, or None.
-    """
-    if not comparable(disk) or operations.running_on_disk(conn, disk.id):
-        return None
+def begin_comparison(change: Change, disk: Disk) -> bool:
+    """Begin a comparison of a disk whose tracking is LOST, unless something runs on it; return whether it was."""
+    if not comparable(disk) or operations.running_on_disk(change.conn, disk.id):
+        return False
     assert disk.base_snapshot_id is not None
-    at = installation.clock()
-    session = Session(id=installation.ids.session(), kind="compare", created_at=at)
-    sessions.open(conn, session, [disk.base_snapshot_id])
-    operation = Operation(
-        id=installation.ids.operation(), kind=OperationKind.COMPARE, account_id=disk.account_id, disk_id=disk.id,
-        phase="COMPARING", payload=SessionPayload(session=session.id), request_id="background",
-        created_at=at, updated_at=at,
+    session = change.open_session("compare", [disk.base_snapshot_id])
+    change.begin(
+        OperationKind.COMPARE, account_id=disk.account_id, disk_id=disk.id, phase="COMPARING",
+        payload=SessionPayload(session=session), request_id="background",
     )  # fmt: skip
-    operations.insert(conn, operation)
-    return operation
+    return True

@@ -4,30 +4,30 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, openings, operations, snapshot_groups, snapshots
+from drystone.catalog import disks, openings, snapshot_groups, snapshots
 from drystone.domain import lineage
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.ids import DiskId
-from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.operation import OperationKind
+from drystone.domain.payloads import DeletionPayload
 from drystone.domain.snapshot import Snapshot, SnapshotState
-from drystone.service.installation import Installation
 from drystone.service.rows.tracking import tracking_columns, tracking_of
 from drystone.service.rows.trees import tree_of
+from drystone.service.transactions import Change
 
 
-def mark_deleting(
-    conn: Connection, installation: Installation, snapshot: Snapshot, *, request_id: str, at: float
-) -> Operation | None:
+def mark_deleting(change: Change, snapshot: Snapshot, *, request_id: str) -> bool:
     """L5's first transaction: NORMAL → DELETING, every base moves (A5), and the operation that goes on.
 
     Returns:
-        The operation to wake; None if the snapshot was not NORMAL, and nothing has changed.
+        Whether the snapshot was NORMAL; otherwise nothing has changed.
     """
+    conn = change.conn
     expected = {"state": SnapshotState.NORMAL, "rolling_back": False}
-    values = {"state": SnapshotState.DELETING, "modified_at": at}
+    values = {"state": SnapshotState.DELETING, "modified_at": change.at}
     if not snapshots.compare_and_set(conn, snapshot.id, expected=expected, values=values):
-        return None
+        return False
     openings.delete(conn, snapshot.id)
     if snapshot.group_id is not None:
         snapshot_groups.forget_if_empty(conn, snapshot.group_id)
@@ -38,12 +38,11 @@ def mark_deleting(
         columns = tracking_columns(moved, reason=reason)
         changed = disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=columns)
         assert changed
-    operation = Operation(
-        id=installation.ids.operation(), kind=OperationKind.DELETE_SNAPSHOT, account_id=snapshot.account_id,
-        disk_id=None, snapshot_id=snapshot.id, phase="DELETING", request_id=request_id, created_at=at, updated_at=at,
+    change.begin(
+        OperationKind.DELETE_SNAPSHOT, account_id=snapshot.account_id, snapshot_id=snapshot.id, phase="DELETING",
+        request_id=request_id, payload=DeletionPayload(),
     )  # fmt: skip
-    operations.insert(conn, operation)
-    return operation
+    return True
 
 
 def going_along(conn: Connection, disk_id: DiskId) -> list[Snapshot]:
@@ -52,27 +51,11 @@ def going_along(conn: Connection, disk_id: DiskId) -> list[Snapshot]:
     return [snapshot for snapshot in found if not snapshot.permanent]
 
 
-def mark_terminating(
-    conn: Connection,
-    installation: Installation,
-    disk: Disk,
-    going: Sequence[Snapshot],
-    *,
-    request_id: str,
-    at: float,
-) -> list[Operation]:
-    """Begin to destroy a disk, which is as `disk` in this transaction, and to delete some of its snapshots.
-
-    Returns:
-        The operations to wake.
-    """
-    marked = [mark_deleting(conn, installation, one, request_id=request_id, at=at) for one in going]
+def mark_terminating(change: Change, disk: Disk, going: Sequence[Snapshot], *, request_id: str) -> None:
+    """Begin to destroy a disk, which is as `disk` in this transaction, and to delete some of its snapshots."""
+    for one in going:
+        mark_deleting(change, one, request_id=request_id)
     expected, values = {"state": disk.state}, {"state": DiskState.TERMINATING}
-    changed = disks.compare_and_set(conn, disk.id, expected=expected, values=values)
+    changed = disks.compare_and_set(change.conn, disk.id, expected=expected, values=values)
     assert changed, "rows do not change under a writing transaction"
-    terminate = Operation(
-        id=installation.ids.operation(), kind=OperationKind.TERMINATE, account_id=disk.account_id, disk_id=disk.id,
-        request_id=request_id, created_at=at, updated_at=at,
-    )  # fmt: skip
-    operations.insert(conn, terminate)
-    return [*(operation for operation in marked if operation is not None), terminate]
+    change.begin(OperationKind.TERMINATE, account_id=disk.account_id, disk_id=disk.id, request_id=request_id)

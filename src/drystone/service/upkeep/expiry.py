@@ -1,7 +1,7 @@
 """What ends by a deadline: snapshots, and prepaid disks whose days in the recycle bin are over (S116 to S118)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy import Connection
@@ -10,11 +10,11 @@ from drystone.catalog import disks, expiry, snapshots
 from drystone.domain.disk import DiskState
 from drystone.domain.expiry import Tally
 from drystone.domain.ids import AccountId, DiskId
-from drystone.domain.operation import Operation
 from drystone.domain.snapshot import Snapshot
-from drystone.service.installation import Installation
+from drystone.service.operations import Operations
 from drystone.service.rows.deletions import going_along, mark_deleting, mark_terminating
 from drystone.service.rows.quotas import SnapshotLimits, at_quota, snapshot_use
+from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep.clock import SteadyClock
 from drystone.service.upkeep.confirmation import held
 
@@ -33,11 +33,29 @@ class ExpiryLimits:
     """Whoever is at it is not held back: the next snapshot would be refused."""
 
 
-class Expiry:
-    """Begins to delete what is due."""
+@dataclass(slots=True, kw_only=True)
+class _Round:
+    """What one transaction did, for the log."""
 
-    def __init__(self, *, installation: Installation, clock: SteadyClock, limits: ExpiryLimits) -> None:
-        self._in = installation
+    expired: list[Snapshot] = field(default_factory=list)
+    held_back: dict[AccountId, Tally] = field(default_factory=dict)
+
+
+class Expiry:
+    """Begins to delete what is due.
+
+    Args:
+        transactions: The catalog's.
+        operations: What runs the deletions.
+        clock: Which deadlines have come.
+        limits: What holds expiry back.
+    """
+
+    def __init__(
+        self, *, transactions: Transactions, operations: Operations, clock: SteadyClock, limits: ExpiryLimits
+    ) -> None:
+        self._transactions = transactions
+        self._operations = operations
         self._clock = clock
         self._limits = limits
         self._told: dict[AccountId, float] = {}
@@ -46,69 +64,64 @@ class Expiry:
     async def begin_due(self) -> None:
         """Delete snapshots whose deadline has come, and prepaid disks whose days in the recycle bin are over."""
         until = await self._clock.expires_at()
-        if until is None or not await self._in.db.read(lambda conn: _any_due(conn, until)):
+        if until is None or not await self._transactions.read(lambda conn: _any_due(conn, until)):
             return
-        for operation in await self._in.db.write(lambda conn: self._due(conn, until)):
-            self._in.operations.wake(operation.id)
+        done = await self._operations.begin(lambda change: self._due(change, until))
+        for snapshot in done.expired:
+            log.info("snapshot.expired", snapshot_id=snapshot.id, disk_id=snapshot.disk_id)
+        for account_id, tally in done.held_back.items():
+            if self._told.get(account_id) != tally.began_at:
+                self._told[account_id] = tally.began_at
+                log.error("expiry.held_back", account_id=account_id, expired_this_hour=tally.expired)
 
-    def _due(self, conn: Connection, until: float) -> list[Operation]:
-        if held(conn) is not None:
-            return []  # S50: the deadlines may be those of a backup (F5).
-        now = self._in.steady()
-        made: list[Operation] = []
-        owners = snapshots.accounts_due(conn, until)
+    def _due(self, change: Change, until: float) -> _Round:
+        done = _Round()
+        if held(change.conn) is not None:
+            return done  # S50: the deadlines may be those of a backup (F5).
+        owners = snapshots.accounts_due(change.conn, until)
         for account_id in owners:
             # One that is held back, or has a great many, does not keep the others waiting.
-            made += self._expire(conn, account_id, until, now, max(1, EXPIRED_MAX // len(owners)))
-        return made + self._recycle(conn, until, now)
+            self._expire(change, account_id, until, max(1, EXPIRED_MAX // len(owners)), done)
+        self._recycle(change, until, done)
+        return done
 
-    def _expire(self, conn: Connection, account_id: AccountId, until: float, now: float, most: int) -> list[Operation]:
-        tally = _tally(conn, account_id, now)
-        made: list[Operation] = []
-        held_back: set[DiskId] = set()
-        for snapshot in snapshots.due(conn, account_id, until, most):
-            if snapshot.disk_id in held_back:
+    def _expire(self, change: Change, account_id: AccountId, until: float, most: int, done: _Round) -> None:
+        tally = before = _tally(change, account_id)
+        full: set[DiskId] = set()
+        for snapshot in snapshots.due(change.conn, account_id, until, most):
+            if snapshot.disk_id in full:
                 continue
-            use = snapshot_use(conn, account_id, snapshot.disk_id)
+            use = snapshot_use(change.conn, account_id, snapshot.disk_id)
             allowed = tally.allowed(use.of_account, self._limits.percent_per_hour)
             if allowed == 0 and not at_quota(use, self._limits.quota):
-                self._say_held_back(account_id, tally)
-                held_back.add(snapshot.disk_id)  # Another may be at its quota.
+                done.held_back.setdefault(account_id, tally)
+                full.add(snapshot.disk_id)  # Another may be at its quota.
                 continue
-            operation = mark_deleting(conn, self._in, snapshot, request_id="deadline", at=self._in.clock())
-            assert operation is not None, "rows do not change under a writing transaction"
+            marked = mark_deleting(change, snapshot, request_id="deadline")
+            assert marked, "rows do not change under a writing transaction"
             tally = tally.more(1)
-            log.info("snapshot.expired", snapshot_id=snapshot.id, disk_id=snapshot.disk_id)
-            made.append(operation)
-        if made:
-            expiry.put_tally(conn, account_id, tally)
-        return made
+            done.expired.append(snapshot)
+        if tally != before:
+            expiry.put_tally(change.conn, account_id, tally)
 
-    def _recycle(self, conn: Connection, until: float, now: float) -> list[Operation]:
-        made: list[Operation] = []
-        for disk in disks.in_states(conn, [DiskState.TORECYCLE]):
+    def _recycle(self, change: Change, until: float, done: _Round) -> None:
+        for disk in disks.in_states(change.conn, [DiskState.TORECYCLE]):
             if disk.deadline_at is None or disk.deadline_at > until:
                 continue
-            going: Sequence[Snapshot] = going_along(conn, disk.id) if disk.delete_snapshot else ()
+            going: Sequence[Snapshot] = going_along(change.conn, disk.id) if disk.delete_snapshot else ()
             if going:
-                tally = _tally(conn, disk.account_id, now)
-                use = snapshot_use(conn, disk.account_id, disk.id)
+                tally = _tally(change, disk.account_id)
+                use = snapshot_use(change.conn, disk.account_id, disk.id)
                 # One disk's may be more than is allowed in any hour: they go when nothing else did.
                 if tally.expired and len(going) > tally.allowed(use.of_account, self._limits.percent_per_hour):
-                    self._say_held_back(disk.account_id, tally)
+                    done.held_back.setdefault(disk.account_id, tally)
                     continue
-                expiry.put_tally(conn, disk.account_id, tally.more(len(going)))
-            made += mark_terminating(conn, self._in, disk, going, request_id="deadline", at=self._in.clock())
-        return made
-
-    def _say_held_back(self, account_id: AccountId, tally: Tally) -> None:
-        if self._told.get(account_id) != tally.began_at:
-            self._told[account_id] = tally.began_at
-            log.error("expiry.held_back", account_id=account_id, expired_this_hour=tally.expired)
+                expiry.put_tally(change.conn, disk.account_id, tally.more(len(going)))
+            mark_terminating(change, disk, going, request_id="deadline")
 
 
-def _tally(conn: Connection, account_id: AccountId, now: float) -> Tally:
-    return (expiry.tally(conn, account_id) or Tally(began_at=now, expired=0)).at(now)
+def _tally(change: Change, account_id: AccountId) -> Tally:
+    return (expiry.tally(change.conn, account_id) or Tally(began_at=change.steady, expired=0)).at(change.steady)
 
 
 def _any_due(conn: Connection, until: float) -> bool:
