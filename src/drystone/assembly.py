@@ -53,11 +53,13 @@ from drystone.service.calls.store_space import StoreSpace
 from drystone.service.calls.trail import Audit
 from drystone.service.calls.trail_records import AuditRecords
 from drystone.service.calls.use_cases import UseCases
-from drystone.service.host.daemon_round import look_after_daemons
+from drystone.service.host.daemons import Daemons
 from drystone.service.host.healing import Healing
 from drystone.service.host.host import Host
 from drystone.service.host.scratch_guard import ScratchGuard
+from drystone.service.host.serving import Serving
 from drystone.service.host.snapshot_server import SnapshotServer
+from drystone.service.host.watch import Watch
 from drystone.service.installation import Installation
 from drystone.service.jobs.attach import Attach, Detach
 from drystone.service.jobs.compact import Compact
@@ -109,8 +111,11 @@ class Parts:
     """What both `serve` and `host stop` work with."""
 
     installation: Installation
-    host: Host
+    daemons: Daemons
     snapshot_server: SnapshotServer
+    host: Host
+    serving: Serving
+    watch: Watch
     clock: SteadyClock
 
 
@@ -163,15 +168,29 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
                 devices=HostDevices(layout.run, {}),
                 operations=Operations(transactions, proofs_at_once=config.prove_at_once),
                 environment={"PATH": os.environ.get("PATH", os.defpath)},
-                throttle=config.throttle, scratch_bytes_max=config.scratch_bytes_max,
+                scratch_bytes_max=config.scratch_bytes_max,
                 hydration_bytes_per_s=config.hydration_bytes_per_s, background=background,
             )  # fmt: skip
             snapshot_server = SnapshotServer(
                 layout=layout, store_id=store.store_id, environment=installation.environment, transactions=transactions
             )
+            daemons = Daemons(layout=layout, environment=installation.environment, monotonic=time.monotonic)
+            locks, devices, operations = installation.locks, installation.devices, installation.operations
+            host = Host(
+                transactions=transactions, locks=locks, layout=layout, store_id=store.store_id, devices=devices,
+                daemons=daemons, snapshot_server=snapshot_server, throttle=config.throttle,
+            )  # fmt: skip
+            serving = Serving(
+                transactions=transactions, locks=locks, devices=devices, daemons=daemons, host=host, ballast=ballast,
+                bugs=operations.bugs,
+            )  # fmt: skip
+            watch = Watch(
+                transactions=transactions, locks=locks, operations=operations, devices=devices, daemons=daemons,
+                snapshot_server=snapshot_server, host=host, serving=serving,
+            )  # fmt: skip
             yield Parts(
-                installation=installation, host=Host(installation, snapshot_server), snapshot_server=snapshot_server,
-                clock=steady,
+                installation=installation, daemons=daemons, snapshot_server=snapshot_server, host=host,
+                serving=serving, watch=watch, clock=steady,
             )  # fmt: skip
     finally:
         db.close()
@@ -247,9 +266,9 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
         OperationKind.DELETE_SNAPSHOT: DeleteSnapshot(installation),
         OperationKind.ROLLBACK: Rollback(installation, host),
         OperationKind.HYDRATE: Hydrate(installation, host, parts.snapshot_server),
-        OperationKind.RESIZE: Resize(installation, host),
-        OperationKind.ATTACH: Attach(installation, host),
-        OperationKind.DETACH: Detach(installation, host),
+        OperationKind.RESIZE: Resize(installation, host, parts.serving),
+        OperationKind.ATTACH: Attach(installation, host, parts.serving),
+        OperationKind.DETACH: Detach(installation, host, parts.serving),
         OperationKind.TERMINATE: Terminate(installation, host),
         OperationKind.INITIALIZE: Initialize(installation, host),
         OperationKind.EXPORT: ExportSnapshot(installation, parts.snapshot_server),
@@ -274,7 +293,10 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
     db, clock, steady = installation.db, installation.clock, installation.steady
     transactions, operations = installation.transactions, installation.operations
     layout, devices, room = installation.layout, installation.devices, installation.room
-    probe = HostProbe(installation=installation, host=host, clock=parts.clock, qemu_version=qemu_version)
+    probe = HostProbe(
+        transactions=installation.transactions, locks=installation.locks, room=installation.room, host=host,
+        daemons=parts.daemons, clock=parts.clock, qemu_version=qemu_version,
+    )  # fmt: skip
     quiescing = Quiescing(
         db=db, clock=clock, environment=installation.environment,
         own=(installation.layout.data, installation.layout.scratch, installation.layout.run),
@@ -354,8 +376,11 @@ class Loop:
 
 def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSessions) -> tuple[Loop, ...]:
     """Return everything that runs beside the calls (S135)."""
-    installation, host = parts.installation, parts.host
-    guard = ScratchGuard(installation=installation, host=host)
+    installation = parts.installation
+    guard = ScratchGuard(
+        transactions=installation.transactions, locks=installation.locks, host=parts.host, room=installation.room,
+        bugs=installation.bugs, bytes_max=installation.scratch_bytes_max,
+    )  # fmt: skip
     expiry = Expiry(
         transactions=installation.transactions, operations=installation.operations, clock=parts.clock,
         limits=ExpiryLimits(percent_per_hour=config.expiry_percent_per_hour, quota=_quota(config)),
@@ -373,10 +398,7 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
         Loop(name="operations", once=installation.operations.run, seconds=1.0),
         # Guests wait for these two.
         Loop(name="space", once=guard.once, seconds=0.1, seconds_max=URGENT_SECONDS_MAX),
-        Loop(
-            name="daemons", once=lambda: look_after_daemons(installation, host, parts.snapshot_server), seconds=0.5,
-            seconds_max=URGENT_SECONDS_MAX,
-        ),
+        Loop(name="daemons", once=parts.watch.once, seconds=0.5, seconds_max=URGENT_SECONDS_MAX),
         Loop(name="deadlines", once=expiry.begin_due, seconds=10.0),
         Loop(name="publication", once=publication.publish, seconds=1.0),
         Loop(name="compaction", once=packs.once, seconds=20.0),

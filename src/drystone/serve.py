@@ -186,7 +186,7 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
     qemu_version = _qemu_version()
     endpoint = door.endpoint
     async with assembled(config) as parts:
-        installation, host = parts.installation, parts.host
+        installation, watch = parts.installation, parts.watch
         accounts = Accounts(db=installation.db, clock=time.time, ids=installation.ids)
         credentials = Credentials(
             config=config, installation=installation, endpoint=endpoint, tls_ca=door.ca,
@@ -205,7 +205,7 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
         await tried("clock", parts.clock.look)
         await udev.leave_disks_alone()
         written = await first_start(accounts, passwords, credentials)
-        await insisted("take_over", host.take_over, installation.bugs)
+        await insisted("take_over", watch.take_over, installation.bugs)
         await tried("mend_bases", lambda: bring_bases_in_order(installation.db))
         await tried("clear_scratch", lambda: asyncio.to_thread(clear_scratch, installation))
         await tried("remove_clones", lambda: remove_clones(installation.layout))
@@ -260,8 +260,8 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
 
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, end)
-        await tried("revive", host.revive_all)
-        await tried("release_idle", host.release_idle)
+        await tried("revive", watch.revive_all)
+        await tried("release_idle", watch.release_idle)
         async with asyncio.TaskGroup() as tasks:
             # S135: they go on, whatever they meet.
             background = [
@@ -278,7 +278,7 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
             for task in background:
                 task.cancel()
         await use_cases.audit.close()
-        await host.leave()
+        await watch.leave()
         log.info("server.stopped")
 
 
@@ -299,9 +299,9 @@ async def _say_ready(server: uvicorn.Server, endpoint: str, workers: WorkerPool)
 
 async def _stop(config: Config) -> None:
     async with assembled(config, with_workers=False) as parts:
-        await parts.host.take_over()
+        await parts.watch.take_over()
         await remove_clones(parts.installation.layout)
-        await parts.host.stop()
-        left = parts.host.daemons.left_running()
+        await parts.watch.stop()
+        left = parts.daemons.left_running()
         if left:
             raise StartError(f"these processes still run, and hold disks: {', '.join(left)}")

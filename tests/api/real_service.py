@@ -75,7 +75,7 @@ async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService
     # As the program does before it looks at what is there.
     data.mkdir(mode=0o700, exist_ok=True)
     async with assembly.assembled(config) as parts:
-        installation, host = parts.installation, parts.host
+        installation, watch = parts.installation, parts.watch
         accounts = Accounts(db=installation.db, clock=time.time, ids=installation.ids)
 
         async def changed() -> None:
@@ -95,8 +95,8 @@ async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService
         admin = await installation.db.read(lambda conn: account_rows.by_name(conn, "admin"))
         assert admin is not None
         # What an earlier run left attached is served again.
-        await host.take_over()
-        await host.revive_all()
+        await watch.take_over()
+        await watch.revive_all()
         services = {name: service for service in app.dispatcher.services for name in service.actions}
         made = RealService(dispatcher=app.dispatcher, installation=installation, actions=services, admin=admin.id)
         try:
@@ -110,4 +110,4 @@ async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService
         finally:
             # As `host stop` does, also when what ran here failed: a proof may be under way.
             await remove_clones(installation.layout)
-            await host.stop()
+            await watch.stop()

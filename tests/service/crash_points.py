@@ -64,7 +64,6 @@ from tests.blocks import to_blocks
 from tests.catalog.catalog_values import OWNER
 from tests.catalog.catalog_values import disk as disk_row
 from tests.catalog.catalog_values import snapshot as snapshot_row
-from tests.service import parts
 from tests.service.hunt import hunt
 from tests.service.records_world import NOW
 from tests.service.store_world import BLOCKS, Lazy, Power, World, build_world, consistent
@@ -223,7 +222,11 @@ class Daemons(Host):
     """A host whose only daemon is a value, or is dead."""
 
     def __init__(self, scene: Scene) -> None:
-        super().__init__(scene.made, parts.snapshot_server(scene.made))
+        made, none = scene.made, cast("Any", None)
+        super().__init__(
+            transactions=made.transactions, locks=made.locks, layout=made.layout, store_id=made.store.store_id,
+            devices=made.devices, daemons=none, snapshot_server=none, throttle=False,
+        )  # fmt: skip
         self._scene = scene
 
     async def _looked_at(self, _disk: Any) -> Any:

@@ -3,6 +3,7 @@
 import itertools
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -10,8 +11,11 @@ from drystone.catalog.database import Database
 from drystone.domain.ids import IdSource
 from drystone.engine.host_device import HostDevices
 from drystone.engine.layout import Layout
+from drystone.service.host.daemons import Daemons
 from drystone.service.host.host import Host
+from drystone.service.host.serving import Serving
 from drystone.service.host.snapshot_server import SnapshotServer
+from drystone.service.host.watch import Watch
 from drystone.service.installation import Installation
 from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
@@ -57,18 +61,38 @@ def server_parts(
         workers=pool, transactions=transactions, room=room,
         kept=KeptStore(store=store, room=room, dead_percent=dead_percent),
         devices=HostDevices(layout.run, {}), operations=Operations(transactions), environment=environment or {},
-        throttle=False, scratch_bytes_max=1, hydration_bytes_per_s=0, background=pool,
+        scratch_bytes_max=1, hydration_bytes_per_s=0, background=pool,
     )  # fmt: skip
 
 
-def snapshot_server(parts: Installation) -> SnapshotServer:
-    """Return the snapshot server of a server with these parts."""
-    return SnapshotServer(
-        layout=parts.layout, store_id=parts.store.store_id, environment=parts.environment,
-        transactions=parts.transactions,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostParts:
+    """What a server has for the disks of this machine."""
+
+    daemons: Daemons
+    snapshot_server: SnapshotServer
+    host: Host
+    serving: Serving
+    watch: Watch
+
+
+def host_parts(parts: Installation) -> HostParts:
+    """Return what a server with these parts has for the disks of this machine; nothing is throttled."""
+    transactions, layout, devices = parts.transactions, parts.layout, parts.devices
+    snapshot_server = SnapshotServer(
+        layout=layout, store_id=parts.store.store_id, environment=parts.environment, transactions=transactions
+    )
+    daemons = Daemons(layout=layout, environment=parts.environment, monotonic=parts.monotonic)
+    host = Host(
+        transactions=transactions, locks=parts.locks, layout=layout, store_id=parts.store.store_id, devices=devices,
+        daemons=daemons, snapshot_server=snapshot_server, throttle=False,
     )  # fmt: skip
-
-
-def host(parts: Installation) -> Host:
-    """Return this machine, as a server with these parts sees it."""
-    return Host(parts, snapshot_server(parts))
+    serving = Serving(
+        transactions=transactions, locks=parts.locks, devices=devices, daemons=daemons, host=host,
+        ballast=parts.ballast, bugs=parts.bugs,
+    )  # fmt: skip
+    watch = Watch(
+        transactions=transactions, locks=parts.locks, operations=parts.operations, devices=devices, daemons=daemons,
+        snapshot_server=snapshot_server, host=host, serving=serving,
+    )  # fmt: skip
+    return HostParts(daemons=daemons, snapshot_server=snapshot_server, host=host, serving=serving, watch=watch)

@@ -137,12 +137,12 @@ def test_a_host_carries_one_map_whatever_was_written_between_its_stops(tmp_path:
     async def rounds() -> None:
         async with site.served():
             for block in (3, 9):
-                await site.host.revive(SERVED)
+                await site.served_by.serving.revive(SERVED)
                 with NbdClient(site.socket(), SERVED) as client:
                     client.pwrite(block * 4096, b"x" * 4096)
                 await site.host.close(SERVED)
                 site.change(nbd_socket=None)
-            await site.host.revive(SERVED)
+            await site.served_by.serving.revive(SERVED)
 
     run(rounds())
     carry = site.row().carry

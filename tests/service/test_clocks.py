@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -35,7 +35,6 @@ from drystone.service.calls.trail import Audit
 from drystone.service.host import healing as healing_module
 from drystone.service.host.daemons import SILENT_SECONDS_MAX
 from drystone.service.host.healing import Healing
-from drystone.service.host.host import Host
 from drystone.service.operations import Operations
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.rows.tokens import remember
@@ -43,6 +42,7 @@ from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep.backups import Backups
 from drystone.service.upkeep.expiry import Expiry, ExpiryLimits
 from tests.service.machine import DAY, HOUR, YEAR, Machine, admin
+from tests.service.parts import host_parts, server_parts
 from tests.service.records_world import NOW, OTHER, OWNER, ZONE, World, caller, run
 from tests.twice import undone_first
 
@@ -386,15 +386,18 @@ def test_a_silent_daemon_is_given_up_whatever_the_clock_does(house: House, monke
         async def end(name: str, given_up: list[str] = given_up) -> None:
             given_up.append(name)
 
-        host = Host(house.installation, cast("Any", None))
-        cast("Any", host.daemons)._end_silent = end
-        run(host.daemons.adopt("d1"))
+        given = server_parts(
+            house.world.db, house.layout, clock=lambda: house.world.now, monotonic=lambda: house.machine.up
+        )
+        made = host_parts(replace(given, devices=house.installation.devices))
+        cast("Any", made.daemons)._end_silent = end
+        run(made.daemons.adopt("d1"))
         house.machine.leaps(leap)
         house.machine.passes(SILENT_SECONDS_MAX - 1)
-        run(host.check())
+        run(made.watch.check())
         assert given_up == []
         house.machine.passes(2)
-        run(host.check())
+        run(made.watch.check())
         assert given_up == ["d1"]
 
 

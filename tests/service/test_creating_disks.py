@@ -55,7 +55,7 @@ class Maker:
         self.installation = parts.server_parts(
             self.world.db, Layout(self.data), clock=lambda: NOW, rng=random.Random(self.seed)
         )
-        host = parts.host(self.installation)
+        host = parts.host_parts(self.installation).host
         self.installation.operations.serve(
             {
                 OperationKind.CREATE_DISK: CreateDisk(self.installation, host),

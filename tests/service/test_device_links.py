@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -16,8 +16,9 @@ from drystone.domain.ids import DiskId
 from drystone.engine import device_use, host_device, loop, partitions
 from drystone.engine.host_device import HostDevices
 from drystone.service.disk_locks import DiskLocks
-from drystone.service.host.host import Host
+from drystone.service.host.watch import Watch
 from drystone.service.rounds import Bugs
+from tests.service.parts import transactions
 from tests.service.records_world import World, run
 
 pytestmark = pytest.mark.usefixtures("both_catalogs")
@@ -47,12 +48,12 @@ class Site:
         self.world.instance("ins-1")
         self.devices = HostDevices(self.run, {})
         self.locks, self.bugs = DiskLocks(), Bugs()
-        installation = SimpleNamespace(
-            db=self.world.db, locks=self.locks, devices=self.devices, bugs=self.bugs, layout=None
-        )
-        self.host = Host(cast("Any", installation), cast("Any", None))
         self.revived: list[DiskId] = []
-        cast("Any", self.host).revive = self.revive
+        other: Any = SimpleNamespace(bugs=self.bugs, revive=self.revive)
+        self.watch = Watch(
+            transactions=transactions(self.world.db), locks=self.locks, operations=other, devices=self.devices,
+            daemons=other, snapshot_server=other, host=other, serving=other,
+        )  # fmt: skip
 
     async def revive(self, disk_id: DiskId) -> None:
         self.revived.append(disk_id)
@@ -141,7 +142,7 @@ def test_a_detach_and_an_attach_while_links_are_looked_at(
         site.devices.let_go()  # As after a start: it is to be held again.
         monkeypatch.setattr(loop, "standing", gated)
         async with asyncio.TaskGroup() as group:
-            group.create_task(site.host._keep_devices())
+            group.create_task(site.watch._keep_devices())
             assert await asyncio.to_thread(looked.wait, 10)
             await site.detach(A)
             if then_attach:
@@ -165,9 +166,9 @@ def test_a_disk_that_is_being_changed_is_left_to_whoever_changes_it(site: Site) 
         for entry in host_device.LINKS.iterdir():
             entry.unlink()
         async with site.locks.graph(A):
-            await site.host._keep_devices()
+            await site.watch._keep_devices()
             assert site.links() == {}
-        await site.host._keep_devices()
+        await site.watch._keep_devices()
         assert site.links() == {f"virtio-{A}": "loop0"}
 
     run(play())
@@ -188,7 +189,7 @@ def test_what_is_left_of_disks_that_are_not_attached_goes(site: Site) -> None:
         (links / "virtio-disk-0000000e").symlink_to(other)
         for gone in (B, DiskId("disk-0000000f")):
             site.devices.held[gone] = (other, loop.hold(other))
-        await site.host._keep_devices()
+        await site.watch._keep_devices()
         assert site.links() == {
             f"virtio-{A}": "loop0", elsewhere.name: "loop77", "virtio-disk-0000000e": other.name,
         }  # fmt: skip
@@ -204,7 +205,7 @@ def test_a_dead_device_of_a_disk_that_was_detached_has_no_link(site: Site) -> No
     async def play() -> None:
         await site.attach(A)
         site.set(A, DiskState.UNATTACHED, None, None)
-        await site.host._keep_devices()
+        await site.watch._keep_devices()
         assert (site.links(), site.devices.held, site.revived) == ({}, {}, [])
 
     run(play())
@@ -224,7 +225,7 @@ def test_a_device_that_becomes_anothers_while_it_is_opened_gets_no_link(
         await site.attach(A)
         site.devices.let_go()
         monkeypatch.setattr(loop, "hold", held)
-        await site.host._keep_devices()
+        await site.watch._keep_devices()
         assert (site.links(), site.devices.held, site.revived) == ({}, {}, [A])
         assert site.opened(site.dev / "loop0") == []
 
@@ -235,7 +236,7 @@ def test_a_device_that_somebody_took_away_is_lost(site: Site) -> None:
     async def play() -> None:
         await site.attach(A)
         site.take_away(site.dev / "loop0")
-        await site.host._keep_devices()
+        await site.watch._keep_devices()
         assert site.revived == [A]
         assert site.links() == {}
         assert site.devices.held == {}
@@ -272,14 +273,14 @@ def test_links_that_cannot_be_made_do_not_end_the_round(site: Site, monkeypatch:
         with monkeypatch.context() as patch:
             patch.setattr(host_device, "_replace_link", fails)
             for _ in range(3):
-                await site.host._keep_devices()
+                await site.watch._keep_devices()
         assert site.bugs.counts.total() == 2
         assert site.revived == []
-        await site.host._keep_devices()
+        await site.watch._keep_devices()
         assert set(site.links()) == {f"virtio-{A}", f"virtio-{B}"}
         with monkeypatch.context() as patch:
             patch.setattr(host_device, "_all_links", lambda: fails(host_device.LINKS, host_device.LINKS))
-            await site.host._keep_devices()
+            await site.watch._keep_devices()
 
     run(play())
 

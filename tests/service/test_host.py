@@ -15,13 +15,14 @@ from drystone.domain.disk import DiskState
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId, OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
-from drystone.engine.host_device import HostDevices
+from drystone.engine.layout import Layout
 from drystone.engine.live_disk import LiveDisk
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host import daemons as daemons_module
 from drystone.service.host.host import Host
+from drystone.service.host.watch import Watch
 from drystone.service.jobs.attach import Detach
-from drystone.service.rounds import Bugs
+from tests.service.parts import host_parts, server_parts, transactions
 from tests.service.records_world import NOW, OWNER, World, run
 
 pytestmark = pytest.mark.usefixtures("both_catalogs")
@@ -38,8 +39,8 @@ def test_a_disk_that_cannot_be_closed_does_not_keep_the_others_from_being_served
             raise UnavailableError("it does not answer")
         released.append(disk_id)
 
-    host = SimpleNamespace(_in=SimpleNamespace(db=SimpleNamespace(read=read)), release=release)
-    asyncio.run(Host.release_idle(cast("Any", host)))
+    watch = SimpleNamespace(_transactions=SimpleNamespace(read=read), _host=SimpleNamespace(release=release))
+    asyncio.run(Watch.release_idle(cast("Any", watch)))
     assert released == ["disk-00000000", "disk-00000002"]
 
 
@@ -72,7 +73,7 @@ def test_detaching_takes_away_what_a_daemon_left_that_died_before(tmp_path: Path
     async def detach() -> None:
         host: Any = SimpleNamespace(row=row, running=running, settle=settle, release=release)
         installation: Any = SimpleNamespace(db=world.db, locks=DiskLocks(), clock=lambda: NOW)
-        await Detach(installation, host).run(made)
+        await Detach(installation, host, host).run(made)
 
     run(detach())
     assert settled == [name]
@@ -101,9 +102,11 @@ def test_a_stray_disk_that_cannot_be_closed_does_not_end_the_start(monkeypatch: 
     monkeypatch.setattr(daemons_module, "disks_open", disks_open)
     monkeypatch.setattr(LiveDisk, "close", close)
     known = {DiskId("disk-kept"): SimpleNamespace(daemon="good"), DiskId("disk-good"): SimpleNamespace(daemon="bad")}
-    host = SimpleNamespace(daemons=SimpleNamespace(quit_if_empty=quit_if_empty))
+    watch = SimpleNamespace(_daemons=SimpleNamespace(quit_if_empty=quit_if_empty))
     for name in ("bad", "mute", "good"):
-        asyncio.run(Host._close_strays(cast("Any", host), cast("Any", SimpleNamespace(name=name)), cast("Any", known)))
+        asyncio.run(
+            Watch._close_strays(cast("Any", watch), cast("Any", SimpleNamespace(name=name)), cast("Any", known))
+        )
     assert (closed, ended) == ([("good", "disk-good")], ["good"])
 
 
@@ -123,7 +126,7 @@ def test_a_disk_in_the_recycle_bin_is_closed_when_nothing_needs_it_open(tmp_path
         closed.append(disk_id)
 
     async def release() -> None:
-        host = SimpleNamespace(_in=SimpleNamespace(db=world.db, locks=DiskLocks()), close=close)
+        host = SimpleNamespace(_transactions=transactions(world.db), _locks=DiskLocks(), close=close)
         for name in names:
             await Host.release(cast("Any", host), name)
 
@@ -139,11 +142,11 @@ def test_a_start_goes_through_all_processes_once_and_beside_the_event_loop(
     world = World.open(tmp_path / "catalog.db")
     world.add_accounts()
     world.instance("ins-1")
-    threads, layout = [], SimpleNamespace(run=tmp_path / "run", daemon=lambda name: tmp_path / "run" / name)
+    threads, layout = [], Layout(tmp_path)
     for number in range(5):
         world.disk(f"disk-{number}", state=DiskState.ATTACHED, daemon=f"ins-{number}", instance_id="ins-1")
-        (tmp_path / "run" / f"ins-{number}").mkdir(parents=True)
-        (tmp_path / "run" / f"ins-{number}" / "pid").write_text("1\n")
+        (layout.run / f"ins-{number}").mkdir(parents=True)
+        (layout.run / f"ins-{number}" / "pid").write_text("1\n")
 
     def noting(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def noted(place: Any) -> Any:
@@ -155,17 +158,15 @@ def test_a_start_goes_through_all_processes_once_and_beside_the_event_loop(
 
     monkeypatch.setattr(os, "listdir", noting(os.listdir))
     monkeypatch.setattr(Path, "iterdir", noting(Path.iterdir))
-    installation = SimpleNamespace(
-        db=world.db, locks=DiskLocks(), layout=layout, bugs=Bugs(), devices=HostDevices(layout.run, {})
-    )
-    host = Host(cast("Any", installation), cast("Any", None))
+    given = server_parts(world.db, layout, clock=lambda: NOW)
+    served = host_parts(given)
 
     async def settle(disk_id: DiskId) -> None:
-        assert await host.running(await host.row(disk_id)) is None
+        assert await served.host.running(await served.host.row(disk_id)) is None
 
-    cast("Any", host).settle = settle
-    run(host.take_over())
-    assert installation.bugs.counts.total() == 0
+    cast("Any", served.host).settle = settle
+    run(served.watch.take_over())
+    assert given.bugs.counts.total() == 0
     assert len(threads) == 1
     assert threads[0] is not threading.main_thread()
     world.db.close()

@@ -36,7 +36,6 @@ from drystone.service.calls.quiescing import Quiescing
 from drystone.service.calls.snapshot_begin import begin_snapshot, freeze_target
 from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.host import snapshot_server
-from drystone.service.host.host import Host
 from drystone.service.host.snapshot_server import SlowSourceError
 from drystone.service.jobs import snapshot as snapshot_job
 from drystone.service.jobs.attach import Detach
@@ -70,30 +69,31 @@ class Site:
         self.layout = Layout(data)
         world.instance(INSTANCE)
         world.disk(DISK, size_gib=1, state=DiskState.ATTACHED, instance_id=INSTANCE, tracking=TrackingState.STOPPED)
-        self.hosts: list[Host] = []
+        self.all_parts: list[parts.HostParts] = []
         self.start()
 
     def start(self) -> None:
         """Begin as a server that was just started."""
         self.installation = parts.server_parts(
             self.world.db, self.layout, clock=lambda: self.world.now, monotonic=lambda: NOW,
-            rng=random.Random(len(self.hosts)), environment=dict(os.environ),
+            rng=random.Random(len(self.all_parts)), environment=dict(os.environ),
         )  # fmt: skip
-        self.host = parts.host(self.installation)
-        self.hosts.append(self.host)
+        self.served_by = parts.host_parts(self.installation)
+        self.host = self.served_by.host
+        self.all_parts.append(self.served_by)
 
     @contextlib.asynccontextmanager
     async def served(self) -> AsyncIterator[Path]:
         """Make the disk and serve it; every daemon has ended afterwards."""
         await make_image(self.installation, self.row(), epoch=0)
         try:
-            await self.host.revive(DISK)
+            await self.served_by.serving.revive(DISK)
             yield self.socket()
         finally:
             for name in (INSTANCE, DISK, OTHER):
-                await self.host.daemons.kill(name)
-            for host in self.hosts:
-                await host.leave()
+                await self.served_by.daemons.kill(name)
+            for one in self.all_parts:
+                await one.watch.leave()
 
     def row(self) -> Disk:
         found = self.world.db.read_sync(lambda conn: disks.get(conn, DISK))
@@ -149,7 +149,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 def test_a_disk_whose_bitmap_is_gone_is_not_served_as_if_it_were_tracked(site: Site) -> None:
     async def story() -> None:
         async with site.served():
-            daemon = site.host.daemons.running()[0]
+            daemon = site.served_by.daemons.running()[0]
             before = site.row()
             assert (before.tracking, before.bitmap is not None) == (TrackingState.LIVE, True)
             await LiveDisk(daemon=daemon, id=DISK).drop_bitmap(before.bitmap or "")
@@ -169,7 +169,7 @@ def test_a_snapshot_that_fails_because_its_bitmap_is_gone_does_not_count_it_as_m
 
     async def story() -> None:
         async with site.served() as path:
-            daemon = site.host.daemons.running()[0]
+            daemon = site.served_by.daemons.running()[0]
             begun = site.begin()
             if frozen:
                 await freezing.freeze(daemon, [freeze_target(site.layout, begun)])
@@ -191,7 +191,7 @@ def test_a_snapshot_that_is_given_up_is_never_committed_and_keeps_what_was_writt
 
     async def story() -> None:
         async with site.served() as path:
-            daemon = site.host.daemons.running()[0]
+            daemon = site.served_by.daemons.running()[0]
             with NbdClient(path, DISK) as guest:
                 guest.pwrite(3 * BLOCK, b"x" * BLOCK)
                 begun = site.begin()
@@ -246,7 +246,7 @@ def test_nobody_takes_a_daemon_for_dead_that_runs_and_is_silent(site: Site, monk
 
     async def story() -> None:
         async with site.served() as path:
-            daemon = site.host.daemons.running()[0]
+            daemon = site.served_by.daemons.running()[0]
             begun = site.begin()
             await freezing.freeze(daemon, [freeze_target(site.layout, begun)])
             await TakeSnapshot(site.installation, site.host)._record_frozen(begun.operation)
@@ -257,28 +257,28 @@ def test_nobody_takes_a_daemon_for_dead_that_runs_and_is_silent(site: Site, monk
             await LiveDisk(daemon=daemon, id=other).open(OpenDisk(volume=stray, limits=None, bitmap="b", backing=None))
             before = site.row()
             with NbdClient(path, DISK) as guest:
-                await site.host.leave()
+                await site.served_by.watch.leave()
                 site.start()
                 with stopped(daemon.pid):
-                    await site.host.take_over()
+                    await site.served_by.watch.take_over()
                     for use in (site.host.opened, site.host.settle, site.host.close):
                         with pytest.raises(UnavailableError):
                             await use(DISK)
                     await TakeSnapshot(site.installation, site.host).run(begun.operation)
                     detach: Any = SimpleNamespace(disk_id=DISK)
                     with pytest.raises(UnavailableError):
-                        await Detach(site.installation, site.host).run(detach)
-                    assert await site.host.check() == []
+                        await Detach(site.installation, site.host, site.served_by.serving).run(detach)
+                    assert await site.served_by.watch.check() == []
                     assert site.row() == before
                 # It answers, and a busy machine may take its time for that.
                 monkeypatch.setattr(qmp, "CONNECT_SECONDS_MAX", 10.0)
                 async with asyncio.timeout(60):
-                    while not site.host.daemons.running():
+                    while not site.served_by.daemons.running():
                         # Attempts that nobody answered may stand before this one.
-                        assert await site.host.check() == []
+                        assert await site.served_by.watch.check() == []
                 guest.pwrite(0, b"x" * BLOCK)
                 guest.flush()
-            daemon = site.host.daemons.running()[0]
+            daemon = site.served_by.daemons.running()[0]
             assert await disks_open(daemon) == {DISK}
             assert (site.row().daemon, site.row().tracking) == (before.daemon, TrackingState.LIVE)
             resumed = site.operation(begun)
@@ -296,15 +296,15 @@ def test_the_disks_of_a_daemon_that_died_while_it_was_silent_are_served_again(
 
     async def story() -> None:
         async with site.served():
-            pid = site.host.daemons.running()[0].pid
-            await site.host.leave()
+            pid = site.served_by.daemons.running()[0].pid
+            await site.served_by.watch.leave()
             site.start()
             with stopped(pid):
-                await site.host.take_over()
+                await site.served_by.watch.take_over()
                 os.kill(pid, signal.SIGKILL)
             dying = process.adopt(site.layout.daemon(INSTANCE))
             assert dying is None or await dying.wait_gone(10)
-            await site.host.check()
+            await site.served_by.watch.check()
             assert site.row().tracking == TrackingState.LOST
             with NbdClient(site.socket(), DISK) as guest:
                 guest.pwrite(0, b"x" * BLOCK)
@@ -316,7 +316,7 @@ def test_a_disk_whose_resize_is_refused_is_served_again(site: Site) -> None:
     async def story() -> None:
         async with site.served() as path:
             operation = site.resize(1 << 40)
-            job = Resize(site.installation, site.host)
+            job = Resize(site.installation, site.host, site.served_by.serving)
             with pytest.raises(qmp.QmpRefusedError) as refused:
                 await job.run(operation)
             with NbdClient(path, DISK) as guest:
@@ -330,11 +330,11 @@ def test_a_disk_whose_resize_is_refused_is_served_again(site: Site) -> None:
 def test_an_attached_disk_that_its_daemon_does_not_serve_is_served_after_a_start(site: Site) -> None:
     async def story() -> None:
         async with site.served() as path:
-            await LiveDisk(daemon=site.host.daemons.running()[0], id=DISK).unexport()
-            await site.host.leave()
+            await LiveDisk(daemon=site.served_by.daemons.running()[0], id=DISK).unexport()
+            await site.served_by.watch.leave()
             site.start()
-            await site.host.take_over()
-            await site.host.revive_all()
+            await site.served_by.watch.take_over()
+            await site.served_by.watch.revive_all()
             with NbdClient(path, DISK) as guest:
                 assert guest.size_bytes == 1 << 30
 
@@ -350,9 +350,9 @@ def test_a_resize_that_is_carried_out_after_nobody_waited_for_it_is_recorded(
 
     async def story() -> None:
         async with site.served() as path:
-            daemon = site.host.daemons.running()[0]
+            daemon = site.served_by.daemons.running()[0]
             operation = site.resize(2)
-            job = Resize(site.installation, site.host)
+            job = Resize(site.installation, site.host, site.served_by.serving)
             with contextlib.ExitStack() as silence:
 
                 async def late(*arguments: Any) -> None:
@@ -497,7 +497,7 @@ def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
     async def story() -> None:
         with NbdServer(site.layout.store_socket, source):
             async with site.served() as path:
-                daemon = site.host.daemons.running()[0]
+                daemon = site.served_by.daemons.running()[0]
                 daemon_pid.append(daemon.pid)
                 quiescing = Quiescing(
                     db=site.world.db, clock=lambda: NOW, environment={}, own=(), devices=site.installation.devices
@@ -530,7 +530,7 @@ def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
                     reader.join()
                     await job.run(operation)
                     assert site.again(operation).state is OperationState.FAILED
-                    assert site.installation.held_hydrations == set()
+                    assert not site.host.copying_held(DISK)
                 finally:
                     source.answers.set()
                     reader.join()
@@ -550,7 +550,7 @@ def test_a_snapshot_server_that_does_not_answer_is_a_source_that_hangs(
 
     async def refused() -> None:
         with pytest.raises(SlowSourceError):
-            await parts.snapshot_server(site.installation).calm(os.getpid())
+            await site.served_by.snapshot_server.calm(os.getpid())
 
     run(refused())
     # As a stopped process: the kernel takes connections for it.
@@ -588,12 +588,12 @@ def test_nothing_is_copied_while_it_is_held() -> None:
 def test_a_disk_that_was_closed_in_part_can_be_opened_elsewhere(site: Site) -> None:
     async def story() -> None:
         async with site.served():
-            daemon = site.host.daemons.running()[0]
+            daemon = site.served_by.daemons.running()[0]
             await LiveDisk(daemon=daemon, id=DISK).unexport()
             await daemon.execute("blockdev-del", {"node-name": node("top", DISK)})
             site.world.instance(OTHER)
             site.change(instance_id=OTHER, nbd_socket=None)
-            await site.host.revive(DISK)
+            await site.served_by.serving.revive(DISK)
             assert (site.row().daemon, site.row().tracking) == (OTHER, TrackingState.LOST)
             assert await disks_open(daemon) == frozenset()
             with NbdClient(site.socket(), DISK) as guest:
@@ -617,7 +617,7 @@ def test_a_daemon_that_did_not_answer_while_it_opened_a_disk_may_have_it(
             patched.setattr(LiveDisk, "open", unanswered)
             async with site.served():
                 assert (site.row().daemon, site.row().nbd_socket) == (INSTANCE, None)
-                await site.host.revive(DISK)
+                await site.served_by.serving.revive(DISK)
                 assert (site.row().daemon, site.row().tracking) == (INSTANCE, TrackingState.LOST)
                 with NbdClient(site.socket(), DISK) as guest:
                     guest.pwrite(0, b"x" * BLOCK)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -66,31 +66,26 @@ def test_what_guests_wait_for_is_never_put_off_for_long(monkeypatch: pytest.Monk
     assert max(pauses) == 1.0
 
 
-class _Guard(ScratchGuard):
-    """A guard whose first disk meets a bug."""
-
-    def __init__(self, installation: Any) -> None:
-        self._in = installation
-        self.broken: list[str] = []
-
-    async def break_snapshot(self, disk_id: DiskId, reason: str) -> bool:
-        if disk_id == "disk-large":
-            raise KeyError(reason)
-        self.broken.append(disk_id)
-        return True
-
-
-def test_one_disk_does_not_shield_the_others_from_the_floor(tmp_path: Path) -> None:
-    """F15."""
+def test_one_disk_does_not_shield_the_others_from_the_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F15: the first disk meets a bug."""
     layout = Layout(tmp_path)
     layout.scratch.mkdir()
     for name, size in (("disk-large", 1 << 20), ("disk-small", 1 << 16)):
         (layout.scratch / f"{name}.raw").write_bytes(bytes(size))
-    space = SimpleNamespace(above_floor_bytes=0)
-    met = Bugs()
-    guard = _Guard(SimpleNamespace(layout=layout, scratch_bytes_max=1 << 30, space=lambda: space, bugs=met))
+    broken: list[str] = []
+
+    async def break_snapshot(_guard: ScratchGuard, disk_id: DiskId, reason: str) -> bool:
+        if disk_id == "disk-large":
+            raise KeyError(reason)
+        broken.append(disk_id)
+        return True
+
+    monkeypatch.setattr(ScratchGuard, "break_snapshot", break_snapshot)
+    room: Any = SimpleNamespace(layout=layout, look=lambda: SimpleNamespace(above_floor_bytes=0))
+    met, none = Bugs(), cast("Any", None)
+    guard = ScratchGuard(transactions=none, locks=none, host=none, room=room, bugs=met, bytes_max=1 << 30)
     asyncio.run(guard.once())
-    assert guard.broken == ["disk-small"]
+    assert broken == ["disk-small"]
     assert met.counts == {"snapshot.not_broken": 1}
 
 

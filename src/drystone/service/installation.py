@@ -10,8 +10,6 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from drystone.catalog.database import Database
-from drystone.domain.disk import Disk
-from drystone.domain.disk_types import DISK_TYPES, Limits
 from drystone.domain.ids import AccountId, IdSource, SessionId
 from drystone.engine.ballast import Ballast
 from drystone.engine.host_device import HostDevices
@@ -49,7 +47,6 @@ class Installation:
     operations: Operations
     environment: Mapping[str, str]
     """What daemons that outlive us are given: PATH and no secrets."""
-    throttle: bool
     scratch_bytes_max: int
     hydration_bytes_per_s: int
     background: WorkerPool
@@ -63,8 +60,6 @@ class Installation:
     """When a fenced session's objects were last swept (`sweep`)."""
     hydration_threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "hydrate"))
     """Threads of their own: copying may wait long, and must not hold up anything else."""
-    held_hydrations: set[str] = field(default_factory=set)
-    """Disks of which nothing is to be copied now: a command is sent that waits for what was asked for (F13)."""
 
     @property
     def compaction_dead_percent(self) -> int:
@@ -110,9 +105,3 @@ class Installation:
 
     def require_scratch(self, size_gib: int) -> None:
         self.room.require_scratch(size_gib)
-
-    def limits(self, disk: Disk) -> Limits | None:
-        """Return what the disk's throttle group enforces; None if throttling is off."""
-        if not self.throttle:
-            return None
-        return DISK_TYPES[disk.type].limits(disk.size_gib, disk.throughput_performance)

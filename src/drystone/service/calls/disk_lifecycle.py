@@ -242,7 +242,7 @@ class DiskLifecycle:
                 self._require(disk, {DiskState.UNATTACHED}, "attached", code="InvalidDisk.NotSupported")
             held = instances.disk_counts(conn, [instance.id])[instance.id]
             quotas.check_instance(instance.id, attached=held, adding=len(found), attached_max=self.disks_per_instance)
-            quotas.check_descriptors(instance.id, adding=len(found), more=self.host.daemons.disks_more(instance.id))
+            quotas.check_descriptors(instance.id, adding=len(found), more=self.host.disks_more(instance.id))
             for disk in found:
                 values: dict[str, object] = {
                     "state": DiskState.ATTACHING, "instance_id": instance.id, "last_attach_instance_id": instance.id,

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import structlog
 
@@ -11,8 +11,8 @@ from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId
 from drystone.engine import descriptors, process
 from drystone.engine.daemon import Daemon
+from drystone.engine.layout import Layout
 from drystone.engine.live_disk import LiveDisk, disks_open
-from drystone.service.installation import Installation
 
 log = structlog.get_logger()
 SILENT_SECONDS_MAX = 60.0
@@ -20,17 +20,25 @@ SILENT_SECONDS_MAX = 60.0
 
 
 class Daemons:
-    """Storage daemons, each of one instance or of one disk that is alone."""
+    """Storage daemons, each of one instance or of one disk that is alone.
 
-    def __init__(self, installation: Installation) -> None:
-        self._in = installation
+    Args:
+        layout: Where they run.
+        environment: What they are given: PATH and no secrets.
+        monotonic: Seconds by a clock that is never set (S121).
+    """
+
+    def __init__(self, *, layout: Layout, environment: Mapping[str, str], monotonic: Callable[[], float]) -> None:
+        self._layout = layout
+        self._environment = environment
+        self._monotonic = monotonic
         self._daemons: dict[str, Daemon] = {}
         self._starting = asyncio.Lock()
-        self.died: set[str] = set()
+        self._died: set[str] = set()
         """Names whose daemon was found dead and replaced before anybody looked: their other disks are dark."""
         self._silent: dict[str, float] = {}
         """Names whose daemon runs and does not answer, and since when."""
-        self.late: set[str] = set()
+        self._late: set[str] = set()
         """Names whose daemon was taken over after the start, and whose disks are still to be settled."""
         self._uses: dict[str, asyncio.Lock] = {}
         self._places: Mapping[tuple[int, int], Sequence[int]] | None = None
@@ -43,14 +51,14 @@ class Daemons:
             if known is not None and known.alive():
                 return known
             if known is not None:
-                self.died.add(name)
-            directory = self._in.layout.daemon(name)
-            log_file = self._in.layout.logs / f"{name}.log"
+                self._died.add(name)
+            directory = self._layout.daemon(name)
+            log_file = self._layout.logs / f"{name}.log"
             found = await Daemon.adopt(name, directory)
             if found is None:
                 if name in self._silent:
-                    self.died.add(name)
-                found = await Daemon.start(name, directory, log_file, self._in.environment, alone=True)
+                    self._died.add(name)
+                found = await Daemon.start(name, directory, log_file, self._environment, alone=True)
                 log.info("daemon.started", daemon=name, pid=found.pid)
             self._daemons[name] = found
             return found
@@ -79,7 +87,7 @@ class Daemons:
         async with self._starting:
             daemon = self._daemons.pop(name, None)
             if daemon is None or not daemon.alive():
-                daemon = await Daemon.adopt(name, self._in.layout.daemon(name))
+                daemon = await Daemon.adopt(name, self._layout.daemon(name))
         if daemon is not None:
             await daemon.kill()
 
@@ -101,10 +109,10 @@ class Daemons:
     async def adopt(self, name: str) -> None:
         """Take over the daemon of this name if it runs; one that does not answer is silent."""
         try:
-            daemon = await Daemon.adopt(name, self._in.layout.daemon(name), self._places)
+            daemon = await Daemon.adopt(name, self._layout.daemon(name), self._places)
         except UnavailableError as error:
             # It may be slow, with guests writing through it: it is not taken for dead before a while has passed.
-            self._silent.setdefault(name, self._in.monotonic())
+            self._silent.setdefault(name, self._monotonic())
             log.error("daemon.silent", daemon=name, error=str(error))  # noqa: TRY400 - an expected failure
             return
         if daemon is not None and name in self._daemons:
@@ -113,20 +121,20 @@ class Daemons:
             self._daemons[name] = daemon
             log.info("daemon.taken_over", daemon=name, pid=daemon.pid)
         elif name in self._silent:
-            self.died.add(name)
+            self._died.add(name)
         self._silent.pop(name, None)
 
     async def _end_silent(self, name: str) -> None:
         """End a daemon that has not answered for long; its disks are settled as after any death."""
-        found = await asyncio.to_thread(process.adopt, self._in.layout.daemon(name))
+        found = await asyncio.to_thread(process.adopt, self._layout.daemon(name))
         if found is not None:
             await found.end(seconds=2.0)
         self._silent.pop(name, None)
-        self.died.add(name)
+        self._died.add(name)
 
     def left_running(self) -> list[str]:
         """Return the processes that run in this installation's directories, by name and pid."""
-        run = self._in.layout.run
+        run = self._layout.run
         places = process.places()
         found = (
             (entry.name, process.adopt(entry, places)) for entry in (sorted(run.iterdir()) if run.is_dir() else ())
@@ -147,7 +155,7 @@ class Daemons:
         """At a start: take over every daemon that runs. Within this the machine's processes are gone through once."""
         self._places = await asyncio.to_thread(process.places)
         try:
-            run = self._in.layout.run
+            run = self._layout.run
             for directory in sorted(run.iterdir()) if run.is_dir() else ():
                 if directory.name.startswith(("ins-", "disk-")):
                     await self.adopt(directory.name)
@@ -164,18 +172,30 @@ class Daemons:
                 else:
                     await self.adopt(name)
             if name in self._daemons:
-                self.late.add(name)
-            elif name in self._silent and self._in.monotonic() - since > SILENT_SECONDS_MAX:
+                self._late.add(name)
+            elif name in self._silent and self._monotonic() - since > SILENT_SECONDS_MAX:
                 log.error("daemon.given_up", daemon=name)
                 await self._end_silent(name)
 
     def taken_over_late(self) -> list[Daemon]:
         """Return those whose disks are still to be settled."""
-        return [self._daemons[name] for name in self.late & self._daemons.keys()]
+        return [self._daemons[name] for name in self._late & self._daemons.keys()]
+
+    def settled_late(self, daemon: Daemon) -> None:
+        """Note that the disks of one of those are settled."""
+        self._late.discard(daemon.name)
 
     def dead(self) -> set[str]:
         """Return the names whose daemon died and whose disks are still to be settled."""
-        return {name for name, daemon in self._daemons.items() if not daemon.alive()} | self.died
+        return {name for name, daemon in self._daemons.items() if not daemon.alive()} | self._died
+
+    def seen_dead(self, names: set[str]) -> None:
+        """Note that it is known which disks these had."""
+        self._died -= names
+
+    def still_dark(self, name: str) -> None:
+        """Note that a disk of a daemon that died could not be settled: it is dead still."""
+        self._died.add(name)
 
     def forget_dead(self, names: set[str]) -> None:
         """Let go of those of these that run no more."""

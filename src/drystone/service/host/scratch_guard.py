@@ -1,40 +1,56 @@
 """Scratch of snapshots is bounded: one that would take what belongs to the guests' disks is given up (P6, F15)."""
 
 import asyncio
+from dataclasses import dataclass
 
 import msgspec
 import structlog
-from sqlalchemy import Connection
 
 from drystone.catalog import operations
 from drystone.domain.ids import DiskId
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.settling import Phase
 from drystone.engine.space import allocated_bytes
+from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
-from drystone.service.installation import Installation
+from drystone.service.room import Room
+from drystone.service.rounds import Bugs
 from drystone.service.rows.tracking import flight_of
+from drystone.service.transactions import Change, Transactions
 
 log = structlog.get_logger()
 BREAK_SECONDS_MAX = 5.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScratchGuard:
-    """Looks how much the frozen views have taken."""
+    """Looks how much the frozen views have taken.
 
-    def __init__(self, *, installation: Installation, host: Host) -> None:
-        self._in = installation
-        self._host = host
+    Attributes:
+        transactions: The catalog's.
+        locks: Of the disks.
+        host: Where the disks are open.
+        room: The file systems.
+        bugs: Where a bug is counted.
+        bytes_max: What the frozen views may take together.
+    """
+
+    transactions: Transactions
+    locks: DiskLocks
+    host: Host
+    room: Room
+    bugs: Bugs
+    bytes_max: int
 
     async def once(self) -> None:
         """Break snapshots before their scratch takes what belongs to the guests' disks."""
-        scratch = self._in.layout.scratch
+        scratch = self.room.layout.scratch
         files = list(scratch.glob("disk-*.raw")) if scratch.is_dir() else []
         if not files:
             return
         sizes = {DiskId(file.stem): allocated_bytes(file) for file in files}
-        over_budget = sum(sizes.values()) > self._in.scratch_bytes_max
-        at_floor = self._in.space().above_floor_bytes <= 0
+        over_budget = sum(sizes.values()) > self.bytes_max
+        at_floor = self.room.look().above_floor_bytes <= 0
         if not over_budget and not at_floor:
             return
         reason = (
@@ -49,7 +65,7 @@ class ScratchGuard:
                     if await self.break_snapshot(disk_id, reason):
                         return
             except Exception as error:  # noqa: BLE001 - noted: the next is tried, whatever is wrong with this one
-                self._in.bugs.note(error, "snapshot.not_broken", severe=True, disk_id=disk_id)
+                self.bugs.note(error, "snapshot.not_broken", severe=True, disk_id=disk_id)
 
     async def break_snapshot(self, disk_id: DiskId, reason: str) -> bool:
         """Give a snapshot up: its view and scratch go at once; its operation ends with the reason (A4).
@@ -58,20 +74,20 @@ class ScratchGuard:
             Whether there was one to give up.
         """
 
-        def note(conn: Connection) -> bool:
-            pair = flight_of(operations.running_on_disk(conn, disk_id))
+        def note(change: Change) -> bool:
+            pair = flight_of(operations.running_on_disk(change.conn, disk_id))
             if pair is None or pair[1].phase not in {Phase.FREEZING, Phase.FROZEN}:
                 return False
             payload = msgspec.structs.replace(pair[0].payload_as(SnapshotPayload), break_reason=reason)
-            operations.update(conn, pair[0].id, updated_at=self._in.clock(), payload=payload)
+            operations.update(change.conn, pair[0].id, updated_at=change.at, payload=payload)
             return True
 
-        async with self._in.locks.graph(disk_id):
-            if not await self._in.db.write(note):
+        async with self.locks.graph(disk_id):
+            if not await self.transactions.change(note):
                 return False
             log.error("snapshot.broken", disk_id=disk_id, reason=reason)
-            disk = await self._host.row(disk_id)
-            live = await self._host.running(disk)
+            disk = await self.host.row(disk_id)
+            live = await self.host.running(disk)
             if live is not None:
-                await live.unfreeze(scratch=self._in.layout.scratch_file(disk_id))
+                await live.unfreeze(scratch=self.room.layout.scratch_file(disk_id))
             return True

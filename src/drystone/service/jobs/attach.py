@@ -7,6 +7,7 @@ from drystone.domain.disk import DiskState
 from drystone.domain.errors import RefusalError
 from drystone.domain.operation import Operation
 from drystone.service.host.host import Host
+from drystone.service.host.serving import Serving
 from drystone.service.installation import Installation
 from drystone.service.rows import endings
 
@@ -14,9 +15,10 @@ from drystone.service.rows import endings
 class Attach:
     """ATTACHING → ATTACHED."""
 
-    def __init__(self, installation: Installation, host: Host) -> None:
+    def __init__(self, installation: Installation, host: Host, serving: Serving) -> None:
         self._in = installation
         self._host = host
+        self._serving = serving
 
     async def run(self, operation: Operation) -> None:
         """Open the disk if it is not, and serve it the way its instance wants it."""
@@ -26,7 +28,7 @@ class Attach:
         if instance is None:
             raise RefusalError("InvalidInstanceId.NotFound", f"Instance {operation.instance_id} is gone.")
         async with self._in.locks.graph(disk_id):
-            served = await self._host.serve(disk_id, instance.kind)
+            served = await self._serving.serve(disk_id, instance.kind)
 
             def record(conn: Connection) -> None:
                 values = {**served, "state": DiskState.ATTACHED, "error_prompt": ""}
@@ -59,9 +61,10 @@ class Attach:
 class Detach:
     """DETACHING → UNATTACHED. A snapshot that is being uploaded goes on; the disk stays open until it ends."""
 
-    def __init__(self, installation: Installation, host: Host) -> None:
+    def __init__(self, installation: Installation, host: Host, serving: Serving) -> None:
         self._in = installation
         self._host = host
+        self._serving = serving
 
     async def run(self, operation: Operation) -> None:
         """Stop serving, then close the disk if nothing else needs it open."""
@@ -98,4 +101,4 @@ class Detach:
             )
 
         await self._in.db.write(record)
-        await self._host.revive(disk_id)
+        await self._serving.revive(disk_id)

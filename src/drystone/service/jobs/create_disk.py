@@ -11,7 +11,6 @@ from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId, SessionId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.payloads import CreateDiskPayload, SessionPayload
-from drystone.engine.descriptions import write_disk
 from drystone.engine.graph import Backing
 from drystone.engine.volume import volume_of
 from drystone.service.host.host import Host
@@ -64,7 +63,7 @@ class CreateDisk:
             disk = await self._host.row(disk_id)
             if disk.state is not DiskState.CREATING:
                 raise UnavailableError(f"disk {disk_id} is no longer being created")
-            await asyncio.to_thread(write_disk, self._in.layout, disk, self._in.store.store_id)
+            await self._host.describe(disk)
             await make_image(self._in, disk, epoch=disk.epoch)
 
     def _made(self, conn: Connection, operation: Operation) -> list[Operation]:

@@ -85,7 +85,7 @@ class Hydrate:
                 _disk, live = await self._host.opened(disk_id)
                 file = await live.export_hydration()
             stop = threading.Event()
-            held = functools.partial(self._in.held_hydrations.__contains__, disk_id)
+            held = functools.partial(self._host.copying_held, disk_id)
             rate = self._in.hydration_bytes_per_s
             if file is None:
                 export = graph.hydration_export_name(disk_id)

@@ -13,7 +13,6 @@ from drystone.domain.errors import ProtocolError, RefusalError, UnavailableError
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import ImportPayload
 from drystone.engine import convert, host_files
-from drystone.engine.descriptions import write_disk
 from drystone.engine.volume import volume_of
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
@@ -56,7 +55,7 @@ class ImportDisk:
                     "InvalidParameterValue", f"{path} has grown to {found.size_bytes} bytes, beyond the disk's size."
                 )
             await convert.check(file)
-            await asyncio.to_thread(write_disk, self._in.layout, disk, self._in.store.store_id)
+            await self._host.describe(disk)
             await draft.create(disk.size_bytes)
             copying = Copying(self._in, operation, draft.identity().device)
             await draft.copy_from(file, on_percent=copying.note, guard=copying.guard)

@@ -10,10 +10,10 @@ from drystone.domain.disk_types import GIB
 from drystone.domain.ids import DiskId, InstanceId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import ResizePayload
-from drystone.engine.descriptions import write_disk
 from drystone.engine.live_disk import LiveDisk
 from drystone.engine.volume import volume_of
 from drystone.service.host.host import Host
+from drystone.service.host.serving import Serving
 from drystone.service.installation import Installation
 from drystone.service.rows import endings
 
@@ -21,9 +21,10 @@ from drystone.service.rows import endings
 class Resize:
     """EXPANDING → the state before. Repeats safely: it only grows."""
 
-    def __init__(self, installation: Installation, host: Host) -> None:
+    def __init__(self, installation: Installation, host: Host, serving: Serving) -> None:
         self._in = installation
         self._host = host
+        self._serving = serving
 
     async def run(self, operation: Operation) -> None:
         """Grow the image, tell whoever uses the disk, then the row."""
@@ -61,9 +62,7 @@ class Resize:
 
             await self._in.db.write(record)
             disk = await self._host.row(disk_id)
-            if live is not None:
-                await live.set_limits(self._in.limits(disk))
-            await asyncio.to_thread(write_disk, self._in.layout, disk, self._in.store.store_id)
+            await self._host.apply_row(disk)
         await self._host.release(disk_id)
 
     async def _grow(self, disk: Disk, live: LiveDisk, size_bytes: int) -> None:
@@ -82,7 +81,7 @@ class Resize:
             return
         instance = await self._in.db.read(lambda conn: instances.get(conn, instance_id))
         if instance is not None:
-            await self._host.serve(disk_id, instance.kind)
+            await self._serving.serve(disk_id, instance.kind)
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """End it if the disk has its old size; else finish it later: disk and row must agree (A9).
@@ -96,7 +95,7 @@ class Resize:
             disk = await self._host.row(disk_id)
             grown = await self._size_bytes(disk) > disk.size_gib * GIB
         if grown:
-            await self._host.revive(disk_id)
+            await self._serving.revive(disk_id)
             self._in.operations.wake_later(operation)
             return
 
@@ -107,7 +106,7 @@ class Resize:
                 endings.disk_failed(conn, operation, at=self._in.clock(), code=code, message=message, state=state)
 
         await self._in.db.write(record)
-        await self._host.revive(disk_id)
+        await self._serving.revive(disk_id)
 
     async def _size_bytes(self, disk: Disk) -> int:
         """Return the size that the disk has; its daemon answers after all that it was told before."""

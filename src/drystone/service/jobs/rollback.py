@@ -18,7 +18,6 @@ from drystone.domain.operation import Operation
 from drystone.domain.payloads import PlanFile, RollbackPayload
 from drystone.domain.tracking import TrackingState
 from drystone.engine.durable_files import sync_file
-from drystone.engine.live_disk import LiveDisk, OpenDisk
 from drystone.engine.volume import volume_of
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
@@ -155,28 +154,20 @@ class Rollback:
     async def _write_once(
         self, operation: Operation, disk: Disk, manifest: str, plan: RangesFile | None
     ) -> RollbackResult:
-        """Open the image in a daemon of its own, write, close; the daemon has exited in order when this returns."""
-        await self._host.daemons.kill(disk.id)
-        live = LiveDisk(daemon=await self._host.daemons.get(disk.id), id=disk.id)
-        await live.open(
-            OpenDisk(volume=volume_of(self._in.layout, disk.id), limits=None, bitmap="rollback", backing=None)
-        )
-        socket = await live.export_nbd()
-        job = RollbackJob(
-            store=self._in.store_address(), manifest=manifest, disk=Endpoint(socket=str(socket), export=disk.id),
-            plan=plan,
-        )  # fmt: skip
-
-        result = await run_job(
-            self._in,
-            operation.account_id,
-            job,
-            RollbackResult,
-            lambda conn, percent: self._progress(conn, operation, disk.id, percent),
-        )
-        await live.close()
-        await self._host.daemons.quit(live.daemon)
-        return result
+        """Write once; the daemon that had the image open has exited in order when this returns."""
+        async with self._host.opened_alone(disk.id) as live:
+            socket = await live.export_nbd()
+            job = RollbackJob(
+                store=self._in.store_address(), manifest=manifest, disk=Endpoint(socket=str(socket), export=disk.id),
+                plan=plan,
+            )  # fmt: skip
+            return await run_job(
+                self._in,
+                operation.account_id,
+                job,
+                RollbackResult,
+                lambda conn, percent: self._progress(conn, operation, disk.id, percent),
+            )
 
     def _progress(self, conn: Connection, operation: Operation, disk_id: DiskId, percent: int) -> None:
         operations.update(conn, operation.id, updated_at=self._in.clock(), percent=percent)

@@ -31,11 +31,7 @@ class Terminate:
             disk = await self._in.db.read(lambda conn: disks.get(conn, disk_id))
             if disk is not None:
                 await self._host.settle_flight(disk_id)
-                live = await self._host.running(disk)
-                if live is not None:
-                    await self._host.withdraw(live)
-                    await live.close()
-                    await self._host.daemons.quit_if_empty(live.daemon)
+                await self._host.discard(disk)
             self._in.layout.scratch_file(disk_id).unlink(missing_ok=True)
             await asyncio.to_thread(volume_of(self._in.layout, disk_id).remove)
 

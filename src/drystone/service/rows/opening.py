@@ -1,7 +1,5 @@
 """What is recorded when a disk is opened in a storage daemon, and when it is closed (A10)."""
 
-from sqlalchemy import Connection
-
 from drystone.catalog import disks
 from drystone.domain import tracking as algebra
 from drystone.domain.blocks import EMPTY, Ranges
@@ -11,10 +9,11 @@ from drystone.domain.tracking import Checkpoint, TrackingState
 from drystone.engine.volume import Recorded
 from drystone.service.rows.carry_over import MISSING_REASON, carry_checkpoint
 from drystone.service.rows.tracking import tracking_columns, tracking_of
+from drystone.service.transactions import Change
 
 
 def record_opening(
-    conn: Connection,
+    change: Change,
     disk_id: DiskId,
     found: Recorded | None,
     *,
@@ -23,7 +22,7 @@ def record_opening(
     """Begin a new epoch of a disk, with what its consumed checkpoint says.
 
     Args:
-        conn: The transaction.
+        change: The transaction.
         disk_id: The disk.
         found: Its checkpoint, the blocks that it marks, and the image that is there; None without one.
         daemon: Name of the daemon in which it will be open.
@@ -31,28 +30,28 @@ def record_opening(
     Returns:
         The row as it was, and the name of the bitmap that is to record.
     """
-    now = disks.get(conn, disk_id)
+    now = disks.get(change.conn, disk_id)
     assert now is not None
     state, why, ranges = _judge_checkpoint(now, found)
     bitmap = algebra.bitmap_name(now.epoch + 1, now.base_snapshot_id)
     opened = algebra.opened(tracking_of(now), state, bitmap=bitmap)
     extents = None if state is None else state.extents
-    opened = carry_checkpoint(conn, disk_id, opened, extents, EMPTY if ranges is None else ranges)
+    opened = carry_checkpoint(change.conn, disk_id, opened, extents, EMPTY if ranges is None else ranges)
     values = {**tracking_columns(opened, reason=why or MISSING_REASON), "daemon": daemon}
-    changed = disks.compare_and_set(conn, disk_id, expected={"epoch": now.epoch}, values=values)
+    changed = disks.compare_and_set(change.conn, disk_id, expected={"epoch": now.epoch}, values=values)
     assert changed
     return now, bitmap
 
 
-def record_closed(conn: Connection, disk_id: DiskId, *, epoch: int, kept: bool) -> None:
+def record_closed(change: Change, disk_id: DiskId, *, epoch: int, kept: bool) -> None:
     """Record that no daemon has the disk open, in order; `kept` if its checkpoint has what was tracked."""
-    now = disks.get(conn, disk_id)
+    now = disks.get(change.conn, disk_id)
     assert now is not None
     assert now.epoch == epoch
     state = tracking_of(now)
     stopped = algebra.lost(state) if not kept and state.state is TrackingState.LIVE else algebra.stopped(state)
     values = {**tracking_columns(stopped, reason=now.tracking_reason or "unknown"), "daemon": None}
-    disks.compare_and_set(conn, disk_id, expected={"epoch": now.epoch}, values=values)
+    disks.compare_and_set(change.conn, disk_id, expected={"epoch": now.epoch}, values=values)
 
 
 def _judge_checkpoint(disk: Disk, found: Recorded | None) -> tuple[Checkpoint | None, str, Ranges | None]:

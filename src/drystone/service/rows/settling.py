@@ -1,7 +1,5 @@
 """What is recorded when the rows of a disk and what its daemon has are brought together."""
 
-from sqlalchemy import Connection
-
 from drystone.catalog import disks, operations, sessions, snapshots
 from drystone.domain import tracking as algebra
 from drystone.domain.ids import DiskId
@@ -11,34 +9,34 @@ from drystone.domain.settling import DaemonPlan, Phase, Verdict
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import TrackingState
 from drystone.service.rows.tracking import flight_of, tracking_columns, tracking_of
+from drystone.service.transactions import Change
 
 
-def record_failing(conn: Connection, operation: Operation, plan: DaemonPlan, *, at: float) -> None:
+def record_failing(change: Change, operation: Operation, plan: DaemonPlan) -> None:
     """Record that a snapshot in flight will not commit, and what is lost with it (S34)."""
     values: dict[str, object] = {"phase": Phase.FAILING.value}
     if not operation.error:
         values |= {"error_code": "InternalError", "error": plan.lost or "the snapshot's frozen view is gone"}
-    operations.update(conn, operation.id, updated_at=at, **values)
+    operations.update(change.conn, operation.id, updated_at=change.at, **values)
     if plan.lost and operation.disk_id is not None:
-        disk = disks.get(conn, operation.disk_id)
+        disk = disks.get(change.conn, operation.disk_id)
         assert disk is not None
         lost = algebra.lost(tracking_of(disk), plan.bitmap)
         values = tracking_columns(lost, reason=plan.lost)
-        disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=values)
+        disks.compare_and_set(change.conn, disk.id, expected={"epoch": disk.epoch}, values=values)
 
 
 def record_settled(
-    conn: Connection,
+    change: Change,
     disk_id: DiskId,
     operation: Operation | None,
     plan: DaemonPlan,
     recording: str | None,
     *,
     is_open: bool,
-    at: float,
 ) -> None:
     """Record what a disk is after its daemon was brought to rest, and end the snapshot that ends with it."""
-    disk = disks.get(conn, disk_id)
+    disk = disks.get(change.conn, disk_id)
     assert disk is not None
     now = tracking_of(disk)
     values: dict[str, object] = {}
@@ -53,43 +51,45 @@ def record_settled(
         after = algebra.failed(now, recording)
         values = tracking_columns(after, reason=disk.tracking_reason or "unknown")
     if values:
-        disks.compare_and_set(conn, disk_id, expected={"epoch": disk.epoch}, values=values)
+        disks.compare_and_set(change.conn, disk_id, expected={"epoch": disk.epoch}, values=values)
     if operation is not None and plan.verdict is Verdict.FAILED:
-        end_failed_snapshot(conn, operation, at=at)
+        end_failed_snapshot(change, operation)
     if operation is not None and plan.verdict is Verdict.CLEAN:
-        operations.update(conn, operation.id, updated_at=at, state=OperationState.DONE, percent=100)
+        operations.update(change.conn, operation.id, updated_at=change.at, state=OperationState.DONE, percent=100)
 
 
-def record_lost(conn: Connection, disk_id: DiskId, reason: str, *, daemon: str | None) -> None:
+def record_lost(change: Change, disk_id: DiskId, reason: str, *, daemon: str | None) -> None:
     """Record that no daemon serves the disk, which `daemon` may have open, and that its tracking is LOST."""
-    disk = disks.get(conn, disk_id)
+    disk = disks.get(change.conn, disk_id)
     assert disk is not None
     values: dict[str, object] = {"daemon": daemon, "nbd_socket": None, "device": None}
     values |= tracking_columns(algebra.lost(tracking_of(disk)), reason=reason)
-    disks.compare_and_set(conn, disk_id, expected={"epoch": disk.epoch}, values=values)
+    disks.compare_and_set(change.conn, disk_id, expected={"epoch": disk.epoch}, values=values)
 
 
-def end_failed_snapshot(conn: Connection, operation: Operation, *, at: float) -> None:
+def end_failed_snapshot(change: Change, operation: Operation) -> None:
     """Let a snapshot that will never be NORMAL disappear: its row, its session's claim, its operation."""
     assert operation.kind is OperationKind.SNAPSHOT
-    current = operations.get(conn, operation.id)
+    current = operations.get(change.conn, operation.id)
     assert current is not None
     if operation.snapshot_id is not None:
-        row = snapshots.get(conn, operation.snapshot_id)
+        row = snapshots.get(change.conn, operation.snapshot_id)
         if row is not None and row.state is SnapshotState.CREATING:
-            snapshots.delete(conn, row.id)
-    sessions.fence(conn, current.payload_as(SnapshotPayload).session, at=at)
+            snapshots.delete(change.conn, row.id)
+    sessions.fence(change.conn, current.payload_as(SnapshotPayload).session, at=change.at)
     why = current.error or "its storage daemon died"
     code = current.error_code or "InternalError"
-    operations.update(conn, operation.id, updated_at=at, state=OperationState.FAILED, error_code=code, error=why)
-    if current.disk_id is not None and disks.get(conn, current.disk_id) is not None:
+    operations.update(
+        change.conn, operation.id, updated_at=change.at, state=OperationState.FAILED, error_code=code, error=why
+    )
+    if current.disk_id is not None and disks.get(change.conn, current.disk_id) is not None:
         prompt = f"snapshot {operation.snapshot_id} failed: {why}"[:500]
-        disks.compare_and_set(conn, current.disk_id, expected={}, values={"error_prompt": prompt})
+        disks.compare_and_set(change.conn, current.disk_id, expected={}, values={"error_prompt": prompt})
 
 
-def give_flight_up(conn: Connection, disk_id: DiskId, *, at: float, why: str) -> bool:
+def give_flight_up(change: Change, disk_id: DiskId, *, why: str) -> bool:
     """Record that a snapshot in flight is not to commit; return whether there was one that had not."""
-    pair = flight_of(operations.running_on_disk(conn, disk_id))
+    pair = flight_of(operations.running_on_disk(change.conn, disk_id))
     if pair is None or pair[1].phase is Phase.COMMITTED:
         return False
-    return operations.update(conn, pair[0].id, updated_at=at, error_code="InternalError", error=why)
+    return operations.update(change.conn, pair[0].id, updated_at=change.at, error_code="InternalError", error=why)
