@@ -3,10 +3,9 @@
 A browser has a session instead of a signature; from there on its calls go the way of every other call (S73).
 """
 
-import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, Protocol
@@ -20,15 +19,18 @@ from drystone.api.call import headers_of
 from drystone.api.dispatch import DisconnectedError, Progress, Receive, Verified
 from drystone.api.parameters import P, Parameters, Text, from_json
 from drystone.api.ports import Audit
-from drystone.console.files import NOT_BUILT, File, Files
+from drystone.console.files import NOT_BUILT, Files
 from drystone.console.limits import LoginLimits
+from drystone.console.replies import Answer, RefusedError, redirect, send_file, send_whole, too_often
 from drystone.console.requests import (
+    JSON,
+    Request,
     accepts_gzip,
-    came_by_https,
-    csrf_holds,
-    same_origin,
+    check_csrf,
+    check_post,
     session_cookie,
     session_token,
+    small_body,
     wants_console,
 )
 from drystone.domain.account import Account
@@ -40,28 +42,11 @@ from drystone.service.calls.browser_sessions import OpenSession
 
 PAGES: Final = "/console/"
 CALLS: Final = "/console/api/"
-LOGIN_BYTES_MAX: Final = 4096
 CALL_BYTES_MAX: Final = 1_000_000
-BODY_S_MAX: Final = 10.0
 AGAIN: Final = frozenset({"CreateKey", "CreateAccessKey", "CreateAccount", "SetAccountPassword"})
 """What outlives a session: the password is given again for each (`Caller.require_password`)."""
 CONFIRMED_S: Final = 60.0
 CONFIRMED_MAX: Final = 1000
-_JSON: Final = b"application/json"
-_SECURITY: Final = (
-    (
-        b"content-security-policy",
-        # Styles: the component library writes them into the page.
-        (
-            b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
-            b"object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-        ),
-    ),
-    (b"x-frame-options", b"DENY"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-)
 _STATUS: Final[Mapping[str, HTTPStatus]] = {
     "RequestLimitExceeded": HTTPStatus.TOO_MANY_REQUESTS,
     "RequestSizeLimitExceeded": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -140,45 +125,6 @@ class ConsoleSettings:
     proofs: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
-    """A status, a JSON body and further headers."""
-
-    status: HTTPStatus = HTTPStatus.OK
-    body: bytes = b"{}"
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
-class _RefusedError(Exception):
-    """A request that ends before any call is made."""
-
-    def __init__(self, status: HTTPStatus, code: str, message: str, *headers: tuple[bytes, bytes]) -> None:
-        super().__init__(message)
-        self.answer = _Answer(
-            status=status, body=msgspec.json.encode({"Error": {"Code": code, "Message": message}}), headers=headers
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
-    """A request of a page."""
-
-    scope: Scope
-    headers: Mapping[str, str]
-    receive: Receive
-
-    @property
-    def address(self) -> str:
-        """Where it comes from."""
-        client = self.scope.get("client")
-        return client[0] if client else ""
-
-    @property
-    def secure(self) -> bool:
-        """Whether the browser used https."""
-        return came_by_https(self.scope.get("scheme", "http"), self.headers)
-
-
 class Console:
     """Serves the console, and hands everything else to the API.
 
@@ -217,7 +163,7 @@ class Console:
         self._confirmed: OrderedDict[str, float] = OrderedDict()
         self._request_id = request_id
         self._services = {service.name: service for service in api.dispatcher.services}
-        self._routes: Mapping[tuple[str, str], Callable[[_Request], Awaitable[_Answer]]] = {
+        self._routes: Mapping[tuple[str, str], Callable[[Request], Awaitable[Answer]]] = {
             ("POST", "login"): self._login,
             ("POST", "logout"): self._logout,
             ("POST", "password"): self._password,
@@ -231,7 +177,7 @@ class Console:
         if path == "/" and scope["method"] != "POST":
             await self._root(scope, receive, send)
         elif path == PAGES.rstrip("/"):
-            await _redirect(send, PAGES)
+            await redirect(send, PAGES)
         elif path.startswith(CALLS):
             await self._serve_call(scope, receive, send, path.removeprefix(CALLS))
         elif path.startswith(PAGES):
@@ -245,7 +191,7 @@ class Console:
         except RefusalError:
             headers = {}
         if wants_console(scope["method"], scope["query_string"], headers):
-            await _redirect(send, PAGES)
+            await redirect(send, PAGES)
         else:
             await self._api(scope, receive, send)
 
@@ -253,19 +199,21 @@ class Console:
 
     async def _serve_file(self, scope: Scope, send: Send, path: str) -> None:
         if scope["method"] not in {"GET", "HEAD"}:
-            await _send(send, HTTPStatus.METHOD_NOT_ALLOWED, b"", ((b"allow", b"GET, HEAD"),))
+            await send_whole(send, HTTPStatus.METHOD_NOT_ALLOWED, b"", ((b"allow", b"GET, HEAD"),))
             return
         if not self._files.built:
-            await _send_file(send, NOT_BUILT, HTTPStatus.SERVICE_UNAVAILABLE, gzip=False)
+            await send_file(send, NOT_BUILT, HTTPStatus.SERVICE_UNAVAILABLE, gzip=False)
             return
         found = self._files.find(path)
         if found is None:
-            await _send(send, HTTPStatus.NOT_FOUND, b"There is no such file.\n", ((b"content-type", b"text/plain"),))
+            await send_whole(
+                send, HTTPStatus.NOT_FOUND, b"There is no such file.\n", ((b"content-type", b"text/plain"),)
+            )
             return
         gzip = accepts_gzip(
             {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         )
-        await _send_file(send, found, HTTPStatus.OK, gzip=gzip)
+        await send_file(send, found, HTTPStatus.OK, gzip=gzip)
 
     # --- calls --------------------------------------------------------------------------------------------------------
 
@@ -274,55 +222,55 @@ class Console:
             answer = await self._answer(scope, receive, path)
         except DisconnectedError:
             return
-        headers = ((b"content-type", _JSON), (b"cache-control", b"no-store"), *answer.headers)
-        await _send(send, answer.status, answer.body, headers)
+        headers = ((b"content-type", JSON), (b"cache-control", b"no-store"), *answer.headers)
+        await send_whole(send, answer.status, answer.body, headers)
 
-    async def _answer(self, scope: Scope, receive: Receive, path: str) -> _Answer:
+    async def _answer(self, scope: Scope, receive: Receive, path: str) -> Answer:
         try:
-            request = _Request(scope=scope, headers=headers_of(scope["headers"]), receive=receive)
+            request = Request(scope=scope, headers=headers_of(scope["headers"]), receive=receive)
             return await self._routed(request, path)
-        except _RefusedError as refused:
+        except RefusedError as refused:
             return refused.answer
         except RefusalError as error:
-            return _RefusedError(_STATUS.get(error.code, HTTPStatus.BAD_REQUEST), error.code, error.message).answer
+            return RefusedError(_STATUS.get(error.code, HTTPStatus.BAD_REQUEST), error.code, error.message).answer
         except DisconnectedError:
             raise
         except UnavailableError as error:
             _log.warning("console.unavailable", error=str(error))
-            return _RefusedError(
+            return RefusedError(
                 HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", "A part of the service does not answer."
             ).answer
         # The top of the task: the browser gets an answer and the log gets the rest.
         except Exception:  # noqa: BLE001 - every failure becomes an answer, and is logged here
             _log.exception("console.failed", path=path[:200])
-            return _RefusedError(
+            return RefusedError(
                 HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError", "The service failed; its log tells more."
             ).answer
 
-    async def _routed(self, request: _Request, path: str) -> _Answer:
+    async def _routed(self, request: Request, path: str) -> Answer:
         method = request.scope["method"]
         name, *rest = path.split("/")
         if name == "call" and len(rest) == 2:
-            handler: Callable[[_Request], Awaitable[_Answer]] | None = None
+            handler: Callable[[Request], Awaitable[Answer]] | None = None
             allowed = ["POST"]
         else:
             handler = self._routes.get((method, path))
             allowed = [known for known, at in self._routes if at == path]
         if not allowed:
-            raise _RefusedError(HTTPStatus.NOT_FOUND, "InvalidRequest", f"There is nothing at {path[:100]}.")
+            raise RefusedError(HTTPStatus.NOT_FOUND, "InvalidRequest", f"There is nothing at {path[:100]}.")
         if method not in allowed:
-            raise _RefusedError(
+            raise RefusedError(
                 HTTPStatus.METHOD_NOT_ALLOWED, "UnsupportedProtocol", f"Use {', '.join(allowed)}.",
                 (b"allow", ", ".join(allowed).encode()),
             )  # fmt: skip
         if method == "POST":
-            _check_post(request.headers)
+            check_post(request.headers)
         if handler is None:
             return await self._call(request, rest[0], rest[1])
         return await handler(request)
 
-    async def _login(self, request: _Request) -> _Answer:
-        sent = from_json(await _body(request.receive), Login)
+    async def _login(self, request: Request) -> Answer:
+        sent = from_json(await small_body(request.receive), Login)
         address = request.address
         wait_s = self._limits.begin(sent.account, address)
         if wait_s:
@@ -330,21 +278,21 @@ class Console:
             tries = self._limits.refused()
             if tries:
                 _log.warning("console.logins_limited", address=address, tries=tries)
-            raise _too_often(wait_s)
+            raise too_often(wait_s)
         opened = await self._begun(sent, session_token(request.headers))
         if opened is None:
             _log.warning("console.login_refused", address=address)
             await self._record(
                 AccountId(""), "ConsoleLogin", "", address, sent.account[:60], "AuthFailure.PasswordWrong"
             )
-            raise _RefusedError(
+            raise RefusedError(
                 HTTPStatus.UNAUTHORIZED, "AuthFailure.PasswordWrong", "The account or its password is wrong."
             )
         self._limits.succeeded(sent.account, address)
         account_id = opened.account.id
         await self._record(account_id, "ConsoleLogin", opened.public_id, address, account_id, "OK")
         cookie = session_cookie(opened.token, age_s=self._settings.session_age_s, secure=request.secure)
-        return _Answer(body=self._told(opened), headers=((b"set-cookie", cookie.encode()),))
+        return Answer(body=self._told(opened), headers=((b"set-cookie", cookie.encode()),))
 
     async def _begun(self, sent: Login, instead_of: str | None) -> OpenSession | None:
         verified = await self._passwords.verify(sent.account, sent.password)
@@ -353,15 +301,15 @@ class Console:
         account, password = verified
         return await self._sessions.begin(account, verified=password, instead_of=instead_of)
 
-    async def _session(self, request: _Request) -> _Answer:
-        return _Answer(body=self._told(await self._opened(request)))
+    async def _session(self, request: Request) -> Answer:
+        return Answer(body=self._told(await self._opened(request)))
 
-    async def _logout(self, request: _Request) -> _Answer:
+    async def _logout(self, request: Request) -> Answer:
         token = session_token(request.headers)
         opened = None if token is None else await self._sessions.find(token)
         if opened is not None:
-            _check_csrf(request, opened)
-            body = await _body(request.receive)
+            check_csrf(request, opened)
+            body = await small_body(request.receive)
             ending = from_json(body, End) if body else End()
             await self._sessions.end(opened.session, with_keys=bool(ending.revoke_keys))
             self._confirmed.pop(opened.session.token_hash, None)
@@ -369,9 +317,9 @@ class Console:
                 opened.account.id, "ConsoleLogout", opened.public_id, request.address, opened.account.id, "OK"
             )
         gone = session_cookie("", age_s=0, secure=request.secure)
-        return _Answer(headers=((b"set-cookie", gone.encode()),))
+        return Answer(headers=((b"set-cookie", gone.encode()),))
 
-    async def _password(self, request: _Request) -> _Answer:
+    async def _password(self, request: Request) -> Answer:
         opened, sent = await self._again(request, NewPassword)
         account = opened.account
         code = "OK"
@@ -384,9 +332,9 @@ class Console:
             if code != "AuthFailure.PasswordWrong":
                 self._limits.succeeded_again(opened.session.token_hash)
             await self._record(account.id, "ConsolePassword", opened.public_id, request.address, account.id, code)
-        return _Answer()
+        return Answer()
 
-    async def _confirm(self, request: _Request) -> _Answer:
+    async def _confirm(self, request: Request) -> Answer:
         """Take the password again, for the one call that follows (S153)."""
         opened, sent = await self._again(request, Again)
         account = opened.account
@@ -399,24 +347,24 @@ class Console:
         self._confirmed[opened.session.token_hash] = self._monotonic() + CONFIRMED_S
         if len(self._confirmed) > CONFIRMED_MAX:
             self._confirmed.popitem(last=False)
-        return _Answer()
+        return Answer()
 
-    async def _again(self, request: _Request, kind: type[P]) -> tuple[OpenSession, P]:
+    async def _again(self, request: Request, kind: type[P]) -> tuple[OpenSession, P]:
         """Read what a page sends with the session's password; how often that may be tried is limited."""
         opened = await self._opened(request)
-        _check_csrf(request, opened)
-        sent = from_json(await _body(request.receive), kind)
+        check_csrf(request, opened)
+        sent = from_json(await small_body(request.receive), kind)
         wait_s = self._limits.begin_again(opened.session.token_hash)
         if wait_s:
-            raise _too_often(wait_s)
+            raise too_often(wait_s)
         return opened, sent
 
-    async def _call(self, request: _Request, service_name: str, action: str) -> _Answer:
+    async def _call(self, request: Request, service_name: str, action: str) -> Answer:
         service = self._services.get(service_name)
         if service is None:
-            raise _RefusedError(HTTPStatus.NOT_FOUND, "InvalidRequest", f"There is no service {service_name[:40]}.")
+            raise RefusedError(HTTPStatus.NOT_FOUND, "InvalidRequest", f"There is no service {service_name[:40]}.")
         opened = await self._opened(request)
-        _check_csrf(request, opened)
+        check_csrf(request, opened)
         dispatcher = self._api.dispatcher
         confirmed = action in AGAIN and (self._confirmed.pop(opened.session.token_hash, -math.inf) > self._monotonic())
 
@@ -438,13 +386,13 @@ class Console:
                 parameters=body,
             )
 
-        return _Answer(body=await dispatcher.answer(verify))
+        return Answer(body=await dispatcher.answer(verify))
 
-    async def _opened(self, request: _Request) -> OpenSession:
+    async def _opened(self, request: Request) -> OpenSession:
         token = session_token(request.headers)
         opened = None if token is None else await self._sessions.find(token)
         if opened is None:
-            raise _RefusedError(HTTPStatus.UNAUTHORIZED, "AuthFailure.SessionExpired", "Log in again.")
+            raise RefusedError(HTTPStatus.UNAUTHORIZED, "AuthFailure.SessionExpired", "Log in again.")
         prove(request.scope, opened.account.id)
         return opened
 
@@ -472,72 +420,3 @@ class Console:
             source=address, browser=True,
         )  # fmt: skip
         await self._audit.record(caller, resource, code)
-
-
-def _check_post(headers: Mapping[str, str]) -> None:
-    if not same_origin(headers):
-        raise _RefusedError(
-            HTTPStatus.FORBIDDEN, "AuthFailure.OriginNotAllowed", "The request comes from a page of another server."
-        )
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type.encode("latin-1", "replace") != _JSON:
-        raise _RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "InvalidRequest", "Send application/json.")
-
-
-def _check_csrf(request: _Request, opened: OpenSession) -> None:
-    if not csrf_holds(request.headers, opened.csrf_token):
-        raise _RefusedError(
-            HTTPStatus.FORBIDDEN, "AuthFailure.CsrfTokenWrong", "The page is out of date; load it again."
-        )
-
-
-def _too_often(wait_s: float) -> _RefusedError:
-    seconds = math.ceil(wait_s)
-    return _RefusedError(
-        HTTPStatus.TOO_MANY_REQUESTS, "RequestLimitExceeded", f"Too many tries; try again in {seconds} s.",
-        (b"retry-after", str(seconds).encode()),
-    )  # fmt: skip
-
-
-async def _body(receive: Receive) -> bytes:
-    """Return a small body.
-
-    Raises:
-        RefusalError: It is too long, or slow.
-        DisconnectedError: The browser went away.
-    """
-    body = bytearray()
-    try:
-        async with asyncio.timeout(BODY_S_MAX):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise DisconnectedError
-                body += message.get("body", b"")
-                if len(body) > LOGIN_BYTES_MAX:
-                    raise RefusalError("RequestSizeLimitExceeded", f"The body is longer than {LOGIN_BYTES_MAX} bytes.")
-                if not message.get("more_body"):
-                    return bytes(body)
-    except TimeoutError:
-        raise RefusalError("InvalidRequest", f"The body did not arrive within {BODY_S_MAX:g} s.") from None
-
-
-async def _redirect(send: Send, to: str) -> None:
-    await _send(send, HTTPStatus.FOUND, b"", ((b"location", to.encode()), (b"cache-control", b"no-store")))
-
-
-async def _send_file(send: Send, file: File, status: HTTPStatus, *, gzip: bool) -> None:
-    headers = [(b"content-type", file.content_type.encode()), (b"cache-control", file.cache_control.encode())]
-    body = file.body
-    if file.gzipped is not None:
-        headers.append((b"vary", b"Accept-Encoding"))
-        if gzip:
-            headers.append((b"content-encoding", b"gzip"))
-            body = file.gzipped
-    await _send(send, status, body, headers)
-
-
-async def _send(send: Send, status: HTTPStatus, body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
-    every = [*headers, *_SECURITY, (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status.value, "headers": every})
-    await send({"type": "http.response.body", "body": body})
