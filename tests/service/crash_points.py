@@ -75,8 +75,8 @@ collection, rewrites, sweep = (
 )
 recovery_service, deletions = _module("drystone.service.upkeep.recovery"), _module("drystone.service.rows.deletions")
 delete_snapshot, snapshot_job = (_module(f"drystone.service.jobs.{name}") for name in ("delete_snapshot", "snapshot"))
-compaction_transfer, scrub_transfer, upload_transfer = (
-    _module(f"drystone.transfer.{name}") for name in ("compaction", "scrub", "upload")
+compaction_transfer, scrub_transfer, source_transfer, upload_transfer = (
+    _module(f"drystone.transfer.{name}") for name in ("compaction", "scrub", "source", "upload")
 )
 
 DISK = DiskId("disk-00000001")
@@ -254,7 +254,7 @@ def outside(scene: Scene) -> Iterator[None]:
     """Have the service's code meet this scene's disk."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(View, "scene", scene, raising=False)
-        patched.setattr(upload_transfer, "NbdClient", View)
+        patched.setattr(source_transfer, "NbdClient", View)
         patched.setattr(scrub_transfer, "_connected", lambda _stack, _look: iter([Looked(scene)]))
 
         async def at_once(call: Callable[..., Any], *given: Any) -> Any:

@@ -15,7 +15,18 @@ from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.snapshot import SnapshotState
 from drystone.nbd.client import BASE_ALLOCATION
 from drystone.service.jobs.snapshot import TakeSnapshot
-from tests.service.crash_points import DISK, NEW, Daemons, Scene, View, built, freeze, outside, upload_transfer
+from tests.service.crash_points import (
+    DISK,
+    NEW,
+    Daemons,
+    Scene,
+    View,
+    built,
+    freeze,
+    outside,
+    source_transfer,
+    upload_transfer,
+)
 
 
 class TrimmedView(View):
@@ -84,7 +95,7 @@ def test_what_the_first_attempt_trimmed_the_second_does_not_need(
 
     # Undone before `outside` is left, which undoes the same name.
     with outside(scene), monkeypatch.context() as patched:
-        patched.setattr(upload_transfer, "NbdClient", TrimmedView)
+        patched.setattr(source_transfer, "NbdClient", TrimmedView)
         patched.setattr(upload_transfer, "Discarder", Trimmer)
         patched.setattr(TrimmedView, "scene", scene)
         patched.setattr(upload_transfer, "TRIM_FROM_BYTES", 0)

@@ -23,7 +23,7 @@ from drystone.transfer.hydrate import hydrate, hydrate_file
 from drystone.transfer.jobs import Endpoint
 from drystone.transfer.plan import marked
 from drystone.transfer.snapserver import SnapshotProvider
-from drystone.transfer.upload import usable_allocation
+from drystone.transfer.source import usable_allocation
 from tests.transfer.snapshots import STORE, Snapshots, unequal
 from tests.transfer.storage_daemon import qcow2, storage_daemon
 

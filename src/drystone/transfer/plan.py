@@ -19,6 +19,8 @@ from drystone.domain.blocks import (
 
 TRIM_ALIGN_BLOCKS: Final = 16
 """64 KiB: the unit of the copy-before-write filter of disks up to 2 TiB; larger ones it aligns itself."""
+READ_DEPTH: Final = 64
+"""Requests in flight: scattered blocks are many small ones; of long pieces the window lets fewer fly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
