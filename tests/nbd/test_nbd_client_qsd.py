@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from drystone.codec.nbd_wire import BASE_ALLOCATION
 from drystone.domain.errors import ProtocolError, SpaceError, UnavailableError
-from drystone.nbd.client import ALLOCATION_DEPTH, BASE_ALLOCATION, NbdClient, dirty_bitmap
+from drystone.nbd.client import NbdClient
+from drystone.nbd.extents import ALLOCATION_DEPTH, dirty_bitmap
 
 KIB = 1 << 10
 MIB = 1 << 20

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 from drystone.codec import nbd_wire as wire
+from drystone.codec.nbd_wire import BASE_ALLOCATION
 from drystone.domain.errors import IntegrityError, RefusalError, UnavailableError
 from drystone.nbd import server as nbd_server
-from drystone.nbd.client import BASE_ALLOCATION, NbdClient
+from drystone.nbd.client import NbdClient
 from drystone.nbd.connection import FairPool, ServerLimits
 from drystone.nbd.server import NbdServer, waiting_name
 

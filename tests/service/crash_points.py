@@ -29,6 +29,7 @@ from sqlalchemy import Connection
 from drystone.catalog import damages, disks, meta, operations, pack_rewrites, packs, sessions, snapshots
 from drystone.catalog.database import Database
 from drystone.catalog.sqlite import SqliteDatabase
+from drystone.codec.nbd_wire import BASE_ALLOCATION, STATE_ZERO
 from drystone.domain.blocks import BLOCK_BYTES, Ranges, from_blocks, union
 from drystone.domain.disk import DiskState
 from drystone.domain.disk_types import GIB
@@ -41,7 +42,7 @@ from drystone.domain.session import Session, SessionState
 from drystone.domain.settling import Phase
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import TrackingState, frozen
-from drystone.nbd.client import BASE_ALLOCATION, STATE_DIRTY, STATE_ZERO
+from drystone.nbd.extents import STATE_DIRTY
 from drystone.objects.contract import NotFoundError
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from drystone.catalog import operations, snapshots
+from drystone.codec.nbd_wire import BASE_ALLOCATION
 from drystone.domain.errors import SnapshotBrokenError
 from drystone.domain.operation import OperationKind
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.snapshot import SnapshotState
-from drystone.nbd.client import BASE_ALLOCATION
 from drystone.service.jobs.snapshot import TakeSnapshot
 from tests.service.crash_points import (
     DISK,

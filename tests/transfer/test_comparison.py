@@ -8,7 +8,8 @@ import pytest
 
 from drystone.domain.blocks import Ranges, from_blocks, intersect, subtract, union
 from drystone.domain.errors import ProtocolError
-from drystone.nbd.client import STATE_DIRTY, NbdClient, dirty_bitmap
+from drystone.nbd.client import NbdClient
+from drystone.nbd.extents import STATE_DIRTY, dirty_bitmap
 from drystone.transfer import comparison
 from drystone.transfer.comparison import compare
 from drystone.transfer.jobs import CompareJob, CompareResult, Endpoint, Look

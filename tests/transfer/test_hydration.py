@@ -14,9 +14,11 @@ import msgspec
 import numpy as np
 import pytest
 
+from drystone.codec.nbd_wire import BASE_ALLOCATION
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId, SnapshotId
-from drystone.nbd.client import BASE_ALLOCATION, STATE_DIRTY, NbdClient, dirty_bitmap
+from drystone.nbd.client import NbdClient
+from drystone.nbd.extents import STATE_DIRTY, dirty_bitmap
 from drystone.nbd.server import NbdServer
 from drystone.snapstore.reader import SnapshotReader
 from drystone.transfer.hydrate import hydrate, hydrate_file

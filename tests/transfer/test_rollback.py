@@ -8,7 +8,8 @@ import pytest
 
 from drystone.domain.blocks import from_blocks
 from drystone.domain.errors import IntegrityError, ProtocolError, UnavailableError
-from drystone.nbd.client import STATE_DIRTY, NbdClient, dirty_bitmap
+from drystone.nbd.client import NbdClient
+from drystone.nbd.extents import STATE_DIRTY, dirty_bitmap
 from drystone.snapstore.reader import SnapshotReader
 from drystone.transfer.jobs import RollbackJob, RollbackResult
 from drystone.transfer.plan import marked

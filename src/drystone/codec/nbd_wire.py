@@ -26,6 +26,7 @@ BASE_ALLOCATION: Final = "base:allocation"
 BASE_ALLOCATION_ID: Final = 1
 STATE_HOLE: Final = 1
 STATE_ZERO: Final = 2
+"""Flag of `base:allocation`: the range reads as zeros. A hole without it says nothing of its content."""
 
 _INIT_MAGIC: Final = b"NBDMAGIC"
 _OPTION_MAGIC: Final = b"IHAVEOPT"

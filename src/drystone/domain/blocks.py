@@ -100,3 +100,10 @@ def from_blocks(blocks: npt.NDArray[np.int64]) -> Ranges:
     starts = blocks[np.concatenate(([0], breaks + 1))]
     stops = blocks[np.concatenate((breaks, [len(blocks) - 1]))] + 1
     return np.column_stack((starts, stops))
+
+
+def pieces(ranges: Iterable[tuple[int, int]], piece_bytes: int) -> Iterator[tuple[int, int]]:
+    """Cut ranges of (start byte, length) into pieces of at most `piece_bytes`."""
+    for start, length in ranges:
+        for at in range(start, start + length, piece_bytes):
+            yield at, min(piece_bytes, start + length - at)

@@ -21,7 +21,8 @@ from drystone.engine.daemon import Daemon
 from drystone.engine.layout import node
 from drystone.engine.qmp import QmpRefusedError
 from drystone.engine.volume import Volume
-from drystone.nbd.client import NbdClient, dirty_bitmap
+from drystone.nbd.client import NbdClient
+from drystone.nbd.extents import dirty_bitmap
 
 DIRTY = 1
 """Flag of a dirty extent in QEMU's bitmap context."""

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from drystone.domain.blocks import pieces
 from drystone.domain.errors import (
     DrystoneError,
     ProtocolError,
@@ -24,15 +24,8 @@ from drystone.domain.errors import (
     SpaceError,
     UnavailableError,
 )
+from drystone.nbd.extents import Extents, merged, rows_of
 from drystone.nbd.libnbd import COMMAND_FLAG_NONE, NO_COMPLETION, ffi, last_error, library
-
-BASE_ALLOCATION: Final = "base:allocation"
-ALLOCATION_DEPTH: Final = "qemu:allocation-depth"
-STATE_HOLE: Final = 1
-STATE_ZERO: Final = 2
-"""Flag of `base:allocation`: the range reads as zeros. A hole without it says nothing of its content."""
-STATE_DIRTY: Final = 1
-"""Flag of `qemu:dirty-bitmap:NAME`."""
 
 READ_PIECE_BYTES: Final = 512 << 10
 READ_WINDOW_BYTES: Final = 4 << 20
@@ -49,14 +42,7 @@ _STOP_PROBE_S: Final = 0.2
 _CLOSE_S: Final = 1.0
 """How long an orderly goodbye may take."""
 
-Extents = npt.NDArray[np.int64]
-"""Rows (start byte, stop byte, flags), ascending, touching; neighbours differ in flags."""
 Buffer = bytes | bytearray | memoryview
-
-
-def dirty_bitmap(name: str) -> str:
-    """Return the name of the metadata context of QEMU's dirty bitmap `name`."""
-    return f"qemu:dirty-bitmap:{name}"
 
 
 class NbdClient:
@@ -241,7 +227,7 @@ class NbdClient:
         pread, accepted, wait = self._lib.nbd_aio_pread, self._accepted, self._wait
         flying: deque[tuple[int, int, int, int]] = deque()  # cookie, start, length, place in the ring
         head = 0
-        for start, length in _pieces(ranges, piece_bytes):
+        for start, length in pieces(ranges, piece_bytes):
             self._check_range(start, length)
             while True:
                 place = _ring_place(head, flying[0][3] if flying else None, length, window_bytes)
@@ -316,7 +302,7 @@ class NbdClient:
         submit = getattr(self._lib, f"nbd_aio_{command}")
         with self._closing_on_error():
             flying: deque[tuple[int, int, int, object]] = deque()
-            for start, length in _pieces(ranges, piece_bytes):
+            for start, length in pieces(ranges, piece_bytes):
                 self._check_range(start, length)
                 if len(flying) >= depth:
                     yield self._landed(flying.popleft(), command, stop)
@@ -354,11 +340,11 @@ class NbdClient:
         with self._closing_on_error():
             self._check_range(start, stop - start)
             found = self._status(context, start, stop)
-        return _merge(found, start, stop, f"NBD {self._name}, {context}")
+        return merged(found, start, stop, f"NBD {self._name}, {context}")
 
     def _status(self, context: str, start: int, stop: int) -> list[tuple[int, Extents]]:
         """Ask for all pieces, and again for what a short answer left out."""
-        wanted = deque(_pieces([(start, stop - start)], _STATUS_BYTES_MAX))
+        wanted = deque(pieces([(start, stop - start)], _STATUS_BYTES_MAX))
         flying: deque[tuple[int, int, int, int]] = deque()  # cookie, ticket, start, length
         found: list[tuple[int, Extents]] = []
         ticket = 0
@@ -381,7 +367,7 @@ class NbdClient:
                 if name == context:
                     if offset != reached:
                         raise ProtocolError(f"NBD {self._name}: status of {reached} asked, of {offset} answered")
-                    rows = _rows(offset, entries)
+                    rows = rows_of(offset, entries)
                     if len(rows):
                         found.append((at, rows))
                         reached = int(rows[-1, 1])
@@ -484,16 +470,6 @@ class NbdClient:
         return UnavailableError(what)
 
 
-def _pieces(ranges: Iterable[tuple[int, int]], piece_bytes: int) -> Iterator[tuple[int, int]]:
-    """Cut (start, length) ranges into pieces of at most `piece_bytes`."""
-    for start, length in ranges:
-        at, stop = start, start + length
-        while at < stop:
-            count = min(piece_bytes, stop - at)
-            yield at, count
-            at += count
-
-
 def _ring_place(head: int, tail: int | None, length: int, size: int) -> int | None:
     """Return where `length` contiguous bytes fit in a ring, or None if something must be released first.
 
@@ -512,27 +488,3 @@ def _ring_place(head: int, tail: int | None, length: int, size: int) -> int | No
         # Strictly less: head == tail must only ever mean "full".
         return 0 if length < tail else None
     return head if head + length < tail else None  # In use: all but [head, tail).
-
-
-def _rows(offset: int, entries: bytes) -> Extents:
-    """Return (start, stop, flags) of one status reply."""
-    pairs = np.frombuffer(entries, dtype=np.uint32).reshape(-1, 2).astype(np.int64)
-    stops = offset + np.cumsum(pairs[:, 0])
-    return np.column_stack((stops - pairs[:, 0], stops, pairs[:, 1]))
-
-
-def _merge(found: list[tuple[int, Extents]], start: int, stop: int, what: str) -> Extents:
-    """Join the rows of all replies into one gapless list that is cut to [start, stop)."""
-    rows = np.concatenate([part for _, part in sorted(found, key=lambda item: int(item[1][0, 0]))])
-    rows = rows[rows[:, 0] < rows[:, 1]]
-    # The last extent of a reply may reach beyond what was asked; the next reply then says it again.
-    reach = np.concatenate(([start], np.maximum.accumulate(rows[:, 1])[:-1]))
-    if len(rows) == 0 or (rows[:, 0] > reach).any() or rows[:, 1].max() < stop:
-        raise ProtocolError(f"{what}: the status of [{start}, {stop}) has gaps")
-    rows[:, 0] = np.maximum(rows[:, 0], reach)
-    rows[:, 1] = np.minimum(rows[:, 1], stop)
-    rows = rows[rows[:, 0] < rows[:, 1]]
-    first = np.concatenate(([True], rows[1:, 2] != rows[:-1, 2]))
-    starts = rows[first, 0]
-    stops = np.append(starts[1:], stop)
-    return np.column_stack((starts, stops, rows[first, 2]))

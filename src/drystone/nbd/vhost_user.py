@@ -14,10 +14,11 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Self
 
+from drystone.domain.blocks import pieces
 from drystone.domain.errors import ProtocolError, UnavailableError
 
 SECTOR_BYTES: Final = 512
@@ -139,10 +140,10 @@ class Discarder:
         Raises:
             UnavailableError: The daemon refused one, is silent or gone.
         """
-        pieces = _pieces(ranges)
+        left = pieces(ranges, PIECE_BYTES_MAX)
         discarded = 0
         while not stop():
-            batch = [piece for _, piece in zip(range(_DEPTH), pieces, strict=False)]
+            batch = [piece for _, piece in zip(range(_DEPTH), left, strict=False)]
             if not batch:
                 break
             for place, (start, length) in enumerate(batch):
@@ -157,6 +158,7 @@ class Discarder:
         return discarded
 
     def _submit(self, place: int, start: int, length: int) -> None:
+        assert start % SECTOR_BYTES == length % SECTOR_BYTES == 0, (start, length)
         request, status = _REQUESTS + place * _REQUEST.size, _STATUSES + place
         _REQUEST.pack_into(self._memory, request, _DISCARD, 0, 0, start // SECTOR_BYTES, length // SECTOR_BYTES, 0)
         self._memory[status] = _STATUS_PENDING
@@ -179,10 +181,3 @@ class Discarder:
                 raise UnavailableError(f"{self._name} hung up")
             else:
                 raise UnavailableError(f"{self._name} has not discarded in {self._timeout_s:g} s")
-
-
-def _pieces(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    for start, length in ranges:
-        assert start % SECTOR_BYTES == length % SECTOR_BYTES == 0, (start, length)
-        for at in range(start, start + length, PIECE_BYTES_MAX):
-            yield at, min(PIECE_BYTES_MAX, start + length - at)

@@ -4,13 +4,14 @@ import contextlib
 import errno
 import mmap
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, normalize, subtract
+from drystone.codec.nbd_wire import BASE_ALLOCATION, STATE_ZERO
+from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, normalize, pieces, subtract
 from drystone.domain.errors import UnavailableError
-from drystone.nbd.client import BASE_ALLOCATION, STATE_ZERO, NbdClient
+from drystone.nbd.client import NbdClient
 from drystone.transfer.jobs import Look
 from drystone.transfer.plan import byte_ranges, wholly_marked
 
@@ -99,7 +100,7 @@ class _File(contextlib.AbstractContextManager["_File"]):
     def read(self, ranges: Ranges) -> Iterator[tuple[int, memoryview]]:
         # Page-aligned, as direct I/O wants it.
         with contextlib.closing(mmap.mmap(-1, PIECE_BYTES)) as buffer:
-            for start, length in _pieces(byte_ranges(ranges)):
+            for start, length in pieces(byte_ranges(ranges), PIECE_BYTES):
                 with memoryview(buffer) as whole, whole[:length] as view:
                     with self._translated():
                         read = os.preadv(self._descriptor, [view], start)
@@ -117,9 +118,3 @@ class _File(contextlib.AbstractContextManager["_File"]):
 
 def _whole(start: int, stop: int) -> Ranges:
     return normalize([(start, stop)]) if start < stop else EMPTY
-
-
-def _pieces(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    for start, length in ranges:
-        for at in range(start, start + length, PIECE_BYTES):
-            yield at, min(PIECE_BYTES, start + length - at)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from drystone.codec.nbd_wire import BASE_ALLOCATION, STATE_ZERO
 from drystone.domain.blocks import (
     BLOCK_BYTES,
     EMPTY,
@@ -18,7 +19,7 @@ from drystone.domain.blocks import (
     union,
 )
 from drystone.domain.errors import ProtocolError
-from drystone.nbd.client import BASE_ALLOCATION, STATE_ZERO, NbdClient
+from drystone.nbd.client import NbdClient
 from drystone.snapstore.compare import differing
 from drystone.snapstore.expected import ExpectedHashes
 from drystone.snapstore.reader import SnapshotReader

@@ -9,10 +9,12 @@ import msgspec
 import structlog
 
 from drystone.codec.manifest import Manifest
+from drystone.codec.nbd_wire import BASE_ALLOCATION, STATE_ZERO
 from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, normalize, subtract, union
 from drystone.domain.errors import DrystoneError, ProtocolError
 from drystone.domain.ids import PackId
-from drystone.nbd.client import ALLOCATION_DEPTH, BASE_ALLOCATION, STATE_ZERO, NbdClient, dirty_bitmap
+from drystone.nbd.client import NbdClient
+from drystone.nbd.extents import ALLOCATION_DEPTH, dirty_bitmap
 from drystone.snapstore.expected import UNTRUSTED
 from drystone.snapstore.layers import delta_addresses
 from drystone.snapstore.reader import SnapshotReader

@@ -21,11 +21,8 @@ from drystone.domain.blocks import (
     union,
 )
 from drystone.domain.errors import DrystoneError
-from drystone.nbd.client import (
-    STATE_DIRTY,
-    NbdClient,
-    dirty_bitmap,
-)
+from drystone.nbd.client import NbdClient
+from drystone.nbd.extents import STATE_DIRTY, dirty_bitmap
 from drystone.nbd.vhost_user import Discarder
 from drystone.snapstore.expected import UNTRUSTED, KnownHashes
 from drystone.snapstore.manifests import write_manifest
