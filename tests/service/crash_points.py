@@ -60,7 +60,7 @@ from drystone.snapstore.inventory import take_inventory
 from drystone.snapstore.layers import delta_addresses
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store, publish_epoch, read_epoch
-from drystone.transfer.jobs import Look
+from drystone.transfer.addresses import Look
 from tests.blocks import to_blocks
 from tests.catalog.catalog_values import OWNER
 from tests.catalog.catalog_values import disk as disk_row

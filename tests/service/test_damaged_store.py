@@ -17,7 +17,7 @@ from drystone.snapstore.living import Living
 from drystone.snapstore.packs import open_pack
 from drystone.snapstore.store import open_store
 from drystone.transfer import garbage
-from drystone.transfer.jobs import CollectJob, DeathsJob
+from drystone.transfer.store_jobs import CollectJob, DeathsJob
 from tests.service.store_world import World, consistent, packs_in_store
 from tests.service.test_compaction import compaction_of, delete
 from tests.snapstore.model_snapshots import STORE_ID

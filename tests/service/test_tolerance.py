@@ -19,7 +19,8 @@ from drystone.service.jobs.rollback import Rollback
 from drystone.service.rows.deletions import mark_deleting
 from drystone.snapstore.reader import SnapshotReader
 from drystone.transfer import comparison
-from drystone.transfer.jobs import CompareJob, Look, StoreAddress
+from drystone.transfer.addresses import Look, StoreAddress
+from drystone.transfer.jobs import CompareJob
 from drystone.transfer.ranges_file import read_ranges
 from tests.service.crash_points import (
     DISK,

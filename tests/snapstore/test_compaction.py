@@ -25,8 +25,9 @@ from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.scrub import check_pack
 from drystone.snapstore.space import Member, tree_space
 from drystone.snapstore.store import Store, hex128, open_store
+from drystone.transfer.addresses import StoreAddress
 from drystone.transfer.compaction import compact as compact_job
-from drystone.transfer.jobs import CompactJob, PackTarget, StoreAddress
+from drystone.transfer.store_jobs import CompactJob, PackTarget
 from tests.snapstore.model_snapshots import STORE_ID, new_store, take
 from tests.snapstore.test_snapshots_model import BLOCKS, pairs, seen
 

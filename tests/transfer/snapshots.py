@@ -13,7 +13,8 @@ from drystone.objects.address import DirectoryAddress
 from drystone.objects.local import LocalStore
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store, create_store
-from drystone.transfer.jobs import Endpoint, ManifestTemplate, StoreAddress, UploadJob, UploadResult
+from drystone.transfer.addresses import Endpoint, StoreAddress
+from drystone.transfer.jobs import ManifestTemplate, UploadJob, UploadResult
 from drystone.transfer.upload import upload
 
 STORE = StoreId("store")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from drystone.transfer.jobs import Endpoint
+from drystone.transfer.addresses import Endpoint
 
 BLOCK = 4096
 

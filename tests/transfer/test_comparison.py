@@ -11,8 +11,9 @@ from drystone.domain.errors import ProtocolError
 from drystone.nbd.client import NbdClient
 from drystone.nbd.extents import STATE_DIRTY, dirty_bitmap
 from drystone.transfer import comparison
+from drystone.transfer.addresses import Endpoint, Look
 from drystone.transfer.comparison import compare
-from drystone.transfer.jobs import CompareJob, CompareResult, Endpoint, Look
+from drystone.transfer.jobs import CompareJob, CompareResult
 from drystone.transfer.plan import marked
 from drystone.transfer.ranges_file import read_ranges
 from tests.transfer.snapshots import Snapshots

@@ -21,8 +21,8 @@ from drystone.nbd.client import NbdClient
 from drystone.nbd.extents import STATE_DIRTY, dirty_bitmap
 from drystone.nbd.server import NbdServer
 from drystone.snapstore.reader import SnapshotReader
+from drystone.transfer.addresses import Endpoint
 from drystone.transfer.hydrate import hydrate, hydrate_file
-from drystone.transfer.jobs import Endpoint
 from drystone.transfer.plan import marked
 from drystone.transfer.snapserver import SnapshotProvider
 from drystone.transfer.source import usable_allocation

@@ -18,20 +18,10 @@ from drystone.objects.address import DirectoryAddress
 from drystone.objects.contract import NotFoundError
 from drystone.snapstore.manifests import list_manifests
 from drystone.transfer import pool as pool_module
-from drystone.transfer.jobs import (
-    CollectJob,
-    CollectResult,
-    DeathsJob,
-    DeathsResult,
-    Endpoint,
-    Job,
-    Progress,
-    RollbackJob,
-    RollbackResult,
-    StoreAddress,
-    UploadResult,
-)
+from drystone.transfer.addresses import Endpoint, StoreAddress
+from drystone.transfer.jobs import Job, Progress, RollbackJob, RollbackResult, UploadResult
 from drystone.transfer.pool import WorkerPool
+from drystone.transfer.store_jobs import CollectJob, CollectResult, DeathsJob, DeathsResult
 from tests.transfer.snapshots import Snapshots, unequal
 from tests.transfer.storage_daemon import qcow2, storage_daemon
 

@@ -22,7 +22,7 @@ from drystone.service.room import Room
 from drystone.service.rounds import Bugs
 from drystone.service.transactions import Transactions
 from drystone.snapstore.store import Store
-from drystone.transfer.jobs import StoreAddress
+from drystone.transfer.addresses import StoreAddress
 from drystone.transfer.places import Places
 from drystone.transfer.pool import WorkerPool
 

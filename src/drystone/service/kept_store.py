@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from drystone.objects.address import DirectoryAddress
 from drystone.service.room import Room
 from drystone.snapstore.store import Store
-from drystone.transfer.jobs import StoreAddress
+from drystone.transfer.addresses import StoreAddress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from drystone.snapstore.expected import UNTRUSTED
 from drystone.snapstore.living import Living
 from drystone.snapstore.packs import OpenPack, open_pack
 from drystone.snapstore.store import RandomBits, Store
-from drystone.transfer.jobs import CompactJob, CompactResult, PackTarget, PackVerdict
+from drystone.transfer.store_jobs import CompactJob, CompactResult, PackTarget, PackVerdict
 from drystone.transfer.upload import Report
 
 _SALT_BITS = 256

@@ -12,7 +12,7 @@ from drystone.snapstore.living import Living
 from drystone.snapstore.packs import open_pack
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store
-from drystone.transfer.jobs import CollectJob, CollectResult, DeathsJob, DeathsResult
+from drystone.transfer.store_jobs import CollectJob, CollectResult, DeathsJob, DeathsResult
 from drystone.transfer.upload import Report
 
 _CACHE_BYTES = 8 << 20

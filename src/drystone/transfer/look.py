@@ -12,7 +12,7 @@ from drystone.codec.nbd_wire import BASE_ALLOCATION, STATE_ZERO
 from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, normalize, pieces, subtract
 from drystone.domain.errors import UnavailableError
 from drystone.nbd.client import NbdClient
-from drystone.transfer.jobs import Look
+from drystone.transfer.addresses import Look
 from drystone.transfer.plan import byte_ranges, wholly_marked
 
 PIECE_BYTES: Final = 1 << 20

@@ -7,7 +7,7 @@ import numpy as np
 
 from drystone.domain.blocks import Ranges, normalize
 from drystone.domain.errors import IntegrityError, UnavailableError
-from drystone.transfer.jobs import RangesFile
+from drystone.transfer.addresses import RangesFile
 
 
 def write_ranges(path: Path, ranges: Ranges) -> RangesFile:

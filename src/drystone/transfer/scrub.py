@@ -16,8 +16,9 @@ from drystone.snapstore.mend import mend_pack
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.scrub import check_manifest, check_map, check_pack, coarse, hidden
 from drystone.snapstore.store import RandomBits, Store
-from drystone.transfer.jobs import Fault, Look, MendJob, MendResult, ScrubJob, ScrubResult
+from drystone.transfer.addresses import Look
 from drystone.transfer.look import Looked, looking
+from drystone.transfer.store_jobs import Fault, MendJob, MendResult, ScrubJob, ScrubResult
 from drystone.transfer.upload import Report
 
 RANGES_MAX: Final = 1000

@@ -19,7 +19,8 @@ from drystone.snapstore.expected import UNTRUSTED
 from drystone.snapstore.layers import delta_addresses
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store
-from drystone.transfer.jobs import Endpoint, UploadJob
+from drystone.transfer.addresses import Endpoint
+from drystone.transfer.jobs import UploadJob
 from drystone.transfer.plan import wholly_equal, wholly_marked
 from drystone.transfer.ranges_file import read_ranges
 

@@ -3,7 +3,7 @@
 from drystone.codec.map import PackRef
 from drystone.snapstore.space import Member, SpaceMemory, tree_space
 from drystone.snapstore.store import Store
-from drystone.transfer.jobs import SnapshotSpace, SpaceJob, SpaceResult
+from drystone.transfer.store_jobs import SnapshotSpace, SpaceJob, SpaceResult
 
 
 def space(job: SpaceJob, store: Store, memory: SpaceMemory | None = None) -> SpaceResult:

@@ -22,30 +22,16 @@ from drystone.logs import configure_logs
 from drystone.objects.address import open_objects
 from drystone.snapstore.space import SpaceMemory
 from drystone.snapstore.store import Store, open_store
+from drystone.transfer.addresses import StoreAddress
 from drystone.transfer.compaction import compact
 from drystone.transfer.comparison import compare
 from drystone.transfer.difference import differences
 from drystone.transfer.garbage import collect, deaths
-from drystone.transfer.jobs import (
-    CollectJob,
-    CompactJob,
-    CompareJob,
-    DeathsJob,
-    DifferenceJob,
-    Failure,
-    Job,
-    MendJob,
-    Progress,
-    Result,
-    RollbackJob,
-    ScrubJob,
-    SpaceJob,
-    StoreAddress,
-    UploadJob,
-)
+from drystone.transfer.jobs import CompareJob, DifferenceJob, Failure, Job, Progress, Result, RollbackJob, UploadJob
 from drystone.transfer.rollback import rollback
 from drystone.transfer.scrub import mend, scrub
 from drystone.transfer.space import space
+from drystone.transfer.store_jobs import CollectJob, CompactJob, DeathsJob, MendJob, ScrubJob, SpaceJob
 from drystone.transfer.upload import upload
 
 BUG: Final = "bug"

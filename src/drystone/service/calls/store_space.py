@@ -20,8 +20,8 @@ from drystone.service.calls.snapshot_records import owned_snapshot
 from drystone.service.installation import Installation
 from drystone.service.upkeep import collection, compaction
 from drystone.service.views import CollectionView, SetSpaceView, SnapshotSpaceView, StoreSpaceView
-from drystone.transfer.jobs import FamilyNode, SpaceJob, SpaceResult
 from drystone.transfer.pool import WAITING_MAX
+from drystone.transfer.store_jobs import FamilyNode, SpaceJob, SpaceResult
 
 IDS_MAX = 1000
 ATTEMPTS_MAX = 3

@@ -2,7 +2,7 @@
 
 from drystone.engine import graph
 from drystone.engine.live_disk import LiveDisk
-from drystone.transfer.jobs import Endpoint, Look
+from drystone.transfer.addresses import Endpoint, Look
 
 
 async def look_at(disk: LiveDisk) -> Look:

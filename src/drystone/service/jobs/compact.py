@@ -12,7 +12,7 @@ from drystone.domain.session import Pack, PackState
 from drystone.service.installation import Installation
 from drystone.service.rows import endings
 from drystone.service.upkeep import collection, compaction, rewrites
-from drystone.transfer.jobs import CompactJob, CompactResult, PackTarget, PackVerdict
+from drystone.transfer.store_jobs import CompactJob, CompactResult, PackTarget, PackVerdict
 
 log = structlog.get_logger()
 PACKS_PER_ROUND = 8

@@ -22,7 +22,8 @@ from drystone.service.rows import endings
 from drystone.service.rows.comparisons import comparable
 from drystone.service.rows.tracking import flight_of, tracking_columns, tracking_of
 from drystone.snapstore.scrub import coarse
-from drystone.transfer.jobs import CompareJob, CompareResult, Look
+from drystone.transfer.addresses import Look
+from drystone.transfer.jobs import CompareJob, CompareResult
 from drystone.transfer.ranges_file import read_ranges
 
 log = structlog.get_logger()

@@ -23,7 +23,7 @@ from drystone.service.upkeep.maps import collect_maps
 from drystone.snapstore.collect import delete_manifest
 from drystone.snapstore.expected import UNTRUSTED
 from drystone.snapstore.manifests import list_manifests
-from drystone.transfer.jobs import CollectJob, CollectResult, DeathsJob, DeathsResult
+from drystone.transfer.store_jobs import CollectJob, CollectResult, DeathsJob, DeathsResult
 
 log = structlog.get_logger()
 PACKS_PER_RUN = 1000

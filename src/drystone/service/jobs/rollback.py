@@ -28,7 +28,8 @@ from drystone.service.rows.tracking import tracking_columns, tracking_of
 from drystone.service.rows.trees import tree_of
 from drystone.snapstore.expected import UNTRUSTED
 from drystone.snapstore.layers import delta_addresses
-from drystone.transfer.jobs import Endpoint, RangesFile, RollbackJob, RollbackResult
+from drystone.transfer.addresses import Endpoint, RangesFile
+from drystone.transfer.jobs import RollbackJob, RollbackResult
 from drystone.transfer.ranges_file import write_ranges
 
 log = structlog.get_logger()

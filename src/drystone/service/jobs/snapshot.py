@@ -34,7 +34,8 @@ from drystone.service.rows.tracking_audit import audit_plan, judge_audit
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.maps import collect_maps
 from drystone.service.upkeep.sweep import sweep
-from drystone.transfer.jobs import Endpoint, ManifestTemplate, RangesFile, UploadJob, UploadResult
+from drystone.transfer.addresses import Endpoint, RangesFile
+from drystone.transfer.jobs import ManifestTemplate, UploadJob, UploadResult
 from drystone.transfer.ranges_file import write_ranges
 
 log = structlog.get_logger()

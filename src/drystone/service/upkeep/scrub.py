@@ -26,7 +26,8 @@ from drystone.service.host.looks import look_at
 from drystone.service.installation import Installation
 from drystone.service.upkeep import collection, rewrites
 from drystone.service.views import DamageView, StoreHealthView
-from drystone.transfer.jobs import Fault, Look, MendJob, MendResult, ScrubJob, ScrubResult
+from drystone.transfer.addresses import Look
+from drystone.transfer.store_jobs import Fault, MendJob, MendResult, ScrubJob, ScrubResult
 
 log = structlog.get_logger()
 REQUESTED = "scrub_requested_at"

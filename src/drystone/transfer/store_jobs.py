@@ -1,0 +1,225 @@
+"""What workers are asked about a store, and what they answer: what is dead, what is whole, what can be mended."""
+
+import msgspec
+
+from drystone.domain.ids import PackId, SessionId, SnapshotId
+from drystone.transfer.addresses import Look, StoreAddress
+
+
+class DeathsJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="deaths"):
+    """Count what dies with a snapshot (L4).
+
+    Attributes:
+        store: Where it is.
+        manifest: The snapshot that goes.
+        near: Manifests of the nearest living snapshots, through ghosts only.
+        candidate_maps: Only addresses of these maps can die; None looks at all of the snapshot.
+    """
+
+    store: StoreAddress
+    manifest: str
+    near: tuple[str, ...]
+    candidate_maps: tuple[str, ...] | None = None
+
+
+class DeathsResult(msgspec.Struct, frozen=True, kw_only=True, tag="died"):
+    """Dead blocks by pack id, and the stored bytes that they hold: an even share of their frames.
+
+    Attributes:
+        blocks_by_pack: Exact.
+        bytes_by_pack: 0 where the pack's index cannot be read.
+        doubtful_packs: Packs of which that is true.
+        fault: A map or manifest that cannot be trusted, so that nobody can say what dies; then nothing is counted.
+        near_missing: The fault is a neighbour's manifest that is not there: a deletion may just have removed it.
+    """
+
+    blocks_by_pack: dict[str, int]
+    bytes_by_pack: dict[str, int]
+    doubtful_packs: tuple[PackId, ...] = ()
+    fault: str = ""
+    near_missing: bool = False
+
+
+class CollectJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="collect"):
+    """Find which packs have no living block left (L7); deleting them is the service's business.
+
+    Attributes:
+        store: Where they are.
+        packs: Pack object names.
+        living: Manifests of every living snapshot, of all disks (a clone of a clone may see a block, too).
+    """
+
+    store: StoreAddress
+    packs: tuple[str, ...]
+    living: tuple[str, ...]
+
+
+class CollectResult(msgspec.Struct, frozen=True, kw_only=True, tag="collected"):
+    """Object names of the packs that are dead, and what is wrong with those that could not be judged: they stay."""
+
+    dead: tuple[str, ...]
+    faults: dict[str, str] = {}
+
+
+class PackTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A pack's object, and the attempt (32 hex digits) that names the one to be written in its place."""
+
+    object: str
+    attempt: str
+
+
+class CompactJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="compact"):
+    """Write packs again without their dead blocks (L8); what refers to them is the service's business.
+
+    Attributes:
+        store: Where they are.
+        packs: Which, and the names of the new objects.
+        living: Manifests of every living snapshot, of all disks.
+        dead_percent: Only packs of which at least this share of the stored bytes is dead are written again.
+    """
+
+    store: StoreAddress
+    packs: tuple[PackTarget, ...]
+    living: tuple[str, ...]
+    dead_percent: int
+
+
+class PackVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found, and done, about one pack.
+
+    Attributes:
+        object: The object that was looked at.
+        blocks: Blocks that it holds: those not dropped before.
+        dead_blocks: Those of them that no living snapshot sees.
+        dead_bytes: Their share of the stored frames.
+        new_object: The object written and verified in its place; None if none was.
+        new_bytes: Its size.
+        fault: Why nothing was done, if that is because the pack cannot be trusted or read.
+    """
+
+    object: str
+    blocks: int = 0
+    dead_blocks: int = 0
+    dead_bytes: int = 0
+    new_object: str | None = None
+    new_bytes: int = 0
+    fault: str = ""
+
+
+class CompactResult(msgspec.Struct, frozen=True, kw_only=True, tag="compacted"):
+    """One verdict for each pack, in the order asked."""
+
+    packs: tuple[PackVerdict, ...]
+
+
+class FamilyNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A snapshot of a tree: living ones show something, ghosts stand between; `chosen` ones are to be deleted."""
+
+    id: SnapshotId
+    parent: SnapshotId | None
+    delta_map: str
+    living: bool
+    chosen: bool = False
+
+
+class SpaceJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="space"):
+    """Tell what snapshots hold alone and together (L13), from the delta maps of their whole trees.
+
+    Attributes:
+        store: Where they are.
+        nodes: Whole trees: every node's parent is among them, or None.
+        packs: (pack, its session, the object in force) of packs whose object is known: they are not looked for.
+    """
+
+    store: StoreAddress
+    nodes: tuple[FamilyNode, ...]
+    packs: tuple[tuple[PackId, SessionId, str], ...] = ()
+
+
+class SnapshotSpace(msgspec.Struct, frozen=True, kw_only=True):
+    """Stored bytes that a snapshot shows: `unique` to nobody else, `shared` with others that live."""
+
+    snapshot: SnapshotId
+    unique_bytes: int
+    shared_bytes: int
+
+
+class SpaceResult(msgspec.Struct, frozen=True, kw_only=True, tag="space-told"):
+    """Each living snapshot, and what deleting all that was chosen makes dead: blocks and stored bytes by pack id."""
+
+    snapshots: tuple[SnapshotSpace, ...]
+    dead_blocks_by_pack: dict[str, int]
+    dead_bytes_by_pack: dict[str, int]
+
+
+class ScrubJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="scrub"):
+    """Read objects whole and prove every byte that matters.
+
+    Attributes:
+        store: Where they are.
+        packs: Pack objects.
+        maps: Map objects.
+        manifests: Manifest objects.
+        living: Manifests of all living snapshots: then a damaged pack is told snapshot by snapshot.
+        bytes_per_s: Most bytes read per second; 0 is no limit.
+    """
+
+    store: StoreAddress
+    packs: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
+    manifests: tuple[str, ...] = ()
+    living: tuple[str, ...] = ()
+    bytes_per_s: int = 0
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """An object that is not what was written.
+
+    Attributes:
+        object: Its name.
+        reason: What was found.
+        manifest: The snapshot that it hides something of, if that was asked for.
+        ranges: What it hides (a little more, if these would be very many); None is everything.
+    """
+
+    object: str
+    reason: str
+    manifest: str | None = None
+    ranges: tuple[tuple[int, int], ...] | None = None
+
+
+class ScrubResult(msgspec.Struct, frozen=True, kw_only=True, tag="scrubbed"):
+    """Objects that are whole, and what is wrong with others; what could not be reached is in neither.
+
+    Of a damaged pack in `unsure` nobody can say that no snapshot shows what it hides: one could not be read.
+    """
+
+    whole: tuple[str, ...]
+    faults: tuple[Fault, ...]
+    read_bytes: int
+    unsure: tuple[str, ...] = ()
+
+
+class MendJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="mend"):
+    """Write a damaged pack again, its bad blocks taken from disks that still hold them (L12).
+
+    Attributes:
+        store: Where it is.
+        pack: The damaged object.
+        attempt: Part of the new object's name: 32 hex digits.
+        disks: Running disks; what they hold is believed only if its hash is the block's.
+    """
+
+    store: StoreAddress
+    pack: str
+    attempt: str
+    disks: tuple[Look, ...]
+
+
+class MendResult(msgspec.Struct, frozen=True, kw_only=True, tag="mended"):
+    """The new object, read back and proven; None if nothing could be mended, and nothing was written."""
+
+    object: str | None
+    bytes: int
+    mended_blocks: int
+    lost_blocks: int
