@@ -66,7 +66,7 @@ async function attachDisk(page: Page, t: Translate): Promise<void> {
 
 /** Takes a snapshot in the dialog and watches it become ready there; returns its id. */
 async function createSnapshot(page: Page, t: Translate, name: string): Promise<string> {
-  await page.locator(HEAD).getByRole("button", { name: t("newSnap.button") }).click();
+  await page.locator(HEAD).getByRole("button", { name: t("diskAction.createSnapshot") }).click();
   await open(page).getByLabel(t("newSnap.name")).fill(name);
   await submit(page);
   await open(page).getByRole("heading", { name: t("newSnap.doneTitle") }).waitFor({ timeout: SLOW_MS });

@@ -1,29 +1,34 @@
 // The texts of the console, in the language that the browser asks for or the user chose.
 import { createContext, useContext, useEffect, useMemo, useState, type ReactNode } from "react";
 
-import { en } from "./en";
-import { zh } from "./zh";
+import { disks } from "./disks";
+import { overview } from "./overview";
+import { quiesce } from "./quiesce";
+import { settings } from "./settings";
+import { shell } from "./shell";
+import { snapshots } from "./snapshots";
 
-export type WordKey = keyof typeof en;
+/** Every text, in English and Chinese. `{name}` is filled in; `{count#one|many}` chooses by a number. */
+export const WORDS = { ...shell, ...disks, ...snapshots, ...quiesce, ...overview, ...settings };
+export type WordKey = keyof typeof WORDS;
 export type Language = "en" | "zh";
 export const LANGUAGES: Readonly<Record<Language, string>> = { en: "English", zh: "简体中文" };
 const LOCALES: Readonly<Record<Language, string>> = { en: "en", zh: "zh-CN" };
-const WORDS: Readonly<Record<Language, Readonly<Record<WordKey, string>>>> = { en, zh };
 const STORED = "drystone.language";
 
 /** The names in braces of a text; of `{count#one|many}`, count. */
 type Names<Text extends string> = Text extends `${string}{${infer Name}}${infer Rest}`
   ? (Name extends `${infer Counted}#${string}` ? Counted : Name) | Names<Rest>
   : never;
-type Values<Key extends WordKey> = Readonly<Record<Names<(typeof en)[Key]>, string | number>>;
-type Given<Key extends WordKey> = [Names<(typeof en)[Key]>] extends [never] ? [] : [Values<Key>];
+type Values<Key extends WordKey> = Readonly<Record<Names<(typeof WORDS)[Key][0]>, string | number>>;
+type Given<Key extends WordKey> = [Names<(typeof WORDS)[Key][0]>] extends [never] ? [] : [Values<Key>];
 export type Translate = <Key extends WordKey>(key: Key, ...values: Given<Key>) => string;
 
 /** Returns the text of a key with its names filled in. */
 export function translator(language: Language): Translate {
   return (key, ...values) => {
     const filled: Readonly<Record<string, string | number>> = values[0] ?? {};
-    return WORDS[language][key]
+    return WORDS[key][language === "en" ? 0 : 1]
       .replace(/\{(\w+)#([^|}]*)\|((?:[^{}]|\{\w+\})*)\}/g, (_, name: string, one: string, many: string) =>
         Number(filled[name]) === 1 ? one : many,
       )
@@ -31,7 +36,7 @@ export function translator(language: Language): Translate {
   };
 }
 
-export const isWordKey = (key: string): key is WordKey => Object.hasOwn(en, key);
+export const isWordKey = (key: string): key is WordKey => Object.hasOwn(WORDS, key);
 
 /** The text for a value that the server names, such as a state; the value itself where there is none. */
 export function named(t: Translate, prefix: string, value: string): string {

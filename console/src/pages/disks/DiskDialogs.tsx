@@ -63,7 +63,7 @@ function AttachDialog({ rows, onClose }: Props) {
   return (
     <Dialog
       {...attach.dialog}
-      title={t("attach.title")}
+      title={t("attach.title", { count: rows.length })}
       onSubmit={() => attach.send({ InstanceId: instanceId, DiskIds: ids(rows) })}
       submitText={t("diskAction.attach")}
       ready={instance !== undefined && fits(instance)}
@@ -87,7 +87,7 @@ function DetachDialog({ rows, onClose }: Props) {
   return (
     <Dialog
       {...detach.dialog}
-      title={t("detach.title")}
+      title={t("detach.title", { count: rows.length })}
       onSubmit={() => detach.send({ DiskIds: ids(rows) })}
       submitText={t("diskAction.detach")}
     >
@@ -106,7 +106,7 @@ function AuditDialog({ row, onClose }: OneProps) {
   const submit = () =>
     audit.mutate({ DiskId: row.disk.DiskId }, { onSuccess: ({ SnapshotId }) => void navigate(`/snapshots/${SnapshotId}`) });
   return (
-    <Dialog title={t("audit.title")} onClose={onClose} onSubmit={submit} submitText={t("audit.submit")} busy={audit.isPending} error={audit.error}>
+    <Dialog title={t("diskAction.audit")} onClose={onClose} onSubmit={submit} submitText={t("audit.submit")} busy={audit.isPending} error={audit.error}>
       <DiskList rows={[row]} />
       <p>{t("audit.text")}</p>
     </Dialog>
@@ -212,7 +212,7 @@ function TerminateDialog({ rows, onClose }: Props) {
       ready={typed === expected}
     >
       <DiskList rows={rows} />
-      <p className="note note--warn">{t("terminate.warning")}</p>
+      <p className="note note--warn">{t("terminate.warning", { count: rows.length })}</p>
       {snapshots > 0 && (
         <>
           {parameters.DeleteSnapshot === 0 && <p>{t("terminate.snapshotsStay", { count: snapshots })}</p>}

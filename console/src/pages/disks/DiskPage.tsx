@@ -45,7 +45,7 @@ export default function DiskPage() {
           <>
             {snapshot && (
               <ActionButton theme="primary" refusal={snapshot.refusal ?? null} icon={<CameraIcon />} onClick={snapshot.onSelect}>
-                {t("newSnap.button")}
+                {t("diskAction.createSnapshot")}
               </ActionButton>
             )}
             <MoreMenu id={id} entries={more} className="icon-button" />
@@ -111,7 +111,7 @@ function Use({ row, onAttach }: { readonly row: DiskRow; readonly onAttach: () =
       {commands.length === 0 ? (
         <div className="empty empty--small">
           <p>{row.disk.DiskState === "UNATTACHED" ? t("use.attachFirst") : t("use.wait")}</p>
-          {row.disk.DiskState === "UNATTACHED" && <ActionButton onClick={onAttach}>{t("attach.button")}</ActionButton>}
+          {row.disk.DiskState === "UNATTACHED" && <ActionButton onClick={onAttach}>{t("diskAction.attach")}</ActionButton>}
         </div>
       ) : (
         commands.map((command) => (

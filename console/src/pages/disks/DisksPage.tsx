@@ -124,7 +124,7 @@ function useDiskColumns(snapshotting: ReadonlySet<string>, open: (dialog: OpenDi
     },
     {
       id: "snapshots",
-      title: t("disk.snapshots"),
+      title: t("nav.snapshots"),
       width: "minmax(104px, .8fr)",
       cell: ({ disk }) => (
         <Link to={`/snapshots?q=${disk.DiskId}`}>

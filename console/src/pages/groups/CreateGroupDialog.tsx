@@ -43,7 +43,7 @@ export function CreateGroupDialog({ onClose }: { readonly onClose: () => void })
     );
   return (
     <Dialog
-      title={t("newSnap.titleGroup")}
+      title={t("newGroup.button")}
       onClose={onClose}
       onSubmit={submit}
       submitText={t("newSnap.submit")}
@@ -61,7 +61,7 @@ export function CreateGroupDialog({ onClose }: { readonly onClose: () => void })
         }}
       />
       <fieldset className="field">
-        <legend className="field__label">{t("group.disks")}</legend>
+        <legend className="field__label">{t("nav.disks")}</legend>
         {disks.data === undefined && disks.error === null && instanceId !== "" && <Loading />}
         {disks.data !== undefined && rows.length === 0 && <p className="quiet">{t("newGroup.noDisks")}</p>}
         {rows.length > 0 && (

@@ -59,7 +59,7 @@ function About({ row }: { readonly row: GroupRow }) {
           { name: t("snap.takenAt"), value: <Time text={record?.TakenAt ?? group.CreateTime} exact /> },
           { name: t("snap.freeze"), hint: t("group.pauseHint"), value: duration(record?.PauseMs) },
           { name: t("group.members"), value: group.SnapshotIdSet.length },
-          { name: t("snap.kept"), value: group.IsPermanent ? t("snap.forEver") : <Time text={group.DeadlineTime} exact /> },
+          { name: t("snap.kept"), value: group.IsPermanent ? t("expiry.never") : <Time text={group.DeadlineTime} exact /> },
           { name: t("field.tags"), value: tagsText(record?.Tags ?? []) },
         ]}
       />

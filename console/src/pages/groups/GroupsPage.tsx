@@ -70,7 +70,7 @@ function useGroupColumns(open: (dialog: OpenGroupDialog) => void): readonly Colu
       id: "kept",
       title: t("snap.kept"),
       width: "minmax(110px, .8fr)",
-      cell: ({ group }) => (group.IsPermanent ? t("snap.forEver") : <Time text={group.DeadlineTime} />),
+      cell: ({ group }) => (group.IsPermanent ? t("expiry.never") : <Time text={group.DeadlineTime} />),
     },
     { id: "taken", title: t("snap.takenAt"), width: "minmax(110px, .8fr)", cell: ({ group, record }) => <Time text={record?.TakenAt ?? group.CreateTime} /> },
     { id: "tags", title: t("field.tags"), width: "minmax(110px, 1fr)", optional: true, cell: ({ record }) => tagsText(record?.Tags ?? []) },

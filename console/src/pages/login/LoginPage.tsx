@@ -63,7 +63,7 @@ export default function LoginPage() {
           />
           <ErrorNote error={enter.error} />
           <Button type="submit" tag="button" theme="primary" block size="large" loading={enter.isPending}>
-            {t("login.submit")}
+            {t("login.title")}
           </Button>
         </form>
         <small>{t("login.hint")}</small>

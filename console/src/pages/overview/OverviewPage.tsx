@@ -49,10 +49,10 @@ function Content({ overview }: { readonly overview: Overview }) {
   return (
     <>
       <div className="figures">
-        <Figure icon={<ServerIcon />} name={t("overview.disks")} value={number(overview.Disks, locale)} to="/disks">
+        <Figure icon={<ServerIcon />} name={t("nav.disks")} value={number(overview.Disks, locale)} to="/disks">
           {t("overview.disksSize", { size: bytes(overview.DisksBytes) })}
         </Figure>
-        <Figure icon={<CameraIcon />} name={t("overview.snapshots")} value={number(overview.SnapshotsCount, locale)} to="/snapshots">
+        <Figure icon={<CameraIcon />} name={t("nav.snapshots")} value={number(overview.SnapshotsCount, locale)} to="/snapshots">
           {t("overview.logical", { size: bytes(overview.LogicalBytes) })}
         </Figure>
         <Figure name={t("overview.stored")} value={bytes(overview.StoredBytes)}>
@@ -70,7 +70,7 @@ function Content({ overview }: { readonly overview: Overview }) {
             label={t("overview.space")}
             format={bytes}
             parts={[
-              { name: t("overview.partStored"), value: overview.StoredBytes, tone: "stored" },
+              { name: t("overview.stored"), value: overview.StoredBytes, tone: "stored" },
               { name: t("overview.partCompression"), value: overview.SavedByCompressionBytes, tone: "compression" },
               { name: t("overview.partIncrements"), value: overview.SavedByIncrementsBytes, tone: "increments" },
             ]}
@@ -171,7 +171,7 @@ function History() {
       ) : (
         <div className="charts">
           <AreaChart
-            label={t("overview.chartStored")}
+            label={t("overview.stored")}
             points={points.map(({ at, point }) => ({ at, value: point.StoredBytes }))}
             format={bytes}
             formatTime={exactTime}

@@ -15,14 +15,14 @@ export function About() {
     <Card title={t("settings.about")}>
       <Facts
         facts={[
-          { name: t("about.version"), value: session?.Version ?? "–" },
+          { name: "Drystone", value: session?.Version ?? "–" },
           { name: t("about.account"), value: session ? `${session.Name} (${session.AccountId})` : "–" },
           { name: t("about.region"), value: session?.Region ?? "–" },
           { name: t("about.zones"), value: session?.Zones.join(", ") ?? "–" },
           { name: t("about.endpoint"), value: <code className="selectable">{globalThis.location.origin}</code> },
           ...(host.data
             ? [
-                { name: t("about.qemu"), value: host.data.QemuVersion },
+                { name: "QEMU", value: host.data.QemuVersion },
                 { name: t("about.data"), value: <code className="selectable">{host.data.DataDirectory}</code> },
                 { name: t("about.store"), value: <code className="selectable">{host.data.StoreId}</code> },
                 { name: t("overview.stored"), value: bytes(host.data.StoredBytes) },

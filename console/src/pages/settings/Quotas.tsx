@@ -34,7 +34,7 @@ export function Quotas() {
           <Facts
             facts={[
               {
-                name: t("quota.disks"),
+                name: t("nav.disks"),
                 value: <Use used={q.DisksCount} most={q.DisksMax} text={limited(count(q.DisksCount), q.DisksMax, count(q.DisksMax))} />,
               },
               {
@@ -42,7 +42,7 @@ export function Quotas() {
                 value: <Use used={q.DiskGib} most={q.DiskGibMax} text={limited(`${count(q.DiskGib)} GiB`, q.DiskGibMax, `${count(q.DiskGibMax)} GiB`)} />,
               },
               {
-                name: t("quota.snapshots"),
+                name: t("nav.snapshots"),
                 value: <Use used={q.SnapshotsCount} most={q.SnapshotsMax} text={t("quota.of", { used: count(q.SnapshotsCount), most: count(q.SnapshotsMax) })} />,
               },
               {

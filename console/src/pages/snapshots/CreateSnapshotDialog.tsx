@@ -51,7 +51,7 @@ export function CreateSnapshotDialog({ rows, onClose }: Props) {
   if (create.data !== undefined) return <CreatedDialog id={create.data.SnapshotId} onClose={onClose} />;
   return (
     <Dialog
-      title={group ? t("newSnap.titleGroup") : t("newSnap.title")}
+      title={group ? t("newGroup.button") : t("diskAction.createSnapshot")}
       onClose={onClose}
       onSubmit={submit}
       submitText={t("newSnap.submit")}

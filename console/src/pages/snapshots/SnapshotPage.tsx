@@ -94,7 +94,7 @@ function About({ row }: { readonly row: SnapshotRow }) {
           { name: t("snap.stored"), hint: t("snap.storedHint"), value: bytes(record?.StoredBytes) },
           { name: t("snap.alone"), hint: t("snap.aloneHint"), value: bytes(alone?.UniqueBytes) },
           { name: t("snap.shared"), value: bytes(alone?.SharedBytes) },
-          { name: t("snap.kept"), value: snapshot.IsPermanent ? t("snap.forEver") : <Time text={snapshot.DeadlineTime} exact /> },
+          { name: t("snap.kept"), value: snapshot.IsPermanent ? t("expiry.never") : <Time text={snapshot.DeadlineTime} exact /> },
           { name: t("snap.takenAt"), value: <Time text={record?.TakenAt ?? snapshot.CreateTime} exact /> },
           ...(record?.SnapshotGroupId ? [{ name: t("snap.group"), value: <Link to={`/groups/${record.SnapshotGroupId}`}>{record.SnapshotGroupId}</Link> }] : []),
           { name: t("field.tags"), value: tagsText(snapshot.Tags) },

@@ -139,7 +139,7 @@ function useSnapshotColumns(open: (dialog: OpenSnapshotDialog) => void, aloneOf:
       id: "kept",
       title: t("snap.kept"),
       width: "minmax(110px, .9fr)",
-      cell: ({ snapshot }) => (snapshot.IsPermanent ? t("snap.forEver") : <Time text={snapshot.DeadlineTime} />),
+      cell: ({ snapshot }) => (snapshot.IsPermanent ? t("expiry.never") : <Time text={snapshot.DeadlineTime} />),
     },
     {
       id: "created",
@@ -157,7 +157,7 @@ function useSnapshotColumns(open: (dialog: OpenSnapshotDialog) => void, aloneOf:
     },
     {
       id: "opening",
-      title: t("opening.short"),
+      title: t("opening.title"),
       width: "minmax(110px, .8fr)",
       optional: true,
       cell: ({ record }) => (record?.Opening ? <FindingTag finding={record.Opening.Finding} /> : "–"),
