@@ -235,7 +235,7 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
         )  # fmt: skip
         console = Console(
             api=api, files=await asyncio.to_thread(Files.load, CONSOLE_FILES), passwords=passwords, sessions=sessions,
-            audit=use_cases.audit,
+            record=use_cases.audit.record,
             settings=ConsoleSettings(
                 zones=(config.zone,), version=version("drystone"), session_age_s=sessions.limits.age_s,
                 proofs=config.prove,

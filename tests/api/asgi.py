@@ -5,29 +5,54 @@ import itertools
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC
+from typing import Any, cast
 
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from drystone.api.actions import Action, Fields, Service
+from drystone.api.actions import Action, Context, Fields, Service
 from drystone.api.app import Application
-from drystone.api.parameters import Parameters, Unsigned
+from drystone.api.parameters import Unsigned
 from drystone.api.server import Served
 from drystone.api.settings import ApiSettings
 from drystone.api.signature import SignedRequest
 from drystone.domain.ids import AccountId
 from drystone.service.caller import Caller, Identity
+from drystone.service.calls.use_cases import UseCases
 from tests.api.signing import NOW_S, REGION, SECRET_ID, SECRET_KEY
 
 ACCOUNT = AccountId("100000000001")
 
 
-class Toy(Parameters, frozen=True, kw_only=True):
-    """Parameters of the toy actions."""
+class Toy(Action, frozen=True, kw_only=True):
+    """The toy actions; the use cases are a list of one behaviour, or of none."""
 
     disk_ids: tuple[str, ...] = ()
     count: Unsigned | None = None
+
+    async def __call__(self, on: Context, caller: Caller) -> Fields:
+        for behave in cast("list[Behaviour]", on.calls):
+            return await behave(caller, self)
+        return {"DiskIds": list(self.disk_ids)}
+
+
+Behaviour = Callable[[Caller, Toy], Awaitable[Fields]]
+
+
+class DescribeDisks(Toy, frozen=True, kw_only=True):
+    """A read."""
+
+
+class TerminateDisks(Toy, frozen=True, kw_only=True):
+    """A change."""
+
+
+def toy_service(name: str, version: str, *, regional: bool) -> Service:
+    service = Service(name=name, version=version, regional=regional, not_served=frozenset({"CreateRemoteDisks"}))
+    service.read(DescribeDisks)
+    service.change(TerminateDisks)
+    return service
 
 
 class Keys:
@@ -65,7 +90,7 @@ class Rig:
     trail: Trail
     registry: CollectorRegistry
     clock: list[float]
-    behaviour: list[Callable[[Caller, Toy], Awaitable[Fields]]] = field(default_factory=list)
+    behaviour: list[Behaviour] = field(default_factory=list)
 
 
 def request_ids() -> Callable[[], str]:
@@ -75,28 +100,17 @@ def request_ids() -> Callable[[], str]:
 
 def toy_rig(settings: ApiSettings | None = None) -> Rig:
     """Return an application with a read `DescribeDisks` and a change `TerminateDisks` of one behaviour."""
-    behaviour: list[Callable[[Caller, Toy], Awaitable[Fields]]] = []
-
-    async def run(caller: Caller, parameters: Toy) -> Fields:
-        if behaviour:
-            return await behaviour[0](caller, parameters)
-        return {"DiskIds": list(parameters.disk_ids)}
-
-    actions = {
-        "DescribeDisks": Action(name="DescribeDisks", parameters=Toy, run=run),
-        "TerminateDisks": Action(name="TerminateDisks", parameters=Toy, run=run, changes=True),
-    }
+    behaviour: list[Behaviour] = []
     keys, trail, registry, clock = Keys(), Trail(), CollectorRegistry(), [float(NOW_S)]
-    known = frozenset({*actions, "CreateRemoteDisks"})
     app = Application(
         services=(
-            Service(name="cbs", version="2017-03-12", regional=True, actions=actions, known=known),
-            Service(name="drystone", version="2026-11-01", regional=False, actions=actions, known=frozenset(actions)),
+            toy_service("cbs", "2017-03-12", regional=True),
+            toy_service("drystone", "2026-11-01", regional=False),
         ),
+        context=Context(calls=cast("UseCases", behaviour), zone=UTC, clock=lambda: clock[0]),
         authenticate=keys,
-        audit=trail,
+        record=trail.record,
         settings=settings or ApiSettings(region=REGION, rate_limits=False),
-        clock=lambda: clock[0],
         steady=lambda: clock[-1],
         monotonic=lambda: clock[0],
         request_id=request_ids(),

@@ -1,8 +1,10 @@
 """Use cases that answer with fixed values and keep what they were asked."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import timedelta, timezone
+from typing import Any, cast
 
+from drystone.api.actions import Context
 from drystone.domain.account import Account
 from drystone.domain.audit import AuditEntry
 from drystone.domain.disk import Disk, DiskState
@@ -16,6 +18,7 @@ from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
 from drystone.domain.tracking import TrackingState
 from drystone.service.caller import Caller
+from drystone.service.calls.use_cases import UseCases
 from drystone.service.views import (
     AttentionView,
     ClockView,
@@ -185,8 +188,18 @@ class Part:
         return run
 
 
+def context(hours: float) -> Context:
+    """What actions work with: the use cases of nobody, and this offset of local times."""
+    return Context(calls=cast("UseCases", None), zone=timezone(timedelta(hours=hours)), clock=lambda: NOW_S)
+
+
 class FakeUseCases:
     """All use cases of both services."""
+
+    @property
+    def typed(self) -> UseCases:
+        """These, for what wants the real ones."""
+        return cast("UseCases", self)
 
     def __init__(self) -> None:
         self.calls = calls = Calls()

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from drystone.api.actions import Fields, Service, chosen_service
 from drystone.api.call import QUERY_BYTES_MAX, TC3_BODY_BYTES_MAX, V1_BODY_BYTES_MAX
-from drystone.api.cbs_parameters import AttachDisks
+from drystone.api.cbs.disks import AttachDisks
 from drystone.api.dispatch import refusal_of, resources_of
 from drystone.api.settings import ApiSettings
 from drystone.domain.errors import (
@@ -22,7 +22,7 @@ from drystone.domain.errors import (
     UnavailableError,
 )
 from drystone.service.caller import Caller, Identity
-from tests.api.asgi import ACCOUNT, Answer, Rig, Toy, asgi, check_envelope, send_signed, toy_rig
+from tests.api.asgi import ACCOUNT, Answer, DescribeDisks, Rig, Toy, asgi, check_envelope, send_signed, toy_rig
 from tests.api.signing import NOW_S, REGION, SECRET_ID, SECRET_KEY, sdk_request
 
 Sdk = Callable[..., Any]
@@ -64,7 +64,7 @@ def test_each_way_to_sign_reaches_the_use_case(sdk: Sdk, sign_method: str, metho
     assert answer.response["Text"] == "中文"
     assert answer.response["Nothing"] is None
     caller, parameters = seen[0]
-    assert parameters == Toy(disk_ids=tuple(ids), count=3)
+    assert parameters == DescribeDisks(disk_ids=tuple(ids), count=3)
     assert caller == Caller(
         account_id=ACCOUNT,
         admin=False,
@@ -455,7 +455,7 @@ def test_a_parameter_is_not_taken_twice(sdk: Sdk) -> None:
 
 def test_services_of_one_version_are_told_apart_by_name_then_address_then_action() -> None:
     def named(name: str, version: str, *known: str) -> Service:
-        return Service(name=name, version=version, regional=False, actions={}, known=frozenset(known))
+        return Service(name=name, version=version, regional=False, not_served=frozenset(known))
 
     tag, sts = named("tag", "2018-08-13", "TagResources"), named("sts", "2018-08-13", "GetCallerIdentity")
     cbs = named("cbs", "2017-03-12", "DescribeDisks")

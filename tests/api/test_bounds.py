@@ -12,23 +12,23 @@ from typing import Annotated
 import msgspec
 import pytest
 
-from drystone.api.cbs_parameters import Tag
-from drystone.api.description import served
-from drystone.api.parameters import MANY, Id, Parameters, Text, Unsigned, from_json
-from drystone.api.render import CbsRenderer, iso_time
+from drystone.api.answers import iso_time
+from drystone.api.parameters import MANY, Id, Parameters, Tag, Text, Unsigned, from_json
+from drystone.api.services import SERVICES
 from drystone.console import app as console_app
 from drystone.domain.errors import RefusalError
 from drystone.domain.times import TIME_S_MAX
+from tests.api.fakes import context
 from tests.api.nasty import bodies, unbounded
 from tests.api.real_service import ZONE, RealService, real_service
 
-ACTIONS = {f"{service.name} {name}": action for service in served() for name, action in service.actions.items()}
+ACTIONS = {f"{service.name} {name}": action for service in SERVICES for name, action in service.actions.items()}
 BEYOND = {"InternalError", "ServiceUnavailable", "ResourceInsufficient"}
 """What no parameter may be answered with."""
 
 
 def test_every_parameter_of_every_action_has_a_bound() -> None:
-    found = {name: [*unbounded(action.parameters)] for name, action in ACTIONS.items()}
+    found = {name: [*unbounded(action)] for name, action in ACTIONS.items()}
     assert len(found) > 50
     assert not {name: paths for name, paths in found.items() if paths}
 
@@ -70,13 +70,13 @@ def test_a_parameter_without_a_bound_is_found() -> None:
 )
 def test_a_refusal_says_what_was_wrong(body: object, code: str, told: str) -> None:
     with pytest.raises(RefusalError, match=told) as refused:
-        from_json(json.dumps(body).encode(), ACTIONS["cbs ResizeDisk"].parameters)
+        from_json(json.dumps(body).encode(), ACTIONS["cbs ResizeDisk"])
     assert refused.value.code == code
 
 
 def test_too_many_entries_have_the_documented_code() -> None:
     with pytest.raises(RefusalError, match=r"`DiskIds` has too many entries; at most 1000 are allowed\.") as refused:
-        from_json(json.dumps({"DiskIds": ["x"] * 1001}).encode(), ACTIONS["cbs TerminateDisks"].parameters)
+        from_json(json.dumps({"DiskIds": ["x"] * 1001}).encode(), ACTIONS["cbs TerminateDisks"])
     assert refused.value.code == "InvalidParameterValue.LimitExceeded"
 
 
@@ -84,7 +84,7 @@ def test_too_many_entries_have_the_documented_code() -> None:
 @pytest.mark.parametrize("at", [TIME_S_MAX, 253_402_300_799.0, 1e300, float("inf"), float("nan"), -1e300])
 def test_any_time_that_was_kept_can_be_shown(at: float, hours: int) -> None:
     assert len(iso_time(at)) == len("9999-01-01T00:00:00+00:00")
-    assert len(CbsRenderer(time_zone_offset_hours=hours).local_time(at)) == len("9999-01-01 00:00:00")
+    assert len(context(hours).local_time(at)) == len("9999-01-01 00:00:00")
 
 
 # --- the real service -----------------------------------------------------------------------------------------------
@@ -185,21 +185,21 @@ async def _extremes(data: Path, chosen: Callable[[list[tuple[str, bytes]]], list
         await _everything_is_shown(service, good, "nothing")
         for action in ACTIONS.values():
             changed = False
-            for name, body in chosen([*bodies(action.parameters, good[action.name])]):
-                if action.name == "CreateSnapshot":
+            for name, body in chosen([*bodies(action, good[action.__name__])]):
+                if action.__name__ == "CreateSnapshot":
                     await service.idle()
-                answer = await service.send(action.name, body)
+                answer = await service.send(action.__name__, body)
                 code = answer.get("Error", {}).get("Code", "OK")
-                assert code not in BEYOND, (action.name, name, body[:300], answer)
+                assert code not in BEYOND, (action.__name__, name, body[:300], answer)
                 seen[code] += 1
                 # What shows most is asked after each change, everything after each action.
                 if code == "OK" and action.changes:
                     changed = True
                     for shown in ("DescribeDisks", "DescribeSnapshots", "DescribeSnapshotRecords"):
-                        assert "Error" not in await service.send(shown, b"{}"), (shown, action.name, body[:300])
+                        assert "Error" not in await service.send(shown, b"{}"), (shown, action.__name__, body[:300])
             if changed:
                 await service.idle()
-                await _everything_is_shown(service, good, action.name)
+                await _everything_is_shown(service, good, action.__name__)
     return seen
 
 

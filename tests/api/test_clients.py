@@ -54,7 +54,7 @@ def served() -> Iterator[Running]:
     fake = FakeUseCases()
     counter = iter(range(1, 1_000_000))
     application = build_application(
-        fake,
+        fake.typed,
         settings=ApiSettings(region=REGION, rate_limits=False),
         clock=time.time,
         steady=time.time,

@@ -11,9 +11,10 @@ import tccli
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drystone.api import cbs_parameters
-from drystone.api.cbs_parameters import AttachDisks, CreateDisks, DescribeDisks
-from drystone.api.parameters import Parameters, from_flat, from_json
+from drystone.api import cbs
+from drystone.api.actions import Action, Paged
+from drystone.api.cbs.disks import AttachDisks, CreateDisks, DescribeDisks
+from drystone.api.parameters import Filter, Parameters, Tag, from_flat, from_json
 from drystone.domain.errors import RefusalError
 
 API: Mapping[str, Any] = json.loads(
@@ -21,8 +22,9 @@ API: Mapping[str, Any] = json.loads(
 )
 STRUCTURES = {
     kind.__name__: kind
-    for kind in vars(cbs_parameters).values()
-    if isinstance(kind, type) and issubclass(kind, Parameters) and kind is not Parameters
+    for module in (cbs.disks, cbs.disk_configs, cbs.snapshots, cbs.snapshot_groups)
+    for kind in (*vars(module).values(), Filter, Tag)
+    if isinstance(kind, type) and issubclass(kind, Parameters) and kind not in {Parameters, Action, Paged}
 }
 ACTIONS = {name: kind for name, kind in STRUCTURES.items() if name in API["actions"]}
 UNDOCUMENTED = {("AttachDisks", "InstanceType"), ("DetachDisks", "InstanceType")}

@@ -105,7 +105,7 @@ def v1(row: Mapping[str, Any], parameters: Mapping[str, Any], host: str) -> Sign
 @pytest.fixture
 def application() -> Application:
     return build_application(
-        FakeUseCases(), settings=ApiSettings(region=REGION, rate_limits=False), clock=lambda: float(NOW_S),
+        FakeUseCases().typed, settings=ApiSettings(region=REGION, rate_limits=False), clock=lambda: float(NOW_S),
         steady=lambda: float(NOW_S), monotonic=lambda: 0.0, request_id=lambda: str(uuid.uuid4()),
         registry=CollectorRegistry(),
     )  # fmt: skip

@@ -2,25 +2,27 @@ from dataclasses import replace
 
 import pytest
 
-from drystone.api import answers
-from drystone.api.render import CbsRenderer, price
+from drystone.api.cbs.disk_configs import price
+from drystone.api.cbs.disks import Disk as DiskFields
+from drystone.api.cbs.disks import disk_fields
+from drystone.api.cbs.snapshots import Snapshot as SnapshotFields
+from drystone.api.cbs.snapshots import snapshot_fields
 from drystone.domain.disk import PREPAID, Disk, DiskState
 from drystone.domain.ids import InstanceId
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.service.views import DiskView, SnapshotView
-from tests.api.fakes import DISK, SNAPSHOT
+from tests.api.fakes import DISK, SNAPSHOT, context
 
 CREATED_S = DISK.created_at
-RENDERER = CbsRenderer(time_zone_offset_hours=8)
 
 
-def disk(row: Disk, *, policies: bool = False, snapshot_bytes: int = 0) -> answers.Disk:
+def disk(row: Disk, *, policies: bool = False, snapshot_bytes: int = 0) -> DiskFields:
     view = DiskView(disk=row, snapshot_count=0, snapshot_bytes=snapshot_bytes)
-    return RENDERER.disk(view, policies=policies, now_s=CREATED_S)
+    return disk_fields(view, context(8), policies=policies, now_s=CREATED_S)
 
 
-def snapshot(row: Snapshot) -> answers.Snapshot:
-    return RENDERER.snapshot(SnapshotView(snapshot=row))
+def snapshot(row: Snapshot) -> SnapshotFields:
+    return snapshot_fields(SnapshotView(snapshot=row), context(8))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def test_snapshot_states() -> None:
     ("hours", "text"), [(8, "2018-09-26 17:36:07"), (0, "2018-09-26 09:36:07"), (-3.5, "2018-09-26 06:06:07")]
 )
 def test_the_zone_of_local_times_is_configured(hours: float, text: str) -> None:
-    assert CbsRenderer(time_zone_offset_hours=hours).local_time(CREATED_S + 0.999) == text
+    assert context(hours).local_time(CREATED_S + 0.999) == text
 
 
 def test_prices_are_zero_in_the_fields_of_the_way_of_charging() -> None:

@@ -20,6 +20,7 @@ from drystone.api.tries import UsedSignatures
 from drystone.domain.errors import RefusalError
 from drystone.service.caller import Identity
 from tests.api.asgi import Answer, Rig, asgi, check_envelope, request_ids, toy_rig
+from tests.api.fakes import context
 from tests.api.signing import NOW_S, REGION, SECRET_ID, sdk_request
 
 Sdk = Callable[..., SignedRequest]
@@ -261,8 +262,8 @@ def metrics_application() -> tuple[Application, Slow, list[float]]:
     slow.threads.clear()
     rig = toy_rig()
     application = Application(
-        services=(), authenticate=rig.keys, audit=rig.trail,
-        settings=ApiSettings(region=REGION, metrics_token="metrics-token"), clock=lambda: clock[0],
+        services=(), context=context(0), authenticate=rig.keys, record=rig.trail.record,
+        settings=ApiSettings(region=REGION, metrics_token="metrics-token"),
         steady=lambda: clock[0],
         monotonic=lambda: clock[0], request_id=request_ids(), registry=registry,
     )  # fmt: skip

@@ -11,25 +11,15 @@ import pytest
 import tccli
 from prometheus_client import CollectorRegistry
 
-from drystone.api import cbs, drystone, ports
 from drystone.api.app import Application, build_application
-from drystone.api.description import description, served
-from drystone.api.render import CbsRenderer
+from drystone.api.cbs import CBS as CBS_SERVICE
+from drystone.api.cbs.service import NOT_SERVED
+from drystone.api.description import description
+from drystone.api.drystone import DRYSTONE
+from drystone.api.services import SERVICES
 from drystone.api.settings import ApiSettings
 from drystone.domain.errors import RefusalError
 from drystone.domain.quiesce import Step, StepKind
-from drystone.service.calls.accounts import Accounts
-from drystone.service.calls.disk_lifecycle import DiskLifecycle
-from drystone.service.calls.disk_records import DiskRecords
-from drystone.service.calls.host_records import HostRecords
-from drystone.service.calls.instances import Instances
-from drystone.service.calls.operation_records import OperationRecords
-from drystone.service.calls.quiescing import Quiescing
-from drystone.service.calls.snapshot_groups import SnapshotGroups
-from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
-from drystone.service.calls.snapshot_records import SnapshotRecords
-from drystone.service.calls.trail import Audit
-from drystone.service.calls.trail_records import AuditRecords
 from drystone.service.requests import (
     ConfigQuery,
     DiskChanges,
@@ -53,37 +43,6 @@ API: Mapping[str, Any] = json.loads(
 Call = Callable[..., Mapping[str, Any]]
 
 
-def conforms(
-    disks: DiskLifecycle,
-    snapshots: SnapshotLifecycle,
-    snapshot_groups: SnapshotGroups,
-    quiescing: Quiescing,
-    disk_records: DiskRecords,
-    snapshot_records: SnapshotRecords,
-    instances: Instances,
-    accounts: Accounts,
-    operations: OperationRecords,
-    host: HostRecords,
-    audit: Audit,
-    audit_records: AuditRecords,
-) -> tuple[object, ...]:
-    """Hold the real use cases against what the wire calls."""
-    a: ports.Disks = disks
-    b: ports.Snapshots = snapshots
-    c: ports.DiskRecords = disk_records
-    d: ports.SnapshotRecords = snapshot_records
-    e: ports.Instances = instances
-    f: ports.Accounts = accounts
-    g: ports.Operations = operations
-    h: ports.Host = host
-    i: ports.Audit = audit
-    j: ports.Authenticate = accounts.authenticate
-    k: ports.SnapshotGroups = snapshot_groups
-    q: ports.Quiescing = quiescing
-    r: ports.AuditRecords = audit_records
-    return a, b, c, d, e, f, g, h, i, j, k, q, r
-
-
 @pytest.fixture
 def fake() -> FakeUseCases:
     return FakeUseCases()
@@ -93,7 +52,7 @@ def fake() -> FakeUseCases:
 def app(fake: FakeUseCases) -> Application:
     ticks = itertools.count()
     return build_application(
-        fake,
+        fake.typed,
         settings=ApiSettings(region=REGION, rate_limits=False),
         clock=lambda: NOW_S,
         steady=lambda: NOW_S,
@@ -112,7 +71,7 @@ def call(app: Application, monkeypatch: pytest.MonkeyPatch) -> Call:
             action=action,
             params=params,
             service="drystone" if second else "cbs",
-            version=drystone.VERSION if second else cbs.VERSION,
+            version=(DRYSTONE if second else CBS_SERVICE).version,
         )
         answer = asyncio.run(send_signed(app, request))
         response = dict(answer.response)
@@ -205,20 +164,15 @@ OF_THE_WHOLE_STORE = {"ConfirmClock", "ConfirmStore", "ScrubStore"}
 """Changes that are about nothing in particular: all others say in the trail what they touched."""
 
 
-def services(fake: FakeUseCases) -> tuple[Any, Any]:
-    renderer = CbsRenderer(time_zone_offset_hours=8)
-    return cbs.cbs_service(fake, renderer=renderer, clock=lambda: NOW_S), drystone.drystone_service(fake)
-
-
-def test_all_documented_actions_are_known(fake: FakeUseCases) -> None:
-    first, second = services(fake)
+def test_all_documented_actions_are_known() -> None:
+    first, second = SERVICES
     assert first.known == set(API["actions"])
     assert len(first.known) == 61
     assert set(first.actions) == set(CBS)
     assert set(second.actions) == set(SECOND_SERVICE)
     for service in (first, second):
         for name, action in service.actions.items():
-            assert action.name == name
+            assert action.__name__ == name
             assert action.changes != name.startswith(("Describe", "Get")), name
 
 
@@ -256,7 +210,7 @@ def test_answers_have_the_documented_fields(call: Call, action: str) -> None:
     assert set(response) - {"DeprecatedWarning"} == documented
 
 
-DESCRIPTION: Mapping[str, Any] = json.loads(json.dumps(description(served())))
+DESCRIPTION: Mapping[str, Any] = json.loads(json.dumps(description(SERVICES)))
 ANSWERS = {action["name"]: action["answer"] for service in DESCRIPTION["services"] for action in service["actions"]}
 DESCRIBED: Mapping[str, type | tuple[type, ...]] = {
     "string": str, "integer": int, "number": (int, float), "boolean": bool,
@@ -885,7 +839,7 @@ def test_every_documented_action_gives_a_known_answer(
 ) -> None:
     """An action without parameters is answered, misses one, or is said not to be served; never InvalidAction."""
     answer = asyncio.run(send_signed(app, sdk_request(monkeypatch, action=action)))
-    expected = {"UnsupportedOperation"} if action in cbs.NOT_SERVED else {"OK", "MissingParameter"}
+    expected = {"UnsupportedOperation"} if action in NOT_SERVED else {"OK", "MissingParameter"}
     assert answer.code in expected
 
 

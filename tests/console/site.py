@@ -74,7 +74,8 @@ class Site:
             keys_revoked=self._keys_revoked,
         )  # fmt: skip
         self.app = Console(
-            api=self.rig.app, files=self.files, passwords=self.passwords, sessions=self.sessions, audit=self.rig.trail,
+            api=self.rig.app, files=self.files, passwords=self.passwords, sessions=self.sessions,
+            record=self.rig.trail.record,
             settings=ConsoleSettings(zones=("z-1",), version="1.2", session_age_s=AGE_S, proofs=True),
             monotonic=lambda: self.rig.clock[0], request_id=request_ids(),
         )  # fmt: skip

@@ -107,9 +107,9 @@ class Writer:
     path: str
     eager: bool = False
 
-    def body(self, action: Action) -> bytes:
+    def body(self, action: type[Action]) -> bytes:
         """Return the body of a call."""
-        members = self._members(action.parameters)
+        members = self._members(action)
         if self.rng.random() < UNKNOWN_SHARE:
             members[self.rng.choice(["Nonsense", "diskId", "DiskIds.0", ""])] = '"x"'
         names = list(members)
@@ -179,7 +179,7 @@ def _nasty(kind: inspect.Type) -> list[str]:
 
 
 def weights(
-    actions: Mapping[str, Action], known: Known, *, disks_max: int, focus: str | None
+    actions: Mapping[str, type[Action]], known: Known, *, disks_max: int, focus: str | None
 ) -> Callable[[str], float]:
     """Return how likely each action is: what makes and changes things often, what makes no end of them less."""
     crowded = len(known.of("disk")) > disks_max

@@ -8,7 +8,8 @@ from typing import Any
 
 import tccli
 
-from drystone.api.description import description, served
+from drystone.api.description import description
+from drystone.api.services import SERVICES
 
 BROKEN = frozenset({"InternalError", "ServiceUnavailable"})
 IDS = re.compile(r"\b(?:disk|snap|csnap|ins|op)-[0-9a-z]{8,}\b")
@@ -33,7 +34,7 @@ class Shapes:
     """The descriptions that answers are held against: the server's own, and the official one of CBS."""
 
     def __init__(self) -> None:
-        told: Any = description(served())
+        told: Any = description(SERVICES)
         self._structures: Mapping[str, Any] = told["structures"]
         self._answers = {
             action["name"]: (service["name"], action["answer"])

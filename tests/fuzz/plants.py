@@ -6,22 +6,24 @@ from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
+import msgspec
 from sqlalchemy import Connection
 
-from drystone.api.parameters import Ids, Parameters, Text
+from drystone.api.actions import Context
 from drystone.catalog import disks, snapshots
 from drystone.domain.errors import RefusalError
 from drystone.service.caller import Caller
 from tests.api.real_service import RealService
 
-Run = Callable[[Caller, Any], Awaitable[Mapping[str, Any]]]
+Run = Callable[[Any, Context, Caller], Awaitable[Any]]
 
 
 def _replace_run(service: RealService, name: str, run_of: Callable[[Run], Run]) -> None:
     """Have an action run something else."""
-    of = service.actions[name]
-    actions: Any = of.actions
-    actions[name] = dataclasses.replace(actions[name], run=run_of(actions[name].run))
+    actions: Any = service.actions[name].actions
+    actions[name] = msgspec.defstruct(
+        name, [], bases=(actions[name],), namespace={"__call__": run_of(actions[name].__call__)}, frozen=True
+    )
 
 
 def late_deadline(_service: RealService) -> None:
@@ -33,32 +35,28 @@ def late_deadline(_service: RealService) -> None:
 def forgotten_bound(service: RealService) -> None:
     """A number has no upper bound, and the catalog's columns have 63 bits."""
 
-    class Unbounded(Parameters, frozen=True, kw_only=True):
-        disk_ids: Ids
-        disk_name: Text | None = None
-        portable: bool | None = None
-        project_id: int | None = None
-        delete_with_instance: bool | None = None
-        disk_type: Text | None = None
-        burst_performance_operation: Text | None = None
+    actions: Any = service.actions["ModifyDiskAttributes"].actions
+    bounded = actions["ModifyDiskAttributes"]
+    unbounded = msgspec.defstruct(
+        "ModifyDiskAttributes", [("project_id", int | None, None)], bases=(bounded,), frozen=True, kw_only=True
+    )
 
     # The use case checks once more what the parameters check first.
     mock.patch("drystone.service.calls.disk_records.PROJECT_ID_MAX", 1 << 70).start()
-    actions: Any = service.actions["ModifyDiskAttributes"].actions
-    actions["ModifyDiskAttributes"] = dataclasses.replace(actions["ModifyDiskAttributes"], parameters=Unbounded)
+    actions["ModifyDiskAttributes"] = unbounded
 
 
 def leaked_id(service: RealService) -> None:
     """A list that is asked for by ids does not look whose they are."""
 
     def run_of(run: Run) -> Run:
-        async def leaking(caller: Caller, given: Any) -> Mapping[str, Any]:
+        async def leaking(given: Any, on: Context, caller: Caller) -> Any:
             def owner(conn: Connection) -> str | None:
                 first = disks.get(conn, given.disk_ids[0]) if given.disk_ids else None
                 return None if first is None else first.account_id
 
             found: Any = await service.installation.db.read(owner)
-            return await run(dataclasses.replace(caller, account_id=found or caller.account_id), given)
+            return await run(given, on, dataclasses.replace(caller, account_id=found or caller.account_id))
 
         return leaking
 
@@ -69,14 +67,14 @@ def told_apart(service: RealService) -> None:
     """A refusal tells whether an id is another account's or nobody's."""
 
     def run_of(run: Run) -> Run:
-        async def telling(caller: Caller, given: Any) -> Mapping[str, Any]:
+        async def telling(given: Any, on: Context, caller: Caller) -> Any:
             def owner(conn: Connection) -> object:
                 return snapshots.get(conn, given.snapshot_id)
 
             found: Any = await service.installation.db.read(owner)
             if found is not None and found.account_id != caller.account_id:
                 raise RefusalError("UnauthorizedOperation", "This snapshot is not yours.")
-            return await run(caller, given)
+            return await run(given, on, caller)
 
         return telling
 
@@ -87,8 +85,8 @@ def wrong_count(service: RealService) -> None:
     """A filtered list counts what the filter leaves out."""
 
     def run_of(run: Run) -> Run:
-        async def miscounting(caller: Caller, given: Any) -> Mapping[str, Any]:
-            answer = await run(caller, given)
+        async def miscounting(given: Any, on: Context, caller: Caller) -> Any:
+            answer = await run(given, on, caller)
             return {**answer, "TotalCount": answer["TotalCount"] + 1} if given.filters else answer
 
         return miscounting

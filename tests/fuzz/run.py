@@ -217,7 +217,7 @@ class Fuzzer:
     async def _ask(self, actor: Actor, name: str, **more: object) -> Mapping[str, Any]:
         """Return a whole list; each page is counted against the total."""
         self.outcome.asked += 1
-        paged = "Limit" in {field.encode_name for field in _fields(self._actions[name].parameters)}
+        paged = "Limit" in {field.encode_name for field in _fields(self._actions[name])}
         base = {**BASES.get(name, {}), **more, **({"Limit": PAGE} if paged else {})}
         answer = dict(await self._send(actor, name, json.dumps(base).encode()))
         rows = judge.rows_of(answer)

@@ -494,10 +494,10 @@ export type Services = {
     DescribeDisks: {
       changes: false;
       parameters: {
-        readonly Filters?: readonly Filter[];
-        readonly Limit?: number;
-        readonly OrderField?: string;
         readonly Offset?: number;
+        readonly Limit?: number;
+        readonly Filters?: readonly Filter[];
+        readonly OrderField?: string;
         readonly ReturnBindAutoSnapshotPolicy?: boolean;
         readonly DiskIds?: readonly string[];
         readonly Order?: string;
@@ -519,9 +519,9 @@ export type Services = {
     DescribeSnapshotGroups: {
       changes: false;
       parameters: {
-        readonly Filters?: readonly Filter[];
         readonly Offset?: number;
         readonly Limit?: number;
+        readonly Filters?: readonly Filter[];
       };
       answer: {
         readonly TotalCount: number;
@@ -541,11 +541,11 @@ export type Services = {
     DescribeSnapshots: {
       changes: false;
       parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
         readonly SnapshotIds?: readonly string[];
         readonly Filters?: readonly Filter[];
-        readonly Limit?: number;
         readonly OrderField?: string;
-        readonly Offset?: number;
         readonly Order?: string;
       };
       answer: {

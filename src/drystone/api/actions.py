@@ -1,39 +1,105 @@
-"""What an action is, whichever service it belongs to."""
+"""What an action is, and how a service finds its actions by name."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import tzinfo
+from typing import ClassVar, TypeVar
 
-from drystone.api.parameters import Parameters, from_flat, from_json
+from drystone.api.parameters import Parameters, Unsigned
 from drystone.domain.errors import RefusalError
+from drystone.domain.times import moment
 from drystone.service.caller import Caller
+from drystone.service.calls.use_cases import UseCases
+from drystone.service.requests import PAGE_LIMIT
 
 Fields = Mapping[str, object]
 """The fields of an answer, by wire name."""
+Record = Callable[[Caller, str, str], Awaitable[None]]
+"""Adds a row to the audit trail: who called what, on which resources, with what outcome."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
-    """One action: what it takes and what it calls.
+class Context:
+    """What actions work with.
 
     Args:
-        name: The wire name.
-        parameters: The structure that its parameters decode to.
-        run: Calls the use case and renders its result.
-        changes: Whether it changes something, and so is written to the audit trail.
+        calls: The use cases.
+        zone: Zone of the times that CBS writes without one.
+        clock: Seconds since the epoch, UTC.
     """
 
-    name: str
-    parameters: type[Parameters]
-    run: Callable[[Caller, Any], Awaitable[Fields]]
-    changes: bool = False
+    calls: UseCases
+    zone: tzinfo
+    clock: Callable[[], float]
 
-    def decode(self, sent: bytes | Mapping[str, str]) -> Parameters:
-        """Decode what was sent: a JSON body, or flattened parameters without the common ones."""
-        return from_json(sent, self.parameters) if isinstance(sent, bytes) else from_flat(sent, self.parameters)
+    def local_time(self, at_s: float | None) -> str:
+        """Return `2018-09-26 17:36:07` in the configured zone, or an empty string for no time."""
+        if at_s is None:
+            return ""
+        return moment(at_s, self.zone).replace(tzinfo=None).isoformat(sep=" ", timespec="seconds")
 
 
-def chosen_service(services: Sequence["Service"], *, version: str, names: Sequence[str], action: str) -> "Service":
+class Action(Parameters, frozen=True, kw_only=True):
+    """One action: the class has its name, the fields are its parameters, and a call of it returns its answer."""
+
+    changes: ClassVar[bool] = False
+    """Whether it changes something, and so is written to the audit trail."""
+
+    async def __call__(self, on: Context, caller: Caller) -> Fields | None:
+        """Do it; what is returned are the answer's fields, None is an answer without any."""
+        raise NotImplementedError
+
+
+class Paged(Action, frozen=True, kw_only=True):
+    """A list is answered in pages: 20 rows unless told, 100 at most."""
+
+    offset: Unsigned | None = None
+    limit: Unsigned | None = None
+
+    @property
+    def page(self) -> tuple[int, int]:
+        """Offset and limit."""
+        return self.offset or 0, PAGE_LIMIT if self.limit is None else self.limit
+
+
+A = TypeVar("A", bound=Action)
+
+
+class Service:
+    """A versioned set of actions on the one endpoint; `read` and `change` decorate the actions that it has.
+
+    Args:
+        name: What the credential scope of a signature must name.
+        version: The value of X-TC-Version.
+        regional: Whether a call must name its region.
+        not_served: Actions that it is known to have, and that are not served here.
+
+    Attributes:
+        actions: The actions that are built, by name.
+        known: Names of all its actions, built or not.
+    """
+
+    def __init__(self, *, name: str, version: str, regional: bool, not_served: frozenset[str] = frozenset()) -> None:
+        self.name = name
+        self.version = version
+        self.regional = regional
+        self.actions: dict[str, type[Action]] = {}
+        self.known = set(not_served)
+
+    def read(self, action: type[A]) -> type[A]:
+        """Add an action that changes nothing."""
+        assert action.__name__ not in self.known, f"{action.__name__} is there twice"
+        self.actions[action.__name__] = action
+        self.known.add(action.__name__)
+        return action
+
+    def change(self, action: type[A]) -> type[A]:
+        """Add an action that changes something."""
+        action.changes = True
+        return self.read(action)
+
+
+def chosen_service(services: Sequence[Service], *, version: str, names: Sequence[str], action: str) -> Service:
     """Return the service that a call is for. Several may have one version, as `tag` and `sts` of the public cloud do.
 
     Args:
@@ -54,22 +120,3 @@ def chosen_service(services: Sequence["Service"], *, version: str, names: Sequen
             if service.name == name:
                 return service
     return next((service for service in candidates if action in service.known), candidates[0])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Service:
-    """A versioned set of actions on the one endpoint.
-
-    Args:
-        name: What the credential scope of a signature must name.
-        version: The value of X-TC-Version.
-        regional: Whether a call must name its region.
-        actions: The actions that are built, by name.
-        known: Names of all its actions, built or not.
-    """
-
-    name: str
-    version: str
-    regional: bool
-    actions: Mapping[str, Action]
-    known: frozenset[str]

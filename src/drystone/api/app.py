@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta, timezone
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from drystone.api.actions import Service, chosen_service
+from drystone.api.actions import Context, Record, Service, chosen_service
 from drystone.api.admission import prove
 from drystone.api.call import (
     TC3_BODY_BYTES_MAX,
@@ -18,14 +19,11 @@ from drystone.api.call import (
     headers_of,
     read_call,
 )
-from drystone.api.cbs import cbs_service
 from drystone.api.dispatch import DisconnectedError, Dispatcher, Progress, Receive, Verified
-from drystone.api.drystone import drystone_service
 from drystone.api.envelope import CONTENT_TYPE
 from drystone.api.metrics_page import CONTENT_TYPE as METRICS_TYPE
 from drystone.api.metrics_page import MetricsPage
-from drystone.api.ports import Audit, Authenticate, UseCases
-from drystone.api.render import CbsRenderer
+from drystone.api.services import SERVICES
 from drystone.api.settings import ApiSettings
 from drystone.api.signature import (
     Claim,
@@ -38,6 +36,7 @@ from drystone.api.signature import (
 from drystone.api.tries import SPENT_BODY_BYTES_MAX, Tries, UsedSignatures, too_many
 from drystone.domain.errors import RefusalError
 from drystone.service.caller import Caller, Identity
+from drystone.service.calls.use_cases import Authenticate, UseCases
 
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -55,11 +54,11 @@ class Application:
 
     Args:
         services: The services by version.
+        context: What actions work with; it has the clock of this machine.
         authenticate: Looks keys up.
-        audit: Where calls that change something are recorded.
+        record: Records calls that change something.
         settings: Limits and names.
-        clock: Seconds since the epoch, UTC, by this machine.
-        steady: The same by the steady clock.
+        steady: Seconds since the epoch, UTC, by the steady clock.
         monotonic: A clock in seconds that never goes back.
         request_id: Makes the id of a request, a UUID.
         registry: Where the metrics are registered.
@@ -72,10 +71,10 @@ class Application:
         self,
         *,
         services: Sequence[Service],
+        context: Context,
         authenticate: Authenticate,
-        audit: Audit,
+        record: Record,
         settings: ApiSettings,
-        clock: Callable[[], float],
         steady: Callable[[], float],
         monotonic: Callable[[], float],
         request_id: Callable[[], str],
@@ -83,7 +82,8 @@ class Application:
     ) -> None:
         self.dispatcher = Dispatcher(
             services=services,
-            audit=audit,
+            context=context,
+            record=record,
             settings=settings,
             monotonic=monotonic,
             request_id=request_id,
@@ -92,7 +92,7 @@ class Application:
         self._services = tuple(services)
         self._authenticate = authenticate
         self._settings = settings
-        self._clock = clock
+        self._clock = context.clock
         self._steady = steady
         self._tries = Tries(monotonic=monotonic)
         self._used = UsedSignatures(monotonic=monotonic)
@@ -266,14 +266,17 @@ def build_application(
     request_id: Callable[[], str],
     registry: CollectorRegistry,
 ) -> Application:
-    """Return the application that serves both services over these use cases; arguments as for `Application`."""
-    renderer = CbsRenderer(time_zone_offset_hours=settings.time_zone_offset_hours)
+    """Return the application that serves both services over these use cases.
+
+    Arguments are as for `Application`; `clock` gives seconds since the epoch, UTC, by this machine.
+    """
+    zone = timezone(timedelta(hours=settings.time_zone_offset_hours))
     return Application(
-        services=(cbs_service(use_cases, renderer=renderer, clock=clock), drystone_service(use_cases)),
+        services=SERVICES,
+        context=Context(calls=use_cases, zone=zone, clock=clock),
         authenticate=use_cases.authenticate,
-        audit=use_cases.audit,
+        record=use_cases.audit.record,
         settings=settings,
-        clock=clock,
         steady=steady,
         monotonic=monotonic,
         request_id=request_id,

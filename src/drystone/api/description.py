@@ -14,11 +14,8 @@ import msgspec
 
 from drystone.api.actions import Action, Service
 from drystone.api.answers import OneOf
-from drystone.api.cbs import cbs_service
-from drystone.api.drystone import drystone_service
 from drystone.api.parameters import Parameters
-from drystone.api.ports import UseCases
-from drystone.api.render import CbsRenderer
+from drystone.api.services import SERVICES
 
 Field = dict[str, object]
 Structures = dict[str, list[Field]]
@@ -42,22 +39,13 @@ def description(services: Iterable[Service]) -> Mapping[str, object]:
     return {"services": described, "structures": dict(sorted(structures.items()))}
 
 
-def served() -> tuple[Service, ...]:
-    """Return the services as they are served, without what they would call: only to be described."""
-    nothing = typing.cast("UseCases", None)
-    return (
-        cbs_service(nothing, renderer=CbsRenderer(time_zone_offset_hours=0), clock=lambda: 0.0),
-        drystone_service(nothing),
-    )
-
-
-def _action(action: Action, structures: Structures) -> Field:
-    answer = typing.get_type_hints(action.run, include_extras=True)["return"]
+def _action(action: type[Action], structures: Structures) -> Field:
+    answer = typing.get_type_hints(action.__call__, include_extras=True)["return"]
     return {
-        "name": action.name,
+        "name": action.__name__,
         "changes": action.changes,
-        "parameters": _parameters(action.parameters, structures),
-        "answer": _answer(answer, structures),
+        "parameters": _parameters(action, structures),
+        "answer": [] if answer is type(None) else _answer(answer, structures),
     }
 
 
@@ -123,4 +111,4 @@ def _bare(hint: object) -> tuple[object, tuple[object, ...]]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(description(served()), indent=1) + "\n")
+    sys.stdout.write(json.dumps(description(SERVICES), indent=1) + "\n")

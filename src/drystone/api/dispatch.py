@@ -11,11 +11,10 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from drystone.api.actions import Action, Fields, Service
+from drystone.api.actions import Action, Context, Fields, Record, Service
 from drystone.api.envelope import failure, success
 from drystone.api.limits import CallsInProgress, RateLimiter
-from drystone.api.parameters import Parameters
-from drystone.api.ports import Audit
+from drystone.api.parameters import Parameters, from_flat, from_json
 from drystone.api.refusals import ends
 from drystone.api.settings import ApiSettings
 from drystone.domain.errors import RefusalError, SpaceError, UnavailableError, expected
@@ -32,6 +31,7 @@ UNKNOWN_S_MAX = 15.0
 UNKNOWN_SHARE = 4
 """Of the time and the room for bodies, for those whose sender cannot be looked up before."""
 _UNKNOWN = "unknown"
+_NONE: Fields = {}
 _ID_PARAMETERS = (
     "disk_ids",
     "disk_id",
@@ -102,7 +102,8 @@ class Dispatcher:
 
     Args:
         services: The services.
-        audit: Where calls that change something are recorded.
+        context: What actions work with.
+        record: Records calls that change something.
         settings: Limits and names.
         monotonic: A clock in seconds that never goes back.
         request_id: Makes the id of a request, a UUID.
@@ -113,7 +114,8 @@ class Dispatcher:
         self,
         *,
         services: Sequence[Service],
-        audit: Audit,
+        context: Context,
+        record: Record,
         settings: ApiSettings,
         monotonic: Callable[[], float],
         request_id: Callable[[], str],
@@ -121,7 +123,8 @@ class Dispatcher:
     ) -> None:
         self.services = tuple(services)
         self.settings = settings
-        self._audit = audit
+        self._context = context
+        self._add_row = record
         self._monotonic = monotonic
         self._request_id = request_id
         self._limiter = RateLimiter(
@@ -271,17 +274,18 @@ class Dispatcher:
         progress.account_id = call.caller.account_id
         action = self._action(call)
         if self.settings.rate_limits:
-            self._limiter.admit(call.caller.account_id, action.name)
+            self._limiter.admit(call.caller.account_id, action.__name__)
         progress.changes = action.changes
-        parameters = action.decode(call.parameters)
+        sent = call.parameters
+        parameters = from_json(sent, action) if isinstance(sent, bytes) else from_flat(sent, action)
         with self._in_progress.hold(call.caller.account_id):
             bound = structlog.contextvars.bind_contextvars(request_id=progress.request_id)
             try:
-                return await self._run(action, call.caller, parameters)
+                return await self._run(parameters, call.caller)
             finally:
                 structlog.contextvars.reset_contextvars(**bound)
 
-    def _action(self, call: Verified) -> Action:
+    def _action(self, call: Verified) -> type[Action]:
         service = call.service
         action = service.actions.get(call.action)
         if action is None and call.action in service.known:
@@ -299,21 +303,21 @@ class Dispatcher:
             )
         return action
 
-    async def _run(self, action: Action, caller: Caller, parameters: Parameters) -> Fields:
+    async def _run(self, action: Action, caller: Caller) -> Fields:
         if not action.changes:
-            return await action.run(caller, parameters)
+            return await action(self._context, caller) or _NONE
         try:
-            fields = await action.run(caller, parameters)
+            fields = await action(self._context, caller) or _NONE
         except Exception as error:
-            await self._record(caller, resources_of(parameters, {}), refusal_of(error, changes=True).code)
+            await self._record(caller, resources_of(action, _NONE), refusal_of(error, changes=True).code)
             raise
-        await self._record(caller, resources_of(parameters, fields), "OK")
+        await self._record(caller, resources_of(action, fields), "OK")
         return fields
 
     async def _record(self, caller: Caller, resource: str, code: str) -> None:
         # The change is made or refused already: its answer must not depend on whether the trail could be written.
         try:
-            await self._audit.record(caller, resource, code)
+            await self._add_row(caller, resource, code)
         except Exception:  # noqa: BLE001 - logged as an error; see above
             _log.exception("api.audit_lost", action=caller.action, resource=resource, code=code)
 

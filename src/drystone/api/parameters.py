@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn, TypeVar
 import msgspec
 
 from drystone.domain.errors import RefusalError
+from drystone.service import requests
 
 INT64_MAX = (1 << 63) - 1
 Unsigned = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
@@ -51,6 +52,34 @@ NESTING_MAX = 8
 
 class Parameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
     """Base of every structure that a client may send; wire names are in Pascal case."""
+
+
+class Filter(Parameters, frozen=True, kw_only=True):
+    """One condition; values are alternatives."""
+
+    name: Text
+    values: Texts
+
+
+class Tag(Parameters, frozen=True, kw_only=True):
+    """A key and a value of the user's own."""
+
+    key: Text
+    value: Text
+
+
+Filters = Annotated[tuple[Filter, ...], MANY]
+Tags = Annotated[tuple[Tag, ...], MANY]
+
+
+def conditions(filters: tuple[Filter, ...] | None) -> requests.Filters:
+    """Return filters as the use cases take them."""
+    return tuple((one.name, one.values) for one in filters or ())
+
+
+def pairs(tags: tuple[Tag, ...] | None) -> requests.Tags:
+    """Return tags as the use cases take them."""
+    return tuple((tag.key, tag.value) for tag in tags or ())
 
 
 P = TypeVar("P", bound=Parameters)

@@ -13,12 +13,12 @@ from typing import Final, Protocol
 import msgspec
 import structlog
 
+from drystone.api.actions import Record
 from drystone.api.admission import prove
 from drystone.api.app import Application, Scope, Send
 from drystone.api.call import headers_of
 from drystone.api.dispatch import DisconnectedError, Progress, Receive, Verified
 from drystone.api.parameters import P, Parameters, Text, from_json
-from drystone.api.ports import Audit
 from drystone.console.files import NOT_BUILT, Files
 from drystone.console.limits import LoginLimits
 from drystone.console.replies import Answer, RefusedError, redirect, send_file, send_whole, too_often
@@ -133,7 +133,7 @@ class Console:
         files: The built console.
         passwords: Verifies them.
         sessions: Keeps browsers' sessions.
-        audit: Where log-ins are recorded.
+        record: Records log-ins.
         settings: What pages are told.
         monotonic: A clock in seconds that never goes back.
         request_id: Makes the id of a request.
@@ -146,7 +146,7 @@ class Console:
         files: Files,
         passwords: Passwords,
         sessions: Sessions,
-        audit: Audit,
+        record: Record,
         settings: ConsoleSettings,
         monotonic: Callable[[], float],
         request_id: Callable[[], str],
@@ -155,7 +155,7 @@ class Console:
         self._files = files
         self._passwords = passwords
         self._sessions = sessions
-        self._audit = audit
+        self._add_row = record
         self._settings = settings
         self._limits = LoginLimits(monotonic=monotonic)
         self._monotonic = monotonic
@@ -419,4 +419,4 @@ class Console:
             account_id=account_id, admin=False, secret_id=session, request_id=self._request_id(), action=action,
             source=address, browser=True,
         )  # fmt: skip
-        await self._audit.record(caller, resource, code)
+        await self._add_row(caller, resource, code)

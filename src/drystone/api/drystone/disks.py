@@ -1,0 +1,99 @@
+"""Disks: how they are served and tracked, and what files they are made of."""
+
+from typing import Annotated, TypedDict
+
+from drystone.api.actions import Action, Context, Paged
+from drystone.api.answers import OneOf, OperationIdAnswer
+from drystone.api.drystone.service import DRYSTONE
+from drystone.api.parameters import Id, Ids, PathText, Text, Unsigned, Word
+from drystone.domain.tracking import TrackingState
+from drystone.service import views
+from drystone.service.caller import Caller
+
+
+class DiskDetail(TypedDict):
+    """How a disk is served and tracked."""
+
+    DiskId: str
+    NbdUri: str | None
+    Device: str | None
+    Tracking: Annotated[str, OneOf(tuple(TrackingState))]
+    TrackingReason: str
+    BaseSnapshotId: str | None
+    Epoch: int
+    SourceSnapshotId: str | None
+    Hydrating: bool
+    HydrationPercent: int
+    Daemon: str | None
+    NeedsRewrite: bool
+    """An earlier version made its image: fstrim does little on it, until RewriteDisk writes it anew."""
+
+
+class _DiskDetails(TypedDict):
+    TotalCount: int
+    DiskDetailSet: list[DiskDetail]
+
+
+@DRYSTONE.read
+class DescribeDiskDetails(Paged, frozen=True, kw_only=True):
+    """List how disks are served and tracked."""
+
+    disk_ids: Ids | None = None
+
+    async def __call__(self, on: Context, caller: Caller) -> _DiskDetails:
+        page = await on.calls.disk_records.details(caller, self.disk_ids or (), *self.page)
+        return {"TotalCount": page.total, "DiskDetailSet": [_disk_detail(detail) for detail in page.items]}
+
+
+def _disk_detail(detail: views.DiskDetail) -> DiskDetail:
+    return {
+        "DiskId": detail.disk_id,
+        "NbdUri": detail.nbd_uri,
+        "Device": detail.device,
+        "Tracking": str(detail.tracking),
+        "TrackingReason": detail.tracking_reason,
+        "BaseSnapshotId": detail.base_snapshot_id,
+        "Epoch": detail.epoch,
+        "SourceSnapshotId": detail.source_snapshot_id,
+        "Hydrating": detail.hydrating,
+        "HydrationPercent": detail.hydration_percent,
+        "Daemon": detail.daemon,
+        "NeedsRewrite": detail.needs_rewrite,
+    }
+
+
+@DRYSTONE.change
+class RewriteDisk(Action, frozen=True, kw_only=True):
+    """Begin to write a disk's image anew in today's form."""
+
+    disk_id: Id
+
+    async def __call__(self, on: Context, caller: Caller) -> OperationIdAnswer:
+        return {"OperationId": await on.calls.disks.rewrite(caller, self.disk_id)}
+
+
+class _ImportedDisk(TypedDict):
+    DiskId: str
+    OperationId: str
+
+
+@DRYSTONE.change
+class ImportDisk(Action, frozen=True, kw_only=True):
+    """Begin to make a disk of a file; the path is one of the server's host, the size in GiB.
+
+    `Force` with the format `raw` takes a file for a raw disk that looks like another format's.
+    """
+
+    path: PathText
+    format: Word | None = None
+    force: bool | None = None
+    disk_name: Text | None = None
+    disk_type: Word | None = None
+    disk_size: Unsigned | None = None
+
+    async def __call__(self, on: Context, caller: Caller) -> _ImportedDisk:
+        disk_id, operation_id = await on.calls.image_files.import_disk(
+            caller, self.path, self.format,
+            called=self.disk_name, disk_type=self.disk_type, size_gib=self.disk_size, forced=bool(self.force),
+        )  # fmt: skip
+        return {"DiskId": disk_id, "OperationId": operation_id}
