@@ -49,6 +49,7 @@ from drystone.service.calls.quiescing import Quiescing
 from drystone.service.calls.snapshot_groups import SnapshotGroups
 from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.calls.snapshot_records import SnapshotRecords, SnapshotRecordsConfig
+from drystone.service.calls.store_health import StoreHealth
 from drystone.service.calls.store_space import StoreSpace
 from drystone.service.calls.trail import Audit
 from drystone.service.calls.trail_records import AuditRecords
@@ -86,12 +87,13 @@ from drystone.service.transactions import Transactions
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.backups import Backups
 from drystone.service.upkeep.clock import MachineClocks, SteadyClock
-from drystone.service.upkeep.compaction import PackRound
+from drystone.service.upkeep.compaction import Compaction
 from drystone.service.upkeep.confirmation import Confirmation
 from drystone.service.upkeep.expiry import Expiry, ExpiryLimits
+from drystone.service.upkeep.mending import Mending
 from drystone.service.upkeep.publication import Publication
 from drystone.service.upkeep.scrub import Scrub, ScrubConfig
-from drystone.service.upkeep.sweep import tidy
+from drystone.service.upkeep.sweep import Sweep
 from drystone.snapstore.reader_copy import keep_reader
 from drystone.snapstore.store import Store, create_store, keep_key, open_store, read_epoch, read_owner
 from drystone.transfer.pool import WorkerPool
@@ -116,6 +118,9 @@ class Parts:
     host: Host
     serving: Serving
     watch: Watch
+    sweep: Sweep
+    compaction: Compaction
+    scrub: Scrub
     clock: SteadyClock
 
 
@@ -188,9 +193,18 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
                 transactions=transactions, locks=locks, operations=operations, devices=devices, daemons=daemons,
                 snapshot_server=snapshot_server, host=host, serving=serving,
             )  # fmt: skip
+            kept = installation.kept
+            mending = Mending(transactions=transactions, kept=kept, background=background, locks=locks, host=host)
             yield Parts(
                 installation=installation, daemons=daemons, snapshot_server=snapshot_server, host=host,
                 serving=serving, watch=watch, clock=steady,
+                sweep=Sweep(transactions=transactions, kept=kept, steady=steady.now),
+                compaction=Compaction(transactions=transactions, kept=kept, operations=operations, clock=time.time),
+                scrub=Scrub(
+                    transactions=transactions, kept=kept, background=background, mending=mending, steady=steady.now,
+                    monotonic=time.monotonic,
+                    config=ScrubConfig(days=config.scrub_days, bytes_per_s=config.scrub_mb_per_s * 1_000_000),
+                ),
             )  # fmt: skip
     finally:
         db.close()
@@ -252,7 +266,8 @@ def _remember(conn: Connection, values: Mapping[str, str]) -> None:
 def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
     """Return what does each kind of operation."""
     installation, host = parts.installation, parts.host
-    take_snapshot = TakeSnapshot(installation, host)
+    transactions, operations, kept = installation.transactions, installation.operations, installation.kept
+    take_snapshot = TakeSnapshot(installation, host, parts.sweep)
     machines = MachineSettings(
         images=installation.layout.proofs if config.prove_images == "auto" else Path(config.prove_images),
         kernels=Path(config.prove_kernels), kvm=config.prove_kvm, memory_mib=config.prove_memory_mib,
@@ -262,8 +277,14 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
     return {
         OperationKind.CREATE_DISK: CreateDisk(installation, host),
         OperationKind.SNAPSHOT: take_snapshot,
-        OperationKind.SNAPSHOT_GROUP: TakeSnapshotGroup(installation, host, take_snapshot),
-        OperationKind.DELETE_SNAPSHOT: DeleteSnapshot(installation),
+        OperationKind.SNAPSHOT_GROUP: TakeSnapshotGroup(installation, host, take_snapshot, parts.sweep),
+        OperationKind.DELETE_SNAPSHOT: DeleteSnapshot(
+            transactions=transactions,
+            operations=operations,
+            kept=kept,
+            workers=installation.workers,
+            compaction=parts.compaction,
+        ),
         OperationKind.ROLLBACK: Rollback(installation, host),
         OperationKind.HYDRATE: Hydrate(installation, host, parts.snapshot_server),
         OperationKind.RESIZE: Resize(installation, host, parts.serving),
@@ -273,7 +294,9 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
         OperationKind.INITIALIZE: Initialize(installation, host),
         OperationKind.EXPORT: ExportSnapshot(installation, parts.snapshot_server),
         OperationKind.IMPORT: ImportDisk(installation, host),
-        OperationKind.COMPACT: Compact(installation),
+        OperationKind.COMPACT: Compact(
+            transactions=transactions, operations=operations, kept=kept, background=installation.background
+        ),
         OperationKind.COMPARE: Compare(installation, host),
         OperationKind.REWRITE: Rewrite(installation, host),
         OperationKind.PROVE: Prove(installation, parts.snapshot_server, prover),
@@ -333,12 +356,12 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
             config=InstancesConfig(zone=config.zone, disks_per_instance=config.disks_per_instance),
         ),
         accounts=accounts, operations=OperationRecords(db=db), host=HostRecords(db=db, probe=probe),
-        store_health=Scrub(
-            installation=installation, host=host,
-            config=ScrubConfig(days=config.scrub_days, bytes_per_s=config.scrub_mb_per_s * 1_000_000),
+        store_health=StoreHealth(transactions=installation.transactions, scrub=parts.scrub),
+        space=StoreSpace(
+            transactions=installation.transactions, operations=installation.operations, kept=installation.kept,
+            background=installation.background,
         ),
-        space=StoreSpace(installation), clock=parts.clock,
-        confirmation=Confirmation(installation=installation),
+        clock=parts.clock, confirmation=Confirmation(transactions=transactions),
         image_files=ImageFiles(
             transactions=transactions, operations=operations, layout=layout, room=room, zone=config.zone,
             limits=disk_limits,
@@ -387,13 +410,18 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
     )  # fmt: skip
     # A database of PostgreSQL is copied by its own tools.
     minutes = 0 if config.catalog_url else config.backup_minutes
-    backups = Backups(installation=installation, minutes=minutes, kept=config.backups_kept)
+    backups = Backups(
+        layout=installation.layout, room=installation.room, steady=installation.steady,
+        monotonic=installation.monotonic, minutes=minutes, kept=config.backups_kept,
+    )  # fmt: skip
     healing = Healing(
         transactions=installation.transactions, operations=installation.operations, monotonic=installation.monotonic,
         after_s=config.rescan_after_s,
     )  # fmt: skip
-    publication = Publication(installation)
-    packs = PackRound(installation)
+    publication = Publication(
+        transactions=installation.transactions, kept=installation.kept, layout=installation.layout,
+        locks=installation.locks,
+    )  # fmt: skip
     return (
         Loop(name="operations", once=installation.operations.run, seconds=1.0),
         # Guests wait for these two.
@@ -401,15 +429,15 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
         Loop(name="daemons", once=parts.watch.once, seconds=0.5, seconds_max=URGENT_SECONDS_MAX),
         Loop(name="deadlines", once=expiry.begin_due, seconds=10.0),
         Loop(name="publication", once=publication.publish, seconds=1.0),
-        Loop(name="compaction", once=packs.once, seconds=20.0),
+        Loop(name="compaction", once=parts.compaction.once, seconds=20.0),
         # It is looked whether a copy of the catalog is due, whether an hour has begun.
         Loop(name="backup", once=backups.due, seconds=30.0),
         Loop(name="history", once=use_cases.history.due, seconds=30.0),
         Loop(name="healing", once=healing.begin_due, seconds=1.0),
-        Loop(name="scrub", once=use_cases.store_health.once, seconds=1.0),
+        Loop(name="scrub", once=parts.scrub.once, seconds=1.0),
         Loop(name="proving", once=use_cases.proving.begin_due, seconds=60.0),
         Loop(name="sessions", once=sessions.prune, seconds=600.0),
-        Loop(name="tidy", once=lambda: tidy(installation), seconds=600.0),
+        Loop(name="tidy", once=parts.sweep.tidy, seconds=600.0),
         Loop(name="ballast", once=lambda: asyncio.to_thread(installation.ballast.fill), seconds=10.0),
         Loop(name="tallies", once=use_cases.audit.tell, seconds=60.0),
         Loop(name="trail", once=use_cases.audit.prune, seconds=5.0),

@@ -207,12 +207,14 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
         written = await first_start(accounts, passwords, credentials)
         await insisted("take_over", watch.take_over, installation.bugs)
         await tried("mend_bases", lambda: bring_bases_in_order(installation.db))
-        await tried("clear_scratch", lambda: asyncio.to_thread(clear_scratch, installation))
+        await tried("clear_scratch", lambda: clear_scratch(installation.transactions, installation.layout))
         await tried("remove_clones", lambda: remove_clones(installation.layout))
-        await tried("publish_epoch", lambda: epoch.publish(installation))
+        await tried("publish_epoch", lambda: epoch.publish(installation.transactions, installation.kept))
         installation.operations.serve(jobs(config, parts))
         registry = CollectorRegistry()
-        registry.register(InstallationCollector(installation, parts.clock))
+        registry.register(
+            InstallationCollector(db=installation.db, room=installation.room, bugs=installation.bugs, clock=parts.clock)
+        )
         use_cases = use_cases_of(config, parts, accounts, passwords, qemu_version)
         api = build_application(
             use_cases,

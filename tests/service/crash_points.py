@@ -46,15 +46,15 @@ from drystone.nbd.extents import STATE_DIRTY
 from drystone.objects.contract import NotFoundError
 from drystone.service.host.host import Host
 from drystone.service.installation import Installation
-from drystone.service.jobs.compact import Compact
 from drystone.service.jobs.delete_snapshot import DeleteSnapshot
 from drystone.service.jobs.snapshot import TakeSnapshot
+from drystone.service.kept_store import KeptStore
 from drystone.service.rows.deletions import mark_deleting
 from drystone.service.rows.tracking import tracking_of
-from drystone.service.transactions import Change
+from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import compaction, confirmation, epoch, recovery
-from drystone.service.upkeep.maps import collect_maps
-from drystone.service.upkeep.scrub import Scrub, ScrubConfig
+from drystone.service.upkeep.mending import Mending
+from drystone.service.upkeep.scrub import Scrub
 from drystone.snapstore.collect import delete_session_objects, list_session_objects
 from drystone.snapstore.inventory import take_inventory
 from drystone.snapstore.layers import delta_addresses
@@ -65,6 +65,7 @@ from tests.blocks import to_blocks
 from tests.catalog.catalog_values import OWNER
 from tests.catalog.catalog_values import disk as disk_row
 from tests.catalog.catalog_values import snapshot as snapshot_row
+from tests.service import parts
 from tests.service.hunt import hunt
 from tests.service.records_world import NOW
 from tests.service.store_world import BLOCKS, Lazy, Power, World, build_world, consistent
@@ -325,13 +326,13 @@ async def take(scene: Scene) -> None:
         await host.settle(DISK)
         return
     if found.phase == Phase.FROZEN:
-        await TakeSnapshot(scene.made, host)._upload_and_commit(found, DISK)
+        await parts.take_snapshot(scene.made, host)._upload_and_commit(found, DISK)
 
     def end(conn: Connection) -> None:
         operations.update(conn, found.id, updated_at=NOW, state=OperationState.DONE, percent=100)
 
     await scene.made.db.write(end)
-    await sweep.sweep(scene.made)
+    await parts.sweep(scene.made).sweep()
 
 
 def deleting(*names: SnapshotId) -> Act:
@@ -345,7 +346,7 @@ def deleting(*names: SnapshotId) -> Act:
                 return change.begun
 
             for operation in await scene.made.transactions.change(mark):
-                await DeleteSnapshot(scene.made).run(operation)
+                await parts.delete_snapshot(scene.made).run(operation)
 
     return act
 
@@ -356,21 +357,22 @@ async def restart(scene: Scene) -> None:
     if read_epoch(scene.store) > made.db.read_sync(epoch.current):
         await reconcile(scene)  # A person has it done: a server refuses to start.
     await made.db.write(lambda conn: meta.remove(conn, confirmation.HELD))
-    await epoch.publish(made)
+    await epoch.publish(made.transactions, made.kept)
     for _ in range(RESTARTS_MAX):
         for operation in made.db.read_sync(operations.unfinished):
             if operation.kind is OperationKind.SNAPSHOT:
                 await take(scene)
                 continue
-            job = DeleteSnapshot(made) if operation.kind is OperationKind.DELETE_SNAPSHOT else Compact(made)
+            job = (
+                parts.delete_snapshot(made) if operation.kind is OperationKind.DELETE_SNAPSHOT else parts.compact(made)
+            )
             try:
                 await job.run(operation)
             except NotFoundError as error:
                 # A manifest that a deletion had removed already: that deletion goes on, and this is tried again.
                 await job.fail(operation, "InternalError", str(error))
-        await sweep.sweep(made)
-        await compaction.look_after(made)
-        await collect_maps(made)
+        await parts.sweep(made).sweep()
+        await parts.compaction(made).once()
         if not made.db.read_sync(operations.unfinished):
             return
     raise AssertionError("what was begun never ends")
@@ -379,22 +381,29 @@ async def restart(scene: Scene) -> None:
 async def compact(scene: Scene) -> None:
     found = scene.db.read_sync(compaction.running)
     assert found is not None
-    await Compact(scene.made).run(found)
+    await parts.compact(scene.made).run(found)
+
+
+class SceneMending(Mending):
+    """Mends from the scene's disk, if its daemon runs."""
+
+    scene: Scene
+
+    async def _sources(self, _pack: Any) -> dict[DiskId, Look]:
+        return {DISK: Look(file="/nowhere")} if self.scene.daemon else {}
+
+    async def _look_away(self, _disk: DiskId) -> None:
+        pass
 
 
 def scrub_of(scene: Scene) -> Scrub:
-    made: Any = Scrub(installation=scene.made, host=cast("Any", None), config=ScrubConfig(days=1, bytes_per_s=0))
-
-    async def sources(_pack: Any) -> dict[DiskId, Look]:
-        return {DISK: Look(file="/nowhere")} if scene.daemon else {}
-
-    async def look_away(_disk: DiskId) -> None:
-        pass
-
-    made._sources = sources
-    made._look_away = look_away
-    scrub: Scrub = made
-    return scrub
+    made = scene.made
+    mending = SceneMending(
+        transactions=made.transactions, kept=made.kept, background=made.background, locks=made.locks,
+        host=cast("Any", None),
+    )  # fmt: skip
+    object.__setattr__(mending, "scene", scene)
+    return parts.scrub(made, mending)
 
 
 async def scrub(scene: Scene) -> None:
@@ -446,7 +455,7 @@ def fenced_upload(scene: Scene) -> None:
 
     async def act(scene: Scene) -> None:
         found = scene.db.read_sync(operations.unfinished)[0]
-        await TakeSnapshot(scene.made, Daemons(scene)).upload(found, DISK)
+        await parts.take_snapshot(scene.made, Daemons(scene)).upload(found, DISK)
         scene.daemon = False
         await Daemons(scene).settle(DISK)
         scene.daemon = True
@@ -522,7 +531,7 @@ SCRIPTS = (
     Script(name="compact", prepare=two_gone, act=compact),
     Script(name="mend", prepare=damage, act=scrub, ended=mended),
     Script(name="quarantine", prepare=without_daemon(damage), act=scrub, ended=quarantined),
-    Script(name="sweep", prepare=fenced_upload, act=lambda scene: sweep.sweep(scene.made)),
+    Script(name="sweep", prepare=fenced_upload, act=lambda scene: parts.sweep(scene.made).sweep()),
     Script(name="reconcile", prepare=older_catalog, act=reconcile, ended=all_there),
     Script(name="reconcile beside a fenced upload", prepare=fenced_upload, act=reconcile, ended=all_there),
 )
@@ -656,10 +665,10 @@ def row_before_the_manifest(patched: pytest.MonkeyPatch) -> None:
         late.append((store, manifest))
         return store.manifest_name(manifest.snapshot, manifest.session)
 
-    async def publish(made: Installation) -> None:
+    async def publish(*given: Any) -> None:
         while late:
             real_write(*late.pop(0))
-        await real_publish(made)
+        await real_publish(*given)
 
     patched.setattr(upload_transfer, "write_manifest", write)
     patched.setattr(snapshot_job.epoch, "publish", publish)
@@ -669,10 +678,10 @@ def ghost_before_the_manifest(patched: pytest.MonkeyPatch) -> None:
     late = in_memory()
     real_delete, real_publish = delete_snapshot.delete_manifest, epoch.publish
 
-    async def publish(made: Installation) -> None:
+    async def publish(*given: Any) -> None:
         while late:
             real_delete(*late.pop(0))
-        await real_publish(made)
+        await real_publish(*given)
 
     patched.setattr(delete_snapshot, "delete_manifest", lambda *given: late.append(given))
     patched.setattr(delete_snapshot.epoch, "publish", publish)
@@ -730,8 +739,7 @@ def object_before_its_row(patched: pytest.MonkeyPatch) -> None:
 
 
 def never_given_up(patched: pytest.MonkeyPatch) -> None:
-    patched.setattr(Compact, "_abandon_all", lambda _self, _conn: None)
-    patched.setattr(rewrites, "abandon_all", lambda _conn, _at: None)
+    patched.setattr(rewrites, "abandon_all", lambda _change: None)
 
 
 def base_not_moved(patched: pytest.MonkeyPatch) -> None:
@@ -812,16 +820,14 @@ def doomed_at_once(patched: pytest.MonkeyPatch) -> None:
 
 def doomed_packs_forgotten_first(patched: pytest.MonkeyPatch) -> None:
     """The row of a dead pack goes before its object."""
-    real = collection.remove_doomed
 
-    async def remove(made: Installation) -> int:
-        gone = await made.db.read(lambda conn: packs.in_state(conn, collection.PackState.DELETING))
-        await made.db.write(lambda conn: [packs.delete(conn, pack.id) for pack in gone])
+    async def remove(transactions: Transactions, kept: KeptStore) -> int:
+        gone = await transactions.read(lambda conn: packs.in_state(conn, collection.PackState.DELETING))
+        await transactions.change(lambda change: [packs.delete(change.conn, pack.id) for pack in gone])
         for pack in gone:
-            made.store.objects.delete(pack.object)
+            kept.store.objects.delete(pack.object)
         return 0
 
-    del real
     patched.setattr(collection, "remove_doomed", remove)
 
 

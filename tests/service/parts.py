@@ -11,16 +11,24 @@ from drystone.catalog.database import Database
 from drystone.domain.ids import IdSource
 from drystone.engine.host_device import HostDevices
 from drystone.engine.layout import Layout
+from drystone.service.calls.store_space import StoreSpace
 from drystone.service.host.daemons import Daemons
 from drystone.service.host.host import Host
 from drystone.service.host.serving import Serving
 from drystone.service.host.snapshot_server import SnapshotServer
 from drystone.service.host.watch import Watch
 from drystone.service.installation import Installation
+from drystone.service.jobs.compact import Compact
+from drystone.service.jobs.delete_snapshot import DeleteSnapshot
+from drystone.service.jobs.snapshot import TakeSnapshot
 from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
 from drystone.service.room import Room
 from drystone.service.transactions import Change, Transactions
+from drystone.service.upkeep.compaction import Compaction
+from drystone.service.upkeep.publication import Publication
+from drystone.service.upkeep.scrub import Scrub, ScrubConfig
+from drystone.service.upkeep.sweep import Sweep
 
 R = TypeVar("R")
 _SEEDS = itertools.count(1000)
@@ -96,3 +104,57 @@ def host_parts(parts: Installation) -> HostParts:
         snapshot_server=snapshot_server, host=host, serving=serving,
     )  # fmt: skip
     return HostParts(daemons=daemons, snapshot_server=snapshot_server, host=host, serving=serving, watch=watch)
+
+
+def take_snapshot(parts: Installation, host: Host) -> TakeSnapshot:
+    """Return what takes snapshots on a server with these parts."""
+    return TakeSnapshot(parts, host, sweep(parts))
+
+
+def sweep(parts: Installation) -> Sweep:
+    """Return the sweep of a server with these parts."""
+    return Sweep(transactions=parts.transactions, kept=parts.kept, steady=parts.steady)
+
+
+def compaction(parts: Installation) -> Compaction:
+    """Return what has packs written again on a server with these parts."""
+    return Compaction(
+        transactions=parts.transactions, kept=parts.kept, operations=parts.operations, clock=parts.clock
+    )  # fmt: skip
+
+
+def compact(parts: Installation) -> Compact:
+    """Return what writes packs again on a server with these parts."""
+    return Compact(
+        transactions=parts.transactions, operations=parts.operations, kept=parts.kept, background=parts.background
+    )
+
+
+def delete_snapshot(parts: Installation) -> DeleteSnapshot:
+    """Return what deletes snapshots on a server with these parts."""
+    return DeleteSnapshot(
+        transactions=parts.transactions, operations=parts.operations, kept=parts.kept, workers=parts.workers,
+        compaction=compaction(parts),
+    )  # fmt: skip
+
+
+def publication(parts: Installation) -> Publication:
+    """Return what keeps the store and the disks' descriptions up to date on a server with these parts."""
+    return Publication(
+        transactions=parts.transactions, kept=parts.kept, layout=parts.layout, locks=parts.locks
+    )  # fmt: skip
+
+
+def store_space(parts: Installation) -> StoreSpace:
+    """Return what tells the store's space on a server with these parts."""
+    return StoreSpace(
+        transactions=parts.transactions, operations=parts.operations, kept=parts.kept, background=parts.background
+    )
+
+
+def scrub(parts: Installation, mending: Any = None) -> Scrub:
+    """Return the scrub of a server with these parts, which verifies everything once a day."""
+    return Scrub(
+        transactions=parts.transactions, kept=parts.kept, background=parts.background, mending=mending,
+        steady=parts.steady, monotonic=parts.monotonic, config=ScrubConfig(days=1, bytes_per_s=0),
+    )  # fmt: skip

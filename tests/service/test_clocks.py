@@ -70,7 +70,6 @@ class House:
             "db": self.world.db, "clock": lambda: self.world.now, "steady": self.machine.steady.now,
             "monotonic": lambda: self.machine.up, "layout": self.layout,
             "ids": IdSource(random.Random(len(self.woken))),
-            "space": lambda: SimpleNamespace(above_floor_bytes=1 << 40),
             "devices": SimpleNamespace(look=lambda _attached: Sight(wrong=frozenset(), doubtful=frozenset())),
         }  # fmt: skip
         self.installation = cast("Any", SimpleNamespace(**parts))
@@ -93,7 +92,11 @@ class House:
             db=self.world.db, clock=self.installation.steady, ids=self.installation.ids,
             limits=SessionLimits(idle_s=12 * HOUR, age_s=7 * DAY),
         )  # fmt: skip
-        self.backups = Backups(installation=self.installation, minutes=60, kept=48)
+        self.backups = Backups(
+            layout=self.layout,
+            room=cast("Any", SimpleNamespace(look=lambda: SimpleNamespace(above_floor_bytes=1 << 40))),
+            steady=self.machine.steady.now, monotonic=lambda: self.machine.up, minutes=60, kept=48,
+        )  # fmt: skip
         self.healing = Healing(
             transactions=self.transactions, operations=self.operations, monotonic=lambda: self.machine.up, after_s=30.0
         )

@@ -20,16 +20,13 @@ from drystone.domain.pack_rewrite import PackRewrite, RewriteState
 from drystone.domain.payloads import CompactionOutcome, CompactPayload
 from drystone.domain.session import Session
 from drystone.objects.memory import MemoryStore
-from drystone.service.calls.store_space import StoreSpace
 from drystone.service.installation import Installation
-from drystone.service.jobs.compact import Compact
-from drystone.service.jobs.delete_snapshot import DeleteSnapshot
 from drystone.service.rows.deletions import mark_deleting
 from drystone.service.transactions import Change
 from drystone.service.upkeep import compaction, epoch, rewrites
-from drystone.service.upkeep.publication import Publication
 from drystone.snapstore.store import StaleEpochError, read_epoch, replace_owner
 from tests.catalog.catalog_values import OWNER, disk
+from tests.service import parts
 from tests.service.records_world import NOW, caller, refusal
 from tests.service.store_world import CutError, Power, World, consistent, packs_in_store
 from tests.snapstore.model_snapshots import STORE_ID
@@ -48,7 +45,7 @@ def delete(made: Installation, name: str) -> None:
         assert mark_deleting(change, row, request_id="r")
         return change.begun[0]
 
-    asyncio.run(DeleteSnapshot(made).run(asyncio.run(made.transactions.change(mark))))
+    asyncio.run(parts.delete_snapshot(made).run(asyncio.run(made.transactions.change(mark))))
 
 
 def test_a_copy_of_the_catalog_from_a_round_is_older_than_the_store(world: World, tmp_path: Path) -> None:
@@ -64,7 +61,7 @@ def test_a_copy_of_the_catalog_from_a_round_is_older_than_the_store(world: World
         return await real(job, result)
 
     cast("Any", made.background).run = run
-    asyncio.run(Compact(made).run(compaction_of(world.db)))
+    asyncio.run(parts.compact(made).run(compaction_of(world.db)))
     assert read_epoch(made.store) == world.db.read_sync(epoch.current)
     world.close()
     shutil.copy(copies[0], world.path)
@@ -87,10 +84,10 @@ def test_the_last_object_of_a_pack_is_never_deleted(world: World) -> None:
         created_at=NOW, ended_at=NOW,
     )  # fmt: skip
     made.db.write_sync(lambda conn: pack_rewrites.insert(conn, row))
-    asyncio.run(rewrites.settle(made))
+    asyncio.run(rewrites.settle(made.transactions, made.kept))
     assert other in world.objects.content()
     made.store.objects.put(pack.object, made.store.objects.get(other))
-    asyncio.run(rewrites.settle(made))
+    asyncio.run(rewrites.settle(made.transactions, made.kept))
     assert other not in world.objects.content()
     world.close()
 
@@ -101,14 +98,14 @@ def test_a_store_that_was_taken_over_is_left_alone(world: World) -> None:
     replace_owner(made.store, "ff" * 16)
     before = world.objects.content()
     with pytest.raises(StaleEpochError, match="owned by another"):
-        asyncio.run(epoch.advance(made))
+        asyncio.run(epoch.advance(made.transactions, made.kept))
     assert world.objects.content() == before
     world.close()
 
 
 def test_what_an_older_catalog_would_undo_raises_the_epoch(world: World) -> None:
     made = world.open()
-    publication = Publication(made)
+    publication = parts.publication(made)
     kept = SnapshotId("snap-00000001")
     seen = [read_epoch(made.store)]
 
@@ -137,27 +134,27 @@ def compaction_of(db: Database) -> Operation:
 def test_a_deletion_begins_compaction_which_ends_with_nothing_dead(world: World) -> None:
     made = world.open()
     before = sum(packs_in_store(world).values())
-    told = asyncio.run(StoreSpace(made).snapshots(ADMIN, ("snap-00000000", "snap-00000001")))
+    told = asyncio.run(parts.store_space(made).snapshots(ADMIN, ("snap-00000000", "snap-00000001")))
     delete(made, "snap-00000000")
     delete(made, "snap-00000001")
     world.check()
-    store = asyncio.run(StoreSpace(made).store(ADMIN))
+    store = asyncio.run(parts.store_space(made).store(ADMIN))
     removed = before - sum(packs_in_store(world).values())
     assert store.dead_bytes + removed == pytest.approx(told.dead_bytes, rel=0.01)
     assert told.reclaimable_bytes == told.dead_bytes  # half of each pack, and more
-    asyncio.run(Compact(made).run(compaction_of(world.db)))
+    asyncio.run(parts.compact(made).run(compaction_of(world.db)))
     world.check()
     consistent(world)
     assert before - sum(packs_in_store(world).values()) == pytest.approx(told.dead_bytes, rel=0.01)
-    shown = asyncio.run(StoreSpace(made).snapshots(ADMIN, ("snap-00000002",))).snapshots[0]
+    shown = asyncio.run(parts.store_space(made).snapshots(ADMIN, ("snap-00000002",))).snapshots[0]
     held = world.db.read_sync(lambda conn: packs.held(conn, [DISK, OWNER]))
     # What is left is its alone. Indexes (1 % of packs as small as these) are no snapshot's.
     assert held[DISK] == held[OWNER] == pytest.approx(shown.unique_bytes + shown.shared_bytes, rel=0.02)
-    after = asyncio.run(StoreSpace(made).store(ADMIN))
+    after = asyncio.run(parts.store_space(made).store(ADMIN))
     assert (after.dead_bytes, after.waiting_bytes) == (0, 0)
     assert after.reclaimed_bytes == before - sum(packs_in_store(world).values())
     assert after.live_bytes / after.stored_bytes >= 0.8
-    assert asyncio.run(compaction.begin_if_due(made)) is None
+    assert asyncio.run(parts.compaction(made).begin_if_due()) is None
     world.close()
 
 
@@ -176,7 +173,7 @@ def test_every_cut_of_a_compaction_loses_nothing_and_is_resumed(world: World, tm
         made = one.open(Power(cut))
         operation = compaction_of(one.db)
         try:
-            asyncio.run(Compact(made).run(operation))
+            asyncio.run(parts.compact(made).run(operation))
             ended = True
         except CutError:
             ended = False
@@ -184,8 +181,8 @@ def test_every_cut_of_a_compaction_loses_nothing_and_is_resumed(world: World, tm
         one.close()
         made = one.open()
         if not ended:
-            asyncio.run(Compact(made).run(operation))
-        asyncio.run(compaction.look_after(made))
+            asyncio.run(parts.compact(made).run(operation))
+        asyncio.run(parts.compaction(made).once())
         one.check()
         consistent(one)
         found = one.db.read_sync(lambda conn, wanted=operation.id: operations.get(conn, wanted))  # type: ignore[misc]
@@ -206,18 +203,18 @@ def test_what_a_reader_may_hold_is_kept_until_it_has_ended(world: World) -> None
     session = Session(id=SessionId("ee" * 16), kind="hydrate", created_at=NOW)
     world.db.write_sync(lambda conn: sessions.open(conn, session, [SnapshotId("snap-00000002")]))
     before = set(packs_in_store(world))
-    asyncio.run(Compact(made).run(compaction_of(world.db)))
+    asyncio.run(parts.compact(made).run(compaction_of(world.db)))
     rows = world.db.read_sync(lambda conn: pack_rewrites.in_state(conn, RewriteState.SWITCHED))
     assert rows
     assert {row.old_object for row in rows} <= set(packs_in_store(world)) & before
-    told = asyncio.run(StoreSpace(made).store(ADMIN))
+    told = asyncio.run(parts.store_space(made).store(ADMIN))
     assert told.waiting_bytes == sum(row.old_bytes for row in rows)
-    pinned = asyncio.run(StoreSpace(made).snapshots(ADMIN, ("snap-00000002",)))
+    pinned = asyncio.run(parts.store_space(made).snapshots(ADMIN, ("snap-00000002",)))
     assert pinned.dead_bytes > pinned.reclaimable_bytes == 0
-    asyncio.run(compaction.look_after(made))
+    asyncio.run(parts.compaction(made).once())
     assert {row.old_object for row in rows} <= set(packs_in_store(world))
     world.db.write_sync(lambda conn: sessions.commit(conn, session.id, at=NOW))
-    asyncio.run(compaction.look_after(made))
+    asyncio.run(parts.compaction(made).once())
     consistent(world)
     world.check()
     world.close()
@@ -230,12 +227,12 @@ def test_nothing_is_collected_from_a_store_that_holds_what_is_not_known(world: W
     foreign = f"{STORE_ID}/snapshots/snap-ffffffff/{'f' * 32}.manifest"
     MemoryStore.put(world.objects, foreign, b"somebody's")
     operation = compaction_of(world.db)
-    asyncio.run(Compact(made).run(operation))
+    asyncio.run(parts.compact(made).run(operation))
     assert packs_in_store(world) == before
     ended = world.db.read_sync(lambda conn: operations.get(conn, operation.id))
     assert ended is not None
     assert foreign in str(ended.payload_as(CompactPayload).result)
-    assert asyncio.run(compaction.begin_if_due(made)) is None
+    assert asyncio.run(parts.compaction(made).begin_if_due()) is None
     world.close()
 
 
@@ -246,10 +243,10 @@ def test_a_pack_that_cannot_be_trusted_is_left_and_not_tried_for_ever(world: Wor
     raw = bytearray(world.objects.get(victim.object))
     raw[-80] ^= 1  # Of its index: a byte of a block may be one that is dead.
     MemoryStore.replace(world.objects, victim.object, bytes(raw))
-    asyncio.run(Compact(made).run(compaction_of(world.db)))
+    asyncio.run(parts.compact(made).run(compaction_of(world.db)))
     assert victim.object in packs_in_store(world)
     assert list(made.faulty_packs) == [victim.object]
-    assert asyncio.run(compaction.begin_if_due(made)) is None
+    assert asyncio.run(parts.compaction(made).begin_if_due()) is None
     world.close()
 
 
@@ -261,7 +258,7 @@ def test_packs_are_counted_once_by_a_transaction_that_is_run_again(
     monkeypatch.setattr(made.db, "write", undone_first(made.db.write))
     operation = compaction_of(world.db)
     dying = world.db.read_sync(lambda conn: packs.dying(conn, 0.2, 10))
-    asyncio.run(Compact(made).run(operation))
+    asyncio.run(parts.compact(made).run(operation))
     ended = world.db.read_sync(lambda conn: operations.get(conn, operation.id))
     assert ended is not None
     outcome = ended.payload_as(CompactPayload).result
@@ -283,15 +280,15 @@ def test_a_job_that_fails_is_tried_again_and_then_ended(world: World) -> None:
 
     async def attempts() -> None:
         with pytest.raises(UnavailableError):
-            await Compact(made).run(operation)
+            await parts.compact(made).run(operation)
         for attempt in range(5):
-            await Compact(made).fail(replace(operation, attempts=attempt), "InternalError", "no worker")
+            await parts.compact(made).fail(replace(operation, attempts=attempt), "InternalError", "no worker")
 
     asyncio.run(attempts())
     ended = world.db.read_sync(lambda conn: operations.get(conn, operation.id))
     assert ended is not None
     assert ended.state is OperationState.FAILED
-    assert asyncio.run(compaction.begin_if_due(made)) is None  # for a while
+    assert asyncio.run(parts.compaction(made).begin_if_due()) is None  # for a while
     assert world.db.read_sync(lambda conn: pack_rewrites.in_state(conn, RewriteState.WRITING)) == []
     world.check()
     world.close()
@@ -299,7 +296,7 @@ def test_a_job_that_fails_is_tried_again_and_then_ended(world: World) -> None:
 
 def test_collection_by_hand(world: World) -> None:
     made = world.open()
-    space = StoreSpace(made)
+    space = parts.store_space(made)
     assert refusal(space.collect(caller(), dry_run=True, dead_percent=None)) == "UnauthorizedOperation"
     assert refusal(space.store(caller())) == "UnauthorizedOperation"
     assert refusal(space.collect(ADMIN, dry_run=True, dead_percent=101)) == "InvalidParameterValue"

@@ -11,13 +11,13 @@ from drystone.domain.ids import SnapshotId
 from drystone.domain.operation import OperationKind, OperationState
 from drystone.domain.snapshot import SnapshotState
 from drystone.objects.memory import MemoryStore
-from drystone.service.jobs.compact import Compact
 from drystone.service.upkeep import collection, compaction
 from drystone.snapstore.living import Living
 from drystone.snapstore.packs import open_pack
 from drystone.snapstore.store import open_store
 from drystone.transfer import garbage
 from drystone.transfer.store_jobs import CollectJob, DeathsJob
+from tests.service import parts
 from tests.service.store_world import World, consistent, packs_in_store
 from tests.service.test_compaction import compaction_of, delete
 from tests.snapstore.model_snapshots import STORE_ID
@@ -26,10 +26,10 @@ FIRST, MIDDLE, LAST = (SnapshotId(f"snap-{number:08d}") for number in range(3))
 
 
 def compact_all(world: World, made: Any) -> None:
-    asyncio.run(compaction.look_after(made))
+    asyncio.run(parts.compaction(made).once())
     found = world.db.read_sync(compaction.running)
     if found is not None:
-        asyncio.run(Compact(made).run(found))
+        asyncio.run(parts.compact(made).run(found))
 
 
 def nothing_dead(world: World, made: Any) -> None:
@@ -161,7 +161,7 @@ def test_a_missing_pack_keeps_no_other_from_being_written_again(world: World) ->
     good = bytes(world.objects.get(candidates[0].object))
     MemoryStore.delete(world.objects, candidates[0].object)
     operation = compaction_of(world.db)
-    asyncio.run(Compact(made).run(operation))
+    asyncio.run(parts.compact(made).run(operation))
     ended = world.db.read_sync(lambda conn: operations.get(conn, operation.id))
     assert ended is not None
     assert ended.state is OperationState.DONE

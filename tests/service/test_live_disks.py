@@ -37,19 +37,18 @@ from drystone.service.calls.snapshot_begin import begin_snapshot, freeze_target
 from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.host import snapshot_server
 from drystone.service.host.snapshot_server import SlowSourceError
-from drystone.service.jobs import snapshot as snapshot_job
 from drystone.service.jobs.attach import Detach
 from drystone.service.jobs.create_disk import make_image
 from drystone.service.jobs.delete_snapshot import DeleteSnapshot
 from drystone.service.jobs.initialize import Initialize
 from drystone.service.jobs.resize import Resize
 from drystone.service.jobs.rollback import Rollback
-from drystone.service.jobs.snapshot import TakeSnapshot
 from drystone.service.jobs.terminate import Terminate
 from drystone.service.requests import NewSnapshot
 from drystone.service.rows import endings
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.upkeep.publication import Publication
+from drystone.service.upkeep.sweep import Sweep
 from drystone.transfer.hydrate import hydrate
 from tests.service import parts
 from tests.service.parts import changed
@@ -136,10 +135,10 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    async def sweep(_installation: Any) -> None:
+    async def sweep(_self: Any) -> None:
         """No store is there to be swept."""
 
-    monkeypatch.setattr(snapshot_job, "sweep", sweep)
+    monkeypatch.setattr(Sweep, "sweep", sweep)
     world = World.open(tmp_path / "catalog.db")
     world.add_accounts()
     yield Site(world, tmp_path)
@@ -177,7 +176,9 @@ def test_a_snapshot_that_fails_because_its_bitmap_is_gone_does_not_count_it_as_m
             await LiveDisk(daemon=daemon, id=DISK).drop_bitmap(begun.freeze.old_bitmap)
             with NbdClient(path, DISK) as guest:
                 guest.pwrite(0, b"x" * BLOCK)
-            await TakeSnapshot(site.installation, site.host).fail(begun.operation, "InternalError", "the time was up")
+            await parts.take_snapshot(site.installation, site.host).fail(
+                begun.operation, "InternalError", "the time was up"
+            )
             ended, disk = site.operation(begun), site.row()
             assert (ended.state, ended.error) == (OperationState.FAILED, "the time was up")
             assert disk.tracking == TrackingState.LOST
@@ -197,7 +198,7 @@ def test_a_snapshot_that_is_given_up_is_never_committed_and_keeps_what_was_writt
                 begun = site.begin()
                 await freezing.freeze(daemon, [freeze_target(site.layout, begun)])
                 guest.pwrite(7 * BLOCK, b"x" * BLOCK)
-            job = TakeSnapshot(site.installation, site.host)
+            job = parts.take_snapshot(site.installation, site.host)
             await job._record_frozen(begun.operation)
 
             # The daemon does not answer just then: what is known by then is that it was given up.
@@ -249,7 +250,7 @@ def test_nobody_takes_a_daemon_for_dead_that_runs_and_is_silent(site: Site, monk
             daemon = site.served_by.daemons.running()[0]
             begun = site.begin()
             await freezing.freeze(daemon, [freeze_target(site.layout, begun)])
-            await TakeSnapshot(site.installation, site.host)._record_frozen(begun.operation)
+            await parts.take_snapshot(site.installation, site.host)._record_frozen(begun.operation)
             # What an older version may have left in a daemon: no row knows it.
             other = DiskId("disk-00000002")
             stray = Qcow2Volume(id=other, image=site.data / "stray.qcow2")
@@ -264,7 +265,7 @@ def test_nobody_takes_a_daemon_for_dead_that_runs_and_is_silent(site: Site, monk
                     for use in (site.host.opened, site.host.settle, site.host.close):
                         with pytest.raises(UnavailableError):
                             await use(DISK)
-                    await TakeSnapshot(site.installation, site.host).run(begun.operation)
+                    await parts.take_snapshot(site.installation, site.host).run(begun.operation)
                     detach: Any = SimpleNamespace(disk_id=DISK)
                     with pytest.raises(UnavailableError):
                         await Detach(site.installation, site.host, site.served_by.serving).run(detach)
@@ -380,7 +381,7 @@ def test_what_cannot_be_undone_is_tried_again(site: Site, kind: Any) -> None:
     """S23."""
     operation = replace(site.resize(2), snapshot_id=SnapshotId("snap-00000001"))
     site.world.db.write_sync(lambda conn: operations.update(conn, operation.id, updated_at=NOW, phase="WRITING"))
-    job = kind(site.installation) if kind is DeleteSnapshot else kind(site.installation, site.host)
+    job = parts.delete_snapshot(site.installation) if kind is DeleteSnapshot else kind(site.installation, site.host)
     run(job.fail(operation, "InternalError", "the store is away"))
     after = site.again(operation)
     assert (after.state, after.error, site.row().state) == (
@@ -521,7 +522,7 @@ def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
                     await lifecycle.create(caller(), NewSnapshot(disk_id=DISK))
                     (operation,) = site.world.db.read_sync(lambda conn: operations.running_on_disk(conn, DISK))
                     reader = pending()
-                    job = TakeSnapshot(site.installation, site.host)
+                    job = parts.take_snapshot(site.installation, site.host)
                     with pytest.raises(UnavailableError), hasty():
                         await job.fail(operation, "InternalError", "no")
                     assert (await LiveDisk(daemon=daemon, id=DISK).look()).frozen
@@ -642,7 +643,7 @@ def test_a_disk_in_use_does_not_keep_other_rows_from_being_published(
         return {note.resource_id for note in site.world.db.read_sync(lambda conn: unpublished.waiting(conn, 9, 0))}
 
     async def story() -> None:
-        publication = Publication(site.installation)
+        publication = parts.publication(site.installation)
         for disk_id in (DISK, free):
             site.change(disk_id, name="renamed")
         assert {DISK, free} <= waiting()

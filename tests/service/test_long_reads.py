@@ -16,10 +16,10 @@ from drystone.domain.ids import AccountId
 from drystone.engine.layout import Layout
 from drystone.service.calls import differences, store_space
 from drystone.service.calls.differences import SnapshotDifferences
-from drystone.service.calls.store_space import StoreSpace
 from drystone.service.calls.trail_records import AuditRecords
 from drystone.service.installation import Installation
 from drystone.service.requests import AuditQuery
+from tests.service import parts
 from tests.service.parts import server_parts
 from tests.service.records_world import NOW, OTHER, OWNER, World, caller, run
 
@@ -34,7 +34,7 @@ ASKED: dict[str, Ask] = {
     "difference": lambda of, who: SnapshotDifferences(
         transactions=of.transactions, kept=of.kept, background=of.background
     ).describe(who, None, "snap-a"),
-    "space": lambda of, who: StoreSpace(of).snapshots(who, ("snap-a",)),
+    "space": lambda of, who: parts.store_space(of).snapshots(who, ("snap-a",)),
     "trail": lambda of, who: AuditRecords(transactions=of.transactions).describe(who, AuditQuery()),
 }
 ACCOUNTS = (OWNER, OTHER, AccountId("100000000003"))

@@ -11,8 +11,8 @@ from drystone.domain.ids import SnapshotId
 from drystone.domain.snapshot import SnapshotState
 from drystone.objects.memory import MemoryStore
 from drystone.service.upkeep import publication
-from drystone.service.upkeep.publication import Publication
 from drystone.snapstore.manifests import write_attributes
+from tests.service import parts
 from tests.service.store_world import build_world
 
 pytestmark = pytest.mark.usefixtures("both_catalogs")
@@ -38,7 +38,7 @@ def test_attributes_that_come_after_their_manifest_went_do_not_stay(
 
     monkeypatch.setattr(publication, "write_attributes", late)
     for state in (SnapshotState.NORMAL, SnapshotState.DELETING, SnapshotState.GHOST):
-        asyncio.run(Publication(made)._snapshot(NAME))
+        asyncio.run(parts.publication(made)._snapshot(NAME))
         assert (name in world.objects.content()) == (state is SnapshotState.NORMAL)
         values = {"state": SnapshotState.NORMAL}
         world.db.write_sync(lambda conn: snapshots.compare_and_set(conn, NAME, expected={}, values=values))  # noqa: B023 - run at once

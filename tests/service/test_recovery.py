@@ -8,7 +8,6 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import AsyncMock
 
@@ -47,10 +46,8 @@ from drystone.service.installation import Installation
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.transactions import Change
 from drystone.service.upkeep import collection, confirmation, epoch, recovery
-from drystone.service.upkeep.compaction import PackRound
 from drystone.service.upkeep.expiry import Expiry, ExpiryLimits
 from drystone.service.upkeep.maps import collect_maps
-from drystone.service.upkeep.sweep import sweep
 from drystone.snapstore.account_names import AccountName, write_accounts
 from drystone.snapstore.collect import delete_manifest
 from drystone.snapstore.inventory import take_inventory
@@ -59,6 +56,7 @@ from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store, publish_epoch, read_epoch, read_owner
 from tests.domain.payloads import payload
 from tests.engine.volumes import image_of
+from tests.service import parts
 from tests.service.parts import changed, server_parts
 from tests.service.records_world import caller
 from tests.service.store_world import InlinePool
@@ -592,7 +590,7 @@ def test_what_a_fenced_session_wrote_is_no_snapshot_and_nothing_is_built_on_it(w
     content[:BLOCK_BYTES] = world.rng.randbytes(BLOCK_BYTES)
     take(world.store, world.rng, world.name(5), content, [(0, 1)], third)
     with confirmed(world) as made:
-        asyncio.run(sweep(made))
+        asyncio.run(parts.sweep(made).sweep())
         left = {entry.snapshot for entry in list_manifests(world.store)}
     assert left == {world.name(number) for number in (1, 2, 3, 5)}
     for name, kept in before.items():
@@ -615,7 +613,7 @@ def test_of_two_attempts_the_fenced_one_never_wins(world: World, *, first: bool)
     fence(world, good.session, state=SessionState.COMMITTED)  # or unknown, if the catalog is older
     assert reconciled(world).snapshots_imported == [world.name(4)]
     with confirmed(world) as made:
-        asyncio.run(sweep(made))
+        asyncio.run(parts.sweep(made).sweep())
         assert [entry.session for entry in list_manifests(world.store, world.name(4))] == [good.session]
     assert shown(world, world.name(4)) == world.content
 
@@ -633,7 +631,7 @@ def test_what_other_snapshots_are_made_of_is_adopted_whatever_a_catalog_says(wor
         session = made.db.read_sync(lambda conn: sessions.get(conn, fourth.session))
         assert session is not None
         assert session.state is SessionState.ADOPTED
-        asyncio.run(sweep(made))
+        asyncio.run(parts.sweep(made).sweep())
     for name, content in world.disks.items():
         assert shown(world, name) == content
 
@@ -665,8 +663,8 @@ def test_while_something_is_left_alone_its_maps_stay(world: World, monkeypatch: 
     assert [world.name(3) in told for told in world.recover().left_alone] == [True]
     with confirmed(world) as made:
         before = world.objects()
-        packs_round = PackRound(made)
-        assert asyncio.run(collect_maps(made)) is False
+        packs_round = parts.compaction(made)
+        assert asyncio.run(collect_maps(made.transactions, made.kept)) is False
         asyncio.run(packs_round.once())
         left = packs_round._maps_collected
         assert not left, "it is looked at again when nothing keeps them any more"
@@ -726,12 +724,7 @@ def test_nothing_expires_or_is_collected_until_somebody_confirms(world: World) -
     world.recover()
     db = world.open()
     try:
-        installation = cast(
-            "Any",
-            SimpleNamespace(
-                db=db, store=world.store, clock=lambda: NOW * 2, steady=lambda: NOW * 2, ids=IdSource(world.rng)
-            ),
-        )  # fmt: skip
+        installation = parts.server_parts(db, world.layout, clock=lambda: NOW * 2, rng=world.rng, store=world.store)
         nothing: Any = None
         limits = ExpiryLimits(percent_per_hour=100, quota=SnapshotLimits())
         expiry = Expiry(transactions=nothing, operations=nothing, clock=nothing, limits=limits)
@@ -743,19 +736,19 @@ def test_nothing_expires_or_is_collected_until_somebody_confirms(world: World) -
 
             return changed(db, begin, at=NOW * 2)
 
-        assert not asyncio.run(confirmation.may_delete(installation))
+        assert not asyncio.run(confirmation.may_delete(installation.transactions, installation.kept))
         assert due() == []
-        confirming = confirmation.Confirmation(installation=installation)
+        confirming = confirmation.Confirmation(transactions=installation.transactions)
         with pytest.raises(RefusalError):
             asyncio.run(confirming.confirm(caller()))
-        assert not asyncio.run(confirmation.may_delete(installation))
+        assert not asyncio.run(confirmation.may_delete(installation.transactions, installation.kept))
         assert asyncio.run(confirming.confirm(caller(admin=True))) is not None
         assert asyncio.run(confirming.confirm(caller(admin=True))) is None
-        assert asyncio.run(confirmation.may_delete(installation))
+        assert asyncio.run(confirmation.may_delete(installation.transactions, installation.kept))
         assert due() == [world.name(2)]
         # Another catalog took the store meanwhile.
         publish_epoch(world.store, read_epoch(world.store) + 1)
-        assert not asyncio.run(confirmation.may_delete(installation))
+        assert not asyncio.run(confirmation.may_delete(installation.transactions, installation.kept))
     finally:
         db.close()
 
@@ -764,9 +757,9 @@ def test_a_store_that_does_not_answer_stops_deletion(world: World, tmp_path: Pat
     world.recover()
     db = world.open()
     try:
-        gone = cast("Any", SimpleNamespace(db=db, store=world.store, clock=lambda: NOW))
+        gone = parts.server_parts(db, world.layout, clock=lambda: NOW, store=world.store)
         shutil.rmtree(world.layout.store)
         with pytest.raises(DrystoneError):
-            asyncio.run(confirmation.may_delete(gone))
+            asyncio.run(confirmation.may_delete(gone.transactions, gone.kept))
     finally:
         db.close()

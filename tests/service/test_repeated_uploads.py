@@ -14,7 +14,7 @@ from drystone.domain.errors import SnapshotBrokenError
 from drystone.domain.operation import OperationKind
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.snapshot import SnapshotState
-from drystone.service.jobs.snapshot import TakeSnapshot
+from tests.service import parts
 from tests.service.crash_points import (
     DISK,
     NEW,
@@ -86,7 +86,7 @@ def test_what_the_first_attempt_trimmed_the_second_does_not_need(
     scene.db.write_sync(lambda conn: operations.update(conn, found.id, updated_at=1.0, payload=payload))
 
     async def twice() -> list[int]:
-        job = TakeSnapshot(scene.made, Daemons(scene))
+        job = parts.take_snapshot(scene.made, Daemons(scene))
         # All but the commit: as a server that is killed there.
         first = await job.upload(found, DISK)
         second = await job.upload(found, DISK)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -11,9 +11,10 @@ from drystone.catalog import damages, packs, proofs, snapshots
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import SnapshotId
 from drystone.objects.memory import MemoryStore
-from drystone.service.jobs.compact import Compact
-from drystone.service.upkeep.scrub import RECHECK_SECONDS, Scrub, ScrubConfig
+from drystone.service.operations import Operations
+from drystone.service.upkeep.scrub import RECHECK_SECONDS
 from drystone.snapstore.packs import open_pack
+from tests.service import parts
 from tests.service.crash_points import Scene, built, quick_directory, run, scrub_of
 from tests.service.records_world import NOW, OWNER, caller
 from tests.service.store_world import World
@@ -34,35 +35,45 @@ def scene() -> Iterator[Scene]:
 def test_what_was_read_before_a_request_is_no_proof_for_it(scene: Scene, read_last: str) -> None:
     """A byte that flips after a pack was read, and before somebody asks for a scrub, must be found by that scrub."""
     time = [NOW + 1.0]
-    scene.made = replace(scene.made, clock=lambda: time[0], steady=lambda: time[0], monotonic=lambda: time[0])
+    clock = lambda: time[0]  # noqa: E731 - short
+    transactions = parts.transactions(scene.db, clock=clock)
+    scene.made = replace(scene.made, clock=clock, steady=clock, monotonic=clock, transactions=transactions)
     scrub: Any = scrub_of(scene)
-    read = scrub._scrub
+    read = scrub._read
 
     async def asked_meanwhile(**what: Any) -> Any:
         result = await read(**what)
         time[0] += 1.0
         if read_last in what:
-            await scrub.request(ADMIN)
+            await scrub.request()
             time[0] += 1.0
         return result
 
     def due() -> proofs.ProofTotals:
-        return scene.db.read_sync(lambda conn: proofs.totals(conn, scrub._before(conn), time[0]))
+        now, before = scene.db.read_sync(scrub.due)
+        return scene.db.read_sync(lambda conn: proofs.totals(conn, before, now))
 
     async def act(_scene: Scene) -> None:
-        await scrub.request(ADMIN)
+        await scrub.request()
         time[0] += 1.0
-        scrub._scrub = asked_meanwhile
+        scrub._read = asked_meanwhile
         await scrub.once()
         assert due().packs_due == due().packs
         assert due().snapshots_due == (due().snapshots if read_last == "maps" else 0)
-        scrub._scrub = read
+        scrub._read = read
         await scrub.once()
         assert (due().packs_due, due().snapshots_due) == (0, 0)
         assert due().packs > 0
         assert due().snapshots > 0
 
     run(scene, act)
+
+
+class NoDisks:
+    """Finds no disk that has what a pack lost."""
+
+    async def mend(self, _pack: object) -> None:
+        return None
 
 
 class Rounds:
@@ -72,12 +83,13 @@ class Rounds:
         self.world = world
         self.at = NOW + 200_000.0
         clock = lambda: self.at  # noqa: E731 - short
-        self.made = replace(self.world.open(), clock=clock, steady=clock, monotonic=clock)
-        self.scrub = Scrub(installation=self.made, host=cast("Any", None), config=ScrubConfig(days=1, bytes_per_s=0))
-        cast("Any", self.scrub)._sources = self.no_disks
-
-    async def no_disks(self, _pack: object) -> dict[Any, Any]:
-        return {}
+        made = self.world.open()
+        transactions = parts.transactions(made.db, clock=clock)
+        self.made = replace(
+            made, clock=clock, steady=clock, monotonic=clock, transactions=transactions,
+            operations=Operations(transactions),
+        )  # fmt: skip
+        self.scrub = parts.scrub(self.made, NoDisks())
 
     def once(self, after: float = RECHECK_SECONDS + 100) -> None:
         self.at += after
@@ -108,7 +120,7 @@ def test_a_snapshot_is_whole_again_when_its_damaged_pack_was_put_back_and_writte
     rounds.once()
     assert rounds.damaged()
     MemoryStore.replace(objects, victim.object, good)
-    asyncio.run(Compact(rounds.made).run(compaction_of(db)))
+    asyncio.run(parts.compact(rounds.made).run(compaction_of(db)))
     rounds.once()
     assert rounds.damaged() == []
     # A row of an earlier version may have stayed so.
@@ -137,11 +149,11 @@ def test_damage_of_maps_stays_recorded_until_they_were_read_again(rounds: Rounds
         raise UnavailableError("the store does not answer")
 
     scrub: Any = rounds.scrub
-    read, scrub._scrub = scrub._scrub, fails
+    read, scrub._read = scrub._read, fails
     with pytest.raises(UnavailableError):
         rounds.once()
     assert rounds.damaged() == sorted(rows)
-    scrub._scrub = read
+    scrub._read = read
     rounds.world.flip(full, 60)
     rounds.once()
     assert rounds.damaged() == []

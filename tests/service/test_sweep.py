@@ -17,6 +17,7 @@ from drystone.engine.layout import Layout
 from drystone.objects.contract import ObjectEntry
 from drystone.objects.memory import MemoryStore
 from drystone.service.upkeep import sweep
+from tests.service import parts
 from tests.service.store_world import World
 from tests.snapstore.model_snapshots import STORE_ID
 
@@ -48,12 +49,12 @@ def test_sessions_of_which_nothing_is_left_are_forgotten_a_week_later(world: Wor
     before = world.db.read_sync(left)
     name = f"{STORE_ID}/maps/{WRITER}/{'0' * 32}"
     MemoryStore.put(world.objects, name, b"a map that something may name")
-    assert asyncio.run(sweep.forget_spent(made)) == 1
+    assert asyncio.run(parts.sweep(made).forget_spent()) == 1
     assert world.db.read_sync(left) == before - {READER}, "snapshots and packs name the first three"
     MemoryStore.delete(world.objects, name)
-    assert asyncio.run(sweep.forget_spent(made)) == 1
+    assert asyncio.run(parts.sweep(made).forget_spent()) == 1
     assert world.db.read_sync(left) == before - {READER, WRITER}
-    assert asyncio.run(sweep.forget_spent(made)) == 0
+    assert asyncio.run(parts.sweep(made).forget_spent()) == 0
     world.close()
 
 
@@ -66,12 +67,12 @@ def test_a_session_stays_while_a_row_names_it(world: World) -> None:
     writer = row.session_id
     for kept in [one for one in world.objects.content() if writer in one]:
         MemoryStore.delete(world.objects, kept)
-    assert asyncio.run(sweep.forget_spent(made)) == 0
+    assert asyncio.run(parts.sweep(made).forget_spent()) == 0
     world.db.write_sync(lambda conn: snapshots.delete(conn, name))
-    assert asyncio.run(sweep.forget_spent(made)) == 0, "its packs have rows"
+    assert asyncio.run(parts.sweep(made).forget_spent()) == 0, "its packs have rows"
     found = world.db.read_sync(lambda conn: packs.of_session(conn, writer))
     world.db.write_sync(lambda conn: [packs.delete(conn, PackId(pack.id)) for pack in found])
-    assert asyncio.run(sweep.forget_spent(made)) == 1
+    assert asyncio.run(parts.sweep(made).forget_spent()) == 1
     world.close()
 
 
@@ -93,7 +94,7 @@ def test_what_rows_name_is_not_swept_although_its_session_was_fenced(world: Worl
     world.db.write_sync(fenced)
     before = set(world.objects.content())
     MemoryStore.put(world.objects, f"{STORE_ID}/maps/{WRITER}/{'0' * 32}", b"what a fenced writer left")
-    asyncio.run(sweep.sweep(made))
+    asyncio.run(parts.sweep(made).sweep())
     assert set(world.objects.content()) == before
     world.check()
     world.close()
@@ -103,7 +104,7 @@ def test_nothing_is_forgotten_by_a_catalog_that_may_not_delete(world: World) -> 
     made = world.open()
     world.db.write_sync(lambda conn: add(conn, READER, ended=1.0))
     MemoryStore.replace(world.objects, f"{STORE_ID}/owner", b'{"format":1,"owner":"another"}')
-    assert asyncio.run(sweep.forget_spent(made)) == 0
+    assert asyncio.run(parts.sweep(made).forget_spent()) == 0
     world.close()
 
 
@@ -137,7 +138,8 @@ def test_a_sweep_lists_what_the_fenced_session_may_have_written_and_no_more(
     world.db.write_sync(fenced)
     manifest = f"{STORE_ID}/snapshots/{lost}/{WRITER}.manifest"
     MemoryStore.put(world.objects, manifest, b"of a writer that was paused")
-    asyncio.run(sweep.sweep(made))
+    one = parts.sweep(made)
+    asyncio.run(one.sweep())
     assert manifest not in world.objects.content()
     assert prefixes, "the store is asked"
     assert "snapshots/" not in prefixes
@@ -147,7 +149,7 @@ def test_a_sweep_lists_what_the_fenced_session_may_have_written_and_no_more(
     for minute in range(0, 7 * 24 * 60 + 20, 10):
         now[0] = 60.0 * minute
         prefixes.clear()
-        asyncio.run(sweep.sweep(made))
+        asyncio.run(one.sweep())
         sweeps += bool(prefixes)
     assert 8 <= sweeps <= 14, sweeps
     assert not {WRITER, READER} & world.db.read_sync(left), "and is dropped after it"
@@ -163,7 +165,7 @@ def test_a_session_of_an_unknown_snapshot_is_looked_for_everywhere(
     world.db.write_sync(lambda conn: sessions.fence(conn, WRITER, at=made.clock()))
     manifest = f"{STORE_ID}/snapshots/snap-whose/{WRITER}.manifest"
     MemoryStore.put(world.objects, manifest, b"of an earlier version")
-    asyncio.run(sweep.sweep(made))
+    asyncio.run(parts.sweep(made).sweep())
     assert manifest not in world.objects.content()
     assert "snapshots/" in prefixes
     world.close()
@@ -197,13 +199,13 @@ def test_operations_go_after_thirty_days_or_when_very_many_followed(
         return sorted(operations.get_many(conn, [OperationId(name) for name in ages]))
 
     world.db.write_sync(fill)
-    asyncio.run(sweep.tidy(made))
+    asyncio.run(parts.sweep(made).tidy())
     assert world.db.read_sync(there) == ["op-0", "op-1", "op-2", "op-3"]
     monkeypatch.setattr(sweep, "OPERATIONS_KEPT_MAX", 1)
-    asyncio.run(sweep.tidy(made))
+    asyncio.run(parts.sweep(made).tidy())
     assert world.db.read_sync(there) == ["op-0", "op-1"], "as old as the last that is kept"
     monkeypatch.setattr(sweep, "OPERATIONS_KEPT_MAX", 0)
-    asyncio.run(sweep.tidy(made))
+    asyncio.run(parts.sweep(made).tidy())
     assert world.db.read_sync(there) == ["op-0"], "a day is kept, however many there are"
     world.close()
 
@@ -216,21 +218,23 @@ def test_two_sweeps_at_once_over_a_store_that_fails_end_like_one(world: World, m
     world.db.write_sync(lambda conn: sessions.open(conn, session, []))
     world.db.write_sync(lambda conn: sessions.fence(conn, WRITER, at=made.clock()))
 
+    one = parts.sweep(made)
+
     def failing(_store: object, _session: object) -> None:
         raise UnavailableError("the store is away")
 
     async def both() -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(sweep.sweep(made))
-            tasks.create_task(sweep.sweep(made))
+            tasks.create_task(one.sweep())
+            tasks.create_task(one.sweep())
 
     monkeypatch.setattr(sweep, "delete_session_objects", failing)
     asyncio.run(both())
-    assert WRITER not in made.swept
+    assert WRITER not in one._swept
     monkeypatch.setattr(sweep, "_manifests_of", failing)
     with pytest.raises(UnavailableError):
-        asyncio.run(sweep.sweep(made))
-    assert WRITER not in made.swept
+        asyncio.run(one.sweep())
+    assert WRITER not in one._swept
     world.close()
 
 
@@ -240,6 +244,6 @@ def test_a_start_leaves_directories_of_scratch_alone(tmp_path: Path, world: Worl
     made.layout.scratch.mkdir()
     (made.layout.scratch / "lost+found").mkdir()
     (made.layout.scratch / "disk-gone.raw").touch()
-    sweep.clear_scratch(made)
+    asyncio.run(sweep.clear_scratch(made.transactions, made.layout))
     assert [entry.name for entry in made.layout.scratch.iterdir()] == ["lost+found"]
     world.close()

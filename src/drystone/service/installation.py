@@ -10,7 +10,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from drystone.catalog.database import Database
-from drystone.domain.ids import AccountId, IdSource, SessionId
+from drystone.domain.ids import AccountId, IdSource
 from drystone.engine.ballast import Ballast
 from drystone.engine.host_device import HostDevices
 from drystone.engine.layout import Layout
@@ -56,8 +56,6 @@ class Installation:
     kept: KeptStore
     devices: HostDevices
     locks: DiskLocks = field(default_factory=DiskLocks)
-    swept: dict[SessionId, float] = field(default_factory=dict)
-    """When a fenced session's objects were last swept (`sweep`)."""
     hydration_threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "hydrate"))
     """Threads of their own: copying may wait long, and must not hold up anything else."""
 

@@ -1,12 +1,16 @@
 """The snapshot store as this server uses it: what it is, where it is, and who of us has it to himself."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from drystone.objects.address import DirectoryAddress
 from drystone.service.room import Room
 from drystone.snapstore.store import Store
 from drystone.transfer.addresses import StoreAddress
+
+FAULTY_MAX = 10_000
+"""Packs that cannot be trusted and are remembered as such."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +33,12 @@ class KeptStore:
     epoch_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     collection_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     faulty_packs: dict[str, str] = field(default_factory=dict)
+
+    def distrust(self, faults: Mapping[str, str]) -> None:
+        """Remember objects that cannot be written again, and why."""
+        for name, why in faults.items():
+            if len(self.faulty_packs) < FAULTY_MAX:
+                self.faulty_packs[name] = why
 
     def address(self) -> StoreAddress:
         """Return where a worker finds the store, and what of its file system it leaves to the disks."""

@@ -3,31 +3,36 @@
 import math
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from sqlalchemy import Connection
 
 from drystone.catalog import damages, disks, openings, operations, packs, proofs, snapshots
-from drystone.service.installation import Installation
+from drystone.catalog.database import Database
+from drystone.service.room import Room
+from drystone.service.rounds import Bugs
 from drystone.service.upkeep import collection
 from drystone.service.upkeep.clock import SteadyClock
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstallationCollector:
     """Gauges over rows and the file system."""
 
-    def __init__(self, installation: Installation, clock: SteadyClock) -> None:
-        self._in = installation
-        self._clock = clock
+    db: Database
+    room: Room
+    bugs: Bugs
+    clock: SteadyClock
 
     def collect(self) -> Iterable[Metric]:
         """Yield the gauges as of now."""
-        space = self._in.space()
+        space = self.room.look()
         free = GaugeMetricFamily("drystone_free_bytes", "Free bytes of the disks' file system.")
         free.add_metric([], space.free_bytes)
         floor = GaugeMetricFamily("drystone_floor_bytes", "Free bytes that belong to the disks alone.")
         floor.add_metric([], space.floor_bytes)
-        clock = self._clock.view()
+        clock = self.clock.view()
         doubted = GaugeMetricFamily("drystone_clock_doubted", "Whether this machine's clock is doubted.")
         doubted.add_metric([], clock.doubted_since is not None)
         ahead = GaugeMetricFamily("drystone_clock_ahead_seconds", "This machine's clock less the steady one.")
@@ -35,10 +40,10 @@ class InstallationCollector:
         waits = GaugeMetricFamily("drystone_expiry_waits_seconds", "How long nothing expires, the clock being doubted.")
         waits.add_metric([], clock.waits_s)
         bugs = CounterMetricFamily("drystone_bugs", "Bugs met since the start; the log has each.", labels=["place"])
-        for place, number in sorted(self._in.bugs.counts.items()):
+        for place, number in sorted(self.bugs.counts.items()):
             bugs.add_metric([place], number)
         yield from (free, floor, doubted, ahead, waits, bugs)
-        yield from self._in.db.read_sync(_rows)
+        yield from self.db.read_sync(_rows)
 
 
 def _rows(conn: Connection) -> list[Metric]:

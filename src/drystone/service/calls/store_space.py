@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Collection
+from dataclasses import replace
 
 import msgspec
 from sqlalchemy import Connection
@@ -17,10 +18,12 @@ from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.objects.contract import NotFoundError
 from drystone.service.caller import Caller
 from drystone.service.calls.snapshot_records import owned_snapshot
-from drystone.service.installation import Installation
+from drystone.service.kept_store import KeptStore
+from drystone.service.operations import Operations
+from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import collection, compaction
 from drystone.service.views import CollectionView, SetSpaceView, SnapshotSpaceView, StoreSpaceView
-from drystone.transfer.pool import WAITING_MAX
+from drystone.transfer.pool import WAITING_MAX, WorkerPool
 from drystone.transfer.store_jobs import FamilyNode, SpaceJob, SpaceResult
 
 IDS_MAX = 1000
@@ -32,10 +35,22 @@ _SHOWN = frozenset({SnapshotState.NORMAL, SnapshotState.DELETING})
 
 
 class StoreSpace:
-    """Tells space exactly: by the delta maps of whole trees, in a worker; never part of a plain describe call."""
+    """Tells space exactly: by the delta maps of whole trees, in a worker; never part of a plain describe call.
 
-    def __init__(self, installation: Installation) -> None:
-        self._in = installation
+    Args:
+        transactions: The catalog's.
+        operations: What takes a collection up.
+        kept: The store.
+        background: Whose worker reads the maps.
+    """
+
+    def __init__(
+        self, *, transactions: Transactions, operations: Operations, kept: KeptStore, background: WorkerPool
+    ) -> None:
+        self._transactions = transactions
+        self._operations = operations
+        self._kept = kept
+        self._background = background
         self._told: dict[bytes, SpaceResult] = {}
 
     async def snapshots(self, caller: Caller, snapshot_ids: tuple[str, ...]) -> SetSpaceView:
@@ -50,13 +65,13 @@ class StoreSpace:
         if not 1 <= len(wanted) <= IDS_MAX:
             raise RefusalError("InvalidParameterValue", f"{len(wanted)} ids are given; 1 to {IDS_MAX} are allowed.")
         found = await self._space(caller, wanted, frozenset(wanted))
-        pinned = await self._in.read_in_turn(caller.account_id, sessions.pinned) & set(wanted)
+        pinned = await self._transactions.read_in_turn(caller.account_id, sessions.pinned) & set(wanted)
         # What somebody reads is not collected before that ends: it does not come back now.
         free = await self._space(caller, wanted, frozenset(wanted) - pinned) if pinned else found
         shown = {one.snapshot: one for one in found.snapshots}
         dead = free.dead_bytes_by_pack
-        rows = await self._in.read_in_turn(caller.account_id, lambda conn: packs.get_many(conn, dead))
-        share = self._in.compaction_dead_percent / 100
+        rows = await self._transactions.read_in_turn(caller.account_id, lambda conn: packs.get_many(conn, dead))
+        share = self._kept.dead_percent / 100
         return SetSpaceView(
             snapshots=tuple(
                 SnapshotSpaceView(
@@ -75,17 +90,15 @@ class StoreSpace:
 
     async def _space(self, caller: Caller, wanted: list[str], chosen: Collection[str]) -> SpaceResult:
         for attempt in range(1, ATTEMPTS_MAX + 1):
-            nodes, held = await self._in.read_in_turn(
+            nodes, held = await self._transactions.read_in_turn(
                 caller.account_id, lambda conn: _trees(conn, caller, wanted, chosen)
             )
-            job = SpaceJob(store=self._in.store_address(), nodes=nodes, packs=held)
+            job = SpaceJob(store=self._kept.address(), nodes=nodes, packs=held)
             asked = hashlib.sha256(msgspec.json.encode(job)).digest()
             if asked in self._told:
                 return self._told[asked]
             try:
-                found = await self._in.background.run(
-                    job, SpaceResult, account=caller.account_id, waiting_max=WAITING_MAX
-                )
+                found = await self._background.run(job, SpaceResult, account=caller.account_id, waiting_max=WAITING_MAX)
             except (NotFoundError, UnavailableError):
                 if attempt == ATTEMPTS_MAX:
                     raise
@@ -105,9 +118,9 @@ class StoreSpace:
             DrystoneError: The store cannot be listed.
         """
         caller.require_admin()
-        store = self._in.store
+        store = self._kept.store
         stored = await asyncio.to_thread(lambda: sum(one.size_bytes for one in store.objects.list(store.name(""))))
-        percent = self._in.compaction_dead_percent
+        percent = self._kept.dead_percent
 
         def sums(conn: Connection) -> StoreSpaceView:
             every, due = packs.totals(conn), compaction.prospect(conn, percent)
@@ -120,7 +133,7 @@ class StoreSpace:
                 held=meta.get(conn, "held") or "",
             )  # fmt: skip
 
-        return await self._in.db.read(sums)
+        return await self._transactions.read(sums)
 
     async def collect(self, caller: Caller, *, dry_run: bool, dead_percent: int | None) -> CollectionView:
         """Have packs that are dead in part written again, or only tell what that would do.
@@ -135,30 +148,32 @@ class StoreSpace:
                 another threshold is under way; nothing was begun.
         """
         caller.require_admin()
-        percent = min(100, self._in.compaction_dead_percent) if dead_percent is None else dead_percent
+        percent = min(100, self._kept.dead_percent) if dead_percent is None else dead_percent
         if not 0 <= percent <= 100:
             raise RefusalError("InvalidParameterValue", f"Threshold is {percent}, and must be from 0 to 100.")
 
-        def begin(conn: Connection) -> CollectionView:
-            due = compaction.prospect(conn, percent)
-            operation = None
-            if not dry_run:
-                operation = compaction.begin(
-                    conn, self._in, account_id=caller.account_id, dead_percent=percent, request_id=caller.request_id
-                )
-                if operation.payload_as(CompactPayload).dead_percent != percent:
-                    raise RefusalError(
-                        "ResourceBusy", f"Collection {operation.id} is under way; wait until it has ended."
-                    )
-            return CollectionView(
-                operation_id=None if operation is None else operation.id, dead_percent=percent, packs=due.packs,
-                pack_bytes=due.stored_bytes, dead_bytes=due.dead_bytes,
-            )  # fmt: skip
+        if dry_run:
+            return await self._transactions.read(lambda conn: _prospect(conn, percent))
 
-        view = await (self._in.db.read if dry_run else self._in.db.write)(begin)
-        if view.operation_id is not None:
-            self._in.operations.wake(view.operation_id)
-        return view
+        def begin(change: Change) -> CollectionView:
+            due = _prospect(change.conn, percent)
+            operation = compaction.begin(
+                change, account_id=caller.account_id, dead_percent=percent, request_id=caller.request_id
+            )
+            if operation.payload_as(CompactPayload).dead_percent != percent:
+                raise RefusalError("ResourceBusy", f"Collection {operation.id} is under way; wait until it has ended.")
+            return replace(due, operation_id=operation.id)
+
+        return await self._operations.begin(begin)
+
+
+def _prospect(conn: Connection, percent: int) -> CollectionView:
+    """Return what a collection would do that is not begun."""
+    due = compaction.prospect(conn, percent)
+    return CollectionView(
+        operation_id=None, dead_percent=percent, packs=due.packs, pack_bytes=due.stored_bytes,
+        dead_bytes=due.dead_bytes,
+    )  # fmt: skip
 
 
 def _due(pack: Pack | None, dead_bytes: int, dead_blocks: int, share: float) -> bool:

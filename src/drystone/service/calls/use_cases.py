@@ -20,12 +20,12 @@ from drystone.service.calls.quiescing import Quiescing
 from drystone.service.calls.snapshot_groups import SnapshotGroups
 from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.calls.snapshot_records import SnapshotRecords
+from drystone.service.calls.store_health import StoreHealth
 from drystone.service.calls.store_space import StoreSpace
 from drystone.service.calls.trail import Audit
 from drystone.service.calls.trail_records import AuditRecords
 from drystone.service.upkeep.clock import SteadyClock
 from drystone.service.upkeep.confirmation import Confirmation
-from drystone.service.upkeep.scrub import Scrub
 
 
 class Authenticate(Protocol):
@@ -56,7 +56,7 @@ class UseCases:
     accounts: Accounts
     operations: OperationRecords
     host: HostRecords
-    store_health: Scrub
+    store_health: StoreHealth
     space: StoreSpace
     clock: SteadyClock
     confirmation: Confirmation

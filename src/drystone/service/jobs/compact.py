@@ -1,5 +1,7 @@
 """Writing packs again without their dead blocks (L8), some at a time, as rows that survive a crash."""
 
+from dataclasses import dataclass
+
 import msgspec
 import structlog
 from sqlalchemy import Connection
@@ -9,9 +11,12 @@ from drystone.domain.operation import Operation
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState
 from drystone.domain.payloads import CompactionOutcome, CompactPayload
 from drystone.domain.session import Pack, PackState
-from drystone.service.installation import Installation
+from drystone.service.kept_store import KeptStore
+from drystone.service.operations import Operations
 from drystone.service.rows import endings
-from drystone.service.upkeep import collection, compaction, rewrites
+from drystone.service.transactions import Change, Transactions
+from drystone.service.upkeep import collection, rewrites
+from drystone.transfer.pool import WorkerPool
 from drystone.transfer.store_jobs import CompactJob, CompactResult, PackTarget, PackVerdict
 
 log = structlog.get_logger()
@@ -21,6 +26,7 @@ ROUNDS_MAX = 10_000
 ATTEMPTS_MAX = 5
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Compact:
     """Rounds of: rows WRITING → new objects written and read back → rows SWITCHED → old objects deleted, later.
 
@@ -28,139 +34,124 @@ class Compact:
     manifest goes while a worker looks at it.
     """
 
-    def __init__(self, installation: Installation) -> None:
-        self._in = installation
+    transactions: Transactions
+    operations: Operations
+    kept: KeptStore
+    background: WorkerPool
 
     async def run(self, operation: Operation) -> None:
         """Go on until nothing is left to be written again; may be repeated from any moment."""
         wanted = operation.payload_as(CompactPayload)
-        percent = self._in.compaction_dead_percent if wanted.dead_percent is None else wanted.dead_percent
+        percent = self.kept.dead_percent if wanted.dead_percent is None else wanted.dead_percent
         sums = _Sums(operation)
         seen: set[str] = set()
-        async with self._in.collection_lock:
+        async with self.kept.collection_lock:
             # A process that was killed may have written what its rows name; nothing refers to it.
-            await self._in.db.write(lambda conn: rewrites.abandon_all(conn, self._in.clock()))
+            await self.transactions.change(rewrites.abandon_all)
         for _ in range(ROUNDS_MAX):
-            async with self._in.collection_lock:
-                reason = await collection.stopped(self._in)
+            async with self.kept.collection_lock:
+                reason = await collection.stopped(self.transactions, self.kept)
                 if reason is not None:
                     log.error("collection.stopped", reason=reason)
                     sums.note = reason
                     break
                 more = await self._round(operation, percent, seen, sums)
-                await collection.remove_doomed(self._in)
-                await rewrites.settle(self._in)
+                await collection.remove_doomed(self.transactions, self.kept)
+                await rewrites.settle(self.transactions, self.kept)
                 if not more:
                     break
 
-        at = self._in.clock()
+        def end(change: Change) -> None:
+            payload = msgspec.structs.replace(wanted, result=sums.result(change.conn))
+            operations.update(change.conn, operation.id, updated_at=change.at, payload=payload)
+            endings.done(change.conn, operation, at=change.at)
 
-        def end(conn: Connection) -> None:
-            payload = msgspec.structs.replace(wanted, result=sums.result(conn))
-            operations.update(conn, operation.id, updated_at=at, payload=payload)
-            endings.done(conn, operation, at=at)
-
-        await self._in.db.write(end)
+        await self.transactions.change(end)
         log.info("compaction.ended", operation_id=operation.id, rewritten=sums.rewritten, freed_bytes=sums.freed_bytes)
 
     async def _round(self, operation: Operation, percent: int, seen: set[str], sums: "_Sums") -> bool:
         """Judge and write some packs; return whether there were any."""
+        skip = seen | self.kept.faulty_packs.keys()
 
-        def begin(conn: Connection) -> tuple[list[tuple[Pack, PackRewrite]], tuple[str, ...]]:
+        def begin(change: Change) -> tuple[list[tuple[Pack, PackRewrite]], tuple[str, ...]]:
             # One SQL snapshot: what is dead in it stays dead (L8).
-            skip = seen | self._in.faulty_packs.keys()
-            wanted = packs.dying(conn, percent / 100, PACKS_PER_ROUND + len(skip))
+            wanted = packs.dying(change.conn, percent / 100, PACKS_PER_ROUND + len(skip))
             chosen = [pack for pack in wanted if pack.object not in skip][:PACKS_PER_ROUND]
-            pairs = [(pack, self._rewrite(pack)) for pack in chosen]
-            for _, row in pairs:
-                pack_rewrites.insert(conn, row)
-            return pairs, collection.living_manifests(conn)
+            pairs = [(pack, rewrites.begin(change, pack, self.kept.store)) for pack in chosen]
+            return pairs, collection.living_manifests(change.conn)
 
-        pairs, living = await self._in.db.write(begin)
+        pairs, living = await self.transactions.change(begin)
         if not pairs:
             return False
         seen.update(pack.object for pack, _ in pairs)
         job = CompactJob(
-            store=self._in.store_address(),
+            store=self.kept.address(),
             packs=tuple(PackTarget(object=row.old_object, attempt=row.id) for _, row in pairs),
             living=living, dead_percent=percent,
         )  # fmt: skip
         try:
-            verdicts = (await self._in.background.run(job, CompactResult)).packs
+            verdicts = (await self.background.run(job, CompactResult)).packs
         except BaseException:
-            await self._in.db.write(lambda conn: rewrites.abandon_all(conn, self._in.clock()))
+            await self.transactions.change(rewrites.abandon_all)
             raise
         found = list(zip(pairs, verdicts, strict=True))
 
-        at = self._in.clock()
-
-        def record(conn: Connection) -> list[str]:
-            outcomes = [self._judge(conn, pack, row, verdict, at) for (pack, row), verdict in found]
-            proofs.doubt(conn, [pack.id for (pack, _), verdict in found if verdict.fault], ())
-            rewritten = sums.rewritten + outcomes.count("rewritten")
-            operations.update(conn, operation.id, updated_at=at, phase=f"{rewritten} packs written again")
+        def record(change: Change) -> list[str]:
+            outcomes = [_judge(change, pack, row, verdict) for (pack, row), verdict in found]
+            proofs.doubt(change.conn, [pack.id for (pack, _), verdict in found if verdict.fault], ())
+            phase = f"{sums.rewritten + outcomes.count('rewritten')} packs written again"
+            operations.update(change.conn, operation.id, updated_at=change.at, phase=phase)
             return outcomes
 
-        for ((pack, _), verdict), outcome in zip(found, await self._in.db.write(record), strict=True):
+        for ((pack, _), verdict), outcome in zip(found, await self.transactions.change(record), strict=True):
             sums.add(outcome, verdict, pack)
         seen.update(verdict.new_object for verdict in verdicts if verdict.new_object is not None)
         for (pack, _), verdict in found:
             if verdict.fault:
                 log.error("pack.not_compacted", pack_id=pack.id, object=pack.object, error=verdict.fault)
-                if len(self._in.faulty_packs) < compaction.FAULTY_MAX:
-                    self._in.faulty_packs[pack.object] = verdict.fault
+        self.kept.distrust({pack.object: verdict.fault for (pack, _), verdict in found if verdict.fault})
         return True
-
-    def _rewrite(self, pack: Pack) -> PackRewrite:
-        attempt = self._in.ids.hex128()
-        return PackRewrite(
-            id=attempt, pack_id=pack.id, old_object=pack.object, old_bytes=pack.bytes, created_at=self._in.clock(),
-            new_object=self._in.store.pack_name(pack.session_id, pack.id, attempt),
-        )  # fmt: skip
-
-    def _judge(self, conn: Connection, pack: Pack, row: PackRewrite, verdict: PackVerdict, at: float) -> str:
-        """Do to the rows what the verdict asks for; return what that was."""
-        current = packs.get(conn, pack.id)
-        # What died since the living snapshots were listed is not in the verdict, and stays counted.
-        since_blocks = 0 if current is None else max(0, current.dead_blocks - pack.dead_blocks)
-        since_bytes = 0 if current is None else max(0, current.dead_bytes - pack.dead_bytes)
-        unchanged = {"state": PackState.LIVE, "object": pack.object}
-        if verdict.new_object is not None:
-            assert verdict.new_object == row.new_object
-            left = verdict.blocks - verdict.dead_blocks
-            values = {
-                "object": verdict.new_object, "bytes": verdict.new_bytes, "blocks": left,
-                "dead_blocks": min(left, since_blocks), "dead_bytes": min(verdict.new_bytes, since_bytes),
-            }  # fmt: skip
-            if packs.compare_and_set(conn, pack.id, expected=unchanged, values=values):
-                rewrites.switched(conn, row, new_bytes=verdict.new_bytes, at=at)
-                return "rewritten"
-            rewrites.abandon(conn, row, at)
-            return "lost"
-        # Nothing was written, unless the fault was found in what had been.
-        if verdict.fault:
-            rewrites.abandon(conn, row, at)
-            return "faulty"
-        pack_rewrites.delete(conn, row.id)
-        if verdict.dead_blocks == verdict.blocks:
-            return "removed" if collection.doom_pack(conn, pack) else "lost"
-        # The counts that made it a candidate were too high: as they are now, it is none.
-        values = {"dead_blocks": verdict.dead_blocks + since_blocks, "dead_bytes": verdict.dead_bytes + since_bytes}
-        packs.compare_and_set(conn, pack.id, expected=unchanged, values=values)
-        return "kept"
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Try again some times; then end it: what was not written again is a candidate as before."""
 
-        def note(conn: Connection) -> bool:
-            at = self._in.clock()
+        def note(change: Change) -> bool:
             if operation.attempts + 1 >= ATTEMPTS_MAX:
-                endings.failed(conn, operation, at=at, code=code, message=message)
+                endings.failed(change.conn, operation, at=change.at, code=code, message=message)
                 return False
-            return operations.update(conn, operation.id, updated_at=at, error_code=code, error=message)
+            return operations.update(
+                change.conn, operation.id, updated_at=change.at, error_code=code, error=message
+            )  # fmt: skip
 
-        if await self._in.db.write(note):
-            self._in.operations.wake_later(operation)
+        if await self.transactions.change(note):
+            self.operations.wake_later(operation)
+
+
+def _judge(change: Change, pack: Pack, row: PackRewrite, verdict: PackVerdict) -> str:
+    """Do to the rows what the verdict asks for; return what that was."""
+    current = packs.get(change.conn, pack.id)
+    # What died since the living snapshots were listed is not in the verdict, and stays counted.
+    since_blocks = 0 if current is None else max(0, current.dead_blocks - pack.dead_blocks)
+    since_bytes = 0 if current is None else max(0, current.dead_bytes - pack.dead_bytes)
+    if verdict.new_object is not None:
+        assert verdict.new_object == row.new_object
+        left = verdict.blocks - verdict.dead_blocks
+        values = {
+            "blocks": left, "dead_blocks": min(left, since_blocks), "dead_bytes": min(verdict.new_bytes, since_bytes)
+        }  # fmt: skip
+        return "rewritten" if rewrites.switch(change, row, pack, values, new_bytes=verdict.new_bytes) else "lost"
+    # Nothing was written, unless the fault was found in what had been.
+    if verdict.fault:
+        rewrites.abandon(change, row)
+        return "faulty"
+    pack_rewrites.delete(change.conn, row.id)
+    if verdict.dead_blocks == verdict.blocks:
+        return "removed" if collection.doom_pack(change.conn, pack) else "lost"
+    # The counts that made it a candidate were too high: as they are now, it is none.
+    values = {"dead_blocks": verdict.dead_blocks + since_blocks, "dead_bytes": verdict.dead_bytes + since_bytes}
+    unchanged = {"state": PackState.LIVE, "object": pack.object}
+    packs.compare_and_set(change.conn, pack.id, expected=unchanged, values=values)
+    return "kept"
 
 
 class _Sums:

@@ -1,6 +1,7 @@
 """Deleting a snapshot (L5): its manifest goes, it becomes a ghost, and packs that nobody needs any more go too."""
 
 import asyncio
+from dataclasses import dataclass
 
 import msgspec
 import structlog
@@ -14,52 +15,59 @@ from drystone.domain.operation import Operation
 from drystone.domain.payloads import DeletionPayload
 from drystone.domain.session import Pack
 from drystone.domain.snapshot import Snapshot, SnapshotState
-from drystone.service.installation import Installation
+from drystone.service.kept_store import KeptStore
+from drystone.service.operations import Operations
 from drystone.service.rows import endings
 from drystone.service.rows.trees import prune_ghosts, tree_of
-from drystone.service.upkeep import collection, compaction, epoch
+from drystone.service.transactions import Change, Transactions
+from drystone.service.upkeep import collection, epoch
+from drystone.service.upkeep.compaction import Compaction
 from drystone.service.upkeep.confirmation import may_delete
 from drystone.service.upkeep.maps import collect_maps
 from drystone.snapstore.collect import delete_manifest
 from drystone.snapstore.expected import UNTRUSTED
 from drystone.snapstore.manifests import list_manifests
+from drystone.transfer.pool import WorkerPool
 from drystone.transfer.store_jobs import CollectJob, CollectResult, DeathsJob, DeathsResult
 
 log = structlog.get_logger()
 PACKS_PER_RUN = 1000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeleteSnapshot:
     """DELETING → unpinned → dead blocks counted → manifest gone → GHOST → dead packs and maps gone.
 
     One deletion at a time counts dead blocks: two at once would each take the other for living.
     """
 
-    def __init__(self, installation: Installation) -> None:
-        self._in = installation
-        self._one = installation.collection_lock
+    transactions: Transactions
+    operations: Operations
+    kept: KeptStore
+    workers: WorkerPool
+    compaction: Compaction
 
     async def run(self, operation: Operation) -> None:
         """Go on from the phase in the row; every phase may be repeated."""
         assert operation.snapshot_id is not None
         snapshot_id = operation.snapshot_id
-        if not await may_delete(self._in):
+        if not await may_delete(self.transactions, self.kept):
             # S50: somebody must confirm first, or another catalog has the store; it is looked at again later.
-            self._in.operations.wake_later(operation)
+            self.operations.wake_later(operation)
             return
         if operation.phase != "GHOST":
-            if await self._in.db.read(lambda conn: snapshot_id in sessions.pinned(conn)):
+            if await self.transactions.read(lambda conn: snapshot_id in sessions.pinned(conn)):
                 # A disk that hydrates may read it for hours: nothing is lost, the space comes back later.
-                self._in.operations.wake_later(operation)
+                self.operations.wake_later(operation)
                 return
-            async with self._one:
+            async with self.kept.collection_lock:
                 await self._to_ghost(operation, snapshot_id)
-            await epoch.publish(self._in)
-        async with self._one:
+            await epoch.publish(self.transactions, self.kept)
+        async with self.kept.collection_lock:
             await self._collect(snapshot_id)
-            await self._in.db.write(lambda conn: endings.done(conn, operation, at=self._in.clock()))
+            await self.transactions.change(lambda change: endings.done(change.conn, operation, at=change.at))
         log.info("snapshot.deleted", snapshot_id=snapshot_id)
-        await compaction.begin_if_due(self._in)
+        await self.compaction.begin_if_due()
 
     async def _to_ghost(self, operation: Operation, snapshot_id: SnapshotId) -> None:
         def look(conn: Connection) -> tuple[Snapshot, DeathsJob | None, list[Snapshot]]:
@@ -74,31 +82,28 @@ class DeleteSnapshot:
             manifests = tuple(other.manifest for other in near.values() if other.manifest is not None)
             assert len(manifests) == len(death.near), "every living snapshot has a manifest"
             candidates = None if death.candidates is None else tuple(sorted(death.candidates))
-            job = DeathsJob(
-                store=self._in.store_address(), manifest=row.manifest, near=manifests, candidate_maps=candidates
-            )
+            job = DeathsJob(store=self.kept.address(), manifest=row.manifest, near=manifests, candidate_maps=candidates)
             return row, job, list(near.values())
 
-        row, job, near = await self._in.db.read(look)
+        row, job, near = await self.transactions.read(look)
         dead: dict[str, tuple[int, int]] = {}
         if job is not None:
             dead = await self._count_dead(operation, job, row, near)
             assert row.session_id is not None
-            await epoch.advance(self._in)
-            await asyncio.to_thread(delete_manifest, self._in.store, snapshot_id, row.session_id)
+            await epoch.advance(self.transactions, self.kept)
+            await asyncio.to_thread(delete_manifest, self.kept.store, snapshot_id, row.session_id)
 
-        def bury(conn: Connection) -> None:
-            at = self._in.clock()
+        def bury(change: Change) -> None:
+            conn = change.conn
             expected = {"state": SnapshotState.DELETING}
-            if snapshots.compare_and_set(
-                conn, snapshot_id, expected=expected, values={"state": SnapshotState.GHOST, "modified_at": at}
-            ):
+            values = {"state": SnapshotState.GHOST, "modified_at": change.at}
+            if snapshots.compare_and_set(conn, snapshot_id, expected=expected, values=values):
                 for pack, (blocks, stored_bytes) in sorted(dead.items()):
                     packs.add_dead(conn, PackId(pack), blocks, stored_bytes)
                 epoch.raise_epoch(conn)
-            operations.update(conn, operation.id, updated_at=at, phase="GHOST", percent=50)
+            operations.update(conn, operation.id, updated_at=change.at, phase="GHOST", percent=50)
 
-        await self._in.db.write(bury)
+        await self.transactions.change(bury)
 
     async def _count_dead(
         self, operation: Operation, job: DeathsJob, row: Snapshot, near: list[Snapshot]
@@ -111,7 +116,7 @@ class DeleteSnapshot:
         Where nobody can say what dies, every pack that may lose something is thought dead: compaction looks at it, and
         proves what is (L4, L7). A snapshot that is damaged must not stay for ever for that.
         """
-        current = await self._in.db.read(lambda conn: operations.get(conn, operation.id))
+        current = await self.transactions.read(lambda conn: operations.get(conn, operation.id))
         assert current is not None
         known = current.payload_as(DeletionPayload)
         listed = await asyncio.to_thread(self._listed, job.manifest, operation.snapshot_id)
@@ -119,7 +124,7 @@ class DeleteSnapshot:
             # A row of the version before has no bytes.
             return {pack: (one, 0) if isinstance(one, int) else one for pack, one in known.dead.items()}
         if listed:
-            found = await self._in.workers.run(job, DeathsResult, account=operation.account_id)
+            found = await self.workers.run(job, DeathsResult, account=operation.account_id)
         else:
             found = DeathsResult(blocks_by_pack={}, bytes_by_pack={}, fault=f"{job.manifest} is not there")
         if found.near_missing and any(one.state is SnapshotState.DELETING for one in near):
@@ -127,7 +132,8 @@ class DeleteSnapshot:
         if found.fault:
             log.error("snapshot.deaths_unknown", snapshot_id=operation.snapshot_id, error=found.fault)
 
-        def record(conn: Connection) -> dict[str, tuple[int, int]]:
+        def record(change: Change) -> dict[str, tuple[int, int]]:
+            conn = change.conn
             dead = {pack: (blocks, found.bytes_by_pack[pack]) for pack, blocks in found.blocks_by_pack.items()}
             for pack in packs.get_many(conn, found.doubtful_packs).values():
                 # Its index cannot say what each block takes: an even share of the pack.
@@ -138,23 +144,23 @@ class DeleteSnapshot:
                 proofs.doubt(conn, (), {name for one in (row, *near) for name in one.maps})
             proofs.doubt(conn, found.doubtful_packs, ())
             payload = msgspec.structs.replace(known, dead=dead, deaths_unknown=found.fault or "")
-            operations.update(conn, operation.id, updated_at=self._in.clock(), payload=payload)
+            operations.update(conn, operation.id, updated_at=change.at, payload=payload)
             return dead
 
-        return await self._in.db.write(record)
+        return await self.transactions.change(record)
 
     def _listed(self, manifest: str, snapshot_id: SnapshotId | None) -> bool:
-        return any(entry.object == manifest for entry in list_manifests(self._in.store, snapshot_id))
+        return any(entry.object == manifest for entry in list_manifests(self.kept.store, snapshot_id))
 
     async def _collect(self, snapshot_id: SnapshotId) -> None:
         """Remove packs whose every block is dead, ghosts that nothing needs, and maps that nothing names."""
-        reason = await collection.stopped(self._in)
+        reason = await collection.stopped(self.transactions, self.kept)
         if reason is not None:
             # L7: what the catalog does not know may need any pack.
             log.error("collection.stopped", reason=reason)
             return
-        faulty = self._in.faulty_packs
-        found = await self._in.db.read(lambda conn: packs.wholly_dead(conn, PACKS_PER_RUN + len(faulty)))
+        faulty = self.kept.faulty_packs
+        found = await self.transactions.read(lambda conn: packs.wholly_dead(conn, PACKS_PER_RUN + len(faulty)))
         dying = [pack for pack in found if pack.object not in faulty][:PACKS_PER_RUN]
         if dying:
             try:
@@ -163,41 +169,40 @@ class DeleteSnapshot:
                 # L7: a living snapshot cannot be read. What is thought dead is judged with the next deletion.
                 log.error("collection.stopped", reason=str(error))  # noqa: TRY400 - the store's fault, not the code's
                 return
-        await collection.remove_doomed(self._in)
-        await self._in.db.write(lambda conn: prune_ghosts(conn, snapshot_id))
-        await collect_maps(self._in)
+        await collection.remove_doomed(self.transactions, self.kept)
+        await self.transactions.change(lambda change: prune_ghosts(change.conn, snapshot_id))
+        await collect_maps(self.transactions, self.kept)
 
     async def _collect_packs(self, snapshot_id: SnapshotId, dying: list[Pack]) -> None:
         job = CollectJob(
-            store=self._in.store_address(),
+            store=self.kept.address(),
             packs=tuple(pack.object for pack in dying),
-            living=await self._in.db.read(collection.living_manifests),
+            living=await self.transactions.read(collection.living_manifests),
         )
-        result = await self._in.workers.run(job, CollectResult)
+        result = await self.workers.run(job, CollectResult)
         dead = [pack for pack in dying if pack.object in set(result.dead)]
         for pack in dying:
             if pack.object in result.faults:
                 log.error("pack.not_judged", pack_id=pack.id, object=pack.object, error=result.faults[pack.object])
-                if len(self._in.faulty_packs) < compaction.FAULTY_MAX:
-                    self._in.faulty_packs[pack.object] = result.faults[pack.object]
+        self.kept.distrust(result.faults)
         if len(dead) != len(dying):
             log.warning("packs.not_dead", snapshot_id=snapshot_id, candidates=len(dying), dead=len(dead))
 
-        def record(conn: Connection) -> None:
-            proofs.doubt(conn, [pack.id for pack in dying if pack.object in result.faults], ())
+        def record(change: Change) -> None:
+            proofs.doubt(change.conn, [pack.id for pack in dying if pack.object in result.faults], ())
             for pack in dead:
-                collection.doom_pack(conn, pack)
+                collection.doom_pack(change.conn, pack)
 
-        await self._in.db.write(record)
+        await self.transactions.change(record)
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Stay RUNNING: a deletion is only ever finished (S23). It is tried again at the next deletion or start."""
 
-        def note(conn: Connection) -> None:
-            operations.update(conn, operation.id, updated_at=self._in.clock(), error_code=code, error=message)
+        def note(change: Change) -> None:
+            operations.update(change.conn, operation.id, updated_at=change.at, error_code=code, error=message)
 
-        await self._in.db.write(note)
-        self._in.operations.wake_later(operation)
+        await self.transactions.change(note)
+        self.operations.wake_later(operation)
 
 
 def _written_on_the_way(conn: Connection, row: Snapshot) -> list[Pack]:

@@ -1,26 +1,28 @@
 """Running a worker's job while its progress goes to the rows."""
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy import Connection
-
 from drystone.domain.errors import DrystoneError, ungrouped
 from drystone.domain.ids import AccountId
-from drystone.service.installation import Installation
+from drystone.service.transactions import Change, Transactions
 from drystone.transfer.jobs import Job, Progress
+from drystone.transfer.pool import WorkerPool
 
 R = TypeVar("R")
 EVERY_SECONDS = 0.5
 
 
 async def run_job(
-    installation: Installation,
-    account_id: AccountId,
     job: Job,
     result: type[R],
-    record: Callable[[Connection, int], None],
+    *,
+    account_id: AccountId,
+    workers: WorkerPool,
+    transactions: Transactions,
+    record: Callable[[Change, int], None],
 ) -> R:
     """Run a job of an account in a worker; `record` is given the percentage in a transaction, at most twice a second.
 
@@ -40,11 +42,15 @@ async def run_job(
             await asyncio.sleep(EVERY_SECONDS)
             if percent != written:
                 written = percent
-                await installation.db.write(lambda conn, now=written: record(conn, now))  # type: ignore[misc]
+                await transactions.change(functools.partial(_note, record=record, percent=written))
 
     with ungrouped(DrystoneError):
         async with asyncio.TaskGroup() as tasks:
             writer = tasks.create_task(write())
-            answer = await installation.workers.run(job, result, note, account=account_id)
+            answer = await workers.run(job, result, note, account=account_id)
             writer.cancel()
     return answer
+
+
+def _note(change: Change, *, record: Callable[[Change, int], None], percent: int) -> None:
+    record(change, percent)

@@ -26,6 +26,7 @@ from drystone.service.rows import endings
 from drystone.service.rows.bases import MOVE_REASON, with_living_base
 from drystone.service.rows.tracking import tracking_columns, tracking_of
 from drystone.service.rows.trees import tree_of
+from drystone.service.transactions import Change
 from drystone.snapstore.expected import UNTRUSTED
 from drystone.snapstore.layers import delta_addresses
 from drystone.transfer.addresses import Endpoint, RangesFile
@@ -163,17 +164,18 @@ class Rollback:
                 plan=plan,
             )  # fmt: skip
             return await run_job(
-                self._in,
-                operation.account_id,
                 job,
                 RollbackResult,
-                lambda conn, percent: self._progress(conn, operation, disk.id, percent),
+                account_id=operation.account_id,
+                workers=self._in.workers,
+                transactions=self._in.transactions,
+                record=lambda change, percent: self._progress(change, operation, disk.id, percent),
             )
 
-    def _progress(self, conn: Connection, operation: Operation, disk_id: DiskId, percent: int) -> None:
-        operations.update(conn, operation.id, updated_at=self._in.clock(), percent=percent)
+    def _progress(self, change: Change, operation: Operation, disk_id: DiskId, percent: int) -> None:
+        operations.update(change.conn, operation.id, updated_at=change.at, percent=percent)
         expected = {"state": DiskState.ROLLBACKING}
-        disks.compare_and_set(conn, disk_id, expected=expected, values={"rollback_percent": percent})
+        disks.compare_and_set(change.conn, disk_id, expected=expected, values={"rollback_percent": percent})
 
     def _finish(
         self, conn: Connection, operation: Operation, disk: Disk, target: SnapshotId, result: RollbackResult

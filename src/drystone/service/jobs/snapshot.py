@@ -31,9 +31,10 @@ from drystone.service.installation import Installation
 from drystone.service.jobs.progress import run_job
 from drystone.service.rows.tracking import tracking_columns, tracking_of
 from drystone.service.rows.tracking_audit import audit_plan, judge_audit
+from drystone.service.transactions import Change
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.maps import collect_maps
-from drystone.service.upkeep.sweep import sweep
+from drystone.service.upkeep.sweep import Sweep
 from drystone.transfer.addresses import Endpoint, RangesFile
 from drystone.transfer.jobs import ManifestTemplate, UploadJob, UploadResult
 from drystone.transfer.ranges_file import write_ranges
@@ -59,9 +60,10 @@ class TakeSnapshot:
     A member of a group is carried on by the group's operation (`TakeSnapshotGroup`).
     """
 
-    def __init__(self, installation: Installation, host: Host) -> None:
+    def __init__(self, installation: Installation, host: Host, sweep: Sweep) -> None:
         self._in = installation
         self._host = host
+        self._sweep = sweep
 
     async def run(self, operation: Operation) -> None:
         """Read the view in a worker, commit, clean up. After a restart it goes on from the phase in the row."""
@@ -120,9 +122,9 @@ class TakeSnapshot:
     async def _upload_and_commit(self, operation: Operation, disk_id: DiskId) -> None:
         uploaded = await self.upload(operation, disk_id)
         carried = await self._in.db.write(functools.partial(self.commit, uploaded=uploaded))
-        await epoch.publish(self._in)
+        await epoch.publish(self._in.transactions, self._in.kept)
         if carried:
-            await collect_maps(self._in)
+            await collect_maps(self._in.transactions, self._in.kept)
         log_committed(uploaded)
 
     async def upload(self, operation: Operation, disk_id: DiskId) -> Uploaded:
@@ -190,22 +192,25 @@ class TakeSnapshot:
         )
         try:
             result = await run_job(
-                self._in,
-                operation.account_id,
                 job,
                 UploadResult,
-                lambda conn, percent: self._progress(conn, operation, percent),
+                account_id=operation.account_id,
+                workers=self._in.workers,
+                transactions=self._in.transactions,
+                record=lambda change, percent: self._progress(change, operation, percent),
             )
         finally:
             for path in scratch_files:
                 path.unlink(missing_ok=True)
         return result, job
 
-    def _progress(self, conn: Connection, operation: Operation, percent: int) -> None:
+    def _progress(self, change: Change, operation: Operation, percent: int) -> None:
         assert operation.snapshot_id is not None
-        if operations.update(conn, operation.id, updated_at=self._in.clock(), percent=percent):
+        if operations.update(change.conn, operation.id, updated_at=change.at, percent=percent):
             expected = {"state": SnapshotState.CREATING}
-            snapshots.compare_and_set(conn, operation.snapshot_id, expected=expected, values={"percent": percent})
+            snapshots.compare_and_set(
+                change.conn, operation.snapshot_id, expected=expected, values={"percent": percent}
+            )
 
     def _describe(
         self,
@@ -347,7 +352,7 @@ class TakeSnapshot:
             await self._host.settle(disk_id)
         await self._host.release(disk_id)
         # What it wrote goes at once: it may have failed for lack of space.
-        await sweep(self._in)
+        await self._sweep.sweep()
 
 
 def log_committed(uploaded: Uploaded) -> None:

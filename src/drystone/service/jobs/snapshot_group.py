@@ -23,7 +23,7 @@ from drystone.service.rows.groups import end_failed_group, give_group_up, group_
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.maps import collect_maps
-from drystone.service.upkeep.sweep import sweep
+from drystone.service.upkeep.sweep import Sweep
 
 log = structlog.get_logger()
 UPLOADS_MAX = 4
@@ -38,8 +38,9 @@ class TakeSnapshotGroup:
     FROZEN, and then nothing of the group can be committed.
     """
 
-    def __init__(self, installation: Installation, host: Host, member: TakeSnapshot) -> None:
+    def __init__(self, installation: Installation, host: Host, member: TakeSnapshot, sweep: Sweep) -> None:
         self._in = installation
+        self._sweep = sweep
         self._host = host
         self._member = member
 
@@ -59,9 +60,9 @@ class TakeSnapshotGroup:
                 return
             uploads = await self._upload(members)
             carried = await self._in.db.write(lambda conn: self._commit(conn, operation, uploads))
-            await epoch.publish(self._in)
+            await epoch.publish(self._in.transactions, self._in.kept)
             if carried:
-                await collect_maps(self._in)
+                await collect_maps(self._in.transactions, self._in.kept)
             for uploaded in uploads:
                 log_committed(uploaded)
         async with self._in.locks.graphs(disks_of(members)):
@@ -144,7 +145,7 @@ class TakeSnapshotGroup:
                 self._in.operations.wake_later(operation)
                 return
         await self._release(members)
-        await sweep(self._in)
+        await self._sweep.sweep()
 
 
 def disks_of(members: list[Operation]) -> list[DiskId]:

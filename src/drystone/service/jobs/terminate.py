@@ -42,7 +42,7 @@ class Terminate:
                 endings.done(conn, operation, at=self._in.clock())
 
             await self._in.db.write(remove)
-        await collect_maps(self._in)
+        await collect_maps(self._in.transactions, self._in.kept)
         self._in.locks.forget(disk_id)
 
     def _end_hydration(self, conn: Connection, disk_id: DiskId) -> None:

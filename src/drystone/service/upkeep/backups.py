@@ -1,6 +1,7 @@
 """Copies of the catalog, made by themselves (issue: the bucket is enough, the catalog is more comfortable)."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -8,7 +9,8 @@ import structlog
 from drystone.catalog.backup import back_up, made_at, newest_first
 from drystone.domain.clock import recent
 from drystone.domain.errors import SpaceError
-from drystone.service.installation import Installation
+from drystone.engine.layout import Layout
+from drystone.service.room import Room
 
 log = structlog.get_logger()
 KIND = "catalog"
@@ -19,13 +21,28 @@ class Backups:
     """Copies the catalog every so often into `backups/` of the data directory; old copies go.
 
     Args:
-        installation: Whose catalog.
+        layout: Where the catalog and its copies are.
+        room: Whose floor is left to the disks.
+        steady: The steady clock, seconds since the epoch: what the copies' ages go by.
+        monotonic: Seconds by a clock that is never set.
         minutes: Time between two copies; 0 makes none.
         kept: How many stay.
     """
 
-    def __init__(self, *, installation: Installation, minutes: int, kept: int) -> None:
-        self._in = installation
+    def __init__(
+        self,
+        *,
+        layout: Layout,
+        room: Room,
+        steady: Callable[[], float],
+        monotonic: Callable[[], float],
+        minutes: int,
+        kept: int,
+    ) -> None:
+        self._layout = layout
+        self._room = room
+        self._steady = steady
+        self._monotonic = monotonic
         self._seconds = minutes * MINUTE_SECONDS
         self._kept = kept
         self._made: float | None = None
@@ -39,15 +56,14 @@ class Backups:
         """
         if self._seconds == 0:
             return None
-        layout = self._in.layout
-        now, tick = self._in.steady(), self._in.monotonic()
+        layout, now, tick = self._layout, self._steady(), self._monotonic()
         if self._made is not None and tick - self._made < self._seconds:
             return None
         for newest in newest_first(layout.backups, KIND, now)[:1]:
             at = made_at(newest)
             if at is not None and recent(at, now, self._seconds):
                 return None
-        if self._in.space().above_floor_bytes <= 2 * layout.catalog.stat().st_size:
+        if self._room.look().above_floor_bytes <= 2 * layout.catalog.stat().st_size:
             raise SpaceError("the catalog was not copied: free space is near the floor that belongs to the disks")
         made = await asyncio.to_thread(
             back_up, layout.catalog, layout.backups, kind=KIND, at=now, kept=self._kept

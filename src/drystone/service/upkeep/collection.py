@@ -1,6 +1,7 @@
 """What is asked before anything of the store is deleted (L7), and the sums of what came back (L13)."""
 
 import asyncio
+import functools
 
 from sqlalchemy import Connection
 
@@ -10,7 +11,8 @@ from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.session import Pack, PackState, Session, SessionState
 from drystone.domain.settling import Phase
 from drystone.domain.snapshot import SnapshotState
-from drystone.service.installation import Installation
+from drystone.service.kept_store import KeptStore
+from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.confirmation import may_delete
 from drystone.snapstore.manifests import list_manifests
@@ -20,7 +22,7 @@ RECLAIMED = "reclaimed_bytes"
 _NAMED_MAX = 10
 
 
-async def stopped(installation: Installation) -> str | None:
+async def stopped(transactions: Transactions, kept: KeptStore) -> str | None:
     """Return why nothing of the store may be deleted now, or None (L7).
 
     Asked by each thing that deletes, right before it begins: nobody must confirm, the store is ours, and every manifest
@@ -29,15 +31,15 @@ async def stopped(installation: Installation) -> str | None:
     Raises:
         DrystoneError: The store cannot be asked, which is a reason, too.
     """
-    if not await may_delete(installation):
+    if not await may_delete(transactions, kept):
         return "it waits for a person's confirmation, or another catalog has used the store"
-    unknown = await unknown_manifests(installation)
+    unknown = await unknown_manifests(transactions, kept)
     if unknown:
         return f"manifests that the catalog does not know: {', '.join(unknown[:_NAMED_MAX])}"
     return None
 
 
-async def unknown_manifests(installation: Installation) -> list[str]:
+async def unknown_manifests(transactions: Transactions, kept: KeptStore) -> list[str]:
     """Return manifests in the store that no snapshot's row and no session of this catalog accounts for (S56)."""
 
     def known(conn: Connection) -> tuple[set[str], set[str]]:
@@ -48,8 +50,8 @@ async def unknown_manifests(installation: Installation) -> list[str]:
         ]
         return set(living_manifests(conn)), set(ours)
 
-    listed = await asyncio.to_thread(lambda: list(list_manifests(installation.store)))
-    manifests, ours = await installation.db.read(known)
+    listed = await asyncio.to_thread(lambda: list(list_manifests(kept.store)))
+    manifests, ours = await transactions.read(known)
     return [entry.object for entry in listed if entry.object not in manifests and entry.session not in ours]
 
 
@@ -78,7 +80,7 @@ def doom_pack(conn: Connection, pack: Pack) -> bool:
     return packs.compare_and_set(conn, pack.id, expected=expected, values={"state": PackState.DELETING})
 
 
-async def remove_doomed(installation: Installation) -> int:
+async def remove_doomed(transactions: Transactions, kept: KeptStore) -> int:
     """Delete every pack that was marked, also those that a crash left; return the bytes of their objects.
 
     Raises:
@@ -92,20 +94,19 @@ async def remove_doomed(installation: Installation) -> int:
             others.setdefault(row.pack_id, []).extend((row.old_object, row.new_object))
         return [(pack, sorted({pack.object, *others.get(pack.id, [])})) for pack in gone]
 
-    doomed = await installation.db.read(look)
-    objects = installation.store.objects
+    doomed = await transactions.read(look)
     if doomed:
-        await epoch.advance(installation)
+        await epoch.advance(transactions, kept)
     for pack, names in doomed:
         for name in names:
-            await asyncio.to_thread(objects.delete, name)
-
-        def forget(conn: Connection, pack: Pack = pack) -> None:
-            if packs.delete(conn, pack.id):
-                add_reclaimed(conn, pack.bytes)
-
-        await installation.db.write(forget)
+            await asyncio.to_thread(kept.store.objects.delete, name)
+        await transactions.change(functools.partial(_forget, pack=pack))
     return sum(pack.bytes for pack, _ in doomed)
+
+
+def _forget(change: Change, *, pack: Pack) -> None:
+    if packs.delete(change.conn, pack.id):
+        add_reclaimed(change.conn, pack.bytes)
 
 
 def reclaimed(conn: Connection) -> int:

@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 
 from drystone.catalog import meta
 from drystone.service.caller import Caller
-from drystone.service.installation import Installation
+from drystone.service.kept_store import KeptStore
+from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
 from drystone.snapstore.store import read_epoch, read_owner
 
@@ -30,7 +31,7 @@ def hold(conn: Connection, reason: str) -> None:
     meta.put(conn, HELD, reason)
 
 
-async def may_delete(installation: Installation) -> bool:
+async def may_delete(transactions: Transactions, kept: KeptStore) -> bool:
     """Tell whether objects of the store may be deleted now (L7): nobody must confirm, and the store is ours.
 
     Owner and epoch are read again from the store each time: another catalog may have taken it over meanwhile (F6).
@@ -43,8 +44,8 @@ async def may_delete(installation: Installation) -> bool:
         return held(conn), meta.get(conn, epoch.OWNER), epoch.current(conn)
 
     # The store first: what this catalog publishes between the two reads is not another's.
-    found, theirs = await asyncio.to_thread(lambda: (read_owner(installation.store), read_epoch(installation.store)))
-    reason, owner, ours = await installation.db.read(known)
+    found, theirs = await asyncio.to_thread(lambda: (read_owner(kept.store), read_epoch(kept.store)))
+    reason, owner, ours = await transactions.read(known)
     if reason is not None:
         log.warning("collection.held", reason=reason)
         return False
@@ -57,8 +58,8 @@ async def may_delete(installation: Installation) -> bool:
 class Confirmation:
     """The call by which an administrator ends the hold."""
 
-    def __init__(self, *, installation: Installation) -> None:
-        self._in = installation
+    def __init__(self, *, transactions: Transactions) -> None:
+        self._transactions = transactions
 
     async def confirm(self, caller: Caller) -> str | None:
         """Let expiry and collection begin again; return why they were held, None if they were not.
@@ -68,13 +69,13 @@ class Confirmation:
         """
         caller.require_admin()
 
-        def end(conn: Connection) -> str | None:
-            reason = held(conn)
+        def end(change: Change) -> str | None:
+            reason = held(change.conn)
             if reason is not None:
-                meta.remove(conn, HELD)
+                meta.remove(change.conn, HELD)
             return reason
 
-        reason = await self._in.db.write(end)
+        reason = await self._transactions.change(end)
         if reason is not None:
             log.info("store.confirmed", held=reason)
         return reason

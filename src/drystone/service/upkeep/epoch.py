@@ -11,7 +11,8 @@ import asyncio
 from sqlalchemy import Connection
 
 from drystone.catalog import meta
-from drystone.service.installation import Installation
+from drystone.service.kept_store import KeptStore
+from drystone.service.transactions import Transactions
 from drystone.snapstore.store import StaleEpochError, publish_epoch, read_owner
 
 KEY = "catalog_epoch"
@@ -29,22 +30,22 @@ def current(conn: Connection) -> int:
     return int(meta.get(conn, KEY) or "0")
 
 
-async def publish(installation: Installation) -> None:
+async def publish(transactions: Transactions, kept: KeptStore) -> None:
     """Have the store repeat the catalog's epoch. After a crash in between the store is behind, never ahead.
 
     Raises:
         StaleEpochError: The store is ahead, or another catalog's: nothing of it may be deleted by this one.
         UnavailableError, SpaceError: It cannot be written now; the next change publishes it.
     """
-    store = installation.store
-    async with installation.epoch_lock:
-        epoch, owner = await installation.db.read(lambda conn: (current(conn), meta.get(conn, OWNER)))
+    store = kept.store
+    async with kept.epoch_lock:
+        epoch, owner = await transactions.read(lambda conn: (current(conn), meta.get(conn, OWNER)))
         if await asyncio.to_thread(read_owner, store) != owner:
             raise StaleEpochError(f"store {store.store_id} is owned by another catalog")
         await asyncio.to_thread(publish_epoch, store, epoch)
 
 
-async def advance(installation: Installation) -> None:
+async def advance(transactions: Transactions, kept: KeptStore) -> None:
     """Let no older copy of this catalog be accepted from here on (S80).
 
     Called when it is in the rows what of the store is to be deleted, right before the first of it is: a copy from
@@ -53,5 +54,5 @@ async def advance(installation: Installation) -> None:
     Raises:
         DrystoneError: As `publish`; nothing may be deleted.
     """
-    await installation.db.write(raise_epoch)
-    await publish(installation)
+    await transactions.change(lambda change: raise_epoch(change.conn))
+    await publish(transactions, kept)

@@ -8,13 +8,14 @@ from sqlalchemy import Connection
 from drystone.catalog import sessions
 from drystone.domain.ids import SessionId
 from drystone.domain.session import SessionState
-from drystone.service.installation import Installation
+from drystone.service.kept_store import KeptStore
+from drystone.service.transactions import Transactions
 from drystone.service.upkeep import collection, epoch
 
 log = structlog.get_logger()
 
 
-async def collect_maps(installation: Installation) -> bool:
+async def collect_maps(transactions: Transactions, kept: KeptStore) -> bool:
     """Remove every map that a committed session of this catalog wrote and that nothing names any more (L1, L7, S15).
 
     Listed first and judged afterwards, in one transaction: a map whose session is committed by then is named, or never
@@ -23,10 +24,10 @@ async def collect_maps(installation: Installation) -> bool:
     Returns:
         Whether they were looked at; otherwise something keeps everything in the store, and it is to be tried again.
     """
-    store = installation.store
+    store = kept.store
     prefix = store.name("maps", "")
     listed = await asyncio.to_thread(lambda: [entry.name for entry in store.objects.list(prefix)])
-    reason = await collection.stopped(installation)
+    reason = await collection.stopped(transactions, kept)
     if reason is not None:
         log.warning("maps.kept", reason=reason)
         return False
@@ -44,9 +45,9 @@ async def collect_maps(installation: Installation) -> bool:
                 gone.append(name)
         return gone
 
-    names = await installation.db.read(unnamed)
+    names = await transactions.read(unnamed)
     if names:
-        await epoch.advance(installation)
+        await epoch.advance(transactions, kept)
     for name in names:
         await asyncio.to_thread(store.objects.delete, name)
     return True

@@ -5,6 +5,7 @@ the rows: triggers note each change, and this writes what is noted, again and ag
 """
 
 import asyncio
+import functools
 
 import structlog
 from sqlalchemy import Connection
@@ -18,7 +19,10 @@ from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup
 from drystone.domain.times import moment
 from drystone.engine.descriptions import write_disk, write_quiesce
-from drystone.service.installation import Installation
+from drystone.engine.layout import Layout
+from drystone.service.disk_locks import DiskLocks
+from drystone.service.kept_store import KeptStore
+from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
 from drystone.snapstore.account_names import AccountName, write_accounts
 from drystone.snapstore.manifests import Attributes, GroupAttributes, write_attributes
@@ -30,10 +34,20 @@ GONE = frozenset({DiskState.TERMINATING, DiskState.CREATING})
 
 
 class Publication:
-    """Writes what the catalog noted as unpublished; one at a time."""
+    """Writes what the catalog noted as unpublished; one at a time.
 
-    def __init__(self, installation: Installation) -> None:
-        self._in = installation
+    Args:
+        transactions: The catalog's.
+        kept: The store.
+        layout: Where the disks are.
+        locks: Who changes a disk.
+    """
+
+    def __init__(self, *, transactions: Transactions, kept: KeptStore, layout: Layout, locks: DiskLocks) -> None:
+        self._transactions = transactions
+        self._kept = kept
+        self._layout = layout
+        self._locks = locks
         self._after = 0
         self._epoch = -1
 
@@ -43,7 +57,7 @@ class Publication:
         What cannot be written now is passed over and looked at in a later round.
         """
         await self._publish_epoch()
-        notes = await self._in.db.read(lambda conn: unpublished.waiting(conn, BATCH, self._after))
+        notes = await self._transactions.read(lambda conn: unpublished.waiting(conn, BATCH, self._after))
         # Behind the last note it begins again with the first: one that fails does not hold up the others.
         self._after = notes[-1].id if len(notes) == BATCH else 0
         for note in notes:
@@ -53,15 +67,15 @@ class Publication:
             except (DrystoneError, OSError) as error:
                 log.warning("publication.failed", kind=note.kind, resource_id=note.resource_id, error=str(error))
                 continue
-            await self._in.db.write(lambda conn, note=note: unpublished.drop(conn, note))  # type: ignore[misc]
+            await self._transactions.change(functools.partial(_drop, note=note))
 
     async def _publish_epoch(self) -> None:
         """What raised it by a trigger has nobody who publishes it (F5)."""
-        now = await self._in.db.read(epoch.current)
+        now = await self._transactions.read(epoch.current)
         if now == self._epoch:
             return
         try:
-            await epoch.publish(self._in)
+            await epoch.publish(self._transactions, self._kept)
         except DrystoneError as error:
             log.warning("publication.failed", kind="epoch", error=str(error))
         else:
@@ -83,33 +97,37 @@ class Publication:
             row = snapshots.get(conn, snapshot_id)
             return row, None if row is None or row.group_id is None else snapshot_groups.get(conn, row.group_id)
 
-        row, group = await self._in.db.read(look)
+        row, group = await self._transactions.read(look)
         if row is None or row.state is not SnapshotState.NORMAL:
             return
-        await asyncio.to_thread(write_attributes, self._in.store, snapshot_id, attributes_of(row, group))
-        now = await self._in.db.read(lambda conn: snapshots.get(conn, snapshot_id))
+        await asyncio.to_thread(write_attributes, self._kept.store, snapshot_id, attributes_of(row, group))
+        now = await self._transactions.read(lambda conn: snapshots.get(conn, snapshot_id))
         if now is None or now.state is not SnapshotState.NORMAL:
             # It is being deleted: who removed its manifest may have looked for attributes before they were here.
-            name = self._in.store.attributes_name(snapshot_id)
-            await asyncio.to_thread(self._in.store.objects.delete, name)
+            name = self._kept.store.attributes_name(snapshot_id)
+            await asyncio.to_thread(self._kept.store.objects.delete, name)
 
     async def _disk(self, disk_id: DiskId) -> bool:
-        lock = self._in.locks.graph(disk_id)
+        lock = self._locks.graph(disk_id)
         if lock.locked():
             return False  # A rollback holds it for hours: the others are not kept waiting.
         async with lock:
-            disk = await self._in.db.read(lambda conn: disks.get(conn, disk_id))
-            profile = await self._in.db.read(lambda conn: quiesce_profiles.get(conn, disk_id))
+            disk = await self._transactions.read(lambda conn: disks.get(conn, disk_id))
+            profile = await self._transactions.read(lambda conn: quiesce_profiles.get(conn, disk_id))
             # A disk that is being made is described by whoever makes it; one that goes must not come back.
-            if disk is not None and disk.state not in GONE and self._in.layout.disk(disk_id).is_dir():
-                await asyncio.to_thread(write_disk, self._in.layout, disk, self._in.store.store_id)
-                await asyncio.to_thread(write_quiesce, self._in.layout, disk_id, profile)
+            if disk is not None and disk.state not in GONE and self._layout.disk(disk_id).is_dir():
+                await asyncio.to_thread(write_disk, self._layout, disk, self._kept.store.store_id)
+                await asyncio.to_thread(write_quiesce, self._layout, disk_id, profile)
         return True
 
     async def _accounts(self) -> None:
-        found, _ = await self._in.db.read(lambda conn: accounts.find(conn, offset=0, limit=ACCOUNTS_MAX))
+        found, _ = await self._transactions.read(lambda conn: accounts.find(conn, offset=0, limit=ACCOUNTS_MAX))
         names = [AccountName(id=account.id, name=account.name, admin=account.admin) for account in found]
-        await asyncio.to_thread(write_accounts, self._in.store, names)
+        await asyncio.to_thread(write_accounts, self._kept.store, names)
+
+
+def _drop(change: Change, *, note: Unpublished) -> None:
+    unpublished.drop(change.conn, note)
 
 
 def attributes_of(snapshot: Snapshot, group: SnapshotGroup | None = None) -> Attributes:

@@ -1,6 +1,8 @@
 """After packs were written again: the objects that are no longer in force go, when nobody can still read them (L8)."""
 
 import asyncio
+import functools
+from collections.abc import Mapping
 
 import structlog
 from sqlalchemy import Connection
@@ -9,16 +11,18 @@ from drystone.catalog import pack_rewrites, packs, sessions
 from drystone.domain.clock import age_s
 from drystone.domain.errors import DrystoneError
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState, doomed
-from drystone.domain.session import PackState, SessionState
-from drystone.service.installation import Installation
+from drystone.domain.session import Pack, PackState, SessionState
+from drystone.service.kept_store import KeptStore
+from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import collection, epoch
+from drystone.snapstore.store import Store
 
 log = structlog.get_logger()
 KEPT_SECONDS = 86_400.0
 """A writer that was cut off may still put its object: it is deleted again for this long."""
 
 
-async def settle(installation: Installation) -> int:
+async def settle(transactions: Transactions, kept: KeptStore) -> int:
     """Delete what rewritings have replaced or left behind; return the bytes that came back.
 
     The caller has found that deleting is allowed (`collection.stopped`), and holds the lock of collection. An object
@@ -32,22 +36,19 @@ async def settle(installation: Installation) -> int:
         return [(row, name, _in_force(conn, row)) for row in rows if (name := doomed(row, reading)) is not None]
 
     freed = 0
-    gone = await installation.db.read(look)
+    gone = await transactions.read(look)
     if gone:
-        await epoch.advance(installation)
+        await epoch.advance(transactions, kept)
     for row, name, in_force in gone:
         try:
             # Whatever the rows say, the last object of a pack stays.
             if in_force is not None:
-                await asyncio.to_thread(installation.store.objects.size, in_force)
-            await asyncio.to_thread(installation.store.objects.delete, name)
+                await asyncio.to_thread(kept.store.objects.size, in_force)
+            await asyncio.to_thread(kept.store.objects.delete, name)
         except DrystoneError as error:
             log.warning("object.not_deleted", object=name, error=str(error))
             continue
-        if row.state is RewriteState.SWITCHED:
-            freed += await installation.db.write(lambda conn, row=row: _forget(conn, row))  # type: ignore[misc]
-        elif row.ended_at is not None and age_s(row.ended_at, installation.steady()) > KEPT_SECONDS:
-            await installation.db.write(lambda conn, row=row: pack_rewrites.delete(conn, row.id))  # type: ignore[misc]
+        freed += await transactions.change(functools.partial(_forget, row=row))
     return freed
 
 
@@ -57,35 +58,58 @@ def _in_force(conn: Connection, row: PackRewrite) -> str | None:
     return pack.object if pack is not None and pack.state is PackState.LIVE else None
 
 
-def _forget(conn: Connection, row: PackRewrite) -> int:
+def _forget(change: Change, *, row: PackRewrite) -> int:
+    """Drop the row of an object that is gone, unless a writer may still put it; return the bytes that came back."""
+    if row.state is not RewriteState.SWITCHED:
+        if row.ended_at is not None and age_s(row.ended_at, change.steady) > KEPT_SECONDS:
+            pack_rewrites.delete(change.conn, row.id)
+        return 0
     freed = max(0, row.old_bytes - row.new_bytes)
-    if pack_rewrites.delete(conn, row.id):
-        collection.add_reclaimed(conn, freed)
+    if pack_rewrites.delete(change.conn, row.id):
+        collection.add_reclaimed(change.conn, freed)
     return freed
 
 
-def abandon(conn: Connection, row: PackRewrite, at: float) -> None:
+def begin(change: Change, pack: Pack, store: Store) -> PackRewrite:
+    """Record that a pack is being written again, before its new object is (S30)."""
+    attempt = change.ids.hex128()
+    row = PackRewrite(
+        id=attempt, pack_id=pack.id, old_object=pack.object, old_bytes=pack.bytes, created_at=change.steady,
+        new_object=store.pack_name(pack.session_id, pack.id, attempt),
+    )  # fmt: skip
+    pack_rewrites.insert(change.conn, row)
+    return row
+
+
+def abandon(change: Change, row: PackRewrite) -> None:
     """Give a rewriting up: its new object, if it was written, will never be in force."""
-    pack_rewrites.compare_and_set(
-        conn, row.id, expected={"state": RewriteState.WRITING}, values={"state": RewriteState.ABANDONED, "ended_at": at}
-    )
+    values = {"state": RewriteState.ABANDONED, "ended_at": change.steady}
+    pack_rewrites.compare_and_set(change.conn, row.id, expected={"state": RewriteState.WRITING}, values=values)
 
 
-def abandon_all(conn: Connection, at: float) -> None:
+def abandon_all(change: Change) -> None:
     """Give up every rewriting that is not switched; the caller holds the lock of collection, so nobody writes."""
-    for row in pack_rewrites.in_state(conn, RewriteState.WRITING):
-        abandon(conn, row, at)
+    for row in pack_rewrites.in_state(change.conn, RewriteState.WRITING):
+        abandon(change, row)
 
 
-def switched(conn: Connection, row: PackRewrite, *, new_bytes: int, at: float) -> None:
-    """Record that the new object is in force; the old one goes when its readers have ended.
+def switch(change: Change, row: PackRewrite, pack: Pack, values: Mapping[str, object], *, new_bytes: int) -> bool:
+    """Put the new object in force, if the pack is as it was; return whether it is. If not, the rewriting is given up.
 
     S32: whoever reads now may hold the old object's index, and must have ended before it goes.
     """
+    conn = change.conn
+    unchanged = {"state": PackState.LIVE, "object": pack.object}
+    values = {**values, "object": row.new_object, "bytes": new_bytes}
+    if not packs.compare_and_set(conn, pack.id, expected=unchanged, values=values):
+        abandon(change, row)
+        return False
     readers = {one.id for one in sessions.in_state(conn, SessionState.OPEN) if sessions.reads(conn, one.id)}
-    values = {
-        "state": RewriteState.SWITCHED, "waits_for": frozenset(readers), "new_bytes": new_bytes, "ended_at": at,
+    ended = {
+        "state": RewriteState.SWITCHED, "waits_for": frozenset(readers), "new_bytes": new_bytes,
+        "ended_at": change.steady,
     }  # fmt: skip
-    changed = pack_rewrites.compare_and_set(conn, row.id, expected={"state": RewriteState.WRITING}, values=values)
+    changed = pack_rewrites.compare_and_set(conn, row.id, expected={"state": RewriteState.WRITING}, values=ended)
     # S31: a row that was given up is never switched, for its object may be gone by now.
     assert changed, f"rewriting {row.id} was given up while it was being written"
+    return True

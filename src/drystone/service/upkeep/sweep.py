@@ -4,7 +4,7 @@ Its cost follows what ended, not how many snapshots there are: a session says wh
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
 
 import structlog
 from sqlalchemy import Connection
@@ -15,7 +15,9 @@ from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import SessionId, SnapshotId
 from drystone.domain.operation import OperationKind
 from drystone.domain.session import Session, SessionState
-from drystone.service.installation import Installation
+from drystone.engine.layout import Layout
+from drystone.service.kept_store import KeptStore
+from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import collection
 from drystone.service.upkeep.confirmation import may_delete
 from drystone.snapstore.collect import delete_manifest, delete_session_objects, list_session_objects
@@ -39,11 +41,15 @@ OPERATIONS_PRUNED_MAX = 5000
 """Rows that one transaction removes: others wait for it."""
 
 
-def clear_scratch(installation: Installation) -> None:
+async def clear_scratch(transactions: Transactions, layout: Layout) -> None:
     """At start, after every disk was settled: remove scratch files that no frozen view stands on (S24)."""
-    running = installation.db.read_sync(operations.unfinished)
+    running = await transactions.read(operations.unfinished)
     needed = {f"{row.disk_id}.raw" for row in running if row.kind is OperationKind.SNAPSHOT}
-    for file in installation.layout.scratch.iterdir():
+    await asyncio.to_thread(_remove_scratch, layout, needed)
+
+
+def _remove_scratch(layout: Layout, needed: Container[str]) -> None:
+    for file in layout.scratch.iterdir():
         # A file system of its own, mounted there, has `lost+found`.
         if file.name in needed or (file.is_dir() and not file.is_symlink()):
             continue
@@ -51,6 +57,104 @@ def clear_scratch(installation: Installation) -> None:
             file.unlink()
         except OSError as error:
             log.warning("scratch.not_removed", file=file.name, error=str(error))
+
+
+class Sweep:
+    """Removes what ended sessions have left, and their rows.
+
+    Args:
+        transactions: The catalog's.
+        kept: The store.
+        steady: The steady clock, seconds since the epoch.
+    """
+
+    def __init__(self, *, transactions: Transactions, kept: KeptStore, steady: Callable[[], float]) -> None:
+        self._transactions = transactions
+        self._kept = kept
+        self._steady = steady
+        self._swept: dict[SessionId, float] = {}
+        """When a fenced session's objects were last swept."""
+
+    async def tidy(self) -> None:
+        """Remove all that has ended: objects, sessions, operations.
+
+        Raises:
+            DrystoneError: The catalog or the store cannot be asked now.
+        """
+        await self.sweep()
+        await self.forget_spent()
+        await prune_operations(self._transactions)
+
+    async def sweep(self) -> None:
+        """Remove what fenced sessions wrote and nobody needs; drop those that ended long ago. Failures are left.
+
+        A session that was fenced stays so, and nothing new is made of what it wrote (L6): garbage stays garbage. Each
+        is swept when it is first seen and again whenever it is twice as old, so ten times or so in its week.
+
+        Raises:
+            DrystoneError: The catalog or the store cannot be asked now.
+        """
+        at, swept, store = self._steady(), self._swept, self._kept.store
+        fenced = await self._transactions.read(lambda conn: sessions.in_state(conn, SessionState.FENCED))
+        for name in swept.keys() - {session.id for session in fenced}:
+            swept.pop(name, None)  # Another sweep may be under way.
+        due = {session.id for session in fenced if _due(session, swept.get(session.id), at)}
+        if not due or not await may_delete(self._transactions, self._kept):
+            return
+        garbage = [one for one in await self._transactions.read(collection.garbage) if one.id in due]
+        manifests = await asyncio.to_thread(_manifests_of, store, garbage)
+        # Of others something is needed all the same (S61): that may change, and is asked as seldom.
+        swept.update(dict.fromkeys(due, at))
+        over: list[Session] = []
+        for session in garbage:
+            try:
+                # A writer that was fenced before its commit may have left a manifest: it goes first (S10).
+                for snapshot_id in manifests.get(session.id, ()):
+                    await asyncio.to_thread(delete_manifest, store, snapshot_id, session.id)
+                await asyncio.to_thread(delete_session_objects, store, session.id)
+            except DrystoneError as error:
+                log.warning("sweep.failed", session_id=session.id, error=str(error))
+                swept.pop(session.id, None)
+                continue
+            if _age(session, at) > KEPT_SECONDS:
+                over.append(session)
+
+        def drop(change: Change) -> None:
+            for session in over:
+                sessions.delete(change.conn, session.id)
+
+        if over:
+            await self._transactions.change(drop)
+
+    async def forget_spent(self) -> int:
+        """Drop sessions in force that ended long ago and of which nothing is left (S60); return how many.
+
+        Writers and readers both: a server that takes a snapshot an hour would keep 9,000 rows a year. A session that
+        ended as COMMITTED writes nothing more, so what is not in the store under its name now never will be, and no
+        object is left without the row that lets it be deleted (L7).
+
+        Raises:
+            DrystoneError: The store cannot be listed; nothing was dropped.
+        """
+        before, store = self._steady() - KEPT_SECONDS, self._kept.store
+        waiting = await self._transactions.read(lambda conn: sessions.spent(conn, before, SPENT_MAX))
+        if not waiting or not await may_delete(self._transactions, self._kept):
+            return 0
+        named = set(await asyncio.to_thread(_manifests_of, store, waiting))
+        # A rewriting that was given up may still put its object, under the session that wrote the pack.
+        named |= await self._transactions.read(_rewritten)
+        gone = [
+            session.id
+            for session in waiting
+            if session.id not in named and not await asyncio.to_thread(list_session_objects, store, session.id)
+        ]
+
+        def drop(change: Change) -> int:
+            # Looked at again in the transaction: rows that refer to it may have come since (by a recovery alone).
+            still = {session.id for session in sessions.spent(change.conn, before, SPENT_MAX)}
+            return sum(sessions.delete(change.conn, name) for name in gone if name in still)
+
+        return await self._transactions.change(drop)
 
 
 def _manifests_of(store: Store, wanted: Iterable[Session]) -> dict[SessionId, list[SnapshotId]]:
@@ -70,80 +174,6 @@ def _rewritten(conn: Connection) -> set[SessionId]:
     return {SessionId(row.new_object.split("/")[-2]) for row in pack_rewrites.everything(conn)}
 
 
-async def forget_spent(installation: Installation) -> int:
-    """Drop sessions in force that ended long ago and of which nothing is left (S60); return how many.
-
-    Writers and readers both: a server that takes a snapshot an hour would keep 9,000 rows a year. A session that ended
-    as COMMITTED writes nothing more, so what is not in the store under its name now never will be, and no object is
-    left without the row that lets it be deleted (L7).
-
-    Raises:
-        DrystoneError: The store cannot be listed; nothing was dropped.
-    """
-    before = installation.steady() - KEPT_SECONDS
-    waiting = await installation.db.read(lambda conn: sessions.spent(conn, before, SPENT_MAX))
-    if not waiting or not await may_delete(installation):
-        return 0
-    store = installation.store
-    named = set(await asyncio.to_thread(_manifests_of, store, waiting))
-    # A rewriting that was given up may still put its object, under the session that wrote the pack.
-    named |= await installation.db.read(_rewritten)
-    gone = [
-        session.id
-        for session in waiting
-        if session.id not in named and not await asyncio.to_thread(list_session_objects, store, session.id)
-    ]
-
-    def drop(conn: Connection) -> int:
-        # Looked at again in the transaction: rows that refer to it may have come since (a recovery, no other way).
-        still = {session.id for session in sessions.spent(conn, before, SPENT_MAX)}
-        return sum(sessions.delete(conn, name) for name in gone if name in still)
-
-    return await installation.db.write(drop)
-
-
-async def sweep(installation: Installation) -> None:
-    """Remove what fenced sessions wrote and nobody needs; drop those that ended long ago. A failure is left for later.
-
-    A session that was fenced stays so, and nothing new is made of what it wrote (L6): garbage stays garbage. Each is
-    swept when it is first seen and again whenever it is twice as old, so ten times or so in its week.
-
-    Raises:
-        DrystoneError: The catalog or the store cannot be asked now.
-    """
-    at, swept = installation.steady(), installation.swept
-    fenced = await installation.db.read(lambda conn: sessions.in_state(conn, SessionState.FENCED))
-    for name in swept.keys() - {session.id for session in fenced}:
-        swept.pop(name, None)  # Another sweep may be under way.
-    due = {session.id for session in fenced if _due(session, swept.get(session.id), at)}
-    if not due or not await may_delete(installation):
-        return
-    garbage = [one for one in await installation.db.read(collection.garbage) if one.id in due]
-    manifests = await asyncio.to_thread(_manifests_of, installation.store, garbage)
-    # Of others something is needed all the same (S61): that may change, and is asked as seldom.
-    swept.update(dict.fromkeys(due, at))
-    over: list[Session] = []
-    for session in garbage:
-        try:
-            # A writer that was fenced before its commit may have left a manifest: it goes first (S10).
-            for snapshot_id in manifests.get(session.id, ()):
-                await asyncio.to_thread(delete_manifest, installation.store, snapshot_id, session.id)
-            await asyncio.to_thread(delete_session_objects, installation.store, session.id)
-        except DrystoneError as error:
-            log.warning("sweep.failed", session_id=session.id, error=str(error))
-            swept.pop(session.id, None)
-            continue
-        if _age(session, at) > KEPT_SECONDS:
-            over.append(session)
-
-    def drop(conn: Connection) -> None:
-        for session in over:
-            sessions.delete(conn, session.id)
-
-    if over:
-        await installation.db.write(drop)
-
-
 def _age(session: Session, at: float) -> float:
     return age_s(session.created_at if session.ended_at is None else session.ended_at, at)
 
@@ -155,22 +185,14 @@ def _due(session: Session, last: float | None, at: float) -> bool:
     return _age(session, at) > KEPT_SECONDS or _age(session, at) >= 2 * _age(session, last)
 
 
-async def prune_operations(installation: Installation) -> int:
+async def prune_operations(transactions: Transactions) -> int:
     """Remove operations that ended long ago, or before very many others did; return how many (S138)."""
-    now = installation.steady()
-
-    def prune(conn: Connection) -> int:
-        crowded = operations.newest_ended_at(conn, OPERATIONS_KEPT_MAX)
-        before = now - OPERATIONS_KEPT_SECONDS
-        if crowded is not None:
-            before = max(before, min(crowded, now - OPERATIONS_KEPT_SECONDS_MIN))
-        return operations.prune(conn, before, OPERATIONS_PRUNED_MAX)
-
-    return await installation.db.write(prune)
+    return await transactions.change(_prune)
 
 
-async def tidy(installation: Installation) -> None:
-    """Do all of this, one after the other."""
-    await sweep(installation)
-    await forget_spent(installation)
-    await prune_operations(installation)
+def _prune(change: Change) -> int:
+    crowded = operations.newest_ended_at(change.conn, OPERATIONS_KEPT_MAX)
+    before = change.steady - OPERATIONS_KEPT_SECONDS
+    if crowded is not None:
+        before = max(before, min(crowded, change.steady - OPERATIONS_KEPT_SECONDS_MIN))
+    return operations.prune(change.conn, before, OPERATIONS_PRUNED_MAX)
