@@ -7,6 +7,7 @@ from cyclopts.validators import Number
 
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
+from drystone.cli.lookup import INSTANCE, OPERATION
 from drystone.cli.options import LIST_LIMIT, Limit, Timeout, Yes
 from drystone.cli.records import (
     ACCOUNT_COLUMNS,
@@ -20,7 +21,7 @@ from drystone.cli.records import (
     quota_record,
 )
 from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside
-from drystone.cli.wait import Step, wait_until
+from drystone.cli.wait import wait_for_operation
 
 OPERATION_TIMEOUT_S = 86_400.0
 
@@ -55,7 +56,7 @@ class InstanceCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        session.out.records(lookup.instances(session, [], limit=limit), INSTANCE_COLUMNS)
+        session.out.records(lookup.matching(session, INSTANCE, limit=limit), INSTANCE_COLUMNS)
 
     def show(self, instance: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
         """Show one instance.
@@ -65,11 +66,8 @@ class InstanceCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        identity = lookup.instance_id(session, instance)
-        found = lookup.instances(session, [identity], limit=1)
-        if not found:
-            raise CliError(Exit.NOT_FOUND, f"there is no instance {identity}; `drystone instance list` shows them")
-        session.out.record(found[0])
+        identity = lookup.id_of(session, INSTANCE, instance)
+        session.out.record(lookup.one(session, INSTANCE, identity))
 
     def create(
         self,
@@ -89,7 +87,7 @@ class InstanceCommands:
         session = self._outside.session(common)
         answer = session.service.drystone("create an instance", "CreateInstance", Kind=kind, InstanceName=name)
         identity = str(answer["InstanceId"])
-        made = lookup.instances(session, [identity], limit=1)
+        made = lookup.some(session, INSTANCE, [identity])
         session.out.result([identity], made[0] if made else {"instance_id": identity})
 
     def delete(self, instance: str, /, *, yes: Yes = False, common: CommonOptions = NO_OPTIONS) -> None:
@@ -101,7 +99,7 @@ class InstanceCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        identity = lookup.instance_id(session, instance)
+        identity = lookup.id_of(session, INSTANCE, instance)
         session.out.confirm(f"This deletes instance {identity}.", yes=yes)
         session.service.drystone(f"delete {identity}", "DeleteInstance", InstanceId=identity)
         session.out.result([identity], {"deleted_instance_id": identity})
@@ -147,9 +145,7 @@ class OperationCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        found = lookup.operations(
-            session, [], limit=limit, wire_filters=lookup.filters(resource_id=resource, state=state, kind=kind)
-        )
+        found = lookup.matching(session, OPERATION, limit=limit, resource_id=resource, state=state, kind=kind)
         session.out.records(found, OPERATION_COLUMNS)
 
     def show(self, operation: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
@@ -160,10 +156,7 @@ class OperationCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        found = lookup.operations(session, [operation], limit=1)
-        if not found:
-            raise CliError(Exit.NOT_FOUND, f"there is no operation {operation}; `drystone operation list` shows them")
-        session.out.record(found[0])
+        session.out.record(lookup.one(session, OPERATION, operation))
 
     def wait(
         self,
@@ -181,28 +174,7 @@ class OperationCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-
-        def look() -> Step:
-            found = lookup.operations(session, [operation], limit=1)
-            if not found:
-                raise CliError(
-                    Exit.NOT_FOUND, f"there is no operation {operation}; `drystone operation list` shows them"
-                )
-            record = found[0]
-            if record["state"] == "FAILED":
-                raise CliError(
-                    Exit.REFUSED,
-                    f"{record['kind']} {operation} failed: {record['error_message'] or 'no reason was given'} "
-                    f"[{record['error_code'] or 'InternalError'}]",
-                )
-            return Step(
-                done=record["state"] == "DONE",
-                percent=float(str(record["percent"] or 0)),
-                phase=str(record["phase"] or ""),
-            )
-
-        wait_until(session, look, title=operation, timeout_s=timeout)
-        session.out.record(lookup.operations(session, [operation], limit=1)[0])
+        session.out.record(wait_for_operation(session, operation, title=operation, timeout_s=timeout))
 
 
 def account_app(outside: Outside) -> App:

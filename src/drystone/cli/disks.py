@@ -9,10 +9,11 @@ from cyclopts.validators import Number
 
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
+from drystone.cli.lookup import DISK, INSTANCE, SNAPSHOT
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, tags_on_the_wire
 from drystone.cli.records import DISK_COLUMNS
 from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside, Session
-from drystone.cli.wait import Step, wait_for_operation, wait_until
+from drystone.cli.wait import Step, wait_for_operation, wait_for_snapshot, wait_until
 
 CREATE_TIMEOUT_S = 300.0
 ATTACH_TIMEOUT_S = 120.0
@@ -93,13 +94,8 @@ class DiskCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        wanted = None if instance is None else lookup.instance_id(session, instance)
-        found = lookup.disks(
-            session,
-            [],
-            limit=limit,
-            wire_filters=lookup.filters(disk_state=state, instance_id=wanted, disk_name=name),
-        )
+        wanted = None if instance is None else lookup.id_of(session, INSTANCE, instance)
+        found = lookup.matching(session, DISK, limit=limit, disk_state=state, instance_id=wanted, disk_name=name)
         session.out.records(found, DISK_COLUMNS)
 
     def show(self, disk: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
@@ -110,7 +106,7 @@ class DiskCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        session.out.record(lookup.disk(session, lookup.disk_id(session, disk)))
+        session.out.record(lookup.one(session, DISK, lookup.id_of(session, DISK, disk)))
 
     def create(
         self,
@@ -149,7 +145,7 @@ class DiskCommands:
             raise CliError(Exit.USAGE, "a new disk needs --size GIB or --from-snapshot SNAPSHOT")
         wire_tags = tags_on_the_wire(tag)
         session = self._outside.session(common)
-        source = None if from_snapshot is None else lookup.snapshot_id(session, from_snapshot)
+        source = None if from_snapshot is None else lookup.id_of(session, SNAPSHOT, from_snapshot)
         answer = session.service.cbs(
             "create a disk" if source is None else f"create a disk from {source}",
             "CreateDisks",
@@ -166,7 +162,7 @@ class DiskCommands:
         ids: list[str] = answer["DiskIdSet"]
         if wait:
             _wait_for_state(session, ids, "UNATTACHED", kind="create_disk", timeout_s=timeout)
-        made = {str(record["disk_id"]): record for record in lookup.disks(session, ids, limit=len(ids))}
+        made = {str(record["disk_id"]): record for record in lookup.some(session, DISK, ids)}
         # Without --wait a disk that is still being made is not described yet.
         records = [made.get(identity, {"disk_id": identity, "state": "CREATING"}) for identity in ids]
         session.out.result(ids, records[0] if count is None else records)
@@ -219,7 +215,7 @@ class DiskCommands:
             session.out.result([identity], {"disk_id": identity, "operation_id": answer["OperationId"]})
             return
         wait_for_operation(session, str(answer["OperationId"]), title=f"import of {path}", timeout_s=timeout)
-        session.out.result([identity], lookup.disk(session, identity))
+        session.out.result([identity], lookup.one(session, DISK, identity))
 
     def attach(
         self,
@@ -238,9 +234,8 @@ class DiskCommands:
             timeout: Timeout in seconds.
             common: Options that every command takes.
         """
-        _need_some(disk)
         session = self._outside.session(common)
-        ids, target = lookup.disk_ids(session, disk), lookup.instance_id(session, instance)
+        ids, target = lookup.ids_of(session, DISK, disk), lookup.id_of(session, INSTANCE, instance)
         known = lookup.known_operations(session, ids, "attach")
         session.service.cbs(
             f"attach {lookup.named(ids)} to {target}",
@@ -250,7 +245,7 @@ class DiskCommands:
             DeleteWithInstance=delete_with_instance,
         )
         _wait_for_state(session, ids, "ATTACHED", kind="attach", known=known, timeout_s=timeout)
-        records = lookup.disks(session, ids, limit=len(ids))
+        records = lookup.some(session, DISK, ids)
         places = [str(record["device"] or record["nbd_uri"] or "-") for record in records]
         session.out.result(places, list(records))
         if any(record["device"] and record["source_snapshot_id"] for record in records):
@@ -274,18 +269,17 @@ class DiskCommands:
             timeout: Timeout in seconds.
             common: Options that every command takes.
         """
-        _need_some(disk)
         session = self._outside.session(common)
-        ids = lookup.disk_ids(session, disk)
+        ids = lookup.ids_of(session, DISK, disk)
         known = lookup.known_operations(session, ids, "detach")
         session.service.cbs(
             f"detach {lookup.named(ids)}",
             "DetachDisks",
             DiskIds=ids,
-            InstanceId=None if instance is None else lookup.instance_id(session, instance),
+            InstanceId=None if instance is None else lookup.id_of(session, INSTANCE, instance),
         )
         _wait_for_state(session, ids, "UNATTACHED", kind="detach", known=known, timeout_s=timeout)
-        session.out.result(ids, lookup.disks(session, ids, limit=len(ids)))
+        session.out.result(ids, lookup.some(session, DISK, ids))
 
     def resize(
         self,
@@ -305,12 +299,12 @@ class DiskCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        identity = lookup.disk_id(session, disk)
+        identity = lookup.id_of(session, DISK, disk)
         known = lookup.known_operations(session, [identity], "resize")
         session.service.cbs(f"resize {identity} to {size} GiB", "ResizeDisk", DiskId=identity, DiskSize=size)
 
         def look() -> Step:
-            record = lookup.disk(session, identity)
+            record = lookup.one(session, DISK, identity)
             if record["size_gib"] == size and record["state"] != "EXPANDING":
                 return Step(done=True)
             if record["state"] != "EXPANDING":
@@ -318,7 +312,7 @@ class DiskCommands:
             return Step(done=False, phase=str(record["state"]))
 
         wait_until(session, look, title=f"resize of {identity}", timeout_s=timeout)
-        session.out.result([identity], lookup.disk(session, identity))
+        session.out.result([identity], lookup.one(session, DISK, identity))
 
     def rename(self, disk: str, name: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
         """Rename a disk.
@@ -329,9 +323,9 @@ class DiskCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        identity = lookup.disk_id(session, disk)
+        identity = lookup.id_of(session, DISK, disk)
         session.service.cbs(f"rename {identity}", "ModifyDiskAttributes", DiskIds=[identity], DiskName=name)
-        session.out.result([identity], lookup.disk(session, identity))
+        session.out.result([identity], lookup.one(session, DISK, identity))
 
     def modify(
         self,
@@ -350,11 +344,10 @@ class DiskCommands:
             delete_with_instance: Delete the disks with the instance they are attached to.
             common: Options that every command takes.
         """
-        _need_some(disk)
         if name is None and type is None and delete_with_instance is None:
             raise CliError(Exit.USAGE, "nothing to change: give --name, --type or --delete-with-instance")
         session = self._outside.session(common)
-        ids = lookup.disk_ids(session, disk)
+        ids = lookup.ids_of(session, DISK, disk)
         session.service.cbs(
             f"modify {lookup.named(ids)}",
             "ModifyDiskAttributes",
@@ -363,7 +356,7 @@ class DiskCommands:
             DiskType=type,
             DeleteWithInstance=delete_with_instance,
         )
-        session.out.result(ids, lookup.disks(session, ids, limit=len(ids)))
+        session.out.result(ids, lookup.some(session, DISK, ids))
 
     def delete(
         self,
@@ -383,9 +376,8 @@ class DiskCommands:
             yes: Do not ask.
             common: Options that every command takes.
         """
-        _need_some(disk)
         session = self._outside.session(common)
-        ids = lookup.disk_ids(session, disk)
+        ids = lookup.ids_of(session, DISK, disk)
         session.out.confirm(f"This deletes {lookup.named(ids)} with all data.", yes=yes)
         with_snapshots = None if delete_snapshots is None else int(delete_snapshots)
         lookup.in_parts(
@@ -411,9 +403,8 @@ class DiskCommands:
             timeout: Timeout in seconds.
             common: Options that every command takes.
         """
-        _need_some(disk)
         session = self._outside.session(common)
-        ids = lookup.disk_ids(session, disk)
+        ids = lookup.ids_of(session, DISK, disk)
         session.out.confirm(f"This throws away what was written to {lookup.named(ids)}.", yes=yes)
         known = lookup.known_operations(session, ids, "initialize")
         session.service.cbs(f"initialise {lookup.named(ids)}", "InitializeDisks", DiskIds=ids)
@@ -428,7 +419,7 @@ class DiskCommands:
             return Step(done=True)
 
         wait_until(session, look, title=f"initialising of {lookup.named(ids)}", timeout_s=timeout)
-        session.out.result(ids, lookup.disks(session, ids, limit=len(ids)))
+        session.out.result(ids, lookup.some(session, DISK, ids))
 
     def rewrite(
         self,
@@ -452,7 +443,7 @@ class DiskCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        identity = lookup.disk_id(session, disk)
+        identity = lookup.id_of(session, DISK, disk)
         answer = session.service.drystone(f"rewrite {identity}", "RewriteDisk", DiskId=identity)
         operation = str(answer["OperationId"])
         if wait:
@@ -471,26 +462,14 @@ class DiskCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        identity = lookup.disk_id(session, disk)
+        identity = lookup.id_of(session, DISK, disk)
         taken = str(session.service.drystone(f"audit {identity}", "AuditDisk", DiskId=identity)["SnapshotId"])
 
-        def look() -> Step:
-            found = lookup.snapshots(session, [taken], limit=1)
-            if not found:
-                lookup.raise_if_failed(session, taken, "snapshot")
-                raise CliError(Exit.REFUSED, f"the audit of {identity} failed: {taken} is gone")
-            return Step(done=found[0]["state"] == "NORMAL", percent=float(str(found[0]["percent"] or 0)))
-
-        wait_until(session, look, title=f"audit of {identity}", timeout_s=timeout)
-        record = lookup.snapshot(session, taken)
+        wait_for_snapshot(session, taken, title=f"audit of {identity}", timeout_s=timeout)
+        record = lookup.one(session, SNAPSHOT, taken)
         session.out.result([taken], record)
         if record["audit_lies"]:
             raise CliError(Exit.REFUSED, f"change tracking of {identity} had missed {record['audit_lies']} blocks")
-
-
-def _need_some(disks: Sequence[str]) -> None:
-    if not disks:
-        raise CliError(Exit.USAGE, "give the id or the name of at least one disk")
 
 
 def _wait_for_state(
@@ -499,7 +478,7 @@ def _wait_for_state(
     """Wait until all disks are in the state `goal`; `kind` is the operation that leads there."""
 
     def look() -> Step:
-        records = {str(record["disk_id"]): record for record in lookup.disks(session, ids, limit=len(ids))}
+        records = {str(record["disk_id"]): record for record in lookup.some(session, DISK, ids)}
         states = [str(records[identity]["state"]) if identity in records else "CREATING" for identity in ids]
         behind = [(identity, state) for identity, state in zip(ids, states, strict=True) if state != goal]
         for identity, state in behind:

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.gateway import PAGE, Wire
@@ -25,166 +27,153 @@ SAME_NAME_MAX = 1000
 
 
 def filters(**named: object) -> list[Wire] | None:
-    """Return the wire's filters for those that are given; `disk_id="x"` becomes `disk-id`."""
+    """Return the wire's filters for those that are given: `disk_id="x"` becomes `disk-id`; a list is several values."""
     found = [
-        {"Name": name.replace("_", "-"), "Values": [str(value)]} for name, value in named.items() if value is not None
+        _filter(name.replace("_", "-"), value if isinstance(value, list) else [value])
+        for name, value in named.items()
+        if value is not None
     ]
     return found or None
 
 
-def disk_id(session: Session, text: str) -> str:
-    """Return the id of the disk with this id or, if exactly one has it, this name.
+def _filter(name: str, values: Sequence[object]) -> Wire:
+    return {"Name": name, "Values": [str(value) for value in values]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of thing that the service lists. Its actions and fields have regular names, made of `wire`.
+
+    Attributes:
+        wire: `Disk` has the action `DescribeDisks` and the fields `DiskSet`, `DiskIds`, `DiskId`, `DiskName`.
+        noun: For messages; with a hyphen, the command.
+        record: Makes a record of a row; of kinds of CBS, with what Drystone's own service tells beside it.
+        beside: `DiskDetail` has the action `DescribeDiskDetails` and the field `DiskDetailSet`; None: a kind of
+            Drystone's own service.
+        about: What is told beside it.
+        by_filter: Ids are a filter, since there is no parameter for them.
+    """
+
+    wire: str
+    noun: str
+    record: Callable[..., Record]
+    beside: str | None = None
+    about: str = ""
+    by_filter: bool = False
+
+    @property
+    def id(self) -> str:
+        """The field with the id."""
+        return f"{self.wire}Id"
+
+    @property
+    def command(self) -> str:
+        """The command, and what the names of filters begin with."""
+        return self.noun.replace(" ", "-")
+
+
+DISK = Kind(
+    wire="Disk", noun="disk", record=disk_record, beside="DiskDetail", about="the details of disks"
+)  # fmt: skip
+SNAPSHOT = Kind(
+    wire="Snapshot", noun="snapshot", record=snapshot_record, beside="SnapshotRecord", about="how snapshots were taken"
+)
+SNAPSHOT_GROUP = Kind(
+    wire="SnapshotGroup", noun="snapshot group", record=snapshot_group_record, beside="SnapshotGroupRecord",
+    about="how groups were taken", by_filter=True,
+)  # fmt: skip
+INSTANCE = Kind(wire="Instance", noun="instance", record=instance_record)
+OPERATION = Kind(wire="Operation", noun="operation", record=operation_record)
+
+
+def id_of(session: Session, kind: Kind, text: str) -> str:
+    """Return the id of the thing with this id or, if exactly one has it, this name.
+
+    `host` and `nbd` stand for the two instances that the server made at its start.
 
     Raises:
-        CliError: No disk has this name, or several have.
+        CliError: Nothing has this name, or several things have.
     """
+    if kind is INSTANCE:
+        settings = session.settings
+        ready = {"host": settings.host_instance_id, "nbd": settings.nbd_instance_id}.get(text)
+        if ready is not None:
+            return ready
     if _ID.fullmatch(text):
         return text
-    rows = session.service.cbs_rows(
-        f"look for disk {text}", "DescribeDisks", "DiskSet", "DiskId",
-        limit=SAME_NAME_MAX, Filters=filters(disk_name=text),
-    )  # fmt: skip
-    return _only("disk", text, [row["DiskId"] for row in rows if row["DiskName"] == text])
+    wanted = {} if kind.beside is None else {"Filters": [_filter(f"{kind.command}-name", [text])]}
+    rows = _rows(session, kind, f"look for {kind.noun} {text}", limit=SAME_NAME_MAX, **wanted)
+    ids = [str(row[kind.id]) for row in rows if row.get(f"{kind.wire}Name") == text]
+    if not ids:
+        raise _unknown(kind, text)
+    if len(ids) > 1:
+        raise CliError(Exit.USAGE, f"{len(ids)} {kind.noun}s have the name {text} ({named(ids)}): give the id")
+    return ids[0]
 
 
-def disk_ids(session: Session, texts: Sequence[str]) -> list[str]:
-    """Return the ids of several disks; as `disk_id`."""
-    return [disk_id(session, text) for text in texts]
-
-
-def snapshot_id(session: Session, text: str) -> str:
-    """Return the id of the snapshot with this id or, if exactly one has it, this name.
+def ids_of(session: Session, kind: Kind, texts: Sequence[str]) -> list[str]:
+    """Return the ids of several things; as `id_of`.
 
     Raises:
-        CliError: No snapshot has this name, or several have.
+        CliError: None are given.
     """
-    if _ID.fullmatch(text):
-        return text
-    rows = session.service.cbs_rows(
-        f"look for snapshot {text}", "DescribeSnapshots", "SnapshotSet", "SnapshotId",
-        limit=SAME_NAME_MAX, Filters=filters(snapshot_name=text),
-    )  # fmt: skip
-    return _only("snapshot", text, [row["SnapshotId"] for row in rows if row["SnapshotName"] == text])
+    if not texts:
+        raise CliError(Exit.USAGE, f"give the id or the name of at least one {kind.noun}")
+    return [id_of(session, kind, text) for text in texts]
 
 
-def snapshot_group_id(session: Session, text: str) -> str:
-    """Return the id of the snapshot group with this id or, if exactly one has it, this name.
+def matching(session: Session, kind: Kind, /, *, limit: int, **named: object) -> list[Record]:
+    """Return the records of what the filters let through, at most `limit`.
+
+    Args:
+        session: Where to ask.
+        kind: Of what.
+        limit: Most records.
+        **named: As `filters`.
+    """
+    return _records(session, kind, limit=limit, Filters=filters(**named))
+
+
+def some(session: Session, kind: Kind, ids: Sequence[str]) -> list[Record]:
+    """Return the records of those of these things that there are."""
+    if kind.by_filter:
+        return _records(session, kind, limit=len(ids), Filters=[_filter(f"{kind.command}-id", ids)])
+    return _records(session, kind, limit=len(ids), **{f"{kind.wire}Ids": list(ids)})
+
+
+def one(session: Session, kind: Kind, wanted: str) -> Record:
+    """Return the record of one thing.
 
     Raises:
-        CliError: No group has this name, or several have.
+        CliError: It is not there.
     """
-    if _ID.fullmatch(text):
-        return text
-    rows = session.service.cbs_rows(
-        f"look for snapshot group {text}", "DescribeSnapshotGroups", "SnapshotGroupSet", "SnapshotGroupId",
-        limit=SAME_NAME_MAX, Filters=filters(snapshot_group_name=text),
-    )  # fmt: skip
-    return _only("snapshot-group", text, [row["SnapshotGroupId"] for row in rows if row["SnapshotGroupName"] == text])
-
-
-def instance_id(session: Session, text: str) -> str:
-    """Return the id of an instance: `host` and `nbd` stand for the two that the server made at its start.
-
-    Raises:
-        CliError: No instance has this name, or several have.
-    """
-    ready = {"host": session.settings.host_instance_id, "nbd": session.settings.nbd_instance_id}.get(text)
-    if ready is not None:
-        return ready
-    if _ID.fullmatch(text):
-        return text
-    rows = instances(session, [], limit=SAME_NAME_MAX)
-    return _only("instance", text, [str(row["instance_id"]) for row in rows if row["name"] == text])
-
-
-def disks(
-    session: Session, wanted: Sequence[str], *, limit: int, wire_filters: list[Wire] | None = None
-) -> list[Record]:
-    """Return the records of these disks, or of all that the filters let through, at most `limit`."""
-    rows = session.service.cbs_rows(
-        "list disks", "DescribeDisks", "DiskSet", "DiskId",
-        limit=limit, DiskIds=list(wanted) or None, Filters=wire_filters,
-    )  # fmt: skip
-    details: dict[str, Wire] = {}
-    for chunk in _chunks([row["DiskId"] for row in rows]):
-        found = session.service.drystone_rows(
-            "read the details of disks", "DescribeDiskDetails", "DiskDetailSet", "DiskId",
-            limit=PAGE, DiskIds=chunk,
-        )  # fmt: skip
-        details.update((detail["DiskId"], detail) for detail in found)
-    return [disk_record(row, details.get(row["DiskId"], {})) for row in rows]
-
-
-def disk(session: Session, wanted: str) -> Record:
-    """Return the record of one disk.
-
-    Raises:
-        CliError: There is no such disk.
-    """
-    found = disks(session, [wanted], limit=1)
+    found = some(session, kind, [wanted])
     if not found:
-        raise CliError(Exit.NOT_FOUND, f"there is no disk {wanted}; `drystone disk list` shows them")
+        raise _unknown(kind, wanted)
     return found[0]
 
 
-def snapshots(
-    session: Session, wanted: Sequence[str], *, limit: int, wire_filters: list[Wire] | None = None
-) -> list[Record]:
-    """Return the records of these snapshots, or of all that the filters let through, at most `limit`."""
-    rows = session.service.cbs_rows(
-        "list snapshots", "DescribeSnapshots", "SnapshotSet", "SnapshotId",
-        limit=limit, SnapshotIds=list(wanted) or None, Filters=wire_filters,
-    )  # fmt: skip
-    taken: dict[str, Wire] = {}
-    for chunk in _chunks([row["SnapshotId"] for row in rows]):
+def _unknown(kind: Kind, text: str) -> CliError:
+    return CliError(Exit.NOT_FOUND, f"there is no {kind.noun} {text}; `drystone {kind.command} list` shows them")
+
+
+def _rows(session: Session, kind: Kind, doing: str, *, limit: int, **parameters: Any) -> list[Wire]:  # noqa: ANN401
+    read = session.service.drystone_rows if kind.beside is None else session.service.cbs_rows
+    return read(doing, f"Describe{kind.wire}s", f"{kind.wire}Set", kind.id, limit=limit, **parameters)
+
+
+def _records(session: Session, kind: Kind, *, limit: int, **parameters: Any) -> list[Record]:  # noqa: ANN401
+    rows = _rows(session, kind, f"list {kind.noun}s", limit=limit, **parameters)
+    if kind.beside is None:
+        return [kind.record(row) for row in rows]
+    beside: dict[str, Wire] = {}
+    for chunk in _chunks([row[kind.id] for row in rows]):
         found = session.service.drystone_rows(
-            "read how snapshots were taken", "DescribeSnapshotRecords", "SnapshotRecordSet", "SnapshotId",
-            limit=PAGE, SnapshotIds=chunk,
+            f"read {kind.about}", f"Describe{kind.beside}s", f"{kind.beside}Set", kind.id,
+            limit=PAGE, **{f"{kind.wire}Ids": chunk},
         )  # fmt: skip
-        taken.update((record["SnapshotId"], record) for record in found)
-    return [snapshot_record(row, taken.get(row["SnapshotId"], {})) for row in rows]
-
-
-def snapshot(session: Session, wanted: str) -> Record:
-    """Return the record of one snapshot.
-
-    Raises:
-        CliError: There is no such snapshot.
-    """
-    found = snapshots(session, [wanted], limit=1)
-    if not found:
-        raise CliError(Exit.NOT_FOUND, f"there is no snapshot {wanted}; `drystone snapshot list` shows them")
-    return found[0]
-
-
-def snapshot_groups(session: Session, *, limit: int, wire_filters: list[Wire] | None = None) -> list[Record]:
-    """Return the records of all snapshot groups that the filters let through, at most `limit`."""
-    rows = session.service.cbs_rows(
-        "list snapshot groups", "DescribeSnapshotGroups", "SnapshotGroupSet", "SnapshotGroupId",
-        limit=limit, Filters=wire_filters,
-    )  # fmt: skip
-    taken: dict[str, Wire] = {}
-    for chunk in _chunks([row["SnapshotGroupId"] for row in rows]):
-        found = session.service.drystone_rows(
-            "read how groups were taken", "DescribeSnapshotGroupRecords", "SnapshotGroupRecordSet", "SnapshotGroupId",
-            limit=PAGE, SnapshotGroupIds=chunk,
-        )  # fmt: skip
-        taken.update((record["SnapshotGroupId"], record) for record in found)
-    return [snapshot_group_record(row, taken.get(row["SnapshotGroupId"], {})) for row in rows]
-
-
-def snapshot_group(session: Session, wanted: str) -> Record:
-    """Return the record of one snapshot group.
-
-    Raises:
-        CliError: There is no such group.
-    """
-    found = snapshot_groups(session, limit=1, wire_filters=filters(snapshot_group_id=wanted))
-    if not found:
-        raise CliError(
-            Exit.NOT_FOUND, f"there is no snapshot group {wanted}; `drystone snapshot-group list` shows them"
-        )
-    return found[0]
+        beside.update((row[kind.id], row) for row in found)
+    return [kind.record(row, beside.get(row[kind.id], {})) for row in rows]
 
 
 def snapshot_space(session: Session, snapshot: Record) -> Record:
@@ -217,42 +206,18 @@ def with_unique_bytes(session: Session, snapshots: Sequence[Record]) -> list[Rec
     return [{**one, "unique_bytes": unique.get(str(one["snapshot_id"]))} for one in snapshots]
 
 
-def instances(session: Session, wanted: Sequence[str], *, limit: int) -> list[Record]:
-    """Return the records of these instances, or of all, at most `limit`."""
-    rows = session.service.drystone_rows(
-        "list instances", "DescribeInstances", "InstanceSet", "InstanceId",
-        limit=limit, InstanceIds=list(wanted) or None,
-    )  # fmt: skip
-    return [instance_record(row) for row in rows]
-
-
-def operations(
-    session: Session, wanted: Sequence[str], *, limit: int, wire_filters: list[Wire] | None = None
-) -> list[Record]:
-    """Return the records of these operations, or of all that the filters let through, at most `limit`."""
-    rows = session.service.drystone_rows(
-        "list operations", "DescribeOperations", "OperationSet", "OperationId",
-        limit=limit, OperationIds=list(wanted) or None, Filters=wire_filters,
-    )  # fmt: skip
-    return [operation_record(row) for row in rows]
-
-
 def known_operations(session: Session, resource_ids: Sequence[str], kind: str) -> frozenset[str]:
     """Return the ids of the operations of this kind on these resources.
 
     Taken before an act, it tells that act's failure from an older one.
     """
-    wire_filters = [
-        {"Name": "resource-id", "Values": list(resource_ids)},
-        {"Name": "kind", "Values": [kind]},
-    ]
-    found = operations(session, [], limit=SAME_NAME_MAX, wire_filters=wire_filters)
+    found = matching(session, OPERATION, limit=SAME_NAME_MAX, resource_id=list(resource_ids), kind=kind)
     return frozenset(str(record["operation_id"]) for record in found)
 
 
 def new_operations(session: Session, resource_id: str, kind: str, known: frozenset[str] = frozenset()) -> list[Record]:
     """Return the operations of this kind on a resource that are not among `known`."""
-    found = operations(session, [], limit=SAME_NAME_MAX, wire_filters=filters(resource_id=resource_id, kind=kind))
+    found = matching(session, OPERATION, limit=SAME_NAME_MAX, resource_id=resource_id, kind=kind)
     return [record for record in found if record["operation_id"] not in known]
 
 
@@ -299,14 +264,6 @@ def in_parts(ids: Sequence[str], act: Callable[[list[str]], object]) -> None:
                 raise
             done = f"it was done for the first {number * PAGE} of {len(ids)}"
             raise CliError(error.code, f"{error.message}; {done}") from None
-
-
-def _only(what: str, name: str, ids: Sequence[str]) -> str:
-    if len(ids) == 1:
-        return ids[0]
-    if not ids:
-        raise CliError(Exit.NOT_FOUND, f"there is no {what} {name}; `drystone {what} list` shows them")
-    raise CliError(Exit.USAGE, f"{len(ids)} {what}s have the name {name} ({named(ids)}): give the id")
 
 
 def _chunks(ids: list[str]) -> list[list[str]]:

@@ -9,6 +9,7 @@ from cyclopts import App
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.gateway import Wire
+from drystone.cli.lookup import DISK, INSTANCE
 from drystone.cli.options import LIST_LIMIT, Limit
 from drystone.cli.output import Record
 from drystone.cli.records import QUIESCE_COLUMNS, quiesce_record
@@ -101,10 +102,10 @@ def _resource(session: Session, text: str) -> str:
         CliError: Neither has this name, or several disks or instances have.
     """
     if text in {"host", "nbd"}:
-        return lookup.instance_id(session, text)
-    for find in (lookup.disk_id, lookup.instance_id):
+        return lookup.id_of(session, INSTANCE, text)
+    for kind in (DISK, INSTANCE):
         try:
-            return find(session, text)
+            return lookup.id_of(session, kind, text)
         except CliError as error:
             if error.code is not Exit.NOT_FOUND:
                 raise

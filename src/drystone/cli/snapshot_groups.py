@@ -4,10 +4,11 @@ from cyclopts import App
 
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
+from drystone.cli.lookup import DISK, SNAPSHOT, SNAPSHOT_GROUP
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, tags_on_the_wire
 from drystone.cli.records import SNAPSHOT_GROUP_COLUMNS
 from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside, Session
-from drystone.cli.wait import Step, wait_until
+from drystone.cli.wait import Step, percent_of, wait_for_rollback, wait_until
 
 TRANSFER_TIMEOUT_S = 86_400.0
 """As for a snapshot: a day says that nothing moves."""
@@ -71,11 +72,9 @@ class SnapshotGroupCommands:
             timeout: Timeout in seconds.
             common: Options that every command takes.
         """
-        if not disk:
-            raise CliError(Exit.USAGE, "give the id or the name of at least one disk")
         wire_tags = tags_on_the_wire(tag)
         session = self._outside.session(common)
-        ids = lookup.disk_ids(session, disk)
+        ids = lookup.ids_of(session, DISK, disk)
         answer = session.service.cbs(
             f"take a group of {lookup.named(ids)}",
             "CreateSnapshotGroup",
@@ -86,7 +85,7 @@ class SnapshotGroupCommands:
         group = str(answer["SnapshotGroupId"])
         if wait:
             _wait_for_group(session, group, timeout_s=timeout)
-        session.out.result([group], lookup.snapshot_group(session, group))
+        session.out.result([group], lookup.one(session, SNAPSHOT_GROUP, group))
 
     def list_(
         self,
@@ -107,12 +106,11 @@ class SnapshotGroupCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        wanted = None if snapshot is None else lookup.snapshot_id(session, snapshot)
-        found = lookup.snapshot_groups(
-            session,
-            limit=limit,
-            wire_filters=lookup.filters(snapshot_group_state=state, snapshot_group_name=name, snapshot_id=wanted),
-        )
+        wanted = None if snapshot is None else lookup.id_of(session, SNAPSHOT, snapshot)
+        found = lookup.matching(
+            session, SNAPSHOT_GROUP, limit=limit,
+            snapshot_group_state=state, snapshot_group_name=name, snapshot_id=wanted,
+        )  # fmt: skip
         session.out.records(found, SNAPSHOT_GROUP_COLUMNS)
 
     def show(self, group: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
@@ -123,7 +121,7 @@ class SnapshotGroupCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        session.out.record(lookup.snapshot_group(session, lookup.snapshot_group_id(session, group)))
+        session.out.record(lookup.one(session, SNAPSHOT_GROUP, lookup.id_of(session, SNAPSHOT_GROUP, group)))
 
     def rollback(
         self,
@@ -148,11 +146,11 @@ class SnapshotGroupCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        identity = lookup.snapshot_group_id(session, group)
-        members = lookup.snapshot_group(session, identity)["snapshots"]
+        identity = lookup.id_of(session, SNAPSHOT_GROUP, group)
+        members = lookup.one(session, SNAPSHOT_GROUP, identity)["snapshots"]
         assert isinstance(members, dict)
         of_disk = {str(disk_id): str(snapshot_id) for snapshot_id, disk_id in members.items()}
-        targets = lookup.disk_ids(session, disk) if disk else list(of_disk)
+        targets = lookup.ids_of(session, DISK, disk) if disk else list(of_disk)
         for target in targets:
             if target not in of_disk:
                 raise CliError(Exit.NOT_FOUND, f"{identity} has no snapshot of {target}")
@@ -165,8 +163,8 @@ class SnapshotGroupCommands:
             ApplyDisks=[{"SnapshotId": of_disk[target], "DiskId": target} for target in targets],
         )
         if wait:
-            _wait_for_rollback(session, identity, targets, known, timeout_s=timeout)
-        session.out.result(targets, lookup.disks(session, targets, limit=len(targets)))
+            wait_for_rollback(session, targets, known, title=f"rollback to {identity}", timeout_s=timeout)
+        session.out.result(targets, lookup.some(session, DISK, targets))
 
     def delete(self, *group: str, yes: Yes = False, common: CommonOptions = NO_OPTIONS) -> None:
         """Delete groups with all their snapshots.
@@ -176,10 +174,8 @@ class SnapshotGroupCommands:
             yes: Do not ask.
             common: Options that every command takes.
         """
-        if not group:
-            raise CliError(Exit.USAGE, "give the id or the name of at least one group")
         session = self._outside.session(common)
-        ids = [lookup.snapshot_group_id(session, text) for text in group]
+        ids = lookup.ids_of(session, SNAPSHOT_GROUP, group)
         session.out.confirm(f"This deletes {lookup.named(ids)} with all their snapshots.", yes=yes)
         session.service.cbs(f"delete {lookup.named(ids)}", "DeleteSnapshotGroup", SnapshotGroupIds=ids)
         session.out.result(ids, {"deleted_snapshot_group_ids": ids})
@@ -187,7 +183,7 @@ class SnapshotGroupCommands:
 
 def _wait_for_group(session: Session, group: str, *, timeout_s: float) -> None:
     def look() -> Step:
-        found = lookup.snapshot_groups(session, limit=1, wire_filters=lookup.filters(snapshot_group_id=group))
+        found = lookup.some(session, SNAPSHOT_GROUP, [group])
         if not found:
             # A group that fails disappears; the operation that made it has the reason.
             raise CliError(
@@ -197,25 +193,8 @@ def _wait_for_group(session: Session, group: str, *, timeout_s: float) -> None:
             )
         return Step(
             done=found[0]["state"] != "CREATING",
-            percent=float(str(found[0]["percent"] or 0)),
+            percent=percent_of(found[0]),
             phase=str(found[0]["state"]),
         )
 
     wait_until(session, look, title=group, timeout_s=timeout_s)
-
-
-def _wait_for_rollback(
-    session: Session, group: str, disks: list[str], known: frozenset[str], *, timeout_s: float
-) -> None:
-    def look() -> Step:
-        records = lookup.disks(session, disks, limit=len(disks))
-        running = [record for record in records if record["state"] == "ROLLBACKING" or record["rollbacking"]]
-        if running:
-            percents = [float(str(record["rollback_percent"] or 0)) for record in running]
-            done = 100.0 * (len(records) - len(running))
-            return Step(done=False, percent=(sum(percents) + done) / len(records), phase="ROLLBACKING")
-        for disk in disks:
-            lookup.raise_if_failed(session, disk, "rollback", known=known)
-        return Step(done=True)
-
-    wait_until(session, look, title=f"rollback to {group}", timeout_s=timeout_s)

@@ -9,10 +9,11 @@ from cyclopts.validators import Number
 
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
+from drystone.cli.lookup import DISK, SNAPSHOT
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, tags_on_the_wire
 from drystone.cli.records import SNAPSHOT_COLUMNS, overview_record, set_space_record
 from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside, Session
-from drystone.cli.wait import Step, wait_for_operation, wait_until
+from drystone.cli.wait import wait_for_operation, wait_for_rollback, wait_for_snapshot
 
 TRANSFER_TIMEOUT_S = 86_400.0
 """A full snapshot or a rollback of a large disk takes hours; a day says that nothing moves."""
@@ -97,11 +98,11 @@ class SnapshotCommands:
         wire_tags = tags_on_the_wire(tag)
         wire_deadline = self._deadline(deadline, keep_days)
         session = self._outside.session(common)
-        identity = lookup.disk_id(session, disk)
+        identity = lookup.id_of(session, DISK, disk)
         snapshot = _take(session, identity, name=name, deadline=wire_deadline, tags=wire_tags)
         if wait:
-            _wait_for_snapshot(session, snapshot, timeout_s=timeout)
-        session.out.result([snapshot], lookup.snapshot(session, snapshot))
+            wait_for_snapshot(session, snapshot, title=snapshot, timeout_s=timeout)
+        session.out.result([snapshot], lookup.one(session, SNAPSHOT, snapshot))
 
     def list_(
         self,
@@ -124,12 +125,9 @@ class SnapshotCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        wanted = None if disk is None else lookup.disk_id(session, disk)
-        found = lookup.snapshots(
-            session,
-            [],
-            limit=limit,
-            wire_filters=lookup.filters(disk_id=wanted, snapshot_state=state, snapshot_name=name),
+        wanted = None if disk is None else lookup.id_of(session, DISK, disk)
+        found = lookup.matching(
+            session, SNAPSHOT, limit=limit, disk_id=wanted, snapshot_state=state, snapshot_name=name
         )
         session.out.records(lookup.with_unique_bytes(session, found) if space else found, SNAPSHOT_COLUMNS)
 
@@ -143,7 +141,7 @@ class SnapshotCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        record = lookup.snapshot(session, lookup.snapshot_id(session, snapshot))
+        record = lookup.one(session, SNAPSHOT, lookup.id_of(session, SNAPSHOT, snapshot))
         session.out.record({**record, **lookup.snapshot_space(session, record)})
 
     def modify(
@@ -173,7 +171,7 @@ class SnapshotCommands:
         if name is None and wire_deadline is None and not permanent:
             raise CliError(Exit.USAGE, "nothing to change: give --name, --deadline, --keep-days or --permanent")
         session = self._outside.session(common)
-        identity = lookup.snapshot_id(session, snapshot)
+        identity = lookup.id_of(session, SNAPSHOT, snapshot)
         session.service.cbs(
             f"modify {identity}",
             "ModifySnapshotAttribute",
@@ -182,7 +180,7 @@ class SnapshotCommands:
             Deadline=wire_deadline,
             IsPermanent=True if permanent else None,
         )
-        session.out.result([identity], lookup.snapshot(session, identity))
+        session.out.result([identity], lookup.one(session, SNAPSHOT, identity))
 
     def delete(
         self,
@@ -199,10 +197,8 @@ class SnapshotCommands:
             yes: Do not ask.
             common: Options that every command takes.
         """
-        if not snapshot:
-            raise CliError(Exit.USAGE, "give the id or the name of at least one snapshot")
         session = self._outside.session(common)
-        ids = [lookup.snapshot_id(session, text) for text in snapshot]
+        ids = lookup.ids_of(session, SNAPSHOT, snapshot)
         if dry_run:
             answer = session.service.drystone("count what would die", "DescribeSnapshotSpace", SnapshotIds=ids)
             session.out.record(set_space_record(answer))
@@ -239,20 +235,20 @@ class SnapshotCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        identity = lookup.snapshot_id(session, snapshot)
-        of_snapshot = str(lookup.snapshot(session, identity)["disk_id"])
-        target = of_snapshot if disk is None else lookup.disk_id(session, disk)
+        identity = lookup.id_of(session, SNAPSHOT, snapshot)
+        of_snapshot = str(lookup.one(session, SNAPSHOT, identity)["disk_id"])
+        target = of_snapshot if disk is None else lookup.id_of(session, DISK, disk)
         loss = "" if safety_snapshot else " What was written since is lost: --safety-snapshot keeps it."
         session.out.confirm(f"This sets {target} back to {identity}.{loss}", yes=yes)
         if safety_snapshot:
             safety = _take(session, target, name=f"before rollback to {identity}", deadline=None, tags=None)
-            _wait_for_snapshot(session, safety, timeout_s=timeout)
+            wait_for_snapshot(session, safety, title=safety, timeout_s=timeout)
             session.out.say(f"{safety} holds {target} as it was")
         known = lookup.known_operations(session, [target], "rollback")
         session.service.cbs(f"roll {target} back to {identity}", "ApplySnapshot", SnapshotId=identity, DiskId=target)
         if wait:
-            _wait_for_rollback(session, target, known, timeout_s=timeout)
-        session.out.result([target], lookup.disk(session, target))
+            wait_for_rollback(session, [target], known, title=f"rollback of {target}", timeout_s=timeout)
+        session.out.result([target], lookup.one(session, DISK, target))
 
     def export(
         self,
@@ -278,7 +274,7 @@ class SnapshotCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        identity = lookup.snapshot_id(session, snapshot)
+        identity = lookup.id_of(session, SNAPSHOT, snapshot)
         path = str(file.absolute())
         answer = session.service.drystone(
             f"export {identity}", "ExportSnapshot", SnapshotId=identity, Path=path, Format=format
@@ -310,14 +306,14 @@ class SnapshotCommands:
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        identity = lookup.snapshot_id(session, snapshot)
+        identity = lookup.id_of(session, SNAPSHOT, snapshot)
         answer = session.service.drystone(f"prove {identity}", "ProveSnapshot", SnapshotId=identity)
         operation = str(answer["OperationId"])
         if not wait:
             session.out.result([operation], {"snapshot_id": identity, "operation_id": operation})
             return
         wait_for_operation(session, operation, title=f"proof of {identity}", timeout_s=timeout)
-        opening = lookup.snapshot(session, identity)["opening"]
+        opening = lookup.one(session, SNAPSHOT, identity)["opening"]
         assert isinstance(opening, dict)
         session.out.record({"snapshot_id": identity, **opening})
         if opening["finding"] != "opens":
@@ -352,27 +348,3 @@ def _take(session: Session, disk: str, *, name: str | None, deadline: str | None
         Tags=tags,
     )
     return str(answer["SnapshotId"])
-
-
-def _wait_for_snapshot(session: Session, snapshot: str, *, timeout_s: float) -> None:
-    def look() -> Step:
-        found = lookup.snapshots(session, [snapshot], limit=1)
-        if not found:
-            # A snapshot that fails disappears; its operation says why.
-            lookup.raise_if_failed(session, snapshot, "snapshot")
-            raise CliError(Exit.NOT_FOUND, f"{snapshot} is gone: it failed, or somebody deleted it")
-        state, percent = str(found[0]["state"]), float(str(found[0]["percent"] or 0))
-        return Step(done=state != "CREATING" and percent >= 100, percent=percent, phase=state)
-
-    wait_until(session, look, title=snapshot, timeout_s=timeout_s)
-
-
-def _wait_for_rollback(session: Session, disk: str, known: frozenset[str], *, timeout_s: float) -> None:
-    def look() -> Step:
-        record = lookup.disk(session, disk)
-        if record["state"] == "ROLLBACKING" or record["rollbacking"]:
-            return Step(done=False, percent=float(str(record["rollback_percent"] or 0)), phase="ROLLBACKING")
-        lookup.raise_if_failed(session, disk, "rollback", known=known)
-        return Step(done=True)
-
-    wait_until(session, look, title=f"rollback of {disk}", timeout_s=timeout_s)

@@ -5,13 +5,12 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.options import Timeout, Yes
 from drystone.cli.output import Record
 from drystone.cli.records import collection_record, store_health_record, store_space_record
 from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside
-from drystone.cli.wait import Step, wait_until
+from drystone.cli.wait import Step, wait_for_operation, wait_until
 
 SCRUB_TIMEOUT_S = 86_400.0
 GC_TIMEOUT_S = 86_400.0
@@ -77,16 +76,7 @@ class StoreCommands:
             session.out.record(collection_record(begun, None))
             return
         operation = str(begun["OperationId"])
-
-        def look() -> Step:
-            (found,) = lookup.operations(session, [operation], limit=1)
-            if found["state"] == "FAILED":
-                raise lookup.failed(found, operation)
-            return Step(done=found["state"] == "DONE", phase=str(found["phase"] or ""))
-
-        wait_until(session, look, title="collection", timeout_s=timeout)
-        (ended,) = lookup.operations(session, [operation], limit=1)
-        result = ended["result"]
+        result = wait_for_operation(session, operation, title="the store", timeout_s=timeout)["result"]
         session.out.record(collection_record(begun, result if isinstance(result, dict) else None))
 
     def confirm(self, *, yes: Yes = False, common: CommonOptions = NO_OPTIONS) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
-from drystone.cli.output import Report
+from drystone.cli.output import Record, Report
 from drystone.cli.session import Session
 
 FIRST_POLL_S = 0.05
@@ -65,20 +65,67 @@ def wait_until(session: Session, look: Callable[[], Step], *, title: str, timeou
             pause_s = min(pause_s * POLL_GROWTH, POLL_S_MAX)
 
 
-def wait_for_operation(session: Session, operation: str, *, title: str, timeout_s: float) -> None:
-    """Wait until an operation has ended well.
+def wait_for_operation(session: Session, operation: str, *, title: str, timeout_s: float) -> Record:
+    """Wait until an operation has ended well; return its record.
 
     Raises:
         CliError: It failed, is not known, or the time is over.
     """
+    record: Record = {}
 
     def look() -> Step:
-        found = lookup.operations(session, [operation], limit=1)
-        if not found:
-            raise CliError(Exit.NOT_FOUND, f"there is no operation {operation}; `drystone operation list` shows them")
-        if found[0]["state"] == "FAILED":
-            raise lookup.failed(found[0], title)
-        done = found[0]["state"] == "DONE"
-        return Step(done=done, percent=float(str(found[0]["percent"] or 0)), phase=str(found[0]["phase"] or ""))
+        nonlocal record
+        record = lookup.one(session, lookup.OPERATION, operation)
+        if record["state"] == "FAILED":
+            raise lookup.failed(record, title)
+        return Step(done=record["state"] == "DONE", percent=percent_of(record), phase=str(record["phase"] or ""))
 
     wait_until(session, look, title=title, timeout_s=timeout_s)
+    return record
+
+
+def wait_for_snapshot(session: Session, snapshot: str, *, title: str, timeout_s: float) -> None:
+    """Wait until a snapshot is durable.
+
+    Raises:
+        CliError: It failed, or the time is over.
+    """
+
+    def look() -> Step:
+        found = lookup.some(session, lookup.SNAPSHOT, [snapshot])
+        if not found:
+            # A snapshot that fails disappears; its operation says why.
+            lookup.raise_if_failed(session, snapshot, "snapshot")
+            raise CliError(Exit.NOT_FOUND, f"{snapshot} is gone: it failed, or somebody deleted it")
+        state, percent = str(found[0]["state"]), percent_of(found[0])
+        return Step(done=state != "CREATING" and percent >= 100, percent=percent, phase=state)
+
+    wait_until(session, look, title=title, timeout_s=timeout_s)
+
+
+def wait_for_rollback(
+    session: Session, disks: list[str], known: frozenset[str], *, title: str, timeout_s: float
+) -> None:
+    """Wait until no disk is being rolled back.
+
+    Raises:
+        CliError: A rollback that is not among `known` has failed, or the time is over.
+    """
+
+    def look() -> Step:
+        records = lookup.some(session, lookup.DISK, disks)
+        running = [record for record in records if record["state"] == "ROLLBACKING" or record["rollbacking"]]
+        if running:
+            percents = [percent_of(record, "rollback_percent") for record in running]
+            done = 100.0 * (len(records) - len(running))
+            return Step(done=False, percent=(sum(percents) + done) / len(records), phase="ROLLBACKING")
+        for disk in disks:
+            lookup.raise_if_failed(session, disk, "rollback", known=known)
+        return Step(done=True)
+
+    wait_until(session, look, title=title, timeout_s=timeout_s)
+
+
+def percent_of(record: Record, field: str = "percent") -> float:
+    """Return a percentage of a record, 0 where it says none."""
+    return float(str(record[field] or 0))
