@@ -8,7 +8,7 @@ from cyclopts.validators import Number
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.lookup import INSTANCE, OPERATION
-from drystone.cli.options import LIST_LIMIT, Limit, Timeout, Yes
+from drystone.cli.options import LIST_LIMIT, Limit, Timeout, Yes, add_command
 from drystone.cli.records import (
     ACCOUNT_COLUMNS,
     INSTANCE_COLUMNS,
@@ -33,12 +33,10 @@ def instance_app(outside: Outside) -> App:
     """Return the commands `drystone instance ...`."""
     app = App(name="instance", help="Instances: what disks are attached to.")
     commands = InstanceCommands(outside)
-    app.command(commands.list_, name="list", help_epilogue="Example:\n  drystone instance list")
-    app.command(commands.show, name="show", help_epilogue="Example:\n  drystone instance show host --json")
-    app.command(
-        commands.create, name="create", help_epilogue="Example:\n  drystone instance create --kind NBD --name vm1"
-    )
-    app.command(commands.delete, name="delete", help_epilogue="Example:\n  drystone instance delete ins-1a2b3c4d --yes")
+    add_command(app, commands.list_, "list", "drystone instance list")
+    add_command(app, commands.show, "show", "drystone instance show host --json")
+    add_command(app, commands.create, "create", "drystone instance create --kind NBD --name vm1")
+    add_command(app, commands.delete, "delete", "drystone instance delete ins-1a2b3c4d --yes")
     return app
 
 
@@ -109,14 +107,15 @@ def operation_app(outside: Outside) -> App:
     """Return the commands `drystone operation ...`."""
     app = App(name="operation", help="Operations: what the server does and has done.")
     commands = OperationCommands(outside)
-    app.command(
+    add_command(
+        app,
         commands.list_,
-        name="list",
-        help_epilogue="Example:\n  drystone operation list --state RUNNING\n"
-        "  drystone operation list --resource disk-1a2b3c4d",
+        "list",
+        "drystone operation list --state RUNNING",
+        "drystone operation list --resource disk-1a2b3c4d",
     )
-    app.command(commands.show, name="show", help_epilogue="Example:\n  drystone operation show op-1a2b3c4d --json")
-    app.command(commands.wait, name="wait", help_epilogue="Example:\n  drystone operation wait op-1a2b3c4d")
+    add_command(app, commands.show, "show", "drystone operation show op-1a2b3c4d --json")
+    add_command(app, commands.wait, "wait", "drystone operation wait op-1a2b3c4d")
     return app
 
 
@@ -181,36 +180,26 @@ def account_app(outside: Outside) -> App:
     """Return the commands `drystone account ...`."""
     app = App(name="account", help="Accounts and their access keys; for the administrator.")
     commands = AccountCommands(outside)
-    app.command(
-        commands.create,
-        name="create",
-        help_epilogue="Example:\n  drystone account create team-web --json > key.json",
-    )
-    app.command(commands.list_, name="list", help_epilogue="Example:\n  drystone account list")
-    app.command(
+    add_command(app, commands.create, "create", "drystone account create team-web --json > key.json")
+    add_command(app, commands.list_, "list", "drystone account list")
+    add_command(
+        app,
         commands.password,
-        name="password",
-        help_epilogue="Example:\n  drystone account password admin\n"
-        "  pass show drystone | drystone account password admin --stdin",
+        "password",
+        "drystone account password admin",
+        "pass show drystone | drystone account password admin --stdin",
     )
-    app.command(
+    add_command(
+        app,
         commands.quota,
-        name="quota",
-        help_epilogue="Example:\n  drystone account quota\n"
-        "  drystone account quota 100000000002 --disks 20 --disk-gib 2000",
+        "quota",
+        "drystone account quota",
+        "drystone account quota 100000000002 --disks 20 --disk-gib 2000",
     )
     keys = App(name="key", help="Access keys of an account.")
-    keys.command(
-        commands.create_key,
-        name="create",
-        help_epilogue="Example:\n  drystone account key create 100000000001 --json > key.json",
-    )
-    keys.command(commands.list_keys, name="list", help_epilogue="Example:\n  drystone account key list 100000000001")
-    keys.command(
-        commands.delete_key,
-        name="delete",
-        help_epilogue="Example:\n  drystone account key delete AKIDxxxxxxxxxxxxxxxx --yes",
-    )
+    add_command(keys, commands.create_key, "create", "drystone account key create 100000000001 --json > key.json")
+    add_command(keys, commands.list_keys, "list", "drystone account key list 100000000001")
+    add_command(keys, commands.delete_key, "delete", "drystone account key delete AKIDxxxxxxxxxxxxxxxx --yes")
     app.command(keys)
     return app
 
@@ -378,8 +367,8 @@ def host_app(outside: Outside) -> App:
         answer = session.service.drystone("confirm the clock", "ConfirmClock")
         session.out.record(clock_record(answer["Clock"]))
 
-    app.command(show, name="show", help_epilogue="Example:\n  drystone host show --json")
-    app.command(confirm_clock, name="confirm-clock", help_epilogue="Example:\n  drystone host confirm-clock --yes")
+    add_command(app, show, "show", "drystone host show --json")
+    add_command(app, confirm_clock, "confirm-clock", "drystone host confirm-clock --yes")
     return app
 
 
@@ -403,6 +392,6 @@ def completion_app(root: App) -> App:
         """
         print(root.generate_completion(prog_name="drystone", shell=shell))
 
-    app.command(install, name="install", help_epilogue="Example:\n  drystone completion install bash")
-    app.command(show, name="print", help_epilogue="Example:\n  source <(drystone completion print bash)")
+    add_command(app, install, "install", "drystone completion install bash")
+    add_command(app, show, "print", "source <(drystone completion print bash)")
     return app

@@ -5,7 +5,7 @@ from typing import Literal
 from cyclopts import App
 
 from drystone.cli import lookup
-from drystone.cli.options import Limit
+from drystone.cli.options import Limit, add_command
 from drystone.cli.records import AUDIT_COLUMNS, audit_record
 from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside
 
@@ -52,10 +52,11 @@ def audit_app(outside: Outside) -> App:
         )  # fmt: skip
         session.out.records([audit_record(row) for row in rows], AUDIT_COLUMNS)
 
-    app.command(
+    add_command(
+        app,
         list_,
-        name="list",
-        help_epilogue="Example:\n  drystone audit list --outcome REFUSED --since 2026-11-01T00:00:00+08:00\n"
-        "  drystone audit list --resource disk-1a2b3c4d --json",
+        "list",
+        "drystone audit list --outcome REFUSED --since 2026-11-01T00:00:00+08:00",
+        "drystone audit list --resource disk-1a2b3c4d --json",
     )
     return app

@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.lookup import DISK, INSTANCE, SNAPSHOT
-from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, tags_on_the_wire
+from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
 from drystone.cli.records import DISK_COLUMNS
 from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside, Session
 from drystone.cli.wait import Step, wait_for_operation, wait_for_snapshot, wait_until
@@ -28,44 +28,37 @@ def disk_app(outside: Outside) -> App:
     """Return the commands `drystone disk ...`."""
     app = App(name="disk", help="Disks: create, attach, resize, delete.")
     commands = DiskCommands(outside)
-    app.command(
-        commands.list_,
-        name="list",
-        help_epilogue="Example:\n  drystone disk list --state ATTACHED\n  drystone disk list --json",
-    )
-    app.command(commands.show, name="show", help_epilogue="Example:\n  drystone disk show disk-1a2b3c4d --json")
-    app.command(
+    add_command(app, commands.list_, "list", "drystone disk list --state ATTACHED", "drystone disk list --json")
+    add_command(app, commands.show, "show", "drystone disk show disk-1a2b3c4d --json")
+    add_command(
+        app,
         commands.create,
-        name="create",
-        help_epilogue="Example:\n  drystone disk create --size 20 --name db --tag team=web\n"
-        "  drystone disk create --from-snapshot snap-1a2b3c4d",
+        "create",
+        "drystone disk create --size 20 --name db --tag team=web",
+        "drystone disk create --from-snapshot snap-1a2b3c4d",
     )
-    app.command(
+    add_command(
+        app,
         commands.attach,
-        name="attach",
-        help_epilogue="Example:\n  drystone disk attach disk-1a2b3c4d --instance host\n"
-        '  DEV=$(drystone disk attach disk-1a2b3c4d --instance "$DRYSTONE_HOST_INSTANCE_ID")',
+        "attach",
+        "drystone disk attach disk-1a2b3c4d --instance host",
+        'DEV=$(drystone disk attach disk-1a2b3c4d --instance "$DRYSTONE_HOST_INSTANCE_ID")',
     )
-    app.command(commands.detach, name="detach", help_epilogue="Example:\n  drystone disk detach disk-1a2b3c4d")
-    app.command(
-        commands.resize, name="resize", help_epilogue="Example:\n  drystone disk resize disk-1a2b3c4d --size 50"
-    )
-    app.command(commands.rename, name="rename", help_epilogue="Example:\n  drystone disk rename disk-1a2b3c4d db-old")
-    app.command(
-        commands.modify,
-        name="modify",
-        help_epilogue="Example:\n  drystone disk modify disk-1a2b3c4d --type CLOUD_SSD",
-    )
-    app.command(commands.delete, name="delete", help_epilogue="Example:\n  drystone disk delete disk-1a2b3c4d --yes")
-    app.command(
+    add_command(app, commands.detach, "detach", "drystone disk detach disk-1a2b3c4d")
+    add_command(app, commands.resize, "resize", "drystone disk resize disk-1a2b3c4d --size 50")
+    add_command(app, commands.rename, "rename", "drystone disk rename disk-1a2b3c4d db-old")
+    add_command(app, commands.modify, "modify", "drystone disk modify disk-1a2b3c4d --type CLOUD_SSD")
+    add_command(app, commands.delete, "delete", "drystone disk delete disk-1a2b3c4d --yes")
+    add_command(
+        app,
         commands.import_,
-        name="import",
-        help_epilogue="Example:\n  drystone disk import /images/debian.qcow2 --name web\n"
-        "  drystone disk import disk.img --format raw --size 40",
+        "import",
+        "drystone disk import /images/debian.qcow2 --name web",
+        "drystone disk import disk.img --format raw --size 40",
     )
-    app.command(commands.init, name="init", help_epilogue="Example:\n  drystone disk init disk-1a2b3c4d --yes")
-    app.command(commands.rewrite, name="rewrite", help_epilogue="Example:\n  drystone disk rewrite disk-1a2b3c4d")
-    app.command(commands.audit, name="audit", help_epilogue="Example:\n  drystone disk audit disk-1a2b3c4d --json")
+    add_command(app, commands.init, "init", "drystone disk init disk-1a2b3c4d --yes")
+    add_command(app, commands.rewrite, "rewrite", "drystone disk rewrite disk-1a2b3c4d")
+    add_command(app, commands.audit, "audit", "drystone disk audit disk-1a2b3c4d --json")
     return app
 
 

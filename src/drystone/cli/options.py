@@ -1,9 +1,9 @@
-"""Options that several commands share."""
+"""Options that several commands share, and how a command is added."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from drystone.cli.failure import CliError, Exit
@@ -27,3 +27,8 @@ def tags_on_the_wire(tags: Sequence[str]) -> list[Mapping[str, str]] | None:
         return parse_tags(tags)
     except ValueError as error:
         raise CliError(Exit.USAGE, f"--tag {error} must have the form key=value") from None
+
+
+def add_command(app: App, command: Callable[..., object], name: str | tuple[str, ...], *examples: str) -> None:
+    """Add a command with examples to a group of commands."""
+    app.command(command, name=name, help_epilogue="\n  ".join(("Example:", *examples)))

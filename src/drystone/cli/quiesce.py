@@ -10,7 +10,7 @@ from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.gateway import Wire
 from drystone.cli.lookup import DISK, INSTANCE
-from drystone.cli.options import LIST_LIMIT, Limit
+from drystone.cli.options import LIST_LIMIT, Limit, add_command
 from drystone.cli.output import Record
 from drystone.cli.records import QUIESCE_COLUMNS, quiesce_record
 from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside, Session
@@ -28,15 +28,16 @@ def quiesce_app(outside: Outside) -> App:
     """Return the commands `drystone quiesce ...`."""
     app = App(name="quiesce", help="Quiesce profiles: application-consistent snapshots.")
     commands = QuiesceCommands(outside)
-    app.command(
+    add_command(
+        app,
         commands.set_,
-        name="set",
-        help_epilogue="Example:\n  drystone quiesce set disk-1a2b3c4d --file profile.toml\n"
-        "  drystone quiesce set host --file profile.toml",
+        "set",
+        "drystone quiesce set disk-1a2b3c4d --file profile.toml",
+        "drystone quiesce set host --file profile.toml",
     )
-    app.command(commands.list_, name="list", help_epilogue="Example:\n  drystone quiesce list")
-    app.command(commands.show, name="show", help_epilogue="Example:\n  drystone quiesce show disk-1a2b3c4d --json")
-    app.command(commands.delete, name="delete", help_epilogue="Example:\n  drystone quiesce delete disk-1a2b3c4d")
+    add_command(app, commands.list_, "list", "drystone quiesce list")
+    add_command(app, commands.show, "show", "drystone quiesce show disk-1a2b3c4d --json")
+    add_command(app, commands.delete, "delete", "drystone quiesce delete disk-1a2b3c4d")
     return app
 
 

@@ -32,25 +32,17 @@ def disk_record(disk: Wire, detail: Wire) -> Record:
         "type": disk.get("DiskType"),
         "zone": (disk.get("Placement") or {}).get("Zone"),
         "instance_id": disk.get("InstanceId") or None,
-        "nbd_uri": detail.get("NbdUri"),
-        "device": detail.get("Device"),
-        "tracking": detail.get("Tracking"),
-        "tracking_reason": detail.get("TrackingReason"),
-        "base_snapshot_id": detail.get("BaseSnapshotId"),
-        "source_snapshot_id": detail.get("SourceSnapshotId"),
-        "epoch": detail.get("Epoch"),
-        "hydrating": detail.get("Hydrating"),
-        "hydration_percent": detail.get("HydrationPercent"),
-        "rollbacking": disk.get("Rollbacking"),
-        "rollback_percent": disk.get("RollbackPercent"),
-        "snapshot_count": disk.get("SnapshotCount"),
+        **_same(
+            detail,
+            "nbd_uri device tracking tracking_reason base_snapshot_id source_snapshot_id epoch hydrating "
+            "hydration_percent",
+        ),
+        **_same(disk, "rollbacking rollback_percent snapshot_count"),
         "snapshot_mib": disk.get("SnapshotSize"),
         "throughput_performance": disk.get("ThroughputPerformance"),
         "charge_type": disk.get("DiskChargeType"),
         "usage": disk.get("DiskUsage"),
-        "portable": disk.get("Portable"),
-        "shareable": disk.get("Shareable"),
-        "delete_with_instance": disk.get("DeleteWithInstance"),
+        **_same(disk, "portable shareable delete_with_instance"),
         "delete_snapshot": bool(disk.get("DeleteSnapshot")),
         "last_attach_instance_id": disk.get("LastAttachInsId") or None,
         "daemon": detail.get("Daemon"),
@@ -71,25 +63,13 @@ def snapshot_record(snapshot: Wire, taken: Wire) -> Record:
         "state": snapshot.get("SnapshotState"),
         "percent": snapshot.get("Percent"),
         "size_gib": snapshot.get("DiskSize"),
-        "parent_snapshot_id": taken.get("ParentSnapshotId"),
-        "tracking": taken.get("Tracking"),
-        "tracking_reason": taken.get("TrackingReason"),
-        "read_bytes": taken.get("ReadBytes"),
-        "changed_bytes": taken.get("ChangedBytes"),
-        "stored_bytes": taken.get("StoredBytes"),
-        "requests": taken.get("Requests"),
-        "freeze_ms": taken.get("FreezeMs"),
-        "duration_ms": taken.get("DurationMs"),
-        "consistency": taken.get("Consistency"),
-        "quiesce_ms": taken.get("QuiesceMs"),
-        "transcript": taken.get("Transcript"),
-        "taken_at": taken.get("TakenAt"),
+        **_same(
+            taken,
+            "parent_snapshot_id tracking tracking_reason read_bytes changed_bytes stored_bytes requests "
+            "freeze_ms duration_ms consistency quiesce_ms transcript taken_at",
+        ),
         "opening": _opening(taken.get("Opening")),
-        "suspect": taken.get("Suspect"),
-        "damaged": taken.get("Damaged"),
-        "audited_blocks": taken.get("AuditedBlocks"),
-        "audit_complete": taken.get("AuditComplete"),
-        "audit_lies": taken.get("AuditLies"),
+        **_same(taken, "suspect damaged audited_blocks audit_complete audit_lies"),
         "permanent": snapshot.get("IsPermanent"),
         "deadline_at": snapshot.get("DeadlineTime") or None,
         "usage": snapshot.get("DiskUsage"),
@@ -109,9 +89,7 @@ def _opening(opening: Wire | None) -> Record | None:
         "reason": opening.get("Reason") or None,
         "steps": [
             {
-                "title": step.get("Title"),
-                "finding": step.get("Finding"),
-                "seconds": step.get("Seconds"),
+                **_same(step, "title finding seconds"),
                 "detail": step.get("Detail") or None,
             }
             for step in opening.get("Steps") or []
@@ -163,10 +141,7 @@ def instance_record(instance: Wire) -> Record:
     return {
         "instance_id": instance["InstanceId"],
         "name": instance.get("InstanceName"),
-        "kind": instance.get("Kind"),
-        "zone": instance.get("Zone"),
-        "attached_disk_count": instance.get("AttachedDiskCount"),
-        "max_attach_count": instance.get("MaxAttachCount"),
+        **_same(instance, "kind zone attached_disk_count max_attach_count"),
         "created_at": instance.get("CreateTime"),
     }
 
@@ -175,14 +150,7 @@ def operation_record(operation: Wire) -> Record:
     """Name the fields of an operation."""
     return {
         "operation_id": operation["OperationId"],
-        "kind": operation.get("Kind"),
-        "state": operation.get("State"),
-        "phase": operation.get("Phase"),
-        "percent": operation.get("Percent"),
-        "disk_id": operation.get("DiskId"),
-        "snapshot_id": operation.get("SnapshotId"),
-        "instance_id": operation.get("InstanceId"),
-        "attempts": operation.get("Attempts"),
+        **_same(operation, "kind state phase percent disk_id snapshot_id instance_id attempts"),
         "error_code": operation.get("ErrorCode") or None,
         "error_message": operation.get("ErrorMessage") or None,
         "result": operation.get("Result"),
@@ -246,21 +214,12 @@ def key_record(key: Wire) -> Record:
 def host_record(host: Wire) -> Record:
     """Name the fields of the host."""
     return {
-        "version": host.get("Version"),
-        "qemu_version": host.get("QemuVersion"),
-        "data_directory": host.get("DataDirectory"),
-        "region": host.get("Region"),
-        "zone": host.get("Zone"),
-        "store_id": host.get("StoreId"),
-        "free_bytes": host.get("FreeBytes"),
-        "floor_bytes": host.get("FloorBytes"),
-        "stored_bytes": host.get("StoredBytes"),
-        "disk_count": host.get("DiskCount"),
-        "snapshot_count": host.get("SnapshotCount"),
-        "daemons": [
-            {"name": daemon.get("Name"), "pid": daemon.get("Pid"), "disk_count": daemon.get("DiskCount")}
-            for daemon in host.get("DaemonSet") or []
-        ],
+        **_same(
+            host,
+            "version qemu_version data_directory region zone store_id free_bytes floor_bytes stored_bytes "
+            "disk_count snapshot_count",
+        ),
+        "daemons": [_same(daemon, "name pid disk_count") for daemon in host.get("DaemonSet") or []],
         **clock_record(host.get("Clock") or {}),
     }
 
@@ -281,22 +240,10 @@ def store_health_record(health: Wire) -> Record:
         "pack_count": health.get("PackCount"),
         "packs_due": health.get("PacksDue"),
         "oldest_proof_at": health.get("OldestProofTime"),
-        "snapshot_count": health.get("SnapshotCount"),
-        "snapshots_due": health.get("SnapshotsDue"),
-        "requested_at": health.get("RequestedAt"),
-        "damaged_snapshot_count": health.get("DamagedSnapshotCount"),
-        "suspect_snapshot_count": health.get("SuspectSnapshotCount"),
+        **_same(health, "snapshot_count snapshots_due requested_at damaged_snapshot_count suspect_snapshot_count"),
         "suspect_snapshot_ids": list(health.get("SuspectSnapshotIds") or []),
         "damages": [
-            {
-                "snapshot_id": damage.get("SnapshotId"),
-                "object": damage.get("Object"),
-                "kind": damage.get("Kind"),
-                "reason": damage.get("Reason"),
-                "found_at": damage.get("FoundAt"),
-                "block_count": damage.get("BlockCount"),
-                "block_ranges": damage.get("BlockRanges"),
-            }
+            _same(damage, "snapshot_id object kind reason found_at block_count block_ranges")
             for damage in health.get("DamageSet") or []
         ],
     }
@@ -316,12 +263,7 @@ def set_space_record(space: Wire) -> Record:
     """Name the fields of what a set of snapshots holds."""
     return {
         "snapshots": [
-            {
-                "snapshot_id": one.get("SnapshotId"),
-                "unique_bytes": one.get("UniqueBytes"),
-                "shared_bytes": one.get("SharedBytes"),
-            }
-            for one in space.get("SnapshotSpaceSet") or []
+            _same(one, "snapshot_id unique_bytes shared_bytes") for one in space.get("SnapshotSpaceSet") or []
         ],
         "dead_bytes": space.get("DeadBytes"),
         "reclaimable_bytes": space.get("ReclaimableBytes"),
@@ -331,14 +273,10 @@ def set_space_record(space: Wire) -> Record:
 def store_space_record(store: Wire) -> Record:
     """Name the fields of what the store holds."""
     return {
-        "stored_bytes": store.get("StoredBytes"),
-        "pack_count": store.get("PackCount"),
-        "pack_bytes": store.get("PackBytes"),
-        "live_bytes": store.get("LiveBytes"),
-        "dead_bytes": store.get("DeadBytes"),
-        "reclaimable_bytes": store.get("ReclaimableBytes"),
-        "reclaimed_bytes": store.get("ReclaimedBytes"),
-        "waiting_bytes": store.get("WaitingBytes"),
+        **_same(
+            store,
+            "stored_bytes pack_count pack_bytes live_bytes dead_bytes reclaimable_bytes reclaimed_bytes waiting_bytes",
+        ),
         "threshold_percent": store.get("Threshold"),
         "held": store.get("Held") or None,
     }
@@ -350,9 +288,7 @@ def collection_record(collection: Wire, result: Wire | None) -> Record:
     return {
         "operation_id": collection.get("OperationId"),
         "threshold_percent": collection.get("Threshold"),
-        "pack_count": collection.get("PackCount"),
-        "pack_bytes": collection.get("PackBytes"),
-        "dead_bytes": collection.get("DeadBytes"),
+        **_same(collection, "pack_count pack_bytes dead_bytes"),
         "rewritten_packs": done.get("rewritten_packs"),
         "removed_packs": done.get("removed_packs"),
         "faulty_packs": done.get("faulty_packs"),
@@ -379,3 +315,8 @@ def parse_tags(tags: Sequence[str]) -> list[Mapping[str, str]] | None:
 
 def _tags(tags: Sequence[Wire] | None) -> dict[str, str]:
     return {str(tag["Key"]): str(tag.get("Value") or "") for tag in tags or []}
+
+
+def _same(row: Wire, names: str) -> Record:
+    """Return fields whose names differ in their form alone: `free_bytes` is `FreeBytes` on the wire."""
+    return {name: row.get("".join(word.capitalize() for word in name.split("_"))) for name in names.split()}

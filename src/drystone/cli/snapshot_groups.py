@@ -5,7 +5,7 @@ from cyclopts import App
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.lookup import DISK, SNAPSHOT, SNAPSHOT_GROUP
-from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, tags_on_the_wire
+from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
 from drystone.cli.records import SNAPSHOT_GROUP_COLUMNS
 from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside, Session
 from drystone.cli.wait import Step, percent_of, wait_for_rollback, wait_until
@@ -18,30 +18,19 @@ def snapshot_group_app(outside: Outside) -> App:
     """Return the commands `drystone snapshot-group ...`."""
     app = App(name="snapshot-group", help="Snapshot groups: several disks of one instance at one instant.")
     commands = SnapshotGroupCommands(outside)
-    app.command(
-        commands.create,
-        name="create",
-        help_epilogue="Example:\n  drystone snapshot-group create disk-1a2b3c4d disk-5e6f7g8h --name nightly",
+    add_command(
+        app, commands.create, "create", "drystone snapshot-group create disk-1a2b3c4d disk-5e6f7g8h --name nightly"
     )
-    app.command(
-        commands.list_,
-        name="list",
-        help_epilogue="Example:\n  drystone snapshot-group list\n  drystone snapshot-group list --json",
-    )
-    app.command(
-        commands.show, name="show", help_epilogue="Example:\n  drystone snapshot-group show csnap-1a2b3c4d --json"
-    )
-    app.command(
+    add_command(app, commands.list_, "list", "drystone snapshot-group list", "drystone snapshot-group list --json")
+    add_command(app, commands.show, "show", "drystone snapshot-group show csnap-1a2b3c4d --json")
+    add_command(
+        app,
         commands.rollback,
-        name=("rollback", "apply"),
-        help_epilogue="Example:\n  drystone disk detach disk-1a2b3c4d disk-5e6f7g8h\n"
-        "  drystone snapshot-group rollback csnap-1a2b3c4d --yes",
+        ("rollback", "apply"),
+        "drystone disk detach disk-1a2b3c4d disk-5e6f7g8h",
+        "drystone snapshot-group rollback csnap-1a2b3c4d --yes",
     )
-    app.command(
-        commands.delete,
-        name="delete",
-        help_epilogue="Example:\n  drystone snapshot-group delete csnap-1a2b3c4d --yes",
-    )
+    add_command(app, commands.delete, "delete", "drystone snapshot-group delete csnap-1a2b3c4d --yes")
     return app
 
 

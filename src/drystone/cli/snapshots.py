@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.lookup import DISK, SNAPSHOT
-from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, tags_on_the_wire
+from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
 from drystone.cli.records import SNAPSHOT_COLUMNS, overview_record, set_space_record
 from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside, Session
 from drystone.cli.wait import wait_for_operation, wait_for_rollback, wait_for_snapshot
@@ -25,39 +25,29 @@ def snapshot_app(outside: Outside) -> App:
     """Return the commands `drystone snapshot ...`."""
     app = App(name="snapshot", help="Snapshots: create, list, roll back, delete, verify.")
     commands = SnapshotCommands(outside)
-    app.command(
+    add_command(
+        app,
         commands.create,
-        name="create",
-        help_epilogue="Example:\n  drystone snapshot create disk-1a2b3c4d --name before-upgrade\n"
-        "  drystone snapshot create disk-1a2b3c4d --keep-days 7 --no-wait",
+        "create",
+        "drystone snapshot create disk-1a2b3c4d --name before-upgrade",
+        "drystone snapshot create disk-1a2b3c4d --keep-days 7 --no-wait",
     )
-    app.command(
-        commands.list_,
-        name="list",
-        help_epilogue="Example:\n  drystone snapshot list --disk disk-1a2b3c4d\n  drystone snapshot list --json",
+    add_command(
+        app, commands.list_, "list", "drystone snapshot list --disk disk-1a2b3c4d", "drystone snapshot list --json"
     )
-    app.command(commands.show, name="show", help_epilogue="Example:\n  drystone snapshot show snap-1a2b3c4d --json")
-    app.command(
-        commands.modify,
-        name="modify",
-        help_epilogue="Example:\n  drystone snapshot modify snap-1a2b3c4d --name golden --permanent",
-    )
-    app.command(
-        commands.delete, name="delete", help_epilogue="Example:\n  drystone snapshot delete snap-1a2b3c4d --yes"
-    )
-    app.command(
+    add_command(app, commands.show, "show", "drystone snapshot show snap-1a2b3c4d --json")
+    add_command(app, commands.modify, "modify", "drystone snapshot modify snap-1a2b3c4d --name golden --permanent")
+    add_command(app, commands.delete, "delete", "drystone snapshot delete snap-1a2b3c4d --yes")
+    add_command(
+        app,
         commands.rollback,
-        name=("rollback", "apply"),
-        help_epilogue="Example:\n  drystone disk detach disk-1a2b3c4d\n"
-        "  drystone snapshot rollback snap-1a2b3c4d --safety-snapshot --yes",
+        ("rollback", "apply"),
+        "drystone disk detach disk-1a2b3c4d",
+        "drystone snapshot rollback snap-1a2b3c4d --safety-snapshot --yes",
     )
-    app.command(
-        commands.export,
-        name="export",
-        help_epilogue="Example:\n  drystone snapshot export snap-1a2b3c4d /backup/db.qcow2",
-    )
-    app.command(commands.prove, name="prove", help_epilogue="Example:\n  drystone snapshot prove snap-1a2b3c4d")
-    app.command(commands.overview, name="overview", help_epilogue="Example:\n  drystone snapshot overview")
+    add_command(app, commands.export, "export", "drystone snapshot export snap-1a2b3c4d /backup/db.qcow2")
+    add_command(app, commands.prove, "prove", "drystone snapshot prove snap-1a2b3c4d")
+    add_command(app, commands.overview, "overview", "drystone snapshot overview")
     return app
 
 

@@ -6,7 +6,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from drystone.cli.failure import CliError, Exit
-from drystone.cli.options import Timeout, Yes
+from drystone.cli.options import Timeout, Yes, add_command
 from drystone.cli.output import Record
 from drystone.cli.records import collection_record, store_health_record, store_space_record
 from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside
@@ -22,18 +22,10 @@ def store_app(outside: Outside) -> App:
     """Return the commands `drystone store ...` that are a client's."""
     app = App(name="store", help="The snapshot store; for the administrator.")
     commands = StoreCommands(outside)
-    app.command(commands.show, name="show", help_epilogue="Example:\n  drystone store show --json")
-    app.command(
-        commands.gc,
-        name="gc",
-        help_epilogue="Example:\n  drystone store gc --dry-run\n  drystone store gc --threshold 0 --json",
-    )
-    app.command(commands.confirm, name="confirm", help_epilogue="Example:\n  drystone store confirm --yes")
-    app.command(
-        commands.scrub,
-        name="scrub",
-        help_epilogue="Example:\n  drystone store scrub\n  drystone store scrub --now --wait --json",
-    )
+    add_command(app, commands.show, "show", "drystone store show --json")
+    add_command(app, commands.gc, "gc", "drystone store gc --dry-run", "drystone store gc --threshold 0 --json")
+    add_command(app, commands.confirm, "confirm", "drystone store confirm --yes")
+    add_command(app, commands.scrub, "scrub", "drystone store scrub", "drystone store scrub --now --wait --json")
     return app
 
 
