@@ -174,7 +174,7 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
                 operations=Operations(transactions, proofs_at_once=config.prove_at_once),
                 environment={"PATH": os.environ.get("PATH", os.defpath)},
                 scratch_bytes_max=config.scratch_bytes_max,
-                hydration_bytes_per_s=config.hydration_bytes_per_s, background=background,
+                background=background,
             )  # fmt: skip
             snapshot_server = SnapshotServer(
                 layout=layout, store_id=store.store_id, environment=installation.environment, transactions=transactions
@@ -265,8 +265,9 @@ def _remember(conn: Connection, values: Mapping[str, str]) -> None:
 
 def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
     """Return what does each kind of operation."""
-    installation, host = parts.installation, parts.host
-    transactions, operations, kept = installation.transactions, installation.operations, installation.kept
+    installation, host, serving = parts.installation, parts.host, parts.serving
+    transactions, operations, locks = installation.transactions, installation.operations, installation.locks
+    layout, room, kept = installation.layout, installation.room, installation.kept
     take_snapshot = TakeSnapshot(installation, host, parts.sweep)
     machines = MachineSettings(
         images=installation.layout.proofs if config.prove_images == "auto" else Path(config.prove_images),
@@ -275,7 +276,7 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
     )  # fmt: skip
     prover = Prover(settings=machines, environment=installation.environment)
     return {
-        OperationKind.CREATE_DISK: CreateDisk(installation, host),
+        OperationKind.CREATE_DISK: CreateDisk(operations=operations, locks=locks, layout=layout, host=host),
         OperationKind.SNAPSHOT: take_snapshot,
         OperationKind.SNAPSHOT_GROUP: TakeSnapshotGroup(installation, host, take_snapshot, parts.sweep),
         OperationKind.DELETE_SNAPSHOT: DeleteSnapshot(
@@ -286,19 +287,40 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
             compaction=parts.compaction,
         ),
         OperationKind.ROLLBACK: Rollback(installation, host),
-        OperationKind.HYDRATE: Hydrate(installation, host, parts.snapshot_server),
-        OperationKind.RESIZE: Resize(installation, host, parts.serving),
-        OperationKind.ATTACH: Attach(installation, host, parts.serving),
-        OperationKind.DETACH: Detach(installation, host, parts.serving),
+        OperationKind.HYDRATE: Hydrate(
+            transactions=transactions,
+            operations=operations,
+            locks=locks,
+            layout=layout,
+            store=kept.store,
+            host=host,
+            snapshot_server=parts.snapshot_server,
+            bytes_per_s=config.hydration_bytes_per_s,
+        ),
+        OperationKind.RESIZE: Resize(
+            transactions=transactions,
+            operations=operations,
+            locks=locks,
+            layout=layout,
+            devices=installation.devices,
+            host=host,
+            serving=serving,
+        ),
+        OperationKind.ATTACH: Attach(transactions=transactions, locks=locks, host=host, serving=serving),
+        OperationKind.DETACH: Detach(transactions=transactions, locks=locks, host=host, serving=serving),
         OperationKind.TERMINATE: Terminate(installation, host),
-        OperationKind.INITIALIZE: Initialize(installation, host),
+        OperationKind.INITIALIZE: Initialize(
+            transactions=transactions, operations=operations, locks=locks, layout=layout, host=host
+        ),
         OperationKind.EXPORT: ExportSnapshot(installation, parts.snapshot_server),
-        OperationKind.IMPORT: ImportDisk(installation, host),
+        OperationKind.IMPORT: ImportDisk(transactions=transactions, room=room, host=host),
         OperationKind.COMPACT: Compact(
             transactions=transactions, operations=operations, kept=kept, background=installation.background
         ),
-        OperationKind.COMPARE: Compare(installation, host),
-        OperationKind.REWRITE: Rewrite(installation, host),
+        OperationKind.COMPARE: Compare(
+            transactions=transactions, locks=locks, kept=kept, background=installation.background, host=host
+        ),
+        OperationKind.REWRITE: Rewrite(transactions=transactions, locks=locks, room=room, host=host),
         OperationKind.PROVE: Prove(installation, parts.snapshot_server, prover),
     }
 

@@ -3,9 +3,9 @@
 import itertools
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from drystone.catalog.database import Database
 from drystone.domain.ids import IdSource
@@ -32,6 +32,7 @@ from drystone.service.upkeep.sweep import Sweep
 
 R = TypeVar("R")
 _SEEDS = itertools.count(1000)
+T = TypeVar("T")
 NOWHERE: Any = SimpleNamespace(store_id="st-1")
 """A store that nothing asks for anything."""
 
@@ -69,7 +70,7 @@ def server_parts(
         workers=pool, transactions=transactions, room=room,
         kept=KeptStore(store=store, room=room, dead_percent=dead_percent),
         devices=HostDevices(layout.run, {}), operations=Operations(transactions), environment=environment or {},
-        scratch_bytes_max=1, hydration_bytes_per_s=0, background=pool,
+        scratch_bytes_max=1, background=pool,
     )  # fmt: skip
 
 
@@ -158,3 +159,13 @@ def scrub(parts: Installation, mending: Any = None) -> Scrub:
         transactions=parts.transactions, kept=parts.kept, background=parts.background, mending=mending,
         steady=parts.steady, monotonic=parts.monotonic, config=ScrubConfig(days=1, bytes_per_s=0),
     )  # fmt: skip
+
+
+def of_parts(kind: type[T], *sources: object, **given: object) -> T:
+    """Return an object of a class, each of its parts as given, or from the first of the sources that has it."""
+    for field in fields(cast("Any", kind)):
+        for source in sources if field.init and field.name not in given else ():
+            if hasattr(source, field.name):
+                given[field.name] = getattr(source, field.name)
+                break
+    return kind(**given)

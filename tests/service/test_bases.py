@@ -26,7 +26,7 @@ from tests.blocks import to_blocks
 from tests.catalog.catalog_values import OWNER
 from tests.catalog.catalog_values import disk as disk_row
 from tests.service.crash_points import FIRST, LAST, MIDDLE, Scene, built
-from tests.service.parts import changed
+from tests.service.parts import changed, of_parts
 from tests.service.records_world import NOW
 from tests.service.store_world import BLOCKS
 
@@ -107,7 +107,7 @@ def test_a_disk_is_initialized_from_what_is_deleted_meanwhile(
     operation = scene.db.read_sync(lambda conn: operations.get(conn, OperationId("op-init")))
     assert operation is not None
     host: Any = SimpleNamespace(close=close, row=row)
-    asyncio.run(Initialize(scene.made, host).run(operation))
+    asyncio.run(of_parts(Initialize, scene.made, host=host).run(operation))
     # It is filled from its source, which stays as long as that takes.
     following = [one for one in scene.db.read_sync(operations.unfinished) if one.kind is OperationKind.HYDRATE]
     assert [one.snapshot_id for one in following] == [LAST]

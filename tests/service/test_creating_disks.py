@@ -55,10 +55,11 @@ class Maker:
         self.installation = parts.server_parts(
             self.world.db, Layout(self.data), clock=lambda: NOW, rng=random.Random(self.seed)
         )
-        host = parts.host_parts(self.installation).host
+        made_of = self.installation, parts.host_parts(self.installation)
+        host = made_of[1].host
         self.installation.operations.serve(
             {
-                OperationKind.CREATE_DISK: CreateDisk(self.installation, host),
+                OperationKind.CREATE_DISK: parts.of_parts(CreateDisk, *made_of),
                 OperationKind.TERMINATE: Terminate(self.installation, host),
             }
         )
@@ -68,7 +69,7 @@ class Maker:
             devices=made.devices, room=made.room, zone=ZONE, disks_per_call=50, disks_per_instance=20, root=False,
         )  # fmt: skip
 
-    async def _make_image(self, _installation: Installation, disk: Disk, *, epoch: int) -> None:
+    async def _make_image(self, _layout: Layout, disk: Disk, *, epoch: int) -> None:
         assert epoch == disk.epoch
         if self.gates:
             await self.gates.pop(0).wait()

@@ -72,8 +72,8 @@ def test_detaching_takes_away_what_a_daemon_left_that_died_before(tmp_path: Path
 
     async def detach() -> None:
         host: Any = SimpleNamespace(row=row, running=running, settle=settle, release=release)
-        installation: Any = SimpleNamespace(db=world.db, locks=DiskLocks(), clock=lambda: NOW)
-        await Detach(installation, host, host).run(made)
+        job = Detach(transactions=transactions(world.db), locks=DiskLocks(), host=host, serving=host)
+        await job.run(made)
 
     run(detach())
     assert settled == [name]

@@ -9,10 +9,10 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -47,6 +47,7 @@ from drystone.service.jobs.terminate import Terminate
 from drystone.service.requests import NewSnapshot
 from drystone.service.rows import endings
 from drystone.service.rows.quotas import SnapshotLimits
+from drystone.service.transactions import Change
 from drystone.service.upkeep.publication import Publication
 from drystone.service.upkeep.sweep import Sweep
 from drystone.transfer.hydrate import hydrate
@@ -84,7 +85,7 @@ class Site:
     @contextlib.asynccontextmanager
     async def served(self) -> AsyncIterator[Path]:
         """Make the disk and serve it; every daemon has ended afterwards."""
-        await make_image(self.installation, self.row(), epoch=0)
+        await make_image(self.layout, self.row(), epoch=0)
         try:
             await self.served_by.serving.revive(DISK)
             yield self.socket()
@@ -93,6 +94,14 @@ class Site:
                 await self.served_by.daemons.kill(name)
             for one in self.all_parts:
                 await one.watch.leave()
+
+    def job(self, kind: Any) -> Any:
+        """Return what does a kind of operation."""
+        if kind is DeleteSnapshot:
+            return parts.delete_snapshot(self.installation)
+        if is_dataclass(kind):
+            return parts.of_parts(cast("Any", kind), self.installation, self.served_by)
+        return kind(self.installation, self.host)
 
     def row(self) -> Disk:
         found = self.world.db.read_sync(lambda conn: disks.get(conn, DISK))
@@ -266,9 +275,9 @@ def test_nobody_takes_a_daemon_for_dead_that_runs_and_is_silent(site: Site, monk
                         with pytest.raises(UnavailableError):
                             await use(DISK)
                     await parts.take_snapshot(site.installation, site.host).run(begun.operation)
-                    detach: Any = SimpleNamespace(disk_id=DISK)
+                    detach: Any = SimpleNamespace(on_disk=DISK)
                     with pytest.raises(UnavailableError):
-                        await Detach(site.installation, site.host, site.served_by.serving).run(detach)
+                        await site.job(Detach).run(detach)
                     assert await site.served_by.watch.check() == []
                     assert site.row() == before
                 # It answers, and a busy machine may take its time for that.
@@ -317,7 +326,7 @@ def test_a_disk_whose_resize_is_refused_is_served_again(site: Site) -> None:
     async def story() -> None:
         async with site.served() as path:
             operation = site.resize(1 << 40)
-            job = Resize(site.installation, site.host, site.served_by.serving)
+            job = site.job(Resize)
             with pytest.raises(qmp.QmpRefusedError) as refused:
                 await job.run(operation)
             with NbdClient(path, DISK) as guest:
@@ -353,7 +362,7 @@ def test_a_resize_that_is_carried_out_after_nobody_waited_for_it_is_recorded(
         async with site.served() as path:
             daemon = site.served_by.daemons.running()[0]
             operation = site.resize(2)
-            job = Resize(site.installation, site.host, site.served_by.serving)
+            job = site.job(Resize)
             with contextlib.ExitStack() as silence:
 
                 async def late(*arguments: Any) -> None:
@@ -381,7 +390,7 @@ def test_what_cannot_be_undone_is_tried_again(site: Site, kind: Any) -> None:
     """S23."""
     operation = replace(site.resize(2), snapshot_id=SnapshotId("snap-00000001"))
     site.world.db.write_sync(lambda conn: operations.update(conn, operation.id, updated_at=NOW, phase="WRITING"))
-    job = parts.delete_snapshot(site.installation) if kind is DeleteSnapshot else kind(site.installation, site.host)
+    job = site.job(kind)
     run(job.fail(operation, "InternalError", "the store is away"))
     after = site.again(operation)
     assert (after.state, after.error, site.row().state) == (
@@ -393,12 +402,12 @@ def test_an_operation_that_had_ended_leaves_the_disk_to_the_one_after_it(site: S
     """S1: a resize that is done and then cannot set limits, beside a detach that has begun: that would never end."""
     operation = site.resize(2)
 
-    def end(conn: Any) -> None:
-        endings.done(conn, operation, at=NOW)
-        disks.compare_and_set(conn, DISK, expected={}, values={"state": DiskState.DETACHING})
-        endings.disk_failed(conn, operation, at=NOW, code="InternalError", message="no", state=DiskState.ATTACHED)
+    def end(change: Change) -> None:
+        endings.done(change.conn, operation, at=NOW)
+        disks.compare_and_set(change.conn, DISK, expected={}, values={"state": DiskState.DETACHING})
+        endings.disk_failed(change, operation, code="InternalError", message="no", state=DiskState.ATTACHED)
 
-    site.world.db.write_sync(end)
+    run(site.installation.transactions.change(end))
     assert (site.again(operation).state, site.row().state) == (OperationState.DONE, DiskState.DETACHING)
     assert site.row().error_prompt == ""
 

@@ -31,6 +31,7 @@ from drystone.service.rows.tracking import tracking_of
 from tests.catalog.catalog_values import OWNER, account
 from tests.catalog.catalog_values import disk as disk_row
 from tests.engine.volumes import image_of
+from tests.service.parts import transactions
 from tests.service.records_world import NOW, World
 
 DISK = DiskId("disk-00000001")
@@ -101,13 +102,12 @@ class Scene:
             self.step()
             return answer
 
-        room = Space(total_bytes=1 << 40, free_bytes=1 << 40, floor_bytes=0)
-        given: Any = SimpleNamespace(
-            locks=DiskLocks(), layout=self.layout, db=SimpleNamespace(write=write), clock=lambda: NOW,
-            space=lambda: room,
-        )  # fmt: skip
+        room: Any = SimpleNamespace(
+            layout=self.layout, look=lambda: Space(total_bytes=1 << 40, free_bytes=1 << 40, floor_bytes=0)
+        )
         host: Any = SimpleNamespace(close=close, row=row)
-        job = Rewrite(given, host)
+        stepwise = transactions(SimpleNamespace(write=write))
+        job = Rewrite(transactions=stepwise, locks=DiskLocks(), room=room, host=host)
 
         async def attempt() -> None:
             try:

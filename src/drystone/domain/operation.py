@@ -78,6 +78,18 @@ class Operation:
     created_at: float
     updated_at: float
 
+    @property
+    def on_disk(self) -> DiskId:
+        """The disk that it works on, of kinds that have one."""
+        assert self.disk_id is not None, self.kind
+        return self.disk_id
+
+    @property
+    def of_snapshot(self) -> SnapshotId:
+        """The snapshot that it is of, of kinds that have one."""
+        assert self.snapshot_id is not None, self.kind
+        return self.snapshot_id
+
     def payload_as(self, kind: type[P]) -> P:
         """Return the payload, which is of this type."""
         assert isinstance(self.payload, kind), f"{self.kind} has a {type(self.payload).__name__}"

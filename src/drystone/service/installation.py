@@ -3,7 +3,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -48,7 +47,6 @@ class Installation:
     environment: Mapping[str, str]
     """What daemons that outlive us are given: PATH and no secrets."""
     scratch_bytes_max: int
-    hydration_bytes_per_s: int
     background: WorkerPool
     """For work that can wait: never takes a process from `workers`, and yields to them."""
     transactions: Transactions
@@ -56,8 +54,6 @@ class Installation:
     kept: KeptStore
     devices: HostDevices
     locks: DiskLocks = field(default_factory=DiskLocks)
-    hydration_threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(4, "hydrate"))
-    """Threads of their own: copying may wait long, and must not hold up anything else."""
 
     @property
     def compaction_dead_percent(self) -> int:

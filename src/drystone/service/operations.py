@@ -115,6 +115,13 @@ class Operations:
         """Have a RUNNING operation that could not go on taken up again, later the more often it was tried."""
         self._wake_later(operation, RETRY_SECONDS_MAX)
 
+    async def put_off(self, operation: Operation, code: str, message: str) -> None:
+        """Leave what can only be finished RUNNING, with what it failed of, and have it taken up again later."""
+        await self._transactions.change(
+            lambda change: rows.update(change.conn, operation.id, updated_at=change.at, error_code=code, error=message)
+        )
+        self.wake_later(operation)
+
     def _wake_later(self, operation: Operation, seconds_max: float) -> None:
         seconds = _pause(operation.attempts, seconds_max)
         asyncio.get_running_loop().call_later(seconds, self.wake, operation.id)

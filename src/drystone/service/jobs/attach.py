@@ -1,104 +1,80 @@
 """Attaching and detaching."""
 
-from sqlalchemy import Connection
+from dataclasses import dataclass
 
-from drystone.catalog import disks, instances
+from drystone.catalog import instances
 from drystone.domain.disk import DiskState
 from drystone.domain.errors import RefusalError
 from drystone.domain.operation import Operation
+from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
 from drystone.service.host.serving import Serving
-from drystone.service.installation import Installation
 from drystone.service.rows import endings
+from drystone.service.transactions import Transactions
+
+_NOBODYS = {"state": DiskState.UNATTACHED, "instance_id": None, "nbd_socket": None, "device": None}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Attach:
     """ATTACHING → ATTACHED."""
 
-    def __init__(self, installation: Installation, host: Host, serving: Serving) -> None:
-        self._in = installation
-        self._host = host
-        self._serving = serving
+    transactions: Transactions
+    locks: DiskLocks
+    host: Host
+    serving: Serving
 
     async def run(self, operation: Operation) -> None:
         """Open the disk if it is not, and serve it the way its instance wants it."""
-        assert operation.disk_id is not None
-        disk_id = operation.disk_id
-        instance = await self._in.db.read(lambda conn: instances.get(conn, operation.instance_id or ""))
+        instance = await self.transactions.read(lambda conn: instances.get(conn, operation.instance_id or ""))
         if instance is None:
             raise RefusalError("InvalidInstanceId.NotFound", f"Instance {operation.instance_id} is gone.")
-        async with self._in.locks.graph(disk_id):
-            served = await self._serving.serve(disk_id, instance.kind)
-
-            def record(conn: Connection) -> None:
-                values = {**served, "state": DiskState.ATTACHED, "error_prompt": ""}
-                expected = {"state": DiskState.ATTACHING}
-                if disks.compare_and_set(conn, disk_id, expected=expected, values=values):
-                    endings.done(conn, operation, at=self._in.clock())
-
-            await self._in.db.write(record)
+        async with self.locks.graph(operation.on_disk):
+            served = {**await self.serving.serve(operation.on_disk, instance.kind), "state": DiskState.ATTACHED}
+            await self.transactions.change(
+                lambda change: endings.disk_done(change, operation, was=DiskState.ATTACHING, **served)
+            )
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Take back what was served; the disk is UNATTACHED again."""
-        assert operation.disk_id is not None
-        disk_id = operation.disk_id
-        async with self._in.locks.graph(disk_id):
-            disk = await self._host.row(disk_id)
-            live = await self._host.running(disk)
+        async with self.locks.graph(operation.on_disk):
+            live = await self.host.running(await self.host.row(operation.on_disk))
             if live is not None:
-                await self._host.withdraw(live)
-
-            def record(conn: Connection) -> None:
-                endings.disk_failed(
-                    conn, operation, at=self._in.clock(), code=code, message=message,
-                    state=DiskState.UNATTACHED, instance_id=None, nbd_socket=None, device=None,
-                )  # fmt: skip
-
-            await self._in.db.write(record)
-        await self._host.release(disk_id)
+                await self.host.withdraw(live)
+            await self.transactions.change(
+                lambda change: endings.disk_failed(change, operation, code=code, message=message, **_NOBODYS)
+            )
+        await self.host.release(operation.on_disk)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Detach:
     """DETACHING → UNATTACHED. A snapshot that is being uploaded goes on; the disk stays open until it ends."""
 
-    def __init__(self, installation: Installation, host: Host, serving: Serving) -> None:
-        self._in = installation
-        self._host = host
-        self._serving = serving
+    transactions: Transactions
+    locks: DiskLocks
+    host: Host
+    serving: Serving
 
     async def run(self, operation: Operation) -> None:
         """Stop serving, then close the disk if nothing else needs it open."""
-        assert operation.disk_id is not None
-        disk_id = operation.disk_id
-        async with self._in.locks.graph(disk_id):
-            disk = await self._host.row(disk_id)
-            live = await self._host.running(disk)
+        async with self.locks.graph(operation.on_disk):
+            live = await self.host.running(await self.host.row(operation.on_disk))
             if live is not None:
-                await self._host.withdraw(live)
+                await self.host.withdraw(live)
             else:
                 # Whatever a daemon has left that died before.
-                await self._host.settle(disk_id)
-
-            def record(conn: Connection) -> None:
-                values = {
-                    "state": DiskState.UNATTACHED, "instance_id": None, "nbd_socket": None, "device": None,
-                    "delete_with_instance": False, "error_prompt": "",
-                }  # fmt: skip
-                if disks.compare_and_set(conn, disk_id, expected={"state": DiskState.DETACHING}, values=values):
-                    endings.done(conn, operation, at=self._in.clock())
-
-            await self._in.db.write(record)
-        await self._host.release(disk_id)
+                await self.host.settle(operation.on_disk)
+            values = {**_NOBODYS, "delete_with_instance": False}
+            await self.transactions.change(
+                lambda change: endings.disk_done(change, operation, was=DiskState.DETACHING, **values)
+            )
+        await self.host.release(operation.on_disk)
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """The device is in use, or the like: the disk stays attached."""
-        assert operation.disk_id is not None
-        disk_id = operation.disk_id
-
-        def record(conn: Connection) -> None:
-            endings.disk_failed(
-                conn, operation, at=self._in.clock(), code=code, message=message, state=DiskState.ATTACHED
-            )
-
-        await self._in.db.write(record)
-        await self._serving.revive(disk_id)
+        values = {"state": DiskState.ATTACHED}
+        await self.transactions.change(
+            lambda change: endings.disk_failed(change, operation, code=code, message=message, **values)
+        )
+        await self.serving.revive(operation.on_disk)

@@ -1,6 +1,7 @@
 """From LOST back to LIVE without a snapshot: disk and base are compared beside the guest (A6)."""
 
 import asyncio
+import functools
 from dataclasses import dataclass
 
 import structlog
@@ -15,15 +16,18 @@ from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.domain.ids import DiskId, PackId, SessionId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import SessionPayload
+from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
 from drystone.service.host.looks import look_at
-from drystone.service.installation import Installation
+from drystone.service.kept_store import KeptStore
 from drystone.service.rows import endings
 from drystone.service.rows.comparisons import comparable
 from drystone.service.rows.tracking import flight_of, tracking_columns, tracking_of
+from drystone.service.transactions import Change, Transactions
 from drystone.snapstore.scrub import coarse
 from drystone.transfer.addresses import Look
 from drystone.transfer.jobs import CompareJob, CompareResult
+from drystone.transfer.pool import WorkerPool
 from drystone.transfer.ranges_file import read_ranges
 
 log = structlog.get_logger()
@@ -42,6 +46,7 @@ class _Begun:
     manifest: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Compare:
     """Compares slice by slice, then one transaction makes tracking LIVE. Starts over after a crash of ours.
 
@@ -49,27 +54,28 @@ class Compare:
     last transaction what they were then. So each address at which disk and base differ was found, or is in the bitmap.
     """
 
-    def __init__(self, installation: Installation, host: Host) -> None:
-        self._in = installation
-        self._host = host
+    transactions: Transactions
+    locks: DiskLocks
+    kept: KeptStore
+    background: WorkerPool
+    host: Host
 
     async def run(self, operation: Operation) -> None:
         """Compare all of the disk."""
-        assert operation.disk_id is not None
-        disk_id = operation.disk_id
-        begun = await self._in.db.read(lambda conn: self._look(conn, operation, None))
+        disk_id = operation.on_disk
+        begun = await self.transactions.read(lambda conn: self._look(conn, operation, None))
         parts: list[Ranges] = [EMPTY]
         doubtful: set[PackId] = set()
         at, read_bytes, quickest_s = 0, 0, None
-        path = self._in.layout.scratch / f"{operation.id}.found"
+        path = self.kept.room.layout.scratch / f"{operation.id}.found"
         try:
             while True:
                 look = await self._export(operation, disk_id, begun)
                 job = CompareJob(
-                    store=self._in.store_address(), manifest=begun.manifest, disk=look, start_block=at,
+                    store=self.kept.address(), manifest=begun.manifest, disk=look, start_block=at,
                     seconds_max=SLICE_SECONDS, found=str(path), quickest_s=quickest_s,
                 )  # fmt: skip
-                result = await self._in.background.run(job, CompareResult, account=operation.account_id)
+                result = await self.background.run(job, CompareResult, account=operation.account_id)
                 parts.append(await asyncio.to_thread(read_ranges, result.found))
                 at, quickest_s = result.next_block, result.quickest_s
                 doubtful |= set(result.doubtful_packs)
@@ -77,19 +83,15 @@ class Compare:
                 if at >= result.size_blocks:
                     break
                 percent = min(99, at * 100 // result.size_blocks)
-                await self._in.db.write(
-                    lambda conn, now=percent: operations.update(  # type: ignore[misc]
-                        conn, operation.id, updated_at=self._in.clock(), percent=now
-                    )
-                )
+                await self.transactions.change(functools.partial(_progress, operation=operation, percent=percent))
         finally:
             path.unlink(missing_ok=True)
         found = coarse(union(*parts), RANGES_MAX)
-        async with self._in.locks.graph(disk_id):
+        async with self.locks.graph(disk_id):
             await self._check_daemon(disk_id, begun)
-            await self._in.db.write(lambda conn: self._heal(conn, operation, begun, found, doubtful))
+            await self.transactions.change(lambda change: self._heal(change, operation, begun, found, doubtful))
             await self._withdraw(disk_id)
-        await self._host.release(disk_id)
+        await self.host.release(disk_id)
         log.info(
             "tracking.healed", disk_id=disk_id, base=begun.base, differing_blocks=count(found), read_bytes=read_bytes
         )
@@ -119,31 +121,28 @@ class Compare:
 
     async def _export(self, operation: Operation, disk_id: DiskId, begun: _Begun) -> Look:
         """Return an export of the disk, after everything was found to be as it was."""
-        async with self._in.locks.graph(disk_id):
-            await self._in.db.read(lambda conn: self._look(conn, operation, begun))
+        async with self.locks.graph(disk_id):
+            await self.transactions.read(lambda conn: self._look(conn, operation, begun))
             await self._check_daemon(disk_id, begun)
-            live = await self._host.running(await self._host.row(disk_id))
+            live = await self.host.running(await self.host.row(disk_id))
             if live is None:
                 raise UnavailableError("the disk is not open any more")
             return await look_at(live)
 
     async def _check_daemon(self, disk_id: DiskId, begun: _Begun) -> None:
-        live = await self._host.running(await self._host.row(disk_id))
+        live = await self.host.running(await self.host.row(disk_id))
         state = None if live is None else (await live.look()).bitmaps.get(begun.bitmap)
         if state is None or not state.recording or state.inconsistent:
             raise UnavailableError(f"the bitmap {begun.bitmap} does not record any more")
 
-    def _heal(
-        self, conn: Connection, operation: Operation, begun: _Begun, found: Ranges, doubtful: set[PackId]
-    ) -> None:
-        at = self._in.clock()
+    def _heal(self, change: Change, operation: Operation, begun: _Begun, found: Ranges, doubtful: set[PackId]) -> None:
+        conn = change.conn
         self._look(conn, operation, begun)
-        assert operation.disk_id is not None
-        disk = disks.get(conn, operation.disk_id)
+        disk = disks.get(conn, operation.on_disk)
         assert disk is not None
         extents = extents_name(disk.id, begun.epoch, found)
         healed = algebra.rescanned(tracking_of(disk), base=begun.base, bitmap=begun.bitmap, extents=extents)
-        if healed is None or not sessions.commit(conn, begun.session, at=at):
+        if healed is None or not sessions.commit(conn, begun.session, at=change.at):
             raise UnavailableError("the disk's base or bitmap is another than when the comparison began")
         extent_maps.keep_only(conn, disk.id, ())
         if extents is not None:
@@ -151,28 +150,30 @@ class Compare:
         changed = disks.compare_and_set(conn, disk.id, expected={"epoch": begun.epoch}, values=tracking_columns(healed))
         assert changed
         proofs.doubt(conn, doubtful, ())
-        endings.done(conn, operation, at=at)
+        endings.done(conn, operation, at=change.at)
 
     async def _withdraw(self, disk_id: DiskId) -> None:
-        live = await self._host.running(await self._host.row(disk_id))
+        live = await self.host.running(await self.host.row(disk_id))
         if live is not None:
             await live.remove_comparison()
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Nothing has changed: tracking is LOST still, and a later comparison begins anew."""
-        assert operation.disk_id is not None
-        disk_id = operation.disk_id
+        disk_id = operation.on_disk
 
-        def end(conn: Connection) -> bool:
-            at = self._in.clock()
-            sessions.fence(conn, operation.payload_as(SessionPayload).session, at=at)
-            endings.failed(conn, operation, at=at, code=code, message=message)
-            return disks.get(conn, disk_id) is not None
+        def end(change: Change) -> bool:
+            sessions.fence(change.conn, operation.payload_as(SessionPayload).session, at=change.at)
+            endings.failed(change.conn, operation, at=change.at, code=code, message=message)
+            return disks.get(change.conn, disk_id) is not None
 
-        if await self._in.db.write(end):
-            async with self._in.locks.graph(disk_id):
+        if await self.transactions.change(end):
+            async with self.locks.graph(disk_id):
                 try:
                     await self._withdraw(disk_id)
                 except DrystoneError as error:
                     log.warning("compare.export_left", disk_id=disk_id, error=str(error))
-            await self._host.release(disk_id)
+            await self.host.release(disk_id)
+
+
+def _progress(change: Change, *, operation: Operation, percent: int) -> None:
+    operations.update(change.conn, operation.id, updated_at=change.at, percent=percent)

@@ -5,7 +5,8 @@ import time
 from drystone.catalog import operations
 from drystone.domain.errors import SpaceError
 from drystone.domain.operation import Operation
-from drystone.service.installation import Installation
+from drystone.service.room import Room
+from drystone.service.transactions import Transactions
 
 EVERY_SECONDS = 0.5
 
@@ -14,16 +15,18 @@ class Copying:
     """The watch over one copy.
 
     Args:
-        installation: Whose operation it is.
         operation: Its row.
         device: The file system that is written to (`st_dev`).
+        transactions: The catalog's.
+        room: The file system that belongs to the disks.
     """
 
-    def __init__(self, installation: Installation, operation: Operation, device: int) -> None:
-        self._in = installation
+    def __init__(self, operation: Operation, device: int, *, transactions: Transactions, room: Room) -> None:
+        self._transactions = transactions
+        self._room = room
         self._operation = operation
         # Another file system's space is its owner's business; that of the disks has a floor (P6, F15).
-        self._shared = device == installation.layout.data.stat().st_dev
+        self._shared = device == room.layout.data.stat().st_dev
         self._percent = self._written = operation.percent
         self._looked_s = 0.0
 
@@ -41,12 +44,10 @@ class Copying:
         if now_s - self._looked_s < EVERY_SECONDS:
             return
         self._looked_s = now_s
-        if self._shared and self._in.space().above_floor_bytes <= 0:
+        if self._shared and self._room.look().above_floor_bytes <= 0:
             raise SpaceError("free space reached the floor that belongs to the disks")
         if self._percent != self._written:
-            self._written = self._percent
-            await self._in.db.write(
-                lambda conn: operations.update(
-                    conn, self._operation.id, updated_at=self._in.clock(), percent=self._written
-                )
+            self._written = percent = self._percent
+            await self._transactions.change(
+                lambda change: operations.update(change.conn, self._operation.id, updated_at=change.at, percent=percent)
             )

@@ -1,6 +1,7 @@
 """Making a disk's image, empty or over a snapshot."""
 
 import asyncio
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
@@ -9,12 +10,14 @@ from drystone.domain.blocks import EMPTY
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId, SessionId
-from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import CreateDiskPayload, SessionPayload
 from drystone.engine.graph import Backing
+from drystone.engine.layout import Layout
 from drystone.engine.volume import volume_of
+from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
-from drystone.service.installation import Installation
+from drystone.service.operations import Operations
 from drystone.service.rows import endings, tokens
 from drystone.service.rows.deletions import mark_terminating
 from drystone.service.transactions import Change
@@ -23,13 +26,12 @@ MADE = "MADE"
 """Phase of an operation whose disk is made and waits for the others of its call."""
 
 
-async def make_image(installation: Installation, disk: Disk, *, epoch: int) -> None:
+async def make_image(layout: Layout, disk: Disk, *, epoch: int) -> None:
     """Make the disk's image as its row says and the checkpoint that is bound to it; whatever was there goes.
 
     A disk with a source snapshot reads from the snapshot server until it is hydrated. The caller's transaction
     afterwards makes the row STOPPED in `epoch`.
     """
-    layout = installation.layout
     volume = volume_of(layout, disk.id)
     backing = None
     if disk.source_snapshot_id is not None:
@@ -38,58 +40,33 @@ async def make_image(installation: Installation, disk: Disk, *, epoch: int) -> N
     await asyncio.to_thread(volume.record, epoch, EMPTY)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateDisk:
     """CREATING → UNATTACHED; a disk from a snapshot goes on as a hydrate operation.
 
     The disks of one call are shown together, by the operation that made the last of them, or not at all (S29).
     """
 
-    def __init__(self, installation: Installation, host: Host) -> None:
-        self._in = installation
-        self._host = host
+    operations: Operations
+    locks: DiskLocks
+    layout: Layout
+    host: Host
 
     async def run(self, operation: Operation) -> None:
         """Make the files, then show the disks of the call if all of them are made."""
-        assert operation.disk_id is not None
         # What was made may be somebody's by now: only before the row said MADE is it made again.
         if operation.phase != MADE:
-            await self._make(operation.disk_id)
-        for following in await self._in.db.write(lambda conn: self._made(conn, operation)):
-            self._in.operations.wake(following.id)
+            await self._make(operation.on_disk)
+        await self.operations.begin(lambda change: _made(change, operation))
 
     async def _make(self, disk_id: DiskId) -> None:
         # Another disk of the call may fail meanwhile: what removes this one's files waits for the lock.
-        async with self._in.locks.image(disk_id):
-            disk = await self._host.row(disk_id)
+        async with self.locks.image(disk_id):
+            disk = await self.host.row(disk_id)
             if disk.state is not DiskState.CREATING:
                 raise UnavailableError(f"disk {disk_id} is no longer being created")
-            await self._host.describe(disk)
-            await make_image(self._in, disk, epoch=disk.epoch)
-
-    def _made(self, conn: Connection, operation: Operation) -> list[Operation]:
-        """Note that the disk is made; if it was the last of its call, show them all."""
-        at = self._in.clock()
-        if not operations.update(conn, operation.id, updated_at=at, phase=MADE):
-            raise UnavailableError(f"disk {operation.disk_id} is no longer being created")
-        # Each of the call's disks comes here: all rows are read by the last one alone.
-        if operations.any_running_outside_phase(conn, _disk_ids(operation), OperationKind.CREATE_DISK, MADE):
-            return []
-        together = _together(conn, operation)
-        return [following for other in together for following in self._show(conn, other, at=at)]
-
-    def _show(self, conn: Connection, operation: Operation, *, at: float) -> list[Operation]:
-        assert operation.disk_id is not None
-        expected, values = {"state": DiskState.CREATING}, {"state": DiskState.UNATTACHED}
-        changed = disks.compare_and_set(conn, operation.disk_id, expected=expected, values=values)
-        assert changed, "CREATING has a RUNNING operation, and this is it"  # S1
-        endings.done(conn, operation, at=at)
-        disk = disks.get(conn, operation.disk_id)
-        assert disk is not None
-        if disk.source_snapshot_id is None:
-            return []
-        hydrate = hydrate_operation(self._in, disk, _wanted(operation).session, at=at)
-        operations.insert(conn, hydrate)
-        return [hydrate]
+            await self.host.describe(disk)
+            await make_image(self.layout, disk, epoch=disk.epoch)
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Take back all disks of the call, and its client token: the call may be over, or of a killed server."""
@@ -103,16 +80,31 @@ class CreateDisk:
             for other in together:
                 _withdraw(change, other, code=code, message=message)
 
-        await self._in.operations.begin(withdraw)
+        await self.operations.begin(withdraw)
+
+
+def _made(change: Change, operation: Operation) -> None:
+    """Note that the disk is made; if it was the last of its call, show them all."""
+    if not operations.update(change.conn, operation.id, updated_at=change.at, phase=MADE):
+        raise UnavailableError(f"disk {operation.disk_id} is no longer being created")
+    # Each of the call's disks comes here: all rows are read by the last one alone.
+    if operations.any_running_outside_phase(change.conn, _disk_ids(operation), OperationKind.CREATE_DISK, MADE):
+        return
+    for other in _together(change.conn, operation):
+        changed = endings.disk_done(change, other, was=DiskState.CREATING, state=DiskState.UNATTACHED)
+        assert changed, "CREATING has a RUNNING operation, and this is it"  # S1
+        disk = disks.get(change.conn, other.on_disk)
+        assert disk is not None
+        if disk.source_snapshot_id is not None:
+            begin_hydration(change, disk, _wanted(other).session)
 
 
 def _withdraw(change: Change, operation: Operation, *, code: str, message: str) -> None:
-    assert operation.disk_id is not None
     session = _wanted(operation).session
     if session is not None:
         sessions.fence(change.conn, session, at=change.at)
     endings.failed(change.conn, operation, at=change.at, code=code, message=message)
-    disk = disks.get(change.conn, operation.disk_id)
+    disk = disks.get(change.conn, operation.on_disk)
     assert disk is not None
     assert disk.state is DiskState.CREATING, "CREATING has a RUNNING operation, and this is it"  # S1
     mark_terminating(change, disk, (), request_id=operation.request_id)
@@ -129,15 +121,13 @@ def _wanted(operation: Operation) -> CreateDiskPayload:
 
 def _disk_ids(operation: Operation) -> tuple[DiskId, ...]:
     """Return the disks of an operation's call."""
-    assert operation.disk_id is not None
-    return _wanted(operation).disk_ids or (operation.disk_id,)
+    return _wanted(operation).disk_ids or (operation.on_disk,)
 
 
-def hydrate_operation(installation: Installation, disk: Disk, session: SessionId | None, *, at: float) -> Operation:
-    """Return the row of the operation that fills a disk from its source; the session pins the source."""
+def begin_hydration(change: Change, disk: Disk, session: SessionId | None) -> None:
+    """Begin to fill a disk from its source, which the session pins."""
     assert session is not None, "a disk with a source has a session"
-    return Operation(
-        id=installation.ids.operation(), kind=OperationKind.HYDRATE, account_id=disk.account_id, disk_id=disk.id,
-        snapshot_id=disk.source_snapshot_id, state=OperationState.RUNNING, phase="COPYING",
-        payload=SessionPayload(session=session), created_at=at, updated_at=at,
+    change.begin(
+        OperationKind.HYDRATE, account_id=disk.account_id, disk_id=disk.id, snapshot_id=disk.source_snapshot_id,
+        phase="COPYING", payload=SessionPayload(session=session), request_id="",
     )  # fmt: skip

@@ -55,7 +55,9 @@ class ExportSnapshot:
         await self._in.db.write(end)
 
     async def _copy(self, operation: Operation, new: host_files.NewFile) -> None:
-        copying = Copying(self._in, operation, os.fstat(new.directory).st_dev)
+        copying = Copying(
+            operation, os.fstat(new.directory).st_dev, transactions=self._in.transactions, room=self._in.room
+        )
         assert operation.snapshot_id is not None
         for attempt in range(1, ATTEMPTS_MAX + 1):
             os.ftruncate(new.descriptor, 0)

@@ -1,6 +1,7 @@
 """Writing a detached disk's image anew in today's form; what the disk holds stays as it is."""
 
 import asyncio
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
@@ -12,17 +13,20 @@ from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation
 from drystone.domain.tracking import TrackingState
 from drystone.engine.volume import Recorded, Volume, volume_of
+from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
-from drystone.service.installation import Installation
 from drystone.service.jobs.copying import Copying
+from drystone.service.room import Room
 from drystone.service.rows import endings
 from drystone.service.rows.tracking import tracking_columns, tracking_of
+from drystone.service.transactions import Change, Transactions
 
 DRAFT = "rewrite"
 COPYING, COMPARING, REPLACING = "COPYING", "COMPARING", "REPLACING"
 INTERRUPTED = "the disk's image was written anew, and that was interrupted"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rewrite:
     """DUMPING → UNATTACHED: COPYING → COMPARING → REPLACING → done.
 
@@ -30,17 +34,17 @@ class Rewrite:
     name (S110). A restart copies again where it has not; otherwise there is only the row to set.
     """
 
-    def __init__(self, installation: Installation, host: Host) -> None:
-        self._in = installation
-        self._host = host
+    transactions: Transactions
+    locks: DiskLocks
+    room: Room
+    host: Host
 
     async def run(self, operation: Operation) -> None:
         """Close the disk, copy, compare, replace, and say what is known of tracking."""
-        assert operation.disk_id is not None
-        disk_id = operation.disk_id
-        async with self._in.locks.image(disk_id), self._in.locks.graph(disk_id):
-            await self._host.close(disk_id)
-            volume = volume_of(self._in.layout, disk_id)
+        disk_id = operation.on_disk
+        async with self.locks.image(disk_id), self.locks.graph(disk_id):
+            await self.host.close(disk_id)
+            volume = volume_of(self.room.layout, disk_id)
             if await asyncio.to_thread(volume.is_outdated):
                 draft = volume.draft(DRAFT)
                 before = await asyncio.to_thread(volume.identity)
@@ -48,23 +52,22 @@ class Rewrite:
                 await self._enter(operation, REPLACING)
                 if await asyncio.to_thread(volume.identity) != before:
                     raise IntegrityError(f"the image of {disk_id} was written while it was copied")
-                disk = await self._host.row(disk_id)
+                disk = await self.host.row(disk_id)
                 await asyncio.to_thread(self._replace, disk, volume, draft)
             lost = await self._is_lost(disk_id)
 
-            def show(conn: Connection) -> None:
-                values = {"state": DiskState.UNATTACHED, "error_prompt": "", **_tracking(conn, disk_id, lost=lost)}
-                changed = disks.compare_and_set(conn, disk_id, expected={"state": DiskState.DUMPING}, values=values)
+            def show(change: Change) -> None:
+                values = {"state": DiskState.UNATTACHED, **_tracking(change.conn, disk_id, lost=lost)}
+                changed = endings.disk_done(change, operation, was=DiskState.DUMPING, **values)
                 assert changed, "DUMPING has a RUNNING operation, and this is it"  # S1
-                endings.done(conn, operation, at=self._in.clock())
 
-            await self._in.db.write(show)
+            await self.transactions.change(show)
 
     async def _copy(self, operation: Operation, volume: Volume, draft: Volume) -> None:
         await self._enter(operation, COPYING)
         await draft.create(await asyncio.to_thread(volume.size_bytes))
-        copying = Copying(self._in, operation, draft.identity().device)
-        with volume.opened(self._in.layout.scratch) as file:
+        copying = Copying(operation, draft.identity().device, transactions=self.transactions, room=self.room)
+        with volume.opened(self.room.layout.scratch) as file:
             await draft.copy_from(file, on_percent=lambda percent: copying.note(percent // 2), guard=copying.guard)
             await self._enter(operation, COMPARING)
             same = await draft.same_as(
@@ -82,29 +85,29 @@ class Rewrite:
             volume.record(disk.epoch, found.ranges)
 
     async def _enter(self, operation: Operation, phase: str) -> None:
-        at = self._in.clock()
-        if not await self._in.db.write(lambda conn: operations.update(conn, operation.id, updated_at=at, phase=phase)):
+        if not await self.transactions.change(
+            lambda change: operations.update(change.conn, operation.id, updated_at=change.at, phase=phase)
+        ):
             raise UnavailableError(f"{operation.id} has ended")
 
     async def _is_lost(self, disk_id: DiskId) -> bool:
         """Tell whether the row counts on a checkpoint and none is good: an earlier attempt ended between the two."""
-        disk = await self._host.row(disk_id)
-        found = await asyncio.to_thread(volume_of(self._in.layout, disk_id).recorded)
+        disk = await self.host.row(disk_id)
+        found = await asyncio.to_thread(volume_of(self.room.layout, disk_id).recorded)
         return disk.tracking == TrackingState.STOPPED and _fault(disk, found) is not None
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Take the copy away; the image, whichever of the two it is, holds what the disk holds."""
-        assert operation.disk_id is not None
-        disk_id = operation.disk_id
-        async with self._in.locks.image(disk_id), self._in.locks.graph(disk_id):
-            await asyncio.to_thread(volume_of(self._in.layout, disk_id).draft(DRAFT).discard_draft)
+        disk_id = operation.on_disk
+        async with self.locks.image(disk_id), self.locks.graph(disk_id):
+            await asyncio.to_thread(volume_of(self.room.layout, disk_id).draft(DRAFT).discard_draft)
             lost = await self._is_lost(disk_id)
 
-            def end(conn: Connection) -> None:
-                values = {"state": DiskState.UNATTACHED, **_tracking(conn, disk_id, lost=lost)}
-                endings.disk_failed(conn, operation, at=self._in.clock(), code=code, message=message, **values)
+            def end(change: Change) -> None:
+                values = {"state": DiskState.UNATTACHED, **_tracking(change.conn, disk_id, lost=lost)}
+                endings.disk_failed(change, operation, code=code, message=message, **values)
 
-            await self._in.db.write(end)
+            await self.transactions.change(end)
 
 
 def _fault(disk: Disk, found: Recorded | None) -> str | None:

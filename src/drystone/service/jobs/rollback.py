@@ -213,21 +213,19 @@ class Rollback:
         assert operation.snapshot_id is not None
         disk_id, target = operation.disk_id, operation.snapshot_id
 
-        def record(conn: Connection) -> bool:
-            at = self._in.clock()
-            now = operations.get(conn, operation.id)
+        def record(change: Change) -> bool:
+            now = operations.get(change.conn, operation.id)
             if now is not None and now.phase == "PLANNING":
-                sessions.fence(conn, operation.payload_as(RollbackPayload).session, at=at)
-                snapshots.compare_and_set(conn, target, expected={}, values={"rolling_back": False})
-                endings.disk_failed(conn, operation, at=at, code=code, message=message, state=DiskState.UNATTACHED)
+                sessions.fence(change.conn, operation.payload_as(RollbackPayload).session, at=change.at)
+                snapshots.compare_and_set(change.conn, target, expected={}, values={"rolling_back": False})
+                endings.disk_failed(change, operation, code=code, message=message, state=DiskState.UNATTACHED)
                 return True
-            operations.update(conn, operation.id, updated_at=at, error_code=code, error=message)
             prompt = {"error_prompt": f"rollback: {message}"[:500]}
-            disks.compare_and_set(conn, disk_id, expected={}, values=prompt)
+            disks.compare_and_set(change.conn, disk_id, expected={}, values=prompt)
             return False
 
-        if not await self._in.db.write(record):
-            self._in.operations.wake_later(operation)
+        if not await self._in.transactions.change(record):
+            await self._in.operations.put_off(operation, code, message)
 
 
 def _write_plan(path: Path, ranges: Ranges) -> RangesFile:

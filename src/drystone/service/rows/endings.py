@@ -5,6 +5,7 @@ from sqlalchemy import Connection
 from drystone.catalog import disks, operations
 from drystone.domain.disk import DiskState
 from drystone.domain.operation import Operation, OperationState
+from drystone.service.transactions import Change
 
 
 def done(conn: Connection, operation: Operation, *, at: float) -> None:
@@ -19,16 +20,27 @@ def failed(conn: Connection, operation: Operation, *, at: float, code: str, mess
     )
 
 
-def disk_failed(
-    conn: Connection, operation: Operation, *, at: float, code: str, message: str, **values: object
-) -> None:
+def disk_done(change: Change, operation: Operation, *, was: DiskState, **values: object) -> bool:
+    """End a disk's operation as DONE and set what it has made of the disk.
+
+    Returns:
+        False if the disk is not as the operation had it (S1): then nothing has changed.
+    """
+    values = {"error_prompt": "", **values}
+    changed = disks.compare_and_set(change.conn, operation.on_disk, expected={"state": was}, values=values)
+    if changed:
+        done(change.conn, operation, at=change.at)
+    return changed
+
+
+def disk_failed(change: Change, operation: Operation, *, code: str, message: str, **values: object) -> None:
     """End a disk's operation as FAILED and show the reason on the disk; `values` puts its state back.
 
     If it had ended before, nothing changes: the disk's state may be another operation's by now (S1).
     """
-    if failed(conn, operation, at=at, code=code, message=message) and operation.disk_id is not None:
-        prompt = {"error_prompt": f"{operation.kind.value}: {message}"[:500]}
-        disks.compare_and_set(conn, operation.disk_id, expected={}, values={**values, **prompt})
+    if failed(change.conn, operation, at=change.at, code=code, message=message):
+        values = {**values, "error_prompt": f"{operation.kind.value}: {message}"[:500]}
+        disks.compare_and_set(change.conn, operation.on_disk, expected={}, values=values)
 
 
 def settled_state(instance_id: str | None) -> DiskState:
