@@ -367,7 +367,7 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
         quiescing=quiescing,
         proving=Proving(operations=operations, allowed=config.prove, root=os.geteuid() == 0),
         disk_records=DiskRecords(
-            db=db, clock=clock, engine=probe,
+            db=db, clock=clock, probe=probe,
             config=DiskRecordsConfig(zone=config.zone, disks_per_instance=config.disks_per_instance),
         ),
         snapshot_records=SnapshotRecords(

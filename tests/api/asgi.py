@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from drystone.api.actions import Action, Context, Fields, Service
 from drystone.api.app import Application
+from drystone.api.dispatch import Dispatcher
 from drystone.api.parameters import Unsigned
 from drystone.api.server import Served
 from drystone.api.settings import ApiSettings
@@ -102,20 +103,20 @@ def toy_rig(settings: ApiSettings | None = None) -> Rig:
     """Return an application with a read `DescribeDisks` and a change `TerminateDisks` of one behaviour."""
     behaviour: list[Behaviour] = []
     keys, trail, registry, clock = Keys(), Trail(), CollectorRegistry(), [float(NOW_S)]
-    app = Application(
+    monotonic = lambda: clock[0]  # noqa: E731 - short
+    dispatcher = Dispatcher(
         services=(
             toy_service("cbs", "2017-03-12", regional=True),
             toy_service("drystone", "2026-11-01", regional=False),
         ),
-        context=Context(calls=cast("UseCases", behaviour), zone=UTC, clock=lambda: clock[0]),
-        authenticate=keys,
-        record=trail.record,
-        settings=settings or ApiSettings(region=REGION, rate_limits=False),
-        steady=lambda: clock[-1],
-        monotonic=lambda: clock[0],
-        request_id=request_ids(),
-        registry=registry,
-    )
+        context=Context(calls=cast("UseCases", behaviour), zone=UTC, clock=monotonic), record=trail.record,
+        settings=settings or ApiSettings(region=REGION, rate_limits=False), monotonic=monotonic,
+        request_id=request_ids(), registry=registry,
+    )  # fmt: skip
+    app = Application(
+        dispatcher=dispatcher, authenticate=keys, clock=lambda: clock[0], steady=lambda: clock[-1],
+        monotonic=monotonic, registry=registry,
+    )  # fmt: skip
     return Rig(app=app, keys=keys, trail=trail, registry=registry, clock=clock, behaviour=behaviour)
 
 

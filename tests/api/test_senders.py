@@ -13,6 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from drystone.api import tries
 from drystone.api.app import Application
 from drystone.api.call import V1_BODY_BYTES_MAX
+from drystone.api.dispatch import Dispatcher
 from drystone.api.hosts import HostGuard, Hosts, host_name
 from drystone.api.settings import ApiSettings
 from drystone.api.signature import SignedRequest, v1_claim
@@ -261,11 +262,15 @@ def metrics_application() -> tuple[Application, Slow, list[float]]:
     registry.register(slow)
     slow.threads.clear()
     rig = toy_rig()
+    settings = ApiSettings(region=REGION, metrics_token="metrics-token")
+    monotonic = lambda: clock[0]  # noqa: E731 - short
+    dispatcher = Dispatcher(
+        services=(), context=context(0), record=rig.trail.record, settings=settings, monotonic=monotonic,
+        request_id=request_ids(), registry=registry,
+    )  # fmt: skip
     application = Application(
-        services=(), context=context(0), authenticate=rig.keys, record=rig.trail.record,
-        settings=ApiSettings(region=REGION, metrics_token="metrics-token"),
-        steady=lambda: clock[0],
-        monotonic=lambda: clock[0], request_id=request_ids(), registry=registry,
+        dispatcher=dispatcher, authenticate=rig.keys, clock=monotonic, steady=monotonic, monotonic=monotonic,
+        registry=registry,
     )  # fmt: skip
     return application, slow, clock
 

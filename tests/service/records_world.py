@@ -5,7 +5,7 @@ import random
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import pytest
 from sqlalchemy import Connection
@@ -25,6 +25,7 @@ from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.service.caller import Caller
 from drystone.service.calls.accounts import Accounts
 from drystone.service.calls.disk_records import DiskRecords, DiskRecordsConfig
+from drystone.service.calls.host_probe import HostProbe
 from drystone.service.calls.host_records import HostRecords
 from drystone.service.calls.instances import Instances, InstancesConfig
 from drystone.service.calls.operation_records import OperationRecords
@@ -82,7 +83,7 @@ class World:
         ids = self.ids = IdSource(random.Random(1))
         clock = lambda: self.now  # noqa: E731 - short
         config = DiskRecordsConfig(zone=ZONE, disks_per_instance=20)
-        self.disks = DiskRecords(db=self.db, clock=clock, config=config, engine=self)
+        self.disks = DiskRecords(db=self.db, clock=clock, config=config, probe=self.probe)
         self.snapshots = SnapshotRecords(
             db=self.db, clock=clock, steady=clock, config=SnapshotRecordsConfig(free_quota_gib=1)
         )
@@ -91,9 +92,13 @@ class World:
         )
         self.accounts = Accounts(db=self.db, clock=clock, ids=ids)
         self.operations = OperationRecords(db=self.db)
-        self.host = HostRecords(db=self.db, probe=self)
+        self.host = HostRecords(db=self.db, probe=self.probe)
         self.audit = Audit(db=self.db, clock=clock, steady=clock, most=AuditUsage(entries=1000, bytes=1_000_000))
         self.trail = AuditRecords(transactions=transactions(self.db))
+
+    @property
+    def probe(self) -> HostProbe:
+        return cast("HostProbe", self)
 
     async def outdated(self, disk_ids: Sequence[DiskId]) -> frozenset[DiskId]:
         return frozenset(disk_ids) & self.old

@@ -1,7 +1,7 @@
 """The ASGI application of signed calls: reads them, verifies them, and answers with an envelope."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta, timezone
 from typing import Any
 
@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
-from drystone.api.actions import Context, Record, Service, chosen_service
+from drystone.api.actions import Context, Service, chosen_service
 from drystone.api.admission import prove
 from drystone.api.call import (
     TC3_BODY_BYTES_MAX,
@@ -53,50 +53,32 @@ class Application:
     broken network and hide the code.
 
     Args:
-        services: The services by version.
-        context: What actions work with; it has the clock of this machine.
-        authenticate: Looks keys up.
-        record: Records calls that change something.
-        settings: Limits and names.
-        steady: Seconds since the epoch, UTC, by the steady clock.
-        monotonic: A clock in seconds that never goes back.
-        request_id: Makes the id of a request, a UUID.
-        registry: Where the metrics are registered.
-
-    Attributes:
         dispatcher: Runs the calls; calls that come another way than signed go through it too.
+        authenticate: Looks keys up.
+        clock: Seconds since the epoch, UTC, by this machine.
+        steady: The same by the steady clock.
+        monotonic: A clock in seconds that never goes back.
+        registry: What `/metrics` shows.
     """
 
     def __init__(
         self,
         *,
-        services: Sequence[Service],
-        context: Context,
+        dispatcher: Dispatcher,
         authenticate: Authenticate,
-        record: Record,
-        settings: ApiSettings,
+        clock: Callable[[], float],
         steady: Callable[[], float],
         monotonic: Callable[[], float],
-        request_id: Callable[[], str],
         registry: CollectorRegistry,
     ) -> None:
-        self.dispatcher = Dispatcher(
-            services=services,
-            context=context,
-            record=record,
-            settings=settings,
-            monotonic=monotonic,
-            request_id=request_id,
-            registry=registry,
-        )
-        self._services = tuple(services)
+        self.dispatcher = dispatcher
         self._authenticate = authenticate
-        self._settings = settings
-        self._clock = context.clock
+        self._settings = dispatcher.settings
+        self._clock = clock
         self._steady = steady
         self._tries = Tries(monotonic=monotonic)
         self._used = UsedSignatures(monotonic=monotonic)
-        self._metrics = MetricsPage(registry=registry, token=settings.metrics_token, monotonic=monotonic)
+        self._metrics = MetricsPage(registry=registry, token=self._settings.metrics_token, monotonic=monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection scope."""
@@ -203,7 +185,7 @@ class Application:
         """Note what a request says of itself; return the service that it is for, by what may be its name."""
         progress.client = call.client[:_LOGGED_CHARS_MAX]
         progress.trace_id = call.trace_id[:_LOGGED_CHARS_MAX]
-        service = chosen_service(self._services, version=call.version, names=names, action=call.action)
+        service = chosen_service(self.dispatcher.services, version=call.version, names=names, action=call.action)
         if call.action in service.known:
             progress.action = call.action
         return service
@@ -268,17 +250,14 @@ def build_application(
 ) -> Application:
     """Return the application that serves both services over these use cases.
 
-    Arguments are as for `Application`; `clock` gives seconds since the epoch, UTC, by this machine.
+    Arguments are as for `Dispatcher` and `Application`.
     """
     zone = timezone(timedelta(hours=settings.time_zone_offset_hours))
+    dispatcher = Dispatcher(
+        services=SERVICES, context=Context(calls=use_cases, zone=zone, clock=clock), record=use_cases.audit.record,
+        settings=settings, monotonic=monotonic, request_id=request_id, registry=registry,
+    )  # fmt: skip
     return Application(
-        services=SERVICES,
-        context=Context(calls=use_cases, zone=zone, clock=clock),
-        authenticate=use_cases.authenticate,
-        record=use_cases.audit.record,
-        settings=settings,
-        steady=steady,
-        monotonic=monotonic,
-        request_id=request_id,
+        dispatcher=dispatcher, authenticate=use_cases.authenticate, clock=clock, steady=steady, monotonic=monotonic,
         registry=registry,
-    )
+    )  # fmt: skip

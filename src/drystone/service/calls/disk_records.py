@@ -1,9 +1,8 @@
 """Disks as rows: describing them and changing what needs no engine."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from sqlalchemy import Connection
 
@@ -18,6 +17,7 @@ from drystone.engine.layout import nbd_uri
 from drystone.service.caller import Caller
 from drystone.service.calls.attributes import disk_name
 from drystone.service.calls.filters import check_filters, disk_selection, page
+from drystone.service.calls.host_probe import HostProbe
 from drystone.service.requests import ConfigQuery, DiskChanges, DiskQuery
 from drystone.service.rows.quotas import check_per_call
 from drystone.service.views import DiskConfig, DiskDetail, DiskView, InstanceDiskNumber, Page
@@ -29,18 +29,6 @@ PROJECT_ID_MAX = 2**63 - 1
 _UPGRADES = ("CLOUD_BASIC", "CLOUD_PREMIUM", "CLOUD_BSSD", "CLOUD_SSD", "CLOUD_HSSD", "CLOUD_TSSD")
 """A disk may become any type that is sold and stands later in this row."""
 _STEADY = frozenset({DiskState.UNATTACHED, DiskState.ATTACHED})
-
-
-class DiskEngine(Protocol):
-    """What disk records need of the engine."""
-
-    async def apply_limits(self, disk: Disk) -> None:
-        """Make the running disk, if it runs, as fast as its type, size and extra performance say."""
-        ...
-
-    async def outdated(self, disk_ids: Sequence[DiskId]) -> frozenset[DiskId]:
-        """Return those of the disks whose images an earlier version made, and should be written anew."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +46,16 @@ class DiskRecords:
         db: The catalog.
         clock: Seconds since the epoch, UTC.
         config: Zone and limits.
-        engine: Applies a changed type, and looks at images.
+        probe: Applies a changed type, and looks at images.
     """
 
     def __init__(
-        self, *, db: Database, clock: Callable[[], float], config: DiskRecordsConfig, engine: DiskEngine
+        self, *, db: Database, clock: Callable[[], float], config: DiskRecordsConfig, probe: HostProbe
     ) -> None:
         self._db = db
         self._clock = clock
         self._config = config
-        self._engine = engine
+        self._probe = probe
 
     async def describe(self, caller: Caller, query: DiskQuery) -> Page[DiskView]:
         """Return the disks that match; an id that is unknown or another account's only makes fewer of them.
@@ -108,7 +96,7 @@ class DiskRecords:
             limit=limit,
         )
         found, total = await self._db.read(lambda conn: disks.find(conn, selection))
-        outdated = await self._engine.outdated([disk.id for disk in found])
+        outdated = await self._probe.outdated([disk.id for disk in found])
         return Page(items=tuple(_detail(disk, outdated=disk.id in outdated) for disk in found), total=total)
 
     async def modify(self, caller: Caller, changes: DiskChanges) -> None:
@@ -203,7 +191,7 @@ class DiskRecords:
             assert changed, f"{disk.id} changed within a transaction"
             return replace(disk, type=name)
 
-        await self._engine.apply_limits(await self._db.write(change))
+        await self._probe.apply_limits(await self._db.write(change))
 
 
 def owned_disk(conn: Connection, account_id: AccountId, disk_id: str) -> Disk:

@@ -1,22 +1,13 @@
 """The host as an administrator sees it."""
 
-from typing import Protocol
-
 from sqlalchemy import Connection
 
 from drystone.catalog import disks, meta, snapshots
 from drystone.catalog.database import Database
 from drystone.domain.ids import StoreId
 from drystone.service.caller import Caller
-from drystone.service.views import HostFacts, HostView
-
-
-class HostProbe(Protocol):
-    """Looks at the host."""
-
-    async def facts(self) -> HostFacts:
-        """Return what is known of the host now."""
-        ...
+from drystone.service.calls.host_probe import HostProbe
+from drystone.service.views import HostView
 
 
 class HostRecords:
