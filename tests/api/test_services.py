@@ -241,9 +241,7 @@ def test_answers_are_as_the_description_says(call: Call, action: str) -> None:
 
 def test_the_description_that_clients_are_made_of_is_this_one() -> None:
     committed = Path(__file__).resolve().parents[2] / "console/api.json"
-    assert json.loads(committed.read_text()) == DESCRIPTION, (
-        "run: python -m drystone.api.description > console/api.json, then npm run generate in console/"
-    )
+    assert json.loads(committed.read_text()) == DESCRIPTION, "run ./dev docs"
 
 
 ABSENT = {("Disk", "EncryptType"), ("Disk", "KmsKeyId"), ("Snapshot", "AutoSnapshotPolicyId")}

@@ -1,7 +1,7 @@
 """The server's own description of its API: `python -m drystone.api.description` prints it as one JSON document.
 
 What clients are generated from, the console's types first: every action that is served, its parameters as they are
-decoded, and its answer's fields as the renderers are typed.
+decoded, and its answer's fields as they are typed. `./dev docs` writes it to `console/api.json`.
 """
 
 import json
