@@ -2,10 +2,12 @@
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
+import { translator } from "../src/words";
 import { launch, openPage, seriousFindings, shoot, STEP_MS, type Look } from "./browser";
 import { Mock, PASSWORD } from "./mock";
 
 const NOW = Date.now();
+const t = translator("en");
 const PAGES = (mock: Mock): readonly (readonly [string, string])[] => [
   ["overview", "/"],
   ["disks", "/disks"],
@@ -134,7 +136,7 @@ describe("what goes wrong", () => {
     await page.goto(`${origin}/console/`);
     await page.locator("input[name=password]").fill("wrong");
     await page.keyboard.press("Enter");
-    await page.getByText("Account or password is wrong").waitFor();
+    await page.getByText(t("error.code.AuthFailure.PasswordWrong")).waitFor();
     await page.getByText("AuthFailure.PasswordWrong").waitFor();
     await page.context().close();
   });
@@ -144,7 +146,7 @@ describe("what goes wrong", () => {
     mock.loggedIn = true;
     await visit(page, "/snapshots?state=NORMAL");
     mock.loggedIn = false;
-    await page.getByText("Your session has ended.").waitFor({ timeout: STEP_MS });
+    await page.getByText(t("login.expired")).waitFor({ timeout: STEP_MS });
     await page.locator("input[name=password]").fill(PASSWORD);
     await page.keyboard.press("Enter");
     await page.waitForURL(`${origin}/console/snapshots?state=NORMAL`);
@@ -157,10 +159,10 @@ describe("what goes wrong", () => {
     mock.loggedIn = true;
     await visit(page, "/disks");
     await page.locator("[data-index='0'] .row-actions [aria-haspopup=menu]").click();
-    const entry = page.getByRole("menuitem", { name: "Delete" });
+    const entry = page.getByRole("menuitem", { name: t("diskAction.terminate") });
     await entry.waitFor();
     expect(await entry.getAttribute("aria-disabled")).toBe("true");
-    expect(await entry.textContent()).toContain("Detach the disk first");
+    expect(await entry.textContent()).toContain(t("why.attached"));
     await entry.click({ force: true });
     expect(await page.locator("dialog[open]").count()).toBe(0);
     await page.context().close();
@@ -173,7 +175,7 @@ describe("what goes wrong", () => {
     await visit(page, `/snapshots/${gone?.SnapshotId ?? ""}`);
     const before = mock.snapshots;
     mock.snapshots = before.filter((snapshot) => snapshot !== gone);
-    await page.getByRole("heading", { name: `There is no snapshot ${gone?.SnapshotId ?? ""}` }).first().waitFor({ timeout: STEP_MS });
+    await page.getByRole("heading", { name: t("snap.gone", { id: gone?.SnapshotId ?? "" }) }).first().waitFor({ timeout: STEP_MS });
     mock.snapshots = before;
     await page.context().close();
   });
@@ -188,7 +190,7 @@ describe("actions", () => {
     const [, , , , , chosen] = mine.snapshots;
     await page.goto(`${at}/console/snapshots`);
     await page.locator("[data-index='5'] [aria-haspopup=menu]").click();
-    await page.getByRole("menuitem", { name: "Delete" }).click();
+    await page.getByRole("menuitem", { name: t("diskAction.terminate") }).click();
     await page.locator("dialog[open] button[type=submit]").click();
     await page.locator("dialog[open]").waitFor({ state: "detached" });
     expect(mine.changes).toEqual([["DeleteSnapshots", { SnapshotIds: [chosen?.SnapshotId] }]]);
@@ -222,7 +224,7 @@ describe("actions", () => {
       [`/groups/${group?.SnapshotGroupId ?? ""}`, group?.SnapshotGroupName ?? "", "ApplySnapshotGroup"],
     ] as const) {
       await page.goto(`${at}/console${path}`);
-      await page.getByRole("button", { name: "Roll back" }).and(page.locator("[aria-disabled=false]")).click();
+      await page.getByRole("button", { name: t("snapAction.rollBack") }).and(page.locator("[aria-disabled=false]")).click();
       await page.locator("dialog[open] .check input").last().uncheck();
       await page.locator("dialog[open] .name-id code").first().waitFor();
       for (const wrong of ["", name.slice(0, -1), `${name}x`]) {
@@ -252,19 +254,19 @@ describe("actions", () => {
     mine.operations = [];
     const [creating, , proven] = mine.snapshots;
     await page.goto(`${at}/console/snapshots/${creating?.SnapshotId ?? ""}`);
-    await page.locator(".page-head .state", { hasText: "Creating" }).waitFor();
+    await page.locator(".page-head .state", { hasText: t("snap.state.CREATING") }).waitFor();
     mine.snapshots = mine.snapshots.map((one) => (one === creating ? { ...one, SnapshotState: "NORMAL", Percent: 100 } : one));
-    await page.locator(".page-head .state", { hasText: "Ready" }).waitFor({ timeout: 10_000 });
+    await page.locator(".page-head .state", { hasText: t("snap.state.NORMAL") }).waitFor({ timeout: 10_000 });
     // A proof: begun, its progress, its result.
     await page.goto(`${at}/console/snapshots/${proven?.SnapshotId ?? ""}`);
-    await page.getByRole("button", { name: "Verify (restore test)" }).click();
+    await page.getByRole("button", { name: t("opening.prove") }).click();
     await page.locator(".opening progress").waitFor();
     expect(mine.changes.at(-1)).toEqual(["ProveSnapshot", { SnapshotId: proven?.SnapshotId }]);
     const record = mine.records.get(proven?.SnapshotId ?? "");
     const opening = [...mine.records.values()].find((one) => one.Opening !== null)?.Opening ?? null;
     if (record) mine.records.set(record.SnapshotId, { ...record, Opening: opening });
     mine.operations = mine.operations.map((one) => ({ ...one, State: "DONE", Percent: 100 }));
-    await page.locator(".opening .state", { hasText: "It opens" }).first().waitFor({ timeout: 10_000 });
+    await page.locator(".opening .state", { hasText: t("opening.finding.opens") }).first().waitFor({ timeout: 10_000 });
     await page.context().close();
     await mine.close();
   });
@@ -276,8 +278,8 @@ describe("actions", () => {
     mine.loggedIn = true;
     const disk = mine.disks[3];
     await page.goto(`${at}/console/disks/${disk?.DiskId ?? ""}`);
-    await page.getByRole("button", { name: "Set a profile" }).click();
-    const mount = page.locator("dialog[open]").getByLabel("Mount point");
+    await page.getByRole("button", { name: t("profile.set") }).click();
+    const mount = page.locator("dialog[open]").getByLabel(t("profile.field.mount"));
     await mount.fill("srv/git");
     await page.locator("dialog[open] button[type=submit]").click();
     await page.getByText("is not an absolute path", { exact: false }).waitFor();
@@ -289,7 +291,7 @@ describe("actions", () => {
       { ResourceId: disk?.DiskId, Mode: "require", FreezeSecondsMax: 10, Steps: [{ Kind: "filesystem", SecondsMax: 5, Mount: "/srv/git" }] },
     ]);
     await page.locator(".held", { hasText: "/srv/git" }).waitFor();
-    await page.getByRole("button", { name: "Remove", exact: true }).click();
+    await page.getByRole("button", { name: t("profile.remove"), exact: true }).click();
     await page.locator("dialog[open] button[type=submit]").click();
     await page.locator(".held").waitFor({ state: "detached" });
     expect(mine.changes.at(-1)).toEqual(["DeleteQuiesceProfile", { ResourceId: disk?.DiskId }]);

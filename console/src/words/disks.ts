@@ -10,7 +10,7 @@ export const disks = {
   "disk.charge": ["Billing", "计费模式"],
   "disk.charge.POSTPAID_BY_HOUR": ["Pay as you go", "按量计费"],
   "disk.charge.PREPAID": ["Prepaid", "包年包月"],
-  "disk.filling": ["copying data", "正在复制数据"],
+  "disk.filling": ["copying", "复制中"],
   "disk.gone": ["There is no disk {id}", "云硬盘 {id} 不存在"],
   "disk.goneText": [
     "It was deleted, or it belongs to another account. Its snapshots may still exist.",
