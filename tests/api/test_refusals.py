@@ -8,7 +8,21 @@ import pytest
 
 import drystone
 from drystone.api.cbs import CBS as SERVICE
-from drystone.api.refusals import CBS, COMMON, DOCUMENTED, DRYSTONE, REASONS, Ends, ends, retried
+from drystone.api.drystone import DRYSTONE as SECOND
+from drystone.api.refusals import (
+    CBS,
+    CODES,
+    CODES_OF_ACTIONS,
+    COMMON,
+    DOCUMENTED,
+    DRYSTONE,
+    REASONS,
+    Ends,
+    code_of,
+    ends,
+    retried,
+)
+from drystone.domain.errors import Refusal
 
 CODE = re.compile(r"(?:[A-Z][a-z]+){1,5}(?:\.[A-Za-z]+)?")
 FAMILIES = (
@@ -55,11 +69,11 @@ def test_each_reason_is_needed() -> None:
         assert wrong_side or code not in DOCUMENTED[action], (action, code)
 
 
-def literals() -> dict[str, str]:
-    """Return each text of the program that has the form of a code, and a file that it stands in."""
+def literals(*folders: str) -> dict[str, str]:
+    """Return each text of these folders that has the form of a code, and a file that it stands in."""
     found = {}
     root = Path(drystone.__file__).parent
-    for file in (*root.glob("service/**/*.py"), *root.glob("api/*.py")):
+    for file in (file for folder in folders for file in root.glob(f"{folder}/**/*.py")):
         if file.name == "refusals.py":
             continue
         for node in ast.walk(ast.parse(file.read_text())):
@@ -71,9 +85,31 @@ def literals() -> dict[str, str]:
 
 def test_every_code_of_the_program_is_in_the_table() -> None:
     listed = {*COMMON, *DRYSTONE, *(code for rows in CBS.values() for code in rows)}
-    found = literals()
-    assert len(found) > 30
+    found = literals("api")
+    assert len(found) > 15
     assert not {code: file for code, file in found.items() if code not in listed | OWN_DOORS | NO_CODES}
+    own = {code for rows in CODES_OF_ACTIONS.values() for code in rows.values()}
+    assert {*CODES.values(), *own} <= listed | OWN_DOORS
+
+
+def test_each_kind_has_a_code_and_the_service_names_none() -> None:
+    assert set(CODES) == set(Refusal)
+    assert not literals("service", "domain", "transfer", "catalog", "engine").keys() - NO_CODES
+    root = Path(drystone.__file__).parent
+    named = {name for file in root.glob("**/*.py") for name in re.findall(r"Refusal\.([A-Z_]+)", file.read_text())
+             if file.name != "refusals.py"}  # fmt: skip
+    assert named == {kind.name for kind in Refusal}
+
+
+def test_an_action_may_have_a_code_of_its_own_for_a_kind() -> None:
+    assert code_of(Refusal.DISK_UNFIT, "AttachDisks") == "InvalidDisk.NotSupported"
+    assert code_of(Refusal.DISK_UNFIT, "TerminateDisks") == "UnsupportedOperation"
+    assert code_of("InvalidAction", "NoAction") == "InvalidAction"
+    actions = {action for service in (SERVICE, SECOND) for action in service.actions}
+    assert set(CODES_OF_ACTIONS) <= actions
+    for action, codes in CODES_OF_ACTIONS.items():
+        for kind, code in codes.items():
+            assert code != CODES[kind], (action, kind)
 
 
 def test_a_refusal_is_looked_up() -> None:

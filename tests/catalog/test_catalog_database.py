@@ -19,7 +19,7 @@ from drystone.catalog.migrations import HEAD, CatalogError, NewerSchemaError
 from drystone.catalog.rows import HOST_ID
 from drystone.catalog.schema import metadata
 from drystone.catalog.sqlite import SqliteDatabase
-from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
+from drystone.domain.errors import IntegrityError, Refusal, SpaceError, UnavailableError
 from tests.catalog.catalog_values import account
 from tests.catalogs import open_catalog
 
@@ -332,7 +332,7 @@ def test_the_trail_of_an_older_version_is_counted(tmp_path: Path) -> None:
         "ALTER TABLE instance DROP COLUMN host_id", "ALTER TABLE operation DROP COLUMN host_id",
     ):  # fmt: skip
         connection.execute(statement).close()
-    rows = [("1", "AKID", "CreateDisks", "r", "disk-1 中文", code, "::1") for code in ("OK", "OK", "ResourceBusy")]
+    rows = [("1", "AKID", "CreateDisks", "r", "disk-1 中文", code, "::1") for code in ("OK", "OK", Refusal.BUSY)]
     connection.executemany(
         "INSERT INTO audit (at, account_id, secret_id, action, request_id, resource, code, source) "
         "VALUES (1.0, ?, ?, ?, ?, ?, ?, ?)",

@@ -33,6 +33,7 @@ from drystone.catalog.tokens import ClientToken
 from drystone.domain.audit import AuditEntry
 from drystone.domain.blocks import normalize
 from drystone.domain.disk import Disk, DiskState
+from drystone.domain.errors import Refusal
 from drystone.domain.ids import DiskId, InstanceId, OperationId, PackId, SnapshotId
 from drystone.domain.operation import OperationState
 from drystone.domain.payloads import Payload, SnapshotPayload
@@ -251,7 +252,7 @@ def test_operations_change_only_while_they_run(db: Database) -> None:
     frozen = msgspec.structs.replace(operation().payload_as(SnapshotPayload), taken_at=3.5)
     assert update(phase="upload", percent=40, payload=frozen)
     assert [o.id for o in db.read_sync(operations.unfinished)] == ["op-00000002", "op-00000001"]
-    assert update(state=OperationState.FAILED, error_code="InternalError", error="no")
+    assert update(state=OperationState.FAILED, error_code=Refusal.INTERNAL, error="no")
     assert not update(state=OperationState.DONE)
     found = db.read_sync(lambda conn: operations.get(conn, name))
     assert found == operation(
@@ -259,7 +260,7 @@ def test_operations_change_only_while_they_run(db: Database) -> None:
         percent=40,
         payload=frozen,
         state=OperationState.FAILED,
-        error_code="InternalError",
+        error_code=Refusal.INTERNAL,
         error="no",
         updated_at=20.0,
     )

@@ -3,7 +3,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import sessions, snapshots
 from drystone.catalog.database import Database
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import SessionId, SnapshotId
 from drystone.domain.session import SessionState
 from drystone.domain.snapshot import SnapshotState
@@ -44,10 +44,10 @@ def test_an_open_session_pins_what_it_reads(db: Database) -> None:
 @pytest.mark.parametrize(
     ("state", "code"),
     [
-        (SnapshotState.CREATING, "ResourceUnavailable.SnapshotCreating"),
-        (SnapshotState.DELETING, "InvalidSnapshotId.NotFound"),
-        (SnapshotState.GHOST, "InvalidSnapshotId.NotFound"),
-        (None, "InvalidSnapshotId.NotFound"),
+        (SnapshotState.CREATING, Refusal.SNAPSHOT_CREATING),
+        (SnapshotState.DELETING, Refusal.NO_SUCH_SNAPSHOT),
+        (SnapshotState.GHOST, Refusal.NO_SUCH_SNAPSHOT),
+        (None, Refusal.NO_SUCH_SNAPSHOT),
     ],
 )
 def test_a_session_opens_on_normal_snapshots_only(db: Database, state: SnapshotState | None, code: str) -> None:

@@ -33,7 +33,7 @@ from drystone.codec.nbd_wire import BASE_ALLOCATION, STATE_ZERO
 from drystone.domain.blocks import BLOCK_BYTES, Ranges, from_blocks, union
 from drystone.domain.disk import DiskState
 from drystone.domain.disk_types import GIB
-from drystone.domain.errors import DrystoneError
+from drystone.domain.errors import DrystoneError, Refusal
 from drystone.domain.ids import DiskId, OperationId, SessionId, SnapshotId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.pack_rewrite import RewriteState
@@ -370,7 +370,7 @@ async def restart(scene: Scene) -> None:
                 await job.run(operation)
             except NotFoundError as error:
                 # A manifest that a deletion had removed already: that deletion goes on, and this is tried again.
-                await job.fail(operation, "InternalError", str(error))
+                await job.fail(operation, Refusal.INTERNAL, str(error))
         await parts.sweep(made).sweep()
         await parts.compaction(made).once()
         if not made.db.read_sync(operations.unfinished):

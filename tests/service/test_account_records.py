@@ -12,7 +12,7 @@ from drystone.catalog import audit as audit_rows
 from drystone.catalog import meta
 from drystone.catalog.schema import access_key
 from drystone.domain.disk import DiskState
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import DiskId, InstanceId
 from drystone.domain.operation import OperationKind, OperationState
 from drystone.service.calls.attributes import checked_tags, disk_name, plain_name, snapshot_name
@@ -61,7 +61,7 @@ def test_accounts_and_keys(world: World) -> None:
     run(world.accounts.delete_key(ADMIN, second.secret_id))
     assert run(world.accounts.authenticate(second.secret_id)) is None
     assert run(world.accounts.authenticate(made.secret_id)) is not None
-    assert refusal(world.accounts.delete_key(ADMIN, second.secret_id)) == "ResourceNotFound"
+    assert refusal(world.accounts.delete_key(ADMIN, second.secret_id)) == Refusal.NO_SUCH_THING
 
 
 def test_secrets_are_in_no_text(world: World) -> None:
@@ -87,22 +87,22 @@ def test_secrets_are_in_no_text(world: World) -> None:
 )
 def test_accounts_are_for_administrators(world: World, method: str, arguments: tuple[Any, ...]) -> None:
     before = world.db.read_sync(lambda conn: account_rows.find(conn, offset=0, limit=100))
-    assert refusal(getattr(world.accounts, method)(caller(), *arguments)) == "UnauthorizedOperation"
+    assert refusal(getattr(world.accounts, method)(caller(), *arguments)) == Refusal.NOT_ALLOWED
     assert world.db.read_sync(lambda conn: account_rows.find(conn, offset=0, limit=100)) == before
 
 
 def test_accounts_refuse(world: World) -> None:
     run(world.accounts.create(ADMIN, "team"))
-    assert refusal(world.accounts.create(ADMIN, "team")) == "InvalidParameterValue"
-    assert refusal(world.accounts.create(ADMIN, "")) == "InvalidParameterValue"
-    assert refusal(world.accounts.create(ADMIN, "x" * 61)) == "InvalidParameterValue"
-    assert refusal(world.accounts.create_key(ADMIN, "nobody")) == "ResourceNotFound"
-    assert refusal(world.accounts.describe_keys(ADMIN, "nobody")) == "ResourceNotFound"
-    assert refusal(world.accounts.describe(ADMIN, 0, 101)) == "InvalidParameterValue"
-    assert refusal(world.accounts.delete_key(ADMIN, "AKIDadmin")) == "ResourceInUse"
+    assert refusal(world.accounts.create(ADMIN, "team")) == Refusal.BAD_VALUE
+    assert refusal(world.accounts.create(ADMIN, "")) == Refusal.BAD_VALUE
+    assert refusal(world.accounts.create(ADMIN, "x" * 61)) == Refusal.BAD_VALUE
+    assert refusal(world.accounts.create_key(ADMIN, "nobody")) == Refusal.NO_SUCH_THING
+    assert refusal(world.accounts.describe_keys(ADMIN, "nobody")) == Refusal.NO_SUCH_THING
+    assert refusal(world.accounts.describe(ADMIN, 0, 101)) == Refusal.BAD_VALUE
+    assert refusal(world.accounts.delete_key(ADMIN, "AKIDadmin")) == Refusal.IN_USE
     for _ in range(10):
         run(world.accounts.create_key(ADMIN, OTHER))
-    assert refusal(world.accounts.create_key(ADMIN, OTHER)) == "LimitExceeded"
+    assert refusal(world.accounts.create_key(ADMIN, OTHER)) == Refusal.LIMIT
 
 
 def test_unknown_keys_cost_no_read_each_where_reads_are_spared(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,21 +170,21 @@ def test_instances(world: World) -> None:
     assert page.total == 2
     one = run(world.instances.describe(caller(), (second, "ins-none"), 0, 20))
     assert ([view.instance.id for view in one.items], one.total) == ([second], 1)
-    assert refusal(world.instances.delete(caller(), first)) == "ResourceInUse"
-    assert refusal(world.instances.delete(caller(OTHER), second)) == "InvalidInstanceId.NotFound"
+    assert refusal(world.instances.delete(caller(), first)) == Refusal.IN_USE
+    assert refusal(world.instances.delete(caller(OTHER), second)) == Refusal.NO_SUCH_INSTANCE
     run(world.instances.delete(caller(), second))
-    assert refusal(world.instances.delete(caller(), second)) == "InvalidInstanceId.NotFound"
+    assert refusal(world.instances.delete(caller(), second)) == Refusal.NO_SUCH_INSTANCE
     assert run(world.instances.describe(caller(), (), 0, 20)).total == 1
 
 
 def test_instances_refuse(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert refusal(world.instances.create(caller(), "nbd", None)) == "InvalidParameterValue"
-    assert refusal(world.instances.create(caller(OTHER), "HOST", None)) == "UnauthorizedOperation"
-    assert refusal(world.instances.create(caller(), "NBD", "x" * 61)) == "InvalidParameterValue"
-    assert refusal(world.instances.describe(caller(), (), 0, 0)) == "InvalidParameterValue"
+    assert refusal(world.instances.create(caller(), "nbd", None)) == Refusal.BAD_VALUE
+    assert refusal(world.instances.create(caller(OTHER), "HOST", None)) == Refusal.NOT_ALLOWED
+    assert refusal(world.instances.create(caller(), "NBD", "x" * 61)) == Refusal.BAD_VALUE
+    assert refusal(world.instances.describe(caller(), (), 0, 0)) == Refusal.BAD_VALUE
     monkeypatch.setattr("drystone.service.calls.instances.INSTANCES_MAX", 1)
     run(world.instances.create(caller(), "NBD", None))
-    assert refusal(world.instances.create(caller(), "NBD", None)) == "LimitExceeded"
+    assert refusal(world.instances.create(caller(), "NBD", None)) == Refusal.LIMIT
     run(world.instances.create(caller(OTHER), "NBD", None))
 
 
@@ -206,19 +206,19 @@ def test_operations(world: World) -> None:
     assert found(filters=(("state", ("DONE", "FAILED")),)) == "c1"
     assert found(filters=(("kind", ("attach",)),)) == "b1"
     for query, code in (
-        ({"filters": (("phase", ("x",)),)}, "InvalidFilter"),
-        ({"filters": (("tag:x", ("y",)),)}, "InvalidFilter"),
-        ({"filters": (("state", ("GONE",)),)}, "InvalidParameterValue"),
-        ({"filters": (("kind", ("dance",)),)}, "InvalidParameterValue"),
-        ({"filters": (("state", ("DONE",)),), "operation_ids": ("op-a",)}, "InvalidParameterValue"),
-        ({"limit": 101}, "InvalidParameterValue"),
+        ({"filters": (("phase", ("x",)),)}, Refusal.BAD_FILTER),
+        ({"filters": (("tag:x", ("y",)),)}, Refusal.BAD_FILTER),
+        ({"filters": (("state", ("GONE",)),)}, Refusal.BAD_VALUE),
+        ({"filters": (("kind", ("dance",)),)}, Refusal.BAD_VALUE),
+        ({"filters": (("state", ("DONE",)),), "operation_ids": ("op-a",)}, Refusal.BAD_VALUE),
+        ({"limit": 101}, Refusal.BAD_VALUE),
     ):
         asked = OperationQuery(**query)
         assert refusal(world.operations.describe(caller(), asked)) == code
 
 
 def test_host_is_for_administrators(world: World) -> None:
-    assert refusal(world.host.describe(caller())) == "UnauthorizedOperation"
+    assert refusal(world.host.describe(caller())) == Refusal.NOT_ALLOWED
     world.db.write_sync(lambda conn: meta.put(conn, "store_id", "store-1"))
     world.disk("disk-a")
     world.disk("disk-o", account_id=OTHER)
@@ -230,13 +230,13 @@ def test_host_is_for_administrators(world: World) -> None:
 def test_audit_trail_keeps_who_did_what(world: World) -> None:
     run(world.audit.record(caller(), "disk-a disk-b", "OK"))
     world.now += 1
-    run(world.audit.record(caller(OTHER), "", "InvalidDiskId.NotFound"))
+    run(world.audit.record(caller(OTHER), "", Refusal.NO_SUCH_DISK))
     entries, total = world.db.read_sync(
         lambda conn: audit_rows.find(conn, audit_rows.AuditSelection(account_id=None, limit=9))
     )
     assert total == 2
     assert [(e.account_id, e.resource, e.code, e.at) for e in entries] == [
-        (OTHER, "", "InvalidDiskId.NotFound", NOW + 1),
+        (OTHER, "", Refusal.NO_SUCH_DISK, NOW + 1),
         (OWNER, "disk-a disk-b", "OK", NOW),
     ]
     assert (entries[0].secret_id, entries[0].request_id, entries[0].source) == ("AKIDcaller", "r-1", "127.0.0.1")
@@ -258,7 +258,7 @@ def test_a_token_replays_the_first_answer(world: World) -> None:
     assert db.write_sync(lambda conn: replayed(conn, caller(OTHER), token="t", hashed=hashed)) is None
     with pytest.raises(RefusalError) as caught:
         db.write_sync(lambda conn: replayed(conn, caller(), token="t", hashed=other))
-    assert caught.value.code == "InvalidParameter.InvalidClientToken"
+    assert caught.value.code == Refusal.BAD_TOKEN
 
     def later(seconds: float, token: str) -> None:
         db.write_sync(
@@ -277,7 +277,7 @@ def test_tokens_that_cannot_be(token: str) -> None:
     check_token("cluster/pvc-" + "0" * 52)
     with pytest.raises(RefusalError) as caught:
         check_token(token)
-    assert caught.value.code == "InvalidParameter.InvalidClientToken"
+    assert caught.value.code == Refusal.BAD_TOKEN
 
 
 def test_names() -> None:
@@ -293,7 +293,7 @@ def test_names() -> None:
     ):
         with pytest.raises(RefusalError) as caught:
             check(wrong)
-        assert caught.value.code == "InvalidParameterValue"
+        assert caught.value.code == Refusal.BAD_VALUE
         caught.value.message.encode()
 
 
@@ -302,13 +302,13 @@ def test_tags() -> None:
     assert checked_tags(list(tags)) == tags
     assert checked_tags([("k", "")]) == (("k", ""),)
     for wrong, code in (
-        ([*tags, ("one more", "v")], "LimitExceeded.TagQuotaLimitExceeded"),
-        ([("k", "a"), ("k", "b")], "InvalidParameterValue"),
-        ([("", "v")], "InvalidParameterValue"),
-        ([("k" * 128, "v")], "InvalidParameterValue"),
-        ([("k", "v" * 256)], "InvalidParameterValue"),
-        ([("k\n", "v")], "InvalidParameterValue"),
-        ([("k", "v\0")], "InvalidParameterValue"),
+        ([*tags, ("one more", "v")], Refusal.TOO_MANY_TAGS),
+        ([("k", "a"), ("k", "b")], Refusal.BAD_VALUE),
+        ([("", "v")], Refusal.BAD_VALUE),
+        ([("k" * 128, "v")], Refusal.BAD_VALUE),
+        ([("k", "v" * 256)], Refusal.BAD_VALUE),
+        ([("k\n", "v")], Refusal.BAD_VALUE),
+        ([("k", "v\0")], Refusal.BAD_VALUE),
     ):
         with pytest.raises(RefusalError) as caught:
             checked_tags(wrong)

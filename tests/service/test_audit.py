@@ -14,7 +14,7 @@ from drystone.catalog.audit import AuditSelection, AuditUsage
 from drystone.catalog.schema import audit as table
 from drystone.catalog.schema import audit_usage
 from drystone.domain.audit import AuditEntry
-from drystone.domain.errors import SpaceError
+from drystone.domain.errors import Refusal, SpaceError
 from drystone.domain.ids import AccountId
 from drystone.service.calls.trail import (
     KEPT_S,
@@ -31,7 +31,7 @@ from tests.service.records_world import NOW, OTHER, OWNER, World, caller, refusa
 
 pytestmark = pytest.mark.usefixtures("both_catalogs")
 
-NOT_FOUND = "InvalidDiskId.NotFound"
+NOT_FOUND = Refusal.NO_SUCH_DISK
 EVERYBODY = caller(AccountId("100000000009"), admin=True)
 
 
@@ -76,14 +76,14 @@ def test_refused_calls_are_cut_and_counted_and_changes_are_all_written(world: Wo
         await world.audit.record(caller(OTHER), "disk-9", NOT_FOUND)
         await world.audit.tell()
         world.now += 60
-        await world.audit.record(caller(OWNER), "disk-a", "ResourceBusy")
+        await world.audit.record(caller(OWNER), "disk-a", Refusal.BUSY)
         await world.audit.tell()
 
     run(flood())
     rows = kept(world, OWNER)
     assert Counter((row.code, row.calls) for row in rows) == {
         (NOT_FOUND, 1): REFUSED_PER_MINUTE, (NOT_FOUND, 2 * REFUSED_PER_MINUTE): 1, ("OK", 1): 5,
-        ("ResourceBusy", 1): 1,
+        (Refusal.BUSY, 1): 1,
     }  # fmt: skip
     assert max(len(row.resource) for row in rows) == REFUSED_CHARS_MAX
     (tally,) = [row for row in rows if row.calls > 1]
@@ -233,7 +233,7 @@ def test_an_account_sees_its_own_and_an_administrator_everybodys(world: World) -
     assert found(world, caller(OTHER), ("resource-id", "2")) == []
     for account in (OWNER, OTHER, "nobody"):
         query = AuditQuery(filters=(("account-id", (account,)),))
-        assert refusal(world.trail.describe(caller(OTHER), query)) == "UnauthorizedOperation"
+        assert refusal(world.trail.describe(caller(OTHER), query)) == Refusal.NOT_ALLOWED
 
 
 def test_filters_and_pages_of_the_trail(world: World) -> None:
@@ -266,11 +266,11 @@ def test_filters_and_pages_of_the_trail(world: World) -> None:
 @pytest.mark.parametrize(
     ("query", "code"),
     [
-        (AuditQuery(filters=(("state", ("OK",)),)), "InvalidFilter"),
-        (AuditQuery(filters=(("outcome", ("ok",)),)), "InvalidParameterValue"),
-        (AuditQuery(begin="2023-11-14T22:13:20"), "InvalidParameterValue"),
-        (AuditQuery(end="yesterday"), "InvalidParameterValue"),
-        (AuditQuery(limit=101), "InvalidParameterValue"),
+        (AuditQuery(filters=(("state", ("OK",)),)), Refusal.BAD_FILTER),
+        (AuditQuery(filters=(("outcome", ("ok",)),)), Refusal.BAD_VALUE),
+        (AuditQuery(begin="2023-11-14T22:13:20"), Refusal.BAD_VALUE),
+        (AuditQuery(end="yesterday"), Refusal.BAD_VALUE),
+        (AuditQuery(limit=101), Refusal.BAD_VALUE),
     ],
 )
 def test_questions_that_cannot_be_meant_are_refused(world: World, query: AuditQuery, code: str) -> None:

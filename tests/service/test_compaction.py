@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from drystone.catalog import disks, operations, pack_rewrites, packs, sessions, snapshots
 from drystone.catalog.backup import back_up
 from drystone.catalog.database import Database
-from drystone.domain.errors import UnavailableError
+from drystone.domain.errors import Refusal, UnavailableError
 from drystone.domain.ids import DiskId, SessionId, SnapshotId
 from drystone.domain.operation import Operation, OperationState
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState
@@ -282,7 +282,7 @@ def test_a_job_that_fails_is_tried_again_and_then_ended(world: World) -> None:
         with pytest.raises(UnavailableError):
             await parts.compact(made).run(operation)
         for attempt in range(5):
-            await parts.compact(made).fail(replace(operation, attempts=attempt), "InternalError", "no worker")
+            await parts.compact(made).fail(replace(operation, attempts=attempt), Refusal.INTERNAL, "no worker")
 
     asyncio.run(attempts())
     ended = world.db.read_sync(lambda conn: operations.get(conn, operation.id))
@@ -297,17 +297,17 @@ def test_a_job_that_fails_is_tried_again_and_then_ended(world: World) -> None:
 def test_collection_by_hand(world: World) -> None:
     made = world.open()
     space = parts.store_space(made)
-    assert refusal(space.collect(caller(), dry_run=True, dead_percent=None)) == "UnauthorizedOperation"
-    assert refusal(space.store(caller())) == "UnauthorizedOperation"
-    assert refusal(space.collect(ADMIN, dry_run=True, dead_percent=101)) == "InvalidParameterValue"
+    assert refusal(space.collect(caller(), dry_run=True, dead_percent=None)) == Refusal.NOT_ALLOWED
+    assert refusal(space.store(caller())) == Refusal.NOT_ALLOWED
+    assert refusal(space.collect(ADMIN, dry_run=True, dead_percent=101)) == Refusal.BAD_VALUE
     delete(made, "snap-00000000")
     due = compaction_of(world.db)
     thought = asyncio.run(space.collect(ADMIN, dry_run=True, dead_percent=None))
     assert thought.operation_id is None
     assert thought.packs > 0
     assert thought.dead_bytes > 0
-    assert refusal(space.collect(ADMIN, dry_run=False, dead_percent=0)) == "ResourceBusy"
+    assert refusal(space.collect(ADMIN, dry_run=False, dead_percent=0)) == Refusal.BUSY
     assert asyncio.run(space.collect(ADMIN, dry_run=False, dead_percent=20)).operation_id == due.id
-    assert refusal(space.snapshots(ADMIN, ("snap-00000000",))) == "InvalidSnapshotId.NotFound"
-    assert refusal(space.snapshots(ADMIN, ())) == "InvalidParameterValue"
+    assert refusal(space.snapshots(ADMIN, ("snap-00000000",))) == Refusal.NO_SUCH_SNAPSHOT
+    assert refusal(space.snapshots(ADMIN, ())) == Refusal.BAD_VALUE
     world.close()

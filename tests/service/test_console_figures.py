@@ -17,6 +17,7 @@ from drystone.catalog.migrations import upgrade
 from drystone.catalog.sqlite import SqliteDatabase
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.disk import DiskState
+from drystone.domain.errors import Refusal
 from drystone.domain.history import HistoryPoint, thinned
 from drystone.domain.ids import AccountId
 from drystone.domain.operation import OperationState
@@ -137,7 +138,7 @@ def test_figures_are_kept_every_hour_and_once(world: World, monkeypatch: pytest.
     assert [point.at for point in points] == [NOW // HOUR_S * HOUR_S, (NOW // HOUR_S + 1) * HOUR_S, world.now]
     assert all(point.disks == 0 for point in run(history.describe(caller(OTHER), 24)))
     for hours in (0, 49):
-        assert refusal(history.describe(caller(OWNER), hours)) == "InvalidParameterValue"
+        assert refusal(history.describe(caller(OWNER), hours)) == Refusal.BAD_VALUE
     world.now += 3 * 24 * HOUR_S
     run(history.due())
     assert len(world.db.read_sync(lambda conn: history_rows.since(conn, OWNER, 0.0))) == 1
@@ -196,19 +197,19 @@ def test_own_keys(world: World) -> None:
     first = run(accounts.create_own_key(caller(OWNER)))
     theirs = run(accounts.create_own_key(caller(OTHER)))
     assert [key.secret_id for key in run(accounts.describe_own_keys(caller(OWNER)))] == [first.secret_id]
-    assert refusal(accounts.delete_own_key(caller(OWNER), first.secret_id, force=False)) == "ResourceInUse"
+    assert refusal(accounts.delete_own_key(caller(OWNER), first.secret_id, force=False)) == Refusal.IN_USE
     for force in (False, True):
-        assert refusal(accounts.delete_own_key(caller(OWNER), theirs.secret_id, force=force)) == "ResourceNotFound"
+        assert refusal(accounts.delete_own_key(caller(OWNER), theirs.secret_id, force=force)) == Refusal.NO_SUCH_THING
     second = run(accounts.create_own_key(caller(OWNER)))
     signed = caller(OWNER, secret_id=second.secret_id)
-    assert refusal(accounts.delete_own_key(signed, second.secret_id, force=False)) == "ResourceInUse"
+    assert refusal(accounts.delete_own_key(signed, second.secret_id, force=False)) == Refusal.IN_USE
     run(accounts.delete_own_key(caller(OWNER), first.secret_id, force=False))
     assert run(accounts.authenticate(second.secret_id)) is not None
     run(accounts.delete_own_key(signed, second.secret_id, force=True))
     assert run(accounts.authenticate(second.secret_id)) is None
     for _ in range(10):
         run(accounts.create_own_key(caller(OWNER)))
-    assert refusal(accounts.create_own_key(caller(OWNER))) == "LimitExceeded"
+    assert refusal(accounts.create_own_key(caller(OWNER))) == Refusal.LIMIT
 
 
 def changed_blocks(before: bytes, after: bytes) -> list[int]:

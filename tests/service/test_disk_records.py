@@ -7,6 +7,7 @@ import pytest
 from drystone.catalog import disks as disk_rows
 from drystone.domain.disk import POSTPAID, PREPAID, DiskState
 from drystone.domain.disk_types import DISK_TYPES
+from drystone.domain.errors import Refusal
 from drystone.domain.ids import InstanceId, SnapshotId
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import TrackingState
@@ -112,25 +113,25 @@ def test_every_filter(shown: World, filters: list[tuple[str, ...]], expected: st
 @pytest.mark.parametrize(
     ("query", "code"),
     [
-        ({"filters": (("disk-colour", ("red",)),)}, "InvalidFilter"),
-        ({"filters": (("snapshot-id", ("snap-1",)),)}, "InvalidFilter"),
-        ({"filters": (("zone", ()),)}, "InvalidParameterValue"),
-        ({"filters": (("disk-id", ("d",) * 101),)}, "InvalidParameterValue"),
-        ({"filters": (("zone", (ZONE,)),) * 21}, "InvalidParameterValue"),
-        ({"filters": (("disk-state", ("CREATING",)),)}, "InvalidParameterValue"),
-        ({"filters": (("portable", ("perhaps",)),)}, "InvalidParameterValue"),
-        ({"filters": (("project-id", ("-1",)),)}, "InvalidParameterValue"),
-        ({"filters": (("project-id", ("9" * 19,)),)}, "InvalidParameterValue"),
-        ({"filters": (("project-id", ("9" * 30,)),)}, "InvalidParameterValue"),
-        ({"filters": (("disk-usage", ("DISK",)),)}, "InvalidParameterValue"),
-        ({"filters": (("disk-charge-type", ("FREE",)),)}, "InvalidParameterValue"),
-        ({"filters": (("zone", (ZONE,)),), "disk_ids": ("disk-a",)}, "InvalidParameterValue"),
-        ({"disk_ids": ("disk-a",) * 101}, "InvalidParameterValue"),
-        ({"limit": 0}, "InvalidParameterValue"),
-        ({"limit": 101}, "InvalidParameterValue"),
-        ({"offset": -1}, "InvalidParameterValue"),
-        ({"order": "UP"}, "InvalidParameterValue"),
-        ({"order_field": "NAME"}, "InvalidParameterValue"),
+        ({"filters": (("disk-colour", ("red",)),)}, Refusal.BAD_FILTER),
+        ({"filters": (("snapshot-id", ("snap-1",)),)}, Refusal.BAD_FILTER),
+        ({"filters": (("zone", ()),)}, Refusal.BAD_VALUE),
+        ({"filters": (("disk-id", ("d",) * 101),)}, Refusal.BAD_VALUE),
+        ({"filters": (("zone", (ZONE,)),) * 21}, Refusal.BAD_VALUE),
+        ({"filters": (("disk-state", ("CREATING",)),)}, Refusal.BAD_VALUE),
+        ({"filters": (("portable", ("perhaps",)),)}, Refusal.BAD_VALUE),
+        ({"filters": (("project-id", ("-1",)),)}, Refusal.BAD_VALUE),
+        ({"filters": (("project-id", ("9" * 19,)),)}, Refusal.BAD_VALUE),
+        ({"filters": (("project-id", ("9" * 30,)),)}, Refusal.BAD_VALUE),
+        ({"filters": (("disk-usage", ("DISK",)),)}, Refusal.BAD_VALUE),
+        ({"filters": (("disk-charge-type", ("FREE",)),)}, Refusal.BAD_VALUE),
+        ({"filters": (("zone", (ZONE,)),), "disk_ids": ("disk-a",)}, Refusal.BAD_VALUE),
+        ({"disk_ids": ("disk-a",) * 101}, Refusal.BAD_VALUE),
+        ({"limit": 0}, Refusal.BAD_VALUE),
+        ({"limit": 101}, Refusal.BAD_VALUE),
+        ({"offset": -1}, Refusal.BAD_VALUE),
+        ({"order": "UP"}, Refusal.BAD_VALUE),
+        ({"order_field": "NAME"}, Refusal.BAD_VALUE),
     ],
 )
 def test_what_cannot_be_meant_is_refused(shown: World, query: dict[str, Any], code: str) -> None:
@@ -191,7 +192,7 @@ def test_details(world: World) -> None:
     assert (detail.device, detail.tracking, detail.epoch, detail.daemon) == (None, "LIVE", 3, "d1")
     assert run(world.disks.details(caller(), ("disk-o",), 0, 20)).total == 0
     assert run(world.disks.details(caller(), ("disk-a", "disk-o"), 1, 20)).total == 1
-    assert refusal(world.disks.details(caller(), (), 0, 101)) == "InvalidParameterValue"
+    assert refusal(world.disks.details(caller(), (), 0, 101)) == Refusal.BAD_VALUE
 
 
 def modify(world: World, *disk_ids: str, **changes: Any) -> None:
@@ -227,41 +228,41 @@ def test_modify_is_all_or_nothing_and_blind_to_others(world: World) -> None:
     world.disk("disk-o", account_id=OTHER)
     world.disk("disk-x", state=DiskState.CREATING)
     for other in ("disk-o", "disk-x", "disk-none", "nonsense"):
-        assert modify_code(world, "disk-a", other, name="new") == "InvalidDiskId.NotFound"
+        assert modify_code(world, "disk-a", other, name="new") == Refusal.NO_SUCH_DISK
     world.disk("disk-p", charge_type=PREPAID)
-    assert modify_code(world, "disk-a", "disk-p", delete_with_instance=True) == "InvalidDisk.NotSupported"
+    assert modify_code(world, "disk-a", "disk-p", delete_with_instance=True) == Refusal.DISK_UNFIT
 
 
 @pytest.mark.parametrize(
     ("fields", "changes", "code"),
     [
-        ({}, {}, "MissingParameter"),
-        ({}, {"name": ""}, "InvalidParameterValue"),
-        ({}, {"name": "x" * 61}, "InvalidParameterValue"),
-        ({}, {"name": "盘" * 21}, "InvalidParameterValue"),
-        ({}, {"name": "a\nb"}, "InvalidParameterValue"),
-        ({}, {"portable": False}, "InvalidParameterValue"),
-        ({}, {"project_id": 2**63}, "InvalidParameterValue"),
-        ({"portable": False}, {"project_id": 1}, "InvalidDisk.NotSupported"),
-        ({"charge_type": PREPAID}, {"delete_with_instance": True}, "InvalidDisk.NotSupported"),
-        ({"usage": "SYSTEM_DISK"}, {"delete_with_instance": True}, "InvalidDisk.NotSupported"),
-        ({}, {"burst_operation": "MORE"}, "InvalidParameterValue"),
-        ({}, {"burst_operation": "CREATE"}, "InvalidParameter.DiskConfigNotSupported"),
+        ({}, {}, Refusal.MISSING),
+        ({}, {"name": ""}, Refusal.BAD_VALUE),
+        ({}, {"name": "x" * 61}, Refusal.BAD_VALUE),
+        ({}, {"name": "盘" * 21}, Refusal.BAD_VALUE),
+        ({}, {"name": "a\nb"}, Refusal.BAD_VALUE),
+        ({}, {"portable": False}, Refusal.BAD_VALUE),
+        ({}, {"project_id": 2**63}, Refusal.BAD_VALUE),
+        ({"portable": False}, {"project_id": 1}, Refusal.DISK_UNFIT),
+        ({"charge_type": PREPAID}, {"delete_with_instance": True}, Refusal.DISK_UNFIT),
+        ({"usage": "SYSTEM_DISK"}, {"delete_with_instance": True}, Refusal.DISK_UNFIT),
+        ({}, {"burst_operation": "MORE"}, Refusal.BAD_VALUE),
+        ({}, {"burst_operation": "CREATE"}, Refusal.NOT_SOLD),
         (
             {"type": "CLOUD_HSSD", "size_gib": 459},
             {"burst_operation": "CREATE"},
-            "InvalidParameter.DiskConfigNotSupported",
+            Refusal.NOT_SOLD,
         ),
-        ({"state": DiskState.TORECYCLE}, {"name": "new"}, "InvalidDisk.NotSupported"),
-        ({}, {"disk_type": "CLOUD_SSD", "name": "new"}, "InvalidParameterValue"),
-        ({}, {"disk_type": "FLOPPY"}, "InvalidParameterValue"),
-        ({"type": "CLOUD_SSD", "size_gib": 20}, {"disk_type": "CLOUD_PREMIUM"}, "InvalidDisk.NotSupported"),
-        ({}, {"disk_type": "CLOUD_BASIC"}, "InvalidParameter.DiskConfigNotSupported"),
-        ({"size_gib": 19}, {"disk_type": "CLOUD_SSD"}, "InvalidParameter.DiskConfigNotSupported"),
+        ({"state": DiskState.TORECYCLE}, {"name": "new"}, Refusal.DISK_UNFIT),
+        ({}, {"disk_type": "CLOUD_SSD", "name": "new"}, Refusal.BAD_VALUE),
+        ({}, {"disk_type": "FLOPPY"}, Refusal.BAD_VALUE),
+        ({"type": "CLOUD_SSD", "size_gib": 20}, {"disk_type": "CLOUD_PREMIUM"}, Refusal.DISK_UNFIT),
+        ({}, {"disk_type": "CLOUD_BASIC"}, Refusal.NOT_SOLD),
+        ({"size_gib": 19}, {"disk_type": "CLOUD_SSD"}, Refusal.NOT_SOLD),
         (
             {"size_gib": 20, "state": DiskState.EXPANDING},
             {"disk_type": "CLOUD_SSD"},
-            "ResourceUnavailable.NotSupported",
+            Refusal.NOT_NOW,
         ),
     ],
 )
@@ -275,9 +276,9 @@ def test_modify_refuses_and_changes_nothing(
 def test_modify_limits_what_one_call_names(world: World) -> None:
     world.disk("disk-a", size_gib=20)
     world.disk("disk-b", size_gib=20)
-    assert modify_code(world, name="new") == "MissingParameter"
-    assert modify_code(world, *["disk-a"] * 101, name="new") == "InvalidParameterValue.LimitExceeded"
-    assert modify_code(world, "disk-a", "disk-b", disk_type="CLOUD_SSD") == "InvalidParameterValue"
+    assert modify_code(world, name="new") == Refusal.MISSING
+    assert modify_code(world, *["disk-a"] * 101, name="new") == Refusal.TOO_MANY
+    assert modify_code(world, "disk-a", "disk-b", disk_type="CLOUD_SSD") == Refusal.BAD_VALUE
 
 
 def test_names_of_sixty_bytes_fit(world: World) -> None:
@@ -304,7 +305,7 @@ def test_asking_again_for_a_type_applies_it_again(world: World) -> None:
 
 def test_the_type_of_anothers_disk_is_not_found(world: World) -> None:
     world.disk("disk-o", account_id=OTHER, size_gib=20)
-    assert modify_code(world, "disk-o", disk_type="CLOUD_SSD") == "InvalidDiskId.NotFound"
+    assert modify_code(world, "disk-o", disk_type="CLOUD_SSD") == Refusal.NO_SUCH_DISK
 
 
 def config(world: World, **query: Any) -> list[tuple[str, str, bool]]:
@@ -345,7 +346,7 @@ def test_config_quota(world: World) -> None:
 )
 def test_config_quota_refuses(world: World, query: dict[str, Any]) -> None:
     asked = ConfigQuery(**{"inquiry_type": "INQUIRY_CBS_CONFIG"} | query)
-    assert refusal(world.disks.config_quota(caller(), asked)) == "InvalidParameterValue"
+    assert refusal(world.disks.config_quota(caller(), asked)) == Refusal.BAD_VALUE
 
 
 def test_disk_numbers_of_instances(world: World) -> None:
@@ -356,5 +357,5 @@ def test_disk_numbers_of_instances(world: World) -> None:
         world.disk(f"disk-{name}", instance_id=InstanceId("ins-1"), state=DiskState.ATTACHED)
     answer = run(world.disks.instances_disk_num(caller(), ("ins-2", "ins-1", "ins-o", "ins-none")))
     assert [(n.instance_id, n.attached, n.attached_max) for n in answer] == [("ins-2", 0, 20), ("ins-1", 2, 20)]
-    assert refusal(world.disks.instances_disk_num(caller(), ())) == "MissingParameter"
-    assert refusal(world.disks.instances_disk_num(caller(), ("i",) * 101)) == "InvalidParameterValue.LimitExceeded"
+    assert refusal(world.disks.instances_disk_num(caller(), ())) == Refusal.MISSING
+    assert refusal(world.disks.instances_disk_num(caller(), ("i",) * 101)) == Refusal.TOO_MANY

@@ -19,7 +19,7 @@ import pytest
 
 from drystone.catalog import disks, operations, snapshots, unpublished
 from drystone.domain.disk import Disk, DiskState
-from drystone.domain.errors import RefusalError, SnapshotBrokenError, UnavailableError
+from drystone.domain.errors import Refusal, RefusalError, SnapshotBrokenError, UnavailableError
 from drystone.domain.ids import DiskId, InstanceId, OperationId, SnapshotId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.payloads import ResizePayload, SnapshotPayload
@@ -186,7 +186,7 @@ def test_a_snapshot_that_fails_because_its_bitmap_is_gone_does_not_count_it_as_m
             with NbdClient(path, DISK) as guest:
                 guest.pwrite(0, b"x" * BLOCK)
             await parts.take_snapshot(site.installation, site.host).fail(
-                begun.operation, "InternalError", "the time was up"
+                begun.operation, Refusal.INTERNAL, "the time was up"
             )
             ended, disk = site.operation(begun), site.row()
             assert (ended.state, ended.error) == (OperationState.FAILED, "the time was up")
@@ -217,7 +217,7 @@ def test_a_snapshot_that_is_given_up_is_never_committed_and_keeps_what_was_writt
             with pytest.MonkeyPatch.context() as patched:
                 patched.setattr(site.host, "settle", silent)
                 with pytest.raises(UnavailableError):
-                    await job.fail(begun.operation, "InternalError", "the store is full")
+                    await job.fail(begun.operation, Refusal.INTERNAL, "the store is full")
             given_up = site.operation(begun)
             assert (given_up.state, given_up.phase, given_up.error) == (
                 OperationState.RUNNING, Phase.FROZEN, "the store is full",
@@ -331,7 +331,7 @@ def test_a_disk_whose_resize_is_refused_is_served_again(site: Site) -> None:
                 await job.run(operation)
             with NbdClient(path, DISK) as guest:
                 assert guest.size_bytes == 1 << 30
-            await job.fail(operation, "InternalError", str(refused.value))
+            await job.fail(operation, Refusal.INTERNAL, str(refused.value))
             assert (site.again(operation).state, site.row().state) == (OperationState.FAILED, DiskState.ATTACHED)
 
     run(story())
@@ -375,7 +375,7 @@ def test_a_resize_that_is_carried_out_after_nobody_waited_for_it_is_recorded(
                     with pytest.raises(UnavailableError):
                         await job.run(operation)
                     with pytest.raises(UnavailableError):
-                        await job.fail(operation, "InternalError", "it does not answer")
+                        await job.fail(operation, Refusal.INTERNAL, "it does not answer")
             assert (site.again(operation).state, site.row().state) == (OperationState.RUNNING, DiskState.EXPANDING)
             await job.run(operation)
             assert (site.again(operation).state, site.row().state) == (OperationState.DONE, DiskState.ATTACHED)
@@ -391,7 +391,7 @@ def test_what_cannot_be_undone_is_tried_again(site: Site, kind: Any) -> None:
     operation = replace(site.resize(2), snapshot_id=SnapshotId("snap-00000001"))
     site.world.db.write_sync(lambda conn: operations.update(conn, operation.id, updated_at=NOW, phase="WRITING"))
     job = site.job(kind)
-    run(job.fail(operation, "InternalError", "the store is away"))
+    run(job.fail(operation, Refusal.INTERNAL, "the store is away"))
     after = site.again(operation)
     assert (after.state, after.error, site.row().state) == (
         OperationState.RUNNING, "the store is away", DiskState.EXPANDING,
@@ -405,7 +405,7 @@ def test_an_operation_that_had_ended_leaves_the_disk_to_the_one_after_it(site: S
     def end(change: Change) -> None:
         endings.done(change.conn, operation, at=NOW)
         disks.compare_and_set(change.conn, DISK, expected={}, values={"state": DiskState.DETACHING})
-        endings.disk_failed(change, operation, code="InternalError", message="no", state=DiskState.ATTACHED)
+        endings.disk_failed(change, operation, code=Refusal.INTERNAL, message="no", state=DiskState.ATTACHED)
 
     run(site.installation.transactions.change(end))
     assert (site.again(operation).state, site.row().state) == (OperationState.DONE, DiskState.DETACHING)
@@ -523,7 +523,7 @@ def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
                 try:
                     with pytest.raises(RefusalError) as refused, hasty():
                         await lifecycle.create(caller(), NewSnapshot(disk_id=DISK))
-                    assert refused.value.code == "ResourceUnavailable", refused.value
+                    assert refused.value.code == Refusal.NO_ANSWER, refused.value
                     assert site.world.db.read_sync(lambda conn: operations.running_on_disk(conn, DISK)) == []
                     assert guest.slowest_s() < 5.0
                     source.answers.set()
@@ -533,7 +533,7 @@ def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
                     reader = pending()
                     job = parts.take_snapshot(site.installation, site.host)
                     with pytest.raises(UnavailableError), hasty():
-                        await job.fail(operation, "InternalError", "no")
+                        await job.fail(operation, Refusal.INTERNAL, "no")
                     assert (await LiveDisk(daemon=daemon, id=DISK).look()).frozen
                     assert guest.slowest_s() < 5.0
                     source.answers.set()

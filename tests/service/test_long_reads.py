@@ -11,7 +11,7 @@ import pytest
 
 from drystone.catalog import audit
 from drystone.catalog.database import READERS
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import AccountId
 from drystone.engine.layout import Layout
 from drystone.service.calls import differences, store_space
@@ -53,7 +53,7 @@ def test_a_flood_of_long_reads_holds_up_nobody(
         reading["most"] = max(reading["most"], reading["now"])
         assert gate.wait(20)
         reading["now"] -= 1
-        raise RefusalError("InvalidSnapshotId.NotFound", "It has gone.")
+        raise RefusalError(Refusal.NO_SUCH_SNAPSHOT, "It has gone.")
 
     monkeypatch.setattr(differences, "_manifest", slow)
     monkeypatch.setattr(store_space, "_trees", slow)

@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from drystone.catalog import operations as rows
 from drystone.catalog.database import Database
-from drystone.domain.errors import IntegrityError, OutcomeUnknownError, SpaceError, UnavailableError
+from drystone.domain.errors import IntegrityError, OutcomeUnknownError, Refusal, SpaceError, UnavailableError
 from drystone.domain.ids import AccountId, OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.service import operations
@@ -271,9 +271,9 @@ class Fails(Ends):
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (OSError(28, "No space left on device"), "ResourceInsufficient"), (SpaceError("full"), "ResourceInsufficient"),
-        (OSError(5, "Input/output error"), "InternalError"), (AssertionError("a bug"), "InternalError"),
-        (ExceptionGroup("both", [SpaceError("full"), OSError(28, "x")]), "ResourceInsufficient"),
+        (OSError(28, "No space left on device"), Refusal.FULL), (SpaceError("full"), Refusal.FULL),
+        (OSError(5, "Input/output error"), Refusal.INTERNAL), (AssertionError("a bug"), Refusal.INTERNAL),
+        (ExceptionGroup("both", [SpaceError("full"), OSError(28, "x")]), Refusal.FULL),
     ],
     ids=["no space", "full", "broken drive", "bug", "several"],
 )  # fmt: skip

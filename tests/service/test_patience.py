@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from drystone.domain.disk import DiskState
-from drystone.domain.errors import PassingError, RefusalError
+from drystone.domain.errors import PassingError, Refusal, RefusalError
 from drystone.service.calls.patience import patiently
 
 
@@ -19,7 +19,7 @@ class Passing:
         self.tries += 1
         if self.left > 0:
             self.left -= 1
-            raise self.error("ResourceBusy", "it is ATTACHING")
+            raise self.error(Refusal.BUSY, "it is ATTACHING")
         return "done"
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from drystone.catalog import accounts, disks, operations
 from drystone.domain.blocks import Ranges
 from drystone.domain.disk import Disk, DiskState
-from drystone.domain.errors import DrystoneError, IntegrityError
+from drystone.domain.errors import DrystoneError, IntegrityError, Refusal
 from drystone.domain.ids import DiskId, OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.tracking import TrackingState, checkpoint_fault
@@ -113,7 +113,7 @@ class Scene:
             try:
                 await job.run(self.operation())
             except DrystoneError as error:
-                await job.fail(self.operation(), "InternalError", str(error))
+                await job.fail(self.operation(), Refusal.INTERNAL, str(error))
 
         asyncio.run(attempt())
 

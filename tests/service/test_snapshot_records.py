@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from drystone.domain.disk_types import GIB
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import DiskId, InstanceId
 from drystone.domain.snapshot import SnapshotRecord, SnapshotState
 from drystone.service.requests import SnapshotChanges, SnapshotQuery
@@ -101,16 +101,16 @@ def test_every_filter(shown: World, filters: list[tuple[str, ...]], expected: st
 @pytest.mark.parametrize(
     ("query", "code"),
     [
-        ({"filters": (("disk-name", ("x",)),)}, "InvalidFilter"),
-        ({"filters": (("snapshot-name", ()),)}, "InvalidParameterValue"),
-        ({"filters": (("disk-id", tuple(f"disk-{n}" for n in range(11))),)}, "InvalidParameterValue"),
-        ({"filters": (("snapshot-state", ("GHOST",)),)}, "InvalidParameterValue"),
-        ({"filters": (("snapshot-type", ("PUBLIC",)),)}, "InvalidParameterValue"),
-        ({"filters": (("zone", ("z",)),), "snapshot_ids": ("snap-a",)}, "InvalidParameterValue"),
-        ({"limit": 0}, "InvalidParameterValue"),
-        ({"limit": 101}, "InvalidParameterValue"),
-        ({"order_field": "DEADLINE"}, "InvalidParameterValue"),
-        ({"order": "asc"}, "InvalidParameterValue"),
+        ({"filters": (("disk-name", ("x",)),)}, Refusal.BAD_FILTER),
+        ({"filters": (("snapshot-name", ()),)}, Refusal.BAD_VALUE),
+        ({"filters": (("disk-id", tuple(f"disk-{n}" for n in range(11))),)}, Refusal.BAD_VALUE),
+        ({"filters": (("snapshot-state", ("GHOST",)),)}, Refusal.BAD_VALUE),
+        ({"filters": (("snapshot-type", ("PUBLIC",)),)}, Refusal.BAD_VALUE),
+        ({"filters": (("zone", ("z",)),), "snapshot_ids": ("snap-a",)}, Refusal.BAD_VALUE),
+        ({"limit": 0}, Refusal.BAD_VALUE),
+        ({"limit": 101}, Refusal.BAD_VALUE),
+        ({"order_field": "DEADLINE"}, Refusal.BAD_VALUE),
+        ({"order": "asc"}, Refusal.BAD_VALUE),
     ],
 )
 def test_what_cannot_be_meant_is_refused(shown: World, query: dict[str, Any], code: str) -> None:
@@ -130,7 +130,7 @@ def test_records_and_isolation(world: World) -> None:
     (view,) = run(world.snapshots.records(caller(), (), 0, 20)).items
     assert (view.snapshot.id, view.snapshot.record.changed_bytes) == ("snap-a", 4096)
     assert run(world.snapshots.records(caller(), ("snap-o",), 0, 20)).total == 0
-    assert refusal(world.snapshots.records(caller(), (), 0, 0)) == "InvalidParameterValue"
+    assert refusal(world.snapshots.records(caller(), (), 0, 0)) == Refusal.BAD_VALUE
 
 
 def modify(world: World, **changes: Any) -> None:
@@ -157,17 +157,17 @@ def test_modify(world: World) -> None:
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({}, "MissingParameter"),
-        ({"name": ""}, "InvalidParameterValue"),
-        ({"name": "x" * 61}, "InvalidParameterValue"),
-        ({"permanent": False}, "InvalidParameterValue"),
-        ({"permanent": True, "deadline": at(2 * DAY)}, "InvalidParameterValue"),
-        ({"deadline": at(DAY - 301)}, "InvalidParameterValue"),
-        ({"deadline": at(-DAY)}, "InvalidParameterValue"),
-        ({"deadline": "2033-01-01T00:00:00"}, "InvalidParameterValue"),
-        ({"deadline": "next week"}, "InvalidParameterValue"),
-        ({"deadline": "0001-01-01T00:00:00+14:00"}, "InvalidParameterValue"),
-        ({"deadline": ""}, "InvalidParameterValue"),
+        ({}, Refusal.MISSING),
+        ({"name": ""}, Refusal.BAD_VALUE),
+        ({"name": "x" * 61}, Refusal.BAD_VALUE),
+        ({"permanent": False}, Refusal.BAD_VALUE),
+        ({"permanent": True, "deadline": at(2 * DAY)}, Refusal.BAD_VALUE),
+        ({"deadline": at(DAY - 301)}, Refusal.BAD_VALUE),
+        ({"deadline": at(-DAY)}, Refusal.BAD_VALUE),
+        ({"deadline": "2033-01-01T00:00:00"}, Refusal.BAD_VALUE),
+        ({"deadline": "next week"}, Refusal.BAD_VALUE),
+        ({"deadline": "0001-01-01T00:00:00+14:00"}, Refusal.BAD_VALUE),
+        ({"deadline": ""}, Refusal.BAD_VALUE),
     ],
 )
 def test_modify_refuses_and_changes_nothing(world: World, changes: dict[str, Any], code: str) -> None:
@@ -193,7 +193,7 @@ def test_modify_finds_only_what_is_theirs_and_shown(world: World) -> None:
     world.snapshot("snap-g", state=SnapshotState.GHOST)
     for name in ("snap-o", "snap-g", "snap-none", "x" * 500):
         asked = SnapshotChanges(snapshot_id=name, name="new")
-        assert refusal(world.snapshots.modify(caller(), asked)) == "InvalidSnapshotId.NotFound"
+        assert refusal(world.snapshots.modify(caller(), asked)) == Refusal.NO_SUCH_SNAPSHOT
     assert world.stored_snapshot("snap-o").name == "未命名"
 
 
@@ -238,7 +238,7 @@ def test_snapshot_quotas(use: dict[str, int], limits: dict[str, int], *, allowed
         return
     with pytest.raises(RefusalError) as caught:
         check_snapshot(DiskId("disk-a"), asked, SnapshotLimits(**limits))
-    assert caught.value.code == "InsufficientSnapshotQuota"
+    assert caught.value.code == Refusal.SNAPSHOT_QUOTA
 
 
 def test_snapshot_use_counts_what_is_shown(world: World) -> None:
@@ -260,9 +260,9 @@ def test_limits_of_instances_and_calls() -> None:
     check_instance(InstanceId("ins-1"), attached=18, adding=2, attached_max=20)
     with pytest.raises(RefusalError) as caught:
         check_instance(InstanceId("ins-1"), attached=18, adding=3, attached_max=20)
-    assert caught.value.code == "LimitExceeded.InstanceAttachedDisk"
+    assert caught.value.code == Refusal.INSTANCE_FULL
     check_per_call("DiskIds", 10, 10)
-    for count, code in ((11, "InvalidParameterValue.LimitExceeded"), (0, "MissingParameter")):
+    for count, code in ((11, Refusal.TOO_MANY), (0, Refusal.MISSING)):
         with pytest.raises(RefusalError) as caught:
             check_per_call("DiskIds", count, 10)
         assert caught.value.code == code

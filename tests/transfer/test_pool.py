@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from drystone.domain.errors import DrystoneError, RefusalError, SnapshotBrokenError, UnavailableError
+from drystone.domain.errors import DrystoneError, Refusal, RefusalError, SnapshotBrokenError, UnavailableError
 from drystone.domain.ids import StoreId
 from drystone.nbd.client import NbdClient
 from drystone.objects.address import DirectoryAddress
@@ -162,7 +162,7 @@ def test_cancelling_kills_and_the_queue_is_bounded() -> None:
                     RefusalError, match="1 calls of this account wait for a worker already"
                 ) as refused_with:
                     await pool.run(fake("pid"), CollectResult, waiting_max=1)
-                assert refused_with.value.code == "RequestLimitExceeded"
+                assert refused_with.value.code == Refusal.TOO_MUCH_AT_ONCE
                 # Another account finds a worker at once (S156).
                 await pool.run(fake("pid"), CollectResult, account="another", waiting_max=1)
                 refused.set()

@@ -15,7 +15,7 @@ from drystone.api.actions import Action, Context, Fields, Record, Service
 from drystone.api.envelope import failure, success
 from drystone.api.limits import CallsInProgress, RateLimiter
 from drystone.api.parameters import Parameters, from_flat, from_json
-from drystone.api.refusals import ends
+from drystone.api.refusals import code_of, ends
 from drystone.api.settings import ApiSettings
 from drystone.domain.errors import RefusalError, SpaceError, UnavailableError, expected
 from drystone.service.caller import Caller
@@ -252,9 +252,10 @@ class Dispatcher:
             if not isinstance(cause, RefusalError):
                 level = _log.warning if isinstance(cause, UnavailableError) else _log.error
                 level("api.failed", request_id=request_id, action=progress.action, exc_info=error)
-            if progress.service and ends(progress.service, progress.action, refusal.code) is None:
-                _log.error("api.refusal_not_in_table", action=progress.action, code=refusal.code)
-            return refusal.code, failure(refusal.code, refusal.message, request_id)
+            code = code_of(refusal.code, progress.action)
+            if progress.service and ends(progress.service, progress.action, code) is None:
+                _log.error("api.refusal_not_in_table", action=progress.action, code=code)
+            return code, failure(code, refusal.message, request_id)
 
     async def _call(self, verify: Callable[[Progress], Awaitable[Verified]], progress: Progress) -> Fields:
         call = await verify(progress)
@@ -309,7 +310,8 @@ class Dispatcher:
         try:
             fields = await action(self._context, caller) or _NONE
         except Exception as error:
-            await self._record(caller, resources_of(action, _NONE), refusal_of(error, changes=True).code)
+            code = code_of(refusal_of(error, changes=True).code, caller.action)
+            await self._record(caller, resources_of(action, _NONE), code)
             raise
         await self._record(caller, resources_of(action, fields), "OK")
         return fields

@@ -1,5 +1,7 @@
 """Every refusal of every action: its code, how the cause ends, and whether the documented list of the action has it.
 
+The service refuses by kind; `CODES` and `CODES_OF_ACTIONS` say which code that is here.
+
 How a refusal ends decides what clients do. Terraform's provider tries a call again, for five minutes, if the code
 begins with one of `RETRIED`; anything else ends its run. So what passes by itself has such a code, and what never
 passes has none. Where the documented list has no code that is right, `REASONS` says which side was chosen, and why.
@@ -12,7 +14,81 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
+from drystone.domain.errors import Refusal
+
 RETRIED = ("ResourceUnavailable", "ResourceInUse", "ResourceBusy", "RequestLimitExceeded")
+
+
+CODES: Mapping[str, str] = MappingProxyType(
+    {
+        Refusal.BAD_VALUE: "InvalidParameterValue",
+        Refusal.MISSING: "MissingParameter",
+        Refusal.TOO_MANY: "InvalidParameterValue.LimitExceeded",
+        Refusal.TOO_MANY_TAGS: "LimitExceeded.TagQuotaLimitExceeded",
+        Refusal.BAD_FILTER: "InvalidFilter",
+        Refusal.BAD_TOKEN: "InvalidParameter.InvalidClientToken",
+        Refusal.NOT_SOLD: "InvalidParameter.DiskConfigNotSupported",
+        Refusal.NOT_OFFERED: "UnsupportedOperation",
+        Refusal.SIZES_DIFFER: "InvalidParameter.DiskSizeNotMatch",
+        Refusal.NOT_TOGETHER: "InvalidParameter",
+        Refusal.NO_SUCH_DISK: "InvalidDiskId.NotFound",
+        Refusal.NO_SUCH_SNAPSHOT: "InvalidSnapshotId.NotFound",
+        Refusal.NO_SUCH_GROUP: "InvalidSnapshotId.NotFound",
+        Refusal.NO_SUCH_INSTANCE: "InvalidInstanceId.NotFound",
+        Refusal.NO_SUCH_BACKUP: "ResourceNotFound.NotFound",
+        Refusal.NO_SUCH_THING: "ResourceNotFound",
+        Refusal.DISK_UNFIT: "InvalidDisk.NotSupported",
+        Refusal.INSTANCE_UNFIT: "InvalidInstance.NotSupported",
+        Refusal.NOT_ELASTIC: "InvalidDisk.NotPortable",
+        Refusal.OTHER_ZONE: "ResourceUnavailable.ZoneNotMatch",
+        Refusal.ATTACHED: "ResourceUnavailable.Attached",
+        Refusal.SEVERAL_INSTANCES: "UnsupportedOperation.SnapshotGroupDiskAttachMultiInstance",
+        Refusal.IN_USE: "ResourceInUse",
+        Refusal.BUSY: "ResourceBusy",
+        Refusal.SNAPSHOT_CREATING: "ResourceUnavailable.SnapshotCreating",
+        Refusal.ROLLING_BACK: "ResourceInUse.DiskRollbacking",
+        Refusal.GROUP_BUSY: "UnsupportedOperation.StateError",
+        Refusal.NOT_NOW: "ResourceUnavailable.NotSupported",
+        Refusal.LINEAGE_UNKNOWN: "ResourceUnavailable.LineageUnknown",
+        Refusal.FULL: "ResourceInsufficient",
+        Refusal.DISK_QUOTA: "ResourceInsufficient.OverQuota",
+        Refusal.SNAPSHOT_QUOTA: "InsufficientSnapshotQuota",
+        Refusal.INSTANCE_FULL: "LimitExceeded.InstanceAttachedDisk",
+        Refusal.LIMIT: "LimitExceeded",
+        Refusal.TOO_MUCH_AT_ONCE: "RequestLimitExceeded",
+        Refusal.NOT_ALLOWED: "UnauthorizedOperation",
+        Refusal.PASSWORD_WRONG: "AuthFailure.PasswordWrong",
+        Refusal.PASSWORD_NEEDED: "AuthFailure.PasswordRequired",
+        Refusal.NO_ANSWER: "ResourceUnavailable",
+        Refusal.NOT_DONE: "InternalError.ResourceOpFailed",
+        Refusal.INTERNAL: "InternalError",
+    }
+)
+"""The code of each kind of refusal."""
+
+CODES_OF_ACTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "ApplySnapshotGroup": {
+            **dict.fromkeys(
+                (Refusal.BAD_VALUE, Refusal.NO_SUCH_DISK, Refusal.NO_SUCH_GROUP, Refusal.SIZES_DIFFER),
+                "InvalidParameter",
+            ),
+            **dict.fromkeys(
+                (Refusal.BUSY, Refusal.SNAPSHOT_CREATING, Refusal.ROLLING_BACK, Refusal.DISK_UNFIT),
+                "UnsupportedOperation.StateError",
+            ),
+        },
+        "CreateSnapshotGroup": {Refusal.BUSY: "ResourceInUse", Refusal.NOT_DONE: "InternalError.ComponentError"},
+        "DeleteQuiesceProfile": {Refusal.NOT_ALLOWED: "AuthFailure.UnauthorizedOperation"},
+        "DeleteSnapshotGroup": {Refusal.BAD_VALUE: "InvalidParameter"},
+        "DescribeSnapshotGroups": {Refusal.BAD_VALUE: "InvalidParameter"},
+        "InitializeDisks": {Refusal.SNAPSHOT_CREATING: "ResourceBusy"},
+        "RewriteDisk": {Refusal.SNAPSHOT_CREATING: "ResourceBusy"},
+        "SetQuiesceProfile": {Refusal.NOT_ALLOWED: "AuthFailure.UnauthorizedOperation"},
+        "TerminateDisks": {Refusal.SNAPSHOT_CREATING: "ResourceBusy", Refusal.DISK_UNFIT: "UnsupportedOperation"},
+    }
+)
+"""Where an action documents another code for a kind."""
 
 
 class Ends(StrEnum):
@@ -238,6 +314,11 @@ REASONS: Mapping[tuple[str, str], str] = MappingProxyType(
     }
 )  # fmt: skip
 """Why a refusal has a code that the list of its action does not have, or that clients take in another way."""
+
+
+def code_of(kind: str, action: str = "") -> str:
+    """Return the code by which an action refuses a kind; what is no kind is a code already."""
+    return CODES_OF_ACTIONS.get(action, {}).get(kind) or CODES.get(kind, kind)
 
 
 def ends(service: str, action: str, code: str) -> Ends | None:

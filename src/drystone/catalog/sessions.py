@@ -8,7 +8,7 @@ from sqlalchemy import insert as insert_into
 from drystone.catalog import snapshots
 from drystone.catalog.rows import Rows
 from drystone.catalog.schema import pack, session, session_read, snapshot
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import SessionId, SnapshotId
 from drystone.domain.session import Session, SessionState
 from drystone.domain.snapshot import SnapshotState
@@ -26,18 +26,18 @@ def open(  # noqa: A001 - read as sessions.open
     """Open a session that pins `reads`.
 
     Raises:
-        RefusalError: `InvalidSnapshotId.NotFound` if one of them is not there or going,
-            `ResourceUnavailable.SnapshotCreating` if one is not NORMAL yet. Nothing was added.
+        RefusalError: `NO_SUCH_SNAPSHOT` if one of them is not there or going,
+            `SNAPSHOT_CREATING` if one is not NORMAL yet. Nothing was added.
     """
     assert value.state is SessionState.OPEN, f"{value.id} is {value.state}"
     found = snapshots.get_many(conn, reads)
     for snapshot_id in reads:
         snapshot = found.get(snapshot_id)
         if snapshot is None or not snapshot.state.visible:
-            raise RefusalError("InvalidSnapshotId.NotFound", f"There is no snapshot {snapshot_id}.")
+            raise RefusalError(Refusal.NO_SUCH_SNAPSHOT, f"There is no snapshot {snapshot_id}.")
         if snapshot.state is not SnapshotState.NORMAL:
             raise RefusalError(
-                "ResourceUnavailable.SnapshotCreating",
+                Refusal.SNAPSHOT_CREATING,
                 f"Snapshot {snapshot_id} is {snapshot.state}; wait until it is NORMAL.",
             )
     _add(conn, value, reads)

@@ -19,6 +19,7 @@ from drystone.api.app import Application, Scope, Send
 from drystone.api.call import headers_of
 from drystone.api.dispatch import DisconnectedError, Progress, Receive, Verified
 from drystone.api.parameters import P, Parameters, Text, from_json
+from drystone.api.refusals import code_of
 from drystone.console.files import NOT_BUILT, Files
 from drystone.console.limits import LoginLimits
 from drystone.console.replies import Answer, RefusedError, redirect, send_file, send_whole, too_often
@@ -232,7 +233,8 @@ class Console:
         except RefusedError as refused:
             return refused.answer
         except RefusalError as error:
-            return RefusedError(_STATUS.get(error.code, HTTPStatus.BAD_REQUEST), error.code, error.message).answer
+            code = code_of(error.code)
+            return RefusedError(_STATUS.get(code, HTTPStatus.BAD_REQUEST), code, error.message).answer
         except DisconnectedError:
             raise
         except UnavailableError as error:
@@ -326,7 +328,7 @@ class Console:
         try:
             await self._passwords.change(account, sent.old, sent.new, session=opened.session.token_hash)
         except RefusalError as error:
-            code = error.code
+            code = code_of(error.code)
             raise
         finally:
             if code != "AuthFailure.PasswordWrong":

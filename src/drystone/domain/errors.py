@@ -9,6 +9,7 @@ is of the last kind too, wherever it is met (`expected`): only programs make bug
 import contextlib
 import errno
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Final
 
 
@@ -16,11 +17,70 @@ class DrystoneError(Exception):
     """Root of every expected failure."""
 
 
+class Refusal(StrEnum):
+    """Why a call is refused, or work ended without result. Which code that is on a wire, each wire has a table for."""
+
+    # The call is wrong.
+    BAD_VALUE = "bad_value"
+    MISSING = "missing"
+    TOO_MANY = "too_many"
+    """More things than one call may name or make."""
+    TOO_MANY_TAGS = "too_many_tags"
+    BAD_FILTER = "bad_filter"
+    BAD_TOKEN = "bad_token"  # noqa: S105 - no secret
+    NOT_SOLD = "not_sold"
+    """There are no disks of that kind here."""
+    NOT_OFFERED = "not_offered"
+    """Nobody can do that here."""
+    SIZES_DIFFER = "sizes_differ"
+    NOT_TOGETHER = "not_together"
+    """The disks have no instant in common, by what they are attached to."""
+    # What it names is not there, or is another account's.
+    NO_SUCH_DISK = "no_such_disk"
+    NO_SUCH_SNAPSHOT = "no_such_snapshot"
+    NO_SUCH_GROUP = "no_such_group"
+    NO_SUCH_INSTANCE = "no_such_instance"
+    NO_SUCH_BACKUP = "no_such_backup"
+    NO_SUCH_THING = "no_such_thing"
+    # It cannot be done with that.
+    DISK_UNFIT = "disk_unfit"
+    """Somebody must bring the disk into another state first, or it is of another kind."""
+    INSTANCE_UNFIT = "instance_unfit"
+    NOT_ELASTIC = "not_elastic"
+    OTHER_ZONE = "other_zone"
+    ATTACHED = "attached"
+    SEVERAL_INSTANCES = "several_instances"
+    IN_USE = "in_use"
+    # It passes.
+    BUSY = "busy"
+    SNAPSHOT_CREATING = "snapshot_creating"
+    ROLLING_BACK = "rolling_back"
+    GROUP_BUSY = "group_busy"
+    NOT_NOW = "not_now"
+    LINEAGE_UNKNOWN = "lineage_unknown"
+    # It is too much.
+    FULL = "full"
+    DISK_QUOTA = "disk_quota"
+    SNAPSHOT_QUOTA = "snapshot_quota"
+    INSTANCE_FULL = "instance_full"
+    LIMIT = "limit"
+    TOO_MUCH_AT_ONCE = "too_much_at_once"
+    # The caller may not.
+    NOT_ALLOWED = "not_allowed"
+    PASSWORD_WRONG = "password_wrong"  # noqa: S105 - no secret
+    PASSWORD_NEEDED = "password_needed"  # noqa: S105 - no secret
+    # It went wrong.
+    NO_ANSWER = "no_answer"
+    NOT_DONE = "not_done"
+    """Nothing is as it was asked for; everything is as it was."""
+    INTERNAL = "internal"
+
+
 class RefusalError(DrystoneError):
     """A request that is refused; nothing was changed.
 
     Args:
-        code: The wire code of the CBS API, for example `InvalidDiskId.NotFound`.
+        code: Why.
         message: One sentence: what, which object, values seen and expected, what to do.
     """
 

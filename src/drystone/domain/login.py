@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import AccountId
 
 SESSION_PREFIX = "console-"
@@ -65,12 +65,12 @@ def check_new_password(password: str) -> None:
     Length is what counts; rules on kinds of characters make passwords that people write down.
 
     Raises:
-        RefusalError: `InvalidParameterValue`.
+        RefusalError: `BAD_VALUE`.
     """
     if not PASSWORD_CHARS_MIN <= len(password) <= PASSWORD_CHARS_MAX:
         raise RefusalError(
-            "InvalidParameterValue",
+            Refusal.BAD_VALUE,
             f"The password has {len(password)} characters; {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} are allowed.",
         )
     if not password.isprintable():
-        raise RefusalError("InvalidParameterValue", "The password has characters that cannot be typed.")
+        raise RefusalError(Refusal.BAD_VALUE, "The password has characters that cannot be typed.")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import AccountId
 
 
@@ -35,19 +35,19 @@ class Caller:
         """Refuse a browser what outlives its session, unless the password was given again (S153).
 
         Raises:
-            RefusalError: `AuthFailure.PasswordRequired`.
+            RefusalError: `PASSWORD_NEEDED`.
         """
         if self.browser and not self.confirmed:
-            raise RefusalError("AuthFailure.PasswordRequired", "Give your password again, and do this anew.")
+            raise RefusalError(Refusal.PASSWORD_NEEDED, "Give your password again, and do this anew.")
 
     def require_admin(self, what: str | None = None) -> None:
         """Refuse what only an administrator's account may do: the call, or as what `what` names it.
 
         Raises:
-            RefusalError: `UnauthorizedOperation`.
+            RefusalError: `NOT_ALLOWED`.
         """
         if not self.admin:
             raise RefusalError(
-                "UnauthorizedOperation",
+                Refusal.NOT_ALLOWED,
                 f"{what or self.action} is for administrators; account {self.account_id} is not one.",
             )

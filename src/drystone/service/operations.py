@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from drystone.catalog import operations as rows
-from drystone.domain.errors import DrystoneError, OutcomeUnknownError, RefusalError, SpaceError
+from drystone.domain.errors import DrystoneError, OutcomeUnknownError, Refusal, RefusalError, SpaceError
 from drystone.domain.ids import OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.service.rounds import Bugs
@@ -226,7 +226,7 @@ def _code(error: DrystoneError) -> str:
     """Return the wire code of what an operation failed of."""
     if isinstance(error, RefusalError):
         return error.code
-    return "ResourceInsufficient" if isinstance(error, SpaceError) else "InternalError"
+    return Refusal.FULL if isinstance(error, SpaceError) else Refusal.INTERNAL
 
 
 def _pause(attempts: int, seconds_max: float) -> float:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from drystone.domain.disk_types import GIB
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.engine.layout import Layout
 from drystone.engine.space import Space, holds_file, largest_file_gib, look
 
@@ -30,23 +30,23 @@ class Room:
         """Refuse a call for which the file system has no room: one that makes disks, or anything else.
 
         Raises:
-            RefusalError: `ResourceInsufficient`, with the reason.
+            RefusalError: `FULL`, with the reason.
         """
         shortage = self.look().shortage(disks=disks)
         if shortage is not None:
-            raise RefusalError("ResourceInsufficient", shortage)
+            raise RefusalError(Refusal.FULL, shortage)
 
     def require_scratch(self, size_gib: int) -> None:
         """Refuse a disk of which no snapshot could be taken: what is frozen needs a file of the disk's size.
 
         Raises:
-            RefusalError: `InvalidParameterValue`, with the largest size.
+            RefusalError: `BAD_VALUE`, with the largest size.
         """
         scratch = self.layout.scratch
         if not holds_file(scratch, size_gib * GIB):
             most = largest_file_gib(scratch, size_gib)
             raise RefusalError(
-                "InvalidParameterValue",
+                Refusal.BAD_VALUE,
                 f"DiskSize is {size_gib} GiB, and snapshots of it could not be taken here: the file system of the "
                 f"server's scratch directory has files up to {most} GiB. Give at most that, or use xfs there.",
             )

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.turns import Turns
 
 
@@ -28,12 +28,12 @@ class Places:
             waiting_max: How many of this account may wait already.
 
         Raises:
-            RefusalError: `RequestLimitExceeded`: too many wait; nothing was begun.
+            RefusalError: `TOO_MUCH_AT_ONCE`: too many wait; nothing was begun.
         """
         waiting = self._turns.waiting(account)
         if waiting_max is not None and waiting >= waiting_max:
             raise RefusalError(
-                "RequestLimitExceeded",
+                Refusal.TOO_MUCH_AT_ONCE,
                 f"{waiting} calls of this account wait for a worker already; wait for their answers, then try again.",
             )
         ticket = asyncio.get_running_loop().create_future()

@@ -8,6 +8,7 @@ from drystone.api.actions import Action, Context, Paged
 from drystone.api.answers import OneOf, iso_time
 from drystone.api.drystone.service import DRYSTONE
 from drystone.api.parameters import Filters, Ids, Unsigned, conditions
+from drystone.api.refusals import code_of
 from drystone.domain import operation
 from drystone.domain.operation import OperationKind, OperationState
 from drystone.domain.payloads import CompactPayload, Payload, ProvePayload
@@ -64,7 +65,7 @@ def _operation(one: operation.Operation) -> Operation:
         "Phase": one.phase,
         "Percent": one.percent,
         "Attempts": one.attempts,
-        "ErrorCode": one.error_code,
+        "ErrorCode": code_of(one.error_code),
         "ErrorMessage": one.error,
         "Result": _result(one.payload),
         "CreateTime": iso_time(one.created_at),

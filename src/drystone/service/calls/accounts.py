@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from drystone.catalog import accounts
 from drystone.catalog.database import Database
 from drystone.domain.account import AccessKey, Account, DiskQuota
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import AccountId, IdSource
 from drystone.service.caller import Caller, Identity
 from drystone.service.calls.attributes import plain_name
@@ -96,17 +96,17 @@ class Accounts:
         """Make an account, not an administrator's, with a key.
 
         Raises:
-            RefusalError: `UnauthorizedOperation`, or `InvalidParameterValue` for a name that is taken or unfit.
+            RefusalError: `NOT_ALLOWED`, or `BAD_VALUE` for a name that is taken or unfit.
         """
         caller.require_admin()
         caller.require_password()
         if not name:
-            raise RefusalError("InvalidParameterValue", "AccountName is empty; give a name.")
+            raise RefusalError(Refusal.BAD_VALUE, "AccountName is empty; give a name.")
         account, key = self._new(plain_name(name, "AccountName"), admin=False, made_by=caller.secret_id)
 
         def add(conn: Connection) -> None:
             if accounts.by_name(conn, account.name) is not None:
-                raise RefusalError("InvalidParameterValue", f"There is an account named {account.name} already.")
+                raise RefusalError(Refusal.BAD_VALUE, f"There is an account named {account.name} already.")
             accounts.insert(conn, account)
             accounts.insert_key(conn, key)
 
@@ -118,7 +118,7 @@ class Accounts:
         """Return a page of accounts, oldest first.
 
         Raises:
-            RefusalError: `UnauthorizedOperation` or `InvalidParameterValue`.
+            RefusalError: `NOT_ALLOWED` or `BAD_VALUE`.
         """
         caller.require_admin()
         offset, limit = page(offset, limit)
@@ -131,14 +131,14 @@ class Accounts:
         What it has already stays, however much it is.
 
         Raises:
-            RefusalError: `UnauthorizedOperation`, or `ResourceNotFound`.
+            RefusalError: `NOT_ALLOWED`, or `NO_SUCH_THING`.
         """
         caller.require_admin()
         quota = DiskQuota(account_id=AccountId(account_id), disks=disks, disk_gib=disk_gib)
 
         def put(conn: Connection) -> None:
             if accounts.get(conn, account_id) is None:
-                raise RefusalError("ResourceNotFound", f"There is no account {account_id[:60]}.")
+                raise RefusalError(Refusal.NO_SUCH_THING, f"There is no account {account_id[:60]}.")
             accounts.delete_quota(conn, account_id)
             accounts.insert_quota(conn, quota)
 
@@ -148,7 +148,7 @@ class Accounts:
         """Add a key to an account.
 
         Raises:
-            RefusalError: `UnauthorizedOperation`, `ResourceNotFound`, or `LimitExceeded` for too many keys.
+            RefusalError: `NOT_ALLOWED`, `NO_SUCH_THING`, or `LIMIT` for too many keys.
         """
         caller.require_admin()
         return await self._add_key(caller, AccountId(account_id))
@@ -157,7 +157,7 @@ class Accounts:
         """Add a key to the caller's account.
 
         Raises:
-            RefusalError: `LimitExceeded` for too many keys.
+            RefusalError: `LIMIT` for too many keys.
         """
         return await self._add_key(caller, caller.account_id)
 
@@ -169,7 +169,7 @@ class Accounts:
             count = len(accounts.keys_of(conn, _known(conn, account_id).id))
             if count >= KEYS_MAX:
                 raise RefusalError(
-                    "LimitExceeded", f"Account {account_id} has {count} keys; {KEYS_MAX} are allowed. Delete some."
+                    Refusal.LIMIT, f"Account {account_id} has {count} keys; {KEYS_MAX} are allowed. Delete some."
                 )
             accounts.insert_key(conn, key)
 
@@ -181,16 +181,16 @@ class Accounts:
         """Remove a key; calls signed with it are refused from now on.
 
         Raises:
-            RefusalError: `UnauthorizedOperation`, `ResourceNotFound`, or `ResourceInUse` for the key that this very
+            RefusalError: `NOT_ALLOWED`, `NO_SUCH_THING`, or `IN_USE` for the key that this very
                 call is signed with, so that an administrator cannot lock everybody out.
         """
         caller.require_admin()
         if secret_id == caller.secret_id:
-            raise RefusalError("ResourceInUse", "This call is signed with that key; delete it with another one.")
+            raise RefusalError(Refusal.IN_USE, "This call is signed with that key; delete it with another one.")
 
         def remove(conn: Connection) -> None:
             if not accounts.delete_key(conn, secret_id):
-                raise RefusalError("ResourceNotFound", f"There is no key {secret_id[:60]}.")
+                raise RefusalError(Refusal.NO_SUCH_THING, f"There is no key {secret_id[:60]}.")
 
         await self._remove_key(secret_id, remove)
 
@@ -203,18 +203,18 @@ class Accounts:
             force: Also the last key of the account, and the one that this very call is signed with.
 
         Raises:
-            RefusalError: `ResourceNotFound`, also for a key of another account, or `ResourceInUse` without `force`.
+            RefusalError: `NO_SUCH_THING`, also for a key of another account, or `IN_USE` without `force`.
         """
         if secret_id == caller.secret_id and not force:
-            raise RefusalError("ResourceInUse", "This call is signed with that key; delete it with another one.")
+            raise RefusalError(Refusal.IN_USE, "This call is signed with that key; delete it with another one.")
 
         def remove(conn: Connection) -> None:
             keys = [key.secret_id for key in accounts.keys_of(conn, caller.account_id)]
             if secret_id not in keys:
-                raise RefusalError("ResourceNotFound", f"There is no key {secret_id[:60]}.")
+                raise RefusalError(Refusal.NO_SUCH_THING, f"There is no key {secret_id[:60]}.")
             if keys == [secret_id] and not force:
                 raise RefusalError(
-                    "ResourceInUse", "This is the last key of the account; programs can no longer call without one."
+                    Refusal.IN_USE, "This is the last key of the account; programs can no longer call without one."
                 )
             accounts.delete_key(conn, secret_id)
 
@@ -238,7 +238,7 @@ class Accounts:
         """Return the keys of an account, oldest first, without their secrets.
 
         Raises:
-            RefusalError: `UnauthorizedOperation` or `ResourceNotFound`.
+            RefusalError: `NOT_ALLOWED` or `NO_SUCH_THING`.
         """
         caller.require_admin()
         keys = await self._db.read(lambda conn: accounts.keys_of(conn, _known(conn, account_id).id))
@@ -270,7 +270,7 @@ def _identity(conn: Connection, secret_id: str) -> Identity | None:
 def _known(conn: Connection, account_id: str) -> Account:
     account = accounts.get(conn, account_id)
     if account is None:
-        raise RefusalError("ResourceNotFound", f"There is no account {account_id[:60]}.")
+        raise RefusalError(Refusal.NO_SUCH_THING, f"There is no account {account_id[:60]}.")
     return account
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from drystone.domain.disk import UNNAMED
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.times import TIME_S_MAX
 
 NAME_MAX = 60
@@ -24,7 +24,7 @@ def disk_name(text: str | None) -> str:
     """Return the name for a disk: at most 60 bytes of UTF-8; none or an empty one is the documented default.
 
     Raises:
-        RefusalError: `InvalidParameterValue`.
+        RefusalError: `BAD_VALUE`.
     """
     return _name(text, "DiskName", len((text or "").encode("utf-8", "replace")), "bytes")
 
@@ -33,7 +33,7 @@ def snapshot_name(text: str | None) -> str:
     """Return the name for a snapshot: at most 60 characters; none or an empty one is the documented default.
 
     Raises:
-        RefusalError: `InvalidParameterValue`.
+        RefusalError: `BAD_VALUE`.
     """
     return _name(text, "SnapshotName", len(text or ""), "characters")
 
@@ -42,7 +42,7 @@ def plain_name(text: str | None, parameter: str) -> str:
     """Return the name for anything else: at most 60 characters, with the same default.
 
     Raises:
-        RefusalError: `InvalidParameterValue`.
+        RefusalError: `BAD_VALUE`.
     """
     return _name(text, parameter, len(text or ""), "characters")
 
@@ -51,26 +51,26 @@ def checked_tags(tags: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]
     """Return tags as they may be kept, in the order given.
 
     Raises:
-        RefusalError: `LimitExceeded.TagQuotaLimitExceeded` for too many, `InvalidParameterValue` for an empty key, a
+        RefusalError: `TOO_MANY_TAGS` for too many, `BAD_VALUE` for an empty key, a
             key that is there twice, or a text that is too long or has control characters.
     """
     if len(tags) > TAGS_MAX:
         raise RefusalError(
-            "LimitExceeded.TagQuotaLimitExceeded",
+            Refusal.TOO_MANY_TAGS,
             f"{len(tags)} tags are given; a resource has at most {TAGS_MAX}.",
         )
     seen: set[str] = set()
     for key, value in tags:
         if not 0 < len(key) <= TAG_KEY_CHARS_MAX or len(value) > TAG_VALUE_CHARS_MAX:
             raise RefusalError(
-                "InvalidParameterValue",
+                Refusal.BAD_VALUE,
                 f"The tag key `{key[:40]}` has {len(key)} characters, its value {len(value)}; "
                 f"allowed are 1 to {TAG_KEY_CHARS_MAX} and at most {TAG_VALUE_CHARS_MAX}.",
             )
         if not (_printable(key) and _printable(value)):
-            raise RefusalError("InvalidParameterValue", f"The tag `{key!a}` has control characters.")
+            raise RefusalError(Refusal.BAD_VALUE, f"The tag `{key!a}` has control characters.")
         if key in seen:
-            raise RefusalError("InvalidParameterValue", f"The tag key `{key}` is given twice.")
+            raise RefusalError(Refusal.BAD_VALUE, f"The tag key `{key}` is given twice.")
         seen.add(key)
     return tuple((key, value) for key, value in tags)
 
@@ -83,7 +83,7 @@ def instant(text: str, what: str) -> float:
         what: How a refusal calls it.
 
     Raises:
-        RefusalError: `InvalidParameterValue` when it is not such a time.
+        RefusalError: `BAD_VALUE` when it is not such a time.
     """
     try:
         parsed = datetime.fromisoformat(text)
@@ -92,7 +92,7 @@ def instant(text: str, what: str) -> float:
         at = math.nan
     if not math.isfinite(at):
         raise RefusalError(
-            "InvalidParameterValue",
+            Refusal.BAD_VALUE,
             f"{what} `{text[:60]}` is not a time like 2022-01-08T09:47:55+00:00, with its offset.",
         )
     return at
@@ -106,19 +106,19 @@ def deadline(text: str, now: float) -> float:
         now: The earliest that it may be.
 
     Raises:
-        RefusalError: `InvalidParameterValue` when it is not such a time, or is less than a day ahead,
+        RefusalError: `BAD_VALUE` when it is not such a time, or is less than a day ahead,
             or is after the year 9998.
     """
     at = instant(text, "The deadline")
     if at > TIME_S_MAX:
         # S155: some zone, or some client, could not show it.
         raise RefusalError(
-            "InvalidParameterValue",
+            Refusal.BAD_VALUE,
             f"The deadline {text[:60]} is after the year 9998; choose an earlier one, or make the snapshot permanent.",
         )
     if at < now + DEADLINE_AHEAD_S_MIN - CLOCK_SLACK_S:
         raise RefusalError(
-            "InvalidParameterValue", f"The deadline {text[:60]} is not at least a day from now; choose a later one."
+            Refusal.BAD_VALUE, f"The deadline {text[:60]} is not at least a day from now; choose a later one."
         )
     return at
 
@@ -127,9 +127,9 @@ def _name(text: str | None, parameter: str, size: int, unit: str) -> str:
     if not text:
         return UNNAMED
     if size > NAME_MAX:
-        raise RefusalError("InvalidParameterValue", f"{parameter} has {size} {unit}; at most {NAME_MAX} are allowed.")
+        raise RefusalError(Refusal.BAD_VALUE, f"{parameter} has {size} {unit}; at most {NAME_MAX} are allowed.")
     if not _printable(text):
-        raise RefusalError("InvalidParameterValue", f"{parameter} {text!a} has control characters.")
+        raise RefusalError(Refusal.BAD_VALUE, f"{parameter} {text!a} has control characters.")
     return text
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from drystone.domain.errors import RefusalError, UnavailableError
+from drystone.domain.errors import Refusal, RefusalError, UnavailableError
 from drystone.domain.snapshot import SnapshotState
 from drystone.objects.contract import NotFoundError
 from drystone.service.caller import Caller
@@ -35,7 +35,7 @@ class SnapshotDifferences:
         They may be of different disks. A block that was written again with the same bytes may count as different.
 
         Raises:
-            RefusalError: `InvalidSnapshotId.NotFound` or `ResourceUnavailable.SnapshotCreating`.
+            RefusalError: `NO_SUCH_SNAPSHOT` or `SNAPSHOT_CREATING`.
             DrystoneError: The store cannot be read.
         """
         for attempt in range(1, ATTEMPTS_MAX + 1):
@@ -67,5 +67,5 @@ class SnapshotDifferences:
 def _manifest(conn: Connection, caller: Caller, snapshot_id: str) -> str:
     snapshot = owned_snapshot(conn, caller.account_id, snapshot_id)
     if snapshot.state is not SnapshotState.NORMAL or snapshot.manifest is None:
-        raise RefusalError("ResourceUnavailable.SnapshotCreating", f"Snapshot {snapshot.id} is {snapshot.state}.")
+        raise RefusalError(Refusal.SNAPSHOT_CREATING, f"Snapshot {snapshot.id} is {snapshot.state}.")
     return snapshot.manifest

@@ -14,7 +14,7 @@ from drystone.catalog import disks, instances
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, Disk, DiskState
 from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN, EXTRA_TYPES
-from drystone.domain.errors import PassingError, RefusalError
+from drystone.domain.errors import PassingError, Refusal, RefusalError
 from drystone.domain.ids import DiskId, InstanceId, OperationId
 from drystone.domain.instance import InstanceKind
 from drystone.domain.operation import Operation, OperationKind, OperationState
@@ -105,7 +105,7 @@ class DiskLifecycle:
         for operation in first:
             ended = await self.operations.wait(operation.id, CREATE_SECONDS_MAX)
             if ended.state is OperationState.FAILED:
-                raise RefusalError("ResourceInsufficient", f"The disk could not be made: {ended.error}.")
+                raise RefusalError(Refusal.FULL, f"The disk could not be made: {ended.error}.")
         return ids
 
     def _check_new(self, new: NewDisks) -> None:
@@ -117,7 +117,7 @@ class DiskLifecycle:
         if new.charge_type not in {POSTPAID, PREPAID}:
             raise _bad_value(f"DiskChargeType `{new.charge_type}` is unknown; use {POSTPAID} or {PREPAID}.")
         if new.charge_type == PREPAID and new.prepaid_period is None:
-            raise RefusalError("MissingParameter", "A PREPAID disk needs DiskChargePrepaid with its Period.")
+            raise RefusalError(Refusal.MISSING, "A PREPAID disk needs DiskChargePrepaid with its Period.")
         if new.prepaid_period is not None and not 1 <= new.prepaid_period <= 60:
             raise _bad_value(f"Period is {new.prepaid_period} months; 1 to 60 are allowed.")
         if new.renew_flag is not None and new.renew_flag not in RENEW_FLAGS:
@@ -129,7 +129,7 @@ class DiskLifecycle:
             raise _not_supported(f"{new.disk_type} is of the previous generation and is not sold; use CLOUD_PREMIUM.")
         if not 1 <= new.count <= self.disks_per_call:
             raise RefusalError(
-                "InvalidParameterValue.LimitExceeded",
+                Refusal.TOO_MANY,
                 f"DiskCount is {new.count}; one call makes 1 to {self.disks_per_call} disks.",
             )
         if new.delete_snapshot not in {0, 1}:
@@ -169,7 +169,7 @@ class DiskLifecycle:
             source = owned_snapshot(change.conn, caller.account_id, new.snapshot_id)
             if source.state is not SnapshotState.NORMAL:
                 raise RefusalError(
-                    "ResourceBusy", f"Snapshot {source.id} is {source.state.value}; wait until it is NORMAL."
+                    Refusal.BUSY, f"Snapshot {source.id} is {source.state.value}; wait until it is NORMAL."
                 )
             if source.usage != DATA_DISK:
                 raise _bad_value(f"Snapshot {source.id} is of a system disk; only data disks are made from snapshots.")
@@ -177,7 +177,7 @@ class DiskLifecycle:
             if size_gib < source.size_gib:
                 raise _bad_value(f"DiskSize is {size_gib} GiB; snapshot {source.id} needs at least {source.size_gib}.")
         if size_gib is None:
-            raise RefusalError("MissingParameter", "DiskSize is needed unless SnapshotId is given.")
+            raise RefusalError(Refusal.MISSING, "DiskSize is needed unless SnapshotId is given.")
         quotas.check_size(new.disk_type, size_gib)
         self.room.require_scratch(size_gib)
         throughput = new.throughput_performance > 0
@@ -222,24 +222,22 @@ class DiskLifecycle:
             conn = change.conn
             instance = instances.get(conn, InstanceId(instance_id))
             if instance is None or instance.account_id != caller.account_id:
-                raise RefusalError("InvalidInstanceId.NotFound", f"There is no instance {instance_id}.")
+                raise RefusalError(Refusal.NO_SUCH_INSTANCE, f"There is no instance {instance_id}.")
             if instance.kind is InstanceKind.HOST and not self.root:
                 raise RefusalError(
-                    "InvalidInstance.NotSupported",
+                    Refusal.INSTANCE_UNFIT,
                     f"Instance {instance_id} makes block devices of this host, and the server does not run as root: "
                     "start it as root, or attach to an instance of kind NBD.",
                 )
             found = self._owned(conn, caller, ids)
             for disk in found:
                 if disk.instance_id is not None and disk.state is not DiskState.DETACHING:
-                    raise RefusalError(
-                        "ResourceUnavailable.Attached", f"Disk {disk.id} is attached to {disk.instance_id} already."
-                    )
+                    raise RefusalError(Refusal.ATTACHED, f"Disk {disk.id} is attached to {disk.instance_id} already.")
                 if not disk.portable:
-                    raise RefusalError("InvalidDisk.NotPortable", f"Disk {disk.id} is not elastic.")
+                    raise RefusalError(Refusal.NOT_ELASTIC, f"Disk {disk.id} is not elastic.")
                 if disk.zone != instance.zone:
-                    raise RefusalError("ResourceUnavailable.ZoneNotMatch", f"Disk {disk.id} is in {disk.zone}.")
-                self._require(disk, {DiskState.UNATTACHED}, "attached", code="InvalidDisk.NotSupported")
+                    raise RefusalError(Refusal.OTHER_ZONE, f"Disk {disk.id} is in {disk.zone}.")
+                self._require(disk, {DiskState.UNATTACHED}, "attached")
             held = instances.disk_counts(conn, [instance.id])[instance.id]
             quotas.check_instance(instance.id, attached=held, adding=len(found), attached_max=self.disks_per_instance)
             quotas.check_descriptors(instance.id, adding=len(found), more=self.host.disks_more(instance.id))
@@ -258,7 +256,7 @@ class DiskLifecycle:
         """Detach up to ten disks of one instance, all or none; they are DETACHING when this returns.
 
         Raises:
-            RefusalError: With DetachDisks' documented codes; `ResourceBusy` if anybody uses the host's device, with
+            RefusalError: With DetachDisks' documented codes; `BUSY` if anybody uses the host's device, with
                 who it is. Nothing was changed.
         """
         ids = _distinct(disk_ids, ATTACH_MAX)
@@ -266,7 +264,7 @@ class DiskLifecycle:
         def check(conn: Connection) -> list[Disk]:
             found = self._owned(conn, caller, ids)
             for disk in found:
-                self._require(disk, {DiskState.ATTACHED}, "detached", code="InvalidDisk.NotSupported")
+                self._require(disk, {DiskState.ATTACHED}, "detached")
                 if instance_id is not None and disk.instance_id != instance_id:
                     raise _bad_value(f"Disk {disk.id} is attached to {disk.instance_id}, not to {instance_id}.")
             if len({disk.instance_id for disk in found}) > 1:
@@ -276,7 +274,7 @@ class DiskLifecycle:
         for disk in await patiently(lambda: self.transactions.read(check)):
             used = await self.devices.user_of(disk.id) if disk.device is not None else None
             if used is not None:
-                raise RefusalError("ResourceBusy", f"Disk {disk.id} is in use: it is {used}; end that first.")
+                raise RefusalError(Refusal.BUSY, f"Disk {disk.id} is in use: it is {used}; end that first.")
 
         def record(change: Change) -> None:
             for disk in check(change.conn):
@@ -294,13 +292,13 @@ class DiskLifecycle:
             RefusalError: With ResizeDisk's documented codes; nothing was changed.
         """
         if disk_id is None:
-            raise RefusalError("MissingParameter", "DiskId is needed.")
+            raise RefusalError(Refusal.MISSING, "DiskId is needed.")
 
         def record(change: Change) -> None:
             conn = change.conn
             (disk,) = self._owned(conn, caller, [disk_id])
-            self._require(disk, {DiskState.UNATTACHED, DiskState.ATTACHED}, "resized", code="InvalidDisk.NotSupported")
-            check_no_snapshot(conn, disk.id, "ResourceUnavailable.SnapshotCreating")
+            self._require(disk, {DiskState.UNATTACHED, DiskState.ATTACHED}, "resized")
+            check_no_snapshot(conn, disk.id)
             if size_gib <= disk.size_gib:
                 raise _bad_value(f"DiskSize is {size_gib} GiB; disk {disk.id} has {disk.size_gib} and can only grow.")
             quotas.check_size(disk.type, size_gib)
@@ -322,10 +320,10 @@ class DiskLifecycle:
         def record(change: Change) -> None:
             conn = change.conn
             for disk in self._owned(conn, caller, ids):
-                self._require(disk, {DiskState.UNATTACHED}, "initialized", code="InvalidDisk.NotSupported")
-                check_no_snapshot(conn, disk.id, "ResourceBusy")
+                self._require(disk, {DiskState.UNATTACHED}, "initialized")
+                check_no_snapshot(conn, disk.id)
                 if disk.hydrating:
-                    raise RefusalError("ResourceBusy", f"Disk {disk.id} is still being filled from its snapshot.")
+                    raise RefusalError(Refusal.BUSY, f"Disk {disk.id} is still being filled from its snapshot.")
                 payload = InitializePayload()
                 if disk.source_snapshot_id is not None:
                     payload = InitializePayload(session=change.open_session("hydrate", [disk.source_snapshot_id]))
@@ -341,19 +339,19 @@ class DiskLifecycle:
         today's form already is soon done.
 
         Raises:
-            RefusalError: `ResourceUnavailable.Attached`, `ResourceBusy`, `InvalidDisk.NotSupported`,
-                `ResourceInsufficient`, or the code of a disk that is not there; nothing was changed.
+            RefusalError: `ATTACHED`, `BUSY`, `DISK_UNFIT`,
+                `FULL`, or the code of a disk that is not there; nothing was changed.
         """
 
         def check(conn: Connection) -> Disk:
             (disk,) = self._owned(conn, caller, [disk_id])
             if disk.instance_id is not None:
                 text = f"Disk {disk.id} is attached to {disk.instance_id}; detach it first."
-                raise RefusalError("ResourceUnavailable.Attached", text)
-            self._require(disk, {DiskState.UNATTACHED}, "rewritten", code="InvalidDisk.NotSupported")
-            check_no_snapshot(conn, disk.id, "ResourceBusy")
+                raise RefusalError(Refusal.ATTACHED, text)
+            self._require(disk, {DiskState.UNATTACHED}, "rewritten")
+            check_no_snapshot(conn, disk.id)
             if disk.hydrating:
-                raise RefusalError("ResourceBusy", f"Disk {disk.id} is still being filled from its snapshot.")
+                raise RefusalError(Refusal.BUSY, f"Disk {disk.id} is still being filled from its snapshot.")
             return disk
 
         disk = await patiently(lambda: self.transactions.read(check))
@@ -361,7 +359,7 @@ class DiskLifecycle:
         needed, above = await asyncio.to_thread(volume.allocated_bytes), self.room.look().above_floor_bytes
         if needed > above:
             raise RefusalError(
-                "ResourceInsufficient",
+                Refusal.FULL,
                 f"The copy of disk {disk_id} may take {needed >> 20} MiB beside it; {max(0, above) >> 20} MiB are free "
                 "above the floor that belongs to the disks.",
             )
@@ -390,8 +388,8 @@ class DiskLifecycle:
             conn = change.conn
             for disk in self._owned(conn, caller, ids):
                 states = {DiskState.UNATTACHED, DiskState.TORECYCLE}
-                self._require(disk, states, "terminated", code="UnsupportedOperation")
-                check_no_snapshot(conn, disk.id, "ResourceBusy")
+                self._require(disk, states, "terminated")
+                check_no_snapshot(conn, disk.id)
                 with_snapshots = disk.delete_snapshot if delete_snapshot is None else bool(delete_snapshot)
                 if disk.charge_type == PREPAID and disk.state is DiskState.UNATTACHED:
                     # Its days are not cut short by a clock that is behind.
@@ -410,14 +408,14 @@ class DiskLifecycle:
     def _owned(self, conn: Connection, caller: Caller, ids: Sequence[str]) -> list[Disk]:
         return [owned_disk(conn, caller.account_id, disk_id) for disk_id in ids]
 
-    def _require(self, disk: Disk, states: set[DiskState], what: str, *, code: str) -> None:
+    def _require(self, disk: Disk, states: set[DiskState], what: str) -> None:
         if disk.state in states:
             return
         allowed = " or ".join(sorted(state.value for state in states))
         text = f"Disk {disk.id} is {disk.state.value}; it can be {what} only when it is {allowed}."
         if disk.state.passing:
-            raise PassingError("ResourceBusy", text)
-        raise RefusalError("ResourceBusy" if disk.state.copying else code, text)
+            raise PassingError(Refusal.BUSY, text)
+        raise RefusalError(Refusal.BUSY if disk.state.copying else Refusal.DISK_UNFIT, text)
 
 
 def _set(conn: Connection, disk: Disk, values: Mapping[str, object]) -> None:
@@ -462,8 +460,8 @@ def _distinct(ids: Sequence[str], most: int) -> list[str]:
 
 
 def _bad_value(message: str) -> RefusalError:
-    return RefusalError("InvalidParameterValue", message)
+    return RefusalError(Refusal.BAD_VALUE, message)
 
 
 def _not_supported(message: str) -> RefusalError:
-    return RefusalError("InvalidParameter.DiskConfigNotSupported", message)
+    return RefusalError(Refusal.NOT_SOLD, message)

@@ -11,7 +11,7 @@ from drystone.catalog.database import Database
 from drystone.catalog.selection import Selection
 from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, SYSTEM_DISK, Disk, DiskState
 from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN, EXTRA_TYPES, DiskType
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import AccountId, DiskId, InstanceId
 from drystone.engine.layout import nbd_uri
 from drystone.service.caller import Caller
@@ -61,7 +61,7 @@ class DiskRecords:
         """Return the disks that match; an id that is unknown or another account's only makes fewer of them.
 
         Raises:
-            RefusalError: `InvalidFilter` or `InvalidParameterValue`.
+            RefusalError: `BAD_FILTER` or `BAD_VALUE`.
         """
         selection = disk_selection(caller.account_id, query)
 
@@ -85,7 +85,7 @@ class DiskRecords:
         """Return how the caller's disks are served and tracked; no ids means all of them.
 
         Raises:
-            RefusalError: `InvalidParameterValue`.
+            RefusalError: `BAD_VALUE`.
         """
         check_filters((), disk_ids, ())
         offset, limit = page(offset, limit)
@@ -108,10 +108,10 @@ class DiskRecords:
         that it has applies the limits again and changes nothing else.
 
         Raises:
-            RefusalError: `InvalidDiskId.NotFound`, `InvalidDisk.NotSupported`,
-                `InvalidParameter.DiskConfigNotSupported`, `InvalidParameterValue`,
-                `InvalidParameterValue.LimitExceeded`, `MissingParameter` or
-                `ResourceUnavailable.NotSupported`; nothing was changed.
+            RefusalError: `NO_SUCH_DISK`, `DISK_UNFIT`,
+                `NOT_SOLD`, `BAD_VALUE`,
+                `TOO_MANY`, `MISSING` or
+                `NOT_NOW`; nothing was changed.
         """
         check_per_call("DiskIds", len(changes.disk_ids), DISKS_PER_CHANGE)
         disk_ids = tuple(dict.fromkeys(DiskId(text) for text in changes.disk_ids))
@@ -132,7 +132,7 @@ class DiskRecords:
         """Return the types and sizes that disks may have, those that are no longer sold as not available.
 
         Raises:
-            RefusalError: `InvalidParameterValue`.
+            RefusalError: `BAD_VALUE`.
         """
         allowed = ("INQUIRY_CBS_CONFIG", "INQUIRY_CVM_CONFIG")
         _check_member("InquiryType", query.inquiry_type, allowed)
@@ -158,7 +158,7 @@ class DiskRecords:
         """Return how many disks each of the caller's instances has and may have; unknown ids are left out.
 
         Raises:
-            RefusalError: `MissingParameter` or `InvalidParameterValue.LimitExceeded`.
+            RefusalError: `MISSING` or `TOO_MANY`.
         """
         check_per_call("InstanceIds", len(instance_ids), INSTANCES_PER_CALL)
         wanted = [InstanceId(text) for text in instance_ids]
@@ -178,7 +178,7 @@ class DiskRecords:
     async def _change_type(self, caller: Caller, disk_ids: tuple[DiskId, ...], changes: DiskChanges, name: str) -> None:
         if len(disk_ids) > 1 or changes != DiskChanges(disk_ids=changes.disk_ids, disk_type=name):
             raise RefusalError(
-                "InvalidParameterValue", "DiskType is changed for one disk at a time and with no other attribute."
+                Refusal.BAD_VALUE, "DiskType is changed for one disk at a time and with no other attribute."
             )
         _check_member("DiskType", name, tuple(DISK_TYPES))
 
@@ -198,7 +198,7 @@ def owned_disk(conn: Connection, account_id: AccountId, disk_id: str) -> Disk:
     """Return a disk of this account that clients see.
 
     Raises:
-        RefusalError: `InvalidDiskId.NotFound`, the same for a disk of another account.
+        RefusalError: `NO_SUCH_DISK`, the same for a disk of another account.
     """
     return _owned(conn, account_id, (DiskId(disk_id),))[0]
 
@@ -208,7 +208,7 @@ def _owned(conn: Connection, account_id: AccountId, disk_ids: tuple[DiskId, ...]
     for disk_id in disk_ids:
         disk = found.get(disk_id)
         if disk is None or disk.account_id != account_id or not disk.state.visible:
-            raise RefusalError("InvalidDiskId.NotFound", f"There is no disk {disk_id[:60]}.")
+            raise RefusalError(Refusal.NO_SUCH_DISK, f"There is no disk {disk_id[:60]}.")
     return tuple(found[disk_id] for disk_id in disk_ids)
 
 
@@ -217,13 +217,13 @@ def _wanted(changes: DiskChanges) -> Mapping[str, object]:
     values: dict[str, object] = {}
     if changes.name is not None:
         if not changes.name:
-            raise RefusalError("InvalidParameterValue", "DiskName is empty; give a name.")
+            raise RefusalError(Refusal.BAD_VALUE, "DiskName is empty; give a name.")
         values["name"] = disk_name(changes.name)
     if changes.portable is not None:
         values["portable"] = changes.portable
     if changes.project_id is not None:
         if not 0 <= changes.project_id <= PROJECT_ID_MAX:
-            raise RefusalError("InvalidParameterValue", f"ProjectId {changes.project_id} is out of range.")
+            raise RefusalError(Refusal.BAD_VALUE, f"ProjectId {changes.project_id} is out of range.")
         values["project_id"] = changes.project_id
     if changes.delete_with_instance is not None:
         values["delete_with_instance"] = changes.delete_with_instance
@@ -231,28 +231,28 @@ def _wanted(changes: DiskChanges) -> Mapping[str, object]:
         _check_member("BurstPerformanceOperation", changes.burst_operation, ("CREATE", "CANCEL"))
         values["burst_performance"] = changes.burst_operation == "CREATE"
     if not values:
-        raise RefusalError("MissingParameter", "No attribute to change is given.")
+        raise RefusalError(Refusal.MISSING, "No attribute to change is given.")
     return values
 
 
 def _check_attributes(disk: Disk, changes: DiskChanges) -> None:
     if disk.state is DiskState.TORECYCLE:
-        raise RefusalError("InvalidDisk.NotSupported", f"Disk {disk.id} is in the recycle bin.")
+        raise RefusalError(Refusal.DISK_UNFIT, f"Disk {disk.id} is in the recycle bin.")
     if changes.portable is False and disk.portable:
-        raise RefusalError("InvalidParameterValue", f"Disk {disk.id} is elastic; that cannot be taken back (Portable).")
+        raise RefusalError(Refusal.BAD_VALUE, f"Disk {disk.id} is elastic; that cannot be taken back (Portable).")
     elastic = disk.portable or changes.portable is True
     if changes.project_id is not None and not elastic:
-        raise RefusalError("InvalidDisk.NotSupported", f"Disk {disk.id} is not elastic; its project is fixed.")
+        raise RefusalError(Refusal.DISK_UNFIT, f"Disk {disk.id} is not elastic; its project is fixed.")
     if changes.delete_with_instance and (disk.charge_type != POSTPAID or disk.usage != DATA_DISK):
         raise RefusalError(
-            "InvalidDisk.NotSupported",
+            Refusal.DISK_UNFIT,
             f"Disk {disk.id} is a {disk.charge_type} {disk.usage}; only {POSTPAID} data disks go with their instance.",
         )
     if changes.burst_operation == "CREATE" and not DISK_TYPES[disk.type].may_have_extra(
         disk.size_gib, throughput=False
     ):
         raise RefusalError(
-            "InvalidParameter.DiskConfigNotSupported",
+            Refusal.NOT_SOLD,
             f"Disk {disk.id} is a {disk.type} of {disk.size_gib} GiB; only {' and '.join(EXTRA_TYPES)} "
             f"from {EXTRA_PERFORMANCE_GIB_MIN} GiB on can burst.",
         )
@@ -261,25 +261,23 @@ def _check_attributes(disk: Disk, changes: DiskChanges) -> None:
 def _check_upgrade(disk: Disk, target: DiskType) -> None:
     if disk.state not in _STEADY:
         raise RefusalError(
-            "ResourceUnavailable.NotSupported",
+            Refusal.NOT_NOW,
             f"Disk {disk.id} is {disk.state}; its type changes while it is UNATTACHED or ATTACHED.",
         )
     if target.name == disk.type:
         return
     if not target.sold or not target.size_gib_min <= disk.size_gib <= target.size_gib_max:
         raise RefusalError(
-            "InvalidParameter.DiskConfigNotSupported",
+            Refusal.NOT_SOLD,
             f"There is no {target.name} of {disk.size_gib} GiB, the size of disk {disk.id}.",
         )
     if _UPGRADES.index(target.name) < _UPGRADES.index(disk.type):
-        raise RefusalError(
-            "InvalidDisk.NotSupported", f"Disk {disk.id} is a {disk.type}, which cannot become a {target.name}."
-        )
+        raise RefusalError(Refusal.DISK_UNFIT, f"Disk {disk.id} is a {disk.type}, which cannot become a {target.name}.")
 
 
 def _check_member(parameter: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise RefusalError("InvalidParameterValue", f"{parameter} is `{value[:60]}`; allowed are {', '.join(allowed)}.")
+        raise RefusalError(Refusal.BAD_VALUE, f"{parameter} is `{value[:60]}`; allowed are {', '.join(allowed)}.")
 
 
 def _config(kind: DiskType, charge_type: str, zone: str) -> DiskConfig:

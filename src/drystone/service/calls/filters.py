@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from drystone.catalog.selection import Selection
 from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, SYSTEM_DISK, DiskState
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import AccountId
 from drystone.domain.snapshot import SnapshotState
 from drystone.service.requests import DiskQuery, Filters, SnapshotQuery
@@ -34,7 +34,7 @@ def disk_selection(account_id: AccountId, query: DiskQuery) -> Selection:
     """Return what DescribeDisks selects.
 
     Raises:
-        RefusalError: `InvalidFilter` for a filter that does not exist, `InvalidParameterValue` for anything else.
+        RefusalError: `BAD_FILTER` for a filter that does not exist, `BAD_VALUE` for anything else.
     """
     order_by = _one_of(query.order_field, "OrderField", {"CREATE_TIME": "created_at", "DEADLINE": "deadline_at"})
     return _selection(account_id, query.disk_ids, query.filters, _DISK_FILTERS, query, order_by)
@@ -44,13 +44,13 @@ def snapshot_selection(account_id: AccountId, query: SnapshotQuery) -> Selection
     """Return what DescribeSnapshots selects.
 
     Raises:
-        RefusalError: `InvalidFilter` for a filter that does not exist, `InvalidParameterValue` for anything else.
+        RefusalError: `BAD_FILTER` for a filter that does not exist, `BAD_VALUE` for anything else.
     """
     order_by = _one_of(query.order_field, "OrderField", {"CREATE_TIME": "created_at"})
     for name, values in query.filters:
         if name == "disk-id" and len(values) > DISK_ID_VALUES_MAX:
             raise RefusalError(
-                "InvalidParameterValue",
+                Refusal.BAD_VALUE,
                 f"The filter `disk-id` has {len(values)} values; at most {DISK_ID_VALUES_MAX} are allowed.",
             )
     return _selection(account_id, query.snapshot_ids, query.filters, _SNAPSHOT_FILTERS, query, order_by)
@@ -60,12 +60,12 @@ def page(offset: int, limit: int) -> tuple[int, int]:
     """Return offset and limit as the catalog can use them.
 
     Raises:
-        RefusalError: `InvalidParameterValue` when the limit is not 1 to 100, or the offset below 0.
+        RefusalError: `BAD_VALUE` when the limit is not 1 to 100, or the offset below 0.
     """
     if not 1 <= limit <= LIMIT_MAX:
-        raise RefusalError("InvalidParameterValue", f"Limit is {limit}; it must be 1 to {LIMIT_MAX}.")
+        raise RefusalError(Refusal.BAD_VALUE, f"Limit is {limit}; it must be 1 to {LIMIT_MAX}.")
     if offset < 0:
-        raise RefusalError("InvalidParameterValue", f"Offset is {offset}; it must not be negative.")
+        raise RefusalError(Refusal.BAD_VALUE, f"Offset is {offset}; it must not be negative.")
     return min(offset, OFFSET_MAX), limit
 
 
@@ -73,23 +73,21 @@ def check_filters(names: Collection[str], ids: Sequence[str], filters: Filters) 
     """Refuse ids together with filters, too many of either, filters that are not in `names`, or without values.
 
     Raises:
-        RefusalError: `InvalidFilter` or `InvalidParameterValue`.
+        RefusalError: `BAD_FILTER` or `BAD_VALUE`.
     """
     if ids and filters:
-        raise RefusalError("InvalidParameterValue", "Ids and Filters exclude each other; give one of them.")
+        raise RefusalError(Refusal.BAD_VALUE, "Ids and Filters exclude each other; give one of them.")
     if len(ids) > IDS_MAX:
-        raise RefusalError("InvalidParameterValue", f"{len(ids)} ids are given; at most {IDS_MAX} are allowed.")
+        raise RefusalError(Refusal.BAD_VALUE, f"{len(ids)} ids are given; at most {IDS_MAX} are allowed.")
     if len(filters) > FILTERS_MAX:
-        raise RefusalError(
-            "InvalidParameterValue", f"{len(filters)} filters are given; at most {FILTERS_MAX} are allowed."
-        )
+        raise RefusalError(Refusal.BAD_VALUE, f"{len(filters)} filters are given; at most {FILTERS_MAX} are allowed.")
     for name, values in filters:
         if name not in names and not (_TAG_PREFIX in names and name.startswith(_TAG_PREFIX)):
             known = ", ".join(sorted(known for known in names if known != _TAG_PREFIX))
-            raise RefusalError("InvalidFilter", f"The filter `{name[:60]}` does not exist; there are {known}.")
+            raise RefusalError(Refusal.BAD_FILTER, f"The filter `{name[:60]}` does not exist; there are {known}.")
         if not 1 <= len(values) <= VALUES_MAX:
             raise RefusalError(
-                "InvalidParameterValue",
+                Refusal.BAD_VALUE,
                 f"The filter `{name[:60]}` has {len(values)} values; 1 to {VALUES_MAX} are allowed.",
             )
 
@@ -98,12 +96,12 @@ def members(name: str, values: Sequence[str], allowed: Collection[str]) -> tuple
     """Return the values of a filter of an enumeration.
 
     Raises:
-        RefusalError: `InvalidParameterValue` for one that is not `allowed`.
+        RefusalError: `BAD_VALUE` for one that is not `allowed`.
     """
     for value in values:
         if value not in allowed:
             raise RefusalError(
-                "InvalidParameterValue",
+                Refusal.BAD_VALUE,
                 f"The filter `{name}` has the value `{value[:60]}`; allowed are {', '.join(sorted(allowed))}.",
             )
     return tuple(values)
@@ -137,7 +135,7 @@ def _one_of(text: str | None, parameter: str, allowed: Mapping[str, T]) -> T:
     if text is None:
         return next(iter(allowed.values()))
     if text not in allowed:
-        raise RefusalError("InvalidParameterValue", f"{parameter} is `{text[:60]}`; allowed are {', '.join(allowed)}.")
+        raise RefusalError(Refusal.BAD_VALUE, f"{parameter} is `{text[:60]}`; allowed are {', '.join(allowed)}.")
     return allowed[text]
 
 
@@ -175,7 +173,7 @@ def _number(column: str) -> Narrow:
     def narrow(selection: Selection, name: str, values: tuple[str, ...]) -> Selection:
         numbers = [int(value) for value in values if value.isascii() and value.isdigit() and len(value) < 20]
         if len(numbers) != len(values) or any(number > INTEGER_MAX for number in numbers):
-            raise RefusalError("InvalidParameterValue", f"The filter `{name}` takes whole numbers from 0 on.")
+            raise RefusalError(Refusal.BAD_VALUE, f"The filter `{name}` takes whole numbers from 0 on.")
         return _any_of(selection, column, numbers)
 
     return narrow

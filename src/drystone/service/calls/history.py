@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from drystone.catalog import accounts, history, meta
 from drystone.catalog.database import Database
 from drystone.domain.disk_types import GIB
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.history import HistoryPoint, thinned
 from drystone.domain.ids import AccountId
 from drystone.service.caller import Caller
@@ -75,11 +75,11 @@ class History:
         """Return the caller's points of the last hours, oldest first, thinned to `POINTS_MAX`; the last one is now.
 
         Raises:
-            RefusalError: `InvalidParameterValue` for hours that are not kept.
+            RefusalError: `BAD_VALUE` for hours that are not kept.
         """
         hours = HOURS_DEFAULT if hours is None else hours
         if not 1 <= hours <= self._days * 24:
-            raise RefusalError("InvalidParameterValue", f"Hours is {hours}; it must be 1 to {self._days * 24}.")
+            raise RefusalError(Refusal.BAD_VALUE, f"Hours is {hours}; it must be 1 to {self._days * 24}.")
         now = self._clock()
 
         def look(conn: Connection) -> tuple[list[HistoryPoint], HistoryPoint]:

@@ -26,7 +26,7 @@ class HostRecords:
         """Return the host's facts and the numbers of all accounts.
 
         Raises:
-            RefusalError: `UnauthorizedOperation` for any but an administrator.
+            RefusalError: `NOT_ALLOWED` for any but an administrator.
         """
         caller.require_admin()
         facts = await self._probe.facts()

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from drystone.catalog import disks, operations
 from drystone.domain.disk import DATA_DISK, Disk, DiskState
 from drystone.domain.disk_types import DISK_TYPES, GIB
-from drystone.domain.errors import ProtocolError, RefusalError, UnavailableError
+from drystone.domain.errors import ProtocolError, Refusal, RefusalError, UnavailableError
 from drystone.domain.ids import DiskId, OperationId
 from drystone.domain.operation import OperationKind
 from drystone.domain.payloads import ExportPayload, ImportPayload
@@ -54,8 +54,8 @@ class ImageFiles:
         The snapshot may be deleted meanwhile: it stays readable until the operation ends (F7).
 
         Raises:
-            RefusalError: `UnauthorizedOperation`, `InvalidParameterValue`, `InvalidSnapshotId.NotFound`,
-                `ResourceUnavailable.SnapshotCreating` or `LimitExceeded`; nothing was begun.
+            RefusalError: `NOT_ALLOWED`, `BAD_VALUE`, `NO_SUCH_SNAPSHOT`,
+                `SNAPSHOT_CREATING` or `LIMIT`; nothing was begun.
         """
         caller.require_admin()
         target = await asyncio.to_thread(self._new_file, path)
@@ -100,8 +100,8 @@ class ImageFiles:
             forced: Take it for raw though it begins like another format's.
 
         Raises:
-            RefusalError: `UnauthorizedOperation`, `InvalidParameterValue` (also for a file that is no image, refers to
-                other files, or is larger than asked for), `ResourceInsufficient` or `LimitExceeded`; nothing was begun.
+            RefusalError: `NOT_ALLOWED`, `BAD_VALUE` (also for a file that is no image, refers to
+                other files, or is larger than asked for), `FULL` or `LIMIT`; nothing was begun.
         """
         caller.require_admin()
         name = disk_name(called)
@@ -123,7 +123,7 @@ class ImageFiles:
         space = self.room.look()
         if found.allocated_bytes > space.above_floor_bytes:
             raise RefusalError(
-                "ResourceInsufficient",
+                Refusal.FULL,
                 f"{source} needs up to {found.allocated_bytes >> 20} MiB; {max(0, space.above_floor_bytes) >> 20} MiB "
                 "are free above the floor that belongs to the disks.",
             )
@@ -187,7 +187,7 @@ def _check_busy(conn: Connection) -> None:
     kinds = {OperationKind.EXPORT, OperationKind.IMPORT}
     running = sum(operation.kind in kinds for operation in operations.unfinished(conn))
     if running >= UNDER_WAY_MAX:
-        raise RefusalError("LimitExceeded", f"{running} exports and imports are under way; wait for some.")
+        raise RefusalError(Refusal.LIMIT, f"{running} exports and imports are under way; wait for some.")
 
 
 def _absolute(path: str) -> Path:
@@ -199,4 +199,4 @@ def _absolute(path: str) -> Path:
 
 
 def _bad(message: str) -> RefusalError:
-    return RefusalError("InvalidParameterValue", message)
+    return RefusalError(Refusal.BAD_VALUE, message)

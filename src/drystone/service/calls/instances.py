@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import instances, quiesce_profiles
 from drystone.catalog.database import Database
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import AccountId, IdSource, InstanceId
 from drystone.domain.instance import Instance, InstanceKind
 from drystone.service.caller import Caller
@@ -49,7 +49,7 @@ class Instances:
         """Return the caller's instances, oldest first; no ids means all of them, unknown ones make fewer.
 
         Raises:
-            RefusalError: `InvalidParameterValue`.
+            RefusalError: `BAD_VALUE`.
         """
         check_filters((), instance_ids, ())
         offset, limit = page(offset, limit)
@@ -77,13 +77,11 @@ class Instances:
         wrote there: HOST is for those who may harm the host anyway.
 
         Raises:
-            RefusalError: `InvalidParameterValue`, `UnauthorizedOperation` for HOST by any but an administrator, or
-                `LimitExceeded` when the account has too many.
+            RefusalError: `BAD_VALUE`, `NOT_ALLOWED` for HOST by any but an administrator, or
+                `LIMIT` when the account has too many.
         """
         if kind not in InstanceKind.__members__:
-            raise RefusalError(
-                "InvalidParameterValue", f"Kind is `{kind[:60]}`; allowed are {', '.join(InstanceKind)}."
-            )
+            raise RefusalError(Refusal.BAD_VALUE, f"Kind is `{kind[:60]}`; allowed are {', '.join(InstanceKind)}.")
         if kind == InstanceKind.HOST:
             caller.require_admin("An instance of kind HOST")
         instance = Instance(
@@ -99,7 +97,7 @@ class Instances:
             _, total = instances.find(conn, caller.account_id, ids=(), offset=0, limit=1)
             if total >= INSTANCES_MAX:
                 raise RefusalError(
-                    "LimitExceeded", f"There are {total} instances; {INSTANCES_MAX} are allowed. Delete some first."
+                    Refusal.LIMIT, f"There are {total} instances; {INSTANCES_MAX} are allowed. Delete some first."
                 )
             instances.insert(conn, instance)
 
@@ -110,7 +108,7 @@ class Instances:
         """Remove an instance that has no disk.
 
         Raises:
-            RefusalError: `InvalidInstanceId.NotFound`, or `ResourceInUse` while a disk is attached or on its way.
+            RefusalError: `NO_SUCH_INSTANCE`, or `IN_USE` while a disk is attached or on its way.
         """
 
         def remove(conn: Connection) -> None:
@@ -118,7 +116,7 @@ class Instances:
             count = instances.disk_counts(conn, [instance.id])[instance.id]
             if count:
                 raise RefusalError(
-                    "ResourceInUse", f"Instance {instance.id} has {count} disks attached; detach them first."
+                    Refusal.IN_USE, f"Instance {instance.id} has {count} disks attached; detach them first."
                 )
             instances.delete(conn, instance.id)
             quiesce_profiles.delete(conn, instance.id)
@@ -130,9 +128,9 @@ def owned_instance(conn: Connection, account_id: AccountId, instance_id: str) ->
     """Return an instance of this account.
 
     Raises:
-        RefusalError: `InvalidInstanceId.NotFound`, the same for an instance of another account.
+        RefusalError: `NO_SUCH_INSTANCE`, the same for an instance of another account.
     """
     instance = instances.get(conn, InstanceId(instance_id))
     if instance is None or instance.account_id != account_id:
-        raise RefusalError("InvalidInstanceId.NotFound", f"There is no instance {instance_id[:60]}.")
+        raise RefusalError(Refusal.NO_SUCH_INSTANCE, f"There is no instance {instance_id[:60]}.")
     return instance

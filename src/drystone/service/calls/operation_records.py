@@ -29,7 +29,7 @@ class OperationRecords:
         """Return the operations that match, newest first; unknown ids only make fewer of them.
 
         Raises:
-            RefusalError: `InvalidFilter` or `InvalidParameterValue`.
+            RefusalError: `BAD_FILTER` or `BAD_VALUE`.
         """
         selection = _selection(caller, query)
         found, total = await self._db.read(lambda conn: operations.find(conn, selection))

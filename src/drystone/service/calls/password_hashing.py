@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 
 R = TypeVar("R")
 AT_ONCE: Final = 2
@@ -32,7 +32,7 @@ class PasswordHashing:
         """Return the hash of a password under a new salt, with its parameters.
 
         Raises:
-            RefusalError: `RequestLimitExceeded`: too many are waiting.
+            RefusalError: `TOO_MUCH_AT_ONCE`: too many are waiting.
         """
         return await self._run(lambda: _hash(password))
 
@@ -47,7 +47,7 @@ class PasswordHashing:
 
     async def _run(self, work: Callable[[], R]) -> R:
         if self._waiting >= WAITING_MAX:
-            raise RefusalError("RequestLimitExceeded", "Too many people are logging in; try again shortly.")
+            raise RefusalError(Refusal.TOO_MUCH_AT_ONCE, "Too many people are logging in; try again shortly.")
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)

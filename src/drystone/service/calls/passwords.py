@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from drystone.catalog import accounts, logins, meta
 from drystone.catalog.database import Database
 from drystone.domain.account import Account
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import AccountId, IdSource
 from drystone.domain.login import PASSWORD_CHARS_MAX, Password, check_new_password, public_id
 from drystone.service.caller import Caller
@@ -50,7 +50,7 @@ class Passwords:
         enough for the password to be changed meanwhile: whoever acts on the answer compares the row again (S71).
 
         Raises:
-            RefusalError: `RequestLimitExceeded`: too many are being verified.
+            RefusalError: `TOO_MUCH_AT_ONCE`: too many are being verified.
         """
 
         def look(conn: Connection) -> tuple[Account | None, Password | None]:
@@ -103,7 +103,7 @@ class Passwords:
             session: Hash of the token of the session that asks, which goes on.
 
         Raises:
-            RefusalError: `AuthFailure.PasswordWrong`, `InvalidParameterValue` or `RequestLimitExceeded`; nothing was
+            RefusalError: `PASSWORD_WRONG`, `BAD_VALUE` or `TOO_MUCH_AT_ONCE`; nothing was
                 changed.
         """
         check_new_password(new)
@@ -127,12 +127,12 @@ class Passwords:
             The password that was made; None if it was given.
 
         Raises:
-            RefusalError: `UnauthorizedOperation`, `ResourceNotFound`, `MissingParameter`, `InvalidParameterValue` or
-                `RequestLimitExceeded`; nothing was changed.
+            RefusalError: `NOT_ALLOWED`, `NO_SUCH_THING`, `MISSING`, `BAD_VALUE` or
+                `TOO_MUCH_AT_ONCE`; nothing was changed.
         """
         caller.require_admin()
         if (account_id is None) == (account_name is None):
-            raise RefusalError("MissingParameter", "Give one of AccountId and AccountName.")
+            raise RefusalError(Refusal.MISSING, "Give one of AccountId and AccountName.")
 
         def look(conn: Connection) -> Account | None:
             if account_name is not None:
@@ -141,9 +141,9 @@ class Passwords:
 
         account = await self._db.read(look)
         if account is None:
-            raise RefusalError("ResourceNotFound", f"There is no account {(account_name or account_id or '')[:60]}.")
+            raise RefusalError(Refusal.NO_SUCH_THING, f"There is no account {(account_name or account_id or '')[:60]}.")
         if caller.browser and account.id == caller.account_id:
-            raise RefusalError("UnauthorizedOperation", "Change your own password with the old one.")
+            raise RefusalError(Refusal.NOT_ALLOWED, "Change your own password with the old one.")
         caller.require_password()
         if new is not None:
             check_new_password(new)
@@ -173,7 +173,7 @@ class Passwords:
 
 
 def _old_is_wrong() -> RefusalError:
-    return RefusalError("AuthFailure.PasswordWrong", "The old password is wrong.")
+    return RefusalError(Refusal.PASSWORD_WRONG, "The old password is wrong.")
 
 
 def _oldest(conn: Connection) -> Account:

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import disks, openings, operations, quiesce_profiles
 from drystone.domain.disk import Disk
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import DiskId, InstanceId, OperationId
 from drystone.domain.operation import OperationKind
 from drystone.domain.payloads import ProvePayload
@@ -41,18 +41,18 @@ class Proving:
         """Begin to open a snapshot on a throw-away clone; return the operation that does.
 
         Raises:
-            RefusalError: `UnauthorizedOperation`, `UnsupportedOperation`, `InvalidSnapshotId.NotFound`,
-                `ResourceUnavailable.SnapshotCreating` or `LimitExceeded`; nothing was begun.
+            RefusalError: `NOT_ALLOWED`, `NOT_OFFERED`, `NO_SUCH_SNAPSHOT`,
+                `SNAPSHOT_CREATING` or `LIMIT`; nothing was begun.
         """
         caller.require_admin()
         if not self.allowed:
             raise RefusalError(
-                "UnsupportedOperation",
+                Refusal.NOT_OFFERED,
                 "Proofs are switched off by `prove = false` in drystone.toml: whoever runs the host may change it.",
             )
         if not self.root:
             raise RefusalError(
-                "UnsupportedOperation",
+                Refusal.NOT_OFFERED,
                 "Snapshots are opened in machines with users of their own, for which the server must run as root.",
             )
 
@@ -64,7 +64,7 @@ class Proving:
                 if row.snapshot_id == snapshot.id:
                     return row.id
             if len(running) >= UNDER_WAY_MAX:
-                raise RefusalError("LimitExceeded", f"{len(running)} proofs are under way; wait for some.")
+                raise RefusalError(Refusal.LIMIT, f"{len(running)} proofs are under way; wait for some.")
             return _begin(change, snapshot, request_id=caller.request_id)
 
         return await self.operations.begin(record)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from drystone.catalog import disks, instances, quiesce_profiles
 from drystone.catalog.database import Database
 from drystone.domain.disk import Disk
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import DiskId, InstanceId
 from drystone.domain.quiesce import (
     FILE_KINDS,
@@ -163,19 +163,19 @@ class Quiescing:
         """Set the profile of a disk or an instance of the caller's account.
 
         Raises:
-            RefusalError: `AuthFailure.UnauthorizedOperation`, `InvalidParameterValue`, or the code of a resource that
+            RefusalError: `NOT_ALLOWED`, `BAD_VALUE`, or the code of a resource that
                 is not there; nothing was changed.
         """
         _check_admin(caller)
         if mode not in set(QuiesceMode):
-            raise RefusalError("InvalidParameterValue", f"Mode is `{mode[:40]}`; allowed are require and prefer.")
+            raise RefusalError(Refusal.BAD_VALUE, f"Mode is `{mode[:40]}`; allowed are require and prefer.")
         profile = QuiesceProfile(
             resource_id=resource_id, account_id=caller.account_id, mode=QuiesceMode(mode), steps=steps,
             freeze_seconds_max=freeze_seconds_max, modified_at=self._clock(), prove_every_h=prove_every_h,
         )  # fmt: skip
         found = fault(profile)
         if found is not None:
-            raise RefusalError("InvalidParameterValue", f"The profile cannot be used: {found}.")
+            raise RefusalError(Refusal.BAD_VALUE, f"The profile cannot be used: {found}.")
 
         def put(conn: Connection) -> None:
             _check_owner(conn, caller, resource_id)
@@ -187,7 +187,7 @@ class Quiescing:
         """Remove the profile of a disk or an instance; there may be none.
 
         Raises:
-            RefusalError: `AuthFailure.UnauthorizedOperation`, or the code of a profile that is another account's.
+            RefusalError: `NOT_ALLOWED`, or the code of a profile that is another account's.
         """
         _check_admin(caller)
 
@@ -202,7 +202,7 @@ class Quiescing:
         """Return the caller's profiles.
 
         Raises:
-            RefusalError: `InvalidParameterValue`.
+            RefusalError: `BAD_VALUE`.
         """
         offset, limit = page(offset, limit)
         found, total = await self._db.read(
@@ -227,16 +227,14 @@ def profiles_of(conn: Connection, found: Sequence[Disk]) -> list[QuiesceProfile]
 
 def _check_admin(caller: Caller) -> None:
     if not caller.admin:
-        raise RefusalError(
-            "AuthFailure.UnauthorizedOperation", "Quiesce profiles are set by administrators: they run commands."
-        )
+        raise RefusalError(Refusal.NOT_ALLOWED, "Quiesce profiles are set by administrators: they run commands.")
 
 
 def _check_owner(conn: Connection, caller: Caller, resource_id: str) -> None:
     if resource_id.startswith("ins-"):
         instance = instances.get(conn, resource_id)
         if instance is None or instance.account_id != caller.account_id:
-            raise RefusalError("InvalidInstanceId.NotFound", f"There is no instance {resource_id[:60]}.")
+            raise RefusalError(Refusal.NO_SUCH_INSTANCE, f"There is no instance {resource_id[:60]}.")
         return
     owned_disk(conn, caller.account_id, resource_id)
 

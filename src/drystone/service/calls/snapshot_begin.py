@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from drystone.catalog import disks, operations, snapshots
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import Disk, DiskState
-from drystone.domain.errors import PassingError, RefusalError
+from drystone.domain.errors import PassingError, Refusal, RefusalError
 from drystone.domain.ids import DiskId, SnapshotGroupId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import RollbackPayload, SnapshotPayload
@@ -78,8 +78,8 @@ def freeze_target(layout: Layout, begun: Begun) -> freezing.FreezeTarget:
     )  # fmt: skip
 
 
-def check_no_snapshot(conn: Connection, disk_id: DiskId, code: str) -> None:
-    """Refuse, with `code`, a disk of which a snapshot is being created (S2).
+def check_no_snapshot(conn: Connection, disk_id: DiskId) -> None:
+    """Refuse a disk of which a snapshot is being created (S2).
 
     Raises:
         RefusalError: One is. It is a `PassingError` until it is frozen, and once it fails: both take moments.
@@ -90,7 +90,7 @@ def check_no_snapshot(conn: Connection, disk_id: DiskId, code: str) -> None:
     flight = flight_of(running)
     assert flight is not None
     kind = RefusalError if flight[1].phase is Phase.FROZEN else PassingError
-    raise kind(code, f"A snapshot of disk {disk_id} is being created; wait until it is NORMAL.")
+    raise kind(Refusal.SNAPSHOT_CREATING, f"A snapshot of disk {disk_id} is being created; wait until it is NORMAL.")
 
 
 def check_rollback(conn: Connection, disk: Disk, snapshot: Snapshot) -> None:
@@ -101,32 +101,32 @@ def check_rollback(conn: Connection, disk: Disk, snapshot: Snapshot) -> None:
     """
     if snapshot.disk_id != disk.id:
         raise RefusalError(
-            "InvalidParameterValue",
+            Refusal.BAD_VALUE,
             f"Snapshot {snapshot.id} is of disk {snapshot.disk_id}; make a new disk from it instead.",
         )
     if snapshot.state is not SnapshotState.NORMAL:
-        raise RefusalError("ResourceUnavailable.SnapshotCreating", f"Snapshot {snapshot.id} is still being created.")
+        raise RefusalError(Refusal.SNAPSHOT_CREATING, f"Snapshot {snapshot.id} is still being created.")
     if disk.state is DiskState.ROLLBACKING:
-        raise RefusalError("ResourceInUse.DiskRollbacking", f"Disk {disk.id} is being rolled back already.")
+        raise RefusalError(Refusal.ROLLING_BACK, f"Disk {disk.id} is being rolled back already.")
     if disk.state is DiskState.ATTACHED:
         raise RefusalError(
-            "InvalidDisk.NotSupported",
+            Refusal.DISK_UNFIT,
             f"Disk {disk.id} is attached to {disk.instance_id}; detach it before it is rolled back.",
         )
     if disk.state.passing:
-        raise PassingError("ResourceBusy", f"Disk {disk.id} is {disk.state.value}; try again when it is not.")
+        raise PassingError(Refusal.BUSY, f"Disk {disk.id} is {disk.state.value}; try again when it is not.")
     if disk.state is not DiskState.UNATTACHED:
-        code = "ResourceBusy" if disk.state.copying else "InvalidDisk.NotSupported"
+        code = Refusal.BUSY if disk.state.copying else Refusal.DISK_UNFIT
         raise RefusalError(code, f"Disk {disk.id} is {disk.state.value}.")
-    check_no_snapshot(conn, disk.id, "ResourceUnavailable.SnapshotCreating")
+    check_no_snapshot(conn, disk.id)
     if disk.hydrating:
         raise RefusalError(
-            "ResourceBusy",
+            Refusal.BUSY,
             f"Disk {disk.id} is still being filled from its snapshot ({disk.hydration_percent} %).",
         )
     if snapshot.size_gib != disk.size_gib:
         raise RefusalError(
-            "InvalidParameter.DiskSizeNotMatch",
+            Refusal.SIZES_DIFFER,
             f"Snapshot {snapshot.id} has {snapshot.size_gib} GiB, disk {disk.id} has {disk.size_gib}; "
             "make a new disk from it instead.",
         )

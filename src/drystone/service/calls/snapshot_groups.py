@@ -1,16 +1,15 @@
 """Snapshot groups: several disks of one instance at one instant, described, rolled back and deleted together."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Connection
 
 from drystone.catalog import snapshot_groups, snapshots
 from drystone.catalog.snapshot_groups import SnapshotGroupSelection
 from drystone.domain.disk import Disk, DiskState
-from drystone.domain.errors import DrystoneError, PassingError, RefusalError, ungrouped
+from drystone.domain.errors import DrystoneError, PassingError, Refusal, RefusalError, ungrouped
 from drystone.domain.ids import DiskId, IdSource, InstanceId, SnapshotGroupId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import GroupPayload
@@ -49,8 +48,6 @@ from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.transactions import Change, Transactions
 from drystone.service.views import Page, SnapshotGroupView
 
-P = ParamSpec("P")
-T = TypeVar("T")
 GROUPS_PER_CALL_MAX = 100
 _MEMBER_NAME_MAX = attributes.NAME_MAX
 _STATES: Mapping[str, tuple[SnapshotGroupState, bool]] = {
@@ -106,11 +103,11 @@ class SnapshotGroups:
             RefusalError: With CreateSnapshotGroup's documented codes; there is no group, and the disks are as before.
         """
         if not new.disk_ids:
-            raise RefusalError("MissingParameter", "DiskIds is empty; give at least one disk.")
+            raise RefusalError(Refusal.MISSING, "DiskIds is empty; give at least one disk.")
         disk_ids = [DiskId(disk_id) for disk_id in dict.fromkeys(new.disk_ids)]
         if len(disk_ids) > self.disks_max:
             raise RefusalError(
-                "InvalidParameterValue", f"{len(disk_ids)} disks are given; a group has at most {self.disks_max}."
+                Refusal.BAD_VALUE, f"{len(disk_ids)} disks are given; a group has at most {self.disks_max}."
             )
         name = attributes.plain_name(new.name, "SnapshotGroupName")
         tags = attributes.checked_tags(new.tags)
@@ -137,12 +134,12 @@ class SnapshotGroups:
                         self.operations.wake(started.leader.id)
         except TimeoutError as error:
             raise RefusalError(
-                "ResourceInUse", f"The disks did not come to rest within {FREEZE_SECONDS_MAX:g} s; try again."
+                Refusal.BUSY, f"The disks did not come to rest within {FREEZE_SECONDS_MAX:g} s; try again."
             ) from error
         except RefusalError:
             raise
         except DrystoneError as error:
-            raise RefusalError("InternalError.ComponentError", f"The disks cannot be frozen: {error}") from error
+            raise RefusalError(Refusal.NOT_DONE, f"The disks cannot be frozen: {error}") from error
         return group_id
 
     def _check(self, conn: Connection, caller: Caller, disk_ids: Sequence[DiskId]) -> list[Disk]:
@@ -155,7 +152,7 @@ class SnapshotGroups:
         if len({disk.instance_id for disk in found}) > 1:
             where = ", ".join(f"{disk.id} to {disk.instance_id}" for disk in found)
             raise RefusalError(
-                "InvalidParameter", f"The disks of a group are attached to one instance; these are attached: {where}."
+                Refusal.NOT_TOGETHER, f"The disks of a group are attached to one instance; these are attached: {where}."
             )
         self.room.require()
         return found
@@ -170,7 +167,7 @@ class SnapshotGroups:
         if len({live.daemon.name for live in found}) > 1:
             alone = ", ".join(live.id for live in found if live.daemon.name == live.id)
             raise RefusalError(
-                "ResourceUnavailable.NotSupported",
+                Refusal.NOT_NOW,
                 f"{alone or 'Some disks'} cannot be frozen at one instant with the others: a disk that is filled from "
                 "a snapshot is served apart until it is attached anew. Detach and attach it again.",
             )
@@ -232,7 +229,7 @@ class SnapshotGroups:
             pause_ms = await freezing.freeze(daemon, targets)
             quiesced = await held.thaw()
         except DrystoneError as error:
-            await give_up(self.transactions, self.host, started.leader, "InternalError.ComponentError", str(error))
+            await give_up(self.transactions, self.host, started.leader, Refusal.NOT_DONE, str(error))
             raise
         rows = [begun.operation for begun in started.members]
         await self.transactions.change(
@@ -245,7 +242,7 @@ class SnapshotGroups:
         """Return the groups that match, newest first.
 
         Raises:
-            RefusalError: `InvalidFilter` or `InvalidParameter`.
+            RefusalError: `BAD_FILTER` or `BAD_VALUE`.
         """
         selection = _selection(caller, query)
 
@@ -267,14 +264,14 @@ class SnapshotGroups:
         """
         ids = list(dict.fromkeys(group_ids))
         if not ids:
-            raise RefusalError("MissingParameter", "Give SnapshotGroupId or SnapshotGroupIds.")
+            raise RefusalError(Refusal.MISSING, "Give SnapshotGroupId or SnapshotGroupIds.")
         if len(ids) > GROUPS_PER_CALL_MAX:
             raise RefusalError(
-                "InvalidParameter", f"{len(ids)} groups are given; one call deletes at most {GROUPS_PER_CALL_MAX}."
+                Refusal.BAD_VALUE, f"{len(ids)} groups are given; one call deletes at most {GROUPS_PER_CALL_MAX}."
             )
 
         def record(change: Change) -> None:
-            for view in [_owned(change.conn, caller, group_id, "InvalidSnapshotId.NotFound") for group_id in ids]:
+            for view in [_owned(change.conn, caller, group_id) for group_id in ids]:
                 _check_resting(view)
                 for member in view.members:
                     marked = mark_deleting(change, member, request_id=caller.request_id)
@@ -299,15 +296,15 @@ class SnapshotGroups:
             RefusalError: With ApplySnapshotGroup's documented codes; nothing was changed.
         """
         if auto_start and not auto_stop:
-            raise RefusalError("InvalidParameter", "AutoStartInstance needs AutoStopInstance.")
+            raise RefusalError(Refusal.BAD_VALUE, "AutoStartInstance needs AutoStopInstance.")
         if not wanted:
-            raise RefusalError("MissingParameter", "ApplyDisks is empty; give at least one disk.")
+            raise RefusalError(Refusal.MISSING, "ApplyDisks is empty; give at least one disk.")
         if len({one.disk_id for one in wanted}) < len(wanted):
-            raise RefusalError("InvalidParameter", "A disk is given twice in ApplyDisks.")
+            raise RefusalError(Refusal.BAD_VALUE, "A disk is given twice in ApplyDisks.")
 
         def record(change: Change) -> None:
             conn = change.conn
-            view = _owned(conn, caller, group_id, "InvalidParameter")
+            view = _owned(conn, caller, group_id)
             _check_resting(view)
             inside: dict[str, Snapshot] = {member.id: member for member in view.members}
             pairs = []
@@ -315,13 +312,13 @@ class SnapshotGroups:
                 member = inside.get(one.snapshot_id)
                 if member is None or member.disk_id != one.disk_id:
                     raise RefusalError(
-                        "InvalidParameter",
+                        Refusal.BAD_VALUE,
                         f"Group {view.group.id} has no snapshot {one.snapshot_id[:60]} of disk {one.disk_id[:60]}.",
                     )
-                pairs.append((_as_group_code(owned_disk, conn, caller.account_id, one.disk_id), member))
+                pairs.append((owned_disk(conn, caller.account_id, one.disk_id), member))
             self._check_attached([disk for disk, _ in pairs])
             for disk, member in pairs:
-                _as_group_code(check_rollback, conn, disk, member)
+                check_rollback(conn, disk, member)
             for disk, member in pairs:
                 begin_rollback(change, disk, member, request_id=caller.request_id)
 
@@ -331,7 +328,7 @@ class SnapshotGroups:
         instances = {disk.instance_id for disk in found if disk.instance_id is not None}
         if len(instances) > 1:
             raise RefusalError(
-                "UnsupportedOperation.SnapshotGroupDiskAttachMultiInstance",
+                Refusal.SEVERAL_INSTANCES,
                 f"The disks are attached to {', '.join(sorted(instances))}; detach them before they are rolled back.",
             )
 
@@ -349,68 +346,53 @@ def _check_disk(conn: Connection, disk: Disk) -> None:
         RefusalError: With CreateSnapshotGroup's documented codes.
     """
     if disk.state is DiskState.ROLLBACKING:
-        raise RefusalError("ResourceInUse.DiskRollbacking", f"Disk {disk.id} is being rolled back.")
+        raise RefusalError(Refusal.ROLLING_BACK, f"Disk {disk.id} is being rolled back.")
     if disk.state is DiskState.TORECYCLE:
-        raise RefusalError("InvalidDisk.NotSupported", f"Disk {disk.id} is in the recycle bin.")
+        raise RefusalError(Refusal.DISK_UNFIT, f"Disk {disk.id} is in the recycle bin.")
     if disk.state is DiskState.UNATTACHED:
         raise RefusalError(
-            "InvalidDisk.NotSupported",
+            Refusal.DISK_UNFIT,
             f"Disk {disk.id} is not attached; the disks of a group are attached to one instance.",
         )
     if disk.state is not DiskState.ATTACHED:
         kind = PassingError if disk.state.passing else RefusalError
-        raise kind("ResourceInUse", f"Disk {disk.id} is {disk.state.value}; try again when it is not.")
+        raise kind(Refusal.BUSY, f"Disk {disk.id} is {disk.state.value}; try again when it is not.")
     if disk.hydrating:
         raise RefusalError(
-            "ResourceUnavailable.NotSupported",
+            Refusal.NOT_NOW,
             f"Disk {disk.id} is still being filled from its snapshot ({disk.hydration_percent} %) and served apart: "
             "it has no instant in common with other disks.",
         )
-    check_no_snapshot(conn, disk.id, "ResourceUnavailable.SnapshotCreating")
+    check_no_snapshot(conn, disk.id)
 
 
-def _owned(conn: Connection, caller: Caller, group_id: str, code: str) -> SnapshotGroupView:
-    """Return a group of this account, or refuse with `code`: the same for one of another account."""
+def _owned(conn: Connection, caller: Caller, group_id: str) -> SnapshotGroupView:
+    """Return a group of this account, or refuse: in the same way for one of another account."""
     group = snapshot_groups.get(conn, group_id)
     if group is None or group.account_id != caller.account_id:
-        raise RefusalError(code, f"There is no snapshot group {group_id[:60]}.")
+        raise RefusalError(Refusal.NO_SUCH_GROUP, f"There is no snapshot group {group_id[:60]}.")
     return SnapshotGroupView(group=group, members=tuple(snapshots.of_groups(conn, [group.id])[group.id]))
 
 
 def _check_resting(view: SnapshotGroupView) -> None:
     if view.group.state is not SnapshotGroupState.NORMAL:
-        raise RefusalError("UnsupportedOperation.StateError", f"Group {view.group.id} is still being created.")
+        raise RefusalError(Refusal.GROUP_BUSY, f"Group {view.group.id} is still being created.")
     if any(member.rolling_back for member in view.members):
-        raise RefusalError("UnsupportedOperation.StateError", f"A disk is being rolled back to group {view.group.id}.")
-
-
-def _as_group_code(check: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a check that refuses with ApplySnapshot's codes, and refuse with ApplySnapshotGroup's."""
-    try:
-        return check(*args, **kwargs)
-    except RefusalError as error:
-        known = error.code.startswith(("InvalidParameter", "InvalidDiskId"))
-        code = "InvalidParameter" if known else "UnsupportedOperation.StateError"
-        raise type(error)(code, error.message) from error
+        raise RefusalError(Refusal.GROUP_BUSY, f"A disk is being rolled back to group {view.group.id}.")
 
 
 def _selection(caller: Caller, query: SnapshotGroupQuery) -> SnapshotGroupSelection:
-    try:
-        check_filters(_FILTERS, (), query.filters)
-        offset, limit = page(query.offset, query.limit)
-        selection = SnapshotGroupSelection(account_id=caller.account_id, offset=offset, limit=limit)
-        for name, values in query.filters:
-            if name == "snapshot-group-state":
-                states = tuple(_STATES[value] for value in members(name, values, _STATES))
-                selection = replace(selection, states=(*selection.states, states))
-            elif name == "snapshot-group-id":
-                selection = replace(selection, ids=(*selection.ids, values))
-            elif name == "snapshot-group-name":
-                selection = replace(selection, names=(*selection.names, values))
-            else:
-                selection = replace(selection, snapshot_ids=(*selection.snapshot_ids, values))
-    except RefusalError as error:
-        # This action documents InvalidFilter and InvalidParameter alone.
-        code = "InvalidFilter" if error.code == "InvalidFilter" else "InvalidParameter"
-        raise RefusalError(code, error.message) from error
+    check_filters(_FILTERS, (), query.filters)
+    offset, limit = page(query.offset, query.limit)
+    selection = SnapshotGroupSelection(account_id=caller.account_id, offset=offset, limit=limit)
+    for name, values in query.filters:
+        if name == "snapshot-group-state":
+            states = tuple(_STATES[value] for value in members(name, values, _STATES))
+            selection = replace(selection, states=(*selection.states, states))
+        elif name == "snapshot-group-id":
+            selection = replace(selection, ids=(*selection.ids, values))
+        elif name == "snapshot-group-name":
+            selection = replace(selection, names=(*selection.names, values))
+        else:
+            selection = replace(selection, snapshot_ids=(*selection.snapshot_ids, values))
     return selection

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import operations
 from drystone.domain.disk import DATA_DISK, SYSTEM_DISK, Disk, DiskState
-from drystone.domain.errors import DrystoneError, PassingError, RefusalError
+from drystone.domain.errors import DrystoneError, PassingError, Refusal, RefusalError
 from drystone.domain.ids import DiskId, IdSource, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import SnapshotPayload
@@ -116,17 +116,17 @@ class SnapshotLifecycle:
         except TimeoutError as error:
             await self._release(disk_id)
             raise RefusalError(
-                "ResourceBusy", f"Disk {disk_id} did not come to rest within {FREEZE_SECONDS_MAX:g} s; try again."
+                Refusal.BUSY, f"Disk {disk_id} did not come to rest within {FREEZE_SECONDS_MAX:g} s; try again."
             ) from error
         except RefusalError:
             await self._release(disk_id)
             raise
         except SlowSourceError as error:
             await self._release(disk_id)
-            raise RefusalError("ResourceUnavailable", f"Disk {disk_id} cannot be frozen now: {error}.") from error
+            raise RefusalError(Refusal.NO_ANSWER, f"Disk {disk_id} cannot be frozen now: {error}.") from error
         except DrystoneError as error:
             await self._release(disk_id)
-            raise RefusalError("InternalError.ResourceOpFailed", f"Disk {disk_id} cannot be frozen: {error}") from error
+            raise RefusalError(Refusal.NOT_DONE, f"Disk {disk_id} cannot be frozen: {error}") from error
         return snapshot_id
 
     async def _release(self, disk_id: DiskId) -> None:
@@ -143,24 +143,24 @@ class SnapshotLifecycle:
 
     def _check_new(self, new: NewSnapshot) -> None:
         if new.disk_backup_id is not None:
-            raise RefusalError("ResourceNotFound.NotFound", f"There is no backup point {new.disk_backup_id[:40]}.")
+            raise RefusalError(Refusal.NO_SUCH_BACKUP, f"There is no backup point {new.disk_backup_id[:40]}.")
         if new.disk_id is None:
-            raise RefusalError("MissingParameter", "DiskId is needed.")
+            raise RefusalError(Refusal.MISSING, "DiskId is needed.")
         if new.usage is not None and new.usage not in {DATA_DISK, SYSTEM_DISK}:
-            raise RefusalError("InvalidParameterValue", f"DiskUsage `{new.usage}` is unknown; use {DATA_DISK}.")
+            raise RefusalError(Refusal.BAD_VALUE, f"DiskUsage `{new.usage}` is unknown; use {DATA_DISK}.")
         if new.local:
-            raise RefusalError("UnsupportedOperation", "LocalSnap: instant snapshots are not available here.")
+            raise RefusalError(Refusal.NOT_OFFERED, "LocalSnap: instant snapshots are not available here.")
 
     def _check_disk(self, conn: Connection, caller: Caller, disk_id: DiskId) -> Disk:
         disk = owned_disk(conn, caller.account_id, disk_id)
         if disk.state is DiskState.ROLLBACKING:
-            raise RefusalError("ResourceInUse.DiskRollbacking", f"Disk {disk_id} is being rolled back.")
+            raise RefusalError(Refusal.ROLLING_BACK, f"Disk {disk_id} is being rolled back.")
         if disk.state is DiskState.TORECYCLE:
-            raise RefusalError("InvalidDisk.NotSupported", f"Disk {disk_id} is in the recycle bin.")
+            raise RefusalError(Refusal.DISK_UNFIT, f"Disk {disk_id} is in the recycle bin.")
         if disk.state not in RESTING:
             kind = PassingError if disk.state.passing else RefusalError
-            raise kind("ResourceBusy", f"Disk {disk_id} is {disk.state.value}; try again when it is not.")
-        check_no_snapshot(conn, disk_id, "ResourceUnavailable.SnapshotCreating")
+            raise kind(Refusal.BUSY, f"Disk {disk_id} is {disk.state.value}; try again when it is not.")
+        check_no_snapshot(conn, disk_id)
         quotas.check_snapshot(disk_id, quotas.snapshot_use(conn, caller.account_id, disk_id), self.limits)
         self.room.require()
         return disk
@@ -197,7 +197,7 @@ class SnapshotLifecycle:
         # S34: whoever settles it makes it FAILING.
         await self.transactions.change(
             lambda change: operations.update(
-                change.conn, operation.id, updated_at=change.at, error_code="InternalError.ResourceOpFailed",
+                change.conn, operation.id, updated_at=change.at, error_code=Refusal.NOT_DONE,
                 error=message or "it could not be frozen",
             )
         )  # fmt: skip
@@ -218,11 +218,9 @@ class SnapshotLifecycle:
             found = [owned_snapshot(change.conn, caller.account_id, snapshot_id) for snapshot_id in ids]
             for snapshot in found:
                 if snapshot.state is SnapshotState.CREATING:
-                    raise RefusalError(
-                        "ResourceUnavailable.SnapshotCreating", f"Snapshot {snapshot.id} is still being created."
-                    )
+                    raise RefusalError(Refusal.SNAPSHOT_CREATING, f"Snapshot {snapshot.id} is still being created.")
                 if snapshot.rolling_back:
-                    raise RefusalError("ResourceBusy", f"A disk is being rolled back to snapshot {snapshot.id}.")
+                    raise RefusalError(Refusal.BUSY, f"A disk is being rolled back to snapshot {snapshot.id}.")
             for snapshot in found:
                 mark_deleting(change, snapshot, request_id=caller.request_id)
 
@@ -244,7 +242,7 @@ class SnapshotLifecycle:
             RefusalError: With ApplySnapshot's documented codes; nothing was changed.
         """
         if auto_start and not auto_stop:
-            raise RefusalError("InvalidParameterValue", "AutoStartInstance needs AutoStopInstance.")
+            raise RefusalError(Refusal.BAD_VALUE, "AutoStartInstance needs AutoStopInstance.")
 
         def record(change: Change) -> None:
             snapshot = owned_snapshot(change.conn, caller.account_id, snapshot_id)

@@ -9,7 +9,7 @@ from drystone.catalog import accounts, openings, snapshots
 from drystone.catalog.database import Database
 from drystone.catalog.selection import Selection
 from drystone.domain.disk_types import GIB
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import AccountId, SnapshotId
 from drystone.domain.snapshot import Snapshot
 from drystone.service.caller import Caller
@@ -48,7 +48,7 @@ class SnapshotRecords:
         """Return the snapshots that match; an id that is unknown or another account's only makes fewer of them.
 
         Raises:
-            RefusalError: `InvalidFilter` or `InvalidParameterValue`.
+            RefusalError: `BAD_FILTER` or `BAD_VALUE`.
         """
         return await self._page(snapshot_selection(caller.account_id, query))
 
@@ -58,7 +58,7 @@ class SnapshotRecords:
         """Return the caller's snapshots for their records (P7); no ids means all of them.
 
         Raises:
-            RefusalError: `InvalidParameterValue`.
+            RefusalError: `BAD_VALUE`.
         """
         check_filters((), snapshot_ids, ())
         offset, limit = page(offset, limit)
@@ -83,7 +83,7 @@ class SnapshotRecords:
         A deadline makes it not permanent; permanent takes the deadline away, and the two together are refused.
 
         Raises:
-            RefusalError: `InvalidSnapshotId.NotFound`, `InvalidParameterValue` or `MissingParameter`; nothing was
+            RefusalError: `NO_SUCH_SNAPSHOT`, `BAD_VALUE` or `MISSING`; nothing was
                 changed.
         """
         now = self._clock()
@@ -93,7 +93,7 @@ class SnapshotRecords:
             snapshot = owned_snapshot(conn, caller.account_id, changes.snapshot_id)
             if changes.permanent is False and changes.deadline is None and snapshot.deadline_at is None:
                 raise RefusalError(
-                    "InvalidParameterValue",
+                    Refusal.BAD_VALUE,
                     f"Snapshot {snapshot.id} has no deadline; IsPermanent false needs a Deadline with it.",
                 )
             changed = snapshots.compare_and_set(
@@ -126,11 +126,11 @@ def owned_snapshot(conn: Connection, account_id: AccountId, snapshot_id: str) ->
     """Return a snapshot of this account that clients see.
 
     Raises:
-        RefusalError: `InvalidSnapshotId.NotFound`, the same for a snapshot of another account.
+        RefusalError: `NO_SUCH_SNAPSHOT`, the same for a snapshot of another account.
     """
     snapshot = snapshots.get(conn, SnapshotId(snapshot_id))
     if snapshot is None or snapshot.account_id != account_id or not snapshot.state.visible:
-        raise RefusalError("InvalidSnapshotId.NotFound", f"There is no snapshot {snapshot_id[:60]}.")
+        raise RefusalError(Refusal.NO_SUCH_SNAPSHOT, f"There is no snapshot {snapshot_id[:60]}.")
     return snapshot
 
 
@@ -138,10 +138,10 @@ def _wanted(changes: SnapshotChanges, now: float) -> Mapping[str, object]:
     values: dict[str, object] = {}
     if changes.name is not None:
         if not changes.name:
-            raise RefusalError("InvalidParameterValue", "SnapshotName is empty; give a name.")
+            raise RefusalError(Refusal.BAD_VALUE, "SnapshotName is empty; give a name.")
         values["name"] = snapshot_name(changes.name)
     if changes.permanent and changes.deadline is not None:
-        raise RefusalError("InvalidParameterValue", "A Deadline and IsPermanent true exclude each other.")
+        raise RefusalError(Refusal.BAD_VALUE, "A Deadline and IsPermanent true exclude each other.")
     if changes.deadline is not None:
         values |= {"permanent": False, "deadline_at": deadline(changes.deadline, now)}
     elif changes.permanent is not None:
@@ -149,5 +149,5 @@ def _wanted(changes: SnapshotChanges, now: float) -> Mapping[str, object]:
         if changes.permanent:
             values["deadline_at"] = None
     if not values:
-        raise RefusalError("MissingParameter", "No attribute to change is given.")
+        raise RefusalError(Refusal.MISSING, "No attribute to change is given.")
     return values

@@ -25,7 +25,7 @@ class StoreHealth:
         """Have everything that is stored now verified anew; return the time from which verification counts.
 
         Raises:
-            RefusalError: `UnauthorizedOperation` for any but an administrator.
+            RefusalError: `NOT_ALLOWED` for any but an administrator.
         """
         caller.require_admin()
         return await self.scrub.request()
@@ -34,7 +34,7 @@ class StoreHealth:
         """Return how far the scrub is and what is damaged or suspect.
 
         Raises:
-            RefusalError: `UnauthorizedOperation` for any but an administrator.
+            RefusalError: `NOT_ALLOWED` for any but an administrator.
         """
         caller.require_admin()
         return await self.transactions.read(self._view)

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from drystone.catalog import meta, pack_rewrites, packs, sessions, snapshots
-from drystone.domain.errors import RefusalError, UnavailableError
+from drystone.domain.errors import Refusal, RefusalError, UnavailableError
 from drystone.domain.ids import PackId, SessionId, SnapshotId
 from drystone.domain.pack_rewrite import RewriteState
 from drystone.domain.payloads import CompactPayload
@@ -57,13 +57,13 @@ class StoreSpace:
         """Return what each of these NORMAL snapshots holds, and what deleting all of them would make dead.
 
         Raises:
-            RefusalError: `InvalidSnapshotId.NotFound`, `ResourceUnavailable.SnapshotCreating`,
-                `InvalidParameterValue`, or `ResourceUnavailable.LineageUnknown` after a recovery that found too little.
+            RefusalError: `NO_SUCH_SNAPSHOT`, `SNAPSHOT_CREATING`,
+                `BAD_VALUE`, or `LINEAGE_UNKNOWN` after a recovery that found too little.
             DrystoneError: The store cannot be read.
         """
         wanted = list(dict.fromkeys(snapshot_ids))
         if not 1 <= len(wanted) <= IDS_MAX:
-            raise RefusalError("InvalidParameterValue", f"{len(wanted)} ids are given; 1 to {IDS_MAX} are allowed.")
+            raise RefusalError(Refusal.BAD_VALUE, f"{len(wanted)} ids are given; 1 to {IDS_MAX} are allowed.")
         found = await self._space(caller, wanted, frozenset(wanted))
         pinned = await self._transactions.read_in_turn(caller.account_id, sessions.pinned) & set(wanted)
         # What somebody reads is not collected before that ends: it does not come back now.
@@ -114,7 +114,7 @@ class StoreSpace:
         """Return the sums over the whole store.
 
         Raises:
-            RefusalError: `UnauthorizedOperation` for any but an administrator.
+            RefusalError: `NOT_ALLOWED` for any but an administrator.
             DrystoneError: The store cannot be listed.
         """
         caller.require_admin()
@@ -144,13 +144,13 @@ class StoreSpace:
             dead_percent: Of which at least this share is dead; None: as configured; 0: of which anything is.
 
         Raises:
-            RefusalError: `UnauthorizedOperation`, `InvalidParameterValue`, or `ResourceBusy` while a collection with
+            RefusalError: `NOT_ALLOWED`, `BAD_VALUE`, or `BUSY` while a collection with
                 another threshold is under way; nothing was begun.
         """
         caller.require_admin()
         percent = min(100, self._kept.dead_percent) if dead_percent is None else dead_percent
         if not 0 <= percent <= 100:
-            raise RefusalError("InvalidParameterValue", f"Threshold is {percent}, and must be from 0 to 100.")
+            raise RefusalError(Refusal.BAD_VALUE, f"Threshold is {percent}, and must be from 0 to 100.")
 
         if dry_run:
             return await self._transactions.read(lambda conn: _prospect(conn, percent))
@@ -161,7 +161,7 @@ class StoreSpace:
                 change, account_id=caller.account_id, dead_percent=percent, request_id=caller.request_id
             )
             if operation.payload_as(CompactPayload).dead_percent != percent:
-                raise RefusalError("ResourceBusy", f"Collection {operation.id} is under way; wait until it has ended.")
+                raise RefusalError(Refusal.BUSY, f"Collection {operation.id} is under way; wait until it has ended.")
             return replace(due, operation_id=operation.id)
 
         return await self._operations.begin(begin)
@@ -192,7 +192,7 @@ def _trees(
     for one in wanted:
         snapshot = owned_snapshot(conn, caller.account_id, one)
         if snapshot.state is not SnapshotState.NORMAL:
-            raise RefusalError("ResourceUnavailable.SnapshotCreating", f"Snapshot {one} is {snapshot.state}.")
+            raise RefusalError(Refusal.SNAPSHOT_CREATING, f"Snapshot {one} is {snapshot.state}.")
         if snapshot.id not in rows:
             rows.update((row.id, row) for row in snapshots.family(conn, snapshot.id))
     nodes = []
@@ -201,7 +201,7 @@ def _trees(
             continue
         if row.delta_map is None or (row.parent_id is not None and row.parent_id not in rows):
             raise RefusalError(
-                "ResourceUnavailable.LineageUnknown",
+                Refusal.LINEAGE_UNKNOWN,
                 f"What {row.id} shares with others is not known since the catalog was recovered.",
             )
         nodes.append(

@@ -26,7 +26,7 @@ class AuditRecords:
         """Return the entries that match, newest first: an account's own, or to an administrator everybody's (S182).
 
         Raises:
-            RefusalError: `InvalidFilter`, `InvalidParameterValue`, or `UnauthorizedOperation` for another than an
+            RefusalError: `BAD_FILTER`, `BAD_VALUE`, or `NOT_ALLOWED` for another than an
                 administrator who asks for accounts.
         """
         selection = _selection(caller, query)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from drystone.catalog import instances
 from drystone.domain.disk import DiskState
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.operation import Operation
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
@@ -28,7 +28,7 @@ class Attach:
         """Open the disk if it is not, and serve it the way its instance wants it."""
         instance = await self.transactions.read(lambda conn: instances.get(conn, operation.instance_id or ""))
         if instance is None:
-            raise RefusalError("InvalidInstanceId.NotFound", f"Instance {operation.instance_id} is gone.")
+            raise RefusalError(Refusal.NO_SUCH_INSTANCE, f"Instance {operation.instance_id} is gone.")
         async with self.locks.graph(operation.on_disk):
             served = {**await self.serving.serve(operation.on_disk, instance.kind), "state": DiskState.ATTACHED}
             await self.transactions.change(

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from drystone.catalog import operations, sessions
-from drystone.domain.errors import RefusalError, SpaceError, UnavailableError
+from drystone.domain.errors import Refusal, RefusalError, SpaceError, UnavailableError
 from drystone.domain.ids import OperationId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import ExportPayload
@@ -85,7 +85,7 @@ class ExportSnapshot:
         try:
             await asyncio.to_thread(host_files.publish, new)
         except FileExistsError as error:
-            raise RefusalError("InvalidParameterValue", f"{new.path} was made by somebody else meanwhile.") from error
+            raise RefusalError(Refusal.BAD_VALUE, f"{new.path} was made by somebody else meanwhile.") from error
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Let go of the snapshot, and end; what was copied had no name, and is gone."""

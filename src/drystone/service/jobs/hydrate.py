@@ -12,7 +12,7 @@ import numpy as np
 
 from drystone.catalog import disks, operations, sessions, snapshots
 from drystone.domain.blocks import Ranges, count, split
-from drystone.domain.errors import RefusalError, UnavailableError
+from drystone.domain.errors import Refusal, RefusalError, UnavailableError
 from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import SessionPayload
@@ -148,7 +148,7 @@ class Hydrate:
 def _progress(change: Change, *, operation: Operation, percent: int) -> None:
     if not operations.update(change.conn, operation.id, updated_at=change.at, percent=percent):
         reason = f"Disk {operation.disk_id} was terminated while it was filled."
-        raise RefusalError("ResourceNotFound.NotFound", reason)
+        raise RefusalError(Refusal.NO_SUCH_DISK, reason)
     disks.compare_and_set(change.conn, operation.on_disk, expected={}, values={"hydration_percent": percent})
 
 

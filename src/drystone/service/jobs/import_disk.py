@@ -8,7 +8,7 @@ from pathlib import Path
 from drystone.catalog import disks
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import Disk, DiskState
-from drystone.domain.errors import ProtocolError, RefusalError, UnavailableError
+from drystone.domain.errors import ProtocolError, Refusal, RefusalError, UnavailableError
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import ImportPayload
 from drystone.engine import convert, host_files
@@ -52,7 +52,7 @@ class ImportDisk:
             found = await convert.examine(file)
             if found.size_bytes > disk.size_bytes:
                 raise RefusalError(
-                    "InvalidParameterValue", f"{path} has grown to {found.size_bytes} bytes, beyond the disk's size."
+                    Refusal.BAD_VALUE, f"{path} has grown to {found.size_bytes} bytes, beyond the disk's size."
                 )
             await convert.check(file)
             await self.host.describe(disk)

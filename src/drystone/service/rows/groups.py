@@ -7,6 +7,7 @@ member FROZEN. So whoever fails one member fails the group: its operation finds 
 from sqlalchemy import Connection
 
 from drystone.catalog import operations, snapshot_groups
+from drystone.domain.errors import Refusal
 from drystone.domain.ids import SnapshotGroupId
 from drystone.domain.operation import Operation, OperationState
 from drystone.domain.payloads import GroupPayload, SnapshotPayload
@@ -61,5 +62,5 @@ def end_failed_group(conn: Connection, leader: Operation, *, at: float) -> bool:
     now = operations.get(conn, leader.id)
     assert now is not None
     snapshot_groups.delete(conn, group_of(leader))
-    endings.failed(conn, leader, at=at, code=now.error_code or "InternalError", message=now.error)
+    endings.failed(conn, leader, at=at, code=now.error_code or Refusal.INTERNAL, message=now.error)
     return True

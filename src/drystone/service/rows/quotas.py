@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import accounts, disks, operations, snapshots
 from drystone.domain.disk_types import DISK_TYPES, GIB
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import AccountId, DiskId, InstanceId
 from drystone.domain.operation import OperationKind
 from drystone.domain.payloads import ResizePayload
@@ -64,18 +64,18 @@ def check_disks(conn: Connection, account_id: AccountId, configured: DiskLimits,
     """Refuse more disks, or larger ones, than an account may have; in the transaction that records them (S157).
 
     Raises:
-        RefusalError: `ResourceInsufficient.OverQuota`.
+        RefusalError: `DISK_QUOTA`.
     """
     limits, use = disk_limits(conn, account_id, configured), disk_use(conn, account_id)  # S157
     if adding and limits.disks and use.disks + adding > limits.disks:
         raise RefusalError(
-            "ResourceInsufficient.OverQuota",
+            Refusal.DISK_QUOTA,
             f"The account has {use.disks} disks; with {adding} more it would have over {limits.disks}, its quota. "
             "Terminate some, or ask the administrator for more.",
         )
     if limits.gib and use.gib + gib > limits.gib:
         raise RefusalError(
-            "ResourceInsufficient.OverQuota",
+            Refusal.DISK_QUOTA,
             f"The account's disks have {use.gib} GiB; with {gib} more they would have over {limits.gib}, its quota. "
             "Terminate some, or ask the administrator for more.",
         )
@@ -120,22 +120,22 @@ def check_snapshot(disk_id: DiskId, use: SnapshotUse, limits: SnapshotLimits) ->
     """Refuse one more snapshot of a disk when a quota is used up.
 
     Raises:
-        RefusalError: `InsufficientSnapshotQuota`.
+        RefusalError: `SNAPSHOT_QUOTA`.
     """
     if use.of_disk >= limits.per_disk:
         raise RefusalError(
-            "InsufficientSnapshotQuota",
+            Refusal.SNAPSHOT_QUOTA,
             f"Disk {disk_id} has {use.of_disk} snapshots; {limits.per_disk} are allowed. Delete some first.",
         )
     per_region = snapshots_max(limits, use.disks)
     if use.of_account >= per_region:
         raise RefusalError(
-            "InsufficientSnapshotQuota",
+            Refusal.SNAPSHOT_QUOTA,
             f"There are {use.of_account} snapshots in this region; {per_region} are allowed. Delete some first.",
         )
     if limits.gib_per_region and use.stored_bytes >= limits.gib_per_region * GIB:
         raise RefusalError(
-            "InsufficientSnapshotQuota",
+            Refusal.SNAPSHOT_QUOTA,
             f"Snapshots hold {use.stored_bytes / GIB:.2f} GiB; {limits.gib_per_region} GiB are allowed. "
             "Delete some first.",
         )
@@ -145,11 +145,11 @@ def check_instance(instance_id: InstanceId, *, attached: int, adding: int, attac
     """Refuse more disks than an instance may have.
 
     Raises:
-        RefusalError: `LimitExceeded.InstanceAttachedDisk`.
+        RefusalError: `INSTANCE_FULL`.
     """
     if attached + adding > attached_max:
         raise RefusalError(
-            "LimitExceeded.InstanceAttachedDisk",
+            Refusal.INSTANCE_FULL,
             f"Instance {instance_id} has {attached} disks; with {adding} more it would have over {attached_max}.",
         )
 
@@ -158,11 +158,11 @@ def check_descriptors(instance_id: InstanceId, *, adding: int, more: int) -> Non
     """Refuse more disks than the instance's storage daemon may have files open for.
 
     Raises:
-        RefusalError: `LimitExceeded.InstanceAttachedDisk`.
+        RefusalError: `INSTANCE_FULL`.
     """
     if adding > more:
         raise RefusalError(
-            "LimitExceeded.InstanceAttachedDisk",
+            Refusal.INSTANCE_FULL,
             f"The storage daemon of instance {instance_id} may open files for {more} more disks, not for "
             f"{adding}: raise the server's limit of open files (LimitNOFILE, ulimit -n), or use another instance.",
         )
@@ -172,13 +172,13 @@ def check_per_call(parameter: str, count: int, count_max: int) -> None:
     """Refuse a call that names too many things, or none.
 
     Raises:
-        RefusalError: `MissingParameter` for none, `InvalidParameterValue.LimitExceeded` for too many.
+        RefusalError: `MISSING` for none, `TOO_MANY` for too many.
     """
     if count < 1:
-        raise RefusalError("MissingParameter", f"{parameter} is empty; give at least one.")
+        raise RefusalError(Refusal.MISSING, f"{parameter} is empty; give at least one.")
     if count > count_max:
         raise RefusalError(
-            "InvalidParameterValue.LimitExceeded",
+            Refusal.TOO_MANY,
             f"{parameter} has {count} entries; one call takes at most {count_max}.",
         )
 
@@ -187,11 +187,11 @@ def check_size(disk_type: str, size_gib: int) -> None:
     """Refuse a size that the type does not have.
 
     Raises:
-        RefusalError: `InvalidParameterValue`.
+        RefusalError: `BAD_VALUE`.
     """
     kind = DISK_TYPES[disk_type]
     if not kind.size_gib_min <= size_gib <= kind.size_gib_max:
         raise RefusalError(
-            "InvalidParameterValue",
+            Refusal.BAD_VALUE,
             f"DiskSize is {size_gib} GiB; {disk_type} has {kind.size_gib_min} to {kind.size_gib_max} GiB.",
         )

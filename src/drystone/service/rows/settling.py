@@ -2,6 +2,7 @@
 
 from drystone.catalog import disks, operations, sessions, snapshots
 from drystone.domain import tracking as algebra
+from drystone.domain.errors import Refusal
 from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.payloads import SnapshotPayload
@@ -16,7 +17,7 @@ def record_failing(change: Change, operation: Operation, plan: DaemonPlan) -> No
     """Record that a snapshot in flight will not commit, and what is lost with it (S34)."""
     values: dict[str, object] = {"phase": Phase.FAILING.value}
     if not operation.error:
-        values |= {"error_code": "InternalError", "error": plan.lost or "the snapshot's frozen view is gone"}
+        values |= {"error_code": Refusal.INTERNAL, "error": plan.lost or "the snapshot's frozen view is gone"}
     operations.update(change.conn, operation.id, updated_at=change.at, **values)
     if plan.lost and operation.disk_id is not None:
         disk = disks.get(change.conn, operation.disk_id)
@@ -78,7 +79,7 @@ def end_failed_snapshot(change: Change, operation: Operation) -> None:
             snapshots.delete(change.conn, row.id)
     sessions.fence(change.conn, current.payload_as(SnapshotPayload).session, at=change.at)
     why = current.error or "its storage daemon died"
-    code = current.error_code or "InternalError"
+    code = current.error_code or Refusal.INTERNAL
     operations.update(
         change.conn, operation.id, updated_at=change.at, state=OperationState.FAILED, error_code=code, error=why
     )
@@ -92,4 +93,4 @@ def give_flight_up(change: Change, disk_id: DiskId, *, why: str) -> bool:
     pair = flight_of(operations.running_on_disk(change.conn, disk_id))
     if pair is None or pair[1].phase is Phase.COMMITTED:
         return False
-    return operations.update(change.conn, pair[0].id, updated_at=change.at, error_code="InternalError", error=why)
+    return operations.update(change.conn, pair[0].id, updated_at=change.at, error_code=Refusal.INTERNAL, error=why)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import tokens
 from drystone.catalog.tokens import ClientToken
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import AccountId
 from drystone.service.caller import Caller
 from drystone.service.requests import NewDisks
@@ -33,11 +33,11 @@ def check_token(token: str) -> None:
     """Refuse a token that cannot be one.
 
     Raises:
-        RefusalError: `InvalidParameter.InvalidClientToken`.
+        RefusalError: `BAD_TOKEN`.
     """
     if not 0 < len(token) <= TOKEN_CHARS_MAX or not token.isascii() or not token.isprintable():
         raise RefusalError(
-            "InvalidParameter.InvalidClientToken",
+            Refusal.BAD_TOKEN,
             f"ClientToken must be 1 to {TOKEN_CHARS_MAX} printable ASCII characters; this has {len(token)}.",
         )
 
@@ -48,7 +48,7 @@ def replayed(conn: Connection, caller: Caller, *, token: str, hashed: str) -> Ma
     To be called in the transaction that acts and remembers, so that of two calls at once one acts.
 
     Raises:
-        RefusalError: `InvalidParameter.InvalidClientToken` when the first call asked for something else.
+        RefusalError: `BAD_TOKEN` when the first call asked for something else.
     """
     check_token(token)
     known = tokens.get(conn, caller.account_id, token)
@@ -56,7 +56,7 @@ def replayed(conn: Connection, caller: Caller, *, token: str, hashed: str) -> Ma
         return None
     if (known.action, known.request_hash) != (caller.action, hashed):
         raise RefusalError(
-            "InvalidParameter.InvalidClientToken",
+            Refusal.BAD_TOKEN,
             "This ClientToken was used with other parameters; use a new token for a new request.",
         )
     return known.response

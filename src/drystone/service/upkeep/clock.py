@@ -108,7 +108,7 @@ class SteadyClock:
         """Believe the machine's clock as it is; return what the clocks said before.
 
         Raises:
-            RefusalError: `UnauthorizedOperation` for any but an administrator.
+            RefusalError: `NOT_ALLOWED` for any but an administrator.
         """
         caller.require_admin()
         before, reading = self.view(), self._clocks.read()

@@ -65,7 +65,7 @@ class Confirmation:
         """Let expiry and collection begin again; return why they were held, None if they were not.
 
         Raises:
-            RefusalError: `UnauthorizedOperation` for any but an administrator.
+            RefusalError: `NOT_ALLOWED` for any but an administrator.
         """
         caller.require_admin()
 

@@ -31,7 +31,7 @@ from drystone.domain import tracking as algebra
 from drystone.domain.account import AccessKey, Account
 from drystone.domain.disk import UNNAMED, Disk, DiskState
 from drystone.domain.disk_types import DISK_TYPES, GIB
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import AccountId, IdSource, SessionId, SnapshotId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.payloads import SessionPayload
@@ -175,7 +175,7 @@ def _give_up_operations(conn: Connection, evidence: Evidence, report: Report, *,
         if operation.kind is OperationKind.DELETE_SNAPSHOT and operation.snapshot_id is not None:
             deleting.append(operation.snapshot_id)
         operations.update(
-            conn, operation.id, updated_at=at, state=OperationState.FAILED, error_code="InternalError",
+            conn, operation.id, updated_at=at, state=OperationState.FAILED, error_code=Refusal.INTERNAL,
             error=f"given up: {evidence.reason}",
         )  # fmt: skip
         report.operations_given_up.append(f"{operation.id} {operation.kind.value}")
