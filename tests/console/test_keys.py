@@ -5,13 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from drystone.api.services import SERVICES
 from drystone.catalog import accounts as account_rows
-from drystone.console import app as console_app
-from drystone.console.app import AGAIN
 from drystone.console.limits import ACCOUNT_TRIES
 from drystone.domain.errors import RefusalError
 from drystone.service.caller import Caller
-from tests.api.asgi import Toy
+from tests.api.asgi import TerminateDisks, Toy
 from tests.console.site import PASSWORD, Browser, Site, refused, told
 from tests.service.records_world import OTHER, OWNER
 
@@ -30,7 +29,7 @@ def confirmed(site: Site, browser: Browser, monkeypatch: pytest.MonkeyPatch) -> 
         return {}
 
     site.rig.behaviour[:] = [behave]
-    monkeypatch.setattr(console_app, "AGAIN", frozenset({"TerminateDisks"}))
+    monkeypatch.setattr(TerminateDisks, "password_again", True)
     return seen
 
 
@@ -105,7 +104,8 @@ def test_what_outlives_a_session_needs_the_password(site: Site) -> None:
             asyncio.run(call(CALLER))
         assert refusal.value.code == "AuthFailure.PasswordRequired"
         asyncio.run(call(replace(CALLER, confirmed=True)))
-    assert {"CreateKey", "CreateAccessKey", "CreateAccount", "SetAccountPassword"} == AGAIN
+    again = {name for service in SERVICES for name, action in service.actions.items() if action.password_again}
+    assert again == {"CreateKey", "CreateAccessKey", "CreateAccount", "SetAccountPassword"}
     asyncio.run(accounts.create_own_key(replace(CALLER, browser=False, secret_id="AKIDx")))
     made = asyncio.run(accounts.describe_own_keys(CALLER))
     assert sorted(str(key.made_by) for key in made) == ["AKIDx", CALLER.secret_id, CALLER.secret_id]

@@ -44,6 +44,8 @@ class Action(Parameters, frozen=True, kw_only=True):
 
     changes: ClassVar[bool] = False
     """Whether it changes something, and so is written to the audit trail."""
+    password_again: ClassVar[bool] = False
+    """Whether it makes what outlives a browser's session: its password is given again (`Caller.require_password`)."""
 
     async def __call__(self, on: Context, caller: Caller) -> Fields | None:
         """Do it; what is returned are the answer's fields, None is an answer without any."""

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 import structlog
@@ -34,18 +34,15 @@ from drystone.console.requests import (
     small_body,
     wants_console,
 )
-from drystone.domain.account import Account
 from drystone.domain.errors import RefusalError, UnavailableError
 from drystone.domain.ids import AccountId
-from drystone.domain.login import BrowserSession, Password
 from drystone.service.caller import Caller
-from drystone.service.calls.browser_sessions import OpenSession
+from drystone.service.calls.browser_sessions import BrowserSessions, OpenSession
+from drystone.service.calls.passwords import Passwords
 
 PAGES: Final = "/console/"
 CALLS: Final = "/console/api/"
 CALL_BYTES_MAX: Final = 1_000_000
-AGAIN: Final = frozenset({"CreateKey", "CreateAccessKey", "CreateAccount", "SetAccountPassword"})
-"""What outlives a session: the password is given again for each (`Caller.require_password`)."""
 CONFIRMED_S: Final = 60.0
 CONFIRMED_MAX: Final = 1000
 _STATUS: Final[Mapping[str, HTTPStatus]] = {
@@ -79,34 +76,6 @@ class NewPassword(Parameters, frozen=True, kw_only=True):
 
     old: Text
     new: Text
-
-
-class Passwords(Protocol):
-    """Verifies and changes passwords."""
-
-    async def verify(self, account_name: str, password: str, /) -> tuple[Account, Password] | None:
-        """Return the account of this name, and its password's row, if this is its password."""
-        ...
-
-    async def change(self, account: Account, old: str, new: str, /, *, session: str) -> None:
-        """Change a password; the account's other sessions end."""
-        ...
-
-
-class Sessions(Protocol):
-    """Begins, finds and ends sessions."""
-
-    async def begin(self, account: Account, /, *, verified: Password, instead_of: str | None) -> OpenSession | None:
-        """Begin a session, unless the password was changed since it was verified."""
-        ...
-
-    async def find(self, token: str, /) -> OpenSession | None:
-        """Return the session of a token, if it has not ended."""
-        ...
-
-    async def end(self, session: BrowserSession, /, *, with_keys: bool = False) -> int:
-        """End a session, and the keys that it made if so; return how many."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +115,7 @@ class Console:
         api: Application,
         files: Files,
         passwords: Passwords,
-        sessions: Sessions,
+        sessions: BrowserSessions,
         record: Record,
         settings: ConsoleSettings,
         monotonic: Callable[[], float],
@@ -160,7 +129,7 @@ class Console:
         self._settings = settings
         self._limits = LoginLimits(monotonic=monotonic)
         self._monotonic = monotonic
-        # Until when a session's next call of `AGAIN` may go on; forgotten with the process, and asked for again.
+        # Until when a session's next `password_again` may go on; forgotten with the process, and asked anew.
         self._confirmed: OrderedDict[str, float] = OrderedDict()
         self._request_id = request_id
         self._services = {service.name: service for service in api.dispatcher.services}
@@ -368,7 +337,12 @@ class Console:
         opened = await self._opened(request)
         check_csrf(request, opened)
         dispatcher = self._api.dispatcher
-        confirmed = action in AGAIN and (self._confirmed.pop(opened.session.token_hash, -math.inf) > self._monotonic())
+        built = service.actions.get(action)
+        confirmed = (
+            built is not None
+            and built.password_again
+            and self._confirmed.pop(opened.session.token_hash, -math.inf) > self._monotonic()
+        )
 
         async def verify(progress: Progress) -> Verified:
             progress.client = "console"

@@ -23,6 +23,7 @@ class _AccountKey(TypedDict):
 class CreateAccount(Action, frozen=True, kw_only=True):
     """Make an account and its first key; for administrators. The secret is shown this time only."""
 
+    password_again = True
     account_name: Text
 
     async def __call__(self, on: Context, caller: Caller) -> _AccountKey:
@@ -50,6 +51,7 @@ class _SetPassword(TypedDict):
 class SetAccountPassword(Action, frozen=True, kw_only=True):
     """Set a password; one of id and name says whose. Without a password one is made, and shown this time only."""
 
+    password_again = True
     account_id: Id | None = None
     account_name: Text | None = None
     password: Text | None = None
@@ -118,6 +120,7 @@ class _NewKey(TypedDict):
 class CreateAccessKey(Action, frozen=True, kw_only=True):
     """Make a key of an account; for administrators."""
 
+    password_again = True
     account_id: Id
 
     async def __call__(self, on: Context, caller: Caller) -> _NewKey:
@@ -128,6 +131,8 @@ class CreateAccessKey(Action, frozen=True, kw_only=True):
 @DRYSTONE.change
 class CreateKey(Action, frozen=True, kw_only=True):
     """Make a key of the caller's account."""
+
+    password_again = True
 
     async def __call__(self, on: Context, caller: Caller) -> _NewKey:
         key = await on.calls.accounts.create_own_key(caller)
