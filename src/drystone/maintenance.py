@@ -27,11 +27,13 @@ from drystone.engine.durable_files import sync_file, write_durably
 from drystone.engine.layout import Layout
 from drystone.objects.address import DirectoryAddress, open_objects
 from drystone.serve import locked
+from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.backups import KIND
 from drystone.service.upkeep.collection import living_manifests
 from drystone.service.upkeep.epoch import OWNER
-from drystone.service.upkeep.recovery import Evidence, Report, given_up, reconcile
+from drystone.service.upkeep.evidence import Evidence, Report
+from drystone.service.upkeep.recovery import given_up, reconcile
 from drystone.snapstore.account_names import AccountName, read_accounts
 from drystone.snapstore.inventory import Inventory, OnProgress, take_inventory
 from drystone.snapstore.manifests import list_manifests
@@ -105,8 +107,8 @@ def reconcile_catalog(data: Path, outside: Outside, *, force: bool = False) -> R
                 return None
             why = f"reconciled with its store on {_time(at)} (epoch {ours} against {theirs})"
             evidence = _evidence(store, _inventory(store, db, outside), layout, config, why)
-            ids = IdSource(outside.rng)
-            report = db.write_sync(lambda conn: reconcile(conn, evidence, ids=ids, at=at))
+            keys = evidence.new_keys(IdSource(outside.rng), at=at)
+            report = _transactions(db, outside.rng, at).change_sync(lambda change: reconcile(change, evidence, keys))
             publish_epoch(store, db.read_sync(epoch.current))
             return report
 
@@ -238,7 +240,7 @@ def recover(data: Path, root: Path | None, store_id: str | None, outside: Outsid
         inventory = take_inventory(store, outside.on_progress)
         evidence = _evidence(store, inventory, layout, config, f"recovered from its store on {_time(at)}")
         part = layout.catalog.with_name(UNFINISHED)
-        report, owner, ours = _rebuilt(part, store, evidence, IdSource(outside.rng), at)
+        report, owner, ours = _rebuilt(part, store, evidence, outside.rng, at)
         if {entry.object for entry in list_manifests(store)} != evidence.inventory.manifests:
             raise StartError(
                 f"the store in {place} changed while it was read: a server still uses it; stop that one, then try again"
@@ -253,25 +255,31 @@ def recover(data: Path, root: Path | None, store_id: str | None, outside: Outsid
         return report
 
 
-def _rebuilt(part: Path, store: Store, evidence: Evidence, ids: IdSource, at: float) -> tuple[Report, str, int]:
+def _rebuilt(part: Path, store: Store, evidence: Evidence, rng: Randomness, at: float) -> tuple[Report, str, int]:
     """Write the new catalog under a name that no server looks at; return the report, its owner id and its epoch."""
     for suffix in ("", "-wal", "-shm"):
         part.with_name(part.name + suffix).unlink(missing_ok=True)
-    owner = ids.hex128()
+    ids = IdSource(rng)
+    owner, keys = ids.hex128(), evidence.new_keys(ids, at=at)
     with contextlib.closing(SqliteDatabase.open(part)) as db:
 
-        def fill(conn: Connection) -> Report:
-            meta.put(conn, STORE_ID, store.store_id)
-            meta.put(conn, OWNER, owner)
-            meta.put(conn, "created_at", str(at))
-            return reconcile(conn, evidence, ids=ids, at=at)
+        def fill(change: Change) -> Report:
+            meta.put(change.conn, STORE_ID, store.store_id)
+            meta.put(change.conn, OWNER, owner)
+            meta.put(change.conn, "created_at", str(at))
+            return reconcile(change, evidence, keys)
 
-        report = db.write_sync(fill)
+        report = _transactions(db, rng, at).change_sync(fill)
         ours = db.read_sync(epoch.current)
     # The last connection has moved the log into the file: what is renamed is all there is.
     log = part.with_name(part.name + "-wal")
     assert not log.exists() or log.stat().st_size == 0, log
     return report, owner, ours
+
+
+def _transactions(db: Database, rng: Randomness, at: float) -> Transactions:
+    """Return the transactions of a catalog that no server has; all of them are of one time."""
+    return Transactions(db=db, clock=lambda: at, steady=lambda: at, rng=rng)
 
 
 def _inventory(store: Store, db: Database, outside: Outside) -> Inventory:

@@ -15,7 +15,7 @@ from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import Randomness
 
 if TYPE_CHECKING:
-    from drystone.service.upkeep.recovery import Report
+    from drystone.service.upkeep.evidence import Report
 
 Data = Annotated[Path, Parameter(help="The server's data directory.")]
 Json = Annotated[bool, Parameter(negative="", show_default=False, help="Print JSON on standard output.")]

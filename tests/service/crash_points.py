@@ -53,6 +53,7 @@ from drystone.service.rows.deletions import mark_deleting
 from drystone.service.rows.tracking import tracking_of
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import compaction, confirmation, epoch, recovery
+from drystone.service.upkeep.evidence import Evidence
 from drystone.service.upkeep.mending import Mending
 from drystone.service.upkeep.scrub import Scrub
 from drystone.snapstore.collect import delete_session_objects, list_session_objects
@@ -478,11 +479,12 @@ async def reconcile(scene: Scene) -> None:
     made = scene.made
     given_up, living = made.db.read_sync(recovery.given_up), made.db.read_sync(collection.living_manifests)
     inventory = take_inventory(scene.store, given_up=given_up, in_force=frozenset(living))
-    evidence = recovery.Evidence(
+    evidence = Evidence(
         inventory=inventory, accounts=(), found=(), zone="z", store_epoch=read_epoch(scene.store),
         reason="reconciled",
     )  # fmt: skip
-    await made.db.write(lambda conn: recovery.reconcile(conn, evidence, ids=made.ids, at=NOW))
+    keys = evidence.new_keys(made.ids, at=NOW)
+    await made.transactions.change(lambda change: recovery.reconcile(change, evidence, keys))
     publish_epoch(made.store, made.db.read_sync(epoch.current))
 
 
@@ -800,11 +802,11 @@ def damage_not_recorded(patched: pytest.MonkeyPatch) -> None:
 
 
 def sessions_not_adopted(patched: pytest.MonkeyPatch) -> None:
-    def fence_them(conn: Connection, inventory: Any, *, at: float) -> None:
-        known = {row.id for row in sessions.in_state(conn, SessionState.COMMITTED)}
+    def fence_them(change: Change, inventory: Any) -> None:
+        known = {row.id for row in sessions.in_state(change.conn, SessionState.COMMITTED)}
         for name in sorted(inventory.sessions - known):
-            sessions.open(conn, Session(id=name, kind="found", created_at=at), [])
-            sessions.fence(conn, name, at=at)
+            sessions.open(change.conn, Session(id=name, kind="found", created_at=change.at), [])
+            sessions.fence(change.conn, name, at=change.at)
 
     patched.setattr(recovery_service, "_sessions", fence_them)
 

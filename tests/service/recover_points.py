@@ -29,6 +29,7 @@ from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import SnapshotId
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import TrackingState
+from drystone.service.transactions import Transactions
 from drystone.service.upkeep import confirmation, epoch
 from drystone.snapstore.collect import delete_manifest
 from drystone.snapstore.reader import SnapshotReader
@@ -240,13 +241,13 @@ def _in_the_child(scene: Scene, cut: int) -> None:
         if any(path.startswith(root) or not path.startswith("/") for path in paths):
             change()
 
-    real_fsync, real_write = os.fsync, Database.write_sync
+    real_fsync, real_write = os.fsync, SqliteDatabase.write_sync
 
     def fsync(file: Any) -> None:
         change()
         real_fsync(file)
 
-    def write_sync(self: Database, fn: Callable[[Connection], Any]) -> Any:
+    def write_sync(self: SqliteDatabase, fn: Callable[[Connection], Any]) -> Any:
         change()
         done = real_write(self, fn)
         change()
@@ -254,7 +255,7 @@ def _in_the_child(scene: Scene, cut: int) -> None:
 
     patched = pytest.MonkeyPatch()
     patched.setattr(os, "fsync", fsync)
-    patched.setattr(Database, "write_sync", write_sync)
+    patched.setattr(SqliteDatabase, "write_sync", write_sync)
     sys.addaudithook(audited)
 
 
@@ -372,30 +373,30 @@ def named_first(patched: pytest.MonkeyPatch) -> None:
 
 def epoch_first(patched: pytest.MonkeyPatch) -> None:
     """A reconciliation's epoch is committed before its rows."""
-    real = Database.write_sync
+    real = Transactions.change_sync
 
-    def write(self: Database, fn: Any) -> Any:
-        if getattr(fn, "__qualname__", "").startswith("reconcile_catalog"):
-            real(self, lambda conn: meta.put(conn, epoch.KEY, "99"))
-        return real(self, fn)
+    def change(self: Transactions, record: Any) -> Any:
+        if getattr(record, "__qualname__", "").startswith("reconcile_catalog"):
+            real(self, lambda change: meta.put(change.conn, epoch.KEY, "99"))
+        return real(self, record)
 
-    patched.setattr(Database, "write_sync", write)
+    patched.setattr(Transactions, "change_sync", change)
 
 
 def held_later(patched: pytest.MonkeyPatch) -> None:
     """That deletion is held back is committed after the rows."""
-    real, hold = Database.write_sync, recovery.hold
+    real, hold = SqliteDatabase.write_sync, recovery.hold
     waiting: list[str] = []
     patched.setattr(recovery, "hold", lambda _conn, reason: waiting.append(reason))
 
-    def write(self: Database, fn: Any) -> Any:
+    def write(self: SqliteDatabase, fn: Any) -> Any:
         done = real(self, fn)
         for reason in waiting:
             real(self, lambda conn, reason=reason: hold(conn, reason))  # type: ignore[misc]
         waiting.clear()
         return done
 
-    patched.setattr(Database, "write_sync", write)
+    patched.setattr(SqliteDatabase, "write_sync", write)
 
 
 def copied_after(patched: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,8 @@ from drystone.objects.local import LocalStore
 from drystone.service.installation import Installation
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.transactions import Change
-from drystone.service.upkeep import collection, confirmation, epoch, recovery
+from drystone.service.upkeep import collection, confirmation, epoch, recovered_snapshots, recovery
+from drystone.service.upkeep.evidence import Report
 from drystone.service.upkeep.expiry import Expiry, ExpiryLimits
 from drystone.service.upkeep.maps import collect_maps
 from drystone.snapstore.account_names import AccountName, write_accounts
@@ -121,10 +122,10 @@ class World:
     def on_progress(self, done: int, total: int) -> None:
         assert 0 <= done <= total
 
-    def recover(self) -> recovery.Report:
+    def recover(self) -> Report:
         return maintenance.recover(self.data, None, None, self)
 
-    def reconcile(self) -> recovery.Report:
+    def reconcile(self) -> Report:
         report = maintenance.reconcile_catalog(self.data, self)
         assert report is not None
         return report
@@ -317,7 +318,7 @@ def test_a_store_that_changes_meanwhile_is_not_taken_over(world: World, monkeypa
     owner = read_owner(world.store)
     real = recovery.reconcile
 
-    def late(*given: Any, **named: Any) -> recovery.Report:
+    def late(*given: Any, **named: Any) -> Report:
         world.take()
         return real(*given, **named)
 
@@ -445,9 +446,13 @@ def test_reconciling_is_one_transaction(world: World, monkeypatch: pytest.Monkey
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    for step in ("_sessions", "_ghosts", "_packs", "_disks", "hold"):
+    steps = (
+        (recovery, "_sessions"), (recovered_snapshots, "_ghosts"), (recovery, "_packs"),
+        (recovery, "restore_disks"), (recovery, "hold"),
+    )  # fmt: skip
+    for module, step in steps:
         with monkeypatch.context() as patch:
-            patch.setattr(recovery, step, fail)
+            patch.setattr(module, step, fail)
             with pytest.raises(ZeroDivisionError):
                 world.reconcile()
         assert world.row(world.name(4)) is None
@@ -544,7 +549,7 @@ def fence(world: World, session: SessionId, *, state: SessionState = SessionStat
         db.write_sync(add)
 
 
-def reconciled(world: World) -> recovery.Report:
+def reconciled(world: World) -> Report:
     report = maintenance.reconcile_catalog(world.data, world, force=True)
     assert report is not None
     return report
@@ -713,10 +718,10 @@ def test_an_ancestry_that_was_cut_off_has_an_unknown_root(world: World) -> None:
     fields = {name: getattr(plain, name) for name in plain.__struct_fields__}
     ancestry = tuple(SnapshotId(f"snap-{number:08x}") for number in range(ANCESTRY_MAX))
     cut = type(plain)(**{**fields, "ancestry": ancestry, "base": ancestry[0]})
-    edges = list(recovery._edges(cut))
+    edges = list(recovered_snapshots._edges(cut))
     assert edges[0] == (plain.snapshot, ancestry[0])
-    assert edges[-1] == (ancestry[-1], recovery.UNKNOWN)
-    assert list(recovery._edges(plain))[-1] == (world.name(1), None)
+    assert edges[-1] == (ancestry[-1], recovered_snapshots.UNKNOWN)
+    assert list(recovered_snapshots._edges(plain))[-1] == (world.name(1), None)
 
 
 def test_nothing_expires_or_is_collected_until_somebody_confirms(world: World) -> None:

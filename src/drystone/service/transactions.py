@@ -108,10 +108,17 @@ class Transactions:
 
         What `record` begins is left alone: whoever wants it taken up uses `Operations.begin`.
         """
+        return await self._db.write(self._prepared(record))
+
+    def change_sync(self, record: Callable[[Change], R]) -> R:
+        """Do the same where no server runs."""
+        return self._db.write_sync(self._prepared(record))
+
+    def _prepared(self, record: Callable[[Change], R]) -> Callable[[Connection], R]:
         at, steady, seed = self.clock(), self.steady(), self._rng.getrandbits(128)
 
         def run(conn: Connection) -> R:
             ids = IdSource(random.Random(seed))  # noqa: S311 - they are no secrets
             return record(Change(conn=conn, at=at, steady=steady, ids=ids))
 
-        return await self._db.write(run)
+        return run
