@@ -14,17 +14,9 @@ from drystone.catalog import accounts, meta, operations, packs, sessions, snapsh
 from drystone.catalog.schema import pack_rewrite, snapshot_group
 from drystone.catalog.schema import session as session_table
 from drystone.domain.account import AccessKey, Account
-<<<<<<< HEAD
-from drystone.domain.disk import UNNAMED, Disk, DiskState
-from drystone.domain.disk_types import DISK_TYPES, GIB
-from drystone.domain.errors import Refusal, RefusalError
-from drystone.domain.ids import AccountId, IdSource, SessionId, SnapshotId
-from drystone.domain.operation import Operation, OperationKind, OperationState
-from drystone.domain.payloads import SessionPayload
-=======
+from drystone.domain.errors import Refusal
 from drystone.domain.ids import AccountId, SessionId, SnapshotId
 from drystone.domain.operation import OperationKind, OperationState
->>>>>>> ab66386 (Split recovery by what it restores, as a function of one Change)
 from drystone.domain.session import Pack, Session, SessionState
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroupState
@@ -105,11 +97,7 @@ def _give_up_operations(change: Change, evidence: Evidence, report: Report) -> l
         if operation.kind is OperationKind.DELETE_SNAPSHOT and operation.snapshot_id is not None:
             deleting.append(operation.snapshot_id)
         operations.update(
-<<<<<<< HEAD
-            conn, operation.id, updated_at=at, state=OperationState.FAILED, error_code=Refusal.INTERNAL,
-=======
-            change.conn, operation.id, updated_at=change.at, state=OperationState.FAILED, error_code="InternalError",
->>>>>>> ab66386 (Split recovery by what it restores, as a function of one Change)
+            change.conn, operation.id, updated_at=change.at, state=OperationState.FAILED, error_code=Refusal.INTERNAL,
             error=f"given up: {evidence.reason}",
         )  # fmt: skip
         report.operations_given_up.append(f"{operation.id} {operation.kind.value}")
