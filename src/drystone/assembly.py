@@ -268,7 +268,11 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
     installation, host, serving = parts.installation, parts.host, parts.serving
     transactions, operations, locks = installation.transactions, installation.operations, installation.locks
     layout, room, kept = installation.layout, installation.room, installation.kept
-    take_snapshot = TakeSnapshot(installation, host, parts.sweep)
+    take_snapshot = TakeSnapshot(
+        transactions=transactions, operations=operations, locks=locks, kept=kept, workers=installation.workers,
+        host=host, sweep=parts.sweep,
+    )  # fmt: skip
+
     machines = MachineSettings(
         images=installation.layout.proofs if config.prove_images == "auto" else Path(config.prove_images),
         kernels=Path(config.prove_kernels), kvm=config.prove_kvm, memory_mib=config.prove_memory_mib,
@@ -278,7 +282,14 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
     return {
         OperationKind.CREATE_DISK: CreateDisk(operations=operations, locks=locks, layout=layout, host=host),
         OperationKind.SNAPSHOT: take_snapshot,
-        OperationKind.SNAPSHOT_GROUP: TakeSnapshotGroup(installation, host, take_snapshot, parts.sweep),
+        OperationKind.SNAPSHOT_GROUP: TakeSnapshotGroup(
+            transactions=transactions,
+            operations=operations,
+            locks=locks,
+            host=host,
+            member=take_snapshot,
+            sweep=parts.sweep,
+        ),
         OperationKind.DELETE_SNAPSHOT: DeleteSnapshot(
             transactions=transactions,
             operations=operations,
@@ -286,7 +297,14 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
             workers=installation.workers,
             compaction=parts.compaction,
         ),
-        OperationKind.ROLLBACK: Rollback(installation, host),
+        OperationKind.ROLLBACK: Rollback(
+            transactions=transactions,
+            operations=operations,
+            locks=locks,
+            kept=kept,
+            workers=installation.workers,
+            host=host,
+        ),
         OperationKind.HYDRATE: Hydrate(
             transactions=transactions,
             operations=operations,
@@ -308,7 +326,9 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
         ),
         OperationKind.ATTACH: Attach(transactions=transactions, locks=locks, host=host, serving=serving),
         OperationKind.DETACH: Detach(transactions=transactions, locks=locks, host=host, serving=serving),
-        OperationKind.TERMINATE: Terminate(installation, host),
+        OperationKind.TERMINATE: Terminate(
+            transactions=transactions, operations=operations, locks=locks, kept=kept, host=host
+        ),
         OperationKind.INITIALIZE: Initialize(
             transactions=transactions, operations=operations, locks=locks, layout=layout, host=host
         ),

@@ -43,7 +43,7 @@ from drystone.service.calls.metrics import InstallationCollector
 from drystone.service.calls.password_hashing import PasswordHashing
 from drystone.service.calls.passwords import Passwords
 from drystone.service.rounds import insisted, repeat, tried
-from drystone.service.rows.bases import bring_bases_in_order
+from drystone.service.rows.bases import mend_bases
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.sweep import clear_scratch
 from drystone.transfer.pool import WorkerPool
@@ -206,7 +206,7 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
         await udev.leave_disks_alone()
         written = await first_start(accounts, passwords, credentials)
         await insisted("take_over", watch.take_over, installation.bugs)
-        await tried("mend_bases", lambda: bring_bases_in_order(installation.db))
+        await tried("mend_bases", lambda: mend_bases(installation.transactions))
         await tried("clear_scratch", lambda: clear_scratch(installation.transactions, installation.layout))
         await tried("remove_clones", lambda: remove_clones(installation.layout))
         await tried("publish_epoch", lambda: epoch.publish(installation.transactions, installation.kept))

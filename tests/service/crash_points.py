@@ -327,7 +327,7 @@ async def take(scene: Scene) -> None:
         await host.settle(DISK)
         return
     if found.phase == Phase.FROZEN:
-        await parts.take_snapshot(scene.made, host)._upload_and_commit(found, DISK)
+        await parts.take_snapshot(scene.made, host)._upload_and_commit(found)
 
     def end(conn: Connection) -> None:
         operations.update(conn, found.id, updated_at=NOW, state=OperationState.DONE, percent=100)
@@ -456,7 +456,7 @@ def fenced_upload(scene: Scene) -> None:
 
     async def act(scene: Scene) -> None:
         found = scene.db.read_sync(operations.unfinished)[0]
-        await parts.take_snapshot(scene.made, Daemons(scene)).upload(found, DISK)
+        await parts.take_snapshot(scene.made, Daemons(scene)).upload(found)
         scene.daemon = False
         await Daemons(scene).settle(DISK)
         scene.daemon = True
@@ -788,10 +788,9 @@ def deaths_not_kept(patched: pytest.MonkeyPatch) -> None:
 def epoch_before_the_commit(patched: pytest.MonkeyPatch) -> None:
     real = TakeSnapshot.upload
 
-    async def upload(self: Any, operation: Operation, disk_id: DiskId) -> Any:
-        done = await real(self, operation, disk_id)
-        made = self._in
-        publish_epoch(made.store, made.db.read_sync(epoch.current) + 1)
+    async def upload(self: TakeSnapshot, operation: Operation) -> Any:
+        done = await real(self, operation)
+        publish_epoch(self.kept.store, await self.transactions.read(epoch.current) + 1)
         return done
 
     patched.setattr(TakeSnapshot, "upload", upload)

@@ -109,7 +109,7 @@ def host_parts(parts: Installation) -> HostParts:
 
 def take_snapshot(parts: Installation, host: Host) -> TakeSnapshot:
     """Return what takes snapshots on a server with these parts."""
-    return TakeSnapshot(parts, host, sweep(parts))
+    return of_parts(TakeSnapshot, parts, host=host, sweep=sweep(parts))
 
 
 def sweep(parts: Installation) -> Sweep:

@@ -115,22 +115,22 @@ def test_a_disk_is_initialized_from_what_is_deleted_meanwhile(
 
 
 def test_a_start_moves_bases_that_are_not_normal(scene: Scene) -> None:
-    assert scene.db.write_sync(bases.mend_bases) == 0
+    assert asyncio.run(bases.mend_bases(scene.made.transactions)) == 0
     delete(scene, LAST)
     moved = scene.db.read_sync(clone)
     # What an earlier version left.
     back = {"base_snapshot_id": LAST, "carry": frozenset()}
     scene.db.write_sync(lambda conn: disks.compare_and_set(conn, CLONE, expected={}, values=back))
-    assert scene.db.write_sync(bases.mend_bases) == 1
+    assert asyncio.run(bases.mend_bases(scene.made.transactions)) == 1
     assert scene.db.read_sync(clone) == moved
     holds(scene, MIDDLE)
-    assert scene.db.write_sync(bases.mend_bases) == 0
+    assert asyncio.run(bases.mend_bases(scene.made.transactions)) == 0
 
 
 def test_a_base_that_is_gone_altogether_is_none_and_tracking_is_lost(scene: Scene) -> None:
     back = {"base_snapshot_id": cast("SnapshotId", "snap-unknown")}
     scene.db.write_sync(lambda conn: disks.compare_and_set(conn, CLONE, expected={}, values=back))
-    assert scene.db.write_sync(bases.mend_bases) == 1
+    assert asyncio.run(bases.mend_bases(scene.made.transactions)) == 1
     row = scene.db.read_sync(clone)
     assert (row.base_snapshot_id, row.tracking) == (None, TrackingState.LOST)
     assert row.tracking_reason

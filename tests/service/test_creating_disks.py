@@ -20,7 +20,6 @@ from drystone.domain.operation import Operation, OperationKind
 from drystone.engine.layout import Layout
 from drystone.service.calls import disk_lifecycle
 from drystone.service.calls.disk_lifecycle import DiskLifecycle
-from drystone.service.installation import Installation
 from drystone.service.jobs import create_disk, terminate
 from drystone.service.jobs.create_disk import CreateDisk
 from drystone.service.jobs.terminate import Terminate
@@ -60,7 +59,7 @@ class Maker:
         self.installation.operations.serve(
             {
                 OperationKind.CREATE_DISK: parts.of_parts(CreateDisk, *made_of),
-                OperationKind.TERMINATE: Terminate(self.installation, host),
+                OperationKind.TERMINATE: parts.of_parts(Terminate, *made_of),
             }
         )
         made = self.installation
@@ -79,7 +78,7 @@ class Maker:
         self.made.append(disk.id)
         (self.data / "disks" / disk.id / "image").touch()
 
-    async def _collect_maps(self, _installation: Installation) -> None:
+    async def _collect_maps(self, *_parts: object) -> None:
         """No map is in this store."""
 
     @contextlib.asynccontextmanager

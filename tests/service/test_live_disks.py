@@ -9,10 +9,10 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ from drystone.engine.volume import Qcow2Volume
 from drystone.nbd.client import NbdClient
 from drystone.nbd.server import NbdServer
 from drystone.service.calls.quiescing import Quiescing
-from drystone.service.calls.snapshot_begin import begin_snapshot, freeze_target
+from drystone.service.calls.snapshot_begin import begin_snapshot
 from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.host import snapshot_server
 from drystone.service.host.snapshot_server import SlowSourceError
@@ -43,9 +43,11 @@ from drystone.service.jobs.delete_snapshot import DeleteSnapshot
 from drystone.service.jobs.initialize import Initialize
 from drystone.service.jobs.resize import Resize
 from drystone.service.jobs.rollback import Rollback
+from drystone.service.jobs.snapshot_commit import commit
 from drystone.service.jobs.terminate import Terminate
 from drystone.service.requests import NewSnapshot
 from drystone.service.rows import endings
+from drystone.service.rows.instants import record_frozen
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.transactions import Change
 from drystone.service.upkeep.publication import Publication
@@ -99,9 +101,7 @@ class Site:
         """Return what does a kind of operation."""
         if kind is DeleteSnapshot:
             return parts.delete_snapshot(self.installation)
-        if is_dataclass(kind):
-            return parts.of_parts(cast("Any", kind), self.installation, self.served_by)
-        return kind(self.installation, self.host)
+        return parts.of_parts(kind, self.installation, self.served_by)
 
     def row(self) -> Disk:
         found = self.world.db.read_sync(lambda conn: disks.get(conn, DISK))
@@ -119,6 +119,10 @@ class Site:
         )  # fmt: skip
         row = self.row()
         return changed(self.world.db, lambda change: begin_snapshot(change, row, template, request_id="r-1"))
+
+    async def note_frozen(self, begun: Any) -> None:
+        """Record that it was frozen, as after a crash that hid the instant."""
+        await self.installation.transactions.change(lambda change: record_frozen(change, [begun.operation]))
 
     def operation(self, begun: Any) -> Operation:
         return self.again(begun.operation)
@@ -180,7 +184,7 @@ def test_a_snapshot_that_fails_because_its_bitmap_is_gone_does_not_count_it_as_m
             daemon = site.served_by.daemons.running()[0]
             begun = site.begin()
             if frozen:
-                await freezing.freeze(daemon, [freeze_target(site.layout, begun)])
+                await freezing.freeze(daemon, [freezing.target(site.layout, begun.disk, begun.freeze)])
                 await daemon.remove_exports(node("view", DISK))
             await LiveDisk(daemon=daemon, id=DISK).drop_bitmap(begun.freeze.old_bitmap)
             with NbdClient(path, DISK) as guest:
@@ -205,10 +209,10 @@ def test_a_snapshot_that_is_given_up_is_never_committed_and_keeps_what_was_writt
             with NbdClient(path, DISK) as guest:
                 guest.pwrite(3 * BLOCK, b"x" * BLOCK)
                 begun = site.begin()
-                await freezing.freeze(daemon, [freeze_target(site.layout, begun)])
+                await freezing.freeze(daemon, [freezing.target(site.layout, begun.disk, begun.freeze)])
                 guest.pwrite(7 * BLOCK, b"x" * BLOCK)
             job = parts.take_snapshot(site.installation, site.host)
-            await job._record_frozen(begun.operation)
+            await site.note_frozen(begun)
 
             # The daemon does not answer just then: what is known by then is that it was given up.
             async def silent(_disk_id: DiskId) -> None:
@@ -226,7 +230,7 @@ def test_a_snapshot_that_is_given_up_is_never_committed_and_keeps_what_was_writt
                 operation=given_up, session=given_up.payload_as(SnapshotPayload).session, result=None, job=None
             )
             with pytest.raises(SnapshotBrokenError):
-                site.world.db.write_sync(lambda conn: job.commit(conn, uploaded=uploaded))
+                changed(site.world.db, lambda change: commit(change, uploaded))
             await job.run(given_up)
             assert site.operation(begun).state is OperationState.FAILED
             assert site.world.db.read_sync(lambda conn: snapshots.get(conn, begun.operation.snapshot_id)) is None
@@ -258,8 +262,8 @@ def test_nobody_takes_a_daemon_for_dead_that_runs_and_is_silent(site: Site, monk
         async with site.served() as path:
             daemon = site.served_by.daemons.running()[0]
             begun = site.begin()
-            await freezing.freeze(daemon, [freeze_target(site.layout, begun)])
-            await parts.take_snapshot(site.installation, site.host)._record_frozen(begun.operation)
+            await freezing.freeze(daemon, [freezing.target(site.layout, begun.disk, begun.freeze)])
+            await site.note_frozen(begun)
             # What an older version may have left in a daemon: no row knows it.
             other = DiskId("disk-00000002")
             stray = Qcow2Volume(id=other, image=site.data / "stray.qcow2")

@@ -14,9 +14,9 @@ from drystone.domain.errors import SnapshotBrokenError
 from drystone.domain.operation import OperationKind
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.snapshot import SnapshotState
+from drystone.service.jobs.snapshot_commit import commit
 from tests.service import parts
 from tests.service.crash_points import (
-    DISK,
     NEW,
     Daemons,
     Scene,
@@ -88,9 +88,9 @@ def test_what_the_first_attempt_trimmed_the_second_does_not_need(
     async def twice() -> list[int]:
         job = parts.take_snapshot(scene.made, Daemons(scene))
         # All but the commit: as a server that is killed there.
-        first = await job.upload(found, DISK)
-        second = await job.upload(found, DISK)
-        scene.made.db.write_sync(lambda conn: job.commit(conn, uploaded=second))
+        first = await job.upload(found)
+        second = await job.upload(found)
+        parts.changed(scene.made.db, lambda change: commit(change, second))
         return [one.result.audited_blocks for one in (first, second)]
 
     # Undone before `outside` is left, which undoes the same name.

@@ -38,7 +38,7 @@ from tests.service.crash_points import (
     scrub_of,
     take,
 )
-from tests.service.parts import changed
+from tests.service.parts import changed, of_parts
 from tests.service.records_world import NOW
 from tests.service.store_world import BLOCKS
 
@@ -190,7 +190,7 @@ def test_a_rollback_whose_path_cannot_be_read_compares_everything(
     disk = scene.db.read_sync(lambda conn: disks.get(conn, DISK))
     assert disk is not None
     disk = replace(disk, tracking=TrackingState.STOPPED, bitmap=None, daemon=None)
-    rollback = Rollback(scene.made, cast("Any", None))
+    rollback = of_parts(Rollback, scene.made, host=None)
     assert asyncio.run(rollback._may_differ(disk, FIRST)) is not None
     scene.flip(cast("str", scene.row(MIDDLE).delta_map), 60)
     assert asyncio.run(rollback._may_differ(disk, FIRST)) is None

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from drystone.domain.disk import Disk
 from drystone.domain.errors import DrystoneError, SnapshotBrokenError, SpaceError, UnavailableError
 from drystone.domain.ids import DiskId
+from drystone.domain.tracking import FrozenBase
 from drystone.engine import graph
 from drystone.engine.daemon import Daemon
-from drystone.engine.layout import node
+from drystone.engine.layout import Layout, node
 from drystone.engine.live_disk import LiveDisk, Seen
 from drystone.engine.qmp import QmpRefusedError
 
@@ -26,6 +28,15 @@ class FreezeTarget:
     frozen: str
     live: str
     scratch: Path
+
+
+def target(layout: Layout, disk: Disk, freeze: FrozenBase) -> FreezeTarget:
+    """Return what a storage daemon that has the disk open is asked to freeze."""
+    assert freeze.old_bitmap is not None, "an open disk has a bitmap"
+    return FreezeTarget(
+        disk_id=disk.id, size_bytes=disk.size_bytes, frozen=freeze.old_bitmap, live=freeze.new_bitmap,
+        scratch=layout.scratch_file(disk.id),
+    )  # fmt: skip
 
 
 async def freeze(daemon: Daemon, targets: Sequence[FreezeTarget]) -> float:

@@ -17,8 +17,6 @@ from drystone.domain.payloads import RollbackPayload, SnapshotPayload
 from drystone.domain.settling import Phase
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.tracking import FrozenBase, TrackingState
-from drystone.engine import freezing
-from drystone.engine.layout import Layout
 from drystone.service.rows.tracking import flight_of, snapshot_under_way, tracking_of
 from drystone.service.rows.tracking_audit import believed
 from drystone.service.transactions import Change
@@ -67,15 +65,6 @@ def begin_snapshot(
         ),
     )  # fmt: skip
     return Begun(operation=operation, freeze=freeze, disk=disk)
-
-
-def freeze_target(layout: Layout, begun: Begun) -> freezing.FreezeTarget:
-    """Return what the storage daemon is asked to freeze."""
-    assert begun.freeze.old_bitmap is not None, "an open disk has a bitmap"
-    return freezing.FreezeTarget(
-        disk_id=begun.disk.id, size_bytes=begun.disk.size_bytes, frozen=begun.freeze.old_bitmap,
-        live=begun.freeze.new_bitmap, scratch=layout.scratch_file(begun.disk.id),
-    )  # fmt: skip
 
 
 def check_no_snapshot(conn: Connection, disk_id: DiskId) -> None:

@@ -33,17 +33,17 @@ from drystone.service.calls.snapshot_begin import (
     begin_snapshot,
     check_no_snapshot,
     check_rollback,
-    freeze_target,
 )
 from drystone.service.calls.snapshot_lifecycle import FREEZE_SECONDS_MAX
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
-from drystone.service.jobs.snapshot_group import give_up, record_frozen
+from drystone.service.jobs.snapshot_group import give_up
 from drystone.service.operations import Operations
 from drystone.service.requests import GroupRollback, NewSnapshotGroup, SnapshotGroupQuery
 from drystone.service.room import Room
 from drystone.service.rows import quotas
 from drystone.service.rows.deletions import mark_deleting
+from drystone.service.rows.instants import record_frozen
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.transactions import Change, Transactions
 from drystone.service.views import Page, SnapshotGroupView
@@ -224,7 +224,7 @@ class SnapshotGroups:
 
     async def _freeze(self, started: _Started, daemon: Daemon, held: Held) -> None:
         """The instant. If it fails, bitmaps and rows are as before when this raises (A2, A4, S41)."""
-        targets = [freeze_target(self.layout, begun) for begun in started.members]
+        targets = [freezing.target(self.layout, begun.disk, begun.freeze) for begun in started.members]
         try:
             pause_ms = await freezing.freeze(daemon, targets)
             quiesced = await held.thaw()

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import msgspec
 import structlog
 from sqlalchemy import Connection
 
@@ -13,8 +12,6 @@ from drystone.domain.disk import DATA_DISK, SYSTEM_DISK, Disk, DiskState
 from drystone.domain.errors import DrystoneError, PassingError, Refusal, RefusalError
 from drystone.domain.ids import DiskId, IdSource, SnapshotId
 from drystone.domain.operation import Operation
-from drystone.domain.payloads import SnapshotPayload
-from drystone.domain.settling import Phase
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.engine import freezing
 from drystone.engine.host_device import HostDevices
@@ -31,7 +28,6 @@ from drystone.service.calls.snapshot_begin import (
     begin_snapshot,
     check_no_snapshot,
     check_rollback,
-    freeze_target,
 )
 from drystone.service.calls.snapshot_records import owned_snapshot
 from drystone.service.disk_locks import DiskLocks
@@ -42,6 +38,7 @@ from drystone.service.requests import NewSnapshot
 from drystone.service.room import Room
 from drystone.service.rows import quotas
 from drystone.service.rows.deletions import mark_deleting
+from drystone.service.rows.instants import record_frozen
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.transactions import Change, Transactions
 
@@ -176,22 +173,16 @@ class SnapshotLifecycle:
     async def _freeze(self, begun: Begun, live: LiveDisk, held: Held) -> None:
         """The instant. If it fails, bitmaps and rows are as before when this raises (A2, A4)."""
         operation = begun.operation
-        target = freeze_target(self.layout, begun)
+        target = freezing.target(self.layout, begun.disk, begun.freeze)
         try:
             pause_ms = await freezing.freeze(live.daemon, [target])
             quiesced = await held.thaw()
         except DrystoneError as error:
             await self._give_up(operation, begun.disk.id, str(error))
             raise
-
-        def record(change: Change) -> None:
-            told = operation.payload_as(SnapshotPayload).with_quiesced(quiesced)
-            payload = msgspec.structs.replace(told, freeze_ms=round(pause_ms, 3), taken_at=change.at)
-            operations.update(
-                change.conn, operation.id, updated_at=change.at, phase=Phase.FROZEN.value, payload=payload
-            )
-
-        await self.transactions.change(record)
+        await self.transactions.change(
+            lambda change: record_frozen(change, [operation], pause_ms=round(pause_ms, 3), said=quiesced)
+        )
 
     async def _give_up(self, operation: Operation, disk_id: DiskId, message: str) -> None:
         # S34: whoever settles it makes it FAILING.

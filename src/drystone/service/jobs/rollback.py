@@ -1,6 +1,8 @@
 """Rolling a detached disk back to one of its snapshots (A8): only what differs is written."""
 
 import asyncio
+import functools
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -19,72 +21,66 @@ from drystone.domain.payloads import PlanFile, RollbackPayload
 from drystone.domain.tracking import TrackingState
 from drystone.engine.durable_files import sync_file
 from drystone.engine.volume import volume_of
+from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
-from drystone.service.installation import Installation
 from drystone.service.jobs.progress import run_job
+from drystone.service.kept_store import KeptStore
+from drystone.service.operations import Operations
 from drystone.service.rows import endings
 from drystone.service.rows.bases import MOVE_REASON, with_living_base
 from drystone.service.rows.tracking import tracking_columns, tracking_of
 from drystone.service.rows.trees import tree_of
-from drystone.service.transactions import Change
+from drystone.service.transactions import Change, Transactions
 from drystone.snapstore.expected import UNTRUSTED
 from drystone.snapstore.layers import delta_addresses
 from drystone.transfer.addresses import Endpoint, RangesFile
 from drystone.transfer.jobs import RollbackJob, RollbackResult
+from drystone.transfer.pool import WorkerPool
 from drystone.transfer.ranges_file import write_ranges
 
 log = structlog.get_logger()
 ATTEMPTS_MAX = 3
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rollback:
     """PLANNING → WRITING → done. WRITING is repeated after a crash: outside the plan the disk agrees already."""
 
-    def __init__(self, installation: Installation, host: Host) -> None:
-        self._in = installation
-        self._host = host
+    transactions: Transactions
+    operations: Operations
+    locks: DiskLocks
+    kept: KeptStore
+    workers: WorkerPool
+    host: Host
 
     async def run(self, operation: Operation) -> None:
         """Plan while tracking is good, record LOST, write, and only then set the base."""
-        assert operation.disk_id is not None
-        assert operation.snapshot_id is not None
-        disk_id, target = operation.disk_id, operation.snapshot_id
-        async with self._in.locks.image(disk_id), self._in.locks.graph(disk_id):
+        disk_id, target = operation.on_disk, operation.of_snapshot
+        async with self.locks.image(disk_id), self.locks.graph(disk_id):
             if operation.phase == "PLANNING":
                 await self._plan(operation, disk_id, target)
             await self._write(operation, disk_id, target)
-        await self._host.release(disk_id)
+        await self.host.release(disk_id)
 
     # --- PLANNING -----------------------------------------------------------------------------------------------------
 
     async def _plan(self, operation: Operation, disk_id: DiskId, target: SnapshotId) -> None:
-        await self._host.close(disk_id)
-        disk = await self._host.row(disk_id)
+        await self.host.close(disk_id)
+        disk = await self.host.row(disk_id)
         ranges = await self._may_differ(disk, target)
         file = None
         if ranges is not None:
             path = self._plan_path(disk_id)
             file = await asyncio.to_thread(_write_plan, path, ranges)
 
-        def begin(conn: Connection) -> None:
-            now = disks.get(conn, disk_id)
-            assert now is not None
-            lost = algebra.rollback_begun(tracking_of(now))
-            values = tracking_columns(lost, reason=f"rolling back to {target}")
-            changed = disks.compare_and_set(conn, disk_id, expected={"epoch": now.epoch}, values=values)
-            assert changed
-            plan = None if file is None else PlanFile(path=file.path, sha256=file.sha256)
-            payload = msgspec.structs.replace(operation.payload_as(RollbackPayload), plan=plan)
-            operations.update(conn, operation.id, updated_at=self._in.clock(), phase="WRITING", payload=payload)
-
-        await self._in.db.write(begin)
+        await self.transactions.change(lambda change: _begin(change, operation, file))
 
     def _plan_path(self, disk_id: DiskId) -> Path:
-        return self._in.layout.disk(disk_id) / "rollback-plan"
+        return self.kept.room.layout.disk(disk_id) / "rollback-plan"
 
     async def _may_differ(self, disk: Disk, target: SnapshotId) -> Ranges | None:
         """Return blocks that contain all that differ from the target; None: any may (tracking is LOST)."""
-        found = await asyncio.to_thread(volume_of(self._in.layout, disk.id).recorded)
+        found = await asyncio.to_thread(volume_of(self.kept.room.layout, disk.id).recorded)
         checkpoint, dirty, identity = found or (None, EMPTY, None)
         fault = algebra.checkpoint_fault(tracking_of(disk), disk.id, checkpoint, identity)
         if disk.tracking != TrackingState.STOPPED or fault is not None:
@@ -98,33 +94,33 @@ class Rollback:
             extents = extent_maps.union_of(conn, [name for name in disk.carry if algebra.is_extents_id(name)])
             return None if extents is None else (maps, extents)
 
-        parts = await self._in.db.read(collect)
+        parts = await self.transactions.read(collect)
         if parts is None:
             return None
         maps, extents = parts
         try:
             addresses = await asyncio.to_thread(
-                lambda: [delta_addresses(self._in.store, name) for name in sorted(maps)]
+                lambda: [delta_addresses(self.kept.store, name) for name in sorted(maps)]
             )
         except UNTRUSTED as error:
             # The target may be whole all the same: everything is compared with it.
             log.warning("rollback.path_damaged", disk_id=disk.id, snapshot_id=target, error=str(error))
-            await self._in.db.write(lambda conn: proofs.doubt(conn, (), maps))
+            await self.transactions.change(lambda change: proofs.doubt(change.conn, (), maps))
             return None
         return union(dirty, extents, *addresses)
 
     # --- WRITING ------------------------------------------------------------------------------------------------------
 
     async def _write(self, operation: Operation, disk_id: DiskId, target: SnapshotId) -> None:
-        now = await self._in.db.read(lambda conn: operations.get(conn, operation.id))
+        now = await self.transactions.read(lambda conn: operations.get(conn, operation.id))
         assert now is not None
         plan = now.payload_as(RollbackPayload).plan
         file = None if plan is None else RangesFile(path=plan.path, sha256=plan.sha256)
-        volume = volume_of(self._in.layout, disk_id)
+        volume = volume_of(self.kept.room.layout, disk_id)
         await asyncio.to_thread(volume.take_recorded)
-        await self._in.db.write(lambda conn: self._stay_lost(conn, disk_id))
-        disk = await self._host.row(disk_id)
-        manifest = await self._in.db.read(lambda conn: snapshots.get(conn, target))
+        await self.transactions.change(lambda change: _stay_lost(change, disk_id))
+        disk = await self.host.row(disk_id)
+        manifest = await self.transactions.read(lambda conn: snapshots.get(conn, target))
         assert manifest is not None
         assert manifest.manifest is not None
         for attempt in range(1, ATTEMPTS_MAX + 1):
@@ -138,70 +134,28 @@ class Rollback:
         else:
             raise AssertionError("unreachable")
         await asyncio.to_thread(volume.record, disk.epoch + 1, EMPTY)
-        await self._in.db.write(lambda conn: self._finish(conn, operation, disk, target, result))
+        await self.transactions.change(lambda change: _finish(change, operation, disk, result))
         self._plan_path(disk_id).unlink(missing_ok=True)
         log.info("disk.rolled_back", disk_id=disk_id, snapshot_id=target, written_bytes=result.written_bytes)
-
-    def _stay_lost(self, conn: Connection, disk_id: DiskId) -> None:
-        """Nobody has the half written disk open, whatever a row says (S6)."""
-        now = disks.get(conn, disk_id)
-        assert now is not None
-        if now.bitmap is not None or now.daemon is not None:
-            values = {
-                **tracking_columns(algebra.lost(tracking_of(now)), reason="a rollback is under way"),
-                "daemon": None,
-            }
-            disks.compare_and_set(conn, disk_id, expected={"epoch": now.epoch}, values=values)
 
     async def _write_once(
         self, operation: Operation, disk: Disk, manifest: str, plan: RangesFile | None
     ) -> RollbackResult:
         """Write once; the daemon that had the image open has exited in order when this returns."""
-        async with self._host.opened_alone(disk.id) as live:
+        async with self.host.opened_alone(disk.id) as live:
             socket = await live.export_nbd()
             job = RollbackJob(
-                store=self._in.store_address(), manifest=manifest, disk=Endpoint(socket=str(socket), export=disk.id),
+                store=self.kept.address(), manifest=manifest, disk=Endpoint(socket=str(socket), export=disk.id),
                 plan=plan,
             )  # fmt: skip
             return await run_job(
                 job,
                 RollbackResult,
                 account_id=operation.account_id,
-                workers=self._in.workers,
-                transactions=self._in.transactions,
-                record=lambda change, percent: self._progress(change, operation, disk.id, percent),
+                workers=self.workers,
+                transactions=self.transactions,
+                record=functools.partial(_progress, operation=operation),
             )
-
-    def _progress(self, change: Change, operation: Operation, disk_id: DiskId, percent: int) -> None:
-        operations.update(change.conn, operation.id, updated_at=change.at, percent=percent)
-        expected = {"state": DiskState.ROLLBACKING}
-        disks.compare_and_set(change.conn, disk_id, expected=expected, values={"rollback_percent": percent})
-
-    def _finish(
-        self, conn: Connection, operation: Operation, disk: Disk, target: SnapshotId, result: RollbackResult
-    ) -> None:
-        at = self._in.clock()
-        now = disks.get(conn, disk.id)
-        assert now is not None
-        assert now.epoch == disk.epoch
-        # S11: deleted meanwhile, it is pinned and DELETING: the base moves as it would have then.
-        after = with_living_base(conn, algebra.rolled_back(tracking_of(now), target))
-        values = {
-            **tracking_columns(after, reason=MOVE_REASON), "state": DiskState.UNATTACHED, "rollback_percent": 100,
-            "error_prompt": "",
-        }  # fmt: skip
-        changed = disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=values)
-        assert changed
-        extent_maps.keep_only(conn, disk.id, {name for name in after.carry if algebra.is_extents_id(name)})
-        snapshots.compare_and_set(conn, target, expected={}, values={"rolling_back": False})
-        wanted = operation.payload_as(RollbackPayload)
-        sessions.commit(conn, wanted.session, at=at)
-        payload = msgspec.structs.replace(
-            wanted, read_bytes=result.read_bytes, written_bytes=result.written_bytes,
-            differing_bytes=result.differing_bytes,
-        )  # fmt: skip
-        operations.update(conn, operation.id, updated_at=at, payload=payload)
-        endings.done(conn, operation, at=at)
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """End it if nothing was touched yet; else try again later.
@@ -209,9 +163,7 @@ class Rollback:
         From WRITING on the disk is neither old nor new: it stays ROLLBACKING until it is, for half a rollback must
         never be used.
         """
-        assert operation.disk_id is not None
-        assert operation.snapshot_id is not None
-        disk_id, target = operation.disk_id, operation.snapshot_id
+        disk_id, target = operation.on_disk, operation.of_snapshot
 
         def record(change: Change) -> bool:
             now = operations.get(change.conn, operation.id)
@@ -224,8 +176,61 @@ class Rollback:
             disks.compare_and_set(change.conn, disk_id, expected={}, values=prompt)
             return False
 
-        if not await self._in.transactions.change(record):
-            await self._in.operations.put_off(operation, code, message)
+        if not await self.transactions.change(record):
+            await self.operations.put_off(operation, code, message)
+
+
+def _begin(change: Change, operation: Operation, file: RangesFile | None) -> None:
+    now = disks.get(change.conn, operation.on_disk)
+    assert now is not None
+    lost = algebra.rollback_begun(tracking_of(now))
+    values = tracking_columns(lost, reason=f"rolling back to {operation.snapshot_id}")
+    changed = disks.compare_and_set(change.conn, now.id, expected={"epoch": now.epoch}, values=values)
+    assert changed
+    plan = None if file is None else PlanFile(path=file.path, sha256=file.sha256)
+    payload = msgspec.structs.replace(operation.payload_as(RollbackPayload), plan=plan)
+    operations.update(change.conn, operation.id, updated_at=change.at, phase="WRITING", payload=payload)
+
+
+def _stay_lost(change: Change, disk_id: DiskId) -> None:
+    """Nobody has the half written disk open, whatever a row says (S6)."""
+    now = disks.get(change.conn, disk_id)
+    assert now is not None
+    if now.bitmap is not None or now.daemon is not None:
+        columns = tracking_columns(algebra.lost(tracking_of(now)), reason="a rollback is under way")
+        values = {**columns, "daemon": None}
+        disks.compare_and_set(change.conn, disk_id, expected={"epoch": now.epoch}, values=values)
+
+
+def _progress(change: Change, percent: int, *, operation: Operation) -> None:
+    operations.update(change.conn, operation.id, updated_at=change.at, percent=percent)
+    values = {"rollback_percent": percent}
+    disks.compare_and_set(change.conn, operation.on_disk, expected={"state": DiskState.ROLLBACKING}, values=values)
+
+
+def _finish(change: Change, operation: Operation, disk: Disk, result: RollbackResult) -> None:
+    conn, target = change.conn, operation.of_snapshot
+    now = disks.get(conn, disk.id)
+    assert now is not None
+    assert now.epoch == disk.epoch
+    # S11: deleted meanwhile, it is pinned and DELETING: the base moves as it would have then.
+    after = with_living_base(conn, algebra.rolled_back(tracking_of(now), target))
+    values = {
+        **tracking_columns(after, reason=MOVE_REASON), "state": DiskState.UNATTACHED, "rollback_percent": 100,
+        "error_prompt": "",
+    }  # fmt: skip
+    changed = disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=values)
+    assert changed
+    extent_maps.keep_only(conn, disk.id, {name for name in after.carry if algebra.is_extents_id(name)})
+    snapshots.compare_and_set(conn, target, expected={}, values={"rolling_back": False})
+    wanted = operation.payload_as(RollbackPayload)
+    sessions.commit(conn, wanted.session, at=change.at)
+    payload = msgspec.structs.replace(
+        wanted, read_bytes=result.read_bytes, written_bytes=result.written_bytes,
+        differing_bytes=result.differing_bytes,
+    )  # fmt: skip
+    operations.update(conn, operation.id, updated_at=change.at, payload=payload)
+    endings.done(conn, operation, at=change.at)
 
 
 def _write_plan(path: Path, ranges: Ranges) -> RangesFile:

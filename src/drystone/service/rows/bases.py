@@ -4,7 +4,6 @@ import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import disks, snapshots
-from drystone.catalog.database import Database
 from drystone.domain import lineage
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import Disk
@@ -12,6 +11,7 @@ from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import Tracking
 from drystone.service.rows.tracking import tracking_columns, tracking_of
 from drystone.service.rows.trees import tree_of
+from drystone.service.transactions import Change, Transactions
 
 log = structlog.get_logger()
 MOVE_REASON = "the delta map of a deleted snapshot is unknown"
@@ -43,18 +43,23 @@ def misplaced(conn: Connection) -> list[tuple[Disk, Tracking]]:
     return [(disk, after) for disk, after in wanted if after != tracking_of(disk)]
 
 
-async def bring_bases_in_order(db: Database) -> None:
-    """At a start: mend the bases if any must be; nothing is written otherwise: another program may hold the catalog."""
-    if await db.read(misplaced):
-        await db.write(mend_bases)
+async def mend_bases(transactions: Transactions) -> int:
+    """At a start: move every base that is not NORMAL, as its deletion should have; return how many there were.
+
+    Nothing is written if there is none: another program may hold the catalog.
+    """
+    if not await transactions.read(misplaced):
+        return 0
+    moved = await transactions.change(_move)
+    for disk, after in moved:
+        log.warning("disk.base_moved", disk_id=disk.id, old_base=disk.base_snapshot_id, new_base=after.base)
+    return len(moved)
 
 
-def mend_bases(conn: Connection) -> int:
-    """At a start: move every base that is not NORMAL, as its deletion should have; return how many there were."""
-    found = misplaced(conn)
+def _move(change: Change) -> list[tuple[Disk, Tracking]]:
+    found = misplaced(change.conn)
     for disk, after in found:
         columns = tracking_columns(after, reason=disk.tracking_reason or MOVE_REASON)
-        changed = disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=columns)
+        changed = disks.compare_and_set(change.conn, disk.id, expected={"epoch": disk.epoch}, values=columns)
         assert changed
-        log.warning("disk.base_moved", disk_id=disk.id, old_base=tracking_of(disk).base, new_base=after.base)
-    return len(found)
+    return found

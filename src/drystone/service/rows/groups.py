@@ -13,6 +13,7 @@ from drystone.domain.operation import Operation, OperationState
 from drystone.domain.payloads import GroupPayload, SnapshotPayload
 from drystone.domain.settling import Phase
 from drystone.service.rows import endings
+from drystone.service.transactions import Change
 
 _GIVEN_UP_FROM = frozenset({Phase.FREEZING.value, Phase.FROZEN.value})
 
@@ -27,17 +28,17 @@ def members_of(conn: Connection, leader: Operation) -> list[Operation]:
     return list(operations.get_many(conn, leader.payload_as(GroupPayload).members).values())
 
 
-def give_group_up(conn: Connection, leader: Operation, *, at: float, code: str, message: str) -> bool:
+def give_group_up(change: Change, leader: Operation, *, code: str, message: str) -> bool:
     """Record that no member will commit; their operations are settled next.
 
     Returns:
         False if the group is NORMAL already: then nothing has changed.
     """
-    now = operations.get(conn, leader.id)
+    now = operations.get(change.conn, leader.id)
     assert now is not None
     if now.phase == Phase.COMMITTED:
         return False
-    members = members_of(conn, leader)
+    members = members_of(change.conn, leader)
     # The reason that one member was given up for is the reason of all.
     broken = [reason for member in members if (reason := member.payload_as(SnapshotPayload).break_reason)]
     failed = [member.error for member in members if member.error]
@@ -46,21 +47,21 @@ def give_group_up(conn: Connection, leader: Operation, *, at: float, code: str, 
     for member in members:
         if member.state is OperationState.RUNNING and member.phase in _GIVEN_UP_FROM:
             # S34: whoever settles it makes it FAILING.
-            operations.update(conn, member.id, updated_at=at, **values)
-    operations.update(conn, leader.id, updated_at=at, phase=Phase.FAILING.value, **values)
+            operations.update(change.conn, member.id, updated_at=change.at, **values)
+    operations.update(change.conn, leader.id, updated_at=change.at, phase=Phase.FAILING.value, **values)
     return True
 
 
-def end_failed_group(conn: Connection, leader: Operation, *, at: float) -> bool:
+def end_failed_group(change: Change, leader: Operation) -> bool:
     """Let a group that will never be NORMAL disappear, once all its members have.
 
     Returns:
         Whether they had; otherwise nothing has changed.
     """
-    if any(member.state is OperationState.RUNNING for member in members_of(conn, leader)):
+    if any(member.state is OperationState.RUNNING for member in members_of(change.conn, leader)):
         return False
-    now = operations.get(conn, leader.id)
+    now = operations.get(change.conn, leader.id)
     assert now is not None
-    snapshot_groups.delete(conn, group_of(leader))
-    endings.failed(conn, leader, at=at, code=now.error_code or Refusal.INTERNAL, message=now.error)
+    snapshot_groups.delete(change.conn, group_of(leader))
+    endings.failed(change.conn, leader, at=change.at, code=now.error_code or Refusal.INTERNAL, message=now.error)
     return True

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import snapshots
@@ -15,7 +14,6 @@ from drystone.domain.suspicion import SURE, Taken, suspects
 from drystone.domain.tracking import FrozenBase, Tracking, TrackingState
 from drystone.transfer.jobs import AuditPlan, UploadResult
 
-log = structlog.get_logger()
 SAMPLE_BLOCKS_MIN = 256
 """Every delta checks 1 MiB of what was called clean: some milliseconds."""
 SAMPLE_BLOCKS_MAX = 16_384
@@ -60,7 +58,7 @@ def believed(conn: Connection, tracking: Tracking) -> Tracking:
 
 def judge_audit(
     conn: Connection, disk: Disk, snapshot_id: SnapshotId, freeze: FrozenBase, result: UploadResult
-) -> FrozenBase:
+) -> tuple[FrozenBase, tuple[SnapshotId, ...]]:
     """Mark what a lie makes suspect, in the transaction that commits the snapshot which found it.
 
     Args:
@@ -71,10 +69,10 @@ def judge_audit(
         result: What its worker answered.
 
     Returns:
-        The freeze as the commit is to see it: a lie makes it one that believed nothing.
+        The freeze as the commit is to see it: a lie makes it one that believed nothing; and what was marked.
     """
     if not result.audit_lies:
-        return freeze
+        return freeze, ()
     tree = [] if freeze.base is None else snapshots.family(conn, freeze.base)
     taken = [
         Taken(
@@ -87,9 +85,6 @@ def judge_audit(
     doubtful = sorted(suspects(taken, disk.id, freeze.base))
     for one in doubtful:
         snapshots.compare_and_set(conn, one, expected={}, values={"suspect": True})
-    log.error(
-        "audit.lie", disk_id=disk.id, snapshot_id=snapshot_id, blocks=result.audit_lie_blocks,
-        ranges=result.audit_lies[:10], suspect=doubtful[:100], suspect_count=len(doubtful),
-    )  # fmt: skip
     # A daemon that lost tracking meanwhile has no bitmap that could be believed from here on.
-    return replace(freeze, lost=True) if disk.tracking == TrackingState.LIVE else freeze
+    lost = replace(freeze, lost=True) if disk.tracking == TrackingState.LIVE else freeze
+    return lost, tuple(doubtful)

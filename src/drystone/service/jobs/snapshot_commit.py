@@ -1,0 +1,124 @@
+"""How a snapshot whose objects are durable becomes NORMAL (A3)."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from drystone.catalog import disks, operations, packs, proofs, sessions, snapshots
+from drystone.domain import tracking as algebra
+from drystone.domain.clock import age_s
+from drystone.domain.errors import SnapshotBrokenError
+from drystone.domain.ids import SessionId, SnapshotId
+from drystone.domain.operation import Operation
+from drystone.domain.payloads import SnapshotPayload
+from drystone.domain.session import Pack
+from drystone.domain.settling import Phase
+from drystone.domain.snapshot import SnapshotRecord, SnapshotState
+from drystone.service.rows.tracking import tracking_columns, tracking_of
+from drystone.service.rows.tracking_audit import judge_audit
+from drystone.service.transactions import Change
+from drystone.service.upkeep import epoch
+from drystone.transfer.jobs import UploadJob, UploadResult
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uploaded:
+    """A snapshot whose objects are durable; it is not NORMAL before `commit`."""
+
+    operation: Operation
+    session: SessionId
+    result: UploadResult
+    job: UploadJob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """A snapshot that is NORMAL.
+
+    Attributes:
+        uploaded: It.
+        carried: Whether the disk carried delta maps, which it has let go of.
+        suspect: Snapshots that are suspect from now on, because its audit found that tracking had lied.
+    """
+
+    uploaded: Uploaded
+    carried: bool
+    suspect: tuple[SnapshotId, ...]
+
+    def tell(self) -> None:
+        """Log it, and what it took."""
+        operation, result = self.uploaded.operation, self.uploaded.result
+        if result.audit_lies:
+            log.error(
+                "audit.lie", disk_id=operation.disk_id, snapshot_id=operation.snapshot_id,
+                blocks=result.audit_lie_blocks, ranges=result.audit_lies[:10], suspect=self.suspect[:100],
+                suspect_count=len(self.suspect),
+            )  # fmt: skip
+        if result.alone or result.doubtful_packs or result.doubtful_maps:
+            log.error(
+                "snapshot.base_damaged", snapshot_id=operation.snapshot_id, reason=result.tracking_reason,
+                packs=result.doubtful_packs[:10], maps=result.doubtful_maps[:10],
+            )  # fmt: skip
+        log.info(
+            "snapshot.committed", snapshot_id=operation.snapshot_id, disk_id=operation.disk_id,
+            tracking=result.tracking, stored_bytes=result.stored_bytes, changed_bytes=result.changed_bytes,
+        )  # fmt: skip
+
+
+def commit(change: Change, uploaded: Uploaded) -> Committed:
+    """A3, in one transaction: session, snapshot, base, packs, operation.
+
+    Raises:
+        SnapshotBrokenError: It was given up meanwhile; the transaction must not be committed.
+    """
+    operation, session, result, job = uploaded.operation, uploaded.session, uploaded.result, uploaded.job
+    conn, at = change.conn, change.at
+    now = operations.get(conn, operation.id)
+    assert now is not None
+    if now.phase != Phase.FROZEN or now.error or not sessions.commit(conn, session, at=at):
+        raise SnapshotBrokenError("the snapshot was given up while it was uploaded")
+    known = now.payload_as(SnapshotPayload)
+    freeze = known.freeze
+    disk = disks.get(conn, operation.on_disk)
+    if disk is None or not algebra.may_commit(tracking_of(disk), freeze):
+        raise SnapshotBrokenError("the disk was closed while its snapshot was uploaded")
+    record = SnapshotRecord(
+        tracking=result.tracking, tracking_reason=result.tracking_reason, read_bytes=result.read_bytes,
+        changed_bytes=result.changed_bytes, stored_bytes=result.stored_bytes, requests=result.requests,
+        freeze_ms=job.template.freeze_ms, duration_ms=round(age_s(operation.created_at, at) * 1000, 3),
+        consistency=job.template.consistency, taken_at=known.taken_at, quiesce_ms=known.quiesce_ms,
+        transcript=known.transcript,
+        audited_blocks=result.audited_blocks, audit_complete=result.audit_complete,
+        audit_lies=result.audit_lie_blocks,
+    )  # fmt: skip
+    made = snapshots.compare_and_set(
+        conn, operation.of_snapshot, expected={"state": SnapshotState.CREATING},
+        values={
+            "state": SnapshotState.NORMAL, "percent": 100, "manifest": result.manifest, "session_id": session,
+            "delta_map": result.map.object, "maps": result.maps,
+            "record": record, "stored_bytes": result.stored_bytes, "modified_at": at,
+            # Its full map says nothing of how it differs from the base: it is a root (A1).
+            **({"parent_id": None} if result.alone else {}),
+        },
+    )  # fmt: skip
+    if not made:
+        raise SnapshotBrokenError("the snapshot's row is gone")
+    for part in result.packs:
+        pack = Pack(
+            id=part.pack, session_id=session, object=part.object, bytes=part.bytes, blocks=part.blocks,
+            disk_id=disk.id, account_id=disk.account_id,
+        )  # fmt: skip
+        packs.insert(conn, pack)
+    proofs.doubt(conn, result.doubtful_packs, result.doubtful_maps)
+    freeze, suspect = judge_audit(conn, disk, operation.of_snapshot, freeze, result)
+    after = algebra.committed(tracking_of(disk), freeze, operation.of_snapshot)
+    values = {**tracking_columns(after, reason=disk.tracking_reason or "unknown"), "error_prompt": ""}
+    if job.audit is not None:
+        values["audit_cursor"] = result.audit_next_block
+    changed = disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=values)
+    assert changed
+    operations.update(conn, operation.id, updated_at=at, phase=Phase.COMMITTED.value, percent=100)
+    epoch.raise_epoch(conn)
+    return Committed(uploaded=uploaded, carried=bool(disk.carry), suspect=suspect)
