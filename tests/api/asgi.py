@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from drystone.api.actions import Action, Context, Fields, Service
+from drystone.api.agent import LocalAgent
 from drystone.api.app import Application
 from drystone.api.dispatch import Dispatcher
 from drystone.api.parameters import Unsigned
@@ -109,7 +110,7 @@ def toy_rig(settings: ApiSettings | None = None) -> Rig:
             toy_service("cbs", "2017-03-12", regional=True),
             toy_service("drystone", "2026-11-01", regional=False),
         ),
-        context=Context(calls=cast("UseCases", behaviour), zone=UTC, clock=monotonic), record=trail.record,
+        agent=LocalAgent(Context(calls=cast("UseCases", behaviour), zone=UTC, clock=monotonic)), record=trail.record,
         settings=settings or ApiSettings(region=REGION, rate_limits=False), monotonic=monotonic,
         request_id=request_ids(), registry=registry,
     )  # fmt: skip

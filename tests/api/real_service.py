@@ -1,4 +1,6 @@
-"""The whole service in this process, over a real catalog, store and storage daemons, without a port and signatures."""
+"""The whole service in this process, over a real catalog, store and storage daemons, without a port and signatures.
+
+Calls and answers cross a relay, as between machines."""
 
 import asyncio
 import contextlib
@@ -26,6 +28,7 @@ from drystone.service.calls.accounts import Accounts
 from drystone.service.calls.password_hashing import PasswordHashing
 from drystone.service.calls.passwords import Passwords
 from drystone.service.installation import Installation
+from tests.api.relay import Relay
 from tests.catalogs import settings_of
 
 REGION = "ap-local"
@@ -91,6 +94,7 @@ async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService
             steady=installation.steady,
             monotonic=time.monotonic, request_id=lambda: str(uuid.uuid4()), registry=CollectorRegistry(),
         )  # fmt: skip
+        app.dispatcher.agent = Relay(app.dispatcher.agent)
         await accounts.first("admin")
         admin = await installation.db.read(lambda conn: account_rows.by_name(conn, "admin"))
         assert admin is not None

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 
 from drystone.api import tries
+from drystone.api.agent import LocalAgent
 from drystone.api.app import Application
 from drystone.api.call import V1_BODY_BYTES_MAX
 from drystone.api.dispatch import Dispatcher
@@ -265,7 +266,7 @@ def metrics_application() -> tuple[Application, Slow, list[float]]:
     settings = ApiSettings(region=REGION, metrics_token="metrics-token")
     monotonic = lambda: clock[0]  # noqa: E731 - short
     dispatcher = Dispatcher(
-        services=(), context=context(0), record=rig.trail.record, settings=settings, monotonic=monotonic,
+        services=(), agent=LocalAgent(context(0)), record=rig.trail.record, settings=settings, monotonic=monotonic,
         request_id=request_ids(), registry=registry,
     )  # fmt: skip
     application = Application(

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from drystone.api.actions import Context, Service, chosen_service
 from drystone.api.admission import prove
+from drystone.api.agent import LocalAgent
 from drystone.api.call import (
     TC3_BODY_BYTES_MAX,
     V1_BODY_BYTES_MAX,
@@ -254,8 +255,8 @@ def build_application(
     """
     zone = timezone(timedelta(hours=settings.time_zone_offset_hours))
     dispatcher = Dispatcher(
-        services=SERVICES, context=Context(calls=use_cases, zone=zone, clock=clock), record=use_cases.audit.record,
-        settings=settings, monotonic=monotonic, request_id=request_id, registry=registry,
+        services=SERVICES, agent=LocalAgent(Context(calls=use_cases, zone=zone, clock=clock)),
+        record=use_cases.audit.record, settings=settings, monotonic=monotonic, request_id=request_id, registry=registry,
     )  # fmt: skip
     return Application(
         dispatcher=dispatcher, authenticate=use_cases.authenticate, clock=clock, steady=steady, monotonic=monotonic,

@@ -11,7 +11,8 @@ from typing import Any
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from drystone.api.actions import Action, Context, Fields, Record, Service
+from drystone.api.actions import Action, Fields, Record, Service
+from drystone.api.agent import NOTHING, Agent
 from drystone.api.envelope import failure, success
 from drystone.api.limits import CallsInProgress, RateLimiter
 from drystone.api.parameters import Parameters, from_flat, from_json
@@ -31,7 +32,6 @@ UNKNOWN_S_MAX = 15.0
 UNKNOWN_SHARE = 4
 """Of the time and the room for bodies, for those whose sender cannot be looked up before."""
 _UNKNOWN = "unknown"
-_NONE: Fields = {}
 _ID_PARAMETERS = (
     "disk_ids",
     "disk_id",
@@ -102,7 +102,7 @@ class Dispatcher:
 
     Args:
         services: The services.
-        context: What actions work with.
+        agent: Performs the calls.
         record: Records calls that change something.
         settings: Limits and names.
         monotonic: A clock in seconds that never goes back.
@@ -114,7 +114,7 @@ class Dispatcher:
         self,
         *,
         services: Sequence[Service],
-        context: Context,
+        agent: Agent,
         record: Record,
         settings: ApiSettings,
         monotonic: Callable[[], float],
@@ -123,7 +123,7 @@ class Dispatcher:
     ) -> None:
         self.services = tuple(services)
         self.settings = settings
-        self._context = context
+        self.agent = agent
         self._add_row = record
         self._monotonic = monotonic
         self._request_id = request_id
@@ -306,12 +306,12 @@ class Dispatcher:
 
     async def _run(self, action: Action, caller: Caller) -> Fields:
         if not action.changes:
-            return await action(self._context, caller) or _NONE
+            return await self.agent.perform(action, caller)
         try:
-            fields = await action(self._context, caller) or _NONE
+            fields = await self.agent.perform(action, caller)
         except Exception as error:
             code = code_of(refusal_of(error, changes=True).code, caller.action)
-            await self._record(caller, resources_of(action, _NONE), code)
+            await self._record(caller, resources_of(action, NOTHING), code)
             raise
         await self._record(caller, resources_of(action, fields), "OK")
         return fields

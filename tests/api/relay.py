@@ -1,0 +1,44 @@
+"""An agent that hands calls on as bytes: what crosses between machines must be plain data."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+
+from drystone.api.actions import Action, Fields
+from drystone.api.agent import Agent
+from drystone.api.parameters import from_json
+from drystone.api.services import SERVICES
+from drystone.domain.errors import PassingError, RefusalError
+from drystone.service.caller import Caller
+
+ACTIONS: Mapping[str, type[Action]] = {name: one for service in SERVICES for name, one in service.actions.items()}
+REFUSALS = {kind.__name__: kind for kind in (RefusalError, PassingError)}
+
+
+@dataclass(frozen=True)
+class Relay:
+    """Sends each call to an agent, and its answer back, through JSON."""
+
+    agent: Agent
+
+    async def perform(self, action: Action, caller: Caller) -> Fields:
+        """Perform it there; a refusal is raised here as it was there, what else is raised is not carried over."""
+        sent = msgspec.json.encode({"action": type(action).__name__, "parameters": action, "caller": asdict(caller)})
+        answer: Mapping[str, Any] = json.loads(await self._there(sent))
+        if "refusal" in answer:
+            raise REFUSALS[answer["refusal"]](answer["code"], answer["message"])
+        fields: Fields = answer["fields"]
+        return fields
+
+    async def _there(self, sent: bytes) -> bytes:
+        call = json.loads(sent)
+        action = from_json(json.dumps(call["parameters"]).encode(), ACTIONS[call["action"]])
+        try:
+            fields = await self.agent.perform(action, Caller(**call["caller"]))
+        except RefusalError as error:
+            refused = {"refusal": type(error).__name__, "code": error.code, "message": error.message}
+            return json.dumps(refused).encode()
+        return msgspec.json.encode({"fields": fields})
