@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.memory_store import CutError, MemoryStore
 
 from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
 from drystone.objects import local
 from drystone.objects.contract import NotFoundError, ObjectStore
 from drystone.objects.local import LocalStore
-from drystone.objects.memory import CutError, MemoryStore
 
 
 @pytest.fixture(params=["local", "memory"])

@@ -19,7 +19,6 @@ from drystone.domain.session import Pack, Session
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.engine.layout import Layout
 from drystone.objects.contract import Parts, parts_of
-from drystone.objects.memory import MemoryStore
 from drystone.service.installation import Installation
 from drystone.service.upkeep import epoch
 from drystone.snapstore import writer
@@ -30,6 +29,7 @@ from drystone.transfer import worker
 from drystone.transfer.jobs import Job
 from tests.catalog.catalog_values import account, snapshot
 from tests.catalogs import open_catalog
+from tests.memory_store import MemoryStore
 from tests.service.parts import server_parts
 from tests.service.records_world import NOW
 from tests.snapstore.model_snapshots import STORE_ID, new_store, take

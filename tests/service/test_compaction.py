@@ -19,13 +19,13 @@ from drystone.domain.operation import Operation, OperationState
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState
 from drystone.domain.payloads import CompactionOutcome, CompactPayload
 from drystone.domain.session import Session
-from drystone.objects.memory import MemoryStore
 from drystone.service.installation import Installation
 from drystone.service.rows.deletions import mark_deleting
 from drystone.service.transactions import Change
 from drystone.service.upkeep import compaction, epoch, rewrites
 from drystone.snapstore.store import StaleEpochError, read_epoch, replace_owner
 from tests.catalog.catalog_values import OWNER, disk
+from tests.memory_store import MemoryStore
 from tests.service import parts
 from tests.service.records_world import NOW, caller, refusal
 from tests.service.store_world import CutError, Power, World, consistent, packs_in_store

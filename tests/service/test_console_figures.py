@@ -23,13 +23,13 @@ from drystone.domain.ids import AccountId
 from drystone.domain.operation import OperationState
 from drystone.domain.snapshot import SnapshotRecord, SnapshotState
 from drystone.domain.tracking import TrackingState
-from drystone.objects.memory import MemoryStore
 from drystone.service.calls import history as history_module
 from drystone.service.calls.history import HOUR_S, History, figures
 from drystone.service.calls.overview import _attention, _house
 from drystone.service.views import ClockView
 from drystone.snapstore.difference import difference
 from tests.catalogs import sqlite_alone
+from tests.memory_store import MemoryStore
 from tests.service.records_world import NOW, OTHER, OWNER, World, caller, refusal, run
 from tests.snapstore.model_snapshots import new_store, take
 

@@ -10,13 +10,13 @@ from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import SnapshotId
 from drystone.domain.operation import OperationKind, OperationState
 from drystone.domain.snapshot import SnapshotState
-from drystone.objects.memory import MemoryStore
 from drystone.service.upkeep import collection, compaction
 from drystone.snapstore.living import Living
 from drystone.snapstore.packs import open_pack
 from drystone.snapstore.store import open_store
 from drystone.transfer import garbage
 from drystone.transfer.store_jobs import CollectJob, DeathsJob
+from tests.memory_store import MemoryStore
 from tests.service import parts
 from tests.service.store_world import World, consistent, packs_in_store
 from tests.service.test_compaction import compaction_of, delete

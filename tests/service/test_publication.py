@@ -9,9 +9,9 @@ import pytest
 from drystone.catalog import snapshots
 from drystone.domain.ids import SnapshotId
 from drystone.domain.snapshot import SnapshotState
-from drystone.objects.memory import MemoryStore
 from drystone.service.upkeep import publication
 from drystone.snapstore.manifests import write_attributes
+from tests.memory_store import MemoryStore
 from tests.service import parts
 from tests.service.store_world import build_world
 

@@ -10,10 +10,10 @@ import pytest
 from drystone.catalog import damages, packs, proofs, snapshots
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import SnapshotId
-from drystone.objects.memory import MemoryStore
 from drystone.service.operations import Operations
 from drystone.service.upkeep.scrub import RECHECK_SECONDS
 from drystone.snapstore.packs import open_pack
+from tests.memory_store import MemoryStore
 from tests.service import parts
 from tests.service.crash_points import Scene, built, quick_directory, run, scrub_of
 from tests.service.records_world import NOW, OWNER, caller

@@ -15,8 +15,8 @@ from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.session import Session, SessionState
 from drystone.engine.layout import Layout
 from drystone.objects.contract import ObjectEntry
-from drystone.objects.memory import MemoryStore
 from drystone.service.upkeep import sweep
+from tests.memory_store import MemoryStore
 from tests.service import parts
 from tests.service.store_world import World
 from tests.snapstore.model_snapshots import STORE_ID

@@ -14,7 +14,6 @@ from drystone.domain.blocks import BLOCK_BYTES, EMPTY
 from drystone.domain.tracking import TrackingState
 from drystone.engine.volume import Qcow2Volume
 from drystone.objects.address import DirectoryAddress
-from drystone.objects.memory import MemoryStore
 from drystone.service.jobs.rollback import Rollback
 from drystone.service.rows.deletions import mark_deleting
 from drystone.snapstore.reader import SnapshotReader
@@ -22,6 +21,7 @@ from drystone.transfer import comparison
 from drystone.transfer.addresses import Look, StoreAddress
 from drystone.transfer.jobs import CompareJob
 from drystone.transfer.ranges_file import read_ranges
+from tests.memory_store import MemoryStore
 from tests.service.crash_points import (
     DISK,
     FIRST,

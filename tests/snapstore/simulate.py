@@ -31,7 +31,6 @@ from drystone.domain.ids import PackId, SessionId, SnapshotId
 from drystone.domain.lineage import Node, NodeState, SessionState
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState, doomed
 from drystone.objects.contract import NotFoundError, ObjectEntry, Parts, StoreTime
-from drystone.objects.memory import MemoryStore
 from drystone.snapstore import compact, writer
 from drystone.snapstore.collect import delete_manifest, delete_session_objects
 from drystone.snapstore.deaths import dies
@@ -45,6 +44,7 @@ from drystone.snapstore.space import Member, TreeSpace, tree_space
 from drystone.snapstore.store import Store, hex128
 from drystone.snapstore.writer import SnapshotWriter
 from tests.blocks import to_blocks
+from tests.memory_store import MemoryStore
 from tests.snapstore.model_snapshots import manifest_of, new_store
 
 BLOCKS = 96

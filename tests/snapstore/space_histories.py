@@ -24,7 +24,6 @@ import numpy.typing as npt
 from drystone.codec.map import PackRef
 from drystone.domain.blocks import BLOCK_BYTES, from_blocks
 from drystone.domain.ids import PackId, SessionId, SnapshotId
-from drystone.objects.memory import MemoryStore
 from drystone.snapstore.collect import delete_manifest
 from drystone.snapstore.compact import plan_compaction, rewrite_pack
 from drystone.snapstore.living import Living
@@ -35,6 +34,7 @@ from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.space import Member, SpaceMemory, TreeSpace, tree_space
 from drystone.snapstore.store import Store, hex128
 from drystone.snapstore.writer import SnapshotWriter
+from tests.memory_store import MemoryStore
 from tests.snapstore.model_snapshots import manifest_of, new_store
 from tests.snapstore.simulate import small_packs
 

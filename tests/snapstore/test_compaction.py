@@ -15,7 +15,6 @@ from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError
 from drystone.domain.ids import SnapshotId
 from drystone.objects.address import DirectoryAddress
-from drystone.objects.memory import CutError, MemoryStore
 from drystone.snapstore import space, writer
 from drystone.snapstore.collect import delete_manifest
 from drystone.snapstore.compact import plan_compaction, rewrite_pack
@@ -28,6 +27,7 @@ from drystone.snapstore.store import Store, hex128, open_store
 from drystone.transfer.addresses import StoreAddress
 from drystone.transfer.compaction import compact as compact_job
 from drystone.transfer.store_jobs import CompactJob, PackTarget
+from tests.memory_store import CutError, MemoryStore
 from tests.snapstore.model_snapshots import STORE_ID, new_store, take
 from tests.snapstore.test_snapshots_model import BLOCKS, pairs, seen
 

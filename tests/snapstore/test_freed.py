@@ -9,12 +9,12 @@ from drystone.codec.map import PackRef
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.errors import IntegrityError
 from drystone.domain.ids import PackId, SessionId
-from drystone.objects.memory import MemoryStore
 from drystone.snapstore import freed
 from drystone.snapstore.compact import rewrite_pack
 from drystone.snapstore.freed import Dying, PartlyDying, partly_freed
 from drystone.snapstore.packs import OpenPack, open_pack, shares
 from drystone.snapstore.store import Store, hex128
+from tests.memory_store import MemoryStore
 from tests.snapstore.model_snapshots import new_store, take
 from tests.snapstore.space_histories import mixed, noise
 

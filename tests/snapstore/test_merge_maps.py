@@ -9,12 +9,12 @@ import pytest
 from drystone.codec.manifest import ManifestMap
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.ids import SessionId
-from drystone.objects.memory import MemoryStore
 from drystone.snapstore import merge
 from drystone.snapstore.layers import delta_addresses
 from drystone.snapstore.merge import apply_merge, merge_maps, plan_merge
 from drystone.snapstore.reader import DATA, SnapshotReader
 from drystone.snapstore.store import Store, hex128
+from tests.memory_store import MemoryStore
 from tests.snapstore.model_snapshots import new_store, take
 
 BLOCKS = 150

@@ -9,7 +9,6 @@ import pytest
 from drystone.codec.hashes import block_hash
 from drystone.domain.blocks import BLOCK_BYTES, Ranges, count, from_blocks, normalize, subtract
 from drystone.domain.errors import IntegrityError
-from drystone.objects.memory import MemoryStore
 from drystone.snapstore import mend as mend_module
 from drystone.snapstore import scrub as scrub_module
 from drystone.snapstore.mend import mend_pack
@@ -17,6 +16,7 @@ from drystone.snapstore.packs import open_pack
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.scrub import PackFault, check_manifest, check_map, check_pack, coarse, hidden
 from drystone.snapstore.store import Store, hex128
+from tests.memory_store import MemoryStore
 from tests.snapstore.model_snapshots import new_store, take
 
 BLOCKS = 200

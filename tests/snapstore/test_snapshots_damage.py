@@ -16,7 +16,6 @@ from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError,
 from drystone.domain.ids import SessionId, SnapshotId, StoreId
 from drystone.objects.contract import NotFoundError, Parts, parts_of
 from drystone.objects.local import LocalStore
-from drystone.objects.memory import CutError, MemoryStore
 from drystone.snapstore import writer
 from drystone.snapstore.collect import delete_manifest, delete_session_objects, list_session_objects
 from drystone.snapstore.living import Living
@@ -44,6 +43,7 @@ from drystone.snapstore.store import (
     read_owner,
     replace_owner,
 )
+from tests.memory_store import CutError, MemoryStore
 from tests.snapstore.model_snapshots import STORE_ID, manifest_of, new_store, take
 
 FIRST = "snap-00000001"

@@ -10,7 +10,6 @@ import pytest
 from drystone.codec.hashes import block_hash
 from drystone.domain.blocks import BLOCK_BYTES, from_blocks, normalize
 from drystone.domain.errors import DrystoneError
-from drystone.objects.memory import MemoryStore
 from drystone.snapstore import compare, expected, reader, table, writer
 from drystone.snapstore.collect import delete_manifest
 from drystone.snapstore.deaths import dies
@@ -19,6 +18,7 @@ from drystone.snapstore.living import Living
 from drystone.snapstore.packs import open_pack
 from drystone.snapstore.reader import ABSENT, DATA, SnapshotReader
 from drystone.snapstore.store import Store
+from tests.memory_store import MemoryStore
 from tests.snapstore.model_snapshots import new_store, take
 
 BLOCKS = 180
