@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from drystone.engine.durable_files import write_durably
+from drystone.durable_files import write_durably
 
 DAYS: Final = 3650
 """Clients hold exactly this certificate: a shorter life would only break them sooner."""

@@ -16,7 +16,7 @@ from drystone.config import CONSOLE_PASSWORD, CREDENTIALS_FILE, ClientSettings, 
 from drystone.domain.account import AccessKey
 from drystone.domain.errors import DrystoneError, UnavailableError, expected
 from drystone.domain.instance import Instance, InstanceKind
-from drystone.engine.durable_files import write_durably
+from drystone.durable_files import write_durably
 from drystone.logs import say
 from drystone.service.calls.accounts import Accounts
 from drystone.service.calls.passwords import Passwords

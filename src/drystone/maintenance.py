@@ -22,8 +22,8 @@ from drystone.domain.ids import IdSource, Randomness, StoreId
 from drystone.domain.session import SessionState
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.times import moment
+from drystone.durable_files import sync_file, write_durably
 from drystone.engine.descriptions import find_disks
-from drystone.engine.durable_files import sync_file, write_durably
 from drystone.engine.layout import Layout
 from drystone.objects.address import DirectoryAddress, open_objects
 from drystone.serve import locked

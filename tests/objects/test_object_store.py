@@ -10,6 +10,7 @@ import pytest
 from tests.memory_store import CutError, MemoryStore
 
 from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
+from drystone.durable_files import sync_file
 from drystone.objects import local
 from drystone.objects.contract import NotFoundError, ObjectStore
 from drystone.objects.local import LocalStore
@@ -240,7 +241,7 @@ def test_the_first_object_of_a_session_is_put_beside_the_removal_of_the_last_of_
 ) -> None:
     one, two = LocalStore(tmp_path, floor_bytes=0), LocalStore(tmp_path, floor_bytes=0)
     two.put("store/packs/old/pack", b"1")
-    real = local._flush_directory
+    real = sync_file
     waiting = [lambda: two.delete("store/packs/old/pack")]
 
     def flush(path: Path) -> None:
@@ -249,7 +250,7 @@ def test_the_first_object_of_a_session_is_put_beside_the_removal_of_the_last_of_
             waiting.pop()()
         real(path)
 
-    monkeypatch.setattr(local, "_flush_directory", flush)
+    monkeypatch.setattr(local, "sync_file", flush)
     getattr(one, way)("store/packs/new/pack", b"2")
     assert not waiting
     assert [entry.name for entry in two.list("store/")] == ["store/packs/new/pack"]
@@ -261,7 +262,7 @@ def test_a_directory_that_vanishes_while_it_is_made_is_made_again(
 ) -> None:
     objects = LocalStore(tmp_path, floor_bytes=0)
     objects.put("store/packs/old/pack", b"1")
-    real = local._flush_directory
+    real = sync_file
     waiting = [(tmp_path / "store/packs/new").rmdir]
 
     def flush(path: Path) -> None:
@@ -271,7 +272,7 @@ def test_a_directory_that_vanishes_while_it_is_made_is_made_again(
             (tmp_path / "store/packs").rename(tmp_path / "store/gone")
         real(path)
 
-    monkeypatch.setattr(local, "_flush_directory", flush)
+    monkeypatch.setattr(local, "sync_file", flush)
     getattr(objects, way)("store/packs/new/pack", b"2")
     assert objects.get("store/packs/new/pack") == b"2"
 

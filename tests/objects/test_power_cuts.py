@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.objects.power_cut import Recorder
 
+from drystone.durable_files import sync_file
 from drystone.objects import local
 from drystone.objects.contract import Parts, parts_of
 from drystone.objects.local import LocalStore
@@ -81,7 +82,7 @@ def no_flush_of_files(patched: pytest.MonkeyPatch) -> type[LocalStore]:
 
 
 def no_flush_of_directories(patched: pytest.MonkeyPatch) -> type[LocalStore]:
-    patched.setattr(local, "_flush_directory", lambda _folder: None)
+    patched.setattr(local, "sync_file", lambda _folder: None)
     return LocalStore
 
 
@@ -131,7 +132,7 @@ def write_in_place(path: Path, data: Parts) -> None:
     local._write_all(file, parts_of(data))
     os.fsync(file)
     os.close(file)
-    local._flush_directory(path.parent)
+    sync_file(path.parent)
 
 
 def a_deletion_that_is_not_flushed(patched: pytest.MonkeyPatch) -> type[LocalStore]:

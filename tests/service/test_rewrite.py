@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection
 
+from drystone import durable_files
 from drystone.catalog import accounts, disks, operations
 from drystone.domain.blocks import Ranges
 from drystone.domain.disk import Disk, DiskState
@@ -20,7 +21,7 @@ from drystone.domain.errors import DrystoneError, IntegrityError, Refusal
 from drystone.domain.ids import DiskId, OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.tracking import TrackingState, checkpoint_fault
-from drystone.engine import convert, durable_files
+from drystone.engine import convert
 from drystone.engine.layout import Layout
 from drystone.engine.space import Space
 from drystone.engine.volume import Qcow2Volume

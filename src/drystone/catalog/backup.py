@@ -11,6 +11,7 @@ from urllib.parse import quote
 from drystone.catalog.migrations import HEAD
 from drystone.domain.clock import recent
 from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
+from drystone.durable_files import sync_file
 
 _STAMP = "%Y%m%dT%H%M%S.%fZ"
 _MODE = 0o600
@@ -68,9 +69,9 @@ def back_up(catalog: Path, directory: Path, *, kind: str, at: float, kept: int) 
             # The copy is one file, without a log beside it.
             copy.execute("PRAGMA journal_mode=DELETE").close()
             _check(copy, catalog)
-        _flush(part)
+        sync_file(part)
         part.replace(target)
-        _flush(directory)
+        sync_file(directory)
     except sqlite3.DatabaseError as error:
         part.unlink(missing_ok=True)
         raise _translated(catalog, error) from error
@@ -136,11 +137,3 @@ def _check(copy: sqlite3.Connection, catalog: Path) -> None:
     verdict = copy.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         raise IntegrityError(f"the copy of {catalog} is damaged ({verdict}); it was not kept")
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,7 +10,7 @@ from drystone.domain.disk import Disk
 from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import AccountId, DiskId, SnapshotId, StoreId
 from drystone.domain.quiesce import QuiesceProfile
-from drystone.engine.durable_files import sync_file, write_durably
+from drystone.durable_files import sync_file, write_durably
 from drystone.engine.layout import Layout
 from drystone.engine.volume import volume_of
 

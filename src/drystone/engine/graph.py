@@ -158,11 +158,8 @@ def view_export(disk_id: DiskId, frozen: str) -> Arguments:
 
     Read-only (S128): who has a disk of this daemon over NBD can open this export, too.
     """
-    return {
-        "type": "nbd", "id": node("view", disk_id), "node-name": node("view", disk_id),
-        "name": view_export_name(disk_id), "writable": False,
-        "bitmaps": [{"node": node("qcow", disk_id), "name": frozen}],
-    }  # fmt: skip
+    bitmaps = [bitmap_ref(disk_id, frozen)]
+    return {**_nbd_export(disk_id, "view", "view", view_export_name(disk_id)), "bitmaps": bitmaps}
 
 
 def trim_export(disk_id: DiskId, socket: Path) -> Arguments:
@@ -173,28 +170,32 @@ def trim_export(disk_id: DiskId, socket: Path) -> Arguments:
     }  # fmt: skip
 
 
+def _nbd_export(disk_id: DiskId, kind: str, below: str, name: str, *, writable: bool = False) -> Arguments:
+    return {
+        "type": "nbd", "id": node(kind, disk_id), "node-name": node(below, disk_id), "name": name, "writable": writable,
+    }  # fmt: skip
+
+
+def _fuse_export(disk_id: DiskId, kind: str, below: str, mountpoint: Path, *, writable: bool = False) -> Arguments:
+    return {
+        "type": "fuse", "id": node(kind, disk_id), "node-name": node(below, disk_id),
+        "mountpoint": str(mountpoint), "writable": writable, "growable": False, "allow-other": "off",
+    }  # fmt: skip
+
+
 def disk_export(disk_id: DiskId) -> Arguments:
     """The disk itself over NBD, above the filter (S7)."""
-    return {
-        "type": "nbd", "id": node("disk", disk_id), "node-name": node("top", disk_id),
-        "name": disk_id, "writable": True,
-    }  # fmt: skip
+    return _nbd_export(disk_id, "disk", "top", disk_id, writable=True)
 
 
 def fuse_export(disk_id: DiskId, mountpoint: Path) -> Arguments:
     """The disk as a file, for a loop device on this host."""
-    return {
-        "type": "fuse", "id": node("disk", disk_id), "node-name": node("top", disk_id),
-        "mountpoint": str(mountpoint), "writable": True, "growable": False, "allow-other": "off",
-    }  # fmt: skip
+    return _fuse_export(disk_id, "disk", "top", mountpoint, writable=True)
 
 
 def hydration_export(disk_id: DiskId) -> Arguments:
     """A read-only export of the qcow2 node: CMD_CACHE on it copies from the backing and marks nothing dirty."""
-    return {
-        "type": "nbd", "id": node("hydrate", disk_id), "node-name": node("qcow", disk_id),
-        "name": hydration_export_name(disk_id), "writable": False, "allocation-depth": True,
-    }  # fmt: skip
+    return {**_nbd_export(disk_id, "hydrate", "qcow", hydration_export_name(disk_id)), "allocation-depth": True}
 
 
 def pulling_node(disk_id: DiskId) -> Arguments:
@@ -212,40 +213,23 @@ def pulling_export(disk_id: DiskId, mountpoint: Path) -> Arguments:
 
     A writable FUSE export takes the permission to resize, which an NBD export on the same node refuses to share.
     """
-    return {
-        "type": "fuse",
-        "id": node("hydrate", disk_id),
-        "node-name": node("pull", disk_id),
-        "mountpoint": str(mountpoint),
-        "writable": False,
-        "growable": False,
-        "allow-other": "off",
-    }
+    return _fuse_export(disk_id, "hydrate", "pull", mountpoint)
 
 
 def bitmap_export(disk_id: DiskId, name: str) -> Arguments:
     """A read-only export of the qcow2 node from which a bitmap is read before an orderly stop."""
-    return {
-        "type": "nbd", "id": node("bitmap", disk_id), "node-name": node("qcow", disk_id),
-        "name": bitmap_export_name(disk_id), "writable": False,
-        "bitmaps": [{"node": node("qcow", disk_id), "name": name}],
-    }  # fmt: skip
+    bitmaps = [bitmap_ref(disk_id, name)]
+    return {**_nbd_export(disk_id, "bitmap", "qcow", bitmap_export_name(disk_id)), "bitmaps": bitmaps}
 
 
 def comparison_export(disk_id: DiskId) -> Arguments:
     """A read-only export of the qcow2 node, for looking at the disk beside its guest: below its throttle."""
-    return {
-        "type": "nbd", "id": node("look", disk_id), "node-name": node("qcow", disk_id),
-        "name": comparison_export_name(disk_id), "writable": False,
-    }  # fmt: skip
+    return _nbd_export(disk_id, "look", "qcow", comparison_export_name(disk_id))
 
 
 def comparison_file(disk_id: DiskId, mountpoint: Path) -> Arguments:
     """The same as a read-only file, for disks that are exported by FUSE themselves (see `pulling_export`)."""
-    return {
-        "type": "fuse", "id": node("look", disk_id), "node-name": node("qcow", disk_id),
-        "mountpoint": str(mountpoint), "writable": False, "growable": False, "allow-other": "off",
-    }  # fmt: skip
+    return _fuse_export(disk_id, "look", "qcow", mountpoint)
 
 
 def view_export_name(disk_id: DiskId) -> str:

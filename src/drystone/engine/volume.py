@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
+from drystone import durable_files
 from drystone.codec import checkpoint as codec
 from drystone.domain.blocks import Ranges
 from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import DiskId
 from drystone.domain.tracking import Checkpoint, FileIdentity
-from drystone.engine import command, convert, durable_files, graph
+from drystone.engine import command, convert, graph
 from drystone.engine.convert import Guard, ImageFile, OnPercent
 from drystone.engine.graph import Arguments, Backing
 from drystone.engine.layout import Layout, nbd_uri

@@ -6,11 +6,12 @@ import itertools
 import os
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
+from drystone.durable_files import sync_file
 from drystone.objects.contract import Buffer, NotFoundError, ObjectEntry, Parts, StoreTime, check_name, parts_of
 
 _TEMPORARY = ".temporary"
@@ -41,43 +42,40 @@ class LocalStore:
         self._durable: set[Path] = set()
         with _translated(str(root)):
             (root / _TEMPORARY).mkdir(parents=True, exist_ok=True)
-            _flush_directory(root)
-            _flush_directory(root.parent)
+            sync_file(root)
+            sync_file(root.parent)
             self._sweep()
         self._floor_bytes = floor_bytes
 
     def put(self, name: str, data: Parts) -> None:
         """Write a new object; see `ObjectStore.put`."""
+
+        def link(temporary: Path, path: Path) -> None:
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                raise IntegrityError(f"object {name} exists already, and is never written twice") from None
+
+        self._write(name, data, link)
+
+    def replace(self, name: str, data: Parts) -> None:
+        """Write a mutable object; see `ObjectStore.replace`."""
+        self._write(name, data, Path.replace)
+
+    def _write(self, name: str, data: Parts, give_name: Callable[[Path, Path], object]) -> None:
         path = self._path(name)
         with _translated(name), self._written(data) as temporary:
             for last in (False, True):
                 try:
                     self._make_durable(path.parent)
-                    os.link(temporary, path)
+                    give_name(temporary, path)
                     break
-                except FileExistsError:
-                    raise IntegrityError(f"object {name} exists already, and is never written twice") from None
                 except FileNotFoundError as error:
                     # Another process removed the directory after its last object; it is made again, once.
                     self._forget(path.parent)
                     if last:
                         raise UnavailableError(f"object {name}: its directory vanishes") from error
-            _flush_directory(path.parent)
-
-    def replace(self, name: str, data: Parts) -> None:
-        """Write a mutable object; see `ObjectStore.replace`."""
-        path = self._path(name)
-        with _translated(name), self._written(data) as temporary:
-            for last in (False, True):
-                try:
-                    self._make_durable(path.parent)
-                    temporary.replace(path)
-                    break
-                except FileNotFoundError as error:
-                    self._forget(path.parent)
-                    if last:
-                        raise UnavailableError(f"object {name}: its directory vanishes") from error
-            _flush_directory(path.parent)
+            sync_file(path.parent)
 
     def get(self, name: str) -> bytes:
         """Return a whole object; see `ObjectStore.get`."""
@@ -125,9 +123,9 @@ class LocalStore:
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 # The unlink of an earlier call may not be durable yet.
                 if path.parent.is_dir():
-                    _flush_directory(path.parent)
+                    sync_file(path.parent)
                 return
-            _flush_directory(path.parent)
+            sync_file(path.parent)
             self._remove_empty(path.parent)
 
     def clock(self) -> StoreTime:
@@ -225,7 +223,7 @@ class LocalStore:
         for one in reversed(chain):
             with suppress(FileExistsError):
                 one.mkdir()
-            _flush_directory(one.parent)
+            sync_file(one.parent)
         with self._lock:
             if len(self._durable) >= _DURABLE_MAX:
                 self._durable.clear()
@@ -284,12 +282,3 @@ def _write_all(file: int, parts: Sequence[Buffer]) -> None:
             at += 1
         if done:
             waiting[at] = waiting[at][done:]
-
-
-def _flush_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -116,6 +116,17 @@ def expand(encoding: int, stored: bytes, plain_bytes: int, what: str) -> bytes:
     return plain
 
 
+def read_part(path: Path, ends: list[int], what: str) -> bytes:
+    """Return the bytes of a file from the first of two places to the second."""
+    start, stop = ends
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(stop - start)
+    except OSError as error:
+        raise DamageError(f"{what}: {error}") from error
+
+
 class Pack(NamedTuple):
     """One object of a pack and its index."""
 
@@ -291,12 +302,7 @@ class Store:
         listed = blake3.blake3(b"".join(hashes), key=self.lists).digest(16)
         need(hmac.compare_digest(listed, digest), f"{what}: its list of hashes is not the map's")
         need(pack.encodings[number] != 2, f"{what} was dropped, but is read")
-        try:
-            with pack.path.open("rb") as file:
-                file.seek(pack.offsets[number])
-                stored = file.read(pack.offsets[number + 1] - pack.offsets[number])
-        except OSError as error:
-            raise DamageError(f"{what}: {error}") from error
+        stored = read_part(pack.path, pack.offsets[number : number + 2], what)
         plain = expand(pack.encodings[number], stored, pack.counts[number] * BLOCK, what)
         for slot, right in enumerate(hashes):
             if not dead[slot]:
@@ -371,12 +377,7 @@ class Map:
 
     def _page(self, number: int) -> list[Entry]:
         what = f"{self.path}, page {number}"
-        try:
-            with self.path.open("rb") as file:
-                file.seek(self._offsets[number])
-                stored = file.read(self._offsets[number + 1] - self._offsets[number])
-        except OSError as error:
-            raise DamageError(f"{what}: {error}") from error
+        stored = read_part(self.path, self._offsets[number : number + 2], what)
         seal = self._store.seal(b"page", self._header, stored)
         need(hmac.compare_digest(seal, self._seals[number]), f"{what}: the seal does not fit")
         need(self._plain_bytes[number] <= PAGE_BYTES_MAX, f"{what} is too large")

@@ -19,7 +19,7 @@ from drystone.domain.ids import DiskId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import PlanFile, RollbackPayload
 from drystone.domain.tracking import TrackingState
-from drystone.engine.durable_files import sync_file
+from drystone.durable_files import sync_file
 from drystone.engine.volume import volume_of
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
