@@ -8,7 +8,7 @@ import pytest
 from drystone.api.services import SERVICES
 from drystone.catalog import accounts as account_rows
 from drystone.console.limits import ACCOUNT_TRIES
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.service.caller import Caller
 from tests.api.asgi import TerminateDisks, Toy
 from tests.console.site import PASSWORD, Browser, Site, refused, told
@@ -102,7 +102,7 @@ def test_what_outlives_a_session_needs_the_password(site: Site) -> None:
     ):
         with pytest.raises(RefusalError) as refusal:
             asyncio.run(call(CALLER))
-        assert refusal.value.code == "AuthFailure.PasswordRequired"
+        assert refusal.value.code is Refusal.PASSWORD_NEEDED
         asyncio.run(call(replace(CALLER, confirmed=True)))
     again = {name for service in SERVICES for name, action in service.actions.items() if action.password_again}
     assert again == {"CreateKey", "CreateAccessKey", "CreateAccount", "SetAccountPassword"}

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from drystone.catalog import logins
 from drystone.console.limits import ACCOUNT_TRIES, ADDRESS_TRIES, TOLD_S
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.service.calls import browser_sessions
 from drystone.service.calls.password_hashing import LANES, MEMORY_KIB, NOBODY, TIME_COST, WAITING_MAX, PasswordHashing
 from tests.api.signing import REGION
@@ -82,7 +82,7 @@ def test_the_real_hash(monkeypatch: pytest.MonkeyPatch) -> None:
         hashing._waiting = WAITING_MAX
         with pytest.raises(RefusalError) as caught:
             await hashing.verify(hashed, PASSWORD)
-        assert caught.value.code == "RequestLimitExceeded"
+        assert caught.value.code is Refusal.TOO_MUCH_AT_ONCE
 
     asyncio.run(check())
 
@@ -331,8 +331,8 @@ def test_administrators_set_passwords(site: Site) -> None:
             asyncio.run(site.passwords.set(asking, *arguments))
         return caught.value.code
 
-    assert code(OTHER, None, None, admin=False) == "UnauthorizedOperation"
-    assert code(None, "admin", None, browser=True) == "UnauthorizedOperation"
-    assert code(None, "nobody", None) == "ResourceNotFound"
+    assert code(OTHER, None, None, admin=False) is Refusal.NOT_ALLOWED
+    assert code(None, "admin", None, browser=True) is Refusal.NOT_ALLOWED
+    assert code(None, "nobody", None) is Refusal.NO_SUCH_THING
     assert code(None, None, None) == code(OTHER, "other", None) == "MissingParameter"
     assert code(None, "other", "short") == "InvalidParameterValue"
