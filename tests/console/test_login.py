@@ -334,5 +334,5 @@ def test_administrators_set_passwords(site: Site) -> None:
     assert code(OTHER, None, None, admin=False) is Refusal.NOT_ALLOWED
     assert code(None, "admin", None, browser=True) is Refusal.NOT_ALLOWED
     assert code(None, "nobody", None) is Refusal.NO_SUCH_THING
-    assert code(None, None, None) == code(OTHER, "other", None) == "MissingParameter"
-    assert code(None, "other", "short") == "InvalidParameterValue"
+    assert code(None, None, None) == code(OTHER, "other", None) == Refusal.MISSING
+    assert code(None, "other", "short") is Refusal.BAD_VALUE
