@@ -16,7 +16,7 @@ from bench.world import MIB, World
 from drystone.codec.hashes import block_hashes, derive_keys
 from drystone.codec.pack import FRAME_BYTES_MAX, encode_frame, frame_compressor
 from drystone.nbd.client import NbdClient
-from drystone.snapstore.compare import zero_blocks
+from drystone.snapstore.comparison import zero_blocks
 
 TURNS = 25
 PIECE_BYTES = 4 * MIB

@@ -14,10 +14,10 @@ import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import meta
-from drystone.catalog.audit import AuditUsage
 from drystone.catalog.backup import back_up_before_migration
 from drystone.catalog.connect import open_database
 from drystone.catalog.database import Database
+from drystone.catalog.trail import TrailUsage
 from drystone.config import Config
 from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.domain.ids import IdSource, StoreId
@@ -410,7 +410,7 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
         ),
         audit=Audit(
             db=db, clock=clock, steady=steady,
-            most=AuditUsage(entries=config.audit_entries_max, bytes=config.audit_mb_max * 1_000_000),
+            most=TrailUsage(entries=config.audit_entries_max, bytes=config.audit_mb_max * 1_000_000),
         ),
         audit_records=AuditRecords(transactions=transactions),
         passwords=passwords,

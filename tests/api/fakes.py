@@ -6,7 +6,6 @@ from typing import Any, cast
 
 from drystone.api.actions import Context
 from drystone.domain.account import Account
-from drystone.domain.audit import AuditEntry
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.history import HistoryPoint
 from drystone.domain.ids import DiskId, InstanceId, OperationId, SnapshotGroupId, SnapshotId, StoreId
@@ -17,6 +16,7 @@ from drystone.domain.quiesce import QuiesceMode, QuiesceProfile, Step, StepKind
 from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
 from drystone.domain.tracking import TrackingState
+from drystone.domain.trail import TrailEntry
 from drystone.service.caller import Caller
 from drystone.service.calls.use_cases import UseCases
 from drystone.service.views import (
@@ -308,7 +308,7 @@ class FakeUseCases:
         self.history: Any = Part("history", calls, {"describe": (point,)})
         self.differences: Any = Part("differences", calls, {"describe": different})
         self.operations: Any = Part("operations", calls, {"describe": Page(items=(OPERATION,), total=1)})
-        entry = AuditEntry(
+        entry = TrailEntry(
             id=7, at=NOW_S, account_id=ACCOUNT, secret_id="AKIDnew", action="CreateDisks", request_id="r-1",
             resource=DISK.id, code="OK", source="127.0.0.1",
         )  # fmt: skip

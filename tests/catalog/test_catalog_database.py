@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect, text
 
-from drystone.catalog import accounts, audit, database, meta, sqlite, triggers
+from drystone.catalog import accounts, database, meta, sqlite, trail, triggers
 from drystone.catalog.connect import open_database
 from drystone.catalog.database import Database
 from drystone.catalog.migrations import HEAD, CatalogError, NewerSchemaError
@@ -342,16 +342,16 @@ def test_the_trail_of_an_older_version_is_counted(tmp_path: Path) -> None:
     connection.close()
     database = SqliteDatabase.open(path)
     try:
-        entries, total = database.read_sync(lambda conn: audit.find(conn, audit.AuditSelection(account_id=None)))
+        entries, total = database.read_sync(lambda conn: trail.find(conn, trail.TrailSelection(account_id=None)))
         assert (total, [entry.calls for entry in entries]) == (3, [1, 1, 1])
-        before = database.read_sync(audit.usage)
+        before = database.read_sync(trail.usage)
         # The same as if this version had written them.
         again = [replace(entry, id=None) for entry in entries]
-        database.write_sync(lambda conn: audit.append(conn, *again))
-        after = database.read_sync(audit.usage)
+        database.write_sync(lambda conn: trail.append(conn, *again))
+        after = database.read_sync(trail.usage)
         assert (after.entries, after.bytes) == (2 * before.entries, 2 * before.bytes)
-        assert database.write_sync(lambda conn: audit.thin(conn, before, 2)) == 2
-        entries, _ = database.read_sync(lambda conn: audit.find(conn, audit.AuditSelection(account_id=None)))
+        assert database.write_sync(lambda conn: trail.thin(conn, before, 2)) == 2
+        entries, _ = database.read_sync(lambda conn: trail.find(conn, trail.TrailSelection(account_id=None)))
         assert {entry.code for entry in entries} == {"OK"}
     finally:
         database.close()

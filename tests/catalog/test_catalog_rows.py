@@ -10,7 +10,6 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from drystone.catalog import (
     accounts,
-    audit,
     disks,
     extent_maps,
     instances,
@@ -20,6 +19,7 @@ from drystone.catalog import (
     sessions,
     snapshots,
     tokens,
+    trail,
 )
 from drystone.catalog.database import Database
 from drystone.catalog.extent_maps import ExtentMap
@@ -30,7 +30,6 @@ from drystone.catalog.schema import instance as instance_table
 from drystone.catalog.schema import operation as operation_table
 from drystone.catalog.selection import Selection
 from drystone.catalog.tokens import ClientToken
-from drystone.domain.audit import AuditEntry
 from drystone.domain.blocks import normalize
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import Refusal
@@ -40,6 +39,7 @@ from drystone.domain.payloads import Payload, SnapshotPayload
 from drystone.domain.session import PackState
 from drystone.domain.snapshot import SnapshotRecord, SnapshotState
 from drystone.domain.tracking import TrackingState
+from drystone.domain.trail import TrailEntry
 from tests.catalog.catalog_values import (
     OTHER,
     OWNER,
@@ -336,8 +336,8 @@ def test_extent_maps(db: Database) -> None:
 
 
 def test_audit_trail(db: Database) -> None:
-    def entry(at: float, account_id: str = OWNER) -> AuditEntry:
-        return AuditEntry(
+    def entry(at: float, account_id: str = OWNER) -> TrailEntry:
+        return TrailEntry(
             at=at,
             account_id=OWNER if account_id == OWNER else OTHER,
             secret_id="AKID",
@@ -349,15 +349,15 @@ def test_audit_trail(db: Database) -> None:
         )
 
     entries = [entry(1.0), entry(2.0, OTHER), entry(3.0)]
-    db.write_sync(lambda conn: audit.append(conn, *entries))
+    db.write_sync(lambda conn: trail.append(conn, *entries))
     entries = [replace(each, id=number) for number, each in enumerate(entries, start=1)]
 
-    def find(**arguments: Any) -> tuple[list[AuditEntry], int]:
-        return db.read_sync(lambda conn: audit.find(conn, audit.AuditSelection(**arguments)))
+    def find(**arguments: Any) -> tuple[list[TrailEntry], int]:
+        return db.read_sync(lambda conn: trail.find(conn, trail.TrailSelection(**arguments)))
 
     assert find(account_id=None, offset=0, limit=2) == ([entries[2], entries[1]], 3)
     assert find(account_id=OWNER, offset=1, limit=5) == ([entries[0]], 2)
-    assert db.write_sync(lambda conn: audit.prune(conn, 3.0, 1)) == 1
+    assert db.write_sync(lambda conn: trail.prune(conn, 3.0, 1)) == 1
     assert find(account_id=None, offset=0, limit=5) == ([entries[2], entries[1]], 2)
 
 

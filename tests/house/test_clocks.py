@@ -20,9 +20,9 @@ ORDERS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
 ALLOWED = {
     "domain/clock.py": "the rule itself",
     "domain/login.py:SessionLimits.over": "bounded both ways, by the steady clock",
-    "catalog/proofs.py": "what is dated ahead is due; by the steady clock",
+    "catalog/verification.py": "what is dated ahead is due; by the steady clock",
     "catalog/openings.py:due": "what is dated ahead was not lately; by the steady clock",
-    "catalog/audit.py": "times that people ask for are those shown; what is old is by the steady clock",
+    "catalog/trail.py": "times that people ask for are those shown; what is old is by the steady clock",
     "catalog/logins.py": "sessions that have ended; by the steady clock",
     "catalog/operations.py:prune": "the caller's time is by the steady clock",
     "catalog/tokens.py:prune": "the caller's time is by the steady clock",

@@ -56,7 +56,7 @@ from drystone.service.upkeep import compaction, confirmation, epoch, recovery
 from drystone.service.upkeep.evidence import Evidence
 from drystone.service.upkeep.mending import Mending
 from drystone.service.upkeep.scrub import Scrub
-from drystone.snapstore.collect import delete_session_objects, list_session_objects
+from drystone.snapstore.deletion import delete_session_objects, list_session_objects
 from drystone.snapstore.inventory import take_inventory
 from drystone.snapstore.layers import delta_addresses
 from drystone.snapstore.reader import SnapshotReader

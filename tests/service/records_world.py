@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 
 from drystone.catalog import accounts as account_rows
 from drystone.catalog import disks, instances, operations, packs, sessions, snapshots
-from drystone.catalog.audit import AuditUsage
 from drystone.catalog.database import Database
+from drystone.catalog.trail import TrailUsage
 from drystone.domain.account import Account
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import RefusalError
@@ -93,7 +93,7 @@ class World:
         self.accounts = Accounts(db=self.db, clock=clock, ids=ids)
         self.operations = OperationRecords(db=self.db)
         self.host = HostRecords(db=self.db, probe=self.probe)
-        self.audit = Audit(db=self.db, clock=clock, steady=clock, most=AuditUsage(entries=1000, bytes=1_000_000))
+        self.audit = Audit(db=self.db, clock=clock, steady=clock, most=TrailUsage(entries=1000, bytes=1_000_000))
         self.trail = AuditRecords(transactions=transactions(self.db))
 
     @property

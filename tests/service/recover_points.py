@@ -31,7 +31,7 @@ from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import TrackingState
 from drystone.service.transactions import Transactions
 from drystone.service.upkeep import confirmation, epoch
-from drystone.snapstore.collect import delete_manifest
+from drystone.snapstore.deletion import delete_manifest
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import read_epoch, read_owner
 from tests.service.crash_points import quick_directory

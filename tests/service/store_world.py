@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection
 
-from drystone.catalog import accounts, meta, packs, proofs, sessions, snapshots
+from drystone.catalog import accounts, meta, packs, sessions, snapshots, verification
 from drystone.catalog.database import Database
 from drystone.domain.blocks import BLOCK_BYTES, from_blocks
 from drystone.domain.ids import DiskId, SnapshotId
@@ -190,8 +190,8 @@ class World:
 
     def doubted(self) -> set[str]:
         """What a scrub is to look at although no day of it has come."""
-        found = self.db.read_sync(lambda conn: proofs.packs_due(conn, 0.0, NOW, 100))
-        rows = self.db.read_sync(lambda conn: proofs.snapshots_due(conn, 0.0, NOW, 100))
+        found = self.db.read_sync(lambda conn: verification.packs_due(conn, 0.0, NOW, 100))
+        rows = self.db.read_sync(lambda conn: verification.snapshots_due(conn, 0.0, NOW, 100))
         return {pack.object for pack in found} | {one.id for one in rows}
 
     def check(self) -> None:

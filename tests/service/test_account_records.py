@@ -8,8 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from drystone.catalog import accounts as account_rows
-from drystone.catalog import audit as audit_rows
-from drystone.catalog import meta
+from drystone.catalog import meta, trail
 from drystone.catalog.schema import access_key
 from drystone.domain.disk import DiskState
 from drystone.domain.errors import Refusal, RefusalError
@@ -231,9 +230,7 @@ def test_audit_trail_keeps_who_did_what(world: World) -> None:
     run(world.audit.record(caller(), "disk-a disk-b", "OK"))
     world.now += 1
     run(world.audit.record(caller(OTHER), "", Refusal.NO_SUCH_DISK))
-    entries, total = world.db.read_sync(
-        lambda conn: audit_rows.find(conn, audit_rows.AuditSelection(account_id=None, limit=9))
-    )
+    entries, total = world.db.read_sync(lambda conn: trail.find(conn, trail.TrailSelection(account_id=None, limit=9)))
     assert total == 2
     assert [(e.account_id, e.resource, e.code, e.at) for e in entries] == [
         (OTHER, "", Refusal.NO_SUCH_DISK, NOW + 1),

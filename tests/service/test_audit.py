@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, case, event, func, select
 
-from drystone.catalog import audit
-from drystone.catalog.audit import AuditSelection, AuditUsage
+from drystone.catalog import trail
 from drystone.catalog.schema import audit as table
 from drystone.catalog.schema import audit_usage
-from drystone.domain.audit import AuditEntry
+from drystone.catalog.trail import TrailSelection, TrailUsage
 from drystone.domain.errors import Refusal, SpaceError
 from drystone.domain.ids import AccountId
+from drystone.domain.trail import TrailEntry
 from drystone.service.calls.trail import (
     KEPT_S,
     KINDS_MAX,
@@ -42,27 +42,27 @@ def world(tmp_path: Path) -> Iterator[World]:
     world.db.close()
 
 
-def kept(world: World, account_id: AccountId | None = None) -> list[AuditEntry]:
+def kept(world: World, account_id: AccountId | None = None) -> list[TrailEntry]:
     """Return an account's entries, or all, the oldest first."""
-    found, _ = world.db.read_sync(lambda conn: audit.find(conn, AuditSelection(account_id=account_id, limit=10_000)))
+    found, _ = world.db.read_sync(lambda conn: trail.find(conn, TrailSelection(account_id=account_id, limit=10_000)))
     return found[::-1]
 
 
 def add(world: World, count: int, *, code: str = "OK", account_id: AccountId = OWNER, at: float = NOW) -> None:
     """Write entries past the limits of refused ones."""
     entries = [
-        AuditEntry(
+        TrailEntry(
             at=at, account_id=account_id, secret_id="AKID", action="CreateDisks", request_id="r",
             resource=f"{code} {number}", code=code, source="127.0.0.1",
         )
         for number in range(count)
     ]  # fmt: skip
-    world.db.write_sync(lambda conn: audit.append(conn, *entries))
+    world.db.write_sync(lambda conn: trail.append(conn, *entries))
 
 
 def bounded(world: World, **most: int) -> Audit:
     clock = lambda: world.now  # noqa: E731 - short
-    return Audit(db=world.db, clock=clock, steady=clock, most=AuditUsage(**({"entries": 10**9, "bytes": 10**9} | most)))
+    return Audit(db=world.db, clock=clock, steady=clock, most=TrailUsage(**({"entries": 10**9, "bytes": 10**9} | most)))
 
 
 def test_refused_calls_are_cut_and_counted_and_changes_are_all_written(world: World) -> None:
@@ -156,7 +156,7 @@ def test_bytes_are_bounded_too_and_no_account_takes_anothers_part(world: World) 
                                                         .where(table.c.account_id == OTHER)).all()))  # fmt: skip
     assert run(bounded(world, bytes=3 * other).prune()) > 300
     assert Counter(row.code for row in kept(world, OTHER)) == {"OK": 20}
-    size = world.db.read_sync(audit.usage).bytes
+    size = world.db.read_sync(trail.usage).bytes
     assert 2 * other < size <= 3 * other
 
 
@@ -214,7 +214,7 @@ def test_pruning_works_in_short_steps_and_goes_on_after_a_restart(world: World) 
     assert len(kept(world)) == STEP
 
 
-def found(world: World, who: object = None, *filters: tuple[str, str], **rest: object) -> list[AuditEntry]:
+def found(world: World, who: object = None, *filters: tuple[str, str], **rest: object) -> list[TrailEntry]:
     """Return what a caller is shown."""
     named: Filters = tuple((name, (value,)) for name, value in filters)
     query = AuditQuery(filters=named, **rest)  # type: ignore[arg-type] # of the test's own
@@ -290,8 +290,8 @@ def test_the_whole_trail_is_counted_without_looking_at_it(world: World) -> None:
                 row[-1] for row in conn.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
             )
 
-        audit.find(conn, AuditSelection(account_id=OWNER, limit=3))
-        audit.thin(conn, AuditUsage(entries=1000, bytes=1_000_000), 10)
+        trail.find(conn, TrailSelection(account_id=OWNER, limit=3))
+        trail.thin(conn, TrailUsage(entries=1000, bytes=1_000_000), 10)
 
     world.db.read_sync(look)
     assert len(plans) >= 3

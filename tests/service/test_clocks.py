@@ -11,11 +11,9 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Connection, func, select
 
-from drystone.catalog import audit as audit_rows
-from drystone.catalog import history, logins, openings, snapshots, tokens
+from drystone.catalog import history, logins, openings, snapshots, tokens, trail
 from drystone.catalog.backup import back_up
 from drystone.catalog.schema import audit, browser_session, client_token, history_point
-from drystone.domain.audit import AuditEntry
 from drystone.domain.disk import PREPAID, DiskState
 from drystone.domain.errors import RefusalError, UnavailableError
 from drystone.domain.ids import DiskId, IdSource
@@ -23,6 +21,7 @@ from drystone.domain.login import BrowserSession, SessionLimits
 from drystone.domain.opening import Finding, Opening
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import TrackingState
+from drystone.domain.trail import TrailEntry
 from drystone.engine.daemon import Daemon
 from drystone.engine.host_device import Sight
 from drystone.engine.layout import Layout
@@ -86,7 +85,7 @@ class House:
         self.history = History(db=self.world.db, clock=self.installation.steady, days=90)
         self.audit = Audit(
             db=self.world.db, clock=self.installation.clock, steady=self.installation.steady,
-            most=audit_rows.AuditUsage(entries=1000, bytes=1_000_000),
+            most=trail.TrailUsage(entries=1000, bytes=1_000_000),
         )  # fmt: skip
         self.sessions = BrowserSessions(
             db=self.world.db, clock=self.installation.steady, ids=self.installation.ids,
@@ -172,9 +171,9 @@ def furnish(house: House) -> None:
             conn, BrowserSession(token_hash="h", account_id=OWNER, created_at=NOW, used_at=NOW)
         )  # fmt: skip
         for number in range(9):
-            audit_rows.append(
+            trail.append(
                 conn,
-                AuditEntry(
+                TrailEntry(
                     at=NOW - number, account_id=OWNER, secret_id="s", action="a", request_id="r", resource="",
                     code="OK", source="",
                 ),

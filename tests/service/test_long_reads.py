@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from drystone.catalog import audit
+from drystone.catalog import trail
 from drystone.catalog.database import READERS
 from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import AccountId
@@ -57,7 +57,7 @@ def test_a_flood_of_long_reads_holds_up_nobody(
 
     monkeypatch.setattr(differences, "_manifest", slow)
     monkeypatch.setattr(store_space, "_trees", slow)
-    monkeypatch.setattr(audit, "find", slow)
+    monkeypatch.setattr(trail, "find", slow)
 
     async def flood() -> None:
         installation = installed(world, tmp_path)

@@ -50,7 +50,7 @@ from drystone.service.upkeep.evidence import Report
 from drystone.service.upkeep.expiry import Expiry, ExpiryLimits
 from drystone.service.upkeep.maps import collect_maps
 from drystone.snapstore.account_names import AccountName, write_accounts
-from drystone.snapstore.collect import delete_manifest
+from drystone.snapstore.deletion import delete_manifest
 from drystone.snapstore.inventory import take_inventory
 from drystone.snapstore.manifests import Attributes, GroupAttributes, list_manifests, write_attributes, write_manifest
 from drystone.snapstore.reader import SnapshotReader

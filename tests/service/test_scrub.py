@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from drystone.catalog import damages, packs, proofs, snapshots
+from drystone.catalog import damages, packs, snapshots, verification
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import SnapshotId
 from drystone.service.operations import Operations
@@ -49,9 +49,9 @@ def test_what_was_read_before_a_request_is_no_proof_for_it(scene: Scene, read_la
             time[0] += 1.0
         return result
 
-    def due() -> proofs.ProofTotals:
+    def due() -> verification.VerificationTotals:
         now, before = scene.db.read_sync(scrub.due)
-        return scene.db.read_sync(lambda conn: proofs.totals(conn, before, now))
+        return scene.db.read_sync(lambda conn: verification.totals(conn, before, now))
 
     async def act(_scene: Scene) -> None:
         await scrub.request()

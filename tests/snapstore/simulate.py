@@ -31,9 +31,9 @@ from drystone.domain.ids import PackId, SessionId, SnapshotId
 from drystone.domain.lineage import Node, NodeState, SessionState
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState, doomed
 from drystone.objects.contract import NotFoundError, ObjectEntry, Parts, StoreTime
-from drystone.snapstore import compact, writer
-from drystone.snapstore.collect import delete_manifest, delete_session_objects
+from drystone.snapstore import compaction, writer
 from drystone.snapstore.deaths import dies
+from drystone.snapstore.deletion import delete_manifest, delete_session_objects
 from drystone.snapstore.layers import delta_addresses
 from drystone.snapstore.living import Living
 from drystone.snapstore.manifests import list_manifests, read_manifest, write_manifest
@@ -121,7 +121,7 @@ class Rules:
     """Every decision that a planted bug changes; the defaults are the product's."""
 
     doomed: Callable[[PackRewrite, frozenset[SessionId]], str | None] = doomed
-    rewrite: Callable[..., int] = compact.rewrite_pack
+    rewrite: Callable[..., int] = compaction.rewrite_pack
     mask: Callable[[Living, PackIndex], npt.NDArray[np.bool_]] = Living.mask
     near: Callable[..., frozenset[SnapshotId]] = lineage.near
     row_first: bool = True
@@ -432,7 +432,7 @@ class World:
         living = Living.open(self.store, manifests)
         for row, name, dead_blocks, dead_bytes in rows:
             opened = open_pack(self.store, name)
-            plan = compact.plan_compaction(opened.index, self.rules.mask(living, opened.index))
+            plan = compaction.plan_compaction(opened.index, self.rules.mask(living, opened.index))
             yield
             if plan.nothing_lives or not plan.blocks:
                 self.rewrites.pop(row.id, None)

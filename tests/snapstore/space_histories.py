@@ -24,8 +24,8 @@ import numpy.typing as npt
 from drystone.codec.map import PackRef
 from drystone.domain.blocks import BLOCK_BYTES, from_blocks
 from drystone.domain.ids import PackId, SessionId, SnapshotId
-from drystone.snapstore.collect import delete_manifest
-from drystone.snapstore.compact import plan_compaction, rewrite_pack
+from drystone.snapstore.compaction import plan_compaction, rewrite_pack
+from drystone.snapstore.deletion import delete_manifest
 from drystone.snapstore.living import Living
 from drystone.snapstore.manifests import write_manifest
 from drystone.snapstore.merge import MAPS_GOAL, apply_merge, merge_maps, plan_merge

@@ -16,8 +16,8 @@ from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError
 from drystone.domain.ids import SnapshotId
 from drystone.objects.address import DirectoryAddress
 from drystone.snapstore import space, writer
-from drystone.snapstore.collect import delete_manifest
-from drystone.snapstore.compact import plan_compaction, rewrite_pack
+from drystone.snapstore.compaction import plan_compaction, rewrite_pack
+from drystone.snapstore.deletion import delete_manifest
 from drystone.snapstore.living import Living
 from drystone.snapstore.packs import open_pack, shares
 from drystone.snapstore.reader import SnapshotReader
@@ -31,7 +31,7 @@ from tests.memory_store import CutError, MemoryStore
 from tests.snapstore.model_snapshots import STORE_ID, new_store, take
 from tests.snapstore.test_snapshots_model import BLOCKS, pairs, seen
 
-compact: Any = importlib.import_module("drystone.snapstore.compact")
+compact: Any = importlib.import_module("drystone.snapstore.compaction")
 """As a thing to be tampered with, whatever it exports."""
 ADDRESS = StoreAddress(objects=DirectoryAddress(root="/nowhere"), store_id=STORE_ID)
 History = list[tuple[SnapshotReader, bytes]]

@@ -10,7 +10,7 @@ from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.errors import IntegrityError
 from drystone.domain.ids import PackId, SessionId
 from drystone.snapstore import freed
-from drystone.snapstore.compact import rewrite_pack
+from drystone.snapstore.compaction import rewrite_pack
 from drystone.snapstore.freed import Dying, PartlyDying, partly_freed
 from drystone.snapstore.packs import OpenPack, open_pack, shares
 from drystone.snapstore.store import Store, hex128

@@ -17,7 +17,7 @@ from drystone.domain.ids import SessionId, SnapshotId, StoreId
 from drystone.objects.contract import NotFoundError, Parts, parts_of
 from drystone.objects.local import LocalStore
 from drystone.snapstore import writer
-from drystone.snapstore.collect import delete_manifest, delete_session_objects, list_session_objects
+from drystone.snapstore.deletion import delete_manifest, delete_session_objects, list_session_objects
 from drystone.snapstore.living import Living
 from drystone.snapstore.manifests import (
     Attributes,

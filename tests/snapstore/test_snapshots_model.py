@@ -10,9 +10,9 @@ import pytest
 from drystone.codec.hashes import block_hash
 from drystone.domain.blocks import BLOCK_BYTES, from_blocks, normalize
 from drystone.domain.errors import DrystoneError
-from drystone.snapstore import compare, expected, reader, table, writer
-from drystone.snapstore.collect import delete_manifest
+from drystone.snapstore import comparison, expected, reader, table, writer
 from drystone.snapstore.deaths import dies
+from drystone.snapstore.deletion import delete_manifest
 from drystone.snapstore.layers import delta_addresses
 from drystone.snapstore.living import Living
 from drystone.snapstore.packs import open_pack
@@ -157,7 +157,7 @@ def plant_wrong_order(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def plant_rescan_forgets_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compare, "DATA", 9)
+    monkeypatch.setattr(comparison, "DATA", 9)
 
 
 def plant_frame_off_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from drystone.domain.blocks import EMPTY, Ranges, from_blocks, normalize, union
 from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError
 from drystone.domain.ids import PackId
 from drystone.objects.contract import NotFoundError
-from drystone.snapstore.compare import Expect
+from drystone.snapstore.comparison import Expect
 from drystone.snapstore.reader import UNKNOWN, SnapshotReader
 
 UNTRUSTED = (IntegrityError, ProtocolError, NotFoundError)

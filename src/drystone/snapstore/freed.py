@@ -17,7 +17,7 @@ import numpy.typing as npt
 from drystone.codec.map import PackRef
 from drystone.codec.pack import Encoding, PackIndex, encode_pack_tail, frame_compressor
 from drystone.domain.errors import IntegrityError
-from drystone.snapstore.compact import without_blocks
+from drystone.snapstore.compaction import without_blocks
 from drystone.snapstore.packs import OpenPack, open_pack, shares
 from drystone.snapstore.store import Store
 

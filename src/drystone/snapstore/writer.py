@@ -29,7 +29,7 @@ from drystone.codec.pack import (
 )
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.ids import PackId, SessionId
-from drystone.snapstore.compare import Expect, compared, zero_blocks
+from drystone.snapstore.comparison import Expect, compared, zero_blocks
 from drystone.snapstore.expected import ExpectedHashes
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import RandomBits, Store, hex128

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from drystone.snapstore.compact import plan_compaction, rewrite_pack
+from drystone.snapstore.compaction import plan_compaction, rewrite_pack
 from drystone.snapstore.expected import UNTRUSTED
 from drystone.snapstore.living import Living
 from drystone.snapstore.packs import OpenPack, open_pack

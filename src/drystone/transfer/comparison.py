@@ -6,7 +6,7 @@ from typing import Final
 
 from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, intersect, normalize, split, subtract, union
 from drystone.domain.errors import ProtocolError
-from drystone.snapstore.compare import Expect, differing
+from drystone.snapstore.comparison import Expect, differing
 from drystone.snapstore.expected import ExpectedHashes, KnownHashes
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store

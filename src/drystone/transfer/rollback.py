@@ -20,7 +20,7 @@ from drystone.domain.blocks import (
 )
 from drystone.domain.errors import ProtocolError
 from drystone.nbd.client import NbdClient
-from drystone.snapstore.compare import differing
+from drystone.snapstore.comparison import differing
 from drystone.snapstore.expected import ExpectedHashes
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store

@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, count, intersect, normalize, subtract, union
-from drystone.snapstore.compare import differing
+from drystone.snapstore.comparison import differing
 from drystone.snapstore.expected import UNTRUSTED, KnownHashes
 from drystone.snapstore.store import Store
 from drystone.transfer.jobs import AuditPlan, UploadJob

@@ -7,7 +7,7 @@ from drystone.api.actions import Action, Context, Paged
 from drystone.api.answers import iso_time
 from drystone.api.drystone.service import DRYSTONE
 from drystone.api.parameters import Filters, Id, Text, Time, Unsigned, conditions
-from drystone.domain import audit
+from drystone.domain import trail
 from drystone.service import views
 from drystone.service.caller import Caller
 from drystone.service.requests import AuditQuery
@@ -238,7 +238,7 @@ class DescribeAuditTrail(Paged, frozen=True, kw_only=True):
         return {"TotalCount": page.total, "AuditEntrySet": [_audit_entry(entry) for entry in page.items]}
 
 
-def _audit_entry(entry: audit.AuditEntry) -> AuditEntry:
+def _audit_entry(entry: trail.TrailEntry) -> AuditEntry:
     return {
         "EntryId": entry.id or 0,
         "At": iso_time(entry.at),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from sqlalchemy import Connection
 
-from drystone.catalog import damages, disks, openings, operations, packs, proofs, snapshots
+from drystone.catalog import damages, disks, openings, operations, packs, snapshots, verification
 from drystone.catalog.database import Database
 from drystone.service.room import Room
 from drystone.service.rounds import Bugs
@@ -63,7 +63,7 @@ def _rows(conn: Connection) -> list[Metric]:
     damaged = GaugeMetricFamily("drystone_snapshots_damaged", "Snapshots of which something cannot be read any more.")
     damaged.add_metric([], len({row.snapshot_id for row in damages.everything(conn)}))
     unproven = GaugeMetricFamily("drystone_store_oldest_proof_seconds", "When the pack that waits longest was proven.")
-    unproven.add_metric([], proofs.totals(conn, 0.0, math.inf).oldest_at or 0.0)
+    unproven.add_metric([], verification.totals(conn, 0.0, math.inf).oldest_at or 0.0)
     opened = GaugeMetricFamily(
         "drystone_snapshots_opened", "Snapshots by what opening them on a clone has shown.", labels=["finding"]
     )

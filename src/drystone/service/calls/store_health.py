@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from drystone.catalog import damages, proofs, snapshots
+from drystone.catalog import damages, snapshots, verification
 from drystone.catalog.damages import Damage
 from drystone.service.caller import Caller
 from drystone.service.transactions import Transactions
@@ -41,7 +41,7 @@ class StoreHealth:
 
     def _view(self, conn: Connection) -> StoreHealthView:
         now, before = self.scrub.due(conn)
-        totals = proofs.totals(conn, before, now)
+        totals = verification.totals(conn, before, now)
         found = damages.everything(conn)
         suspect = snapshots.suspect(conn)
         return StoreHealthView(

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import audit
-from drystone.catalog.audit import AuditUsage
+from drystone.catalog import trail
 from drystone.catalog.database import Database
-from drystone.domain.audit import OK, AuditEntry
+from drystone.catalog.trail import TrailUsage
 from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import AccountId
+from drystone.domain.trail import OK, TrailEntry
 from drystone.service.caller import Caller
 
 KEPT_S = 400 * 86_400
@@ -44,7 +44,7 @@ class Audit:
     """
 
     def __init__(
-        self, *, db: Database, clock: Callable[[], float], steady: Callable[[], float], most: AuditUsage
+        self, *, db: Database, clock: Callable[[], float], steady: Callable[[], float], most: TrailUsage
     ) -> None:
         self._db = db
         self._clock = clock
@@ -68,7 +68,7 @@ class Audit:
                 self._count(caller.account_id, (caller.action, code), 1)
                 return
             resource = resource[:REFUSED_CHARS_MAX]
-        entry = AuditEntry(
+        entry = TrailEntry(
             at=self._clock(),
             account_id=caller.account_id,
             secret_id=caller.secret_id,
@@ -78,7 +78,7 @@ class Audit:
             code=code,
             source=caller.source,
         )
-        await self._db.write(lambda conn: audit.append(conn, entry))
+        await self._db.write(lambda conn: trail.append(conn, entry))
 
     def _may_write(self, account_id: AccountId) -> bool:
         minute = int(self._steady() // 60)
@@ -104,15 +104,15 @@ class Audit:
         try:
             while left:
                 entries = [self._tally(*one) for one in left[:STEP]]
-                await self._db.write(lambda conn, entries=entries: audit.append(conn, *entries))  # type: ignore[misc]
+                await self._db.write(lambda conn, entries=entries: trail.append(conn, *entries))  # type: ignore[misc]
                 del left[:STEP]
         finally:
             for one in left:
                 self._count(*one)
 
-    def _tally(self, account_id: AccountId, kind: Kind, calls: int) -> AuditEntry:
+    def _tally(self, account_id: AccountId, kind: Kind, calls: int) -> TrailEntry:
         action, code = kind
-        return AuditEntry(
+        return TrailEntry(
             at=self._clock(), account_id=account_id, secret_id="", action=action, request_id="", resource="",
             code=code, source="", calls=calls,
         )  # fmt: skip
@@ -137,11 +137,11 @@ class Audit:
         old = self._steady() - KEPT_S
 
         def step(conn: Connection) -> int:
-            return audit.prune(conn, old, STEP) or audit.thin(conn, self._most, STEP)
+            return trail.prune(conn, old, STEP) or trail.thin(conn, self._most, STEP)
 
         removed = 0
         for _ in range(STEPS_MAX):
-            if not await self._db.read(lambda conn: audit.too_much(conn, old, self._most)):
+            if not await self._db.read(lambda conn: trail.too_much(conn, old, self._most)):
                 break
             removed += await self._db.write(step)
         return removed

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from drystone.catalog import audit
-from drystone.catalog.audit import AuditSelection
-from drystone.domain.audit import OK, AuditEntry
+from drystone.catalog import trail
+from drystone.catalog.trail import TrailSelection
+from drystone.domain.trail import OK, TrailEntry
 from drystone.service.caller import Caller
 from drystone.service.calls.attributes import instant
 from drystone.service.calls.filters import check_filters, members, page
@@ -22,7 +22,7 @@ class AuditRecords:
 
     transactions: Transactions
 
-    async def describe(self, caller: Caller, query: AuditQuery) -> Page[AuditEntry]:
+    async def describe(self, caller: Caller, query: AuditQuery) -> Page[TrailEntry]:
         """Return the entries that match, newest first: an account's own, or to an administrator everybody's (S182).
 
         Raises:
@@ -31,14 +31,14 @@ class AuditRecords:
         """
         selection = _selection(caller, query)
         # Counting what a filter lets through looks at every entry of the account.
-        found, total = await self.transactions.read_in_turn(caller.account_id, lambda conn: audit.find(conn, selection))
+        found, total = await self.transactions.read_in_turn(caller.account_id, lambda conn: trail.find(conn, selection))
         return Page(items=tuple(found), total=total)
 
 
-def _selection(caller: Caller, query: AuditQuery) -> AuditSelection:
+def _selection(caller: Caller, query: AuditQuery) -> TrailSelection:
     check_filters(_FILTERS, (), query.filters)
     offset, limit = page(query.offset, query.limit)
-    selection = AuditSelection(
+    selection = TrailSelection(
         account_id=None if caller.admin else caller.account_id,  # S182
         begin_at=None if query.begin is None else instant(query.begin, "BeginTime"),
         end_at=None if query.end is None else instant(query.end, "EndTime"),

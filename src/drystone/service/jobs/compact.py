@@ -6,7 +6,7 @@ import msgspec
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import operations, pack_rewrites, packs, proofs
+from drystone.catalog import operations, pack_rewrites, packs, verification
 from drystone.domain.operation import Operation
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState
 from drystone.domain.payloads import CompactionOutcome, CompactPayload
@@ -98,7 +98,7 @@ class Compact:
 
         def record(change: Change) -> list[str]:
             outcomes = [_judge(change, pack, row, verdict) for (pack, row), verdict in found]
-            proofs.doubt(change.conn, [pack.id for (pack, _), verdict in found if verdict.fault], ())
+            verification.doubt(change.conn, [pack.id for (pack, _), verdict in found if verdict.fault], ())
             phase = f"{sums.rewritten + outcomes.count('rewritten')} packs written again"
             operations.update(change.conn, operation.id, updated_at=change.at, phase=phase)
             return outcomes

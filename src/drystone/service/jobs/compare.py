@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, extent_maps, operations, proofs, sessions, snapshots
+from drystone.catalog import disks, extent_maps, operations, sessions, snapshots, verification
 from drystone.catalog.extent_maps import RANGES_MAX, ExtentMap
 from drystone.codec.checkpoint import extents_name
 from drystone.domain import tracking as algebra
@@ -149,7 +149,7 @@ class Compare:
             extent_maps.insert(conn, ExtentMap(id=extents, disk_id=disk.id, ranges=found, blocks=count(found)))
         changed = disks.compare_and_set(conn, disk.id, expected={"epoch": begun.epoch}, values=tracking_columns(healed))
         assert changed
-        proofs.doubt(conn, doubtful, ())
+        verification.doubt(conn, doubtful, ())
         endings.done(conn, operation, at=change.at)
 
     async def _withdraw(self, disk_id: DiskId) -> None:

@@ -7,7 +7,7 @@ import msgspec
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import operations, packs, proofs, sessions, snapshots
+from drystone.catalog import operations, packs, sessions, snapshots, verification
 from drystone.domain import lineage
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import PackId, SessionId, SnapshotId
@@ -24,7 +24,7 @@ from drystone.service.upkeep import collection, epoch
 from drystone.service.upkeep.compaction import Compaction
 from drystone.service.upkeep.confirmation import may_delete
 from drystone.service.upkeep.maps import collect_maps
-from drystone.snapstore.collect import delete_manifest
+from drystone.snapstore.deletion import delete_manifest
 from drystone.snapstore.expected import UNTRUSTED
 from drystone.snapstore.manifests import list_manifests
 from drystone.transfer.pool import WorkerPool
@@ -141,8 +141,8 @@ class DeleteSnapshot:
                 dead[pack.id] = (blocks, pack.bytes * blocks // max(1, pack.blocks))
             if found.fault:
                 dead |= {pack.id: (pack.blocks, 0) for pack in _written_on_the_way(conn, row)}
-                proofs.doubt(conn, (), {name for one in (row, *near) for name in one.maps})
-            proofs.doubt(conn, found.doubtful_packs, ())
+                verification.doubt(conn, (), {name for one in (row, *near) for name in one.maps})
+            verification.doubt(conn, found.doubtful_packs, ())
             payload = msgspec.structs.replace(known, dead=dead, deaths_unknown=found.fault or "")
             operations.update(conn, operation.id, updated_at=change.at, payload=payload)
             return dead
@@ -189,7 +189,7 @@ class DeleteSnapshot:
             log.warning("packs.not_dead", snapshot_id=snapshot_id, candidates=len(dying), dead=len(dead))
 
         def record(change: Change) -> None:
-            proofs.doubt(change.conn, [pack.id for pack in dying if pack.object in result.faults], ())
+            verification.doubt(change.conn, [pack.id for pack in dying if pack.object in result.faults], ())
             for pack in dead:
                 collection.doom_pack(change.conn, pack)
 

@@ -9,7 +9,7 @@ import msgspec
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, extent_maps, operations, proofs, sessions, snapshots
+from drystone.catalog import disks, extent_maps, operations, sessions, snapshots, verification
 from drystone.domain import lineage
 from drystone.domain import tracking as algebra
 from drystone.domain.blocks import EMPTY, Ranges, union
@@ -105,7 +105,7 @@ class Rollback:
         except UNTRUSTED as error:
             # The target may be whole all the same: everything is compared with it.
             log.warning("rollback.path_damaged", disk_id=disk.id, snapshot_id=target, error=str(error))
-            await self.transactions.change(lambda change: proofs.doubt(change.conn, (), maps))
+            await self.transactions.change(lambda change: verification.doubt(change.conn, (), maps))
             return None
         return union(dirty, extents, *addresses)
 

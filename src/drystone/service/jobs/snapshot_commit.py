@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from drystone.catalog import disks, operations, packs, proofs, sessions, snapshots
+from drystone.catalog import disks, operations, packs, sessions, snapshots, verification
 from drystone.domain import tracking as algebra
 from drystone.domain.clock import age_s
 from drystone.domain.errors import SnapshotBrokenError
@@ -111,7 +111,7 @@ def commit(change: Change, uploaded: Uploaded) -> Committed:
             disk_id=disk.id, account_id=disk.account_id,
         )  # fmt: skip
         packs.insert(conn, pack)
-    proofs.doubt(conn, result.doubtful_packs, result.doubtful_maps)
+    verification.doubt(conn, result.doubtful_packs, result.doubtful_maps)
     freeze, suspect = judge_audit(conn, disk, operation.of_snapshot, freeze, result)
     after = algebra.committed(tracking_of(disk), freeze, operation.of_snapshot)
     values = {**tracking_columns(after, reason=disk.tracking_reason or "unknown"), "error_prompt": ""}

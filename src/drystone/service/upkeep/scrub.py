@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import damages, meta, packs, proofs, snapshots
+from drystone.catalog import damages, meta, packs, snapshots, verification
 from drystone.catalog.damages import Damage
 from drystone.domain.clock import recent
 from drystone.domain.session import Pack, PackState
@@ -100,11 +100,11 @@ class Scrub:
             name: at for name, at in self._unreached.items() if recent(at, now, RECHECK_SECONDS)
         }  # fmt: skip
         wanted = number + len(self._unreached)
-        found = await self._transactions.read(lambda conn: proofs.packs_due(conn, before, now, wanted))
+        found = await self._transactions.read(lambda conn: verification.packs_due(conn, before, now, wanted))
         due = [pack for pack in found if pack.object not in self._unreached][:number]
         if due:
             await self._verify_packs(due)
-        taken = await self._transactions.read(lambda conn: proofs.snapshots_due(conn, before, now, SNAPSHOTS_MAX))
+        taken = await self._transactions.read(lambda conn: verification.snapshots_due(conn, before, now, SNAPSHOTS_MAX))
         if taken:
             await self._verify_snapshots(taken, before)
         await self._look_after_damage()
@@ -204,7 +204,7 @@ class Scrub:
     # --- maps and manifests -------------------------------------------------------------------------------------------
 
     async def _verify_snapshots(self, taken: Sequence[Snapshot], before: float) -> None:
-        doubted = {name for row in taken if row.proven_at == proofs.DOUBTED for name in row.maps}
+        doubted = {name for row in taken if row.proven_at == verification.DOUBTED for name in row.maps}
         lately = {name for name, (at, _) in self._maps.items() if at >= before and name not in doubted}
         unread = sorted({name for row in taken for name in row.maps} - lately)
         manifests = tuple(row.manifest for row in taken if row.manifest is not None)

@@ -20,7 +20,7 @@ from drystone.service.kept_store import KeptStore
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import collection
 from drystone.service.upkeep.confirmation import may_delete
-from drystone.snapstore.collect import delete_manifest, delete_session_objects, list_session_objects
+from drystone.snapstore.deletion import delete_manifest, delete_session_objects, list_session_objects
 from drystone.snapstore.manifests import list_manifests
 from drystone.snapstore.store import Store
 

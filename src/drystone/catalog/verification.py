@@ -1,4 +1,4 @@
-"""What a scrub has to prove next, and how far it is."""
+"""What a scrub has to verify next, and how far it is."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -20,19 +20,19 @@ DOUBTED = -1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProofTotals:
+class VerificationTotals:
     """How far a scrub is. Times are seconds since the epoch."""
 
     packs: int
     packs_due: int
     oldest_at: float | None
-    """When the pack that waits longest was proven, or written if it never was."""
+    """When the pack that waits longest was verified, or written if it never was."""
     snapshots: int
     snapshots_due: int
 
 
 def packs_due(conn: Connection, before: float, now: float, limit: int) -> list[Pack]:
-    """Return packs that were neither proven nor written since `before`, the longest ago first.
+    """Return packs that were neither verified nor written since `before`, the longest ago first.
 
     What is dated ahead of now was dated by a clock that was wrong, and is due (`domain.clock.recent`). Those that are
     known to be damaged are not among them: they are looked at in their own time.
@@ -43,7 +43,7 @@ def packs_due(conn: Connection, before: float, now: float, limit: int) -> list[P
 
 
 def snapshots_due(conn: Connection, before: float, now: float, limit: int) -> list[Snapshot]:
-    """Return NORMAL snapshots whose manifest and maps were neither proven nor written since `before`."""
+    """Return NORMAL snapshots whose manifest and maps were neither verified nor written since `before`."""
     since = func.coalesce(snapshot.c.proven_at, snapshot.c.created_at)
     query = select(snapshot).where(
         snapshot.c.state == SnapshotState.NORMAL, _waits(since, before, now), _undamaged_maps()
@@ -52,7 +52,7 @@ def snapshots_due(conn: Connection, before: float, now: float, limit: int) -> li
 
 
 def doubt(conn: Connection, doubtful_packs: Collection[PackId], doubtful_maps: Collection[str]) -> None:
-    """Have packs, and the snapshots that list maps, proven anew: they could not be read by somebody else."""
+    """Have packs, and the snapshots that list maps, verified anew: they could not be read by somebody else."""
     for pack_id in doubtful_packs:
         packs.compare_and_set(conn, pack_id, expected={}, values={"proven_at": DOUBTED})
     if not doubtful_maps:
@@ -62,8 +62,8 @@ def doubt(conn: Connection, doubtful_packs: Collection[PackId], doubtful_maps: C
             snapshots.compare_and_set(conn, row.id, expected={}, values={"proven_at": DOUBTED})
 
 
-def totals(conn: Connection, before: float, now: float) -> ProofTotals:
-    """Return how many packs and snapshots there are, and how many wait to be proven."""
+def totals(conn: Connection, before: float, now: float) -> VerificationTotals:
+    """Return how many packs and snapshots there are, and how many wait for that."""
     since = _pack_since()
     whole = _whole_packs().add_columns(since.label("since")).subquery()
     written, due, oldest = conn.execute(
@@ -79,7 +79,7 @@ def totals(conn: Connection, before: float, now: float) -> ProofTotals:
             snapshot.c.state == SnapshotState.NORMAL
         )
     ).one()
-    return ProofTotals(
+    return VerificationTotals(
         packs=written, packs_due=due, oldest_at=oldest, snapshots=shown_count, snapshots_due=shown_due
     )  # fmt: skip
 

@@ -7,15 +7,15 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal,
 
 from drystone.catalog import dialect
 from drystone.catalog.schema import REFUSED_CALL, audit, audit_usage
-from drystone.domain.audit import OK, AuditEntry
 from drystone.domain.ids import AccountId
+from drystone.domain.trail import OK, TrailEntry
 
 ENTRY_BYTES = 100
 """What an entry is counted for beside its texts: its numbers, and its place in the table and three indexes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuditSelection:
+class TrailSelection:
     """Entries that meet every condition: each is a tuple of values, any of which will do."""
 
     account_id: AccountId | None
@@ -32,21 +32,21 @@ class AuditSelection:
     limit: int = 20
 
 
-_COLUMNS = [audit.c[name] for name in AuditEntry.__dataclass_fields__]
+_COLUMNS = [audit.c[name] for name in TrailEntry.__dataclass_fields__]
 _TEXTS = ("account_id", "secret_id", "action", "request_id", "resource", "code", "source")
 
 
-def append(conn: Connection, *entries: AuditEntry) -> None:
+def append(conn: Connection, *entries: TrailEntry) -> None:
     """Add entries, the oldest first."""
     conn.execute(insert(audit), [_values(entry) for entry in entries])
 
 
-def _values(entry: AuditEntry) -> dict[str, object]:
-    values = {name: getattr(entry, name) for name in AuditEntry.__dataclass_fields__ if name != "id"}
+def _values(entry: TrailEntry) -> dict[str, object]:
+    values = {name: getattr(entry, name) for name in TrailEntry.__dataclass_fields__ if name != "id"}
     return {**values, "bytes": ENTRY_BYTES + sum(len(values[name].encode()) for name in _TEXTS)}
 
 
-def find(conn: Connection, selection: AuditSelection) -> tuple[list[AuditEntry], int]:
+def find(conn: Connection, selection: TrailSelection) -> tuple[list[TrailEntry], int]:
     """Return a page of the entries that meet a selection, newest first, and the number of all that do."""
     wanted = list(_conditions(selection))
     if wanted:
@@ -56,14 +56,14 @@ def find(conn: Connection, selection: AuditSelection) -> tuple[list[AuditEntry],
         total = conn.execute(select(dialect.total(audit_usage.c.entries)).where(*mine)).scalar_one()
     page = select(*_COLUMNS).where(*_own(selection), *wanted).order_by(audit.c.id.desc())
     rows = conn.execute(page.offset(selection.offset).limit(selection.limit))
-    return [AuditEntry(**row._mapping) for row in rows], total  # noqa: SLF001 - SQLAlchemy's public name
+    return [TrailEntry(**row._mapping) for row in rows], total  # noqa: SLF001 - SQLAlchemy's public name
 
 
-def _own(selection: AuditSelection) -> list[ColumnElement[bool]]:
+def _own(selection: TrailSelection) -> list[ColumnElement[bool]]:
     return [] if selection.account_id is None else [audit.c.account_id == selection.account_id]
 
 
-def _conditions(selection: AuditSelection) -> Iterable[ColumnElement[bool]]:
+def _conditions(selection: TrailSelection) -> Iterable[ColumnElement[bool]]:
     yield from (audit.c.account_id.in_(list(values)) for values in selection.accounts)
     yield from (audit.c.action.in_(list(values)) for values in selection.actions)
     yield from (audit.c.code.in_(list(values)) for values in selection.codes)
@@ -81,21 +81,21 @@ def _about(resource: str) -> ColumnElement[bool]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuditUsage:
+class TrailUsage:
     """What the trail, or one account's part of it, takes."""
 
     entries: int
     bytes: int
 
 
-def usage(conn: Connection) -> AuditUsage:
+def usage(conn: Connection) -> TrailUsage:
     """Return what the whole trail takes; its cost follows the number of accounts alone."""
     entries, size = (dialect.total(audit_usage.c[name]) for name in ("entries", "bytes"))
     row = conn.execute(select(entries, size)).one()
-    return AuditUsage(entries=row[0], bytes=row[1])
+    return TrailUsage(entries=row[0], bytes=row[1])
 
 
-def too_much(conn: Connection, before: float, most: AuditUsage) -> bool:
+def too_much(conn: Connection, before: float, most: TrailUsage) -> bool:
     """Return whether there is an entry older than this time, or more than there may be."""
     now, oldest = usage(conn), conn.execute(select(func.min(audit.c.at))).scalar_one()
     return now.entries > most.entries or now.bytes > most.bytes or (oldest is not None and oldest < before)
@@ -107,7 +107,7 @@ def prune(conn: Connection, before: float, limit: int) -> int:
     return conn.execute(delete(audit).where(audit.c.id.in_(old))).rowcount
 
 
-def thin(conn: Connection, most: AuditUsage, limit: int) -> int:
+def thin(conn: Connection, most: TrailUsage, limit: int) -> int:
     """Remove up to `limit` entries of one account if the trail takes more than it may; return how many.
 
     Refused calls go before any change, those of the account that has most of them first, of one account the oldest.

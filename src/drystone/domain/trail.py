@@ -9,7 +9,7 @@ OK = "OK"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEntry:
+class TrailEntry:
     """One call that changed something or tried to, or a number of refused ones."""
 
     id: int | None = None
