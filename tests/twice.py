@@ -64,6 +64,20 @@ def install(patched: pytest.MonkeyPatch) -> None:
         assert not MODE, f"DRYSTONE_TEST_TWICE is {MODE}"
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell the process that shows the summary what this one has found, if that is another (`-n`)."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["twice"] = dict(found)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take what a process of `-n` has found."""
+    del error
+    found.update(getattr(node, "workeroutput", {}).get("twice", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which transactions differ when they are run again."""
     for what, count in sorted(found.items()):
@@ -85,7 +99,18 @@ def undone_first(write: Callable[..., Any]) -> Callable[..., Any]:
     return again
 
 
+def _record(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what a service's transaction records, without what gives it its time and ids."""
+    code = getattr(fn, "__code__", None)
+    if getattr(fn, "__module__", "") in {"drystone.service.transactions", "drystone.service.operations"} and code:
+        for name, cell in zip(code.co_freevars, fn.__closure__ or (), strict=True):
+            if name == "record":
+                return _record(cell.cell_contents)
+    return fn
+
+
 def _name(fn: Callable[..., Any]) -> str:
+    fn = _record(fn)
     inner = fn.func if isinstance(fn, functools.partial) else fn
     code = getattr(inner, "__code__", None)
     line = f":{code.co_firstlineno}" if code is not None else ""
@@ -104,7 +129,7 @@ def _writing_twice(write: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _twice(conn: Connection, fn: Callable[[Connection], Any]) -> Any:
-    outside = _outside(fn)
+    outside = _outside(_record(fn))
     before = {name: repr(value) for name, value in outside.items()}
     savepoint = conn.begin_nested()
     first: Any = None
