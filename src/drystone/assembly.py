@@ -198,10 +198,10 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
             yield Parts(
                 installation=installation, daemons=daemons, snapshot_server=snapshot_server, host=host,
                 serving=serving, watch=watch, clock=steady,
-                sweep=Sweep(transactions=transactions, kept=kept, steady=steady.now),
-                compaction=Compaction(transactions=transactions, kept=kept, operations=operations, clock=time.time),
+                sweep=Sweep(transactions=transactions, kept=kept),
+                compaction=Compaction(transactions=transactions, kept=kept, operations=operations),
                 scrub=Scrub(
-                    transactions=transactions, kept=kept, background=background, mending=mending, steady=steady.now,
+                    transactions=transactions, kept=kept, background=background, mending=mending,
                     monotonic=time.monotonic,
                     config=ScrubConfig(days=config.scrub_days, bytes_per_s=config.scrub_mb_per_s * 1_000_000),
                 ),
@@ -332,7 +332,9 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
         OperationKind.INITIALIZE: Initialize(
             transactions=transactions, operations=operations, locks=locks, layout=layout, host=host
         ),
-        OperationKind.EXPORT: ExportSnapshot(installation, parts.snapshot_server),
+        OperationKind.EXPORT: ExportSnapshot(
+            transactions=transactions, room=room, snapshot_server=parts.snapshot_server
+        ),
         OperationKind.IMPORT: ImportDisk(transactions=transactions, room=room, host=host),
         OperationKind.COMPACT: Compact(
             transactions=transactions, operations=operations, kept=kept, background=installation.background
@@ -341,7 +343,15 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
             transactions=transactions, locks=locks, kept=kept, background=installation.background, host=host
         ),
         OperationKind.REWRITE: Rewrite(transactions=transactions, locks=locks, room=room, host=host),
-        OperationKind.PROVE: Prove(installation, parts.snapshot_server, prover),
+        OperationKind.PROVE: Prove(
+            transactions=transactions,
+            layout=layout,
+            room=room,
+            scratch_bytes_max=config.scratch_bytes_max,
+            environment=installation.environment,
+            snapshot_server=parts.snapshot_server,
+            prover=prover,
+        ),
     }
 
 

@@ -15,12 +15,14 @@ from drystone.catalog import meta
 from drystone.config import CONSOLE_PASSWORD, CREDENTIALS_FILE, ClientSettings, Config, parse_credentials
 from drystone.domain.account import AccessKey
 from drystone.domain.errors import DrystoneError, UnavailableError, expected
+from drystone.domain.ids import IdSource
 from drystone.domain.instance import Instance, InstanceKind
 from drystone.durable_files import write_durably
+from drystone.engine.ballast import Ballast
 from drystone.logs import say
 from drystone.service.calls.accounts import Accounts
 from drystone.service.calls.passwords import Passwords
-from drystone.service.installation import Installation
+from drystone.service.transactions import Change, Transactions
 
 METRICS_TOKEN = "metrics_token"  # noqa: S105 - the name of a row
 """Key of `meta`: what a reader of `/metrics` elsewhere sends."""
@@ -32,23 +34,26 @@ class Credentials:
     """`credentials.env` (0600): what clients on this machine need, and the console's first password while it holds."""
 
     config: Config
-    installation: Installation
+    transactions: Transactions
+    ballast: Ballast
+    ids: IdSource
     endpoint: str
     tls_ca: Path | None = None
     tls_fingerprint: str | None = None
 
     async def write(self, password: str | None) -> None:
         """Make a key and the two instances if there are none, and the file if it is out of date. It is durable then."""
-        db = self.installation.db
         # Asked first: there may be no room to write, or another program may hold the catalog.
-        settings = await db.read(lambda conn: self._known(conn, password))
+        settings = await self.transactions.read(lambda conn: self._known(conn, password))
         if settings is None:
-            settings = await db.write(lambda conn: self._made(conn, password))
+            # Secrets are not drawn in a transaction: they must not be told from its ids.
+            secrets = (self.ids.secret_id(), self.ids.secret_key(), self.ids.session_token())
+            settings = await self.transactions.change(lambda change: self._made(change, password, *secrets))
         text = settings.credentials().encode()
         if not self.path.exists() or self.path.read_bytes() != text:
             # Without it nobody finds the server: what is kept for the catalog is kept for this, too.
             write = functools.partial(write_durably, self.path, text)
-            await asyncio.to_thread(self.installation.ballast.with_room, write)
+            await asyncio.to_thread(self.ballast.with_room, write)
 
     def _known(self, conn: Connection, password: str | None) -> ClientSettings | None:
         """Return what the file is to say, None while a row of it is missing or another."""
@@ -67,26 +72,28 @@ class Credentials:
             metrics_token=token,
         )  # fmt: skip
 
-    def _made(self, conn: Connection, password: str | None) -> ClientSettings:
+    def _made(
+        self, change: Change, password: str | None, secret_id: str, secret_key: str, metrics_token: str
+    ) -> ClientSettings:
         """Make the rows that are missing; return what the file is to say."""
-        clock, ids = self.installation.clock, self.installation.ids
+        conn = change.conn
         account = account_rows.find(conn, offset=0, limit=1)[0][0]
         if not account_rows.keys_of(conn, account.id):
             # Whoever may read this file owns the installation; without a key nobody could set a lost password.
             key = AccessKey(
-                secret_id=ids.secret_id(), secret_key=ids.secret_key(), account_id=account.id, created_at=clock()
-            )
+                secret_id=secret_id, secret_key=secret_key, account_id=account.id, created_at=change.at
+            )  # fmt: skip
             account_rows.insert_key(conn, key)
         for kind in InstanceKind:
             if meta.get(conn, _row_of(kind)) is None:
                 instance = Instance(
-                    id=ids.instance(), account_id=account.id, name=kind.value.lower(), kind=kind,
-                    zone=self.config.zone, created_at=clock(),
+                    id=change.ids.instance(), account_id=account.id, name=kind.value.lower(), kind=kind,
+                    zone=self.config.zone, created_at=change.at,
                 )  # fmt: skip
                 instance_rows.insert(conn, instance)
                 meta.put(conn, _row_of(kind), instance.id)
         if meta.get(conn, METRICS_TOKEN) is None:
-            meta.put(conn, METRICS_TOKEN, ids.session_token())
+            meta.put(conn, METRICS_TOKEN, metrics_token)
         meta.put(conn, "region", self.config.region)
         meta.put(conn, "zone", self.config.zone)
         known = self._known(conn, password)

@@ -189,8 +189,8 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
         installation, watch = parts.installation, parts.watch
         accounts = Accounts(db=installation.db, clock=time.time, ids=installation.ids)
         credentials = Credentials(
-            config=config, installation=installation, endpoint=endpoint, tls_ca=door.ca,
-            tls_fingerprint=door.fingerprint,
+            config=config, transactions=installation.transactions, ballast=installation.ballast, ids=installation.ids,
+            endpoint=endpoint, tls_ca=door.ca, tls_fingerprint=door.fingerprint,
         )  # fmt: skip
 
         async def password_changed() -> None:

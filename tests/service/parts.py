@@ -114,13 +114,13 @@ def take_snapshot(parts: Installation, host: Host) -> TakeSnapshot:
 
 def sweep(parts: Installation) -> Sweep:
     """Return the sweep of a server with these parts."""
-    return Sweep(transactions=parts.transactions, kept=parts.kept, steady=parts.steady)
+    return Sweep(transactions=parts.transactions, kept=parts.kept)
 
 
 def compaction(parts: Installation) -> Compaction:
     """Return what has packs written again on a server with these parts."""
     return Compaction(
-        transactions=parts.transactions, kept=parts.kept, operations=parts.operations, clock=parts.clock
+        transactions=parts.transactions, kept=parts.kept, operations=parts.operations
     )  # fmt: skip
 
 
@@ -157,7 +157,7 @@ def scrub(parts: Installation, mending: Any = None) -> Scrub:
     """Return the scrub of a server with these parts, which verifies everything once a day."""
     return Scrub(
         transactions=parts.transactions, kept=parts.kept, background=parts.background, mending=mending,
-        steady=parts.steady, monotonic=parts.monotonic, config=ScrubConfig(days=1, bytes_per_s=0),
+        monotonic=parts.monotonic, config=ScrubConfig(days=1, bytes_per_s=0),
     )  # fmt: skip
 
 

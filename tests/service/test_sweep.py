@@ -126,7 +126,7 @@ def test_a_sweep_lists_what_the_fenced_session_may_have_written_and_no_more(
 ) -> None:
     """Its cost does not follow the number of snapshots (S137)."""
     made, prefixes, now = world.open(), listed(world, monkeypatch), [0.0]
-    made = replace(made, steady=lambda: now[0])
+    made = replace(made, transactions=parts.transactions(made.db, clock=lambda: now[0]))
     lost = SnapshotId("snap-lost")
 
     def fenced(conn: Connection) -> None:

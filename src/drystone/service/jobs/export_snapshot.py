@@ -2,10 +2,10 @@
 
 import asyncio
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import Connection
 
 from drystone.catalog import operations, sessions
 from drystone.domain.errors import Refusal, RefusalError, SpaceError, UnavailableError
@@ -14,23 +14,25 @@ from drystone.domain.operation import Operation
 from drystone.domain.payloads import ExportPayload
 from drystone.engine import convert, host_files
 from drystone.service.host.snapshot_server import SnapshotServer
-from drystone.service.installation import Installation
 from drystone.service.jobs.copying import Copying
+from drystone.service.room import Room
 from drystone.service.rows import endings
+from drystone.service.transactions import Change, Transactions
 
 NAMING = "NAMING"
 ATTEMPTS_MAX = 3
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExportSnapshot:
     """COPYING (into a file without a name) → NAMING → done.
 
     Its session pins the snapshot from the call to the end (L6, F7, S54).
     """
 
-    def __init__(self, installation: Installation, snapshot_server: SnapshotServer) -> None:
-        self._in = installation
-        self._snapshot_server = snapshot_server
+    transactions: Transactions
+    room: Room
+    snapshot_server: SnapshotServer
 
     async def run(self, operation: Operation) -> None:
         """Copy what the snapshot server serves into a file that nobody finds, durably, and give it its name.
@@ -47,21 +49,17 @@ class ExportSnapshot:
             finally:
                 host_files.drop(new)
 
-        def end(conn: Connection) -> None:
-            at = self._in.clock()
-            sessions.commit(conn, wanted.session, at=at)
-            endings.done(conn, operation, at=at)
+        def end(change: Change) -> None:
+            sessions.commit(change.conn, wanted.session, at=change.at)
+            endings.done(change.conn, operation, at=change.at)
 
-        await self._in.db.write(end)
+        await self.transactions.change(end)
 
     async def _copy(self, operation: Operation, new: host_files.NewFile) -> None:
-        copying = Copying(
-            operation, os.fstat(new.directory).st_dev, transactions=self._in.transactions, room=self._in.room
-        )
-        assert operation.snapshot_id is not None
+        copying = Copying(operation, os.fstat(new.directory).st_dev, transactions=self.transactions, room=self.room)
         for attempt in range(1, ATTEMPTS_MAX + 1):
             os.ftruncate(new.descriptor, 0)
-            served = await self._snapshot_server.serving(operation.snapshot_id)
+            served = await self.snapshot_server.serving(operation.of_snapshot)
             try:
                 await convert.export_into(
                     served, new.descriptor, operation.payload_as(ExportPayload).format,
@@ -78,9 +76,10 @@ class ExportSnapshot:
     async def _name(self, operation: Operation, new: host_files.NewFile) -> None:
         identity = host_files.identity_of(new.descriptor)
         payload = msgspec.structs.replace(operation.payload_as(ExportPayload), identity=identity)
-        at = self._in.clock()
-        await self._in.db.write(
-            lambda conn: operations.update(conn, operation.id, updated_at=at, phase=NAMING, payload=payload)
+        await self.transactions.change(
+            lambda change: operations.update(
+                change.conn, operation.id, updated_at=change.at, phase=NAMING, payload=payload
+            )
         )
         try:
             await asyncio.to_thread(host_files.publish, new)
@@ -90,12 +89,11 @@ class ExportSnapshot:
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Let go of the snapshot, and end; what was copied had no name, and is gone."""
 
-        def end(conn: Connection) -> None:
-            at = self._in.clock()
-            sessions.fence(conn, operation.payload_as(ExportPayload).session, at=at)
-            endings.failed(conn, operation, at=at, code=code, message=message)
+        def end(change: Change) -> None:
+            sessions.fence(change.conn, operation.payload_as(ExportPayload).session, at=change.at)
+            endings.failed(change.conn, operation, at=change.at, code=code, message=message)
 
-        await self._in.db.write(end)
+        await self.transactions.change(end)
 
 
 def part_of(operation_id: OperationId) -> str:

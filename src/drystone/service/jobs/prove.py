@@ -2,23 +2,26 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import structlog
-from sqlalchemy import Connection
 
 from drystone.catalog import openings, operations, sessions
 from drystone.domain.errors import DrystoneError, SpaceError, ungrouped
-from drystone.domain.ids import DiskId, SnapshotId
+from drystone.domain.ids import DiskId
 from drystone.domain.opening import Finding, Opening, OpeningStep, conclusion
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import ProofOutcome, ProvePayload
 from drystone.engine import throwaway
+from drystone.engine.layout import Layout
 from drystone.prove.prover import Asked, Prover
 from drystone.service.host.snapshot_server import SnapshotServer
-from drystone.service.installation import Installation
+from drystone.service.room import Room
 from drystone.service.rows import endings
+from drystone.service.transactions import Change, Transactions
 
 log = structlog.get_logger()
 ATTEMPTS_MAX = 3
@@ -30,23 +33,36 @@ CLONE_BYTES_MIN = 256 << 20
 PERCENT_PER_STEP = 15
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prove:
     """PROVING → done: a clone, a machine that opens it, both gone again, the finding in the catalog.
 
     Its session pins the snapshot from the call to the end (L6). After a crash what is left of the clone goes, by its
     name, and the proof begins anew (S90): the phases of a proof leave nothing that is worth keeping.
+
+    Attributes:
+        transactions: The catalog's.
+        layout: Where the clone lies.
+        room: Whose floor is left to the disks.
+        scratch_bytes_max: What the clone may take at most.
+        environment: Of the clone's daemon.
+        snapshot_server: What the clone reads from.
+        prover: What runs the machine.
     """
 
-    def __init__(self, installation: Installation, snapshot_server: SnapshotServer, prover: Prover) -> None:
-        self._in = installation
-        self._snapshot_server = snapshot_server
-        self._prover = prover
+    transactions: Transactions
+    layout: Layout
+    room: Room
+    scratch_bytes_max: int
+    environment: Mapping[str, str]
+    snapshot_server: SnapshotServer
+    prover: Prover
 
     async def run(self, operation: Operation) -> None:
         """Prove and record. Whatever the finding is, the operation is DONE: that was its task."""
         await self._remove(operation)
-        with self._prover.user() as user:
-            began = self._in.steady()
+        with self.prover.user() as user:
+            began = self.transactions.steady()
             if operation.attempts >= ATTEMPTS_MAX:
                 detail = f"it was interrupted {operation.attempts} times"
                 steps: tuple[OpeningStep, ...] = (_step("prover", detail),)
@@ -58,36 +74,30 @@ class Prove:
             _LEVELS[finding], "snapshot.proven", snapshot_id=operation.snapshot_id,
             finding=finding.value, reason=reason, seconds=round(sum(step.seconds for step in steps), 1),
         )  # fmt: skip
-        await self._in.db.write(lambda conn: self._record(conn, operation, steps, began))
+        await self.transactions.change(lambda change: self._record(change, operation, steps, began))
 
-    def _record(self, conn: Connection, operation: Operation, steps: tuple[OpeningStep, ...], began: float) -> None:
-        at = self._in.clock()
-        finding, reason = conclusion(steps)
-        opening = Opening(
-            snapshot_id=_snapshot(operation), account_id=operation.account_id, finding=finding, reason=reason,
-            steps=steps, began_at=began, ended_at=self._in.steady(),
-        )  # fmt: skip
-        openings.put(conn, opening)
+    def _record(self, change: Change, operation: Operation, steps: tuple[OpeningStep, ...], began: float) -> None:
+        opening = _put(change, operation, steps, began)
         wanted = operation.payload_as(ProvePayload)
-        sessions.commit(conn, wanted.session, at=at)
-        payload = msgspec.structs.replace(wanted, result=ProofOutcome(finding=finding.value, reason=reason))
-        operations.update(conn, operation.id, updated_at=at, payload=payload)
-        endings.done(conn, operation, at=at)
+        sessions.commit(change.conn, wanted.session, at=change.at)
+        outcome = ProofOutcome(finding=opening.finding.value, reason=opening.reason)
+        payload = msgspec.structs.replace(wanted, result=outcome)
+        operations.update(change.conn, operation.id, updated_at=change.at, payload=payload)
+        endings.done(change.conn, operation, at=change.at)
 
     async def _steps(self, operation: Operation, user: int) -> tuple[OpeningStep, ...]:
-        layout, space = self._in.layout, self._in.space()
-        room = min(self._in.scratch_bytes_max, space.above_floor_bytes // 2)
+        room = min(self.scratch_bytes_max, self.room.look().above_floor_bytes // 2)
         if room < CLONE_BYTES_MIN:
             raise SpaceError("free space is near the floor that belongs to the disks: there is no room for a clone")
-        backing = await self._snapshot_server.serving(_snapshot(operation))
+        backing = await self.snapshot_server.serving(operation.of_snapshot)
         wanted = operation.payload_as(ProvePayload)
         daemon = await throwaway.open_clone(
-            layout,
+            self.layout,
             _clone(operation),
             backing=backing,
             size_gib=wanted.size_gib,
             bytes_max=room,
-            environment=self._in.environment,
+            environment=self.environment,
         )
         try:
             steps = await self._watched(operation, user, daemon.nbd_socket, wanted.databases)
@@ -107,49 +117,50 @@ class Prove:
         async def note(_step: OpeningStep) -> None:
             nonlocal done
             done += 1
-            at, percent = self._in.clock(), min(95, done * PERCENT_PER_STEP)
-            await self._in.db.write(lambda conn: operations.update(conn, operation.id, updated_at=at, percent=percent))
+            percent = min(95, done * PERCENT_PER_STEP)
+            await self.transactions.change(
+                lambda change: operations.update(change.conn, operation.id, updated_at=change.at, percent=percent)
+            )
 
         async def look() -> None:
             while True:
                 await asyncio.sleep(LOOK_SECONDS)
-                if self._in.space().above_floor_bytes <= 0:
+                if self.room.look().above_floor_bytes <= 0:
                     raise SpaceError("free space reached the floor that belongs to the disks")
-                await self._snapshot_server.ensure()
+                await self.snapshot_server.ensure()
 
         with ungrouped(DrystoneError):
             async with asyncio.TaskGroup() as tasks:
                 looking = tasks.create_task(look())
                 asked = Asked(user=user, clone=socket, export=_clone(operation), databases=databases)
-                steps = await self._prover.prove(asked, note)
+                steps = await self.prover.prove(asked, note)
                 looking.cancel()
         return steps
 
     async def _remove(self, operation: Operation) -> None:
-        await throwaway.remove_clone(self._in.layout, throwaway.name_of(_clone(operation)))
+        await throwaway.remove_clone(self.layout, throwaway.name_of(_clone(operation)))
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Take the clone away, let go of the snapshot, and say that nothing was proven."""
         await self._remove(operation)
 
-        def end(conn: Connection) -> None:
-            at, ended = self._in.clock(), self._in.steady()
-            steps = (_step("clone", message),)
-            finding, reason = conclusion(steps)
-            opening = Opening(
-                snapshot_id=_snapshot(operation), account_id=operation.account_id, finding=finding, reason=reason,
-                steps=steps, began_at=ended, ended_at=ended,
-            )  # fmt: skip
-            openings.put(conn, opening)
-            sessions.fence(conn, operation.payload_as(ProvePayload).session, at=at)
-            endings.failed(conn, operation, at=at, code=code, message=message)
+        def end(change: Change) -> None:
+            _put(change, operation, (_step("clone", message),), change.steady)
+            sessions.fence(change.conn, operation.payload_as(ProvePayload).session, at=change.at)
+            endings.failed(change.conn, operation, at=change.at, code=code, message=message)
 
-        await self._in.db.write(end)
+        await self.transactions.change(end)
 
 
-def _snapshot(operation: Operation) -> SnapshotId:
-    assert operation.snapshot_id is not None
-    return operation.snapshot_id
+def _put(change: Change, operation: Operation, steps: tuple[OpeningStep, ...], began: float) -> Opening:
+    """Record what was found, and return it."""
+    finding, reason = conclusion(steps)
+    opening = Opening(
+        snapshot_id=operation.of_snapshot, account_id=operation.account_id, finding=finding, reason=reason,
+        steps=steps, began_at=began, ended_at=change.steady,
+    )  # fmt: skip
+    openings.put(change.conn, opening)
+    return opening
 
 
 def _clone(operation: Operation) -> DiskId:

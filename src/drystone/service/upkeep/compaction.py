@@ -1,6 +1,5 @@
 """When packs are written again: what is due, by counts; the work itself is `service/jobs/compact.py` (L8)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -61,16 +60,12 @@ class Compaction:
         transactions: The catalog's.
         kept: The store.
         operations: What takes a compaction up.
-        clock: This machine's clock, seconds since the epoch: what operations are dated by.
     """
 
-    def __init__(
-        self, *, transactions: Transactions, kept: KeptStore, operations: Operations, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, *, transactions: Transactions, kept: KeptStore, operations: Operations) -> None:
         self._transactions = transactions
         self._kept = kept
         self._operations = operations
-        self._clock = clock
         self._maps_collected = False
 
     async def once(self) -> None:
@@ -126,7 +121,7 @@ class Compaction:
             account_id=_owner(conn), kinds=((OperationKind.COMPACT,),), states=((OperationState.FAILED,),), limit=1
         )
         last, _ = operations.find(conn, failed)
-        return not last or not recent(last[0].updated_at, self._clock(), PAUSE_AFTER_FAILURE_SECONDS)
+        return not last or not recent(last[0].updated_at, self._transactions.clock(), PAUSE_AFTER_FAILURE_SECONDS)
 
 
 def _owner(conn: Connection) -> AccountId:

@@ -51,7 +51,6 @@ class Scrub:
         kept: The store.
         background: Whose worker reads.
         mending: What writes a damaged pack again.
-        steady: The steady clock, seconds since the epoch.
         monotonic: Seconds by a clock that is never set.
         config: How often and how fast.
     """
@@ -63,7 +62,6 @@ class Scrub:
         kept: KeptStore,
         background: WorkerPool,
         mending: Mending,
-        steady: Callable[[], float],
         monotonic: Callable[[], float],
         config: ScrubConfig,
     ) -> None:
@@ -71,7 +69,6 @@ class Scrub:
         self._kept = kept
         self._background = background
         self._mending = mending
-        self._steady = steady
         self._monotonic = monotonic
         self._config = config
         self._maps: dict[str, tuple[float, Fault | None]] = {}
@@ -113,7 +110,7 @@ class Scrub:
 
     def due(self, conn: Connection) -> tuple[float, float]:
         """Return the time, and the time since which everything must have been verified, or written."""
-        now = self._steady()
+        now = self._transactions.steady()
         asked = requested(conn, now)
         return now, asked if self._config.days == 0 else max(asked, now - self._config.days * DAY_SECONDS)
 
@@ -133,7 +130,7 @@ class Scrub:
 
     async def _verify_packs(self, due: Sequence[Pack]) -> None:
         # A pack is verified as of the beginning of its reading: what is asked for meanwhile is read again.
-        at = self._steady()
+        at = self._transactions.steady()
         result = await self._read(packs=tuple(pack.object for pack in due))
         bad, whole = {fault.object for fault in result.faults}, set(result.whole)
         missed = [pack.object for pack in due if pack.object not in bad and pack.object not in whole]
@@ -162,7 +159,7 @@ class Scrub:
 
     async def _name(self, pack: Pack) -> None:
         """Look at one pack with every living snapshot, and record what was found."""
-        at = self._steady()
+        at = self._transactions.steady()
         living = await self._transactions.read(collection.living_manifests)
         result = await self._read(packs=(pack.object,), living=living)
 
@@ -208,7 +205,7 @@ class Scrub:
         lately = {name for name, (at, _) in self._maps.items() if at >= before and name not in doubted}
         unread = sorted({name for row in taken for name in row.maps} - lately)
         manifests = tuple(row.manifest for row in taken if row.manifest is not None)
-        at = self._steady()
+        at = self._transactions.steady()
         result = await self._read(maps=tuple(unread), manifests=manifests)
         if len(self._maps) > MAPS_REMEMBERED:
             self._maps.clear()
@@ -249,7 +246,7 @@ class Scrub:
             return
         await self._transactions.change(lambda change: damages.prune(change.conn))
         known = await self._transactions.read(damages.everything)
-        now = self._steady()
+        now = self._transactions.steady()
         asked = await self._transactions.read(lambda conn: requested(conn, now))
 
         def seen(name: str) -> bool:

@@ -4,7 +4,7 @@ Its cost follows what ended, not how many snapshots there are: a session says wh
 """
 
 import asyncio
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Container, Iterable
 
 import structlog
 from sqlalchemy import Connection
@@ -65,13 +65,11 @@ class Sweep:
     Args:
         transactions: The catalog's.
         kept: The store.
-        steady: The steady clock, seconds since the epoch.
     """
 
-    def __init__(self, *, transactions: Transactions, kept: KeptStore, steady: Callable[[], float]) -> None:
+    def __init__(self, *, transactions: Transactions, kept: KeptStore) -> None:
         self._transactions = transactions
         self._kept = kept
-        self._steady = steady
         self._swept: dict[SessionId, float] = {}
         """When a fenced session's objects were last swept."""
 
@@ -94,7 +92,7 @@ class Sweep:
         Raises:
             DrystoneError: The catalog or the store cannot be asked now.
         """
-        at, swept, store = self._steady(), self._swept, self._kept.store
+        at, swept, store = self._transactions.steady(), self._swept, self._kept.store
         fenced = await self._transactions.read(lambda conn: sessions.in_state(conn, SessionState.FENCED))
         for name in swept.keys() - {session.id for session in fenced}:
             swept.pop(name, None)  # Another sweep may be under way.
@@ -136,7 +134,7 @@ class Sweep:
         Raises:
             DrystoneError: The store cannot be listed; nothing was dropped.
         """
-        before, store = self._steady() - KEPT_SECONDS, self._kept.store
+        before, store = self._transactions.steady() - KEPT_SECONDS, self._kept.store
         waiting = await self._transactions.read(lambda conn: sessions.spent(conn, before, SPENT_MAX))
         if not waiting or not await may_delete(self._transactions, self._kept):
             return 0
