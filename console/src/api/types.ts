@@ -19,7 +19,7 @@ export type AttachDetail = {
 };
 
 export type Attention = {
-  readonly Kind: "disk_error" | "tracking_lost" | "operation_failed" | "snapshot_damaged" | "snapshot_suspect" | "space_low" | "store_held";
+  readonly Kind: "disk_error" | "tracking_lost" | "operation_failed" | "snapshot_damaged" | "snapshot_suspect" | "space_low" | "store_held" | "clock_doubted";
   readonly ResourceId: string;
   readonly Message: string;
   readonly At: string;

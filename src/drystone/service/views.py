@@ -1,7 +1,7 @@
 """What the use cases answer: values of the catalog with the sums and names that clients are shown beside them."""
 
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from drystone.domain.disk import Disk
 from drystone.domain.history import HistoryPoint
@@ -14,6 +14,10 @@ from drystone.domain.snapshot_group import SnapshotGroup
 from drystone.domain.tracking import TrackingState
 
 T = TypeVar("T")
+AttentionKind = Literal[
+    "disk_error", "tracking_lost", "operation_failed", "snapshot_damaged", "snapshot_suspect", "space_low",
+    "store_held", "clock_doubted",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,9 +285,7 @@ class ClockView:
 class AttentionView:
     """Something that a person should look at."""
 
-    kind: str
-    """disk_error, tracking_lost, operation_failed, snapshot_damaged, snapshot_suspect, space_low, store_held or
-    clock_doubted."""
+    kind: AttentionKind
     resource_id: str
     message: str
     at: float

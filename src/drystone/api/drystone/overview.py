@@ -1,6 +1,6 @@
 """An account at a glance: its figures, its quotas and its operations."""
 
-from typing import Annotated, TypedDict
+from typing import Annotated, TypedDict, get_args
 
 import msgspec
 
@@ -14,6 +14,7 @@ from drystone.domain.operation import OperationKind, OperationState
 from drystone.domain.payloads import CompactPayload, Payload, ProvePayload
 from drystone.service.caller import Caller
 from drystone.service.requests import OperationQuery
+from drystone.service.views import AttentionKind
 
 
 class Operation(TypedDict):
@@ -82,13 +83,7 @@ def _result(payload: Payload) -> object:
 class Attention(TypedDict):
     """Something that a person should look at."""
 
-    Kind: Annotated[
-        str,
-        OneOf((
-            "disk_error", "tracking_lost", "operation_failed", "snapshot_damaged", "snapshot_suspect", "space_low",
-            "store_held",
-        )),
-    ]  # fmt: skip
+    Kind: Annotated[str, OneOf(get_args(AttentionKind))]
     ResourceId: str
     Message: str
     At: str
