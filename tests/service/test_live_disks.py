@@ -26,10 +26,10 @@ from drystone.domain.payloads import ResizePayload, SnapshotPayload
 from drystone.domain.settling import Phase
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.tracking import TrackingState
-from drystone.engine import freezing, process, qmp
+from drystone.engine import freezing, graph, process, qmp
 from drystone.engine.layout import Layout, node
 from drystone.engine.live_disk import LiveDisk, OpenDisk, disks_open
-from drystone.engine.volume import Qcow2Volume
+from drystone.engine.volume import Qcow2Volume, volume_of
 from drystone.nbd.client import NbdClient
 from drystone.nbd.server import NbdServer
 from drystone.service.calls.quiescing import Quiescing
@@ -610,6 +610,22 @@ def test_a_disk_that_was_closed_in_part_can_be_opened_elsewhere(site: Site) -> N
             await site.served_by.serving.revive(DISK)
             assert (site.row().daemon, site.row().tracking) == (OTHER, TrackingState.LOST)
             assert await disks_open(daemon) == frozenset()
+            with NbdClient(site.socket(), DISK) as guest:
+                guest.pwrite(0, b"x" * BLOCK)
+
+    run(story())
+
+
+def test_what_a_crash_left_of_an_opening_does_not_stand_in_the_way_of_the_next(site: Site) -> None:
+    async def story() -> None:
+        async with site.served():
+            await site.host.close(DISK)
+            daemon = await site.served_by.daemons.get(INSTANCE)
+            await daemon.execute("object-add", graph.throttle_group(DISK, None))
+            await daemon.execute("blockdev-add", volume_of(site.layout, DISK).block_node())
+            site.change(nbd_socket=None)
+            await site.served_by.serving.revive(DISK)
+            assert site.row().tracking == TrackingState.LIVE
             with NbdClient(site.socket(), DISK) as guest:
                 guest.pwrite(0, b"x" * BLOCK)
 

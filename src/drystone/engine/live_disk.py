@@ -65,7 +65,7 @@ class Seen:
     @property
     def whole(self) -> bool:
         """Whether the disk's whole graph is there."""
-        return all(map(self.has, ("file", "qcow", "top")))
+        return {node(kind, self.id) for kind in ("file", "qcow", "top")} <= self.nodes.keys()
 
     @property
     def bitmaps(self) -> dict[str, BitmapState]:

@@ -77,8 +77,10 @@ class SnapshotLifecycle:
         self._check_new(new)
         disk_id = DiskId(new.disk_id or "")
         name, tags = attributes.snapshot_name(new.name), attributes.checked_tags(new.tags)
-        now = min(self.transactions.clock(), self.transactions.steady())
-        deadline = None if new.deadline is None else attributes.deadline(new.deadline, now)
+        deadline = None
+        if new.deadline is not None:
+            now = min(self.transactions.clock(), self.transactions.steady())
+            deadline = attributes.deadline(new.deadline, now)
         snapshot_id = self.ids.snapshot()
 
         def begin(change: Change) -> Begun:
@@ -102,7 +104,7 @@ class SnapshotLifecycle:
                 async with self.quiescing.holding([disk], limit) as held:
                     await self.devices.flush(disk_id)
                     await live.flush_until_short()
-                    async with self.host.calm(live):
+                    async with self.host.calm(disk, live):
                         limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
                         begun = await self.transactions.change(begin)
                         try:

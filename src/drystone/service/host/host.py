@@ -25,7 +25,8 @@ from drystone.engine.descriptions import write_disk
 from drystone.engine.host_device import HostDevices
 from drystone.engine.layout import Layout, node
 from drystone.engine.live_disk import LiveDisk, OpenDisk, Seen, disks_open
-from drystone.engine.volume import volume_of
+from drystone.engine.qmp import QmpRefusedError
+from drystone.engine.volume import Volume, volume_of
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.daemons import Daemons
 from drystone.service.host.snapshot_server import SnapshotServer
@@ -109,7 +110,7 @@ class Host:
             open_still = await self.running(disk)
             if open_still is not None:
                 return disk, open_still
-        return await self._open(disk_id)
+        return await self._open(disk)
 
     async def row(self, disk_id: DiskId) -> Disk:
         """Return the disk's row."""
@@ -120,38 +121,39 @@ class Host:
 
     # --- open and close (A10) -----------------------------------------------------------------------------------------
 
-    async def _open(self, disk_id: DiskId) -> tuple[Disk, LiveDisk]:
+    async def _open(self, disk: Disk) -> tuple[Disk, LiveDisk]:
         """Checkpoint away, durably → row LIVE in a new epoch → daemon opens with an empty bitmap."""
-        disk = await self.row(disk_id)
-        hydrating = await asyncio.to_thread(volume_of(self._layout, disk_id).has_backing)
+        volume = volume_of(self._layout, disk.id)
+        hydrating = await asyncio.to_thread(volume.has_backing)
         name = disk.id if hydrating or disk.instance_id is None else disk.instance_id
         if self._daemons.is_silent(name):
             raise UnavailableError(f"storage daemon {name} runs and does not answer")
         async with self._daemons.use(name):
-            return await self._open_in(name, disk_id, hydrating=hydrating)
+            return await self._open_in(name, disk.id, volume, hydrating=hydrating)
 
-    async def _open_in(self, name: str, disk_id: DiskId, *, hydrating: bool) -> tuple[Disk, LiveDisk]:
-        volume = volume_of(self._layout, disk_id)
+    async def _open_in(self, name: str, disk_id: DiskId, volume: Volume, *, hydrating: bool) -> tuple[Disk, LiveDisk]:
         daemon = await self._daemons.get(name)
         found = await asyncio.to_thread(volume.take_recorded)
-
-        disk, bitmap = await self._transactions.change(
-            lambda change: record_opening(change, disk_id, found, daemon=name)
-        )
+        disk = await self._transactions.change(lambda change: record_opening(change, disk_id, found, daemon=name))
+        assert disk.bitmap is not None
         backing = None
         if hydrating:
             assert disk.source_snapshot_id is not None, disk_id
             backing = await self._snapshot_server.serving(disk.source_snapshot_id)
         live = LiveDisk(daemon=daemon, id=disk_id)
+        spec = OpenDisk(volume=volume, limits=self._limits(disk), bitmap=disk.bitmap, backing=backing)
         try:
-            await live.close()  # What a crash of ours may have left of an earlier try.
-            await live.open(OpenDisk(volume=volume, limits=self._limits(disk), bitmap=bitmap, backing=backing))
+            try:
+                await live.open(spec)
+            except QmpRefusedError:
+                # What a crash of ours had left of an earlier try is gone now.
+                await live.open(spec)
         except DrystoneError as error:
             # S16: what was told to a daemon that did not answer may be done yet.
             kept = isinstance(error, UnavailableError) and daemon.alive()
             await self._lose(disk_id, f"opening failed: {error}", daemon=name if kept else None)
             raise UnavailableError(f"disk {disk_id} cannot be opened: {error}") from error
-        return await self.row(disk_id), live
+        return disk, live
 
     async def close(self, disk_id: DiskId) -> None:
         """Stop in order: exports away → bitmap read → nodes closed → image durable → checkpoint → row STOPPED.
@@ -265,16 +267,17 @@ class Host:
         await self._devices.abandon(disk.id, files, served_again=stays)
 
     @contextlib.asynccontextmanager
-    async def calm(self, live: LiveDisk) -> AsyncIterator[None]:
+    async def calm(self, disk: Disk, live: LiveDisk) -> AsyncIterator[None]:
         """Within this, commands that drain the disk's graph are short (S37); the disk's graph lock is held.
 
         Raises:
             SlowSourceError: The disk reads from a snapshot that is not read in time just now.
         """
-        if not (await live.look()).hydrates:
-            yield
-            return
-        async with self._calm(live):
+        # A disk whose source was lost in a recovery reads from it still, and its row does not say so.
+        if disk.hydrating or await asyncio.to_thread(volume_of(self._layout, disk.id).has_backing):
+            async with self._calm(live):
+                yield
+        else:
             yield
 
     @contextlib.asynccontextmanager
@@ -313,9 +316,12 @@ class Host:
             await self.settle(disk_id)
 
     async def _settle_once(self, disk_id: DiskId) -> Verdict:
-        disk = await self.row(disk_id)
+        disk, running = await self._transactions.read(
+            lambda conn: (disks.get(conn, disk_id), operations.running_on_disk(conn, disk_id))
+        )
+        if disk is None:
+            raise UnavailableError(f"disk {disk_id} is gone")
         live, seen = await self._looked_at(disk) or (None, None)
-        running = await self._transactions.read(lambda conn: operations.running_on_disk(conn, disk_id))
         pair = flight_of(running)
         operation, flight = pair or (None, None)
         found: dict[str, Bitmap] | None = None

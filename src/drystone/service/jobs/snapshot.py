@@ -17,7 +17,7 @@ from drystone.domain.clock import age_s
 from drystone.domain.disk import Disk
 from drystone.domain.disk_types import GIB
 from drystone.domain.errors import SnapshotBrokenError, UnavailableError
-from drystone.domain.ids import SessionId, SnapshotId
+from drystone.domain.ids import DiskId, SessionId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.session import Session
@@ -68,25 +68,27 @@ class TakeSnapshot:
         """Read the view in a worker, commit, clean up. After a restart it goes on from the phase in the row."""
         if operation.payload_as(SnapshotPayload).group is not None:
             return
-        async with self.locks.graph(operation.on_disk):
-            verdict = await self._settled(operation)
-            if verdict is Verdict.RESUME:
+        disk_id = operation.on_disk
+        async with self.locks.graph(disk_id):
+            verdict = await self._settled(operation, disk_id)
+            # FROZEN, the call did all of this.
+            if verdict is Verdict.RESUME and operation.phase == Phase.FREEZING:
                 daemon, target = await self.view(operation)
                 await freezing.finish_freeze(daemon, [target])
                 await self.transactions.change(lambda change: record_frozen(change, [operation]))
         if verdict is Verdict.RESUME:
             await self._upload_and_commit(operation)
-            async with self.locks.graph(operation.on_disk):
-                verdict = await self._settled(operation)
+            async with self.locks.graph(disk_id):
+                verdict = await self._settled(operation, disk_id)
         if verdict is not None:
-            await self.host.release(operation.on_disk)
+            await self.host.release(disk_id)
 
-    async def _settled(self, operation: Operation) -> Verdict | None:
+    async def _settled(self, operation: Operation, disk_id: DiskId) -> Verdict | None:
         """Settle the disk. None if nothing is known of the view, which may be whole: it is tried again later (S25)."""
         try:
-            return await self.host.settle(operation.on_disk)
+            return await self.host.settle(disk_id)
         except UnavailableError as error:
-            log.warning("snapshot.waits", disk_id=operation.disk_id, error=str(error))
+            log.warning("snapshot.waits", disk_id=disk_id, error=str(error))
             self.operations.wake_later(operation)
             return None
 

@@ -73,18 +73,22 @@ class TakeSnapshotGroup:
         """
         daemons = {}
         targets = []
+        frozen = True
         for member in members:
             now = await self.transactions.read(lambda conn, wanted=member.id: operations.get(conn, wanted))  # type: ignore[misc]
             if now is None or now.state is not OperationState.RUNNING:
                 raise SnapshotBrokenError(f"the snapshot of disk {member.disk_id} has failed")
             if await self.host.settle(member.on_disk) is not Verdict.RESUME:
                 raise SnapshotBrokenError(f"the frozen view of disk {member.disk_id} is gone")
+            frozen &= now.phase == Phase.FROZEN
             daemon, target = await self.member.view(member)
             daemons[daemon.name] = daemon
             targets.append(target)
         # One daemon, in one opening, inserted all filters by one command: there is no instant otherwise.
         if len(daemons) != 1:
             raise SnapshotBrokenError(f"the disks are open in {len(daemons)} storage daemons")
+        if frozen:
+            return  # The call did what follows.
         (daemon,) = daemons.values()
         await freezing.finish_freeze(daemon, targets)
         await self.transactions.change(lambda change: record_frozen(change, members))

@@ -18,7 +18,7 @@ def record_opening(
     found: Recorded | None,
     *,
     daemon: str,
-) -> tuple[Disk, str]:
+) -> Disk:
     """Begin a new epoch of a disk, with what its consumed checkpoint says.
 
     Args:
@@ -28,7 +28,7 @@ def record_opening(
         daemon: Name of the daemon in which it will be open.
 
     Returns:
-        The row as it was, and the name of the bitmap that is to record.
+        The row as it is now; it names the bitmap that is to record.
     """
     now = disks.get(change.conn, disk_id)
     assert now is not None
@@ -40,7 +40,9 @@ def record_opening(
     values = {**tracking_columns(opened, reason=why or MISSING_REASON), "daemon": daemon}
     changed = disks.compare_and_set(change.conn, disk_id, expected={"epoch": now.epoch}, values=values)
     assert changed
-    return now, bitmap
+    after = disks.get(change.conn, disk_id)
+    assert after is not None
+    return after
 
 
 def record_closed(change: Change, disk_id: DiskId, *, epoch: int, kept: bool) -> None:

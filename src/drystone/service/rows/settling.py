@@ -15,6 +15,9 @@ from drystone.service.transactions import Change
 
 def record_failing(change: Change, operation: Operation, plan: DaemonPlan) -> None:
     """Record that a snapshot in flight will not commit, and what is lost with it (S34)."""
+    now = operations.get(change.conn, operation.id)
+    if now is None or now.phase == Phase.COMMITTED:
+        return  # It was committed after it was looked at, which needs no lock.
     values: dict[str, object] = {"phase": Phase.FAILING.value}
     if not operation.error:
         values |= {"error_code": Refusal.INTERNAL, "error": plan.lost or "the snapshot's frozen view is gone"}
