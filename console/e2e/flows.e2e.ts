@@ -249,7 +249,7 @@ describe.skipIf(origin === "")("against the real service", () => {
     await open(page).getByLabel(t("field.name")).fill("x".repeat(61));
     await submit(page);
     await open(page).getByRole("alert").getByText("InvalidParameterValue").waitFor();
-    expect(await open(page).getByRole("alert").textContent()).toMatch(/Request id [0-9a-f-]{36}/);
+    expect(await open(page).getByRole("alert").textContent()).toMatch(new RegExp(`${t("error.requestId")} [0-9a-f-]{36}`));
     await page.context().close();
   });
 

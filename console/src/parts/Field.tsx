@@ -191,8 +191,24 @@ export const expiryIsRight = (value: string): boolean =>
   value === "" || (Number.isInteger(Number(value)) && Number(value) >= 1 && Number(value) <= 3650);
 
 const NAME_MAX = 60;
+type NameUnit = "bytes" | "characters";
 
-/** Why a name cannot be given, or null. A disk's name is counted in bytes, any other in characters (CBS). */
-export function nameIsTooLong(name: string, unit: "bytes" | "characters"): boolean {
+/** Whether a name is too long. A disk's name is counted in bytes, any other in characters (CBS). */
+export function nameIsTooLong(name: string, unit: NameUnit): boolean {
   return (unit === "bytes" ? new TextEncoder().encode(name).length : [...name].length) > NAME_MAX;
+}
+
+type NameProps = Pick<TextProps, "value" | "onChange" | "autofocus"> & { readonly label?: string; readonly unit: NameUnit; readonly optional?: boolean };
+
+/** A name; says when it is too long. */
+export function NameField({ label, unit, optional = false, ...rest }: NameProps) {
+  const { t } = useWords();
+  return (
+    <TextField
+      {...rest}
+      label={label ?? t("field.name")}
+      placeholder={optional ? t("field.optional") : ""}
+      error={nameIsTooLong(rest.value, unit) ? t(`field.nameLong.${unit}`) : null}
+    />
+  );
 }

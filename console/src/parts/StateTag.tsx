@@ -1,3 +1,5 @@
+import type { ReactNode } from "react";
+
 import type { Operation } from "../api/types";
 import type { DiskRow, GroupRow, SnapshotRow } from "../api/queries";
 import { named, useWords } from "../words";
@@ -44,28 +46,31 @@ export function DiskTag({ row, snapshotting = false }: { readonly row: DiskRow; 
   );
 }
 
-export function SnapshotTag({ row }: { readonly row: SnapshotRow }) {
+type SnapshotStateProps = { readonly state: string; readonly percent: number; readonly children?: ReactNode };
+
+function SnapshotStateTag({ state, percent, children }: SnapshotStateProps) {
   const { t } = useWords();
-  const { SnapshotState, Percent } = row.snapshot;
   return (
     <span className="state-cell">
-      <Tag tone={SNAPSHOT_TONES[SnapshotState] ?? "busy"}>{named(t, "snap.state", SnapshotState)}</Tag>
-      {SnapshotState === "CREATING" && <Progress percent={Percent} label={t("snap.state.CREATING")} />}
-      {row.record?.Damaged && <Tag tone="bad">{t("snap.damaged")}</Tag>}
-      {row.record?.Suspect && <Tag tone="warn">{t("snap.suspect")}</Tag>}
+      <Tag tone={SNAPSHOT_TONES[state] ?? "busy"}>{named(t, "snap.state", state)}</Tag>
+      {state === "CREATING" && <Progress percent={percent} label={t("snap.state.CREATING")} />}
+      {children}
     </span>
   );
 }
 
-export function GroupTag({ row }: { readonly row: GroupRow }) {
+export function SnapshotTag({ row: { snapshot, record } }: { readonly row: SnapshotRow }) {
   const { t } = useWords();
-  const { SnapshotGroupState, Percent } = row.group;
   return (
-    <span className="state-cell">
-      <Tag tone={SNAPSHOT_TONES[SnapshotGroupState] ?? "busy"}>{named(t, "snap.state", SnapshotGroupState)}</Tag>
-      {SnapshotGroupState === "CREATING" && <Progress percent={Percent} label={t("snap.state.CREATING")} />}
-    </span>
+    <SnapshotStateTag state={snapshot.SnapshotState} percent={snapshot.Percent}>
+      {record?.Damaged && <Tag tone="bad">{t("snap.damaged")}</Tag>}
+      {record?.Suspect && <Tag tone="warn">{t("snap.suspect")}</Tag>}
+    </SnapshotStateTag>
   );
+}
+
+export function GroupTag({ row: { group } }: { readonly row: GroupRow }) {
+  return <SnapshotStateTag state={group.SnapshotGroupState} percent={group.Percent} />;
 }
 
 /** What a proof that a snapshot opens has shown. */

@@ -83,7 +83,11 @@ export const shell = {
   "search.hint": ["Full name, ID or tag:key=value", "完整名称、ID 或 tag:键=值"],
 
   "field.name": ["Name", "名称"],
-  "field.nameLong": ["The name is too long. At most 60 characters", "名称过长，最多 60 个字符"],
+  "field.nameLong.bytes": [
+    "The name is too long. At most 60 bytes: 60 Latin letters, or 20 Chinese characters",
+    "名称过长，最多 60 字节（60 个英文字母或 20 个汉字）",
+  ],
+  "field.nameLong.characters": ["The name is too long. At most 60 characters", "名称过长，最多 60 个字符"],
   "field.optional": ["Optional", "可选"],
   "field.expiry": ["Expires", "到期时间"],
   "field.tags": ["Tags", "标签"],

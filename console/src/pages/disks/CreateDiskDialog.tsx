@@ -5,7 +5,7 @@ import type { Tag } from "../../api/types";
 import { useAsked } from "../../parts/asked";
 import { shownName } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
-import { CheckField, ChoiceField, nameIsTooLong, sentTags, TagsField, TextField } from "../../parts/Field";
+import { CheckField, ChoiceField, NameField, nameIsTooLong, sentTags, TagsField, TextField } from "../../parts/Field";
 import { gib } from "../../units/bytes";
 import { named, useWords } from "../../words";
 
@@ -101,14 +101,7 @@ export function CreateDiskDialog({ from, onClose }: Props) {
         />
       )}
       <div className="pair">
-        <TextField
-          label={t("field.name")}
-          value={name}
-          onChange={setName}
-          placeholder={t("field.optional")}
-          error={longName ? t("field.nameLong") : null}
-          autofocus
-        />
+        <NameField value={name} onChange={setName} unit="bytes" optional autofocus />
         <ChoiceField
           label={t("disk.type")}
           value={type}

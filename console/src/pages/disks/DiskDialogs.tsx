@@ -7,7 +7,8 @@ import { useChange, useInstances, type DiskRow } from "../../api/queries";
 import { useAsked } from "../../parts/asked";
 import { confirmedBy, TypedName } from "../../parts/Confirm";
 import { Dialog } from "../../parts/Dialog";
-import { CheckField, ChoiceField, nameIsTooLong, TextField } from "../../parts/Field";
+import { CheckField, ChoiceField, TextField } from "../../parts/Field";
+import { RenameDialog } from "../../parts/RenameDialog";
 import { gib } from "../../units/bytes";
 import { useWords } from "../../words";
 import { CreateSnapshotDialog } from "../snapshots/CreateSnapshotDialog";
@@ -34,7 +35,7 @@ export function DiskDialog({ open, onClose }: { readonly open: OpenDiskDialog | 
     case "resize":
       return <ResizeDialog row={first} onClose={onClose} />;
     case "rename":
-      return <RenameDialog row={first} onClose={onClose} />;
+      return <RenameDiskDialog row={first} onClose={onClose} />;
     case "rewrite":
       return <RewriteDialog row={first} onClose={onClose} />;
     case "initialize":
@@ -153,21 +154,11 @@ function ResizeDialog({ row, onClose }: OneProps) {
   );
 }
 
-function RenameDialog({ row, onClose }: OneProps) {
+function RenameDiskDialog({ row: { disk }, onClose }: OneProps) {
   const { t } = useWords();
-  const [name, setName] = useState(row.disk.DiskName);
   const rename = useAsked("cbs", "ModifyDiskAttributes", onClose);
-  const long = nameIsTooLong(name, "bytes");
-  return (
-    <Dialog
-      {...rename.dialog}
-      title={t("rename.disk")}
-      onSubmit={() => rename.send({ DiskIds: [row.disk.DiskId], DiskName: name })}
-      ready={name !== "" && !long}
-    >
-      <TextField label={t("field.name")} value={name} onChange={setName} error={long ? t("field.nameLong") : null} autofocus />
-    </Dialog>
-  );
+  const send = (DiskName: string) => rename.send({ DiskIds: [disk.DiskId], DiskName });
+  return <RenameDialog title={t("rename.disk")} name={disk.DiskName} unit="bytes" asked={rename.dialog} onRename={send} />;
 }
 
 function InitializeDialog({ row, onClose }: OneProps) {

@@ -2,7 +2,7 @@ import { useState } from "react";
 
 import { useAsked } from "../../parts/asked";
 import { Dialog } from "../../parts/Dialog";
-import { ChoiceField, nameIsTooLong, TextField } from "../../parts/Field";
+import { ChoiceField, NameField, nameIsTooLong, TextField } from "../../parts/Field";
 import { useWords } from "../../words";
 
 const FORMATS = ["", "qcow2", "raw", "vmdk", "vhdx", "vhd", "vdi", "qed", "parallels"] as const;
@@ -29,7 +29,7 @@ export function ImportDialog({ onClose }: { readonly onClose: () => void }) {
       <TextField label={t("export.path")} value={path} onChange={setPath} placeholder="/srv/image.qcow2" hint={t("import.hint")} autofocus />
       <ChoiceField label={t("export.format")} value={format} onChange={setFormat} options={FORMATS.map((one) => ({ value: one, text: one === "" ? t("import.anyFormat") : one }))} />
       <div className="pair">
-        <TextField label={t("field.name")} value={name} onChange={setName} placeholder={t("field.optional")} error={long ? t("field.nameLong") : null} />
+        <NameField value={name} onChange={setName} unit="bytes" optional />
         <TextField label={t("disk.size")} type="number" value={size} onChange={setSize} suffix="GiB" placeholder={t("import.anySize")} />
       </div>
     </Dialog>

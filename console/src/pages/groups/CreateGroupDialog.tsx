@@ -5,7 +5,7 @@ import { useChange, useDisks, useInstances, useSnapshotting, type DiskRow } from
 import type { Tag } from "../../api/types";
 import { NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
-import { ChoiceField, nameIsTooLong, sentTags, TagsField, TextField } from "../../parts/Field";
+import { ChoiceField, NameField, nameIsTooLong, sentTags, TagsField } from "../../parts/Field";
 import { Loading } from "../../parts/Page";
 import { refusalText } from "../../parts/refusal";
 import { toggled } from "../../parts/toggled";
@@ -83,13 +83,7 @@ export function CreateGroupDialog({ onClose }: { readonly onClose: () => void })
         )}
       </fieldset>
       <p className="field__hint">{t("newSnap.groupHint")}</p>
-      <TextField
-        label={t("newGroup.name")}
-        value={name}
-        onChange={setName}
-        placeholder={t("field.optional")}
-        error={long ? t("field.nameLong") : null}
-      />
+      <NameField label={t("newGroup.name")} value={name} onChange={setName} unit="characters" optional />
       <TagsField tags={tags} onChange={setTags} />
       <ProfileNotes disks={wanted.map((row) => row.disk)} />
     </Dialog>

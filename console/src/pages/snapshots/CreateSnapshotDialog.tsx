@@ -4,7 +4,7 @@ import { useNavigate } from "react-router";
 import { useChange, useSnapshot, type DiskRow } from "../../api/queries";
 import type { Tag } from "../../api/types";
 import { Dialog } from "../../parts/Dialog";
-import { ExpiryField, expiryIsRight, nameIsTooLong, sentTags, TagsField, TextField } from "../../parts/Field";
+import { ExpiryField, expiryIsRight, NameField, nameIsTooLong, sentTags, TagsField } from "../../parts/Field";
 import { Facts } from "../../parts/Page";
 import { SnapshotTag } from "../../parts/StateTag";
 import { bytes } from "../../units/bytes";
@@ -61,14 +61,7 @@ export function CreateSnapshotDialog({ rows, onClose }: Props) {
     >
       <DiskList rows={rows} />
       <p className="field__hint">{group ? t("newSnap.groupHint") : t("newSnap.hint")}</p>
-      <TextField
-        label={t("newSnap.name")}
-        value={name}
-        onChange={setName}
-        placeholder={t("field.optional")}
-        error={long ? t("field.nameLong") : null}
-        autofocus
-      />
+      <NameField label={t("newSnap.name")} value={name} onChange={setName} unit="characters" optional autofocus />
       {!group && <ExpiryField value={expiry} onChange={setExpiry} />}
       <TagsField tags={tags} onChange={setTags} />
       <ProfileNotes disks={rows.map((row) => row.disk)} />

@@ -6,8 +6,9 @@ import { useChange, type SnapshotRow } from "../../api/queries";
 import { useAsked } from "../../parts/asked";
 import { NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
-import { ExpiryField, expiryIsRight, nameIsTooLong, TextField } from "../../parts/Field";
+import { ExpiryField, expiryIsRight } from "../../parts/Field";
 import { useNotices } from "../../parts/Notices";
+import { RenameDialog } from "../../parts/RenameDialog";
 import { bytes } from "../../units/bytes";
 import { deadlineIn, parseTime } from "../../units/times";
 import { useWords } from "../../words";
@@ -36,7 +37,7 @@ export function SnapshotDialog({ open, onClose, onRemoved }: Props) {
     case "rollBack":
       return <RollBackDialog row={first} onClose={onClose} />;
     case "rename":
-      return <RenameDialog row={first} onClose={onClose} />;
+      return <RenameSnapshotDialog row={first} onClose={onClose} />;
     case "keep":
       return <KeepDialog row={first} onClose={onClose} />;
     case "export":
@@ -50,21 +51,11 @@ export function SnapshotDialog({ open, onClose, onRemoved }: Props) {
 
 type OneProps = { readonly row: SnapshotRow; readonly onClose: () => void };
 
-function RenameDialog({ row, onClose }: OneProps) {
+function RenameSnapshotDialog({ row: { snapshot }, onClose }: OneProps) {
   const { t } = useWords();
-  const [name, setName] = useState(row.snapshot.SnapshotName);
   const rename = useAsked("cbs", "ModifySnapshotAttribute", onClose);
-  const long = nameIsTooLong(name, "characters");
-  return (
-    <Dialog
-      {...rename.dialog}
-      title={t("rename.snapshot")}
-      onSubmit={() => rename.send({ SnapshotId: row.snapshot.SnapshotId, SnapshotName: name })}
-      ready={name !== "" && !long}
-    >
-      <TextField label={t("field.name")} value={name} onChange={setName} error={long ? t("field.nameLong") : null} autofocus />
-    </Dialog>
-  );
+  const send = (SnapshotName: string) => rename.send({ SnapshotId: snapshot.SnapshotId, SnapshotName });
+  return <RenameDialog title={t("rename.snapshot")} name={snapshot.SnapshotName} unit="characters" asked={rename.dialog} onRename={send} />;
 }
 
 function KeepDialog({ row, onClose }: OneProps) {

@@ -1,0 +1,22 @@
+import { useState } from "react";
+
+import { Dialog } from "./Dialog";
+import { NameField, nameIsTooLong } from "./Field";
+
+type Props = {
+  readonly title: string;
+  readonly name: string;
+  /** What the length of the name is counted in. */
+  readonly unit: "bytes" | "characters";
+  readonly asked: { readonly onClose: () => void; readonly busy: boolean; readonly error: Error | null };
+  readonly onRename: (name: string) => void;
+};
+
+export function RenameDialog({ title, name: before, unit, asked, onRename }: Props) {
+  const [name, setName] = useState(before);
+  return (
+    <Dialog {...asked} title={title} onSubmit={() => onRename(name)} ready={name !== "" && !nameIsTooLong(name, unit)}>
+      <NameField value={name} onChange={setName} unit={unit} autofocus />
+    </Dialog>
+  );
+}
