@@ -44,7 +44,8 @@ afterAll(async () => {
 async function visit(page: Page, path: string): Promise<void> {
   await page.goto(`${origin}/console${path}`);
   await page.locator("h1").waitFor();
-  await page.locator(".loading").waitFor({ state: "hidden" });
+  // A page may wait for several answers.
+  await expect.poll(() => page.locator(".loading").count(), { timeout: STEP_MS }).toBe(0);
 }
 
 const LOOKS: readonly (readonly [string, Omit<Look, "origin">])[] = [

@@ -21,7 +21,6 @@ const PICTURES: readonly (readonly [string, string, Omit<Look, "origin">])[] = [
 
 async function settled(page: Page): Promise<void> {
   await page.locator("h1").waitFor();
-  await page.locator(".loading").first().waitFor({ state: "hidden" });
   await page.waitForLoadState("networkidle");
 }
 
