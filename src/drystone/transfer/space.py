@@ -1,7 +1,7 @@
 """What snapshots hold alone and together (L13), told by a worker: it reads the delta maps of whole trees."""
 
 from drystone.codec.map import PackRef
-from drystone.snapstore.space import Member, SpaceMemory, tree_space
+from drystone.snapstore.space import SpaceMemory, tree_space
 from drystone.snapstore.store import Store
 from drystone.transfer.store_jobs import SnapshotSpace, SpaceJob, SpaceResult
 
@@ -14,10 +14,7 @@ def space(job: SpaceJob, store: Store, memory: SpaceMemory | None = None) -> Spa
     """
     found = tree_space(
         store,
-        [
-            Member(id=node.id, parent=node.parent, delta_map=node.delta_map, living=node.living, chosen=node.chosen)
-            for node in job.nodes
-        ],
+        job.nodes,
         memory=memory,
         objects={PackRef(pack=pack, session=session): name for pack, session, name in job.packs},
     )

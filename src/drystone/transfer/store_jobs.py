@@ -3,6 +3,7 @@
 import msgspec
 
 from drystone.domain.ids import PackId, SessionId, SnapshotId
+from drystone.snapstore.space import Member
 from drystone.transfer.addresses import Look, StoreAddress
 
 
@@ -112,16 +113,6 @@ class CompactResult(msgspec.Struct, frozen=True, kw_only=True, tag="compacted"):
     packs: tuple[PackVerdict, ...]
 
 
-class FamilyNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A snapshot of a tree: living ones show something, ghosts stand between; `chosen` ones are to be deleted."""
-
-    id: SnapshotId
-    parent: SnapshotId | None
-    delta_map: str
-    living: bool
-    chosen: bool = False
-
-
 class SpaceJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="space"):
     """Tell what snapshots hold alone and together (L13), from the delta maps of their whole trees.
 
@@ -132,7 +123,7 @@ class SpaceJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
 
     store: StoreAddress
-    nodes: tuple[FamilyNode, ...]
+    nodes: tuple[Member, ...]
     packs: tuple[tuple[PackId, SessionId, str], ...] = ()
 
 

@@ -23,8 +23,9 @@ from drystone.service.operations import Operations
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import collection, compaction
 from drystone.service.views import CollectionView, SetSpaceView, SnapshotSpaceView, StoreSpaceView
+from drystone.snapstore.space import Member
 from drystone.transfer.pool import WAITING_MAX, WorkerPool
-from drystone.transfer.store_jobs import FamilyNode, SpaceJob, SpaceResult
+from drystone.transfer.store_jobs import SpaceJob, SpaceResult
 
 IDS_MAX = 1000
 ATTEMPTS_MAX = 3
@@ -186,7 +187,7 @@ def _due(pack: Pack | None, dead_bytes: int, dead_blocks: int, share: float) -> 
 
 def _trees(
     conn: Connection, caller: Caller, wanted: list[str], chosen: Collection[str]
-) -> tuple[tuple[FamilyNode, ...], tuple[tuple[PackId, SessionId, str], ...]]:
+) -> tuple[tuple[Member, ...], tuple[tuple[PackId, SessionId, str], ...]]:
     """Return the whole trees that the snapshots are in, and the packs that their sessions wrote."""
     rows: dict[SnapshotId, Snapshot] = {}
     for one in wanted:
@@ -205,7 +206,7 @@ def _trees(
                 f"What {row.id} shares with others is not known since the catalog was recovered.",
             )
         nodes.append(
-            FamilyNode(
+            Member(
                 id=row.id,
                 parent=row.parent_id,
                 delta_map=row.delta_map,
