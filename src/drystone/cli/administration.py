@@ -20,7 +20,7 @@ from drystone.cli.records import (
     key_record,
     quota_record,
 )
-from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside
+from drystone.cli.session import NO_OPTIONS, Commands, CommonOptions, Outside
 from drystone.cli.wait import wait_for_operation
 
 OPERATION_TIMEOUT_S = 86_400.0
@@ -40,11 +40,8 @@ def instance_app(outside: Outside) -> App:
     return app
 
 
-class InstanceCommands:
-    """Each public method is one command; its docstring is the help."""
-
-    def __init__(self, outside: Outside) -> None:
-        self._outside = outside
+class InstanceCommands(Commands):
+    """See `Commands`."""
 
     def list_(self, *, limit: Limit = LIST_LIMIT, common: CommonOptions = NO_OPTIONS) -> None:
         """List instances.
@@ -119,11 +116,8 @@ def operation_app(outside: Outside) -> App:
     return app
 
 
-class OperationCommands:
-    """Each public method is one command; its docstring is the help."""
-
-    def __init__(self, outside: Outside) -> None:
-        self._outside = outside
+class OperationCommands(Commands):
+    """See `Commands`."""
 
     def list_(
         self,
@@ -204,11 +198,8 @@ def account_app(outside: Outside) -> App:
     return app
 
 
-class AccountCommands:
-    """Each public method is one command; its docstring is the help."""
-
-    def __init__(self, outside: Outside) -> None:
-        self._outside = outside
+class AccountCommands(Commands):
+    """See `Commands`."""
 
     def create(self, name: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
         """Create an account with one access key; the secret is shown only now.

@@ -12,7 +12,7 @@ from drystone.cli.failure import CliError, Exit
 from drystone.cli.lookup import DISK, INSTANCE, SNAPSHOT
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
 from drystone.cli.records import DISK_COLUMNS
-from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside, Session
+from drystone.cli.session import NO_OPTIONS, Commands, CommonOptions, Outside, Session
 from drystone.cli.wait import Step, wait_for_operation, wait_for_snapshot, wait_until
 
 CREATE_TIMEOUT_S = 300.0
@@ -62,11 +62,8 @@ def disk_app(outside: Outside) -> App:
     return app
 
 
-class DiskCommands:
-    """Each public method is one command; its docstring is the help."""
-
-    def __init__(self, outside: Outside) -> None:
-        self._outside = outside
+class DiskCommands(Commands):
+    """See `Commands`."""
 
     def list_(
         self,

@@ -13,7 +13,7 @@ from drystone.cli.lookup import DISK, INSTANCE
 from drystone.cli.options import LIST_LIMIT, Limit, add_command
 from drystone.cli.output import Record
 from drystone.cli.records import QUIESCE_COLUMNS, quiesce_record
-from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside, Session
+from drystone.cli.session import NO_OPTIONS, Commands, CommonOptions, Outside, Session
 
 FILE_BYTES_MAX = 1 << 20
 _PROFILE = {"mode": "Mode", "freeze_seconds_max": "FreezeSecondsMax", "steps": "Steps", "prove_every_h": "ProveEveryH"}
@@ -41,11 +41,8 @@ def quiesce_app(outside: Outside) -> App:
     return app
 
 
-class QuiesceCommands:
-    """Each public method is one command; its docstring is the help."""
-
-    def __init__(self, outside: Outside) -> None:
-        self._outside = outside
+class QuiesceCommands(Commands):
+    """See `Commands`."""
 
     def set_(self, resource: str, /, *, file: Path, common: CommonOptions = NO_OPTIONS) -> None:
         """Set the quiesce profile of a disk, or of an instance and so of its disks.

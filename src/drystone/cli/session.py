@@ -40,7 +40,6 @@ class Session:
         settings: Where the server is and with which key to call it.
         service: Calls it.
         out: Prints.
-        clock: Seconds since 1970, UTC.
         monotonic: Seconds that never go back, for waits.
         sleep: Waits for some seconds.
     """
@@ -48,7 +47,6 @@ class Session:
     settings: ClientSettings
     service: Gateway
     out: Output
-    clock: Callable[[], float]
     monotonic: Callable[[], float]
     sleep: Callable[[float], None]
 
@@ -87,7 +85,13 @@ class Outside:
             settings=settings,
             service=Gateway(settings, sleep=self.sleep),
             out=self.output(common),
-            clock=self.clock,
             monotonic=self.monotonic,
             sleep=self.sleep,
         )
+
+
+class Commands:
+    """Commands on one kind of thing: each public method is one, and its docstring is the help."""
+
+    def __init__(self, outside: Outside) -> None:
+        self._outside = outside

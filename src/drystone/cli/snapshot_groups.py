@@ -7,7 +7,7 @@ from drystone.cli.failure import CliError, Exit
 from drystone.cli.lookup import DISK, SNAPSHOT, SNAPSHOT_GROUP
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
 from drystone.cli.records import SNAPSHOT_GROUP_COLUMNS
-from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside, Session
+from drystone.cli.session import NO_OPTIONS, Commands, CommonOptions, Outside, Session
 from drystone.cli.wait import Step, percent_of, wait_for_rollback, wait_until
 
 TRANSFER_TIMEOUT_S = 86_400.0
@@ -34,11 +34,8 @@ def snapshot_group_app(outside: Outside) -> App:
     return app
 
 
-class SnapshotGroupCommands:
-    """Each public method is one command; its docstring is the help."""
-
-    def __init__(self, outside: Outside) -> None:
-        self._outside = outside
+class SnapshotGroupCommands(Commands):
+    """See `Commands`."""
 
     def create(
         self,

@@ -12,7 +12,7 @@ from drystone.cli.failure import CliError, Exit
 from drystone.cli.lookup import DISK, SNAPSHOT
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
 from drystone.cli.records import SNAPSHOT_COLUMNS, overview_record, set_space_record
-from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside, Session
+from drystone.cli.session import NO_OPTIONS, Commands, CommonOptions, Outside, Session
 from drystone.cli.wait import wait_for_operation, wait_for_rollback, wait_for_snapshot
 
 TRANSFER_TIMEOUT_S = 86_400.0
@@ -51,11 +51,8 @@ def snapshot_app(outside: Outside) -> App:
     return app
 
 
-class SnapshotCommands:
-    """Each public method is one command; its docstring is the help."""
-
-    def __init__(self, outside: Outside) -> None:
-        self._outside = outside
+class SnapshotCommands(Commands):
+    """See `Commands`."""
 
     def create(
         self,

@@ -9,7 +9,7 @@ from drystone.cli.failure import CliError, Exit
 from drystone.cli.options import Timeout, Yes, add_command
 from drystone.cli.output import Record
 from drystone.cli.records import collection_record, store_health_record, store_space_record
-from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside
+from drystone.cli.session import NO_OPTIONS, Commands, CommonOptions, Outside
 from drystone.cli.wait import Step, wait_for_operation, wait_until
 
 SCRUB_TIMEOUT_S = 86_400.0
@@ -29,11 +29,8 @@ def store_app(outside: Outside) -> App:
     return app
 
 
-class StoreCommands:
-    """Each public method is one command; its docstring is the help."""
-
-    def __init__(self, outside: Outside) -> None:
-        self._outside = outside
+class StoreCommands(Commands):
+    """See `Commands`."""
 
     def show(self, *, common: CommonOptions = NO_OPTIONS) -> None:
         """Show the store's space: referenced and unreferenced data, what can be freed, what was freed so far.
