@@ -114,7 +114,7 @@ function useDiskColumns(snapshotting: ReadonlySet<string>, open: (dialog: OpenDi
       width: "minmax(150px, 1.2fr)",
       cell: (row) => <DiskTag row={row} snapshotting={snapshotting.has(row.disk.DiskId)} />,
     },
-    { id: "type", title: t("disk.type"), width: "minmax(110px, 1fr)", cell: ({ disk }) => named(t, "disk.type", disk.DiskType) },
+    { id: "type", title: t("disk.type"), width: "minmax(130px, 1fr)", cell: ({ disk }) => named(t, "disk.type", disk.DiskType) },
     { id: "size", title: t("disk.size"), width: "minmax(76px, .6fr)", cell: ({ disk }) => <span className="number">{gib(disk.DiskSize)}</span> },
     {
       id: "instance",
@@ -140,7 +140,7 @@ function useDiskColumns(snapshotting: ReadonlySet<string>, open: (dialog: OpenDi
     {
       id: "actions",
       title: t("table.actions"),
-      width: "150px",
+      width: "130px",
       fixed: true,
       cell: (row) => {
         const [snapshot, ...more] = entries(row);
