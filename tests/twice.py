@@ -119,7 +119,8 @@ def _name(fn: Callable[..., Any]) -> str:
 
 def _writing_twice(write: Callable[..., Any]) -> Callable[..., Any]:
     def write_sync(self: Any, fn: Callable[[Connection], Any]) -> Any:
-        inner = fn.func if isinstance(fn, functools.partial) else fn
+        record = _record(fn)
+        inner = record.func if isinstance(record, functools.partial) else record
         # Those of the tests may count themselves, and a migration is made of statements that cannot be undone in part.
         if not inner.__module__.startswith("drystone.") or inner.__module__.startswith("drystone.catalog"):
             return write(self, fn)

@@ -463,8 +463,8 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
     # A database of PostgreSQL is copied by its own tools.
     minutes = 0 if config.catalog_url else config.backup_minutes
     backups = Backups(
-        layout=installation.layout, room=installation.room, steady=installation.steady,
-        monotonic=installation.monotonic, minutes=minutes, kept=config.backups_kept,
+        room=installation.room, steady=installation.steady, monotonic=installation.monotonic,
+        minutes=minutes, kept=config.backups_kept,
     )  # fmt: skip
     healing = Healing(
         transactions=installation.transactions, operations=installation.operations, monotonic=installation.monotonic,

@@ -11,7 +11,7 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 from drystone.assembly import StartError
-from drystone.catalog import meta, sessions, snapshots
+from drystone.catalog import meta, snapshots
 from drystone.catalog.backup import back_up
 from drystone.catalog.database import Database
 from drystone.catalog.sqlite import SqliteDatabase
@@ -19,7 +19,6 @@ from drystone.codec.manifest import Manifest
 from drystone.config import Config
 from drystone.domain.errors import ProtocolError
 from drystone.domain.ids import IdSource, Randomness, StoreId
-from drystone.domain.session import SessionState
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.times import moment
 from drystone.durable_files import sync_file, write_durably
@@ -30,7 +29,7 @@ from drystone.serve import locked
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.backups import KIND
-from drystone.service.upkeep.collection import living_manifests
+from drystone.service.upkeep.collection import accounted_for, living_manifests
 from drystone.service.upkeep.epoch import OWNER
 from drystone.service.upkeep.evidence import Evidence, Report
 from drystone.service.upkeep.recovery import given_up, reconcile
@@ -164,7 +163,7 @@ def _strays(data: Path, outside: Outside, discard: str | None) -> list[Stray]:
             if read_owner(store) != known[OWNER] or read_epoch(store) > db.read_sync(epoch.current):
                 raise StartError("another state of the catalog has used the store: reconcile it first")
             inventory = _inventory(store, db, outside)
-            explained, living = db.read_sync(_explained), db.read_sync(_known_snapshots)
+            explained, living = db.read_sync(accounted_for), db.read_sync(_known_snapshots)
         strays = []
         for entry in list_manifests(store):
             if entry.object in explained or entry.session in explained:
@@ -186,11 +185,6 @@ def _strays(data: Path, outside: Outside, discard: str | None) -> list[Stray]:
         write_durably(chosen[0].kept_as, store.objects.get(discard))
         store.objects.delete(discard)
         return chosen
-
-
-def _explained(conn: Connection) -> set[str]:
-    ours = [one.id for state in (SessionState.OPEN, SessionState.FENCED) for one in sessions.in_state(conn, state)]
-    return {*living_manifests(conn), *ours}
 
 
 def _known_snapshots(conn: Connection) -> set[str]:

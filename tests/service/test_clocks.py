@@ -92,8 +92,9 @@ class House:
             limits=SessionLimits(idle_s=12 * HOUR, age_s=7 * DAY),
         )  # fmt: skip
         self.backups = Backups(
-            layout=self.layout,
-            room=cast("Any", SimpleNamespace(look=lambda: SimpleNamespace(above_floor_bytes=1 << 40))),
+            room=cast(
+                "Any", SimpleNamespace(layout=self.layout, look=lambda: SimpleNamespace(above_floor_bytes=1 << 40))
+            ),
             steady=self.machine.steady.now, monotonic=lambda: self.machine.up, minutes=60, kept=48,
         )  # fmt: skip
         self.healing = Healing(

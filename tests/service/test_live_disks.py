@@ -407,7 +407,7 @@ def test_an_operation_that_had_ended_leaves_the_disk_to_the_one_after_it(site: S
     operation = site.resize(2)
 
     def end(change: Change) -> None:
-        endings.done(change.conn, operation, at=NOW)
+        endings.done(change, operation)
         disks.compare_and_set(change.conn, DISK, expected={}, values={"state": DiskState.DETACHING})
         endings.disk_failed(change, operation, code=Refusal.INTERNAL, message="no", state=DiskState.ATTACHED)
 

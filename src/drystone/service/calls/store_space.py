@@ -8,7 +8,7 @@ from dataclasses import replace
 import msgspec
 from sqlalchemy import Connection
 
-from drystone.catalog import meta, pack_rewrites, packs, sessions, snapshots
+from drystone.catalog import pack_rewrites, packs, sessions, snapshots
 from drystone.domain.errors import Refusal, RefusalError, UnavailableError
 from drystone.domain.ids import PackId, SessionId, SnapshotId
 from drystone.domain.pack_rewrite import RewriteState
@@ -22,6 +22,7 @@ from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import collection, compaction
+from drystone.service.upkeep.confirmation import held
 from drystone.service.views import CollectionView, SetSpaceView, SnapshotSpaceView, StoreSpaceView
 from drystone.snapstore.space import Member
 from drystone.transfer.pool import WAITING_MAX, WorkerPool
@@ -131,7 +132,7 @@ class StoreSpace:
                 live_bytes=every.stored_bytes - every.dead_bytes, dead_bytes=every.dead_bytes,
                 reclaimable_bytes=due.dead_bytes, reclaimed_bytes=collection.reclaimed(conn),
                 waiting_bytes=sum(row.old_bytes for row in waiting), dead_percent=percent,
-                held=meta.get(conn, "held") or "",
+                held=held(conn) or "",
             )  # fmt: skip
 
         return await self._transactions.read(sums)

@@ -64,7 +64,7 @@ class Compact:
         def end(change: Change) -> None:
             payload = msgspec.structs.replace(wanted, result=sums.result(change.conn))
             operations.update(change.conn, operation.id, updated_at=change.at, payload=payload)
-            endings.done(change.conn, operation, at=change.at)
+            endings.done(change, operation)
 
         await self.transactions.change(end)
         log.info("compaction.ended", operation_id=operation.id, rewritten=sums.rewritten, freed_bytes=sums.freed_bytes)
@@ -114,17 +114,12 @@ class Compact:
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Try again some times; then end it: what was not written again is a candidate as before."""
-
-        def note(change: Change) -> bool:
-            if operation.attempts + 1 >= ATTEMPTS_MAX:
-                endings.failed(change.conn, operation, at=change.at, code=code, message=message)
-                return False
-            return operations.update(
-                change.conn, operation.id, updated_at=change.at, error_code=code, error=message
+        if operation.attempts + 1 < ATTEMPTS_MAX:
+            await self.operations.put_off(operation, code, message)
+        else:
+            await self.transactions.change(
+                lambda change: endings.failed(change, operation, code=code, message=message)
             )  # fmt: skip
-
-        if await self.transactions.change(note):
-            self.operations.wake_later(operation)
 
 
 def _judge(change: Change, pack: Pack, row: PackRewrite, verdict: PackVerdict) -> str:

@@ -150,7 +150,7 @@ class Compare:
         changed = disks.compare_and_set(conn, disk.id, expected={"epoch": begun.epoch}, values=tracking_columns(healed))
         assert changed
         verification.doubt(conn, doubtful, ())
-        endings.done(conn, operation, at=change.at)
+        endings.done(change, operation)
 
     async def _withdraw(self, disk_id: DiskId) -> None:
         live = await self.host.running(await self.host.row(disk_id))
@@ -163,7 +163,7 @@ class Compare:
 
         def end(change: Change) -> bool:
             sessions.fence(change.conn, operation.payload_as(SessionPayload).session, at=change.at)
-            endings.failed(change.conn, operation, at=change.at, code=code, message=message)
+            endings.failed(change, operation, code=code, message=message)
             return disks.get(change.conn, disk_id) is not None
 
         if await self.transactions.change(end):

@@ -103,7 +103,7 @@ def _withdraw(change: Change, operation: Operation, *, code: str, message: str) 
     session = _wanted(operation).session
     if session is not None:
         sessions.fence(change.conn, session, at=change.at)
-    endings.failed(change.conn, operation, at=change.at, code=code, message=message)
+    endings.failed(change, operation, code=code, message=message)
     disk = disks.get(change.conn, operation.on_disk)
     assert disk is not None
     assert disk.state is DiskState.CREATING, "CREATING has a RUNNING operation, and this is it"  # S1

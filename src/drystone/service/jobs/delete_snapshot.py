@@ -49,8 +49,7 @@ class DeleteSnapshot:
 
     async def run(self, operation: Operation) -> None:
         """Go on from the phase in the row; every phase may be repeated."""
-        assert operation.snapshot_id is not None
-        snapshot_id = operation.snapshot_id
+        snapshot_id = operation.of_snapshot
         if not await may_delete(self.transactions, self.kept):
             # S50: somebody must confirm first, or another catalog has the store; it is looked at again later.
             self.operations.wake_later(operation)
@@ -65,7 +64,7 @@ class DeleteSnapshot:
             await epoch.publish(self.transactions, self.kept)
         async with self.kept.collection_lock:
             await self._collect(snapshot_id)
-            await self.transactions.change(lambda change: endings.done(change.conn, operation, at=change.at))
+            await self.transactions.change(lambda change: endings.done(change, operation))
         log.info("snapshot.deleted", snapshot_id=snapshot_id)
         await self.compaction.begin_if_due()
 
@@ -119,7 +118,7 @@ class DeleteSnapshot:
         current = await self.transactions.read(lambda conn: operations.get(conn, operation.id))
         assert current is not None
         known = current.payload_as(DeletionPayload)
-        listed = await asyncio.to_thread(self._listed, job.manifest, operation.snapshot_id)
+        listed = await asyncio.to_thread(self._listed, job.manifest, operation.of_snapshot)
         if known.dead is not None and not listed:
             # A row of the version before has no bytes.
             return {pack: (one, 0) if isinstance(one, int) else one for pack, one in known.dead.items()}
@@ -149,7 +148,7 @@ class DeleteSnapshot:
 
         return await self.transactions.change(record)
 
-    def _listed(self, manifest: str, snapshot_id: SnapshotId | None) -> bool:
+    def _listed(self, manifest: str, snapshot_id: SnapshotId) -> bool:
         return any(entry.object == manifest for entry in list_manifests(self.kept.store, snapshot_id))
 
     async def _collect(self, snapshot_id: SnapshotId) -> None:
@@ -197,12 +196,7 @@ class DeleteSnapshot:
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Stay RUNNING: a deletion is only ever finished (S23). It is tried again at the next deletion or start."""
-
-        def note(change: Change) -> None:
-            operations.update(change.conn, operation.id, updated_at=change.at, error_code=code, error=message)
-
-        await self.transactions.change(note)
-        self.operations.wake_later(operation)
+        await self.operations.put_off(operation, code, message)
 
 
 def _written_on_the_way(conn: Connection, row: Snapshot) -> list[Pack]:

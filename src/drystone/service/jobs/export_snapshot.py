@@ -51,7 +51,7 @@ class ExportSnapshot:
 
         def end(change: Change) -> None:
             sessions.commit(change.conn, wanted.session, at=change.at)
-            endings.done(change.conn, operation, at=change.at)
+            endings.done(change, operation)
 
         await self.transactions.change(end)
 
@@ -91,7 +91,7 @@ class ExportSnapshot:
 
         def end(change: Change) -> None:
             sessions.fence(change.conn, operation.payload_as(ExportPayload).session, at=change.at)
-            endings.failed(change.conn, operation, at=change.at, code=code, message=message)
+            endings.failed(change, operation, code=code, message=message)
 
         await self.transactions.change(end)
 

@@ -66,7 +66,7 @@ class Hydrate:
             values = {"hydrating": False, "hydration_percent": 100}
             disks.compare_and_set(change.conn, disk_id, expected={}, values=values)
             sessions.commit(change.conn, operation.payload_as(SessionPayload).session, at=change.at)
-            endings.done(change.conn, operation, at=change.at)
+            endings.done(change, operation)
 
         await self.transactions.change(record)
         await self.host.release(disk_id)
@@ -135,7 +135,7 @@ class Hydrate:
 
         def gone(change: Change) -> bool:
             if disks.get(change.conn, operation.on_disk) is None:
-                endings.failed(change.conn, operation, at=change.at, code=code, message=message)
+                endings.failed(change, operation, code=code, message=message)
                 return True
             prompt = {"error_prompt": f"hydrate: {message}"[:500]}
             disks.compare_and_set(change.conn, operation.on_disk, expected={}, values=prompt)

@@ -69,7 +69,7 @@ class ImportDisk:
 
         def withdraw(change: Change) -> None:
             disks.delete(change.conn, operation.on_disk)
-            endings.failed(change.conn, operation, at=change.at, code=code, message=message)
+            endings.failed(change, operation, code=code, message=message)
 
         await self.transactions.change(withdraw)
         await asyncio.to_thread(volume_of(self.room.layout, operation.on_disk).remove)

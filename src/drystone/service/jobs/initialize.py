@@ -65,6 +65,6 @@ def _finish(change: Change, operation: Operation) -> None:
     }  # fmt: skip
     disks.compare_and_set(change.conn, now.id, expected={"epoch": now.epoch}, values=values)
     extent_maps.keep_only(change.conn, now.id, ())
-    endings.done(change.conn, operation, at=change.at)
+    endings.done(change, operation)
     if source is not None:
         begin_hydration(change, now, operation.payload_as(InitializePayload).session)

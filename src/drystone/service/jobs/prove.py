@@ -83,7 +83,7 @@ class Prove:
         outcome = ProofOutcome(finding=opening.finding.value, reason=opening.reason)
         payload = msgspec.structs.replace(wanted, result=outcome)
         operations.update(change.conn, operation.id, updated_at=change.at, payload=payload)
-        endings.done(change.conn, operation, at=change.at)
+        endings.done(change, operation)
 
     async def _steps(self, operation: Operation, user: int) -> tuple[OpeningStep, ...]:
         room = min(self.scratch_bytes_max, self.room.look().above_floor_bytes // 2)
@@ -147,7 +147,7 @@ class Prove:
         def end(change: Change) -> None:
             _put(change, operation, (_step("clone", message),), change.steady)
             sessions.fence(change.conn, operation.payload_as(ProvePayload).session, at=change.at)
-            endings.failed(change.conn, operation, at=change.at, code=code, message=message)
+            endings.failed(change, operation, code=code, message=message)
 
         await self.transactions.change(end)
 

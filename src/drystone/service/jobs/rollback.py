@@ -230,7 +230,7 @@ def _finish(change: Change, operation: Operation, disk: Disk, result: RollbackRe
         differing_bytes=result.differing_bytes,
     )  # fmt: skip
     operations.update(conn, operation.id, updated_at=change.at, payload=payload)
-    endings.done(conn, operation, at=change.at)
+    endings.done(change, operation)
 
 
 def _write_plan(path: Path, ranges: Ranges) -> RangesFile:

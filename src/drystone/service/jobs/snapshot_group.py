@@ -62,7 +62,7 @@ class TakeSnapshotGroup:
             await self.member.follow(await self.transactions.change(lambda change: _commit(change, operation, uploads)))
         async with self.locks.graphs(disks_of(members)):
             await settle_members(self.transactions, self.host, operation)
-        await self.transactions.change(lambda change: endings.done(change.conn, operation, at=change.at))
+        await self.transactions.change(lambda change: endings.done(change, operation))
         await self._release(members)
 
     async def _resume(self, members: list[Operation]) -> None:

@@ -50,11 +50,11 @@ def _end_hydration(change: Change, operation: Operation) -> None:
     for other in operations.running_on_disk(change.conn, operation.on_disk):
         if other.kind is OperationKind.HYDRATE:
             sessions.fence(change.conn, other.payload_as(SessionPayload).session, at=change.at)
-            endings.failed(change.conn, other, at=change.at, code="", message="the disk was terminated")
+            endings.failed(change, other, code="", message="the disk was terminated")
 
 
 def _remove(change: Change, operation: Operation) -> None:
     extent_maps.keep_only(change.conn, operation.on_disk, ())
     disks.delete(change.conn, operation.on_disk)
     quiesce_profiles.delete(change.conn, operation.on_disk)
-    endings.done(change.conn, operation, at=change.at)
+    endings.done(change, operation)

@@ -1,22 +1,20 @@
 """How jobs end: the row's last state, and the disk's state put back, in one transaction (S21)."""
 
-from sqlalchemy import Connection
-
 from drystone.catalog import disks, operations
 from drystone.domain.disk import DiskState
 from drystone.domain.operation import Operation, OperationState
 from drystone.service.transactions import Change
 
 
-def done(conn: Connection, operation: Operation, *, at: float) -> None:
+def done(change: Change, operation: Operation) -> None:
     """End an operation as DONE."""
-    operations.update(conn, operation.id, updated_at=at, state=OperationState.DONE, percent=100)
+    operations.update(change.conn, operation.id, updated_at=change.at, state=OperationState.DONE, percent=100)
 
 
-def failed(conn: Connection, operation: Operation, *, at: float, code: str, message: str) -> bool:
+def failed(change: Change, operation: Operation, *, code: str, message: str) -> bool:
     """End an operation as FAILED, with its reason; return False if it had ended before: then nothing has changed."""
     return operations.update(
-        conn, operation.id, updated_at=at, state=OperationState.FAILED, error_code=code, error=message
+        change.conn, operation.id, updated_at=change.at, state=OperationState.FAILED, error_code=code, error=message
     )
 
 
@@ -29,7 +27,7 @@ def disk_done(change: Change, operation: Operation, *, was: DiskState, **values:
     values = {"error_prompt": "", **values}
     changed = disks.compare_and_set(change.conn, operation.on_disk, expected={"state": was}, values=values)
     if changed:
-        done(change.conn, operation, at=change.at)
+        done(change, operation)
     return changed
 
 
@@ -38,7 +36,7 @@ def disk_failed(change: Change, operation: Operation, *, code: str, message: str
 
     If it had ended before, nothing changes: the disk's state may be another operation's by now (S1).
     """
-    if failed(change.conn, operation, at=change.at, code=code, message=message):
+    if failed(change, operation, code=code, message=message):
         values = {**values, "error_prompt": f"{operation.kind.value}: {message}"[:500]}
         disks.compare_and_set(change.conn, operation.on_disk, expected={}, values=values)
 

@@ -63,5 +63,5 @@ def end_failed_group(change: Change, leader: Operation) -> bool:
     now = operations.get(change.conn, leader.id)
     assert now is not None
     snapshot_groups.delete(change.conn, group_of(leader))
-    endings.failed(change.conn, leader, at=change.at, code=now.error_code or Refusal.INTERNAL, message=now.error)
+    endings.failed(change, leader, code=now.error_code or Refusal.INTERNAL, message=now.error)
     return True

@@ -1,4 +1,4 @@
-"""Copies of the catalog, made by themselves (issue: the bucket is enough, the catalog is more comfortable)."""
+"""Copies of the catalog, made by themselves: the store alone is enough to recover, and less comfortable."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,6 @@ import structlog
 from drystone.catalog.backup import back_up, made_at, newest_first
 from drystone.domain.clock import recent
 from drystone.domain.errors import SpaceError
-from drystone.engine.layout import Layout
 from drystone.service.room import Room
 
 log = structlog.get_logger()
@@ -21,8 +20,7 @@ class Backups:
     """Copies the catalog every so often into `backups/` of the data directory; old copies go.
 
     Args:
-        layout: Where the catalog and its copies are.
-        room: Whose floor is left to the disks.
+        room: Where the catalog and its copies are, and what of it is left to the disks.
         steady: The steady clock, seconds since the epoch: what the copies' ages go by.
         monotonic: Seconds by a clock that is never set.
         minutes: Time between two copies; 0 makes none.
@@ -32,14 +30,12 @@ class Backups:
     def __init__(
         self,
         *,
-        layout: Layout,
         room: Room,
         steady: Callable[[], float],
         monotonic: Callable[[], float],
         minutes: int,
         kept: int,
     ) -> None:
-        self._layout = layout
         self._room = room
         self._steady = steady
         self._monotonic = monotonic
@@ -56,7 +52,7 @@ class Backups:
         """
         if self._seconds == 0:
             return None
-        layout, now, tick = self._layout, self._steady(), self._monotonic()
+        layout, now, tick = self._room.layout, self._steady(), self._monotonic()
         if self._made is not None and tick - self._made < self._seconds:
             return None
         for newest in newest_first(layout.backups, KIND, now)[:1]:

@@ -41,18 +41,15 @@ async def stopped(transactions: Transactions, kept: KeptStore) -> str | None:
 
 async def unknown_manifests(transactions: Transactions, kept: KeptStore) -> list[str]:
     """Return manifests in the store that no snapshot's row and no session of this catalog accounts for (S56)."""
-
-    def known(conn: Connection) -> tuple[set[str], set[str]]:
-        ours = [
-            session.id
-            for state in (SessionState.OPEN, SessionState.FENCED)
-            for session in sessions.in_state(conn, state)
-        ]
-        return set(living_manifests(conn)), set(ours)
-
     listed = await asyncio.to_thread(lambda: list(list_manifests(kept.store)))
-    manifests, ours = await transactions.read(known)
-    return [entry.object for entry in listed if entry.object not in manifests and entry.session not in ours]
+    known = await transactions.read(accounted_for)
+    return [entry.object for entry in listed if entry.object not in known and entry.session not in known]
+
+
+def accounted_for(conn: Connection) -> set[str]:
+    """Return the manifests that rows of snapshots name, and the sessions that may have another: open and fenced."""
+    ours = {one.id for state in (SessionState.OPEN, SessionState.FENCED) for one in sessions.in_state(conn, state)}
+    return {*living_manifests(conn), *ours}
 
 
 def living_manifests(conn: Connection) -> tuple[str, ...]:
@@ -80,8 +77,8 @@ def doom_pack(conn: Connection, pack: Pack) -> bool:
     return packs.compare_and_set(conn, pack.id, expected=expected, values={"state": PackState.DELETING})
 
 
-async def remove_doomed(transactions: Transactions, kept: KeptStore) -> int:
-    """Delete every pack that was marked, also those that a crash left; return the bytes of their objects.
+async def remove_doomed(transactions: Transactions, kept: KeptStore) -> None:
+    """Delete every pack that was marked, also those that a crash left.
 
     Raises:
         DrystoneError: The store refused; the rest is done next time.
@@ -101,7 +98,6 @@ async def remove_doomed(transactions: Transactions, kept: KeptStore) -> int:
         for name in names:
             await asyncio.to_thread(kept.store.objects.delete, name)
         await transactions.change(functools.partial(_forget, pack=pack))
-    return sum(pack.bytes for pack, _ in doomed)
 
 
 def _forget(change: Change, *, pack: Pack) -> None:

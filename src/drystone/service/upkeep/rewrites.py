@@ -22,8 +22,8 @@ KEPT_SECONDS = 86_400.0
 """A writer that was cut off may still put its object: it is deleted again for this long."""
 
 
-async def settle(transactions: Transactions, kept: KeptStore) -> int:
-    """Delete what rewritings have replaced or left behind; return the bytes that came back.
+async def settle(transactions: Transactions, kept: KeptStore) -> None:
+    """Delete what rewritings have replaced or left behind.
 
     The caller has found that deleting is allowed (`collection.stopped`), and holds the lock of collection. An object
     that cannot be deleted now is left for the next time.
@@ -35,7 +35,6 @@ async def settle(transactions: Transactions, kept: KeptStore) -> int:
         reading = {one.id for one in sessions.in_state(conn, SessionState.OPEN)}
         return [(row, name, _in_force(conn, row)) for row in rows if (name := doomed(row, reading)) is not None]
 
-    freed = 0
     gone = await transactions.read(look)
     if gone:
         await epoch.advance(transactions, kept)
@@ -48,8 +47,7 @@ async def settle(transactions: Transactions, kept: KeptStore) -> int:
         except DrystoneError as error:
             log.warning("object.not_deleted", object=name, error=str(error))
             continue
-        freed += await transactions.change(functools.partial(_forget, row=row))
-    return freed
+        await transactions.change(functools.partial(_forget, row=row))
 
 
 def _in_force(conn: Connection, row: PackRewrite) -> str | None:
@@ -58,16 +56,13 @@ def _in_force(conn: Connection, row: PackRewrite) -> str | None:
     return pack.object if pack is not None and pack.state is PackState.LIVE else None
 
 
-def _forget(change: Change, *, row: PackRewrite) -> int:
-    """Drop the row of an object that is gone, unless a writer may still put it; return the bytes that came back."""
+def _forget(change: Change, *, row: PackRewrite) -> None:
+    """Drop the row of an object that is gone, unless a writer may still put it."""
     if row.state is not RewriteState.SWITCHED:
         if row.ended_at is not None and age_s(row.ended_at, change.steady) > KEPT_SECONDS:
             pack_rewrites.delete(change.conn, row.id)
-        return 0
-    freed = max(0, row.old_bytes - row.new_bytes)
-    if pack_rewrites.delete(change.conn, row.id):
-        collection.add_reclaimed(change.conn, freed)
-    return freed
+    elif pack_rewrites.delete(change.conn, row.id):
+        collection.add_reclaimed(change.conn, max(0, row.old_bytes - row.new_bytes))
 
 
 def begin(change: Change, pack: Pack, store: Store) -> PackRewrite:

@@ -81,7 +81,7 @@ class Sweep:
         """
         await self.sweep()
         await self.forget_spent()
-        await prune_operations(self._transactions)
+        await self._transactions.change(_prune_operations)
 
     async def sweep(self) -> None:
         """Remove what fenced sessions wrote and nobody needs; drop those that ended long ago. Failures are left.
@@ -183,14 +183,10 @@ def _due(session: Session, last: float | None, at: float) -> bool:
     return _age(session, at) > KEPT_SECONDS or _age(session, at) >= 2 * _age(session, last)
 
 
-async def prune_operations(transactions: Transactions) -> int:
-    """Remove operations that ended long ago, or before very many others did; return how many (S138)."""
-    return await transactions.change(_prune)
-
-
-def _prune(change: Change) -> int:
+def _prune_operations(change: Change) -> None:
+    """Remove operations that ended long ago, or before very many others did (S138)."""
     crowded = operations.newest_ended_at(change.conn, OPERATIONS_KEPT_MAX)
     before = change.steady - OPERATIONS_KEPT_SECONDS
     if crowded is not None:
         before = max(before, min(crowded, change.steady - OPERATIONS_KEPT_SECONDS_MIN))
-    return operations.prune(change.conn, before, OPERATIONS_PRUNED_MAX)
+    operations.prune(change.conn, before, OPERATIONS_PRUNED_MAX)
