@@ -11,7 +11,7 @@ from drystone.api.actions import Action, Fields
 from drystone.api.agent import Agent
 from drystone.api.parameters import from_json
 from drystone.api.services import SERVICES
-from drystone.domain.errors import PassingError, RefusalError
+from drystone.domain.errors import PassingError, Refusal, RefusalError
 from drystone.service.caller import Caller
 
 REFUSALS = {kind.__name__: kind for kind in (RefusalError, PassingError)}
@@ -28,7 +28,7 @@ class Relay:
         sent = msgspec.json.encode({"action": type(action).__name__, "parameters": action, "caller": asdict(caller)})
         answer: Mapping[str, Any] = json.loads(await self._there(sent))
         if "refusal" in answer:
-            raise REFUSALS[answer["refusal"]](answer["code"], answer["message"])
+            raise REFUSALS[answer["refusal"]](Refusal(answer["kind"]), answer["message"])
         fields: Fields = answer["fields"]
         return fields
 
@@ -41,6 +41,6 @@ class Relay:
         try:
             fields = await self.agent.perform(action, Caller(**call["caller"]))
         except RefusalError as error:
-            refused = {"refusal": type(error).__name__, "code": error.code, "message": error.message}
+            refused = {"refusal": type(error).__name__, "kind": error.kind, "message": error.message}
             return json.dumps(refused).encode()
         return msgspec.json.encode({"fields": fields})

@@ -12,10 +12,12 @@ from drystone.api.actions import Fields, Service, chosen_service
 from drystone.api.call import QUERY_BYTES_MAX, TC3_BODY_BYTES_MAX, V1_BODY_BYTES_MAX
 from drystone.api.cbs.disks import AttachDisks
 from drystone.api.dispatch import refusal_of, resources_of
+from drystone.api.refusals import WireError
 from drystone.api.settings import ApiSettings
 from drystone.domain.errors import (
     DrystoneError,
     IntegrityError,
+    Refusal,
     RefusalError,
     SnapshotBrokenError,
     SpaceError,
@@ -278,7 +280,7 @@ def test_a_bad_signature_takes_no_token(sdk: Sdk) -> None:
     assert call(rig, sdk(action="TerminateDisks")).code == "OK"
 
 
-REFUSAL = RefusalError("InvalidDiskId.NotFound", "The disk `disk-1` does not exist.")
+REFUSAL = WireError("InvalidDiskId.NotFound", "The disk `disk-1` does not exist.")
 FAILURES: Mapping[str, tuple[Exception, str, str]] = {
     "refusal": (REFUSAL, "InvalidDiskId.NotFound", "InvalidDiskId.NotFound"),
     "in a group": (ExceptionGroup("tasks", [REFUSAL]), "InvalidDiskId.NotFound", "InvalidDiskId.NotFound"),
@@ -315,7 +317,9 @@ def test_every_failure_has_a_code_and_tells_no_details(sdk: Sdk, name: str) -> N
 
 
 def test_a_refusal_is_told_as_it_is() -> None:
-    assert refusal_of(REFUSAL, changes=True) is REFUSAL
+    assert refusal_of(REFUSAL, "DescribeDisks", changes=True) is REFUSAL
+    told = refusal_of(RefusalError(Refusal.DISK_UNFIT, "It is."), "TerminateDisks", changes=True)
+    assert (told.code, told.message) == ("UnsupportedOperation", "It is.")
 
 
 def test_cancelling_is_not_swallowed(sdk: Sdk) -> None:
@@ -467,6 +471,6 @@ def test_services_of_one_version_are_told_apart_by_name_then_address_then_action
     assert [chosen("127", action="GetCallerIdentity"), chosen(action="TagResources")] == ["sts", "tag"]
     # A version has its services: no name leads out of it.
     assert chosen("tag", version="2017-03-12") == "cbs"
-    with pytest.raises(RefusalError, match="there are 2017-03-12, 2018-08-13") as refused:
+    with pytest.raises(WireError, match="there are 2017-03-12, 2018-08-13") as refused:
         chosen("tag", version="2018-08-14")
     assert refused.value.code == "NoSuchVersion"

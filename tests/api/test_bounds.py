@@ -14,9 +14,9 @@ import pytest
 
 from drystone.api.answers import iso_time
 from drystone.api.parameters import MANY, Id, Parameters, Tag, Text, Unsigned, from_json
+from drystone.api.refusals import WireError
 from drystone.api.services import SERVICES
 from drystone.console import app as console_app
-from drystone.domain.errors import RefusalError
 from drystone.domain.times import TIME_S_MAX
 from tests.api.fakes import context
 from tests.api.nasty import bodies, unbounded
@@ -69,13 +69,13 @@ def test_a_parameter_without_a_bound_is_found() -> None:
     ],
 )
 def test_a_refusal_says_what_was_wrong(body: object, code: str, told: str) -> None:
-    with pytest.raises(RefusalError, match=told) as refused:
+    with pytest.raises(WireError, match=told) as refused:
         from_json(json.dumps(body).encode(), ACTIONS["cbs ResizeDisk"])
     assert refused.value.code == code
 
 
 def test_too_many_entries_have_the_documented_code() -> None:
-    with pytest.raises(RefusalError, match=r"`DiskIds` has too many entries; at most 1000 are allowed\.") as refused:
+    with pytest.raises(WireError, match=r"`DiskIds` has too many entries; at most 1000 are allowed\.") as refused:
         from_json(json.dumps({"DiskIds": ["x"] * 1001}).encode(), ACTIONS["cbs TerminateDisks"])
     assert refused.value.code == "InvalidParameterValue.LimitExceeded"
 

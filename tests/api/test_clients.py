@@ -24,9 +24,9 @@ from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
 from drystone.api.app import build_application
+from drystone.api.refusals import WireError
 from drystone.api.server import server_config
 from drystone.api.settings import ApiSettings
-from drystone.domain.errors import RefusalError
 from tests.api.fakes import DISK, ZONE, FakeUseCases
 from tests.api.signing import REGION, SECRET_ID, SECRET_KEY
 
@@ -108,7 +108,7 @@ def test_the_sdk_in_every_mode(running: Running, sign_method: str, method: str, 
 
 
 def test_the_sdk_sees_refusals(running: Running) -> None:
-    running.fake.calls.failure = RefusalError("InvalidDisk.Busy", "The disk disk-00000001 is busy.")
+    running.fake.calls.failure = WireError("InvalidDisk.Busy", "The disk disk-00000001 is busy.")
     with pytest.raises(TencentCloudSDKException) as refused:
         running.client().TerminateDisks(filled(models.TerminateDisksRequest, DiskIds=["disk-00000001"]))
     assert refused.value.code == "InvalidDisk.Busy"
@@ -195,7 +195,7 @@ def test_tccli_makes_a_snapshot(running: Running, tmp_path: Path) -> None:
 
 
 def test_tccli_sees_refusals(running: Running, tmp_path: Path) -> None:
-    running.fake.calls.failure = RefusalError("InvalidDiskId.NotFound", "The disk `disk-x` does not exist.")
+    running.fake.calls.failure = WireError("InvalidDiskId.NotFound", "The disk `disk-x` does not exist.")
     done = tccli(running, tmp_path, "TerminateDisks", "--DiskIds", '["disk-x"]')
     assert done.returncode != 0
     assert "InvalidDiskId.NotFound" in done.stdout + done.stderr

@@ -1,7 +1,7 @@
 import pytest
 
 from drystone.api.limits import CallsInProgress, RateLimiter
-from drystone.domain.errors import RefusalError
+from drystone.api.refusals import WireError
 
 
 class Clock:
@@ -28,7 +28,7 @@ def admitted(limits: RateLimiter, calls: int, *, account: str = "1", action: str
         try:
             limits.admit(account, action)
             count += 1
-        except RefusalError as refusal:
+        except WireError as refusal:
             codes.add(refusal.code)
     assert codes <= {"RequestLimitExceeded"}
     return count
@@ -83,7 +83,7 @@ def test_all_actions_of_one_account_together_have_a_limit() -> None:
     for number in range(100):
         try:
             limits.admit("1", f"Action{number}")
-        except RefusalError as refusal:
+        except WireError as refusal:
             codes.append(refusal.code)
     assert codes == ["RequestLimitExceeded.UinLimitExceeded"] * 50
     limits.admit("2", "Action1")
@@ -94,7 +94,7 @@ def test_all_actions_of_one_account_together_have_a_limit() -> None:
 def test_calls_in_progress_of_one_account_leave_room_for_others() -> None:
     calls = CallsInProgress(calls_max=2)
     with calls.hold("1"), calls.hold("1"):
-        with pytest.raises(RefusalError, match="2 calls of this account are in progress") as refused, calls.hold("1"):
+        with pytest.raises(WireError, match="2 calls of this account are in progress") as refused, calls.hold("1"):
             pass
         assert refused.value.code == "RequestLimitExceeded"
         with calls.hold("2"):

@@ -15,7 +15,7 @@ from drystone.api import cbs
 from drystone.api.actions import Action, Paged
 from drystone.api.cbs.disks import AttachDisks, CreateDisks, DescribeDisks
 from drystone.api.parameters import Filter, Parameters, Tag, from_flat, from_json
-from drystone.domain.errors import RefusalError
+from drystone.api.refusals import WireError
 
 API: Mapping[str, Any] = json.loads(
     (Path(tccli.__file__).parent / "services/cbs/v20170312/api.json").read_text(encoding="utf-8")
@@ -54,7 +54,7 @@ def full(name: str) -> dict[str, object]:
 def code_of(kind: type[Parameters], sent: object) -> str:
     try:
         from_json(json.dumps(sent).encode(), kind)
-    except RefusalError as refusal:
+    except WireError as refusal:
         return refusal.code
     return "OK"
 
@@ -99,7 +99,7 @@ def test_flattened_is_the_same_as_json(name: str) -> None:
     sent = full(name)
     query = dict(parse_qsl(urlencode(list(flattened(sent)))))
     assert from_flat(query, STRUCTURES[name]) == from_json(json.dumps(sent).encode(), STRUCTURES[name])
-    with pytest.raises(RefusalError) as refused:
+    with pytest.raises(WireError) as refused:
         from_flat(query | {"Surprise": "1"}, STRUCTURES[name])
     assert refused.value.code == "UnknownParameter"
 
@@ -132,7 +132,7 @@ def test_lists_of_more_than_ten_keep_their_order() -> None:
     ],
 )
 def test_bad_flattened_parameters(flat: Mapping[str, str], code: str) -> None:
-    with pytest.raises(RefusalError) as refused:
+    with pytest.raises(WireError) as refused:
         from_flat(flat, DescribeDisks)
     assert refused.value.code == code
 
@@ -162,7 +162,7 @@ def test_flattened_text_stays_text() -> None:
     ],
 )
 def test_bad_bodies(body: bytes, code: str, text: str) -> None:
-    with pytest.raises(RefusalError, match=text.replace(".", r"\.")) as refused:
+    with pytest.raises(WireError, match=text.replace(".", r"\.")) as refused:
         from_json(body, DescribeDisks)
     assert refused.value.code == code
 
@@ -182,7 +182,7 @@ def test_any_bytes_give_parameters_or_a_refusal(body: bytes) -> None:
     for kind in (CreateDisks, DescribeDisks):
         try:
             from_json(body, kind)
-        except RefusalError as refusal:
+        except WireError as refusal:
             refusal.message.encode()
 
 
@@ -207,5 +207,5 @@ def test_any_json_gives_parameters_or_a_refusal(value: object) -> None:
 @settings(deadline=None)
 @given(st.dictionaries(st.text(alphabet="Filters.01DkNameVu", max_size=20), st.text(max_size=5), max_size=6))
 def test_any_flat_parameters_give_parameters_or_a_refusal(flat: Mapping[str, str]) -> None:
-    with contextlib.suppress(RefusalError):
+    with contextlib.suppress(WireError):
         from_flat(flat, DescribeDisks)

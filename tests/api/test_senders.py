@@ -16,10 +16,10 @@ from drystone.api.app import Application
 from drystone.api.call import V1_BODY_BYTES_MAX
 from drystone.api.dispatch import Dispatcher
 from drystone.api.hosts import HostGuard, Hosts, host_name
+from drystone.api.refusals import WireError
 from drystone.api.settings import ApiSettings
 from drystone.api.signature import SignedRequest, v1_claim
 from drystone.api.tries import UsedSignatures
-from drystone.domain.errors import RefusalError
 from drystone.service.caller import Identity
 from tests.api.asgi import Answer, Rig, asgi, check_envelope, request_ids, toy_rig
 from tests.api.fakes import context
@@ -92,7 +92,7 @@ def test_signatures_are_remembered_as_long_as_they_hold(monkeypatch: pytest.Monk
     used = UsedSignatures(monotonic=lambda: now[0])
     used.admit("a", "192.0.2.1", for_s=300)
     now[0] += 300
-    with pytest.raises(RefusalError):
+    with pytest.raises(WireError):
         used.admit("a", "192.0.2.2", for_s=0)
     now[0] += 1
     used.admit("b", "192.0.2.2", for_s=400)
@@ -224,7 +224,7 @@ def text_of(form: Mapping[str, str]) -> bytes | None:
     whole = {**form, "SecretId": SECRET_ID, "Signature": "x", "Timestamp": str(NOW_S), "Nonce": "1"}
     try:
         return next(v1_claim(request, whole, now_s=NOW_S, host_names=()).texts())
-    except RefusalError:
+    except WireError:
         return None
 
 

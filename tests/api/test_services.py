@@ -16,9 +16,9 @@ from drystone.api.cbs import CBS as CBS_SERVICE
 from drystone.api.cbs.service import NOT_SERVED
 from drystone.api.description import description
 from drystone.api.drystone import DRYSTONE
+from drystone.api.refusals import WireError
 from drystone.api.services import SERVICES
 from drystone.api.settings import ApiSettings
-from drystone.domain.errors import RefusalError
 from drystone.domain.quiesce import Step, StepKind
 from drystone.service.requests import (
     ConfigQuery,
@@ -844,7 +844,7 @@ def test_every_documented_action_gives_a_known_answer(
 def test_a_refusal_reaches_the_client_and_the_trail(
     app: Application, fake: FakeUseCases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake.calls.failure = RefusalError("InvalidDisk.Busy", "The disk disk-00000001 is busy.")
+    fake.calls.failure = WireError("InvalidDisk.Busy", "The disk disk-00000001 is busy.")
     request = sdk_request(monkeypatch, action="TerminateDisks", params=CBS["TerminateDisks"])
     answer = asyncio.run(send_signed(app, request))
     assert answer.code == "InvalidDisk.Busy"

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from drystone.api.refusals import WireError
 from drystone.api.signature import Claim, SignedRequest, tc3_authorization, tc3_claim, v1_claim
-from drystone.domain.errors import RefusalError
 from tests.api.signing import NOW_S, SECRET_ID, SECRET_KEY, sdk_request
 
 FILTERS = {"DiskIds": ["disk-00000001"], "Filters": [{"Name": "disk-name", "Values": ["a b", "中文", "x&y=z"]}]}
@@ -28,7 +28,7 @@ def v1(request: SignedRequest, *, now_s: float = NOW_S, hosts: tuple[str, ...] =
 def code_of(request: SignedRequest, *, now_s: float = NOW_S, service: str = "cbs") -> str:
     try:
         tc3(request, now_s=now_s, service=service).verify(SECRET_KEY)
-    except RefusalError as refusal:
+    except WireError as refusal:
         return refusal.code
     return "OK"
 
@@ -145,7 +145,7 @@ def test_each_part_is_covered(monkeypatch: pytest.MonkeyPatch) -> None:
     assert code_of(changed(authorization=authorization.replace(SECRET_ID, ""))) == "AuthFailure.InvalidSecretId"
     assert code_of(changed(x_tc_timestamp="")) == "MissingParameter"
     assert code_of(changed(x_tc_timestamp="soon")) == "InvalidParameter"
-    with pytest.raises(RefusalError, match="does not match"):
+    with pytest.raises(WireError, match="does not match"):
         tc3(request).verify("another key")
 
 
@@ -163,7 +163,7 @@ def test_the_clock_may_differ_by_five_minutes(monkeypatch: pytest.MonkeyPatch, s
     for near_s in (NOW_S - 300, NOW_S + 300):
         assert read(request, now_s=near_s).holds(SECRET_KEY)
     for now_s in (NOW_S - 300.5, NOW_S + 300.5):
-        with pytest.raises(RefusalError) as refused:
+        with pytest.raises(WireError) as refused:
             read(request, now_s=now_s)
         assert refused.value.code == "AuthFailure.SignatureExpire"
 
@@ -194,10 +194,10 @@ def test_v1_each_part_is_covered(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not claim(Signature="ÿ\ud800").holds(SECRET_KEY)
     assert not v1_claim(replace(request, method="GET"), form, now_s=NOW_S, host_names=()).holds(SECRET_KEY)
     for name in ("SecretId", "Signature", "Timestamp", "Nonce"):
-        with pytest.raises(RefusalError) as refused:
+        with pytest.raises(WireError) as refused:
             claim(**{name: ""})
         assert refused.value.code == "MissingParameter"
-    with pytest.raises(RefusalError) as refused:
+    with pytest.raises(WireError) as refused:
         claim(SignatureMethod="MD5")
     assert refused.value.code == "InvalidParameterValue"
 

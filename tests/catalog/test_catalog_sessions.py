@@ -58,7 +58,7 @@ def test_a_session_opens_on_normal_snapshots_only(db: Database, state: SnapshotS
         db.write_sync(lambda conn: set_state(conn, B, state))
     with pytest.raises(RefusalError) as caught:
         opened(db, FIRST, A, B)
-    assert caught.value.code == code
+    assert caught.value.kind == code
     assert db.read_sync(lambda conn: sessions.get(conn, FIRST)) is None
     assert db.read_sync(sessions.pinned) == set()
 

@@ -102,7 +102,7 @@ def test_what_outlives_a_session_needs_the_password(site: Site) -> None:
     ):
         with pytest.raises(RefusalError) as refusal:
             asyncio.run(call(CALLER))
-        assert refusal.value.code is Refusal.PASSWORD_NEEDED
+        assert refusal.value.kind is Refusal.PASSWORD_NEEDED
         asyncio.run(call(replace(CALLER, confirmed=True)))
     again = {name for service in SERVICES for name, action in service.actions.items() if action.password_again}
     assert again == {"CreateKey", "CreateAccessKey", "CreateAccount", "SetAccountPassword"}

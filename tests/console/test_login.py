@@ -82,7 +82,7 @@ def test_the_real_hash(monkeypatch: pytest.MonkeyPatch) -> None:
         hashing._waiting = WAITING_MAX
         with pytest.raises(RefusalError) as caught:
             await hashing.verify(hashed, PASSWORD)
-        assert caught.value.code is Refusal.TOO_MUCH_AT_ONCE
+        assert caught.value.kind is Refusal.TOO_MUCH_AT_ONCE
 
     asyncio.run(check())
 
@@ -329,7 +329,7 @@ def test_administrators_set_passwords(site: Site) -> None:
             object.__setattr__(asking, "browser", True)
         with pytest.raises(RefusalError) as caught:
             asyncio.run(site.passwords.set(asking, *arguments))
-        return caught.value.code
+        return caught.value.kind
 
     assert code(OTHER, None, None, admin=False) is Refusal.NOT_ALLOWED
     assert code(None, "admin", None, browser=True) is Refusal.NOT_ALLOWED

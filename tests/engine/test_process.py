@@ -187,7 +187,7 @@ def test_the_last_descriptors_are_given_to_no_disk(tmp_path: Path) -> None:
             assert descriptors.disks_more(child) == more
     with pytest.raises(RefusalError, match="2 more disks, not for 3: raise the server's limit") as refused:
         check_descriptors(InstanceId("ins-00000001"), adding=3, more=2)
-    assert refused.value.code == "LimitExceeded.InstanceAttachedDisk"
+    assert refused.value.kind == "LimitExceeded.InstanceAttachedDisk"
     check_descriptors(InstanceId("ins-00000001"), adding=2, more=2)
 
 

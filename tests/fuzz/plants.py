@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from drystone.api.actions import Context
 from drystone.catalog import disks, snapshots
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.service.caller import Caller
 from tests.api.real_service import RealService
 
@@ -73,7 +73,7 @@ def told_apart(service: RealService) -> None:
 
             found: Any = await service.installation.db.read(owner)
             if found is not None and found.account_id != caller.account_id:
-                raise RefusalError("UnauthorizedOperation", "This snapshot is not yours.")
+                raise RefusalError(Refusal.NOT_ALLOWED, "This snapshot is not yours.")
             return await run(given, on, caller)
 
         return telling

@@ -18,7 +18,7 @@ import pytest
 
 from drystone.codec import nbd_wire as wire
 from drystone.codec.nbd_wire import BASE_ALLOCATION
-from drystone.domain.errors import IntegrityError, RefusalError, UnavailableError
+from drystone.domain.errors import IntegrityError, Refusal, RefusalError, UnavailableError
 from drystone.nbd import server as nbd_server
 from drystone.nbd.client import NbdClient
 from drystone.nbd.connection import FairPool, ServerLimits
@@ -67,7 +67,7 @@ class Provider:
 
     def open(self, name: str) -> MemoryExport:
         if name not in self.exports:
-            raise RefusalError("InvalidSnapshotId.NotFound", f"no {name}")
+            raise RefusalError(Refusal.NO_SUCH_SNAPSHOT, f"no {name}")
         return self.exports[name]
 
     def names(self) -> Sequence[str]:

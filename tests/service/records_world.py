@@ -53,7 +53,7 @@ def refusal(work: Coroutine[Any, Any, object]) -> str:
     with pytest.raises(RefusalError) as caught:
         asyncio.run(work)
     assert caught.value.message.endswith(".")
-    return caught.value.code
+    return caught.value.kind
 
 
 def caller(account_id: AccountId = OWNER, *, admin: bool = False, secret_id: str = "AKIDcaller") -> Caller:

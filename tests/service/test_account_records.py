@@ -255,7 +255,7 @@ def test_a_token_replays_the_first_answer(world: World) -> None:
     assert db.write_sync(lambda conn: replayed(conn, caller(OTHER), token="t", hashed=hashed)) is None
     with pytest.raises(RefusalError) as caught:
         db.write_sync(lambda conn: replayed(conn, caller(), token="t", hashed=other))
-    assert caught.value.code == Refusal.BAD_TOKEN
+    assert caught.value.kind == Refusal.BAD_TOKEN
 
     def later(seconds: float, token: str) -> None:
         db.write_sync(
@@ -274,7 +274,7 @@ def test_tokens_that_cannot_be(token: str) -> None:
     check_token("cluster/pvc-" + "0" * 52)
     with pytest.raises(RefusalError) as caught:
         check_token(token)
-    assert caught.value.code == Refusal.BAD_TOKEN
+    assert caught.value.kind == Refusal.BAD_TOKEN
 
 
 def test_names() -> None:
@@ -290,7 +290,7 @@ def test_names() -> None:
     ):
         with pytest.raises(RefusalError) as caught:
             check(wrong)
-        assert caught.value.code == Refusal.BAD_VALUE
+        assert caught.value.kind == Refusal.BAD_VALUE
         caught.value.message.encode()
 
 
@@ -309,4 +309,4 @@ def test_tags() -> None:
     ):
         with pytest.raises(RefusalError) as caught:
             checked_tags(wrong)
-        assert caught.value.code == code
+        assert caught.value.kind == code

@@ -157,14 +157,14 @@ def test_a_disk_is_nobodys_while_another_of_its_call_may_still_fail(maker: Maker
         async def create() -> None:
             with pytest.raises(RefusalError, match="the file system is full") as failed:
                 await maker.lifecycle.create(caller(), replace(NEW, count=2))
-            assert failed.value.code == Refusal.FULL
+            assert failed.value.kind == Refusal.FULL
 
         async with maker.working(), asyncio.TaskGroup() as tasks:
             tasks.create_task(create())
             first = await maker.first_is_made()
             with pytest.raises(RefusalError) as refused:
                 await maker.lifecycle.attach(caller(), "ins-1", [first], None, None)
-            assert refused.value.code == Refusal.NO_SUCH_DISK
+            assert refused.value.kind == Refusal.NO_SUCH_DISK
             maker.broken = 1
             shut.set()
         assert (maker.rows(), maker.files()) == ([], [])

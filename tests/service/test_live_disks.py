@@ -527,7 +527,7 @@ def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
                 try:
                     with pytest.raises(RefusalError) as refused, hasty():
                         await lifecycle.create(caller(), NewSnapshot(disk_id=DISK))
-                    assert refused.value.code == Refusal.NO_ANSWER, refused.value
+                    assert refused.value.kind == Refusal.NO_ANSWER, refused.value
                     assert site.world.db.read_sync(lambda conn: operations.running_on_disk(conn, DISK)) == []
                     assert guest.slowest_s() < 5.0
                     source.answers.set()

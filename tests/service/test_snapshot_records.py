@@ -238,7 +238,7 @@ def test_snapshot_quotas(use: dict[str, int], limits: dict[str, int], *, allowed
         return
     with pytest.raises(RefusalError) as caught:
         check_snapshot(DiskId("disk-a"), asked, SnapshotLimits(**limits))
-    assert caught.value.code == Refusal.SNAPSHOT_QUOTA
+    assert caught.value.kind == Refusal.SNAPSHOT_QUOTA
 
 
 def test_snapshot_use_counts_what_is_shown(world: World) -> None:
@@ -260,9 +260,9 @@ def test_limits_of_instances_and_calls() -> None:
     check_instance(InstanceId("ins-1"), attached=18, adding=2, attached_max=20)
     with pytest.raises(RefusalError) as caught:
         check_instance(InstanceId("ins-1"), attached=18, adding=3, attached_max=20)
-    assert caught.value.code == Refusal.INSTANCE_FULL
+    assert caught.value.kind == Refusal.INSTANCE_FULL
     check_per_call("DiskIds", 10, 10)
     for count, code in ((11, Refusal.TOO_MANY), (0, Refusal.MISSING)):
         with pytest.raises(RefusalError) as caught:
             check_per_call("DiskIds", count, 10)
-        assert caught.value.code == code
+        assert caught.value.kind == code

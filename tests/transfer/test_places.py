@@ -46,7 +46,7 @@ def test_too_many_that_wait_are_refused_and_only_of_that_account() -> None:
             await asyncio.sleep(0)
             with pytest.raises(RefusalError, match="2 calls of this account wait") as refused:
                 await work("a")
-            assert refused.value.code == Refusal.TOO_MUCH_AT_ONCE
+            assert refused.value.kind == Refusal.TOO_MUCH_AT_ONCE
             gate.set()
 
     asyncio.run(body())

@@ -36,7 +36,7 @@ for line in sys.stdin:
     word, _, rest = job["store"]["store_id"].partition(":")
     if word == "fail":
         kind, _, message = rest.partition(":")
-        print(json.dumps({"type": "failure", "kind": kind, "message": message, "code": "Code.X"}), flush=True)
+        print(json.dumps({"type": "failure", "kind": kind, "message": message, "refused": "full"}), flush=True)
     elif word == "die":
         print(json.dumps({"type": "progress", "done_bytes": 1, "total_bytes": 2}), flush=True)
         os._exit(9)
@@ -113,7 +113,7 @@ def test_errors_keep_their_kind() -> None:
                     await pool.run(fake(f"fail:{kind.__name__}:what"), CollectResult)
             with pytest.raises(RefusalError) as caught:
                 await pool.run(fake("fail:RefusalError:what"), CollectResult)
-            assert caught.value.code == "Code.X"
+            assert caught.value.kind is Refusal.FULL
             with pytest.raises(DrystoneError, match="new"):
                 await pool.run(fake("fail:ErrorOfTheFuture:new"), CollectResult)
             assert await pool.run(fake("pid"), CollectResult) == first
@@ -162,7 +162,7 @@ def test_cancelling_kills_and_the_queue_is_bounded() -> None:
                     RefusalError, match="1 calls of this account wait for a worker already"
                 ) as refused_with:
                     await pool.run(fake("pid"), CollectResult, waiting_max=1)
-                assert refused_with.value.code == Refusal.TOO_MUCH_AT_ONCE
+                assert refused_with.value.kind == Refusal.TOO_MUCH_AT_ONCE
                 # Another account finds a worker at once (S156).
                 await pool.run(fake("pid"), CollectResult, account="another", waiting_max=1)
                 refused.set()

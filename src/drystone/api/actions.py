@@ -6,7 +6,7 @@ from datetime import tzinfo
 from typing import ClassVar, TypeVar
 
 from drystone.api.parameters import Parameters, Unsigned
-from drystone.domain.errors import RefusalError
+from drystone.api.refusals import WireError
 from drystone.domain.times import moment
 from drystone.service.caller import Caller
 from drystone.service.calls.use_cases import UseCases
@@ -111,12 +111,12 @@ def chosen_service(services: Sequence[Service], *, version: str, names: Sequence
         action: Decides where no name does: at a bare address some clients have none.
 
     Raises:
-        RefusalError: `NoSuchVersion`.
+        WireError: `NoSuchVersion`.
     """
     candidates = [service for service in services if service.version == version]
     if not candidates:
         versions = ", ".join(dict.fromkeys(service.version for service in services))
-        raise RefusalError("NoSuchVersion", f"The version `{version[:50]}` does not exist; there are {versions}.")
+        raise WireError("NoSuchVersion", f"The version `{version[:50]}` does not exist; there are {versions}.")
     for name in names:
         for service in candidates:
             if service.name == name:

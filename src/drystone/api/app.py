@@ -24,6 +24,7 @@ from drystone.api.dispatch import DisconnectedError, Dispatcher, Progress, Recei
 from drystone.api.envelope import CONTENT_TYPE
 from drystone.api.metrics_page import CONTENT_TYPE as METRICS_TYPE
 from drystone.api.metrics_page import MetricsPage
+from drystone.api.refusals import WireError
 from drystone.api.services import SERVICES
 from drystone.api.settings import ApiSettings
 from drystone.api.signature import (
@@ -35,7 +36,6 @@ from drystone.api.signature import (
     v1_claim,
 )
 from drystone.api.tries import SPENT_BODY_BYTES_MAX, Tries, UsedSignatures, too_many
-from drystone.domain.errors import RefusalError
 from drystone.service.caller import Caller, Identity
 from drystone.service.calls.use_cases import Authenticate, UseCases
 
@@ -108,9 +108,9 @@ class Application:
     async def _verified(self, scope: Scope, receive: Receive, progress: Progress) -> Verified:
         method = scope["method"]
         if method not in {"GET", "POST"}:
-            raise RefusalError("UnsupportedProtocol", f"The method {method[:20]} is not supported; use POST or GET.")
+            raise WireError("UnsupportedProtocol", f"The method {method[:20]} is not supported; use POST or GET.")
         if scope["path"] != "/":
-            raise RefusalError("InvalidRequest", "The API is served on the path `/` only.")
+            raise WireError("InvalidRequest", "The API is served on the path `/` only.")
         headers = headers_of(scope["headers"])
         request = SignedRequest(
             method=method, query=scope["query_string"].decode("latin-1"), headers=headers, body=b""
@@ -121,7 +121,7 @@ class Application:
         call, service, sender = await verified(request, receive, progress, address)
         prove(scope, sender.identity.account_id)
         if call.token:
-            raise RefusalError("AuthFailure.TokenFailure", "There are no temporary keys here; send no token.")
+            raise WireError("AuthFailure.TokenFailure", "There are no temporary keys here; send no token.")
         caller = Caller(
             account_id=sender.identity.account_id, admin=sender.identity.admin, secret_id=sender.secret_id,
             request_id=progress.request_id, action=call.action, source=address,
@@ -143,7 +143,7 @@ class Application:
             body = await self.dispatcher.body(
                 request.headers, receive, progress, bytes_max=most, known=not sender.spent
             )  # fmt: skip
-        except RefusalError as error:
+        except WireError as error:
             raise too_many(address) if sender.spent and error.code == "RequestSizeLimitExceeded" else error from None
         request = replace(request, body=body)
 
@@ -198,7 +198,7 @@ class Application:
         if identity is None:
             if not taken:
                 raise too_many(address)
-            raise RefusalError("AuthFailure.SecretIdNotFound", "The SecretId is unknown, deleted or disabled.")
+            raise WireError("AuthFailure.SecretIdNotFound", "The SecretId is unknown, deleted or disabled.")
         if taken:
             self._tries.give_back(address)
         return _Sender(secret_id=secret_id, identity=identity, spent=not self._tries.take(address, secret_id))
@@ -207,7 +207,7 @@ class Application:
         """Read a signature by this machine's clock, or by the steady one."""
         try:
             return read(self._clock())
-        except RefusalError as error:
+        except WireError as error:
             if error.code != "AuthFailure.SignatureExpire":
                 raise
         return read(self._steady())
@@ -217,7 +217,7 @@ class Application:
         assert claim.secret_id == sender.secret_id, "both read the same field"
         try:
             claim.verify(sender.identity.secret_key)
-        except RefusalError as error:
+        except WireError as error:
             raise too_many(address) if sender.spent else error from None
         if not sender.spent:
             self._tries.give_back(address, sender.secret_id)

@@ -6,8 +6,8 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from drystone.api.refusals import WireError
 from drystone.api.signature import SignedRequest
-from drystone.domain.errors import RefusalError
 
 TC3_BODY_BYTES_MAX = 10_000_000
 V1_BODY_BYTES_MAX = 65_536
@@ -79,14 +79,14 @@ def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:
     """Return headers by lower-case name, one character per byte.
 
     Raises:
-        RefusalError: `InvalidRequest`, when a header that decides something is there twice.
+        WireError: `InvalidRequest`, when a header that decides something is there twice.
     """
     headers: dict[str, str] = {}
     for raw_name, raw_value in pairs:
         name = raw_name.decode("latin-1").lower()
         if name in headers:
             if name in _SINGLE:
-                raise RefusalError("InvalidRequest", f"The header `{name}` is given twice.")
+                raise WireError("InvalidRequest", f"The header `{name}` is given twice.")
             continue
         headers[name] = raw_value.decode("latin-1")
     return headers
@@ -96,19 +96,19 @@ def read_call(request: SignedRequest) -> Call:
     """Read the common parameters of a GET or POST.
 
     Raises:
-        RefusalError: `MissingParameter` for an action or a version that is not named, `InvalidRequest` or
+        WireError: `MissingParameter` for an action or a version that is not named, `InvalidRequest` or
             `InvalidParameter` for a body or query that cannot be read, `RequestSizeLimitExceeded`, or
             `AuthFailure.InvalidAuthorization` when the request is not signed at all.
     """
     if request.method == "GET" and len(request.query) > QUERY_BYTES_MAX:
-        raise RefusalError(
+        raise WireError(
             "RequestSizeLimitExceeded",
             f"The query is {len(request.query)} bytes long; at most {QUERY_BYTES_MAX} are allowed. Use POST.",
         )
     call = _tc3_call(request) if "authorization" in request.headers else _v1_call(request)
     for name, value in (("Action", call.action), ("Version", call.version)):
         if not value:
-            raise RefusalError("MissingParameter", f"The parameter `{name}` is missing.")
+            raise WireError("MissingParameter", f"The parameter `{name}` is missing.")
     return call
 
 
@@ -123,7 +123,7 @@ def _tc3_call(request: SignedRequest) -> Call:
     elif media_type == _JSON:
         parameters = request.body
     else:
-        raise RefusalError(
+        raise WireError(
             "InvalidRequest",
             f"A POST signed with TC3-HMAC-SHA256 must be {_JSON}; this one is `{media_type[:100]}`.",
         )
@@ -154,7 +154,7 @@ def _form_text(request: SignedRequest) -> str:
 def _v1_call(request: SignedRequest) -> Call:
     form = _flat(_form_text(request))
     if "Signature" not in form:
-        raise RefusalError(
+        raise WireError(
             "AuthFailure.InvalidAuthorization",
             "The request is not signed: it has neither a header Authorization nor a parameter Signature.",
         )
@@ -187,11 +187,11 @@ def _flat(text: str) -> Mapping[str, str]:
             max_num_fields=FLAT_PARAMETERS_MAX,
         )
     except ValueError as error:
-        raise RefusalError(
+        raise WireError(
             "InvalidParameter",
             f"The parameters are not a URL-encoded form in UTF-8 of at most {FLAT_PARAMETERS_MAX} fields.",
         ) from error
     flat = dict(pairs)
     if len(flat) != len(pairs):
-        raise RefusalError("InvalidParameter", "A parameter is given twice.")
+        raise WireError("InvalidParameter", "A parameter is given twice.")
     return flat

@@ -16,7 +16,7 @@ from drystone.api.agent import NOTHING, Agent
 from drystone.api.envelope import failure, success
 from drystone.api.limits import CallsInProgress, RateLimiter
 from drystone.api.parameters import Parameters, from_flat, from_json
-from drystone.api.refusals import code_of, ends
+from drystone.api.refusals import WireError, code_of, ends
 from drystone.api.settings import ApiSettings
 from drystone.domain.errors import RefusalError, SpaceError, UnavailableError, expected
 from drystone.service.caller import Caller
@@ -194,7 +194,7 @@ class Dispatcher:
                 own: half-sent ones must not take those of who has a key.
 
         Raises:
-            RefusalError: `RequestSizeLimitExceeded`, `ServiceUnavailable`, or `InvalidRequest` for one that is slow.
+            WireError: `RequestSizeLimitExceeded`, `ServiceUnavailable`, or `InvalidRequest` for one that is slow.
             DisconnectedError: The client went away.
         """
         length = headers.get("content-length", "0")
@@ -215,13 +215,13 @@ class Dispatcher:
                         return bytes(body)
                     message = await receive()
         except TimeoutError:
-            raise RefusalError("InvalidRequest", f"The body did not arrive within {seconds:g} s.") from None
+            raise WireError("InvalidRequest", f"The body did not arrive within {seconds:g} s.") from None
 
     def _hold(self, count: int, progress: Progress, *, known: bool) -> None:
         """Take room for a part of a body; it is given back when the call ends, however it ends.
 
         Raises:
-            RefusalError: `ServiceUnavailable`: there is none.
+            WireError: `ServiceUnavailable`: there is none.
         """
         held, most = (
             (self._buffered_bytes, self.settings.buffered_bytes_max)
@@ -229,7 +229,7 @@ class Dispatcher:
             else (self._unknown_bytes, self.settings.buffered_bytes_max // UNKNOWN_SHARE)
         )
         if held + count > most:
-            raise RefusalError("ServiceUnavailable", "Too many large requests are in progress; try again.")
+            raise WireError("ServiceUnavailable", "Too many large requests are in progress; try again.")
         if known:
             self._buffered_bytes += count
             progress.buffered_bytes += count
@@ -248,21 +248,20 @@ class Dispatcher:
             raise
         # The top of the task: whatever goes wrong, the client gets an envelope and the log gets the rest.
         except Exception as error:  # noqa: BLE001 - every failure becomes an envelope, and is logged here
-            refusal, cause = refusal_of(error, changes=progress.changes), expected(error)
-            if not isinstance(cause, RefusalError):
+            refusal, cause = refusal_of(error, progress.action, changes=progress.changes), expected(error)
+            if not isinstance(cause, RefusalError | WireError):
                 level = _log.warning if isinstance(cause, UnavailableError) else _log.error
                 level("api.failed", request_id=request_id, action=progress.action, exc_info=error)
-            code = code_of(refusal.code, progress.action)
-            if progress.service and ends(progress.service, progress.action, code) is None:
-                _log.error("api.refusal_not_in_table", action=progress.action, code=code)
-            return code, failure(code, refusal.message, request_id)
+            if progress.service and ends(progress.service, progress.action, refusal.code) is None:
+                _log.error("api.refusal_not_in_table", action=progress.action, code=refusal.code)
+            return refusal.code, failure(refusal.code, refusal.message, request_id)
 
     async def _call(self, verify: Callable[[Progress], Awaitable[Verified]], progress: Progress) -> Fields:
         call = await verify(progress)
         progress.service = call.service.name
         # Counted from here: who has sent half a request takes nobody's turn.
         if self._calls >= self.settings.calls_max:
-            raise RefusalError(
+            raise WireError(
                 "ServiceUnavailable", f"{self.settings.calls_max} calls are in progress; try again shortly."
             )
         self._calls += 1
@@ -290,15 +289,15 @@ class Dispatcher:
         service = call.service
         action = service.actions.get(call.action)
         if action is None and call.action in service.known:
-            raise RefusalError("UnsupportedOperation", f"{call.action} is an action of CBS that is not served here.")
+            raise WireError("UnsupportedOperation", f"{call.action} is an action of CBS that is not served here.")
         if action is None:
-            raise RefusalError(
+            raise WireError(
                 "InvalidAction", f"The action `{call.action[:100]}` does not exist in version {service.version}."
             )
         if not call.region and service.regional:
-            raise RefusalError("MissingParameter", "The parameter `Region` is missing.")
+            raise WireError("MissingParameter", "The parameter `Region` is missing.")
         if call.region and call.region != self.settings.region:
-            raise RefusalError(
+            raise WireError(
                 "UnsupportedRegion",
                 f"The region `{call.region[:100]}` is not served here; `{self.settings.region}` is.",
             )
@@ -310,7 +309,7 @@ class Dispatcher:
         try:
             fields = await self.agent.perform(action, caller)
         except Exception as error:
-            code = code_of(refusal_of(error, changes=True).code, caller.action)
+            code = refusal_of(error, caller.action, changes=True).code
             await self._record(caller, resources_of(action, NOTHING), code)
             raise
         await self._record(caller, resources_of(action, fields), "OK")
@@ -324,28 +323,31 @@ class Dispatcher:
             _log.exception("api.audit_lost", action=caller.action, resource=resource, code=code)
 
 
-def refusal_of(error: Exception, *, changes: bool) -> RefusalError:
+def refusal_of(error: Exception, action: str, *, changes: bool) -> WireError:
     """Return what a client is told of a failure: a refusal as it is, anything else without its details.
 
     Args:
         error: What was raised, possibly inside an exception group of one.
+        action: Which action raised it.
         changes: Whether the action changes something. A failed read is an InternalError, which clients try again by
             themselves; a failed change is not, since its outcome may be unknown.
     """
     cause = expected(error)
-    if isinstance(cause, RefusalError):
+    if isinstance(cause, WireError):
         return cause
+    if isinstance(cause, RefusalError):
+        return WireError(code_of(cause.kind, action), cause.message)
     if isinstance(cause, SpaceError):
-        return RefusalError(
+        return WireError(
             "ResourceInsufficient",
             "This host has no free space, or no free inodes, for the call; delete what is not needed, then try again.",
         )
     if isinstance(cause, UnavailableError) and changes:
         text = cause.shown or "A part of the service does not answer; look at the resource, then try again."
-        return RefusalError("ServiceUnavailable", text)
+        return WireError("ServiceUnavailable", text)
     if isinstance(cause, UnavailableError):
-        return RefusalError("InternalError", cause.shown or "A part of the service does not answer; try again.")
-    return RefusalError("InternalError", "The service failed on this call; its log tells more under the request id.")
+        return WireError("InternalError", cause.shown or "A part of the service does not answer; try again.")
+    return WireError("InternalError", "The service failed on this call; its log tells more under the request id.")
 
 
 def resources_of(parameters: Parameters, fields: Fields) -> str:
@@ -367,8 +369,8 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(getattr(value, name, None))
 
 
-def _too_large(bytes_max: int) -> RefusalError:
-    return RefusalError("RequestSizeLimitExceeded", f"The body is longer than {bytes_max} bytes.")
+def _too_large(bytes_max: int) -> WireError:
+    return WireError("RequestSizeLimitExceeded", f"The body is longer than {bytes_max} bytes.")
 
 
 def _chunk(message: Message, bytes_max: int) -> bytes:

@@ -4,7 +4,7 @@ import contextlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 
-from drystone.domain.errors import RefusalError
+from drystone.api.refusals import WireError
 
 BUCKETS_MAX = 10_000
 """An idle bucket is full again after one second, so forgetting the least recently used one gives nothing away."""
@@ -86,18 +86,18 @@ class RateLimiter:
         """Take one token, or refuse the call and take none.
 
         Raises:
-            RefusalError: `RequestLimitExceeded`.
+            WireError: `RequestLimitExceeded`.
         """
         rate = self._rates_per_s.get(action, self._rate_per_s)
         if self._buckets.take((account_id, action), rate_per_s=rate, burst=rate) > 0:
-            raise RefusalError(
+            raise WireError(
                 "RequestLimitExceeded",
                 f"{action} is limited to {rate:g} calls per second for one account; slow down and try again.",
             )
         together = self._rate_per_account_s
         if self._buckets.take((account_id,), rate_per_s=together, burst=together) > 0:
             self._buckets.give_back((account_id, action), burst=rate)
-            raise RefusalError(
+            raise WireError(
                 "RequestLimitExceeded.UinLimitExceeded",
                 f"One account may send {together:g} calls per second, of all actions; slow down and try again.",
             )
@@ -120,10 +120,10 @@ class CallsInProgress:
         """Count a call while the block runs.
 
         Raises:
-            RefusalError: `RequestLimitExceeded`: too many are in progress; this one was not begun.
+            WireError: `RequestLimitExceeded`: too many are in progress; this one was not begun.
         """
         if self._calls[account_id] >= self._calls_max:
-            raise RefusalError(
+            raise WireError(
                 "RequestLimitExceeded",
                 f"{self._calls_max} calls of this account are in progress; wait for some of them, then try again.",
             )

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn, TypeVar
 
 import msgspec
 
-from drystone.domain.errors import RefusalError
+from drystone.api.refusals import WireError
 from drystone.service import requests
 
 INT64_MAX = (1 << 63) - 1
@@ -98,7 +98,7 @@ def from_json(body: bytes, kind: type[P]) -> P:
     """Decode the JSON body of a call; an empty body is an empty object.
 
     Raises:
-        RefusalError: `InvalidRequest` (not JSON), `UnknownParameter`, `MissingParameter`, `InvalidParameter` (no value
+        WireError: `InvalidRequest` (not JSON), `UnknownParameter`, `MissingParameter`, `InvalidParameter` (no value
             of its type) or `InvalidParameterValue` (out of its bounds).
     """
     try:
@@ -106,14 +106,14 @@ def from_json(body: bytes, kind: type[P]) -> P:
     except msgspec.ValidationError as error:
         _refuse(error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RefusalError("InvalidRequest", f"The body is not valid JSON: {error}.") from error
+        raise WireError("InvalidRequest", f"The body is not valid JSON: {error}.") from error
 
 
 def from_flat(flat: Mapping[str, str], kind: type[P]) -> P:
     """Decode flattened parameters such as `Filters.0.Values.0=disk-1`; booleans are `True` and `False`.
 
     Raises:
-        RefusalError: `UnknownParameter`, `MissingParameter`, `InvalidParameter` (no value
+        WireError: `UnknownParameter`, `MissingParameter`, `InvalidParameter` (no value
             of its type) or `InvalidParameterValue` (out of its bounds).
     """
     try:
@@ -126,16 +126,16 @@ def _refuse(error: msgspec.ValidationError) -> NoReturn:
     text = str(error)
     if match := _UNKNOWN.fullmatch(text):
         name = _joined(match["path"], match["name"])
-        raise RefusalError("UnknownParameter", f"The parameter `{name}` is not known to this action.") from error
+        raise WireError("UnknownParameter", f"The parameter `{name}` is not known to this action.") from error
     if match := _MISSING.fullmatch(text):
         name = _joined(match["path"], match["name"])
-        raise RefusalError("MissingParameter", f"The parameter `{name}` is missing.") from error
+        raise WireError("MissingParameter", f"The parameter `{name}` is missing.") from error
     if (match := _WRONG.fullmatch(text)) and (beyond := _BEYOND.fullmatch(match["reason"])):
         _refuse_bound(_joined(match["path"], ""), beyond["kind"], beyond["bound"], error)
     if match := _WRONG.fullmatch(text):
         name, reason = _joined(match["path"], ""), match["reason"].lower()
-        raise RefusalError("InvalidParameter", f"The parameter `{name}` has a wrong type: {reason}.") from error
-    raise RefusalError("InvalidParameter", f"The parameters have a wrong type: {text.lower()}.") from error
+        raise WireError("InvalidParameter", f"The parameter `{name}` has a wrong type: {reason}.") from error
+    raise WireError("InvalidParameter", f"The parameters have a wrong type: {text.lower()}.") from error
 
 
 def _refuse_bound(name: str, kind: str, bound: str, error: msgspec.ValidationError) -> NoReturn:
@@ -149,7 +149,7 @@ def _refuse_bound(name: str, kind: str, bound: str, error: msgspec.ValidationErr
         "array": f"has too many entries; at most {most} are allowed",
         "str": "has a zero byte" if bound.startswith("matching") else f"is longer than {most} characters",
     }.get(kind, f"is out of bounds; it must be {bound}")
-    raise RefusalError(code, f"The parameter `{name}` {told}.") from error
+    raise WireError(code, f"The parameter `{name}` {told}.") from error
 
 
 def _joined(path: str | None, name: str) -> str:
@@ -163,15 +163,15 @@ def _nested(flat: Mapping[str, str]) -> object:
     for name, value in flat.items():
         *outer, last = name.split(".")
         if len(outer) >= NESTING_MAX:
-            raise RefusalError("InvalidParameter", f"The parameter `{name[:200]}` is nested too deeply.")
+            raise WireError("InvalidParameter", f"The parameter `{name[:200]}` is nested too deeply.")
         node = root
         for part in outer:
             child = node.setdefault(part, {})
             if not isinstance(child, dict):
-                raise RefusalError("InvalidParameter", f"The parameter `{name[:200]}` is both a value and a group.")
+                raise WireError("InvalidParameter", f"The parameter `{name[:200]}` is both a value and a group.")
             node = child
         if last in node:
-            raise RefusalError("InvalidParameter", f"The parameter `{name[:200]}` is given twice.")
+            raise WireError("InvalidParameter", f"The parameter `{name[:200]}` is given twice.")
         node[last] = value
     return _listed(root)
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from drystone.domain.errors import Refusal
+from drystone.domain.errors import DrystoneError, Refusal
 
 RETRIED = ("ResourceUnavailable", "ResourceInUse", "ResourceBusy", "RequestLimitExceeded")
 
@@ -314,6 +314,20 @@ REASONS: Mapping[tuple[str, str], str] = MappingProxyType(
     }
 )  # fmt: skip
 """Why a refusal has a code that the list of its action does not have, or that clients take in another way."""
+
+
+class WireError(DrystoneError):
+    """A request that is refused, as a client is told.
+
+    Args:
+        code: The code of the API, for example `InvalidDiskId.NotFound`.
+        message: One sentence: what, which object, values seen and expected, what to do.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
 
 
 def code_of(kind: str, action: str = "") -> str:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from drystone.domain.errors import RefusalError
+from drystone.api.refusals import WireError
 
 CLOCK_DIFFERENCE_S_MAX = 300
 """A request may be this old, or this far in the future (documented: five minutes)."""
@@ -110,10 +110,10 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
         """Refuse the request unless `secret_key` made its signature.
 
         Raises:
-            RefusalError: `AuthFailure.SignatureFailure`.
+            WireError: `AuthFailure.SignatureFailure`.
         """
         if not self.holds(secret_key):
-            raise RefusalError(
+            raise WireError(
                 "AuthFailure.SignatureFailure",
                 "The signature does not match the request; check the secret key, the signed headers and the body.",
             )
@@ -131,11 +131,11 @@ def tc3_authorization(headers: Mapping[str, str]) -> Authorization:
     """Read the header Authorization of a TC3 request.
 
     Raises:
-        RefusalError: `AuthFailure.InvalidAuthorization` or `.InvalidSecretId`.
+        WireError: `AuthFailure.InvalidAuthorization` or `.InvalidSecretId`.
     """
     match = _AUTHORIZATION.fullmatch(headers.get("authorization", "")[:_AUTHORIZATION_CHARS_MAX].strip())
     if match is None:
-        raise RefusalError(
+        raise WireError(
             "AuthFailure.InvalidAuthorization",
             "The header Authorization is not `TC3-HMAC-SHA256 Credential=<SecretId>/<date>/<service>/tc3_request, "
             "SignedHeaders=<names>, Signature=<64 hex digits>`.",
@@ -178,12 +178,12 @@ def tc3_claim(
         host_names: Names that a client may have signed when a gateway changed Host on the way.
 
     Raises:
-        RefusalError: `AuthFailure.InvalidAuthorization`, `.SignatureExpire` or `.SignatureFailure`;
+        WireError: `AuthFailure.InvalidAuthorization`, `.SignatureExpire` or `.SignatureFailure`;
             `MissingParameter` or `InvalidParameter` for the time stamp.
     """
     names = sent.signed_headers.lower().split(";")
     if not {"content-type", "host"} <= set(names) or len(set(names)) != len(names):
-        raise RefusalError(
+        raise WireError(
             "AuthFailure.InvalidAuthorization",
             "SignedHeaders must name content-type and host, and no header twice.",
         )
@@ -195,7 +195,7 @@ def tc3_claim(
         raise _scope_refusal("service", sent.service, service)
     absent = [name for name in names if name not in request.headers]
     if absent:
-        raise RefusalError("AuthFailure.SignatureFailure", f"The signed header `{absent[0]}` is not in the request.")
+        raise WireError("AuthFailure.SignatureFailure", f"The signed header `{absent[0]}` is not in the request.")
 
     unsigned = request.headers.get("x-tc-content-sha256", "").strip() == UNSIGNED_PAYLOAD
     payload = UNSIGNED_PAYLOAD.encode() if unsigned else request.body
@@ -242,15 +242,15 @@ def v1_claim(
         host_names: Names that a client may have signed when a gateway changed Host on the way.
 
     Raises:
-        RefusalError: `MissingParameter`, `InvalidParameter`, `InvalidParameterValue`,
+        WireError: `MissingParameter`, `InvalidParameter`, `InvalidParameterValue`,
             `AuthFailure.InvalidSecretId` or `AuthFailure.SignatureExpire`.
     """
     for name in ("SecretId", "Signature", "Timestamp", "Nonce"):
         if not parameters.get(name):
-            raise RefusalError("MissingParameter", f"The parameter `{name}` is missing.")
+            raise WireError("MissingParameter", f"The parameter `{name}` is missing.")
     method = parameters.get("SignatureMethod") or "HmacSHA1"
     if method not in _V1_DIGESTS:
-        raise RefusalError(
+        raise WireError(
             "InvalidParameterValue", "SignatureMethod must be HmacSHA1 or HmacSHA256, or TC3 in its header."
         )
     secret_id = _secret_id(parameters["SecretId"])
@@ -277,16 +277,16 @@ def _check_boundaries(parameters: Mapping[str, str], sent: int) -> None:
     come next, and each text is the text of one form at most (S151).
 
     Raises:
-        RefusalError: `InvalidParameter`.
+        WireError: `InvalidParameter`.
     """
     if len(parameters) != sent:
-        raise RefusalError("InvalidParameter", "Two parameters differ in `_` and `.` alone; v1 signs them as one.")
+        raise WireError("InvalidParameter", "Two parameters differ in `_` and `.` alone; v1 signs them as one.")
     names = sorted(parameters)
     for name, after in itertools.zip_longest(names, names[1:]):
         if _NAME.fullmatch(name) is None:
-            raise RefusalError("InvalidParameter", f"`{name[:60]}` is not the name of a parameter.")
+            raise WireError("InvalidParameter", f"`{name[:60]}` is not the name of a parameter.")
         if any(name < held and (after is None or held < after) for held in _HELD.findall(parameters[name])):
-            raise RefusalError(
+            raise WireError(
                 "InvalidParameter",
                 f"The value of `{name[:60]}` holds what signature v1 cannot tell from another parameter; sign with "
                 "TC3-HMAC-SHA256.",
@@ -295,12 +295,12 @@ def _check_boundaries(parameters: Mapping[str, str], sent: int) -> None:
 
 def _secret_id(text: str) -> str:
     if _SECRET_ID.fullmatch(text) is None:
-        raise RefusalError("AuthFailure.InvalidSecretId", "The SecretId does not have the form of an access key.")
+        raise WireError("AuthFailure.InvalidSecretId", "The SecretId does not have the form of an access key.")
     return text
 
 
-def _scope_refusal(what: str, seen: str, expected: str) -> RefusalError:
-    return RefusalError(
+def _scope_refusal(what: str, seen: str, expected: str) -> WireError:
+    return WireError(
         "AuthFailure.SignatureFailure", f"The credential's {what} is `{seen}`; this request needs `{expected}`."
     )
 
@@ -308,12 +308,12 @@ def _scope_refusal(what: str, seen: str, expected: str) -> RefusalError:
 def _date_of(timestamp: str, now_s: float) -> str:
     """Return the UTC date of a time stamp that is near enough to the clock."""
     if not timestamp:
-        raise RefusalError("MissingParameter", "The parameter `Timestamp` is missing.")
+        raise WireError("MissingParameter", "The parameter `Timestamp` is missing.")
     if _TIMESTAMP.fullmatch(timestamp) is None:
-        raise RefusalError("InvalidParameter", "The parameter `Timestamp` must be whole seconds since 1970.")
+        raise WireError("InvalidParameter", "The parameter `Timestamp` must be whole seconds since 1970.")
     seconds = int(timestamp)
     if abs(now_s - seconds) > CLOCK_DIFFERENCE_S_MAX:
-        raise RefusalError(
+        raise WireError(
             "AuthFailure.SignatureExpire",
             f"The client's clock is {abs(round(now_s - seconds))} s {'behind' if seconds < now_s else 'ahead of'} "
             f"the server's; at most {CLOCK_DIFFERENCE_S_MAX} s are allowed. Set the one that is wrong.",

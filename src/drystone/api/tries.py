@@ -9,7 +9,7 @@ from typing import Final
 
 from drystone.api.admission import network_of
 from drystone.api.limits import TokenBuckets
-from drystone.domain.errors import RefusalError
+from drystone.api.refusals import WireError
 
 FAILURES: Final = 500
 FAILURES_PER_S: Final = 20.0
@@ -43,9 +43,9 @@ class Tries:
         self._buckets.give_back((network_of(address), *secret_id), burst=FAILURES)
 
 
-def too_many(address: str) -> RefusalError:
+def too_many(address: str) -> WireError:
     """Return how a call is refused for which there are no tries left."""
-    return RefusalError(
+    return WireError(
         "RequestLimitExceeded",
         f"Too many calls from {address} failed to authenticate; check the keys that are used there.",
     )
@@ -79,12 +79,12 @@ class UsedSignatures:
             for_s: How long its time stamp is accepted from now on, by any clock.
 
         Raises:
-            RefusalError: `AuthFailure.SignatureFailure`: another address has used it.
+            WireError: `AuthFailure.SignatureFailure`: another address has used it.
         """
         now_s = self._monotonic()
         used = self._used.get(signature)
         if used is not None and used[0] != address and used[1] >= now_s:
-            raise RefusalError(
+            raise WireError(
                 "AuthFailure.SignatureFailure",
                 "This signature was used from another address. Sign each request anew; a request must not be resent "
                 "from elsewhere.",

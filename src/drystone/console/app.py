@@ -19,7 +19,7 @@ from drystone.api.app import Application, Scope, Send
 from drystone.api.call import headers_of
 from drystone.api.dispatch import DisconnectedError, Progress, Receive, Verified
 from drystone.api.parameters import P, Parameters, Text, from_json
-from drystone.api.refusals import code_of
+from drystone.api.refusals import WireError, code_of
 from drystone.console.files import NOT_BUILT, Files
 from drystone.console.limits import LoginLimits
 from drystone.console.replies import Answer, RefusedError, redirect, send_file, send_whole, too_often
@@ -158,7 +158,7 @@ class Console:
     async def _root(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             headers = headers_of(scope["headers"])
-        except RefusalError:
+        except WireError:
             headers = {}
         if wants_console(scope["method"], scope["query_string"], headers):
             await redirect(send, PAGES)
@@ -201,9 +201,10 @@ class Console:
             return await self._routed(request, path)
         except RefusedError as refused:
             return refused.answer
+        except WireError as error:
+            return _refused(error)
         except RefusalError as error:
-            code = code_of(error.code)
-            return RefusedError(_STATUS.get(code, HTTPStatus.BAD_REQUEST), code, error.message).answer
+            return _refused(WireError(code_of(error.kind), error.message))
         except DisconnectedError:
             raise
         except UnavailableError as error:
@@ -297,7 +298,7 @@ class Console:
         try:
             await self._passwords.change(account, sent.old, sent.new, session=opened.session.token_hash)
         except RefusalError as error:
-            code = code_of(error.code)
+            code = code_of(error.kind)
             raise
         finally:
             if code != "AuthFailure.PasswordWrong":
@@ -313,7 +314,7 @@ class Console:
         code = "OK" if verified is not None else "AuthFailure.PasswordWrong"
         await self._record(account.id, "ConsoleConfirm", opened.public_id, request.address, account.id, code)
         if verified is None:
-            raise RefusalError(code, "The password is wrong.")
+            raise WireError(code, "The password is wrong.")
         self._limits.succeeded_again(opened.session.token_hash)
         self._confirmed[opened.session.token_hash] = self._monotonic() + CONFIRMED_S
         if len(self._confirmed) > CONFIRMED_MAX:
@@ -396,3 +397,7 @@ class Console:
             source=address, browser=True,
         )  # fmt: skip
         await self._add_row(caller, resource, code)
+
+
+def _refused(error: WireError) -> Answer:
+    return RefusedError(_STATUS.get(error.code, HTTPStatus.BAD_REQUEST), error.code, error.message).answer

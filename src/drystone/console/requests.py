@@ -9,8 +9,8 @@ from typing import Final
 
 from drystone.api.app import Scope
 from drystone.api.dispatch import DisconnectedError, Receive
+from drystone.api.refusals import WireError
 from drystone.console.replies import RefusedError
-from drystone.domain.errors import RefusalError
 from drystone.service.calls.browser_sessions import OpenSession
 
 COOKIE: Final = "drystone_session"
@@ -117,7 +117,7 @@ async def small_body(receive: Receive) -> bytes:
     """Return a small body.
 
     Raises:
-        RefusalError: It is too long, or slow.
+        WireError: It is too long, or slow.
         DisconnectedError: The browser went away.
     """
     body = bytearray()
@@ -129,8 +129,8 @@ async def small_body(receive: Receive) -> bytes:
                     raise DisconnectedError
                 body += message.get("body", b"")
                 if len(body) > LOGIN_BYTES_MAX:
-                    raise RefusalError("RequestSizeLimitExceeded", f"The body is longer than {LOGIN_BYTES_MAX} bytes.")
+                    raise WireError("RequestSizeLimitExceeded", f"The body is longer than {LOGIN_BYTES_MAX} bytes.")
                 if not message.get("more_body"):
                     return bytes(body)
     except TimeoutError:
-        raise RefusalError("InvalidRequest", f"The body did not arrive within {BODY_S_MAX:g} s.") from None
+        raise WireError("InvalidRequest", f"The body did not arrive within {BODY_S_MAX:g} s.") from None

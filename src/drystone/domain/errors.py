@@ -80,13 +80,13 @@ class RefusalError(DrystoneError):
     """A request that is refused; nothing was changed.
 
     Args:
-        code: Why.
+        kind: Why.
         message: One sentence: what, which object, values seen and expected, what to do.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, kind: Refusal, message: str) -> None:
         super().__init__(message)
-        self.code = code
+        self.kind = kind
         self.message = message
 
 

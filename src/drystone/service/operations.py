@@ -196,7 +196,7 @@ class Operations:
                 error, "operation.failed", operation_id=operation.id, kind=operation.kind.value,
                 disk_id=operation.disk_id,
             ) or DrystoneError(f"internal error: {error!r}")  # fmt: skip
-            await self._fail(job, operation, _code(why), str(why))
+            await self._fail(job, operation, _kind(why), str(why))
 
     async def _fail(self, job: Job, operation: Operation, code: str, message: str) -> None:
         try:
@@ -222,10 +222,10 @@ def _unknown(error: BaseException) -> bool:
     return isinstance(error, OutcomeUnknownError)
 
 
-def _code(error: DrystoneError) -> str:
-    """Return the wire code of what an operation failed of."""
+def _kind(error: DrystoneError) -> Refusal:
+    """Return of what an operation failed."""
     if isinstance(error, RefusalError):
-        return error.code
+        return error.kind
     return Refusal.FULL if isinstance(error, SpaceError) else Refusal.INTERNAL
 
 

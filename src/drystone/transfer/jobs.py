@@ -264,11 +264,11 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, tag="failure"):
-    """A job that failed: the name of the error's class, its text, and the wire code of a refusal."""
+    """A job that failed: the name of the error's class, its text, and why a refusal was one."""
 
     kind: str
     message: str
-    code: str = ""
+    refused: str = ""
 
 
 Message = Result | Progress | Failure

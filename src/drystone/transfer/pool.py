@@ -14,6 +14,7 @@ from drystone.domain.errors import (
     DrystoneError,
     IntegrityError,
     ProtocolError,
+    Refusal,
     RefusalError,
     SnapshotBrokenError,
     SpaceError,
@@ -223,5 +224,5 @@ def _error(failure: Failure) -> Exception:
     if failure.kind == BUG:
         return AssertionError(f"worker: {failure.message}")
     if failure.kind == RefusalError.__name__:
-        return RefusalError(failure.code, failure.message)
+        return RefusalError(Refusal(failure.refused), failure.message)
     return _KINDS.get(failure.kind, DrystoneError)(failure.message)

@@ -137,8 +137,8 @@ def main(arguments: list[str]) -> None:
                 log.exception("worker.bug")
                 _print(Failure(kind=BUG, message=f"{type(error).__name__}: {error}"))
                 raise
-            code = why.code if isinstance(why, RefusalError) else ""
-            answer = Failure(kind=type(why).__name__, message=str(why), code=code)
+            refused = why.kind if isinstance(why, RefusalError) else ""
+            answer = Failure(kind=type(why).__name__, message=str(why), refused=refused)
         _print(answer)
 
 

@@ -7,7 +7,7 @@ from drystone.api.answers import OneOf, iso_time
 from drystone.api.drystone.service import DRYSTONE
 from drystone.api.parameters import MANY, Arguments, Hours, Id, Parameters, PathText, Seconds, Text, Word
 from drystone.domain import quiesce
-from drystone.domain.errors import RefusalError
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.quiesce import FREEZE_SECONDS_DEFAULT, STEP_SECONDS_DEFAULT, QuiesceMode, Step, StepKind
 from drystone.service.caller import Caller
 
@@ -45,7 +45,7 @@ class SetQuiesceProfile(Action, frozen=True, kw_only=True):
 def _step(given: QuiesceStep) -> Step:
     if given.kind not in set(StepKind):
         raise RefusalError(
-            "InvalidParameterValue", f"Kind is `{given.kind[:40]}`; allowed are {', '.join(sorted(StepKind))}."
+            Refusal.BAD_VALUE, f"Kind is `{given.kind[:40]}`; allowed are {', '.join(sorted(StepKind))}."
         )
     return Step(
         kind=StepKind(given.kind),
