@@ -22,7 +22,7 @@ from drystone.service.host.looks import look_at
 from drystone.service.kept_store import KeptStore
 from drystone.service.rows import endings
 from drystone.service.rows.comparisons import comparable
-from drystone.service.rows.tracking import flight_of, tracking_columns, tracking_of
+from drystone.service.rows.tracking import disk_row, flight_of, set_tracking, tracking_of
 from drystone.service.transactions import Change, Transactions
 from drystone.snapstore.scrub import coarse
 from drystone.transfer.addresses import Look
@@ -138,8 +138,7 @@ class Compare:
     def _heal(self, change: Change, operation: Operation, begun: _Begun, found: Ranges, doubtful: set[PackId]) -> None:
         conn = change.conn
         self._look(conn, operation, begun)
-        disk = disks.get(conn, operation.on_disk)
-        assert disk is not None
+        disk = disk_row(change, operation.on_disk)
         extents = extents_name(disk.id, begun.epoch, found)
         healed = algebra.rescanned(tracking_of(disk), base=begun.base, bitmap=begun.bitmap, extents=extents)
         if healed is None or not sessions.commit(conn, begun.session, at=change.at):
@@ -147,8 +146,7 @@ class Compare:
         extent_maps.keep_only(conn, disk.id, ())
         if extents is not None:
             extent_maps.insert(conn, ExtentMap(id=extents, disk_id=disk.id, ranges=found, blocks=count(found)))
-        changed = disks.compare_and_set(conn, disk.id, expected={"epoch": begun.epoch}, values=tracking_columns(healed))
-        assert changed
+        set_tracking(change, disk, healed)
         verification.doubt(conn, doubtful, ())
         endings.done(change, operation)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, operations, sessions
+from drystone.catalog import operations, sessions
 from drystone.domain.blocks import EMPTY
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import UnavailableError
@@ -20,6 +20,7 @@ from drystone.service.host.host import Host
 from drystone.service.operations import Operations
 from drystone.service.rows import endings, tokens
 from drystone.service.rows.deletions import mark_terminating
+from drystone.service.rows.tracking import disk_row
 from drystone.service.transactions import Change
 
 MADE = "MADE"
@@ -93,8 +94,7 @@ def _made(change: Change, operation: Operation) -> None:
     for other in _together(change.conn, operation):
         changed = endings.disk_done(change, other, was=DiskState.CREATING, state=DiskState.UNATTACHED)
         assert changed, "CREATING has a RUNNING operation, and this is it"  # S1
-        disk = disks.get(change.conn, other.on_disk)
-        assert disk is not None
+        disk = disk_row(change, other.on_disk)
         if disk.source_snapshot_id is not None:
             begin_hydration(change, disk, _wanted(other).session)
 
@@ -104,8 +104,7 @@ def _withdraw(change: Change, operation: Operation, *, code: str, message: str) 
     if session is not None:
         sessions.fence(change.conn, session, at=change.at)
     endings.failed(change, operation, code=code, message=message)
-    disk = disks.get(change.conn, operation.on_disk)
-    assert disk is not None
+    disk = disk_row(change, operation.on_disk)
     assert disk.state is DiskState.CREATING, "CREATING has a RUNNING operation, and this is it"  # S1
     mark_terminating(change, disk, (), request_id=operation.request_id)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from drystone.catalog import disks, extent_maps
+from drystone.catalog import extent_maps
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import DiskState
 from drystone.domain.operation import Operation
@@ -15,7 +15,7 @@ from drystone.service.jobs.create_disk import begin_hydration, make_image
 from drystone.service.operations import Operations
 from drystone.service.rows import endings
 from drystone.service.rows.bases import MOVE_REASON, with_living_base
-from drystone.service.rows.tracking import tracking_columns, tracking_of
+from drystone.service.rows.tracking import disk_row, set_tracking, tracking_of
 from drystone.service.transactions import Change, Transactions
 
 
@@ -45,25 +45,20 @@ class Initialize:
 
 
 def _begin(change: Change, operation: Operation) -> None:
-    now = disks.get(change.conn, operation.on_disk)
-    assert now is not None
+    now = disk_row(change, operation.on_disk)
     if now.tracking != TrackingState.LOST:
-        lost = algebra.rollback_begun(tracking_of(now))
-        values = tracking_columns(lost, reason="the disk is being initialized")
-        disks.compare_and_set(change.conn, now.id, expected={"epoch": now.epoch}, values=values)
+        set_tracking(change, now, algebra.rollback_begun(tracking_of(now)), reason="the disk is being initialized")
 
 
 def _finish(change: Change, operation: Operation) -> None:
-    now = disks.get(change.conn, operation.on_disk)
-    assert now is not None
+    now = disk_row(change, operation.on_disk)
     source = now.source_snapshot_id
     # S11: deleted meanwhile, the source is pinned, and no base.
     after = with_living_base(change.conn, algebra.initialized(tracking_of(now), source))
-    values = {
-        **tracking_columns(after, reason=MOVE_REASON), "state": DiskState.UNATTACHED, "error_prompt": "",
-        "hydrating": source is not None, "hydration_percent": 0 if source is not None else 100,
-    }  # fmt: skip
-    disks.compare_and_set(change.conn, now.id, expected={"epoch": now.epoch}, values=values)
+    set_tracking(
+        change, now, after, reason=MOVE_REASON, state=DiskState.UNATTACHED, error_prompt="",
+        hydrating=source is not None, hydration_percent=0 if source is not None else 100,
+    )  # fmt: skip
     extent_maps.keep_only(change.conn, now.id, ())
     endings.done(change, operation)
     if source is not None:

@@ -18,6 +18,7 @@ from drystone.service.host.host import Host
 from drystone.service.host.serving import Serving
 from drystone.service.operations import Operations
 from drystone.service.rows import endings
+from drystone.service.rows.tracking import disk_row
 from drystone.service.transactions import Change, Transactions
 
 
@@ -110,7 +111,5 @@ class Resize:
 
 
 def _record(change: Change, operation: Operation, size_gib: int) -> None:
-    now = disks.get(change.conn, operation.on_disk)
-    assert now is not None
-    state = endings.settled_state(now.instance_id)
+    state = endings.settled_state(disk_row(change, operation.on_disk).instance_id)
     endings.disk_done(change, operation, was=DiskState.EXPANDING, state=state, size_gib=size_gib)

@@ -28,7 +28,7 @@ from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
 from drystone.service.rows import endings
 from drystone.service.rows.bases import MOVE_REASON, with_living_base
-from drystone.service.rows.tracking import tracking_columns, tracking_of
+from drystone.service.rows.tracking import disk_row, set_tracking, tracking_of
 from drystone.service.rows.trees import tree_of
 from drystone.service.transactions import Change, Transactions
 from drystone.snapstore.expected import UNTRUSTED
@@ -181,12 +181,10 @@ class Rollback:
 
 
 def _begin(change: Change, operation: Operation, file: RangesFile | None) -> None:
-    now = disks.get(change.conn, operation.on_disk)
-    assert now is not None
-    lost = algebra.rollback_begun(tracking_of(now))
-    values = tracking_columns(lost, reason=f"rolling back to {operation.snapshot_id}")
-    changed = disks.compare_and_set(change.conn, now.id, expected={"epoch": now.epoch}, values=values)
-    assert changed
+    now = disk_row(change, operation.on_disk)
+    set_tracking(
+        change, now, algebra.rollback_begun(tracking_of(now)), reason=f"rolling back to {operation.snapshot_id}"
+    )
     plan = None if file is None else PlanFile(path=file.path, sha256=file.sha256)
     payload = msgspec.structs.replace(operation.payload_as(RollbackPayload), plan=plan)
     operations.update(change.conn, operation.id, updated_at=change.at, phase="WRITING", payload=payload)
@@ -194,12 +192,9 @@ def _begin(change: Change, operation: Operation, file: RangesFile | None) -> Non
 
 def _stay_lost(change: Change, disk_id: DiskId) -> None:
     """Nobody has the half written disk open, whatever a row says (S6)."""
-    now = disks.get(change.conn, disk_id)
-    assert now is not None
+    now = disk_row(change, disk_id)
     if now.bitmap is not None or now.daemon is not None:
-        columns = tracking_columns(algebra.lost(tracking_of(now)), reason="a rollback is under way")
-        values = {**columns, "daemon": None}
-        disks.compare_and_set(change.conn, disk_id, expected={"epoch": now.epoch}, values=values)
+        set_tracking(change, now, algebra.lost(tracking_of(now)), reason="a rollback is under way", daemon=None)
 
 
 def _progress(change: Change, percent: int, *, operation: Operation) -> None:
@@ -210,17 +205,13 @@ def _progress(change: Change, percent: int, *, operation: Operation) -> None:
 
 def _finish(change: Change, operation: Operation, disk: Disk, result: RollbackResult) -> None:
     conn, target = change.conn, operation.of_snapshot
-    now = disks.get(conn, disk.id)
-    assert now is not None
+    now = disk_row(change, disk.id)
     assert now.epoch == disk.epoch
     # S11: deleted meanwhile, it is pinned and DELETING: the base moves as it would have then.
     after = with_living_base(conn, algebra.rolled_back(tracking_of(now), target))
-    values = {
-        **tracking_columns(after, reason=MOVE_REASON), "state": DiskState.UNATTACHED, "rollback_percent": 100,
-        "error_prompt": "",
-    }  # fmt: skip
-    changed = disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=values)
-    assert changed
+    set_tracking(
+        change, now, after, reason=MOVE_REASON, state=DiskState.UNATTACHED, rollback_percent=100, error_prompt=""
+    )
     extent_maps.keep_only(conn, disk.id, {name for name in after.carry if algebra.is_extents_id(name)})
     snapshots.compare_and_set(conn, target, expected={}, values={"rolling_back": False})
     wanted = operation.payload_as(RollbackPayload)

@@ -14,7 +14,7 @@ from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.session import Pack
 from drystone.domain.settling import Phase
 from drystone.domain.snapshot import SnapshotRecord, SnapshotState
-from drystone.service.rows.tracking import tracking_columns, tracking_of
+from drystone.service.rows.tracking import set_tracking, tracking_of
 from drystone.service.rows.tracking_audit import judge_audit
 from drystone.service.transactions import Change
 from drystone.service.upkeep import epoch
@@ -114,11 +114,8 @@ def commit(change: Change, uploaded: Uploaded) -> Committed:
     verification.doubt(conn, result.doubtful_packs, result.doubtful_maps)
     freeze, suspect = judge_audit(conn, disk, operation.of_snapshot, freeze, result)
     after = algebra.committed(tracking_of(disk), freeze, operation.of_snapshot)
-    values = {**tracking_columns(after, reason=disk.tracking_reason or "unknown"), "error_prompt": ""}
-    if job.audit is not None:
-        values["audit_cursor"] = result.audit_next_block
-    changed = disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=values)
-    assert changed
+    audited = {} if job.audit is None else {"audit_cursor": result.audit_next_block}
+    set_tracking(change, disk, after, reason=disk.tracking_reason or "unknown", error_prompt="", **audited)
     operations.update(conn, operation.id, updated_at=at, phase=Phase.COMMITTED.value, percent=100)
     epoch.raise_epoch(conn)
     return Committed(uploaded=uploaded, carried=bool(disk.carry), suspect=suspect)

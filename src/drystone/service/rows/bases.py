@@ -9,7 +9,7 @@ from drystone.domain import tracking as algebra
 from drystone.domain.disk import Disk
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import Tracking
-from drystone.service.rows.tracking import tracking_columns, tracking_of
+from drystone.service.rows.tracking import set_tracking, tracking_of
 from drystone.service.rows.trees import tree_of
 from drystone.service.transactions import Change, Transactions
 
@@ -59,7 +59,5 @@ async def mend_bases(transactions: Transactions) -> int:
 def _move(change: Change) -> list[tuple[Disk, Tracking]]:
     found = misplaced(change.conn)
     for disk, after in found:
-        columns = tracking_columns(after, reason=disk.tracking_reason or MOVE_REASON)
-        changed = disks.compare_and_set(change.conn, disk.id, expected={"epoch": disk.epoch}, values=columns)
-        assert changed
+        set_tracking(change, disk, after, reason=disk.tracking_reason or MOVE_REASON)
     return found

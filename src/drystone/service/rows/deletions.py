@@ -12,7 +12,7 @@ from drystone.domain.ids import DiskId
 from drystone.domain.operation import OperationKind
 from drystone.domain.payloads import DeletionPayload
 from drystone.domain.snapshot import Snapshot, SnapshotState
-from drystone.service.rows.tracking import tracking_columns, tracking_of
+from drystone.service.rows.tracking import set_tracking, tracking_of
 from drystone.service.rows.trees import tree_of
 from drystone.service.transactions import Change
 
@@ -35,9 +35,7 @@ def mark_deleting(change: Change, snapshot: Snapshot, *, request_id: str) -> boo
     for disk in disks.with_base(conn, snapshot.id):
         moved = algebra.base_deleted(tracking_of(disk), snapshot.id, move.base, move.delta_maps)
         reason = disk.tracking_reason or "the delta map of a deleted snapshot is unknown"
-        columns = tracking_columns(moved, reason=reason)
-        changed = disks.compare_and_set(conn, disk.id, expected={"epoch": disk.epoch}, values=columns)
-        assert changed
+        set_tracking(change, disk, moved, reason=reason)
     change.begin(
         OperationKind.DELETE_SNAPSHOT, account_id=snapshot.account_id, snapshot_id=snapshot.id, phase="DELETING",
         request_id=request_id, payload=DeletionPayload(),

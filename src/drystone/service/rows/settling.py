@@ -9,8 +9,10 @@ from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.settling import DaemonPlan, Phase, Verdict
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import TrackingState
-from drystone.service.rows.tracking import flight_of, tracking_columns, tracking_of
+from drystone.service.rows.tracking import disk_row, flight_of, set_tracking, tracking_of
 from drystone.service.transactions import Change
+
+_NOWHERE = {"daemon": None, "nbd_socket": None, "device": None}
 
 
 def record_failing(change: Change, operation: Operation, plan: DaemonPlan) -> None:
@@ -23,11 +25,8 @@ def record_failing(change: Change, operation: Operation, plan: DaemonPlan) -> No
         values |= {"error_code": Refusal.INTERNAL, "error": plan.lost or "the snapshot's frozen view is gone"}
     operations.update(change.conn, operation.id, updated_at=change.at, **values)
     if plan.lost and operation.disk_id is not None:
-        disk = disks.get(change.conn, operation.disk_id)
-        assert disk is not None
-        lost = algebra.lost(tracking_of(disk), plan.bitmap)
-        values = tracking_columns(lost, reason=plan.lost)
-        disks.compare_and_set(change.conn, disk.id, expected={"epoch": disk.epoch}, values=values)
+        disk = disk_row(change, operation.disk_id)
+        set_tracking(change, disk, algebra.lost(tracking_of(disk), plan.bitmap), reason=plan.lost)
 
 
 def record_settled(
@@ -40,22 +39,16 @@ def record_settled(
     is_open: bool,
 ) -> None:
     """Record what a disk is after its daemon was brought to rest, and end the snapshot that ends with it."""
-    disk = disks.get(change.conn, disk_id)
-    assert disk is not None
+    disk = disk_row(change, disk_id)
     now = tracking_of(disk)
-    values: dict[str, object] = {}
     if not is_open:
-        values = {"daemon": None, "nbd_socket": None, "device": None}
-        if now.state is not TrackingState.STOPPED:
-            reason = plan.lost or disk.tracking_reason or "the storage daemon is not running"
-            values |= tracking_columns(algebra.lost(now), reason=reason)
+        after = now if now.state is TrackingState.STOPPED else algebra.lost(now)
+        reason = plan.lost or disk.tracking_reason or "the storage daemon is not running"
+        set_tracking(change, disk, after, reason=reason, **_NOWHERE)
     elif plan.lost:
-        values = tracking_columns(algebra.lost(now, recording), reason=plan.lost)
+        set_tracking(change, disk, algebra.lost(now, recording), reason=plan.lost)
     elif plan.verdict is Verdict.FAILED or now.bitmap != recording:
-        after = algebra.failed(now, recording)
-        values = tracking_columns(after, reason=disk.tracking_reason or "unknown")
-    if values:
-        disks.compare_and_set(change.conn, disk_id, expected={"epoch": disk.epoch}, values=values)
+        set_tracking(change, disk, algebra.failed(now, recording), reason=disk.tracking_reason or "unknown")
     if operation is not None and plan.verdict is Verdict.FAILED:
         end_failed_snapshot(change, operation)
     if operation is not None and plan.verdict is Verdict.CLEAN:
@@ -64,11 +57,9 @@ def record_settled(
 
 def record_lost(change: Change, disk_id: DiskId, reason: str, *, daemon: str | None) -> None:
     """Record that no daemon serves the disk, which `daemon` may have open, and that its tracking is LOST."""
-    disk = disks.get(change.conn, disk_id)
-    assert disk is not None
-    values: dict[str, object] = {"daemon": daemon, "nbd_socket": None, "device": None}
-    values |= tracking_columns(algebra.lost(tracking_of(disk)), reason=reason)
-    disks.compare_and_set(change.conn, disk_id, expected={"epoch": disk.epoch}, values=values)
+    disk = disk_row(change, disk_id)
+    values = {**_NOWHERE, "daemon": daemon}
+    set_tracking(change, disk, algebra.lost(tracking_of(disk)), reason=reason, **values)
 
 
 def end_failed_snapshot(change: Change, operation: Operation) -> None:

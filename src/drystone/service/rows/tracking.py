@@ -1,10 +1,13 @@
 """The tracking columns of a disk's row, and what an operation recorded of a freeze, as values of the algebra."""
 
+from drystone.catalog import disks
 from drystone.domain.disk import Disk
+from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.settling import Flight, Phase
 from drystone.domain.tracking import Tracking, TrackingState
+from drystone.service.transactions import Change
 
 
 def tracking_of(disk: Disk) -> Tracking:
@@ -29,6 +32,20 @@ def tracking_columns(tracking: Tracking, *, reason: str = "") -> dict[str, objec
         "tracking_reason": reason if tracking.state is TrackingState.LOST else "",
         "bitmap": tracking.bitmap,
     }
+
+
+def disk_row(change: Change, disk_id: DiskId) -> Disk:
+    """Return the row of a disk, which is there as long as its operation runs."""
+    found = disks.get(change.conn, disk_id)
+    assert found is not None, disk_id
+    return found
+
+
+def set_tracking(change: Change, disk: Disk, tracking: Tracking, *, reason: str = "", **values: object) -> None:
+    """Store tracking, and further values, in the row of a disk that was read in this transaction."""
+    values = {**tracking_columns(tracking, reason=reason), **values}
+    changed = disks.compare_and_set(change.conn, disk.id, expected={"epoch": disk.epoch}, values=values)
+    assert changed, "rows do not change under a writing transaction"
 
 
 def snapshot_under_way(operations: list[Operation]) -> bool:
