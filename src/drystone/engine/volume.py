@@ -125,7 +125,7 @@ class Volume(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Qcow2Volume:
-    """A `Volume` in a qcow2 file; the checkpoint file beside it has its changes."""
+    """A `Volume`, which see, in a qcow2 file; the checkpoint file beside it has its changes."""
 
     id: DiskId
     image: Path
@@ -135,7 +135,6 @@ class Qcow2Volume:
         return self.image.with_name("checkpoint")
 
     async def create(self, size_bytes: int, backing: Backing | None = None) -> None:
-        """See `Volume.create`."""
         self.image.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         part = self._part
         part.unlink(missing_ok=True)
@@ -155,13 +154,11 @@ class Qcow2Volume:
         return self.image.with_suffix(".part")
 
     async def grow(self, size_bytes: int) -> None:
-        """See `Volume.grow`."""
         if self.size_bytes() < size_bytes:
             await command.run("qemu-img", "resize", "-q", "-f", "qcow2", str(self.image), str(size_bytes))
             await asyncio.to_thread(durable_files.sync_file, self.image)
 
     def remove(self) -> None:
-        """See `Volume.remove`."""
         directory = self.image.parent
         if not directory.is_dir():
             return
@@ -171,15 +168,12 @@ class Qcow2Volume:
         durable_files.sync_file(directory.parent)
 
     def size_bytes(self) -> int:
-        """See `Volume.size_bytes`."""
         return self._header().size_bytes
 
     def allocated_bytes(self) -> int:
-        """See `Volume.allocated_bytes`."""
         return allocated_bytes(self.image)
 
     def identity(self) -> FileIdentity:
-        """See `Volume.identity`."""
         found = self.image.stat()
         return FileIdentity(
             device=found.st_dev,
@@ -190,16 +184,12 @@ class Qcow2Volume:
         )
 
     def has_backing(self) -> bool:
-        """See `Volume.has_backing`.
-
-        Where a backing was dropped, QEMU 10.0 leaves an offset in the header, with a length of 0. To take that for a
-        backing would bring the source's bytes back wherever the guest has discarded since.
-        """
+        # Where a backing was dropped, QEMU 10.0 leaves an offset in the header, with a length of 0. To take that for a
+        # backing would bring the source's bytes back wherever the guest has discarded since.
         header = self._header()
         return bool(header.backing_offset and header.backing_length)
 
     def is_outdated(self) -> bool:
-        """See `Volume.is_outdated`."""
         header = self._header()
         return header.cluster_bytes != CLUSTER_BYTES or not header.features & _EXTENDED_L2
 
@@ -216,21 +206,17 @@ class Qcow2Volume:
         )
 
     def block_node(self) -> Arguments:
-        """See `Volume.block_node`."""
         return graph.file_node(self.id, self.image)
 
     def record(self, epoch: int, ranges: Ranges) -> None:
-        """See `Volume.record`."""
         durable_files.sync_file(self.image)
         head = codec.head(self.id, epoch, self.identity(), ranges)
         durable_files.write_durably(self._checkpoint, codec.encode(head, ranges))
 
     def recorded(self) -> Recorded | None:
-        """See `Volume.recorded`."""
         return self._read(self._checkpoint)
 
     def take_recorded(self) -> Recorded | None:
-        """See `Volume.take_recorded`."""
         taken = self._checkpoint.with_name("checkpoint.consumed")
         try:
             self._checkpoint.replace(taken)
@@ -247,17 +233,14 @@ class Qcow2Volume:
         return Recorded(head, ranges, self.identity())
 
     def draft(self, purpose: str) -> Self:
-        """See `Volume.draft`."""
         return replace(self, image=self.image.with_suffix(f".{purpose}"))
 
     def discard_draft(self) -> None:
-        """See `Volume.discard_draft`."""
         for file in (self.image, self._part):
             file.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def opened(self, scratch: Path) -> Iterator[ImageFile]:
-        """See `Volume.opened`."""
         descriptor = os.open(self.image, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             yield ImageFile(name=str(self.image), descriptor=descriptor, format="qcow2", scratch=scratch)
@@ -265,15 +248,12 @@ class Qcow2Volume:
             os.close(descriptor)
 
     async def copy_from(self, file: ImageFile, *, on_percent: OnPercent, guard: Guard) -> None:
-        """See `Volume.copy_from`."""
         await convert.import_into(file, self.image, on_percent=on_percent, guard=guard)
 
     async def same_as(self, file: ImageFile, *, on_percent: OnPercent, guard: Guard) -> bool:
-        """See `Volume.same_as`."""
         return await convert.same_content(file, self.image, on_percent=on_percent, guard=guard)
 
     def replace_by(self, draft: Self) -> None:
-        """See `Volume.replace_by`."""
         _put_in_place(draft.image, self.image)
 
 
