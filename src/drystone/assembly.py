@@ -54,6 +54,7 @@ from drystone.service.calls.store_space import StoreSpace
 from drystone.service.calls.trail import Audit
 from drystone.service.calls.trail_records import AuditRecords
 from drystone.service.calls.use_cases import UseCases
+from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.daemons import Daemons
 from drystone.service.host.healing import Healing
 from drystone.service.host.host import Host
@@ -61,7 +62,6 @@ from drystone.service.host.scratch_guard import ScratchGuard
 from drystone.service.host.serving import Serving
 from drystone.service.host.snapshot_server import SnapshotServer
 from drystone.service.host.watch import Watch
-from drystone.service.installation import Installation
 from drystone.service.jobs.attach import Attach, Detach
 from drystone.service.jobs.compact import Compact
 from drystone.service.jobs.compare import Compare
@@ -110,9 +110,24 @@ class StartError(DrystoneError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What both `serve` and `host stop` work with."""
+    """Everything that is made once: what both `serve` and `host stop` work with. Nobody else takes it as a whole."""
 
-    installation: Installation
+    db: Database
+    transactions: Transactions
+    operations: Operations
+    ids: IdSource
+    """What secrets are made by, too: never within a transaction."""
+    layout: Layout
+    room: Room
+    ballast: Ballast
+    kept: KeptStore
+    locks: DiskLocks
+    devices: HostDevices
+    workers: WorkerPool
+    background: WorkerPool
+    """For work that can wait: never takes a process from `workers`, and yields to them."""
+    environment: Mapping[str, str]
+    """What daemons that outlive us are given: PATH and no secrets."""
     daemons: Daemons
     snapshot_server: SnapshotServer
     host: Host
@@ -166,21 +181,14 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
             transactions = Transactions(db=db, clock=time.time, steady=steady.now, rng=rng)
             room = Room(layout=layout, floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent)
 
-            installation = Installation(
-                db=db, clock=time.time, steady=steady.now, monotonic=time.monotonic, ids=ids,
-                layout=layout, store=store, workers=workers, transactions=transactions, room=room,
-                kept=KeptStore(store=store, room=room, dead_percent=config.compaction_dead_percent),
-                devices=HostDevices(layout.run, {}),
-                operations=Operations(transactions, proofs_at_once=config.prove_at_once),
-                environment={"PATH": os.environ.get("PATH", os.defpath)},
-                scratch_bytes_max=config.scratch_bytes_max,
-                background=background,
-            )  # fmt: skip
+            operations = Operations(transactions, proofs_at_once=config.prove_at_once)
+            kept = KeptStore(store=store, room=room, dead_percent=config.compaction_dead_percent)
+            locks, devices = DiskLocks(), HostDevices(layout.run, {})
+            environment = {"PATH": os.environ.get("PATH", os.defpath)}
             snapshot_server = SnapshotServer(
-                layout=layout, store_id=store.store_id, environment=installation.environment, transactions=transactions
+                layout=layout, store_id=store.store_id, environment=environment, transactions=transactions
             )
-            daemons = Daemons(layout=layout, environment=installation.environment, monotonic=time.monotonic)
-            locks, devices, operations = installation.locks, installation.devices, installation.operations
+            daemons = Daemons(layout=layout, environment=environment, monotonic=time.monotonic)
             host = Host(
                 transactions=transactions, locks=locks, layout=layout, store_id=store.store_id, devices=devices,
                 daemons=daemons, snapshot_server=snapshot_server, throttle=config.throttle,
@@ -193,10 +201,11 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
                 transactions=transactions, locks=locks, operations=operations, devices=devices, daemons=daemons,
                 snapshot_server=snapshot_server, host=host, serving=serving,
             )  # fmt: skip
-            kept = installation.kept
             mending = Mending(transactions=transactions, kept=kept, background=background, locks=locks, host=host)
             yield Parts(
-                installation=installation, daemons=daemons, snapshot_server=snapshot_server, host=host,
+                db=db, transactions=transactions, operations=operations, ids=ids, layout=layout, room=room,
+                ballast=ballast, kept=kept, locks=locks, devices=devices, workers=workers, background=background,
+                environment=environment, daemons=daemons, snapshot_server=snapshot_server, host=host,
                 serving=serving, watch=watch, clock=steady,
                 sweep=Sweep(transactions=transactions, kept=kept),
                 compaction=Compaction(transactions=transactions, kept=kept, operations=operations),
@@ -265,20 +274,20 @@ def _remember(conn: Connection, values: Mapping[str, str]) -> None:
 
 def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
     """Return what does each kind of operation."""
-    installation, host, serving = parts.installation, parts.host, parts.serving
-    transactions, operations, locks = installation.transactions, installation.operations, installation.locks
-    layout, room, kept = installation.layout, installation.room, installation.kept
+    transactions, operations, locks = parts.transactions, parts.operations, parts.locks
+    layout, room, kept = parts.layout, parts.room, parts.kept
+    host, serving = parts.host, parts.serving
     take_snapshot = TakeSnapshot(
-        transactions=transactions, operations=operations, locks=locks, kept=kept, workers=installation.workers,
+        transactions=transactions, operations=operations, locks=locks, kept=kept, workers=parts.workers,
         host=host, sweep=parts.sweep,
     )  # fmt: skip
 
     machines = MachineSettings(
-        images=installation.layout.proofs if config.prove_images == "auto" else Path(config.prove_images),
+        images=parts.layout.proofs if config.prove_images == "auto" else Path(config.prove_images),
         kernels=Path(config.prove_kernels), kvm=config.prove_kvm, memory_mib=config.prove_memory_mib,
         seconds_max=config.prove_minutes * 60.0, idle_seconds_max=config.prove_idle_minutes * 60.0,
     )  # fmt: skip
-    prover = Prover(settings=machines, environment=installation.environment)
+    prover = Prover(settings=machines, environment=parts.environment)
     return {
         OperationKind.CREATE_DISK: CreateDisk(operations=operations, locks=locks, layout=layout, host=host),
         OperationKind.SNAPSHOT: take_snapshot,
@@ -294,7 +303,7 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
             transactions=transactions,
             operations=operations,
             kept=kept,
-            workers=installation.workers,
+            workers=parts.workers,
             compaction=parts.compaction,
         ),
         OperationKind.ROLLBACK: Rollback(
@@ -302,7 +311,7 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
             operations=operations,
             locks=locks,
             kept=kept,
-            workers=installation.workers,
+            workers=parts.workers,
             host=host,
         ),
         OperationKind.HYDRATE: Hydrate(
@@ -320,7 +329,7 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
             operations=operations,
             locks=locks,
             layout=layout,
-            devices=installation.devices,
+            devices=parts.devices,
             host=host,
             serving=serving,
         ),
@@ -337,10 +346,10 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
         ),
         OperationKind.IMPORT: ImportDisk(transactions=transactions, room=room, host=host),
         OperationKind.COMPACT: Compact(
-            transactions=transactions, operations=operations, kept=kept, background=installation.background
+            transactions=transactions, operations=operations, kept=kept, background=parts.background
         ),
         OperationKind.COMPARE: Compare(
-            transactions=transactions, locks=locks, kept=kept, background=installation.background, host=host
+            transactions=transactions, locks=locks, kept=kept, background=parts.background, host=host
         ),
         OperationKind.REWRITE: Rewrite(transactions=transactions, locks=locks, room=room, host=host),
         OperationKind.PROVE: Prove(
@@ -348,7 +357,7 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
             layout=layout,
             room=room,
             scratch_bytes_max=config.scratch_bytes_max,
-            environment=installation.environment,
+            environment=parts.environment,
             snapshot_server=parts.snapshot_server,
             prover=prover,
         ),
@@ -364,18 +373,17 @@ def _quota(config: Config) -> SnapshotLimits:
 
 def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Passwords, qemu_version: str) -> UseCases:
     """Return what the wire calls."""
-    installation, host = parts.installation, parts.host
-    db, clock, steady = installation.db, installation.clock, installation.steady
-    transactions, operations = installation.transactions, installation.operations
-    layout, devices, room = installation.layout, installation.devices, installation.room
+    db, transactions, operations = parts.db, parts.transactions, parts.operations
+    clock, steady = transactions.clock, transactions.steady
+    layout, devices, room, host = parts.layout, parts.devices, parts.room, parts.host
     probe = HostProbe(
-        transactions=installation.transactions, locks=installation.locks, room=installation.room, host=host,
+        transactions=parts.transactions, locks=parts.locks, room=parts.room, host=host,
         daemons=parts.daemons, clock=parts.clock, qemu_version=qemu_version,
     )  # fmt: skip
     quiescing = Quiescing(
-        db=db, clock=clock, environment=installation.environment,
-        own=(installation.layout.data, installation.layout.scratch, installation.layout.run),
-        devices=installation.devices,
+        db=db, clock=clock, environment=parts.environment,
+        own=(parts.layout.data, parts.layout.scratch, parts.layout.run),
+        devices=parts.devices,
     )  # fmt: skip
     limits = _quota(config)
     disk_limits = DiskLimits(disks=config.disks_per_account, gib=config.disk_gib_per_account)
@@ -386,11 +394,11 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
             root=os.geteuid() == 0, limits=disk_limits,
         ),
         snapshots=SnapshotLifecycle(
-            transactions=transactions, operations=operations, ids=installation.ids, host=host, locks=installation.locks,
+            transactions=transactions, operations=operations, ids=parts.ids, host=host, locks=parts.locks,
             layout=layout, devices=devices, room=room, limits=limits, quiescing=quiescing,
         ),
         snapshot_groups=SnapshotGroups(
-            transactions=transactions, operations=operations, ids=installation.ids, host=host, locks=installation.locks,
+            transactions=transactions, operations=operations, ids=parts.ids, host=host, locks=parts.locks,
             layout=layout, devices=devices, room=room, limits=limits, quiescing=quiescing,
             disks_max=config.disks_per_instance,
         ),
@@ -404,14 +412,14 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
             db=db, clock=clock, steady=steady, config=SnapshotRecordsConfig(free_quota_gib=config.free_quota_gib)
         ),
         instances=Instances(
-            db=db, clock=clock, ids=installation.ids,
+            db=db, clock=clock, ids=parts.ids,
             config=InstancesConfig(zone=config.zone, disks_per_instance=config.disks_per_instance),
         ),
         accounts=accounts, operations=OperationRecords(db=db), host=HostRecords(db=db, probe=probe),
-        store_health=StoreHealth(transactions=installation.transactions, scrub=parts.scrub),
+        store_health=StoreHealth(transactions=parts.transactions, scrub=parts.scrub),
         space=StoreSpace(
-            transactions=installation.transactions, operations=installation.operations, kept=installation.kept,
-            background=installation.background,
+            transactions=parts.transactions, operations=parts.operations, kept=parts.kept,
+            background=parts.background,
         ),
         clock=parts.clock, confirmation=Confirmation(transactions=transactions),
         image_files=ImageFiles(
@@ -431,7 +439,7 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
         ),
         history=History(db=db, clock=steady, days=config.history_days),
         differences=SnapshotDifferences(
-            transactions=transactions, kept=installation.kept, background=installation.background
+            transactions=transactions, kept=parts.kept, background=parts.background
         ),
         authenticate=accounts.authenticate,
     )  # fmt: skip
@@ -451,31 +459,30 @@ class Loop:
 
 def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSessions) -> tuple[Loop, ...]:
     """Return everything that runs beside the calls (S135)."""
-    installation = parts.installation
     guard = ScratchGuard(
-        transactions=installation.transactions, locks=installation.locks, host=parts.host, room=installation.room,
-        bugs=installation.bugs, bytes_max=installation.scratch_bytes_max,
+        transactions=parts.transactions, locks=parts.locks, host=parts.host, room=parts.room,
+        bugs=parts.operations.bugs, bytes_max=config.scratch_bytes_max,
     )  # fmt: skip
     expiry = Expiry(
-        transactions=installation.transactions, operations=installation.operations, clock=parts.clock,
+        transactions=parts.transactions, operations=parts.operations, clock=parts.clock,
         limits=ExpiryLimits(percent_per_hour=config.expiry_percent_per_hour, quota=_quota(config)),
     )  # fmt: skip
     # A database of PostgreSQL is copied by its own tools.
     minutes = 0 if config.catalog_url else config.backup_minutes
     backups = Backups(
-        room=installation.room, steady=installation.steady, monotonic=installation.monotonic,
+        room=parts.room, steady=parts.transactions.steady, monotonic=time.monotonic,
         minutes=minutes, kept=config.backups_kept,
     )  # fmt: skip
     healing = Healing(
-        transactions=installation.transactions, operations=installation.operations, monotonic=installation.monotonic,
+        transactions=parts.transactions, operations=parts.operations, monotonic=time.monotonic,
         after_s=config.rescan_after_s,
     )  # fmt: skip
     publication = Publication(
-        transactions=installation.transactions, kept=installation.kept, layout=installation.layout,
-        locks=installation.locks,
+        transactions=parts.transactions, kept=parts.kept, layout=parts.layout,
+        locks=parts.locks,
     )  # fmt: skip
     return (
-        Loop(name="operations", once=installation.operations.run, seconds=1.0),
+        Loop(name="operations", once=parts.operations.run, seconds=1.0),
         # Guests wait for these two.
         Loop(name="space", once=guard.once, seconds=0.1, seconds_max=URGENT_SECONDS_MAX),
         Loop(name="daemons", once=parts.watch.once, seconds=0.5, seconds_max=URGENT_SECONDS_MAX),
@@ -490,7 +497,7 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
         Loop(name="proving", once=use_cases.proving.begin_due, seconds=60.0),
         Loop(name="sessions", once=sessions.prune, seconds=600.0),
         Loop(name="tidy", once=parts.sweep.tidy, seconds=600.0),
-        Loop(name="ballast", once=lambda: asyncio.to_thread(installation.ballast.fill), seconds=10.0),
+        Loop(name="ballast", once=lambda: asyncio.to_thread(parts.ballast.fill), seconds=10.0),
         Loop(name="tallies", once=use_cases.audit.tell, seconds=60.0),
         Loop(name="trail", once=use_cases.audit.prune, seconds=5.0),
     )  # fmt: skip

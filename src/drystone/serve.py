@@ -186,10 +186,10 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
     qemu_version = _qemu_version()
     endpoint = door.endpoint
     async with assembled(config) as parts:
-        installation, watch = parts.installation, parts.watch
-        accounts = Accounts(db=installation.db, clock=time.time, ids=installation.ids)
+        watch, bugs = parts.watch, parts.operations.bugs
+        accounts = Accounts(db=parts.db, clock=time.time, ids=parts.ids)
         credentials = Credentials(
-            config=config, transactions=installation.transactions, ballast=installation.ballast, ids=installation.ids,
+            config=config, transactions=parts.transactions, ballast=parts.ballast, ids=parts.ids,
             endpoint=endpoint, tls_ca=door.ca, tls_fingerprint=door.fingerprint,
         )  # fmt: skip
 
@@ -199,22 +199,20 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
             await credentials.refresh(passwords)
 
         passwords = Passwords(
-            db=installation.db, clock=time.time, ids=installation.ids, hashing=PasswordHashing(),
+            db=parts.db, clock=time.time, ids=parts.ids, hashing=PasswordHashing(),
             changed=password_changed,
         )  # fmt: skip
         await tried("clock", parts.clock.look)
         await udev.leave_disks_alone()
         written = await first_start(accounts, passwords, credentials)
-        await insisted("take_over", watch.take_over, installation.bugs)
-        await tried("mend_bases", lambda: mend_bases(installation.transactions))
-        await tried("clear_scratch", lambda: clear_scratch(installation.transactions, installation.layout))
-        await tried("remove_clones", lambda: remove_clones(installation.layout))
-        await tried("publish_epoch", lambda: epoch.publish(installation.transactions, installation.kept))
-        installation.operations.serve(jobs(config, parts))
+        await insisted("take_over", watch.take_over, bugs)
+        await tried("mend_bases", lambda: mend_bases(parts.transactions))
+        await tried("clear_scratch", lambda: clear_scratch(parts.transactions, parts.layout))
+        await tried("remove_clones", lambda: remove_clones(parts.layout))
+        await tried("publish_epoch", lambda: epoch.publish(parts.transactions, parts.kept))
+        parts.operations.serve(jobs(config, parts))
         registry = CollectorRegistry()
-        registry.register(
-            InstallationCollector(db=installation.db, room=installation.room, bugs=installation.bugs, clock=parts.clock)
-        )
+        registry.register(InstallationCollector(db=parts.db, room=parts.room, bugs=bugs, clock=parts.clock))
         use_cases = use_cases_of(config, parts, accounts, passwords, qemu_version)
         api = build_application(
             use_cases,
@@ -222,14 +220,14 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
                 region=config.region, time_zone_offset_hours=config.time_zone_offset_hours,
                 rate_limits=config.rate_limits, rate_per_action=config.rate_per_action,
                 rates_per_action={"DescribeDisks": config.rate_describe_disks},
-                metrics_token=await installation.db.read(lambda conn: meta.get(conn, METRICS_TOKEN)),
+                metrics_token=await parts.db.read(lambda conn: meta.get(conn, METRICS_TOKEN)),
                 rate_per_account=config.rate_per_account,
             ),
-            clock=time.time, steady=installation.steady, monotonic=time.monotonic,
-            request_id=installation.ids.uuid, registry=registry,
+            clock=time.time, steady=parts.transactions.steady, monotonic=time.monotonic,
+            request_id=parts.ids.uuid, registry=registry,
         )  # fmt: skip
         sessions = BrowserSessions(
-            db=installation.db, clock=installation.steady, ids=installation.ids,
+            db=parts.db, clock=parts.transactions.steady, ids=parts.ids,
             limits=SessionLimits(
                 idle_s=config.console_idle_minutes * 60.0, age_s=config.console_session_hours * 3600.0
             ),
@@ -242,10 +240,10 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
                 zones=(config.zone,), version=version("drystone"), session_age_s=sessions.limits.age_s,
                 proofs=config.prove,
             ),
-            monotonic=time.monotonic, request_id=installation.ids.uuid,
+            monotonic=time.monotonic, request_id=parts.ids.uuid,
         )  # fmt: skip
         guarded = HostGuard(
-            console, hosts=Hosts((*config.host_names, config.host)), request_id=installation.ids.uuid
+            console, hosts=Hosts((*config.host_names, config.host)), request_id=parts.ids.uuid
         )  # fmt: skip
         address, port = listener.getsockname()[:2]
         server = _Server(
@@ -267,15 +265,13 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
         async with asyncio.TaskGroup() as tasks:
             # S135: they go on, whatever they meet.
             background = [
-                tasks.create_task(
-                    repeat(one.name, one.seconds, one.once, installation.bugs, seconds_max=one.seconds_max)
-                )
+                tasks.create_task(repeat(one.name, one.seconds, one.once, bugs, seconds_max=one.seconds_max))
                 for one in rounds
             ]
             if not written:
-                late = insisted("credentials", lambda: credentials.refresh(passwords), installation.bugs)
+                late = insisted("credentials", lambda: credentials.refresh(passwords), bugs)
                 background.append(tasks.create_task(late))
-            tasks.create_task(_say_ready(server, endpoint, installation.workers))
+            tasks.create_task(_say_ready(server, endpoint, parts.workers))
             await server.serve(sockets=[listener])
             for task in background:
                 task.cancel()
@@ -302,7 +298,7 @@ async def _say_ready(server: uvicorn.Server, endpoint: str, workers: WorkerPool)
 async def _stop(config: Config) -> None:
     async with assembled(config, with_workers=False) as parts:
         await parts.watch.take_over()
-        await remove_clones(parts.installation.layout)
+        await remove_clones(parts.layout)
         await parts.watch.stop()
         left = parts.daemons.left_running()
         if left:

@@ -27,7 +27,6 @@ from drystone.service.caller import Caller
 from drystone.service.calls.accounts import Accounts
 from drystone.service.calls.password_hashing import PasswordHashing
 from drystone.service.calls.passwords import Passwords
-from drystone.service.installation import Installation
 from tests.api.relay import Relay
 from tests.catalogs import settings_of
 
@@ -40,7 +39,7 @@ class RealService:
     """Calls actions by name, as one account or another."""
 
     dispatcher: Dispatcher
-    installation: Installation
+    parts: assembly.Parts
     actions: Mapping[str, Service]
     admin: AccountId
 
@@ -78,34 +77,32 @@ async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService
     # As the program does before it looks at what is there.
     data.mkdir(mode=0o700, exist_ok=True)
     async with assembly.assembled(config) as parts:
-        installation, watch = parts.installation, parts.watch
-        accounts = Accounts(db=installation.db, clock=time.time, ids=installation.ids)
+        watch = parts.watch
+        accounts = Accounts(db=parts.db, clock=time.time, ids=parts.ids)
 
         async def changed() -> None:
             """There is no file of credentials."""
 
-        passwords = Passwords(
-            db=installation.db, clock=time.time, ids=installation.ids, hashing=PasswordHashing(), changed=changed
-        )
-        installation.operations.serve(assembly.jobs(config, parts))
+        passwords = Passwords(db=parts.db, clock=time.time, ids=parts.ids, hashing=PasswordHashing(), changed=changed)
+        parts.operations.serve(assembly.jobs(config, parts))
         use_cases = assembly.use_cases_of(config, parts, accounts, passwords, "10.0.0")
         app = build_application(
             use_cases, settings=ApiSettings(region=REGION, rate_limits=config.rate_limits), clock=time.time,
-            steady=installation.steady,
+            steady=parts.clock.now,
             monotonic=time.monotonic, request_id=lambda: str(uuid.uuid4()), registry=CollectorRegistry(),
         )  # fmt: skip
         app.dispatcher.agent = Relay(app.dispatcher.agent)
         await accounts.first("admin")
-        admin = await installation.db.read(lambda conn: account_rows.by_name(conn, "admin"))
+        admin = await parts.db.read(lambda conn: account_rows.by_name(conn, "admin"))
         assert admin is not None
         # What an earlier run left attached is served again.
         await watch.take_over()
         await watch.revive_all()
         services = {name: service for service in app.dispatcher.services for name in service.actions}
-        made = RealService(dispatcher=app.dispatcher, installation=installation, actions=services, admin=admin.id)
+        made = RealService(dispatcher=app.dispatcher, parts=parts, actions=services, admin=admin.id)
         try:
             async with asyncio.TaskGroup() as tasks:
-                running = tasks.create_task(installation.operations.run())
+                running = tasks.create_task(parts.operations.run())
                 try:
                     yield made
                     await made.idle()
@@ -113,5 +110,5 @@ async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService
                     running.cancel()
         finally:
             # As `host stop` does, also when what ran here failed: a proof may be under way.
-            await remove_clones(installation.layout)
+            await remove_clones(parts.layout)
             await watch.stop()

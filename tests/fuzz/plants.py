@@ -55,7 +55,7 @@ def leaked_id(service: RealService) -> None:
                 first = disks.get(conn, given.disk_ids[0]) if given.disk_ids else None
                 return None if first is None else first.account_id
 
-            found: Any = await service.installation.db.read(owner)
+            found: Any = await service.parts.db.read(owner)
             return await run(given, on, dataclasses.replace(caller, account_id=found or caller.account_id))
 
         return leaking
@@ -71,7 +71,7 @@ def told_apart(service: RealService) -> None:
             def owner(conn: Connection) -> object:
                 return snapshots.get(conn, given.snapshot_id)
 
-            found: Any = await service.installation.db.read(owner)
+            found: Any = await service.parts.db.read(owner)
             if found is not None and found.account_id != caller.account_id:
                 raise RefusalError(Refusal.NOT_ALLOWED, "This snapshot is not yours.")
             return await run(given, on, caller)

@@ -45,7 +45,6 @@ from drystone.domain.tracking import TrackingState, frozen
 from drystone.nbd.extents import STATE_DIRTY
 from drystone.objects.contract import NotFoundError
 from drystone.service.host.host import Host
-from drystone.service.installation import Installation
 from drystone.service.jobs.delete_snapshot import DeleteSnapshot
 from drystone.service.jobs.snapshot import TakeSnapshot
 from drystone.service.kept_store import KeptStore
@@ -68,6 +67,7 @@ from tests.catalog.catalog_values import disk as disk_row
 from tests.catalog.catalog_values import snapshot as snapshot_row
 from tests.service import parts
 from tests.service.hunt import hunt
+from tests.service.parts import ServerParts
 from tests.service.records_world import NOW
 from tests.service.store_world import BLOCKS, Lazy, Power, World, build_world, consistent
 
@@ -155,7 +155,7 @@ class Scene(World):
     def store(self) -> Store:
         return replace(self.made.store, objects=self.objects)
 
-    def open(self, power: Power | None = None) -> Installation:
+    def open(self, power: Power | None = None) -> ServerParts:
         self.made = super().open(power)
         return self.made
 

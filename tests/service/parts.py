@@ -9,15 +9,16 @@ from typing import Any, TypeVar, cast
 
 from drystone.catalog.database import Database
 from drystone.domain.ids import IdSource
+from drystone.engine.ballast import Ballast
 from drystone.engine.host_device import HostDevices
 from drystone.engine.layout import Layout
 from drystone.service.calls.store_space import StoreSpace
+from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.daemons import Daemons
 from drystone.service.host.host import Host
 from drystone.service.host.serving import Serving
 from drystone.service.host.snapshot_server import SnapshotServer
 from drystone.service.host.watch import Watch
-from drystone.service.installation import Installation
 from drystone.service.jobs.compact import Compact
 from drystone.service.jobs.delete_snapshot import DeleteSnapshot
 from drystone.service.jobs.snapshot import TakeSnapshot
@@ -29,6 +30,8 @@ from drystone.service.upkeep.compaction import Compaction
 from drystone.service.upkeep.publication import Publication
 from drystone.service.upkeep.scrub import Scrub, ScrubConfig
 from drystone.service.upkeep.sweep import Sweep
+from drystone.snapstore.store import Store
+from drystone.transfer.pool import WorkerPool
 
 R = TypeVar("R")
 _SEEDS = itertools.count(1000)
@@ -48,6 +51,33 @@ def changed(db: Database, record: Callable[[Change], R], *, at: float = 1_700_00
     return db.write_sync(lambda conn: record(Change(conn=conn, at=at, steady=at, ids=ids)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerParts:
+    """What the service's classes take, of one server."""
+
+    db: Database
+    clock: Callable[[], float]
+    steady: Callable[[], float]
+    monotonic: Callable[[], float]
+    ids: IdSource
+    layout: Layout
+    store: Store
+    workers: WorkerPool
+    background: WorkerPool
+    operations: Operations
+    environment: Mapping[str, str]
+    transactions: Transactions
+    room: Room
+    kept: KeptStore
+    devices: HostDevices
+    locks: DiskLocks
+
+    @property
+    def ballast(self) -> Ballast:
+        """What is given up where there is no room for what must be written."""
+        return Ballast(self.layout.ballast)
+
+
 def server_parts(
     db: Database,
     layout: Layout,
@@ -59,18 +89,18 @@ def server_parts(
     pool: Any = NOWHERE,
     environment: Mapping[str, str] | None = None,
     dead_percent: int = 20,
-) -> Installation:
+) -> ServerParts:
     """Return the parts of a server with this catalog: all clocks are one, nothing is throttled, there is no floor."""
     rng = rng or random.Random(1)
     transactions = Transactions(db=db, clock=clock, steady=clock, rng=rng)
 
     room = Room(layout=layout, floor_bytes_max=0, floor_percent=0)
-    return Installation(
+    return ServerParts(
         db=db, clock=clock, steady=clock, monotonic=monotonic or clock, ids=IdSource(rng), layout=layout, store=store,
         workers=pool, transactions=transactions, room=room,
         kept=KeptStore(store=store, room=room, dead_percent=dead_percent),
         devices=HostDevices(layout.run, {}), operations=Operations(transactions), environment=environment or {},
-        scratch_bytes_max=1, background=pool,
+        background=pool, locks=DiskLocks(),
     )  # fmt: skip
 
 
@@ -85,7 +115,7 @@ class HostParts:
     watch: Watch
 
 
-def host_parts(parts: Installation) -> HostParts:
+def host_parts(parts: ServerParts) -> HostParts:
     """Return what a server with these parts has for the disks of this machine; nothing is throttled."""
     transactions, layout, devices = parts.transactions, parts.layout, parts.devices
     snapshot_server = SnapshotServer(
@@ -98,7 +128,7 @@ def host_parts(parts: Installation) -> HostParts:
     )  # fmt: skip
     serving = Serving(
         transactions=transactions, locks=parts.locks, devices=devices, daemons=daemons, host=host,
-        ballast=parts.ballast, bugs=parts.bugs,
+        ballast=parts.ballast, bugs=parts.operations.bugs,
     )  # fmt: skip
     watch = Watch(
         transactions=transactions, locks=parts.locks, operations=parts.operations, devices=devices, daemons=daemons,
@@ -107,31 +137,31 @@ def host_parts(parts: Installation) -> HostParts:
     return HostParts(daemons=daemons, snapshot_server=snapshot_server, host=host, serving=serving, watch=watch)
 
 
-def take_snapshot(parts: Installation, host: Host) -> TakeSnapshot:
+def take_snapshot(parts: ServerParts, host: Host) -> TakeSnapshot:
     """Return what takes snapshots on a server with these parts."""
     return of_parts(TakeSnapshot, parts, host=host, sweep=sweep(parts))
 
 
-def sweep(parts: Installation) -> Sweep:
+def sweep(parts: ServerParts) -> Sweep:
     """Return the sweep of a server with these parts."""
     return Sweep(transactions=parts.transactions, kept=parts.kept)
 
 
-def compaction(parts: Installation) -> Compaction:
+def compaction(parts: ServerParts) -> Compaction:
     """Return what has packs written again on a server with these parts."""
     return Compaction(
         transactions=parts.transactions, kept=parts.kept, operations=parts.operations
     )  # fmt: skip
 
 
-def compact(parts: Installation) -> Compact:
+def compact(parts: ServerParts) -> Compact:
     """Return what writes packs again on a server with these parts."""
     return Compact(
         transactions=parts.transactions, operations=parts.operations, kept=parts.kept, background=parts.background
     )
 
 
-def delete_snapshot(parts: Installation) -> DeleteSnapshot:
+def delete_snapshot(parts: ServerParts) -> DeleteSnapshot:
     """Return what deletes snapshots on a server with these parts."""
     return DeleteSnapshot(
         transactions=parts.transactions, operations=parts.operations, kept=parts.kept, workers=parts.workers,
@@ -139,21 +169,21 @@ def delete_snapshot(parts: Installation) -> DeleteSnapshot:
     )  # fmt: skip
 
 
-def publication(parts: Installation) -> Publication:
+def publication(parts: ServerParts) -> Publication:
     """Return what keeps the store and the disks' descriptions up to date on a server with these parts."""
     return Publication(
         transactions=parts.transactions, kept=parts.kept, layout=parts.layout, locks=parts.locks
     )  # fmt: skip
 
 
-def store_space(parts: Installation) -> StoreSpace:
+def store_space(parts: ServerParts) -> StoreSpace:
     """Return what tells the store's space on a server with these parts."""
     return StoreSpace(
         transactions=parts.transactions, operations=parts.operations, kept=parts.kept, background=parts.background
     )
 
 
-def scrub(parts: Installation, mending: Any = None) -> Scrub:
+def scrub(parts: ServerParts, mending: Any = None) -> Scrub:
     """Return the scrub of a server with these parts, which verifies everything once a day."""
     return Scrub(
         transactions=parts.transactions, kept=parts.kept, background=parts.background, mending=mending,

@@ -19,7 +19,6 @@ from drystone.domain.session import Pack, Session
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.engine.layout import Layout
 from drystone.objects.contract import Parts, parts_of
-from drystone.service.installation import Installation
 from drystone.service.upkeep import epoch
 from drystone.snapstore import writer
 from drystone.snapstore.packs import open_pack
@@ -30,7 +29,7 @@ from drystone.transfer.jobs import Job
 from tests.catalog.catalog_values import account, snapshot
 from tests.catalogs import open_catalog
 from tests.memory_store import MemoryStore
-from tests.service.parts import server_parts
+from tests.service.parts import ServerParts, server_parts
 from tests.service.records_world import NOW
 from tests.snapstore.model_snapshots import STORE_ID, new_store, take
 
@@ -137,7 +136,7 @@ class World:
     dead_percent: int = 20
     lazy: Lazy | None = None
 
-    def open(self, power: Power | None = None) -> Installation:
+    def open(self, power: Power | None = None) -> ServerParts:
         self.objects = CutStore(self.content)
         self.objects.power = self.power = power or Power()
         self.objects.lazy = self.lazy

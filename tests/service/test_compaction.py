@@ -19,7 +19,6 @@ from drystone.domain.operation import Operation, OperationState
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState
 from drystone.domain.payloads import CompactionOutcome, CompactPayload
 from drystone.domain.session import Session
-from drystone.service.installation import Installation
 from drystone.service.rows.deletions import mark_deleting
 from drystone.service.transactions import Change
 from drystone.service.upkeep import compaction, epoch, rewrites
@@ -27,6 +26,7 @@ from drystone.snapstore.store import StaleEpochError, read_epoch, replace_owner
 from tests.catalog.catalog_values import OWNER, disk
 from tests.memory_store import MemoryStore
 from tests.service import parts
+from tests.service.parts import ServerParts
 from tests.service.records_world import NOW, caller, refusal
 from tests.service.store_world import CutError, Power, World, consistent, packs_in_store
 from tests.snapstore.model_snapshots import STORE_ID
@@ -36,7 +36,7 @@ DISK = DiskId("disk-00000001")
 ADMIN = caller(OWNER, admin=True)
 
 
-def delete(made: Installation, name: str) -> None:
+def delete(made: ServerParts, name: str) -> None:
     """Delete a snapshot to the end; what it makes due is begun, and not run."""
 
     def mark(change: Change) -> Operation:
@@ -245,7 +245,7 @@ def test_a_pack_that_cannot_be_trusted_is_left_and_not_tried_for_ever(world: Wor
     MemoryStore.replace(world.objects, victim.object, bytes(raw))
     asyncio.run(parts.compact(made).run(compaction_of(world.db)))
     assert victim.object in packs_in_store(world)
-    assert list(made.faulty_packs) == [victim.object]
+    assert list(made.kept.faulty_packs) == [victim.object]
     assert asyncio.run(parts.compaction(made).begin_if_due()) is None
     world.close()
 

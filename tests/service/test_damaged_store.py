@@ -62,7 +62,7 @@ def test_a_snapshot_goes_although_an_index_is_damaged(world: World, *, gone: boo
     assert gone or set(good) <= packs_in_store(world).keys()
     for name, raw in good.items():
         MemoryStore.replace(world.objects, name, raw)
-    made.faulty_packs.clear()
+    made.kept.faulty_packs.clear()
     compact_all(world, made)
     world.check()
     nothing_dead(world, made)
@@ -122,7 +122,7 @@ def test_an_outage_is_no_damage(world: World) -> None:
     first, near = world.row(FIRST).manifest, world.row(MIDDLE).manifest
     assert first is not None
     assert near is not None
-    job = DeathsJob(store=made.store_address(), manifest=first, near=(near,))
+    job = DeathsJob(store=made.kept.address(), manifest=first, near=(near,))
     away = open_store(Away(world.objects.content()), STORE_ID)
     assert sum(garbage.deaths(job, made.store).bytes_by_pack.values()) > 0
     with pytest.raises(UnavailableError):
@@ -134,14 +134,14 @@ def test_a_pack_that_cannot_be_judged_keeps_no_other(world: World) -> None:
     made = world.open()
     names = [pack.object for pack in world.db.read_sync(packs.everything)]
     bad = world.packs_of(LAST)[0].object
-    job = CollectJob(store=made.store_address(), packs=tuple(names), living=())
+    job = CollectJob(store=made.kept.address(), packs=tuple(names), living=())
     assert garbage.collect(job, made.store, lambda _done, _total: None).dead == tuple(names)
     world.flip(bad, -80)
     result = garbage.collect(job, made.store, lambda _done, _total: None)
     assert (set(result.dead), set(result.faults)) == (set(names) - {bad}, {bad})
     others = {pack.object for pack in world.packs_of(MIDDLE)}
     delete(made, LAST)
-    assert bad in made.faulty_packs
+    assert bad in made.kept.faulty_packs
     assert bad in world.doubted()
     delete(made, MIDDLE)
     assert bad in packs_in_store(world)
@@ -168,7 +168,7 @@ def test_a_missing_pack_keeps_no_other_from_being_written_again(world: World) ->
     now = {pack.id: pack.object for pack in world.db.read_sync(packs.everything)}
     assert now[candidates[0].id] == candidates[0].object
     assert all(now.get(pack.id) != pack.object for pack in candidates[1:])
-    assert list(made.faulty_packs) == [candidates[0].object]
+    assert list(made.kept.faulty_packs) == [candidates[0].object]
     assert world.doubted() == {candidates[0].object}
     MemoryStore.replace(world.objects, candidates[0].object, good)
     world.check()

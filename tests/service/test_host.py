@@ -166,7 +166,7 @@ def test_a_start_goes_through_all_processes_once_and_beside_the_event_loop(
 
     cast("Any", served.host).settle = settle
     run(served.watch.take_over())
-    assert given.bugs.counts.total() == 0
+    assert given.operations.bugs.counts.total() == 0
     assert len(threads) == 1
     assert threads[0] is not threading.main_thread()
     world.db.close()

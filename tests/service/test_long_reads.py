@@ -17,16 +17,15 @@ from drystone.engine.layout import Layout
 from drystone.service.calls import differences, store_space
 from drystone.service.calls.differences import SnapshotDifferences
 from drystone.service.calls.trail_records import AuditRecords
-from drystone.service.installation import Installation
 from drystone.service.requests import AuditQuery
 from tests.service import parts
-from tests.service.parts import server_parts
+from tests.service.parts import ServerParts, server_parts
 from tests.service.records_world import NOW, OTHER, OWNER, World, caller, run
 
-Ask = Callable[[Installation, Any], Awaitable[object]]
+Ask = Callable[[ServerParts, Any], Awaitable[object]]
 
 
-def installed(world: World, data: Path) -> Installation:
+def installed(world: World, data: Path) -> ServerParts:
     return server_parts(world.db, Layout(data), clock=lambda: NOW)
 
 

@@ -42,7 +42,6 @@ from drystone.domain.snapshot_group import SnapshotGroupState
 from drystone.engine.descriptions import write_disk, write_quiesce
 from drystone.engine.layout import Layout
 from drystone.objects.local import LocalStore
-from drystone.service.installation import Installation
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.transactions import Change
 from drystone.service.upkeep import collection, confirmation, epoch, recovered_snapshots, recovery
@@ -58,7 +57,7 @@ from drystone.snapstore.store import Store, publish_epoch, read_epoch, read_owne
 from tests.domain.payloads import payload
 from tests.engine.volumes import image_of
 from tests.service import parts
-from tests.service.parts import changed, server_parts
+from tests.service.parts import ServerParts, changed, server_parts
 from tests.service.records_world import caller
 from tests.service.store_world import InlinePool
 from tests.snapstore.model_snapshots import STORE_ID, new_store, take
@@ -556,7 +555,7 @@ def reconciled(world: World) -> Report:
 
 
 @contextlib.contextmanager
-def confirmed(world: World) -> Iterator[Installation]:
+def confirmed(world: World) -> Iterator[ServerParts]:
     """Confirm, as `drystone store confirm` does, and start."""
     start(world)
     with contextlib.closing(world.open()) as db:
