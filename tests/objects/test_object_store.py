@@ -1,23 +1,41 @@
 """One contract for every object store, and what is particular to each."""
 
 import fcntl
+import itertools
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.memory_store import CutError, MemoryStore
+from tests.s3_server import S3Server, s3_server
 
 from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
 from drystone.durable_files import sync_file
 from drystone.objects import local
 from drystone.objects.contract import NotFoundError, ObjectStore
 from drystone.objects.local import LocalStore
+from drystone.objects.retrying import Retrying
+from drystone.objects.s3 import S3Store
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with s3_server(tmp_path_factory.mktemp("s3")) as started:
+        yield started
+
+
+BUCKETS = itertools.count()
+
+
+@pytest.fixture(params=["local", "memory", "versitygw"])
 def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    if request.param == "versitygw":
+        server: S3Server = request.getfixturevalue("server")
+        address = server.address(f"bucket-{next(BUCKETS)}", tmp_path / "store.env", prefix="a/prefix")
+        return Retrying(inner=S3Store(address))
     return LocalStore(tmp_path / "store", floor_bytes=0) if request.param == "local" else MemoryStore()
 
 

@@ -1,0 +1,171 @@
+"""What is particular to objects in a bucket: answers that services give when something is wrong."""
+
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.s3_server import S3Server, s3_server
+
+from drystone.domain.errors import IntegrityError, UnavailableError
+from drystone.objects import s3
+from drystone.objects.contract import NotFoundError
+from drystone.objects.retrying import Retrying
+from drystone.objects.s3 import S3Address, S3Store
+
+HEAD = (
+    'HTTP/1.1 {status}\r\nContent-Length: {length}\r\nETag: "1"\r\nLast-Modified: Mon, 30 Nov 2026 00:00:00 GMT\r\n\r\n'
+)
+SLOW = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+
+
+class Scripted:
+    """An HTTP server that gives each connection the next of its answers, and closes it."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.answers: list[bytes | None] = []
+        self.asked: list[str] = []
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def answer(self, status: str, body: str = "", *, length: int | None = None) -> None:
+        head = HEAD.format(status=status, length=len(body) if length is None else length)
+        self.answers.append((head + body).encode())
+
+    def reset(self) -> None:
+        """Close the next connection without an answer."""
+        self.answers.append(None)
+
+    def _serve(self) -> None:
+        while True:
+            connection, _ = self._listener.accept()
+            with connection:
+                raw = connection.recv(1 << 16)
+                head, _, body = raw.partition(b"\r\n\r\n")
+                length = int((re.search(rb"(?i)content-length: (\d+)", head) or [0, 0])[1])
+                while len(body) < length:
+                    body += connection.recv(1 << 20)
+                self.asked.append(raw.split(b"\r\n", 1)[0].decode())
+                answer = self.answers.pop(0) if self.answers else None
+                if answer is not None:
+                    connection.sendall(answer)
+
+
+@pytest.fixture
+def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Scripted, S3Address]:
+    monkeypatch.setattr(s3, "FIRST_S", 2.0)
+    server = Scripted()
+    keys = tmp_path / "store.env"
+    keys.write_text("AWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=b\n")
+    return server, S3Address(bucket="b", endpoint=server.endpoint, keys_file=str(keys))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with s3_server(tmp_path_factory.mktemp("s3")) as started:
+        yield started
+
+
+def fault(number: int) -> Callable[[Scripted], None]:
+    return (
+        lambda one: one.answer("503 Slow Down", SLOW),
+        lambda one: one.answer("500 Internal Server Error"),
+        lambda one: one.reset(),
+        lambda one: one.answer("200 OK", "12", length=5),
+    )[number]
+
+
+@pytest.mark.parametrize("number", range(4), ids=["503", "500", "reset", "cut body"])
+def test_history_2_a_failed_answer_is_asked_for_again(scripted: tuple[Scripted, S3Address], number: int) -> None:
+    one, address = scripted
+    fault(number)(one)
+    fault(number)(one)
+    one.answer("200 OK", "12345")
+    objects = Retrying(inner=S3Store(address), pause=lambda _seconds: None)
+    assert objects.get("a") == b"12345"
+    assert len(one.asked) == 3
+    fault(number)(one)
+    with pytest.raises(UnavailableError, match="bucket b does not answer"):
+        S3Store(address).get("a")
+
+
+def test_history_2_each_request_is_made_once_unless_we_make_it_again(scripted: tuple[Scripted, S3Address]) -> None:
+    """Retries of the library would hide that a write was tried before."""
+    one, address = scripted
+    for _ in range(2):
+        one.answer("503 Slow Down", SLOW)
+    with pytest.raises(UnavailableError):
+        S3Store(address).put("a", b"1")
+    with pytest.raises(UnavailableError):
+        S3Store(address).delete("a")
+    assert [line.split()[0] for line in one.asked] == ["PUT", "DELETE"]
+
+
+@pytest.mark.versitygw
+def test_history_3_refused_keys_are_read_again(server: S3Server, tmp_path: Path) -> None:
+    address = server.address("keys", tmp_path / "store.env")
+    objects = S3Store(address)
+    objects.put("a", b"1")
+    (tmp_path / "store.env").write_text("AWS_ACCESS_KEY_ID=revoked\nAWS_SECRET_ACCESS_KEY=x\n")
+    other = S3Store(address)
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="refuses the keys"):
+            other.get("a")
+        with pytest.raises(UnavailableError, match="refuses the keys"):
+            other.size("nothing")
+    (tmp_path / "store.env").write_text("AWS_ACCESS_KEY_ID=none\n")
+    with pytest.raises(UnavailableError, match="AWS_SECRET_ACCESS_KEY"):
+        S3Store(address).get("a")
+    server.keys_file(tmp_path / "store.env")
+    assert other.get("a") == b"1"
+    assert objects.get("a") == b"1"
+
+
+@pytest.mark.versitygw
+def test_history_5_a_bucket_that_is_gone_is_not_an_empty_one(server: S3Server, tmp_path: Path) -> None:
+    address = server.address("gone", tmp_path / "store.env")
+    (server.buckets / "gone").rmdir()
+    objects = S3Store(address)
+    for ask in (
+        lambda: objects.get("a"), lambda: objects.put("a", b""), lambda: list(objects.list("")),
+        lambda: objects.replace("a", b""), lambda: objects.get_range("a", 0, 1),
+    ):  # fmt: skip
+        with pytest.raises(UnavailableError, match="there is no bucket gone"):
+            ask()
+
+
+def test_a_write_of_more_than_the_least_part_is_one_request(scripted: tuple[Scripted, S3Address]) -> None:
+    one, address = scripted
+    one.answer("200 OK")
+    S3Store(address).put("a", bytes(24 << 20))
+    assert len(one.asked) == 1
+
+
+@pytest.mark.versitygw
+def test_the_bucket_bears_witness_of_the_time(server: S3Server, tmp_path: Path) -> None:
+    objects = S3Store(server.address("time", tmp_path / "store.env"))
+    now = objects.clock()
+    assert now is not None
+    assert now.elsewhere
+    with pytest.raises(IntegrityError):
+        objects.put(s3.CLOCK, b"1")
+    with pytest.raises(NotFoundError):
+        objects.get("another")
+
+
+@pytest.mark.versitygw
+def test_a_listing_of_more_than_a_page_begins_where_it_is_asked_to(server: S3Server, tmp_path: Path) -> None:
+    objects = S3Store(server.address("many", tmp_path / "store.env", prefix="p"))
+    for number in range(1005):
+        (server.buckets / "many" / "p" / "n").mkdir(parents=True, exist_ok=True)
+        (server.buckets / "many" / "p" / "n" / f"{number:04}").write_bytes(b"1")
+    assert [entry.name for entry in objects.list("n/")] == [f"n/{number:04}" for number in range(1005)]
+    assert [entry.name for entry in objects.list("n/00")] == [f"n/{number:04}" for number in range(100)]
+    assert [entry.name for entry in objects.list("n/100")] == [f"n/{number:04}" for number in range(1000, 1005)]
