@@ -10,10 +10,10 @@ const SHOTS = new URL("screenshots/", import.meta.url).pathname;
 /** Long: a step may wait for a machine that does something else. */
 export const STEP_MS = 90_000;
 
-export async function launch(): Promise<Browser> {
+export async function launch(more: readonly string[] = []): Promise<Browser> {
   return chromium.launch({
     executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--font-render-hinting=none"],
+    args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--font-render-hinting=none", ...more],
   });
 }
 

@@ -1,4 +1,5 @@
 import "tdesign-react/es/style/index.css";
+import "./colours.css";
 import "./styles.css";
 
 import { QueryClientProvider } from "@tanstack/react-query";

@@ -24,7 +24,7 @@ const CARD_GAP_PX = 10;
 const OVERSCAN = 6;
 const SELECT_ALL_MAX = 100;
 
-export type DataTableProps<T> = {
+type DataTableProps<T> = {
   /** What the rows are, for screen readers. */
   readonly label: string;
   readonly columns: readonly Column<T>[];
