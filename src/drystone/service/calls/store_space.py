@@ -8,10 +8,9 @@ from dataclasses import replace
 import msgspec
 from sqlalchemy import Connection
 
-from drystone.catalog import pack_rewrites, packs, sessions, snapshots
+from drystone.catalog import packs, sessions, snapshots
 from drystone.domain.errors import Refusal, RefusalError, UnavailableError
 from drystone.domain.ids import PackId, SessionId, SnapshotId
-from drystone.domain.pack_rewrite import RewriteState
 from drystone.domain.payloads import CompactPayload
 from drystone.domain.session import Pack
 from drystone.domain.snapshot import Snapshot, SnapshotState
@@ -21,7 +20,7 @@ from drystone.service.calls.snapshot_records import owned_snapshot
 from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
 from drystone.service.transactions import Change, Transactions
-from drystone.service.upkeep import collection, compaction
+from drystone.service.upkeep import collection, compaction, rewrites
 from drystone.service.upkeep.confirmation import held
 from drystone.service.views import CollectionView, SetSpaceView, SnapshotSpaceView, StoreSpaceView
 from drystone.snapstore.space import Member
@@ -125,13 +124,12 @@ class StoreSpace:
         percent = self._kept.dead_percent
 
         def sums(conn: Connection) -> StoreSpaceView:
-            every, due = packs.totals(conn), compaction.prospect(conn, percent)
-            waiting = pack_rewrites.in_state(conn, RewriteState.SWITCHED)
+            every, due = packs.totals(conn), packs.totals(conn, percent / 100)
             return StoreSpaceView(
                 stored_bytes=stored, pack_count=every.count, pack_bytes=every.stored_bytes,
                 live_bytes=every.stored_bytes - every.dead_bytes, dead_bytes=every.dead_bytes,
                 reclaimable_bytes=due.dead_bytes, reclaimed_bytes=collection.reclaimed(conn),
-                waiting_bytes=sum(row.old_bytes for row in waiting), dead_percent=percent,
+                waiting_bytes=rewrites.waiting_bytes(conn), dead_percent=percent,
                 held=held(conn) or "",
             )  # fmt: skip
 
@@ -171,9 +169,9 @@ class StoreSpace:
 
 def _prospect(conn: Connection, percent: int) -> CollectionView:
     """Return what a collection would do that is not begun."""
-    due = compaction.prospect(conn, percent)
+    due = packs.totals(conn, percent / 100)
     return CollectionView(
-        operation_id=None, dead_percent=percent, packs=due.packs, pack_bytes=due.stored_bytes,
+        operation_id=None, dead_percent=percent, packs=due.count, pack_bytes=due.stored_bytes,
         dead_bytes=due.dead_bytes,
     )  # fmt: skip
 

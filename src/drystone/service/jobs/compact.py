@@ -1,6 +1,7 @@
 """Writing packs again without their dead blocks (L8), some at a time, as rows that survive a crash."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 import msgspec
 import structlog
@@ -8,7 +9,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import operations, pack_rewrites, packs, verification
 from drystone.domain.operation import Operation
-from drystone.domain.pack_rewrite import PackRewrite, RewriteState
+from drystone.domain.pack_rewrite import PackRewrite
 from drystone.domain.payloads import CompactionOutcome, CompactPayload
 from drystone.domain.session import Pack, PackState
 from drystone.service.kept_store import KeptStore
@@ -43,7 +44,7 @@ class Compact:
         """Go on until nothing is left to be written again; may be repeated from any moment."""
         wanted = operation.payload_as(CompactPayload)
         percent = self.kept.dead_percent if wanted.dead_percent is None else wanted.dead_percent
-        sums = _Sums(operation)
+        sums = _Sums()
         seen: set[str] = set()
         async with self.kept.collection_lock:
             # A process that was killed may have written what its rows name; nothing refers to it.
@@ -67,7 +68,12 @@ class Compact:
             endings.done(change, operation)
 
         await self.transactions.change(end)
-        log.info("compaction.ended", operation_id=operation.id, rewritten=sums.rewritten, freed_bytes=sums.freed_bytes)
+        log.info(
+            "compaction.ended",
+            operation_id=operation.id,
+            rewritten=sums.packs["rewritten"],
+            freed_bytes=sums.freed_bytes,
+        )
 
     async def _round(self, operation: Operation, percent: int, seen: set[str], sums: "_Sums") -> bool:
         """Judge and write some packs; return whether there were any."""
@@ -99,7 +105,7 @@ class Compact:
         def record(change: Change) -> list[str]:
             outcomes = [_judge(change, pack, row, verdict) for (pack, row), verdict in found]
             verification.doubt(change.conn, [pack.id for (pack, _), verdict in found if verdict.fault], ())
-            phase = f"{sums.rewritten + outcomes.count('rewritten')} packs written again"
+            phase = f"{sums.packs['rewritten'] + outcomes.count('rewritten')} packs written again"
             operations.update(change.conn, operation.id, updated_at=change.at, phase=phase)
             return outcomes
 
@@ -149,32 +155,24 @@ def _judge(change: Change, pack: Pack, row: PackRewrite, verdict: PackVerdict) -
     return "kept"
 
 
+@dataclass(slots=True)
 class _Sums:
-    """What one operation did, in all its attempts."""
+    """What one operation did, in all its attempts: packs by outcome, and the bytes that will come back."""
 
-    def __init__(self, operation: Operation) -> None:
-        self.rewritten = 0
-        self.removed = 0
-        self.faulty = 0
-        self.freed_bytes = 0
-        self.note = ""
-        self._operation = operation
+    packs: Counter[str] = field(default_factory=Counter)
+    freed_bytes: int = 0
+    note: str = ""
 
     def add(self, outcome: str, verdict: PackVerdict, pack: Pack) -> None:
         """Count one pack."""
-        if outcome == "rewritten":
-            self.rewritten += 1
+        self.packs[outcome] += 1
+        if outcome in {"rewritten", "removed"}:
             self.freed_bytes += pack.bytes - verdict.new_bytes
-        elif outcome == "removed":
-            self.removed += 1
-            self.freed_bytes += pack.bytes
-        elif outcome == "faulty":
-            self.faulty += 1
 
     def result(self, conn: Connection) -> CompactionOutcome:
         """Return what the operation's row says at its end; `waiting_bytes` come back when readers have ended."""
-        waiting = pack_rewrites.in_state(conn, RewriteState.SWITCHED)
         return CompactionOutcome(
-            rewritten_packs=self.rewritten, removed_packs=self.removed, faulty_packs=self.faulty,
-            freed_bytes=self.freed_bytes, waiting_bytes=sum(max(0, row.old_bytes) for row in waiting), note=self.note,
+            rewritten_packs=self.packs["rewritten"], removed_packs=self.packs["removed"],
+            faulty_packs=self.packs["faulty"], freed_bytes=self.freed_bytes,
+            waiting_bytes=rewrites.waiting_bytes(conn), note=self.note,
         )  # fmt: skip

@@ -1,7 +1,5 @@
 """When packs are written again: what is due, by counts; the work itself is `service/jobs/compact.py` (L8)."""
 
-from dataclasses import dataclass
-
 from sqlalchemy import Connection
 
 from drystone.catalog import accounts, operations, pack_rewrites, packs
@@ -36,21 +34,6 @@ def begin(change: Change, *, account_id: AccountId, dead_percent: int, request_i
         OperationKind.COMPACT, account_id=account_id, request_id=request_id,
         payload=CompactPayload(dead_percent=dead_percent),
     )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prospect:
-    """What a compaction with some threshold is expected to write again, by counts."""
-
-    packs: int
-    stored_bytes: int
-    dead_bytes: int
-
-
-def prospect(conn: Connection, dead_percent: int) -> Prospect:
-    """Return what a compaction with this threshold would look at."""
-    found = packs.totals(conn, dead_percent / 100)
-    return Prospect(packs=found.count, stored_bytes=found.stored_bytes, dead_bytes=found.dead_bytes)
 
 
 class Compaction:

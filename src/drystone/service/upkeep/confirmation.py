@@ -5,6 +5,7 @@ somebody takes for lost is still in the bucket.
 """
 
 import asyncio
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Connection
@@ -55,11 +56,11 @@ async def may_delete(transactions: Transactions, kept: KeptStore) -> bool:
     return True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Confirmation:
     """The call by which an administrator ends the hold."""
 
-    def __init__(self, *, transactions: Transactions) -> None:
-        self._transactions = transactions
+    transactions: Transactions
 
     async def confirm(self, caller: Caller) -> str | None:
         """Let expiry and collection begin again; return why they were held, None if they were not.
@@ -75,7 +76,7 @@ class Confirmation:
                 meta.remove(change.conn, HELD)
             return reason
 
-        reason = await self._transactions.change(end)
+        reason = await self.transactions.change(end)
         if reason is not None:
             log.info("store.confirmed", held=reason)
         return reason

@@ -5,7 +5,6 @@ the rows: triggers note each change, and this writes what is noted, again and ag
 """
 
 import asyncio
-import functools
 
 import structlog
 from sqlalchemy import Connection
@@ -22,7 +21,7 @@ from drystone.engine.descriptions import write_disk, write_quiesce
 from drystone.engine.layout import Layout
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.kept_store import KeptStore
-from drystone.service.transactions import Change, Transactions
+from drystone.service.transactions import Transactions
 from drystone.service.upkeep import epoch
 from drystone.snapstore.account_names import AccountName, write_accounts
 from drystone.snapstore.manifests import Attributes, GroupAttributes, write_attributes
@@ -62,12 +61,9 @@ class Publication:
         self._after = notes[-1].id if len(notes) == BATCH else 0
         for note in notes:
             try:
-                if not await self._publish(note):
-                    continue
+                await self._publish(note)
             except (DrystoneError, OSError) as error:
                 log.warning("publication.failed", kind=note.kind, resource_id=note.resource_id, error=str(error))
-                continue
-            await self._transactions.change(functools.partial(_drop, note=note))
 
     async def _publish_epoch(self) -> None:
         """What raised it by a trigger has nobody who publishes it (F5)."""
@@ -81,16 +77,17 @@ class Publication:
         else:
             self._epoch = now
 
-    async def _publish(self, note: Unpublished) -> bool:
-        """Write what a note is about; return False if it has to wait."""
+    async def _publish(self, note: Unpublished) -> None:
+        """Write what a note is about, and drop the note; one of a disk in use has to wait."""
         if note.kind == "snapshot":
             await self._snapshot(SnapshotId(note.resource_id))
         elif note.kind == "disk":
-            return await self._disk(DiskId(note.resource_id))
+            if not await self._disk(DiskId(note.resource_id)):
+                return
         else:
             assert note.kind == "account", note
             await self._accounts()
-        return True
+        await self._transactions.change(lambda change: unpublished.drop(change.conn, note))
 
     async def _snapshot(self, snapshot_id: SnapshotId) -> None:
         def look(conn: Connection) -> tuple[Snapshot | None, SnapshotGroup | None]:
@@ -124,10 +121,6 @@ class Publication:
         found, _ = await self._transactions.read(lambda conn: accounts.find(conn, offset=0, limit=ACCOUNTS_MAX))
         names = [AccountName(id=account.id, name=account.name, admin=account.admin) for account in found]
         await asyncio.to_thread(write_accounts, self._kept.store, names)
-
-
-def _drop(change: Change, *, note: Unpublished) -> None:
-    unpublished.drop(change.conn, note)
 
 
 def attributes_of(snapshot: Snapshot, group: SnapshotGroup | None = None) -> Attributes:

@@ -108,3 +108,8 @@ def switch(change: Change, row: PackRewrite, pack: Pack, values: Mapping[str, ob
     # S31: a row that was given up is never switched, for its object may be gone by now.
     assert changed, f"rewriting {row.id} was given up while it was being written"
     return True
+
+
+def waiting_bytes(conn: Connection) -> int:
+    """Return the bytes of replaced objects that somebody may be reading still."""
+    return sum(row.old_bytes for row in pack_rewrites.in_state(conn, RewriteState.SWITCHED))

@@ -266,18 +266,9 @@ class Scrub:
             self._maps.clear()
             await self._verify_snapshots(list(found.values()), now)
 
-    async def _read(
-        self,
-        *,
-        packs: tuple[str, ...] = (),
-        maps: tuple[str, ...] = (),
-        manifests: tuple[str, ...] = (),
-        living: tuple[str, ...] = (),
-    ) -> ScrubResult:
-        job = ScrubJob(
-            store=self._kept.address(), packs=packs, maps=maps, manifests=manifests, living=living,
-            bytes_per_s=self._config.bytes_per_s,
-        )  # fmt: skip
+    async def _read(self, **objects: tuple[str, ...]) -> ScrubResult:
+        """Have objects read: `packs`, `maps`, `manifests`, and the manifests of the `living` that show them."""
+        job = ScrubJob(store=self._kept.address(), bytes_per_s=self._config.bytes_per_s, **objects)
         return await self._background.run(job, ScrubResult)
 
 
