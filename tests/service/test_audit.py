@@ -259,8 +259,9 @@ def test_filters_and_pages_of_the_trail(world: World) -> None:
     for offset in range(0, 10, 3):
         page = run(world.trail.describe(EVERYBODY, AuditQuery(offset=offset, limit=3)))
         assert page.total == 8
-        numbers += [row.id for row in page.items]
-    assert numbers == list(range(8, 0, -1))
+        numbers += [row.id or 0 for row in page.items]
+    # A write that was taken back leaves a gap in PostgreSQL's numbers.
+    assert (numbers, len(numbers)) == (sorted(set(numbers), reverse=True), 8)
 
 
 @pytest.mark.parametrize(
