@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,6 +16,8 @@ from drystone.domain.disk import DiskState
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import DiskId, OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.settling import DaemonPlan, Phase
+from drystone.domain.tracking import TrackingState
 from drystone.engine.layout import Layout
 from drystone.engine.live_disk import LiveDisk
 from drystone.service.disk_locks import DiskLocks
@@ -22,7 +25,8 @@ from drystone.service.host import daemons as daemons_module
 from drystone.service.host.host import Host
 from drystone.service.host.watch import Watch
 from drystone.service.jobs.attach import Detach
-from tests.service.parts import host_parts, server_parts, transactions
+from drystone.service.rows.settling import record_failing
+from tests.service.parts import changed, host_parts, server_parts, transactions
 from tests.service.records_world import NOW, OWNER, World, run
 
 pytestmark = pytest.mark.usefixtures("both_catalogs")
@@ -169,4 +173,21 @@ def test_a_start_goes_through_all_processes_once_and_beside_the_event_loop(
     assert given.operations.bugs.counts.total() == 0
     assert len(threads) == 1
     assert threads[0] is not threading.main_thread()
+    world.db.close()
+
+
+@pytest.mark.parametrize("phase", [Phase.FREEZING, Phase.FROZEN, Phase.COMMITTED])
+def test_a_snapshot_that_was_committed_while_its_disk_was_looked_at_is_not_failed(tmp_path: Path, phase: Phase) -> None:
+    """A commit needs no lock of the disk: the daemon may die, and the snapshot be NORMAL all the same."""
+    world = World.open(tmp_path / "catalog.db")
+    world.add_accounts()
+    disk = world.disk("disk-a", state=DiskState.ATTACHED, tracking=TrackingState.LIVE, daemon="d", bitmap="b")
+    seen = replace(world.operation("op-1", disk_id=disk.id), phase=Phase.FROZEN)
+    world.db.write_sync(lambda conn: operations.update(conn, seen.id, updated_at=NOW, phase=phase.value))
+    changed(world.db, lambda change: record_failing(change, seen, DaemonPlan(lost="the daemon died")))
+    after = world.db.read_sync(lambda conn: operations.get(conn, seen.id))
+    assert after is not None
+    failed = phase is not Phase.COMMITTED
+    assert (after.phase, bool(after.error)) == (Phase.FAILING if failed else Phase.COMMITTED, failed)
+    assert (world.stored_disk(disk.id).tracking is TrackingState.LOST) == failed
     world.db.close()
