@@ -20,7 +20,7 @@ from drystone.cli.records import (
     key_record,
     quota_record,
 )
-from drystone.cli.session import NO_OPTIONS, Commands, CommonOptions, Outside
+from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside
 from drystone.cli.wait import wait_for_operation
 
 OPERATION_TIMEOUT_S = 86_400.0
@@ -43,12 +43,12 @@ def instance_app(outside: Outside) -> App:
 class InstanceCommands(Commands):
     """See `Commands`."""
 
-    def list_(self, *, limit: Limit = LIST_LIMIT, common: CommonOptions = NO_OPTIONS) -> None:
+    def list_(self, *, limit: Limit = LIST_LIMIT, common: ListOptions = NO_LIST_OPTIONS) -> None:
         """List instances.
 
         Args:
             limit: Maximum number of instances to list.
-            common: Options that every command takes.
+            common: Options that every list takes.
         """
         session = self._outside.session(common)
         session.out.records(lookup.matching(session, INSTANCE, limit=limit), INSTANCE_COLUMNS)
@@ -126,7 +126,7 @@ class OperationCommands(Commands):
         state: Literal["RUNNING", "DONE", "FAILED"] | None = None,
         kind: str | None = None,
         limit: Limit = LIST_LIMIT,
-        common: CommonOptions = NO_OPTIONS,
+        common: ListOptions = NO_LIST_OPTIONS,
     ) -> None:
         """List operations.
 
@@ -135,7 +135,7 @@ class OperationCommands(Commands):
             state: Only those in this state.
             kind: Only those of this kind: create_disk, snapshot, rollback, hydrate, resize, attach, ...
             limit: Maximum number of operations to list.
-            common: Options that every command takes.
+            common: Options that every list takes.
         """
         session = self._outside.session(common)
         found = lookup.matching(session, OPERATION, limit=limit, resource_id=resource, state=state, kind=kind)
@@ -219,12 +219,12 @@ class AccountCommands(Commands):
         )
         session.out.say("keep the secret key: it is not shown again")
 
-    def list_(self, *, limit: Limit = LIST_LIMIT, common: CommonOptions = NO_OPTIONS) -> None:
+    def list_(self, *, limit: Limit = LIST_LIMIT, common: ListOptions = NO_LIST_OPTIONS) -> None:
         """List accounts.
 
         Args:
             limit: Maximum number of accounts to list.
-            common: Options that every command takes.
+            common: Options that every list takes.
         """
         session = self._outside.session(common)
         rows = session.service.drystone_rows(
@@ -302,12 +302,12 @@ class AccountCommands(Commands):
         session.out.record({"secret_id": answer["SecretId"], "secret_key": answer["SecretKey"]})
         session.out.say("keep the secret key: it is not shown again")
 
-    def list_keys(self, account: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+    def list_keys(self, account: str, /, *, common: ListOptions = NO_LIST_OPTIONS) -> None:
         """List the access keys of an account, without their secrets.
 
         Args:
             account: Id of the account.
-            common: Options that every command takes.
+            common: Options that every list takes.
         """
         session = self._outside.session(common)
         answer = session.service.drystone(

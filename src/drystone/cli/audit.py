@@ -7,7 +7,7 @@ from cyclopts import App
 from drystone.cli import lookup
 from drystone.cli.options import Limit, add_command
 from drystone.cli.records import AUDIT_COLUMNS, audit_record
-from drystone.cli.session import NO_OPTIONS, CommonOptions, Outside
+from drystone.cli.session import NO_LIST_OPTIONS, ListOptions, Outside
 
 ENTRIES = 100
 
@@ -26,7 +26,7 @@ def audit_app(outside: Outside) -> App:
         since: str | None = None,
         until: str | None = None,
         limit: Limit = ENTRIES,
-        common: CommonOptions = NO_OPTIONS,
+        common: ListOptions = NO_LIST_OPTIONS,
     ) -> None:
         """List calls that changed something or tried to, the newest first.
 
@@ -42,7 +42,7 @@ def audit_app(outside: Outside) -> App:
             since: Only those from this time on, with its zone: 2026-11-01T00:00:00+08:00.
             until: Only those before this time.
             limit: Maximum number of entries to list.
-            common: Options that every command takes.
+            common: Options that every list takes.
         """
         session = outside.session(common)
         rows = session.service.drystone_rows(

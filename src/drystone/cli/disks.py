@@ -12,7 +12,7 @@ from drystone.cli.failure import CliError, Exit
 from drystone.cli.lookup import DISK, INSTANCE, SNAPSHOT
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
 from drystone.cli.records import DISK_COLUMNS
-from drystone.cli.session import NO_OPTIONS, Commands, CommonOptions, Outside, Session
+from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside, Session
 from drystone.cli.wait import Step, wait_for_operation, wait_for_snapshot, wait_until
 
 CREATE_TIMEOUT_S = 300.0
@@ -72,7 +72,7 @@ class DiskCommands(Commands):
         instance: str | None = None,
         name: str | None = None,
         limit: Limit = LIST_LIMIT,
-        common: CommonOptions = NO_OPTIONS,
+        common: ListOptions = NO_LIST_OPTIONS,
     ) -> None:
         """List disks, the newest first.
 
@@ -81,7 +81,7 @@ class DiskCommands(Commands):
             instance: Only disks attached to this instance.
             name: Only disks with this name.
             limit: Maximum number of disks to list.
-            common: Options that every command takes.
+            common: Options that every list takes.
         """
         session = self._outside.session(common)
         wanted = None if instance is None else lookup.id_of(session, INSTANCE, instance)

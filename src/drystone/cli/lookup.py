@@ -7,7 +7,7 @@ from typing import Any
 
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.gateway import PAGE, Wire
-from drystone.cli.output import Record
+from drystone.cli.lists import Record
 from drystone.cli.records import (
     disk_record,
     instance_record,

@@ -12,12 +12,13 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from drystone.cli.failure import CliError, Exit, one_line
+from drystone.cli.lists import Listing, Record, as_csv, fitting
 
-Record = Mapping[str, object]
-"""One thing, by snake_case keys, as --json prints it."""
+ALL = Listing()
 Report = Callable[[float | None, str], None]
 """Takes how far a wait is, in percent if known, and a word for the phase."""
 
+NO_WIDTHS: Mapping[str, int] = {}
 PIPE_WIDTH = 400
 """Columns of a table that goes to a file or a pipe: no id is ever cut."""
 PLAIN_PERCENT_STEP = 10.0
@@ -34,18 +35,44 @@ class Output:
         stderr: Where talk, questions and progress go.
     """
 
-    def __init__(self, *, json_wanted: bool, stdin: TextIO, stdout: TextIO, stderr: TextIO) -> None:
-        self._json = json_wanted
+    def __init__(
+        self, *, json_wanted: bool, stdin: TextIO, stdout: TextIO, stderr: TextIO, listing: Listing = ALL
+    ) -> None:
+        self._json = json_wanted or listing.form == "json"
+        self._listing = listing
         self._stdin = stdin
         self._stdout = stdout
         self._stderr = stderr
 
     def records(self, records: Sequence[Record], columns: Sequence[str]) -> None:
-        """Print a list: a JSON array of whole records, or a table of these columns."""
+        """Print a list as it was asked for: a table of these columns, or JSON of whole records.
+
+        Args:
+            records: The list.
+            columns: What is worth most comes first. The first is the id.
+
+        Raises:
+            CliError: A column was asked for that does not exist.
+        """
+        listing = self._listing
+        records, shown = listing.ordered(records), listing.shown(records, columns)
         if self._json:
-            self._print_json(list(records))
+            self._print_json(records)
+        elif listing.form == "name":
+            self.result([str(record[columns[0]]) for record in records], None)
+        elif listing.form == "csv":
+            self._stdout.write(as_csv(records, shown))
+        else:
+            self._print_list(records, shown, whole=listing.form == "wide" or bool(listing.columns))
+
+    def _print_list(self, records: Sequence[Record], columns: Sequence[str], *, whole: bool) -> None:
+        if whole or not self._stdout.isatty():
+            self._print_whole(_rows(records, columns))
             return
-        self._print_table(_rows(records, columns))
+        kept = fitting(records, columns, self._console(self._stdout).width, readable)
+        self._print_table(_rows(records, tuple(kept), widths=kept))
+        if len(kept) < len(columns):
+            self.say(f"not shown: {', '.join(columns[len(kept) :])}; use -o wide, or --columns")
 
     def record(self, record: Record) -> None:
         """Print one thing: a JSON object, or its fields one under the other."""
@@ -139,7 +166,10 @@ class Output:
     def _print_table(self, table: Table) -> None:
         if self._stdout.isatty():
             self._console(self._stdout).print(table)
-            return
+        else:
+            self._print_whole(table)
+
+    def _print_whole(self, table: Table) -> None:
         rendered = io.StringIO()
         self._console(rendered).print(table)
         # Cells are padded to their column's width, which is of no use at the end of a line in a file.
@@ -158,7 +188,9 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-def _rows(records: Sequence[Record], columns: Sequence[str], *, wrap: bool = False) -> Table:
+def _rows(
+    records: Sequence[Record], columns: Sequence[str], *, wrap: bool = False, widths: Mapping[str, int] = NO_WIDTHS
+) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         numeric = column.endswith(("_gib", "_bytes", "_percent", "percent", "_ms", "count", "seconds", "calls"))
@@ -167,6 +199,7 @@ def _rows(records: Sequence[Record], columns: Sequence[str], *, wrap: bool = Fal
             justify="right" if numeric else "left",
             no_wrap=not wrap,
             overflow="fold" if wrap else "ellipsis",
+            width=widths.get(column),
         )
     for record in records:
         table.add_row(*(readable(column, record.get(column)) for column in columns))

@@ -9,11 +9,11 @@ from cyclopts import App
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.gateway import Wire
+from drystone.cli.lists import Record
 from drystone.cli.lookup import DISK, INSTANCE
 from drystone.cli.options import LIST_LIMIT, Limit, add_command
-from drystone.cli.output import Record
 from drystone.cli.records import QUIESCE_COLUMNS, quiesce_record
-from drystone.cli.session import NO_OPTIONS, Commands, CommonOptions, Outside, Session
+from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside, Session
 
 FILE_BYTES_MAX = 1 << 20
 _PROFILE = {"mode": "Mode", "freeze_seconds_max": "FreezeSecondsMax", "steps": "Steps", "prove_every_h": "ProveEveryH"}
@@ -60,12 +60,12 @@ class QuiesceCommands(Commands):
         session.service.drystone(f"set the profile of {identity}", "SetQuiesceProfile", ResourceId=identity, **profile)
         session.out.result([identity], _find(session, identity))
 
-    def list_(self, *, limit: Limit = LIST_LIMIT, common: CommonOptions = NO_OPTIONS) -> None:
+    def list_(self, *, limit: Limit = LIST_LIMIT, common: ListOptions = NO_LIST_OPTIONS) -> None:
         """List profiles.
 
         Args:
             limit: Maximum number of profiles to list.
-            common: Options that every command takes.
+            common: Options that every list takes.
         """
         session = self._outside.session(common)
         session.out.records(_profiles(session, limit), QUIESCE_COLUMNS)

@@ -3,22 +3,23 @@
 from collections.abc import Mapping, Sequence
 
 from drystone.cli.gateway import Wire
-from drystone.cli.output import Record
+from drystone.cli.lists import Record
 
-DISK_COLUMNS = ("disk_id", "name", "state", "size_gib", "type", "instance_id", "device", "tracking", "created_at")
+# The id first, then what is worth most: what a terminal has no room for is left out from the end.
+DISK_COLUMNS = ("disk_id", "name", "state", "size_gib", "tracking", "instance_id", "device", "type", "created_at")
 SNAPSHOT_COLUMNS = (
-    "snapshot_id", "name", "disk_id", "state", "percent", "size_gib", "tracking", "changed_bytes", "stored_bytes",
-    "unique_bytes", "created_at",
+    "snapshot_id", "name", "state", "disk_id", "size_gib", "created_at", "changed_bytes", "stored_bytes", "percent",
+    "tracking", "unique_bytes",
 )  # fmt: skip
-SNAPSHOT_GROUP_COLUMNS = ("group_id", "name", "state", "percent", "instance_id", "pause_ms", "snapshots", "created_at")
-QUIESCE_COLUMNS = ("resource_id", "mode", "freeze_seconds_max", "kinds", "modified_at")
-INSTANCE_COLUMNS = ("instance_id", "name", "kind", "zone", "attached_disk_count", "max_attach_count", "created_at")
+SNAPSHOT_GROUP_COLUMNS = ("group_id", "name", "state", "instance_id", "created_at", "pause_ms", "percent", "snapshots")
+QUIESCE_COLUMNS = ("resource_id", "mode", "kinds", "freeze_seconds_max", "modified_at")
+INSTANCE_COLUMNS = ("instance_id", "name", "kind", "attached_disk_count", "max_attach_count", "created_at", "zone")
 OPERATION_COLUMNS = (
-    "operation_id", "kind", "state", "phase", "percent", "disk_id", "snapshot_id", "instance_id", "updated_at",
-    "error_message",
+    "operation_id", "kind", "state", "percent", "error_message", "disk_id", "snapshot_id", "phase", "updated_at",
+    "instance_id",
 )  # fmt: skip
 ACCOUNT_COLUMNS = ("account_id", "name", "admin", "created_at")
-AUDIT_COLUMNS = ("at", "account_id", "action", "code", "calls", "resource")
+AUDIT_COLUMNS = ("at", "account_id", "action", "code", "resource", "calls")
 KEY_COLUMNS = ("secret_id", "enabled", "created_at")
 
 

@@ -10,7 +10,8 @@ from cyclopts import Parameter
 
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.gateway import Gateway
-from drystone.cli.output import Output
+from drystone.cli.lists import Form, Listing
+from drystone.cli.output import ALL, Output
 from drystone.config import ClientSettings, ConfigError
 
 
@@ -28,8 +29,31 @@ class Common:
     json: Annotated[bool, Parameter(group="Common options", negative="", show_default=False)] = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed(Common):
+    """Options that every list takes.
+
+    Attributes:
+        output: table (what fits the terminal), wide (all columns), name (ids alone), csv or json.
+        columns: Which columns to show, in this order: --columns disk_id,state. --json shows all names.
+        sort: Column to sort by; with a minus in front, the last first: --sort=-size_gib.
+    """
+
+    output: Annotated[Form, Parameter(name=("--output", "-o"), group="List options")] = "table"
+    columns: Annotated[str, Parameter(group="List options", show_default=False)] = ""
+    sort: Annotated[str | None, Parameter(group="List options")] = None
+
+    @property
+    def listing(self) -> Listing:
+        """How the list is wanted."""
+        names = tuple(name.strip() for name in self.columns.split(",") if name.strip())
+        return Listing(form=self.output, columns=names, sort=self.sort)
+
+
+ListOptions = Annotated[Listed, Parameter(name="*")]
 CommonOptions = Annotated[Common, Parameter(name="*")]
 NO_OPTIONS = Common()
+NO_LIST_OPTIONS = Listed()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +93,8 @@ class Outside:
 
     def output(self, common: Common) -> Output:
         """Return how a command with these options answers."""
-        return Output(json_wanted=common.json, stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr)
+        listing = common.listing if isinstance(common, Listed) else ALL
+        return Output(json_wanted=common.json, stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr, listing=listing)
 
     def session(self, common: Common) -> Session:
         """Open a session with the server that these options, or the environment, name.

@@ -7,7 +7,7 @@ from drystone.cli.failure import CliError, Exit
 from drystone.cli.lookup import DISK, SNAPSHOT, SNAPSHOT_GROUP
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
 from drystone.cli.records import SNAPSHOT_GROUP_COLUMNS
-from drystone.cli.session import NO_OPTIONS, Commands, CommonOptions, Outside, Session
+from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside, Session
 from drystone.cli.wait import Step, percent_of, wait_for_rollback, wait_until
 
 TRANSFER_TIMEOUT_S = 86_400.0
@@ -80,7 +80,7 @@ class SnapshotGroupCommands(Commands):
         name: str | None = None,
         snapshot: str | None = None,
         limit: Limit = LIST_LIMIT,
-        common: CommonOptions = NO_OPTIONS,
+        common: ListOptions = NO_LIST_OPTIONS,
     ) -> None:
         """List groups, the newest first.
 
@@ -89,7 +89,7 @@ class SnapshotGroupCommands(Commands):
             name: Only groups with this name.
             snapshot: Only the group that this snapshot belongs to.
             limit: Maximum number of groups to list.
-            common: Options that every command takes.
+            common: Options that every list takes.
         """
         session = self._outside.session(common)
         wanted = None if snapshot is None else lookup.id_of(session, SNAPSHOT, snapshot)

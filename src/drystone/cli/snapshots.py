@@ -12,7 +12,7 @@ from drystone.cli.failure import CliError, Exit
 from drystone.cli.lookup import DISK, SNAPSHOT
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
 from drystone.cli.records import SNAPSHOT_COLUMNS, overview_record, set_space_record
-from drystone.cli.session import NO_OPTIONS, Commands, CommonOptions, Outside, Session
+from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside, Session
 from drystone.cli.wait import wait_for_operation, wait_for_rollback, wait_for_snapshot
 
 TRANSFER_TIMEOUT_S = 86_400.0
@@ -99,7 +99,7 @@ class SnapshotCommands(Commands):
         name: str | None = None,
         limit: Limit = LIST_LIMIT,
         space: bool = True,
-        common: CommonOptions = NO_OPTIONS,
+        common: ListOptions = NO_LIST_OPTIONS,
     ) -> None:
         """List snapshots, the newest first; `unique_bytes` is stored data that no other snapshot uses.
 
@@ -109,7 +109,7 @@ class SnapshotCommands(Commands):
             name: Only snapshots with this name.
             limit: Maximum number of snapshots to list.
             space: Also show `unique_bytes`, for which the store may be read.
-            common: Options that every command takes.
+            common: Options that every list takes.
         """
         session = self._outside.session(common)
         wanted = None if disk is None else lookup.id_of(session, DISK, disk)

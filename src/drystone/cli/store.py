@@ -6,8 +6,8 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from drystone.cli.failure import CliError, Exit
+from drystone.cli.lists import Record
 from drystone.cli.options import Timeout, Yes, add_command
-from drystone.cli.output import Record
 from drystone.cli.records import collection_record, store_health_record, store_space_record
 from drystone.cli.session import NO_OPTIONS, Commands, CommonOptions, Outside
 from drystone.cli.wait import Step, wait_for_operation, wait_until

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
-from drystone.cli.output import Record, Report
+from drystone.cli.lists import Record
+from drystone.cli.output import Report
 from drystone.cli.session import Session
 
 FIRST_POLL_S = 0.05
