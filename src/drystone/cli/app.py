@@ -1,10 +1,11 @@
 """The command line as a whole: which commands there are, and how a run ends."""
 
+import importlib.metadata
 import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnusedCliTokensError
 
 from drystone.cli.administration import account_app, completion_app, host_app, instance_app, operation_app
 from drystone.cli.audit import audit_app
@@ -38,7 +39,7 @@ def build_app(outside: Outside) -> App:
         help="Cloud block storage that people run themselves.",
         help_format="plaintext",
         help_epilogue=EPILOGUE,
-        version_flags=[],
+        version=lambda: importlib.metadata.version("drystone"),
         suppress_keyboard_interrupt=False,
     )
     groups = (
@@ -72,7 +73,7 @@ def run(app: App, tokens: Sequence[str] | None = None) -> int:
     except CliError as error:
         return _fail(error.code, error.message)
     except CycloptsError as error:
-        return _fail(Exit.USAGE, f"{error} See `drystone --help`.")
+        return _fail(Exit.USAGE, _usage(error))
     except KeyboardInterrupt:
         return _fail(Exit.INTERRUPTED, "interrupted; the server goes on with what it was asked to do")
     except BrokenPipeError:
@@ -80,6 +81,15 @@ def run(app: App, tokens: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.READER_GONE
     return result if isinstance(result, int) else Exit.OK
+
+
+def _usage(error: CycloptsError) -> str:
+    """Return what was wrong with the arguments, and which help says how it is right."""
+    text = str(error)
+    if isinstance(error, UnusedCliTokensError):
+        text = f"unexpected argument: {' '.join(error.unused_tokens or ())}."
+    command = " ".join(("drystone", *(error.command_chain or ())))
+    return f"{text}{'' if text.endswith(('.', '?')) else '.'} See `{command} --help`."
 
 
 def _fail(code: Exit, message: str) -> int:

@@ -9,8 +9,9 @@ from cyclopts.validators import Number
 
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
+from drystone.cli.given import size_gib
 from drystone.cli.lookup import DISK, INSTANCE, SNAPSHOT
-from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
+from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, converted, tags_on_the_wire
 from drystone.cli.records import DISK_COLUMNS
 from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside, Session
 from drystone.cli.wait import Step, wait_for_operation, wait_for_snapshot, wait_until
@@ -21,7 +22,7 @@ IMPORT_TIMEOUT_S = 86_400.0
 AUDIT_TIMEOUT_S = 86_400.0
 DEFAULT_TYPE = "CLOUD_PREMIUM"
 
-Gib = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))]
+Gib = Annotated[int, Parameter(converter=converted(size_gib))]
 
 
 def disk_app(outside: Outside) -> App:
@@ -119,7 +120,7 @@ class DiskCommands(Commands):
         With --json: the record of the disk, or a list of records if --count is given.
 
         Args:
-            size: Size in GiB; without it, a disk from a snapshot gets the snapshot's.
+            size: Size in GiB, or with a unit: 20, 20G, 1.5T. Without it, a disk from a snapshot gets the snapshot's.
             type: CLOUD_PREMIUM, CLOUD_BSSD, CLOUD_SSD, CLOUD_HSSD or CLOUD_TSSD.
             name: Name of the disk.
             from_snapshot: Create it from this snapshot.

@@ -1,13 +1,12 @@
 """The commands on snapshots."""
 
-import datetime as dt
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from drystone.cli import lookup
+from drystone.cli import given, lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.lookup import DISK, SNAPSHOT
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
@@ -75,7 +74,7 @@ class SnapshotCommands(Commands):
         Args:
             disk: Id or name.
             name: Name of the snapshot.
-            deadline: Delete it at this time, for example 2027-01-31T00:00:00+00:00.
+            deadline: Delete it then: 7d or 4w from now, 2027-01-31, or 2027-01-31T00:00:00+00:00.
             keep_days: Delete it after so many days.
             tag: `key=value`; may be given several times.
             wait: Wait until it is durable.
@@ -147,7 +146,7 @@ class SnapshotCommands(Commands):
         Args:
             snapshot: Id or name.
             name: New name.
-            deadline: Delete it at this time, for example 2027-01-31T00:00:00+00:00.
+            deadline: Delete it then: 7d or 4w from now, 2027-01-31, or 2027-01-31T00:00:00+00:00.
             keep_days: Delete it so many days from now.
             permanent: Keep it until somebody deletes it.
             common: Options that every command takes.
@@ -318,11 +317,12 @@ class SnapshotCommands(Commands):
     def _deadline(self, deadline: str | None, keep_days: int | None) -> str | None:
         if deadline is not None and keep_days is not None:
             raise CliError(Exit.USAGE, "give --deadline or --keep-days, not both")
-        if keep_days is None:
-            return deadline
-        # A minute more: the service wants a full day ahead, by its own clock.
-        at = dt.datetime.fromtimestamp(self._outside.clock() + keep_days * 86_400 + 60, dt.UTC)
-        return at.isoformat(timespec="seconds")
+        if keep_days is not None:
+            deadline = f"{keep_days}d"
+        try:
+            return None if deadline is None else given.deadline(deadline, self._outside.clock())
+        except ValueError as error:
+            raise CliError(Exit.USAGE, f"--deadline: {error}") from None
 
 
 def _take(session: Session, disk: str, *, name: str | None, deadline: str | None, tags: object) -> str:
