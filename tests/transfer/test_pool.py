@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -338,3 +340,24 @@ def test_a_process_that_cannot_be_started_now_is_tried_again(monkeypatch: pytest
             await pool.run(fake("pid"), CollectResult)
 
     asyncio.run(body())
+
+
+def test_an_interrupt_at_the_terminal_leaves_workers_to_the_server() -> None:
+    """It reaches every process of the terminal's group; each worker used to print a trace."""
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "drystone.transfer.worker", "0"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        status = Path(f"/proc/{worker.pid}/status")
+        until = time.monotonic() + 20
+        ignored = 0
+        while not ignored & 1 << signal.SIGINT - 1 and time.monotonic() < until:
+            ignored = int(re.search(r"SigIgn:\s*([0-9a-f]+)", status.read_text())[1], 16)  # type: ignore[index]
+        worker.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            worker.wait(0.5)
+        _, said = worker.communicate(timeout=20)
+        assert (worker.returncode, said) == (0, b"")
+    finally:
+        worker.kill()

@@ -9,6 +9,7 @@ import ctypes
 import os
 import queue
 import random  # noqa: TID251 - this module is its process's composition root
+import signal
 import sys
 import threading
 import time
@@ -117,6 +118,8 @@ def keep_freed_memory() -> None:
 
 def main(arguments: list[str]) -> None:
     """Serve jobs until standard input ends."""
+    # Ctrl-C in the server's terminal reaches this process, too. It ends with its input, once the server lets go of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Guests come first: with a nice value of 10 a worker gets a tenth of a core that a guest wants, all of it else.
     os.nice(int(arguments[0]) if arguments else 10)
     sys.setswitchinterval(SWITCH_S)
