@@ -35,12 +35,12 @@ from drystone.service.calls.accounts import Accounts
 from drystone.service.calls.browser_sessions import BrowserSessions
 from drystone.service.calls.differences import SnapshotDifferences
 from drystone.service.calls.disk_lifecycle import DiskLifecycle
-from drystone.service.calls.disk_records import DiskRecords, DiskRecordsConfig
+from drystone.service.calls.disk_records import DiskRecords
 from drystone.service.calls.history import History
 from drystone.service.calls.host_probe import HostProbe
 from drystone.service.calls.host_records import HostRecords
 from drystone.service.calls.image_files import ImageFiles
-from drystone.service.calls.instances import Instances, InstancesConfig
+from drystone.service.calls.instances import Instances
 from drystone.service.calls.operation_records import OperationRecords
 from drystone.service.calls.overview import Overview
 from drystone.service.calls.passwords import Passwords
@@ -48,7 +48,7 @@ from drystone.service.calls.proving import Proving
 from drystone.service.calls.quiescing import Quiescing
 from drystone.service.calls.snapshot_groups import SnapshotGroups
 from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
-from drystone.service.calls.snapshot_records import SnapshotRecords, SnapshotRecordsConfig
+from drystone.service.calls.snapshot_records import SnapshotRecords
 from drystone.service.calls.store_health import StoreHealth
 from drystone.service.calls.store_space import StoreSpace
 from drystone.service.calls.trail import Audit
@@ -89,10 +89,10 @@ from drystone.service.upkeep.backups import Backups
 from drystone.service.upkeep.clock import MachineClocks, SteadyClock
 from drystone.service.upkeep.compaction import Compaction
 from drystone.service.upkeep.confirmation import Confirmation
-from drystone.service.upkeep.expiry import Expiry, ExpiryLimits
+from drystone.service.upkeep.expiry import Expiry
 from drystone.service.upkeep.mending import Mending
 from drystone.service.upkeep.publication import Publication
-from drystone.service.upkeep.scrub import Scrub, ScrubConfig
+from drystone.service.upkeep.scrub import Scrub
 from drystone.service.upkeep.sweep import Sweep
 from drystone.snapstore.reader_copy import keep_reader
 from drystone.snapstore.store import Store, create_store, keep_key, open_store, read_epoch, read_owner
@@ -212,7 +212,7 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
                 scrub=Scrub(
                     transactions=transactions, kept=kept, background=background, mending=mending,
                     monotonic=time.monotonic,
-                    config=ScrubConfig(days=config.scrub_days, bytes_per_s=config.scrub_mb_per_s * 1_000_000),
+                    days=config.scrub_days, bytes_per_s=config.scrub_mb_per_s * 1_000_000,
                 ),
             )  # fmt: skip
     finally:
@@ -405,15 +405,13 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
         quiescing=quiescing,
         proving=Proving(operations=operations, allowed=config.prove, root=os.geteuid() == 0),
         disk_records=DiskRecords(
-            db=db, clock=clock, probe=probe,
-            config=DiskRecordsConfig(zone=config.zone, disks_per_instance=config.disks_per_instance),
+            db=db, clock=clock, probe=probe, zone=config.zone, disks_per_instance=config.disks_per_instance
         ),
         snapshot_records=SnapshotRecords(
-            db=db, clock=clock, steady=steady, config=SnapshotRecordsConfig(free_quota_gib=config.free_quota_gib)
+            db=db, clock=clock, steady=steady, free_quota_gib=config.free_quota_gib
         ),
         instances=Instances(
-            db=db, clock=clock, ids=parts.ids,
-            config=InstancesConfig(zone=config.zone, disks_per_instance=config.disks_per_instance),
+            db=db, clock=clock, ids=parts.ids, zone=config.zone, disks_per_instance=config.disks_per_instance
         ),
         accounts=accounts, operations=OperationRecords(db=db), host=HostRecords(db=db, probe=probe),
         store_health=StoreHealth(transactions=parts.transactions, scrub=parts.scrub),
@@ -465,7 +463,7 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
     )  # fmt: skip
     expiry = Expiry(
         transactions=parts.transactions, operations=parts.operations, clock=parts.clock,
-        limits=ExpiryLimits(percent_per_hour=config.expiry_percent_per_hour, quota=_quota(config)),
+        percent_per_hour=config.expiry_percent_per_hour, quota=_quota(config),
     )  # fmt: skip
     # A database of PostgreSQL is copied by its own tools.
     minutes = 0 if config.catalog_url else config.backup_minutes

@@ -25,19 +25,16 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """How clients reach the server.
-
-    Attributes:
-        endpoint: URL for clients on this machine.
-        certificates: What connections are encrypted with; None is plain HTTP.
-        ca: What clients on this machine verify the certificate by, if it is not a public authority.
-        fingerprint: SHA-256 of a certificate of our own.
-    """
+    """How clients reach the server."""
 
     endpoint: str
+    """URL for clients on this machine."""
     certificates: Certificates | None
+    """What connections are encrypted with; None is plain HTTP."""
     ca: Path | None
+    """What clients on this machine verify the certificate by, if it is not a public authority."""
     fingerprint: str | None
+    """SHA-256 of a certificate of our own."""
 
 
 def open_door(config: Config, listening: tuple[Any, ...], *, monotonic: Callable[[], float], now: float) -> Door:

@@ -10,6 +10,7 @@ from drystone.api.settings import ApiSettings
 from drystone.console import files
 from drystone.console.files import Files
 from drystone.domain.errors import DrystoneError
+from drystone.service.calls.browser_sessions import BrowserSessions
 from tests.api.asgi import ACCOUNT, check_envelope, send_signed
 from tests.api.signing import REGION, sdk_request
 from tests.console.site import Browser, Site, refused, told
@@ -75,14 +76,14 @@ def test_bad_requests_end_with_a_status(site: Site) -> None:
     assert long.code == "RequestSizeLimitExceeded"
 
 
-def test_a_failure_behind_a_page_is_told_without_details(site: Site) -> None:
+def test_a_failure_behind_a_page_is_told_without_details(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     browser = Browser(site)
     browser.log_in()
 
-    async def broken(_token: str) -> None:
+    async def broken(_sessions: BrowserSessions, _token: str) -> None:
         raise ValueError("a secret")
 
-    site.sessions.find = broken  # type: ignore[method-assign, assignment]
+    monkeypatch.setattr(BrowserSessions, "find", broken)
     answer = browser.call()
     assert refused(answer) == (500, "InternalError")
     assert b"a secret" not in answer.body

@@ -28,7 +28,7 @@ from drystone.service.room import Room
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep.compaction import Compaction
 from drystone.service.upkeep.publication import Publication
-from drystone.service.upkeep.scrub import Scrub, ScrubConfig
+from drystone.service.upkeep.scrub import Scrub
 from drystone.service.upkeep.sweep import Sweep
 from drystone.snapstore.store import Store
 from drystone.transfer.pool import WorkerPool
@@ -187,7 +187,7 @@ def scrub(parts: ServerParts, mending: Any = None) -> Scrub:
     """Return the scrub of a server with these parts, which verifies everything once a day."""
     return Scrub(
         transactions=parts.transactions, kept=parts.kept, background=parts.background, mending=mending,
-        monotonic=parts.monotonic, config=ScrubConfig(days=1, bytes_per_s=0),
+        monotonic=parts.monotonic, days=1, bytes_per_s=0,
     )  # fmt: skip
 
 

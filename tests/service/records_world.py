@@ -24,12 +24,12 @@ from drystone.domain.session import Pack, Session
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.service.caller import Caller
 from drystone.service.calls.accounts import Accounts
-from drystone.service.calls.disk_records import DiskRecords, DiskRecordsConfig
+from drystone.service.calls.disk_records import DiskRecords
 from drystone.service.calls.host_probe import HostProbe
 from drystone.service.calls.host_records import HostRecords
-from drystone.service.calls.instances import Instances, InstancesConfig
+from drystone.service.calls.instances import Instances
 from drystone.service.calls.operation_records import OperationRecords
-from drystone.service.calls.snapshot_records import SnapshotRecords, SnapshotRecordsConfig
+from drystone.service.calls.snapshot_records import SnapshotRecords
 from drystone.service.calls.trail import Audit
 from drystone.service.calls.trail_records import AuditRecords
 from drystone.service.views import ClockView, DaemonFacts, HostFacts
@@ -82,14 +82,9 @@ class World:
     def __post_init__(self) -> None:
         ids = self.ids = IdSource(random.Random(1))
         clock = lambda: self.now  # noqa: E731 - short
-        config = DiskRecordsConfig(zone=ZONE, disks_per_instance=20)
-        self.disks = DiskRecords(db=self.db, clock=clock, config=config, probe=self.probe)
-        self.snapshots = SnapshotRecords(
-            db=self.db, clock=clock, steady=clock, config=SnapshotRecordsConfig(free_quota_gib=1)
-        )
-        self.instances = Instances(
-            db=self.db, clock=clock, ids=ids, config=InstancesConfig(zone=ZONE, disks_per_instance=20)
-        )
+        self.disks = DiskRecords(db=self.db, clock=clock, probe=self.probe, zone=ZONE, disks_per_instance=20)
+        self.snapshots = SnapshotRecords(db=self.db, clock=clock, steady=clock, free_quota_gib=1)
+        self.instances = Instances(db=self.db, clock=clock, ids=ids, zone=ZONE, disks_per_instance=20)
         self.accounts = Accounts(db=self.db, clock=clock, ids=ids)
         self.operations = OperationRecords(db=self.db)
         self.host = HostRecords(db=self.db, probe=self.probe)

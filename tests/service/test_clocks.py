@@ -32,14 +32,14 @@ from drystone.service.calls.disk_lifecycle import RECYCLE_SECONDS, DiskLifecycle
 from drystone.service.calls.history import History
 from drystone.service.calls.trail import Audit
 from drystone.service.host import healing as healing_module
-from drystone.service.host.daemons import SILENT_SECONDS_MAX
+from drystone.service.host.daemons import SILENT_SECONDS_MAX, Daemons
 from drystone.service.host.healing import Healing
 from drystone.service.operations import Operations
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.rows.tokens import remember
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep.backups import Backups
-from drystone.service.upkeep.expiry import Expiry, ExpiryLimits
+from drystone.service.upkeep.expiry import Expiry
 from tests.service.machine import DAY, HOUR, YEAR, Machine, admin
 from tests.service.parts import host_parts, server_parts
 from tests.service.records_world import NOW, OTHER, OWNER, ZONE, World, caller, run
@@ -78,10 +78,10 @@ class House:
         )  # fmt: skip
         self.operations = Operations(self.transactions)
         self.operations.wake = self.woken.append  # type: ignore[method-assign, assignment]
-        limits = ExpiryLimits(percent_per_hour=10, quota=SnapshotLimits(**quota))
         self.expiry = Expiry(
-            transactions=self.transactions, operations=self.operations, clock=self.machine.steady, limits=limits
-        )
+            transactions=self.transactions, operations=self.operations, clock=self.machine.steady,
+            percent_per_hour=10, quota=SnapshotLimits(**quota),
+        )  # fmt: skip
         self.history = History(db=self.world.db, clock=self.installation.steady, days=90)
         self.audit = Audit(
             db=self.world.db, clock=self.installation.clock, steady=self.installation.steady,
@@ -277,8 +277,8 @@ def test_the_store_of_another_machine_bears_witness_and_the_least_clock_counts(h
     def away() -> StoreTime | None:
         raise UnavailableError("not now")
 
-    cast("Any", house.machine.steady)._clocks = SimpleNamespace(
-        read=house.machine.steady._clocks.read, wall=house.machine.steady._clocks.wall, store=away
+    cast("Any", house.machine.steady).clocks = SimpleNamespace(
+        read=house.machine.steady.clocks.read, wall=house.machine.steady.clocks.wall, store=away
     )
     house.round()
     assert house.normal() == set()
@@ -386,14 +386,14 @@ def test_a_silent_daemon_is_given_up_whatever_the_clock_does(house: House, monke
     for leap in (*LEAPS, 0.0):
         given_up: list[str] = []
 
-        async def end(name: str, given_up: list[str] = given_up) -> None:
+        async def end(_daemons: Daemons, name: str, given_up: list[str] = given_up) -> None:
             given_up.append(name)
 
         given = server_parts(
             house.world.db, house.layout, clock=lambda: house.world.now, monotonic=lambda: house.machine.up
         )
         made = host_parts(replace(given, devices=house.installation.devices))
-        cast("Any", made.daemons)._end_silent = end
+        monkeypatch.setattr(Daemons, "_end_silent", end)
         run(made.daemons.adopt("d1"))
         house.machine.leaps(leap)
         house.machine.passes(SILENT_SECONDS_MAX - 1)

@@ -43,7 +43,7 @@ def test_a_disk_that_cannot_be_closed_does_not_keep_the_others_from_being_served
             raise UnavailableError("it does not answer")
         released.append(disk_id)
 
-    watch = SimpleNamespace(_transactions=SimpleNamespace(read=read), _host=SimpleNamespace(release=release))
+    watch = SimpleNamespace(transactions=SimpleNamespace(read=read), host=SimpleNamespace(release=release))
     asyncio.run(Watch.release_idle(cast("Any", watch)))
     assert released == ["disk-00000000", "disk-00000002"]
 
@@ -106,7 +106,7 @@ def test_a_stray_disk_that_cannot_be_closed_does_not_end_the_start(monkeypatch: 
     monkeypatch.setattr(daemons_module, "disks_open", disks_open)
     monkeypatch.setattr(LiveDisk, "close", close)
     known = {DiskId("disk-kept"): SimpleNamespace(daemon="good"), DiskId("disk-good"): SimpleNamespace(daemon="bad")}
-    watch = SimpleNamespace(_daemons=SimpleNamespace(quit_if_empty=quit_if_empty))
+    watch = SimpleNamespace(daemons=SimpleNamespace(quit_if_empty=quit_if_empty))
     for name in ("bad", "mute", "good"):
         asyncio.run(
             Watch._close_strays(cast("Any", watch), cast("Any", SimpleNamespace(name=name)), cast("Any", known))
@@ -130,7 +130,7 @@ def test_a_disk_in_the_recycle_bin_is_closed_when_nothing_needs_it_open(tmp_path
         closed.append(disk_id)
 
     async def release() -> None:
-        host = SimpleNamespace(_transactions=transactions(world.db), _locks=DiskLocks(), close=close)
+        host = SimpleNamespace(transactions=transactions(world.db), locks=DiskLocks(), close=close)
         for name in names:
             await Host.release(cast("Any", host), name)
 
@@ -165,10 +165,10 @@ def test_a_start_goes_through_all_processes_once_and_beside_the_event_loop(
     given = server_parts(world.db, layout, clock=lambda: NOW)
     served = host_parts(given)
 
-    async def settle(disk_id: DiskId) -> None:
-        assert await served.host.running(await served.host.row(disk_id)) is None
+    async def settle(host: Host, disk_id: DiskId) -> None:
+        assert await host.running(await host.row(disk_id)) is None
 
-    cast("Any", served.host).settle = settle
+    monkeypatch.setattr(Host, "settle", settle)
     run(served.watch.take_over())
     assert given.operations.bugs.counts.total() == 0
     assert len(threads) == 1

@@ -36,6 +36,7 @@ from drystone.service.calls.quiescing import Quiescing
 from drystone.service.calls.snapshot_begin import begin_snapshot
 from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.host import snapshot_server
+from drystone.service.host.host import Host
 from drystone.service.host.snapshot_server import SlowSourceError
 from drystone.service.jobs.attach import Detach
 from drystone.service.jobs.create_disk import make_image
@@ -215,11 +216,11 @@ def test_a_snapshot_that_is_given_up_is_never_committed_and_keeps_what_was_writt
             await site.note_frozen(begun)
 
             # The daemon does not answer just then: what is known by then is that it was given up.
-            async def silent(_disk_id: DiskId) -> None:
+            async def silent(_host: Host, _disk_id: DiskId) -> None:
                 raise UnavailableError("it does not answer")
 
             with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(site.host, "settle", silent)
+                patched.setattr(Host, "settle", silent)
                 with pytest.raises(UnavailableError):
                     await job.fail(begun.operation, Refusal.INTERNAL, "the store is full")
             given_up = site.operation(begun)

@@ -46,7 +46,7 @@ from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.transactions import Change
 from drystone.service.upkeep import collection, confirmation, epoch, recovered_snapshots, recovery
 from drystone.service.upkeep.evidence import Report
-from drystone.service.upkeep.expiry import Expiry, ExpiryLimits
+from drystone.service.upkeep.expiry import Expiry
 from drystone.service.upkeep.maps import collect_maps
 from drystone.snapstore.account_names import AccountName, write_accounts
 from drystone.snapstore.deletion import delete_manifest
@@ -730,8 +730,9 @@ def test_nothing_expires_or_is_collected_until_somebody_confirms(world: World) -
     try:
         installation = parts.server_parts(db, world.layout, clock=lambda: NOW * 2, rng=world.rng, store=world.store)
         nothing: Any = None
-        limits = ExpiryLimits(percent_per_hour=100, quota=SnapshotLimits())
-        expiry = Expiry(transactions=nothing, operations=nothing, clock=nothing, limits=limits)
+        expiry = Expiry(
+            transactions=nothing, operations=nothing, clock=nothing, percent_per_hour=100, quota=SnapshotLimits()
+        )
 
         def due() -> list[SnapshotId | None]:
             def begin(change: Change) -> list[SnapshotId | None]:

@@ -14,7 +14,7 @@ from drystone.service.calls.disk_lifecycle import RECYCLE_SECONDS, DiskLifecycle
 from drystone.service.operations import Operations
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.transactions import Transactions
-from drystone.service.upkeep.expiry import Expiry, ExpiryLimits
+from drystone.service.upkeep.expiry import Expiry
 from tests.service.machine import Machine
 from tests.service.records_world import ZONE, World, caller, run
 
@@ -39,8 +39,10 @@ class Bin:
             transactions=made, operations=operations, host=nothing, layout=nothing, devices=nothing, room=nothing,
             zone=ZONE, disks_per_call=50, disks_per_instance=20, root=False,
         )  # fmt: skip
-        limits = ExpiryLimits(percent_per_hour=1, quota=SnapshotLimits())
-        self.expiry = Expiry(transactions=made, operations=operations, clock=self.machine.steady, limits=limits)
+        self.expiry = Expiry(
+            transactions=made, operations=operations, clock=self.machine.steady, percent_per_hour=1,
+            quota=SnapshotLimits(),
+        )  # fmt: skip
 
     def make(self, disk_id: str, *, delete_snapshot: bool) -> None:
         """Make a prepaid disk with a snapshot that has a deadline, and a permanent one."""

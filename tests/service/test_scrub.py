@@ -11,7 +11,7 @@ from drystone.catalog import damages, packs, snapshots, verification
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import SnapshotId
 from drystone.service.operations import Operations
-from drystone.service.upkeep.scrub import RECHECK_SECONDS
+from drystone.service.upkeep.scrub import RECHECK_SECONDS, Scrub
 from drystone.snapstore.packs import open_pack
 from tests.memory_store import MemoryStore
 from tests.service import parts
@@ -41,7 +41,7 @@ def test_what_was_read_before_a_request_is_no_proof_for_it(scene: Scene, read_la
     scrub: Any = scrub_of(scene)
     read = scrub._read
 
-    async def asked_meanwhile(**what: Any) -> Any:
+    async def asked_meanwhile(_scrub: Scrub, **what: Any) -> Any:
         result = await read(**what)
         time[0] += 1.0
         if read_last in what:
@@ -56,11 +56,11 @@ def test_what_was_read_before_a_request_is_no_proof_for_it(scene: Scene, read_la
     async def act(_scene: Scene) -> None:
         await scrub.request()
         time[0] += 1.0
-        scrub._read = asked_meanwhile
-        await scrub.once()
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Scrub, "_read", asked_meanwhile)
+            await scrub.once()
         assert due().packs_due == due().packs
         assert due().snapshots_due == (due().snapshots if read_last == "maps" else 0)
-        scrub._read = read
         await scrub.once()
         assert (due().packs_due, due().snapshots_due) == (0, 0)
         assert due().packs > 0
@@ -145,15 +145,14 @@ def test_damage_of_maps_stays_recorded_until_they_were_read_again(rounds: Rounds
     assert rounds.damaged() == sorted(rows)
     # The store does not answer.
 
-    async def fails(**_what: object) -> Any:
+    async def fails(_scrub: Scrub, **_what: object) -> Any:
         raise UnavailableError("the store does not answer")
 
-    scrub: Any = rounds.scrub
-    read, scrub._read = scrub._read, fails
-    with pytest.raises(UnavailableError):
-        rounds.once()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Scrub, "_read", fails)
+        with pytest.raises(UnavailableError):
+            rounds.once()
     assert rounds.damaged() == sorted(rows)
-    scrub._read = read
     rounds.world.flip(full, 60)
     rounds.once()
     assert rounds.damaged() == []

@@ -20,16 +20,11 @@ Record = Callable[[Caller, str, str], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """What actions work with.
-
-    Args:
-        calls: The use cases.
-        zone: Zone of the times that CBS writes without one.
-        clock: Seconds since the epoch, UTC.
-    """
+    """What actions work with."""
 
     calls: UseCases
     zone: tzinfo
+    """Zone of the times that CBS writes without one."""
     clock: Callable[[], float]
 
     def local_time(self, at_s: float | None) -> str:

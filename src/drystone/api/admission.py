@@ -56,21 +56,18 @@ def prove(scope: Mapping[str, Any], account: str) -> None:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Place:
-    """One connection's place.
-
-    Args:
-        network: What counts as its client.
-        local: Whether it comes from this machine.
-        evict: Ends the connection at once.
-        account: Whose call it carried last, if that was verified and counts (S186).
-        head_bytes: How much of a head that has not ended it holds.
-    """
+    """One connection's place."""
 
     network: str
+    """What counts as its client."""
     local: bool
+    """Whether it comes from this machine."""
     evict: Callable[[], None]
+    """Ends the connection at once."""
     account: str | None = None
+    """Whose call it carried last, if that was verified and counts (S186)."""
     head_bytes: int = field(default=0)
+    """How much of a head that has not ended it holds."""
 
     @property
     def proven(self) -> bool:

@@ -52,27 +52,22 @@ _SINGLE = frozenset(
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """A request whose common parameters are read; nothing is verified yet.
-
-    Args:
-        action: The action's name, as sent.
-        version: The version, as sent.
-        region: The region, or an empty string.
-        token: A temporary key's token, or an empty string.
-        client: What the client says of itself, for the log.
-        trace_id: The client's trace id, for the log.
-        parameters: The JSON body, or flattened parameters without the common ones.
-        form: All decoded parameters of a v1 request, for its signature; empty for TC3.
-    """
+    """A request whose common parameters are read; nothing is verified yet."""
 
     action: str
     version: str
     region: str
+    """The region, or an empty string."""
     token: str
+    """A temporary key's token, or an empty string."""
     client: str
+    """What the client says of itself, for the log."""
     trace_id: str
+    """The client's trace id, for the log."""
     parameters: bytes | Mapping[str, str]
+    """The JSON body, or flattened parameters without the common ones."""
     form: Mapping[str, str]
+    """All decoded parameters of a v1 request, for its signature; empty for TC3."""
 
 
 def headers_of(pairs: Iterable[tuple[bytes, bytes]]) -> Mapping[str, str]:

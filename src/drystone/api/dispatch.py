@@ -80,21 +80,15 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """A call whose sender is known.
-
-    Args:
-        service: The service that it is for.
-        action: The action's name, as sent.
-        caller: Who sent it.
-        region: The region that it names, or an empty string.
-        parameters: The JSON body, or flattened parameters without the common ones.
-    """
+    """A call whose sender is known."""
 
     service: Service
     action: str
     caller: Caller
     region: str
+    """The region that it names, or an empty string."""
     parameters: bytes | Mapping[str, str]
+    """The JSON body, or flattened parameters without the common ones."""
 
 
 class Dispatcher:

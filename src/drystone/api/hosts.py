@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from drystone.api.admission import is_loopback, parsed
@@ -52,19 +53,13 @@ class Hosts:
         return address is not None and address == parsed(local)
 
 
+@dataclass(frozen=True, slots=True)
 class HostGuard:
-    """Answers what is for another name, and hands on the rest.
+    """Answers what is for another name, and hands on the rest."""
 
-    Args:
-        application: What is behind it.
-        hosts: The names.
-        request_id: Makes the id of a request.
-    """
-
-    def __init__(self, application: _Application, *, hosts: Hosts, request_id: Callable[[], str]) -> None:
-        self._application = application
-        self._hosts = hosts
-        self._request_id = request_id
+    application: _Application
+    hosts: Hosts
+    request_id: Callable[[], str]
 
     async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401 - ASGI's
         """Serve one ASGI connection scope."""
@@ -73,9 +68,9 @@ class HostGuard:
         local = server[0] if server else ""
         # Without the header it is no browser, and nothing that is signed: a probe of a load balancer. One that is
         # given twice is refused where it matters.
-        wrong = next((host for host in given if not self._hosts.serves(host, local)), None)
+        wrong = next((host for host in given if not self.hosts.serves(host, local)), None)
         if wrong is None:
-            await self._application(scope, receive, send)
+            await self.application(scope, receive, send)
             return
         text = (
             f"The server does not answer to the name {host_name(wrong)[:100] or 'in Host'}; add it to host_names in "
@@ -83,7 +78,7 @@ class HostGuard:
         )
         if scope["path"] == "/":
             # Clients of the API show only what is in an envelope.
-            status, kind, body = 200, CONTENT_TYPE, failure("InvalidRequest", text, self._request_id())
+            status, kind, body = 200, CONTENT_TYPE, failure("InvalidRequest", text, self.request_id())
         else:
             status, kind, body = 421, b"text/plain; charset=utf-8", f"{text}\n".encode()
         headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -15,26 +16,21 @@ FRESH_S: Final = 1.0
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST.encode()
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class MetricsPage:
-    """Makes the page.
+    """Makes the page."""
 
-    Args:
-        registry: What is shown.
-        token: What a reader elsewhere must send; None lets everybody read.
-        monotonic: A clock in seconds that never goes back.
-    """
-
-    def __init__(self, *, registry: CollectorRegistry, token: str | None, monotonic: Callable[[], float]) -> None:
-        self._registry = registry
-        self._token = token
-        self._monotonic = monotonic
-        self._making = asyncio.Lock()
-        self._made_s = float("-inf")
-        self._text = b""
+    registry: CollectorRegistry
+    token: str | None
+    """What a reader elsewhere must send; None lets everybody read."""
+    monotonic: Callable[[], float]
+    _making: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+    _made_s: float = field(init=False, default=float("-inf"))
+    _text: bytes = field(init=False, default=b"")
 
     def allows(self, scope: Mapping[str, Any]) -> bool:
         """Tell whether a request may read: it comes from this machine and for it, or it brings the token."""
-        if self._token is None:
+        if self.token is None:
             return True
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         client = scope.get("client")
@@ -44,13 +40,13 @@ class MetricsPage:
             return True
         scheme, _, given = headers.get(b"authorization", "").partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(
-            given.strip().encode("latin-1", "replace"), self._token.encode()
+            given.strip().encode("latin-1", "replace"), self.token.encode()
         )
 
     async def text(self) -> bytes:
         """Return the page, at most a second old."""
         async with self._making:
-            if self._monotonic() - self._made_s >= FRESH_S:
-                self._text = await asyncio.to_thread(generate_latest, self._registry)
-                self._made_s = self._monotonic()
+            if self.monotonic() - self._made_s >= FRESH_S:
+                self._text = await asyncio.to_thread(generate_latest, self.registry)
+                self._made_s = self.monotonic()
             return self._text

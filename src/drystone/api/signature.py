@@ -37,37 +37,26 @@ _V1_DIGESTS = {"HmacSHA1": "sha1", "HmacSHA256": "sha256"}
 
 
 class SignedRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a signature covers, as received.
-
-    Args:
-        method: `GET` or `POST`.
-        query: The raw query string, never decoded or sorted.
-        headers: Lower-case names; values as received, one character per byte.
-        body: The exact bytes of the body.
-    """
+    """What a signature covers, as received."""
 
     method: str
     query: str
+    """The raw query string, never decoded or sorted."""
     headers: Mapping[str, str]
+    """Lower-case names; values as received, one character per byte."""
     body: bytes
 
 
 class Authorization(msgspec.Struct, frozen=True, kw_only=True):
-    """What the header Authorization of a TC3 request says; all of it has its form, nothing is verified.
-
-    Args:
-        secret_id: The access key that it names.
-        date: The date of the credential's scope.
-        service: The service of the credential's scope.
-        signed_headers: Names of the headers that are signed, as sent.
-        signature: 64 hex digits in lower case.
-    """
+    """What the header Authorization of a TC3 request says; all of it has its form, nothing is verified."""
 
     secret_id: str
     date: str
     service: str
     signed_headers: str
+    """Names of the headers that are signed, as sent."""
     signature: str
+    """64 hex digits in lower case."""
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,22 +64,20 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
     There is more than one text because a gateway may have changed Host after signing, and because the public rule
     lower-cases header values where the clients do not.
-
-    Args:
-        secret_id: The access key that the request names; its form is checked, its existence is not.
-        texts: Makes the strings to sign, the likeliest first; a handful at most.
-        signature: What the client sent: 64 hex digits for TC3, base64 for v1.
-        scope: Date and service of the credential (TC3), or None (v1).
-        digest: The hash of the HMAC.
-        until_s: When the time stamp is too old by itself, seconds UTC.
     """
 
     secret_id: str
+    """The access key that the request names; its form is checked, its existence is not."""
     texts: Callable[[], Iterator[bytes]]
+    """Makes the strings to sign, the likeliest first; a handful at most."""
     signature: str
+    """What the client sent: 64 hex digits for TC3, base64 for v1."""
     scope: tuple[str, str] | None
+    """Date and service of the credential (TC3), or None (v1)."""
     digest: str
+    """The hash of the HMAC."""
     until_s: float
+    """When the time stamp is too old by itself, seconds UTC."""
 
     def holds(self, secret_key: str) -> bool:
         """Tell whether `secret_key` made this signature; compares in constant time."""

@@ -57,15 +57,10 @@ def _no_password() -> str:
 
 @dataclass(slots=True, kw_only=True)
 class Certificates:
-    """The pair in use. When the files change a new pair is taken; a bad one is told and the old one stays (S149).
-
-    Args:
-        cert: The certificate, and those between it and its authority.
-        key: Its private key.
-        monotonic: A clock in seconds that never goes back.
-    """
+    """The pair in use. When the files change a new pair is taken; a bad one is told and the old one stays (S149)."""
 
     cert: Path
+    """The certificate, and those between it and its authority."""
     key: Path
     monotonic: Callable[[], float]
     _context: ssl.SSLContext = field(init=False)

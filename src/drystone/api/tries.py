@@ -5,6 +5,7 @@ In bounded memory; both belong to the event loop's thread, and nothing here awai
 
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 from drystone.api.admission import network_of
@@ -51,21 +52,20 @@ def too_many(address: str) -> WireError:
     )
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class UsedSignatures:
     """Refuses a signature that another address has used (S148).
 
     TC3 has no nonce, its stamp is a second, and the action is usually not signed: two honest calls of one client may
     bear one signature, so the same address may use it again. Where `x-tc-action` is signed, another action has another
     signature already. Only signatures that hold are remembered, so nobody without a key fills the memory.
-
-    Args:
-        monotonic: A clock in seconds that never goes back. A time stamp is read by two clocks that may differ, so
-            neither of them says how long ago a signature was seen.
     """
 
-    def __init__(self, *, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._used: OrderedDict[str, tuple[str, float]] = OrderedDict()
+    monotonic: Callable[[], float]
+    """A clock in seconds that never goes back. A time stamp is read by two clocks that may differ, so neither of them
+    says how long ago a signature was seen.
+    """
+    _used: OrderedDict[str, tuple[str, float]] = field(init=False, default_factory=OrderedDict)
 
     def __len__(self) -> int:
         return len(self._used)
@@ -81,7 +81,7 @@ class UsedSignatures:
         Raises:
             WireError: `AuthFailure.SignatureFailure`: another address has used it.
         """
-        now_s = self._monotonic()
+        now_s = self.monotonic()
         used = self._used.get(signature)
         if used is not None and used[0] != address and used[1] >= now_s:
             raise WireError(

@@ -42,24 +42,22 @@ def _filter(name: str, values: Sequence[object]) -> Wire:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of thing that the service lists. Its actions and fields have regular names, made of `wire`.
-
-    Attributes:
-        wire: `Disk` has the action `DescribeDisks` and the fields `DiskSet`, `DiskIds`, `DiskId`, `DiskName`.
-        noun: For messages; with a hyphen, the command.
-        record: Makes a record of a row; of kinds of CBS, with what Drystone's own service tells beside it.
-        beside: `DiskDetail` has the action `DescribeDiskDetails` and the field `DiskDetailSet`; None: a kind of
-            Drystone's own service.
-        about: What is told beside it.
-        by_filter: Ids are a filter, since there is no parameter for them.
-    """
+    """A kind of thing that the service lists. Its actions and fields have regular names, made of `wire`."""
 
     wire: str
+    """`Disk` has the action `DescribeDisks` and the fields `DiskSet`, `DiskIds`, `DiskId`, `DiskName`."""
     noun: str
+    """For messages; with a hyphen, the command."""
     record: Callable[..., Record]
+    """Makes a record of a row; of kinds of CBS, with what Drystone's own service tells beside it."""
     beside: str | None = None
+    """`DiskDetail` has the action `DescribeDiskDetails` and the field `DiskDetailSet`; None: a kind of Drystone's own
+    service.
+    """
     about: str = ""
+    """What is told beside it."""
     by_filter: bool = False
+    """Ids are a filter, since there is no parameter for them."""
 
     @property
     def id(self) -> str:

@@ -19,17 +19,14 @@ QUIET_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """How far something is.
-
-    Attributes:
-        done: Nothing is left to wait for.
-        percent: 0 to 100, if known.
-        phase: A word for what is being done.
-    """
+    """How far something is."""
 
     done: bool
+    """Nothing is left to wait for."""
     percent: float | None = None
+    """0 to 100, if known."""
     phase: str = ""
+    """A word for what is being done."""
 
 
 def wait_until(session: Session, look: Callable[[], Step], *, title: str, timeout_s: float) -> None:

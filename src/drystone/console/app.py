@@ -80,19 +80,14 @@ class NewPassword(Parameters, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsoleSettings:
-    """What the console tells its pages, and how long a browser keeps its cookie.
-
-    Args:
-        zones: The zones that there are.
-        version: Of the program.
-        session_age_s: When a session ends however much it is used.
-        proofs: Whether the configuration allows proofs that snapshots open.
-    """
+    """What the console tells its pages, and how long a browser keeps its cookie."""
 
     zones: tuple[str, ...]
     version: str
     session_age_s: float
+    """When a session ends however much it is used."""
     proofs: bool
+    """Whether the configuration allows proofs that snapshots open."""
 
 
 class Console:

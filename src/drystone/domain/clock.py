@@ -21,55 +21,44 @@ WAIT_S = 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """The machine's clocks at one moment.
-
-    Attributes:
-        wall: Seconds since the epoch, UTC, as the machine has it.
-        up: Seconds since boot, sleep included: it is never set.
-        boot: Which boot that is.
-        witness: Seconds since the epoch by a clock that is not this machine's; None if none was asked or answered.
-    """
+    """The machine's clocks at one moment."""
 
     wall: float
+    """Seconds since the epoch, UTC, as the machine has it."""
     up: float
+    """Seconds since boot, sleep included: it is never set."""
     boot: str
     witness: float | None = None
+    """Seconds since the epoch by a clock that is not this machine's; None if none was asked or answered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
-    """The machine's clock has leapt, and nobody has said which time is right.
-
-    Attributes:
-        since: The steady time at which it began.
-        wall: What the machine's clock said when the wait began that is under way.
-        up: The time since boot at that moment.
-        waited_s: How long it was waited in boots before this one.
-    """
+    """The machine's clock has leapt, and nobody has said which time is right."""
 
     since: float
+    """The steady time at which it began."""
     wall: float
+    """What the machine's clock said when the wait began that is under way."""
     up: float
+    """The time since boot at that moment."""
     waited_s: float = 0.0
+    """How long it was waited in boots before this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockState:
-    """What is remembered of the last look at the clocks; it survives restarts.
-
-    Attributes:
-        at: The steady clock then.
-        up: The time since boot then.
-        boot: Of which boot; "" if nobody knows.
-        drift: Small steps that were followed and are not forgotten yet, seconds.
-        doubt: Set while the machine's clock is not believed.
-    """
+    """What is remembered of the last look at the clocks; it survives restarts."""
 
     at: float
+    """The steady clock then."""
     up: float
     boot: str
+    """Of which boot; "" if nobody knows."""
     drift: float = 0.0
+    """Small steps that were followed and are not forgotten yet, seconds."""
     doubt: Doubt | None = None
+    """Set while the machine's clock is not believed."""
 
     def waits_s(self) -> float:
         """Return how many seconds, by the time since boot, are left of the wait; 0 if nothing is doubted."""

@@ -13,15 +13,12 @@ EXPIRED_PER_HOUR_MIN = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """How many snapshots of an account have expired in the hour that began with the first of them.
-
-    Attributes:
-        began_at: When, by the steady clock, seconds since the epoch.
-        expired: How many since.
-    """
+    """How many snapshots of an account have expired in the hour that began with the first of them."""
 
     began_at: float
+    """When, by the steady clock, seconds since the epoch."""
     expired: int
+    """How many since."""
 
     def at(self, now: float) -> "Tally":
         """Return the tally that counts now: this one, or none of a new hour."""
@@ -43,19 +40,16 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySnapshot:
-    """A NORMAL snapshot that a policy made.
-
-    Attributes:
-        snapshot_id: Which.
-        disk_id: Of which disk.
-        good: Whether it can be restored whole: neither suspect nor damaged.
-        order: Its place in the order in which snapshots became NORMAL: dates may be wrong.
-    """
+    """A NORMAL snapshot that a policy made."""
 
     snapshot_id: SnapshotId
+    """Which."""
     disk_id: DiskId
+    """Of which disk."""
     good: bool
+    """Whether it can be restored whole: neither suspect nor damaged."""
     order: int
+    """Its place in the order in which snapshots became NORMAL: dates may be wrong."""
 
 
 def newest_good(made: Iterable[PolicySnapshot], existing: frozenset[DiskId]) -> frozenset[SnapshotId]:

@@ -33,37 +33,27 @@ class NodeState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A snapshot in the tree.
-
-    Attributes:
-        id: The snapshot.
-        parent: Base at its freeze; None is the disk of zeros.
-        state: See `NodeState`.
-        pinned: An OPEN session, or a disk that hydrates, names it as what it reads.
-        delta_map: Object name of its delta map; None if unknown.
-    """
+    """A snapshot in the tree."""
 
     id: SnapshotId
     parent: SnapshotId | None
+    """Base at its freeze; None is the disk of zeros."""
     state: NodeState
     pinned: bool = False
+    """An OPEN session, or a disk that hydrates, names it as what it reads."""
     delta_map: str | None = None
+    """Object name of its delta map; None if unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tree:
-    """A consistent set of nodes; made by `build`.
-
-    Attributes:
-        nodes: By id.
-        children: Ids by parent; leaves are absent.
-        whole: Every parent that is named is a node. After a recovery it may not be: then neighbours are
-            everybody.
-    """
+    """A consistent set of nodes; made by `build`."""
 
     nodes: Mapping[SnapshotId, Node]
     children: Mapping[SnapshotId, tuple[SnapshotId, ...]]
+    """Ids by parent; leaves are absent."""
     whole: bool
+    """Every parent that is named is a node. After a recovery it may not be: then neighbours are everybody."""
 
 
 def build(rows: Iterable[Node]) -> Tree:
@@ -145,17 +135,14 @@ def near(tree: Tree, snapshot: SnapshotId, gone: AbstractSet[SnapshotId] = froze
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
-    """One step of deleting a set of snapshots.
-
-    Attributes:
-        snapshot: Becomes a ghost in this step.
-        near: Its neighbours at this step.
-        candidates: Delta maps whose addresses contain every address at which a block dies; None: any may.
-    """
+    """One step of deleting a set of snapshots."""
 
     snapshot: SnapshotId
+    """Becomes a ghost in this step."""
     near: frozenset[SnapshotId]
+    """Its neighbours at this step."""
     candidates: frozenset[str] | None
+    """Delta maps whose addresses contain every address at which a block dies; None: any may."""
 
 
 def deaths(tree: Tree, snapshots: Iterable[SnapshotId]) -> Iterator[Death]:
@@ -189,16 +176,14 @@ def candidate_maps(tree: Tree, snapshot: SnapshotId, around: Collection[Snapshot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseMove:
-    """Where the rows whose base is deleted move to (A5).
-
-    Attributes:
-        base: The nearest NORMAL ancestor; None is the disk of zeros.
-        delta_maps: The delta maps of the deleted snapshot and of all between, ghosts included, to add to the
-            carry-over; None if one is unknown, which makes tracking LOST.
-    """
+    """Where the rows whose base is deleted move to (A5)."""
 
     base: SnapshotId | None
+    """The nearest NORMAL ancestor; None is the disk of zeros."""
     delta_maps: frozenset[str] | None
+    """The delta maps of the deleted snapshot and of all between, ghosts included, to add to the carry-over; None if one
+    is unknown, which makes tracking LOST.
+    """
 
 
 def base_after(tree: Tree, deleted: SnapshotId) -> BaseMove:

@@ -63,23 +63,18 @@ class DaemonPlan:
     """What to do to a daemon's bitmaps, in this order, and to the row.
 
     Doing it partly and judging again gives a plan that ends alike.
-
-    Attributes:
-        release: Bitmaps that are busy and are acted upon: delete the exports that hold them first.
-        disable: Bitmaps to disable.
-        merge: (target, source): one QMP transaction merges source into target and removes source.
-        remove: Bitmaps to remove.
-        bitmap: The bitmap that records afterwards; None with a running daemon: add one, only while `lost`.
-        lost: Why tracking is LOST; None if it is as good as before.
-        verdict: What becomes of the operation.
     """
 
     release: tuple[str, ...] = ()
+    """Bitmaps that are busy and are acted upon: delete the exports that hold them first."""
     disable: tuple[str, ...] = ()
     merge: tuple[str, str] | None = None
+    """(target, source): one QMP transaction merges source into target and removes source."""
     remove: tuple[str, ...] = ()
     bitmap: str | None = None
+    """The bitmap that records afterwards; None with a running daemon: add one, only while `lost`."""
     lost: str | None = None
+    """Why tracking is LOST; None if it is as good as before."""
     verdict: Verdict = Verdict.NONE
 
 

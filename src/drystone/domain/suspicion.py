@@ -11,19 +11,13 @@ SURE = frozenset({"full", "rescan"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """A snapshot of any state, as far as suspicion goes.
-
-    Attributes:
-        id: Its id.
-        parent: The base at its freeze.
-        disk: The disk that it is of.
-        sure: Whether all content was looked at when it was taken: full, rescan, or audited whole.
-    """
+    """A snapshot of any state, as far as suspicion goes."""
 
     id: SnapshotId
     parent: SnapshotId | None
     disk: DiskId
     sure: bool
+    """Whether all content was looked at when it was taken: full, rescan, or audited whole."""
 
 
 def suspects(taken: Iterable[Taken], disk: DiskId, base: SnapshotId | None) -> frozenset[SnapshotId]:

@@ -34,24 +34,22 @@ class TrackingState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracking:
-    """The tracking columns of a disk's row.
-
-    Attributes:
-        base: The snapshot that the tracked differences refer to; None is a disk of zeros. Always NORMAL.
-        carry: Names of address maps: delta map objects, and `extents:<sha256>` for extent maps. The
-            carry-over is the union of their addresses. Empty and without meaning while LOST.
-        epoch: Counts openings for writing; names of bitmaps and the checkpoint are bound to it.
-        state: See `TrackingState`.
-        bitmap: The bitmap that records in the running daemon; None while none does. It is kept by name
-            because its name holds the base at its birth, and the base may move meanwhile (A5). Always set
-            while LIVE, never while STOPPED; while LOST it tells whether a rescan can begin.
-    """
+    """The tracking columns of a disk's row."""
 
     base: SnapshotId | None
+    """The snapshot that the tracked differences refer to; None is a disk of zeros. Always NORMAL."""
     carry: frozenset[str]
+    """Names of address maps: delta map objects, and `extents:<sha256>` for extent maps. The carry-over is the union of
+    their addresses. Empty and without meaning while LOST.
+    """
     epoch: int
+    """Counts openings for writing; names of bitmaps and the checkpoint are bound to it."""
     state: TrackingState
     bitmap: str | None = None
+    """The bitmap that records in the running daemon; None while none does. It is kept by name because its name holds
+    the base at its birth, and the base may move meanwhile (A5). Always set while LIVE, never while STOPPED; while LOST
+    it tells whether a rescan can begin.
+    """
 
     def __post_init__(self) -> None:
         assert self.epoch >= 0
@@ -65,22 +63,20 @@ class FrozenBase:
     """What a snapshot's operation records before the reopen that freezes the disk (A2).
 
     It stays whatever the row does meanwhile.
-
-    Attributes:
-        base: Base at the freeze: the parent of the snapshot, even if it is deleted meanwhile.
-        carry: Carry-over at the freeze. The operation pins these maps: rows may drop them before it ends.
-        epoch: The opening that the freeze belongs to; in another epoch the operation cannot commit.
-        lost: Tracking was LOST: the snapshot is a rescan against `base`, or full when that is None.
-        old_bitmap: b0, which records up to the instant; None if no bitmap recorded (only when `lost`).
-        new_bitmap: b1, which records from before the instant on.
     """
 
     base: SnapshotId | None
+    """Base at the freeze: the parent of the snapshot, even if it is deleted meanwhile."""
     carry: frozenset[str]
+    """Carry-over at the freeze. The operation pins these maps: rows may drop them before it ends."""
     epoch: int
+    """The opening that the freeze belongs to; in another epoch the operation cannot commit."""
     lost: bool
+    """Tracking was LOST: the snapshot is a rescan against `base`, or full when that is None."""
     old_bitmap: str | None
+    """b0, which records up to the instant; None if no bitmap recorded (only when `lost`)."""
     new_bitmap: str
+    """b1, which records from before the instant on."""
 
 
 def bitmap_name(epoch: int, base: SnapshotId | None, snapshot: SnapshotId | None = None, attempt: int = 1) -> str:
@@ -315,22 +311,16 @@ class FileIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """The head of a checkpoint file, its checksum verified already.
-
-    Attributes:
-        format: Version of the file.
-        disk: The disk that it was written for.
-        epoch: The opening that it ended.
-        identity: The disk's file after the daemon exited and the file was fsynced.
-        extents: Carry-over id of its extents, the union of all bitmaps that no NORMAL snapshot owned; None if
-            none.
-    """
+    """The head of a checkpoint file, its checksum verified already."""
 
     format: int
     disk: DiskId
     epoch: int
+    """The opening that it ended."""
     identity: FileIdentity
+    """The disk's file after the daemon exited and the file was fsynced."""
     extents: str | None
+    """Carry-over id of its extents, the union of all bitmaps that no NORMAL snapshot owned; None if none."""
 
 
 def checkpoint_fault(

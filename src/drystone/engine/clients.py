@@ -27,7 +27,7 @@ import struct
 import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -80,35 +80,34 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """One client of a daemon.
-
-    Args:
-        inode: Of the daemon's end.
-        queued_bytes: What the client has not taken, in memory of the kernel.
-        buffer_bytes: How much that may become.
-        reads_late: Whether the daemon waits until the client takes something; where it does not say, as it spins, all
-            may be such that have not taken something.
-        asked_for: Whether the daemon waits for the client to send something, before and after the client was looked
-            at: as for all that are idle.
-        arrived_bytes: What the client has sent and the daemon has not taken.
-        debt: What the client's process has to send; None if that cannot be told.
-        peer: The process that connected; 0 if it is of another world.
-        calls: The system calls that the process is in.
-        stopped: Whether that process is, and has the other end.
-        shut: Whether the daemon itself has shut the connection.
-    """
+    """One client of a daemon."""
 
     inode: int
+    """Of the daemon's end."""
     queued_bytes: int
+    """What the client has not taken, in memory of the kernel."""
     buffer_bytes: int
+    """How much that may become."""
     reads_late: bool = False
+    """Whether the daemon waits until the client takes something; where it does not say, as it spins, all may be such
+    that have not taken something.
+    """
     asked_for: bool = False
+    """Whether the daemon waits for the client to send something, before and after the client was looked at: as for all
+    that are idle.
+    """
     arrived_bytes: int = 0
+    """What the client has sent and the daemon has not taken."""
     debt: Debt | None = None
+    """What the client's process has to send; None if that cannot be told."""
     peer: int = 0
+    """The process that connected; 0 if it is of another world."""
     calls: tuple[str, ...] = ()
+    """The system calls that the process is in."""
     stopped: bool = False
+    """Whether that process is, and has the other end."""
     shut: bool = False
+    """Whether the daemon itself has shut the connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,19 +198,15 @@ def _may_owe(connection: Connection) -> bool:
     return waited_for and connection.stopped and connection.debt is not Debt.NONE
 
 
+@dataclass(slots=True, eq=False)
 class Clients:
-    """The NBD clients of one storage daemon, watched while it is told to do something.
+    """The NBD clients of one storage daemon, watched while it is told to do something."""
 
-    Args:
-        name: The daemon's name, for the log.
-        pid: Its process.
-    """
-
-    def __init__(self, name: str, pid: int) -> None:
-        self._name = name
-        self._pid = pid
-        self._known: set[int] = set()
-        """Inodes of clients whose buffer was raised and that have not read everything since."""
+    name: str
+    """The daemon's name, for the log."""
+    pid: int
+    _known: set[int] = field(init=False, default_factory=set)
+    """Inodes of clients whose buffer was raised and that have not read everything since."""
 
     @contextlib.contextmanager
     def relieved(self, *, may_cut: bool = True) -> Iterator["Holdup"]:
@@ -221,7 +216,7 @@ class Clients:
             may_cut: False if the daemon serves meanwhile: only connections that it has shut itself are cut.
         """
         loop = asyncio.get_running_loop()
-        holdup = Holdup(self._name, self._pid, self._known, may_cut=may_cut)
+        holdup = Holdup(self.name, self.pid, self._known, may_cut=may_cut)
         timer: asyncio.TimerHandle
 
         def look() -> None:
@@ -239,32 +234,32 @@ class Clients:
             holdup.end()
 
 
+@dataclass(slots=True, eq=False)
 class Holdup:
     """One command that may be held up: what was seen and done so far."""
 
-    def __init__(self, name: str, pid: int, known: set[int], *, may_cut: bool) -> None:
-        self._name = name
-        self._pid = pid
-        self._known = known
-        self._may_cut = may_cut
-        self._raised: dict[int, int] = {}
-        """Former send buffer of each client, by inode, whose buffer was raised."""
-        self._still: dict[int, Still] = {}
-        self._disk_waits: frozenset[str] = frozenset()
-        """What the daemon waited for its disks by at the last look."""
-        self._raisable = True
-        self.reason = ""
-        """Why the daemon may still be held up, for whoever gives up."""
+    name: str
+    pid: int
+    known: set[int]
+    may_cut: bool
+    _raised: dict[int, int] = field(init=False, default_factory=dict)
+    """Former send buffer of each client, by inode, whose buffer was raised."""
+    _still: dict[int, Still] = field(init=False, default_factory=dict)
+    _disk_waits: frozenset[str] = field(init=False, default_factory=frozenset)
+    """What the daemon waited for its disks by at the last look."""
+    _raisable: bool = field(init=False, default=True)
+    reason: str = field(init=False, default="")
+    """Why the daemon may still be held up, for whoever gives up."""
 
     def look(self, now_s: float) -> bool:
         """Look at the clients and act; tell whether one was cut."""
         cut = False
         try:
-            with contextlib.closing(_Ends(self._pid)) as ends:
+            with contextlib.closing(_Ends(self.pid)) as ends:
                 self._note(ends, now_s)
                 plan = plan_relief(
                     ends.found, still=self._still if ends.told else {}, now_s=now_s, raisable=self._raisable,
-                    may_cut=self._may_cut,
+                    may_cut=self.may_cut,
                 )  # fmt: skip
                 for step in plan:
                     self._take(step, ends.sockets[step.connection.inode])
@@ -276,8 +271,8 @@ class Holdup:
 
     def _note(self, ends: "_Ends", now_s: float) -> None:
         found = ends.found
-        self._known &= {connection.inode for connection in found if connection.queued_bytes}
-        disk_waits = peers.disk_waits(self._pid)
+        self.known &= {connection.inode for connection in found if connection.queued_bytes}
+        disk_waits = peers.disk_waits(self.pid)
         disk_is_slow = bool(disk_waits & self._disk_waits)
         self._disk_waits = disk_waits
         # A disk explains why the daemon does not get on: patience with the clients begins after it has answered.
@@ -300,15 +295,15 @@ class Holdup:
         connection = step.connection
         if isinstance(step, Raise):
             self._raised.setdefault(connection.inode, connection.buffer_bytes)
-            if connection.inode not in self._known:
+            if connection.inode not in self.known:
                 log.warning(
-                    "daemon.client_does_not_read", daemon=self._name, pid=connection.peer, stopped=connection.stopped,
+                    "daemon.client_does_not_read", daemon=self.name, pid=connection.peer, stopped=connection.stopped,
                     queued_bytes=connection.queued_bytes,
                 )  # fmt: skip
-                self._known.add(connection.inode)
+                self.known.add(connection.inode)
             self._raisable = _raise(end, step.buffer_bytes)
             return
-        log.error("daemon.client_cut", daemon=self._name, pid=connection.peer, reason=step.reason)
+        log.error("daemon.client_cut", daemon=self.name, pid=connection.peer, reason=step.reason)
         end.shutdown(socket.SHUT_RDWR)
         if connection.queued_bytes and not _raise(end, connection.queued_bytes * _WRITABLE_SHARE):
             _discard(connection)
@@ -317,7 +312,7 @@ class Holdup:
         """Give raised buffers their former size: what is queued stays, and nothing more is let in."""
         if not self._raised:
             return
-        with contextlib.suppress(OSError), contextlib.closing(_Ends(self._pid)) as ends:
+        with contextlib.suppress(OSError), contextlib.closing(_Ends(self.pid)) as ends:
             for inode, buffer_bytes in self._raised.items():
                 if inode in ends.sockets:
                     # The kernel doubles what it is told.

@@ -42,19 +42,14 @@ Guard = Callable[[], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFile:
-    """A file that somebody brought, open.
-
-    Args:
-        name: For messages.
-        descriptor: Open for reading.
-        format: What it is taken for, one of those that are imported.
-        scratch: A directory of ours, for sockets.
-    """
+    """A file that somebody brought, open."""
 
     name: str
     descriptor: int
     format: str
+    """What it is taken for, one of those that are imported."""
     scratch: Path
+    """A directory of ours, for sockets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,28 +58,22 @@ async def unmount_dead(file: Path) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """Disks whose links, or whose device that is held, were not in order at one moment.
-
-    Attributes:
-        wrong: For certain.
-        doubtful: Links of disks that are not attached, and may be those of another installation that is down.
-    """
+    """Disks whose links, or whose device that is held, were not in order at one moment."""
 
     wrong: frozenset[DiskId]
+    """For certain."""
     doubtful: frozenset[DiskId]
+    """Links of disks that are not attached, and may be those of another installation that is down."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostDevices:
-    """The block devices of one installation's disks.
-
-    Attributes:
-        run: Directory below which its storage daemons have theirs, each with the FUSE exports of its disks.
-        held: Descriptors of the loop devices, by their disks: a device that is open stays, whoever takes it away.
-    """
+    """The block devices of one installation's disks."""
 
     run: Path
+    """Directory below which its storage daemons have theirs, each with the FUSE exports of its disks."""
     held: dict[DiskId, tuple[Path, int]]
+    """Descriptors of the loop devices, by their disks: a device that is open stays, whoever takes it away."""
 
     # --- which device -------------------------------------------------------------------------------------------------
 

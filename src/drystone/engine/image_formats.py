@@ -69,17 +69,12 @@ _VHD_OF_ONE_FILE = (2, 3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bytes:
-    """The bytes of a file.
-
-    Args:
-        name: For messages.
-        size: How many there are.
-        read: Returns what lies at an offset, fewer at the end.
-    """
+    """The bytes of a file."""
 
     name: str
     size: int
     read: Callable[[int, int], bytes]
+    """Returns what lies at an offset, fewer at the end."""
 
 
 def claimed(file: Bytes) -> str | None:

@@ -1,6 +1,7 @@
 """One QMP connection to a storage daemon, with a time limit on every command."""
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,15 @@ class QmpRefusedError(DrystoneError):
     """The daemon answered a command with an error; the graph is as it was before the command."""
 
 
+@dataclass(frozen=True, slots=True)
 class QmpConnection:
     """A connected monitor. Commands may be sent from several tasks; each waits for its own reply.
 
     After `UnavailableError` the outcome of the command is unknown: inspect the daemon before acting again.
     """
 
-    def __init__(self, client: QMPClient, path: Path) -> None:
-        self._client = client
-        self.path = path
+    client: QMPClient
+    path: Path
 
     @classmethod
     async def connect(cls, paths: tuple[Path, ...]) -> "QmpConnection":
@@ -56,7 +57,7 @@ class QmpConnection:
         """
         try:
             async with asyncio.timeout(COMMAND_SECONDS_MAX):
-                return await self._client.execute(command, arguments)
+                return await self.client.execute(command, arguments)
         except ExecuteError as error:
             raise QmpRefusedError(f"{command}: {error}") from error
         except (ExecInterruptedError, QMPError, TimeoutError, OSError, EOFError) as error:
@@ -64,7 +65,7 @@ class QmpConnection:
 
     async def close(self) -> None:
         """Leave the monitor; the daemon goes on."""
-        await _disconnect(self._client)
+        await _disconnect(self.client)
 
 
 async def _disconnect(client: QMPClient) -> None:

@@ -71,24 +71,22 @@ class ExportProvider(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerLimits:
-    """Bounds of the server's appetite.
-
-    Args:
-        connections: Most connections; further ones are closed at once. Each disk that hydrates has one.
-        request_threads: Threads that read for all connections together.
-        in_flight: Most unanswered requests of one connection.
-        in_flight_bytes: Most bytes that these may ask for together; a longer request is answered alone. QEMU asks for
-            16 times 1 MiB while a disk hydrates.
-        negotiation_timeout_s: Longest time between two messages before the first request.
-        send_timeout_s: Longest wait for a client to take an answer.
-    """
+    """Bounds of the server's appetite."""
 
     connections: int = 256
+    """Most connections; further ones are closed at once. Each disk that hydrates has one."""
     request_threads: int = 4
+    """Threads that read for all connections together."""
     in_flight: int = 16
+    """Most unanswered requests of one connection."""
     in_flight_bytes: int = 16 << 20
+    """Most bytes that these may ask for together; a longer request is answered alone. QEMU asks for 16 times 1 MiB
+    while a disk hydrates.
+    """
     negotiation_timeout_s: float = 10.0
+    """Longest time between two messages before the first request."""
     send_timeout_s: float = 60.0
+    """Longest wait for a client to take an answer."""
 
 
 class FairPool:

@@ -41,40 +41,29 @@ OnStep = Callable[[OpeningStep], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What machines are made of and may take.
-
-    Attributes:
-        images: Directory of the image of programs.
-        kernels: Where `boot` and `lib/modules` are.
-        kvm: Whether KVM is tried.
-        memory_mib: Of each machine.
-        seconds_max: Of each proof.
-        idle_seconds_max: How long a machine may end no step, and read and write nothing.
-    """
+    """What machines are made of and may take."""
 
     images: Path
     kernels: Path
+    """Where `boot` and `lib/modules` are."""
     kvm: bool
     memory_mib: int
     seconds_max: float
     idle_seconds_max: float
+    """How long a machine may end no step, and read and write nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One proof.
-
-    Attributes:
-        user: As whom its machine runs: of `Prover.user`.
-        clone: NBD socket of the clone's daemon, which serves nothing else.
-        export: The clone's name there.
-        databases: Kinds of databases that must be on it.
-    """
+    """One proof."""
 
     user: int
+    """As whom its machine runs: of `Prover.user`."""
     clone: Path
+    """NBD socket of the clone's daemon, which serves nothing else."""
     export: str
     databases: tuple[str, ...]
+    """Kinds of databases that must be on it."""
 
 
 class _EndedError(Exception):

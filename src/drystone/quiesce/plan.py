@@ -13,42 +13,36 @@ THAW = b"thaw\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to hold, and for how long at most.
-
-    Attributes:
-        steps: In order of freezing.
-        seconds_max: From the first step on; then everything is thawed.
-        stop_at_failure: A step that fails ends it: what was frozen is thawed at once.
-        devices: Numbers (`st_rdev`) of the devices that may be frozen: those of the snapshot's disks.
-        never: Numbers of devices that may not, whatever else is said: the root's, and that of Drystone's own data.
-        path: `PATH` for commands and clients.
-    """
+    """What to hold, and for how long at most."""
 
     steps: tuple[Step, ...]
+    """In order of freezing."""
     seconds_max: float
+    """From the first step on; then everything is thawed."""
     stop_at_failure: bool
+    """A step that fails ends it: what was frozen is thawed at once."""
     devices: tuple[int, ...]
+    """Numbers (`st_rdev`) of the devices that may be frozen: those of the snapshot's disks."""
     never: tuple[int, ...]
+    """Numbers of devices that may not, whatever else is said: the root's, and that of Drystone's own data."""
     path: str
+    """`PATH` for commands and clients."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What the watchdog says.
-
-    Attributes:
-        name: `freeze` and `thaw` of one step; `held` once all steps were done; `end`, the last one.
-        step: Index of the step, for `freeze` and `thaw`.
-        ok: Whether it was done. Of `end`: whether everything was held until the thaw was asked for.
-        ms: How long it took. Of `end`: how long anything was held.
-        detail: An error, or what the application said (a position in its log).
-    """
+    """What the watchdog says."""
 
     name: str
+    """`freeze` and `thaw` of one step; `held` once all steps were done; `end`, the last one."""
     step: int = -1
+    """Index of the step, for `freeze` and `thaw`."""
     ok: bool = True
+    """Whether it was done. Of `end`: whether everything was held until the thaw was asked for."""
     ms: float = 0.0
+    """How long it took. Of `end`: how long anything was held."""
     detail: str = ""
+    """An error, or what the application said (a position in its log)."""
 
 
 def encode_plan(plan: Plan) -> bytes:

@@ -10,16 +10,11 @@ from drystone.engine.space import Space, holds_file, largest_file_gib, look
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """The file systems of the disks and of the scratch files.
-
-    Attributes:
-        layout: Where they are.
-        floor_bytes_max: What is left to the disks is this at most,
-        floor_percent: and this share of their file system.
-    """
+    """The file systems of the disks and of the scratch files."""
 
     layout: Layout
     floor_bytes_max: int
+    """What is left to the disks is this at most, and `floor_percent` of their file system."""
     floor_percent: float
 
     def look(self) -> Space:

@@ -25,21 +25,16 @@ NO_PAYLOAD = Payload()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One run of a transaction that changes the catalog.
-
-    Attributes:
-        conn: The transaction.
-        at: When, by this machine's clock, in seconds since the epoch: what people are shown.
-        steady: When by the steady clock (`service/upkeep/clock.py`): what ages and deadlines go by (S115).
-        ids: Where its ids come from.
-        begun: The operations that it has begun, to be taken up once it is committed.
-    """
+    """One run of a transaction that changes the catalog."""
 
     conn: Connection
     at: float
+    """When, by this machine's clock, in seconds since the epoch: what people are shown."""
     steady: float
+    """When by the steady clock (`service/upkeep/clock.py`): what ages and deadlines go by (S115)."""
     ids: IdSource
     begun: list[Operation] = field(default_factory=list)
+    """The operations that it has begun, to be taken up once it is committed."""
 
     def begin(
         self,
@@ -70,29 +65,23 @@ class Change:
         return session.id
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Transactions:
-    """The catalog's transactions.
+    """The catalog's transactions."""
 
-    Args:
-        db: The catalog.
-        clock: This machine's clock, seconds since the epoch.
-        steady: The steady clock, in the same unit.
-        rng: Where ids come from.
-    """
-
-    def __init__(
-        self, *, db: Database, clock: Callable[[], float], steady: Callable[[], float], rng: Randomness
-    ) -> None:
-        self._db = db
-        self.clock = clock
-        self.steady = steady
-        self._rng = rng
-        self.long_reads = Places(READERS - 1, reserve=0)
-        """Whose turn it is to read much: never on all readers, whoever asks."""
+    db: Database
+    clock: Callable[[], float]
+    """This machine's clock, seconds since the epoch."""
+    steady: Callable[[], float]
+    """The steady clock, in the same unit."""
+    rng: Randomness
+    """Where ids come from."""
+    long_reads: Places = field(init=False, default_factory=lambda: Places(READERS - 1, reserve=0))
+    """Whose turn it is to read much: never on all readers, whoever asks."""
 
     async def read(self, fn: Callable[[Connection], R]) -> R:
         """Return what `fn` reads; errors as `Database.read`."""
-        return await self._db.read(fn)
+        return await self.db.read(fn)
 
     async def read_in_turn(self, account_id: AccountId, fn: Callable[[Connection], R]) -> R:
         """Read what takes long, in turn with the other accounts (S183).
@@ -101,21 +90,21 @@ class Transactions:
         behind such reads.
         """
         async with self.long_reads.hold(account_id):
-            return await self._db.read(fn)
+            return await self.db.read(fn)
 
     async def change(self, record: Callable[[Change], R]) -> R:
         """Carry a change out and return what `record` returns; errors as `Database.write`.
 
         What `record` begins is left alone: whoever wants it taken up uses `Operations.begin`.
         """
-        return await self._db.write(self._prepared(record))
+        return await self.db.write(self._prepared(record))
 
     def change_sync(self, record: Callable[[Change], R]) -> R:
         """Do the same where no server runs."""
-        return self._db.write_sync(self._prepared(record))
+        return self.db.write_sync(self._prepared(record))
 
     def _prepared(self, record: Callable[[Change], R]) -> Callable[[Connection], R]:
-        at, steady, seed = self.clock(), self.steady(), self._rng.getrandbits(128)
+        at, steady, seed = self.clock(), self.steady(), self.rng.getrandbits(128)
 
         def run(conn: Connection) -> R:
             ids = IdSource(random.Random(seed))  # noqa: S311 - they are no secrets

@@ -24,19 +24,16 @@ from drystone.snapstore.store import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CompactionPlan:
-    """What the rewriting of a pack would drop.
-
-    Attributes:
-        dead: For each row of the index: flagged dead already, or seen by no living snapshot.
-        blocks: How many of them are not flagged yet.
-        bytes: Their even share of their frames, as stored.
-        stored_bytes: Of all frames.
-    """
+    """What the rewriting of a pack would drop."""
 
     dead: npt.NDArray[np.bool_]
+    """For each row of the index: flagged dead already, or seen by no living snapshot."""
     blocks: int
+    """How many of them are not flagged yet."""
     bytes: int
+    """Their even share of their frames, as stored."""
     stored_bytes: int
+    """Of all frames."""
 
     @property
     def nothing_lives(self) -> bool:

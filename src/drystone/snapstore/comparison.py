@@ -19,17 +19,14 @@ A kind that is none of ABSENT, ZERO and DATA is nothing's: that block is differe
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Compared:
-    """Blocks beside what a snapshot shows at their place.
-
-    Attributes:
-        empty: Per block: all of it is zeros.
-        same: Per block: the snapshot shows the same. What lies beyond its size is zeros to it.
-        hashes: Of all blocks, 16 bytes each.
-    """
+    """Blocks beside what a snapshot shows at their place."""
 
     empty: npt.NDArray[np.bool_]
+    """Per block: all of it is zeros."""
     same: npt.NDArray[np.bool_]
+    """Per block: the snapshot shows the same. What lies beyond its size is zeros to it."""
     hashes: bytes
+    """Of all blocks, 16 bytes each."""
 
 
 def compared(keys: HashKeys, expect: Expect, first_block: int, data: Buffer) -> Compared:

@@ -90,18 +90,14 @@ def _expanded(starts: _Ints, counts: _Ints) -> _Ints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartlyDying:
-    """A pack of which blocks die, and others live on.
-
-    Attributes:
-        object: The object in force.
-        addresses: Of the blocks that die, sorted; None if they were too many to be kept.
-        share_bytes: What they weigh by even shares of their frames.
-    """
+    """A pack of which blocks die, and others live on."""
 
     ref: PackRef
     object: str
     addresses: _Ints | None
+    """Of the blocks that die, sorted; None if they were too many to be kept."""
     share_bytes: float
+    """What they weigh by even shares of their frames."""
 
 
 def partly_freed(store: Store, packs: Sequence[PartlyDying]) -> dict[PackRef, float]:

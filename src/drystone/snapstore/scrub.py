@@ -30,19 +30,15 @@ Pace = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PackFault:
-    """What is wrong with a pack object.
-
-    Attributes:
-        pack: Which pack it is, by its name.
-        reason: In words.
-        index: Its index; None if that cannot be believed: then nothing in the object can.
-        rows: Rows of the index's block table that cannot be served: living blocks of the frames that have a bad one.
-    """
+    """What is wrong with a pack object."""
 
     pack: PackRef
+    """Which pack it is, by its name."""
     reason: str
     index: PackIndex | None
+    """Its index; None if that cannot be believed: then nothing in the object can."""
     rows: npt.NDArray[np.int64]
+    """Rows of the index's block table that cannot be served: living blocks of the frames that have a bad one."""
 
 
 def check_pack(store: Store, name: str, pace: Pace) -> PackFault | None:

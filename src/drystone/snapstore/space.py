@@ -49,19 +49,16 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeSpace:
-    """Stored bytes by their holders; of what lives, a block's are an even share of its frame's.
-
-    Attributes:
-        unique: By living snapshot: what no other living one sees.
-        shared: By living snapshot: what others see, too.
-        dead_blocks: By pack: what is seen, and only by chosen snapshots.
-        dead_bytes: By how much a compaction with threshold 0 makes its object smaller, or all of it (`partly_freed`).
-    """
+    """Stored bytes by their holders; of what lives, a block's are an even share of its frame's."""
 
     unique: Mapping[SnapshotId, float]
+    """By living snapshot: what no other living one sees."""
     shared: Mapping[SnapshotId, float]
+    """By living snapshot: what others see, too."""
     dead_blocks: Mapping[PackRef, int]
+    """By pack: what is seen, and only by chosen snapshots."""
     dead_bytes: Mapping[PackRef, float]
+    """By how much a compaction with threshold 0 makes its object smaller, or all of it (`partly_freed`)."""
 
 
 class _Order:

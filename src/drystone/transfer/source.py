@@ -49,17 +49,13 @@ class Tolerated:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Source:
-    """A job, and what was read of the store for it.
-
-    Attributes:
-        job: As it can be done.
-        base: The snapshot below.
-        ranges: Of a delta: the carry-over. Of a rescan: where the base holds data.
-    """
+    """A job, and what was read of the store for it."""
 
     job: UploadJob
+    """As it can be done."""
     base: SnapshotReader | None
     ranges: Ranges = field(default_factory=lambda: EMPTY)
+    """Of a delta: the carry-over. Of a rescan: where the base holds data."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

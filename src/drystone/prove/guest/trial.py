@@ -48,17 +48,14 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """Runs steps one after the other and tells of each.
-
-    Args:
-        seconds_max: Of each program.
-        path: `PATH`.
-        tell: Given each step when it has ended.
-    """
+    """Runs steps one after the other and tells of each."""
 
     seconds_max: float
+    """Of each program."""
     path: str
+    """`PATH`."""
     tell: Callable[[OpeningStep], None]
+    """Given each step when it has ended."""
     environment: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -5,6 +5,7 @@ For administrators, but for the lookup that verifies a signature and for what an
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
@@ -27,23 +28,17 @@ LISTED_MAX = 100_000
 """Ids of keys that are held in memory at once; further keys wait until the address's failures are over."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Accounts:
-    """Makes and describes accounts and their keys.
+    """Makes and describes accounts and their keys."""
 
-    Args:
-        db: The catalog.
-        clock: Seconds since the epoch, UTC.
-        ids: Makes ids and secrets.
-    """
-
-    def __init__(self, *, db: Database, clock: Callable[[], float], ids: IdSource) -> None:
-        self._db = db
-        self._clock = clock
-        self._ids = ids
-        self._cache: dict[str, tuple[float, Identity]] = {}
-        self._removals = 0
-        self._listing = asyncio.Lock()
-        self._listed: tuple[float, frozenset[str]] | None = None
+    db: Database
+    clock: Callable[[], float]
+    ids: IdSource
+    _cache: dict[str, tuple[float, Identity]] = field(init=False, default_factory=dict)
+    _removals: int = field(init=False, default=0)
+    _listing: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+    _listed: tuple[float, frozenset[str]] | None = field(init=False, default=None)
 
     async def authenticate(self, secret_id: str, *, sparing: bool = False) -> Identity | None:
         """Return whose enabled key this is; None when there is no such key or it is disabled.
@@ -55,14 +50,14 @@ class Accounts:
             sparing: Whether an id that is not there must cost no read of its own: all ids are read at once, and a key
                 that another process made may be unknown for five seconds.
         """
-        now = self._clock()
+        now = self.clock()
         cached = self._cache.get(secret_id)
         if cached is not None and 0 <= now - cached[0] < CACHE_S:
             return cached[1]
         if sparing and secret_id not in await self._ids_there():
             return None
         removals = self._removals
-        identity = await self._db.read(lambda conn: _identity(conn, secret_id))
+        identity = await self.db.read(lambda conn: _identity(conn, secret_id))
         # A key that was deleted while this read was under way must not come back for five seconds.
         if identity is not None and removals == self._removals:
             if len(self._cache) >= CACHED_MAX:
@@ -72,14 +67,14 @@ class Accounts:
 
     async def _ids_there(self) -> frozenset[str]:
         async with self._listing:
-            now = self._clock()
+            now = self.clock()
             if self._listed is None or not 0 <= now - self._listed[0] < CACHE_S:
-                self._listed = (now, await self._db.read(lambda conn: accounts.key_ids(conn, limit=LISTED_MAX)))
+                self._listed = (now, await self.db.read(lambda conn: accounts.key_ids(conn, limit=LISTED_MAX)))
             return self._listed[1]
 
     async def first(self, name: str) -> NewKey | None:
         """Make the administrator's account, with a key, if there is no account yet; otherwise return None."""
-        if (await self._db.read(lambda conn: accounts.find(conn, offset=0, limit=1)))[1]:
+        if (await self.db.read(lambda conn: accounts.find(conn, offset=0, limit=1)))[1]:
             return None  # Nothing is written at most starts: there may be no room for it.
         account, key = self._new(name, admin=True)
 
@@ -90,7 +85,7 @@ class Accounts:
             accounts.insert_key(conn, key)
             return True
 
-        return _shown(key) if await self._db.write(add) else None
+        return _shown(key) if await self.db.write(add) else None
 
     async def create(self, caller: Caller, name: str) -> NewKey:
         """Make an account, not an administrator's, with a key.
@@ -110,7 +105,7 @@ class Accounts:
             accounts.insert(conn, account)
             accounts.insert_key(conn, key)
 
-        await self._db.write(add)
+        await self.db.write(add)
         self._listed = None
         return _shown(key)
 
@@ -122,7 +117,7 @@ class Accounts:
         """
         caller.require_admin()
         offset, limit = page(offset, limit)
-        found, total = await self._db.read(lambda conn: accounts.find(conn, offset=offset, limit=limit))
+        found, total = await self.db.read(lambda conn: accounts.find(conn, offset=offset, limit=limit))
         return Page(items=tuple(found), total=total)
 
     async def set_quota(self, caller: Caller, account_id: str, disks: int | None, disk_gib: int | None) -> None:
@@ -142,7 +137,7 @@ class Accounts:
             accounts.delete_quota(conn, account_id)
             accounts.insert_quota(conn, quota)
 
-        await self._db.write(put)
+        await self.db.write(put)
 
     async def create_key(self, caller: Caller, account_id: str) -> NewKey:
         """Add a key to an account.
@@ -173,7 +168,7 @@ class Accounts:
                 )
             accounts.insert_key(conn, key)
 
-        await self._db.write(add)
+        await self.db.write(add)
         self._listed = None
         return _shown(key)
 
@@ -221,7 +216,7 @@ class Accounts:
         await self._remove_key(secret_id, remove)
 
     async def _remove_key(self, secret_id: str, remove: Callable[[Connection], None]) -> None:
-        await self._db.write(remove)
+        await self.db.write(remove)
         self._removals += 1
         self._cache.pop(secret_id, None)
 
@@ -232,7 +227,7 @@ class Accounts:
 
     async def describe_own_keys(self, caller: Caller) -> tuple[KeyView, ...]:
         """Return the keys of the caller's account, oldest first, without their secrets."""
-        return _views(await self._db.read(lambda conn: accounts.keys_of(conn, caller.account_id)))
+        return _views(await self.db.read(lambda conn: accounts.keys_of(conn, caller.account_id)))
 
     async def describe_keys(self, caller: Caller, account_id: str) -> tuple[KeyView, ...]:
         """Return the keys of an account, oldest first, without their secrets.
@@ -241,19 +236,19 @@ class Accounts:
             RefusalError: `NOT_ALLOWED` or `NO_SUCH_THING`.
         """
         caller.require_admin()
-        keys = await self._db.read(lambda conn: accounts.keys_of(conn, _known(conn, account_id).id))
+        keys = await self.db.read(lambda conn: accounts.keys_of(conn, _known(conn, account_id).id))
         return _views(keys)
 
     def _new(self, name: str, *, admin: bool, made_by: str | None = None) -> tuple[Account, AccessKey]:
-        account = Account(id=self._ids.account(), name=name, admin=admin, created_at=self._clock())
+        account = Account(id=self.ids.account(), name=name, admin=admin, created_at=self.clock())
         return account, self._key(account.id, made_by=made_by)
 
     def _key(self, account_id: AccountId, *, made_by: str | None) -> AccessKey:
         return AccessKey(
-            secret_id=self._ids.secret_id(),
-            secret_key=self._ids.secret_key(),
+            secret_id=self.ids.secret_id(),
+            secret_key=self.ids.secret_key(),
             account_id=account_id,
-            created_at=self._clock(),
+            created_at=self.clock(),
             made_by=made_by,
         )
 

@@ -42,36 +42,17 @@ class OpenSession:
         return self.session.public_id
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BrowserSessions:
-    """Opens, finds and ends sessions.
+    """Opens, finds and ends sessions."""
 
-    Args:
-        db: The catalog.
-        clock: Seconds since the epoch, UTC.
-        ids: Makes tokens.
-        limits: When a session ends by itself.
-        keys_revoked: Called after a session's keys were revoked.
-    """
-
-    def __init__(
-        self,
-        *,
-        db: Database,
-        clock: Callable[[], float],
-        ids: IdSource,
-        limits: SessionLimits,
-        keys_revoked: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._db = db
-        self._clock = clock
-        self._ids = ids
-        self._limits = limits
-        self._keys_revoked = keys_revoked
-
-    @property
-    def limits(self) -> SessionLimits:
-        """When a session ends by itself."""
-        return self._limits
+    db: Database
+    clock: Callable[[], float]
+    ids: IdSource
+    limits: SessionLimits
+    """When a session ends by itself."""
+    keys_revoked: Callable[[], None] = lambda: None
+    """Called after a session's keys were revoked."""
 
     async def begin(self, account: Account, *, verified: Password, instead_of: str | None) -> OpenSession | None:
         """Begin a session.
@@ -84,8 +65,8 @@ class BrowserSessions:
         Returns:
             The session; None if the password was changed since it was verified, and nothing has changed (S71).
         """
-        now = self._clock()
-        token = self._ids.session_token()
+        now = self.clock()
+        token = self.ids.session_token()
         session = BrowserSession(token_hash=_hash(token), account_id=account.id, created_at=now, used_at=now)
 
         def add(conn: Connection) -> bool:
@@ -99,7 +80,7 @@ class BrowserSessions:
             logins.insert_session(conn, session)
             return True
 
-        if not await self._db.write(add):
+        if not await self.db.write(add):
             return None
         return OpenSession(session=session, account=account, token=token)
 
@@ -107,23 +88,23 @@ class BrowserSessions:
         """Return the session of this token; None if there is none, or it has ended."""
         if len(token) != TOKEN_CHARS:
             return None
-        now = self._clock()
+        now = self.clock()
 
         def look(conn: Connection) -> tuple[BrowserSession, Account] | None:
             # By its hash: comparing tokens one by one could tell them apart by time.
             session = logins.get_session(conn, _hash(token))
-            if session is None or self._limits.over(session, now):
+            if session is None or self.limits.over(session, now):
                 return None
             account = accounts.get(conn, session.account_id)
             assert account is not None, "a session has an account"
             return session, account
 
-        found = await self._db.read(look)
+        found = await self.db.read(look)
         if found is None:
             return None
         session, account = found
         if now - session.used_at >= TOUCH_S:
-            await self._db.write(
+            await self.db.write(
                 lambda conn: logins.compare_and_set_session(
                     conn, session.token_hash, expected={"used_at": session.used_at}, values={"used_at": now}
                 )
@@ -145,19 +126,19 @@ class BrowserSessions:
             logins.delete_session(conn, session.token_hash)
             return accounts.delete_keys_made_by(conn, session.public_id) if with_keys else 0
 
-        revoked = await self._db.write(remove)
+        revoked = await self.db.write(remove)
         if revoked:
-            self._keys_revoked()
+            self.keys_revoked()
         return revoked
 
     async def prune(self) -> int:
         """Remove sessions that have ended by themselves; return how many."""
-        now = self._clock()
-        return await self._db.write(
+        now = self.clock()
+        return await self.db.write(
             lambda conn: logins.prune_sessions(
                 conn,
-                used_before=now - self._limits.idle_s,
-                created_before=now - self._limits.age_s,
+                used_before=now - self.limits.idle_s,
+                created_before=now - self.limits.age_s,
                 limit=PRUNED_MAX,
             )
         )

@@ -32,30 +32,15 @@ _STEADY = frozenset({DiskState.UNATTACHED, DiskState.ATTACHED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiskRecordsConfig:
-    """What disk records need of the configuration."""
+class DiskRecords:
+    """Describes and modifies disks of the caller's account."""
 
+    db: Database
+    clock: Callable[[], float]
     zone: str
     disks_per_instance: int
-
-
-class DiskRecords:
-    """Describes and modifies disks of the caller's account.
-
-    Args:
-        db: The catalog.
-        clock: Seconds since the epoch, UTC.
-        config: Zone and limits.
-        probe: Applies a changed type, and looks at images.
-    """
-
-    def __init__(
-        self, *, db: Database, clock: Callable[[], float], config: DiskRecordsConfig, probe: HostProbe
-    ) -> None:
-        self._db = db
-        self._clock = clock
-        self._config = config
-        self._probe = probe
+    probe: HostProbe
+    """Applies a changed type, and looks at images."""
 
     async def describe(self, caller: Caller, query: DiskQuery) -> Page[DiskView]:
         """Return the disks that match; an id that is unknown or another account's only makes fewer of them.
@@ -79,7 +64,7 @@ class DiskRecords:
             )
             return Page(items=tuple(views), total=total)
 
-        return await self._db.read(select)
+        return await self.db.read(select)
 
     async def details(self, caller: Caller, disk_ids: tuple[str, ...], offset: int, limit: int) -> Page[DiskDetail]:
         """Return how the caller's disks are served and tracked; no ids means all of them.
@@ -95,8 +80,8 @@ class DiskRecords:
             offset=offset,
             limit=limit,
         )
-        found, total = await self._db.read(lambda conn: disks.find(conn, selection))
-        outdated = await self._probe.outdated([disk.id for disk in found])
+        found, total = await self.db.read(lambda conn: disks.find(conn, selection))
+        outdated = await self.probe.outdated([disk.id for disk in found])
         return Page(items=tuple(_detail(disk, outdated=disk.id in outdated) for disk in found), total=total)
 
     async def modify(self, caller: Caller, changes: DiskChanges) -> None:
@@ -126,7 +111,7 @@ class DiskRecords:
                 changed = disks.compare_and_set(conn, disk.id, expected={"state": disk.state}, values=wanted)
                 assert changed, f"{disk.id} changed within a transaction"
 
-        await self._db.write(change)
+        await self.db.write(change)
 
     async def config_quota(self, caller: Caller, query: ConfigQuery) -> tuple[DiskConfig, ...]:  # noqa: ARG002 - the same for every account
         """Return the types and sizes that disks may have, those that are no longer sold as not available.
@@ -144,10 +129,10 @@ class DiskRecords:
         for name in query.disk_types:
             _check_member("DiskTypes", name, tuple(DISK_TYPES))
         nothing = query.usage == SYSTEM_DISK or query.dedicated_cluster_id
-        if nothing or (query.zones and self._config.zone not in query.zones):
+        if nothing or (query.zones and self.zone not in query.zones):
             return ()
         return tuple(
-            _config(kind, charge_type, self._config.zone)
+            _config(kind, charge_type, self.zone)
             for kind in DISK_TYPES.values()
             if not query.disk_types or kind.name in query.disk_types
             for charge_type in charge_types
@@ -169,9 +154,9 @@ class DiskRecords:
                 conn, [instance.id for instance in known if instance.account_id == caller.account_id]
             )
 
-        counted = await self._db.read(counts)
+        counted = await self.db.read(counts)
         return tuple(
-            InstanceDiskNumber(instance_id=instance_id, attached=count, attached_max=self._config.disks_per_instance)
+            InstanceDiskNumber(instance_id=instance_id, attached=count, attached_max=self.disks_per_instance)
             for instance_id, count in counted.items()
         )
 
@@ -191,7 +176,7 @@ class DiskRecords:
             assert changed, f"{disk.id} changed within a transaction"
             return replace(disk, type=name)
 
-        await self._probe.apply_limits(await self._db.write(change))
+        await self.probe.apply_limits(await self.db.write(change))
 
 
 def owned_disk(conn: Connection, account_id: AccountId, disk_id: str) -> Disk:

@@ -1,6 +1,7 @@
 """Figures of each account, kept every hour for charts."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection
@@ -23,28 +24,23 @@ KEPT = "history_hour"
 """Key of `meta`: the last hour whose points are all kept, hours since the epoch."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """Keeps and tells figures over time.
+    """Keeps and tells figures over time."""
 
-    Args:
-        db: The catalog.
-        clock: Seconds since the epoch, UTC.
-        days: How long points are kept.
-    """
-
-    def __init__(self, *, db: Database, clock: Callable[[], float], days: int) -> None:
-        self._db = db
-        self._clock = clock
-        self._days = days
+    db: Database
+    clock: Callable[[], float]
+    days: int
+    """How long points are kept."""
 
     async def due(self) -> int:
         """Keep the points of this hour if they are not kept yet, and let old ones go; return how many were kept.
 
         It may be cut off at any point, and is then done again from its beginning: a point that is there stays.
         """
-        now = self._clock()
+        now = self.clock()
         hour = int(now // HOUR_S)
-        if await self._db.read(lambda conn: meta.get(conn, KEPT)) == str(hour):
+        if await self.db.read(lambda conn: meta.get(conn, KEPT)) == str(hour):
             return 0
         at, offset, kept = hour * HOUR_S, 0, 0
         while True:
@@ -58,17 +54,17 @@ class History:
                         added += 1
                 return len(found), added
 
-            seen, added = await self._db.write(some)
+            seen, added = await self.db.write(some)
             kept += added
             offset += seen
             if seen < ACCOUNTS_AT_ONCE:
                 break
 
         def end(conn: Connection) -> None:
-            history.prune(conn, now - self._days * 24 * HOUR_S, PRUNED_MAX)
+            history.prune(conn, now - self.days * 24 * HOUR_S, PRUNED_MAX)
             meta.put(conn, KEPT, str(hour))
 
-        await self._db.write(end)
+        await self.db.write(end)
         return kept
 
     async def describe(self, caller: Caller, hours: int | None) -> tuple[HistoryPoint, ...]:
@@ -78,15 +74,15 @@ class History:
             RefusalError: `BAD_VALUE` for hours that are not kept.
         """
         hours = HOURS_DEFAULT if hours is None else hours
-        if not 1 <= hours <= self._days * 24:
-            raise RefusalError(Refusal.BAD_VALUE, f"Hours is {hours}; it must be 1 to {self._days * 24}.")
-        now = self._clock()
+        if not 1 <= hours <= self.days * 24:
+            raise RefusalError(Refusal.BAD_VALUE, f"Hours is {hours}; it must be 1 to {self.days * 24}.")
+        now = self.clock()
 
         def look(conn: Connection) -> tuple[list[HistoryPoint], HistoryPoint]:
             since = history.since(conn, caller.account_id, now - hours * HOUR_S)
             return since, figures(conn, caller.account_id, now)
 
-        points, last = await self._db.read(look)
+        points, last = await self.db.read(look)
         earlier = [point for point in points if point.at < now]
         return (*thinned(earlier, POINTS_MAX - 1), last)
 

@@ -22,17 +22,7 @@ from drystone.service.views import DaemonFacts, HostFacts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostProbe:
-    """Looks at this host and its images, and tells running disks of changed limits.
-
-    Attributes:
-        transactions: The catalog's.
-        locks: Of the disks.
-        room: The file systems.
-        host: Where the disks are open.
-        daemons: The storage daemons.
-        clock: The steady clock.
-        qemu_version: Of the storage daemons.
-    """
+    """Looks at this host and its images, and tells running disks of changed limits."""
 
     transactions: Transactions
     locks: DiskLocks

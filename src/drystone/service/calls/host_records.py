@@ -1,5 +1,7 @@
 """The host as an administrator sees it."""
 
+from dataclasses import dataclass
+
 from sqlalchemy import Connection
 
 from drystone.catalog import disks, meta, snapshots
@@ -10,17 +12,13 @@ from drystone.service.calls.host_probe import HostProbe
 from drystone.service.views import HostView
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostRecords:
-    """Describes the host.
+    """Describes the host."""
 
-    Args:
-        db: The catalog, whose facts name the store, the region and the zone.
-        probe: Looks at the host.
-    """
-
-    def __init__(self, *, db: Database, probe: HostProbe) -> None:
-        self._db = db
-        self._probe = probe
+    db: Database
+    """The catalog, whose facts name the store, the region and the zone."""
+    probe: HostProbe
 
     async def describe(self, caller: Caller) -> HostView:
         """Return the host's facts and the numbers of all accounts.
@@ -29,7 +27,7 @@ class HostRecords:
             RefusalError: `NOT_ALLOWED` for any but an administrator.
         """
         caller.require_admin()
-        facts = await self._probe.facts()
+        facts = await self.probe.facts()
 
         def view(conn: Connection) -> HostView:
             known = meta.everything(conn)
@@ -42,4 +40,4 @@ class HostRecords:
                 snapshot_count=snapshots.count_all(conn),
             )
 
-        return await self._db.read(view)
+        return await self.db.read(view)

@@ -34,12 +34,7 @@ DEFAULT_TYPE = "CLOUD_PREMIUM"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFiles:
-    """The calls that export and import.
-
-    Attributes:
-        zone: Zone of new disks.
-        limits: The configured quota of disks.
-    """
+    """The calls that export and import."""
 
     transactions: Transactions
     operations: Operations

@@ -20,28 +20,14 @@ INSTANCES_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InstancesConfig:
-    """What instances need of the configuration."""
+class Instances:
+    """Describes, makes and removes instances of the caller's account."""
 
+    db: Database
+    clock: Callable[[], float]
+    ids: IdSource
     zone: str
     disks_per_instance: int
-
-
-class Instances:
-    """Describes, makes and removes instances of the caller's account.
-
-    Args:
-        db: The catalog.
-        clock: Seconds since the epoch, UTC.
-        ids: Makes ids.
-        config: Zone and limits.
-    """
-
-    def __init__(self, *, db: Database, clock: Callable[[], float], ids: IdSource, config: InstancesConfig) -> None:
-        self._db = db
-        self._clock = clock
-        self._ids = ids
-        self._config = config
 
     async def describe(
         self, caller: Caller, instance_ids: tuple[str, ...], offset: int, limit: int
@@ -62,13 +48,13 @@ class Instances:
                 InstanceView(
                     instance=instance,
                     attached=counts[instance.id],
-                    attached_max=self._config.disks_per_instance,
+                    attached_max=self.disks_per_instance,
                 )
                 for instance in found
             )
             return Page(items=tuple(views), total=total)
 
-        return await self._db.read(select)
+        return await self.db.read(select)
 
     async def create(self, caller: Caller, kind: str, name: str | None) -> InstanceId:
         """Make an instance of kind HOST or NBD.
@@ -85,12 +71,12 @@ class Instances:
         if kind == InstanceKind.HOST:
             caller.require_admin("An instance of kind HOST")
         instance = Instance(
-            id=self._ids.instance(),
+            id=self.ids.instance(),
             account_id=caller.account_id,
             name=plain_name(name, "InstanceName"),
             kind=InstanceKind(kind),
-            zone=self._config.zone,
-            created_at=self._clock(),
+            zone=self.zone,
+            created_at=self.clock(),
         )
 
         def add(conn: Connection) -> None:
@@ -101,7 +87,7 @@ class Instances:
                 )
             instances.insert(conn, instance)
 
-        await self._db.write(add)
+        await self.db.write(add)
         return instance.id
 
     async def delete(self, caller: Caller, instance_id: str) -> None:
@@ -121,7 +107,7 @@ class Instances:
             instances.delete(conn, instance.id)
             quiesce_profiles.delete(conn, instance.id)
 
-        await self._db.write(remove)
+        await self.db.write(remove)
 
 
 def owned_instance(conn: Connection, account_id: AccountId, instance_id: str) -> Instance:

@@ -1,6 +1,6 @@
 """Long jobs as their owner sees them."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from drystone.catalog import operations
 from drystone.catalog.database import Database
@@ -15,15 +15,11 @@ from drystone.service.views import Page
 _FILTERS = frozenset({"resource-id", "state", "kind"})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OperationRecords:
-    """Describes operations of the caller's account.
+    """Describes operations of the caller's account."""
 
-    Args:
-        db: The catalog.
-    """
-
-    def __init__(self, *, db: Database) -> None:
-        self._db = db
+    db: Database
 
     async def describe(self, caller: Caller, query: OperationQuery) -> Page[Operation]:
         """Return the operations that match, newest first; unknown ids only make fewer of them.
@@ -32,7 +28,7 @@ class OperationRecords:
             RefusalError: `BAD_FILTER` or `BAD_VALUE`.
         """
         selection = _selection(caller, query)
-        found, total = await self._db.read(lambda conn: operations.find(conn, selection))
+        found, total = await self.db.read(lambda conn: operations.find(conn, selection))
         return Page(items=tuple(found), total=total)
 
 

@@ -34,15 +34,7 @@ LOW_BYTES: Final = 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """Sums up the caller's account. It costs the same however many snapshots there are.
-
-    Attributes:
-        clock: Whether this machine's is doubted.
-        limits: The quota of snapshots.
-        disks_per_instance: Most disks of an instance.
-        disks_per_call: Most disks that one call makes.
-        disk_limits: The configured quota of disks.
-    """
+    """Sums up the caller's account. It costs the same however many snapshots there are."""
 
     transactions: Transactions
     room: Room

@@ -1,6 +1,7 @@
 """Passwords of accounts, for the console."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
@@ -17,31 +18,16 @@ FIRST = "first_password_of"
 """Key of `meta`: the account whose first password `credentials.env` holds; absent once that was changed."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Passwords:
-    """Sets and verifies passwords.
+    """Sets and verifies passwords."""
 
-    Args:
-        db: The catalog.
-        clock: Seconds since the epoch, UTC.
-        ids: Makes passwords.
-        hashing: Hashes them.
-        changed: Called after an account's password was changed.
-    """
-
-    def __init__(
-        self,
-        *,
-        db: Database,
-        clock: Callable[[], float],
-        ids: IdSource,
-        hashing: PasswordHashing,
-        changed: Callable[[], Awaitable[None]],
-    ) -> None:
-        self._db = db
-        self._clock = clock
-        self._ids = ids
-        self._hashing = hashing
-        self._changed = changed
+    db: Database
+    clock: Callable[[], float]
+    ids: IdSource
+    hashing: PasswordHashing
+    changed: Callable[[], Awaitable[None]]
+    """Called after an account's password was changed."""
 
     async def verify(self, account_name: str, password: str) -> tuple[Account, Password] | None:
         """Return the account of this name, and the row of its password, if this is the password.
@@ -57,9 +43,9 @@ class Passwords:
             account = accounts.by_name(conn, account_name)
             return account, None if account is None else logins.get_password(conn, account.id)
 
-        account, known = await self._db.read(look)
+        account, known = await self.db.read(look)
         hashed = None if known is None else known.hashed
-        if not await self._hashing.verify(hashed, password[: PASSWORD_CHARS_MAX + 1]):
+        if not await self.hashing.verify(hashed, password[: PASSWORD_CHARS_MAX + 1]):
             return None
         assert account is not None, "nothing is nobody's password"
         assert known is not None, "nothing is nobody's password"
@@ -75,23 +61,23 @@ class Passwords:
         Returns:
             The password; None if there is one already.
         """
-        account = await self._db.read(_oldest)
-        if await self._db.read(lambda conn: logins.get_password(conn, account.id)) is not None:
+        account = await self.db.read(_oldest)
+        if await self.db.read(lambda conn: logins.get_password(conn, account.id)) is not None:
             return None
-        password = self._ids.password()
-        row = Password(account_id=account.id, hashed=await self._hashing.hash(password), changed_at=self._clock())
+        password = self.ids.password()
+        row = Password(account_id=account.id, hashed=await self.hashing.hash(password), changed_at=self.clock())
         await keep(password)  # S72
 
         def put(conn: Connection) -> None:
             logins.put_password(conn, row)
             meta.put(conn, FIRST, account.id)
 
-        await self._db.write(put)
+        await self.db.write(put)
         return password
 
     async def first_holds(self) -> bool:
         """Tell whether the oldest account still has the password that `first` made."""
-        return await self._db.read(lambda conn: meta.get(conn, FIRST) == _oldest(conn).id)
+        return await self.db.read(lambda conn: meta.get(conn, FIRST) == _oldest(conn).id)
 
     async def change(self, account: Account, old: str, new: str, *, session: str) -> None:
         """Change the password of an account whose owner knows it; its other sessions end, with the keys they made.
@@ -139,7 +125,7 @@ class Passwords:
                 return accounts.by_name(conn, account_name)
             return accounts.get(conn, account_id or "")
 
-        account = await self._db.read(look)
+        account = await self.db.read(look)
         if account is None:
             raise RefusalError(Refusal.NO_SUCH_THING, f"There is no account {(account_name or account_id or '')[:60]}.")
         if caller.browser and account.id == caller.account_id:
@@ -147,7 +133,7 @@ class Passwords:
         caller.require_password()
         if new is not None:
             check_new_password(new)
-        made = self._ids.password() if new is None else None
+        made = self.ids.password() if new is None else None
         await self._put(account.id, made or new or "", but_session="")
         return made
 
@@ -155,7 +141,7 @@ class Passwords:
         self, account_id: AccountId, password: str, *, but_session: str, instead_of: Password | None = None
     ) -> None:
         assert password
-        row = Password(account_id=account_id, hashed=await self._hashing.hash(password), changed_at=self._clock())
+        row = Password(account_id=account_id, hashed=await self.hashing.hash(password), changed_at=self.clock())
 
         def put(conn: Connection) -> None:
             if instead_of is not None and logins.get_password(conn, account_id) != instead_of:
@@ -168,8 +154,8 @@ class Passwords:
             if meta.get(conn, FIRST) == account_id:
                 meta.remove(conn, FIRST)
 
-        await self._db.write(put)
-        await self._changed()
+        await self.db.write(put)
+        await self.changed()
 
 
 def _old_is_wrong() -> RefusalError:

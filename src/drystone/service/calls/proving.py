@@ -26,16 +26,12 @@ DATABASES = (StepKind.MARIADB, StepKind.POSTGRESQL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proving:
-    """The calls on proofs of opening.
-
-    Attributes:
-        allowed: Whether the configuration allows proofs.
-        root: Whether the server runs as root: machines run as users of their own.
-    """
+    """The calls on proofs of opening."""
 
     operations: Operations
     allowed: bool
     root: bool
+    """Whether the server runs as root: machines run as users of their own."""
 
     async def begin(self, caller: Caller, snapshot_id: str) -> OperationId:
         """Begin to open a snapshot on a throw-away clone; return the operation that does.

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -64,33 +65,21 @@ class Held:
         return Quiesced(consistency=level, quiesce_ms=ended[0] if ended else None, transcript=transcript)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quiescing:
     """Profiles of disks and instances.
 
     Setting one is for administrators: its commands run as the user that Drystone runs as.
-
-    Args:
-        db: The catalog.
-        clock: Seconds since the epoch, UTC.
-        environment: Has `PATH` for commands and clients.
-        own: Directories whose file systems are never frozen: Drystone's own.
-        devices: Which devices of this host are disks.
     """
 
-    def __init__(
-        self,
-        *,
-        db: Database,
-        clock: Callable[[], float],
-        environment: Mapping[str, str],
-        own: Sequence[Path],
-        devices: HostDevices,
-    ) -> None:
-        self._db = db
-        self._clock = clock
-        self._path = environment.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        self._own = tuple(own)
-        self._host_devices = devices
+    db: Database
+    clock: Callable[[], float]
+    environment: Mapping[str, str]
+    """Has `PATH` for commands and clients."""
+    own: tuple[Path, ...]
+    """Directories whose file systems are never frozen: Drystone's own."""
+    devices: HostDevices
+    """Which devices of this host are disks."""
 
     # --- around a snapshot --------------------------------------------------------------------------------------------
 
@@ -106,7 +95,7 @@ class Quiescing:
         Raises:
             QuiesceError: A step that the profile requires failed; nothing is held.
         """
-        profiles = await self._db.read(lambda conn: profiles_of(conn, found))
+        profiles = await self.db.read(lambda conn: profiles_of(conn, found))
         if not profiles:
             yield Held((), QuiesceMode.PREFER, None, NOTHING_HELD)
             return
@@ -118,7 +107,8 @@ class Quiescing:
         plan = Plan(
             steps=steps, seconds_max=min(one.freeze_seconds_max for one in profiles),
             stop_at_failure=mode is QuiesceMode.REQUIRE, devices=await self._devices(found, profiles),
-            never=tuple(sorted(frozenset[int]().union(*map(path_devices, self._own)))), path=self._path,
+            never=tuple(sorted(frozenset[int]().union(*map(path_devices, self.own)))),
+            path=self.environment.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
         )  # fmt: skip
         async with contextlib.AsyncExitStack() as stack:
             hold = None
@@ -144,9 +134,9 @@ class Quiescing:
         for profile in profiles:
             if profile.resource_id not in ids:
                 instance_id = InstanceId(profile.resource_id)
-                others = await self._db.read(lambda conn, wanted=instance_id: disks.of_instance(conn, wanted))  # type: ignore[misc]
+                others = await self.db.read(lambda conn, wanted=instance_id: disks.of_instance(conn, wanted))  # type: ignore[misc]
                 ids |= {disk.id for disk in others}
-        numbers = [self._host_devices.numbers(DiskId(disk_id)) for disk_id in sorted(ids)]
+        numbers = [self.devices.numbers(DiskId(disk_id)) for disk_id in sorted(ids)]
         return tuple(sorted(frozenset[int]().union(*numbers)))
 
     # --- calls --------------------------------------------------------------------------------------------------------
@@ -171,7 +161,7 @@ class Quiescing:
             raise RefusalError(Refusal.BAD_VALUE, f"Mode is `{mode[:40]}`; allowed are require and prefer.")
         profile = QuiesceProfile(
             resource_id=resource_id, account_id=caller.account_id, mode=QuiesceMode(mode), steps=steps,
-            freeze_seconds_max=freeze_seconds_max, modified_at=self._clock(), prove_every_h=prove_every_h,
+            freeze_seconds_max=freeze_seconds_max, modified_at=self.clock(), prove_every_h=prove_every_h,
         )  # fmt: skip
         found = fault(profile)
         if found is not None:
@@ -181,7 +171,7 @@ class Quiescing:
             _check_owner(conn, caller, resource_id)
             quiesce_profiles.put(conn, profile)
 
-        await self._db.write(put)
+        await self.db.write(put)
 
     async def remove(self, caller: Caller, resource_id: str) -> None:
         """Remove the profile of a disk or an instance; there may be none.
@@ -196,7 +186,7 @@ class Quiescing:
             if profile is not None and profile.account_id == caller.account_id:
                 quiesce_profiles.delete(conn, resource_id)
 
-        await self._db.write(drop)
+        await self.db.write(drop)
 
     async def describe(self, caller: Caller, offset: int, limit: int) -> Page[QuiesceProfile]:
         """Return the caller's profiles.
@@ -205,7 +195,7 @@ class Quiescing:
             RefusalError: `BAD_VALUE`.
         """
         offset, limit = page(offset, limit)
-        found, total = await self._db.read(
+        found, total = await self.db.read(
             lambda conn: quiesce_profiles.find(conn, caller.account_id, offset=offset, limit=limit)
         )
         return Page(items=tuple(found), total=total)

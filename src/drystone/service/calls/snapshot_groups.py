@@ -73,10 +73,6 @@ class SnapshotGroups:
 
     A group is one instant or it is refused: its disks are attached to one instance and open in one storage daemon,
     whose single command freezes them all.
-
-    Attributes:
-        limits: The quota of snapshots, which every member counts in.
-        disks_max: Most disks of a group: what an instance may have.
     """
 
     transactions: Transactions
@@ -88,8 +84,10 @@ class SnapshotGroups:
     devices: HostDevices
     room: Room
     limits: SnapshotLimits
+    """The quota of snapshots, which every member counts in."""
     quiescing: Quiescing
     disks_max: int
+    """Most disks of a group: what an instance may have."""
 
     # --- create -------------------------------------------------------------------------------------------------------
 

@@ -20,29 +20,15 @@ from drystone.service.views import Page, SnapshotOverview, SnapshotView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotRecordsConfig:
-    """What snapshot records need of the configuration."""
-
-    free_quota_gib: float = 0
-
-
 class SnapshotRecords:
-    """Describes and modifies snapshots of the caller's account.
+    """Describes and modifies snapshots of the caller's account."""
 
-    Args:
-        db: The catalog.
-        clock: Seconds since the epoch, UTC, by this machine.
-        steady: The same by the steady clock.
-        config: The free quota.
-    """
-
-    def __init__(
-        self, *, db: Database, clock: Callable[[], float], steady: Callable[[], float], config: SnapshotRecordsConfig
-    ) -> None:
-        self._db = db
-        self._clock = clock
-        self._steady = steady
-        self._config = config
+    db: Database
+    clock: Callable[[], float]
+    """Seconds since the epoch, UTC, by this machine."""
+    steady: Callable[[], float]
+    """The same by the steady clock."""
+    free_quota_gib: float = 0
 
     async def describe(self, caller: Caller, query: SnapshotQuery) -> Page[SnapshotView]:
         """Return the snapshots that match; an id that is unknown or another account's only makes fewer of them.
@@ -75,7 +61,7 @@ class SnapshotRecords:
             views = (SnapshotView(snapshot=snapshot, opening=proofs.get(snapshot.id)) for snapshot in found)
             return Page(items=tuple(views), total=total)
 
-        return await self._db.read(read)
+        return await self.db.read(read)
 
     async def modify(self, caller: Caller, changes: SnapshotChanges) -> None:
         """Change a snapshot's name, or until when it is kept.
@@ -86,8 +72,8 @@ class SnapshotRecords:
             RefusalError: `NO_SUCH_SNAPSHOT`, `BAD_VALUE` or `MISSING`; nothing was
                 changed.
         """
-        now = self._clock()
-        values = _wanted(changes, min(now, self._steady()))
+        now = self.clock()
+        values = _wanted(changes, min(now, self.steady()))
 
         def change(conn: Connection) -> None:
             snapshot = owned_snapshot(conn, caller.account_id, changes.snapshot_id)
@@ -104,21 +90,21 @@ class SnapshotRecords:
             )
             assert changed, f"{snapshot.id} changed within a transaction"
 
-        await self._db.write(change)
+        await self.db.write(change)
 
     async def overview(self, caller: Caller) -> SnapshotOverview:
         """Return how many NORMAL snapshots the caller has, and what they hold together, each stored byte once."""
-        usage = await self._db.read(lambda conn: accounts.usage(conn, caller.account_id))
+        usage = await self.db.read(lambda conn: accounts.usage(conn, caller.account_id))
         stored_gib = usage.stored_bytes / GIB
         return SnapshotOverview(
             count=usage.normal_snapshots,
             stored_gib=stored_gib,
-            free_quota_gib=self._config.free_quota_gib,
-            billed_gib=max(0.0, stored_gib - self._config.free_quota_gib),
+            free_quota_gib=self.free_quota_gib,
+            billed_gib=max(0.0, stored_gib - self.free_quota_gib),
         )
 
     async def _page(self, selection: Selection) -> Page[SnapshotView]:
-        found, total = await self._db.read(lambda conn: snapshots.find(conn, selection))
+        found, total = await self.db.read(lambda conn: snapshots.find(conn, selection))
         return Page(items=tuple(SnapshotView(snapshot=snapshot) for snapshot in found), total=total)
 
 

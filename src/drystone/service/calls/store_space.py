@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import msgspec
 from sqlalchemy import Connection
@@ -35,24 +35,15 @@ TOLD_MAX = 16
 _SHOWN = frozenset({SnapshotState.NORMAL, SnapshotState.DELETING})
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class StoreSpace:
-    """Tells space exactly: by the delta maps of whole trees, in a worker; never part of a plain describe call.
+    """Tells space exactly: by the delta maps of whole trees, in a worker; never part of a plain describe call."""
 
-    Args:
-        transactions: The catalog's.
-        operations: What takes a collection up.
-        kept: The store.
-        background: Whose worker reads the maps.
-    """
-
-    def __init__(
-        self, *, transactions: Transactions, operations: Operations, kept: KeptStore, background: WorkerPool
-    ) -> None:
-        self._transactions = transactions
-        self._operations = operations
-        self._kept = kept
-        self._background = background
-        self._told: dict[bytes, SpaceResult] = {}
+    transactions: Transactions
+    operations: Operations
+    kept: KeptStore
+    background: WorkerPool
+    _told: dict[bytes, SpaceResult] = field(init=False, default_factory=dict)
 
     async def snapshots(self, caller: Caller, snapshot_ids: tuple[str, ...]) -> SetSpaceView:
         """Return what each of these NORMAL snapshots holds, and what deleting all of them would make dead.
@@ -66,13 +57,13 @@ class StoreSpace:
         if not 1 <= len(wanted) <= IDS_MAX:
             raise RefusalError(Refusal.BAD_VALUE, f"{len(wanted)} ids are given; 1 to {IDS_MAX} are allowed.")
         found = await self._space(caller, wanted, frozenset(wanted))
-        pinned = await self._transactions.read_in_turn(caller.account_id, sessions.pinned) & set(wanted)
+        pinned = await self.transactions.read_in_turn(caller.account_id, sessions.pinned) & set(wanted)
         # What somebody reads is not collected before that ends: it does not come back now.
         free = await self._space(caller, wanted, frozenset(wanted) - pinned) if pinned else found
         shown = {one.snapshot: one for one in found.snapshots}
         dead = free.dead_bytes_by_pack
-        rows = await self._transactions.read_in_turn(caller.account_id, lambda conn: packs.get_many(conn, dead))
-        share = self._kept.dead_percent / 100
+        rows = await self.transactions.read_in_turn(caller.account_id, lambda conn: packs.get_many(conn, dead))
+        share = self.kept.dead_percent / 100
         return SetSpaceView(
             snapshots=tuple(
                 SnapshotSpaceView(
@@ -91,15 +82,15 @@ class StoreSpace:
 
     async def _space(self, caller: Caller, wanted: list[str], chosen: Collection[str]) -> SpaceResult:
         for attempt in range(1, ATTEMPTS_MAX + 1):
-            nodes, held = await self._transactions.read_in_turn(
+            nodes, held = await self.transactions.read_in_turn(
                 caller.account_id, lambda conn: _trees(conn, caller, wanted, chosen)
             )
-            job = SpaceJob(store=self._kept.address(), nodes=nodes, packs=held)
+            job = SpaceJob(store=self.kept.address(), nodes=nodes, packs=held)
             asked = hashlib.sha256(msgspec.json.encode(job)).digest()
             if asked in self._told:
                 return self._told[asked]
             try:
-                found = await self._background.run(job, SpaceResult, account=caller.account_id, waiting_max=WAITING_MAX)
+                found = await self.background.run(job, SpaceResult, account=caller.account_id, waiting_max=WAITING_MAX)
             except (NotFoundError, UnavailableError):
                 if attempt == ATTEMPTS_MAX:
                     raise
@@ -119,9 +110,9 @@ class StoreSpace:
             DrystoneError: The store cannot be listed.
         """
         caller.require_admin()
-        store = self._kept.store
+        store = self.kept.store
         stored = await asyncio.to_thread(lambda: sum(one.size_bytes for one in store.objects.list(store.name(""))))
-        percent = self._kept.dead_percent
+        percent = self.kept.dead_percent
 
         def sums(conn: Connection) -> StoreSpaceView:
             every, due = packs.totals(conn), packs.totals(conn, percent / 100)
@@ -133,7 +124,7 @@ class StoreSpace:
                 held=held(conn) or "",
             )  # fmt: skip
 
-        return await self._transactions.read(sums)
+        return await self.transactions.read(sums)
 
     async def collect(self, caller: Caller, *, dry_run: bool, dead_percent: int | None) -> CollectionView:
         """Have packs that are dead in part written again, or only tell what that would do.
@@ -148,12 +139,12 @@ class StoreSpace:
                 another threshold is under way; nothing was begun.
         """
         caller.require_admin()
-        percent = min(100, self._kept.dead_percent) if dead_percent is None else dead_percent
+        percent = min(100, self.kept.dead_percent) if dead_percent is None else dead_percent
         if not 0 <= percent <= 100:
             raise RefusalError(Refusal.BAD_VALUE, f"Threshold is {percent}, and must be from 0 to 100.")
 
         if dry_run:
-            return await self._transactions.read(lambda conn: _prospect(conn, percent))
+            return await self.transactions.read(lambda conn: _prospect(conn, percent))
 
         def begin(change: Change) -> CollectionView:
             due = _prospect(change.conn, percent)
@@ -164,7 +155,7 @@ class StoreSpace:
                 raise RefusalError(Refusal.BUSY, f"Collection {operation.id} is under way; wait until it has ended.")
             return replace(due, operation_id=operation.id)
 
-        return await self._operations.begin(begin)
+        return await self.operations.begin(begin)
 
 
 def _prospect(conn: Connection, percent: int) -> CollectionView:

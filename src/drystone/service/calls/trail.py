@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy import Connection
@@ -33,27 +34,20 @@ Kind = tuple[str, str]
 log = structlog.get_logger()
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Audit:
-    """Keeps the trail. It belongs to the event loop's thread.
+    """Keeps the trail. It belongs to the event loop's thread."""
 
-    Args:
-        db: The catalog.
-        clock: This machine's clock, which entries are dated by.
-        steady: The steady clock, by which old ones go.
-        most: What the trail may take.
-    """
-
-    def __init__(
-        self, *, db: Database, clock: Callable[[], float], steady: Callable[[], float], most: TrailUsage
-    ) -> None:
-        self._db = db
-        self._clock = clock
-        self._steady = steady
-        self._most = most
-        self._minute = 0
-        # Both have accounts that exist: there are no more of them than rows of that table.
-        self._written: Counter[AccountId] = Counter()
-        self._counted: dict[AccountId, Counter[Kind]] = {}
+    db: Database
+    clock: Callable[[], float]
+    """This machine's clock, which entries are dated by."""
+    steady: Callable[[], float]
+    """The steady clock, by which old ones go."""
+    most: TrailUsage
+    _minute: int = field(init=False, default=0)
+    # Both have accounts that exist: there are no more of them than rows of that table.
+    _written: Counter[AccountId] = field(init=False, default_factory=Counter)
+    _counted: dict[AccountId, Counter[Kind]] = field(init=False, default_factory=dict)
 
     async def record(self, caller: Caller, resource: str, code: str) -> None:
         """Add an entry: it is on disk when this returns. Of refused calls only so many are written (S158).
@@ -69,7 +63,7 @@ class Audit:
                 return
             resource = resource[:REFUSED_CHARS_MAX]
         entry = TrailEntry(
-            at=self._clock(),
+            at=self.clock(),
             account_id=caller.account_id,
             secret_id=caller.secret_id,
             action=caller.action,
@@ -78,10 +72,10 @@ class Audit:
             code=code,
             source=caller.source,
         )
-        await self._db.write(lambda conn: trail.append(conn, entry))
+        await self.db.write(lambda conn: trail.append(conn, entry))
 
     def _may_write(self, account_id: AccountId) -> bool:
-        minute = int(self._steady() // 60)
+        minute = int(self.steady() // 60)
         if minute != self._minute:
             self._minute = minute
             self._written.clear()
@@ -104,7 +98,7 @@ class Audit:
         try:
             while left:
                 entries = [self._tally(*one) for one in left[:STEP]]
-                await self._db.write(lambda conn, entries=entries: trail.append(conn, *entries))  # type: ignore[misc]
+                await self.db.write(lambda conn, entries=entries: trail.append(conn, *entries))  # type: ignore[misc]
                 del left[:STEP]
         finally:
             for one in left:
@@ -113,7 +107,7 @@ class Audit:
     def _tally(self, account_id: AccountId, kind: Kind, calls: int) -> TrailEntry:
         action, code = kind
         return TrailEntry(
-            at=self._clock(), account_id=account_id, secret_id="", action=action, request_id="", resource="",
+            at=self.clock(), account_id=account_id, secret_id="", action=action, request_id="", resource="",
             code=code, source="", calls=calls,
         )  # fmt: skip
 
@@ -134,14 +128,14 @@ class Audit:
         Returns:
             How many entries went.
         """
-        old = self._steady() - KEPT_S
+        old = self.steady() - KEPT_S
 
         def step(conn: Connection) -> int:
-            return trail.prune(conn, old, STEP) or trail.thin(conn, self._most, STEP)
+            return trail.prune(conn, old, STEP) or trail.thin(conn, self.most, STEP)
 
         removed = 0
         for _ in range(STEPS_MAX):
-            if not await self._db.read(lambda conn: trail.too_much(conn, old, self._most)):
+            if not await self.db.read(lambda conn: trail.too_much(conn, old, self.most)):
                 break
-            removed += await self._db.write(step)
+            removed += await self.db.write(step)
         return removed

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -19,30 +20,25 @@ SILENT_SECONDS_MAX = 60.0
 """A storage daemon that runs and does not answer for this long is ended: its guests wait for it."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Daemons:
-    """Storage daemons, each of one instance or of one disk that is alone.
+    """Storage daemons, each of one instance or of one disk that is alone."""
 
-    Args:
-        layout: Where they run.
-        environment: What they are given: PATH and no secrets.
-        monotonic: Seconds by a clock that is never set (S121).
-    """
-
-    def __init__(self, *, layout: Layout, environment: Mapping[str, str], monotonic: Callable[[], float]) -> None:
-        self._layout = layout
-        self._environment = environment
-        self._monotonic = monotonic
-        self._daemons: dict[str, Daemon] = {}
-        self._starting = asyncio.Lock()
-        self._died: set[str] = set()
-        """Names whose daemon was found dead and replaced before anybody looked: their other disks are dark."""
-        self._silent: dict[str, float] = {}
-        """Names whose daemon runs and does not answer, and since when."""
-        self._late: set[str] = set()
-        """Names whose daemon was taken over after the start, and whose disks are still to be settled."""
-        self._uses: dict[str, asyncio.Lock] = {}
-        self._places: Mapping[tuple[int, int], Sequence[int]] | None = None
-        """Which processes are where, while nothing is started yet."""
+    layout: Layout
+    environment: Mapping[str, str]
+    """What they are given: PATH and no secrets."""
+    monotonic: Callable[[], float]
+    _daemons: dict[str, Daemon] = field(init=False, default_factory=dict)
+    _starting: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+    _died: set[str] = field(init=False, default_factory=set)
+    """Names whose daemon was found dead and replaced before anybody looked: their other disks are dark."""
+    _silent: dict[str, float] = field(init=False, default_factory=dict)
+    """Names whose daemon runs and does not answer, and since when."""
+    _late: set[str] = field(init=False, default_factory=set)
+    """Names whose daemon was taken over after the start, and whose disks are still to be settled."""
+    _uses: dict[str, asyncio.Lock] = field(init=False, default_factory=dict)
+    _places: Mapping[tuple[int, int], Sequence[int]] | None = field(init=False, default=None)
+    """Which processes are where, while nothing is started yet."""
 
     async def get(self, name: str) -> Daemon:
         """Return the running daemon of this name: ours, one taken over, or a new one."""
@@ -52,13 +48,13 @@ class Daemons:
                 return known
             if known is not None:
                 self._died.add(name)
-            directory = self._layout.daemon(name)
-            log_file = self._layout.logs / f"{name}.log"
+            directory = self.layout.daemon(name)
+            log_file = self.layout.logs / f"{name}.log"
             found = await Daemon.adopt(name, directory)
             if found is None:
                 if name in self._silent:
                     self._died.add(name)
-                found = await Daemon.start(name, directory, log_file, self._environment, alone=True)
+                found = await Daemon.start(name, directory, log_file, self.environment, alone=True)
                 log.info("daemon.started", daemon=name, pid=found.pid)
             self._daemons[name] = found
             return found
@@ -87,7 +83,7 @@ class Daemons:
         async with self._starting:
             daemon = self._daemons.pop(name, None)
             if daemon is None or not daemon.alive():
-                daemon = await Daemon.adopt(name, self._layout.daemon(name))
+                daemon = await Daemon.adopt(name, self.layout.daemon(name))
         if daemon is not None:
             await daemon.kill()
 
@@ -109,10 +105,10 @@ class Daemons:
     async def adopt(self, name: str) -> None:
         """Take over the daemon of this name if it runs; one that does not answer is silent."""
         try:
-            daemon = await Daemon.adopt(name, self._layout.daemon(name), self._places)
+            daemon = await Daemon.adopt(name, self.layout.daemon(name), self._places)
         except UnavailableError as error:
             # It may be slow, with guests writing through it: it is not taken for dead before a while has passed.
-            self._silent.setdefault(name, self._monotonic())
+            self._silent.setdefault(name, self.monotonic())
             log.error("daemon.silent", daemon=name, error=str(error))  # noqa: TRY400 - an expected failure
             return
         if daemon is not None and name in self._daemons:
@@ -126,7 +122,7 @@ class Daemons:
 
     async def _end_silent(self, name: str) -> None:
         """End a daemon that has not answered for long; its disks are settled as after any death."""
-        found = await asyncio.to_thread(process.adopt, self._layout.daemon(name))
+        found = await asyncio.to_thread(process.adopt, self.layout.daemon(name))
         if found is not None:
             await found.end(seconds=2.0)
         self._silent.pop(name, None)
@@ -134,7 +130,7 @@ class Daemons:
 
     def left_running(self) -> list[str]:
         """Return the processes that run in this installation's directories, by name and pid."""
-        run = self._layout.run
+        run = self.layout.run
         places = process.places()
         found = (
             (entry.name, process.adopt(entry, places)) for entry in (sorted(run.iterdir()) if run.is_dir() else ())
@@ -155,7 +151,7 @@ class Daemons:
         """At a start: take over every daemon that runs. Within this the machine's processes are gone through once."""
         self._places = await asyncio.to_thread(process.places)
         try:
-            run = self._layout.run
+            run = self.layout.run
             for directory in sorted(run.iterdir()) if run.is_dir() else ():
                 if directory.name.startswith(("ins-", "disk-")):
                     await self.adopt(directory.name)
@@ -173,7 +169,7 @@ class Daemons:
                     await self.adopt(name)
             if name in self._daemons:
                 self._late.add(name)
-            elif name in self._silent and self._monotonic() - since > SILENT_SECONDS_MAX:
+            elif name in self._silent and self.monotonic() - since > SILENT_SECONDS_MAX:
                 log.error("daemon.given_up", daemon=name)
                 await self._end_silent(name)
 

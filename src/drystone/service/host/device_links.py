@@ -5,6 +5,7 @@ disk that is not in order is put right under its graph lock, by what its row and
 """
 
 import asyncio
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
@@ -19,23 +20,16 @@ DOUBTFUL_MAX = 500
 """Links of disks that may not be ours that are looked up at once; the others are when these are gone."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class DeviceLinks:
-    """The links and the held devices of this installation's disks.
+    """The links and the held devices of this installation's disks."""
 
-    Args:
-        transactions: The catalog's.
-        locks: Of the disks.
-        devices: The block devices.
-        bugs: Where a bug is counted.
-    """
-
-    def __init__(self, *, transactions: Transactions, locks: DiskLocks, devices: HostDevices, bugs: Bugs) -> None:
-        self._transactions = transactions
-        self._locks = locks
-        self._devices = devices
-        self._bugs = bugs
-        self._failed: dict[DiskId | None, str] = {}
-        """What was logged, by disk: rounds are two a second."""
+    transactions: Transactions
+    locks: DiskLocks
+    devices: HostDevices
+    bugs: Bugs
+    _failed: dict[DiskId | None, str] = field(init=False, default_factory=dict)
+    """What was logged, by disk: rounds are two a second."""
 
     async def keep(self) -> list[DiskId]:
         """Put right what is not in order. Logs what it cannot: it is tried again in the next round.
@@ -43,9 +37,9 @@ class DeviceLinks:
         Returns:
             Those that ought to have a device, and have none.
         """
-        attached = {disk.id for disk in await self._transactions.read(disks.block_devices)}
+        attached = {disk.id for disk in await self.transactions.read(disks.block_devices)}
         try:
-            seen = await asyncio.to_thread(self._devices.look, attached)
+            seen = await asyncio.to_thread(self.devices.look, attached)
         except OSError as error:
             self._note(None, error)
             return []
@@ -53,12 +47,12 @@ class DeviceLinks:
         wrong = seen.wrong
         if seen.doubtful:
             asked = sorted(seen.doubtful)[:DOUBTFUL_MAX]
-            wrong |= await self._transactions.read(lambda conn: disks.known(conn, asked))
+            wrong |= await self.transactions.read(lambda conn: disks.known(conn, asked))
         return [disk_id for disk_id in sorted(wrong) if not await self._put_right(disk_id)]
 
     async def _put_right(self, disk_id: DiskId) -> bool:
         """Put one disk right; tell whether it has a device if it ought to have one, or whether that is not known."""
-        lock = self._locks.graph(disk_id)
+        lock = self.locks.graph(disk_id)
         if lock.locked():
             return True  # Who attaches or detaches it sees to that; a rollback holds it for hours.
 
@@ -68,8 +62,8 @@ class DeviceLinks:
 
         try:
             async with lock:
-                may = await self._transactions.read(served)
-                found = await self._devices.relink(disk_id, served=may)
+                may = await self.transactions.read(served)
+                found = await self.devices.relink(disk_id, served=may)
         except OSError as error:
             self._note(disk_id, error)
             return True
@@ -79,4 +73,4 @@ class DeviceLinks:
     def _note(self, disk_id: DiskId | None, error: OSError) -> None:
         if self._failed.get(disk_id) != str(error):
             self._failed[disk_id] = str(error)
-            self._bugs.note(error, "device.not_linked", severe=True, disk_id=disk_id)
+            self.bugs.note(error, "device.not_linked", severe=True, disk_id=disk_id)

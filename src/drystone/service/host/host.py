@@ -8,6 +8,7 @@ move at any time (A5).
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy import Connection
@@ -40,42 +41,22 @@ SETTLE_STEPS_MAX = 4
 """Judging twice is enough (FAIL, then FAILED); more means that the daemon changes under us."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Host:
-    """What is open in the storage daemons of this host, and the verbs for it.
+    """What is open in the storage daemons of this host, and the verbs for it."""
 
-    Args:
-        transactions: The catalog's.
-        locks: Of the disks.
-        layout: Where everything is.
-        store_id: The store of which the description beside a disk speaks.
-        devices: The block devices of this host.
-        daemons: The storage daemons.
-        snapshot_server: From which disks that hydrate read.
-        throttle: Whether disks are as fast as their types say, and no faster.
-    """
-
-    def __init__(
-        self,
-        *,
-        transactions: Transactions,
-        locks: DiskLocks,
-        layout: Layout,
-        store_id: StoreId,
-        devices: HostDevices,
-        daemons: Daemons,
-        snapshot_server: SnapshotServer,
-        throttle: bool,
-    ) -> None:
-        self._transactions = transactions
-        self._locks = locks
-        self._layout = layout
-        self._store_id = store_id
-        self._devices = devices
-        self._daemons = daemons
-        self._snapshot_server = snapshot_server
-        self._throttle = throttle
-        self._held: set[DiskId] = set()
-        """Disks of which nothing is to be copied now: a command is sent that waits for what was asked for (F13)."""
+    transactions: Transactions
+    locks: DiskLocks
+    layout: Layout
+    store_id: StoreId
+    """The store of which the description beside a disk speaks."""
+    devices: HostDevices
+    daemons: Daemons
+    snapshot_server: SnapshotServer
+    throttle: bool
+    """Whether disks are as fast as their types say, and no faster."""
+    _held: set[DiskId] = field(init=False, default_factory=set)
+    """Disks of which nothing is to be copied now: a command is sent that waits for what was asked for (F13)."""
 
     async def running(self, disk: Disk) -> LiveDisk | None:
         """Return the disk where its row's daemon has it open, None if it has not.
@@ -88,7 +69,7 @@ class Host:
 
     async def _looked_at(self, disk: Disk) -> tuple[LiveDisk, Seen] | None:
         """Return the open disk with one reading of its graph; None, and errors, as `running`."""
-        daemon = None if disk.daemon is None else await self._daemons.found(disk.daemon)
+        daemon = None if disk.daemon is None else await self.daemons.found(disk.daemon)
         if daemon is None:
             return None
         live = LiveDisk(daemon=daemon, id=disk.id)
@@ -114,7 +95,7 @@ class Host:
 
     async def row(self, disk_id: DiskId) -> Disk:
         """Return the disk's row."""
-        disk = await self._transactions.read(lambda conn: disks.get(conn, disk_id))
+        disk = await self.transactions.read(lambda conn: disks.get(conn, disk_id))
         if disk is None:
             raise UnavailableError(f"disk {disk_id} is gone")
         return disk
@@ -123,23 +104,23 @@ class Host:
 
     async def _open(self, disk: Disk) -> tuple[Disk, LiveDisk]:
         """Checkpoint away, durably → row LIVE in a new epoch → daemon opens with an empty bitmap."""
-        volume = volume_of(self._layout, disk.id)
+        volume = volume_of(self.layout, disk.id)
         hydrating = await asyncio.to_thread(volume.has_backing)
         name = disk.id if hydrating or disk.instance_id is None else disk.instance_id
-        if self._daemons.is_silent(name):
+        if self.daemons.is_silent(name):
             raise UnavailableError(f"storage daemon {name} runs and does not answer")
-        async with self._daemons.use(name):
+        async with self.daemons.use(name):
             return await self._open_in(name, disk.id, volume, hydrating=hydrating)
 
     async def _open_in(self, name: str, disk_id: DiskId, volume: Volume, *, hydrating: bool) -> tuple[Disk, LiveDisk]:
-        daemon = await self._daemons.get(name)
+        daemon = await self.daemons.get(name)
         found = await asyncio.to_thread(volume.take_recorded)
-        disk = await self._transactions.change(lambda change: record_opening(change, disk_id, found, daemon=name))
+        disk = await self.transactions.change(lambda change: record_opening(change, disk_id, found, daemon=name))
         assert disk.bitmap is not None
         backing = None
         if hydrating:
             assert disk.source_snapshot_id is not None, disk_id
-            backing = await self._snapshot_server.serving(disk.source_snapshot_id)
+            backing = await self.snapshot_server.serving(disk.source_snapshot_id)
         live = LiveDisk(daemon=daemon, id=disk_id)
         spec = OpenDisk(volume=volume, limits=self._limits(disk), bitmap=disk.bitmap, backing=backing)
         try:
@@ -171,7 +152,7 @@ class Host:
         try:
             ranges = await self._read_tracking(disk, live)
             await live.close()
-            await self._daemons.quit_if_empty(live.daemon)
+            await self.daemons.quit_if_empty(live.daemon)
         except UnavailableError as error:
             if live.daemon.alive():
                 raise
@@ -179,9 +160,9 @@ class Host:
             await self._lose(disk_id, f"the daemon died while the disk was closed: {error}")
             return
         if ranges is not None:
-            await asyncio.to_thread(volume_of(self._layout, disk_id).record, disk.epoch, ranges)
+            await asyncio.to_thread(volume_of(self.layout, disk_id).record, disk.epoch, ranges)
         kept = ranges is not None
-        await self._transactions.change(lambda change: record_closed(change, disk_id, epoch=disk.epoch, kept=kept))
+        await self.transactions.change(lambda change: record_closed(change, disk_id, epoch=disk.epoch, kept=kept))
 
     async def _read_tracking(self, disk: Disk, live: LiveDisk) -> Ranges | None:
         """Return what the live bitmap marks; None if tracking is LOST (or must be)."""
@@ -204,8 +185,8 @@ class Host:
                 return False
             return not operations.running_on_disk(conn, disk_id)
 
-        async with self._locks.graph(disk_id):
-            if await self._transactions.read(idle):
+        async with self.locks.graph(disk_id):
+            if await self.transactions.read(idle):
                 await self.close(disk_id)
 
     async def discard(self, disk: Disk) -> None:
@@ -214,7 +195,7 @@ class Host:
         if live is not None:
             await self.withdraw(live)
             await live.close()
-            await self._daemons.quit_if_empty(live.daemon)
+            await self.daemons.quit_if_empty(live.daemon)
 
     @contextlib.asynccontextmanager
     async def opened_alone(self, disk_id: DiskId) -> AsyncIterator[LiveDisk]:
@@ -222,23 +203,23 @@ class Host:
 
         The daemon has exited in order afterwards; after an error it is left, and ended at the next try.
         """
-        await self._daemons.kill(disk_id)
-        live = LiveDisk(daemon=await self._daemons.get(disk_id), id=disk_id)
-        volume = volume_of(self._layout, disk_id)
+        await self.daemons.kill(disk_id)
+        live = LiveDisk(daemon=await self.daemons.get(disk_id), id=disk_id)
+        volume = volume_of(self.layout, disk_id)
         await live.open(OpenDisk(volume=volume, limits=None, bitmap="alone", backing=None))
         yield live
         await live.close()
-        await self._daemons.quit(live.daemon)
+        await self.daemons.quit(live.daemon)
 
     def disks_more(self, instance_id: InstanceId) -> int:
         """Return how many more disks the instance's storage daemon has descriptors for."""
-        return self._daemons.disks_more(instance_id)
+        return self.daemons.disks_more(instance_id)
 
     # --- what a row says beside it ------------------------------------------------------------------------------------
 
     def _limits(self, disk: Disk) -> Limits | None:
         """Return what the disk's throttle group enforces; None if throttling is off."""
-        if not self._throttle:
+        if not self.throttle:
             return None
         return DISK_TYPES[disk.type].limits(disk.size_gib, disk.throughput_performance)
 
@@ -251,20 +232,20 @@ class Host:
 
     async def describe(self, disk: Disk) -> None:
         """Note the row beside the image, for an adoption (P10)."""
-        await asyncio.to_thread(write_disk, self._layout, disk, self._store_id)
+        await asyncio.to_thread(write_disk, self.layout, disk, self.store_id)
 
     async def withdraw(self, live: LiveDisk) -> None:
         """Stop serving the disk; a block device of this host goes first, flushed."""
-        await self._devices.detach(live.id)
+        await self.devices.detach(live.id)
         await live.unexport()
 
     async def _abandon(self, disk: Disk) -> None:
         """Clean up what a dead daemon left of a disk: devices, stale FUSE mounts, scratch."""
-        directories = {self._layout.daemon(name) for name in (disk.id, disk.daemon, disk.instance_id) if name}
+        directories = {self.layout.daemon(name) for name in (disk.id, disk.daemon, disk.instance_id) if name}
         ends = (".raw", ".pull", ".look")
         files = [directory / f"{disk.id}{end}" for directory in sorted(directories) for end in ends]
         stays = disk.instance_id is not None and disk.state is not DiskState.DETACHING
-        await self._devices.abandon(disk.id, files, served_again=stays)
+        await self.devices.abandon(disk.id, files, served_again=stays)
 
     @contextlib.asynccontextmanager
     async def calm(self, disk: Disk, live: LiveDisk) -> AsyncIterator[None]:
@@ -274,7 +255,7 @@ class Host:
             SlowSourceError: The disk reads from a snapshot that is not read in time just now.
         """
         # A disk whose source was lost in a recovery reads from it still, and its row does not say so.
-        if disk.hydrating or await asyncio.to_thread(volume_of(self._layout, disk.id).has_backing):
+        if disk.hydrating or await asyncio.to_thread(volume_of(self.layout, disk.id).has_backing):
             async with self._calm(live):
                 yield
         else:
@@ -286,7 +267,7 @@ class Host:
         outermost = live.id not in self._held
         self._held.add(live.id)
         try:
-            await self._snapshot_server.calm(live.daemon.pid)
+            await self.snapshot_server.calm(live.daemon.pid)
             yield
         finally:
             if outermost:
@@ -312,11 +293,11 @@ class Host:
 
     async def settle_flight(self, disk_id: DiskId) -> None:
         """Let a snapshot that is NORMAL already clean up, so that other work on the disk can begin."""
-        if await self._transactions.read(lambda conn: flight_of(operations.running_on_disk(conn, disk_id))) is not None:
+        if await self.transactions.read(lambda conn: flight_of(operations.running_on_disk(conn, disk_id))) is not None:
             await self.settle(disk_id)
 
     async def _settle_once(self, disk_id: DiskId) -> Verdict:
-        disk, running = await self._transactions.read(
+        disk, running = await self.transactions.read(
             lambda conn: (disks.get(conn, disk_id), operations.running_on_disk(conn, disk_id))
         )
         if disk is None:
@@ -338,13 +319,13 @@ class Host:
         if given_up or plan.verdict is Verdict.FAIL:
             # S34: only here, for the old bitmap was judged just now: once FAILING, an absent one counts as merged.
             assert operation is not None
-            await self._transactions.change(lambda change: record_failing(change, operation, plan))
+            await self.transactions.change(lambda change: record_failing(change, operation, plan))
             return Verdict.FAIL
         recording = plan.bitmap
         if live is not None and seen is not None:
             recording = await self._carry_out(disk, live, seen, plan)
         is_open = live is not None
-        await self._transactions.change(
+        await self.transactions.change(
             lambda change: record_settled(change, disk_id, operation, plan, recording, is_open=is_open)
         )
         if plan.lost:
@@ -353,14 +334,14 @@ class Host:
 
     async def _close_rest(self, disk: Disk) -> None:
         """Close what a daemon that runs has of a disk that is not open as a whole: its lock would keep others out."""
-        daemon = None if disk.daemon is None else await self._daemons.found(disk.daemon)
+        daemon = None if disk.daemon is None else await self.daemons.found(disk.daemon)
         if daemon is not None and disk.id in await disks_open(daemon):
             log.warning("disk.open_in_part", disk_id=disk.id, daemon=daemon.name)
             await LiveDisk(daemon=daemon, id=disk.id).close()
 
     async def _carry_out(self, disk: Disk, live: LiveDisk, seen: Seen, plan: DaemonPlan) -> str | None:
         """Act on the daemon as planned; return the bitmap that records afterwards."""
-        scratch = self._layout.scratch_file(disk.id)
+        scratch = self.layout.scratch_file(disk.id)
         if plan.verdict in {Verdict.FAILED, Verdict.CLEAN, Verdict.NONE}:
             async with contextlib.AsyncExitStack() as stack:
                 if seen.hydrates and seen.has_view and await live.served_as() is not None:
@@ -392,5 +373,5 @@ class Host:
 
     async def _lose(self, disk_id: DiskId, reason: str, *, daemon: str | None = None) -> None:
         """Record that no daemon serves the disk, which may have it open, and that its tracking is LOST."""
-        await self._transactions.change(lambda change: record_lost(change, disk_id, reason, daemon=daemon))
+        await self.transactions.change(lambda change: record_lost(change, disk_id, reason, daemon=daemon))
         log.warning("tracking.lost", disk_id=disk_id, reason=reason)

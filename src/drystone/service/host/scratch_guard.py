@@ -24,16 +24,7 @@ BREAK_SECONDS_MAX = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScratchGuard:
-    """Looks how much the frozen views have taken.
-
-    Attributes:
-        transactions: The catalog's.
-        locks: Of the disks.
-        host: Where the disks are open.
-        room: The file systems.
-        bugs: Where a bug is counted.
-        bytes_max: What the frozen views may take together.
-    """
+    """Looks how much the frozen views have taken."""
 
     transactions: Transactions
     locks: DiskLocks

@@ -25,17 +25,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """Serves disks, and those again that ought to be served and are not.
-
-    Attributes:
-        transactions: The catalog's.
-        locks: Of the disks.
-        devices: The block devices of this host.
-        daemons: The storage daemons.
-        host: Where the disks are open.
-        ballast: Given up where there is no room for opening a disk.
-        bugs: Where a bug is counted.
-    """
+    """Serves disks, and those again that ought to be served and are not."""
 
     transactions: Transactions
     locks: DiskLocks
@@ -43,6 +33,7 @@ class Serving:
     daemons: Daemons
     host: Host
     ballast: Ballast
+    """Given up where there is no room for opening a disk."""
     bugs: Bugs
 
     async def serve(self, disk_id: DiskId, kind: InstanceKind) -> dict[str, object]:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy import Connection
@@ -27,114 +28,98 @@ from drystone.service.transactions import Transactions
 log = structlog.get_logger()
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Watch:
-    """Brings all disks in order at a start, serves them again when a daemon dies, and closes them at a stop.
+    """Brings all disks in order at a start, serves them again when a daemon dies, and closes them at a stop."""
 
-    Args:
-        transactions: The catalog's.
-        locks: Of the disks.
-        operations: Those on disks whose daemon died are taken up again.
-        devices: The block devices of this host.
-        daemons: The storage daemons.
-        snapshot_server: From which disks that hydrate read.
-        host: Where the disks are open.
-        serving: Of attached disks.
-    """
+    transactions: Transactions
+    locks: DiskLocks
+    operations: Operations
+    """Those on disks whose daemon died are taken up again."""
+    devices: HostDevices
+    daemons: Daemons
+    snapshot_server: SnapshotServer
+    host: Host
+    serving: Serving
+    _links: DeviceLinks = field(init=False)
 
-    def __init__(
-        self,
-        *,
-        transactions: Transactions,
-        locks: DiskLocks,
-        operations: Operations,
-        devices: HostDevices,
-        daemons: Daemons,
-        snapshot_server: SnapshotServer,
-        host: Host,
-        serving: Serving,
-    ) -> None:
-        self._transactions = transactions
-        self._locks = locks
-        self._operations = operations
-        self._devices = devices
-        self._daemons = daemons
-        self._snapshot_server = snapshot_server
-        self._host = host
-        self._serving = serving
-        self._links = DeviceLinks(transactions=transactions, locks=locks, devices=devices, bugs=operations.bugs)
+    def __post_init__(self) -> None:
+        self._links = DeviceLinks(
+            transactions=self.transactions, locks=self.locks, devices=self.devices, bugs=self.operations.bugs
+        )
 
     async def once(self) -> None:
         """Serve the disks of dead daemons again; operations on them find out by themselves."""
         hit = await self.check()
-        if await self._transactions.read(disks.any_hydrating):
+        if await self.transactions.read(disks.any_hydrating):
             # Guests wait for it: reads of what is not there yet hang while it is away.
-            await self._snapshot_server.ensure()
+            await self.snapshot_server.ensure()
         if not hit:
             return
 
         def theirs(conn: Connection) -> list[Operation]:
             return [operation for disk_id in hit for operation in operations.running_on_disk(conn, disk_id)]
 
-        for operation in await self._transactions.read(theirs):
-            self._operations.wake(operation.id)
+        for operation in await self.transactions.read(theirs):
+            self.operations.wake(operation.id)
 
     async def take_over(self) -> None:
         """At start: find the daemons again and settle every disk; nothing is opened."""
-        async with self._daemons.taking_over():
-            rows = await self._transactions.read(disks.everything)
+        async with self.daemons.taking_over():
+            rows = await self.transactions.read(disks.everything)
             known = {disk.id: disk for disk in rows}
             for disk in rows:
                 if disk.daemon is not None and disk.state is not DiskState.ROLLBACKING:
                     await self._settle_at_start(disk)
-            for daemon in self._daemons.running():
+            for daemon in self.daemons.running():
                 await self._close_strays(daemon, known)
             # After a reboot, or from an older installation: no link may lead to what is another's now (S101).
             await self._links.keep()
 
     async def revive_all(self) -> None:
         """At start: serve again every attached disk that is not served."""
-        for disk in await self._transactions.read(disks.everything):
-            await self._serving.revive(disk.id)
+        for disk in await self.transactions.read(disks.everything):
+            await self.serving.revive(disk.id)
 
     async def _close_strays(self, daemon: Daemon, known: Mapping[DiskId, Disk]) -> None:
         """Close what is open in a daemon that no row has there. Logs what it cannot."""
         try:
             await close_unknown(daemon, known)
-            await self._daemons.quit_if_empty(daemon)
+            await self.daemons.quit_if_empty(daemon)
         except DrystoneError as error:
             # No harm to the disk: while it is open there, QEMU's lock on its file keeps every other daemon out.
             log.error("daemon.strays_not_closed", daemon=daemon.name, error=str(error))  # noqa: TRY400 - as above
 
     async def _take_over_late(self, daemon: Daemon) -> None:
         """Do what a start does with a daemon, for one that did not answer then, beside everything else."""
-        for disk in await self._transactions.read(disks.everything):
+        for disk in await self.transactions.read(disks.everything):
             if disk.daemon == daemon.name and disk.state is not DiskState.ROLLBACKING:
                 await self._settle_at_start(disk)
-                await self._serving.revive(disk.id)
+                await self.serving.revive(disk.id)
         try:
-            async with self._daemons.use(daemon.name):
-                known = {disk.id: disk for disk in await self._transactions.read(disks.everything)}
+            async with self.daemons.use(daemon.name):
+                known = {disk.id: disk for disk in await self.transactions.read(disks.everything)}
                 # A rollback opens its disk without a row that says where.
                 if not any(disk.state is DiskState.ROLLBACKING and disk.id == daemon.name for disk in known.values()):
                     await close_unknown(daemon, known)
-            await self._daemons.quit_if_empty(daemon)
+            await self.daemons.quit_if_empty(daemon)
         except DrystoneError as error:
             log.error("daemon.strays_not_closed", daemon=daemon.name, error=str(error))  # noqa: TRY400 - as above
 
     async def _settle_at_start(self, disk: Disk) -> None:
         """Settle one disk; one that cannot be settled must not keep the others from being served."""
-        if self._daemons.is_silent(disk.daemon):
+        if self.daemons.is_silent(disk.daemon):
             return
         try:
-            async with self._locks.graph(disk.id):
-                await self._host.settle(disk.id)
+            async with self.locks.graph(disk.id):
+                await self.host.settle(disk.id)
         except Exception as error:  # noqa: BLE001 - noted: what fails here must not end the rest (S135)
-            self._operations.bugs.note(error, "disk.not_settled", severe=True, disk_id=disk.id)
+            self.operations.bugs.note(error, "disk.not_settled", severe=True, disk_id=disk.id)
 
     async def _keep_devices(self) -> None:
         """Keep links where the block devices are, and give back a device that somebody has taken away."""
         for disk_id in await self._links.keep():
-            await self._serving.revive(disk_id)
+            await self.serving.revive(disk_id)
 
     async def check(self) -> list[DiskId]:
         """Look for daemons that died and settle their disks; serve every attached disk that is not served.
@@ -142,42 +127,42 @@ class Watch:
         Returns:
             The disks whose daemon died.
         """
-        await self._daemons.ask_silent()
-        for daemon in self._daemons.taken_over_late():
+        await self.daemons.ask_silent()
+        for daemon in self.daemons.taken_over_late():
             await self._take_over_late(daemon)
-            self._daemons.settled_late(daemon)
-        dead = self._daemons.dead()
+            self.daemons.settled_late(daemon)
+        dead = self.daemons.dead()
         hit: list[Disk] = []
         if dead:
-            rows = await self._transactions.read(disks.everything)
+            rows = await self.transactions.read(disks.everything)
             # Not before the rows are known: whoever cannot be read now must not be forgotten.
-            self._daemons.seen_dead(dead)
+            self.daemons.seen_dead(dead)
             hit = [disk for disk in rows if disk.daemon in dead and disk.state is not DiskState.ROLLBACKING]
         for name in dead:
             log.error("daemon.died", daemon=name)
         for disk in hit:
-            async with self._locks.graph(disk.id):
+            async with self.locks.graph(disk.id):
                 try:
-                    now = await self._transactions.read(lambda conn, disk=disk: disks.get(conn, disk.id))  # type: ignore[misc]
-                    if now is not None and now.daemon in dead and await self._host.running(now) is None:
-                        await self._host.settle(disk.id)
+                    now = await self.transactions.read(lambda conn, disk=disk: disks.get(conn, disk.id))  # type: ignore[misc]
+                    if now is not None and now.daemon in dead and await self.host.running(now) is None:
+                        await self.host.settle(disk.id)
                 except Exception as error:  # noqa: BLE001 - noted: what fails here must not end the rest (S135)
-                    self._daemons.still_dark(str(disk.daemon))
-                    self._operations.bugs.note(error, "disk.not_settled", severe=True, disk_id=disk.id)
-        self._daemons.forget_dead(dead)
+                    self.daemons.still_dark(str(disk.daemon))
+                    self.operations.bugs.note(error, "disk.not_settled", severe=True, disk_id=disk.id)
+        self.daemons.forget_dead(dead)
         # Whoever noticed first, a job or this: an attached disk is served.
-        for disk in await self._transactions.read(disks.unserved):
-            await self._serving.revive(disk.id)
+        for disk in await self.transactions.read(disks.unserved):
+            await self.serving.revive(disk.id)
         await self._keep_devices()
         return [disk.id for disk in hit]
 
     async def release_idle(self) -> None:
         """At start: close detached disks that nothing needs open any more. Logs what it cannot."""
-        for disk in await self._transactions.read(disks.everything):
+        for disk in await self.transactions.read(disks.everything):
             if disk.daemon is None:
                 continue
             try:
-                await self._host.release(disk.id)
+                await self.host.release(disk.id)
             except DrystoneError as error:
                 # It stays open; the others, and whoever waits for this start, must not suffer for it.
                 log.error("disk.not_released", disk_id=disk.id, error=str(error))  # noqa: TRY400 - as above
@@ -188,26 +173,26 @@ class Watch:
         Raises:
             UnavailableError: A disk is in use on this host; nothing was closed.
         """
-        rows = await self._transactions.read(disks.everything)
+        rows = await self.transactions.read(disks.everything)
         for disk in rows:
-            used = await self._devices.user_of(disk.id) if disk.device else None
+            used = await self.devices.user_of(disk.id) if disk.device else None
             if used is not None:
                 raise UnavailableError(f"disk {disk.id} is in use on this host: it is {used}; end that first")
-        for disk in await self._transactions.read(disks.everything):
+        for disk in await self.transactions.read(disks.everything):
             if disk.daemon is None:
                 continue
-            async with self._locks.graph(disk.id):
+            async with self.locks.graph(disk.id):
                 # A snapshot in flight is given up first (A10: committed or merged back).
                 given_up = functools.partial(give_flight_up, disk_id=disk.id, why="the host was stopped")
-                await self._transactions.change(given_up)
-                await self._host.settle(disk.id)
-                await self._host.close(disk.id)
-        for daemon in self._daemons.running():
+                await self.transactions.change(given_up)
+                await self.host.settle(disk.id)
+                await self.host.close(disk.id)
+        for daemon in self.daemons.running():
             with contextlib.suppress(UnavailableError):
-                await self._daemons.quit(daemon)
-        await self._snapshot_server.end()
+                await self.daemons.quit(daemon)
+        await self.snapshot_server.end()
 
     async def leave(self) -> None:
         """Let go of all daemons; they go on serving."""
-        await self._daemons.leave()
-        self._devices.let_go()
+        await self.daemons.leave()
+        self.devices.let_go()

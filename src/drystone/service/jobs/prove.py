@@ -39,22 +39,15 @@ class Prove:
 
     Its session pins the snapshot from the call to the end (L6). After a crash what is left of the clone goes, by its
     name, and the proof begins anew (S90): the phases of a proof leave nothing that is worth keeping.
-
-    Attributes:
-        transactions: The catalog's.
-        layout: Where the clone lies.
-        room: Whose floor is left to the disks.
-        scratch_bytes_max: What the clone may take at most.
-        environment: Of the clone's daemon.
-        snapshot_server: What the clone reads from.
-        prover: What runs the machine.
     """
 
     transactions: Transactions
     layout: Layout
     room: Room
     scratch_bytes_max: int
+    """What the clone may take at most."""
     environment: Mapping[str, str]
+    """Of the clone's daemon."""
     snapshot_server: SnapshotServer
     prover: Prover
 

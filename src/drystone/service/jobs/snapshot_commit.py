@@ -35,17 +35,13 @@ class Uploaded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """A snapshot that is NORMAL.
-
-    Attributes:
-        uploaded: It.
-        carried: Whether the disk carried delta maps, which it has let go of.
-        suspect: Snapshots that are suspect from now on, because its audit found that tracking had lied.
-    """
+    """A snapshot that is NORMAL."""
 
     uploaded: Uploaded
     carried: bool
+    """Whether the disk carried delta maps, which it has let go of."""
     suspect: tuple[SnapshotId, ...]
+    """Snapshots that are suspect from now on, because its audit found that tracking had lied."""
 
     def tell(self) -> None:
         """Log it, and what it took."""

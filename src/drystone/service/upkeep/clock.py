@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import structlog
@@ -23,39 +23,30 @@ REMEMBERED_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineClocks:
-    """The clocks that are looked at.
-
-    Attributes:
-        wall: Seconds since the epoch, UTC, as this machine has it.
-        up: Seconds since boot, sleep included.
-        boot: Which boot that is.
-        store: What time the store has: a request. None if it has none.
-    """
+    """The clocks that are looked at."""
 
     wall: Callable[[], float]
+    """Seconds since the epoch, UTC, as this machine has it."""
     up: Callable[[], float]
+    """Seconds since boot, sleep included."""
     boot: str
     store: Callable[[], StoreTime | None]
+    """What time the store has: a request. None if it has none."""
 
     def read(self) -> Reading:
         """Read this machine's."""
         return Reading(wall=self.wall(), up=self.up(), boot=self.boot)
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class SteadyClock:
-    """Tells the steady time (`domain/clock.py`), and since when the machine's is doubted.
+    """Tells the steady time (`domain/clock.py`), and since when the machine's is doubted."""
 
-    Args:
-        db: The catalog, in which the last look is remembered.
-        clocks: What is looked at.
-        state: What was remembered.
-    """
-
-    def __init__(self, *, db: Database, clocks: MachineClocks, state: ClockState) -> None:
-        self._db = db
-        self._clocks = clocks
-        self._state = state
-        self._written: ClockState | None = None
+    db: Database
+    """The catalog, in which the last look is remembered."""
+    clocks: MachineClocks
+    state: ClockState
+    _written: ClockState | None = field(init=False, default=None)
 
     @classmethod
     def open(cls, db: Database, clocks: MachineClocks) -> Self:
@@ -69,16 +60,16 @@ class SteadyClock:
 
     def now(self) -> float:
         """Return the steady time, seconds since the epoch: what ages and schedules that outlive us go by."""
-        return advance(self._state, self._clocks.read()).at
+        return advance(self.state, self.clocks.read()).at
 
     def least(self) -> float:
         """Return the earlier of the machine's time and the steady one."""
-        return min(self._clocks.wall(), self.now())
+        return min(self.clocks.wall(), self.now())
 
     def view(self) -> ClockView:
         """Return what the clocks say."""
-        reading = self._clocks.read()
-        state = advance(self._state, reading)
+        reading = self.clocks.read()
+        state = advance(self.state, reading)
         return ClockView(
             machine_at=reading.wall, steady_at=state.at,
             doubted_since=None if state.doubt is None else state.doubt.since, waits_s=state.waits_s(),
@@ -86,10 +77,10 @@ class SteadyClock:
 
     async def look(self) -> bool:
         """Look at the clocks, and remember it; return whether the machine's is believed."""
-        reading = self._clocks.read()
-        state = advance(self._state, reading)
+        reading = self.clocks.read()
+        state = advance(self.state, reading)
         if state.doubt is not None and (at := await self._witness()) is not None:
-            state = advance(self._state, Reading(wall=reading.wall, up=reading.up, boot=reading.boot, witness=at))
+            state = advance(self.state, Reading(wall=reading.wall, up=reading.up, boot=reading.boot, witness=at))
         await self._take(state, reading)
         return state.doubt is None
 
@@ -111,13 +102,13 @@ class SteadyClock:
             RefusalError: `NOT_ALLOWED` for any but an administrator.
         """
         caller.require_admin()
-        before, reading = self.view(), self._clocks.read()
+        before, reading = self.view(), self.clocks.read()
         await self._take(believed(reading), reading)
         return before
 
     async def _take(self, state: ClockState, reading: Reading) -> None:
-        old = self._state
-        self._state = state
+        old = self.state
+        self.state = state
         if state.doubt is not None and (old.doubt is None or old.doubt.wall != state.doubt.wall):
             log.error(
                 "clock.doubted", machine_at=reading.wall, steady_at=state.at, nothing_expires_for_s=state.waits_s()
@@ -127,7 +118,7 @@ class SteadyClock:
         last = self._written
         changed = last is None or last.doubt != state.doubt or last.boot != state.boot
         if last is None or changed or state.up - last.up >= REMEMBERED_S:
-            await self._db.write(lambda conn: expiry.put_clock(conn, state))
+            await self.db.write(lambda conn: expiry.put_clock(conn, state))
             self._written = state
 
     async def _witness(self) -> float | None:
@@ -136,7 +127,7 @@ class SteadyClock:
 
     async def _store(self) -> StoreTime | None:
         try:
-            return await asyncio.to_thread(self._clocks.store)
+            return await asyncio.to_thread(self.clocks.store)
         except DrystoneError as error:
             log.warning("clock.store_not_asked", error=str(error))
             return None

@@ -1,5 +1,7 @@
 """When packs are written again: what is due, by counts; the work itself is `service/jobs/compact.py` (L8)."""
 
+from dataclasses import dataclass, field
+
 from sqlalchemy import Connection
 
 from drystone.catalog import accounts, operations, pack_rewrites, packs
@@ -36,20 +38,14 @@ def begin(change: Change, *, account_id: AccountId, dead_percent: int, request_i
     )  # fmt: skip
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Compaction:
-    """Has packs written again when enough of them is dead, and the replaced objects deleted.
+    """Has packs written again when enough of them is dead, and the replaced objects deleted."""
 
-    Args:
-        transactions: The catalog's.
-        kept: The store.
-        operations: What takes a compaction up.
-    """
-
-    def __init__(self, *, transactions: Transactions, kept: KeptStore, operations: Operations) -> None:
-        self._transactions = transactions
-        self._kept = kept
-        self._operations = operations
-        self._maps_collected = False
+    transactions: Transactions
+    kept: KeptStore
+    operations: Operations
+    _maps_collected: bool = field(init=False, default=False)
 
     async def once(self) -> None:
         """Have packs that are dead in part written again, the replaced deleted (L8); once, collect maps.
@@ -61,7 +57,7 @@ class Compaction:
         await self.begin_if_due()
         if not self._maps_collected:
             # A server that died between a commit and what follows it may have left maps that nothing names.
-            self._maps_collected = await collect_maps(self._transactions, self._kept)
+            self._maps_collected = await collect_maps(self.transactions, self.kept)
 
     async def delete_replaced(self) -> None:
         """Delete dead packs, and objects that rewritings replaced and nobody reads any more.
@@ -73,11 +69,11 @@ class Compaction:
         def left(conn: Connection) -> bool:
             return bool(pack_rewrites.everything(conn) or packs.in_state(conn, PackState.DELETING))
 
-        if await self._transactions.read(left):
-            async with self._kept.collection_lock:
-                if await collection.stopped(self._transactions, self._kept) is None:
-                    await collection.remove_doomed(self._transactions, self._kept)
-                    await rewrites.settle(self._transactions, self._kept)
+        if await self.transactions.read(left):
+            async with self.kept.collection_lock:
+                if await collection.stopped(self.transactions, self.kept) is None:
+                    await collection.remove_doomed(self.transactions, self.kept)
+                    await rewrites.settle(self.transactions, self.kept)
 
     async def begin_if_due(self) -> OperationId | None:
         """Begin a compaction if enough is thought dead in any pack, and deleting is allowed; return its operation.
@@ -85,26 +81,26 @@ class Compaction:
         Raises:
             DrystoneError: The store cannot be asked.
         """
-        percent = self._kept.dead_percent
-        if percent > 100 or not await self._transactions.read(self._due):
+        percent = self.kept.dead_percent
+        if percent > 100 or not await self.transactions.read(self._due):
             return None
-        if await collection.stopped(self._transactions, self._kept) is not None:
+        if await collection.stopped(self.transactions, self.kept) is not None:
             return None
 
         def start(change: Change) -> Operation:
             return begin(change, account_id=_owner(change.conn), dead_percent=percent, request_id="compaction")
 
-        return (await self._operations.begin(start)).id
+        return (await self.operations.begin(start)).id
 
     def _due(self, conn: Connection) -> bool:
-        found = packs.dying(conn, self._kept.dead_percent / 100, _LOOKED_AT)
-        if running(conn) is not None or all(pack.object in self._kept.faulty_packs for pack in found):
+        found = packs.dying(conn, self.kept.dead_percent / 100, _LOOKED_AT)
+        if running(conn) is not None or all(pack.object in self.kept.faulty_packs for pack in found):
             return False
         failed = OperationSelection(
             account_id=_owner(conn), kinds=((OperationKind.COMPACT,),), states=((OperationState.FAILED,),), limit=1
         )
         last, _ = operations.find(conn, failed)
-        return not last or not recent(last[0].updated_at, self._transactions.clock(), PAUSE_AFTER_FAILURE_SECONDS)
+        return not last or not recent(last[0].updated_at, self.transactions.clock(), PAUSE_AFTER_FAILURE_SECONDS)
 
 
 def _owner(conn: Connection) -> AccountId:

@@ -13,23 +13,17 @@ from drystone.snapstore.inventory import Inventory
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What was found outside the catalog.
-
-    Attributes:
-        inventory: The store's content.
-        accounts: The accounts' names, as the store has them.
-        found: The disks of this host.
-        zone: Zone of what says none itself.
-        store_epoch: The epoch that the store says.
-        reason: What is being done, for the rows that say so.
-    """
+    """What was found outside the catalog."""
 
     inventory: Inventory
     accounts: tuple[AccountName, ...]
+    """The accounts' names, as the store has them."""
     found: tuple[FoundDisk | UnfitDisk, ...]
     zone: str
+    """Zone of what says none itself."""
     store_epoch: int
     reason: str
+    """What is being done, for the rows that say so."""
 
     def first_seen(self) -> dict[AccountId, float]:
         """Return the accounts that a manifest or a disk names, and since when there is something of them."""

@@ -23,16 +23,6 @@ EXPIRED_MAX = 1000
 """Snapshots of all accounts in one transaction."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpiryLimits:
-    """What holds expiry back, and when it does not."""
-
-    percent_per_hour: int
-    """Share of an account's snapshots that may expire in an hour."""
-    quota: SnapshotLimits
-    """Whoever is at it is not held back: the next snapshot would be refused."""
-
-
 @dataclass(slots=True, kw_only=True)
 class _Round:
     """What one transaction did, for the log."""
@@ -41,32 +31,26 @@ class _Round:
     held_back: dict[AccountId, Tally] = field(default_factory=dict)
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Expiry:
-    """Begins to delete what is due.
+    """Begins to delete what is due."""
 
-    Args:
-        transactions: The catalog's.
-        operations: What runs the deletions.
-        clock: Which deadlines have come.
-        limits: What holds expiry back.
-    """
-
-    def __init__(
-        self, *, transactions: Transactions, operations: Operations, clock: SteadyClock, limits: ExpiryLimits
-    ) -> None:
-        self._transactions = transactions
-        self._operations = operations
-        self._clock = clock
-        self._limits = limits
-        self._told: dict[AccountId, float] = {}
-        """Accounts that are held back: which hour that was said of."""
+    transactions: Transactions
+    operations: Operations
+    clock: SteadyClock
+    percent_per_hour: int
+    """Share of an account's snapshots that may expire in an hour."""
+    quota: SnapshotLimits
+    """Whoever is at it is not held back: the next snapshot would be refused."""
+    _told: dict[AccountId, float] = field(init=False, default_factory=dict)
+    """Accounts that are held back: which hour that was said of."""
 
     async def begin_due(self) -> None:
         """Delete snapshots whose deadline has come, and prepaid disks whose days in the recycle bin are over."""
-        until = await self._clock.expires_at()
-        if until is None or not await self._transactions.read(lambda conn: _any_due(conn, until)):
+        until = await self.clock.expires_at()
+        if until is None or not await self.transactions.read(lambda conn: _any_due(conn, until)):
             return
-        done = await self._operations.begin(lambda change: self._due(change, until))
+        done = await self.operations.begin(lambda change: self._due(change, until))
         for snapshot in done.expired:
             log.info("snapshot.expired", snapshot_id=snapshot.id, disk_id=snapshot.disk_id)
         for account_id, tally in done.held_back.items():
@@ -92,8 +76,8 @@ class Expiry:
             if snapshot.disk_id in full:
                 continue
             use = snapshot_use(change.conn, account_id, snapshot.disk_id)
-            allowed = tally.allowed(use.of_account, self._limits.percent_per_hour)
-            if allowed == 0 and not at_quota(use, self._limits.quota):
+            allowed = tally.allowed(use.of_account, self.percent_per_hour)
+            if allowed == 0 and not at_quota(use, self.quota):
                 done.held_back.setdefault(account_id, tally)
                 full.add(snapshot.disk_id)  # Another may be at its quota.
                 continue
@@ -113,7 +97,7 @@ class Expiry:
                 tally = _tally(change, disk.account_id)
                 use = snapshot_use(change.conn, disk.account_id, disk.id)
                 # One disk's may be more than is allowed in any hour: they go when nothing else did.
-                if tally.expired and len(going) > tally.allowed(use.of_account, self._limits.percent_per_hour):
+                if tally.expired and len(going) > tally.allowed(use.of_account, self.percent_per_hour):
                     done.held_back.setdefault(disk.account_id, tally)
                     continue
                 expiry.put_tally(change.conn, disk.account_id, tally.more(len(going)))

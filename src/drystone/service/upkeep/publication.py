@@ -5,6 +5,7 @@ the rows: triggers note each change, and this writes what is noted, again and ag
 """
 
 import asyncio
+from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy import Connection
@@ -32,23 +33,16 @@ ACCOUNTS_MAX = 100_000
 GONE = frozenset({DiskState.TERMINATING, DiskState.CREATING})
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Publication:
-    """Writes what the catalog noted as unpublished; one at a time.
+    """Writes what the catalog noted as unpublished; one at a time."""
 
-    Args:
-        transactions: The catalog's.
-        kept: The store.
-        layout: Where the disks are.
-        locks: Who changes a disk.
-    """
-
-    def __init__(self, *, transactions: Transactions, kept: KeptStore, layout: Layout, locks: DiskLocks) -> None:
-        self._transactions = transactions
-        self._kept = kept
-        self._layout = layout
-        self._locks = locks
-        self._after = 0
-        self._epoch = -1
+    transactions: Transactions
+    kept: KeptStore
+    layout: Layout
+    locks: DiskLocks
+    _after: int = field(init=False, default=0)
+    _epoch: int = field(init=False, default=-1)
 
     async def publish(self) -> None:
         """Have the store say the epoch, and write the oldest notes' rows.
@@ -56,7 +50,7 @@ class Publication:
         What cannot be written now is passed over and looked at in a later round.
         """
         await self._publish_epoch()
-        notes = await self._transactions.read(lambda conn: unpublished.waiting(conn, BATCH, self._after))
+        notes = await self.transactions.read(lambda conn: unpublished.waiting(conn, BATCH, self._after))
         # Behind the last note it begins again with the first: one that fails does not hold up the others.
         self._after = notes[-1].id if len(notes) == BATCH else 0
         for note in notes:
@@ -67,11 +61,11 @@ class Publication:
 
     async def _publish_epoch(self) -> None:
         """What raised it by a trigger has nobody who publishes it (F5)."""
-        now = await self._transactions.read(epoch.current)
+        now = await self.transactions.read(epoch.current)
         if now == self._epoch:
             return
         try:
-            await epoch.publish(self._transactions, self._kept)
+            await epoch.publish(self.transactions, self.kept)
         except DrystoneError as error:
             log.warning("publication.failed", kind="epoch", error=str(error))
         else:
@@ -87,40 +81,40 @@ class Publication:
         else:
             assert note.kind == "account", note
             await self._accounts()
-        await self._transactions.change(lambda change: unpublished.drop(change.conn, note))
+        await self.transactions.change(lambda change: unpublished.drop(change.conn, note))
 
     async def _snapshot(self, snapshot_id: SnapshotId) -> None:
         def look(conn: Connection) -> tuple[Snapshot | None, SnapshotGroup | None]:
             row = snapshots.get(conn, snapshot_id)
             return row, None if row is None or row.group_id is None else snapshot_groups.get(conn, row.group_id)
 
-        row, group = await self._transactions.read(look)
+        row, group = await self.transactions.read(look)
         if row is None or row.state is not SnapshotState.NORMAL:
             return
-        await asyncio.to_thread(write_attributes, self._kept.store, snapshot_id, attributes_of(row, group))
-        now = await self._transactions.read(lambda conn: snapshots.get(conn, snapshot_id))
+        await asyncio.to_thread(write_attributes, self.kept.store, snapshot_id, attributes_of(row, group))
+        now = await self.transactions.read(lambda conn: snapshots.get(conn, snapshot_id))
         if now is None or now.state is not SnapshotState.NORMAL:
             # It is being deleted: who removed its manifest may have looked for attributes before they were here.
-            name = self._kept.store.attributes_name(snapshot_id)
-            await asyncio.to_thread(self._kept.store.objects.delete, name)
+            name = self.kept.store.attributes_name(snapshot_id)
+            await asyncio.to_thread(self.kept.store.objects.delete, name)
 
     async def _disk(self, disk_id: DiskId) -> bool:
-        lock = self._locks.graph(disk_id)
+        lock = self.locks.graph(disk_id)
         if lock.locked():
             return False  # A rollback holds it for hours: the others are not kept waiting.
         async with lock:
-            disk = await self._transactions.read(lambda conn: disks.get(conn, disk_id))
-            profile = await self._transactions.read(lambda conn: quiesce_profiles.get(conn, disk_id))
+            disk = await self.transactions.read(lambda conn: disks.get(conn, disk_id))
+            profile = await self.transactions.read(lambda conn: quiesce_profiles.get(conn, disk_id))
             # A disk that is being made is described by whoever makes it; one that goes must not come back.
-            if disk is not None and disk.state not in GONE and self._layout.disk(disk_id).is_dir():
-                await asyncio.to_thread(write_disk, self._layout, disk, self._kept.store.store_id)
-                await asyncio.to_thread(write_quiesce, self._layout, disk_id, profile)
+            if disk is not None and disk.state not in GONE and self.layout.disk(disk_id).is_dir():
+                await asyncio.to_thread(write_disk, self.layout, disk, self.kept.store.store_id)
+                await asyncio.to_thread(write_quiesce, self.layout, disk_id, profile)
         return True
 
     async def _accounts(self) -> None:
-        found, _ = await self._transactions.read(lambda conn: accounts.find(conn, offset=0, limit=ACCOUNTS_MAX))
+        found, _ = await self.transactions.read(lambda conn: accounts.find(conn, offset=0, limit=ACCOUNTS_MAX))
         names = [AccountName(id=account.id, name=account.name, admin=account.admin) for account in found]
-        await asyncio.to_thread(write_accounts, self._kept.store, names)
+        await asyncio.to_thread(write_accounts, self.kept.store, names)
 
 
 def attributes_of(snapshot: Snapshot, group: SnapshotGroup | None = None) -> Attributes:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy import Connection
@@ -35,51 +35,28 @@ IDLE_SECONDS = 30.0
 MAPS_REMEMBERED = 100_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScrubConfig:
-    """How often everything is verified (0 days: only when asked for), and how fast; bytes per second, 0: no limit."""
-
-    days: int
-    bytes_per_s: int
-
-
+@dataclass(slots=True, kw_only=True, eq=False)
 class Scrub:
-    """Verifies packs, maps and manifests a few at a time. What was verified when is in the rows: it outlives us.
+    """Verifies packs, maps and manifests a few at a time. What was verified when is in the rows: it outlives us."""
 
-    Args:
-        transactions: The catalog's.
-        kept: The store.
-        background: Whose worker reads.
-        mending: What writes a damaged pack again.
-        monotonic: Seconds by a clock that is never set.
-        config: How often and how fast.
-    """
-
-    def __init__(
-        self,
-        *,
-        transactions: Transactions,
-        kept: KeptStore,
-        background: WorkerPool,
-        mending: Mending,
-        monotonic: Callable[[], float],
-        config: ScrubConfig,
-    ) -> None:
-        self._transactions = transactions
-        self._kept = kept
-        self._background = background
-        self._mending = mending
-        self._monotonic = monotonic
-        self._config = config
-        self._maps: dict[str, tuple[float, Fault | None]] = {}
-        """Maps that were read: when, and what is wrong. Many snapshots list the same ones."""
-        self._looked_at: dict[str, float] = {}
-        """Damaged objects: when they were last looked at."""
-        self._idle_until = 0.0
-        """By the monotonic clock (S121)."""
-        self._requests = 0
-        self._unreached: dict[str, float] = {}
-        """Packs that the store did not give: when. They must not hold up the others."""
+    transactions: Transactions
+    kept: KeptStore
+    background: WorkerPool
+    mending: Mending
+    monotonic: Callable[[], float]
+    days: int
+    """How often everything is verified; 0: only when asked for."""
+    bytes_per_s: int
+    """How fast; 0: no limit."""
+    _maps: dict[str, tuple[float, Fault | None]] = field(init=False, default_factory=dict)
+    """Maps that were read: when, and what is wrong. Many snapshots list the same ones."""
+    _looked_at: dict[str, float] = field(init=False, default_factory=dict)
+    """Damaged objects: when they were last looked at."""
+    _idle_until: float = field(init=False, default=0.0)
+    """By the monotonic clock (S121)."""
+    _requests: int = field(init=False, default=0)
+    _unreached: dict[str, float] = field(init=False, default_factory=dict)
+    """Packs that the store did not give: when. They must not hold up the others."""
 
     async def once(self) -> None:
         """Verify what is due, as much of it as fits a slice; look after what is damaged.
@@ -87,32 +64,32 @@ class Scrub:
         Raises:
             DrystoneError: The worker or the store does not answer; nothing is recorded of this slice.
         """
-        if self._monotonic() < self._idle_until:
+        if self.monotonic() < self._idle_until:
             return
         requests = self._requests
-        now, before = await self._transactions.read(self.due)
-        rate = self._config.bytes_per_s
+        now, before = await self.transactions.read(self.due)
+        rate = self.bytes_per_s
         number = PACKS_MAX if rate == 0 else max(1, min(PACKS_MAX, int(rate * SLICE_SECONDS / PACK_BYTES)))
         self._unreached = {
             name: at for name, at in self._unreached.items() if recent(at, now, RECHECK_SECONDS)
         }  # fmt: skip
         wanted = number + len(self._unreached)
-        found = await self._transactions.read(lambda conn: verification.packs_due(conn, before, now, wanted))
+        found = await self.transactions.read(lambda conn: verification.packs_due(conn, before, now, wanted))
         due = [pack for pack in found if pack.object not in self._unreached][:number]
         if due:
             await self._verify_packs(due)
-        taken = await self._transactions.read(lambda conn: verification.snapshots_due(conn, before, now, SNAPSHOTS_MAX))
+        taken = await self.transactions.read(lambda conn: verification.snapshots_due(conn, before, now, SNAPSHOTS_MAX))
         if taken:
             await self._verify_snapshots(taken, before)
         await self._look_after_damage()
         if not due and not taken and requests == self._requests:
-            self._idle_until = self._monotonic() + IDLE_SECONDS
+            self._idle_until = self.monotonic() + IDLE_SECONDS
 
     def due(self, conn: Connection) -> tuple[float, float]:
         """Return the time, and the time since which everything must have been verified, or written."""
-        now = self._transactions.steady()
+        now = self.transactions.steady()
         asked = requested(conn, now)
-        return now, asked if self._config.days == 0 else max(asked, now - self._config.days * DAY_SECONDS)
+        return now, asked if self.days == 0 else max(asked, now - self.days * DAY_SECONDS)
 
     async def request(self) -> float:
         """Have everything that is stored now verified anew; return the time from which verification counts."""
@@ -121,7 +98,7 @@ class Scrub:
             meta.put(change.conn, REQUESTED, repr(change.steady))
             return change.steady
 
-        at = await self._transactions.change(note)
+        at = await self.transactions.change(note)
         self._requests += 1
         self._idle_until = 0.0
         return at
@@ -130,7 +107,7 @@ class Scrub:
 
     async def _verify_packs(self, due: Sequence[Pack]) -> None:
         # A pack is verified as of the beginning of its reading: what is asked for meanwhile is read again.
-        at = self._transactions.steady()
+        at = self.transactions.steady()
         result = await self._read(packs=tuple(pack.object for pack in due))
         bad, whole = {fault.object for fault in result.faults}, set(result.whole)
         missed = [pack.object for pack in due if pack.object not in bad and pack.object not in whole]
@@ -143,7 +120,7 @@ class Scrub:
                     packs.compare_and_set(change.conn, pack.id, expected=expected, values={"proven_at": at})
                     damage.forget(change.conn, pack.object)
 
-        await self._transactions.change(record)
+        await self.transactions.change(record)
         for pack in due:
             if pack.object in bad:
                 await self._examine(pack)
@@ -151,16 +128,16 @@ class Scrub:
     async def _examine(self, pack: Pack) -> None:
         """Name what a damaged pack hides, mend it if a running disk still has it, and name what is left."""
         await self._name(pack)
-        if not await self._transactions.read(lambda conn: damages.of_object(conn, pack.object)):
+        if not await self.transactions.read(lambda conn: damages.of_object(conn, pack.object)):
             return
-        mended = await self._mending.mend(pack)
+        mended = await self.mending.mend(pack)
         if mended is not None:
             await self._name(mended)
 
     async def _name(self, pack: Pack) -> None:
         """Look at one pack with every living snapshot, and record what was found."""
-        at = self._transactions.steady()
-        living = await self._transactions.read(collection.living_manifests)
+        at = self.transactions.steady()
+        living = await self.transactions.read(collection.living_manifests)
         result = await self._read(packs=(pack.object,), living=living)
 
         def record(change: Change) -> list[Damage]:
@@ -177,7 +154,7 @@ class Scrub:
                 packs.compare_and_set(conn, pack.id, expected={}, values={"proven_at": at})
             return found
 
-        found = await self._transactions.change(record)
+        found = await self.transactions.change(record)
         self._looked_at[pack.object] = at
         damage.tell(found)
         if result.unsure and not found:
@@ -205,7 +182,7 @@ class Scrub:
         lately = {name for name, (at, _) in self._maps.items() if at >= before and name not in doubted}
         unread = sorted({name for row in taken for name in row.maps} - lately)
         manifests = tuple(row.manifest for row in taken if row.manifest is not None)
-        at = self._transactions.steady()
+        at = self.transactions.steady()
         result = await self._read(maps=tuple(unread), manifests=manifests)
         if len(self._maps) > MAPS_REMEMBERED:
             self._maps.clear()
@@ -235,32 +212,32 @@ class Scrub:
                     snapshots.compare_and_set(conn, row.id, expected={}, values={"proven_at": at})
             return found
 
-        damage.tell(await self._transactions.change(record))
+        damage.tell(await self.transactions.change(record))
 
     # --- damage -------------------------------------------------------------------------------------------------------
 
     async def _look_after_damage(self) -> None:
         """Look again at what is damaged: it may be whole, mendable, or shown by more snapshots by now."""
-        if not await self._transactions.read(damages.any_told):
+        if not await self.transactions.read(damages.any_told):
             self._looked_at.clear()
             return
-        await self._transactions.change(lambda change: damages.prune(change.conn))
-        known = await self._transactions.read(damages.everything)
-        now = self._transactions.steady()
-        asked = await self._transactions.read(lambda conn: requested(conn, now))
+        await self.transactions.change(lambda change: damages.prune(change.conn))
+        known = await self.transactions.read(damages.everything)
+        now = self.transactions.steady()
+        asked = await self.transactions.read(lambda conn: requested(conn, now))
 
         def seen(name: str) -> bool:
             at = self._looked_at.get(name, 0.0)
             return at >= asked and recent(at, now, RECHECK_SECONDS)
 
         due = {row.object for row in known if row.kind == "pack" and not seen(row.object)}
-        rows = await self._transactions.read(lambda conn: packs.with_objects(conn, due)) if due else []
+        rows = await self.transactions.read(lambda conn: packs.with_objects(conn, due)) if due else []
         for pack in rows[:PACKS_MAX]:
             await self._examine(pack)
         shown = {row.snapshot_id for row in known if row.kind != "pack"}
         again = [name for name in shown if not seen(name)]
         if again:
-            found = await self._transactions.read(lambda conn: snapshots.get_many(conn, again))
+            found = await self.transactions.read(lambda conn: snapshots.get_many(conn, again))
             for name in again:
                 self._looked_at[name] = now
             self._maps.clear()
@@ -268,8 +245,8 @@ class Scrub:
 
     async def _read(self, **objects: tuple[str, ...]) -> ScrubResult:
         """Have objects read: `packs`, `maps`, `manifests`, and the manifests of the `living` that show them."""
-        job = ScrubJob(store=self._kept.address(), bytes_per_s=self._config.bytes_per_s, **objects)
-        return await self._background.run(job, ScrubResult)
+        job = ScrubJob(store=self.kept.address(), bytes_per_s=self.bytes_per_s, **objects)
+        return await self.background.run(job, ScrubResult)
 
 
 def requested(conn: Connection, now: float) -> float:
