@@ -33,7 +33,6 @@ from drystone.codec.map import (
     MapPage,
     PackRef,
     decode_directory,
-    decode_map_trailer,
     decode_page,
 )
 from drystone.codec.pack import (
@@ -45,7 +44,6 @@ from drystone.codec.pack import (
     decode_frame,
     decode_header,
     decode_index,
-    decode_pack_trailer,
     encode_frame,
     encode_pack_tail,
     frame_compressor,
@@ -83,7 +81,7 @@ def pack_parts() -> tuple[PackIndex, bytes]:
 
 
 def open_pack_bytes(raw: bytes) -> PackIndex:
-    trailer = decode_pack_trailer(raw[-TRAILER_BYTES:], len(raw), "pack")
+    trailer = binary.decode_trailer(raw[-TRAILER_BYTES:], len(raw), PACK_TAIL_MAGIC, "pack")
     return decode_index(KEYS, trailer, raw[trailer.index_offset : -TRAILER_BYTES], "pack")
 
 
@@ -115,7 +113,7 @@ def map_parts() -> tuple[MapEncoder, tuple[PackRef, ...], list[MapPage]]:
 
 
 def read_map(raw: bytes) -> tuple[Any, list[MapPage]]:
-    trailer = decode_map_trailer(raw[-TRAILER_BYTES:], len(raw), "map")
+    trailer = binary.decode_trailer(raw[-TRAILER_BYTES:], len(raw), MAP_TAIL_MAGIC, "map")
     directory = decode_directory(KEYS, trailer, raw[trailer.index_offset : -TRAILER_BYTES], "map")
     offsets = directory.offsets.tolist()
     return directory, [

@@ -726,7 +726,7 @@ class World:
         disk.row = tracking.rollback_begun(row)
         yield
         if self.rules.rollback_base_first:
-            disk.row = tracking.rolled_back(disk.row, target)
+            disk.row = tracking.initialized(disk.row, target)
             disk.checkpoint = (self.checkpoint(disk, disk.row.epoch, None), 0)
         yield from self.run_rollback(disk, disk.rollback)
 
@@ -745,7 +745,7 @@ class World:
                 yield
         disk.checkpoint = (self.checkpoint(disk, disk.row.epoch + 1, None), 0)
         yield
-        disk.row = tracking.rolled_back(disk.row, rollback.target)
+        disk.row = tracking.initialized(disk.row, rollback.target)
         self.events["rolled back"] += 1
         if snap.state is not NodeState.NORMAL:
             self.events["rolled back to a deleted target"] += 1

@@ -219,11 +219,11 @@ def test_rollback_is_lost_until_its_end() -> None:
     begun = tracking.rollback_begun(STOPPED)
     assert (begun.state, begun.base, begun.epoch) == (TrackingState.LOST, S1, 3)
     ended = Tracking(base=S2, carry=frozenset(), epoch=4, state=TrackingState.STOPPED)
-    assert tracking.rolled_back(begun, S2) == ended
+    assert tracking.initialized(begun, S2) == ended
     assert tracking.initialized(begun) == replace(ended, base=None)
     for row in (STOPPED, LIVE, LOST):
         with pytest.raises(AssertionError):
-            tracking.rolled_back(row, S2)
+            tracking.initialized(row, S2)
 
 
 def test_a_comparison_counts_only_for_its_base_and_bitmap() -> None:

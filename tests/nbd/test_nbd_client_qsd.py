@@ -130,7 +130,6 @@ def test_cache_pulls_from_the_backing_and_sets_no_bits(tmp_path: Path) -> None:
         NbdClient(tmp_path / "nbd.sock", "hyd", contexts=[ALLOCATION_DEPTH], timeout_s=60) as client,
         NbdClient(tmp_path / "nbd.sock", "rw", contexts=[context], timeout_s=60) as writable,
     ):
-        assert client.can_cache
         before = client.extents(ALLOCATION_DEPTH, 0, 4 * MIB).tolist()
         assert before == [[0, 4 * MIB, 2]]
         done = list(client.cache_ranges([(MIB, 2 * MIB)], piece_bytes=256 * KIB))

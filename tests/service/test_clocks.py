@@ -188,7 +188,7 @@ def furnish(house: House) -> None:
 @pytest.mark.parametrize("leap", LEAPS)
 @pytest.mark.parametrize("restart", [False, True])
 def test_a_clock_that_leaps_and_comes_back(*, house: House, leap: float, restart: bool) -> None:
-    """S115 to S119, S121: fifteen minutes of it, with the loops running, a restart in the middle or not."""
+    """S115 to S118, S121: fifteen minutes of it, with the loops running, a restart in the middle or not."""
     furnish(house)
     house.pass_by(2 * HOUR, 600.0)
     kept = house.normal()

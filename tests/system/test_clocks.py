@@ -1,4 +1,4 @@
-"""The real server, its clock set wrong while it works (S115 to S119, S121)."""
+"""The real server, its clock set wrong while it works (S115 to S118, S121)."""
 
 import sqlite3
 import threading

@@ -12,7 +12,6 @@ from drystone.codec.binary import (
     ColumnReader,
     Trailer,
     ascending,
-    decode_trailer,
     encode_tail,
     expand,
     from_ascending,
@@ -166,11 +165,6 @@ class MapEncoder:
 
 def _page_seal(keys: HashKeys, header: Buffer, stored: Buffer) -> bytes:
     return seal(keys, (_PAGE_MAGIC, header, stored))
-
-
-def decode_map_trailer(last: Buffer, object_bytes: int, what: str) -> Trailer:
-    """Return a map's trailer; errors as `decode_trailer`."""
-    return decode_trailer(last, object_bytes, MAP_TAIL_MAGIC, what)
 
 
 def decode_directory(keys: HashKeys, trailer: Trailer, stored: Buffer, what: str) -> MapDirectory:

@@ -15,7 +15,6 @@ from drystone.codec.binary import (
     ColumnReader,
     Trailer,
     ascending,
-    decode_trailer,
     encode_tail,
     expand,
     from_ascending,
@@ -127,11 +126,6 @@ def decode_header(raw: Buffer, what: str) -> PackHeader:
     if version != PACK_VERSION or flags != 0:
         raise ProtocolError(f"{what}: pack format {version} (flags {flags:#x}), this program reads {PACK_VERSION}")
     return PackHeader(pack=PackId(pack.hex()), session=SessionId(session.hex()), attempt=attempt.hex(), salt=salt)
-
-
-def decode_pack_trailer(last: Buffer, object_bytes: int, what: str) -> Trailer:
-    """Return a pack's trailer; errors as `decode_trailer`."""
-    return decode_trailer(last, object_bytes, PACK_TAIL_MAGIC, what)
 
 
 def decode_index(keys: HashKeys, trailer: Trailer, stored: Buffer, what: str) -> PackIndex:

@@ -1,10 +1,8 @@
-"""How much may expire, and what never does, whatever the clock says (S118, S119)."""
+"""How much may expire, whatever the clock says (S118)."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from drystone.domain.clock import recent
-from drystone.domain.ids import DiskId, SnapshotId
 
 HOUR_S = 3600.0
 EXPIRED_PER_HOUR_MIN = 10
@@ -36,27 +34,3 @@ class Tally:
             percent: The share of those it had when the hour began that may go in it.
         """
         return max(0, max(EXPIRED_PER_HOUR_MIN, (snapshots + self.expired) * percent // 100) - self.expired)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicySnapshot:
-    """A NORMAL snapshot that a policy made."""
-
-    snapshot_id: SnapshotId
-    """Which."""
-    disk_id: DiskId
-    """Of which disk."""
-    good: bool
-    """Whether it can be restored whole: neither suspect nor damaged."""
-    order: int
-    """Its place in the order in which snapshots became NORMAL: dates may be wrong."""
-
-
-def newest_good(made: Iterable[PolicySnapshot], existing: frozenset[DiskId]) -> frozenset[SnapshotId]:
-    """Return what no retention takes: of each disk that exists the newest good snapshot that a policy made."""
-    newest: dict[DiskId, PolicySnapshot] = {}
-    for one in made:
-        if one.good and one.disk_id in existing:
-            known = newest.get(one.disk_id)
-            newest[one.disk_id] = one if known is None or one.order > known.order else known
-    return frozenset(one.snapshot_id for one in newest.values())

@@ -117,8 +117,9 @@ def created(source: SnapshotId | None = None) -> Tracking:
 def initialized(tracking: Tracking, source: SnapshotId | None = None) -> Tracking:
     """Return the row of a detached disk whose content was replaced by zeros, or by that of `source`.
 
-    The new content is durable, and a checkpoint of the new epoch written, before the transaction. As in a
-    rollback, `rollback_begun` comes before the first byte is replaced.
+    The new content is durable, and a checkpoint of the new epoch written, before the transaction (A8);
+    `rollback_begun` comes before the first byte is replaced. The source was pinned but may be DELETING by now: then the
+    caller applies `base_deleted` to the result, in the same transaction, for a base is always NORMAL.
     """
     assert tracking.state is TrackingState.LOST, "replacing content begins with rollback_begun"
     assert tracking.bitmap is None, "a daemon has the disk open"
@@ -284,15 +285,6 @@ def rollback_begun(tracking: Tracking) -> Tracking:
     """
     assert tracking.bitmap is None, "a daemon has the disk open"
     return lost(tracking)
-
-
-def rolled_back(tracking: Tracking, target: SnapshotId) -> Tracking:
-    """Return the row once the content is `target`, flushed, a checkpoint of the new epoch written (A8).
-
-    The target was pinned but may be DELETING by now: then the caller applies `base_deleted` to the result, in the
-    same transaction, for a base is always NORMAL.
-    """
-    return initialized(tracking, target)
 
 
 # --- stop and start (A10) -----------------------------------------------------------------------------------

@@ -105,9 +105,6 @@ class NbdClient:
             if lib.nbd_can_meta_context(handle, context.encode()) != 1:
                 raise ProtocolError(f"NBD {self._name}: the server does not offer {context!r}")
         self.read_only = lib.nbd_is_read_only(handle) == 1
-        self.can_trim = lib.nbd_can_trim(handle) == 1
-        self.can_cache = lib.nbd_can_cache(handle) == 1
-        self.can_flush = lib.nbd_can_flush(handle) == 1
 
     def _check_setup(self, result: int) -> None:
         if result < 0:

@@ -49,9 +49,6 @@ int nbd_aio_disconnect (struct nbd_handle *h, uint32_t flags);
 int nbd_poll (struct nbd_handle *h, int timeout_ms);
 int64_t nbd_get_size (struct nbd_handle *h);
 int nbd_is_read_only (struct nbd_handle *h);
-int nbd_can_flush (struct nbd_handle *h);
-int nbd_can_trim (struct nbd_handle *h);
-int nbd_can_cache (struct nbd_handle *h);
 int nbd_can_meta_context (struct nbd_handle *h, const char *name);
 int64_t nbd_aio_pread (struct nbd_handle *h, void *buf, size_t count, uint64_t offset,
                        nbd_completion_callback done, uint32_t flags);

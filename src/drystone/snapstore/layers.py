@@ -1,21 +1,20 @@
 """Opened maps: a directory in memory, pages fetched as they are needed."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from drystone.codec.binary import TRAILER_BYTES, Trailer
+from drystone.codec.binary import TRAILER_BYTES, Trailer, decode_trailer
 from drystone.codec.hashes import HASH_BYTES
 from drystone.codec.map import (
+    MAP_TAIL_MAGIC,
     ZERO_FRAME,
     MapDirectory,
     MapPage,
     PackRef,
     decode_directory,
-    decode_map_trailer,
     decode_page,
 )
 from drystone.domain.blocks import EMPTY, Ranges, normalize, union
@@ -61,10 +60,8 @@ class Found:
     slots: npt.NDArray[np.int64]
 
 
-def read_tail(
-    store: Store, name: str, object_bytes: int, decode_trailer: Callable[[bytes, int, str], Trailer]
-) -> tuple[Trailer, bytes]:
-    """Return an object's trailer and the stored bytes of its index, in one request or two.
+def read_tail(store: Store, name: str, object_bytes: int, magic: bytes) -> tuple[Trailer, bytes]:
+    """Return an object's trailer, of this magic, and the stored bytes of its index, in one request or two.
 
     Raises:
         NotFoundError: There is no such object.
@@ -72,7 +69,7 @@ def read_tail(
     """
     at = max(0, object_bytes - TAIL_GUESS_BYTES)
     last = store.objects.get_range(name, at, object_bytes)
-    trailer = decode_trailer(last, at + len(last), name)
+    trailer = decode_trailer(last, at + len(last), magic, name)
     if trailer.index_offset < at:
         last = store.objects.get_range(name, trailer.index_offset, at) + last
         at = trailer.index_offset
@@ -92,7 +89,7 @@ class MapLayer:
         self._store = store
         self._pages = pages
         self.name = name
-        trailer, stored = read_tail(store, name, store.objects.size(name), decode_map_trailer)
+        trailer, stored = read_tail(store, name, store.objects.size(name), MAP_TAIL_MAGIC)
         self.directory: MapDirectory = decode_directory(store.keys, trailer, stored, name)
         named = store.map_name(SessionId(self.directory.session), self.directory.map_id)
         if named != name:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from drystone.codec.hashes import HASH_BYTES, list_hash
 from drystone.codec.map import PackRef
-from drystone.codec.pack import PackIndex, decode_frame, decode_index, decode_pack_trailer
+from drystone.codec.pack import PACK_TAIL_MAGIC, PackIndex, decode_frame, decode_index
 from drystone.domain.errors import IntegrityError, ProtocolError, UnavailableError
 from drystone.objects.contract import NotFoundError, ObjectEntry
 from drystone.snapstore.cache import ByteCache
@@ -49,7 +49,7 @@ def open_pack(store: Store, name: str, size_bytes: int | None = None) -> OpenPac
         ProtocolError: It is no pack.
     """
     size = store.objects.size(name) if size_bytes is None else size_bytes
-    trailer, stored = read_tail(store, name, size, decode_pack_trailer)
+    trailer, stored = read_tail(store, name, size, PACK_TAIL_MAGIC)
     index = decode_index(store.keys, trailer, stored, name)
     header = index.header
     named = store.pack_name(header.session, header.pack, header.attempt)

@@ -208,7 +208,7 @@ def _finish(change: Change, operation: Operation, disk: Disk, result: RollbackRe
     now = disk_row(change, disk.id)
     assert now.epoch == disk.epoch
     # S11: deleted meanwhile, it is pinned and DELETING: the base moves as it would have then.
-    after = with_living_base(conn, algebra.rolled_back(tracking_of(now), target))
+    after = with_living_base(conn, algebra.initialized(tracking_of(now), target))
     set_tracking(
         change, now, after, reason=MOVE_REASON, state=DiskState.UNATTACHED, rollback_percent=100, error_prompt=""
     )

@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0001"
 down_revision = None
-branch_labels = None
-depends_on = None
 
 # What a snapshot adds to the totals of its account: nothing unless clients see it; bytes only when it is NORMAL.
 _ADD = """

@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0004"
 down_revision = "0003"
-branch_labels = None
-depends_on = None
 
 _OWE = "INSERT OR REPLACE INTO unpublished (kind, resource_id) VALUES ('{kind}', NEW.id);"
 _SNAPSHOT = "name, deadline_at, permanent, tags, suspect"

@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0007"
 down_revision = "0006"
-branch_labels = None
-depends_on = None
 
 _PLUS = (
     "INSERT INTO holding (owner_id, bytes) SELECT NEW.{owner}, NEW.bytes - NEW.dead_bytes "

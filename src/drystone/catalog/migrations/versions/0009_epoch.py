@@ -4,8 +4,6 @@ from alembic import op
 
 revision = "0009"
 down_revision = "0008"
-branch_labels = None
-depends_on = None
 
 _RAISE = "BEGIN UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'catalog_epoch'; END"
 

@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0014"
 down_revision = "0013"
-branch_labels = None
-depends_on = None
 
 _TEXTS = ("account_id", "secret_id", "action", "request_id", "resource", "code", "source")
 _BYTES = " + ".join(f"length(CAST({name} AS BLOB))" for name in _TEXTS)
