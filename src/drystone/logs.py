@@ -25,11 +25,7 @@ _PROBE_S: Final = 1.0
 
 
 class LineWriter:
-    """Writes whole lines to a file descriptor, or loses and counts them.
-
-    Args:
-        descriptor: Where to.
-    """
+    """Writes whole lines to a file descriptor, or loses and counts them."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor

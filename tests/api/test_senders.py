@@ -105,7 +105,7 @@ def test_signatures_are_remembered_as_long_as_they_hold(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("ahead_s", [-400, 400])
 def test_a_call_by_the_other_clock_does_not_make_a_signature_be_forgotten(sdk: Sdk, ahead_s: int) -> None:
     rig = toy_rig()
-    rig.app._clock, rig.app._steady = (lambda: float(NOW_S)), (lambda: float(NOW_S + ahead_s))
+    rig.app.clock, rig.app.steady = (lambda: float(NOW_S)), (lambda: float(NOW_S + ahead_s))
     first = sdk(params={"DiskIds": ["disk-00000001"]}, now_s=NOW_S)
     second = sdk(params={"DiskIds": ["disk-00000002"]}, now_s=NOW_S + ahead_s)
     for order in ((first, second), (second, first)):
@@ -123,7 +123,7 @@ class Counted:
 
     def __init__(self, rig: Rig) -> None:
         self.rig, self.count = rig, 0
-        rig.app._authenticate = self
+        rig.app.authenticate = self
 
     async def __call__(self, secret_id: str, *, sparing: bool = False) -> Identity | None:
         self.count += not sparing

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta, timezone
 from typing import Any
 
@@ -47,39 +48,33 @@ _HASHED_HERE_BYTES_MAX = 256 << 10
 """A longer body is hashed on a thread: 10 MB take the event loop's time of dozens of calls."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Application:
     """Serves the API on `/`, liveness on `/healthz` and Prometheus metrics on `/metrics`.
 
     Every answer on `/` is HTTP 200 with an envelope, whatever was sent: the clients take any other status for a
     broken network and hide the code.
-
-    Args:
-        dispatcher: Runs the calls; calls that come another way than signed go through it too.
-        authenticate: Looks keys up.
-        clock: Seconds since the epoch, UTC, by this machine.
-        steady: The same by the steady clock.
-        monotonic: A clock in seconds that never goes back.
-        registry: What `/metrics` shows.
     """
 
-    def __init__(
-        self,
-        *,
-        dispatcher: Dispatcher,
-        authenticate: Authenticate,
-        clock: Callable[[], float],
-        steady: Callable[[], float],
-        monotonic: Callable[[], float],
-        registry: CollectorRegistry,
-    ) -> None:
-        self.dispatcher = dispatcher
-        self._authenticate = authenticate
-        self._settings = dispatcher.settings
-        self._clock = clock
-        self._steady = steady
-        self._tries = Tries(monotonic=monotonic)
-        self._used = UsedSignatures(monotonic=monotonic)
-        self._metrics = MetricsPage(registry=registry, token=self._settings.metrics_token, monotonic=monotonic)
+    dispatcher: Dispatcher
+    """Runs the calls; calls that come another way than signed go through it too."""
+    authenticate: Authenticate
+    clock: Callable[[], float]
+    """Seconds since the epoch, UTC, by this machine."""
+    steady: Callable[[], float]
+    """The same by the steady clock."""
+    monotonic: Callable[[], float]
+    registry: CollectorRegistry
+    """What `/metrics` shows."""
+    _tries: Tries = field(init=False)
+    _used: UsedSignatures = field(init=False)
+    _metrics: MetricsPage = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tries = Tries(monotonic=self.monotonic)
+        self._used = UsedSignatures(monotonic=self.monotonic)
+        token = self.dispatcher.settings.metrics_token
+        self._metrics = MetricsPage(registry=self.registry, token=token, monotonic=self.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection scope."""
@@ -146,12 +141,11 @@ class Application:
         except WireError as error:
             raise too_many(address) if sender.spent and error.code == "RequestSizeLimitExceeded" else error from None
         request = replace(request, body=body)
+        host_names = self.dispatcher.settings.gateway_host_names
 
         def claimed() -> Claim:
             return self._dated(
-                lambda now_s: tc3_claim(
-                    request, sent, service=service.name, now_s=now_s, host_names=self._settings.gateway_host_names
-                )
+                lambda now_s: tc3_claim(request, sent, service=service.name, now_s=now_s, host_names=host_names)
             )
 
         claim = claimed() if len(body) <= _HASHED_HERE_BYTES_MAX else await asyncio.to_thread(claimed)
@@ -173,9 +167,8 @@ class Application:
             raise too_many(address)
         call = read_call(request)
         service = self._begun(call, progress, first_label(request.headers.get("host", "")))
-        claim = self._dated(
-            lambda now_s: v1_claim(request, call.form, now_s=now_s, host_names=self._settings.gateway_host_names)
-        )
+        host_names = self.dispatcher.settings.gateway_host_names
+        claim = self._dated(lambda now_s: v1_claim(request, call.form, now_s=now_s, host_names=host_names))
         if sender is None:
             sender = await self._sender(claim.secret_id, address)
             self._tries.give_back(address)
@@ -194,7 +187,7 @@ class Application:
     async def _sender(self, secret_id: str, address: str) -> "_Sender":
         """Return whose key it is, as the request says."""
         taken = self._tries.take(address)
-        identity = await self._authenticate(secret_id, sparing=not taken)
+        identity = await self.authenticate(secret_id, sparing=not taken)
         if identity is None:
             if not taken:
                 raise too_many(address)
@@ -206,11 +199,11 @@ class Application:
     def _dated(self, read: Callable[[float], Claim]) -> Claim:
         """Read a signature by this machine's clock, or by the steady one."""
         try:
-            return read(self._clock())
+            return read(self.clock())
         except WireError as error:
             if error.code != "AuthFailure.SignatureExpire":
                 raise
-        return read(self._steady())
+        return read(self.steady())
 
     def _verify(self, claim: Claim, sender: "_Sender", address: str) -> None:
         """Refuse a request unless it was signed by whom it names, and not used from elsewhere."""
@@ -222,7 +215,7 @@ class Application:
         if not sender.spent:
             self._tries.give_back(address, sender.secret_id)
         # The clock that is behind accepts it longest.
-        self._used.admit(claim.signature, address, for_s=claim.until_s - min(self._clock(), self._steady()))
+        self._used.admit(claim.signature, address, for_s=claim.until_s - min(self.clock(), self.steady()))
 
 
 class _Sender(msgspec.Struct, frozen=True, kw_only=True):

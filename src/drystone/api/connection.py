@@ -58,11 +58,6 @@ class Connection(HttpToolsProtocol):
     """Serves one connection.
 
     Args:
-        config: As uvicorn gives it.
-        server_state: Likewise.
-        app_state: Likewise.
-        loop: Likewise.
-        admission: Who may stay.
         place: The connection's place, if it has one already (TLS).
     """
 

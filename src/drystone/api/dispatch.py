@@ -4,8 +4,8 @@ What comes before it differs (a signature, or a browser's session) and ends in a
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
@@ -91,56 +91,43 @@ class Verified:
     """The JSON body, or flattened parameters without the common ones."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Dispatcher:
-    """Runs verified calls and renders what became of them.
+    """Runs verified calls and renders what became of them."""
 
-    Args:
-        services: The services.
-        agent: Performs the calls.
-        record: Records calls that change something.
-        settings: Limits and names.
-        monotonic: A clock in seconds that never goes back.
-        request_id: Makes the id of a request, a UUID.
-        registry: Where the metrics are registered.
-    """
+    services: tuple[Service, ...]
+    agent: Agent
+    """Performs the calls."""
+    record: Record
+    """Records calls that change something."""
+    settings: ApiSettings
+    monotonic: Callable[[], float]
+    request_id: Callable[[], str]
+    """Makes the id of a request, a UUID."""
+    registry: CollectorRegistry
+    """Where the metrics are registered."""
+    _limiter: RateLimiter = field(init=False)
+    _in_progress: CallsInProgress = field(init=False)
+    _calls: int = field(init=False, default=0)
+    _buffered_bytes: int = field(init=False, default=0)
+    _unknown_bytes: int = field(init=False, default=0)
+    _requests: Counter = field(init=False)
+    _latency: Histogram = field(init=False)
 
-    def __init__(
-        self,
-        *,
-        services: Sequence[Service],
-        agent: Agent,
-        record: Record,
-        settings: ApiSettings,
-        monotonic: Callable[[], float],
-        request_id: Callable[[], str],
-        registry: CollectorRegistry,
-    ) -> None:
-        self.services = tuple(services)
-        self.settings = settings
-        self.agent = agent
-        self._add_row = record
-        self._monotonic = monotonic
-        self._request_id = request_id
+    def __post_init__(self) -> None:
         self._limiter = RateLimiter(
-            rate_per_s=settings.rate_per_action,
-            rates_per_s=settings.rates_per_action,
-            rate_per_account_s=settings.rate_per_account,
-            monotonic=monotonic,
-        )
-        self._in_progress = CallsInProgress(calls_max=settings.calls_per_account_max)
-        self._calls = 0
-        self._buffered_bytes = 0
-        self._unknown_bytes = 0
+            rate_per_s=self.settings.rate_per_action, rates_per_s=self.settings.rates_per_action,
+            rate_per_account_s=self.settings.rate_per_account, monotonic=self.monotonic,
+        )  # fmt: skip
+        self._in_progress = CallsInProgress(calls_max=self.settings.calls_per_account_max)
+        labels = ("action", "code")
         self._requests = Counter(
-            "drystone_api_requests", "Requests by action and outcome.", ("action", "code"), registry=registry
+            "drystone_api_requests", "Requests by action and outcome.", labels, registry=self.registry
         )
         self._latency = Histogram(
-            "drystone_api_request_seconds",
-            "Time from the first byte to the answer.",
-            ("action", "code"),
-            buckets=_LATENCY_BUCKETS_S,
-            registry=registry,
-        )
+            "drystone_api_request_seconds", "Time from the first byte to the answer.", labels,
+            buckets=_LATENCY_BUCKETS_S, registry=self.registry,
+        )  # fmt: skip
 
     async def answer(self, verify: Callable[[Progress], Awaitable[Verified]]) -> bytes:
         """Return the body of the answer to one request: an envelope, whatever happens.
@@ -151,14 +138,14 @@ class Dispatcher:
         Raises:
             DisconnectedError: There is nobody to answer.
         """
-        progress = Progress(request_id=self._request_id())
-        started_s = self._monotonic()
+        progress = Progress(request_id=self.request_id())
+        started_s = self.monotonic()
         try:
             code, body = await self._outcome(verify, progress)
         finally:
             self._buffered_bytes -= progress.buffered_bytes
             self._unknown_bytes -= progress.unknown_bytes
-        latency_s = self._monotonic() - started_s
+        latency_s = self.monotonic() - started_s
         self._requests.labels(progress.action, code).inc()
         self._latency.labels(progress.action, code).observe(latency_s)
         log = _log.info if progress.changes else _log.debug
@@ -312,7 +299,7 @@ class Dispatcher:
     async def _record(self, caller: Caller, resource: str, code: str) -> None:
         # The change is made or refused already: its answer must not depend on whether the trail could be written.
         try:
-            await self._add_row(caller, resource, code)
+            await self.record(caller, resource, code)
         except Exception:  # noqa: BLE001 - logged as an error; see above
             _log.exception("api.audit_lost", action=caller.action, resource=resource, code=code)
 

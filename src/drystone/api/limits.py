@@ -3,6 +3,7 @@
 import contextlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from drystone.api.refusals import WireError
 
@@ -14,10 +15,6 @@ class TokenBuckets:
     """Token buckets by key, in bounded memory; the least recently used one is forgotten, and so full again.
 
     It belongs to the event loop's thread: nothing here awaits, so calls cannot interleave.
-
-    Args:
-        monotonic: A clock in seconds that never goes back.
-        buckets_max: How many keys are remembered.
     """
 
     def __init__(self, *, monotonic: Callable[[], float], buckets_max: int = BUCKETS_MAX) -> None:
@@ -52,32 +49,23 @@ class TokenBuckets:
             self._buckets[key] = (min(burst, tokens + 1), since_s)
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class RateLimiter:
-    """Admits so many calls per second of one account, of one action and of all, with a burst of one second's worth.
+    """Admits so many calls per second of one account, of one action and of all, with a burst of one second's worth."""
 
-    Args:
-        rate_per_s: The limit of an action that `rates_per_s` does not name.
-        rates_per_s: Other limits by action.
-        rate_per_account_s: The limit of all actions together.
-        monotonic: A clock in seconds that never goes back.
-        buckets_max: How many pairs of account and action are remembered.
-    """
+    rate_per_s: float
+    """The limit of an action that `rates_per_s` does not name."""
+    rates_per_s: Mapping[str, float]
+    rate_per_account_s: float
+    """The limit of all actions together."""
+    monotonic: Callable[[], float]
+    buckets_max: int = BUCKETS_MAX
+    """How many pairs of account and action are remembered."""
+    _buckets: TokenBuckets = field(init=False)
 
-    def __init__(
-        self,
-        *,
-        rate_per_s: float,
-        rates_per_s: Mapping[str, float],
-        rate_per_account_s: float,
-        monotonic: Callable[[], float],
-        buckets_max: int = BUCKETS_MAX,
-    ) -> None:
-        assert rate_per_s >= 1
-        assert all(rate >= 1 for rate in rates_per_s.values())
-        self._rate_per_s = rate_per_s
-        self._rates_per_s = dict(rates_per_s)
-        self._rate_per_account_s = rate_per_account_s
-        self._buckets = TokenBuckets(monotonic=monotonic, buckets_max=buckets_max)
+    def __post_init__(self) -> None:
+        assert all(rate >= 1 for rate in (self.rate_per_s, *self.rates_per_s.values()))
+        self._buckets = TokenBuckets(monotonic=self.monotonic, buckets_max=self.buckets_max)
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -88,13 +76,13 @@ class RateLimiter:
         Raises:
             WireError: `RequestLimitExceeded`.
         """
-        rate = self._rates_per_s.get(action, self._rate_per_s)
+        rate = self.rates_per_s.get(action, self.rate_per_s)
         if self._buckets.take((account_id, action), rate_per_s=rate, burst=rate) > 0:
             raise WireError(
                 "RequestLimitExceeded",
                 f"{action} is limited to {rate:g} calls per second for one account; slow down and try again.",
             )
-        together = self._rate_per_account_s
+        together = self.rate_per_account_s
         if self._buckets.take((account_id,), rate_per_s=together, burst=together) > 0:
             self._buckets.give_back((account_id, action), burst=rate)
             raise WireError(
@@ -104,11 +92,7 @@ class RateLimiter:
 
 
 class CallsInProgress:
-    """Counts the calls in progress of each account, so that one that sends slow calls leaves room for others (S156).
-
-    Args:
-        calls_max: Calls of one account at a time.
-    """
+    """Counts the calls in progress of each account, so that one that sends slow calls leaves room for others (S156)."""
 
     def __init__(self, *, calls_max: int) -> None:
         assert calls_max >= 1

@@ -109,9 +109,7 @@ class TlsConnection(sslproto.SSLProtocol):
     """A connection until its handshake has ended, and the encryption of what is in it from then on.
 
     Args:
-        loop: The event loop.
         admission: Who may stay: a handshake has a place like any head.
-        context: The certificate in use.
         connection: Makes what serves the connection, given its place.
     """
 

@@ -27,9 +27,6 @@ class Tries:
     A try is taken before anything costly, and given back when the signature holds. The address has tries for calls
     with keys that there are not; each key that there is has tries of its own at each address. Nobody behind the same
     address, with or without such a key's id, can use up those by which its owner calls.
-
-    Args:
-        monotonic: A clock in seconds that never goes back.
     """
 
     def __init__(self, *, monotonic: Callable[[], float]) -> None:

@@ -29,8 +29,6 @@ class Output:
     """How one command answers.
 
     Args:
-        json_wanted: Print JSON, not tables.
-        stdin: Where a person's answers come from.
         stdout: Where data goes.
         stderr: Where talk, questions and progress go.
     """

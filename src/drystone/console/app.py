@@ -6,14 +6,14 @@ A browser has a session instead of a signature; from there on its calls go the w
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
 import msgspec
 import structlog
 
-from drystone.api.actions import Record
+from drystone.api.actions import Record, Service
 from drystone.api.admission import prove
 from drystone.api.app import Application, Scope, Send
 from drystone.api.call import headers_of
@@ -90,45 +90,30 @@ class ConsoleSettings:
     """Whether the configuration allows proofs that snapshots open."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Console:
-    """Serves the console, and hands everything else to the API.
+    """Serves the console, and hands everything else to the API."""
 
-    Args:
-        api: Serves what is not the console's; the console's calls go through its dispatcher.
-        files: The built console.
-        passwords: Verifies them.
-        sessions: Keeps browsers' sessions.
-        record: Records log-ins.
-        settings: What pages are told.
-        monotonic: A clock in seconds that never goes back.
-        request_id: Makes the id of a request.
-    """
+    api: Application
+    """Serves what is not the console's; the console's calls go through its dispatcher."""
+    files: Files
+    passwords: Passwords
+    sessions: BrowserSessions
+    record: Record
+    """Records log-ins."""
+    settings: ConsoleSettings
+    monotonic: Callable[[], float]
+    request_id: Callable[[], str]
+    _limits: LoginLimits = field(init=False)
+    # Until when a session's next `password_again` may go on; forgotten with the process, and asked anew.
+    _confirmed: OrderedDict[str, float] = field(init=False, default_factory=OrderedDict)
+    _services: Mapping[str, Service] = field(init=False)
+    _routes: Mapping[tuple[str, str], Callable[[Request], Awaitable[Answer]]] = field(init=False)
 
-    def __init__(
-        self,
-        *,
-        api: Application,
-        files: Files,
-        passwords: Passwords,
-        sessions: BrowserSessions,
-        record: Record,
-        settings: ConsoleSettings,
-        monotonic: Callable[[], float],
-        request_id: Callable[[], str],
-    ) -> None:
-        self._api = api
-        self._files = files
-        self._passwords = passwords
-        self._sessions = sessions
-        self._add_row = record
-        self._settings = settings
-        self._limits = LoginLimits(monotonic=monotonic)
-        self._monotonic = monotonic
-        # Until when a session's next `password_again` may go on; forgotten with the process, and asked anew.
-        self._confirmed: OrderedDict[str, float] = OrderedDict()
-        self._request_id = request_id
-        self._services = {service.name: service for service in api.dispatcher.services}
-        self._routes: Mapping[tuple[str, str], Callable[[Request], Awaitable[Answer]]] = {
+    def __post_init__(self) -> None:
+        self._limits = LoginLimits(monotonic=self.monotonic)
+        self._services = {service.name: service for service in self.api.dispatcher.services}
+        self._routes = {
             ("POST", "login"): self._login,
             ("POST", "logout"): self._logout,
             ("POST", "password"): self._password,
@@ -148,7 +133,7 @@ class Console:
         elif path.startswith(PAGES):
             await self._serve_file(scope, send, path.removeprefix(PAGES))
         else:
-            await self._api(scope, receive, send)
+            await self.api(scope, receive, send)
 
     async def _root(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -158,7 +143,7 @@ class Console:
         if wants_console(scope["method"], scope["query_string"], headers):
             await redirect(send, PAGES)
         else:
-            await self._api(scope, receive, send)
+            await self.api(scope, receive, send)
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -166,10 +151,10 @@ class Console:
         if scope["method"] not in {"GET", "HEAD"}:
             await send_whole(send, HTTPStatus.METHOD_NOT_ALLOWED, b"", ((b"allow", b"GET, HEAD"),))
             return
-        if not self._files.built:
+        if not self.files.built:
             await send_file(send, NOT_BUILT, HTTPStatus.SERVICE_UNAVAILABLE, gzip=False)
             return
-        found = self._files.find(path)
+        found = self.files.find(path)
         if found is None:
             await send_whole(
                 send, HTTPStatus.NOT_FOUND, b"There is no such file.\n", ((b"content-type", b"text/plain"),)
@@ -258,27 +243,27 @@ class Console:
         self._limits.succeeded(sent.account, address)
         account_id = opened.account.id
         await self._record(account_id, "ConsoleLogin", opened.public_id, address, account_id, "OK")
-        cookie = session_cookie(opened.token, age_s=self._settings.session_age_s, secure=request.secure)
+        cookie = session_cookie(opened.token, age_s=self.settings.session_age_s, secure=request.secure)
         return Answer(body=self._told(opened), headers=((b"set-cookie", cookie.encode()),))
 
     async def _begun(self, sent: Login, instead_of: str | None) -> OpenSession | None:
-        verified = await self._passwords.verify(sent.account, sent.password)
+        verified = await self.passwords.verify(sent.account, sent.password)
         if verified is None:
             return None
         account, password = verified
-        return await self._sessions.begin(account, verified=password, instead_of=instead_of)
+        return await self.sessions.begin(account, verified=password, instead_of=instead_of)
 
     async def _session(self, request: Request) -> Answer:
         return Answer(body=self._told(await self._opened(request)))
 
     async def _logout(self, request: Request) -> Answer:
         token = session_token(request.headers)
-        opened = None if token is None else await self._sessions.find(token)
+        opened = None if token is None else await self.sessions.find(token)
         if opened is not None:
             check_csrf(request, opened)
             body = await small_body(request.receive)
             ending = from_json(body, End) if body else End()
-            await self._sessions.end(opened.session, with_keys=bool(ending.revoke_keys))
+            await self.sessions.end(opened.session, with_keys=bool(ending.revoke_keys))
             self._confirmed.pop(opened.session.token_hash, None)
             await self._record(
                 opened.account.id, "ConsoleLogout", opened.public_id, request.address, opened.account.id, "OK"
@@ -291,7 +276,7 @@ class Console:
         account = opened.account
         code = "OK"
         try:
-            await self._passwords.change(account, sent.old, sent.new, session=opened.session.token_hash)
+            await self.passwords.change(account, sent.old, sent.new, session=opened.session.token_hash)
         except RefusalError as error:
             code = code_of(error.kind)
             raise
@@ -305,13 +290,13 @@ class Console:
         """Take the password again, for the one call that follows (S153)."""
         opened, sent = await self._again(request, Again)
         account = opened.account
-        verified = await self._passwords.verify(account.name, sent.password)
+        verified = await self.passwords.verify(account.name, sent.password)
         code = "OK" if verified is not None else "AuthFailure.PasswordWrong"
         await self._record(account.id, "ConsoleConfirm", opened.public_id, request.address, account.id, code)
         if verified is None:
             raise WireError(code, "The password is wrong.")
         self._limits.succeeded_again(opened.session.token_hash)
-        self._confirmed[opened.session.token_hash] = self._monotonic() + CONFIRMED_S
+        self._confirmed[opened.session.token_hash] = self.monotonic() + CONFIRMED_S
         if len(self._confirmed) > CONFIRMED_MAX:
             self._confirmed.popitem(last=False)
         return Answer()
@@ -332,12 +317,12 @@ class Console:
             raise RefusedError(HTTPStatus.NOT_FOUND, "InvalidRequest", f"There is no service {service_name[:40]}.")
         opened = await self._opened(request)
         check_csrf(request, opened)
-        dispatcher = self._api.dispatcher
+        dispatcher = self.api.dispatcher
         built = service.actions.get(action)
         confirmed = (
             built is not None
             and built.password_again
-            and self._confirmed.pop(opened.session.token_hash, -math.inf) > self._monotonic()
+            and self._confirmed.pop(opened.session.token_hash, -math.inf) > self.monotonic()
         )
 
         async def verify(progress: Progress) -> Verified:
@@ -354,7 +339,7 @@ class Console:
                 service=service,
                 action=action,
                 caller=caller,
-                region=self._api.dispatcher.settings.region,
+                region=self.api.dispatcher.settings.region,
                 parameters=body,
             )
 
@@ -362,7 +347,7 @@ class Console:
 
     async def _opened(self, request: Request) -> OpenSession:
         token = session_token(request.headers)
-        opened = None if token is None else await self._sessions.find(token)
+        opened = None if token is None else await self.sessions.find(token)
         if opened is None:
             raise RefusedError(HTTPStatus.UNAUTHORIZED, "AuthFailure.SessionExpired", "Log in again.")
         prove(request.scope, opened.account.id)
@@ -375,12 +360,12 @@ class Console:
                 "Name": opened.account.name,
                 "Admin": opened.account.admin,
                 "CsrfToken": opened.csrf_token,
-                "Region": self._api.dispatcher.settings.region,
-                "Zones": self._settings.zones,
-                "TimeZoneOffsetHours": self._api.dispatcher.settings.time_zone_offset_hours,
-                "Version": self._settings.version,
+                "Region": self.api.dispatcher.settings.region,
+                "Zones": self.settings.zones,
+                "TimeZoneOffsetHours": self.api.dispatcher.settings.time_zone_offset_hours,
+                "Version": self.settings.version,
                 "Languages": ["en", "zh"],
-                "Proofs": self._settings.proofs,
+                "Proofs": self.settings.proofs,
             }
         )
 
@@ -388,10 +373,10 @@ class Console:
         self, account_id: AccountId, action: str, session: str, address: str, resource: str, code: str
     ) -> None:
         caller = Caller(
-            account_id=account_id, admin=False, secret_id=session, request_id=self._request_id(), action=action,
+            account_id=account_id, admin=False, secret_id=session, request_id=self.request_id(), action=action,
             source=address, browser=True,
         )  # fmt: skip
-        await self._add_row(caller, resource, code)
+        await self.record(caller, resource, code)
 
 
 def _refused(error: WireError) -> Answer:

@@ -17,11 +17,7 @@ NAME_CHARS_MAX: Final = 100
 
 
 class LoginLimits:
-    """Counts tries; a try that succeeds is given back, so that only failures count.
-
-    Args:
-        monotonic: A clock in seconds that never goes back.
-    """
+    """Counts tries; a try that succeeds is given back, so that only failures count."""
 
     def __init__(self, *, monotonic: Callable[[], float]) -> None:
         # Apart, so that many addresses cannot make the accounts be forgotten.

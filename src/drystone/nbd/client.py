@@ -51,8 +51,6 @@ class NbdClient:
     Connects in the constructor. Usable as a context manager.
 
     Args:
-        socket_path: The server's unix socket.
-        export: Name of the export.
         contexts: Metadata contexts to negotiate; each must be offered by the server.
         timeout_s: Longest wait for any sign of life of the server, in seconds.
 

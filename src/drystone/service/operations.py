@@ -63,7 +63,6 @@ class Operations:
     """Runs each RUNNING operation once at a time.
 
     Args:
-        transactions: The catalog's.
         proofs_at_once: Places of proofs that one account alone may hold.
     """
 

@@ -29,7 +29,6 @@ class Living:
     the answers of its maps. So a thousand snapshots of one disk cost little more than the maps that differ.
 
     Args:
-        store: Where they are.
         manifests: Of every NORMAL and DELETING snapshot.
 
     Raises:

@@ -60,8 +60,6 @@ class SnapshotReader:
     """Reads one snapshot; thread-safe. Make it with `open`.
 
     Args:
-        store: Where it is.
-        manifest: What it is.
         cache_bytes: For map pages (an eighth), pack indexes (a quarter) and frames (the rest).
     """
 

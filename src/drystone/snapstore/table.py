@@ -12,14 +12,7 @@ Segments = list[list[int]]
 
 
 class MapTable:
-    """Collects entries: frames in address order, zeros in any, but nothing before what is settled.
-
-    Args:
-        keys: Of the store.
-        session: Whose map it is.
-        map_id: Its id.
-        kind: FULL or DELTA.
-    """
+    """Collects entries: frames in address order, zeros in any, but nothing before what is settled."""
 
     def __init__(self, keys: HashKeys, session: SessionId, map_id: str, kind: MapKind) -> None:
         self._encoder = MapEncoder(keys, session, map_id, kind)

@@ -137,13 +137,10 @@ class SnapshotWriter:
     data.
 
     Args:
-        store: Where.
         session: Names all objects; its row exists before this is made (L6).
-        rng: For ids and salts.
         base: The snapshot that the map is a delta to; None: a full map, in which zeros are left out.
         compare: Rescan: blocks that are what `base` shows, by hash, are left out.
         expect: What `base` shows, for `compare`; None: its hashes, of which each must be there.
-        threads: For compressing.
     """
 
     def __init__(

@@ -15,10 +15,7 @@ class Copying:
     """The watch over one copy.
 
     Args:
-        operation: Its row.
         device: The file system that is written to (`st_dev`).
-        transactions: The catalog's.
-        room: The file system that belongs to the disks.
     """
 
     def __init__(self, operation: Operation, device: int, *, transactions: Transactions, room: Room) -> None:
