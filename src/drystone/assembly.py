@@ -19,6 +19,7 @@ from drystone.catalog.connect import open_database
 from drystone.catalog.database import Database
 from drystone.catalog.trail import TrailUsage
 from drystone.config import Config
+from drystone.domain.claim import Standing
 from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.domain.ids import IdSource, StoreId
 from drystone.domain.operation import OperationKind
@@ -94,8 +95,9 @@ from drystone.service.upkeep.mending import Mending
 from drystone.service.upkeep.publication import Publication
 from drystone.service.upkeep.scrub import Scrub
 from drystone.service.upkeep.sweep import Sweep
+from drystone.snapstore.claims import claimed_epoch, owned_by_another
 from drystone.snapstore.reader_copy import keep_reader
-from drystone.snapstore.store import Store, create_store, keep_key, open_store, read_epoch, read_owner
+from drystone.snapstore.store import Store, create_store, end_numbered_epoch, keep_key, open_store
 from drystone.transfer.pool import WorkerPool
 
 log = structlog.get_logger()
@@ -234,7 +236,7 @@ def _refuse_orphans(layout: Layout, catalog: str) -> None:
 
 
 def _store(db: Database, layout: Layout, ids: IdSource, rng: random.Random, floor_bytes: int) -> Store:
-    """Open the store of this catalog, or make it; raise its epoch (F5).
+    """Open the store of this catalog, or make it; begin another start of it (F5, S200).
 
     Raises:
         StartError: Another catalog owns it, or a newer state of this catalog has used it.
@@ -249,16 +251,20 @@ def _store(db: Database, layout: Layout, ids: IdSource, rng: random.Random, floo
         db.write_sync(lambda conn: _remember(conn, values))
         known = db.read_sync(meta.everything)
     store = open_store(objects, StoreId(known["store_id"]))
-    owner, published, remembered = read_owner(store), read_epoch(store), int(known[epoch.KEY])
-    if owner != known["owner"]:
+    found = db.read_sync(lambda conn: epoch.look_at_start(conn, store))
+    if found is Standing.TAKEN and owned_by_another(store, known[epoch.OWNER]):
         raise StartError(f"the snapshot store {store.store_id} is owned by another catalog; this one must not touch it")
-    if published > remembered:
+    if found is not Standing.HELD:
         raise StartError(
-            f"this catalog is older than its snapshot store (epoch {remembered} against {published}): put the newest "
-            f"catalog.db back, or run `drystone store reconcile --data {layout.data}`, which imports what it lacks"
+            f"this catalog is older than its snapshot store (epoch {known[epoch.KEY]} against {claimed_epoch(store)}), "
+            f"or is a copy of one that has used it ({found.value}): put the newest catalog.db back, "
+            f"or run `drystone store reconcile --data {layout.data}`, which imports what it lacks"
         )
     try:
-        db.write_sync(epoch.raise_epoch)  # Published before anything is changed; raised again before a deletion (S80).
+        # Claimed before anything is changed; claimed again before a manifest or a deletion (S80, S201).
+        incarnation = ids.hex128()
+        db.write_sync(lambda conn: epoch.begin(conn, incarnation))
+        end_numbered_epoch(store)
         if keep_key(store) and not new:
             log.warning("store.key_written", store_id=store.store_id)
         keep_reader(store)

@@ -17,6 +17,7 @@ from drystone.catalog.database import Database
 from drystone.catalog.sqlite import SqliteDatabase
 from drystone.codec.manifest import Manifest
 from drystone.config import Config
+from drystone.domain.claim import Claimant, Standing
 from drystone.domain.errors import ProtocolError
 from drystone.domain.ids import IdSource, Randomness, StoreId
 from drystone.domain.snapshot import SnapshotState
@@ -34,9 +35,10 @@ from drystone.service.upkeep.epoch import OWNER
 from drystone.service.upkeep.evidence import Evidence, Report
 from drystone.service.upkeep.recovery import given_up, reconcile
 from drystone.snapstore.account_names import AccountName, read_accounts
+from drystone.snapstore.claims import claimed_epoch, hold, owned_by_another
 from drystone.snapstore.inventory import Inventory, OnProgress, take_inventory
 from drystone.snapstore.manifests import list_manifests
-from drystone.snapstore.store import Store, open_store, publish_epoch, read_epoch, read_owner, replace_owner
+from drystone.snapstore.store import Store, end_numbered_epoch, open_store
 
 UNFINISHED = "catalog.db.recovering"
 RECONCILE_BACKUPS_KEPT = 10
@@ -96,19 +98,19 @@ def reconcile_catalog(data: Path, outside: Outside, *, force: bool = False) -> R
             if STORE_ID not in known:
                 raise StartError(f"the catalog of {config.data} has no store yet; there is nothing to reconcile")
             store = open_store(open_objects(DirectoryAddress(root=str(layout.store))), StoreId(known[STORE_ID]))
-            if read_owner(store) != known[OWNER]:
+            if owned_by_another(store, known[OWNER]):
                 raise StartError(
                     f"the snapshot store {store.store_id} is owned by another catalog; only `drystone store recover` "
                     "into an empty data directory takes it over"
                 )
-            ours, theirs = db.read_sync(epoch.current), read_epoch(store)
-            if theirs <= ours and not force:
+            if db.read_sync(lambda conn: epoch.look_at_start(conn, store)) is Standing.HELD and not force:
                 return None
+            ours, theirs = db.read_sync(epoch.current), claimed_epoch(store)
             why = f"reconciled with its store on {_time(at)} (epoch {ours} against {theirs})"
             evidence = _evidence(store, _inventory(store, db, outside), layout, config, why)
             keys = evidence.new_keys(IdSource(outside.rng), at=at)
             report = _transactions(db, outside.rng, at).change_sync(lambda change: reconcile(change, evidence, keys))
-            publish_epoch(store, db.read_sync(epoch.current))
+            _claim(store, *db.read_sync(_claiming))
             return report
 
 
@@ -160,7 +162,7 @@ def _strays(data: Path, outside: Outside, discard: str | None) -> list[Stray]:
             if STORE_ID not in known:
                 raise StartError(f"the catalog of {config.data} has no store yet")
             store = open_store(open_objects(DirectoryAddress(root=str(layout.store))), StoreId(known[STORE_ID]))
-            if read_owner(store) != known[OWNER] or read_epoch(store) > db.read_sync(epoch.current):
+            if db.read_sync(lambda conn: epoch.look_at_start(conn, store)) is not Standing.HELD:
                 raise StartError("another state of the catalog has used the store: reconcile it first")
             inventory = _inventory(store, db, outside)
             explained, living = db.read_sync(accounted_for), db.read_sync(_known_snapshots)
@@ -234,13 +236,12 @@ def recover(data: Path, root: Path | None, store_id: str | None, outside: Outsid
         inventory = take_inventory(store, outside.on_progress)
         evidence = _evidence(store, inventory, layout, config, f"recovered from its store on {_time(at)}")
         part = layout.catalog.with_name(UNFINISHED)
-        report, owner, ours = _rebuilt(part, store, evidence, outside.rng, at)
+        report, known, ours = _rebuilt(part, store, evidence, outside.rng, at)
         if {entry.object for entry in list_manifests(store)} != evidence.inventory.manifests:
             raise StartError(
                 f"the store in {place} changed while it was read: a server still uses it; stop that one, then try again"
             )
-        replace_owner(store, owner)
-        publish_epoch(store, ours)
+        _claim(store, known, ours)
         if place != layout.store.absolute() and not layout.store.is_symlink():
             layout.store.symlink_to(place)
         sync_file(part)
@@ -249,8 +250,8 @@ def recover(data: Path, root: Path | None, store_id: str | None, outside: Outsid
         return report
 
 
-def _rebuilt(part: Path, store: Store, evidence: Evidence, rng: Randomness, at: float) -> tuple[Report, str, int]:
-    """Write the new catalog under a name that no server looks at; return the report, its owner id and its epoch."""
+def _rebuilt(part: Path, store: Store, evidence: Evidence, rng: Randomness, at: float) -> tuple[Report, Claimant, int]:
+    """Write the new catalog under a name that no server looks at; return the report, its claimant and its epoch."""
     for suffix in ("", "-wal", "-shm"):
         part.with_name(part.name + suffix).unlink(missing_ok=True)
     ids = IdSource(rng)
@@ -264,11 +265,21 @@ def _rebuilt(part: Path, store: Store, evidence: Evidence, rng: Randomness, at: 
             return reconcile(change, evidence, keys)
 
         report = _transactions(db, rng, at).change_sync(fill)
-        ours = db.read_sync(epoch.current)
+        known, ours = db.read_sync(_claiming)
     # The last connection has moved the log into the file: what is renamed is all there is.
     log = part.with_name(part.name + "-wal")
     assert not log.exists() or log.stat().st_size == 0, log
-    return report, owner, ours
+    return report, known, ours
+
+
+def _claiming(conn: Connection) -> tuple[Claimant, int]:
+    return epoch.claimant(conn), epoch.current(conn)
+
+
+def _claim(store: Store, known: Claimant, ours: int) -> None:
+    """Claim the store for a catalog that has begun anew; it is confirmed by the server's first claim (S200)."""
+    end_numbered_epoch(store)
+    hold(store, known, ours, written=False)
 
 
 def _transactions(db: Database, rng: Randomness, at: float) -> Transactions:
@@ -289,7 +300,7 @@ def _evidence(store: Store, inventory: Inventory, layout: Layout, config: Config
         names = ()
     return Evidence(
         inventory=inventory, accounts=names, found=tuple(find_disks(layout)), zone=config.zone,
-        store_epoch=read_epoch(store), reason=why,
+        store_epoch=claimed_epoch(store), reason=why,
     )  # fmt: skip
 
 

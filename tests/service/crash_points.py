@@ -31,6 +31,7 @@ from drystone.catalog.database import Database
 from drystone.catalog.sqlite import SqliteDatabase
 from drystone.codec.nbd_wire import BASE_ALLOCATION, STATE_ZERO
 from drystone.domain.blocks import BLOCK_BYTES, Ranges, from_blocks, union
+from drystone.domain.claim import Standing
 from drystone.domain.disk import DiskState
 from drystone.domain.disk_types import GIB
 from drystone.domain.errors import DrystoneError, Refusal
@@ -55,16 +56,19 @@ from drystone.service.upkeep import compaction, confirmation, epoch, recovery
 from drystone.service.upkeep.evidence import Evidence
 from drystone.service.upkeep.mending import Mending
 from drystone.service.upkeep.scrub import Scrub
+from drystone.snapstore.claims import claimed_epoch, hold, list_claims
 from drystone.snapstore.deletion import delete_session_objects, list_session_objects
 from drystone.snapstore.inventory import take_inventory
 from drystone.snapstore.layers import delta_addresses
 from drystone.snapstore.reader import SnapshotReader
-from drystone.snapstore.store import Store, publish_epoch, read_epoch
+from drystone.snapstore.store import Store, end_numbered_epoch
 from drystone.transfer.addresses import Look
 from tests.blocks import to_blocks
 from tests.catalog.catalog_values import OWNER
 from tests.catalog.catalog_values import disk as disk_row
 from tests.catalog.catalog_values import snapshot as snapshot_row
+from tests.claims import NOBODY
+from tests.memory_store import MemoryStore
 from tests.service import parts
 from tests.service.hunt import hunt
 from tests.service.parts import ServerParts
@@ -260,8 +264,8 @@ def outside(scene: Scene) -> Iterator[None]:
         patched.setattr(source_transfer, "NbdClient", View)
         patched.setattr(scrub_transfer, "_connected", lambda _stack, _look: iter([Looked(scene)]))
 
-        async def at_once(call: Callable[..., Any], *given: Any) -> Any:
-            return call(*given)
+        async def at_once(call: Callable[..., Any], *given: Any, **named: Any) -> Any:
+            return call(*given, **named)
 
         # Nothing here waits: other threads would only cost time.
         patched.setattr(asyncio, "to_thread", at_once)
@@ -287,6 +291,8 @@ class Script:
     act: Act
     ended: Callable[[Scene], None] = lambda _scene: None
     """What must hold in the end, beside what always must."""
+    older: bool = False
+    """Whether the start finds the catalog as it was before, put back from a backup."""
 
 
 def run(scene: Scene, act: Act) -> None:
@@ -352,12 +358,25 @@ def deleting(*names: SnapshotId) -> Act:
     return act
 
 
+def refused(scene: Scene) -> bool:
+    """Tell whether a server would refuse to start with this catalog and this store."""
+    return bool(scene.db.read_sync(lambda conn: epoch.look_at_start(conn, scene.store)) is not Standing.HELD)
+
+
+async def begin(scene: Scene) -> None:
+    """Begin another start, as a server does before anything else (S200)."""
+    incarnation = scene.made.ids.hex128()
+    await scene.made.db.write(lambda conn: epoch.begin(conn, incarnation))
+    end_numbered_epoch(scene.store)
+
+
 async def restart(scene: Scene) -> None:
     """Do what a start does, until nothing is under way."""
     made = scene.made
-    if read_epoch(scene.store) > made.db.read_sync(epoch.current):
+    if refused(scene):
         await reconcile(scene)  # A person has it done: a server refuses to start.
     await made.db.write(lambda conn: meta.remove(conn, confirmation.HELD))
+    await begin(scene)
     await epoch.publish(made.transactions, made.kept)
     for _ in range(RESTARTS_MAX):
         for operation in made.db.read_sync(operations.unfinished):
@@ -456,7 +475,8 @@ def fenced_upload(scene: Scene) -> None:
 
     async def act(scene: Scene) -> None:
         found = scene.db.read_sync(operations.unfinished)[0]
-        await parts.take_snapshot(scene.made, Daemons(scene)).upload(found)
+        taking = parts.take_snapshot(scene.made, Daemons(scene))
+        await taking.publish([await taking.upload(found)])
         scene.daemon = False
         await Daemons(scene).settle(DISK)
         scene.daemon = True
@@ -480,12 +500,13 @@ async def reconcile(scene: Scene) -> None:
     given_up, living = made.db.read_sync(recovery.given_up), made.db.read_sync(collection.living_manifests)
     inventory = take_inventory(scene.store, given_up=given_up, in_force=frozenset(living))
     evidence = Evidence(
-        inventory=inventory, accounts=(), found=(), zone="z", store_epoch=read_epoch(scene.store),
+        inventory=inventory, accounts=(), found=(), zone="z", store_epoch=claimed_epoch(scene.store),
         reason="reconciled",
     )  # fmt: skip
     keys = evidence.new_keys(made.ids, at=NOW)
     await made.transactions.change(lambda change: recovery.reconcile(change, evidence, keys))
-    publish_epoch(made.store, made.db.read_sync(epoch.current))
+    known, ours = made.db.read_sync(lambda conn: (epoch.claimant(conn), epoch.current(conn)))
+    hold(made.store, known, ours, written=False)
 
 
 def all_there(scene: Scene) -> None:
@@ -515,6 +536,30 @@ def base_gone(scene: Scene) -> None:
     freeze(scene)
 
 
+def of_the_format_before(scene: Scene) -> None:
+    """Make of the store one that nobody has claimed by name, and of the catalog one that knows no claims."""
+    asyncio.run(epoch.publish(scene.made.transactions, scene.made.kept))
+    now = scene.db.read_sync(epoch.current)
+    for name in [one for one in scene.objects.content() if "/epochs/" in one]:
+        MemoryStore.delete(scene.objects, name)
+    for name, raw in (("epoch", f'{{"format":1,"epoch":{now}}}'), ("owner", f'{{"format":1,"owner":"{NOBODY}"}}')):
+        MemoryStore.replace(scene.objects, scene.store.name(name), raw.encode())
+    scene.db.write_sync(lambda conn: meta.remove(conn, epoch.CLAIMS))
+
+
+async def start(scene: Scene) -> None:
+    """Begin, and claim the store."""
+    await begin(scene)
+    await epoch.publish(scene.made.transactions, scene.made.kept)
+
+
+def claimed(scene: Scene) -> None:
+    """S200: by one name, and by no mutable object."""
+    assert scene.store.name("epoch") not in scene.objects.content()
+    owner = scene.db.read_sync(lambda conn: meta.get(conn, epoch.OWNER))
+    assert {one.owner for one in list_claims(scene.store)} == {owner}
+
+
 def two_gone(scene: Scene) -> None:
     """Two snapshots deleted, with a compaction due."""
 
@@ -533,6 +578,8 @@ SCRIPTS = (
     Script(name="compact", prepare=two_gone, act=compact),
     Script(name="mend", prepare=damage, act=scrub, ended=mended),
     Script(name="quarantine", prepare=without_daemon(damage), act=scrub, ended=quarantined),
+    Script(name="an older catalog", prepare=freeze, act=take, older=True),
+    Script(name="a store of the format before", prepare=of_the_format_before, act=start, ended=claimed),
     Script(name="sweep", prepare=fenced_upload, act=lambda scene: parts.sweep(scene.made).sweep()),
     Script(name="reconcile", prepare=older_catalog, act=reconcile, ended=all_there),
     Script(name="reconcile beside a fenced upload", prepare=fenced_upload, act=reconcile, ended=all_there),
@@ -545,7 +592,9 @@ SCRIPTS = (
 def holds_always(scene: Scene) -> None:
     """What is true at every moment, also right after a cut."""
     whole(scene)
-    if read_epoch(scene.store) > scene.db.read_sync(epoch.current):
+    # S200: a program that knows the format before believes the mark, which it must then refuse.
+    assert not list_claims(scene.store) or b'"format":1' not in scene.objects.get(scene.store.name("owner"))
+    if claimed_epoch(scene.store) > scene.db.read_sync(epoch.current):
         assert scene.stale, "the store says an epoch that the catalog has not reached"
         return
     normal = scene.db.read_sync(lambda conn: snapshots.in_states(conn, [SnapshotState.NORMAL]))
@@ -613,7 +662,7 @@ def holds_in_the_end(scene: Scene) -> None:
     for session in read(lambda conn: sessions.in_state(conn, SessionState.FENCED)):
         assert list_session_objects(scene.store, session.id) == {}
     assert not read(lambda conn: sessions.in_state(conn, SessionState.OPEN))
-    assert read_epoch(scene.store) == read(epoch.current)
+    assert claimed_epoch(scene.store) == read(epoch.current)
 
 
 # --- planted bugs ---------------------------------------------------------------------------------------------------
@@ -661,32 +710,28 @@ def packs_after_the_manifest(patched: pytest.MonkeyPatch) -> None:
 
 def row_before_the_manifest(patched: pytest.MonkeyPatch) -> None:
     late = in_memory()
-    real_write, real_publish = upload_transfer.write_manifest, epoch.publish
+    real_write, real_follow = snapshot_job.put_manifest, TakeSnapshot.follow
 
-    def write(store: Store, manifest: Any) -> str:
-        late.append((store, manifest))
-        return store.manifest_name(manifest.snapshot, manifest.session)
-
-    async def publish(*given: Any) -> None:
+    async def follow(self: TakeSnapshot, committed: Any) -> None:
         while late:
             real_write(*late.pop(0))
-        await real_publish(*given)
+        await real_follow(self, committed)
 
-    patched.setattr(upload_transfer, "write_manifest", write)
-    patched.setattr(snapshot_job.epoch, "publish", publish)
+    patched.setattr(snapshot_job, "put_manifest", lambda *given: late.append(given))
+    patched.setattr(TakeSnapshot, "follow", follow)
 
 
 def ghost_before_the_manifest(patched: pytest.MonkeyPatch) -> None:
     late = in_memory()
-    real_delete, real_publish = delete_snapshot.delete_manifest, epoch.publish
+    real_delete, real_collect = delete_snapshot.delete_manifest, DeleteSnapshot._collect
 
-    async def publish(*given: Any) -> None:
+    async def collect(self: DeleteSnapshot, snapshot_id: SnapshotId) -> None:
         while late:
             real_delete(*late.pop(0))
-        await real_publish(*given)
+        await real_collect(self, snapshot_id)
 
     patched.setattr(delete_snapshot, "delete_manifest", lambda *given: late.append(given))
-    patched.setattr(delete_snapshot.epoch, "publish", publish)
+    patched.setattr(DeleteSnapshot, "_collect", collect)
 
 
 def maps_before_the_manifest(patched: pytest.MonkeyPatch) -> None:
@@ -790,10 +835,31 @@ def epoch_before_the_commit(patched: pytest.MonkeyPatch) -> None:
 
     async def upload(self: TakeSnapshot, operation: Operation) -> Any:
         done = await real(self, operation)
-        publish_epoch(self.kept.store, await self.transactions.read(epoch.current) + 1)
+        known, ours = await self.transactions.read(lambda conn: (epoch.claimant(conn), epoch.current(conn)))
+        hold(self.kept.store, known, ours + 1, written=False)
         return done
 
     patched.setattr(TakeSnapshot, "upload", upload)
+
+
+def claimed_after_the_commit(patched: pytest.MonkeyPatch) -> None:
+    """Manifest, commit, claim: as it was."""
+    real_follow, real_advance = TakeSnapshot.follow, epoch.advance
+
+    async def follow(self: TakeSnapshot, committed: Any) -> None:
+        await real_advance(self.transactions, self.kept)
+        await real_follow(self, committed)
+
+    async def nothing(*_given: Any) -> None:
+        pass
+
+    patched.setattr(snapshot_job.epoch, "advance", nothing)
+    patched.setattr(TakeSnapshot, "follow", follow)
+
+
+def old_mark_left(patched: pytest.MonkeyPatch) -> None:
+    """A store of the format before is claimed, and its mark left to programs that believe it."""
+    patched.setattr(sys.modules[__name__], "end_numbered_epoch", lambda _store: None)
 
 
 def damage_not_recorded(patched: pytest.MonkeyPatch) -> None:
@@ -858,6 +924,8 @@ PLANTED = (
     Planted(name="the old object whatever the state", script="compact", plant=doomed_at_once),  # S32
     Planted(name="the damaged object before the switch", script="mend", plant=mended_object_before_the_switch),
     Planted(name="a mended object before its row", script="mend", plant=object_before_its_row),
+    Planted(name="claimed after the commit", script="an older catalog", plant=claimed_after_the_commit),  # S201
+    Planted(name="the old mark is left", script="a store of the format before", plant=old_mark_left),  # S200
     Planted(name="damage is not recorded", script="quarantine", plant=damage_not_recorded),
     Planted(name="packs swept before the manifest", script="sweep", plant=swept_packs_before_the_manifest),  # I1
     Planted(name="a fenced manifest is not swept", script="sweep", plant=swept_without_the_manifest),
@@ -939,6 +1007,8 @@ def enumerate_cuts(script: Script, begin: Scene, planted: Planted | None = None,
             for number, content in enumerate(one.objects.survivors(scene.content)):
                 after = one.copy(content)
                 after.lazy = None
+                if script.older:
+                    put_back(after, scene.rows)
                 after.open()
                 try:
                     look_at_what_is_left(script, after)
@@ -948,6 +1018,20 @@ def enumerate_cuts(script: Script, begin: Scene, planted: Planted | None = None,
             if ended:
                 return cut
     raise AssertionError(f"{script.name} never came to its end")
+
+
+def put_back(scene: Scene, rows: bytes) -> None:
+    """Put an older catalog in place; what was NORMAL since then must have it refused (F5, S201)."""
+    scene.open()
+    made = {row.id for row in scene.db.read_sync(lambda conn: snapshots.in_states(conn, [SnapshotState.NORMAL]))}
+    scene.close()
+    # By the time that somebody has put a copy back, the daemons of then are gone.
+    scene.rows, scene.daemon = rows, False
+    scene.open()
+    before = {row.id for row in scene.db.read_sync(lambda conn: snapshots.in_states(conn, [SnapshotState.NORMAL]))}
+    scene.stale = refused(scene)
+    assert scene.stale or made <= before, f"the catalog from before is accepted, and knows nothing of {made - before}"
+    scene.close()
 
 
 def look_at_what_is_left(script: Script, scene: Scene) -> None:

@@ -31,9 +31,10 @@ from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import TrackingState
 from drystone.service.transactions import Transactions
 from drystone.service.upkeep import confirmation, epoch
+from drystone.snapstore.claims import claimed_epoch
 from drystone.snapstore.deletion import delete_manifest
 from drystone.snapstore.reader import SnapshotReader
-from drystone.snapstore.store import read_epoch, read_owner
+from tests.claims import owner_of
 from tests.service.crash_points import quick_directory
 from tests.service.hunt import hunt
 from tests.service.test_recovery import DISK, NOW, World
@@ -178,12 +179,12 @@ def made_quickly(scene: Scene) -> Iterator[None]:
 
 
 def objects(scene: Scene) -> dict[str, bytes]:
-    """Every object but those two that a command may change."""
+    """Every object but claims, and the mark, which a command may change."""
     root = scene.bucket or scene.world.layout.store
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in root.rglob("*")
-        if path.is_file() and path.name not in {"owner", "epoch"} and ".temporary" not in path.parts
+        if path.is_file() and path.name != "owner" and path.parent.name != "epochs" and ".temporary" not in path.parts
     }
 
 
@@ -305,7 +306,7 @@ def holds_after_a_cut(script: Script, scene: Scene, *, done: bool) -> None:
         return
     with contextlib.closing(SqliteDatabase.open(catalog)) as db:
         ours = db.read_sync(epoch.current)
-    if ours < read_epoch(scene.world.store):
+    if ours < claimed_epoch(scene.world.store):
         assert told(catalog) == scene.before, "the catalog is neither the old one nor the new one"
     else:
         whole(scene)
@@ -318,7 +319,7 @@ def holds_in_the_end(script: Script, scene: Scene) -> None:
     layout = scene.world.layout
     assert not layout.catalog.with_name(maintenance.UNFINISHED).exists()
     with contextlib.closing(SqliteDatabase.open(layout.catalog)) as db:
-        assert db.read_sync(epoch.current) >= read_epoch(scene.world.store)
+        assert db.read_sync(epoch.current) >= claimed_epoch(scene.world.store)
     if script.complete == "epoch":
         copies = list(layout.backups.glob("*before-reconcile*"))
         assert any(told(copy) == scene.before for copy in copies), "no copy of the catalog as it was"
@@ -343,8 +344,8 @@ def whole(scene: Scene) -> None:
     assert disk is not None
     assert disk.tracking is TrackingState.LOST
     assert disk.base_snapshot_id == max(scene.truth)
-    assert facts[epoch.OWNER] == read_owner(world.store), "the catalog does not own its store"
-    assert int(facts[epoch.KEY]) >= read_epoch(world.store)
+    assert facts[epoch.OWNER] == owner_of(world.store), "the catalog does not own its store"
+    assert int(facts[epoch.KEY]) >= claimed_epoch(world.store)
     assert facts.get(confirmation.HELD), "deletion is not held back"
     assert {row.object for row in rows} == {name for name in scene.objects if "/packs/" in name}
 
@@ -356,19 +357,19 @@ _PARTS: list[Path] = []
 
 def named_first(patched: pytest.MonkeyPatch) -> None:
     """The new catalog gets its name before it owns the store."""
-    real, rebuilt = maintenance.replace_owner, maintenance._rebuilt
+    real, rebuilt = maintenance.hold, maintenance._rebuilt
 
     def rebuild(part: Path, *given: Any) -> Any:
         _PARTS.append(part)
         return rebuilt(part, *given)
 
-    def replace(store: Any, owner: str) -> None:
+    def claim(*given: Any, **named: Any) -> None:
         (part,) = (path for path in _PARTS if path.exists())
         shutil.copyfile(part, part.with_name("catalog.db"))
-        real(store, owner)
+        real(*given, **named)
 
     patched.setattr(maintenance, "_rebuilt", rebuild)
-    patched.setattr(maintenance, "replace_owner", replace)
+    patched.setattr(maintenance, "hold", claim)
 
 
 def epoch_first(patched: pytest.MonkeyPatch) -> None:
@@ -401,17 +402,17 @@ def held_later(patched: pytest.MonkeyPatch) -> None:
 
 def copied_after(patched: pytest.MonkeyPatch) -> None:
     """The copy of the old catalog is made when it is the new one."""
-    real = maintenance.publish_epoch
+    real = maintenance.hold
     late: list[Any] = []
     back_up = maintenance.back_up
     patched.setattr(maintenance, "back_up", lambda *given, **named: late.append((given, named)))
 
-    def publish(*given: Any) -> None:
+    def claim(*given: Any, **more: Any) -> None:
         for arguments, named in late:
             back_up(*arguments, **named)
-        real(*given)
+        real(*given, **more)
 
-    patched.setattr(maintenance, "publish_epoch", publish)
+    patched.setattr(maintenance, "hold", claim)
 
 
 def link_after_the_name(patched: pytest.MonkeyPatch) -> None:
@@ -440,14 +441,14 @@ def link_made_twice(patched: pytest.MonkeyPatch) -> None:
 
 def bucket_cleaned(patched: pytest.MonkeyPatch) -> None:
     """What no snapshot that was found names is removed at once."""
-    real = maintenance.replace_owner
+    real = maintenance.hold
 
-    def replace(store: Any, owner: str) -> None:
+    def claim(store: Any, *given: Any, **named: Any) -> None:
         entry = next(iter(store.objects.list(store.name("packs", ""))))
         store.objects.delete(entry.name)
-        real(store, owner)
+        real(store, *given, **named)
 
-    patched.setattr(maintenance, "replace_owner", replace)
+    patched.setattr(maintenance, "hold", claim)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from drystone.transfer import worker
 from drystone.transfer.jobs import Job
 from tests.catalog.catalog_values import account, snapshot
 from tests.catalogs import open_catalog
+from tests.claims import INCARNATION, NOBODY
 from tests.memory_store import MemoryStore
 from tests.service.parts import ServerParts, server_parts
 from tests.service.records_world import NOW
@@ -225,8 +226,9 @@ def build_world(path: Path) -> World:
 
     def fill(conn: Connection) -> None:
         accounts.insert(conn, replace(account(), admin=True))
-        for key, value in (("store_id", STORE_ID), ("owner", "0" * 32), (epoch.KEY, "0")):
+        for key, value in (("store_id", STORE_ID), ("owner", NOBODY), (epoch.KEY, "0")):
             meta.put(conn, key, value)
+        epoch.begin(conn, INCARNATION)
         for reader in taken:
             manifest = reader.manifest
             row = Session(id=manifest.session, kind="snapshot", created_at=1.0)

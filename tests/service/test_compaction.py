@@ -21,9 +21,11 @@ from drystone.domain.payloads import CompactionOutcome, CompactPayload
 from drystone.domain.session import Session
 from drystone.service.rows.deletions import mark_deleting
 from drystone.service.transactions import Change
-from drystone.service.upkeep import compaction, epoch, rewrites
-from drystone.snapstore.store import StaleEpochError, read_epoch, replace_owner
+from drystone.service.upkeep import compaction, confirmation, epoch, rewrites
+from drystone.snapstore.claims import claimed_epoch
+from drystone.snapstore.store import StaleEpochError
 from tests.catalog.catalog_values import OWNER, disk
+from tests.claims import claim_on
 from tests.memory_store import MemoryStore
 from tests.service import parts
 from tests.service.parts import ServerParts
@@ -62,13 +64,13 @@ def test_a_copy_of_the_catalog_from_a_round_is_older_than_the_store(world: World
 
     cast("Any", made.background).run = run
     asyncio.run(parts.compact(made).run(compaction_of(world.db)))
-    assert read_epoch(made.store) == world.db.read_sync(epoch.current)
+    assert claimed_epoch(made.store) == world.db.read_sync(epoch.current)
     world.close()
     shutil.copy(copies[0], world.path)
     again = world.open()
     old = world.db.read_sync(pack_rewrites.everything)
     assert [row.old_object in world.content for row in old] == [False] * len(old) != []
-    assert world.db.read_sync(epoch.current) < read_epoch(again.store)
+    assert world.db.read_sync(epoch.current) < claimed_epoch(again.store)
     world.close()
 
 
@@ -95,11 +97,14 @@ def test_the_last_object_of_a_pack_is_never_deleted(world: World) -> None:
 def test_a_store_that_was_taken_over_is_left_alone(world: World) -> None:
     """Asked right before the first delete, whatever was found before (F6)."""
     made = world.open()
-    replace_owner(made.store, "ff" * 16)
+    asyncio.run(epoch.publish(made.transactions, made.kept))
+    claim_on(made.store, owner="ff" * 16)
     before = world.objects.content()
-    with pytest.raises(StaleEpochError, match="owned by another"):
-        asyncio.run(epoch.advance(made.transactions, made.kept))
-    assert world.objects.content() == before
+    for _ in range(2):
+        with pytest.raises(StaleEpochError, match="another catalog at epoch"):
+            asyncio.run(epoch.advance(made.transactions, made.kept))
+        assert world.objects.content() == before
+    assert not asyncio.run(confirmation.may_delete(made.transactions, made.kept))
     world.close()
 
 
@@ -107,12 +112,12 @@ def test_what_an_older_catalog_would_undo_raises_the_epoch(world: World) -> None
     made = world.open()
     publication = parts.publication(made)
     kept = SnapshotId("snap-00000001")
-    seen = [read_epoch(made.store)]
+    seen = [claimed_epoch(made.store)]
 
     def change(what: Callable[[Connection], object]) -> None:
         made.db.write_sync(what)
         asyncio.run(publication._publish_epoch())
-        seen.append(read_epoch(made.store))
+        seen.append(claimed_epoch(made.store))
 
     change(lambda conn: snapshots.compare_and_set(conn, kept, expected={}, values={"permanent": True}))
     change(lambda conn: snapshots.compare_and_set(conn, kept, expected={}, values={"deadline_at": NOW}))

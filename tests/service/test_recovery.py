@@ -49,11 +49,13 @@ from drystone.service.upkeep.evidence import Report
 from drystone.service.upkeep.expiry import Expiry
 from drystone.service.upkeep.maps import collect_maps
 from drystone.snapstore.account_names import AccountName, write_accounts
+from drystone.snapstore.claims import claimed_epoch
 from drystone.snapstore.deletion import delete_manifest
 from drystone.snapstore.inventory import take_inventory
 from drystone.snapstore.manifests import Attributes, GroupAttributes, list_manifests, write_attributes, write_manifest
 from drystone.snapstore.reader import SnapshotReader
-from drystone.snapstore.store import Store, publish_epoch, read_epoch, read_owner
+from drystone.snapstore.store import Store
+from tests.claims import claim_on, owner_of
 from tests.domain.payloads import payload
 from tests.engine.volumes import image_of
 from tests.service import parts
@@ -83,7 +85,7 @@ class World:
         self.layout = Layout(self.data)
         self.store: Store = new_store(LocalStore(self.layout.store, 0))
         self.content = bytearray(BLOCKS * BLOCK_BYTES)
-        publish_epoch(self.store, 41)
+        claim_on(self.store, 41)
         for _ in range(3):
             self.take()
         self.describe(DISK, source=None)
@@ -102,7 +104,7 @@ class World:
         name = self.name(number)
         self.last = take(self.store, self.rng, name, self.content, blocks, self.last)
         self.disks[name] = bytes(self.content)
-        publish_epoch(self.store, read_epoch(self.store) + 1)
+        claim_on(self.store)
         return name
 
     def describe(self, disk_id: DiskId, *, source: SnapshotId | None, backing: bool = False) -> None:
@@ -140,12 +142,12 @@ class World:
             db.close()
 
     def objects(self) -> dict[str, bytes]:
-        """Everything in the store but the two objects that any start replaces."""
+        """Everything in the store but claims, and the mark of which store it is."""
         listed = self.store.objects.list("")
         return {
             entry.name: self.store.objects.get(entry.name)
             for entry in listed
-            if not entry.name.endswith(("/epoch", "/owner"))
+            if "/epochs/" not in entry.name and not entry.name.endswith("/owner")
         }
 
 
@@ -159,7 +161,7 @@ def test_everything_comes_back_from_the_store_alone(world: World) -> None:
     write_accounts(world.store, [AccountName(id=OWNER, name="ops", admin=True)])
     before = world.objects()
     report = world.recover()
-    assert world.objects() == before, "nothing is written but owner and epoch"
+    assert world.objects() == before, "nothing is written but a claim"
     assert (report.snapshots_imported, report.left_alone, report.disks_adopted) == (list(world.disks), [], [DISK])
     db = world.open()
     rows = db.read_sync(snapshots.everything)
@@ -190,8 +192,8 @@ def test_everything_comes_back_from_the_store_alone(world: World) -> None:
     assert (known.name, known.admin) == ("ops", True)
     assert [key.account_id for key in report.keys] == [OWNER]
     facts = db.read_sync(meta.everything)
-    assert facts["owner"] == read_owner(world.store) != "0" * 32
-    assert int(facts[epoch.KEY]) == read_epoch(world.store) == 45
+    assert facts["owner"] == owner_of(world.store) != "0" * 32
+    assert int(facts[epoch.KEY]) == claimed_epoch(world.store) == 45
     assert "recovered" in facts[confirmation.HELD]
     db.close()
     with pytest.raises(assembly.StartError, match="store reconcile --data"):
@@ -293,7 +295,7 @@ def test_dead_blocks_that_are_shown_are_not_whole(world: World, monkeypatch: pyt
 
 
 def test_recovery_is_all_or_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    owner = read_owner(world.store)
+    owner = owner_of(world.store)
 
     class KilledError(BaseException):
         pass
@@ -301,20 +303,20 @@ def test_recovery_is_all_or_nothing(world: World, monkeypatch: pytest.MonkeyPatc
     def killed(*_: object, **__: object) -> None:
         raise KilledError
 
-    steps = ("take_inventory", "reconcile", "list_manifests", "replace_owner", "publish_epoch", "sync_file")
+    steps = ("take_inventory", "reconcile", "list_manifests", "hold", "sync_file")
     for step in steps:
         with monkeypatch.context() as patch:
             patch.setattr(maintenance, step, killed)
             with pytest.raises(KilledError):
                 world.recover()
         assert not world.layout.catalog.exists(), step
-        if steps.index(step) <= steps.index("replace_owner"):
-            assert read_owner(world.store) == owner, step
+        if steps.index(step) <= steps.index("hold"):
+            assert owner_of(world.store) == owner, step
     assert world.recover().snapshots_imported == list(world.disks)
 
 
 def test_a_store_that_changes_meanwhile_is_not_taken_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    owner = read_owner(world.store)
+    owner = owner_of(world.store)
     real = recovery.reconcile
 
     def late(*given: Any, **named: Any) -> Report:
@@ -325,7 +327,7 @@ def test_a_store_that_changes_meanwhile_is_not_taken_over(world: World, monkeypa
         patch.setattr(maintenance, "reconcile", late)
         with pytest.raises(assembly.StartError, match="still uses it"):
             world.recover()
-    assert read_owner(world.store) == owner
+    assert owner_of(world.store) == owner
     assert not world.layout.catalog.exists()
 
 
@@ -752,7 +754,7 @@ def test_nothing_expires_or_is_collected_until_somebody_confirms(world: World) -
         assert asyncio.run(confirmation.may_delete(installation.transactions, installation.kept))
         assert due() == [world.name(2)]
         # Another catalog took the store meanwhile.
-        publish_epoch(world.store, read_epoch(world.store) + 1)
+        claim_on(world.store)
         assert not asyncio.run(confirmation.may_delete(installation.transactions, installation.kept))
     finally:
         db.close()
@@ -763,6 +765,7 @@ def test_a_store_that_does_not_answer_stops_deletion(world: World, tmp_path: Pat
     db = world.open()
     try:
         gone = parts.server_parts(db, world.layout, clock=lambda: NOW, store=world.store)
+        db.write_sync(lambda conn: meta.remove(conn, confirmation.HELD))
         shutil.rmtree(world.layout.store)
         with pytest.raises(DrystoneError):
             asyncio.run(confirmation.may_delete(gone.transactions, gone.kept))

@@ -90,6 +90,7 @@ def test_what_the_first_attempt_trimmed_the_second_does_not_need(
         # All but the commit: as a server that is killed there.
         first = await job.upload(found)
         second = await job.upload(found)
+        await job.publish([second])
         parts.changed(scene.made.db, lambda change: commit(change, second))
         return [one.result.audited_blocks for one in (first, second)]
 

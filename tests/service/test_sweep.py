@@ -15,7 +15,8 @@ from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.session import Session, SessionState
 from drystone.engine.layout import Layout
 from drystone.objects.contract import ObjectEntry
-from drystone.service.upkeep import sweep
+from drystone.service.upkeep import epoch, sweep
+from tests.claims import claim_on
 from tests.memory_store import MemoryStore
 from tests.service import parts
 from tests.service.store_world import World
@@ -92,6 +93,7 @@ def test_what_rows_name_is_not_swept_although_its_session_was_fenced(world: Worl
         add(conn, WRITER, ended=made.clock(), state=SessionState.FENCED)
 
     world.db.write_sync(fenced)
+    asyncio.run(epoch.publish(made.transactions, made.kept))
     before = set(world.objects.content())
     MemoryStore.put(world.objects, f"{STORE_ID}/maps/{WRITER}/{'0' * 32}", b"what a fenced writer left")
     asyncio.run(parts.sweep(made).sweep())
@@ -103,7 +105,7 @@ def test_what_rows_name_is_not_swept_although_its_session_was_fenced(world: Worl
 def test_nothing_is_forgotten_by_a_catalog_that_may_not_delete(world: World) -> None:
     made = world.open()
     world.db.write_sync(lambda conn: add(conn, READER, ended=1.0))
-    MemoryStore.replace(world.objects, f"{STORE_ID}/owner", b'{"format":1,"owner":"another"}')
+    claim_on(made.store, 9, owner="ab" * 16)
     assert asyncio.run(parts.sweep(made).forget_spent()) == 0
     world.close()
 

@@ -17,6 +17,7 @@ from drystone.domain.ids import SessionId, SnapshotId, StoreId
 from drystone.objects.contract import NotFoundError, Parts, parts_of
 from drystone.objects.local import LocalStore
 from drystone.snapstore import writer
+from drystone.snapstore.claims import claimed_epoch
 from drystone.snapstore.deletion import delete_manifest, delete_session_objects, list_session_objects
 from drystone.snapstore.living import Living
 from drystone.snapstore.manifests import (
@@ -32,16 +33,12 @@ from drystone.snapstore.packs import open_pack
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import (
     KEY_NAMES,
-    StaleEpochError,
     Store,
     create_store,
     hex128,
     keep_key,
     open_store,
-    raise_epoch,
-    read_epoch,
-    read_owner,
-    replace_owner,
+    read_mark,
 )
 from tests.memory_store import CutError, MemoryStore
 from tests.snapstore.model_snapshots import STORE_ID, manifest_of, new_store, take
@@ -375,13 +372,7 @@ def test_a_sessions_objects_are_listed_and_deleted() -> None:
 def test_root_objects() -> None:
     objects = MemoryStore()
     store = new_store(objects)
-    assert (read_epoch(store), read_owner(store)) == (0, "0" * 32)
-    assert raise_epoch(store, 0) == 1
-    with pytest.raises(StaleEpochError):
-        raise_epoch(store, 0)
-    assert read_epoch(store) == 1
-    replace_owner(store, "1" * 32)
-    assert read_owner(store) == "1" * 32
+    assert read_mark(store) == "0" * 32
     with pytest.raises(IntegrityError, match="exists"):
         create_store(objects, STORE_ID, "2" * 32, bytes(32))
     assert open_store(objects, STORE_ID).keys == store.keys
@@ -407,13 +398,13 @@ def test_a_creation_that_was_cut_off_is_completed_with_its_own_key() -> None:
 
 
 @pytest.mark.parametrize("name", ["owner", "keys/store", "epoch"])
-@pytest.mark.parametrize("raw", [b"", b"{}", b"[1]", b"\xff", b'{"format":2,"owner":"","epoch":1}', b"[" * 100_000])
+@pytest.mark.parametrize("raw", [b"", b"{}", b"[1]", b"\xff", b'{"format":3,"owner":"","epoch":1}', b"[" * 100_000])
 def test_root_objects_of_another_format_are_refused(name: str, raw: bytes) -> None:
     objects = MemoryStore()
     new_store(objects)
     objects.replace(f"{STORE_ID}/{name}", raw)
     with pytest.raises(ProtocolError):
-        read_epoch(open_store(objects, STORE_ID))
+        claimed_epoch(open_store(objects, STORE_ID))
 
 
 def test_a_damaged_key_is_never_used_and_is_written_again() -> None:
@@ -548,4 +539,4 @@ def test_the_old_format_is_still_read(tmp_path: Path) -> None:
         snapshot = SnapshotReader.open(store, name)
         assert snapshot.read(0, snapshot.size_bytes) == content
     assert read_attributes(store, SnapshotId(FIRST)).name == "first"
-    assert read_epoch(store) == 1
+    assert claimed_epoch(store) == 1

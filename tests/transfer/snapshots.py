@@ -11,6 +11,7 @@ from drystone.codec.manifest import DiskAttributes
 from drystone.domain.ids import AccountId, DiskId, SessionId, SnapshotId, StoreId
 from drystone.objects.address import DirectoryAddress
 from drystone.objects.local import LocalStore
+from drystone.snapstore.manifests import put_manifest
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store, create_store
 from drystone.transfer.addresses import Endpoint, StoreAddress
@@ -64,6 +65,7 @@ class Snapshots:
         """Run a job in this process and make its snapshot the last."""
         job = self.job(view, mode, **more)
         result = upload(job, self.store, self.rng, lambda _done, _total: None)
+        put_manifest(self.store, result.manifest, result.sealed)
         self.last = result
         self.chain = (job.snapshot, *(self.chain if job.base_manifest else ()))
         return result

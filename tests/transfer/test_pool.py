@@ -18,7 +18,7 @@ from drystone.domain.ids import StoreId
 from drystone.nbd.client import NbdClient
 from drystone.objects.address import DirectoryAddress
 from drystone.objects.contract import NotFoundError
-from drystone.snapstore.manifests import list_manifests
+from drystone.snapstore.manifests import list_manifests, put_manifest
 from drystone.transfer import pool as pool_module
 from drystone.transfer.addresses import Endpoint, StoreAddress
 from drystone.transfer.jobs import Job, Progress, RollbackJob, RollbackResult, UploadResult
@@ -251,6 +251,7 @@ def test_upload_killed_half_way_then_again_and_rollback_and_garbage(tmp_path: Pa
                 seen: list[Progress] = []
                 job = snapshots.job(view, "full")
                 result = await pool.run(job, UploadResult, seen.append)
+                put_manifest(snapshots.store, result.manifest, result.sealed)
                 assert seen
                 assert not unequal(snapshots.content(result.manifest), model)
                 daemon.release()
@@ -270,6 +271,7 @@ def test_upload_killed_half_way_then_again_and_rollback_and_garbage(tmp_path: Pa
                 second = await pool.run(
                     snapshots.job(daemon.freeze(SIZE, old="b1", new="b2"), "delta", bitmap="b1"), UploadResult
                 )
+                put_manifest(snapshots.store, second.manifest, second.sealed)
                 died = await pool.run(
                     DeathsJob(
                         store=snapshots.address, manifest=result.manifest, near=(second.manifest,),

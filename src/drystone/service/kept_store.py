@@ -13,6 +13,19 @@ FAULTY_MAX = 10_000
 """Packs that cannot be trusted and are remembered as such."""
 
 
+@dataclass(slots=True)
+class Claimed:
+    """What this process knows of its claim to the store.
+
+    Attributes:
+        epoch: At which it has claimed it; -1 before.
+        lost: Who else has claimed it; empty while nobody has.
+    """
+
+    epoch: int = -1
+    lost: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptStore:
     """The one store of this installation.
@@ -21,7 +34,8 @@ class KeptStore:
         store: It, for what this process does itself.
         room: Whose floor it leaves to the disks.
         dead_percent: Packs of which so much is dead are written again; over 100, none are.
-        epoch_lock: Held while the store's epoch is written.
+        epoch_lock: Held while the store is claimed.
+        claimed: What is known of the claim, by whoever holds `epoch_lock`.
         collection_lock: Held by whoever counts what is dead, or deletes packs: a manifest must not go
             meanwhile.
         faulty_packs: Objects that could not be written again, and why: not tried again before the next start.
@@ -31,6 +45,7 @@ class KeptStore:
     room: Room
     dead_percent: int
     epoch_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    claimed: Claimed = field(default_factory=Claimed)
     collection_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     faulty_packs: dict[str, str] = field(default_factory=dict)
 

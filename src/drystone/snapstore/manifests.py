@@ -49,14 +49,30 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     group: GroupAttributes | None = None
 
 
-def write_manifest(store: Store, manifest: Manifest) -> str:
-    """Write a manifest, durable on return, and return its object's name.
-
-    The caller has the `Written` of all its packs and maps in hand: they are durable before this begins (I1).
-    """
+def seal_manifest(store: Store, manifest: Manifest) -> tuple[str, bytes]:
+    """Return a manifest's name and bytes. The caller has the `Written` of all its packs and maps in hand."""
     assert manifest.store == store.store_id
-    name = store.manifest_name(manifest.snapshot, manifest.session)
-    store.objects.put(name, encode_manifest(store.keys, manifest))
+    return store.manifest_name(manifest.snapshot, manifest.session), encode_manifest(store.keys, manifest)
+
+
+def put_manifest(store: Store, name: str, sealed: bytes) -> None:
+    """Write a sealed manifest, durable on return; may be repeated. Its packs and maps are durable before (I1).
+
+    Raises:
+        IntegrityError: Another one has its name.
+    """
+    try:
+        store.objects.put(name, sealed)
+    except IntegrityError:
+        # An earlier call that got no answer may have written it.
+        if store.objects.get(name) != sealed:
+            raise
+
+
+def write_manifest(store: Store, manifest: Manifest) -> str:
+    """Seal a manifest and write it, and return its name; see `put_manifest`."""
+    name, sealed = seal_manifest(store, manifest)
+    put_manifest(store, name, sealed)
     return name
 
 
@@ -84,6 +100,13 @@ def list_manifests(store: Store, snapshot: SnapshotId | None = None) -> Iterator
                 snapshot=SnapshotId(parts[0]), session=SessionId(parts[1].removesuffix(_SUFFIX)),
                 object=entry.name, size_bytes=entry.size_bytes,
             )  # fmt: skip
+
+
+def is_complete(store: Store, snapshot: SnapshotId, session: SessionId) -> bool:
+    """Tell whether a session's manifest is there, and the attributes that follow a commit."""
+    prefix = store.name("snapshots", f"{snapshot}/")
+    listed = {entry.name for entry in store.objects.list(prefix)}
+    return {store.manifest_name(snapshot, session), store.attributes_name(snapshot)} <= listed
 
 
 def find_manifest(store: Store, snapshot: SnapshotId) -> str:

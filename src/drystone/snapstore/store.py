@@ -1,4 +1,4 @@
-"""The store's root objects (format, key, owner, epoch) and the names of all others (docs/format.md)."""
+"""The store's root objects (mark, key) and the names of all others (docs/format.md)."""
 
 import re
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from drystone.domain.ids import PackId, SessionId, SnapshotId, StoreId
 from drystone.objects.contract import NotFoundError, ObjectStore
 
 STORE_FORMAT = 1
+CLAIMED_FORMAT = 2
+"""Of the mark of a store whose owner is told by claims. Programs that know 1 only refuse it."""
 KEY_NAMES = ("keys/store", "keys/copy")
 """The key is there twice: without it nothing in the store can be trusted."""
 _HEX128 = re.compile(r"[0-9a-f]{32}")
@@ -27,7 +29,7 @@ class RandomBits(Protocol):
 
 
 class StaleEpochError(DrystoneError):
-    """The store's epoch is not the one that the catalog remembers: another catalog was here."""
+    """Another catalog, or another state of this one, has claimed the store."""
 
 
 class _NewerFormatError(ProtocolError):
@@ -96,14 +98,14 @@ def hex128(rng: RandomBits) -> str:
 
 
 def create_store(objects: ObjectStore, store_id: StoreId, owner: str, key: bytes) -> Store:
-    """Make a store: key, epoch 0, and last its owner, which is what makes it exist.
+    """Make a store: its key, and last its mark, which is what makes it exist. Nobody has claimed it then.
 
     A creation that was cut off is completed by the next one, with the key that is already there.
 
     Args:
         objects: Where.
         store_id: Its name there: one segment.
-        owner: Random id of the catalog that may delete what it wrote.
+        owner: Random id of the catalog that makes it.
         key: 32 random bytes; all hashes depend on them.
 
     Raises:
@@ -114,9 +116,7 @@ def create_store(objects: ObjectStore, store_id: StoreId, owner: str, key: bytes
         raise IntegrityError(f"store {store_id} exists already")
     if not _present(objects, f"{store_id}/keys/store"):
         objects.put(f"{store_id}/keys/store", _encoded(key))
-    if not _present(objects, f"{store_id}/epoch"):
-        objects.put(f"{store_id}/epoch", msgspec.json.encode(_Epoch(format=STORE_FORMAT, epoch=0)))
-    objects.put(f"{store_id}/owner", msgspec.json.encode(_Owner(format=STORE_FORMAT, owner=owner)))
+    objects.put(f"{store_id}/owner", msgspec.json.encode(_Owner(format=CLAIMED_FORMAT, owner=owner)))
     return open_store(objects, store_id)
 
 
@@ -127,7 +127,7 @@ def open_store(objects: ObjectStore, store_id: StoreId) -> Store:
         NotFoundError: There is none of this id.
         ProtocolError: It has a newer format than this program, or its root objects are damaged.
     """
-    _read(objects, f"{store_id}/owner", _Owner)
+    _read(objects, f"{store_id}/owner", _Owner, CLAIMED_FORMAT)
     return Store(objects=objects, store_id=store_id, keys=derive_keys(_whole_key(objects, store_id)))
 
 
@@ -150,45 +150,34 @@ def keep_key(store: Store) -> bool:
     return written
 
 
-def read_owner(store: Store) -> str:
-    """Return the id of the catalog that owns the store."""
-    return _read(store.objects, store.name("owner"), _Owner).owner
+def read_mark(store: Store) -> str:
+    """Return which catalog made the store, or had it when it was claimed first."""
+    return _read(store.objects, store.name("owner"), _Owner, CLAIMED_FORMAT).owner
 
 
-def replace_owner(store: Store, owner: str) -> None:
-    """Make another catalog the owner (L11)."""
-    store.objects.replace(store.name("owner"), msgspec.json.encode(_Owner(format=STORE_FORMAT, owner=owner)))
+def end_numbered_epoch(store: Store) -> None:
+    """Have programs that know the format before refuse the store; may be repeated (S200).
+
+    They believe the mutable objects `owner` and `epoch`. Called before the first claim, by whoever may make it.
+    """
+    mark = _read(store.objects, store.name("owner"), _Owner, CLAIMED_FORMAT)
+    if mark.format != CLAIMED_FORMAT:
+        marked = msgspec.structs.replace(mark, format=CLAIMED_FORMAT)
+        store.objects.replace(store.name("owner"), msgspec.json.encode(marked))
 
 
-def read_epoch(store: Store) -> int:
-    """Return the store's epoch."""
+def read_numbered_epoch(store: Store) -> int:
+    """Return the epoch of a store of the format before.
+
+    Raises:
+        NotFoundError: It has none: it is of this format, or was claimed.
+    """
     return _read(store.objects, store.name("epoch"), _Epoch).epoch
 
 
-def raise_epoch(store: Store, expected: int) -> int:
-    """Raise the epoch by one and return it.
-
-    Raises:
-        StaleEpochError: The epoch is not `expected`; nothing was changed.
-    """
-    found = read_epoch(store)
-    if found != expected:
-        raise StaleEpochError(f"store {store.store_id} has epoch {found}, the catalog remembers {expected}")
-    store.objects.replace(store.name("epoch"), msgspec.json.encode(_Epoch(format=STORE_FORMAT, epoch=expected + 1)))
-    return expected + 1
-
-
-def publish_epoch(store: Store, epoch: int) -> None:
-    """Have the store say `epoch`, which the catalog has committed already. One caller at a time.
-
-    Raises:
-        StaleEpochError: The store is further on: another state of this catalog has used it. Nothing was changed.
-    """
-    found = read_epoch(store)
-    if found > epoch:
-        raise StaleEpochError(f"store {store.store_id} has epoch {found}, the catalog is at {epoch}")
-    if found < epoch:
-        store.objects.replace(store.name("epoch"), msgspec.json.encode(_Epoch(format=STORE_FORMAT, epoch=epoch)))
+def forget_numbered_epoch(store: Store) -> None:
+    """Remove the epoch of the format before, once the store was claimed."""
+    store.objects.delete(store.name("epoch"))
 
 
 def _encoded(key: bytes) -> bytes:
@@ -231,13 +220,13 @@ class _Format(msgspec.Struct):
     format: int
 
 
-def _read(objects: ObjectStore, name: str, kind: type[T]) -> T:
+def _read(objects: ObjectStore, name: str, kind: type[T], newest: int = STORE_FORMAT) -> T:
     """Return a root object, after its format was found to be one that this program knows."""
     raw = objects.get(name)
     try:
         version = msgspec.json.decode(raw, type=_Format).format
-        if version != STORE_FORMAT:
-            raise _NewerFormatError(f"{name}: store format {version}, this program reads {STORE_FORMAT}")
+        if not STORE_FORMAT <= version <= newest:
+            raise _NewerFormatError(f"{name}: store format {version}, this program reads {newest}")
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"{name}: {error}") from error

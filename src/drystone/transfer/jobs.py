@@ -101,10 +101,11 @@ class UploadJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class UploadResult(msgspec.Struct, frozen=True, kw_only=True, tag="uploaded"):
-    """What was written, all of it durable.
+    """What was written, all of it durable, and the manifest over it, which is not yet in the store (S201).
 
     Attributes:
-        manifest: Object name.
+        manifest: Its object's name.
+        sealed: Its bytes.
         tracking: How it was tracked, as the manifest says.
         tracking_reason: Why so, as the manifest says.
         map: The snapshot's own map.
@@ -128,6 +129,7 @@ class UploadResult(msgspec.Struct, frozen=True, kw_only=True, tag="uploaded"):
     """
 
     manifest: str
+    sealed: bytes
     tracking: Literal["full", "delta", "rescan"]
     tracking_reason: str
     map: ManifestMap

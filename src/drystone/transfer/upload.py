@@ -25,7 +25,7 @@ from drystone.nbd.client import NbdClient
 from drystone.nbd.extents import STATE_DIRTY, dirty_bitmap
 from drystone.nbd.vhost_user import Discarder
 from drystone.snapstore.expected import UNTRUSTED, KnownHashes
-from drystone.snapstore.manifests import write_manifest
+from drystone.snapstore.manifests import seal_manifest
 from drystone.snapstore.merge import MAPS_GOAL, apply_merge, merge_maps, plan_merge
 from drystone.snapstore.store import RandomBits, Store
 from drystone.snapstore.writer import SnapshotWriter, Written
@@ -57,7 +57,7 @@ log = structlog.get_logger(__name__)
 
 
 def upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> UploadResult:
-    """Read the frozen view and write packs, map and manifest, in this order of durability.
+    """Read the frozen view, write packs and map, in this order of durability, and seal the manifest over them.
 
     Args:
         job: What to write.
@@ -214,7 +214,7 @@ def _commit(
     tolerated: Tolerated,
     began_s: float,
 ) -> UploadResult:
-    """Write the manifest over the durable packs and map."""
+    """Seal the manifest over the durable packs and map."""
     job, base = source.job, source.base
     own = ManifestMap(object=written.map_object, kind=written.kind, entries=written.entries, bytes=written.map_bytes)
     below = () if base is None else base.manifest.maps if job.base_maps is None else job.base_maps
@@ -253,8 +253,10 @@ def _commit(
         ),
         disk_attributes=template.disk_attributes,
     )
+    name, sealed = seal_manifest(store, manifest)
     return UploadResult(
-        manifest=write_manifest(store, manifest),
+        manifest=name,
+        sealed=sealed,
         tracking=tracking,
         tracking_reason=reason,
         map=own,

@@ -61,7 +61,6 @@ class DeleteSnapshot:
                 return
             async with self.kept.collection_lock:
                 await self._to_ghost(operation, snapshot_id)
-            await epoch.publish(self.transactions, self.kept)
         async with self.kept.collection_lock:
             await self._collect(snapshot_id)
             await self.transactions.change(lambda change: endings.done(change, operation))
@@ -99,7 +98,6 @@ class DeleteSnapshot:
             if snapshots.compare_and_set(conn, snapshot_id, expected=expected, values=values):
                 for pack, (blocks, stored_bytes) in sorted(dead.items()):
                     packs.add_dead(conn, PackId(pack), blocks, stored_bytes)
-                epoch.raise_epoch(conn)
             operations.update(conn, operation.id, updated_at=change.at, phase="GHOST", percent=50)
 
         await self.transactions.change(bury)

@@ -1,5 +1,6 @@
 """From a frozen view to a NORMAL snapshot (A2-A4), and what a failure undoes."""
 
+import asyncio
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.maps import collect_maps
 from drystone.service.upkeep.sweep import Sweep
+from drystone.snapstore.manifests import put_manifest
 from drystone.transfer.addresses import Endpoint
 from drystone.transfer.jobs import ManifestTemplate, UploadJob, UploadResult
 from drystone.transfer.pool import WorkerPool
@@ -94,6 +96,7 @@ class TakeSnapshot:
 
     async def _upload_and_commit(self, operation: Operation) -> None:
         uploaded = await self.upload(operation)
+        await self.publish([uploaded])
         await self.follow([await self.transactions.change(lambda change: commit(change, uploaded))])
 
     async def view(self, operation: Operation) -> tuple[Daemon, freezing.FreezeTarget]:
@@ -114,9 +117,28 @@ class TakeSnapshot:
             raise SnapshotBrokenError(f"the storage daemon of disk {disk.id} died before the snapshot was uploaded")
         return disk, live
 
+    async def publish(self, uploads: Sequence[Uploaded]) -> None:
+        """Claim the store, and write the manifests of snapshots of one instant; `commit` may follow (I1, S201).
+
+        Claimed first: a catalog that is put back from before this finds that it is old, whatever happens next.
+
+        Raises:
+            DrystoneError: It cannot be done; what is in the store is garbage of the sessions.
+        """
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            try:
+                await epoch.advance(self.transactions, self.kept)
+                for one in uploads:
+                    await asyncio.to_thread(put_manifest, self.kept.store, one.result.manifest, one.result.sealed)
+            except UnavailableError as error:
+                if attempt == ATTEMPTS_MAX:
+                    raise
+                log.warning("snapshot.not_published", error=str(error))
+            else:
+                return
+
     async def follow(self, committed: Sequence[Committed]) -> None:
         """Do what follows the commit of snapshots of one instant."""
-        await epoch.publish(self.transactions, self.kept)
         if any(one.carried for one in committed):
             await collect_maps(self.transactions, self.kept)
         for one in committed:

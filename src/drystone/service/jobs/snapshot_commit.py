@@ -17,7 +17,6 @@ from drystone.domain.snapshot import SnapshotRecord, SnapshotState
 from drystone.service.rows.tracking import set_tracking, tracking_of
 from drystone.service.rows.tracking_audit import judge_audit
 from drystone.service.transactions import Change
-from drystone.service.upkeep import epoch
 from drystone.transfer.jobs import UploadJob, UploadResult
 
 log = structlog.get_logger()
@@ -113,5 +112,4 @@ def commit(change: Change, uploaded: Uploaded) -> Committed:
     audited = {} if job.audit is None else {"audit_cursor": result.audit_next_block}
     set_tracking(change, disk, after, reason=disk.tracking_reason or "unknown", error_prompt="", **audited)
     operations.update(conn, operation.id, updated_at=at, phase=Phase.COMMITTED.value, percent=100)
-    epoch.raise_epoch(conn)
     return Committed(uploaded=uploaded, carried=bool(disk.carry), suspect=suspect)

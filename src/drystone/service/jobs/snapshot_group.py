@@ -59,6 +59,7 @@ class TakeSnapshotGroup:
                 self.operations.wake_later(operation)
                 return
             uploads = await self._upload(members)
+            await self.member.publish(uploads)
             await self.member.follow(await self.transactions.change(lambda change: _commit(change, operation, uploads)))
         async with self.locks.graphs(disks_of(members)):
             await settle_members(self.transactions, self.host, operation)

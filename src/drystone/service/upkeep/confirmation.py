@@ -4,7 +4,6 @@ While the catalog is held nothing expires and nothing is collected: deletions th
 somebody takes for lost is still in the bucket.
 """
 
-import asyncio
 from dataclasses import dataclass
 
 import structlog
@@ -15,7 +14,7 @@ from drystone.service.caller import Caller
 from drystone.service.kept_store import KeptStore
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
-from drystone.snapstore.store import read_epoch, read_owner
+from drystone.snapstore.store import StaleEpochError
 
 log = structlog.get_logger()
 HELD = "held"
@@ -35,23 +34,19 @@ def hold(conn: Connection, reason: str) -> None:
 async def may_delete(transactions: Transactions, kept: KeptStore) -> bool:
     """Tell whether objects of the store may be deleted now (L7): nobody must confirm, and the store is ours.
 
-    Owner and epoch are read again from the store each time: another catalog may have taken it over meanwhile (F6).
+    Its claims are listed again each time: another catalog may have taken it over meanwhile (F6).
 
     Raises:
         DrystoneError: The store cannot be read: nothing may be deleted.
     """
-
-    def known(conn: Connection) -> tuple[str | None, str | None, int]:
-        return held(conn), meta.get(conn, epoch.OWNER), epoch.current(conn)
-
-    # The store first: what this catalog publishes between the two reads is not another's.
-    found, theirs = await asyncio.to_thread(lambda: (read_owner(kept.store), read_epoch(kept.store)))
-    reason, owner, ours = await transactions.read(known)
+    reason = await transactions.read(held)
     if reason is not None:
         log.warning("collection.held", reason=reason)
         return False
-    if found != owner or theirs > ours:
-        log.error("collection.stopped", reason="another catalog has used this store", epoch=theirs, ours=ours)
+    try:
+        await epoch.publish(transactions, kept)
+    except StaleEpochError as error:
+        log.error("collection.stopped", reason=str(error))  # noqa: TRY400 - the store's state, not the code's fault
         return False
     return True
 

@@ -1,23 +1,33 @@
-"""The catalog's epoch, which the store repeats: how a catalog from an old backup is noticed (F5).
+"""The catalog's epoch, and its claims to the store (F5, F6): how a copy of it, or one from a backup, is noticed.
 
-It rises with every snapshot that becomes NORMAL and with every one that is deleted, with every disk that comes or goes
-and every deadline that changes (by triggers), in the same transaction; and once more before anything is deleted from
-the store (S80). It is then published to the store. A catalog that was put back from before such a change finds a
-higher one in the store.
+The epoch rises with every start, before every manifest (S201), with every disk that comes or goes and every deadline
+that changes (by triggers), and before anything is deleted from the store (S80). The store is then claimed at that
+epoch (S200): a catalog that was put back from before, and a copy that runs beside, find that claim.
 """
 
 import asyncio
+from dataclasses import replace
 
+import msgspec
 from sqlalchemy import Connection
 
-from drystone.catalog import meta
+from drystone.catalog import meta, sessions, snapshots
+from drystone.domain.claim import Claimant, Incarnation, Standing
+from drystone.domain.session import SessionState
+from drystone.domain.snapshot import SnapshotState
 from drystone.service.kept_store import KeptStore
 from drystone.service.transactions import Transactions
-from drystone.snapstore.store import StaleEpochError, publish_epoch, read_owner
+from drystone.snapstore.claims import hold, remove_claims, standing_at_start
+from drystone.snapstore.manifests import is_complete
+from drystone.snapstore.store import StaleEpochError, Store, forget_numbered_epoch
 
 KEY = "catalog_epoch"
 OWNER = "owner"
 """Key of the row that says whose the store is."""
+CLAIMS = "claims"
+"""Key of the row that says what was claimed by which start."""
+OLD_CLAIMS_MAX = 16
+"""So many claims that newer ones have followed are left to be removed together."""
 
 
 def raise_epoch(conn: Connection) -> None:
@@ -30,29 +40,97 @@ def current(conn: Connection) -> int:
     return int(meta.get(conn, KEY) or "0")
 
 
-async def publish(transactions: Transactions, kept: KeptStore) -> None:
-    """Have the store repeat the catalog's epoch. After a crash in between the store is behind, never ahead.
+def claimant(conn: Connection) -> Claimant:
+    """Return what the catalog knows of its claims."""
+    owner, told = meta.get(conn, OWNER) or "", meta.get(conn, CLAIMS)
+    if told is None:
+        return Claimant(owner=owner)
+    return replace(msgspec.json.decode(told, type=Claimant), owner=owner)
+
+
+def begin(conn: Connection, incarnation: str) -> None:
+    """Begin another start of this catalog, with an incarnation that nobody else has (S200)."""
+    raise_epoch(conn)
+    _remember(conn, claimant(conn).begun(incarnation, current(conn)))
+
+
+def begin_anew(conn: Connection, incarnation: str, *, above: int) -> None:
+    """Begin as one who takes the store over from whoever has claimed it, at `above` at most (L11)."""
+    epoch = max(current(conn), above) + 1
+    meta.put(conn, KEY, str(epoch))
+    first = Incarnation(id=incarnation, first=epoch)
+    _remember(conn, Claimant(owner=meta.get(conn, OWNER) or "", pending=(first,)))
+
+
+def _remember(conn: Connection, known: Claimant) -> None:
+    meta.put(conn, CLAIMS, msgspec.json.encode(known).decode())
+
+
+def look_at_start(conn: Connection, store: Store) -> Standing:
+    """Return what this catalog is to its store, before it begins (S200).
+
+    A snapshot that is still being made here, and has its attributes in the store, became NORMAL in a later state of
+    this catalog: it is a copy from just before (S201). Requests follow what is unfinished.
 
     Raises:
-        StaleEpochError: The store is ahead, or another catalog's: nothing of it may be deleted by this one.
-        UnavailableError, SpaceError: It cannot be written now; the next change publishes it.
+        DrystoneError: The store cannot be asked.
     """
-    store = kept.store
+    found = standing_at_start(store, claimant(conn), current(conn))
+    if found is not Standing.HELD:
+        return found
+    for state in (SessionState.OPEN, SessionState.FENCED):
+        for session in sessions.in_state(conn, state):
+            if session.snapshot_id is None:
+                continue
+            row = snapshots.get(conn, session.snapshot_id)
+            made = row is not None and row.state is not SnapshotState.CREATING
+            if not made and is_complete(store, session.snapshot_id, session.id):
+                return Standing.TAKEN
+    return found
+
+
+async def publish(transactions: Transactions, kept: KeptStore) -> None:
+    """Claim the store at the catalog's epoch, or see that it is claimed; one request and one listing, or one listing.
+
+    After a crash the store is behind, never ahead.
+
+    Raises:
+        StaleEpochError: Another catalog, or another state of this one, has claimed it. Nothing of it may be deleted,
+            and no snapshot be made, until the next start.
+        UnavailableError, SpaceError: It cannot be claimed now, or the listing is behind; the next change tries again.
+    """
     async with kept.epoch_lock:
-        epoch, owner = await transactions.read(lambda conn: (current(conn), meta.get(conn, OWNER)))
-        if await asyncio.to_thread(read_owner, store) != owner:
-            raise StaleEpochError(f"store {store.store_id} is owned by another catalog")
-        await asyncio.to_thread(publish_epoch, store, epoch)
+        if kept.claimed.lost:
+            raise StaleEpochError(kept.claimed.lost)
+        epoch, known = await transactions.read(lambda conn: (current(conn), claimant(conn)))
+        try:
+            old = await asyncio.to_thread(hold, kept.store, known, epoch, written=kept.claimed.epoch == epoch)
+        except StaleEpochError as error:
+            kept.claimed.lost = str(error)
+            raise
+        kept.claimed.epoch = epoch
+        if known.pending:
+            await transactions.change(lambda change: _confirm(change.conn, known))
+            await asyncio.to_thread(forget_numbered_epoch, kept.store)
+        if known.pending or len(old) > OLD_CLAIMS_MAX:
+            await asyncio.to_thread(remove_claims, kept.store, old)
+
+
+def _confirm(conn: Connection, known: Claimant) -> None:
+    """Forget the starts before the one whose claim was seen."""
+    if claimant(conn) == known:
+        _remember(conn, known.seen())
 
 
 async def advance(transactions: Transactions, kept: KeptStore) -> None:
-    """Let no older copy of this catalog be accepted from here on (S80).
+    """Let no older copy of this catalog be accepted from here on (S80, S201).
 
-    Called when it is in the rows what of the store is to be deleted, right before the first of it is: a copy from
-    before that may need it. The store is asked whose it is: one that was taken over meanwhile is left alone (F6).
+    Called when it is in the rows what of the store is to be deleted, right before the first of it is, for a copy from
+    before may need it; and before a manifest is written, for a copy from before would not know it. The store is asked
+    whose it is: one that was taken over meanwhile is left alone (F6).
 
     Raises:
-        DrystoneError: As `publish`; nothing may be deleted.
+        DrystoneError: As `publish`; nothing may be deleted or written.
     """
     await transactions.change(lambda change: raise_epoch(change.conn))
     await publish(transactions, kept)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, delete, select
 
-from drystone.catalog import accounts, meta, operations, packs, sessions, snapshots
+from drystone.catalog import accounts, operations, packs, sessions, snapshots
 from drystone.catalog.schema import pack_rewrite, snapshot_group
 from drystone.catalog.schema import session as session_table
 from drystone.domain.account import AccessKey, Account
@@ -48,7 +48,7 @@ def reconcile(change: Change, evidence: Evidence, keys: Mapping[AccountId, Acces
     restore_disks(change, evidence, report)
     for snapshot_id in deleting:
         _delete_again(change, snapshot_id)
-    meta.put(change.conn, epoch.KEY, str(max(epoch.current(change.conn), evidence.store_epoch) + 1))
+    epoch.begin_anew(change.conn, change.ids.hex128(), above=evidence.store_epoch)
     hold(change.conn, evidence.reason)
     return report
 

@@ -1,0 +1,116 @@
+"""Claims as objects: names below `epochs/`, of which each is written once (docs/format.md, S200)."""
+
+import re
+from collections.abc import Iterable
+
+from drystone.domain.claim import Claim, Claimant, Standing, standing, standing_before
+from drystone.domain.errors import IntegrityError, ProtocolError, UnavailableError
+from drystone.objects.contract import NotFoundError
+from drystone.snapstore.store import StaleEpochError, Store, read_mark, read_numbered_epoch
+
+_NAME = re.compile(r"([0-9]{20})\.([0-9a-f]{32})\.([0-9a-f]{32})")
+_CONTENT = b'{"format":1}'
+
+
+def list_claims(store: Store) -> tuple[Claim, ...]:
+    """Return all claims to a store, by one listing; of one that no program has claimed so far, none.
+
+    Raises:
+        ProtocolError: A name is none of a claim: whoever wrote it may have the store.
+    """
+    prefix = store.name("epochs", "")
+    found = []
+    for entry in store.objects.list(prefix):
+        parts = _NAME.fullmatch(entry.name.removeprefix(prefix))
+        if parts is None:
+            raise ProtocolError(f"{entry.name} is no claim that this program knows")
+        found.append(Claim(epoch=int(parts[1]), owner=parts[2], incarnation=parts[3]))
+    return tuple(found)
+
+
+def write_claim(store: Store, claim: Claim) -> None:
+    """Claim a store; durable on return. The name says all, so one that is there already is as good."""
+    try:
+        store.objects.put(_name(store, claim), _CONTENT)
+    except IntegrityError:
+        store.objects.size(_name(store, claim))
+
+
+def remove_claims(store: Store, claims: Iterable[Claim]) -> None:
+    """Remove claims that newer ones have followed, or that whoever made them takes back."""
+    for claim in claims:
+        store.objects.delete(_name(store, claim))
+
+
+def hold(store: Store, claimant: Claimant, epoch: int, *, written: bool) -> tuple[Claim, ...]:
+    """Have the store say that it is the claimant's at `epoch`, and see that it is nobody else's (S200).
+
+    Args:
+        store: It was opened by whoever may claim it.
+        claimant: Who claims.
+        epoch: Of its catalog.
+        written: Whether that claim was written before.
+
+    Returns:
+        Claims that this one has followed.
+
+    Raises:
+        StaleEpochError: Somebody else has claimed it. What this one wrote was taken back.
+        UnavailableError: The listing does not show the claim: it is behind, or somebody removed it.
+    """
+    mine = claimant.claim(epoch)
+    if not written:
+        write_claim(store, mine)
+    listed = list_claims(store)
+    found = standing(claimant, epoch, listed)
+    if found is Standing.TAKEN:
+        if not written:
+            remove_claims(store, [mine])
+        raise StaleEpochError(
+            f"the snapshot store {store.store_id} was claimed by {_said(claimant, listed)}; this catalog is at {epoch}"
+        )
+    if found is Standing.UNSEEN:
+        raise UnavailableError(f"the snapshot store {store.store_id} does not list the claim {_name(store, mine)}")
+    return tuple(one for one in listed if one.epoch < epoch)
+
+
+def _said(claimant: Claimant, listed: Iterable[Claim]) -> str:
+    newest = max(listed, key=lambda one: (one.owner != claimant.owner, one.epoch))
+    who = "another state of this catalog" if newest.owner == claimant.owner else "another catalog"
+    return f"{who} at epoch {newest.epoch}"
+
+
+def standing_at_start(store: Store, claimant: Claimant, epoch: int) -> Standing:
+    """Return what a catalog at `epoch` is to a store, before it begins another incarnation (S200).
+
+    A store of the format before, and one that was never claimed, is the catalog's that its mark names.
+    """
+    listed = list_claims(store)
+    if listed or claimant.confirmed is not None:
+        return standing_before(claimant, epoch, listed)
+    ours = read_mark(store) == claimant.owner and claimed_epoch(store) <= epoch
+    return Standing.HELD if ours else Standing.TAKEN
+
+
+def claimed_epoch(store: Store) -> int:
+    """Return the highest epoch that anybody has claimed; of a store that was never claimed, 0."""
+    claims = list_claims(store)
+    if claims:
+        return max(one.epoch for one in claims)
+    try:
+        return read_numbered_epoch(store)
+    except NotFoundError:
+        return 0
+
+
+def owned_by_another(store: Store, owner: str) -> bool:
+    """Tell whether another catalog has claimed a store last; of one without claims, whether another made it."""
+    claims = list_claims(store)
+    if not claims:
+        return read_mark(store) != owner
+    newest = max(one.epoch for one in claims)
+    return any(one.owner != owner for one in claims if one.epoch == newest)
+
+
+def _name(store: Store, claim: Claim) -> str:
+    return store.name("epochs", f"{claim.epoch:020d}.{claim.owner}.{claim.incarnation}")
