@@ -28,7 +28,6 @@ from drystone.engine.ballast import Ballast
 from drystone.engine.clocks import boot_id, uptime
 from drystone.engine.host_device import HostDevices
 from drystone.engine.layout import Layout
-from drystone.engine.space import look
 from drystone.objects.address import DirectoryAddress, open_objects
 from drystone.prove.prover import Prover
 from drystone.prove.prover import Settings as MachineSettings
@@ -168,8 +167,8 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
     try:
         if config.catalog_url is not None and db.read_sync(lambda conn: meta.get(conn, "store_id")) is None:
             _refuse_orphans(layout, "rows in the database of catalog_url")
-        space = look(layout.data, floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent)
-        store = await asyncio.to_thread(_store, db, layout, ids, rng, space.floor_bytes)
+        room = Room(layout=layout, floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent)
+        store = await asyncio.to_thread(_store, db, layout, ids, rng, room.look().floor_bytes)
         # Only operations use these: what was accepted waits its turn.
         workers = WorkerPool(size=config.workers)
         # Two: one writes packs again, one answers who holds what. So many again for accounts that have none at work.
@@ -181,8 +180,6 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
                 db, MachineClocks(wall=time.time, up=uptime, boot=boot_id(), store=store.objects.clock)
             )
             transactions = Transactions(db=db, clock=time.time, steady=steady.now, rng=rng)
-            room = Room(layout=layout, floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent)
-
             operations = Operations(transactions, proofs_at_once=config.prove_at_once)
             kept = KeptStore(store=store, room=room, dead_percent=config.compaction_dead_percent)
             locks, devices = DiskLocks(), HostDevices(layout.run, {})
@@ -213,8 +210,8 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
                 compaction=Compaction(transactions=transactions, kept=kept, operations=operations),
                 scrub=Scrub(
                     transactions=transactions, kept=kept, background=background, mending=mending,
-                    monotonic=time.monotonic,
-                    days=config.scrub_days, bytes_per_s=config.scrub_mb_per_s * 1_000_000,
+                    monotonic=time.monotonic, days=config.scrub_days,
+                    bytes_per_s=config.scrub_mb_per_s * 1_000_000,
                 ),
             )  # fmt: skip
     finally:
@@ -281,63 +278,37 @@ def _remember(conn: Connection, values: Mapping[str, str]) -> None:
 def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
     """Return what does each kind of operation."""
     transactions, operations, locks = parts.transactions, parts.operations, parts.locks
-    layout, room, kept = parts.layout, parts.room, parts.kept
-    host, serving = parts.host, parts.serving
+    layout, room, kept, workers = parts.layout, parts.room, parts.kept, parts.workers
+    host, serving, snapshot_server = parts.host, parts.serving, parts.snapshot_server
     take_snapshot = TakeSnapshot(
-        transactions=transactions, operations=operations, locks=locks, kept=kept, workers=parts.workers,
-        host=host, sweep=parts.sweep,
+        transactions=transactions, operations=operations, locks=locks, kept=kept, workers=workers, host=host,
+        sweep=parts.sweep,
     )  # fmt: skip
-
     machines = MachineSettings(
-        images=parts.layout.proofs if config.prove_images == "auto" else Path(config.prove_images),
+        images=layout.proofs if config.prove_images == "auto" else Path(config.prove_images),
         kernels=Path(config.prove_kernels), kvm=config.prove_kvm, memory_mib=config.prove_memory_mib,
         seconds_max=config.prove_minutes * 60.0, idle_seconds_max=config.prove_idle_minutes * 60.0,
     )  # fmt: skip
-    prover = Prover(settings=machines, environment=parts.environment)
     return {
         OperationKind.CREATE_DISK: CreateDisk(operations=operations, locks=locks, layout=layout, host=host),
         OperationKind.SNAPSHOT: take_snapshot,
         OperationKind.SNAPSHOT_GROUP: TakeSnapshotGroup(
-            transactions=transactions,
-            operations=operations,
-            locks=locks,
-            host=host,
-            member=take_snapshot,
+            transactions=transactions, operations=operations, locks=locks, host=host, member=take_snapshot,
             sweep=parts.sweep,
         ),
         OperationKind.DELETE_SNAPSHOT: DeleteSnapshot(
-            transactions=transactions,
-            operations=operations,
-            kept=kept,
-            workers=parts.workers,
-            compaction=parts.compaction,
+            transactions=transactions, operations=operations, kept=kept, workers=workers, compaction=parts.compaction
         ),
         OperationKind.ROLLBACK: Rollback(
-            transactions=transactions,
-            operations=operations,
-            locks=locks,
-            kept=kept,
-            workers=parts.workers,
-            host=host,
+            transactions=transactions, operations=operations, locks=locks, kept=kept, workers=workers, host=host
         ),
         OperationKind.HYDRATE: Hydrate(
-            transactions=transactions,
-            operations=operations,
-            locks=locks,
-            layout=layout,
-            store=kept.store,
-            host=host,
-            snapshot_server=parts.snapshot_server,
-            bytes_per_s=config.hydration_bytes_per_s,
+            transactions=transactions, operations=operations, locks=locks, layout=layout, store=kept.store, host=host,
+            snapshot_server=snapshot_server, bytes_per_s=config.hydration_bytes_per_s,
         ),
         OperationKind.RESIZE: Resize(
-            transactions=transactions,
-            operations=operations,
-            locks=locks,
-            layout=layout,
-            devices=parts.devices,
-            host=host,
-            serving=serving,
+            transactions=transactions, operations=operations, locks=locks, layout=layout, devices=parts.devices,
+            host=host, serving=serving,
         ),
         OperationKind.ATTACH: Attach(transactions=transactions, locks=locks, host=host, serving=serving),
         OperationKind.DETACH: Detach(transactions=transactions, locks=locks, host=host, serving=serving),
@@ -347,9 +318,7 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
         OperationKind.INITIALIZE: Initialize(
             transactions=transactions, operations=operations, locks=locks, layout=layout, host=host
         ),
-        OperationKind.EXPORT: ExportSnapshot(
-            transactions=transactions, room=room, snapshot_server=parts.snapshot_server
-        ),
+        OperationKind.EXPORT: ExportSnapshot(transactions=transactions, room=room, snapshot_server=snapshot_server),
         OperationKind.IMPORT: ImportDisk(transactions=transactions, room=room, host=host),
         OperationKind.COMPACT: Compact(
             transactions=transactions, operations=operations, kept=kept, background=parts.background
@@ -359,15 +328,11 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
         ),
         OperationKind.REWRITE: Rewrite(transactions=transactions, locks=locks, room=room, host=host),
         OperationKind.PROVE: Prove(
-            transactions=transactions,
-            layout=layout,
-            room=room,
-            scratch_bytes_max=config.scratch_bytes_max,
-            environment=parts.environment,
-            snapshot_server=parts.snapshot_server,
-            prover=prover,
+            transactions=transactions, layout=layout, room=room, scratch_bytes_max=config.scratch_bytes_max,
+            environment=parts.environment, snapshot_server=snapshot_server,
+            prover=Prover(settings=machines, environment=parts.environment),
         ),
-    }
+    }  # fmt: skip
 
 
 def _quota(config: Config) -> SnapshotLimits:
@@ -383,13 +348,12 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
     clock, steady = transactions.clock, transactions.steady
     layout, devices, room, host = parts.layout, parts.devices, parts.room, parts.host
     probe = HostProbe(
-        transactions=parts.transactions, locks=parts.locks, room=parts.room, host=host,
-        daemons=parts.daemons, clock=parts.clock, qemu_version=qemu_version,
+        transactions=transactions, locks=parts.locks, room=room, host=host, daemons=parts.daemons, clock=parts.clock,
+        qemu_version=qemu_version,
     )  # fmt: skip
     quiescing = Quiescing(
-        db=db, clock=clock, environment=parts.environment,
-        own=(parts.layout.data, parts.layout.scratch, parts.layout.run),
-        devices=parts.devices,
+        db=db, clock=clock, environment=parts.environment, own=(layout.data, layout.scratch, layout.run),
+        devices=devices,
     )  # fmt: skip
     limits = _quota(config)
     disk_limits = DiskLimits(disks=config.disks_per_account, gib=config.disk_gib_per_account)
@@ -420,10 +384,9 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
             db=db, clock=clock, ids=parts.ids, zone=config.zone, disks_per_instance=config.disks_per_instance
         ),
         accounts=accounts, operations=OperationRecords(db=db), host=HostRecords(db=db, probe=probe),
-        store_health=StoreHealth(transactions=parts.transactions, scrub=parts.scrub),
+        store_health=StoreHealth(transactions=transactions, scrub=parts.scrub),
         space=StoreSpace(
-            transactions=parts.transactions, operations=parts.operations, kept=parts.kept,
-            background=parts.background,
+            transactions=transactions, operations=operations, kept=parts.kept, background=parts.background
         ),
         clock=parts.clock, confirmation=Confirmation(transactions=transactions),
         image_files=ImageFiles(
@@ -442,9 +405,7 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
             disk_limits=disk_limits,
         ),
         history=History(db=db, clock=steady, days=config.history_days),
-        differences=SnapshotDifferences(
-            transactions=transactions, kept=parts.kept, background=parts.background
-        ),
+        differences=SnapshotDifferences(transactions=transactions, kept=parts.kept, background=parts.background),
         authenticate=accounts.authenticate,
     )  # fmt: skip
 
@@ -463,30 +424,28 @@ class Loop:
 
 def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSessions) -> tuple[Loop, ...]:
     """Return everything that runs beside the calls (S135)."""
+    transactions, operations = parts.transactions, parts.operations
     guard = ScratchGuard(
-        transactions=parts.transactions, locks=parts.locks, host=parts.host, room=parts.room,
-        bugs=parts.operations.bugs, bytes_max=config.scratch_bytes_max,
+        transactions=transactions, locks=parts.locks, host=parts.host, room=parts.room, bugs=operations.bugs,
+        bytes_max=config.scratch_bytes_max,
     )  # fmt: skip
     expiry = Expiry(
-        transactions=parts.transactions, operations=parts.operations, clock=parts.clock,
+        transactions=transactions, operations=operations, clock=parts.clock,
         percent_per_hour=config.expiry_percent_per_hour, quota=_quota(config),
     )  # fmt: skip
     # A database of PostgreSQL is copied by its own tools.
     minutes = 0 if config.catalog_url else config.backup_minutes
     backups = Backups(
-        room=parts.room, steady=parts.transactions.steady, monotonic=time.monotonic,
-        minutes=minutes, kept=config.backups_kept,
-    )  # fmt: skip
+        room=parts.room, steady=transactions.steady, monotonic=time.monotonic, minutes=minutes, kept=config.backups_kept
+    )
     healing = Healing(
-        transactions=parts.transactions, operations=parts.operations, monotonic=time.monotonic,
-        after_s=config.rescan_after_s,
-    )  # fmt: skip
+        transactions=transactions, operations=operations, monotonic=time.monotonic, after_s=config.rescan_after_s
+    )
     publication = Publication(
-        transactions=parts.transactions, kept=parts.kept, layout=parts.layout,
-        locks=parts.locks,
+        transactions=transactions, kept=parts.kept, layout=parts.layout, locks=parts.locks
     )  # fmt: skip
     return (
-        Loop(name="operations", once=parts.operations.run, seconds=1.0),
+        Loop(name="operations", once=operations.run, seconds=1.0),
         # Guests wait for these two.
         Loop(name="space", once=guard.once, seconds=0.1, seconds_max=URGENT_SECONDS_MAX),
         Loop(name="daemons", once=parts.watch.once, seconds=0.5, seconds_max=URGENT_SECONDS_MAX),
