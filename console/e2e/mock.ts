@@ -212,6 +212,8 @@ export class Mock extends World {
         const rows = (ids("SnapshotGroupIds") ?? []).flatMap((id) => this.groupRecords.get(id) ?? []);
         return { TotalCount: rows.length, SnapshotGroupRecordSet: rows } satisfies AnswerOf<"drystone", "DescribeSnapshotGroupRecords">;
       }
+      case "CreateSnapshot":
+        return { SnapshotId: this.snapshots[0]?.SnapshotId ?? "" } satisfies AnswerOf<"cbs", "CreateSnapshot">;
       case "CreateSnapshotGroup":
         return { SnapshotGroupId: this.groups[1]?.SnapshotGroupId ?? "" } satisfies AnswerOf<"cbs", "CreateSnapshotGroup">;
       case "DeleteSnapshotGroup":

@@ -86,6 +86,9 @@ describe.each(LOOKS)("%s", (title, look) => {
     const findings: string[] = [];
     const look_at = async (called: string) => {
       await page.locator("dialog[open]").waitFor();
+      // The focus begins at a field, or at what can be done, never at the cross.
+      const first = await page.evaluate<string>("document.activeElement.closest('.dialog__body :is(input, select), .dialog__foot button')?.tagName ?? 'elsewhere'");
+      if (first !== (called === "delete-snapshot" ? "BUTTON" : called === "create-group" || called === "profile" ? "SELECT" : "INPUT")) findings.push(`${called}: the focus begins at ${first}`);
       findings.push(...(await seriousFindings(page)).map((finding) => `${called}: ${finding}`));
       await shoot(page, `dialog-${called}-${name}`);
       await page.keyboard.press("Escape");
@@ -183,6 +186,25 @@ describe("what goes wrong", () => {
 });
 
 describe("actions", () => {
+  it("create a snapshot by a name and Enter; then there is nothing to cancel", async () => {
+    const { page } = await openPage(browser, { origin });
+    const mine = new Mock(NOW, 60);
+    const at = await mine.listen();
+    mine.loggedIn = true;
+    await page.goto(`${at}/console/disks/${mine.disks[1]?.DiskId ?? ""}`);
+    await page.locator(".page-head__actions button").first().click();
+    await page.locator("dialog[open]").waitFor();
+    const cancel = page.locator("dialog[open] .dialog__foot button").first();
+    expect(await cancel.textContent()).toBe(t("common.cancel"));
+    await page.keyboard.type("by-hand");
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: t("newSnap.runningTitle") }).waitFor();
+    expect(mine.changes).toEqual([["CreateSnapshot", { DiskId: mine.disks[1]?.DiskId, SnapshotName: "by-hand" }]]);
+    expect(await cancel.textContent()).toBe(t("common.close"));
+    await page.context().close();
+    await mine.close();
+  });
+
   it("delete the snapshot whose row was chosen, and no other", async () => {
     const { page } = await openPage(browser, { origin });
     const mine = new Mock(NOW, 60);

@@ -14,7 +14,7 @@ export function TypedName({ expected, typed, onChange }: Props) {
 export const confirmedBy = (disk: { readonly DiskId: string; readonly DiskName: string }): string => shownName(disk.DiskName, disk.DiskId);
 
 /** The password of who is logged in, given again. */
-export function OwnPassword({ value, onChange, autofocus = false }: { readonly value: string; readonly onChange: (password: string) => void; readonly autofocus?: boolean }) {
+export function OwnPassword({ value, onChange }: { readonly value: string; readonly onChange: (password: string) => void }) {
   const { t } = useWords();
-  return <TextField label={t("confirm.password")} type="password" value={value} onChange={onChange} autocomplete="current-password" autofocus={autofocus} />;
+  return <TextField label={t("confirm.password")} type="password" value={value} onChange={onChange} autocomplete="current-password" />;
 }

@@ -16,9 +16,20 @@ type Props = {
   /** Whether what is entered can be submitted. */
   readonly ready?: boolean;
   readonly busy?: boolean;
+  /** Nothing can be cancelled any more. Without it: while it is busy. */
+  readonly begun?: boolean;
   readonly error?: Error | null;
   readonly wide?: boolean;
 };
+
+/** Where the focus begins, best first: in a field, at a box to tick, at what can be done. Never at the cross. */
+const FIRST = [
+  ".dialog__body :is(input:not([type=checkbox], :disabled), select:not(:disabled), textarea:not(:disabled))",
+  ".dialog__body input:not(:disabled)",
+  // What cannot be undone is not what Enter does at once.
+  "form:not(.dialog__danger) > .dialog__foot button[type=submit]:not(:disabled)",
+  ".dialog__foot button",
+];
 
 /**
  * A dialog over the page. It is the browser's own element, which keeps focus inside, makes the rest of the page inert,
@@ -31,6 +42,9 @@ export function Dialog(props: Props) {
   useEffect(() => {
     const dialog = element.current;
     dialog?.showModal();
+    // The browser's own choice is the first thing that takes the focus: the cross.
+    const first = FIRST.map((selector) => dialog?.querySelector<HTMLElement>(selector)).find((found) => found);
+    first?.focus();
     return () => dialog?.close();
   }, []);
   const submit = (event: FormEvent) => {
@@ -47,7 +61,7 @@ export function Dialog(props: Props) {
         if (!props.busy) props.onClose();
       }}
     >
-      <form onSubmit={submit} noValidate>
+      <form onSubmit={submit} noValidate className={props.danger ? "dialog__danger" : undefined}>
         <header className="dialog__head">
           <h2 id={titleId}>{props.title}</h2>
           <button type="button" className="plain" aria-label={t("common.close")} onClick={props.onClose}>
@@ -60,7 +74,7 @@ export function Dialog(props: Props) {
         </div>
         <footer className="dialog__foot">
           <Button variant="outline" theme="default" onClick={props.onClose}>
-            {props.onSubmit ? t("common.cancel") : t("common.close")}
+            {props.onSubmit && !(props.begun ?? props.busy) ? t("common.cancel") : t("common.close")}
           </Button>
           {props.onSubmit && (
             <Button

@@ -198,7 +198,7 @@ export function nameIsTooLong(name: string, unit: NameUnit): boolean {
   return (unit === "bytes" ? new TextEncoder().encode(name).length : [...name].length) > NAME_MAX;
 }
 
-type NameProps = Pick<TextProps, "value" | "onChange" | "autofocus"> & { readonly label?: string; readonly unit: NameUnit; readonly optional?: boolean };
+type NameProps = Pick<TextProps, "value" | "onChange"> & { readonly label?: string; readonly unit: NameUnit; readonly optional?: boolean };
 
 /** A name; says when it is too long. */
 export function NameField({ label, unit, optional = false, ...rest }: NameProps) {

@@ -16,7 +16,7 @@ export function RenameDialog({ title, name: before, unit, asked, onRename }: Pro
   const [name, setName] = useState(before);
   return (
     <Dialog {...asked} title={title} onSubmit={() => onRename(name)} ready={name !== "" && !nameIsTooLong(name, unit)}>
-      <NameField value={name} onChange={setName} unit={unit} autofocus />
+      <NameField value={name} onChange={setName} unit={unit} />
     </Dialog>
   );
 }

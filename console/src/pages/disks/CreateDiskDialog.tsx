@@ -101,7 +101,7 @@ export function CreateDiskDialog({ from, onClose }: Props) {
         />
       )}
       <div className="pair">
-        <NameField value={name} onChange={setName} unit="bytes" optional autofocus />
+        <NameField value={name} onChange={setName} unit="bytes" optional />
         <ChoiceField
           label={t("disk.type")}
           value={type}

@@ -148,7 +148,6 @@ function ResizeDialog({ row, onClose }: OneProps) {
         suffix="GiB"
         error={right ? null : t("resize.bad", { now: gib(row.disk.DiskSize) })}
         hint={t("resize.hint")}
-        autofocus
       />
     </Dialog>
   );

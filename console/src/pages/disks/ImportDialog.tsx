@@ -26,7 +26,7 @@ export function ImportDialog({ onClose }: { readonly onClose: () => void }) {
     });
   return (
     <Dialog {...begin.dialog} title={t("import.title")} onSubmit={submit} submitText={t("import.button")} ready={path.trim() !== "" && !long && sizeIsRight}>
-      <TextField label={t("export.path")} value={path} onChange={setPath} placeholder="/srv/image.qcow2" hint={t("import.hint")} autofocus />
+      <TextField label={t("export.path")} value={path} onChange={setPath} placeholder="/srv/image.qcow2" hint={t("import.hint")} />
       <ChoiceField label={t("export.format")} value={format} onChange={setFormat} options={FORMATS.map((one) => ({ value: one, text: one === "" ? t("import.anyFormat") : one }))} />
       <div className="pair">
         <NameField value={name} onChange={setName} unit="bytes" optional />

@@ -64,7 +64,7 @@ function CreateDialog({ onClose }: { readonly onClose: () => void }) {
   }
   return (
     <Dialog title={t("account.create")} onClose={onClose} onSubmit={() => create.mutate({ password, parameters: { AccountName: name } })} ready={name !== "" && password !== ""} busy={create.isPending} error={create.error}>
-      <TextField label={t("field.name")} value={name} onChange={setName} autofocus />
+      <TextField label={t("field.name")} value={name} onChange={setName} />
       <OwnPassword value={password} onChange={setPassword} />
     </Dialog>
   );
@@ -94,7 +94,7 @@ function PasswordDialog({ account, onClose }: { readonly account: Account; reado
       error={set.error}
     >
       <p>{t("account.passwordText")}</p>
-      <OwnPassword value={password} onChange={setPassword} autofocus />
+      <OwnPassword value={password} onChange={setPassword} />
     </Dialog>
   );
 }

@@ -82,7 +82,7 @@ function CreateDialog({ onClose }: { readonly onClose: () => void }) {
       title={t("instance.create")}
       onSubmit={() => create.send({ Kind: kind, ...(name === "" ? {} : { InstanceName: name }) })}
     >
-      <TextField label={t("field.name")} value={name} onChange={setName} placeholder={t("field.optional")} autofocus />
+      <TextField label={t("field.name")} value={name} onChange={setName} placeholder={t("field.optional")} />
       <ChoiceField
         label={t("instance.kindTitle")}
         value={kind}

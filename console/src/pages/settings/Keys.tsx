@@ -82,7 +82,7 @@ function CreateDialog({ onClose }: { readonly onClose: () => void }) {
   return (
     <Dialog title={t("keys.create")} onClose={onClose} onSubmit={() => create.mutate({ password, parameters: {} })} ready={password !== ""} busy={create.isPending} error={create.error}>
       <p>{t("keys.createText")}</p>
-      <OwnPassword value={password} onChange={setPassword} autofocus />
+      <OwnPassword value={password} onChange={setPassword} />
     </Dialog>
   );
 }

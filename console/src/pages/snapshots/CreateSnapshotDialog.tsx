@@ -61,7 +61,7 @@ export function CreateSnapshotDialog({ rows, onClose }: Props) {
     >
       <DiskList rows={rows} />
       <p className="field__hint">{group ? t("newSnap.groupHint") : t("newSnap.hint")}</p>
-      <NameField label={t("newSnap.name")} value={name} onChange={setName} unit="characters" optional autofocus />
+      <NameField label={t("newSnap.name")} value={name} onChange={setName} unit="characters" optional />
       {!group && <ExpiryField value={expiry} onChange={setExpiry} />}
       <TagsField tags={tags} onChange={setTags} />
       <ProfileNotes disks={rows.map((row) => row.disk)} />
@@ -83,6 +83,7 @@ function CreatedDialog({ id, onClose }: { readonly id: string; readonly onClose:
       onSubmit={() => void navigate(row === null ? "/operations?state=FAILED" : `/snapshots/${id}`)}
       submitText={row === null ? t("newSnap.showOperations") : t("newSnap.show")}
       error={answer.error}
+      begun
     >
       {row === null ? (
         <p className="note note--warn">{t("newSnap.failed")}</p>

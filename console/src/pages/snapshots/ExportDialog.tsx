@@ -20,7 +20,7 @@ export function ExportDialog({ row, onClose }: { readonly row: SnapshotRow; read
       <p>
         <NameAndId name={SnapshotName} id={SnapshotId} />
       </p>
-      <TextField label={t("export.path")} value={path} onChange={setPath} placeholder={`/srv/${SnapshotId}.${format}`} hint={t("export.hint")} autofocus />
+      <TextField label={t("export.path")} value={path} onChange={setPath} placeholder={`/srv/${SnapshotId}.${format}`} hint={t("export.hint")} />
       <ChoiceField label={t("export.format")} value={format} onChange={setFormat} options={["qcow2", "raw"].map((one) => ({ value: one, text: one }))} />
     </Dialog>
   );

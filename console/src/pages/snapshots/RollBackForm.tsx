@@ -50,6 +50,8 @@ export function RollBackForm(props: Props) {
       danger
       ready={props.ready && refusal === null && expected !== null && typed === expected}
       busy={act.isPending}
+      // Whoever leaves while the safety snapshots are created has rolled back nothing.
+      begun={step.name === "applying"}
       error={act.error ?? props.error}
     >
       {props.children}
