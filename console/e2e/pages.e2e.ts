@@ -1,4 +1,6 @@
 // Every page against the mock: both languages, light and dark, a phone, axe, no request to another host, 10,000 snapshots.
+import { readFileSync } from "node:fs";
+
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
@@ -320,6 +322,40 @@ describe("actions", () => {
     expect(mine.changes.at(-1)).toEqual(["DeleteQuiesceProfile", { ResourceId: disk?.DiskId }]);
     await page.context().close();
     await mine.close();
+  });
+});
+
+describe("lists", () => {
+  it("are searched by parts, sorted by keyboard, and kept as a file; the address says how", async () => {
+    const { page } = await openPage(browser, { origin });
+    mock.loggedIn = true;
+    await visit(page, "/snapshots");
+    // Part of a disk's name, in other letters: that of the first snapshot on each row.
+    await page.getByLabel(t("search.label")).fill("MYSQL-da");
+    await page.waitForURL(/q=MYSQL-da/);
+    const wanted = mock.snapshots.filter((one) => one.DiskId === mock.disks[0]?.DiskId);
+    await page.getByText(t("table.count", { count: wanted.length }), { exact: true }).waitFor();
+    const head = page.getByRole("columnheader", { name: t("snap.stored") });
+    await head.getByRole("button").focus();
+    await page.keyboard.press("Enter");
+    await page.waitForURL(/sort=stored/);
+    await expect.poll(() => head.getAttribute("aria-sort")).toBe("ascending");
+    await page.keyboard.press("Enter");
+    await page.waitForURL(/sort=-stored/);
+    await expect.poll(() => head.getAttribute("aria-sort")).toBe("descending");
+    const largest = [...wanted].sort((a, b) => (mock.records.get(b.SnapshotId)?.StoredBytes ?? 0) - (mock.records.get(a.SnapshotId)?.StoredBytes ?? 0));
+    await page.locator("[data-index='0'] code", { hasText: largest[0]?.SnapshotId ?? "" }).waitFor();
+    // The disk's name stands beside its id.
+    await page.locator("[data-index='0'] [data-column=disk]", { hasText: "mysql-data" }).waitFor();
+    await shoot(page, "snapshots-sorted");
+    const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: t("table.csv") }).click()]);
+    const lines = readFileSync(await file.path(), "utf8").trimEnd().split("\r\n");
+    expect(file.suggestedFilename()).toMatch(/^snapshots-.*\.csv$/);
+    expect(lines[0]).toMatch(/^\ufeffID,Name,/);
+    expect(lines.slice(1).map((line) => line.split(",")[0])).toEqual(largest.map((one) => one.SnapshotId));
+    await page.reload();
+    await page.locator("[data-index='0'] code", { hasText: largest[0]?.SnapshotId ?? "" }).waitFor();
+    await page.context().close();
   });
 });
 

@@ -8,7 +8,7 @@ import type { Disk, DiskDetail, Filter, Operation, QuiesceProfile, Snapshot, Sna
 
 export const PAGE = 100;
 const BUSY_MS = 1_000;
-const REST_MS = 15_000;
+export const REST_MS = 15_000;
 
 export function newQueryClient(): QueryClient {
   return new QueryClient({
@@ -48,7 +48,8 @@ export type SnapshotRow = { readonly snapshot: Snapshot; readonly record: Snapsh
 export type GroupRow = { readonly group: SnapshotGroup; readonly record: SnapshotGroupRecord | undefined };
 export type Page<T> = { readonly total: number; readonly rows: readonly T[] };
 
-type Where = { readonly ids?: readonly string[]; readonly filters?: readonly Filter[] };
+export type Where = { readonly ids?: readonly string[]; readonly filters?: readonly Filter[] };
+export type FetchPage<T> = (where: Where, offset: number, signal?: AbortSignal) => Promise<Page<T>>;
 
 function selection(where: Where): { Filters?: readonly Filter[] } {
   return where.filters?.length ? { Filters: where.filters } : {};
@@ -122,8 +123,9 @@ export function useLongList<T>(
   name: string,
   where: Where,
   seen: readonly [number, number],
-  fetchPage: (where: Where, offset: number, signal?: AbortSignal) => Promise<Page<T>>,
+  fetchPage: FetchPage<T>,
   busy: (row: T) => boolean,
+  enabled = true,
 ): LongList<T> {
   const pages = pagesOf(seen);
   const answers = useQueries({
@@ -133,6 +135,7 @@ export function useLongList<T>(
       refetchInterval: interval<Page<T>>((page) => page.rows.some(busy)),
       placeholderData: index === 0 ? keepPreviousData : undefined,
       gcTime: 60_000,
+      enabled,
     })),
   });
   const held = new Map(pages.map((index, place) => [index, answers[place]?.data]));
@@ -153,7 +156,7 @@ export function useLongList<T>(
 export function useTicked<T>(
   name: string,
   ticked: ReadonlyMap<string, T>,
-  fetchPage: (where: Where, offset: number, signal?: AbortSignal) => Promise<Page<T>>,
+  fetchPage: FetchPage<T>,
   busy: (row: T) => boolean,
   idOf: (row: T) => string,
 ): readonly T[] {

@@ -4,7 +4,7 @@ import type { Operation } from "../api/types";
 import type { DiskRow } from "../api/queries";
 import { shade } from "../parts/charts";
 import { linuxCommands } from "./disks/commands";
-import { searchFilters } from "./disks/search";
+import { exactFilters } from "./disks/search";
 import { terminateParameters } from "./disks/terminate";
 import { barWidth } from "./disks/Timeline";
 import { returnPath } from "./login/returnPath";
@@ -25,16 +25,18 @@ describe("log in", () => {
 
 describe("search", () => {
   it.each([
-    ["disk", "  disk-abcdefgh ", [{ Name: "disk-id", Values: ["disk-abcdefgh"] }]],
+    ["disk", "disk-abcdefgh", [{ Name: "disk-id", Values: ["disk-abcdefgh"] }]],
     ["snapshot", "disk-abcdefgh", [{ Name: "disk-id", Values: ["disk-abcdefgh"] }]],
     ["snapshot", "snap-abcdefgh", [{ Name: "snapshot-id", Values: ["snap-abcdefgh"] }]],
-    ["disk", "snap-abcdefgh", [{ Name: "disk-name", Values: ["snap-abcdefgh"] }]],
+    ["disk", "snap-abcdefgh", null],
     ["disk", "ins-abcdefgh", [{ Name: "instance-id", Values: ["ins-abcdefgh"] }]],
     ["disk", "tag:env=prod=1", [{ Name: "tag:env", Values: ["prod=1"] }]],
     ["disk", "tag:env", [{ Name: "tag-key", Values: ["env"] }]],
-    ["snapshot", "nightly", [{ Name: "snapshot-name", Values: ["nightly"] }]],
-    ["disk", " ", []],
-  ] as const)("of %s for %s", (list, text, filters) => expect(searchFilters(list, text)).toEqual(filters));
+    ["snapshot", "nightly", null],
+    // Parts of ids are looked for among all rows.
+    ["snapshot", "snap-abc", null],
+    ["disk", "", []],
+  ] as const)("of %s for %s", (list, text, filters) => expect(exactFilters(list, text)).toEqual(filters));
 });
 
 describe("commands", () => {

@@ -1,6 +1,7 @@
 import { useState } from "react";
 import { Link } from "react-router";
 
+import { useNames } from "../api/names";
 import type { Tag } from "../api/types";
 import { useWords } from "../words";
 import { CheckIcon, CopyIcon } from "./icons";
@@ -51,16 +52,40 @@ export function NameAndId({ name, id, to }: { readonly name: string; readonly id
   const { t } = useWords();
   const text = (
     <span className="name-id">
-      <span className="name-id__name" title={name}>
-        {shownName(name, t("common.unnamed"))}
-      </span>
+      {name !== "" && (
+        <span className="name-id__name" title={name}>
+          {shownName(name, t("common.unnamed"))}
+        </span>
+      )}
       <code>{id}</code>
     </span>
   );
   return to === undefined ? text : <Link className="row-link" to={to}>{text}</Link>;
 }
 
-export const tagsText = (tags: readonly Tag[]): string => tags.map((tag) => `${tag.Key}=${tag.Value}`).join(", ") || "–";
+const PAGES = [["disk-", "/disks/"], ["snap-", "/snapshots/"], ["csnap-", "/groups/"]] as const;
+
+/** A disk, an instance or a snapshot of which only the id is at hand: its name where it has one that is known, and a way there. */
+export function Ref({ id }: { readonly id: string }) {
+  const nameOf = useNames();
+  const page = PAGES.find(([prefix]) => id.startsWith(prefix))?.[1];
+  return <NameAndId name={nameOf(id)} id={id} to={page === undefined ? "/settings/instances" : page + id} />;
+}
+
+/** The same within a sentence. */
+export function RefText({ id }: { readonly id: string }) {
+  const { t } = useWords();
+  const name = useNames()(id);
+  return (
+    <>
+      {name !== "" && `${shownName(name, t("common.unnamed"))} `}
+      <code>{id}</code>
+    </>
+  );
+}
+
+export const tagTexts = (tags: readonly Tag[]): readonly string[] => tags.map((tag) => `${tag.Key}=${tag.Value}`);
+export const tagsText = (tags: readonly Tag[]): string => tagTexts(tags).join(", ") || "–";
 
 const UNNAMED = "未命名";
 /** The name, or words for the one that the service gives to what has none. */

@@ -2,6 +2,7 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useRef, useState, type ReactNode } from "react";
 
 import { useWords } from "../words";
+import type { Sort } from "./arrange";
 import { SettingIcon } from "./icons";
 import { useNarrow } from "./media";
 import { Menu } from "./Menu";
@@ -33,6 +34,10 @@ type DataTableProps<T> = {
   readonly idOf: (row: T) => string;
   /** Called with the rows on the screen, as [start, stop), when they change. */
   readonly onSeen: (seen: readonly [number, number]) => void;
+  readonly sort: Sort | null;
+  /** Has the ids of the columns that can be sorted by. */
+  readonly sortable: Readonly<Record<string, unknown>>;
+  readonly onSort: (column: string) => void;
   readonly selected?: ReadonlyMap<string, T>;
   readonly onSelect?: (selected: ReadonlyMap<string, T>) => void;
 };
@@ -48,7 +53,7 @@ function tableWidthMin(tracks: readonly string[]): number {
 
 /** A table of any length: only the rows on the screen exist. On a phone each row is a card. */
 export function DataTable<T>(props: DataTableProps<T>) {
-  const { label, columns, total, rowAt, idOf, onSeen, selected, onSelect } = props;
+  const { label, columns, total, rowAt, idOf, onSeen, sort, sortable, onSort, selected, onSelect } = props;
   const { t } = useWords();
   const narrow = useNarrow();
   const box = useRef<HTMLDivElement>(null);
@@ -99,8 +104,20 @@ export function DataTable<T>(props: DataTableProps<T>) {
             </div>
           )}
           {columns.map((column) => (
-            <div role="columnheader" className="table__cell" key={column.id}>
-              {column.title}
+            <div
+              role="columnheader"
+              className="table__cell"
+              key={column.id}
+              aria-sort={sort?.column !== column.id ? undefined : sort.down ? "descending" : "ascending"}
+            >
+              {column.id in sortable ? (
+                <button type="button" className="table__sort" onClick={() => onSort(column.id)}>
+                  {column.title}
+                  <span aria-hidden="true">{sort?.column !== column.id ? "" : sort.down ? "↓" : "↑"}</span>
+                </button>
+              ) : (
+                column.title
+              )}
             </div>
           ))}
         </div>

@@ -19,7 +19,7 @@ export function SearchBox({ value, onChange, hint }: { readonly value: string; r
     // eslint-disable-next-line react-hooks/exhaustive-deps
   }, [text]);
   return (
-    <label className="search" title={hint}>
+    <label className="search">
       <span className="unseen">{t("search.label")}</span>
       <Input value={text} onChange={(typed: string) => setText(typed)} placeholder={hint} prefixIcon={<SearchIcon />} clearable />
     </label>

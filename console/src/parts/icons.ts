@@ -17,6 +17,7 @@ export { default as CopyIcon } from "tdesign-icons-react/esm/components/copy";
 export { default as DashboardIcon } from "tdesign-icons-react/esm/components/dashboard";
 export { default as DeleteIcon } from "tdesign-icons-react/esm/components/delete";
 export { default as DesktopIcon } from "tdesign-icons-react/esm/components/desktop";
+export { default as DownloadIcon } from "tdesign-icons-react/esm/components/download";
 export { default as EllipsisIcon } from "tdesign-icons-react/esm/components/ellipsis";
 export { default as ErrorCircleFilledIcon } from "tdesign-icons-react/esm/components/error-circle-filled";
 export { default as ErrorCircleIcon } from "tdesign-icons-react/esm/components/error-circle";

@@ -6,8 +6,8 @@ export const quiesce = {
     "未设置静默配置，快照为崩溃一致性：内容相当于断电时的云硬盘。设置静默配置后，创建快照的瞬间会暂停数据库和文件系统。",
   ],
   "profile.fromInstance": [
-    "This is the profile of the instance {id}. A profile of the disk itself would be used instead.",
-    "这是实例 {id} 的静默配置。如果云硬盘有自己的配置，则优先使用。",
+    "The disk has no profile of its own. It uses the profile of the instance",
+    "云硬盘没有自己的静默配置，使用实例的静默配置：",
   ],
   "profile.set": ["Set a profile", "设置静默配置"],
   "profile.change": ["Change", "修改"],

@@ -72,6 +72,12 @@ export const shell = {
 
   "table.actions": ["Actions", "操作"],
   "table.columns": ["Columns", "自定义列"],
+  "table.csv": ["Download as CSV", "下载为 CSV"],
+  "table.csvFailed": ["The rows could not be read. Nothing was downloaded", "读取数据失败，未下载文件"],
+  "table.cut": ["Only the newest {count} are searched and sorted.", "仅在最新的 {count} 项中搜索和排序。"],
+  "table.newest": ["Default order", "默认顺序"],
+  "table.reading": ["{count} found, {read} of {total} read …", "已找到 {count} 项，已读取 {read}/{total}…"],
+  "table.sort": ["Sort by", "排序"],
   "table.count": ["{count} in total", "共 {count} 项"],
   "table.more": ["More actions for {id}", "{id} 的更多操作"],
   "table.nothing": ["Nothing matches", "没有匹配的结果"],
@@ -80,7 +86,7 @@ export const shell = {
   "table.selectAll": ["Select all loaded rows, at most 100", "选择已加载的全部行（最多 100 项）"],
   "table.selected": ["{count} selected. Clear", "已选 {count} 项，清除"],
   "search.label": ["Search", "搜索"],
-  "search.hint": ["Full name, ID or tag:key=value", "完整名称、ID 或 tag:键=值"],
+  "search.hint": ["Name, ID or tag", "名称、ID 或标签"],
 
   "field.name": ["Name", "名称"],
   "field.nameLong.bytes": [

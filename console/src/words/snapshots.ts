@@ -55,7 +55,6 @@ export const snapshots = {
     "A group holds snapshots of several disks at exactly the same point in time. You need one when data that belongs together is on more than one disk, for example a database and its log.",
     "快照组包含多块云硬盘在同一时刻的快照。如果相关数据分布在多块云硬盘上（例如数据库及其日志），请使用快照组。",
   ],
-  "groups.searchHint": ["Full name, ID of a group or a snapshot", "完整名称、快照组 ID 或快照 ID"],
   "group.about": ["Group information", "快照组信息"],
   "group.gone": ["There is no snapshot group {id}", "快照组 {id} 不存在"],
   "group.goneText": ["It was deleted, or it belongs to another account.", "它已被删除，或属于其他账号。"],

@@ -1,9 +1,9 @@
 import { useState } from "react";
 import { Link, useParams } from "react-router";
 
-import { useDisk, useInstances, useOperationsOf, useSnapshotsOfDisk, useSnapshotting, type DiskRow } from "../../api/queries";
+import { useDisk, useOperationsOf, useSnapshotsOfDisk, useSnapshotting, type DiskRow } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
-import { Command, tagsText } from "../../parts/Copyable";
+import { Command, Ref, tagsText } from "../../parts/Copyable";
 import { ErrorNote } from "../../parts/ErrorNote";
 import { CameraIcon } from "../../parts/icons";
 import { MoreMenu } from "../../parts/Menu";
@@ -73,8 +73,6 @@ export default function DiskPage() {
 function DiskFacts({ row }: { readonly row: DiskRow }) {
   const { t } = useWords();
   const { disk, detail } = row;
-  const instances = useInstances();
-  const instance = instances.data?.InstanceSet.find((one) => one.InstanceId === disk.InstanceId);
   const source = detail?.SourceSnapshotId ?? null;
   return (
     <Card title={t("disk.about")}>
@@ -85,7 +83,7 @@ function DiskFacts({ row }: { readonly row: DiskRow }) {
           { name: t("disk.usage"), value: named(t, "disk.usage", disk.DiskUsage) },
           {
             name: t("disk.instance"),
-            value: disk.InstanceId === "" ? t("disk.notAttached") : `${instance?.InstanceName ?? ""} ${disk.InstanceId}`,
+            value: disk.InstanceId === "" ? t("disk.notAttached") : <Ref id={disk.InstanceId} />,
           },
           { name: t("disk.zone"), value: disk.Placement.Zone },
           { name: t("common.created"), value: <Time text={disk.CreateTime} exact /> },

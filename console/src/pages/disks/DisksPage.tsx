@@ -2,9 +2,9 @@ import { useState } from "react";
 import { Link } from "react-router";
 import { Button } from "tdesign-react/es/button";
 
-import { diskIsBusy, fetchDisks, useInstances, useSession, useSnapshotting, type DiskRow } from "../../api/queries";
+import { diskIsBusy, fetchDisks, useSession, useSnapshotting, type DiskRow } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
-import { NameAndId, tagsText } from "../../parts/Copyable";
+import { NameAndId, Ref, shownName, tagsText, tagTexts } from "../../parts/Copyable";
 import type { Column } from "../../parts/DataTable";
 import { AddIcon, ServerIcon } from "../../parts/icons";
 import { ListPage, useListPage, type ListOf } from "../../parts/ListPage";
@@ -13,12 +13,13 @@ import { DiskTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { ATTACH_MAX, diskFacts, disksRefusal, TERMINATE_MAX, type DiskAction, type Refusal } from "../../rules/rules";
 import { gib, bytes, MIB } from "../../units/bytes";
+import { parseTime } from "../../units/times";
 import { named, useWords } from "../../words";
 import { CreateDiskDialog } from "./CreateDiskDialog";
 import { useDiskEntries } from "./actions";
 import { DiskDialog, type OpenDiskDialog } from "./DiskDialogs";
 import { ImportDialog } from "./ImportDialog";
-import { searchFilters } from "./search";
+import { exactFilters } from "./search";
 
 const STATES = ["UNATTACHED", "ATTACHED", "ROLLBACKING", "EXPANDING", "TORECYCLE"] as const;
 const DISKS: ListOf<DiskRow> = {
@@ -26,8 +27,23 @@ const DISKS: ListOf<DiskRow> = {
   fetchPage: fetchDisks,
   busy: diskIsBusy,
   idOf: (row) => row.disk.DiskId,
-  search: (text) => searchFilters("disk", text),
+  exact: (text) => exactFilters("disk", text),
+  texts: ({ disk }, nameOf) => [disk.DiskName, disk.DiskId, disk.InstanceId, nameOf(disk.InstanceId), ...tagTexts(disk.Tags)],
   filters: { state: "disk-state" },
+  values: {
+    name: ({ disk }) => shownName(disk.DiskName, ""),
+    state: ({ disk }) => disk.DiskState,
+    type: ({ disk }) => disk.DiskType,
+    size: ({ disk }) => disk.DiskSize,
+    instance: ({ disk }, nameOf) => `${nameOf(disk.InstanceId)} ${disk.InstanceId}`.trim(),
+    snapshots: ({ disk }) => disk.SnapshotCount,
+    created: ({ disk }) => parseTime(disk.CreateTime),
+    zone: ({ disk }) => disk.Placement.Zone,
+    usage: ({ disk }) => disk.DiskUsage,
+    charge: ({ disk }) => disk.DiskChargeType,
+    tags: ({ disk }) => tagTexts(disk.Tags).join(", "),
+  },
+  units: { size: "GiB" },
 };
 
 export default function DisksPage() {
@@ -73,7 +89,6 @@ export default function DisksPage() {
         </>
       }
       columns={columns}
-      searchHint={t("search.hint")}
       choices={[{ name: "state", label: t("common.filterState"), any: t("common.anyState"), options: STATES.map((value) => ({ value, text: t(`disk.state.${value}`) })) }]}
       tools={tools.map(([kind, why]) => (
         <ActionButton key={kind} refusal={why} onClick={() => setDialog({ kind, rows })}>
@@ -98,8 +113,6 @@ export default function DisksPage() {
 function useDiskColumns(snapshotting: ReadonlySet<string>, open: (dialog: OpenDiskDialog) => void): readonly Column<DiskRow>[] {
   const { t } = useWords();
   const entries = useDiskEntries(snapshotting, open);
-  const instances = useInstances();
-  const names = new Map((instances.data?.InstanceSet ?? []).map((one) => [one.InstanceId, one.InstanceName]));
   return [
     {
       id: "name",
@@ -120,7 +133,7 @@ function useDiskColumns(snapshotting: ReadonlySet<string>, open: (dialog: OpenDi
       id: "instance",
       title: t("disk.instance"),
       width: "minmax(110px, 1fr)",
-      cell: ({ disk }) => (disk.InstanceId === "" ? "–" : <NameAndId name={names.get(disk.InstanceId) ?? ""} id={disk.InstanceId} />),
+      cell: ({ disk }) => (disk.InstanceId === "" ? "–" : <Ref id={disk.InstanceId} />),
     },
     {
       id: "snapshots",

@@ -1,9 +1,9 @@
 import { useState } from "react";
 import { Link, useNavigate, useParams } from "react-router";
 
-import { useGroup, useInstances, useSnapshots, type GroupRow } from "../../api/queries";
+import { useGroup, useSnapshots, type GroupRow } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
-import { NameAndId, tagsText } from "../../parts/Copyable";
+import { NameAndId, Ref, tagsText } from "../../parts/Copyable";
 import { ErrorNote } from "../../parts/ErrorNote";
 import { Card, Facts, Gone, Loading, OneHead, Pending } from "../../parts/Page";
 import { GroupTag, SnapshotTag } from "../../parts/StateTag";
@@ -49,13 +49,11 @@ export default function GroupPage() {
 function About({ row }: { readonly row: GroupRow }) {
   const { t } = useWords();
   const { group, record } = row;
-  const instances = useInstances();
-  const instance = instances.data?.InstanceSet.find((one) => one.InstanceId === record?.InstanceId);
   return (
     <Card title={t("group.about")}>
       <Facts
         facts={[
-          { name: t("group.instance"), value: `${instance?.InstanceName ?? ""} ${record?.InstanceId ?? "–"}` },
+          { name: t("group.instance"), value: record ? <Ref id={record.InstanceId} /> : "–" },
           { name: t("snap.takenAt"), value: <Time text={record?.TakenAt ?? group.CreateTime} exact /> },
           { name: t("snap.freeze"), hint: t("group.pauseHint"), value: duration(record?.PauseMs) },
           { name: t("group.members"), value: group.SnapshotIdSet.length },
@@ -83,7 +81,7 @@ function Members({ row }: { readonly row: GroupRow }) {
                 <NameAndId name={snapshot.SnapshotName} id={snapshot.SnapshotId} />
               </Link>
               <span className="stacked">
-                <Link to={`/disks/${snapshot.DiskId}`}>{snapshot.DiskId}</Link>
+                <Ref id={snapshot.DiskId} />
                 <small>{gib(snapshot.DiskSize)}</small>
               </span>
               <SnapshotTag row={member} />

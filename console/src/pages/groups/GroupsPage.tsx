@@ -2,7 +2,7 @@ import { useState } from "react";
 import { Button } from "tdesign-react/es/button";
 
 import { fetchGroups, groupIsBusy, type GroupRow } from "../../api/queries";
-import { NameAndId, tagsText } from "../../parts/Copyable";
+import { NameAndId, Ref, shownName, tagsText, tagTexts } from "../../parts/Copyable";
 import type { Column } from "../../parts/DataTable";
 import { AddIcon, LayersIcon } from "../../parts/icons";
 import { ListPage, useListPage, type ListOf } from "../../parts/ListPage";
@@ -10,10 +10,11 @@ import { MoreMenu } from "../../parts/Menu";
 import { GroupTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { duration } from "../../units/durations";
+import { parseTime } from "../../units/times";
 import { useWords } from "../../words";
 import { CreateGroupDialog } from "./CreateGroupDialog";
 import { GroupDialog, useGroupEntries, type OpenGroupDialog } from "./GroupDialogs";
-import { groupFilters } from "./search";
+import { exactGroups } from "./search";
 
 const STATES = ["NORMAL", "CREATING", "ROLLBACKING"] as const;
 const GROUPS: ListOf<GroupRow> = {
@@ -21,8 +22,22 @@ const GROUPS: ListOf<GroupRow> = {
   fetchPage: fetchGroups,
   busy: groupIsBusy,
   idOf: (row) => row.group.SnapshotGroupId,
-  search: groupFilters,
+  exact: exactGroups,
+  texts: ({ group, record }, nameOf) => [
+    group.SnapshotGroupName, group.SnapshotGroupId, record?.InstanceId ?? "", nameOf(record?.InstanceId ?? ""), ...tagTexts(record?.Tags ?? []),
+  ],
   filters: { state: "snapshot-group-state" },
+  values: {
+    name: ({ group }) => shownName(group.SnapshotGroupName, ""),
+    state: ({ group }) => group.SnapshotGroupState,
+    instance: ({ record }, nameOf) => `${nameOf(record?.InstanceId ?? "")} ${record?.InstanceId ?? ""}`.trim(),
+    members: ({ group }) => group.SnapshotIdSet.length,
+    pause: ({ record }) => record?.PauseMs ?? null,
+    kept: ({ group }) => (group.IsPermanent ? null : parseTime(group.DeadlineTime)),
+    taken: ({ group, record }) => parseTime(record?.TakenAt ?? group.CreateTime),
+    tags: ({ record }) => tagTexts(record?.Tags ?? []).join(", "),
+  },
+  units: { pause: "ms" },
 };
 
 export default function GroupsPage() {
@@ -41,7 +56,6 @@ export default function GroupsPage() {
       lead={t("groups.lead")}
       actions={create}
       columns={useGroupColumns(setDialog)}
-      searchHint={t("groups.searchHint")}
       choices={[{ name: "state", label: t("common.filterState"), any: t("common.anyState"), options: STATES.map((value) => ({ value, text: t(`snap.state.${value}`) })) }]}
       empty={{ icon: <LayersIcon />, title: t("groups.none"), text: t("groups.noneText"), action: create }}
     >
@@ -63,7 +77,7 @@ function useGroupColumns(open: (dialog: OpenGroupDialog) => void): readonly Colu
       cell: ({ group }) => <NameAndId name={group.SnapshotGroupName} id={group.SnapshotGroupId} to={`/groups/${group.SnapshotGroupId}`} />,
     },
     { id: "state", title: t("common.state"), width: "minmax(150px, 1fr)", cell: (row) => <GroupTag row={row} /> },
-    { id: "instance", title: t("group.instance"), width: "minmax(120px, 1fr)", cell: ({ record }) => <code>{record?.InstanceId ?? "–"}</code> },
+    { id: "instance", title: t("group.instance"), width: "minmax(120px, 1fr)", cell: ({ record }) => (record ? <Ref id={record.InstanceId} /> : "–") },
     { id: "members", title: t("group.members"), width: "minmax(80px, .6fr)", cell: ({ group }) => <span className="number">{group.SnapshotIdSet.length}</span> },
     { id: "pause", title: t("snap.freeze"), width: "minmax(110px, .8fr)", cell: ({ record }) => <span className="number">{duration(record?.PauseMs)}</span> },
     {

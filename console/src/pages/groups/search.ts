@@ -1,10 +1,8 @@
 import type { Filter } from "../../api/types";
 
-/** What is typed into the search box, as filters of DescribeSnapshotGroups: an id of a group or a member, or a name. */
-export function groupFilters(text: string): readonly Filter[] {
-  const wanted = text.trim();
-  if (wanted === "") return [];
-  if (/^csnap-[a-z0-9]+$/.test(wanted)) return [{ Name: "snapshot-group-id", Values: [wanted] }];
-  if (/^snap-[a-z0-9]+$/.test(wanted)) return [{ Name: "snapshot-id", Values: [wanted] }];
-  return [{ Name: "snapshot-group-name", Values: [wanted] }];
+/** What is typed as filters of DescribeSnapshotGroups, where these find just that: the id of a group or a member. */
+export function exactGroups(text: string): readonly Filter[] | null {
+  if (text === "") return [];
+  if (/^csnap-[a-z0-9]{8}$/.test(text)) return [{ Name: "snapshot-group-id", Values: [text] }];
+  return /^snap-[a-z0-9]{8}$/.test(text) ? [{ Name: "snapshot-id", Values: [text] }] : null;
 }

@@ -2,8 +2,9 @@ import { fetchOperations, operationIsBusy } from "../../api/queries";
 import type { Operation } from "../../api/types";
 import { TaskIcon } from "../../parts/icons";
 import { ListPage, useListPage, type ListOf } from "../../parts/ListPage";
+import { parseTime } from "../../units/times";
 import { named, useWords } from "../../words";
-import { useOperationColumns } from "./columns";
+import { took, useOperationColumns } from "./columns";
 
 const STATES = ["RUNNING", "DONE", "FAILED"] as const;
 const KINDS = [
@@ -15,7 +16,21 @@ const OPERATIONS: ListOf<Operation> = {
   fetchPage: fetchOperations,
   busy: operationIsBusy,
   idOf: (operation) => operation.OperationId,
+  exact: (text) => (text === "" ? [] : /^(disk|snap)-[a-z0-9]{8}$/.test(text) ? [{ Name: "resource-id", Values: [text] }] : null),
+  texts: (one, nameOf) => [
+    one.OperationId, one.Kind, one.ErrorCode, one.ErrorMessage, ...[one.DiskId, one.SnapshotId, one.InstanceId].flatMap((id) => (id === null ? [] : [id, nameOf(id)])),
+  ],
   filters: { state: "state", kind: "kind" },
+  values: {
+    kind: (one) => one.Kind,
+    state: (one) => one.State,
+    resource: (one, nameOf) => [one.DiskId, one.SnapshotId, one.InstanceId].flatMap((id) => (id === null ? [] : [nameOf(id), id])).join(" ").trim(),
+    time: (one) => took(one),
+    began: (one) => parseTime(one.CreateTime),
+    trouble: (one) => [one.ErrorCode, one.ErrorMessage].join(" ").trim(),
+    phase: (one) => one.Phase,
+  },
+  units: { time: "ms" },
 };
 
 export default function OperationsPage() {

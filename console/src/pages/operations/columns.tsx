@@ -1,6 +1,5 @@
-import { Link } from "react-router";
-
 import type { Operation } from "../../api/types";
+import { Ref } from "../../parts/Copyable";
 import type { Column } from "../../parts/DataTable";
 import { FindingTag, OperationTag } from "../../parts/StateTag";
 import { Time, useNow } from "../../parts/Time";
@@ -8,28 +7,31 @@ import { duration, remaining } from "../../units/durations";
 import { parseTime } from "../../units/times";
 import { named, useWords } from "../../words";
 
+/** How long an operation took, ms; null while it runs. */
+export function took({ State, CreateTime, UpdateTime }: Operation): number | null {
+  const [from, to] = [parseTime(CreateTime), parseTime(UpdateTime)];
+  return State === "RUNNING" || from === null || to === null ? null : Math.max(0, to.getTime() - from.getTime());
+}
+
 /** How long an operation took, or has taken and will take. */
 export function Took({ operation }: { readonly operation: Operation }) {
   const { t } = useWords();
   const now = useNow();
-  const from = parseTime(operation.CreateTime);
-  const to = operation.State === "RUNNING" ? now : parseTime(operation.UpdateTime);
-  if (from === null || to === null) return <>–</>;
-  const took = Math.max(0, to.getTime() - from.getTime());
-  if (operation.State !== "RUNNING") return <>{took < 1000 ? t("op.underSecond") : duration(took)}</>;
-  const left = remaining(operation.Percent, took);
-  return <>{left === null ? duration(took) : t("op.left", { time: duration(left) })}</>;
+  const all = took(operation);
+  if (all !== null) return <>{all < 1000 ? t("op.underSecond") : duration(all)}</>;
+  const soFar = Math.max(0, now.getTime() - (parseTime(operation.CreateTime) ?? now).getTime());
+  const left = remaining(operation.Percent, soFar);
+  return <>{left === null ? duration(soFar) : t("op.left", { time: duration(left) })}</>;
 }
 
 /** What an operation works on, with a way there. */
 export function Resource({ operation }: { readonly operation: Operation }) {
   const { DiskId, SnapshotId, InstanceId } = operation;
   return (
-    <span className="links">
-      {DiskId !== null && <Link to={`/disks/${DiskId}`}>{DiskId}</Link>}
-      {SnapshotId !== null && <Link to={`/snapshots/${SnapshotId}`}>{SnapshotId}</Link>}
-      {DiskId === null && SnapshotId === null && InstanceId !== null && <Link to="/settings/instances">{InstanceId}</Link>}
-      {DiskId === null && SnapshotId === null && InstanceId === null && "–"}
+    <span className="stacked">
+      {DiskId !== null && <Ref id={DiskId} />}
+      {SnapshotId !== null && <Ref id={SnapshotId} />}
+      {DiskId === null && SnapshotId === null && (InstanceId === null ? "–" : <Ref id={InstanceId} />)}
     </span>
   );
 }

@@ -4,6 +4,7 @@ import { Link } from "react-router";
 import type { Overview } from "../../api/answers";
 import type { Attention } from "../../api/types";
 import { useAnswer } from "../../api/queries";
+import { RefText } from "../../parts/Copyable";
 import { AreaChart, PartsBar } from "../../parts/charts";
 import { ErrorNote } from "../../parts/ErrorNote";
 import { CameraIcon, CheckCircleIcon, ErrorCircleIcon, ServerIcon } from "../../parts/icons";
@@ -139,11 +140,12 @@ function AttentionCard({ attention }: { readonly attention: readonly Attention[]
           {attention.map((one) => {
             const id = one.ResourceId;
             const to = attentionLink(id);
+            const what = <RefText id={id} />;
             return (
               <li key={`${one.Kind} ${id} ${one.Message}`}>
                 <ErrorCircleIcon />
                 <span>
-                  {named(t, "attention", one.Kind)} {to === null ? <code>{id}</code> : <Link to={to}>{id}</Link>}
+                  {named(t, "attention", one.Kind)} {to === null ? what : <Link to={to}>{what}</Link>}
                   {/* What exactly, in the server's own words. */}
                   {!one.Kind.startsWith("snapshot_") && <small className="attention__detail">{one.Message}</small>}
                 </span>

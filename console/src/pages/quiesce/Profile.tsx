@@ -5,6 +5,7 @@ import type { Disk, QuiesceProfile } from "../../api/types";
 import { useProfiles, useSession } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
 import { useAsked } from "../../parts/asked";
+import { RefText } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
 import { Card, Facts, Pending } from "../../parts/Page";
 import type { DiskRow } from "../../api/queries";
@@ -37,7 +38,11 @@ export function DiskProfile({ row }: { readonly row: DiskRow }) {
       {profiles.data !== undefined && profile === undefined && <p className="quiet">{t("profile.none")}</p>}
       {profile && (
         <>
-          {own === undefined && <p className="note">{t("profile.fromInstance", { id: profile.ResourceId })}</p>}
+          {own === undefined && (
+            <p className="note">
+              {t("profile.fromInstance")} <RefText id={profile.ResourceId} />
+            </p>
+          )}
           <ol className="held">
             {profile.Steps.map((step, index) => (
               <li key={index}>
@@ -87,7 +92,7 @@ function RemoveDialog({ resourceId, onClose }: { readonly resourceId: string; re
   return (
     <Dialog {...remove.dialog} title={t("profile.removeTitle")} onSubmit={() => remove.send({ ResourceId: resourceId })} submitText={t("profile.remove")} danger>
       <p>
-        <code>{resourceId}</code>
+        <RefText id={resourceId} />
       </p>
       <p className="note note--warn">{t("profile.removeText")}</p>
     </Dialog>

@@ -3,6 +3,7 @@ import { Button } from "tdesign-react/es/button";
 
 import type { QuiesceProfile } from "../../api/types";
 import { useAsked } from "../../parts/asked";
+import { RefText } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
 import { Choice, ChoiceField, TextField } from "../../parts/Field";
 import { AddIcon, ArrowUpIcon, CloseIcon } from "../../parts/icons";
@@ -31,7 +32,7 @@ export function ProfileDialog({ resourceId, profile, onClose }: Props) {
       wide
     >
       <p>
-        {t(resourceId.startsWith("ins-") ? "profile.ofInstance" : "profile.ofDisk")} <code>{resourceId}</code>
+        {t(resourceId.startsWith("ins-") ? "profile.ofInstance" : "profile.ofDisk")} <RefText id={resourceId} />
       </p>
       <ol className="steps">
         {form.steps.map((step, index) => (

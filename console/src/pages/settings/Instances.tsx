@@ -4,7 +4,7 @@ import { Button } from "tdesign-react/es/button";
 import type { QuiesceProfile } from "../../api/types";
 import { useInstances, useProfiles, useSession } from "../../api/queries";
 import { useAsked } from "../../parts/asked";
-import { NameAndId } from "../../parts/Copyable";
+import { NameAndId, RefText } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
 import { ChoiceField, TextField } from "../../parts/Field";
 import { Time } from "../../parts/Time";
@@ -63,7 +63,7 @@ function DeleteDialog({ id, onClose }: { readonly id: string; readonly onClose: 
   return (
     <Dialog {...remove.dialog} title={t("instance.deleteTitle")} onSubmit={() => remove.send({ InstanceId: id })} submitText={t("instance.delete")} danger>
       <p>
-        <code>{id}</code>
+        <RefText id={id} />
       </p>
       <p>{t("instance.deleteText")}</p>
     </Dialog>

@@ -3,7 +3,7 @@ import { Link, useNavigate, useParams } from "react-router";
 
 import { useAnswer, useDisk, useSnapshot, useSnapshotting, type SnapshotRow } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
-import { tagsText } from "../../parts/Copyable";
+import { Ref, tagsText } from "../../parts/Copyable";
 import { ErrorNote } from "../../parts/ErrorNote";
 import { MoreMenu } from "../../parts/Menu";
 import { Card, type Fact, Facts, Gone, Loading, OneHead, Pending } from "../../parts/Page";
@@ -89,7 +89,7 @@ function About({ row }: { readonly row: SnapshotRow }) {
     <Card title={t("snap.about")}>
       <Facts
         facts={[
-          { name: t("snap.disk"), value: <Link to={`/disks/${snapshot.DiskId}`}>{snapshot.DiskId}</Link> },
+          { name: t("snap.disk"), value: <Ref id={snapshot.DiskId} /> },
           { name: t("snap.size"), value: gib(snapshot.DiskSize) },
           { name: t("snap.stored"), hint: t("snap.storedHint"), value: bytes(record?.StoredBytes) },
           { name: t("snap.alone"), hint: t("snap.aloneHint"), value: bytes(alone?.UniqueBytes) },

@@ -4,7 +4,7 @@ import { Button } from "tdesign-react/es/button";
 
 import { fetchSnapshots, snapshotIsBusy, useAnswer, useDisk, useSnapshotting, type SnapshotRow } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
-import { NameAndId, tagsText } from "../../parts/Copyable";
+import { NameAndId, Ref, shownName, tagsText, tagTexts } from "../../parts/Copyable";
 import type { Column } from "../../parts/DataTable";
 import { CameraIcon } from "../../parts/icons";
 import { ListPage, useListPage, type ListOf } from "../../parts/ListPage";
@@ -12,9 +12,10 @@ import { MoreMenu } from "../../parts/Menu";
 import { FindingTag, SnapshotTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { DELETE_SNAPSHOTS_MAX, snapshotFacts, snapshotRefusal, type Refusal } from "../../rules/rules";
-import { bytes, gib } from "../../units/bytes";
+import { bytes } from "../../units/bytes";
+import { parseTime } from "../../units/times";
 import { named, useWords } from "../../words";
-import { searchFilters } from "../disks/search";
+import { exactFilters } from "../disks/search";
 import { useSnapshotEntries } from "./actions";
 import { SnapshotDialog, type OpenSnapshotDialog } from "./SnapshotDialogs";
 
@@ -24,8 +25,23 @@ const SNAPSHOTS: ListOf<SnapshotRow> = {
   fetchPage: fetchSnapshots,
   busy: snapshotIsBusy,
   idOf: (row) => row.snapshot.SnapshotId,
-  search: (text) => searchFilters("snapshot", text),
+  exact: (text) => exactFilters("snapshot", text),
+  texts: ({ snapshot }, nameOf) => [snapshot.SnapshotName, snapshot.SnapshotId, snapshot.DiskId, nameOf(snapshot.DiskId), ...tagTexts(snapshot.Tags)],
   filters: { state: "snapshot-state" },
+  values: {
+    name: ({ snapshot }) => shownName(snapshot.SnapshotName, ""),
+    state: ({ snapshot }) => snapshot.SnapshotState,
+    disk: ({ snapshot }, nameOf) => `${shownName(nameOf(snapshot.DiskId), "")} ${snapshot.DiskId}`.trim(),
+    stored: ({ record }) => record?.StoredBytes ?? null,
+    kept: ({ snapshot }) => (snapshot.IsPermanent ? null : parseTime(snapshot.DeadlineTime)),
+    created: ({ snapshot, record }) => parseTime(record?.TakenAt ?? snapshot.CreateTime),
+    usage: ({ snapshot }) => snapshot.DiskUsage,
+    consistency: ({ record }) => record?.Consistency ?? null,
+    opening: ({ record }) => record?.Opening?.Finding ?? null,
+    group: ({ record }) => record?.SnapshotGroupId ?? null,
+    tags: ({ snapshot }) => tagTexts(snapshot.Tags).join(", "),
+  },
+  units: { stored: "B" },
 };
 
 export default function SnapshotsPage() {
@@ -41,7 +57,6 @@ export default function SnapshotsPage() {
       title={t("nav.snapshots")}
       lead={t("snaps.lead")}
       columns={columns}
-      searchHint={t("search.hint")}
       choices={[{ name: "state", label: t("common.filterState"), any: t("common.anyState"), options: STATES.map((value) => ({ value, text: t(`snap.state.${value}`) })) }]}
       tools={
         <>
@@ -106,22 +121,17 @@ function useSnapshotColumns(open: (dialog: OpenSnapshotDialog) => void, aloneOf:
       fixed: true,
       cell: ({ snapshot }) => <NameAndId name={snapshot.SnapshotName} id={snapshot.SnapshotId} to={`/snapshots/${snapshot.SnapshotId}`} />,
     },
-    { id: "state", title: t("common.state"), width: "minmax(150px, 1.2fr)", cell: (row) => <SnapshotTag row={row} /> },
+    { id: "state", title: t("common.state"), width: "minmax(130px, 1.2fr)", cell: (row) => <SnapshotTag row={row} /> },
     {
       id: "disk",
       title: t("snap.disk"),
       width: "minmax(120px, 1fr)",
-      cell: ({ snapshot }) => (
-        <span className="stacked">
-          <Link to={`/disks/${snapshot.DiskId}`}>{snapshot.DiskId}</Link>
-          <small>{gib(snapshot.DiskSize)}</small>
-        </span>
-      ),
+      cell: ({ snapshot }) => <Ref id={snapshot.DiskId} />,
     },
     {
       id: "stored",
       title: t("snap.stored"),
-      width: "minmax(110px, .9fr)",
+      width: "minmax(160px, .9fr)",
       cell: ({ record }) => (
         <span className="stacked">
           <span className="number">{bytes(record?.StoredBytes)}</span>
@@ -132,13 +142,13 @@ function useSnapshotColumns(open: (dialog: OpenSnapshotDialog) => void, aloneOf:
     {
       id: "alone",
       title: t("snap.alone"),
-      width: "minmax(100px, .8fr)",
+      width: "minmax(84px, .7fr)",
       cell: ({ snapshot }) => <span className="number">{bytes(aloneOf(snapshot.SnapshotId))}</span>,
     },
     {
       id: "kept",
       title: t("snap.kept"),
-      width: "minmax(110px, .9fr)",
+      width: "minmax(100px, .8fr)",
       cell: ({ snapshot }) => (snapshot.IsPermanent ? t("expiry.never") : <Time text={snapshot.DeadlineTime} />),
     },
     {
@@ -170,7 +180,7 @@ function useSnapshotColumns(open: (dialog: OpenSnapshotDialog) => void, aloneOf:
       cell: ({ record }) => (record?.SnapshotGroupId ? <Link to={`/groups/${record.SnapshotGroupId}`}>{record.SnapshotGroupId}</Link> : "–"),
     },
     { id: "tags", title: t("field.tags"), width: "minmax(110px, 1fr)", optional: true, cell: ({ snapshot }) => tagsText(snapshot.Tags) },
-    { id: "actions", title: t("table.actions"), width: "72px", fixed: true, cell: (row) => <RowActions row={row} open={open} /> },
+    { id: "actions", title: t("table.actions"), width: "60px", fixed: true, cell: (row) => <RowActions row={row} open={open} /> },
   ];
 }
 
