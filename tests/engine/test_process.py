@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from drystone.domain.errors import RefusalError, UnavailableError
+from drystone.domain.errors import Refusal, RefusalError, UnavailableError
 from drystone.domain.ids import InstanceId
 from drystone.engine import descriptors, process
 from drystone.engine.process import Detached
@@ -187,7 +187,7 @@ def test_the_last_descriptors_are_given_to_no_disk(tmp_path: Path) -> None:
             assert descriptors.disks_more(child) == more
     with pytest.raises(RefusalError, match="2 more disks, not for 3: raise the server's limit") as refused:
         check_descriptors(InstanceId("ins-00000001"), adding=3, more=2)
-    assert refused.value.kind == "LimitExceeded.InstanceAttachedDisk"
+    assert refused.value.kind == Refusal.INSTANCE_FULL
     check_descriptors(InstanceId("ins-00000001"), adding=2, more=2)
 
 
