@@ -49,11 +49,16 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def refusal(work: Coroutine[Any, Any, object]) -> str:
-    """Return the code that a call is refused with."""
+    """Return the kind of a call's refusal."""
+    return refused(work).kind
+
+
+def refused(work: Coroutine[Any, Any, object]) -> RefusalError:
+    """Return a call's refusal: its kind and its message, which is a sentence."""
     with pytest.raises(RefusalError) as caught:
         asyncio.run(work)
     assert caught.value.message.endswith(".")
-    return caught.value.kind
+    return caught.value
 
 
 def caller(account_id: AccountId = OWNER, *, admin: bool = False, secret_id: str = "AKIDcaller") -> Caller:

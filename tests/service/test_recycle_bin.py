@@ -8,15 +8,20 @@ from typing import Any
 import pytest
 
 from drystone.domain.disk import PREPAID, DiskState
+from drystone.domain.errors import Refusal
 from drystone.domain.ids import DiskId
 from drystone.domain.snapshot import SnapshotState
 from drystone.service.calls.disk_lifecycle import RECYCLE_SECONDS, DiskLifecycle
+from drystone.service.calls.snapshot_groups import SnapshotGroups
+from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.operations import Operations
+from drystone.service.requests import NewSnapshot, NewSnapshotGroup
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.transactions import Transactions
 from drystone.service.upkeep.expiry import Expiry
 from tests.service.machine import Machine
-from tests.service.records_world import ZONE, World, caller, run
+from tests.service.parts import transactions
+from tests.service.records_world import ZONE, World, caller, refused, run
 
 pytestmark = pytest.mark.usefixtures("both_catalogs")
 
@@ -121,3 +126,19 @@ def test_the_snapshots_of_one_disk_an_hour_go_with_it(recycling: Bin) -> None:
     assert len(left()) == 1
     recycling.wait(1)
     assert left() == []
+
+
+def test_nothing_but_its_end_is_done_with_a_disk_in_the_bin(recycling: Bin) -> None:
+    recycling.make("disk-a", delete_snapshot=False)
+    recycling.end("disk-a", None)
+    nothing: Any = None
+    made = transactions(recycling.world.db)
+    common: dict[str, Any] = {
+        "transactions": made, "operations": nothing, "ids": nothing, "host": nothing, "locks": nothing,
+        "layout": nothing, "devices": nothing, "room": nothing, "limits": SnapshotLimits(), "quiescing": nothing,
+    }  # fmt: skip
+    taking = SnapshotLifecycle(**common).create(caller(), NewSnapshot(disk_id="disk-a"))
+    grouping = SnapshotGroups(**common, disks_max=20).create(caller(), NewSnapshotGroup(disk_ids=("disk-a",)))
+    for work in (taking, grouping):
+        refusal = refused(work)
+        assert (refusal.kind, refusal.message) == (Refusal.DISK_UNFIT, "Disk disk-a is in the recycle bin.")

@@ -180,13 +180,14 @@ def test_workers_leave_the_same_floor_to_the_disks(world: World) -> None:
     world.close()
 
 
-def test_operations_go_after_thirty_days_or_when_very_many_followed(
+def test_operations_go_after_their_days_or_when_very_many_followed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S138."""
     made = world.open()
     now, day = made.clock(), 86400.0
-    ages = {"op-0": 0.5, "op-1": 2.0, "op-2": 3.0, "op-3": 29.0, "op-4": 31.0}
+    kept = sweep.OPERATIONS_KEPT_SECONDS / day
+    ages = {"op-0": 0.5, "op-1": 2.0, "op-2": 3.0, "op-3": kept - 1, "op-4": kept + 1}
     account = world.db.read_sync(lambda conn: accounts.find(conn, offset=0, limit=1))[0][0].id
 
     def fill(conn: Connection) -> None:

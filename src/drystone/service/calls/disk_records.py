@@ -188,6 +188,16 @@ def owned_disk(conn: Connection, account_id: AccountId, disk_id: str) -> Disk:
     return _owned(conn, account_id, (DiskId(disk_id),))[0]
 
 
+def check_not_in_bin(disk: Disk) -> None:
+    """Refuse a disk that is in the recycle bin.
+
+    Raises:
+        RefusalError: `DISK_UNFIT`.
+    """
+    if disk.state is DiskState.TORECYCLE:
+        raise RefusalError(Refusal.DISK_UNFIT, f"Disk {disk.id} is in the recycle bin.")
+
+
 def _owned(conn: Connection, account_id: AccountId, disk_ids: tuple[DiskId, ...]) -> tuple[Disk, ...]:
     found = disks.get_many(conn, disk_ids)
     for disk_id in disk_ids:
@@ -221,8 +231,7 @@ def _wanted(changes: DiskChanges) -> Mapping[str, object]:
 
 
 def _check_attributes(disk: Disk, changes: DiskChanges) -> None:
-    if disk.state is DiskState.TORECYCLE:
-        raise RefusalError(Refusal.DISK_UNFIT, f"Disk {disk.id} is in the recycle bin.")
+    check_not_in_bin(disk)
     if changes.portable is False and disk.portable:
         raise RefusalError(Refusal.BAD_VALUE, f"Disk {disk.id} is elastic; that cannot be taken back (Portable).")
     elastic = disk.portable or changes.portable is True

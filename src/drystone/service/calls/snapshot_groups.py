@@ -23,7 +23,7 @@ from drystone.engine.layout import Layout
 from drystone.engine.live_disk import LiveDisk
 from drystone.service.caller import Caller
 from drystone.service.calls import attributes
-from drystone.service.calls.disk_records import owned_disk
+from drystone.service.calls.disk_records import check_not_in_bin, owned_disk
 from drystone.service.calls.filters import check_filters, members, page
 from drystone.service.calls.patience import patiently
 from drystone.service.calls.quiescing import Held, Quiescing
@@ -345,8 +345,7 @@ def _check_disk(conn: Connection, disk: Disk) -> None:
     """
     if disk.state is DiskState.ROLLBACKING:
         raise RefusalError(Refusal.ROLLING_BACK, f"Disk {disk.id} is being rolled back.")
-    if disk.state is DiskState.TORECYCLE:
-        raise RefusalError(Refusal.DISK_UNFIT, f"Disk {disk.id} is in the recycle bin.")
+    check_not_in_bin(disk)
     if disk.state is DiskState.UNATTACHED:
         raise RefusalError(
             Refusal.DISK_UNFIT,

@@ -19,7 +19,7 @@ from drystone.engine.layout import Layout
 from drystone.engine.live_disk import LiveDisk
 from drystone.service.caller import Caller
 from drystone.service.calls import attributes
-from drystone.service.calls.disk_records import owned_disk
+from drystone.service.calls.disk_records import check_not_in_bin, owned_disk
 from drystone.service.calls.patience import patiently
 from drystone.service.calls.quiescing import Held, Quiescing
 from drystone.service.calls.snapshot_begin import (
@@ -154,8 +154,7 @@ class SnapshotLifecycle:
         disk = owned_disk(conn, caller.account_id, disk_id)
         if disk.state is DiskState.ROLLBACKING:
             raise RefusalError(Refusal.ROLLING_BACK, f"Disk {disk_id} is being rolled back.")
-        if disk.state is DiskState.TORECYCLE:
-            raise RefusalError(Refusal.DISK_UNFIT, f"Disk {disk_id} is in the recycle bin.")
+        check_not_in_bin(disk)
         if disk.state not in RESTING:
             kind = PassingError if disk.state.passing else RefusalError
             raise kind(Refusal.BUSY, f"Disk {disk_id} is {disk.state.value}; try again when it is not.")

@@ -32,7 +32,7 @@ MANIFEST_WRITERS = frozenset({"snapshot", "adopted"})
 SPENT_MAX = 200
 """Sessions that are looked at together: each costs two or three listings of a prefix."""
 OPERATIONS_KEPT_SECONDS = 30 * 86400.0
-"""How long ended operations stay listed,"""
+"""How long ended operations stay listed (S138; the console says it, too),"""
 OPERATIONS_KEPT_MAX = 50_000
 """and how many of them, about 50 MB of catalog,"""
 OPERATIONS_KEPT_SECONDS_MIN = 86400.0
