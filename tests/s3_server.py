@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from drystone.objects.s3 import S3Address
+from drystone.objects.address import S3Address
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = ROOT / ".versitygw" / "versitygw"

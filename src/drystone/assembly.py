@@ -10,25 +10,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-from sqlalchemy import Connection
-
 from drystone.catalog import meta
 from drystone.catalog.backup import back_up_before_migration
 from drystone.catalog.connect import open_database
 from drystone.catalog.database import Database
 from drystone.catalog.trail import TrailUsage
-from drystone.config import Config
-from drystone.domain.claim import Standing
-from drystone.domain.errors import DrystoneError, UnavailableError
-from drystone.domain.ids import IdSource, StoreId
+from drystone.config import Config, environment_of_store
+from drystone.domain.ids import IdSource
 from drystone.domain.operation import OperationKind
 from drystone.engine import run_directory
 from drystone.engine.ballast import Ballast
 from drystone.engine.clocks import boot_id, uptime
 from drystone.engine.host_device import HostDevices
 from drystone.engine.layout import Layout
-from drystone.objects.address import DirectoryAddress, open_objects
+from drystone.objects.contract import StoreTime
+from drystone.objects.measured import Tally
 from drystone.prove.prover import Prover
 from drystone.prove.prover import Settings as MachineSettings
 from drystone.service.calls.accounts import Accounts
@@ -84,29 +80,23 @@ from drystone.service.room import Room
 from drystone.service.rounds import BUG_SECONDS_MAX
 from drystone.service.rows.quotas import DiskLimits, SnapshotLimits
 from drystone.service.transactions import Transactions
-from drystone.service.upkeep import epoch
 from drystone.service.upkeep.backups import Backups
 from drystone.service.upkeep.clock import MachineClocks, SteadyClock
 from drystone.service.upkeep.compaction import Compaction
 from drystone.service.upkeep.confirmation import Confirmation
 from drystone.service.upkeep.expiry import Expiry
 from drystone.service.upkeep.mending import Mending
+from drystone.service.upkeep.proof import Proof
 from drystone.service.upkeep.publication import Publication
 from drystone.service.upkeep.scrub import Scrub
 from drystone.service.upkeep.sweep import Sweep
-from drystone.snapstore.claims import claimed_epoch, owned_by_another
-from drystone.snapstore.reader_copy import keep_reader
-from drystone.snapstore.store import Store, create_store, end_numbered_epoch, keep_key, open_store
+from drystone.store_opening import StartError, open_kept, refuse_orphans
+from drystone.store_place import store_place, unlimited
 from drystone.transfer.pool import WorkerPool
 
-log = structlog.get_logger()
 MIGRATION_BACKUPS_KEPT = 5
 URGENT_SECONDS_MAX = 1.0
 """The longest pause after a bug of a loop that guests wait for."""
-
-
-class StartError(DrystoneError):
-    """The server cannot start; the message is one line that says what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +128,8 @@ class Parts:
     compaction: Compaction
     scrub: Scrub
     clock: SteadyClock
+    tally: Tally
+    """What was asked of the bucket."""
 
 
 @contextlib.asynccontextmanager
@@ -157,39 +149,45 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
         raise StartError(f"{error.filename or layout.data} cannot be used: {error.strerror}") from error
     rng = random.SystemRandom()
     ids = IdSource(rng)
+    place = store_place(config)
     if config.catalog_url is None:
         if not layout.catalog.exists():
-            _refuse_orphans(layout, "catalog.db")
+            refuse_orphans(layout, place, "catalog.db")
         await asyncio.to_thread(
             back_up_before_migration, layout.catalog, layout.backups, at=time.time(), kept=MIGRATION_BACKUPS_KEPT
         )
     db = open_database(config.catalog_url or layout.catalog, make_room=ballast.give)
     try:
         if config.catalog_url is not None and db.read_sync(lambda conn: meta.get(conn, "store_id")) is None:
-            _refuse_orphans(layout, "rows in the database of catalog_url")
+            refuse_orphans(layout, place, "rows in the database of catalog_url")
         room = Room(layout=layout, floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent)
-        store = await asyncio.to_thread(_store, db, layout, ids, rng, room.look().floor_bytes)
+        tally = Tally()
+        kept = await asyncio.to_thread(
+            open_kept, db, room, place, rng, at=time.time(), dead_percent=config.compaction_dead_percent, tally=tally
+        )
         # Only operations use these: what was accepted waits its turn.
-        workers = WorkerPool(size=config.workers)
+        workers = WorkerPool(size=config.workers, tally=tally)
         # Two: one writes packs again, one answers who holds what. So many again for accounts that have none at work.
-        background = WorkerPool(size=2, reserve=2, nice=19)
+        background = WorkerPool(size=2, reserve=2, nice=19, tally=tally)
         async with contextlib.AsyncExitStack() as pools:
             for pool in (workers, background) if with_workers else ():
                 await pools.enter_async_context(pool)
-            steady = SteadyClock.open(
-                db, MachineClocks(wall=time.time, up=uptime, boot=boot_id(), store=store.objects.clock)
-            )
+
+            def store_time() -> StoreTime | None:
+                return None if kept.proven is None else kept.objects.clock()
+
+            steady = SteadyClock.open(db, MachineClocks(wall=time.time, up=uptime, boot=boot_id(), store=store_time))
             transactions = Transactions(db=db, clock=time.time, steady=steady.now, rng=rng)
             operations = Operations(transactions, proofs_at_once=config.prove_at_once)
-            kept = KeptStore(store=store, room=room, dead_percent=config.compaction_dead_percent)
             locks, devices = DiskLocks(), HostDevices(layout.run, {})
             environment = {"PATH": os.environ.get("PATH", os.defpath)}
             snapshot_server = SnapshotServer(
-                layout=layout, store_id=store.store_id, environment=environment, transactions=transactions
-            )
+                layout=layout, place=unlimited(place), store_id=kept.store_id, transactions=transactions,
+                environment={**environment, **environment_of_store()}, wait_s=config.store_wait_minutes * 60.0,
+            )  # fmt: skip
             daemons = Daemons(layout=layout, environment=environment, monotonic=time.monotonic)
             host = Host(
-                transactions=transactions, locks=locks, layout=layout, store_id=store.store_id, devices=devices,
+                transactions=transactions, locks=locks, layout=layout, store_id=kept.store_id, devices=devices,
                 daemons=daemons, snapshot_server=snapshot_server, throttle=config.throttle,
             )  # fmt: skip
             serving = Serving(
@@ -205,7 +203,7 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
                 db=db, transactions=transactions, operations=operations, ids=ids, layout=layout, room=room,
                 ballast=ballast, kept=kept, locks=locks, devices=devices, workers=workers, background=background,
                 environment=environment, daemons=daemons, snapshot_server=snapshot_server, host=host,
-                serving=serving, watch=watch, clock=steady,
+                serving=serving, watch=watch, clock=steady, tally=tally,
                 sweep=Sweep(transactions=transactions, kept=kept),
                 compaction=Compaction(transactions=transactions, kept=kept, operations=operations),
                 scrub=Scrub(
@@ -216,63 +214,6 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
             )  # fmt: skip
     finally:
         db.close()
-
-
-def _refuse_orphans(layout: Layout, catalog: str) -> None:
-    """Refuse to begin anew where a catalog was lost: its store and disks would never be looked at again.
-
-    Raises:
-        StartError: There is a store, or a disk, although there is no catalog.
-    """
-    found = [*layout.store.glob("*/owner"), *layout.data.glob("disks/*/disk.json")]
-    if found:
-        raise StartError(
-            f"{layout.data} has {found[0].relative_to(layout.data)} and no {catalog}: put the newest copy back from "
-            f"{layout.backups}, or run `drystone store recover --data {layout.data}`"
-        )
-
-
-def _store(db: Database, layout: Layout, ids: IdSource, rng: random.Random, floor_bytes: int) -> Store:
-    """Open the store of this catalog, or make it; begin another start of it (F5, S200).
-
-    Raises:
-        StartError: Another catalog owns it, or a newer state of this catalog has used it.
-    """
-    objects = open_objects(DirectoryAddress(root=str(layout.store), floor_bytes=floor_bytes))
-    known = db.read_sync(meta.everything)
-    new = "store_id" not in known
-    if new:
-        store_id, owner = StoreId(ids.hex128()), ids.hex128()
-        store = create_store(objects, store_id, owner, rng.randbytes(32))
-        values = {"store_id": store_id, "owner": owner, epoch.KEY: "0", "created_at": str(time.time())}
-        db.write_sync(lambda conn: _remember(conn, values))
-        known = db.read_sync(meta.everything)
-    store = open_store(objects, StoreId(known["store_id"]))
-    found = db.read_sync(lambda conn: epoch.look_at_start(conn, store))
-    if found is Standing.TAKEN and owned_by_another(store, known[epoch.OWNER]):
-        raise StartError(f"the snapshot store {store.store_id} is owned by another catalog; this one must not touch it")
-    if found is not Standing.HELD:
-        raise StartError(
-            f"this catalog is older than its snapshot store (epoch {known[epoch.KEY]} against {claimed_epoch(store)}), "
-            f"or is a copy of one that has used it ({found.value}): put the newest catalog.db back, "
-            f"or run `drystone store reconcile --data {layout.data}`, which imports what it lacks"
-        )
-    try:
-        # Claimed before anything is changed; claimed again before a manifest or a deletion (S80, S201).
-        incarnation = ids.hex128()
-        db.write_sync(lambda conn: epoch.begin(conn, incarnation))
-        end_numbered_epoch(store)
-        if keep_key(store) and not new:
-            log.warning("store.key_written", store_id=store.store_id)
-        keep_reader(store)
-    except UnavailableError as error:
-        log.warning("store.root_not_written", error=str(error))
-    return store
-
-
-def _remember(conn: Connection, values: Mapping[str, str]) -> None:
-    for key, value in values.items():
-        meta.put(conn, key, value)
 
 
 def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
@@ -303,7 +244,7 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
             transactions=transactions, operations=operations, locks=locks, kept=kept, workers=workers, host=host
         ),
         OperationKind.HYDRATE: Hydrate(
-            transactions=transactions, operations=operations, locks=locks, layout=layout, store=kept.store, host=host,
+            transactions=transactions, operations=operations, locks=locks, layout=layout, kept=kept, host=host,
             snapshot_server=snapshot_server, bytes_per_s=config.hydration_bytes_per_s,
         ),
         OperationKind.RESIZE: Resize(
@@ -316,7 +257,7 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
             transactions=transactions, operations=operations, locks=locks, kept=kept, host=host
         ),
         OperationKind.INITIALIZE: Initialize(
-            transactions=transactions, operations=operations, locks=locks, layout=layout, host=host
+            transactions=transactions, operations=operations, locks=locks, kept=kept, layout=layout, host=host
         ),
         OperationKind.EXPORT: ExportSnapshot(transactions=transactions, room=room, snapshot_server=snapshot_server),
         OperationKind.IMPORT: ImportDisk(transactions=transactions, room=room, host=host),
@@ -364,12 +305,12 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
             root=os.geteuid() == 0, limits=disk_limits,
         ),
         snapshots=SnapshotLifecycle(
-            transactions=transactions, operations=operations, ids=parts.ids, host=host, locks=parts.locks,
-            layout=layout, devices=devices, room=room, limits=limits, quiescing=quiescing,
+            transactions=transactions, operations=operations, ids=parts.ids, host=host, kept=parts.kept,
+            locks=parts.locks, layout=layout, devices=devices, room=room, limits=limits, quiescing=quiescing,
         ),
         snapshot_groups=SnapshotGroups(
-            transactions=transactions, operations=operations, ids=parts.ids, host=host, locks=parts.locks,
-            layout=layout, devices=devices, room=room, limits=limits, quiescing=quiescing,
+            transactions=transactions, operations=operations, ids=parts.ids, host=host, kept=parts.kept,
+            locks=parts.locks, layout=layout, devices=devices, room=room, limits=limits, quiescing=quiescing,
             disks_max=config.disks_per_instance,
         ),
         quiescing=quiescing,
@@ -444,22 +385,35 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
     publication = Publication(
         transactions=transactions, kept=parts.kept, layout=parts.layout, locks=parts.locks
     )  # fmt: skip
+    kept = parts.kept
+
+    def with_store(once: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
+        """Leave rounds out while nobody knows whether this catalog is in force (S202)."""
+
+        async def round_of_it() -> None:
+            if kept.proven is not None:
+                await once()
+
+        return round_of_it
+
+    proof = Proof(transactions=parts.transactions, kept=kept)
     return (
         Loop(name="operations", once=operations.run, seconds=1.0),
         # Guests wait for these two.
         Loop(name="space", once=guard.once, seconds=0.1, seconds_max=URGENT_SECONDS_MAX),
         Loop(name="daemons", once=parts.watch.once, seconds=0.5, seconds_max=URGENT_SECONDS_MAX),
-        Loop(name="deadlines", once=expiry.begin_due, seconds=10.0),
-        Loop(name="publication", once=publication.publish, seconds=1.0),
-        Loop(name="compaction", once=parts.compaction.once, seconds=20.0),
+        Loop(name="store", once=proof.once, seconds=5.0),
+        Loop(name="deadlines", once=with_store(expiry.begin_due), seconds=10.0),
+        Loop(name="publication", once=with_store(publication.publish), seconds=1.0),
+        Loop(name="compaction", once=with_store(parts.compaction.once), seconds=20.0),
         # It is looked whether a copy of the catalog is due, whether an hour has begun.
         Loop(name="backup", once=backups.due, seconds=30.0),
         Loop(name="history", once=use_cases.history.due, seconds=30.0),
-        Loop(name="healing", once=healing.begin_due, seconds=1.0),
-        Loop(name="scrub", once=parts.scrub.once, seconds=1.0),
-        Loop(name="proving", once=use_cases.proving.begin_due, seconds=60.0),
+        Loop(name="healing", once=with_store(healing.begin_due), seconds=1.0),
+        Loop(name="scrub", once=with_store(parts.scrub.once), seconds=1.0),
+        Loop(name="proving", once=with_store(use_cases.proving.begin_due), seconds=60.0),
         Loop(name="sessions", once=sessions.prune, seconds=600.0),
-        Loop(name="tidy", once=parts.sweep.tidy, seconds=600.0),
+        Loop(name="tidy", once=with_store(parts.sweep.tidy), seconds=600.0),
         Loop(name="ballast", once=lambda: asyncio.to_thread(parts.ballast.fill), seconds=10.0),
         Loop(name="tallies", once=use_cases.audit.tell, seconds=60.0),
         Loop(name="trail", once=use_cases.audit.prune, seconds=5.0),

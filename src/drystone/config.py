@@ -20,6 +20,8 @@ SERVER_FILE = "drystone.toml"
 DEFAULT_ENDPOINT = "http://127.0.0.1:8080"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
+_BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9._-]{1,61}[a-z0-9])((?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)/?")
+_ENDPOINT = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/?")
 TLS_KINDS = ("off", "self")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 EXPERIMENTAL = ("postgresql",)
@@ -171,6 +173,15 @@ def parse_credentials(text: str) -> dict[str, str]:
     return variables
 
 
+def environment_of_store() -> dict[str, str]:
+    """Return the variables by which a process reaches a bucket: keys as AWS's programs have them, and proxies."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("AWS_") or name.upper() in {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
+    }
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bounds:
     """Smallest and largest value that a number may have."""
@@ -250,6 +261,17 @@ class Config:
             its place.
         prove_kernels: Directory below which `boot` and `lib/modules` of the machine's kernel are.
         prove_images: Directory of the image of programs; `auto` is `DIR/prove`. Several servers may share one.
+        store_url: Bucket in which snapshots are, `s3://BUCKET`, or what is below a prefix of it, `s3://BUCKET/PREFIX`;
+            without it they are in the directory `DIR/store`. Keys are in `DIR/store.env`, which only the server's user
+            may read, or in the environment, as AWS's programs have them (docs/use/s3.md).
+        store_endpoint: URL of an S3 service that is not AWS.
+        store_region: Region of the bucket, as the service calls it.
+        store_ca_file: PEM file of authorities that the service's certificate may be of, beside the system's.
+        store_path_style: Whether the bucket's name is part of the path of requests, and not of the host's name.
+        store_mb_per_s: Most MB per second that go to the bucket and come from it, of snapshots and upkeep together;
+            guests that read are not held back; 0: no limit.
+        store_wait_minutes: How long a disk that is still being filled from a snapshot waits for a bucket that does not
+            answer, before its guest is told that it cannot be read.
         log_level: debug, info, warning or error.
         catalog_url: Database of PostgreSQL that the catalog is in, `postgresql+psycopg://USER@HOST/DATABASE`, with
             libpq's parameters; without it, it is the file `DIR/catalog.db`. Only with the experiment `postgresql`.
@@ -308,6 +330,13 @@ class Config:
     prove_kvm: bool = True
     prove_kernels: str = "/"
     prove_images: str = "auto"
+    store_url: str | None = None
+    store_endpoint: str | None = None
+    store_region: str = "us-east-1"
+    store_ca_file: str | None = None
+    store_path_style: bool = True
+    store_mb_per_s: int = _number(0, unit="MB/s", least=0, most=1_000_000)
+    store_wait_minutes: int = _number(60, unit="minutes", least=0, most=100_000)
     log_level: str = "info"
     catalog_url: str | None = None
     experimental: tuple[str, ...] = ()
@@ -337,6 +366,10 @@ class Config:
             raise ConfigError(
                 f"{path}: catalog_url is an experiment: nothing keeps a second server off the same catalog, nor takes "
                 'a lost machine\'s place; who wants it all the same sets experimental = ["postgresql"]'
+            )
+        if config.store_url is None and any((config.store_endpoint, config.store_ca_file)):
+            raise ConfigError(
+                f'{path}: store_endpoint and store_ca_file are of a bucket; give store_url = "s3://..." too'
             )
         if config.tls == "self" and config.tls_cert is not None:
             raise ConfigError(f'{path}: tls = "self" makes a certificate; leave out tls_cert and tls_key, or tls')
@@ -381,6 +414,12 @@ def _checked(where: Path, name: str, value: object) -> object:
         raise ConfigError(f"{where}: {name} is {value}, and must be from {bounds.least} to {bounds.most}")
     if name == "log_level" and value not in LOG_LEVELS:
         raise ConfigError(f"{where}: log_level is {value!r}, and must be one of {', '.join(LOG_LEVELS)}")
+    if name == "store_url" and not _BUCKET.fullmatch(str(value)):
+        raise ConfigError(f"{where}: store_url is {value!r}, and must be s3://BUCKET or s3://BUCKET/PREFIX")
+    if name == "store_endpoint" and not _ENDPOINT.fullmatch(str(value)):
+        raise ConfigError(
+            f"{where}: store_endpoint is {value!r}, and must be http://HOST:PORT or https://HOST, no keys in it"
+        )
     if name == "tls" and value not in TLS_KINDS:
         raise ConfigError(f"{where}: tls is {value!r}, and must be one of {', '.join(TLS_KINDS)}")
     if name in {"region", "zone"} and not _NAME.fullmatch(str(value)):

@@ -10,7 +10,6 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
-from drystone.assembly import StartError
 from drystone.catalog import meta, snapshots
 from drystone.catalog.backup import back_up
 from drystone.catalog.database import Database
@@ -39,6 +38,7 @@ from drystone.snapstore.claims import claimed_epoch, hold, owned_by_another
 from drystone.snapstore.inventory import Inventory, OnProgress, take_inventory
 from drystone.snapstore.manifests import list_manifests
 from drystone.snapstore.store import Store, end_numbered_epoch, open_store
+from drystone.store_opening import StartError
 
 UNFINISHED = "catalog.db.recovering"
 RECONCILE_BACKUPS_KEPT = 10

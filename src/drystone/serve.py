@@ -25,7 +25,7 @@ from drystone.api.app import build_application
 from drystone.api.hosts import HostGuard, Hosts
 from drystone.api.server import listen, server_config
 from drystone.api.settings import ApiSettings
-from drystone.assembly import StartError, assembled, jobs, loops, use_cases_of
+from drystone.assembly import assembled, jobs, loops, use_cases_of
 from drystone.catalog import meta
 from drystone.config import Config
 from drystone.console.app import Console, ConsoleSettings
@@ -46,6 +46,7 @@ from drystone.service.rounds import insisted, repeat, tried
 from drystone.service.rows.bases import mend_bases
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.sweep import clear_scratch
+from drystone.store_opening import StartError
 from drystone.transfer.pool import WorkerPool
 
 log = structlog.get_logger()
@@ -212,7 +213,9 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
         await tried("publish_epoch", lambda: epoch.publish(parts.transactions, parts.kept))
         parts.operations.serve(jobs(config, parts))
         registry = CollectorRegistry()
-        registry.register(InstallationCollector(db=parts.db, room=parts.room, bugs=bugs, clock=parts.clock))
+        registry.register(
+            InstallationCollector(db=parts.db, room=parts.room, bugs=bugs, clock=parts.clock, tally=parts.tally)
+        )
         use_cases = use_cases_of(config, parts, accounts, passwords, qemu_version)
         api = build_application(
             use_cases,

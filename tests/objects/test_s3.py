@@ -11,9 +11,10 @@ from tests.s3_server import S3Server, s3_server
 
 from drystone.domain.errors import IntegrityError, UnavailableError
 from drystone.objects import s3
+from drystone.objects.address import S3Address
 from drystone.objects.contract import NotFoundError
 from drystone.objects.retrying import Retrying
-from drystone.objects.s3 import S3Address, S3Store
+from drystone.objects.s3 import S3Store
 
 HEAD = (
     'HTTP/1.1 {status}\r\nContent-Length: {length}\r\nETag: "1"\r\nLast-Modified: Mon, 30 Nov 2026 00:00:00 GMT\r\n\r\n'
@@ -63,6 +64,7 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Scripted,
     monkeypatch.setattr(s3, "FIRST_S", 2.0)
     server = Scripted()
     keys = tmp_path / "store.env"
+    keys.touch(mode=0o600)
     keys.write_text("AWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=b\n")
     return server, S3Address(bucket="b", endpoint=server.endpoint, keys_file=str(keys))
 
@@ -120,6 +122,10 @@ def test_history_3_refused_keys_are_read_again(server: S3Server, tmp_path: Path)
             other.get("a")
         with pytest.raises(UnavailableError, match="refuses the keys"):
             other.size("nothing")
+    (tmp_path / "store.env").chmod(0o640)
+    with pytest.raises(UnavailableError, match="others may read it"):
+        S3Store(address).get("a")
+    (tmp_path / "store.env").chmod(0o600)
     (tmp_path / "store.env").write_text("AWS_ACCESS_KEY_ID=none\n")
     with pytest.raises(UnavailableError, match="AWS_SECRET_ACCESS_KEY"):
         S3Store(address).get("a")

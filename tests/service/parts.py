@@ -12,6 +12,7 @@ from drystone.domain.ids import IdSource
 from drystone.engine.ballast import Ballast
 from drystone.engine.host_device import HostDevices
 from drystone.engine.layout import Layout
+from drystone.objects.address import DirectoryAddress
 from drystone.service.calls.store_space import StoreSpace
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.daemons import Daemons
@@ -98,7 +99,10 @@ def server_parts(
     return ServerParts(
         db=db, clock=clock, steady=clock, monotonic=monotonic or clock, ids=IdSource(rng), layout=layout, store=store,
         workers=pool, transactions=transactions, room=room,
-        kept=KeptStore(store=store, room=room, dead_percent=dead_percent),
+        kept=KeptStore(
+            store_id=store.store_id, objects=getattr(store, "objects", NOWHERE), proven=store,
+            place=DirectoryAddress(root=str(layout.store)), room=room, dead_percent=dead_percent,
+        ),
         devices=HostDevices(layout.run, {}), operations=Operations(transactions), environment=environment or {},
         background=pool, locks=DiskLocks(),
     )  # fmt: skip
@@ -119,7 +123,11 @@ def host_parts(parts: ServerParts) -> HostParts:
     """Return what a server with these parts has for the disks of this machine; nothing is throttled."""
     transactions, layout, devices = parts.transactions, parts.layout, parts.devices
     snapshot_server = SnapshotServer(
-        layout=layout, store_id=parts.store.store_id, environment=parts.environment, transactions=transactions
+        layout=layout,
+        place=parts.kept.place,
+        store_id=parts.store.store_id,
+        environment=parts.environment,
+        transactions=transactions,
     )
     daemons = Daemons(layout=layout, environment=parts.environment, monotonic=parts.monotonic)
     host = Host(

@@ -21,7 +21,6 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from drystone.assembly import StartError
 from drystone.catalog import disks, meta, packs, snapshots
 from drystone.catalog.database import Database
 from drystone.catalog.sqlite import SqliteDatabase
@@ -34,6 +33,7 @@ from drystone.service.upkeep import confirmation, epoch
 from drystone.snapstore.claims import claimed_epoch
 from drystone.snapstore.deletion import delete_manifest
 from drystone.snapstore.reader import SnapshotReader
+from drystone.store_opening import StartError
 from tests.claims import owner_of
 from tests.service.crash_points import quick_directory
 from tests.service.hunt import hunt

@@ -520,6 +520,7 @@ def test_no_snapshot_of_a_disk_whose_source_hangs_holds_its_guest_up(
                 made = site.installation
                 lifecycle = SnapshotLifecycle(
                     transactions=made.transactions, operations=made.operations, ids=made.ids, host=site.host,
+                    kept=made.kept,
                     locks=made.locks, layout=made.layout, devices=made.devices, room=made.room, limits=SnapshotLimits(),
                     quiescing=quiescing,
                 )  # fmt: skip

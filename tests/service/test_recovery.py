@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from sqlalchemy import Connection
 
-from drystone import assembly, maintenance
+from drystone import maintenance
 from drystone.catalog import (
     accounts,
     disks,
@@ -41,7 +41,10 @@ from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroupState
 from drystone.engine.descriptions import write_disk, write_quiesce
 from drystone.engine.layout import Layout
+from drystone.objects.address import DirectoryAddress
 from drystone.objects.local import LocalStore
+from drystone.objects.measured import Tally
+from drystone.service.room import Room
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.transactions import Change
 from drystone.service.upkeep import collection, confirmation, epoch, recovered_snapshots, recovery
@@ -55,6 +58,7 @@ from drystone.snapstore.inventory import take_inventory
 from drystone.snapstore.manifests import Attributes, GroupAttributes, list_manifests, write_attributes, write_manifest
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store
+from drystone.store_opening import StartError, open_kept
 from tests.claims import claim_on, owner_of
 from tests.domain.payloads import payload
 from tests.engine.volumes import image_of
@@ -196,7 +200,7 @@ def test_everything_comes_back_from_the_store_alone(world: World) -> None:
     assert int(facts[epoch.KEY]) == claimed_epoch(world.store) == 45
     assert "recovered" in facts[confirmation.HELD]
     db.close()
-    with pytest.raises(assembly.StartError, match="store reconcile --data"):
+    with pytest.raises(StartError, match="store reconcile --data"):
         world.recover()
 
 
@@ -236,7 +240,7 @@ def test_a_second_manifest_is_discarded_and_collection_goes_on(world: World) -> 
     assert (told.object, told.lost) == (name, "nothing: another manifest of the same snapshot is in force")
     living = [entry.object for entry in list_manifests(world.store) if entry.object != name]
     for wrong in (living[0], "nonsense"):
-        with pytest.raises(assembly.StartError, match="is no manifest that stops"):
+        with pytest.raises(StartError, match="is no manifest that stops"):
             maintenance.discard_manifest(world.data, wrong, world)
     kept = world.store.objects.get(name)
     assert maintenance.discard_manifest(world.data, name, world).kept_as.read_bytes() == kept
@@ -325,7 +329,7 @@ def test_a_store_that_changes_meanwhile_is_not_taken_over(world: World, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(maintenance, "reconcile", late)
-        with pytest.raises(assembly.StartError, match="still uses it"):
+        with pytest.raises(StartError, match="still uses it"):
             world.recover()
     assert owner_of(world.store) == owner
     assert not world.layout.catalog.exists()
@@ -336,7 +340,9 @@ def start(world: World) -> Store:
     db = world.open()
     rng = random.Random(1)
     try:
-        return assembly._store(db, world.layout, IdSource(rng), rng, 0)
+        room = Room(layout=world.layout, floor_bytes_max=0, floor_percent=0)
+        place = DirectoryAddress(root=str(world.layout.store))
+        return open_kept(db, room, place, rng, at=0.0, dead_percent=20, tally=Tally()).store
     finally:
         db.close()
 
@@ -349,9 +355,9 @@ def test_two_catalogs_on_one_store_are_told_apart(world: World, tmp_path: Path) 
     assert report.snapshots_imported == list(world.disks)
     assert report.disks_adopted == [], "the disks are not there"
     assert (other / "store").resolve() == world.layout.store.resolve()
-    with pytest.raises(assembly.StartError, match="owned by another catalog"):
+    with pytest.raises(StartError, match="owned by another catalog"):
         start(world)
-    with pytest.raises(assembly.StartError, match="owned by another catalog"):
+    with pytest.raises(StartError, match="owned by another catalog"):
         maintenance.reconcile_catalog(world.data, world, force=True)
 
 
@@ -359,7 +365,7 @@ def test_where_there_is_no_store_nothing_is_made(world: World, tmp_path: Path) -
     empty = tmp_path / "empty"
     empty.mkdir()
     for place, words in ((empty, "there is no store"), (world.layout.store / STORE_ID, "give the directory above")):
-        with pytest.raises(assembly.StartError, match=words):
+        with pytest.raises(StartError, match=words):
             maintenance.recover(tmp_path / "new", place, None, world)
     assert list(empty.iterdir()) == []
     assert not (tmp_path / "new" / "catalog.db").exists()
@@ -399,9 +405,7 @@ def test_a_catalog_from_before_the_last_snapshots_is_noticed_and_reconciled(worl
     delete_manifest(world.store, first.snapshot, first.session)
     write_attributes(world.store, world.name(2), Attributes(name="kept"))
     shutil.copy(world.data / "copy.db", world.layout.catalog)
-    with pytest.raises(
-        assembly.StartError, match=r"older than its snapshot store .* `drystone store reconcile --data "
-    ):
+    with pytest.raises(StartError, match=r"older than its snapshot store .* `drystone store reconcile --data "):
         start(world)
     before = world.objects()
     report = world.reconcile()

@@ -14,6 +14,7 @@ from drystone.domain.ids import OperationId, PackId, SessionId, SnapshotId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.session import Session, SessionState
 from drystone.engine.layout import Layout
+from drystone.objects.address import DirectoryAddress
 from drystone.objects.contract import ObjectEntry
 from drystone.service.upkeep import epoch, sweep
 from tests.claims import claim_on
@@ -176,7 +177,9 @@ def test_a_session_of_an_unknown_snapshot_is_looked_for_everywhere(
 def test_workers_leave_the_same_floor_to_the_disks(world: World) -> None:
     made = world.open()
     room = replace(made.room, floor_bytes_max=12345, floor_percent=50)
-    assert replace(made.kept, room=room).address().objects.floor_bytes == room.look().floor_bytes == 12345
+    place = replace(made.kept, room=room).address().objects
+    assert isinstance(place, DirectoryAddress)
+    assert place.floor_bytes == room.look().floor_bytes == 12345
     world.close()
 
 

@@ -38,7 +38,8 @@ SIZE = 64 * MIB
 def snapserver(snapshots: Snapshots, socket: Path) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen([
         sys.executable, "-m", "drystone.transfer.snapserver",
-        "--root", str(snapshots.root), "--store", STORE, "--socket", str(socket),
+        "--objects", msgspec.json.encode(snapshots.address.objects).decode(),
+                "--store", STORE, "--socket", str(socket),
     ])  # fmt: skip
     try:
         deadline_s = time.monotonic() + 60
@@ -215,7 +216,8 @@ def test_snapserver_process(source: tuple[Snapshots, bytes], tmp_path: Path) -> 
         second = subprocess.run(
             [
                 sys.executable, "-m", "drystone.transfer.snapserver",
-                "--root", str(snapshots.root), "--store", STORE, "--socket", str(socket),
+                "--objects", msgspec.json.encode(snapshots.address.objects).decode(),
+                "--store", STORE, "--socket", str(socket),
             ],
             check=False, capture_output=True,
         )  # fmt: skip

@@ -119,6 +119,10 @@ class OutcomeUnknownError(DrystoneError):
     """What was asked for was done or was not, and nobody can say which: undo nothing, look later at what is there."""
 
 
+class StoreUnavailableError(UnavailableError):
+    """The object store does not answer, or refuses the keys: what needs it waits, however long that takes."""
+
+
 class SpaceError(UnavailableError):
     """Writing would go below the floor of free space that belongs to the disks, or the file system is full."""
 

@@ -13,7 +13,8 @@ R = TypeVar("R")
 ATTEMPTS: Final = 5
 FIRST_S: Final = 0.2
 GROWTH: Final = 3.0
-"""Pauses of 0.2, 0.6, 1.8 and 5.4 s: what takes longer is for the work that waits, which says so."""
+LONGEST_S: Final = 10.0
+"""Pauses of 0.2, 0.6, 1.8 and 5.4 s, then of 10 s: what takes longer is for the work that waits, which says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ class Retrying(Around):
             except SpaceError:
                 raise
             except UnavailableError:
-                self.pause(FIRST_S * GROWTH**attempt)
+                self._wait(attempt)
         return ask()
 
     def put(self, name: str, data: Parts) -> None:
@@ -72,7 +73,10 @@ class Retrying(Around):
                     raise
             else:
                 return
-            self.pause(FIRST_S * GROWTH**attempt)
+            self._wait(attempt)
+
+    def _wait(self, attempt: int) -> None:
+        self.pause(min(LONGEST_S, FIRST_S * GROWTH ** min(attempt, 9)))
 
     def _written(self, name: str, data: bytes) -> bool:
         """Tell whether an object that an earlier try may have written is what was to be written.

@@ -7,18 +7,25 @@ time limit is for a whole request, so it follows the bytes; and it deletes by a 
 
 import os
 import re
+import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 import obstore
 from obstore import exceptions, store
 
-from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError, UnavailableError
+from drystone.domain.errors import (
+    DrystoneError,
+    IntegrityError,
+    ProtocolError,
+    StoreUnavailableError,
+    UnavailableError,
+)
+from drystone.objects.address import S3Address
 from drystone.objects.around import LISTED
 from drystone.objects.contract import NotFoundError, ObjectEntry, Parts, StoreTime, check_name, parts_of
 
@@ -35,6 +42,7 @@ KEYS_S: Final = 60.0
 """How long keys are used before their file is read again."""
 CLOCK: Final = "clock/now"
 """An object that is written to see when the service says that this was."""
+OTHERS: Final = 0o077
 _TEXT_MAX: Final = 300
 _CODE: Final = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
 _MESSAGE: Final = re.compile(r"<Message>([^<]+)</Message>")
@@ -44,33 +52,6 @@ _KEYS_REFUSED: Final = frozenset({
 })  # fmt: skip
 _NOTHING_THERE: Final = frozenset({"", "NoSuchKey", "NotFound"})
 """Codes, with the status 404; some services answer so where the key or the bucket is unknown, with another code."""
-
-
-class S3Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="s3"):
-    """A bucket, or what is below a prefix of it. It is told to processes, and logged: keys are not part of it.
-
-    Attributes:
-        bucket: Its name.
-        prefix: Names of objects begin with this and a slash; empty for none.
-        region: Of the service; signatures name it.
-        endpoint: URL of a service that is not AWS.
-        ca_file: Certificates to trust beside the system's.
-        keys_file: Has `AWS_ACCESS_KEY_ID=` and `AWS_SECRET_ACCESS_KEY=`, each on a line; without it they come from the
-            environment, or from the machine's role.
-        path_style: Whether the bucket's name is part of the path, and not of the host's name.
-    """
-
-    bucket: str
-    prefix: str = ""
-    region: str = "us-east-1"
-    endpoint: str | None = None
-    ca_file: str | None = None
-    keys_file: str | None = None
-    path_style: bool = True
-
-    def __str__(self) -> str:
-        """Return its URL."""
-        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
 
 class S3Store:
@@ -205,17 +186,13 @@ class S3Store:
 
     def _keys(self) -> "S3Credential":
         assert self._address.keys_file is not None
-        text = _read(Path(self._address.keys_file)).decode("ascii", "replace")
-        values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
-        try:
-            return {
-                "access_key_id": values["AWS_ACCESS_KEY_ID"].strip(),
-                "secret_access_key": values["AWS_SECRET_ACCESS_KEY"].strip(),
-                "token": values.get("AWS_SESSION_TOKEN"),
-                "expires_at": datetime.now(UTC) + timedelta(seconds=KEYS_S),  # noqa: TID251 - obstore compares it with the machine's
-            }
-        except KeyError as error:
-            raise UnavailableError(f"{self._address.keys_file} has no {error.args[0]}") from None
+        values = read_keys(Path(self._address.keys_file))
+        return {
+            "access_key_id": values["AWS_ACCESS_KEY_ID"],
+            "secret_access_key": values["AWS_SECRET_ACCESS_KEY"],
+            "token": values.get("AWS_SESSION_TOKEN"),
+            "expires_at": datetime.now(UTC) + timedelta(seconds=KEYS_S),  # noqa: TID251 - obstore compares it
+        }
 
     @contextmanager
     def _talking(self, name: str) -> Iterator[None]:
@@ -236,18 +213,36 @@ class S3Store:
             # Keys may have been exchanged: the next request reads them anew.
             with self._lock:
                 self._clients.clear()
-            return UnavailableError(f"the bucket {bucket} refuses the keys that it is used with: {_short(error)}")
+            return StoreUnavailableError(f"the bucket {bucket} refuses the keys that it is used with: {_short(error)}")
         if code == "NoSuchBucket":
             # Not that nothing is there: who looks for objects that are gone must not find that they are.
-            return UnavailableError(f"there is no bucket {bucket}: {_short(error)}")
+            return StoreUnavailableError(f"there is no bucket {bucket}: {_short(error)}")
         if isinstance(error, exceptions.NotFoundError | FileNotFoundError) and code in _NOTHING_THERE:
             return NotFoundError(f"there is no object {name} in the bucket {bucket}")
-        return UnavailableError(f"the bucket {bucket} does not answer ({name}): {_short(error)}")
+        return StoreUnavailableError(f"the bucket {bucket} does not answer ({name}): {_short(error)}")
+
+
+def read_keys(path: Path) -> Mapping[str, str]:
+    """Return the variables of a file of keys.
+
+    Raises:
+        UnavailableError: It cannot be read, others than its owner can read it, or it lacks a key.
+    """
+    text = _read(path).decode("utf-8", "replace")
+    mode = path.stat().st_mode
+    if stat.S_IMODE(mode) & OTHERS:
+        raise UnavailableError(f"{path} has keys and others may read it: chmod 600 {path}")
+    lines = (line.strip().removeprefix("export ").partition("=") for line in text.splitlines())
+    values = {name.strip(): value.strip().strip("'\"") for name, _, value in lines if not name.startswith("#")}
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        if not values.get(name):
+            raise UnavailableError(f"{path} has no {name}")
+    return values
 
 
 def _whole(name: str, body: bytes, size_bytes: int) -> bytes:
     if len(body) != size_bytes:
-        raise UnavailableError(f"object {name}: {len(body)} of {size_bytes} bytes arrived")
+        raise StoreUnavailableError(f"object {name}: {len(body)} of {size_bytes} bytes arrived")
     return body
 
 

@@ -4,7 +4,12 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from drystone.objects.address import DirectoryAddress
+import msgspec
+
+from drystone.domain.errors import Refusal, RefusalError, StoreUnavailableError
+from drystone.domain.ids import StoreId
+from drystone.objects.address import DirectoryAddress, ObjectsAddress
+from drystone.objects.contract import ObjectStore
 from drystone.service.room import Room
 from drystone.snapstore.store import Store
 from drystone.transfer.addresses import StoreAddress
@@ -26,12 +31,16 @@ class Claimed:
     lost: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class KeptStore:
     """The one store of this installation.
 
     Attributes:
-        store: It, for what this process does itself.
+        store_id: Which.
+        objects: Where its objects are, for this process.
+        place: The same, as others are told.
+        proven: The store, since it was seen that it goes with this catalog; None before (S202).
+        why: Why that was not seen yet.
         room: Whose floor it leaves to the disks.
         dead_percent: Packs of which so much is dead are written again; over 100, none are.
         epoch_lock: Held while the store is claimed.
@@ -41,13 +50,41 @@ class KeptStore:
         faulty_packs: Objects that could not be written again, and why: not tried again before the next start.
     """
 
-    store: Store
+    store_id: StoreId
+    objects: ObjectStore
+    place: ObjectsAddress
+    proven: Store | None
+    why: str = ""
     room: Room
     dead_percent: int
     epoch_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     claimed: Claimed = field(default_factory=Claimed)
     collection_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     faulty_packs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Store:
+        """The store, to read, write and delete.
+
+        Raises:
+            StoreUnavailableError: It was not seen since the start that it goes with this catalog.
+        """
+        if self.proven is None:
+            raise StoreUnavailableError(
+                f"the snapshot store in {self.place} was not reached since the server started: {self.why}"
+            )
+        return self.proven
+
+    def check_proven(self) -> None:
+        """Refuse what a new snapshot would be frozen for: by a catalog that may be an old one (S202).
+
+        Raises:
+            RefusalError: `NOT_NOW`: it was not seen since the start that the store goes with this catalog.
+        """
+        if self.proven is None:
+            raise RefusalError(
+                Refusal.NOT_NOW, "The snapshot store was not reached since the server started; try again later."
+            )
 
     def distrust(self, faults: Mapping[str, str]) -> None:
         """Remember objects that cannot be written again, and why."""
@@ -56,6 +93,12 @@ class KeptStore:
                 self.faulty_packs[name] = why
 
     def address(self) -> StoreAddress:
-        """Return where a worker finds the store, and what of its file system it leaves to the disks."""
-        objects = DirectoryAddress(root=str(self.room.layout.store), floor_bytes=self.room.look().floor_bytes)
-        return StoreAddress(objects=objects, store_id=self.store.store_id)
+        """Return where a worker finds the store, and what of its file system it leaves to the disks.
+
+        Raises:
+            StoreUnavailableError: As `store`.
+        """
+        place = self.place
+        if isinstance(place, DirectoryAddress):
+            place = msgspec.structs.replace(place, floor_bytes=self.room.look().floor_bytes)
+        return StoreAddress(objects=place, store_id=self.store.store_id)

@@ -10,6 +10,7 @@ import msgspec
 
 from drystone.codec.manifest import DiskAttributes, ManifestMap, ManifestPack
 from drystone.domain.ids import AccountId, DiskId, PackId, SessionId, SnapshotId
+from drystone.objects.measured import Count
 from drystone.transfer.addresses import Endpoint, Look, RangesFile, StoreAddress
 from drystone.transfer.store_jobs import (
     CollectJob,
@@ -273,5 +274,11 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, tag="failure"):
     refused: str = ""
 
 
-Message = Result | Progress | Failure
+class Counts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="counts"):
+    """What a job has asked of its store; sent before its answer."""
+
+    counts: tuple[Count, ...]
+
+
+Message = Result | Progress | Counts | Failure
 """A line of a worker's output."""

@@ -18,11 +18,13 @@ from drystone.domain.errors import (
     RefusalError,
     SnapshotBrokenError,
     SpaceError,
+    StoreUnavailableError,
     UnavailableError,
 )
 from drystone.objects.contract import NotFoundError
+from drystone.objects.measured import Tally
 from drystone.snapstore.packs import MissingPackError
-from drystone.transfer.jobs import Failure, Job, Message, Progress, Result
+from drystone.transfer.jobs import Counts, Failure, Job, Message, Progress, Result
 from drystone.transfer.places import Places
 from drystone.transfer.worker import BUG
 
@@ -39,6 +41,7 @@ _KINDS: Final[dict[str, type[DrystoneError]]] = {
         ProtocolError,
         SnapshotBrokenError,
         SpaceError,
+        StoreUnavailableError,
         UnavailableError,
     )
 }
@@ -58,12 +61,22 @@ class WorkerPool:
         size: Processes that the jobs of one account alone may have at once.
         reserve: Further processes, started when needed, one each for accounts that have none at work (S156).
         nice: Nice value of the workers.
+        tally: Counts what they ask of stores.
         command: What to start, for tests.
     """
 
-    def __init__(self, *, size: int, reserve: int = 1, nice: int = 10, command: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        size: int,
+        reserve: int = 1,
+        nice: int = 10,
+        tally: Tally | None = None,
+        command: Sequence[str] | None = None,
+    ) -> None:
         assert size > 0
         self._size = size
+        self._tally = Tally() if tally is None else tally
         self._places = Places(size, reserve=reserve)
         self._command = command or (sys.executable, "-P", "-m", "drystone.transfer.worker", str(nice))
         self._idle: deque[asyncio.subprocess.Process] = deque()
@@ -133,7 +146,7 @@ class WorkerPool:
                 if process is not None:
                     await self._kill(process)
                 process = await self._started()
-            answer = await _converse(process, job, on_progress)
+            answer = await _converse(process, job, on_progress, self._tally)
             keep = not isinstance(answer, Failure) or answer.kind != BUG
         finally:
             place = process if keep else None
@@ -198,7 +211,7 @@ class WorkerPool:
 
 
 async def _converse(
-    process: asyncio.subprocess.Process, job: Job, on_progress: Callable[[Progress], None] | None
+    process: asyncio.subprocess.Process, job: Job, on_progress: Callable[[Progress], None] | None, tally: Tally
 ) -> Result | Failure:
     """Send a job and return its answer."""
     assert process.stdin is not None
@@ -211,9 +224,11 @@ async def _converse(
             if not line.endswith(b"\n"):
                 raise UnavailableError(f"worker {process.pid} died")
             message: Message = msgspec.json.decode(line, type=Message)
-            if not isinstance(message, Progress):
+            if isinstance(message, Counts):
+                tally.add(*message.counts)
+            elif not isinstance(message, Progress):
                 return message
-            if on_progress is not None:
+            elif on_progress is not None:
                 on_progress(message)
     except (ConnectionError, ValueError) as error:
         raise UnavailableError(f"worker {process.pid}: {error}") from error

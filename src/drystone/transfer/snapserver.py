@@ -1,4 +1,4 @@
-"""Serves snapshots over NBD: `python -m drystone.transfer.snapserver --root DIR --store ID --socket PATH`.
+"""Serves snapshots over NBD: `python -m drystone.transfer.snapserver --objects JSON --store ID --socket PATH`.
 
 The export's name is a snapshot's id, or `ID/SESSION` where a failed attempt left a second manifest. It reads the
 store alone, needs no catalog, and outlives the control plane: whoever starts it gives it a session of its own. It is
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 
 from drystone.domain.blocks import BLOCK_BYTES, cover_bytes
@@ -21,8 +22,9 @@ from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.domain.ids import SessionId, SnapshotId, StoreId
 from drystone.logs import configure_logs
 from drystone.nbd.server import NbdServer
-from drystone.objects.address import DirectoryAddress, open_objects
+from drystone.objects.address import ObjectsAddress, open_objects
 from drystone.objects.contract import NotFoundError
+from drystone.objects.retrying import ATTEMPTS
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store, open_store
 from drystone.transfer.worker import SWITCH_S
@@ -132,8 +134,9 @@ class _as_unavailable:  # noqa: N801 - reads as a statement
 def main(arguments: list[str]) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
     parser = ArgumentParser(prog="drystone.transfer.snapserver")
-    parser.add_argument("--root", required=True, help="directory of the object store")
+    parser.add_argument("--objects", required=True, help="address of the object store, without keys")
     parser.add_argument("--store", required=True, help="id of the store")
+    parser.add_argument("--attempts", type=int, default=ATTEMPTS, help="requests of a read, one each ten seconds")
     parser.add_argument("--socket", type=Path, required=True, help="unix socket to listen on")
     options = parser.parse_args(arguments)
     configure_logs("info")
@@ -143,7 +146,8 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     try:
-        store = open_store(open_objects(DirectoryAddress(root=options.root)), StoreId(options.store))
+        address = msgspec.json.decode(options.objects, type=ObjectsAddress)
+        store = open_store(open_objects(address, attempts=options.attempts), StoreId(options.store))
         with NbdServer(options.socket, SnapshotProvider(store)):
             log.info("snapserver.ready", socket_path=str(options.socket))
             ended.wait()

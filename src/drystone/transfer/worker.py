@@ -21,6 +21,7 @@ import structlog
 from drystone.domain.errors import RefusalError, expected
 from drystone.logs import configure_logs
 from drystone.objects.address import open_objects
+from drystone.objects.measured import Tally
 from drystone.snapstore.space import SpaceMemory
 from drystone.snapstore.store import Store, open_store
 from drystone.transfer.addresses import StoreAddress
@@ -28,7 +29,18 @@ from drystone.transfer.compaction import compact
 from drystone.transfer.comparison import compare
 from drystone.transfer.difference import differences
 from drystone.transfer.garbage import collect, deaths
-from drystone.transfer.jobs import CompareJob, DifferenceJob, Failure, Job, Progress, Result, RollbackJob, UploadJob
+from drystone.transfer.jobs import (
+    CompareJob,
+    Counts,
+    DifferenceJob,
+    Failure,
+    Job,
+    Message,
+    Progress,
+    Result,
+    RollbackJob,
+    UploadJob,
+)
 from drystone.transfer.rollback import rollback
 from drystone.transfer.scrub import mend, scrub
 from drystone.transfer.space import space
@@ -52,22 +64,28 @@ _MALLOC_SETTINGS: Final = ((-1, 128 << 20), (-3, 32 << 20), (-8, 1))
 log = structlog.get_logger(__name__)
 
 
-def open_address(address: StoreAddress) -> Store:
-    """Open the store that a job names.
+def open_address(address: StoreAddress, tally: Tally | None = None) -> Store:
+    """Open the store that a job names; `tally` counts what is asked of it.
 
     Raises:
         DrystoneError: It cannot be opened.
     """
-    return open_store(open_objects(address.objects), address.store_id)
+    return open_store(open_objects(address.objects, tally), address.store_id)
 
 
-def execute(job: Job, progress: "ProgressLines", rng: random.Random, memory: SpaceMemory | None = None) -> Result:
-    """Do one job; `memory` is what jobs before it have read.
+def execute(
+    job: Job,
+    progress: "ProgressLines",
+    rng: random.Random,
+    memory: SpaceMemory | None = None,
+    tally: Tally | None = None,
+) -> Result:
+    """Do one job; `memory` is what jobs before it have read, and `tally` counts what it asks of the store.
 
     Raises:
         DrystoneError: As its function says.
     """
-    store = open_address(job.store)
+    store = open_address(job.store, tally)
     if isinstance(job, UploadJob):
         return upload(job, store, rng, progress)
     if isinstance(job, RollbackJob):
@@ -128,11 +146,11 @@ def main(arguments: list[str]) -> None:
     jobs: queue.Queue[bytes] = queue.Queue(_JOBS_WAITING)
     threading.Thread(target=_read_jobs, args=(jobs,), name="jobs", daemon=True).start()
     rng = random.SystemRandom()
-    memory = SpaceMemory()
+    memory, tally = SpaceMemory(), Tally()
     while True:
         line = jobs.get()
         try:
-            answer: Result | Failure = execute(msgspec.json.decode(line, type=Job), ProgressLines(), rng, memory)
+            answer: Result | Failure = execute(msgspec.json.decode(line, type=Job), ProgressLines(), rng, memory, tally)
         except Exception as error:
             why = expected(error)
             if why is None:
@@ -142,6 +160,8 @@ def main(arguments: list[str]) -> None:
                 raise
             refused = why.kind if isinstance(why, RefusalError) else ""
             answer = Failure(kind=type(why).__name__, message=str(why), refused=refused)
+        if counts := tally.take():
+            _print(Counts(counts=counts))
         _print(answer)
 
 
@@ -157,7 +177,7 @@ def _read_jobs(jobs: queue.Queue[bytes]) -> None:
     os._exit(0)
 
 
-def _print(message: Result | Failure | Progress) -> None:
+def _print(message: Message) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
     sys.stdout.buffer.flush()
 

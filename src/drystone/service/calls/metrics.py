@@ -3,13 +3,14 @@
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from sqlalchemy import Connection
 
 from drystone.catalog import damages, disks, openings, operations, packs, snapshots, verification
 from drystone.catalog.database import Database
+from drystone.objects.measured import Count, Tally
 from drystone.service.room import Room
 from drystone.service.rounds import Bugs
 from drystone.service.upkeep import collection
@@ -24,6 +25,8 @@ class InstallationCollector:
     room: Room
     bugs: Bugs
     clock: SteadyClock
+    tally: Tally = field(default_factory=Tally)
+    """What was asked of the bucket that snapshots are in, if they are in one."""
 
     def collect(self) -> Iterable[Metric]:
         """Yield the gauges as of now."""
@@ -43,7 +46,25 @@ class InstallationCollector:
         for place, number in sorted(self.bugs.counts.items()):
             bugs.add_metric([place], number)
         yield from (free, floor, doubted, ahead, waits, bugs)
+        yield from _requests(self.tally.counts())
         yield from self.db.read_sync(_rows)
+
+
+def _requests(counts: Iterable[Count]) -> Iterable[Metric]:
+    labels = ["store", "request"]
+    requests = CounterMetricFamily("drystone_store_requests", "Requests made of a bucket.", labels=labels)
+    moved = CounterMetricFamily("drystone_store_request_bytes", "Bytes of objects sent and received.", labels=labels)
+    errors = CounterMetricFamily("drystone_store_request_errors", "Requests of a bucket that failed.", labels=labels)
+    seconds = CounterMetricFamily("drystone_store_request_seconds", "How long requests have taken.", labels=labels)
+    for one in counts:
+        for family, value in (
+            (requests, one.requests),
+            (moved, one.bytes),
+            (errors, one.errors),
+            (seconds, one.seconds),
+        ):
+            family.add_metric([one.store, one.kind], value)
+    return requests, moved, errors, seconds
 
 
 def _rows(conn: Connection) -> list[Metric]:

@@ -38,6 +38,7 @@ from drystone.service.calls.snapshot_lifecycle import FREEZE_SECONDS_MAX
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
 from drystone.service.jobs.snapshot_group import give_up
+from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
 from drystone.service.requests import GroupRollback, NewSnapshotGroup, SnapshotGroupQuery
 from drystone.service.room import Room
@@ -79,6 +80,7 @@ class SnapshotGroups:
     operations: Operations
     ids: IdSource
     host: Host
+    kept: KeptStore
     locks: DiskLocks
     layout: Layout
     devices: HostDevices
@@ -102,6 +104,7 @@ class SnapshotGroups:
         """
         if not new.disk_ids:
             raise RefusalError(Refusal.MISSING, "DiskIds is empty; give at least one disk.")
+        self.kept.check_proven()
         disk_ids = [DiskId(disk_id) for disk_id in dict.fromkeys(new.disk_ids)]
         if len(disk_ids) > self.disks_max:
             raise RefusalError(

@@ -33,6 +33,7 @@ from drystone.service.calls.snapshot_records import owned_snapshot
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
 from drystone.service.host.snapshot_server import SlowSourceError
+from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
 from drystone.service.requests import NewSnapshot
 from drystone.service.room import Room
@@ -57,6 +58,7 @@ class SnapshotLifecycle:
     operations: Operations
     ids: IdSource
     host: Host
+    kept: KeptStore
     locks: DiskLocks
     layout: Layout
     devices: HostDevices
@@ -75,6 +77,7 @@ class SnapshotLifecycle:
             RefusalError: With CreateSnapshot's documented codes; there is no snapshot, and the disk is as before.
         """
         self._check_new(new)
+        self.kept.check_proven()
         disk_id = DiskId(new.disk_id or "")
         name, tags = attributes.snapshot_name(new.name), attributes.checked_tags(new.tags)
         deadline = None

@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from drystone.catalog import snapshots
@@ -17,6 +17,8 @@ from drystone.engine.graph import Backing
 from drystone.engine.layout import Layout
 from drystone.nbd.client import NbdClient
 from drystone.nbd.server import waiting_name
+from drystone.objects.address import DirectoryAddress, ObjectsAddress
+from drystone.objects.retrying import ATTEMPTS, LONGEST_S
 from drystone.service.transactions import Transactions
 
 log = structlog.get_logger()
@@ -35,16 +37,27 @@ class SnapshotServer:
     """The one snapshot server of this installation.
 
     Args:
-        layout: Where the store and its socket are.
+        layout: Where its socket is.
+        place: Where the store is.
         store_id: The store that it reads.
-        environment: What it is given: PATH and no secrets.
+        environment: What it is given: PATH, and what it needs to reach a bucket.
         transactions: The catalog's.
+        wait_s: How long a read waits for a bucket that does not answer.
     """
 
     def __init__(
-        self, *, layout: Layout, store_id: StoreId, environment: Mapping[str, str], transactions: Transactions
+        self,
+        *,
+        layout: Layout,
+        place: ObjectsAddress,
+        store_id: StoreId,
+        environment: Mapping[str, str],
+        transactions: Transactions,
+        wait_s: float = 0.0,
     ) -> None:
         self._layout = layout
+        self._place = place
+        self._attempts = ATTEMPTS + round(wait_s / LONGEST_S)
         self._store_id = store_id
         self._environment = environment
         self._transactions = transactions
@@ -62,14 +75,15 @@ class SnapshotServer:
         async with self._lock:
             running = await asyncio.to_thread(process.adopt, self._directory)
             if running is not None and socket.exists():
-                if not await asyncio.to_thread(_reads_another, running.pid, self._layout.store):
+                if not await asyncio.to_thread(_reads_another, running.pid, self._place):
                     return
                 log.info("snapserver.replaced", reason="the store was moved")
             if running is not None:
                 await running.end()  # Who reads from it connects again.
             await process.start(
-                (sys.executable, "-P", "-m", "drystone.transfer.snapserver", "--root", str(self._layout.store),
-                 "--store", self._store_id, "--socket", str(socket)),
+                (sys.executable, "-P", "-m", "drystone.transfer.snapserver", "--objects",
+                 msgspec.json.encode(self._place).decode(), "--attempts", str(self._attempts), "--store",
+                 self._store_id, "--socket", str(socket)),
                 directory=self._directory, log_file=self._layout.logs / "snapshot-server.log",
                 ready=socket, environment=self._environment, alone=True,
             )  # fmt: skip
@@ -114,19 +128,21 @@ class SnapshotServer:
             await asyncio.sleep(ASK_SECONDS)
 
 
-def _reads_another(pid: int, store: Path) -> bool:
-    """Tell whether a snapshot server reads another place than this store, whatever its name was when it started.
+def _reads_another(pid: int, place: ObjectsAddress) -> bool:
+    """Tell whether a snapshot server reads another place than this one, whatever its name was when it started.
 
     Only what was seen counts: guests read from it, and a store that cannot be looked at for a moment has not moved.
     """
     try:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        root = Path(os.fsdecode(words[words.index(b"--root") + 1]))
-        here = store.stat()
+        read: ObjectsAddress = msgspec.json.decode(words[words.index(b"--objects") + 1], type=ObjectsAddress)
+        if not (isinstance(read, DirectoryAddress) and isinstance(place, DirectoryAddress)):
+            return read != place
+        here = Path(place.root).stat()
     except (OSError, ValueError):
         return False
     try:
-        there = root.stat()
+        there = Path(read.root).stat()
     except FileNotFoundError:
         return True
     except OSError:

@@ -24,12 +24,12 @@ from drystone.nbd.client import NbdClient
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
 from drystone.service.host.snapshot_server import SnapshotServer
+from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
 from drystone.service.rows import endings
 from drystone.service.rows.tracking import flight_of
 from drystone.service.transactions import Change, Transactions
 from drystone.snapstore.reader import SnapshotReader
-from drystone.snapstore.store import Store
 from drystone.transfer.hydrate import hydrate, hydrate_file
 
 WAIT_SECONDS = 0.2
@@ -46,7 +46,7 @@ class Hydrate:
     operations: Operations
     locks: DiskLocks
     layout: Layout
-    store: Store
+    kept: KeptStore
     host: Host
     snapshot_server: SnapshotServer
     bytes_per_s: int
@@ -75,7 +75,8 @@ class Hydrate:
         row = await self.transactions.read(lambda conn: snapshots.get(conn, source))
         # By the name of its manifest: an attempt that was given up may have left another.
         name = source if row is None or row.manifest is None else row.manifest
-        ranges = await asyncio.to_thread(lambda: SnapshotReader.open(self.store, name).data_ranges())
+        store = self.kept.store
+        ranges = await asyncio.to_thread(lambda: SnapshotReader.open(store, name).data_ranges())
         total, done = max(1, count(ranges)), 0
         pieces = list(split(ranges, SLICE_BLOCKS))
         for at in _batches(pieces):

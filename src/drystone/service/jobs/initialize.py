@@ -12,6 +12,7 @@ from drystone.engine.layout import Layout
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
 from drystone.service.jobs.create_disk import begin_hydration, make_image
+from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
 from drystone.service.rows import endings
 from drystone.service.rows.bases import MOVE_REASON, with_living_base
@@ -26,12 +27,14 @@ class Initialize:
     transactions: Transactions
     operations: Operations
     locks: DiskLocks
+    kept: KeptStore
     layout: Layout
     host: Host
 
     async def run(self, operation: Operation) -> None:
         """Close, record LOST, replace the image, record what it holds."""
         disk_id = operation.on_disk
+        _ = self.kept.store  # S202: raises while nobody knows whether this catalog is in force.
         async with self.locks.image(disk_id), self.locks.graph(disk_id):
             await self.host.close(disk_id)
             await self.transactions.change(lambda change: _begin(change, operation))

@@ -17,7 +17,7 @@ from drystone.domain.blocks import Ranges
 from drystone.domain.clock import age_s
 from drystone.domain.disk import Disk
 from drystone.domain.disk_types import GIB
-from drystone.domain.errors import SnapshotBrokenError, UnavailableError
+from drystone.domain.errors import SnapshotBrokenError, StoreUnavailableError, UnavailableError
 from drystone.domain.ids import DiskId, SessionId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import SnapshotPayload
@@ -41,12 +41,15 @@ from drystone.service.upkeep import epoch
 from drystone.service.upkeep.maps import collect_maps
 from drystone.service.upkeep.sweep import Sweep
 from drystone.snapstore.manifests import put_manifest
+from drystone.snapstore.store import read_mark
 from drystone.transfer.addresses import Endpoint
 from drystone.transfer.jobs import ManifestTemplate, UploadJob, UploadResult
 from drystone.transfer.pool import WorkerPool
 from drystone.transfer.ranges_file import write_ranges
 
 log = structlog.get_logger()
+WAIT_SECONDS_MAX = 30.0
+"""The longest pause before a store that did not answer is asked again."""
 ATTEMPTS_MAX = 3
 """A worker that dies is replaced this often; each attempt has a session of its own."""
 
@@ -125,12 +128,17 @@ class TakeSnapshot:
         Raises:
             DrystoneError: It cannot be done; what is in the store is garbage of the sessions.
         """
-        for attempt in range(1, ATTEMPTS_MAX + 1):
+        attempt = waits = 0
+        while True:
             try:
                 await epoch.advance(self.transactions, self.kept)
                 for one in uploads:
                     await asyncio.to_thread(put_manifest, self.kept.store, one.result.manifest, one.result.sealed)
+            except StoreUnavailableError as error:
+                await self._wait_for_store(uploads[0].operation, error, waits)
+                waits += 1
             except UnavailableError as error:
+                attempt += 1
                 if attempt == ATTEMPTS_MAX:
                     raise
                 log.warning("snapshot.not_published", error=str(error))
@@ -147,15 +155,23 @@ class TakeSnapshot:
     async def upload(self, operation: Operation) -> Uploaded:
         """Have a worker write the snapshot's objects, again if a worker dies; each attempt has its own session.
 
+        A store that does not answer is waited for as long as the frozen view is whole: the guest notices nothing (P6).
+
         Raises:
             SnapshotBrokenError: The frozen view is gone.
             DrystoneError: It cannot be written.
         """
-        for attempt in range(1, ATTEMPTS_MAX + 1):
+        attempt = waits = 0
+        while True:
             session = await self.transactions.change(lambda change: _next_session(change, operation))
             try:
                 result, job = await self._upload(operation, session)
+            except StoreUnavailableError as error:
+                await self._wait_for_store(operation, error, waits)
+                waits += 1
+                continue
             except (SnapshotBrokenError, UnavailableError) as error:
+                attempt += 1
                 # A broken view never comes back; a dead worker does.
                 if (
                     isinstance(error, SnapshotBrokenError)
@@ -166,7 +182,29 @@ class TakeSnapshot:
                 log.warning("snapshot.attempt_failed", snapshot_id=operation.snapshot_id, error=str(error))
                 continue
             return Uploaded(operation=operation, session=session, result=result, job=job)
-        raise AssertionError("the last attempt returns or raises")
+
+    async def _wait_for_store(self, operation: Operation, why: StoreUnavailableError, waits: int) -> None:
+        """Return once the store answers, the later the more often it was waited for; the row says what it waits for.
+
+        Raises:
+            SnapshotBrokenError: The frozen view is gone.
+        """
+        log.warning("snapshot.waits", snapshot_id=operation.snapshot_id, error=str(why))
+        waiting = f"waits for the snapshot store: {why}"
+        while True:
+            await self.transactions.change(functools.partial(_say, operation=operation, error=waiting))
+            await asyncio.sleep(min(WAIT_SECONDS_MAX, 2.0 ** min(waits, 9)))
+            if not await self._whole(operation):
+                raise SnapshotBrokenError(
+                    f"the frozen view was given up while the snapshot waited for its store: {why}"
+                )
+            try:
+                await asyncio.to_thread(lambda: read_mark(self.kept.store))
+            except UnavailableError as error:
+                waiting = f"waits for the snapshot store: {error}"
+            else:
+                await self.transactions.change(functools.partial(_say, operation=operation, error=""))
+                return
 
     async def _whole(self, operation: Operation) -> bool:
         live = await self.host.running(await self.host.row(operation.on_disk))
@@ -291,6 +329,10 @@ def _next_session(change: Change, operation: Operation) -> SessionId:
         payload = msgspec.structs.replace(known, session=new.id, maybe_trimmed=True)
     operations.update(change.conn, operation.id, updated_at=change.at, payload=payload)
     return payload.session
+
+
+def _say(change: Change, *, operation: Operation, error: str) -> None:
+    operations.update(change.conn, operation.id, updated_at=change.at, error=error)
 
 
 def _progress(change: Change, percent: int, *, operation: Operation) -> None:

@@ -26,6 +26,9 @@ OWNER = "owner"
 """Key of the row that says whose the store is."""
 CLAIMS = "claims"
 """Key of the row that says what was claimed by which start."""
+UNPROVEN = "unproven_epoch"
+"""Key of the row with the epoch when a start did not reach the store. From there on it rises with each change of a
+disk: in a catalog from a backup it would pass what others have claimed, and nobody would notice (S202)."""
 OLD_CLAIMS_MAX = 16
 """So many claims that newer ones have followed are left to be removed together."""
 
@@ -51,7 +54,14 @@ def claimant(conn: Connection) -> Claimant:
 def begin(conn: Connection, incarnation: str) -> None:
     """Begin another start of this catalog, with an incarnation that nobody else has (S200)."""
     raise_epoch(conn)
+    meta.remove(conn, UNPROVEN)
     _remember(conn, claimant(conn).begun(incarnation, current(conn)))
+
+
+def begin_without_store(conn: Connection) -> None:
+    """Note that a start did not reach the store, which is looked at later; no incarnation begins before."""
+    if meta.get(conn, UNPROVEN) is None:
+        meta.put(conn, UNPROVEN, str(current(conn)))
 
 
 def begin_anew(conn: Connection, incarnation: str, *, above: int) -> None:
@@ -75,7 +85,7 @@ def look_at_start(conn: Connection, store: Store) -> Standing:
     Raises:
         DrystoneError: The store cannot be asked.
     """
-    found = standing_at_start(store, claimant(conn), current(conn))
+    found = standing_at_start(store, claimant(conn), int(meta.get(conn, UNPROVEN) or current(conn)))
     if found is not Standing.HELD:
         return found
     for state in (SessionState.OPEN, SessionState.FENCED):

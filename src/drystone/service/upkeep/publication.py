@@ -107,7 +107,7 @@ class Publication:
             profile = await self.transactions.read(lambda conn: quiesce_profiles.get(conn, disk_id))
             # A disk that is being made is described by whoever makes it; one that goes must not come back.
             if disk is not None and disk.state not in GONE and self.layout.disk(disk_id).is_dir():
-                await asyncio.to_thread(write_disk, self.layout, disk, self.kept.store.store_id)
+                await asyncio.to_thread(write_disk, self.layout, disk, self.kept.store_id)
                 await asyncio.to_thread(write_quiesce, self.layout, disk_id, profile)
         return True
 

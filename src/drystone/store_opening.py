@@ -1,0 +1,125 @@
+"""What a start does about the snapshot store: it is made, opened, or waited for."""
+
+import contextlib
+from random import Random
+
+import msgspec
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import meta
+from drystone.catalog.database import Database
+from drystone.domain.errors import DrystoneError, IntegrityError, StoreUnavailableError
+from drystone.domain.ids import IdSource, StoreId
+from drystone.engine.layout import Layout
+from drystone.objects.address import DirectoryAddress, ObjectsAddress, S3Address, open_objects
+from drystone.objects.contract import NotFoundError, ObjectStore
+from drystone.objects.measured import Tally
+from drystone.service.kept_store import KeptStore
+from drystone.service.room import Room
+from drystone.service.upkeep import epoch
+from drystone.service.upkeep.proof import ForeignStoreError, check, keep_roots
+from drystone.snapstore.store import create_store, open_store
+
+log = structlog.get_logger()
+STORE_ID = "store_id"
+CREATING = "creating_store"
+"""Key of the row with the id and the owner of a store that is being made."""
+ATTEMPTS = 2
+"""A start does not wait long for a bucket: the disks are served without it."""
+
+
+class StartError(DrystoneError):
+    """The server cannot start; the message is one line that says what to do."""
+
+
+def refuse_orphans(layout: Layout, place: ObjectsAddress, catalog: str) -> None:
+    """Refuse to begin anew where a catalog was lost: its store and disks would never be looked at again.
+
+    Raises:
+        StartError: There is a store, or a disk, although there is no catalog; or nobody can say now.
+    """
+    found = [*layout.store.glob("*/owner"), *layout.data.glob("disks/*/disk.json")]
+    first = str(found[0].relative_to(layout.data)) if found else ""
+    if isinstance(place, S3Address) and not first:
+        try:
+            first = store_in(open_objects(place, attempts=ATTEMPTS)) or ""
+        except StoreUnavailableError as error:
+            raise StartError(f"a first start needs the bucket: {error}") from error
+    if first:
+        raise StartError(
+            f"{place if isinstance(place, S3Address) else layout.data} has {first} and no {catalog} is here: put the "
+            f"newest copy back from {layout.backups}, or run `drystone store recover --data {layout.data}`"
+            + (", or give store_url another prefix" if isinstance(place, S3Address) else "")
+        )
+
+
+def store_in(objects: ObjectStore) -> str | None:
+    """Return the id of a store that is there, if any is."""
+    for entry in objects.list(""):
+        if entry.name.endswith("/owner") and entry.name.count("/") == 1:
+            return entry.name.partition("/")[0]
+    return None
+
+
+def open_kept(
+    db: Database, room: Room, place: ObjectsAddress, rng: Random, *, at: float, dead_percent: int, tally: Tally
+) -> KeptStore:
+    """Open the store of this catalog, or make it; begin another start of it (F5, S200). A bucket is waited for.
+
+    Raises:
+        StartError: Another catalog owns it, a newer state of this catalog has used it, or it is not there.
+        UnavailableError: It cannot be used, and is a directory; or it must be made.
+    """
+    if isinstance(place, DirectoryAddress):
+        place = msgspec.structs.replace(place, floor_bytes=room.look().floor_bytes)
+    objects = open_objects(place, tally, attempts=ATTEMPTS)
+    new = db.read_sync(lambda conn: meta.get(conn, STORE_ID)) is None
+    if new:
+        _make(db, objects, rng, at)
+    known = db.read_sync(meta.everything)
+    kept = KeptStore(
+        store_id=StoreId(known[STORE_ID]), objects=open_objects(place, tally), place=place, proven=None, room=room,
+        dead_percent=dead_percent,
+    )  # fmt: skip
+    try:
+        store = open_store(objects, kept.store_id)
+        db.read_sync(lambda conn: check(conn, store, room.layout.data))
+    except ForeignStoreError as error:
+        raise StartError(str(error)) from error
+    except NotFoundError as error:
+        raise StartError(
+            f"{place} does not have the snapshot store {kept.store_id} of this catalog ({error}); look whether it is "
+            "the right place: none is made anew there"
+        ) from error
+    except StoreUnavailableError as error:
+        kept.why = str(error)
+        db.write_sync(epoch.begin_without_store)
+        log.warning("store.waits", place=str(place), error=str(error))
+        return kept
+    # Claimed before anything is changed; claimed again before a manifest or a deletion (S80, S201).
+    incarnation = IdSource(rng).hex128()
+    db.write_sync(lambda conn: epoch.begin(conn, incarnation))
+    keep_roots(store, new=new)
+    kept.proven = store
+    return kept
+
+
+def _make(db: Database, objects: ObjectStore, rng: Random, at: float) -> None:
+    """Make a store; one that a start before this began is completed."""
+    found = db.read_sync(lambda conn: meta.get(conn, CREATING))
+    if found is None:
+        ids = IdSource(rng)
+        found = f"{ids.hex128()} {ids.hex128()}"
+        db.write_sync(lambda conn: meta.put(conn, CREATING, found))
+    store_id, owner = found.split()
+    with contextlib.suppress(IntegrityError):  # That start came as far as this; whose it is, is looked at next.
+        create_store(objects, StoreId(store_id), owner, rng.randbytes(32))
+
+    def record(conn: Connection) -> None:
+        values = {STORE_ID: store_id, epoch.OWNER: owner, epoch.KEY: "0", "created_at": str(at)}
+        for key, value in values.items():
+            meta.put(conn, key, value)
+        meta.remove(conn, CREATING)
+
+    db.write_sync(record)

@@ -1,0 +1,65 @@
+"""Where the snapshots of a data directory are, as its configuration has it: nobody else decides that."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from drystone.config import Config, ConfigError, environment_of_store
+from drystone.domain.errors import UnavailableError
+from drystone.engine.layout import Layout
+from drystone.objects.address import DirectoryAddress, ObjectsAddress, S3Address
+
+KEYS_FILE = "store.env"
+_KEYS_BY_ENVIRONMENT = (
+    "AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)  # fmt: skip
+
+
+def store_place(
+    config: Config, *, floor_bytes: int = 0, environment: Mapping[str, str] | None = None
+) -> ObjectsAddress:
+    """Return the address of the object store.
+
+    Args:
+        config: Whose.
+        floor_bytes: What of the directory's file system is left to the disks.
+        environment: Stands for the process's, in tests.
+
+    Raises:
+        ConfigError: There are no keys for a bucket, or others may read them.
+    """
+    layout = Layout(config.data)
+    variables = environment_of_store() if environment is None else environment
+    if config.store_url is None:
+        return DirectoryAddress(root=str(layout.store), floor_bytes=floor_bytes)
+    bucket, _, prefix = config.store_url.removeprefix("s3://").strip("/").partition("/")
+    keys = config.data / KEYS_FILE
+    if keys.exists():
+        _check_keys(keys)
+    elif not any(name in variables for name in _KEYS_BY_ENVIRONMENT):
+        raise ConfigError(
+            f"there are no keys for {config.store_url}: write AWS_ACCESS_KEY_ID=... and AWS_SECRET_ACCESS_KEY=... into "
+            f"{keys}, which only the server's user may read, or set them in its environment"
+        )
+    return S3Address(
+        bucket=bucket, prefix=prefix, region=config.store_region, endpoint=config.store_endpoint,
+        ca_file=config.store_ca_file, keys_file=str(keys) if keys.exists() else None,
+        path_style=config.store_path_style, bytes_per_s=config.store_mb_per_s * 1_000_000,
+        bandwidth_file=str(layout.run / "store-bandwidth"),
+    )  # fmt: skip
+
+
+def unlimited(place: ObjectsAddress) -> ObjectsAddress:
+    """Return an address for those whom guests wait for: no bandwidth holds them back."""
+    return msgspec.structs.replace(place, bytes_per_s=0) if isinstance(place, S3Address) else place
+
+
+def _check_keys(path: Path) -> None:
+    from drystone.objects.s3 import read_keys  # noqa: PLC0415 - only those who have a bucket wait for the library
+
+    try:
+        read_keys(path)
+    except UnavailableError as error:
+        raise ConfigError(str(error)) from None

@@ -1,0 +1,230 @@
+"""The whole program with its snapshots in a bucket of a real S3 server, which fails at times."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
+
+from tests.s3_server import S3Server, s3_server
+from tests.system.harness import Installation, random_bytes
+from tests.system.test_bucket import refused_start
+
+pytestmark = pytest.mark.versitygw
+MIB = 1 << 20
+BUCKET, PREFIX = "snapshots", "site/one"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[S3Server]:
+    with s3_server(tmp_path / "s3") as started:
+        started.bucket(BUCKET)
+        yield started
+
+
+def settings(server: S3Server) -> str:
+    return f'store_url = "s3://{BUCKET}/{PREFIX}"\nstore_endpoint = "{server.endpoint}"\n'
+
+
+@contextlib.contextmanager
+def in_bucket(data: Path, server: S3Server) -> Iterator[Installation]:
+    made = Installation(data, settings(server))
+    server.keys_file(data / "store.env")
+    try:
+        made.start()
+        yield made
+    finally:
+        made.clean_up()
+
+
+def objects(server: S3Server, *, kind: str = "") -> set[str]:
+    root = server.buckets / BUCKET / PREFIX
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and f"/{kind}" in str(path)}
+
+
+def command_lines_and_logs(system: Installation) -> str:
+    """Return what others can see of the server and its processes: command lines, and all logs."""
+    words = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    words += [path.read_text(errors="replace") for path in (*system.layout.logs.glob("*.log"), system.stderr)]
+    return "\n".join(words)
+
+
+def test_everything_works_as_in_a_directory(server: S3Server, tmp_path: Path) -> None:
+    rng = np.random.default_rng(31)
+    with in_bucket(tmp_path / "data", server) as system:
+        disk_id = system.create_disk()
+        system.attach(disk_id)
+        data = bytearray(random_bytes(rng, 5 * MIB))
+        system.write(disk_id, 0, bytes(data))
+        frozen: dict[str, bytes] = {}
+        first = system.take(disk_id, SnapshotName="first")
+        frozen[first] = bytes(data)
+        data[MIB : 3 * MIB] = random_bytes(rng, 2 * MIB)
+        system.write(disk_id, MIB, bytes(data[MIB : 3 * MIB]))
+        second = system.take(disk_id)
+        frozen[second] = bytes(data)
+        assert system.record(second)["ChangedBytes"] == 2 * MIB
+        assert objects(server, kind="packs/")
+        assert not [*(system.data / "store").glob("*/*")], "nothing of it lies on this machine"
+        for snapshot_id, content in frozen.items():
+            assert system.content(snapshot_id, len(data)) == content
+        # Rolled back, and a further increment from there.
+        system.detach(disk_id)
+        system.call("ApplySnapshot", SnapshotId=first, DiskId=disk_id)
+        system.wait_state(disk_id, "UNATTACHED")
+        system.attach(disk_id)
+        assert system.read(disk_id, 0, len(data)) == frozen[first]
+        # A disk filled beside its use; then a deletion, compaction, a scrub.
+        clone = system.create_disk(SnapshotId=second)
+        system.attach(clone)
+        system.wait(lambda: not system.detail(clone)["Hydrating"], "hydrated")
+        assert system.read(clone, 0, len(data)) == frozen[second]
+        assert objects(server, kind=f"snapshots/{first}/")
+        system.call("DeleteSnapshots", SnapshotIds=[first])
+        system.wait(lambda: not objects(server, kind=f"snapshots/{first}/"), "the manifest is gone")
+        system.wait_idle()
+        system.own("CollectGarbage", Threshold=1)
+        system.wait_idle()
+        assert system.content(second, len(data)) == frozen[second]
+        system.own("ScrubStore")
+        system.wait(lambda: system.own("DescribeStoreHealth")["PacksDue"] == 0, "all is proven")
+        assert system.own("DescribeStoreHealth")["DamagedSnapshotCount"] == 0
+        # Restarted, it goes on with the same store.
+        system.stop()
+        system.start()
+        assert system.content(second, len(data)) == frozen[second]
+        third = system.take(disk_id)
+        assert system.content(third, len(data)) == frozen[first]
+        assert server.secret not in command_lines_and_logs(system)
+
+
+def test_history_12_and_13_a_bucket_that_is_dead_at_the_start(server: S3Server, tmp_path: Path) -> None:
+    """S202: the API answers and attached disks are served; the rest waits, says for what, and goes on by itself."""
+    rng = np.random.default_rng(32)
+    with in_bucket(tmp_path / "data", server) as system:
+        disk_id, other = system.create_disk(), system.create_disk()
+        system.attach(disk_id)
+        data = random_bytes(rng, 2 * MIB)
+        system.write(disk_id, 0, data)
+        first, second = system.take(disk_id), system.take(disk_id)
+        system.stop()
+        server.stop()
+        before = objects(server)
+        assert system.start() < 30
+        assert system.read(disk_id, 0, len(data)) == data
+        system.write(disk_id, 0, data[MIB:])
+        with pytest.raises(TencentCloudSDKException, match="snapshot store was not reached"):
+            system.call("CreateSnapshot", DiskId=disk_id)
+        # Disks come; none goes, and no snapshot.
+        made = system.create_disk()
+        system.wait_state(made, "UNATTACHED")
+        system.call("DeleteSnapshots", SnapshotIds=[first])
+        system.call("TerminateDisks", DiskIds=[other])
+        clone = system.create_disk(SnapshotId=second)
+        time.sleep(2)
+        running = system.own("DescribeOperations", Filters=[{"Name": "state", "Values": ["RUNNING"]}])["OperationSet"]
+        assert {one["Kind"] for one in running} == {"delete_snapshot", "terminate", "hydrate"}
+        assert (system.data / "disks" / other).exists()
+        assert objects(server) == before
+        server.start()
+        system.wait_idle()
+        assert system.snapshot(first) is None
+        assert not (system.data / "disks" / other).exists()
+        system.attach(clone)
+        assert system.read(clone, 0, len(data)) == data
+        assert system.content(system.take(disk_id), MIB) == data[MIB:]
+
+
+def test_s202_a_catalog_from_a_backup_is_noticed_when_the_bucket_is_back(server: S3Server, tmp_path: Path) -> None:
+    """Though it has counted further than the bucket meanwhile, over two starts."""
+    with in_bucket(tmp_path / "data", server) as system:
+        disk_id = system.create_disk()
+        first = system.take(disk_id)
+        system.stop()
+        catalog = (system.data / "catalog.db").read_bytes()
+        system.start()
+        second = system.take(disk_id)
+        system.stop()
+        server.stop()
+        for path in system.data.glob("catalog.db*"):
+            path.unlink()
+        (system.data / "catalog.db").write_bytes(catalog)
+        before = objects(server)
+        for _ in range(2):
+            system.start()
+            for _ in range(6):
+                system.create_disk()
+            system.call("DeleteSnapshots", SnapshotIds=[first]) if system.snapshot(first) else None
+            system.stop()
+        system.start()
+        server.start()
+        system.wait(lambda: "this catalog is older than its snapshot store" in system.stderr.read_text(), "noticed")
+        assert "snapshot store was not reached" in _refused(system, disk_id)
+        assert objects(server) == before
+        assert any(second in name for name in before)
+
+
+def _refused(system: Installation, disk_id: str) -> str:
+    with pytest.raises(TencentCloudSDKException) as caught:
+        system.call("CreateSnapshot", DiskId=disk_id)
+    return str(caught.value)
+
+
+def test_history_3_and_13_snapshots_wait_for_the_bucket_and_for_new_keys(server: S3Server, tmp_path: Path) -> None:
+    rng = np.random.default_rng(33)
+    with in_bucket(tmp_path / "data", server) as system:
+        disk_id = system.create_disk()
+        system.attach(disk_id)
+        system.take(disk_id)
+        data = random_bytes(rng, 4 * MIB)
+        # The keys are revoked.
+        server.stop()
+        old, server.secret = server.secret, "0123456789abcdef0123456789abcdef"
+        server.start()
+        system.write(disk_id, 0, data)
+        waiting = str(system.call("CreateSnapshot", DiskId=disk_id).SnapshotId)
+        system.write(disk_id, 0, bytes(MIB))
+
+        def said() -> str:
+            found = system.own("DescribeOperations", Filters=[{"Name": "state", "Values": ["RUNNING"]}])["OperationSet"]
+            return " ".join(str(one["ErrorMessage"]) for one in found)
+
+        system.wait(lambda: "refuses the keys" in said(), "it is said what it waits for")
+        assert old not in said()
+        server.keys_file(system.data / "store.env")
+        system.wait_normal(waiting)
+        assert system.content(waiting, len(data)) == data
+        # The bucket is away for a while.
+        server.stop()
+        system.write(disk_id, 0, data)
+        later = str(system.call("CreateSnapshot", DiskId=disk_id).SnapshotId)
+        system.wait(lambda: "does not answer" in said(), "it is said what it waits for")
+        system.write(disk_id, 0, bytes(MIB))
+        assert system.read(disk_id, 0, MIB) == bytes(MIB)
+        server.start()
+        system.wait_normal(later)
+        assert system.content(later, len(data)) == data
+        assert server.secret not in command_lines_and_logs(system)
+        assert (system.data / "store.env").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_first_start_makes_a_store_only_where_none_is(server: S3Server, tmp_path: Path) -> None:
+    with in_bucket(tmp_path / "data", server) as system:
+        system.take(system.create_disk())
+        system.stop()
+        before = objects(server)
+        # Another data directory on the same bucket and prefix; and the same one without its bucket's content.
+        other = Installation(tmp_path / "other", settings(server))
+        server.keys_file(other.data / "store.env")
+        assert "drystone store recover" in refused_start(other)
+        assert objects(server) == before
+        (server.buckets / BUCKET).rename(server.buckets / "moved")
+        server.bucket(BUCKET)
+        assert "does not have the snapshot store" in refused_start(system)
+        assert objects(server) == set()
