@@ -9,7 +9,7 @@ import pytest
 
 from drystone.domain.disk import PREPAID, DiskState
 from drystone.domain.errors import Refusal
-from drystone.domain.ids import DiskId
+from drystone.domain.ids import DiskId, IdSource
 from drystone.domain.snapshot import SnapshotState
 from drystone.service.calls.disk_lifecycle import RECYCLE_SECONDS, DiskLifecycle
 from drystone.service.calls.snapshot_groups import SnapshotGroups
@@ -134,7 +134,8 @@ def test_nothing_but_its_end_is_done_with_a_disk_in_the_bin(recycling: Bin) -> N
     nothing: Any = None
     made = transactions(recycling.world.db)
     common: dict[str, Any] = {
-        "transactions": made, "operations": nothing, "ids": nothing, "host": nothing, "locks": nothing,
+        "transactions": made, "operations": nothing, "ids": IdSource(random.Random(1)),
+        "host": nothing, "locks": nothing,
         "layout": nothing, "devices": nothing, "room": nothing, "limits": SnapshotLimits(), "quiescing": nothing,
     }  # fmt: skip
     taking = SnapshotLifecycle(**common).create(caller(), NewSnapshot(disk_id="disk-a"))
