@@ -40,7 +40,7 @@ class S3Server:
     def start(self) -> None:
         """Start it and wait until it answers."""
         program = shutil.which(PROGRAM) or shutil.which("versitygw")
-        assert program, "there is no versitygw, and tests of S3 need it: ./dev test builds it where Go is installed"
+        assert program, "there is no versitygw, and tests of S3 need it: ./dev test builds it"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [program, "--port", f"127.0.0.1:{self.port}", "posix", str(self.buckets)], stdout=log, stderr=log,
