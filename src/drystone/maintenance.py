@@ -24,7 +24,7 @@ from drystone.domain.times import moment
 from drystone.durable_files import sync_file, write_durably
 from drystone.engine.descriptions import find_disks
 from drystone.engine.layout import Layout
-from drystone.objects.address import DirectoryAddress, open_objects
+from drystone.objects.address import DirectoryAddress, ObjectsAddress, open_objects
 from drystone.serve import locked
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
@@ -38,7 +38,8 @@ from drystone.snapstore.claims import claimed_epoch, hold, owned_by_another
 from drystone.snapstore.inventory import Inventory, OnProgress, take_inventory
 from drystone.snapstore.manifests import list_manifests
 from drystone.snapstore.store import Store, end_numbered_epoch, open_store
-from drystone.store_opening import StartError
+from drystone.store_opening import StartError, stores_in
+from drystone.store_place import store_place
 
 UNFINISHED = "catalog.db.recovering"
 RECONCILE_BACKUPS_KEPT = 10
@@ -97,7 +98,7 @@ def reconcile_catalog(data: Path, outside: Outside, *, force: bool = False) -> R
             known = db.read_sync(meta.everything)
             if STORE_ID not in known:
                 raise StartError(f"the catalog of {config.data} has no store yet; there is nothing to reconcile")
-            store = open_store(open_objects(DirectoryAddress(root=str(layout.store))), StoreId(known[STORE_ID]))
+            store = open_store(open_objects(store_place(config)), StoreId(known[STORE_ID]))
             if owned_by_another(store, known[OWNER]):
                 raise StartError(
                     f"the snapshot store {store.store_id} is owned by another catalog; only `drystone store recover` "
@@ -161,7 +162,7 @@ def _strays(data: Path, outside: Outside, discard: str | None) -> list[Stray]:
             known = db.read_sync(meta.everything)
             if STORE_ID not in known:
                 raise StartError(f"the catalog of {config.data} has no store yet")
-            store = open_store(open_objects(DirectoryAddress(root=str(layout.store))), StoreId(known[STORE_ID]))
+            store = open_store(open_objects(store_place(config)), StoreId(known[STORE_ID]))
             if db.read_sync(lambda conn: epoch.look_at_start(conn, store)) is not Standing.HELD:
                 raise StartError("another state of the catalog has used the store: reconcile it first")
             inventory = _inventory(store, db, outside)
@@ -202,15 +203,15 @@ def _lost(snapshot: str, manifest: Manifest | None, living: set[str]) -> str:
 
 
 def recover(data: Path, root: Path | None, store_id: str | None, outside: Outside) -> Report:
-    """Make a catalog from an object store alone, and from the disks that lie in the data directory, if any do.
+    """Make a catalog from an object store alone (P11), and from the disks that lie in the data directory, if any do.
 
     The new catalog is the store's owner from then on: an old one that comes back is refused. It gets its name last:
     until then nothing was recovered, and the whole may be done again.
 
     Args:
         data: A data directory without a catalog.
-        root: The directory of the object store, in which `<store id>/owner` is; None is `data/store`. It stays where
-            it is: `data/store` becomes a link to it.
+        root: The directory of the object store, in which `<store id>/owner` is; None is the bucket that `store_url`
+            of `data/drystone.toml` names, or `data/store`. It stays where it is: `data/store` becomes a link to it.
         store_id: Which one, if there are several.
         outside: Clock, randomness, progress.
 
@@ -229,9 +230,9 @@ def recover(data: Path, root: Path | None, store_id: str | None, outside: Outsid
                 f"{layout.catalog} is there already; to bring a catalog up to date with its store use "
                 f"`drystone store reconcile --data {config.data}`"
             )
-        place = _place(layout, root)
+        place = _place(config, layout, root)
         chosen = _chosen(place, store_id)
-        store = open_store(open_objects(DirectoryAddress(root=str(place))), chosen)
+        store = open_store(open_objects(place), chosen)
         at = outside.clock()
         inventory = take_inventory(store, outside.on_progress)
         evidence = _evidence(store, inventory, layout, config, f"recovered from its store on {_time(at)}")
@@ -242,8 +243,9 @@ def recover(data: Path, root: Path | None, store_id: str | None, outside: Outsid
                 f"the store in {place} changed while it was read: a server still uses it; stop that one, then try again"
             )
         _claim(store, known, ours)
-        if place != layout.store.absolute() and not layout.store.is_symlink():
-            layout.store.symlink_to(place)
+        elsewhere = isinstance(place, DirectoryAddress) and Path(place.root) != layout.store.absolute()
+        if elsewhere and not layout.store.is_symlink():
+            layout.store.symlink_to(str(place))
         sync_file(part)
         part.replace(layout.catalog)
         sync_file(config.data)
@@ -318,8 +320,12 @@ def _require_catalog(config: Config, layout: Layout) -> None:
         raise StartError(f"{layout.data} is not a data directory of Drystone (no catalog.db)")
 
 
-def _place(layout: Layout, root: Path | None) -> Path:
-    """Return the directory of the object store, which no server may be using."""
+def _place(config: Config, layout: Layout, root: Path | None) -> ObjectsAddress:
+    """Return where the object store is, which no server may be using."""
+    if config.store_url is not None:
+        if root is not None:
+            raise StartError(f"store_url of {config.data} is {config.store_url}: leave --store out, or store_url")
+        return store_place(config)
     place = layout.store.absolute() if root is None else root.resolve()
     if not place.is_dir():
         raise StartError(f"{place} is not a directory; --store names the one in which STORE-ID/owner is")
@@ -335,15 +341,19 @@ def _place(layout: Layout, root: Path | None) -> Path:
             raise StartError(f"the server of {place.parent} is running; stop it first") from None
         finally:
             os.close(descriptor)
-    return place
+    return DirectoryAddress(root=str(place))
 
 
-def _chosen(place: Path, store_id: str | None) -> StoreId:
-    found = sorted(path.parent.name for path in place.glob("*/owner"))
+def _chosen(place: ObjectsAddress, store_id: str | None) -> StoreId:
+    if isinstance(place, DirectoryAddress):
+        found = sorted(path.parent.name for path in Path(place.root).glob("*/owner"))  # Opening it would write there.
+    else:
+        found = sorted(stores_in(open_objects(place)))
     if store_id is not None and store_id in found:
         return StoreId(store_id)
     if store_id is not None or not found:
-        hint = " (give the directory above the one that holds `owner`)" if (place / "owner").exists() else ""
+        above = isinstance(place, DirectoryAddress) and (Path(place.root) / "owner").exists()
+        hint = " (give the directory above the one that holds `owner`)" if above else ""
         raise StartError(f"there is no store {store_id or ''} in {place}: no STORE-ID/owner{hint}".replace("  ", " "))
     if len(found) > 1:
         raise StartError(f"{place} has {len(found)} stores ({', '.join(found)}): say which with --store-id")

@@ -41,14 +41,17 @@ class _World:
 
 
 def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> None:
-    """Add `recover`, `reconcile`, `backup` and `discard` to the commands on the store."""
+    """Add `check`, `recover`, `reconcile`, `backup` and `discard` to the commands on the store."""
     world = _World(outside=outside, rng=rng)
 
     def recover(
         *,
         data: Data = DEFAULT_DATA,
         store: Annotated[
-            Path | None, Parameter(help="Directory that holds STORE-ID/owner. Default: DATA/store.")
+            Path | None,
+            Parameter(
+                help="Directory that holds STORE-ID/owner. Default: store_url of DATA/drystone.toml, or DATA/store."
+            ),
         ] = None,
         store_id: Annotated[str | None, Parameter(help="Which store, if there are several.")] = None,
         json: Json = False,
@@ -105,6 +108,30 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
             raise CliError(Exit.REFUSED, str(error)) from None
         outside.output(Common(json=json)).result([str(made)], {"path": str(made)})
 
+    def check(*, data: Data = DEFAULT_DATA, json: Json = False) -> None:
+        """Try everything that the snapshot store must do, and say what is missing and what that costs.
+
+        With the server running or not. It writes a few objects of its own, 4 MiB in all, and removes them.
+        """
+        from drystone import store_check  # noqa: PLC0415 - as above
+
+        try:
+            place, findings = store_check.check_store(data, rng)
+        except DrystoneError as error:
+            raise CliError(Exit.REFUSED, str(error)) from None
+        output = outside.output(Common(json=json))
+        output.say(f"the snapshot store is {place}")
+        records = [{**asdict(one), "works": "yes" if one.works else "NO"} for one in findings]
+        if json:
+            output.result([], [asdict(one) for one in findings])
+        else:
+            output.records(records, ["name", "works", "ms"])
+        missing = [one for one in findings if not one.works]
+        for one in missing:
+            output.say(f"{one.name}: {one.seen}. What it costs: {one.without}")
+        if any(one.needed for one in missing):
+            raise CliError(Exit.REFUSED, f"{place} cannot keep snapshots")
+
     def discard(
         name: Annotated[str | None, Parameter(help="The manifest's object; none: list them.")] = None,
         /,
@@ -144,6 +171,7 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
         help_epilogue="Example:\n  drystone store discard --data /var/lib/drystone\n"
         "  drystone store discard store-1/snapshots/snap-1a2b3c4d/0123.manifest --yes",
     )
+    app.command(check, help_epilogue="Example:\n  drystone store check --data /var/lib/drystone")
     app.command(
         recover, help_epilogue="Example:\n  drystone store recover --data /var/lib/drystone --store /mnt/bucket"
     )

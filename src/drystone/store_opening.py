@@ -1,6 +1,7 @@
 """What a start does about the snapshot store: it is made, opened, or waited for."""
 
 import contextlib
+from collections.abc import Iterator
 from random import Random
 
 import msgspec
@@ -43,7 +44,7 @@ def refuse_orphans(layout: Layout, place: ObjectsAddress, catalog: str) -> None:
     first = str(found[0].relative_to(layout.data)) if found else ""
     if isinstance(place, S3Address) and not first:
         try:
-            first = store_in(open_objects(place, attempts=ATTEMPTS)) or ""
+            first = next(stores_in(open_objects(place, attempts=ATTEMPTS)), "")
         except StoreUnavailableError as error:
             raise StartError(f"a first start needs the bucket: {error}") from error
     if first:
@@ -54,12 +55,12 @@ def refuse_orphans(layout: Layout, place: ObjectsAddress, catalog: str) -> None:
         )
 
 
-def store_in(objects: ObjectStore) -> str | None:
-    """Return the id of a store that is there, if any is."""
+def stores_in(objects: ObjectStore) -> Iterator[str]:
+    """Yield the ids of the stores that are there; to know all of them, everything is listed."""
     for entry in objects.list(""):
-        if entry.name.endswith("/owner") and entry.name.count("/") == 1:
-            return entry.name.partition("/")[0]
-    return None
+        top, _, name = entry.name.partition("/")
+        if name == "owner":
+            yield top
 
 
 def open_kept(

@@ -43,6 +43,7 @@ ALLOWED = {
     "api/app.py:Application._verify": "how long a time stamp, which its client wrote, is accepted by the clock behind",
     "api/signature.py": "a signature's time, which its client wrote",
     "engine/clients.py:plan_relief": "its times are by the monotonic clock",
+    "store_check.py:_Check.clock": "how far the clocks are apart is what is looked at",
     "api/cbs/disks.py": "days to a deadline, for people to read",
 }
 

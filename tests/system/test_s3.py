@@ -1,6 +1,8 @@
 """The whole program with its snapshots in a bucket of a real S3 server, which fails at times."""
 
 import contextlib
+import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentClo
 
 from tests.s3_server import S3Server, s3_server
 from tests.system.harness import Installation, random_bytes
-from tests.system.test_bucket import refused_start
+from tests.system.test_bucket import drystone, refused_start
 
 pytestmark = pytest.mark.versitygw
 MIB = 1 << 20
@@ -212,6 +214,37 @@ def test_history_3_and_13_snapshots_wait_for_the_bucket_and_for_new_keys(server:
         assert system.content(later, len(data)) == data
         assert server.secret not in command_lines_and_logs(system)
         assert (system.data / "store.env").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_empty_machine_recovers_from_the_bucket_alone(server: S3Server, tmp_path: Path) -> None:
+    """P11: with the bucket and its keys every NORMAL snapshot is listed and restored; the check finds nothing amiss."""
+    rng = np.random.default_rng(34)
+    with in_bucket(tmp_path / "data", server) as system:
+        checked = json.loads(drystone("store", "check", "--data", system.data, "--json").stdout)
+        assert [one["name"] for one in checked if not one["works"]] == []
+        disk_id = system.create_disk()
+        system.attach(disk_id)
+        data = random_bytes(rng, 3 * MIB)
+        system.write(disk_id, 0, data)
+        first = system.take(disk_id, SnapshotName="first")
+        system.write(disk_id, 0, data[MIB:])
+        second = system.take(disk_id)
+        system.host_stop()
+    shutil.rmtree(tmp_path / "data")
+    other = Installation(tmp_path / "other", settings(server))
+    server.keys_file(other.data / "store.env")
+    report = json.loads(drystone("store", "recover", "--data", other.data, "--json").stdout)
+    assert sorted(report["snapshots_imported"]) == sorted([first, second])
+    try:
+        other.start()
+        assert other.content(first, len(data)) == data
+        assert other.content(second, len(data)) == data[MIB:] + data[2 * MIB :]
+        drystone("store", "confirm", "--yes", "--data", other.data)
+        other.call("DeleteSnapshots", SnapshotIds=[first])
+        other.wait_idle()
+        assert other.content(second, len(data)) == data[MIB:] + data[2 * MIB :]
+    finally:
+        other.clean_up()
 
 
 def test_a_first_start_makes_a_store_only_where_none_is(server: S3Server, tmp_path: Path) -> None:

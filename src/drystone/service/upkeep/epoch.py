@@ -67,6 +67,7 @@ def begin_without_store(conn: Connection) -> None:
 def begin_anew(conn: Connection, incarnation: str, *, above: int) -> None:
     """Begin as one who takes the store over from whoever has claimed it, at `above` at most (L11)."""
     epoch = max(current(conn), above) + 1
+    meta.remove(conn, UNPROVEN)
     meta.put(conn, KEY, str(epoch))
     first = Incarnation(id=incarnation, first=epoch)
     _remember(conn, Claimant(owner=meta.get(conn, OWNER) or "", pending=(first,)))
