@@ -172,6 +172,7 @@ export class Mock extends World {
       }
       case "DescribeOperations": {
         const found = page(this.operations, {
+          OperationIds: (operation) => operation.OperationId,
           state: (operation) => operation.State,
           kind: (operation) => operation.Kind,
           "resource-id": (operation) => [operation.DiskId, operation.SnapshotId],
@@ -262,7 +263,7 @@ export class Mock extends World {
       }
       case "DescribeOverview":
         return {
-          Disks: this.disks.length, DisksAttached: 3, DisksBytes: this.disks.reduce((sum, disk) => sum + disk.DiskSize, 0) * GIB, SnapshotsCount: this.snapshots.length,
+          Disks: this.disks.length, DisksAttached: this.disks.filter((disk) => disk.InstanceId !== "").length, DisksBytes: this.disks.reduce((sum, disk) => sum + disk.DiskSize, 0) * GIB, SnapshotsCount: this.snapshots.length,
           LogicalBytes: 5_900 * GIB, ChangedBytes: 1_740 * GIB, StoredBytes: 991 * GIB, SavedByIncrementsBytes: 4_160 * GIB, SavedByCompressionBytes: 749 * GIB,
           StoreBytesFree: 3_204 * GIB, RecentOperations: this.operations.slice(0, 8),
           Attention: [{ Kind: "snapshot_damaged", ResourceId: this.snapshots[17]?.SnapshotId ?? "", Message: "A scrub found a block of this snapshot that cannot be read any more.", At: iso(this.now) }],

@@ -19,6 +19,7 @@ const PAGES = (mock: Mock): readonly (readonly [string, string])[] => [
   ["groups", "/groups"],
   ["group", `/groups/${mock.groups[1]?.SnapshotGroupId ?? ""}`],
   ["operations", "/operations"],
+  ["operation", `/operations/${mock.operations.find((one) => one.State === "FAILED")?.OperationId ?? ""}`],
   ["settings-keys", "/settings/keys"],
   ["settings-password", "/settings/password"],
   ["settings-quotas", "/settings/quotas"],
@@ -184,6 +185,71 @@ describe("what goes wrong", () => {
     await page.getByRole("heading", { name: t("snap.gone", { id: gone?.SnapshotId ?? "" }) }).first().waitFor({ timeout: STEP_MS });
     mock.snapshots = before;
     await page.context().close();
+  });
+});
+
+describe("a server that is down", () => {
+  it("is told of by a banner, above what was known; a change says that its end is not known", async () => {
+    const { page } = await openPage(browser, { origin });
+    const mine = new Mock(NOW, 60);
+    const at = await mine.listen();
+    mine.loggedIn = true;
+    await page.goto(`${at}/console/disks`);
+    await page.locator("[data-index='1'] .row-actions .t-button").click();
+    await page.locator("dialog[open]").waitFor();
+    await mine.close();
+    await page.keyboard.press("Enter");
+    await page.locator("dialog[open]").getByText(t("error.unreachableChange")).waitFor();
+    await shoot(page, "down-dialog");
+    await page.keyboard.press("Escape");
+    await page.getByText(t("error.unreachableBanner")).waitFor();
+    await page.locator("[data-index='1'] [data-column=name] .row-link").waitFor();
+    await shoot(page, "down-list");
+    // A page that was not loaded before.
+    await page.getByRole("link", { name: t("nav.settings") }).click();
+    await page.getByText(t("error.unreachable"), { exact: true }).waitFor();
+    await shoot(page, "down-page");
+    expect(await page.locator("body").textContent()).not.toMatch(/TypeError|Failed to fetch/);
+    await page.context().close();
+  });
+});
+
+describe("hints", () => {
+  it("are read by keyboard, and go on Escape", async () => {
+    const { page } = await openPage(browser, { origin, phone: true });
+    mock.loggedIn = true;
+    await visit(page, `/snapshots/${mock.snapshots[2]?.SnapshotId ?? ""}`);
+    await page.locator(".note--warn", { hasText: "not mounted" }).waitFor();
+    const mark = page.getByRole("button", { name: t("common.hint", { of: t("snap.stored") }) });
+    await mark.focus();
+    const hint = page.getByText(t("snap.storedHint"));
+    await hint.waitFor();
+    await shoot(page, "hint-phone");
+    await page.keyboard.press("Escape");
+    await hint.waitFor({ state: "hidden" });
+    await mark.click();
+    await hint.waitFor();
+    await page.context().close();
+  });
+});
+
+describe("the first run", () => {
+  it("shows three steps, ticked as they are done", async () => {
+    const { page } = await openPage(browser, { origin });
+    const mine = new Mock(NOW, 0);
+    const at = await mine.listen();
+    mine.loggedIn = true;
+    const one = mine.disks.splice(0).slice(3, 4);
+    await page.goto(`${at}/console/`);
+    await page.getByText("drystone disk create --size 20").waitFor();
+    expect(await page.locator(".first-steps li").count()).toBe(3);
+    await shoot(page, "first-run");
+    mine.disks.push(...one);
+    await page.locator(".first-steps__done").first().waitFor();
+    await shoot(page, "first-run-disk");
+    await page.getByText("drystone snapshot create first").waitFor();
+    await page.context().close();
+    await mine.close();
   });
 });
 
@@ -366,7 +432,7 @@ describe("10,000 snapshots", () => {
     many.loggedIn = true;
     const { page } = await openPage(browser, { origin: at });
     await page.goto(`${at}/console/snapshots`);
-    await page.locator("[data-index='0'] .row-link").waitFor();
+    await page.locator("[data-index='0'] [data-column=name] .row-link").waitFor();
     const firstRow = await page.evaluate<number>("performance.now()");
     const began = await page.evaluate<number>("performance.timeOrigin");
     const rows = await page.locator(".table__body [role=row]").count();
@@ -388,7 +454,7 @@ describe("10,000 snapshots", () => {
     const slow = frames.filter(([, ms]) => ms > 50);
     const calls = many.calls.get("DescribeSnapshots") ?? 0;
     await page.evaluate("document.querySelector('[role=table]').scrollTop = 1e9");
-    await page.locator("[data-index='9999'] .row-link").waitFor();
+    await page.locator("[data-index='9999'] [data-column=name] .row-link").waitFor();
     const load = await page.evaluate<Record<string, number>>(`(() => {
       const [page] = performance.getEntriesByType("navigation");
       const paint = performance.getEntriesByName("first-contentful-paint")[0];

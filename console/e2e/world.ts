@@ -147,7 +147,10 @@ export class World {
       Tracking: creating ? null : first ? "full" : index % 11 === 7 ? "rescan" : "delta", TrackingReason: "changes were tracked since the parent",
       ReadBytes: changed + 12 * MIB, ChangedBytes: changed, StoredBytes: creating ? null : Math.floor(changed * 0.61), Requests: 9 + (index % 20),
       FreezeMs: 3.1 + noise(index) * 9, DurationMs: 900 + changed / 200_000, Consistency: index % 4 === 0 ? "application" : "crash",
-      QuiesceMs: index % 4 === 0 ? 41.5 : null, Transcript: index % 4 === 0 ? ["mariadb: flush tables with read lock (12 ms)", "mariadb: unlocked (1 ms)"] : [],
+      QuiesceMs: index % 4 === 0 || index === 2 ? 41.5 : null,
+      Transcript: index === 2
+        ? ["freeze filesystem /srv/web failed, 3.1 ms: it is not mounted", "held for 41.5 ms"]
+        : index % 4 === 0 ? ["freeze mariadb /etc/drystone/mariadb.cnf ok, 12.0 ms", "held for 41.5 ms", "thaw mariadb /etc/drystone/mariadb.cnf ok, 1.0 ms"] : [],
       TakenAt: iso(at), Suspect: false, AuditedBlocks: 16_384, AuditComplete: false, AuditLies: 0, Damaged: index === 17,
       Opening: index % 6 !== 1 ? null : {
         Finding: index % 5 === 0 ? "not proven" : "opens", Reason: index % 5 === 0 ? "mariadb: mariadbd is not installed on this host" : "",

@@ -33,6 +33,14 @@ export function typesOf(description) {
     return `  ${service.name}: {\n${actions.join("\n")}\n  };`;
   });
   parts.push("/** Each action of each service, what it takes and what it answers. */", `export type Services = {\n${services.join("\n")}\n};`);
+  parts.push(
+    "/** What a disk of a type may do per second: a base, what each GiB of its size adds, and the most. */",
+    `export const DISK_TYPES: Readonly<Record<string, Readonly<Record<"iops" | "mib_per_s", readonly [number, number, number]>>>> = {\n${Object.entries(
+      description.disk_types,
+    )
+      .map(([name, { iops, mib_per_s }]) => `  ${name}: { iops: [${iops.join(", ")}], mib_per_s: [${mib_per_s.join(", ")}] },`)
+      .join("\n")}\n};`,
+  );
   return `${parts.join("\n\n")}\n`;
 }
 

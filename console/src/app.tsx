@@ -1,9 +1,9 @@
 // Which page is shown at which address, and to whom.
 import { useQueryClient } from "@tanstack/react-query";
-import { Component, lazy, Suspense, useEffect, useSyncExternalStore, type ReactNode } from "react";
+import { Component, lazy, Suspense, useEffect, useSyncExternalStore, type ComponentType, type ReactNode } from "react";
 import { Navigate, Route, Routes, useLocation } from "react-router";
 
-import { connectionStore, SignedOutError } from "./api/client";
+import { connectionStore, SignedOutError, UnreachableError } from "./api/client";
 import { useSession } from "./api/queries";
 import { ErrorNote } from "./parts/ErrorNote";
 import { Empty, Loading } from "./parts/Page";
@@ -11,16 +11,25 @@ import { ErrorCircleIcon } from "./parts/icons";
 import { Shell } from "./parts/Shell";
 import { useWords } from "./words";
 
-const LoginPage = lazy(() => import("./pages/login/LoginPage"));
-const OverviewPage = lazy(() => import("./pages/overview/OverviewPage"));
-const DisksPage = lazy(() => import("./pages/disks/DisksPage"));
-const DiskPage = lazy(() => import("./pages/disks/DiskPage"));
-const SnapshotsPage = lazy(() => import("./pages/snapshots/SnapshotsPage"));
-const SnapshotPage = lazy(() => import("./pages/snapshots/SnapshotPage"));
-const GroupsPage = lazy(() => import("./pages/groups/GroupsPage"));
-const GroupPage = lazy(() => import("./pages/groups/GroupPage"));
-const OperationsPage = lazy(() => import("./pages/operations/OperationsPage"));
-const SettingsPage = lazy(() => import("./pages/settings/SettingsPage"));
+/** A page that is loaded when it is needed. */
+const page = (load: () => Promise<{ default: ComponentType }>) =>
+  lazy(() =>
+    load().catch(() => {
+      throw new UnreachableError();
+    }),
+  );
+
+const LoginPage = page(() => import("./pages/login/LoginPage"));
+const OverviewPage = page(() => import("./pages/overview/OverviewPage"));
+const DisksPage = page(() => import("./pages/disks/DisksPage"));
+const DiskPage = page(() => import("./pages/disks/DiskPage"));
+const SnapshotsPage = page(() => import("./pages/snapshots/SnapshotsPage"));
+const SnapshotPage = page(() => import("./pages/snapshots/SnapshotPage"));
+const GroupsPage = page(() => import("./pages/groups/GroupsPage"));
+const GroupPage = page(() => import("./pages/groups/GroupPage"));
+const OperationPage = page(() => import("./pages/operations/OperationPage"));
+const OperationsPage = page(() => import("./pages/operations/OperationsPage"));
+const SettingsPage = page(() => import("./pages/settings/SettingsPage"));
 
 const useConnection = () => useSyncExternalStore(connectionStore.subscribe, connectionStore.get);
 
@@ -79,6 +88,7 @@ function Inside() {
             <Route path="/groups" element={<GroupsPage />} />
             <Route path="/groups/:id" element={<GroupPage />} />
             <Route path="/operations" element={<OperationsPage />} />
+            <Route path="/operations/:id" element={<OperationPage />} />
             <Route path="/settings/:part?" element={<SettingsPage />} />
             <Route path="*" element={<NoSuchPage />} />
           </Routes>

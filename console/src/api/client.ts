@@ -34,6 +34,8 @@ export class SignedOutError extends Error {
 /** No answer, or none that this console understands: whether anything was done is not known. */
 export class UnreachableError extends Error {
   override name = "UnreachableError";
+  /** Whether it was a change that was asked for. */
+  changing = false;
 }
 
 const SECONDS_MAX = 60;
@@ -86,7 +88,7 @@ async function request(method: "GET" | "POST", path: string, body?: unknown, sig
   } catch (error) {
     if (signal?.aborted) throw error;
     note({ reachable: false });
-    throw new UnreachableError(String(error));
+    throw new UnreachableError();
   }
   // A proxy in front of a server that is being started again answers for it.
   if (response.status >= 502 && response.status <= 504) {
@@ -165,7 +167,11 @@ export async function call<S extends ServiceName, A extends ActionName<S>>(
   signal?: AbortSignal,
 ): Promise<AnswerOf<S, A>> {
   const caller = accountId;
-  let response = await request("POST", `/call/${service}/${action}`, parameters, signal);
+  const path = `/call/${service}/${action}`;
+  let response = await request("POST", path, parameters, signal).catch((error: unknown) => {
+    if (error instanceof UnreachableError) error.changing = !action.startsWith("Describe");
+    throw error;
+  });
   if (response.status === 403) {
     // Another tab logged in anew: this tab's token is of the session before. 403 means that nothing was done.
     const session = await readSession();
@@ -175,7 +181,7 @@ export async function call<S extends ServiceName, A extends ActionName<S>>(
       throw new SignedOutError();
     }
     csrfToken = session.CsrfToken;
-    response = await request("POST", `/call/${service}/${action}`, parameters, signal);
+    response = await request("POST", path, parameters, signal);
   }
   if (response.status === 401) {
     note({ signedOut: true });

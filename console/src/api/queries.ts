@@ -193,6 +193,15 @@ export function useSnapshot(id: string) {
   });
 }
 
+export function useOperation(id: string) {
+  return useQuery({
+    queryKey: ["operations", "one", id],
+    queryFn: async ({ signal }) => (await fetchOperations({ ids: [id] }, 0, signal)).rows[0] ?? null,
+    refetchInterval: interval<Operation | null>((operation) => operation !== null && operationIsBusy(operation)),
+    enabled: id !== "",
+  });
+}
+
 export function useGroup(id: string) {
   return useQuery({
     queryKey: ["groups", "one", id],

@@ -1042,3 +1042,14 @@ export type Services = {
     };
   };
 };
+
+/** What a disk of a type may do per second: a base, what each GiB of its size adds, and the most. */
+
+export const DISK_TYPES: Readonly<Record<string, Readonly<Record<"iops" | "mib_per_s", readonly [number, number, number]>>>> = {
+  CLOUD_BASIC: { iops: [1000, 0, 1000], mib_per_s: [100, 0, 100] },
+  CLOUD_PREMIUM: { iops: [1800, 8, 6000], mib_per_s: [100, 0.15, 150] },
+  CLOUD_BSSD: { iops: [1800, 15, 10000], mib_per_s: [100, 0.15, 190] },
+  CLOUD_SSD: { iops: [1800, 30, 26000], mib_per_s: [120, 0.2, 260] },
+  CLOUD_HSSD: { iops: [1800, 50, 50000], mib_per_s: [120, 0.5, 350] },
+  CLOUD_TSSD: { iops: [4000, 100, 50000], mib_per_s: [120, 0.5, 350] },
+};

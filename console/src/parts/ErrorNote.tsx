@@ -17,6 +17,7 @@ function errorTitle(t: Translate, error: Error): string {
 function ErrorDetail({ error }: { readonly error: Error }) {
   const { t } = useWords();
   const title = errorTitle(t, error);
+  if (error instanceof UnreachableError) return error.changing ? <span className="error-detail">{t("error.unreachableChange")}</span> : null;
   if (!(error instanceof RefusedError)) return <span className="error-detail">{error.message}</span>;
   return (
     <span className="error-detail">

@@ -5,6 +5,7 @@ import { Link } from "react-router";
 import { useWords } from "../words";
 import { CopyButton, shownName } from "./Copyable";
 import { ErrorNote } from "./ErrorNote";
+import { Hint } from "./Hint";
 import { ChevronLeftIcon } from "./icons";
 
 type HeadProps = {
@@ -82,7 +83,10 @@ export function Facts({ facts }: { readonly facts: readonly Fact[] }) {
     <dl className="facts">
       {facts.map((fact) => (
         <div key={fact.name}>
-          <dt title={fact.hint}>{fact.name}</dt>
+          <dt>
+            {fact.name}
+            {fact.hint !== undefined && <Hint of={fact.name} text={fact.hint} />}
+          </dt>
           <dd>{fact.value}</dd>
         </div>
       ))}

@@ -2,6 +2,7 @@ import type { ReactNode } from "react";
 
 import type { Operation } from "../api/types";
 import type { DiskRow, GroupRow, SnapshotRow } from "../api/queries";
+import { missed } from "../rules/quiesced";
 import { named, useWords } from "../words";
 
 export type Tone = "good" | "plain" | "busy" | "bad" | "warn";
@@ -37,7 +38,7 @@ export function DiskTag({ row, snapshotting = false }: { readonly row: DiskRow; 
       <Tag tone={DISK_TONES[state] ?? "busy"}>{named(t, "disk.state", state)}</Tag>
       {state === "ROLLBACKING" && <Progress percent={row.disk.RollbackPercent} label={t("disk.state.ROLLBACKING")} />}
       {row.detail?.Hydrating && (
-        <span className="filling" title={t("disk.hydrating")}>
+        <span className="filling">
           <Progress percent={row.detail.HydrationPercent} label={t("disk.hydrating")} /> <small>{t("disk.filling")}</small>
         </span>
       )}
@@ -64,6 +65,7 @@ export function SnapshotTag({ row: { snapshot, record } }: { readonly row: Snaps
   return (
     <SnapshotStateTag state={snapshot.SnapshotState} percent={snapshot.Percent}>
       {record?.Damaged && <Tag tone="bad">{t("snap.damaged")}</Tag>}
+      {missed(record).length > 0 && <Tag tone="warn">{t("snap.steppedDown")}</Tag>}
       {record?.Suspect && <Tag tone="warn">{t("snap.suspect")}</Tag>}
     </SnapshotStateTag>
   );

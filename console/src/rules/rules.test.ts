@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import type { DiskState } from "../api/answers";
+import { limitsOf } from "./limits";
 import {
   DISK_RULES, diskRefusal, disksRefusal, groupRefusal, proofRefusal, snapshotRefusal, type DiskAction, type DiskFacts, type SnapshotFacts,
 } from "./rules";
@@ -53,6 +54,15 @@ describe("why", () => {
     expect(disksRefusal("attach", [resting, { ...resting, state: "ATTACHED" }], 10)).toEqual({ key: "why.attached" });
     expect(disksRefusal("attach", [resting, resting], 1)).toEqual({ key: "why.tooMany" });
     expect(disksRefusal("attach", [resting, resting], 2)).toBeNull();
+  });
+});
+
+describe("limits of a disk", () => {
+  it("grow with its size to those of its type", () => {
+    expect(limitsOf("CLOUD_PREMIUM", 20)).toEqual({ iops: 1_960, mibPerS: 103 });
+    expect(limitsOf("CLOUD_PREMIUM", 32_000)).toEqual({ iops: 6_000, mibPerS: 150 });
+    expect(limitsOf("CLOUD_TSSD", 100)).toEqual({ iops: 14_000, mibPerS: 170 });
+    expect([limitsOf("CLOUD_FUTURE", 20), limitsOf("CLOUD_SSD", Number.NaN)]).toEqual([null, null]);
   });
 });
 

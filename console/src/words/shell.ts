@@ -9,6 +9,7 @@ export const shell = {
   "common.copy": ["Copy {what}", "复制{what}"],
   "common.created": ["Created", "创建时间"],
   "common.filterState": ["Filter by state", "按状态筛选"],
+  "common.hint": ["What {of} means", "{of}的说明"],
   "common.loading": ["Loading", "加载中"],
   "common.nameAndId": ["Name / ID", "名称 / ID"],
   "common.reload": ["Reload the page", "重新加载页面"],
@@ -52,6 +53,10 @@ export const shell = {
   "error.requestId": ["Request ID", "请求 ID"],
   "error.signedOut": ["Your session has ended", "会话已结束"],
   "error.unreachable": ["The server does not answer", "服务器没有响应"],
+  "error.unreachableChange": [
+    "It is not known whether this was done. Look at the result when the server answers again, before you repeat it.",
+    "尚不清楚此操作是否已执行。请在服务器恢复后先查看结果，再决定是否重试。",
+  ],
   "error.unreachableBanner": [
     "The server does not answer. This page shows the last known state. It updates itself when the server is back. Disks continue to work.",
     "服务器没有响应。页面显示最近一次的状态，服务器恢复后会自动更新。云硬盘可继续使用。",

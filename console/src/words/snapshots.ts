@@ -25,6 +25,8 @@ export const snapshots = {
   "snap.kept": ["Expires", "到期时间"],
   "snap.shared": ["Shared", "共享"],
   "snap.size": ["Size of the disk", "云硬盘容量"],
+  "snap.steppedDown": ["Lower consistency", "一致性降级"],
+  "snap.missed": ["The profile asks for more. Reached: {reached}. Not reached:", "未达到静默配置的要求。已达到：{reached}。未达到："],
   "snap.state.NORMAL": ["Ready", "正常"],
   "snap.state.CREATING": ["Creating", "创建中"],
   "snap.state.ROLLBACKING": ["Rolling back", "回滚中"],

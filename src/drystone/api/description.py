@@ -16,6 +16,7 @@ from drystone.api.actions import Action, Service
 from drystone.api.answers import OneOf
 from drystone.api.parameters import Parameters
 from drystone.api.services import SERVICES
+from drystone.domain.disk_types import DISK_TYPES
 
 Field = dict[str, object]
 Structures = dict[str, list[Field]]
@@ -26,6 +27,7 @@ def description(services: Iterable[Service]) -> Mapping[str, object]:
     """Return the description of services; structures that fields name stand beside them, once each.
 
     A field that is not `required` may be left out of a call. Answers leave nothing out; `nullable` ones may be null.
+    The limits of disk types are for clients that show them: a base, what each GiB adds, and the most.
     """
     structures: Structures = {}
     described = [
@@ -36,7 +38,17 @@ def description(services: Iterable[Service]) -> Mapping[str, object]:
         }
         for service in services
     ]
-    return {"services": described, "structures": dict(sorted(structures.items()))}
+    return {"services": described, "structures": dict(sorted(structures.items())), "disk_types": _disk_types()}
+
+
+def _disk_types() -> Mapping[str, Mapping[str, tuple[float, float, float]]]:
+    return {
+        one.name: {
+            "iops": (one.iops_base, one.iops_per_gib, one.iops_max),
+            "mib_per_s": (one.mb_per_s_base, one.mb_per_s_per_gib, one.mb_per_s_max),
+        }
+        for one in DISK_TYPES.values()
+    }
 
 
 def _action(action: type[Action], structures: Structures) -> Field:

@@ -6,7 +6,8 @@ import { useAsked } from "../../parts/asked";
 import { shownName } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
 import { CheckField, ChoiceField, NameField, nameIsTooLong, sentTags, TagsField, TextField } from "../../parts/Field";
-import { gib } from "../../units/bytes";
+import { limitsOf } from "../../rules/limits";
+import { gib, number } from "../../units/bytes";
 import { named, useWords } from "../../words";
 
 const CHARGE = "POSTPAID_BY_HOUR";
@@ -22,7 +23,7 @@ type Props = {
 
 /** New disks: empty, or with what a snapshot holds. */
 export function CreateDiskDialog({ from, onClose }: Props) {
-  const { t } = useWords();
+  const { t, locale } = useWords();
   const session = useSession();
   const zone = session.data?.Zones[0] ?? "";
   const [sourceId, setSourceId] = useState(from?.snapshot.SnapshotId ?? "");
@@ -55,6 +56,11 @@ export function CreateDiskDialog({ from, onClose }: Props) {
   const longName = nameIsTooLong(name, "bytes");
   const sourceIsRight = !fromSnapshot || source !== undefined;
 
+  const limitsText = (kind: string): string => {
+    const limits = limitsOf(kind, size);
+    return limits === null ? "" : t("newDisk.limits", { iops: number(limits.iops, locale), mib: number(limits.mibPerS, locale) });
+  };
+
   const submit = () =>
     create.send({
       Placement: { Zone: zone },
@@ -79,13 +85,42 @@ export function CreateDiskDialog({ from, onClose }: Props) {
       error={create.dialog.error ?? configs.error}
       wide
     >
-      {from ? (
+      {from && (
         <p className="dialog__what">
           {t("newDisk.from")} <strong>{shownName(from.snapshot.SnapshotName, t("common.unnamed"))}</strong>{" "}
           <code>{from.snapshot.SnapshotId}</code>
           <small>{t("newDisk.fromHint")}</small>
         </p>
-      ) : (
+      )}
+      <div className="pair">
+        <NameField value={name} onChange={setName} unit="bytes" optional />
+        <TextField
+          label={t("newDisk.count")}
+          type="number"
+          value={countText}
+          onChange={setCountText}
+          error={countIsRight ? null : t("newDisk.countBad", { most: COUNT_MAX })}
+        />
+      </div>
+      <div className="pair">
+        <TextField
+          label={t("disk.size")}
+          type="number"
+          value={sizeText}
+          onChange={setSizeText}
+          suffix="GiB"
+          hint={t("newDisk.sizeHint", { least, most })}
+          error={sizeIsRight ? null : t("newDisk.sizeBad", { least, most })}
+        />
+        <ChoiceField
+          label={t("disk.type")}
+          value={type}
+          onChange={setType}
+          options={types.map((one) => ({ value: one.DiskType, text: [named(t, "disk.type", one.DiskType), limitsText(one.DiskType)].filter(Boolean).join(": ") }))}
+          hint={t("newDisk.typeHint")}
+        />
+      </div>
+      {!from && (
         <CheckField checked={fromSnapshot} onChange={setFromSnapshot}>
           {t("newDisk.useSnapshot")}
         </CheckField>
@@ -100,34 +135,6 @@ export function CreateDiskDialog({ from, onClose }: Props) {
           error={found.data === null ? t("newDisk.noSnapshot") : null}
         />
       )}
-      <div className="pair">
-        <NameField value={name} onChange={setName} unit="bytes" optional />
-        <ChoiceField
-          label={t("disk.type")}
-          value={type}
-          onChange={setType}
-          options={types.map((one) => ({ value: one.DiskType, text: named(t, "disk.type", one.DiskType) }))}
-          hint={t("newDisk.typeHint")}
-        />
-      </div>
-      <div className="pair">
-        <TextField
-          label={t("disk.size")}
-          type="number"
-          value={sizeText}
-          onChange={setSizeText}
-          suffix="GiB"
-          hint={t("newDisk.sizeHint", { least, most })}
-          error={sizeIsRight ? null : t("newDisk.sizeBad", { least, most })}
-        />
-        <TextField
-          label={t("newDisk.count")}
-          type="number"
-          value={countText}
-          onChange={setCountText}
-          error={countIsRight ? null : t("newDisk.countBad", { most: COUNT_MAX })}
-        />
-      </div>
       <TagsField tags={tags} onChange={setTags} />
       <CheckField checked={withSnapshots} onChange={setWithSnapshots}>
         {t("newDisk.deleteSnapshots")}

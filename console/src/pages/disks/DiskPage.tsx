@@ -154,7 +154,7 @@ function Operations({ id }: { readonly id: string }) {
       <ul className="op-list">
         {rows.map((operation) => (
           <li key={operation.OperationId}>
-            <strong>{named(t, "op.kind", operation.Kind)}</strong>
+            <Link to={`/operations/${operation.OperationId}`}>{named(t, "op.kind", operation.Kind)}</Link>
             <OperationTag operation={operation} />
             <Took operation={operation} />
             <Time text={operation.CreateTime} />

@@ -1,4 +1,4 @@
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { Link } from "react-router";
 import { Button } from "tdesign-react/es/button";
 
@@ -51,7 +51,14 @@ export default function DisksPage() {
   const page = useListPage(DISKS);
   const { rows } = page;
   const [dialog, setDialog] = useState<OpenDiskDialog | null>(null);
-  const [creating, setCreating] = useState(page.chosen("new") === "1");
+  const asked = page.chosen("new") === "1";
+  const [creating, setCreating] = useState(asked);
+  const { choose } = page;
+  useEffect(() => {
+    // It asked for the dialog once: a page that is loaded again does not open it again.
+    if (asked) choose("new", "");
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [asked]);
   const [importing, setImporting] = useState(false);
   const admin = useSession().data?.Admin === true;
   const snapshotting = useSnapshotting();
@@ -124,7 +131,7 @@ function useDiskColumns(snapshotting: ReadonlySet<string>, open: (dialog: OpenDi
     {
       id: "state",
       title: t("common.state"),
-      width: "minmax(150px, 1.2fr)",
+      width: "minmax(166px, 1.2fr)",
       cell: (row) => <DiskTag row={row} snapshotting={snapshotting.has(row.disk.DiskId)} />,
     },
     { id: "type", title: t("disk.type"), width: "minmax(130px, 1fr)", cell: ({ disk }) => named(t, "disk.type", disk.DiskType) },

@@ -4,6 +4,7 @@ import type { SnapshotRow } from "../../api/queries";
 import { shownName } from "../../parts/Copyable";
 import { SnapshotTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
+import { missed } from "../../rules/quiesced";
 import { bytes, GIB } from "../../units/bytes";
 import { named, useWords } from "../../words";
 
@@ -39,7 +40,7 @@ export function Timeline({ rows, base }: { readonly rows: readonly SnapshotRow[]
               <span className="timeline__line">
                 <Link to={`/snapshots/${snapshot.SnapshotId}`}>{shownName(snapshot.SnapshotName, t("common.unnamed"))}</Link>
                 <code>{snapshot.SnapshotId}</code>
-                {snapshot.SnapshotState !== "NORMAL" || record?.Damaged || record?.Suspect ? <SnapshotTag row={row} /> : null}
+                {snapshot.SnapshotState !== "NORMAL" || record?.Damaged || record?.Suspect || missed(record).length > 0 ? <SnapshotTag row={row} /> : null}
                 {snapshot.SnapshotId === base && <small className="timeline__base">{t("timeline.base")}</small>}
               </span>
               <span className="timeline__bar" aria-hidden="true">

@@ -1,5 +1,5 @@
 import type { Operation } from "../../api/types";
-import { Ref } from "../../parts/Copyable";
+import { NameAndId, Ref } from "../../parts/Copyable";
 import type { Column } from "../../parts/DataTable";
 import { FindingTag, OperationTag } from "../../parts/StateTag";
 import { Time, useNow } from "../../parts/Time";
@@ -49,7 +49,7 @@ export function Trouble({ operation }: { readonly operation: Operation }) {
   const found = badFinding(operation);
   if (found !== null) {
     return (
-      <span className="stacked" title={found.reason}>
+      <span className="stacked">
         <FindingTag finding={found.finding} />
         <small>{found.reason}</small>
       </span>
@@ -57,7 +57,7 @@ export function Trouble({ operation }: { readonly operation: Operation }) {
   }
   if (operation.ErrorMessage === "") return <>{operation.Attempts > 1 ? t("op.attempts", { count: operation.Attempts }) : "–"}</>;
   return (
-    <span className="trouble" title={operation.ErrorMessage}>
+    <span className="trouble">
       <span>{operation.ErrorMessage}</span>
       <code>{operation.ErrorCode}</code>
     </span>
@@ -73,10 +73,7 @@ export function useOperationColumns(): readonly Column<Operation>[] {
       width: "minmax(150px, 1.3fr)",
       fixed: true,
       cell: (operation) => (
-        <span className="name-id">
-          <span className="name-id__name">{named(t, "op.kind", operation.Kind)}</span>
-          <code>{operation.OperationId}</code>
-        </span>
+        <NameAndId name={named(t, "op.kind", operation.Kind)} id={operation.OperationId} to={`/operations/${operation.OperationId}`} />
       ),
     },
     { id: "state", title: t("common.state"), width: "minmax(150px, 1fr)", cell: (operation) => <OperationTag operation={operation} /> },

@@ -8,12 +8,13 @@ import { RefText } from "../../parts/Copyable";
 import { AreaChart, PartsBar } from "../../parts/charts";
 import { ErrorNote } from "../../parts/ErrorNote";
 import { CameraIcon, CheckCircleIcon, ErrorCircleIcon, ServerIcon } from "../../parts/icons";
-import { Card, Empty, PageHead, Pending } from "../../parts/Page";
+import { Card, PageHead, Pending } from "../../parts/Page";
 import { OperationTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { bytes, number, percent } from "../../units/bytes";
 import { exactTime, parseTime } from "../../units/times";
 import { named, useWords } from "../../words";
+import { FirstSteps } from "./FirstSteps";
 import { Resource } from "../operations/columns";
 
 const RECENT = 8;
@@ -37,18 +38,14 @@ function Content({ overview }: { readonly overview: Overview }) {
       <>
         {/* A store may be held, or full of somebody else's data, before the first disk. */}
         {overview.Attention.length > 0 && <AttentionCard attention={overview.Attention} />}
-        <Empty
-          icon={<ServerIcon />}
-          title={t("overview.none")}
-          text={t("overview.noneText")}
-          action={<Link to="/disks?new=1">{t("overview.begin")}</Link>}
-        />
+        <FirstSteps overview={overview} />
       </>
     );
   }
   const saved = overview.SavedByIncrementsBytes + overview.SavedByCompressionBytes;
   return (
     <>
+      {overview.SnapshotsCount === 0 && <FirstSteps overview={overview} />}
       <div className="figures">
         <Figure icon={<ServerIcon />} name={t("nav.disks")} value={number(overview.Disks, locale)} to="/disks">
           {t("overview.disksSize", { size: bytes(overview.DisksBytes) })}
@@ -86,7 +83,7 @@ function Content({ overview }: { readonly overview: Overview }) {
         <ul className="op-list">
           {overview.RecentOperations.slice(0, RECENT).map((operation) => (
             <li key={operation.OperationId}>
-              <strong>{named(t, "op.kind", operation.Kind)}</strong>
+              <Link to={`/operations/${operation.OperationId}`}>{named(t, "op.kind", operation.Kind)}</Link>
               <OperationTag operation={operation} />
               <Resource operation={operation} />
               <Time text={operation.CreateTime} />
@@ -123,7 +120,7 @@ function Figure({ icon, name, value, to, children }: FigureProps) {
 function attentionLink(id: string): string | null {
   if (id.startsWith("disk-")) return `/disks/${id}`;
   if (id.startsWith("snap-")) return `/snapshots/${id}`;
-  if (id.startsWith("op-")) return "/operations?state=FAILED";
+  if (id.startsWith("op-")) return `/operations/${id}`;
   return null;
 }
 

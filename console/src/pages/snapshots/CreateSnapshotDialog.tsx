@@ -12,6 +12,7 @@ import { duration } from "../../units/durations";
 import { deadlineIn } from "../../units/times";
 import { useWords } from "../../words";
 import { DiskList } from "../disks/DiskList";
+import { Missed } from "./Missed";
 import { ProfileNotes } from "../quiesce/Profile";
 
 type Props = { readonly rows: readonly DiskRow[]; readonly onClose: () => void };
@@ -90,6 +91,7 @@ function CreatedDialog({ id, onClose }: { readonly id: string; readonly onClose:
       ) : (
         <>
           <p>{done ? t("newSnap.done") : t("newSnap.running")}</p>
+          <Missed record={record} />
           <Facts
             facts={[
               { name: t("snap.id"), value: <code>{id}</code> },

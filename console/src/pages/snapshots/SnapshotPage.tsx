@@ -7,12 +7,14 @@ import { Ref, tagsText } from "../../parts/Copyable";
 import { ErrorNote } from "../../parts/ErrorNote";
 import { MoreMenu } from "../../parts/Menu";
 import { Card, type Fact, Facts, Gone, Loading, OneHead, Pending } from "../../parts/Page";
+import { heldMs } from "../../rules/quiesced";
 import { SnapshotTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { bytes, gib, number } from "../../units/bytes";
 import { duration } from "../../units/durations";
 import { named, useWords } from "../../words";
 import { useSnapshotEntries } from "./actions";
+import { Missed } from "./Missed";
 import { Difference } from "./Difference";
 import { OpeningCard } from "./OpeningCard";
 import { SnapshotDialog, type OpenSnapshotDialog } from "./SnapshotDialogs";
@@ -28,6 +30,7 @@ export default function SnapshotPage() {
     <>
       <SnapshotHead row={answer.data} back={back} />
       <ErrorNote error={answer.error} />
+      <Missed record={answer.data.record} />
       <div className="columns">
         <About row={answer.data} />
         <HowTaken row={answer.data} />
@@ -108,6 +111,7 @@ function HowTaken({ row }: { readonly row: SnapshotRow }) {
   const { t, locale } = useWords();
   const { record } = row;
   const parent = record?.ParentSnapshotId ?? null;
+  const held = heldMs(record);
   const count = (value: number | null | undefined) => (value === null || value === undefined ? "–" : number(value, locale));
   const facts: readonly Fact[] = [
     {
@@ -127,7 +131,7 @@ function HowTaken({ row }: { readonly row: SnapshotRow }) {
     { name: t("snap.freeze"), hint: t("snap.freezeHint"), value: duration(record?.FreezeMs) },
     { name: t("record.duration"), value: duration(record?.DurationMs) },
     { name: t("snap.consistency"), value: record?.Consistency ? named(t, "consistency", record.Consistency) : "–" },
-    ...(record?.QuiesceMs ? [{ name: t("record.quiesce"), value: duration(record.QuiesceMs) }] : []),
+    ...(held === null ? [] : [{ name: t("record.quiesce"), value: duration(held) }]),
     {
       name: t("record.audit"),
       hint: t("record.auditHint"),

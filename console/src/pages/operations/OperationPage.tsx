@@ -1,0 +1,106 @@
+import { Link, useParams } from "react-router";
+
+import { useOperation, useSnapshot } from "../../api/queries";
+import type { Operation } from "../../api/types";
+import { NameAndId, Ref } from "../../parts/Copyable";
+import { ErrorNote } from "../../parts/ErrorNote";
+import { Card, Facts, Gone, OneHead, Pending, type Fact } from "../../parts/Page";
+import { FindingTag, OperationTag } from "../../parts/StateTag";
+import { Time } from "../../parts/Time";
+import { named, useWords } from "../../words";
+import { badFinding, Took } from "./columns";
+import { adviceOf, phasesOf } from "./phases";
+
+/** One operation: where it is, how long it takes, and what to do where it failed. */
+export default function OperationPage() {
+  const { t } = useWords();
+  const id = useParams()["id"] ?? "";
+  const answer = useOperation(id);
+  const back = { to: "/operations", text: t("nav.operations") };
+  if (answer.data === null) return <Gone title={t("op.gone", { id })} text={t("op.goneText")} back={back} />;
+  if (answer.data === undefined) return <Pending answer={answer} />;
+  const operation = answer.data;
+  return (
+    <>
+      <OneHead name={named(t, "op.kind", operation.Kind)} id={id} what={t("op.id")} back={back} state={<OperationTag operation={operation} />} actions={null} />
+      <ErrorNote error={answer.error} />
+      <Failure operation={operation} />
+      <div className="columns">
+        <About operation={operation} />
+        <Phases operation={operation} />
+      </div>
+    </>
+  );
+}
+
+function About({ operation }: { readonly operation: Operation }) {
+  const { t } = useWords();
+  const { DiskId, SnapshotId, InstanceId, State } = operation;
+  const snapshot = useSnapshot(SnapshotId ?? "").data?.snapshot;
+  const facts: readonly (Fact | false)[] = [
+    DiskId !== null && { name: t("snap.disk"), value: <Ref id={DiskId} /> },
+    SnapshotId !== null && { name: t("op.snapshot"), value: <NameAndId name={snapshot?.SnapshotName ?? ""} id={SnapshotId} to={`/snapshots/${SnapshotId}`} /> },
+    InstanceId !== null && { name: t("group.instance"), value: <Ref id={InstanceId} /> },
+    { name: t("op.began"), value: <Time text={operation.CreateTime} exact /> },
+    { name: t(State === "RUNNING" ? "op.changed" : "op.ended"), value: <Time text={operation.UpdateTime} exact /> },
+    { name: t("op.took"), value: <Took operation={operation} /> },
+    { name: t("op.tries"), hint: t("op.triesHint"), value: operation.Attempts },
+  ];
+  return (
+    <Card title={t("op.about")}>
+      <Facts facts={facts.filter((fact) => fact !== false)} />
+    </Card>
+  );
+}
+
+function Phases({ operation }: { readonly operation: Operation }) {
+  const { t } = useWords();
+  const phases = phasesOf(operation);
+  return (
+    <Card title={t("op.phases")}>
+      {phases.length === 0 ? (
+        <p className="quiet">{t("op.noPhases")}</p>
+      ) : (
+        <ol className="phases">
+          {phases.map(({ name, state }) => (
+            <li key={name} className={`phases__${state}`} aria-current={state === "now" ? "step" : undefined}>
+              <strong>{named(t, "op.phaseOf", name)}</strong> <small>{t(`op.phaseIs.${state}`)}</small>
+            </li>
+          ))}
+        </ol>
+      )}
+    </Card>
+  );
+}
+
+function Failure({ operation }: { readonly operation: Operation }) {
+  const { t } = useWords();
+  const found = badFinding(operation);
+  if (found !== null) {
+    return (
+      <div className="note note--warn">
+        <FindingTag finding={found.finding} /> {found.reason}
+      </div>
+    );
+  }
+  if (operation.ErrorMessage === "") return null;
+  return (
+    <div className={operation.State === "FAILED" ? "error-note" : "note note--warn"} role="status">
+      <div>
+        <strong>{operation.ErrorMessage}</strong>
+        <p>
+          <code>{operation.ErrorCode}</code>
+        </p>
+        <p>
+          {t("op.todo")} {operation.State === "RUNNING" ? t("op.advice.wait") : t(`op.advice.${adviceOf(operation.ErrorCode)}`)}
+          {operation.DiskId !== null && (
+            <>
+              {" "}
+              <Link to={`/disks/${operation.DiskId}`}>{t("op.toDisk")}</Link>
+            </>
+          )}
+        </p>
+      </div>
+    </div>
+  );
+}
