@@ -207,7 +207,7 @@ describe("a server that is down", () => {
     await shoot(page, "down-list");
     // A page that was not loaded before.
     await page.getByRole("link", { name: t("nav.settings") }).click();
-    await page.getByText(t("error.unreachable"), { exact: true }).waitFor();
+    await page.getByText(t("error.notLoaded")).waitFor();
     await shoot(page, "down-page");
     expect(await page.locator("body").textContent()).not.toMatch(/TypeError|Failed to fetch/);
     await page.context().close();

@@ -3,7 +3,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { Component, lazy, Suspense, useEffect, useSyncExternalStore, type ComponentType, type ReactNode } from "react";
 import { Navigate, Route, Routes, useLocation } from "react-router";
 
-import { connectionStore, SignedOutError, UnreachableError } from "./api/client";
+import { connectionStore, NotLoadedError, SignedOutError } from "./api/client";
 import { useSession } from "./api/queries";
 import { ErrorNote } from "./parts/ErrorNote";
 import { Empty, Loading } from "./parts/Page";
@@ -15,7 +15,7 @@ import { useWords } from "./words";
 const page = (load: () => Promise<{ default: ComponentType }>) =>
   lazy(() =>
     load().catch(() => {
-      throw new UnreachableError();
+      throw new NotLoadedError();
     }),
   );
 

@@ -38,6 +38,11 @@ export class UnreachableError extends Error {
   changing = false;
 }
 
+/** A part of the console itself could not be read: the server does not answer, or has another version of it by now. */
+export class NotLoadedError extends Error {
+  override name = "NotLoadedError";
+}
+
 const SECONDS_MAX = 60;
 const API = "/console/api";
 

@@ -1,4 +1,4 @@
-import { RefusedError, SignedOutError, UnreachableError } from "../api/client";
+import { NotLoadedError, RefusedError, SignedOutError, UnreachableError } from "../api/client";
 import { isWordKey, useWords, type Translate, type WordKey } from "../words";
 import { ErrorCircleFilledIcon } from "./icons";
 
@@ -6,6 +6,7 @@ import { ErrorCircleFilledIcon } from "./icons";
 function errorTitle(t: Translate, error: Error): string {
   if (error instanceof SignedOutError) return t("error.signedOut");
   if (error instanceof UnreachableError) return t("error.unreachable");
+  if (error instanceof NotLoadedError) return t("error.notLoaded");
   if (error instanceof RefusedError) {
     const key = `error.code.${error.code}`;
     return isWordKey(key) ? (t as (key: WordKey) => string)(key) : error.message || error.code;

@@ -50,6 +50,7 @@ export const shell = {
   "page.noneText": ["The address is wrong, or it belongs to another version of Drystone.", "地址有误，或属于其他版本的 Drystone。"],
 
   "error.bug": ["This page has an error", "页面出现错误"],
+  "error.notLoaded": ["This page could not be loaded. Reload it when the server answers", "页面加载失败，请在服务器恢复后重新加载"],
   "error.requestId": ["Request ID", "请求 ID"],
   "error.signedOut": ["Your session has ended", "会话已结束"],
   "error.unreachable": ["The server does not answer", "服务器没有响应"],
