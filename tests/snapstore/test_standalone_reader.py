@@ -15,8 +15,9 @@ from drystone.objects.local import LocalStore
 from drystone.snapstore import standalone_reader
 from drystone.snapstore.manifests import Attributes, write_attributes
 from drystone.snapstore.reader import SnapshotReader
-from drystone.snapstore.reader_copy import NAME, SOURCE, keep_reader
+from drystone.snapstore.reader_copy import BUCKET, NAME, SOURCE, keep_reader, reader
 from drystone.snapstore.store import open_store
+from tests.s3_server import s3_server
 from tests.snapstore.model_snapshots import STORE_ID, new_store, take
 
 BLOCKS = 700
@@ -75,6 +76,47 @@ def test_it_runs_alone_from_the_store_and_its_images_are_the_disks(made: Made, t
     again = subprocess.run([*command, str(copy), "write", SECOND, str(image)], check=False, capture_output=True)
     assert again.returncode == 1, "an existing file is never overwritten"
     assert digest(image.read_bytes()) == digest(made.disks[SECOND])
+
+
+@pytest.mark.versitygw
+def test_it_reads_a_bucket_too(made: Made, tmp_path: Path) -> None:
+    with s3_server(tmp_path / "s3") as server:
+        shutil.copytree(made.directory, server.bucket("backups") / "site" / STORE_ID)
+        place = f"s3://backups/site/{STORE_ID}"
+        command = [sys.executable, "-I", str(made.directory / NAME), place]
+        environment = {
+            "AWS_ACCESS_KEY_ID": server.key, "AWS_SECRET_ACCESS_KEY": server.secret,
+            "AWS_ENDPOINT_URL": server.endpoint,
+        }  # fmt: skip
+
+        def run(*arguments: str, **changed: str) -> "subprocess.CompletedProcess[str]":
+            return subprocess.run(
+                [*command, *arguments], capture_output=True, text=True, check=False, env={**environment, **changed}
+            )
+
+        listed = run("list")
+        assert listed.returncode == 0, listed.stderr
+        assert FIRST in listed.stdout
+        assert SECOND in listed.stdout
+        image = tmp_path / "disk.raw"
+        assert run("write", SECOND, str(image)).returncode == 0
+        assert digest(image.read_bytes()) == digest(made.disks[SECOND])
+        root = server.buckets / "backups"
+        manifest = next(root.rglob(f"{FIRST}/*.manifest")).relative_to(root)
+            server.buckets / "backups"
+        )
+        image = tmp_path / "first.raw"
+        assert run("write", str(manifest), str(image)).returncode == 0
+        assert digest(image.read_bytes()) == digest(made.disks[FIRST])
+        # What is not there, or not allowed, gives no image.
+        refused = run("list", AWS_SECRET_ACCESS_KEY="wrong")
+        assert (refused.returncode, "SignatureDoesNotMatch" in refused.stderr) == (1, True), refused.stderr
+        assert "AWS_SECRET_ACCESS_KEY" in run("list", AWS_SECRET_ACCESS_KEY="").stderr
+        pack = max(root.rglob("packs/*/*"), key=lambda path: path.stat().st_size)
+        with pack.open("r+b") as file:
+            file.seek(200)
+            file.write(bytes(64))
+        assert run("write", FIRST, str(tmp_path / "damaged.raw")).returncode == 1
 
 
 def test_both_readers_agree(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,8 +191,8 @@ def test_bad_arguments_are_told(made: Made, tmp_path: Path, capsys: pytest.Captu
 
 
 def test_it_imports_nothing_of_drystone_and_is_short(made: Made) -> None:
-    text = SOURCE.read_text()
-    assert len(text.splitlines()) <= 500
+    text = reader()
+    assert all(len(part.read_text().splitlines()) <= 500 for part in (SOURCE, BUCKET))
     imports = [line for line in text.splitlines() if line.startswith(("import ", "from "))]
     assert not [line for line in imports if "drystone" in line]
     assert (made.directory / NAME).read_text() == text

@@ -7,6 +7,17 @@ from drystone.snapstore.store import Store
 
 NAME = "reader.py"
 SOURCE = Path(__file__).with_name("standalone_reader.py")
+BUCKET = Path(__file__).with_name("standalone_bucket.py")
+
+
+def reader() -> str:
+    """Return the program in one file: in place of what it imports of Drystone stands that."""
+    lines = SOURCE.read_text().splitlines(keepends=True)
+    (at,) = (number for number, line in enumerate(lines) if line.startswith("from drystone."))
+    bucket = BUCKET.read_text()
+    future = "from __future__ import annotations\n"
+    lines[at] = bucket[bucket.index(future) + len(future) :]
+    return "".join(lines)
 
 
 def keep_reader(store: Store) -> bool:
@@ -18,7 +29,7 @@ def keep_reader(store: Store) -> bool:
     Raises:
         UnavailableError, SpaceError: It could not be read or written; the store is as it was.
     """
-    wanted = SOURCE.read_bytes()
+    wanted = reader().encode()
     name = store.name(NAME)
     try:
         if store.objects.get(name) == wanted:

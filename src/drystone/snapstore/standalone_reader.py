@@ -1,14 +1,12 @@
-# ruff: noqa: T201 - it is a program that prints
-# Imports nothing of Drystone: a copy of this file lies in every store, to be run where nothing else is left.
-"""Reads Drystone snapshots with nothing but a copy of the object store's files.
+# ruff: noqa: T201 - a program that prints; it imports nothing of Drystone but one file, which joins it in each store
+"""Reads Drystone snapshots with nothing but the objects of their store, in a directory or a bucket.
 
     python3 -m pip install zstandard blake3
-    python3 reader.py STORE list
-    python3 reader.py STORE write SNAPSHOT IMAGE.raw
+    python3 reader.py STORE list | write SNAPSHOT IMAGE.raw
 
-STORE is the directory of one store: the one that holds `owner`, `keys/`, `packs/`, `maps/` and `snapshots/` (and this
-file, as `reader.py`). From a bucket, copy that prefix to a directory first. SNAPSHOT is an id that `list` shows, or the
-path of a manifest. Nothing in STORE is ever written. Needs Python 3.10.
+STORE is the directory of one store, the one that holds `owner` (and this file, as `reader.py`), or s3://BUCKET/PREFIX/ID
+with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL in the environment. SNAPSHOT is an id of
+`list`, or a manifest's path. Nothing in STORE is ever written. Needs Python 3.10.
 
 Every byte is verified on its way: manifest seal, map seal, page seal, hash of a frame's list of hashes, block hash. An
 image is complete, and equal to the disk at the snapshot's instant, if and only if the exit status is 0; blocks that
@@ -33,6 +31,8 @@ from typing import Any, NamedTuple
 
 import blake3
 import zstandard
+
+from drystone.snapstore.standalone_bucket import BucketPath, place_of  # in a store its text stands here
 
 FORMAT = 1
 BLOCK = 4096
@@ -116,7 +116,7 @@ def expand(encoding: int, stored: bytes, plain_bytes: int, what: str) -> bytes:
     return plain
 
 
-def read_part(path: Path, ends: list[int], what: str) -> bytes:
+def read_part(path: Path | BucketPath, ends: list[int], what: str) -> bytes:
     """Return the bytes of a file from the first of two places to the second."""
     start, stop = ends
     try:
@@ -130,7 +130,7 @@ def read_part(path: Path, ends: list[int], what: str) -> bytes:
 class Pack(NamedTuple):
     """One object of a pack and its index."""
 
-    path: Path
+    path: Path | BucketPath
     offsets: list[int]
     counts: tuple[int, ...]
     encodings: tuple[int, ...]
@@ -149,7 +149,7 @@ class Entry(NamedTuple):
     """Pack, its session, frame number, hash of the frame's list of hashes."""
 
 
-def store_key(root: Path) -> bytes:
+def store_key(root: Path | BucketPath) -> bytes:
     """Return the key that everything is checked with: there twice, each with a check (none in an old store)."""
     fault: Exception = ValueError("it has no key")
     for name in ("store", "copy"):
@@ -167,9 +167,9 @@ def store_key(root: Path) -> bytes:
 
 
 class Store:
-    """One store in a directory."""
+    """One store, in a directory or a bucket."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path | BucketPath) -> None:
         self.root = root
         try:
             json.loads((root / "owner").read_bytes())
@@ -187,11 +187,11 @@ class Store:
         """Return the seal over some bytes."""
         return blake3.blake3(b"".join(parts), key=self.seals).digest()
 
-    def manifests(self) -> list[Path]:
+    def manifests(self) -> list[Any]:
         """Return the paths of all manifests."""
         return sorted(self.root.glob("snapshots/*/*.manifest"))
 
-    def manifest(self, path: Path) -> dict[str, Any]:
+    def manifest(self, path: Path | BucketPath) -> dict[str, Any]:
         """Return a manifest whose seal fits."""
         try:
             raw = path.read_bytes()
@@ -212,13 +212,13 @@ class Store:
     def named(self, snapshot: str) -> dict[str, Any]:
         """Return the manifest of a snapshot id, or in a file."""
         if os.sep in snapshot:
-            return self.manifest(Path(snapshot))
-        found = sorted(self.root.glob(f"snapshots/{snapshot}/*.manifest"))
+            return self.manifest(type(self.root)(snapshot))
+        found: list[Any] = sorted(self.root.glob(f"snapshots/{snapshot}/*.manifest"))
         need(bool(found), f"there is no snapshot {snapshot}; `list` shows them")
         need(len(found) == 1, f"{snapshot} has {len(found)} manifests: give the path of one ({found[0]}, ...)")
         return self.manifest(found[0])
 
-    def index(self, path: Path, magic: bytes) -> tuple[bytes, int]:
+    def index(self, path: Path | BucketPath, magic: bytes) -> tuple[bytes, int]:
         """Return a pack's or map's plain index, whose seal fits, and where it begins."""
         try:
             size = path.stat().st_size
@@ -237,7 +237,7 @@ class Store:
         need(hmac.compare_digest(right, seal), f"{path}: the seal of its index does not fit")
         return expand(encoding, stored, plain_bytes, str(path)), offset
 
-    def pack(self, path: Path) -> Pack:
+    def pack(self, path: Path | BucketPath) -> Pack:
         """Return one object of a pack."""
         plain, end = self.index(path, b"DRYSPIDX")
         what = f"index of {path}"
@@ -265,7 +265,8 @@ class Store:
         if found is None:
             faults = []
             found = []
-            for path in sorted((self.root / "packs" / session).glob(f"{pack}.*")):
+            listed: list[Any] = sorted((self.root / "packs" / session).glob(f"{pack}.*"))
+            for path in listed:
                 try:
                     found.append(self.pack(path))
                 except DamageError as error:
@@ -474,8 +475,8 @@ def show(store: Store) -> int:
 
 def main(arguments: list[str]) -> int:
     """Run the program and return its exit status: 0 done, 1 damage, 2 usage."""
-    parser = argparse.ArgumentParser(description="Reads Drystone snapshots from a copy of their object store.")
-    parser.add_argument("store", type=Path, help="directory of one store, the one that holds `owner`")
+    parser = argparse.ArgumentParser(description="Reads Drystone snapshots from their object store.")
+    parser.add_argument("store", help="directory of one store, the one that holds `owner`, or s3://BUCKET/PREFIX/ID")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list the snapshots")
     writing = commands.add_parser("write", help="write a snapshot as a raw image")
@@ -483,7 +484,7 @@ def main(arguments: list[str]) -> int:
     writing.add_argument("image", type=Path, help="a file that does not exist yet")
     options = parser.parse_args(arguments)
     try:
-        store = Store(options.store)
+        store = Store(place_of(options.store))
         if options.command == "list":
             return show(store)
         manifest = store.named(options.snapshot)
