@@ -103,8 +103,6 @@ def test_it_reads_a_bucket_too(made: Made, tmp_path: Path) -> None:
         assert digest(image.read_bytes()) == digest(made.disks[SECOND])
         root = server.buckets / "backups"
         manifest = next(root.rglob(f"{FIRST}/*.manifest")).relative_to(root)
-            server.buckets / "backups"
-        )
         image = tmp_path / "first.raw"
         assert run("write", str(manifest), str(image)).returncode == 0
         assert digest(image.read_bytes()) == digest(made.disks[FIRST])
