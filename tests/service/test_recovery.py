@@ -676,12 +676,12 @@ def test_while_something_is_left_alone_its_maps_stay(world: World, monkeypatch: 
         packs_round = parts.compaction(made)
         assert asyncio.run(collect_maps(made.transactions, made.kept)) is False
         asyncio.run(packs_round.once())
-        left = packs_round._maps_collected
-        assert not left, "it is looked at again when nothing keeps them any more"
+        left = packs_round._maps_at
+        assert left is None, "it is looked at again when nothing keeps them any more"
         assert world.objects() == before
         monkeypatch.setattr(collection, "unknown_manifests", AsyncMock(return_value=[]))
         asyncio.run(packs_round.once())
-        assert packs_round._maps_collected
+        assert packs_round._maps_at is not None
         lost = world.last.manifest.maps[0].object
         assert set(before) - set(world.objects()) == {lost}, "what is not asked goes"
     world.store.objects.put(lost, before[lost])

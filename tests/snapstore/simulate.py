@@ -134,6 +134,8 @@ class Rules:
     """What dies is counted anew after a crash."""
     locked: bool = True
     """One thing at a time counts what is dead."""
+    trees: bool = True
+    """Packs are judged by the whole trees in which they were written (S205), not by who wrote them alone."""
 
 
 @dataclass
@@ -219,6 +221,23 @@ class World:
 
     def living(self) -> list[Row]:
         return [row for row in self.rows.values() if row.state in {NodeState.NORMAL, NodeState.DELETING}]
+
+    def around(self, packs: Sequence[PackRow]) -> list[str]:
+        """The manifests of the living snapshots of the trees in which some packs were written."""
+        writers = {row.session: row for row in self.rows.values()}
+        start = [writers.get(pack.session) for pack in packs]
+        if None in start:
+            return [row.manifest for row in self.living()]
+        found = {row.id for row in start if row is not None}
+        while self.rules.trees:
+            more = {row.id for row in self.rows.values() if row.parent in found or row.id in found}
+            more |= {row.parent for row in self.rows.values() if row.id in found and row.parent is not None}
+            if more <= found:
+                break
+            found |= more
+        if any(one not in self.rows for one in found):
+            return [row.manifest for row in self.living()]
+        return [row.manifest for row in self.living() if row.id in found]
 
     def normal(self) -> list[Row]:
         return [row for row in self.rows.values() if row.state is NodeState.NORMAL]
@@ -371,7 +390,7 @@ class World:
     def _collect(self) -> Task:
         dying = [pack for pack in self.packs.values() if pack.dead_blocks >= pack.blocks and not pack.deleting]
         if dying:
-            living = Living.open(self.store, [row.manifest for row in self.living()])
+            living = Living.open(self.store, self.around(dying))
             for pack in dying:
                 index = open_pack(self.store, pack.object).index
                 if not self.rules.mask(living, index).any():
@@ -385,8 +404,10 @@ class World:
             del self.packs[pack.id]
             self.events["pack removed"] += 1
         referenced = {disk.base for disk in self.disks if disk.base} | self.pinned()
+        written = {pack.session for pack in self.packs.values()}
         for name in lineage.prunable(self.tree(), referenced):
-            del self.rows[name]
+            if self.rows[name].session not in written:
+                del self.rows[name]
         named = {part.object for row in self.living() for part in row.maps}
         named |= {row.delta_map for row in self.rows.values() if row.delta_map is not None}
         for entry in list(self.store.objects.list(self.store.name("maps", ""))):
@@ -427,7 +448,7 @@ class World:
             rows.append((row, pack.object, pack.dead_blocks, pack.dead_bytes))
             if self.rules.row_first:
                 self.rewrites[attempt] = row
-        manifests = [row.manifest for row in self.living()]
+        manifests = self.around(due[:3])
         yield
         living = Living.open(self.store, manifests)
         for row, name, dead_blocks, dead_bytes in rows:

@@ -10,7 +10,7 @@ from drystone.catalog.dialect import total
 from drystone.catalog.rows import IDS_PER_STATEMENT, Rows
 from drystone.catalog.schema import DOUBTFUL_SNAPSHOT, VISIBLE_SNAPSHOT, snapshot
 from drystone.catalog.selection import Selection, conditions
-from drystone.domain.ids import AccountId, DiskId, SnapshotGroupId, SnapshotId
+from drystone.domain.ids import AccountId, DiskId, SessionId, SnapshotGroupId, SnapshotId
 from drystone.domain.snapshot import Snapshot, SnapshotState
 
 _rows = Rows(snapshot, Snapshot)
@@ -75,6 +75,12 @@ def of_disk(conn: Connection, disk_id: DiskId, states: Collection[SnapshotState]
     """Return a disk's snapshots in any of these states, oldest first."""
     query = select(snapshot).where(snapshot.c.disk_id == disk_id, snapshot.c.state.in_(list(states)))
     return _rows.all(conn, query.order_by(snapshot.c.created_at, snapshot.c.id))
+
+
+def of_session(conn: Connection, session_id: SessionId) -> Snapshot | None:
+    """Return the snapshot, or ghost, that a session wrote; None if no row says."""
+    found = _rows.all(conn, select(snapshot).where(snapshot.c.session_id == session_id))
+    return found[0] if len(found) == 1 else None
 
 
 def of_groups(conn: Connection, group_ids: Collection[SnapshotGroupId]) -> dict[SnapshotGroupId, list[Snapshot]]:

@@ -102,6 +102,11 @@ def is_extents_id(carry_id: str) -> bool:
     return carry_id.startswith(_EXTENTS_PREFIX)
 
 
+def carried_maps(carry: Iterable[str]) -> frozenset[str]:
+    """Return the delta map objects that a carry-over names."""
+    return frozenset(name for name in carry if not is_extents_id(name))
+
+
 # --- birth --------------------------------------------------------------------------------------------------
 
 

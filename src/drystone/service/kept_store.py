@@ -25,10 +25,12 @@ class Claimed:
     Attributes:
         epoch: At which it has claimed it; -1 before.
         lost: Who else has claimed it; empty while nobody has.
+        manifests_known_at: When all manifests were listed last and each was known, by the steady clock.
     """
 
     epoch: int = -1
     lost: str = ""
+    manifests_known_at: float | None = None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -16,9 +16,10 @@ def delete_manifest(store: Store, snapshot: SnapshotId, session: SessionId) -> N
     """
     name = store.manifest_name(snapshot, session)
     store.objects.delete(name)
-    if any(entry.object == name for entry in list_manifests(store, snapshot)):
+    left = {entry.object for entry in list_manifests(store, snapshot)}
+    if name in left:
         raise UnavailableError(f"manifest {name} is still listed after it was deleted")
-    if not any(True for _ in list_manifests(store, snapshot)):
+    if not left:
         store.objects.delete(store.attributes_name(snapshot))
 
 

@@ -84,7 +84,7 @@ class Compact:
             wanted = packs.dying(change.conn, percent / 100, PACKS_PER_ROUND + len(skip))
             chosen = [pack for pack in wanted if pack.object not in skip][:PACKS_PER_ROUND]
             pairs = [(pack, rewrites.begin(change, pack, self.kept.store)) for pack in chosen]
-            return pairs, collection.living_manifests(change.conn)
+            return pairs, collection.living_around(change.conn, chosen)
 
         pairs, living = await self.transactions.change(begin)
         if not pairs:

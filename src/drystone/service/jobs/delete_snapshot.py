@@ -15,6 +15,7 @@ from drystone.domain.operation import Operation
 from drystone.domain.payloads import DeletionPayload
 from drystone.domain.session import Pack
 from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.objects.contract import NotFoundError
 from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
 from drystone.service.rows import endings
@@ -116,14 +117,16 @@ class DeleteSnapshot:
         current = await self.transactions.read(lambda conn: operations.get(conn, operation.id))
         assert current is not None
         known = current.payload_as(DeletionPayload)
-        listed = await asyncio.to_thread(self._listed, job.manifest, operation.of_snapshot)
-        if known.dead is not None and not listed:
+        # Only an attempt that had counted may have deleted the manifest.
+        if known.dead is not None and not await asyncio.to_thread(self._listed, job.manifest, operation.of_snapshot):
             # A row of the version before has no bytes.
             return {pack: (one, 0) if isinstance(one, int) else one for pack, one in known.dead.items()}
-        if listed:
+        try:
             found = await self.workers.run(job, DeathsResult, account=operation.account_id)
-        else:
-            found = DeathsResult(blocks_by_pack={}, bytes_by_pack={}, fault=f"{job.manifest} is not there")
+        except NotFoundError as error:
+            if known.dead is not None:
+                raise
+            found = DeathsResult(blocks_by_pack={}, bytes_by_pack={}, fault=str(error))
         if found.near_missing and any(one.state is SnapshotState.DELETING for one in near):
             raise UnavailableError(f"a neighbour is just being deleted: {found.fault}")
         if found.fault:
@@ -167,14 +170,14 @@ class DeleteSnapshot:
                 log.error("collection.stopped", reason=str(error))  # noqa: TRY400 - the store's fault, not the code's
                 return
         await collection.remove_doomed(self.transactions, self.kept)
-        await self.transactions.change(lambda change: prune_ghosts(change.conn, snapshot_id))
-        await collect_maps(self.transactions, self.kept)
+        let_go = await self.transactions.change(lambda change: prune_ghosts(change.conn, snapshot_id))
+        await collect_maps(self.transactions, self.kept, let_go)
 
     async def _collect_packs(self, snapshot_id: SnapshotId, dying: list[Pack]) -> None:
         job = CollectJob(
             store=self.kept.address(),
             packs=tuple(pack.object for pack in dying),
-            living=await self.transactions.read(collection.living_manifests),
+            living=await self.transactions.read(lambda conn: collection.living_around(conn, dying)),
         )
         result = await self.workers.run(job, CollectResult)
         dead = [pack for pack in dying if pack.object in set(result.dead)]

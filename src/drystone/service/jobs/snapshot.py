@@ -147,8 +147,8 @@ class TakeSnapshot:
 
     async def follow(self, committed: Sequence[Committed]) -> None:
         """Do what follows the commit of snapshots of one instant."""
-        if any(one.carried for one in committed):
-            await collect_maps(self.transactions, self.kept)
+        let_go = {name for one in committed for name in one.carried}
+        await collect_maps(self.transactions, self.kept, let_go)
         for one in committed:
             one.tell()
 
@@ -257,7 +257,7 @@ class TakeSnapshot:
         assert snapshot is not None
         base = None if freeze.base is None else snapshots.get(conn, freeze.base)
         assert (base is None) == (freeze.base is None), "the session pins the base"
-        carry_maps = tuple(sorted(name for name in freeze.carry if not algebra.is_extents_id(name)))
+        carry_maps = tuple(sorted(algebra.carried_maps(freeze.carry)))
         extents = extent_maps.union_of(conn, [name for name in freeze.carry if algebra.is_extents_id(name)])
         mode: Literal["delta", "rescan", "full"] = "rescan" if freeze.lost or extents is None else "delta"
         if freeze.base is None:

@@ -1,10 +1,12 @@
 """The tree of snapshots that one is in, as rows say it (`domain.lineage`)."""
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, operations, sessions, snapshots
+from drystone.catalog import disks, operations, packs, sessions, snapshots
 from drystone.domain import lineage
-from drystone.domain.ids import SnapshotId
+from drystone.domain.ids import SessionId, SnapshotId
 from drystone.domain.lineage import Node, NodeState, Tree
 from drystone.domain.operation import OperationKind
 from drystone.domain.payloads import SnapshotPayload
@@ -30,15 +32,45 @@ def _nodes(conn: Connection, rows: list[Snapshot]) -> list[Node]:
     ]
 
 
-def prune_ghosts(conn: Connection, snapshot_id: SnapshotId) -> None:
-    """Remove the ghosts of a tree that nothing needs; the others keep their own map only."""
+def prune_ghosts(conn: Connection, snapshot_id: SnapshotId) -> frozenset[str]:
+    """Remove the ghosts of a tree that nothing needs; the others keep their own map only.
+
+    A ghost of which there are packs stays: it says in which tree those are to be judged (S205).
+
+    Returns:
+        The maps that these rows named until now; others may name them still.
+    """
     family = snapshots.family(conn, snapshot_id)
     pruned = lineage.prunable(lineage.build(_nodes(conn, family)), _referenced(conn))
+    let_go: set[str] = set()
     for row in family:
-        if row.id in pruned:
+        if row.state is not SnapshotState.GHOST:
+            continue
+        let_go.update(row.maps)
+        if row.id in pruned and (row.session_id is None or not packs.of_session(conn, row.session_id)):
+            let_go.update([] if row.delta_map is None else [row.delta_map])
             snapshots.delete(conn, row.id)
-        elif row.state is SnapshotState.GHOST and row.maps:
+        elif row.maps:
             snapshots.compare_and_set(conn, row.id, expected={}, values={"maps": ()})
+    return frozenset(let_go)
+
+
+def around(conn: Connection, writers: Collection[SessionId]) -> list[Snapshot] | None:
+    """Return the snapshots of the trees in which these sessions wrote (L3), ghosts included.
+
+    Only they can show a block of those sessions. None if that cannot be told: no row says which snapshot a session
+    wrote, or a parent is unknown, as after a recovery.
+    """
+    found: dict[SnapshotId, Snapshot] = {}
+    for writer in sorted(set(writers)):
+        written = snapshots.of_session(conn, writer)
+        if written is None:
+            return None
+        if written.id not in found:
+            found |= {row.id: row for row in snapshots.family(conn, written.id)}
+    if any(row.parent_id is not None and row.parent_id not in found for row in found.values()):
+        return None
+    return list(found.values())
 
 
 def _referenced(conn: Connection) -> set[SnapshotId]:

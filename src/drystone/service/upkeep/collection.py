@@ -2,16 +2,19 @@
 
 import asyncio
 import functools
+from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
 from drystone.catalog import disks, meta, operations, pack_rewrites, packs, sessions, snapshots
+from drystone.domain.clock import recent
 from drystone.domain.ids import PackId, SessionId
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.session import Pack, PackState, Session, SessionState
 from drystone.domain.settling import Phase
 from drystone.domain.snapshot import SnapshotState
 from drystone.service.kept_store import KeptStore
+from drystone.service.rows.trees import around
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.confirmation import may_delete
@@ -20,20 +23,27 @@ from drystone.snapstore.manifests import list_manifests
 RECLAIMED = "reclaimed_bytes"
 """Key of `meta`: bytes of all objects that collection and compaction have removed so far."""
 _NAMED_MAX = 10
+LISTED_SECONDS = 86_400.0
+"""How long a listing of all manifests, or of all maps, is good for."""
 
 
 async def stopped(transactions: Transactions, kept: KeptStore) -> str | None:
     """Return why nothing of the store may be deleted now, or None (L7).
 
     Asked by each thing that deletes, right before it begins: nobody must confirm, the store is ours, and every manifest
-    in it is known. While a reason lasts, everything is kept and nothing is lost but space.
+    in it is known. While a reason lasts, everything is kept and nothing is lost but space. Manifests are listed by the
+    first that asks after a start, and again a day later: meanwhile nobody else can write one unseen (S200, S201).
 
     Raises:
         DrystoneError: The store cannot be asked, which is a reason, too.
     """
     if not await may_delete(transactions, kept):
         return "it waits for a person's confirmation, or another catalog has used the store"
+    at, looked_at = transactions.steady(), kept.claimed.manifests_known_at
+    if looked_at is not None and recent(looked_at, at, LISTED_SECONDS):
+        return None
     unknown = await unknown_manifests(transactions, kept)
+    kept.claimed.manifests_known_at = None if unknown else at
     if unknown:
         return f"manifests that the catalog does not know: {', '.join(unknown[:_NAMED_MAX])}"
     return None
@@ -50,6 +60,18 @@ def accounted_for(conn: Connection) -> set[str]:
     """Return the manifests that rows of snapshots name, and the sessions that may have another: open and fenced."""
     ours = {one.id for state in (SessionState.OPEN, SessionState.FENCED) for one in sessions.in_state(conn, state)}
     return {*living_manifests(conn), *ours}
+
+
+def living_around(conn: Connection, found: Iterable[Pack]) -> tuple[str, ...]:
+    """Return the manifests of the living snapshots that may show blocks of these packs: of their trees (L3, S205).
+
+    Where the rows cannot say which trees these are, those of all living snapshots.
+    """
+    rows = around(conn, {pack.session_id for pack in found})
+    if rows is None:
+        return living_manifests(conn)
+    living = {SnapshotState.NORMAL, SnapshotState.DELETING}
+    return tuple(sorted(row.manifest for row in rows if row.state in living and row.manifest is not None))
 
 
 def living_manifests(conn: Connection) -> tuple[str, ...]:

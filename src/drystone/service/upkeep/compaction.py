@@ -45,19 +45,21 @@ class Compaction:
     transactions: Transactions
     kept: KeptStore
     operations: Operations
-    _maps_collected: bool = field(init=False, default=False)
+    _maps_at: float | None = field(init=False, default=None)
+    """When all maps were listed last."""
 
     async def once(self) -> None:
-        """Have packs that are dead in part written again, the replaced deleted (L8); once, collect maps.
+        """Have packs that are dead in part written again, the replaced deleted (L8); after a start and daily, maps.
 
         Raises:
             DrystoneError: The store cannot be asked.
         """
         await self.delete_replaced()
         await self.begin_if_due()
-        if not self._maps_collected:
+        at = self.transactions.steady()
+        if self._maps_at is None or not recent(self._maps_at, at, collection.LISTED_SECONDS):
             # A server that died between a commit and what follows it may have left maps that nothing names.
-            self._maps_collected = await collect_maps(self.transactions, self.kept)
+            self._maps_at = at if await collect_maps(self.transactions, self.kept) else None
 
     async def delete_replaced(self) -> None:
         """Delete dead packs, and objects that rewritings replaced and nobody reads any more.

@@ -1,6 +1,7 @@
 """Maps that nothing names any more go."""
 
 import asyncio
+from collections.abc import Collection
 
 import structlog
 from sqlalchemy import Connection
@@ -15,10 +16,11 @@ from drystone.service.upkeep import collection, epoch
 log = structlog.get_logger()
 
 
-async def collect_maps(transactions: Transactions, kept: KeptStore) -> bool:
+async def collect_maps(transactions: Transactions, kept: KeptStore, names: Collection[str] | None = None) -> bool:
     """Remove every map that a committed session of this catalog wrote and that nothing names any more (L1, L7, S15).
 
-    Listed first and judged afterwards, in one transaction: a map whose session is committed by then is named, or never
+    Only `names` are looked at, which something has just let go of; without, all that a listing shows (S205). Listed
+    first and judged afterwards, in one transaction: a map whose session is committed by then is named, or never
     will be. A snapshot that was left alone is named by its manifest only: while there is one, nothing is removed.
 
     Returns:
@@ -26,7 +28,12 @@ async def collect_maps(transactions: Transactions, kept: KeptStore) -> bool:
     """
     store = kept.store
     prefix = store.name("maps", "")
-    listed = await asyncio.to_thread(lambda: [entry.name for entry in store.objects.list(prefix)])
+    if names is None:
+        listed = await asyncio.to_thread(lambda: [entry.name for entry in store.objects.list(prefix)])
+    else:
+        listed = sorted(names)
+    if not listed:
+        return True
     reason = await collection.stopped(transactions, kept)
     if reason is not None:
         log.warning("maps.kept", reason=reason)
@@ -35,19 +42,19 @@ async def collect_maps(transactions: Transactions, kept: KeptStore) -> bool:
     def unnamed(conn: Connection) -> list[str]:
         named = collection.named_maps(conn)
         writers: dict[str, bool] = {}
-        gone = []
+        unneeded = []
         for name in listed:
             writer = name.removeprefix(prefix).partition("/")[0]
             if writer not in writers:
                 row = sessions.get(conn, SessionId(writer))
                 writers[writer] = row is not None and row.state in {SessionState.COMMITTED, SessionState.ADOPTED}
             if writers[writer] and name not in named:
-                gone.append(name)
-        return gone
+                unneeded.append(name)
+        return unneeded
 
-    names = await transactions.read(unnamed)
-    if names:
+    gone = await transactions.read(unnamed)
+    if gone:
         await epoch.advance(transactions, kept)
-    for name in names:
+    for name in gone:
         await asyncio.to_thread(store.objects.delete, name)
     return True

@@ -42,7 +42,6 @@ class Publication:
     layout: Layout
     locks: DiskLocks
     _after: int = field(init=False, default=0)
-    _epoch: int = field(init=False, default=-1)
 
     async def publish(self) -> None:
         """Have the store say the epoch, and write the oldest notes' rows.
@@ -61,15 +60,13 @@ class Publication:
 
     async def _publish_epoch(self) -> None:
         """What raised it by a trigger has nobody who publishes it (F5)."""
-        now = await self.transactions.read(epoch.current)
-        if now == self._epoch:
+        claimed = self.kept.claimed
+        if claimed.lost or await self.transactions.read(epoch.current) == claimed.epoch:
             return
         try:
             await epoch.publish(self.transactions, self.kept)
         except DrystoneError as error:
             log.warning("publication.failed", kind="epoch", error=str(error))
-        else:
-            self._epoch = now
 
     async def _publish(self, note: Unpublished) -> None:
         """Write what a note is about, and drop the note; one of a disk in use has to wait."""
