@@ -30,7 +30,7 @@ from drystone.snapstore.living import Living
 from drystone.snapstore.manifests import write_manifest
 from drystone.snapstore.merge import MAPS_GOAL, apply_merge, merge_maps, plan_merge
 from drystone.snapstore.packs import open_pack
-from drystone.snapstore.reader import SnapshotReader
+from drystone.snapstore.reader import Caches, SnapshotReader
 from drystone.snapstore.space import Member, SpaceMemory, TreeSpace, tree_space
 from drystone.snapstore.store import Store, hex128
 from drystone.snapstore.writer import SnapshotWriter
@@ -120,7 +120,7 @@ class History:
         manifest = type(manifest)(**{**{field: getattr(manifest, field) for field in manifest.__struct_fields__},
                                      "maps": (manifest.maps[0], *below)})  # fmt: skip
         write_manifest(self.store, manifest)
-        return SnapshotReader(self.store, manifest, 1 << 20)
+        return SnapshotReader(self.store, manifest, Caches(1 << 20))
 
     # --- space ---
 
@@ -192,7 +192,7 @@ class History:
         left = [node for node in self.nodes if node.id in self.living]
         for node in self.rng.sample(left, min(number, len(left))):
             blocks = sorted(self.rng.sample(range(BLOCKS), 24))
-            reader = SnapshotReader(self.store, node.reader.manifest, 1 << 20)
+            reader = SnapshotReader(self.store, node.reader.manifest, Caches(1 << 20))
             for block in blocks:
                 if reader.read(block * BLOCK_BYTES, BLOCK_BYTES) != self.filled(int(node.content[block])):
                     raise AssertionError(f"{node.id} shows other bytes at block {block}")
@@ -281,7 +281,7 @@ def half_overwritten(blocks: int) -> float:
                                size_bytes=blocks * BLOCK_BYTES, base=base)  # fmt: skip
         made.abort()
         write_manifest(store, manifest)
-        readers.append(SnapshotReader(store, manifest, 1 << 20))
+        readers.append(SnapshotReader(store, manifest, Caches(1 << 20)))
     delete_manifest(store, readers[0].manifest.snapshot, readers[0].manifest.session)
     living = Living(store, [readers[1].manifest])
     for entry in list(store.objects.list(store.name("packs", ""))):

@@ -16,7 +16,7 @@ from drystone.snapstore.deletion import delete_manifest
 from drystone.snapstore.layers import delta_addresses
 from drystone.snapstore.living import Living
 from drystone.snapstore.packs import open_pack
-from drystone.snapstore.reader import ABSENT, DATA, SnapshotReader
+from drystone.snapstore.reader import ABSENT, DATA, Caches, SnapshotReader
 from drystone.snapstore.store import Store
 from tests.memory_store import MemoryStore
 from tests.snapstore.model_snapshots import new_store, take
@@ -125,7 +125,7 @@ def run_history(seed: int) -> None:
     taken = grow_tree(rng, store, 7)
     contents = {snapshot.manifest.snapshot: content for snapshot, content in taken}
     for snapshot, content in taken:
-        check(rng, store, SnapshotReader.open(store, snapshot.manifest.snapshot, cache_bytes=1), content)
+        check(rng, store, SnapshotReader.open(store, snapshot.manifest.snapshot, Caches(1)), content)
         check(rng, store, snapshot, content)
         base = snapshot.manifest.base
         check_delta(store, snapshot, content, contents[base] if base else bytes(len(content)))

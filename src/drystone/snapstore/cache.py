@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -17,6 +17,29 @@ class ByteCache(Generic[K, V]):
         self._bytes = 0
         self._rows: OrderedDict[K, tuple[V, int]] = OrderedDict()
         self._lock = threading.Lock()
+        self._made: dict[K, threading.Event] = {}
+        """What somebody is making just now, and an event for its end."""
+
+    def once(self, key: K, make: Callable[[], tuple[V, int]]) -> V:
+        """Return what is under `key`, or what `make` returns with its size; of those who ask at once one makes it."""
+        while True:
+            found = self.get(key)
+            if found is not None:
+                return found
+            mine = threading.Event()
+            with self._lock:
+                making = self._made.setdefault(key, mine)
+            if making is mine:
+                break
+            making.wait()
+        try:
+            value, size = make()
+            self.put(key, value, size)
+            return value
+        finally:
+            with self._lock:
+                del self._made[key]
+            mine.set()
 
     def get(self, key: K) -> V | None:
         """Return what was put under `key`, if it is still here."""

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from drystone.codec.map import PackRef
 from drystone.domain.blocks import Ranges
 from drystone.domain.errors import IntegrityError, ProtocolError
+from drystone.snapstore.cache import ByteCache
 from drystone.snapstore.packs import MissingPackError, PackSource, shares
 from drystone.snapstore.reader import DATA, SnapshotReader, Visible
 
@@ -59,7 +60,7 @@ def dies(snapshot: SnapshotReader, near: Sequence[SnapshotReader], candidates: R
     counts: dict[PackRef, int] = {}
     stored: dict[PackRef, float] = {}
     doubtful: set[PackRef] = set()
-    source = PackSource(snapshot.store, _INDEX_CACHE_BYTES)
+    source = PackSource(snapshot.store, ByteCache(_INDEX_CACHE_BYTES))
     for start, stop, wanted in windows(candidates, snapshot.size_blocks):
         mine = snapshot.visible(start, stop)
         dying = wanted & (mine.kinds == DATA)

@@ -19,7 +19,7 @@ from drystone.objects.contract import NotFoundError
 from drystone.snapstore.cache import ByteCache
 from drystone.snapstore.manifests import Attributes, ManifestEntry, list_manifests, read_attributes, read_manifest
 from drystone.snapstore.packs import OpenPack, PackSource, open_pack
-from drystone.snapstore.reader import DATA, SnapshotReader
+from drystone.snapstore.reader import DATA, Caches, SnapshotReader
 from drystone.snapstore.store import Store
 
 INDEXES_BYTES = 512 << 20
@@ -253,7 +253,7 @@ class _Completeness:
     def __init__(self, store: Store, listing: _Listing) -> None:
         self._store = store
         self._listing = listing
-        self._source = PackSource(store, INDEXES_BYTES)
+        self._source = PackSource(store, ByteCache(INDEXES_BYTES))
         self._living: ByteCache[tuple[PackRef, int, bytes], np.uint64] = ByteCache(FRAMES_BYTES)
         self.named: set[PackRef] = set()
 
@@ -268,7 +268,7 @@ class _Completeness:
         for part in manifest.maps:
             if part.object not in self._listing.maps:
                 raise NotFoundError(f"map {part.object} is not there")
-        reader = SnapshotReader(self._store, manifest, _READER_BYTES)
+        reader = SnapshotReader(self._store, manifest, Caches(_READER_BYTES))
         refs = reader.packs
         for start, stop in _windows(reader.data_ranges(), reader.size_blocks):
             visible = reader.visible(start, stop)

@@ -1,7 +1,9 @@
 """Opened maps: a directory in memory, pages fetched as they are needed."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +20,14 @@ from drystone.codec.map import (
     decode_page,
 )
 from drystone.domain.blocks import EMPTY, Ranges, normalize, union
-from drystone.domain.errors import IntegrityError
+from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import SessionId
 from drystone.snapstore.cache import ByteCache
+from drystone.snapstore.far import each, proven
 from drystone.snapstore.store import Store
 
+T = TypeVar("T")
+_PAGES_AT_ONCE = 8
 TAIL_GUESS_BYTES = 64 << 10
 """Read first from an object's end: nearly always the whole index of a small object, in one request."""
 
@@ -60,20 +65,42 @@ class Found:
     slots: npt.NDArray[np.int64]
 
 
-def read_tail(store: Store, name: str, object_bytes: int, magic: bytes) -> tuple[Trailer, bytes]:
-    """Return an object's trailer, of this magic, and the stored bytes of its index, in one request or two.
+def read_tail(
+    store: Store,
+    name: str,
+    object_bytes: int,
+    magic: bytes,
+    decode: Callable[[Trailer, bytes], T],
+    guess_bytes: int,
+) -> tuple[T, bytes]:
+    """Return what `decode` makes of an object's trailer and the stored bytes of its index, in one request or two.
+
+    `decode` checks the seal, and that the index is of this object. `guess_bytes` are read first: nearly always all of
+    the index.
+
+    Returns:
+        That, and the last bytes of the object, which may begin before the index.
 
     Raises:
         NotFoundError: There is no such object.
         ProtocolError: It has no such trailer.
+        IntegrityError: As `decode`.
     """
-    at = max(0, object_bytes - TAIL_GUESS_BYTES)
-    last = store.objects.get_range(name, at, object_bytes)
-    trailer = decode_trailer(last, at + len(last), magic, name)
-    if trailer.index_offset < at:
-        last = store.objects.get_range(name, trailer.index_offset, at) + last
-        at = trailer.index_offset
-    return trailer, last[trailer.index_offset - at : len(last) - TRAILER_BYTES]
+
+    def read() -> bytes:
+        at = max(0, object_bytes - guess_bytes)
+        last = store.objects.get_range(name, at, object_bytes)
+        trailer = decode_trailer(last, at + len(last), magic, name)
+        if trailer.index_offset < at:
+            last = store.objects.get_range(name, trailer.index_offset, at) + last
+        return last
+
+    def prove(last: bytes) -> tuple[T, bytes]:
+        trailer = decode_trailer(last, object_bytes, magic, name)
+        begin = len(last) - (object_bytes - trailer.index_offset)
+        return decode(trailer, last[max(0, begin) : len(last) - TRAILER_BYTES]), last
+
+    return proven(store.far, name, "tail", read, prove)
 
 
 class MapLayer:
@@ -85,15 +112,22 @@ class MapLayer:
         ProtocolError: It is no map.
     """
 
-    def __init__(self, store: Store, name: str, pages: PageCache) -> None:
+    def __init__(self, store: Store, name: str, pages: PageCache, size_bytes: int | None = None) -> None:
         self._store = store
         self._pages = pages
         self.name = name
-        trailer, stored = read_tail(store, name, store.objects.size(name), MAP_TAIL_MAGIC)
-        self.directory: MapDirectory = decode_directory(store.keys, trailer, stored, name)
-        named = store.map_name(SessionId(self.directory.session), self.directory.map_id)
-        if named != name:
-            raise IntegrityError(f"map {name} says that it is {named}")
+
+        def decode(trailer: Trailer, stored: bytes) -> MapDirectory:
+            directory = decode_directory(store.keys, trailer, stored, name)
+            named = store.map_name(SessionId(directory.session), directory.map_id)
+            if named != name:
+                raise IntegrityError(f"map {name} says that it is {named}")
+            return directory
+
+        size = store.objects.size(name) if size_bytes is None else size_bytes
+        self.directory, tail = read_tail(store, name, size, MAP_TAIL_MAGIC, decode, TAIL_GUESS_BYTES)
+        # A small map is here as a whole: over a network its pages would cost more than the memory.
+        self._whole = tail if store.far is not None and len(tail) == size else None
 
     @property
     def packs(self) -> tuple[PackRef, ...]:
@@ -102,14 +136,36 @@ class MapLayer:
 
     def page(self, number: int) -> MapPage:
         """Return a page, from the cache or the store."""
-        key = (self.name, number)
-        page = self._pages.get(key)
-        if page is None:
-            start, stop = self.directory.offsets[number : number + 2].tolist()
-            stored = self._store.objects.get_range(self.name, start, stop)
-            page = decode_page(self._store.keys, self.directory, number, stored, self.name)
-            self._pages.put(key, page, 2 * int(self.directory.plain_bytes[number]))
-        return page
+        return self._pages.once((self.name, number), lambda: self._read(number))
+
+    def has(self, number: int) -> bool:
+        """Tell whether a page is in the cache."""
+        return self._pages.get((self.name, number)) is not None
+
+    def _read(self, number: int) -> tuple[MapPage, int]:
+        start, stop = self.directory.offsets[number : number + 2].tolist()
+
+        def prove(stored: bytes) -> MapPage:
+            return decode_page(self._store.keys, self.directory, number, stored, self.name)
+
+        size = 2 * int(self.directory.plain_bytes[number])
+        if self._whole is not None:
+            try:
+                return prove(self._whole[start:stop]), size
+            except (IntegrityError, ProtocolError):
+                # Only the directory was proven; the rest may be a damaged cache's.
+                self._whole = None
+        objects = self._store.objects
+        return proven(
+            self._store.far, self.name, f"page {number}", lambda: objects.get_range(self.name, start, stop), prove
+        ), size  # fmt: skip
+
+    def _all(self, numbers: range) -> Iterable[MapPage]:
+        """Yield pages, over a network some requests ahead, no more than the cache may hold with others."""
+        for at in range(numbers.start, numbers.stop, _PAGES_AT_ONCE):
+            yield from each(
+                self._store.far, self.page, numbers[at - numbers.start : at - numbers.start + _PAGES_AT_ONCE]
+            )
 
     def page_numbers(self, start: int, stop: int) -> range:
         """Return the numbers of the pages that touch blocks `[start, stop)`."""
@@ -120,8 +176,7 @@ class MapLayer:
         """Return the entries in a window of blocks, clipped to it; None if there are none."""
         parts = []
         frames_before = 0
-        for number in self.page_numbers(start, stop):
-            page = self.page(number)
+        for page in self._all(self.page_numbers(start, stop)):
             ends = page.starts + page.counts
             rows = slice(
                 int(np.searchsorted(ends, start, side="right")), int(np.searchsorted(page.starts, stop, side="left"))
@@ -172,11 +227,8 @@ class MapLayer:
 
     def addresses(self) -> Ranges:
         """Return every block that the map has an entry for; memory follows the number of separate ranges."""
-        parts = [EMPTY]
-        for number in range(len(self.directory.starts)):
-            page = self.page(number)
-            parts.append(normalize(np.column_stack((page.starts, page.starts + page.counts))))
-        return union(*parts)
+        pages = self._all(range(len(self.directory.starts)))
+        return union(EMPTY, *(normalize(np.column_stack((one.starts, one.starts + one.counts))) for one in pages))
 
 
 def delta_addresses(store: Store, map_object: str) -> Ranges:

@@ -1,21 +1,45 @@
 """Reading packs: from identity to object, index, frame; every byte verified."""
 
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from itertools import islice, pairwise
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from drystone.codec.binary import Trailer
 from drystone.codec.hashes import HASH_BYTES, list_hash
+from drystone.codec.manifest import Manifest, ManifestPack
 from drystone.codec.map import PackRef
 from drystone.codec.pack import PACK_TAIL_MAGIC, PackIndex, decode_frame, decode_index
-from drystone.domain.errors import IntegrityError, ProtocolError, UnavailableError
+from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError, UnavailableError
+from drystone.domain.ids import PackId, SessionId
+from drystone.objects.around import LISTED
 from drystone.objects.contract import NotFoundError, ObjectEntry
 from drystone.snapstore.cache import ByteCache
-from drystone.snapstore.layers import read_tail
+from drystone.snapstore.layers import TAIL_GUESS_BYTES, read_tail
 from drystone.snapstore.store import Store
 
-_ROW_BYTES = 32
+T = TypeVar("T")
+_ROW_BYTES: Final = 32
 """What an index takes in memory per block, about."""
+_ENTRY_BYTES: Final = 400
+"""What an object of a listing takes in memory, about."""
+_LISTED_BYTES: Final = 4 << 20
+FAR_GUESS_BYTES: Final = 256 << 10
+"""The index of a pack of 32 MiB in one request: less than what a second one takes over most networks."""
+
+
+class How(Enum):
+    """How objects of a pack were found."""
+
+    TOLD = "told by a manifest: there may be others"
+    LISTED = "listed with their session, some time ago"
+    LOOKED_FOR = "listed for this pack"
 
 
 class MissingPackError(UnavailableError):
@@ -48,13 +72,17 @@ def open_pack(store: Store, name: str, size_bytes: int | None = None) -> OpenPac
         IntegrityError: Its seal does not fit, or it is another pack than its name says.
         ProtocolError: It is no pack.
     """
+
+    def decode(trailer: Trailer, stored: bytes) -> PackIndex:
+        index = decode_index(store.keys, trailer, stored, name)
+        named = store.pack_name(index.header.session, index.header.pack, index.header.attempt)
+        if named != name:
+            raise IntegrityError(f"pack {name} says that it is {named}")
+        return index
+
     size = store.objects.size(name) if size_bytes is None else size_bytes
-    trailer, stored = read_tail(store, name, size, PACK_TAIL_MAGIC)
-    index = decode_index(store.keys, trailer, stored, name)
-    header = index.header
-    named = store.pack_name(header.session, header.pack, header.attempt)
-    if named != name:
-        raise IntegrityError(f"pack {name} says that it is {named}")
+    guess_bytes = TAIL_GUESS_BYTES if store.far is None else FAR_GUESS_BYTES
+    index, _ = read_tail(store, name, size, PACK_TAIL_MAGIC, decode, guess_bytes)
     return OpenPack(object=name, size_bytes=size, index=index)
 
 
@@ -64,16 +92,36 @@ def shares(index: PackIndex) -> npt.NDArray[np.float64]:
     return np.divide(index.stored_bytes, holding, out=np.zeros(len(holding)), where=holding > 0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OpenPacks:
+    """Objects of a pack that can be trusted, and how they were found."""
+
+    packs: tuple[OpenPack, ...]
+    how: How
+
+
+PackCache = ByteCache[PackRef, OpenPacks]
+"""Indexes in memory."""
+
+
 class PackSource:
     """The packs of a store, with their indexes cached; thread-safe.
 
-    Compaction may put a second object beside the first and then remove the first (L8): a pack is looked up by
-    listing, what fails in one object is tried in the other, and what is not there is listed once more.
+    Where a pack's objects are is known from a manifest, or from one listing of its session (S208). Compaction may put a
+    second object beside the first and then remove the first (L8): what fails in the objects that are known, or is not
+    there, is looked for by listing that pack, and tried once more.
+
+    Args:
+        store: Where they are.
+        opened: For indexes.
+        manifest: Tells the objects of packs that its session wrote.
     """
 
-    def __init__(self, store: Store, cache_bytes: int) -> None:
+    def __init__(self, store: Store, opened: PackCache, manifest: Manifest | None = None) -> None:
         self._store = store
-        self._opened: ByteCache[PackRef, tuple[OpenPack, ...]] = ByteCache(cache_bytes)
+        self._manifest = manifest
+        self._opened = opened
+        self._listed: ByteCache[SessionId, _Listing] = ByteCache(_LISTED_BYTES)
 
     def frame(self, ref: PackRef, number: int, expected: bytes) -> Frame:
         """Return a frame, its list checked against `expected` and its living blocks against the list (I10).
@@ -82,20 +130,17 @@ class PackSource:
             IntegrityError: No object of the pack has the frame as it was written.
             MissingPackError: The pack is not there.
         """
-        for last in (False, True):
-            faults: list[Exception] = []
+        return self._first(ref, lambda pack: self._read(pack, [(number, expected)])[0])
+
+    def frames(self, ref: PackRef, wanted: Sequence[tuple[int, bytes]]) -> list[Frame]:
+        """Return frames that follow each other, (number, expected) each, by one request; as `frame` otherwise."""
+        if len(wanted) > 1:
             try:
-                for pack in self._open(ref):
-                    try:
-                        return self._read(pack, number, expected)
-                    except IntegrityError as error:
-                        faults.append(error)
-                raise IntegrityError("; ".join(str(fault) for fault in faults))
-            except NotFoundError as error:
-                self._opened.drop(ref)
-                if last:
-                    raise MissingPackError(f"pack {ref.pack} of session {ref.session}: {error}") from error
-        raise AssertionError("unreachable")
+                return self._read(self._open(ref).packs[0], wanted)
+            except (IntegrityError, ProtocolError, NotFoundError):
+                # One of them is damaged or was moved: the others need not be.
+                pass
+        return [self.frame(ref, *one) for one in wanted]
 
     def hashes(self, ref: PackRef, number: int, expected: bytes) -> npt.NDArray[np.uint8]:
         """Return a frame's block hashes, shape (blocks, 16), checked against `expected` (I10).
@@ -104,13 +149,8 @@ class PackSource:
             IntegrityError: No object of the pack has this list.
             MissingPackError: The pack is not there.
         """
-        faults: list[Exception] = []
-        for pack in self.open(ref):
-            try:
-                return np.frombuffer(self._checked(pack, number, expected), dtype=np.uint8).reshape(-1, HASH_BYTES)
-            except IntegrityError as error:
-                faults.append(error)
-        raise IntegrityError("; ".join(str(fault) for fault in faults))
+        raw = self._first(ref, lambda pack: self._checked(pack, number, expected))
+        return np.frombuffer(raw, dtype=np.uint8).reshape(-1, HASH_BYTES)
 
     def open(self, ref: PackRef) -> tuple[OpenPack, ...]:
         """Return the objects of a pack, the one with most living blocks first.
@@ -120,19 +160,97 @@ class PackSource:
             MissingPackError: There is none, in two listings.
         """
         try:
-            return self._open(ref)
+            found = self._open(ref)
+            return (self._look(ref) if found.how is How.TOLD else found).packs
         except NotFoundError:
             try:
-                return self._open(ref)
+                return self._look(ref).packs
             except NotFoundError as error:
                 raise MissingPackError(f"pack {ref.pack} of session {ref.session}: {error}") from error
 
-    def _open(self, ref: PackRef) -> tuple[OpenPack, ...]:
-        packs = self._opened.get(ref)
-        if packs is not None:
-            return packs
-        prefix = self._store.pack_prefix(ref.session, ref.pack)
-        entries: list[ObjectEntry] = list(self._store.objects.list(prefix))
+    def fetch(self, refs: Sequence[PackRef]) -> None:
+        """Over a network, have the indexes of packs come at once; what is wrong with one is told to who reads it."""
+        if self._store.far is None:
+            return
+
+        def fetch(ref: PackRef) -> None:
+            with suppress(DrystoneError):
+                self._open(ref)
+
+        for _ in self._store.far.each(fetch, [ref for ref in refs if self._opened.get(ref) is None]):
+            pass
+
+    def _first(self, ref: PackRef, read: Callable[[OpenPack], T]) -> T:
+        """Return what is read of the first object of a pack that has it."""
+        faults: list[Exception] = []
+        try:
+            found = self._open(ref)
+            for pack in found.packs:
+                try:
+                    return read(pack)
+                except IntegrityError as error:
+                    faults.append(error)
+        except NotFoundError:
+            found = None
+        if found is None or found.how is not How.LOOKED_FOR:
+            faults.clear()
+            try:
+                for pack in self._look(ref).packs:
+                    try:
+                        return read(pack)
+                    except IntegrityError as error:
+                        faults.append(error)
+            except NotFoundError as error:
+                self._opened.drop(ref)
+                raise MissingPackError(f"pack {ref.pack} of session {ref.session}: {error}") from error
+        raise IntegrityError("; ".join(str(fault) for fault in faults))
+
+    @cached_property
+    def _told(self) -> Mapping[PackId, ManifestPack]:
+        """Made when the first of them is read: they may be hundreds of thousands."""
+        return {} if self._manifest is None else {one.pack: one for one in self._manifest.packs}
+
+    def _open(self, ref: PackRef) -> OpenPacks:
+        """Return what is known of a pack."""
+
+        def find() -> tuple[OpenPacks, int]:
+            own = self._manifest is not None and ref.session == self._manifest.session
+            told = self._told.get(ref.pack) if own else None
+            if told is not None:
+                try:
+                    return _kept([open_pack(self._store, told.object, told.bytes)], How.TOLD)
+                except (NotFoundError, IntegrityError, ProtocolError):
+                    pass
+            listing = self._listed.once(ref.session, lambda: self._list(ref.session))
+            entries = listing.packs.get(ref.pack)
+            if entries is None:
+                entries = () if listing.all else self._entries(ref)
+            return self._opened_of(entries, How.LISTED)
+
+        return self._opened.once(ref, find)
+
+    def _look(self, ref: PackRef) -> OpenPacks:
+        """Look for the objects of a pack anew."""
+        self._opened.drop(ref)
+        self._listed.drop(ref.session)
+        return self._opened.once(ref, lambda: self._opened_of(self._entries(ref), How.LOOKED_FOR))
+
+    def _entries(self, ref: PackRef) -> Sequence[ObjectEntry]:
+        return list(self._store.objects.list(self._store.pack_prefix(ref.session, ref.pack)))
+
+    def _list(self, session: SessionId) -> tuple["_Listing", int]:
+        """Return the first page of a session's packs: nearly always that is all."""
+        entries = list(islice(self._store.objects.list(self._store.name("packs", session, "")), LISTED))
+        packs: dict[str, list[ObjectEntry]] = {}
+        for entry in entries:
+            packs.setdefault(entry.name.rpartition("/")[2].partition(".")[0], []).append(entry)
+        if whole := len(entries) < LISTED:
+            return _Listing(packs=packs, all=whole), _ENTRY_BYTES * (1 + len(entries))
+        # Further objects of the last one may be on the next page.
+        packs.popitem()
+        return _Listing(packs=packs, all=whole), _ENTRY_BYTES * len(entries)
+
+    def _opened_of(self, entries: Sequence[ObjectEntry], how: How) -> tuple[OpenPacks, int]:
         if not entries:
             raise NotFoundError("no object of it is listed")
         opened: list[OpenPack] = []
@@ -145,9 +263,7 @@ class PackSource:
         if not opened:
             assert fault is not None
             raise fault
-        packs = tuple(sorted(opened, key=lambda pack: int(np.count_nonzero(pack.index.dead))))
-        self._opened.put(ref, packs, sum(_ROW_BYTES * len(pack.index.addresses) for pack in packs))
-        return packs
+        return _kept(opened, how)
 
     def _checked(self, pack: OpenPack, number: int, expected: bytes) -> bytes:
         """Return a frame's list of hashes, if it is the one that the map's entry names."""
@@ -158,10 +274,30 @@ class PackSource:
             raise IntegrityError(f"{pack.object}, frame {number}: its list of hashes is not the map's")
         return hashes
 
-    def _read(self, pack: OpenPack, number: int, expected: bytes) -> Frame:
-        self._checked(pack, number, expected)
-        start, stop = pack.index.offsets[number : number + 2].tolist()
-        stored = self._store.objects.get_range(pack.object, start, stop)
-        plain = decode_frame(self._store.keys, pack.index, number, stored, pack.object)
-        rows = slice(int(pack.index.first_rows[number]), int(pack.index.first_rows[number + 1]))
-        return Frame(object=pack.object, plain=plain, dead=pack.index.dead[rows])
+    def _read(self, pack: OpenPack, wanted: Sequence[tuple[int, bytes]]) -> list[Frame]:
+        """Return frames of one object that follow each other."""
+        index, first = pack.index, wanted[0][0]
+        for number, expected in wanted:
+            self._checked(pack, number, expected)
+        edges = index.offsets[first : first + len(wanted) + 1].tolist()
+        stored = memoryview(self._store.objects.get_range(pack.object, edges[0], edges[-1]))
+        frames = []
+        for (number, _), (start, stop) in zip(wanted, pairwise(edges), strict=True):
+            part = stored[start - edges[0] : stop - edges[0]]
+            plain = decode_frame(self._store.keys, index, number, part, pack.object)
+            rows = slice(int(index.first_rows[number]), int(index.first_rows[number + 1]))
+            frames.append(Frame(object=pack.object, plain=plain, dead=index.dead[rows]))
+        return frames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Listing:
+    """Objects of a session by pack, and whether these are all."""
+
+    packs: Mapping[str, Sequence[ObjectEntry]]
+    all: bool
+
+
+def _kept(opened: Sequence[OpenPack], how: How) -> tuple[OpenPacks, int]:
+    packs = tuple(sorted(opened, key=lambda pack: int(np.count_nonzero(pack.index.dead))))
+    return OpenPacks(packs=packs, how=how), sum(_ROW_BYTES * len(pack.index.addresses) for pack in packs)

@@ -1,8 +1,8 @@
 """A snapshot as a table of blocks that can be asked and read (docs/format.md, "Reading")."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,16 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from drystone.codec.hashes import HASH_BYTES
-from drystone.codec.manifest import Manifest
+from drystone.codec.manifest import Manifest, ManifestMap
 from drystone.codec.map import ZERO_FRAME, PackRef
 from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, cover_bytes, subtract, union
 from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError
 from drystone.domain.ids import SnapshotId
 from drystone.objects.contract import NotFoundError
+from drystone.snapstore.ahead import Ahead
 from drystone.snapstore.cache import ByteCache
+from drystone.snapstore.far import each
+from drystone.snapstore.frames import FRAMES_AT_ONCE, FrameCache, FrameKey
 from drystone.snapstore.layers import MapLayer, PageCache
 from drystone.snapstore.manifests import find_manifest, read_manifest
-from drystone.snapstore.packs import Frame, MissingPackError, PackSource
+from drystone.snapstore.packs import Frame, MissingPackError, PackCache, PackSource
 from drystone.snapstore.store import Store
 
 ABSENT = 0
@@ -30,6 +33,14 @@ UNKNOWN = 3
 _WINDOW_BLOCKS = 4096
 _WINDOW_PAGES = 64
 """Pages looked at together when ranges are made: about 256 Ki entries in memory."""
+_STRETCH_BLOCKS = 256
+"""What is read ahead as one over a network: 1 MiB."""
+_AHEAD_MAX = 16
+"""Stretches that are read ahead of one who reads in order: what 1 Gbit/s has on its way in 100 ms."""
+_HELD_FRAMES = 48
+"""Frames that one who reads has in hand, after which those of before are looked for in the cache."""
+_LOAD_FRAMES = 32
+"""Frames that are read ahead of one stretch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,26 +67,45 @@ class Visible:
     table: Frames
 
 
+class Caches:
+    """What readers of one store have in memory; may be shared by threads.
+
+    Args:
+        size_bytes: For map pages (an eighth), pack indexes (a quarter) and frames (the rest).
+        readers: Who share it and read in order at once.
+    """
+
+    def __init__(self, size_bytes: int = 64 << 20, readers: int = 1) -> None:
+        self.pages: PageCache = ByteCache(size_bytes // 8)
+        self.packs: PackCache = ByteCache(size_bytes // 4)
+        frames_bytes = size_bytes * 5 // 8
+        self.frames: ByteCache[FrameKey, Frame] = ByteCache(frames_bytes)
+        # What is read ahead must not push out what the others read ahead.
+        self.ahead_max = min(_AHEAD_MAX, frames_bytes // readers // (2 * _STRETCH_BLOCKS * BLOCK_BYTES))
+
+
 class SnapshotReader:
     """Reads one snapshot; thread-safe. Make it with `open`.
 
     Args:
-        cache_bytes: For map pages (an eighth), pack indexes (a quarter) and frames (the rest).
+        caches: Shared with readers of the same store; its own without.
     """
 
-    def __init__(self, store: Store, manifest: Manifest, cache_bytes: int = 64 << 20) -> None:
+    def __init__(self, store: Store, manifest: Manifest, caches: "Caches | None" = None) -> None:
+        caches = caches or Caches()
         self.store = store
         self.manifest = manifest
-        self._pages: PageCache = ByteCache(cache_bytes // 8)
-        self._source = PackSource(store, cache_bytes // 4)
-        self._frames: ByteCache[tuple[PackRef, int, bytes], Frame] = ByteCache(cache_bytes * 5 // 8)
+        self._pages = caches.pages
+        self._source = PackSource(store, caches.packs, manifest)
+        self._frames = FrameCache(self._source, caches.frames, store.far)
+        self._ahead = None if store.far is None else Ahead(store.far.ahead, self._load, caches.ahead_max)
         self._lock = threading.Lock()
         self._opened: tuple[MapLayer, ...] | None = None
         self._packs: tuple[PackRef, ...] = ()
         self._pack_rows: tuple[npt.NDArray[np.int64], ...] = ()
 
     @staticmethod
-    def open(store: Store, snapshot: str, *, cache_bytes: int = 64 << 20) -> "SnapshotReader":
+    def open(store: Store, snapshot: str, caches: "Caches | None" = None) -> "SnapshotReader":
         """Open a snapshot by its id, or by the name of its manifest object.
 
         Raises:
@@ -84,7 +114,7 @@ class SnapshotReader:
             ProtocolError: It is no manifest of this format.
         """
         name = snapshot if "/" in snapshot else find_manifest(store, SnapshotId(snapshot))
-        return SnapshotReader(store, read_manifest(store, name), cache_bytes)
+        return SnapshotReader(store, read_manifest(store, name), caches)
 
     @property
     def size_bytes(self) -> int:
@@ -108,7 +138,7 @@ class SnapshotReader:
             if self._opened is not None:
                 return self._opened
             with self._named():
-                layers = [MapLayer(self.store, part.object, self._pages) for part in reversed(self.manifest.maps)]
+                layers = list(each(self.store.far, self._layer, self.manifest.maps[::-1]))
             rows: dict[PackRef, int] = {}
             self._pack_rows = tuple(
                 np.array([rows.setdefault(ref, len(rows)) for ref in layer.packs], dtype=np.int64) for layer in layers
@@ -116,6 +146,10 @@ class SnapshotReader:
             self._packs = tuple(rows)
             self._opened = tuple(layers)
             return self._opened
+
+    def _layer(self, part: ManifestMap) -> MapLayer:
+        # Its size is known: a request less over a network.
+        return MapLayer(self.store, part.object, self._pages, None if self.store.far is None else part.bytes)
 
     def visible(self, start: int, stop: int) -> Visible:
         """Return what the snapshot shows in blocks `[start, stop)`; what is beyond its size is ABSENT.
@@ -134,7 +168,9 @@ class SnapshotReader:
         tables: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.uint8]]] = []
         before = 0
         inside = max(start, min(stop, self.size_blocks))
-        for layer, rows in zip(self._layers(), self._pack_rows, strict=True):
+        layers = self._layers()
+        self._fetch_pages(layers, start, inside)
+        for layer, rows in zip(layers, self._pack_rows, strict=True):
             with self._named():
                 entries = layer.entries(start, inside)
             if entries is None:
@@ -162,6 +198,19 @@ class SnapshotReader:
             hashes=np.concatenate([one[2] for one in tables])[used],
         )
         return Visible(start=start, kinds=kinds, frames=frames, slots=slots, table=table)
+
+    def _fetch_pages(self, layers: Sequence[MapLayer], start: int, stop: int) -> None:
+        """Over a network, have the pages of all maps come at once; what is wrong with one is told by its reader."""
+        if self.store.far is None:
+            return
+
+        def fetch(one: tuple[MapLayer, int]) -> None:
+            with suppress(DrystoneError):
+                one[0].page(one[1])
+
+        pages = [(layer, number) for layer in layers for number in layer.page_numbers(start, stop)]
+        for _ in each(self.store.far, fetch, [one for one in pages[:_WINDOW_PAGES] if not one[0].has(one[1])]):
+            pass
 
     def data_ranges(self, start: int = 0, stop: int | None = None) -> Ranges:
         """Return the blocks in `[start, stop)` that hold data; time follows the entries, not the size.
@@ -215,6 +264,7 @@ class SnapshotReader:
         """
         visible = self.visible(start, stop)
         kinds, table = visible.kinds, visible.table
+        self._source.fetch([self._packs[row] for row in np.unique(table.packs).tolist()])
         faults: dict[PackRef, DrystoneError] = {}
         lists: list[npt.NDArray[np.uint8]] = []
         for row, number, expected in zip(table.packs.tolist(), table.numbers.tolist(), table.hashes, strict=True):
@@ -251,14 +301,27 @@ class SnapshotReader:
     def read_into(self, start_byte: int, buffer: memoryview) -> None:
         """Fill `buffer` as `read`; after an error its content is undefined."""
         assert 0 <= start_byte <= start_byte + len(buffer) <= self.size_bytes
+        window = _WINDOW_BLOCKS if self._ahead is None else _STRETCH_BLOCKS
+        last = cover_bytes(0, start_byte + len(buffer))[1]
         done = 0
         while done < len(buffer):
             at = start_byte + done
             first = at // BLOCK_BYTES
-            stop = min(first + _WINDOW_BLOCKS, cover_bytes(0, start_byte + len(buffer))[1])
+            # Over a network stretches begin at multiples of their length.
+            stop = min(first + window if self._ahead is None else (first // window + 1) * window, last)
             take = min(stop * BLOCK_BYTES - at, len(buffer) - done)
+            if self._ahead is not None:
+                self._ahead.read(first // window, -(-self.size_blocks // window))
             self._fill(self.visible(first, stop), at, buffer[done : done + take])
             done += take
+
+    def _load(self, stretch: int) -> None:
+        """Have a stretch's frames in the cache."""
+        start = stretch * _STRETCH_BLOCKS
+        visible = self.visible(start, min(start + _STRETCH_BLOCKS, self.size_blocks))
+        rows = list(dict.fromkeys(visible.frames[visible.frames >= 0].tolist()))
+        for at in range(0, min(len(rows), _LOAD_FRAMES), FRAMES_AT_ONCE):
+            self._frames.get([self._key(visible.table, row) for row in rows[at : at + FRAMES_AT_ONCE]])
 
     def _fill(self, visible: Visible, at: int, buffer: memoryview) -> None:
         """Copy one window, run by run: neighbours in one frame, or neighbours that are zeros."""
@@ -268,6 +331,9 @@ class SnapshotReader:
         breaks = np.flatnonzero((np.diff(frames) != 0) | (np.diff(slots) != steps)) + 1
         edges = [0, *breaks.tolist(), len(frames)]
         origin = visible.start * BLOCK_BYTES
+        order = list(dict.fromkeys(frames[edges[:-1]][frames[edges[:-1]] >= 0].tolist()))
+        asked = 0
+        held: dict[int, Frame] = {}
         for low, high in pairwise(edges):
             begin = max(origin + low * BLOCK_BYTES, at)
             end = min(origin + high * BLOCK_BYTES, at + len(buffer))
@@ -276,24 +342,32 @@ class SnapshotReader:
             if row < 0:
                 target[:] = bytes(len(target))
                 continue
+            frame = held.get(row)
+            if frame is None:
+                # In order some come at once; one that came before is mostly in the cache.
+                in_order = asked < len(order) and order[asked] == row
+                rows = order[asked : asked + FRAMES_AT_ONCE] if in_order else [row]
+                asked += FRAMES_AT_ONCE if in_order else 0
+                if len(held) >= _HELD_FRAMES:
+                    held.clear()
+                with self._named():
+                    found = self._frames.get([self._key(visible.table, one) for one in rows])
+                held.update(zip(rows, found, strict=True))
+                frame = held[row]
             slot = int(slots[low])
-            plain = self._frame(visible.table, row, slot, slot + high - low)
+            plain = self._living(frame, visible.table, row, slot, slot + high - low)
             source = slot * BLOCK_BYTES + begin - (origin + low * BLOCK_BYTES)
             target[:] = plain[source : source + len(target)]
 
-    def _frame(self, table: Frames, row: int, start: int, stop: int) -> memoryview:
+    def _key(self, table: Frames, row: int) -> FrameKey:
+        return FrameKey(self._packs[int(table.packs[row])], int(table.numbers[row]), table.hashes[row].tobytes())
+
+    def _living(self, frame: Frame, table: Frames, row: int, start: int, stop: int) -> memoryview:
         """Return a frame's bytes, after it was found that slots `[start, stop)` are living blocks of it."""
-        ref = self._packs[int(table.packs[row])]
-        key = (ref, int(table.numbers[row]), table.hashes[row].tobytes())
-        frame = self._frames.get(key)
-        if frame is None:
-            with self._named():
-                frame = self._source.frame(*key)
-            self._frames.put(key, frame, len(frame.plain))
         if stop > len(frame.dead) or frame.dead[start:stop].any():
             raise IntegrityError(
-                f"snapshot {self.manifest.snapshot}: {frame.object}, frame {key[1]}: slots {start} to {stop} are "
-                f"read, but are dead or are not there"
+                f"snapshot {self.manifest.snapshot}: {frame.object}, frame {table.numbers[row]}: slots {start} to "
+                f"{stop} are read, but are dead or are not there"
             )
         return memoryview(frame.plain)
 

@@ -408,7 +408,7 @@ class _Weights:
         self._store = store
         self._memory = memory
         self._objects = objects
-        self._source = PackSource(store, 0)
+        self._source = PackSource(store, ByteCache(0))
         self._rows: dict[PackRef, int] = {}
         self.refs: list[PackRef] = []
         self._packs: dict[int, _Pack] = {}

@@ -10,6 +10,7 @@ from drystone.codec.hashes import KEY_BYTES, HashKeys, derive_keys, key_check
 from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError
 from drystone.domain.ids import PackId, SessionId, SnapshotId, StoreId
 from drystone.objects.contract import NotFoundError, ObjectStore
+from drystone.snapstore.far import Far
 
 STORE_FORMAT = 1
 CLAIMED_FORMAT = 2
@@ -60,6 +61,8 @@ class Store:
     objects: ObjectStore
     store_id: StoreId
     keys: HashKeys
+    far: Far | None = None
+    """Of a store over a network."""
 
     def name(self, *parts: str) -> str:
         """Return the full name of an object of this store."""
@@ -120,15 +123,15 @@ def create_store(objects: ObjectStore, store_id: StoreId, owner: str, key: bytes
     return open_store(objects, store_id)
 
 
-def open_store(objects: ObjectStore, store_id: StoreId) -> Store:
-    """Open a store.
+def open_store(objects: ObjectStore, store_id: StoreId, far: Far | None = None) -> Store:
+    """Open a store; `far` helps with one over a network.
 
     Raises:
         NotFoundError: There is none of this id.
         ProtocolError: It has a newer format than this program, or its root objects are damaged.
     """
     _read(objects, f"{store_id}/owner", _Owner, CLAIMED_FORMAT)
-    return Store(objects=objects, store_id=store_id, keys=derive_keys(_whole_key(objects, store_id)))
+    return Store(objects=objects, store_id=store_id, keys=derive_keys(_whole_key(objects, store_id)), far=far)
 
 
 def keep_key(store: Store) -> bool:

@@ -10,7 +10,7 @@ from drystone.snapstore.expected import UNTRUSTED
 from drystone.snapstore.layers import delta_addresses
 from drystone.snapstore.living import Living
 from drystone.snapstore.packs import open_pack
-from drystone.snapstore.reader import SnapshotReader
+from drystone.snapstore.reader import Caches, SnapshotReader
 from drystone.snapstore.store import Store
 from drystone.transfer.store_jobs import CollectJob, CollectResult, DeathsJob, DeathsResult
 from drystone.transfer.upload import Report
@@ -88,4 +88,4 @@ def collect(job: CollectJob, store: Store, report: Report) -> CollectResult:
 
 
 def _open(store: Store, manifest: str) -> SnapshotReader:
-    return SnapshotReader.open(store, manifest, cache_bytes=_CACHE_BYTES)
+    return SnapshotReader.open(store, manifest, Caches(_CACHE_BYTES))

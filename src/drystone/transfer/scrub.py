@@ -13,7 +13,7 @@ from drystone.domain.blocks import BLOCK_BYTES, Ranges, clip, from_blocks
 from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.objects.contract import NotFoundError
 from drystone.snapstore.mend import mend_pack
-from drystone.snapstore.reader import SnapshotReader
+from drystone.snapstore.reader import Caches, SnapshotReader
 from drystone.snapstore.scrub import check_manifest, check_map, check_pack, coarse, hidden
 from drystone.snapstore.store import RandomBits, Store
 from drystone.transfer.addresses import Look
@@ -86,7 +86,7 @@ def _pack(job: ScrubJob, store: Store, name: str, pace: _Pace) -> _Checked:
     told = [Fault(object=name, reason=fault.reason)]
     for manifest in job.living:
         try:
-            lost = hidden(fault, SnapshotReader.open(store, manifest, cache_bytes=_CACHE_BYTES))
+            lost = hidden(fault, SnapshotReader.open(store, manifest, Caches(_CACHE_BYTES)))
         except UnavailableError:
             raise
         except DrystoneError as error:

@@ -25,14 +25,14 @@ from drystone.nbd.server import NbdServer
 from drystone.objects.address import ObjectsAddress, open_objects
 from drystone.objects.contract import NotFoundError
 from drystone.objects.retrying import ATTEMPTS
-from drystone.snapstore.reader import SnapshotReader
+from drystone.snapstore.reader import Caches, SnapshotReader
 from drystone.snapstore.store import Store, open_store
 from drystone.transfer.worker import SWITCH_S
 
 READERS_MAX: Final = 16
-"""Snapshots whose caches are kept; more may be in use at once, one per connection at most."""
+"""Snapshots that are kept open; more may be in use at once, one per connection at most."""
 CACHE_BYTES: Final = 512 << 20
-"""Memory of the kept caches together."""
+"""Memory of the caches that they share."""
 
 log = structlog.get_logger(__name__)
 
@@ -78,13 +78,13 @@ class SnapshotProvider:
     Args:
         store: Where they are.
         readers_max: How many are kept.
-        cache_bytes: Memory of all kept ones together.
+        cache_bytes: Memory of their caches together.
     """
 
     def __init__(self, store: Store, *, readers_max: int = READERS_MAX, cache_bytes: int = CACHE_BYTES) -> None:
         self._store = store
         self._readers_max = readers_max
-        self._cache_bytes = cache_bytes // readers_max
+        self._caches = Caches(cache_bytes, readers_max)
         self._lock = threading.Lock()
         self._exports: OrderedDict[str, SnapshotExport] = OrderedDict()
 
@@ -103,7 +103,7 @@ class SnapshotProvider:
         if not snapshot.replace("-", "").isalnum() or (name.partition("/")[1] and not _is_session(session)):
             raise NotFoundError(f"{name!r} is no snapshot")
         where = self._store.manifest_name(SnapshotId(snapshot), SessionId(session)) if session else snapshot
-        export = SnapshotExport(SnapshotReader.open(self._store, where, cache_bytes=self._cache_bytes))
+        export = SnapshotExport(SnapshotReader.open(self._store, where, self._caches))
         with self._lock:
             export = self._exports.setdefault(name, export)
             self._exports.move_to_end(name)
