@@ -22,9 +22,11 @@ class S3Server:
 
     Args:
         directory: Where it keeps everything.
+        keep_alive: Whether a connection serves many requests, as those of services do.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, keep_alive: bool = False) -> None:
+        self._keep_alive = keep_alive
         self.buckets = directory / "buckets"
         self.buckets.mkdir(parents=True, exist_ok=True)
         self.key, self.secret = "test-key", secrets.token_hex(16)
@@ -44,7 +46,10 @@ class S3Server:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [program, "--port", f"127.0.0.1:{self.port}", "posix", str(self.buckets)], stdout=log, stderr=log,
-                env={"PATH": os.environ["PATH"], "ROOT_ACCESS_KEY": self.key, "ROOT_SECRET_KEY": self.secret},
+                env={
+                    "PATH": os.environ["PATH"], "ROOT_ACCESS_KEY": self.key, "ROOT_SECRET_KEY": self.secret,
+                    "VGW_KEEP_ALIVE": str(self._keep_alive).lower(),
+                },
             )  # fmt: skip
         end = time.monotonic() + START_S
         while True:
@@ -80,9 +85,9 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def s3_server(directory: Path) -> Iterator[S3Server]:
+def s3_server(directory: Path, *, keep_alive: bool = False) -> Iterator[S3Server]:
     """Have a server run within."""
-    server = S3Server(directory)
+    server = S3Server(directory, keep_alive=keep_alive)
     server.start()
     try:
         yield server
