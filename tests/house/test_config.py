@@ -3,10 +3,13 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from drystone.config import ClientSettings, Config, ConfigError, parse_credentials
+from drystone.objects.address import DirectoryAddress, S3Address
 from drystone.prove.machine import USERS_EACH
+from drystone.store_place import store_place
 from tests.house.configuration_page import page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,6 +98,47 @@ def test_server_file_is_checked(tmp_path: Path, text: str, message: str) -> None
     (tmp_path / "drystone.toml").write_text(text)
     with pytest.raises(ConfigError, match=message):
         Config.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('store_url = "https://x/y"', "must be s3://BUCKET"),
+        ('store_url = "s3://B"', "must be s3://BUCKET"),
+        ('store_url = "s3://bucket/../x"', "must be s3://BUCKET"),
+        ('store_url = "s3://bucket"\nstore_endpoint = "http://key:secret@x"', "no keys in it"),
+        ('store_endpoint = "http://x:1"', "store_url"),
+    ],
+)
+def test_where_the_bucket_is_is_checked(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "drystone.toml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        Config.load(tmp_path)
+
+
+def test_the_place_of_the_store_follows_the_configuration(tmp_path: Path) -> None:
+    assert store_place(Config.load(tmp_path), environment={}) == DirectoryAddress(root=str(tmp_path / "store"))
+    (tmp_path / "drystone.toml").write_text(
+        'store_url = "s3://bucket/a/b/"\nstore_endpoint = "https://s3.example"\nstore_region = "eu-1"\n'
+        "store_path_style = false\nstore_mb_per_s = 5\n"
+    )
+    config = Config.load(tmp_path)
+    with pytest.raises(ConfigError, match="there are no keys for s3://bucket/a/b"):
+        store_place(config, environment={})
+    place = store_place(config, environment={"AWS_ACCESS_KEY_ID": "a"})
+    assert isinstance(place, S3Address)
+    assert (place.bucket, place.prefix, place.keys_file, place.region) == ("bucket", "a/b", None, "eu-1")
+    assert (place.endpoint, place.path_style, place.bytes_per_s) == ("https://s3.example", False, 5_000_000)
+    keys = tmp_path / "store.env"
+    keys.write_text("AWS_ACCESS_KEY_ID=hidden-id\nAWS_SECRET_ACCESS_KEY=hidden\n")
+    keys.chmod(0o644)
+    with pytest.raises(ConfigError, match="others may read it: chmod 600"):
+        store_place(config, environment={})
+    keys.chmod(0o600)
+    found = store_place(config, environment={})
+    assert isinstance(found, S3Address)
+    assert found.keys_file == str(keys)
+    assert "hidden" not in msgspec.json.encode(found).decode() + repr(found) + str(found)
 
 
 def test_the_page_of_the_configuration_is_up_to_date() -> None:

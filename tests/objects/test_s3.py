@@ -155,11 +155,18 @@ def test_a_write_of_more_than_the_least_part_is_one_request(scripted: tuple[Scri
 
 
 @pytest.mark.versitygw
-def test_the_bucket_bears_witness_of_the_time(server: S3Server, tmp_path: Path) -> None:
+def test_the_bucket_bears_witness_of_the_time(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     objects = S3Store(server.address("time", tmp_path / "store.env"))
     now = objects.clock()
     assert now is not None
     assert now.elsewhere
+    # It is asked for seldom, though the time goes on.
+    monkeypatch.setattr(objects, "replace", None)
+    later = objects.clock()
+    assert later is not None
+    assert now.at < later.at < now.at + 60
     with pytest.raises(IntegrityError):
         objects.put(s3.CLOCK, b"1")
     with pytest.raises(NotFoundError):

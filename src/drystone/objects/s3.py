@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -42,6 +43,8 @@ KEYS_S: Final = 60.0
 """How long keys are used before their file is read again."""
 CLOCK: Final = "clock/now"
 """An object that is written to see when the service says that this was."""
+CLOCK_S: Final = 600.0
+"""How long that is believed to go on as this machine's boot time does: two requests cost money each time."""
 OTHERS: Final = 0o077
 _TEXT_MAX: Final = 300
 _CODE: Final = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
@@ -66,6 +69,8 @@ class S3Store:
         self._authority = None if address.ca_file is None else _read(Path(address.ca_file))
         self._lock = threading.Lock()
         self._clients: dict[int, store.S3Store] = {}
+        self._known_time: tuple[float, float] | None = None
+        """When the service said that it was, and this machine's time since its boot then."""
 
     def put(self, name: str, data: Parts) -> None:
         """Write a new object; see `ObjectStore.put`. One that may have been written before is found by `retrying`."""
@@ -148,11 +153,14 @@ class S3Store:
                 return
 
     def clock(self) -> StoreTime | None:
-        """Return when the service says that a write was; see `ObjectStore.clock`."""
-        self.replace(CLOCK, b"")
-        with self._talking(CLOCK):
-            at = obstore.head(self._client(0), CLOCK)["last_modified"]
-        return StoreTime(at=at.timestamp(), elsewhere=True)
+        """Return when the service says that a write was, and what has passed since; see `ObjectStore.clock`."""
+        up, known = time.clock_gettime(time.CLOCK_BOOTTIME), self._known_time
+        if known is None or up - known[1] >= CLOCK_S:
+            self.replace(CLOCK, b"")
+            with self._talking(CLOCK):
+                at = obstore.head(self._client(0), CLOCK)["last_modified"].timestamp()
+            self._known_time = known = at, up
+        return StoreTime(at=known[0] + up - known[1], elsewhere=True)
 
     def _name(self, name: str) -> str:
         check_name(name)
