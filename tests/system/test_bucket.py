@@ -33,8 +33,10 @@ def refused_start(system: Installation) -> str:
 
 
 def tree(root: Path) -> set[str]:
+    """The objects of a store, but for its claims."""
+    left_out = {".temporary", "epochs"}
     return {
-        str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and ".temporary" not in path.parts
+        str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and not left_out & set(path.parts)
     }
 
 
