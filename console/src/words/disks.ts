@@ -71,7 +71,7 @@ export const disks = {
   "newDisk.snapshotHint": ["The list of snapshots shows it.", "可在快照列表中查看。"],
   "newDisk.noSnapshot": ["There is no such snapshot", "快照不存在"],
   "newDisk.limits": ["{iops} IOPS, {mib} MiB/s", "{iops} IOPS，{mib} MiB/s"],
-  "newDisk.typeHint": ["Limits at this size. MiB/s is the limit of reads. Writes are limited in IOPS only.", "此容量下的上限。MiB/s 为读取上限，写入仅限制 IOPS。"],
+  "newDisk.typeHint": ["Upper limits. MiB/s is the limit of reads. Writes are limited in IOPS only.", "以上为上限。MiB/s 为读取上限，写入仅限制 IOPS。"],
   "newDisk.sizeHint": ["{least} to {most} GiB", "{least} 到 {most} GiB"],
   "newDisk.sizeBad": ["A whole number from {least} to {most} GiB", "请输入 {least} 到 {most} GiB 之间的整数"],
   "newDisk.count": ["Number of disks", "数量"],

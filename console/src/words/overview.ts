@@ -23,7 +23,6 @@ export const overview = {
   "op.gone": ["There is no operation {id}", "操作 {id} 不存在"],
   "op.goneText": ["It ended more than 30 days ago, or it belongs to another account.", "它在 30 天前已结束，或属于其他账号。"],
   "op.id": ["operation ID", "操作 ID"],
-  "op.noPhases": ["This operation has no phases.", "此操作不分阶段。"],
   "op.phases": ["Phases", "阶段"],
   "op.phaseIs.done": ["done", "已完成"],
   "op.phaseIs.now": ["running", "进行中"],

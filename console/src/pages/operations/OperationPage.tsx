@@ -20,6 +20,7 @@ export default function OperationPage() {
   if (answer.data === null) return <Gone title={t("op.gone", { id })} text={t("op.goneText")} back={back} />;
   if (answer.data === undefined) return <Pending answer={answer} />;
   const operation = answer.data;
+  const phases = phasesOf(operation);
   return (
     <>
       <OneHead name={named(t, "op.kind", operation.Kind)} id={id} what={t("op.id")} back={back} state={<OperationTag operation={operation} />} actions={null} />
@@ -27,7 +28,7 @@ export default function OperationPage() {
       <Failure operation={operation} />
       <div className="columns">
         <About operation={operation} />
-        <Phases operation={operation} />
+        {phases.length > 0 && <Phases phases={phases} />}
       </div>
     </>
   );
@@ -38,7 +39,7 @@ function About({ operation }: { readonly operation: Operation }) {
   const { DiskId, SnapshotId, InstanceId, State } = operation;
   const snapshot = useSnapshot(SnapshotId ?? "").data?.snapshot;
   const facts: readonly (Fact | false)[] = [
-    DiskId !== null && { name: t("snap.disk"), value: <Ref id={DiskId} /> },
+    DiskId !== null && { name: t("rollback.disk"), value: <Ref id={DiskId} /> },
     SnapshotId !== null && { name: t("op.snapshot"), value: <NameAndId name={snapshot?.SnapshotName ?? ""} id={SnapshotId} to={`/snapshots/${SnapshotId}`} /> },
     InstanceId !== null && { name: t("group.instance"), value: <Ref id={InstanceId} /> },
     { name: t("op.began"), value: <Time text={operation.CreateTime} exact /> },
@@ -53,22 +54,17 @@ function About({ operation }: { readonly operation: Operation }) {
   );
 }
 
-function Phases({ operation }: { readonly operation: Operation }) {
+function Phases({ phases }: { readonly phases: ReturnType<typeof phasesOf> }) {
   const { t } = useWords();
-  const phases = phasesOf(operation);
   return (
     <Card title={t("op.phases")}>
-      {phases.length === 0 ? (
-        <p className="quiet">{t("op.noPhases")}</p>
-      ) : (
-        <ol className="phases">
-          {phases.map(({ name, state }) => (
-            <li key={name} className={`phases__${state}`} aria-current={state === "now" ? "step" : undefined}>
-              <strong>{named(t, "op.phaseOf", name)}</strong> <small>{t(`op.phaseIs.${state}`)}</small>
-            </li>
-          ))}
-        </ol>
-      )}
+      <ol className="phases">
+        {phases.map(({ name, state }) => (
+          <li key={name} className={`phases__${state}`} aria-current={state === "now" ? "step" : undefined}>
+            <strong>{named(t, "op.phaseOf", name)}</strong> <small>{t(`op.phaseIs.${state}`)}</small>
+          </li>
+        ))}
+      </ol>
     </Card>
   );
 }
@@ -84,11 +80,14 @@ function Failure({ operation }: { readonly operation: Operation }) {
     );
   }
   if (operation.ErrorMessage === "") return null;
+  const title = named(t, "error.code", operation.ErrorCode);
+  const known = title !== operation.ErrorCode;
   return (
     <div className={operation.State === "FAILED" ? "error-note" : "note note--warn"} role="status">
       <div>
-        <strong>{operation.ErrorMessage}</strong>
+        <strong>{known ? title : operation.ErrorMessage}</strong>
         <p>
+          {known && <>{operation.ErrorMessage} </>}
           <code>{operation.ErrorCode}</code>
         </p>
         <p>
