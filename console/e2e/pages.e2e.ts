@@ -395,10 +395,13 @@ describe("lists", () => {
   it("are searched by parts, sorted by keyboard, and kept as a file; the address says how", async () => {
     const { page } = await openPage(browser, { origin });
     mock.loggedIn = true;
+    mock.calls.clear();
     await visit(page, "/snapshots");
     // Part of a disk's name, in other letters: that of the first snapshot on each row.
     await page.getByLabel(t("search.label")).fill("MYSQL-da");
     await page.waitForURL(/q=MYSQL-da/);
+    // Names are asked for once, not by each row that shows them.
+    expect(mock.calls.get("DescribeInstances") ?? 0).toBeLessThan(4);
     const wanted = mock.snapshots.filter((one) => one.DiskId === mock.disks[0]?.DiskId);
     await page.getByText(t("table.count", { count: wanted.length }), { exact: true }).waitFor();
     const head = page.getByRole("columnheader", { name: t("snap.stored") });

@@ -4,6 +4,7 @@ import { Component, lazy, Suspense, useEffect, useSyncExternalStore, type Compon
 import { Navigate, Route, Routes, useLocation } from "react-router";
 
 import { connectionStore, NotLoadedError, SignedOutError } from "./api/client";
+import { NamesProvider } from "./api/names";
 import { useSession } from "./api/queries";
 import { ErrorNote } from "./parts/ErrorNote";
 import { Empty, Loading } from "./parts/Page";
@@ -78,21 +79,23 @@ function Inside() {
   return (
     <Shell session={session.data} reachable={reachable}>
       <Mishap key={location.pathname}>
-        <Suspense fallback={<Loading />}>
-          <Routes>
-            <Route path="/" element={<OverviewPage />} />
-            <Route path="/disks" element={<DisksPage />} />
-            <Route path="/disks/:id" element={<DiskPage />} />
-            <Route path="/snapshots" element={<SnapshotsPage />} />
-            <Route path="/snapshots/:id" element={<SnapshotPage />} />
-            <Route path="/groups" element={<GroupsPage />} />
-            <Route path="/groups/:id" element={<GroupPage />} />
-            <Route path="/operations" element={<OperationsPage />} />
-            <Route path="/operations/:id" element={<OperationPage />} />
-            <Route path="/settings/:part?" element={<SettingsPage />} />
-            <Route path="*" element={<NoSuchPage />} />
-          </Routes>
-        </Suspense>
+        <NamesProvider>
+          <Suspense fallback={<Loading />}>
+            <Routes>
+              <Route path="/" element={<OverviewPage />} />
+              <Route path="/disks" element={<DisksPage />} />
+              <Route path="/disks/:id" element={<DiskPage />} />
+              <Route path="/snapshots" element={<SnapshotsPage />} />
+              <Route path="/snapshots/:id" element={<SnapshotPage />} />
+              <Route path="/groups" element={<GroupsPage />} />
+              <Route path="/groups/:id" element={<GroupPage />} />
+              <Route path="/operations" element={<OperationsPage />} />
+              <Route path="/operations/:id" element={<OperationPage />} />
+              <Route path="/settings/:part?" element={<SettingsPage />} />
+              <Route path="*" element={<NoSuchPage />} />
+            </Routes>
+          </Suspense>
+        </NamesProvider>
       </Mishap>
     </Shell>
   );

@@ -9,6 +9,7 @@ import { terminateParameters } from "./disks/terminate";
 import { barWidth } from "./disks/Timeline";
 import { returnPath } from "./login/returnPath";
 import { badFinding } from "./operations/columns";
+import { adviceOf, phasesOf } from "./operations/phases";
 
 const row = (state: string, detail: Record<string, unknown>) =>
   ({ disk: { DiskId: "disk-abcdefgh", DiskState: state }, detail: { NbdUri: null, Device: null, ...detail } }) as unknown as DiskRow;
@@ -70,6 +71,22 @@ describe("operations", () => {
     const of = (Kind: string, Result?: unknown) => badFinding({ Kind, Result } as Operation);
     expect(of("prove", { finding: "damaged", reason: "e2fsck: bad" })).toEqual({ finding: "damaged", reason: "e2fsck: bad" });
     expect([of("prove", { finding: "opens", reason: "" }), of("prove"), of("prove", null), of("export", { finding: "damaged" })]).toEqual([null, null, null, null]);
+  });
+});
+
+describe("phases of an operation", () => {
+  const of = (Kind: string, Phase: string, State: string) => phasesOf({ Kind, Phase, State } as Operation).map(({ name, state }) => `${name} ${state}`);
+  it("are behind it, here or before it", () => {
+    expect(of("snapshot", "FROZEN", "RUNNING")).toEqual(["FREEZING done", "FROZEN now", "COMMITTED next"]);
+    expect(of("snapshot", "COMMITTED", "DONE")).toEqual(["FREEZING done", "FROZEN done", "COMMITTED done"]);
+    expect(of("rollback", "WRITING", "FAILED")).toEqual(["PLANNING done", "WRITING stopped"]);
+    expect(of("snapshot", "FAILING", "RUNNING").at(-1)).toBe("FAILING now");
+    expect([of("attach", "", "RUNNING"), of("attach", "", "DONE")]).toEqual([[], []]);
+  });
+  it("end, where it failed, with what helps against the error", () => {
+    expect(["ResourceInsufficient", "InsufficientSnapshotQuota", "InvalidDiskId.NotFound", "InvalidParameterValue", "ResourceBusy", "InternalError", "Other"].map(adviceOf)).toEqual(
+      ["space", "quota", "gone", "correct", "busy", "internal", "again"],
+    );
   });
 });
 

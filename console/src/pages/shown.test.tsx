@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import type { Overview, SpaceOfSet } from "../api/answers";
 import { snapshotIsBusy, useTicked, type SnapshotRow } from "../api/queries";
+import { SnapshotTag } from "../parts/StateTag";
 import { WordsProvider } from "../words";
 import OverviewPage from "./overview/OverviewPage";
 import { Frees, useFreed } from "./snapshots/Frees";
@@ -61,6 +62,15 @@ describe("what deleting snapshots frees", () => {
     expect(shown(7 << 20, 2 << 20)).toMatch(/This frees <strong>2(\.0)? MiB<.*Another 5(\.0)? MiB/);
     expect(shown(7 << 20, 7 << 20)).toMatch(/This frees <strong>7(\.0)? MiB</);
     expect(shown(7 << 20, 7 << 20)).not.toContain("Another");
+  });
+});
+
+describe("the state of a snapshot", () => {
+  const shown = (Transcript: readonly string[]) =>
+    drawn(<SnapshotTag row={{ snapshot: { SnapshotState: "NORMAL", Percent: 100 }, record: { Transcript } } as unknown as SnapshotRow} />);
+  it("says where it got less than its profile asks for", () => {
+    expect(shown(["nothing was held: the helper ended"])).toMatch(/state--warn.*Lower consistency/);
+    expect(shown(["no profile: nothing was held"])).not.toContain("Lower consistency");
   });
 });
 

@@ -113,6 +113,7 @@ function useSpaces(rowAt: (index: number) => SnapshotRow | undefined, seen: read
 
 function useSnapshotColumns(open: (dialog: OpenSnapshotDialog) => void, aloneOf: (id: string) => number | null): readonly Column<SnapshotRow>[] {
   const { t } = useWords();
+  const snapshotting = useSnapshotting();
   return [
     {
       id: "name",
@@ -180,15 +181,14 @@ function useSnapshotColumns(open: (dialog: OpenSnapshotDialog) => void, aloneOf:
       cell: ({ record }) => (record?.SnapshotGroupId ? <Link to={`/groups/${record.SnapshotGroupId}`}>{record.SnapshotGroupId}</Link> : "–"),
     },
     { id: "tags", title: t("field.tags"), width: "minmax(110px, 1fr)", optional: true, cell: ({ snapshot }) => tagsText(snapshot.Tags) },
-    { id: "actions", title: t("table.actions"), width: "60px", fixed: true, cell: (row) => <RowActions row={row} open={open} /> },
+    { id: "actions", title: t("table.actions"), width: "60px", fixed: true, cell: (row) => <RowActions row={row} snapshotting={snapshotting} open={open} /> },
   ];
 }
 
-function RowActions({ row, open }: { readonly row: SnapshotRow; readonly open: (dialog: OpenSnapshotDialog) => void }) {
+function RowActions({ row, snapshotting, open }: { readonly row: SnapshotRow; readonly snapshotting: ReadonlySet<string>; readonly open: (dialog: OpenSnapshotDialog) => void }) {
   const [wanted, setWanted] = useState(false);
   // Whether it can be rolled back is said by its disk, which is asked for when the pointer or the focus comes near.
   const disk = useDisk(wanted ? row.snapshot.DiskId : "");
-  const snapshotting = useSnapshotting();
   const entries = useSnapshotEntries(row, disk.data, snapshotting, open);
   return (
     <span className="row-actions" onPointerEnter={() => setWanted(true)} onFocus={() => setWanted(true)}>

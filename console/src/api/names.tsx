@@ -1,6 +1,6 @@
 // The names of disks and instances, for the pages that know only their ids.
 import { useQuery } from "@tanstack/react-query";
-import { useMemo } from "react";
+import { createContext, useContext, useMemo, type ReactNode } from "react";
 
 import { call } from "./client";
 import { PAGE, useInstances } from "./queries";
@@ -22,11 +22,17 @@ async function readDiskNames(signal: AbortSignal): Promise<Readonly<Record<strin
   return Object.fromEntries(found.map((disk) => [disk.DiskId, disk.DiskName]));
 }
 
-export function useNames(): NameOf {
+const Names = createContext<NameOf>(() => "");
+
+export const useNames = (): NameOf => useContext(Names);
+
+/** Asks for the names, once for all that show them. */
+export function NamesProvider({ children }: { readonly children: ReactNode }) {
   const disks = useQuery({ queryKey: ["disks", "names"], queryFn: ({ signal }) => readDiskNames(signal), staleTime: STALE_MS, refetchInterval: 2 * STALE_MS }).data;
   const instances = useInstances().data?.InstanceSet;
-  return useMemo(() => {
+  const nameOf = useMemo(() => {
     const names = new Map([...Object.entries(disks ?? {}), ...(instances ?? []).map((one) => [one.InstanceId, one.InstanceName] as const)]);
-    return (id) => names.get(id) ?? "";
+    return (id: string) => names.get(id) ?? "";
   }, [disks, instances]);
+  return <Names.Provider value={nameOf}>{children}</Names.Provider>;
 }
