@@ -20,6 +20,7 @@ from drystone.service.kept_store import KeptStore
 from drystone.service.room import Room
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.proof import ForeignStoreError, check, keep_roots
+from drystone.snapstore.far import far_from
 from drystone.snapstore.store import create_store, open_store
 
 log = structlog.get_logger()
@@ -84,7 +85,7 @@ def open_kept(
         dead_percent=dead_percent,
     )  # fmt: skip
     try:
-        store = open_store(objects, kept.store_id)
+        store = open_store(objects, kept.store_id, far_from(place, serves=False))
         db.read_sync(lambda conn: check(conn, store, room.layout.data))
     except ForeignStoreError as error:
         raise StartError(str(error)) from error

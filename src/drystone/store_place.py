@@ -47,7 +47,7 @@ def store_place(
         bucket=bucket, prefix=prefix, region=config.store_region, endpoint=config.store_endpoint,
         ca_file=config.store_ca_file, keys_file=str(keys) if keys.exists() else None,
         path_style=config.store_path_style, bytes_per_s=config.store_mb_per_s * 1_000_000,
-        bandwidth_file=str(layout.run / "store-bandwidth"),
+        bandwidth_file=str(layout.run / "store-bandwidth"), cache_directory=str(layout.store_cache),
     )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,12 +22,17 @@ from drystone.domain.ids import DiskId, SnapshotId
 from drystone.nbd.client import NbdClient
 from drystone.nbd.extents import STATE_DIRTY, dirty_bitmap
 from drystone.nbd.server import NbdServer
+from drystone.snapstore.manifests import find_manifest, read_manifest
 from drystone.snapstore.reader import SnapshotReader
-from drystone.transfer.addresses import Endpoint
+from drystone.transfer.addresses import Endpoint, StoreAddress
 from drystone.transfer.hydrate import hydrate, hydrate_file
+from drystone.transfer.jobs import DifferenceJob, DifferenceResult
 from drystone.transfer.plan import marked
 from drystone.transfer.snapserver import SnapshotProvider
 from drystone.transfer.source import usable_allocation
+from drystone.transfer.store_jobs import ScrubJob, ScrubResult
+from drystone.transfer.worker import ProgressLines, execute
+from tests.s3_server import s3_server
 from tests.transfer.snapshots import STORE, Snapshots, unequal
 from tests.transfer.storage_daemon import qcow2, storage_daemon
 
@@ -35,10 +42,12 @@ SIZE = 64 * MIB
 
 
 @contextlib.contextmanager
-def snapserver(snapshots: Snapshots, socket: Path) -> Iterator[subprocess.Popen[bytes]]:
+def snapserver(
+    snapshots: Snapshots, socket: Path, address: StoreAddress | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen([
         sys.executable, "-m", "drystone.transfer.snapserver",
-        "--objects", msgspec.json.encode(snapshots.address.objects).decode(),
+        "--objects", msgspec.json.encode((address or snapshots.address).objects).decode(),
                 "--store", STORE, "--socket", str(socket),
     ])  # fmt: skip
     try:
@@ -225,6 +234,41 @@ def test_snapserver_process(source: tuple[Snapshots, bytes], tmp_path: Path) -> 
         server.terminate()
         assert server.wait(60) == 0
         assert not socket.exists()
+
+
+def test_the_snapshot_server_reads_a_bucket_and_keeps_what_it_read(
+    source: tuple[Snapshots, bytes], tmp_path: Path
+) -> None:
+    """S206, S207."""
+    snapshots, original = source
+    cache, socket = tmp_path / "cache", tmp_path / "snap.sock"
+    with s3_server(tmp_path) as s3:
+        address = msgspec.structs.replace(s3.address("bucket", tmp_path / "keys"), cache_directory=str(cache))
+        shutil.copytree(snapshots.root / STORE, s3.bucket("bucket") / STORE)
+        bucket = StoreAddress(objects=address, store_id=STORE)
+        for poisoned in (False, True):
+            with snapserver(snapshots, socket, bucket) as server:
+                with NbdClient(socket, "snap-00000001", timeout_s=60) as client:
+                    got = b"".join(bytes(data) for _, data in client.read_ranges([(0, SIZE)], piece_bytes=MIB))
+                    assert not unequal(got, original)
+                server.terminate()
+                assert server.wait(60) == 0
+            kept = list(cache.iterdir())
+            assert len(kept) >= 2
+            if not poisoned:
+                for path in kept:
+                    path.write_bytes(path.read_bytes()[::-1])
+        # Who checks is told by the store what it has, and who serves by what was proven.
+        (part,) = read_manifest(snapshots.store, find_manifest(snapshots.store, SnapshotId("snap-00000001"))).maps
+        path = s3.bucket("bucket") / part.object
+        path.chmod(0o600)
+        path.write_bytes(bytes(part.bytes))
+        found = execute(ScrubJob(store=bucket, maps=(part.object,)), ProgressLines(), random.Random(1))
+        assert isinstance(found, ScrubResult)
+        assert [fault.object for fault in found.faults] == [part.object]
+        name = find_manifest(snapshots.store, SnapshotId("snap-00000001"))
+        difference = DifferenceJob(store=bucket, older=None, newer=name, buckets_max=1)
+        assert isinstance(execute(difference, ProgressLines(), random.Random(1)), DifferenceResult)
 
 
 def test_a_damaged_pack_is_never_served(source: tuple[Snapshots, bytes], tmp_path: Path) -> None:

@@ -37,6 +37,11 @@ class Layout:
         return self.data / "store"
 
     @property
+    def store_cache(self) -> Path:
+        """What was read of a store in a bucket; may be removed at any time."""
+        return self.data / "store-cache"
+
+    @property
     def ballast(self) -> Path:
         """Space that is kept for the catalog."""
         return self.data / "ballast"

@@ -39,6 +39,7 @@ class S3Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         path_style: Whether the bucket's name is part of the path, and not of the host's name.
         bytes_per_s: What all who share `bandwidth_file` may send and receive together; 0: no limit.
         bandwidth_file: Where they tell each other what they have spent.
+        cache_directory: Where those who serve content keep what they read before; empty: nowhere.
     """
 
     bucket: str
@@ -50,6 +51,7 @@ class S3Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     path_style: bool = True
     bytes_per_s: int = 0
     bandwidth_file: str = ""
+    cache_directory: str = ""
 
     def __str__(self) -> str:
         """Return its URL."""

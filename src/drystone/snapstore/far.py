@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Final, TypeVar
 
 from drystone.domain.errors import IntegrityError, ProtocolError
+from drystone.objects.address import DirectoryAddress, ObjectsAddress
 from drystone.snapstore.local_cache import LocalCache
 
 T = TypeVar("T")
@@ -40,6 +42,18 @@ class Far:
         if len(items) < 2:
             return map(act, items)
         return self._requests.map(act, items)
+
+
+def far_from(address: ObjectsAddress, *, serves: bool) -> Far | None:
+    """Return what helps with the store at an address; None for a directory, which is near.
+
+    Args:
+        address: Where it is.
+        serves: Whether content is served: then what was read before need not be there any more (S207).
+    """
+    if isinstance(address, DirectoryAddress):
+        return None
+    return Far(LocalCache(Path(address.cache_directory)) if serves and address.cache_directory else None)
 
 
 def each(far: Far | None, act: Callable[[T], R], items: Sequence[T]) -> Iterable[R]:

@@ -64,6 +64,11 @@ class Store:
     far: Far | None = None
     """Of a store over a network."""
 
+    def close(self) -> None:
+        """End what `far` has begun."""
+        if self.far is not None:
+            self.far.close()
+
     def name(self, *parts: str) -> str:
         """Return the full name of an object of this store."""
         return "/".join((self.store_id, *parts))

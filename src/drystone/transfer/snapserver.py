@@ -5,6 +5,7 @@ store alone, needs no catalog, and outlives the control plane: whoever starts it
 ready when its socket accepts; SIGTERM ends it.
 """
 
+import contextlib
 import signal
 import sys
 import threading
@@ -21,10 +22,12 @@ from drystone.domain.blocks import BLOCK_BYTES, cover_bytes
 from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.domain.ids import SessionId, SnapshotId, StoreId
 from drystone.logs import configure_logs
+from drystone.nbd.connection import ServerLimits
 from drystone.nbd.server import NbdServer
 from drystone.objects.address import ObjectsAddress, open_objects
 from drystone.objects.contract import NotFoundError
 from drystone.objects.retrying import ATTEMPTS
+from drystone.snapstore.far import far_from
 from drystone.snapstore.reader import Caches, SnapshotReader
 from drystone.snapstore.store import Store, open_store
 from drystone.transfer.worker import SWITCH_S
@@ -33,6 +36,9 @@ READERS_MAX: Final = 16
 """Snapshots that are kept open; more may be in use at once, one per connection at most."""
 CACHE_BYTES: Final = 512 << 20
 """Memory of the caches that they share."""
+
+FAR_THREADS: Final = 16
+"""Requests of a store over a network that are answered at once."""
 
 log = structlog.get_logger(__name__)
 
@@ -147,8 +153,11 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, lambda *_: ended.set())
     try:
         address = msgspec.json.decode(options.objects, type=ObjectsAddress)
-        store = open_store(open_objects(address, attempts=options.attempts), StoreId(options.store))
-        with NbdServer(options.socket, SnapshotProvider(store)):
+        objects, far = open_objects(address, attempts=options.attempts), far_from(address, serves=True)
+        # Over a network requests wait, and take no processor meanwhile.
+        limits = ServerLimits() if far is None else ServerLimits(request_threads=FAR_THREADS)
+        store = open_store(objects, StoreId(options.store), far)
+        with contextlib.closing(store), NbdServer(options.socket, SnapshotProvider(store), limits=limits):
             log.info("snapserver.ready", socket_path=str(options.socket))
             ended.wait()
     except DrystoneError as error:

@@ -5,6 +5,7 @@ the result or the failure. It ends when its standard input does, at once, also i
 parent is dead or has given the job up, and what it wrote is garbage of a session that will be fenced (L6).
 """
 
+import contextlib
 import ctypes
 import os
 import queue
@@ -22,6 +23,7 @@ from drystone.domain.errors import RefusalError, expected
 from drystone.logs import configure_logs
 from drystone.objects.address import open_objects
 from drystone.objects.measured import Tally
+from drystone.snapstore.far import far_from
 from drystone.snapstore.space import SpaceMemory
 from drystone.snapstore.store import Store, open_store
 from drystone.transfer.addresses import StoreAddress
@@ -64,13 +66,14 @@ _MALLOC_SETTINGS: Final = ((-1, 128 << 20), (-3, 32 << 20), (-8, 1))
 log = structlog.get_logger(__name__)
 
 
-def open_address(address: StoreAddress, tally: Tally | None = None) -> Store:
-    """Open the store that a job names; `tally` counts what is asked of it.
+def open_address(address: StoreAddress, tally: Tally | None = None, *, serves: bool = False) -> Store:
+    """Open the store that a job names; `tally` counts what is asked of it, `serves` is as in `far_from`.
 
     Raises:
         DrystoneError: It cannot be opened.
     """
-    return open_store(open_objects(address.objects, tally), address.store_id)
+    objects = open_objects(address.objects, tally)
+    return open_store(objects, address.store_id, far_from(address.objects, serves=serves))
 
 
 def execute(
@@ -85,7 +88,15 @@ def execute(
     Raises:
         DrystoneError: As its function says.
     """
-    store = open_address(job.store, tally)
+    # Who writes, checks or deletes is told by the store itself what it has (S207).
+    store = open_address(job.store, tally, serves=isinstance(job, RollbackJob | DifferenceJob))
+    with contextlib.closing(store):
+        return _execute(job, store, progress, rng, memory)
+
+
+def _execute(
+    job: Job, store: Store, progress: "ProgressLines", rng: random.Random, memory: SpaceMemory | None
+) -> Result:
     if isinstance(job, UploadJob):
         return upload(job, store, rng, progress)
     if isinstance(job, RollbackJob):

@@ -13,6 +13,7 @@ from drystone.service.kept_store import KeptStore
 from drystone.service.transactions import Transactions
 from drystone.service.upkeep import epoch
 from drystone.snapstore.claims import claimed_epoch, owned_by_another
+from drystone.snapstore.far import far_from
 from drystone.snapstore.reader_copy import keep_reader
 from drystone.snapstore.store import Store, end_numbered_epoch, keep_key, open_store
 
@@ -77,7 +78,8 @@ class Proof:
         if kept.proven is not None:
             return
         try:
-            store = await asyncio.to_thread(open_store, kept.objects, kept.store_id)
+            far = far_from(kept.place, serves=False)
+            store = await asyncio.to_thread(open_store, kept.objects, kept.store_id, far)
             await self._transactions.read(lambda conn: check(conn, store, kept.room.layout.data))
         except DrystoneError as error:
             if str(error) != kept.why:
