@@ -87,12 +87,12 @@ BUDGETS_S = {
     "fuzz": 15,
     "house": 10,
     "nbd": 10,
-    "objects": 5,
+    "objects": 10,
     "prove": 60,
     "quiesce": 40,
     "service": 150,
     "snapstore": 25,
-    "system": 500,
+    "system": 620,
     "transfer": 40,
 }
 
