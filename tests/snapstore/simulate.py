@@ -26,11 +26,11 @@ from drystone.codec.manifest import ManifestMap
 from drystone.codec.pack import PackIndex
 from drystone.domain import lineage
 from drystone.domain.blocks import BLOCK_BYTES, from_blocks, union
-from drystone.domain.errors import DrystoneError, UnavailableError
+from drystone.domain.errors import DrystoneError, IntegrityError, UnavailableError
 from drystone.domain.ids import PackId, SessionId, SnapshotId
 from drystone.domain.lineage import Node, NodeState, SessionState
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState, doomed
-from drystone.objects.contract import NotFoundError, ObjectEntry, Parts, StoreTime
+from drystone.objects.contract import NotFoundError, ObjectEntry, Parts, StoreTime, parts_of
 from drystone.snapstore import compaction, writer
 from drystone.snapstore.deaths import dies
 from drystone.snapstore.deletion import delete_manifest, delete_session_objects
@@ -66,6 +66,9 @@ class Flaky:
         self._seed = seed
         self._share = share
         self._calls: Counter[str] = Counter()
+        self.late: list[tuple[str, bytes]] = []
+        """Writes that were given up and made again: the first may still land, whatever became of the second."""
+        self.landed: set[str] = set()
 
     def _luck(self, call: str) -> float:
         self._calls[call] += 1
@@ -86,8 +89,24 @@ class Flaky:
             raise UnavailableError(f"{call}: no answer")
 
     def put(self, name: str, data: Parts) -> None:
+        if self._luck(f"late {name}") < self._share / 2:
+            self.late.append((name, b"".join(parts_of(data))))
         with self._change(f"put {name}"):
             self._inner.put(name, data)
+
+    def lands(self) -> bool:
+        """Have one of them land, now and then."""
+        if not self.late or self._luck("land") > 0.02:
+            return False
+        self.land(0)
+        return True
+
+    def land(self, at: int) -> None:
+        """Have a write land that nobody waits for any more."""
+        name, raw = self.late.pop(at)
+        self.landed.add(name)
+        with contextlib.suppress(IntegrityError):
+            self._inner.put(name, raw)
 
     def replace(self, name: str, data: Parts) -> None:
         with self._change(f"replace {name}"):
@@ -134,6 +153,8 @@ class Rules:
     """What dies is counted anew after a crash."""
     locked: bool = True
     """One thing at a time counts what is dead."""
+    late: bool = True
+    """What lands late of a session that committed is deleted again (S209)."""
     trees: bool = True
     """Packs are judged by the whole trees in which they were written (S205), not by who wrote them alone."""
 
@@ -188,7 +209,8 @@ class World:
         self.rules = rules
         self.objects = MemoryStore()
         self.true: Store = new_store(self.objects)
-        self.store: Store = replace(self.true, objects=Flaky(self.objects, seed, flaky))
+        self.flaky = Flaky(self.objects, seed, flaky)
+        self.store: Store = replace(self.true, objects=self.flaky)
         self.rows: dict[SnapshotId, Row] = {}
         self.packs: dict[PackId, PackRow] = {}
         self.rewrites: dict[str, PackRewrite] = {}
@@ -552,13 +574,38 @@ class World:
         self.events["crash"] += 1
 
     def sweep(self) -> None:
+        with contextlib.suppress(UnavailableError):
+            for entry in list(list_manifests(self.store)):
+                if self.sessions[entry.session].state is SessionState.FENCED:
+                    self.store.objects.delete(entry.object)
         for key, each in self.sessions.items():
             if each.state is SessionState.FENCED:
                 with contextlib.suppress(UnavailableError):
                     delete_session_objects(self.store, key)
+        if self.rules.late:
+            with contextlib.suppress(UnavailableError):
+                self.sweep_late()
+
+    def sweep_late(self) -> None:
+        """Delete again what came back of snapshots and packs that were deleted."""
+        normal = {row.manifest for row in self.rows.values() if row.state is not NodeState.GHOST}
+        for entry in list(list_manifests(self.store)):
+            if self.sessions[entry.session].state is SessionState.COMMITTED and entry.object not in normal:
+                self.store.objects.delete(entry.object)
+                self.events["manifest came back"] += 1
+        for key in self.sessions.keys() - self.in_use():
+            if self.sessions[key].state is SessionState.COMMITTED:
+                delete_session_objects(self.store, key)
+
+    def in_use(self) -> set[SessionId]:
+        """The sessions that a row is of."""
+        rewritten = {SessionId(row.new_object.split("/")[-2]) for row in self.rewrites.values()}
+        return {one.session for one in self.packs.values()} | {one.session for one in self.rows.values()} | rewritten
 
     def step(self) -> None:
         """One random thing."""
+        if self.flaky.lands():
+            self.events["landed late"] += 1
         for task in self.tasks[:]:
             if self.rng.random() < 0.6:
                 self.advance(task)
@@ -601,6 +648,8 @@ class World:
 
     def finish(self) -> None:
         """Good weather: everything that was begun ends, and then nothing dead and nothing unknown is left."""
+        while self.flaky.late:
+            self.flaky.land(0)
         self.store = self.true
         for session, _, _ in self.readers:
             self.sessions[session].state = SessionState.COMMITTED
@@ -621,7 +670,11 @@ class World:
             if pack.blocks != int(np.count_nonzero(~index.dead)) or pack.dead_blocks:
                 raise ViolationError(f"the row of pack {pack.id} counts wrong: {pack}")
         known = {pack.object for pack in self.packs.values()}
+        # What came back of a session of which something is left goes with the last of that.
+        alive = tuple(self.true.name("packs", one, "") for one in self.in_use())
         left = {entry.name for entry in self.true.objects.list(self.true.name("packs", ""))} - known
+        left -= {name for name in self.flaky.landed if name.startswith(alive)}
+        left |= {entry.object for entry in list_manifests(self.true)} - {row.manifest for row in self.living()}
         if left or self.rewrites:
             raise ViolationError(f"nobody will ever remove {sorted(left)}, {self.rewrites}")
 

@@ -66,6 +66,7 @@ def near_only_parents(tree: Any, snapshot: Any) -> Any:
         pytest.param(lambda: Rules(recount=False), 28, id="deaths counted once and for all"),
         pytest.param(lambda: Rules(near=near_only_parents), 0, id="children are no neighbours"),
         pytest.param(lambda: Rules(locked=False), 0, id="two count what is dead at once"),  # S33
+        pytest.param(lambda: Rules(late=False), 0, id="what lands late is left"),  # S209
         pytest.param(lambda: Rules(trees=False), 0, id="packs are judged by their writers alone"),  # S205
     ],
 )

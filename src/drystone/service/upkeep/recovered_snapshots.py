@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 
-from drystone.catalog import snapshot_groups, snapshots
+from drystone.catalog import operations, snapshot_groups, snapshots
 from drystone.codec.manifest import ANCESTRY_MAX, Manifest
 from drystone.domain.disk import UNNAMED
 from drystone.domain.disk_types import GIB
@@ -53,7 +53,12 @@ def _snapshots(change: Change, evidence: Evidence, report: Report) -> None:
             report.snapshots_suspect.append(row.id)
         else:
             _bury(change, row, inventory.maps, report)
+    deleted = operations.deleted(change.conn, whole.keys())
     for found in whole.values():
+        if found.manifest.snapshot in deleted:
+            # S209: a write that was given up landed after its snapshot had been deleted.
+            report.left_alone.append(f"{found.object}: the catalog says that {found.manifest.snapshot} was deleted")
+            continue
         snapshots.insert(change.conn, _imported(found, evidence.zone, at=change.at))
         report.snapshots_imported.append(found.manifest.snapshot)
 

@@ -127,9 +127,9 @@ class Sweep:
     async def forget_spent(self) -> int:
         """Drop sessions in force that ended long ago and of which nothing is left (S60); return how many.
 
-        Writers and readers both: a server that takes a snapshot an hour would keep 9,000 rows a year. A session that
-        ended as COMMITTED writes nothing more, so what is not in the store under its name now never will be, and no
-        object is left without the row that lets it be deleted (L7).
+        Writers and readers both: a server that takes a snapshot an hour would keep 9,000 rows a year. A write that was
+        given up may have landed since: of a snapshot that this catalog deleted it is deleted again (S209). A week later
+        nothing of a session lands any more, so that no object is left without the row that lets it be deleted (L7).
 
         Raises:
             DrystoneError: The store cannot be listed; nothing was dropped.
@@ -138,9 +138,17 @@ class Sweep:
         waiting = await self._transactions.read(lambda conn: sessions.spent(conn, before, SPENT_MAX))
         if not waiting or not await may_delete(self._transactions, self._kept):
             return 0
-        named = set(await asyncio.to_thread(_manifests_of, store, waiting))
+        made = {session.id: session.snapshot_id for session in waiting}
+        late = await self._transactions.read(lambda conn: collection.came_back(conn, made))
+        rewritten = await self._transactions.read(_rewritten)
+        manifests = await asyncio.to_thread(_manifests_of, store, waiting)
+        for session_id in sorted(late - rewritten):
+            for snapshot_id in manifests.pop(session_id, ()):
+                await asyncio.to_thread(delete_manifest, store, snapshot_id, session_id)
+            await asyncio.to_thread(delete_session_objects, store, session_id)
+        named = set(manifests)
         # A rewriting that was given up may still put its object, under the session that wrote the pack.
-        named |= await self._transactions.read(_rewritten)
+        named |= rewritten
         gone = [
             session.id
             for session in waiting
