@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import meta
 from drystone.catalog.database import Database
-from drystone.domain.errors import DrystoneError, IntegrityError, StoreUnavailableError
+from drystone.domain.errors import DrystoneError, IntegrityError, StoreUnavailableError, UnavailableError
 from drystone.domain.ids import IdSource, StoreId
 from drystone.engine.layout import Layout
 from drystone.objects.address import DirectoryAddress, ObjectsAddress, S3Address, open_objects
@@ -101,7 +101,15 @@ def open_kept(
         return kept
     # Claimed before anything is changed; claimed again before a manifest or a deletion (S80, S201).
     incarnation = IdSource(rng).hex128()
-    db.write_sync(lambda conn: epoch.begin(conn, incarnation))
+    try:
+        db.write_sync(lambda conn: epoch.begin(conn, incarnation))
+    except UnavailableError as error:
+        if new:
+            raise
+        # Another program holds the catalog, or there is no room: disks are served, and it is begun later (S202).
+        kept.why = str(error)
+        log.warning("store.waits", place=str(place), error=str(error))
+        return kept
     keep_roots(store, new=new)
     kept.proven = store
     return kept
