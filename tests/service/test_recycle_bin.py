@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -133,10 +134,11 @@ def test_nothing_but_its_end_is_done_with_a_disk_in_the_bin(recycling: Bin) -> N
     recycling.end("disk-a", None)
     nothing: Any = None
     made = transactions(recycling.world.db)
+    store: Any = SimpleNamespace(check_proven=lambda: None)
     common: dict[str, Any] = {
-        "transactions": made, "operations": nothing, "ids": IdSource(random.Random(1)),
-        "host": nothing, "locks": nothing,
-        "layout": nothing, "devices": nothing, "room": nothing, "limits": SnapshotLimits(), "quiescing": nothing,
+        "transactions": made, "operations": nothing, "ids": IdSource(random.Random(1)), "host": nothing,
+        "locks": nothing, "layout": nothing, "devices": nothing, "room": nothing, "kept": store,
+        "limits": SnapshotLimits(), "quiescing": nothing,
     }  # fmt: skip
     taking = SnapshotLifecycle(**common).create(caller(), NewSnapshot(disk_id="disk-a"))
     grouping = SnapshotGroups(**common, disks_max=20).create(caller(), NewSnapshotGroup(disk_ids=("disk-a",)))
