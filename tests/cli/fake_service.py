@@ -97,6 +97,7 @@ def paged(rows_name: str, rows: list[Answer], id_name: str, ids_name: str) -> Ca
             field = {
                 "disk-name": "DiskName", "snapshot-name": "SnapshotName", "disk-id": "DiskId",
                 "snapshot-group-id": "SnapshotGroupId", "snapshot-group-name": "SnapshotGroupName",
+                "snapshot-state": "SnapshotState",
             }.get(condition["Name"])  # fmt: skip
             if field is not None:
                 found = [row for row in found if row[field] in condition["Values"]]

@@ -539,7 +539,7 @@ def test_quiesce_takes_the_name_of_a_disk_and_of_an_instance(command: Command, s
     )]  # fmt: skip
     service.on("DescribeInstances", paged("InstanceSet", rows, "InstanceId", "InstanceIds"))
     for given, wanted in (
-        ("vm1", "ins-cccccccc"), ("name of disk-aaaaaaaa", "disk-aaaaaaaa"), ("ins-dddddddd", "ins-dddddddd"),
+        ("vm1", "ins-cccccccc"), ("name of disk-bbbbbbbb", "disk-bbbbbbbb"), ("ins-dddddddd", "ins-dddddddd"),
         ("host", "ins-aaaaaaaa"),
     ):  # fmt: skip
         assert command("quiesce", "delete", given).out == f"{wanted}\n"

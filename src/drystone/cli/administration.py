@@ -7,14 +7,13 @@ from cyclopts.validators import Number
 
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
-from drystone.cli.lookup import INSTANCE, OPERATION
+from drystone.cli.lookup import ACCOUNT, DISK, INSTANCE, OPERATION, SNAPSHOT
 from drystone.cli.options import LIST_LIMIT, Limit, Timeout, Yes, add_command
 from drystone.cli.records import (
     ACCOUNT_COLUMNS,
     INSTANCE_COLUMNS,
     KEY_COLUMNS,
     OPERATION_COLUMNS,
-    account_record,
     clock_record,
     host_record,
     key_record,
@@ -131,14 +130,15 @@ class OperationCommands(Commands):
         """List operations.
 
         Args:
-            resource: Only those on the disk, snapshot or instance with this id.
+            resource: Only those on this disk, snapshot or instance: its id or name, or DISK@NAME.
             state: Only those in this state.
             kind: Only those of this kind: create_disk, snapshot, rollback, hydrate, resize, attach, ...
             limit: Maximum number of operations to list.
             common: Options that every list takes.
         """
         session = self._outside.session(common)
-        found = lookup.matching(session, OPERATION, limit=limit, resource_id=resource, state=state, kind=kind)
+        on = None if resource is None else lookup.resource_of(session, resource, DISK, SNAPSHOT, INSTANCE)
+        found = lookup.matching(session, OPERATION, limit=limit, resource_id=on, state=state, kind=kind)
         session.out.records(found, OPERATION_COLUMNS)
 
     def show(self, operation: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
@@ -188,11 +188,11 @@ def account_app(outside: Outside) -> App:
         commands.quota,
         "quota",
         "drystone account quota",
-        "drystone account quota 100000000002 --disks 20 --disk-gib 2000",
+        "drystone account quota team-web --disks 20 --disk-gib 2000",
     )
     keys = App(name="key", help="Access keys of an account.")
     add_command(keys, commands.create_key, "create", "drystone account key create 100000000001 --json > key.json")
-    add_command(keys, commands.list_keys, "list", "drystone account key list 100000000001")
+    add_command(keys, commands.list_keys, "list", "drystone account key list team-web")
     add_command(keys, commands.delete_key, "delete", "drystone account key delete AKIDxxxxxxxxxxxxxxxx --yes")
     app.command(keys)
     return app
@@ -227,10 +227,7 @@ class AccountCommands(Commands):
             common: Options that every list takes.
         """
         session = self._outside.session(common)
-        rows = session.service.drystone_rows(
-            "list accounts", "DescribeAccounts", "AccountSet", "AccountId", limit=limit
-        )
-        session.out.records([account_record(row) for row in rows], ACCOUNT_COLUMNS)
+        session.out.records(lookup.matching(session, ACCOUNT, limit=limit), ACCOUNT_COLUMNS)
 
     def quota(
         self,
@@ -247,7 +244,7 @@ class AccountCommands(Commands):
         A limit that is not given is set to the server's configuration.
 
         Args:
-            account: Id of the account whose quota to set.
+            account: Id or name of the account whose quota to set.
             disks: Most disks; 0 is no limit.
             disk_gib: Most GiB of all its disks together; 0 is no limit.
             default: Give the account the configured quota again.
@@ -259,9 +256,10 @@ class AccountCommands(Commands):
             session.out.record(quota_record(session.service.drystone("read the quotas", "DescribeQuotas")))
             return
         if account is None or given == default:
-            raise CliError(Exit.USAGE, "give the id of an account, and --disks, --disk-gib or --default")
+            raise CliError(Exit.USAGE, "give an account, and --disks, --disk-gib or --default")
+        identity = lookup.id_of(session, ACCOUNT, account)
         session.service.drystone(
-            f"set the quota of {account}", "SetAccountQuota", AccountId=account, Disks=disks, DiskGib=disk_gib
+            f"set the quota of {account}", "SetAccountQuota", AccountId=identity, Disks=disks, DiskGib=disk_gib
         )
 
     def password(
@@ -275,14 +273,15 @@ class AccountCommands(Commands):
         """Set an account's password for the console; whoever is logged in to it there is logged out.
 
         Args:
-            account: Its name.
+            account: Its id or name.
             stdin: Read the password from standard input. Without it one is created, and shown only now.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
         given = session.out.secret("New password: ") if stdin else None
+        whose = {"AccountId" if ACCOUNT.ids.fullmatch(account) else "AccountName": account}
         answer = session.service.drystone(
-            f"set the password of {account}", "SetAccountPassword", AccountName=account, Password=given
+            f"set the password of {account}", "SetAccountPassword", Password=given, **whose
         )
         if given is None:
             session.out.record({"account_name": account, "password": answer["Password"]})
@@ -294,11 +293,12 @@ class AccountCommands(Commands):
         """Create another access key of an account; the secret is shown only now.
 
         Args:
-            account: Id of the account.
+            account: Its id or name.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        answer = session.service.drystone(f"create a key of account {account}", "CreateAccessKey", AccountId=account)
+        identity = lookup.id_of(session, ACCOUNT, account)
+        answer = session.service.drystone(f"create a key of account {account}", "CreateAccessKey", AccountId=identity)
         session.out.record({"secret_id": answer["SecretId"], "secret_key": answer["SecretKey"]})
         session.out.say("keep the secret key: it is not shown again")
 
@@ -306,12 +306,13 @@ class AccountCommands(Commands):
         """List the access keys of an account, without their secrets.
 
         Args:
-            account: Id of the account.
+            account: Its id or name.
             common: Options that every list takes.
         """
         session = self._outside.session(common)
+        identity = lookup.id_of(session, ACCOUNT, account)
         answer = session.service.drystone(
-            f"list the keys of account {account}", "DescribeAccessKeys", AccountId=account
+            f"list the keys of account {account}", "DescribeAccessKeys", AccountId=identity
         )
         session.out.records([key_record(row) for row in answer.get("KeySet") or []], KEY_COLUMNS)
 

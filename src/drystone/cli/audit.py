@@ -5,11 +5,22 @@ from typing import Literal
 from cyclopts import App
 
 from drystone.cli import lookup
+from drystone.cli.failure import CliError, Exit
 from drystone.cli.options import Limit, add_command
 from drystone.cli.records import AUDIT_COLUMNS, audit_record
-from drystone.cli.session import NO_LIST_OPTIONS, ListOptions, Outside
+from drystone.cli.session import NO_LIST_OPTIONS, ListOptions, Outside, Session
 
 ENTRIES = 100
+
+
+def _resource(session: Session, text: str) -> str:
+    """Return an id for a name; what nothing has as its name may be a path, an account, or what is gone."""
+    try:
+        return lookup.resource_of(session, text, lookup.DISK, lookup.SNAPSHOT, lookup.INSTANCE)
+    except CliError as error:
+        if error.code is Exit.NOT_FOUND:
+            return text
+        raise
 
 
 def audit_app(outside: Outside) -> App:
@@ -34,7 +45,7 @@ def audit_app(outside: Outside) -> App:
         calls 60 a minute are listed one by one; the others are counted by action and code, and `calls` is their number.
 
         Args:
-            account: Only those of the account with this id; for the administrator.
+            account: Only those of the account with this id or name; for the administrator.
             action: Only those of this action, for example TerminateDisks.
             resource: Only those that named the disk, snapshot, instance, account or path.
             code: Only those that ended with this code, for example InvalidDiskId.NotFound.
@@ -45,10 +56,12 @@ def audit_app(outside: Outside) -> App:
             common: Options that every list takes.
         """
         session = outside.session(common)
+        whose = None if account is None else lookup.id_of(session, lookup.ACCOUNT, account)
+        on = None if resource is None else _resource(session, resource)
         rows = session.service.drystone_rows(
             "list the audit trail", "DescribeAuditTrail", "AuditEntrySet", "EntryId", limit=limit, BeginTime=since,
             EndTime=until,
-            Filters=lookup.filters(account_id=account, action=action, resource_id=resource, code=code, outcome=outcome),
+            Filters=lookup.filters(account_id=whose, action=action, resource_id=on, code=code, outcome=outcome),
         )  # fmt: skip
         session.out.records([audit_record(row) for row in rows], AUDIT_COLUMNS)
 

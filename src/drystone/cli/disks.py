@@ -36,7 +36,7 @@ def disk_app(outside: Outside) -> App:
         commands.create,
         "create",
         "drystone disk create --size 20 --name db --tag team=web",
-        "drystone disk create --from-snapshot snap-1a2b3c4d",
+        "drystone disk create --from-snapshot db@latest --name copy",
     )
     add_command(
         app,
@@ -80,7 +80,7 @@ class DiskCommands(Commands):
         Args:
             state: Only disks in this state: UNATTACHED, ATTACHING, ATTACHED, DETACHING, EXPANDING, ROLLBACKING.
             instance: Only disks attached to this instance.
-            name: Only disks with this name.
+            name: Only disks with this very name.
             limit: Maximum number of disks to list.
             common: Options that every list takes.
         """
@@ -123,7 +123,7 @@ class DiskCommands(Commands):
             size: Size in GiB, or with a unit: 20, 20G, 1.5T. Without it, a disk from a snapshot gets the snapshot's.
             type: CLOUD_PREMIUM, CLOUD_BSSD, CLOUD_SSD, CLOUD_HSSD or CLOUD_TSSD.
             name: Name of the disk.
-            from_snapshot: Create it from this snapshot.
+            from_snapshot: Create it from this snapshot: its id, its name, DISK@NAME or DISK@latest.
             count: How many disks to create.
             tag: `key=value`; may be given several times.
             zone: Zone; without it, the server's.

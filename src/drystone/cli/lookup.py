@@ -1,4 +1,4 @@
-"""Finding things: by id or by name, and joining what the two services say about them."""
+"""Finding things: by id, by name or as `DISK@SNAPSHOT`, and joining what the two services say about them."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -9,6 +9,7 @@ from drystone.cli.failure import CliError, Exit
 from drystone.cli.gateway import PAGE, Wire
 from drystone.cli.lists import Record
 from drystone.cli.records import (
+    account_record,
     disk_record,
     instance_record,
     operation_record,
@@ -18,12 +19,15 @@ from drystone.cli.records import (
 from drystone.cli.session import Session
 
 _ID = re.compile(r"(disk|snap|csnap|ins|op)-[a-z0-9]{8}")
+_ACCOUNT_ID = re.compile(r"[0-9]{12}")
 SPACE_IDS_MAX = 1000
 """Snapshots whose space is asked for at once."""
 NAMED_MAX = 5
 """Ids in a sentence."""
 SAME_NAME_MAX = 1000
-"""Rows looked through for a name; the service may answer a name filter with near misses."""
+"""Rows looked through for a name."""
+LATEST = "latest"
+"""`DISK@latest` is the newest snapshot of a disk that is complete."""
 
 
 def filters(**named: object) -> list[Wire] | None:
@@ -58,6 +62,8 @@ class Kind:
     """What is told beside it."""
     by_filter: bool = False
     """Ids are a filter, since there is no parameter for them."""
+    ids: re.Pattern[str] = _ID
+    """What has this form is an id, and never taken for a name."""
 
     @property
     def id(self) -> str:
@@ -82,31 +88,97 @@ SNAPSHOT_GROUP = Kind(
 )  # fmt: skip
 INSTANCE = Kind(wire="Instance", noun="instance", record=instance_record)
 OPERATION = Kind(wire="Operation", noun="operation", record=operation_record)
+ACCOUNT = Kind(wire="Account", noun="account", record=account_record, ids=_ACCOUNT_ID)
 
 
-def id_of(session: Session, kind: Kind, text: str) -> str:
-    """Return the id of the thing with this id or, if exactly one has it, this name.
+def id_of(session: Session, kind: Kind, text: str, *, disk: str | None = None) -> str:
+    """Return the id of the one thing that is meant: by its id, else by its name, or as `DISK@NAME` or `DISK@latest`.
 
     `host` and `nbd` stand for the two instances that the server made at its start.
 
+    Args:
+        session: Where to ask.
+        kind: Of what.
+        text: What was written.
+        disk: Of snapshots: only this disk's count, by its id.
+
     Raises:
-        CliError: Nothing has this name, or several things have.
+        CliError: Nothing is meant, or several things may be; the message lists their ids.
     """
-    if kind is INSTANCE:
-        settings = session.settings
-        ready = {"host": settings.host_instance_id, "nbd": settings.nbd_instance_id}.get(text)
-        if ready is not None:
-            return ready
-    if _ID.fullmatch(text):
+    if kind is INSTANCE and (ready := _ready(session, text)) is not None:
+        return ready
+    if kind.ids.fullmatch(text):
         return text
-    wanted = {} if kind.beside is None else {"Filters": [_filter(f"{kind.command}-name", [text])]}
-    rows = _rows(session, kind, f"look for {kind.noun} {text}", limit=SAME_NAME_MAX, **wanted)
-    ids = [str(row[kind.id]) for row in rows if row.get(f"{kind.wire}Name") == text]
+    ids = _named(session, kind, text, disk)
+    if kind is SNAPSHOT and "@" in text:
+        # A disk's name may have an @ in it, and so may a snapshot's: what may be meant both ways is refused.
+        ids += [one for one in _of_disk(session, *text.rsplit("@", 1)) if one not in ids]
     if not ids:
         raise _unknown(kind, text)
     if len(ids) > 1:
-        raise CliError(Exit.USAGE, f"{len(ids)} {kind.noun}s have the name {text} ({named(ids)}): give the id")
+        way = ", or DISK@NAME" if kind is SNAPSHOT and disk is None and "@" not in text else ""
+        raise CliError(Exit.USAGE, f"{len(ids)} {kind.noun}s have the name {text} ({named(ids)}): give the id{way}")
     return ids[0]
+
+
+def _ready(session: Session, text: str) -> str | None:
+    settings = session.settings
+    return {"host": settings.host_instance_id, "nbd": settings.nbd_instance_id}.get(text)
+
+
+def _named(session: Session, kind: Kind, text: str, disk: str | None) -> list[str]:
+    """Return the ids of what has this name."""
+    wanted = None
+    if kind.beside is not None:
+        wanted = [_filter(f"{kind.command}-name", [text]), *(filters(disk_id=disk) or ())]
+    rows = _rows(session, kind, f"look for {kind.noun} {text}", limit=SAME_NAME_MAX, Filters=wanted)
+    # Kinds of Drystone's own service are not filtered by name, and others may answer with near misses.
+    return [str(row[kind.id]) for row in rows if row.get(f"{kind.wire}Name") == text]
+
+
+def _of_disk(session: Session, disk: str, name: str) -> list[str]:
+    """Return the ids of the snapshots of a disk that have a name; its newest complete one too, for `latest`."""
+    try:
+        identity = id_of(session, DISK, disk)
+    except CliError as error:
+        if error.code is not Exit.NOT_FOUND:
+            raise
+        return []
+    found = _named(session, SNAPSHOT, name, identity)
+    if name == LATEST:
+        newest = _rows(
+            session, SNAPSHOT, f"look for the newest snapshot of {disk}", limit=1,
+            Filters=filters(disk_id=identity, snapshot_state=["NORMAL", "ROLLBACKING"]), Order="DESC",
+            OrderField="CREATE_TIME",
+        )  # fmt: skip
+        found += [str(row["SnapshotId"]) for row in newest if row["SnapshotId"] not in found]
+    return found
+
+
+def resource_of(session: Session, text: str, *kinds: Kind) -> str:
+    """Return the id of the one thing of any of these kinds that is meant; as `id_of`.
+
+    Raises:
+        CliError: Nothing is meant, or several things may be.
+    """
+    if _ID.fullmatch(text):
+        return text
+    if INSTANCE in kinds and (ready := _ready(session, text)) is not None:
+        return ready
+    found: list[str] = []
+    for kind in kinds:
+        try:
+            found.append(id_of(session, kind, text))
+        except CliError as error:
+            if error.code is not Exit.NOT_FOUND:
+                raise
+    if not found:
+        lists = " and ".join(f"`drystone {kind.command} list`" for kind in kinds)
+        nouns = " and ".join(f"no {kind.noun}" for kind in kinds)
+        raise CliError(Exit.NOT_FOUND, f"there is {nouns} {text}; {lists} show them")
+    if len(found) > 1:
+        raise CliError(Exit.USAGE, f"{len(found)} things have the name {text} ({named(found)}): give the id")
+    return found[0]
 
 
 def ids_of(session: Session, kind: Kind, texts: Sequence[str]) -> list[str]:

@@ -56,7 +56,7 @@ class QuiesceCommands(Commands):
         """
         profile = _read(file)
         session = self._outside.session(common)
-        identity = _resource(session, resource)
+        identity = lookup.resource_of(session, resource, DISK, INSTANCE)
         session.service.drystone(f"set the profile of {identity}", "SetQuiesceProfile", ResourceId=identity, **profile)
         session.out.result([identity], _find(session, identity))
 
@@ -78,7 +78,7 @@ class QuiesceCommands(Commands):
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        session.out.record(_find(session, _resource(session, resource)))
+        session.out.record(_find(session, lookup.resource_of(session, resource, DISK, INSTANCE)))
 
     def delete(self, resource: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
         """Delete the quiesce profile of a disk or an instance.
@@ -88,29 +88,9 @@ class QuiesceCommands(Commands):
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        identity = _resource(session, resource)
+        identity = lookup.resource_of(session, resource, DISK, INSTANCE)
         session.service.drystone(f"delete the profile of {identity}", "DeleteQuiesceProfile", ResourceId=identity)
         session.out.result([identity], {"deleted_profile_of": identity})
-
-
-def _resource(session: Session, text: str) -> str:
-    """Return the id of a disk or, if no disk has this name, of an instance.
-
-    Raises:
-        CliError: Neither has this name, or several disks or instances have.
-    """
-    if text in {"host", "nbd"}:
-        return lookup.id_of(session, INSTANCE, text)
-    for kind in (DISK, INSTANCE):
-        try:
-            return lookup.id_of(session, kind, text)
-        except CliError as error:
-            if error.code is not Exit.NOT_FOUND:
-                raise
-    raise CliError(
-        Exit.NOT_FOUND,
-        f"there is no disk and no instance {text}; `drystone disk list` and `drystone instance list` show them",
-    )
 
 
 def _profiles(session: Session, limit: int) -> list[Record]:

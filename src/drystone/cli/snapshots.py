@@ -34,7 +34,9 @@ def snapshot_app(outside: Outside) -> App:
     add_command(
         app, commands.list_, "list", "drystone snapshot list --disk disk-1a2b3c4d", "drystone snapshot list --json"
     )
-    add_command(app, commands.show, "show", "drystone snapshot show snap-1a2b3c4d --json")
+    add_command(
+        app, commands.show, "show", "drystone snapshot show db@latest", "drystone snapshot show snap-1a2b3c4d --json"
+    )
     add_command(app, commands.modify, "modify", "drystone snapshot modify snap-1a2b3c4d --name golden --permanent")
     add_command(app, commands.delete, "delete", "drystone snapshot delete snap-1a2b3c4d --yes")
     add_command(
@@ -123,7 +125,7 @@ class SnapshotCommands(Commands):
         `unique_bytes` is stored data that no other snapshot uses; `shared_bytes` is what others use too.
 
         Args:
-            snapshot: Id, or name if only one snapshot has it.
+            snapshot: Id, name, DISK@NAME or DISK@latest.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
@@ -144,7 +146,7 @@ class SnapshotCommands(Commands):
         """Rename a snapshot, or change how long it is kept.
 
         Args:
-            snapshot: Id or name.
+            snapshot: Id, name, or DISK@NAME.
             name: New name.
             deadline: Delete it then: 7d or 4w from now, 2027-01-31, or 2027-01-31T00:00:00+00:00.
             keep_days: Delete it so many days from now.
@@ -178,7 +180,7 @@ class SnapshotCommands(Commands):
         """Delete snapshots, in any order; every other snapshot still restores.
 
         Args:
-            snapshot: Ids or names.
+            snapshot: Ids, names, or DISK@NAME.
             dry_run: Delete nothing; show which data would become unreferenced, and how much space would be freed.
             yes: Do not ask.
             common: Options that every command takes.
@@ -212,8 +214,8 @@ class SnapshotCommands(Commands):
         Only blocks that differ are written. Later snapshots stay.
 
         Args:
-            snapshot: Id or name.
-            disk: The disk; refused if the snapshot is of another one. Without it, the snapshot's.
+            snapshot: Id, name, or DISK@NAME.
+            disk: The disk, whose snapshots alone a name then means; refused if the snapshot is of another one.
             safety_snapshot: Take a snapshot of the disk as it is now first, and wait until it is durable.
             yes: Do not ask.
             wait: Wait until the disk can be used.
@@ -221,9 +223,9 @@ class SnapshotCommands(Commands):
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        identity = lookup.id_of(session, SNAPSHOT, snapshot)
-        of_snapshot = str(lookup.one(session, SNAPSHOT, identity)["disk_id"])
-        target = of_snapshot if disk is None else lookup.id_of(session, DISK, disk)
+        wanted = None if disk is None else lookup.id_of(session, DISK, disk)
+        identity = lookup.id_of(session, SNAPSHOT, snapshot, disk=wanted)
+        target = wanted or str(lookup.one(session, SNAPSHOT, identity)["disk_id"])
         loss = "" if safety_snapshot else " What was written since is lost: --safety-snapshot keeps it."
         session.out.confirm(f"This sets {target} back to {identity}.{loss}", yes=yes)
         if safety_snapshot:
@@ -252,7 +254,7 @@ class SnapshotCommands(Commands):
         The server writes the file, as its own user. A relative path is one of this machine.
 
         Args:
-            snapshot: Id or name.
+            snapshot: Id, name, or DISK@NAME.
             file: The file; it must not exist.
             format: Without it the file's ending says.
             wait: Wait until it is complete.
@@ -286,7 +288,7 @@ class SnapshotCommands(Commands):
         if the snapshot opens.
 
         Args:
-            snapshot: Id or name.
+            snapshot: Id, name, or DISK@NAME.
             wait: Wait for the result.
             timeout: Timeout in seconds.
             common: Options that every command takes.
