@@ -387,7 +387,11 @@ class Model:
         self.system.call("TerminateDisks", DiskIds=list(self.disks))
         self.system.wait_idle()
         # What a compaction replaced goes when its last reader has ended, in the next round that looks.
-        self.system.wait(lambda: not self._left(), "the store to be empty", seconds=60)
+        try:
+            self.system.wait(lambda: not self._left(), "the store to be empty", seconds=60)
+        except AssertionError:
+            print("left in the store:", *self._left(), sep="\n")
+            raise
         assert list((self.system.data / "disks").iterdir()) == []
 
     def _left(self) -> list[Path]:

@@ -29,6 +29,11 @@ def of_session(conn: Connection, session_id: SessionId) -> list[Pack]:
     return _rows.all(conn, select(pack).where(pack.c.session_id == session_id).order_by(pack.c.id))
 
 
+def any_of(conn: Connection, session_id: SessionId) -> bool:
+    """Return whether there is a pack that a session wrote."""
+    return conn.execute(select(pack.c.id).where(pack.c.session_id == session_id).limit(1)).first() is not None
+
+
 def of_sessions(conn: Connection, session_ids: Collection[SessionId]) -> list[Pack]:
     """Return the packs that any of these sessions wrote, by id."""
     wanted = sorted(set(session_ids))

@@ -123,6 +123,13 @@ def family(conn: Connection, snapshot_id: SnapshotId) -> list[Snapshot]:
     return _rows.all(conn, query.order_by(snapshot.c.created_at, snapshot.c.id))
 
 
+def leaf_ghosts(conn: Connection) -> list[Snapshot]:
+    """Return the ghosts, of all accounts, that no row descends from."""
+    child = snapshot.alias("child")
+    childless = ~select(child.c.id).where(child.c.parent_id == snapshot.c.id).exists()
+    return _rows.all(conn, select(snapshot).where(snapshot.c.state == SnapshotState.GHOST, childless))
+
+
 def suspect(conn: Connection) -> list[Snapshot]:
     """Return the NORMAL snapshots that are suspect (A12), oldest first."""
     query = select(snapshot).where(snapshot.c.suspect, snapshot.c.state == SnapshotState.NORMAL)

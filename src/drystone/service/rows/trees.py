@@ -41,18 +41,30 @@ def prune_ghosts(conn: Connection, snapshot_id: SnapshotId) -> frozenset[str]:
         The maps that these rows named until now; others may name them still.
     """
     family = snapshots.family(conn, snapshot_id)
-    pruned = lineage.prunable(lineage.build(_nodes(conn, family)), _referenced(conn))
+    judging = {row.id for row in family if _has_packs(conn, row)}
+    pruned = lineage.prunable(lineage.build(_nodes(conn, family)), _referenced(conn) | judging)
     let_go: set[str] = set()
     for row in family:
         if row.state is not SnapshotState.GHOST:
             continue
         let_go.update(row.maps)
-        if row.id in pruned and (row.session_id is None or not packs.of_session(conn, row.session_id)):
+        if row.id in pruned:
             let_go.update([] if row.delta_map is None else [row.delta_map])
             snapshots.delete(conn, row.id)
         elif row.maps:
             snapshots.compare_and_set(conn, row.id, expected={}, values={"maps": ()})
     return frozenset(let_go)
+
+
+def spent_ghosts(conn: Connection) -> list[SnapshotId]:
+    """Return the ghosts that nothing needs and no row descends from, of all trees: what needed them went after them."""
+    leaves = snapshots.leaf_ghosts(conn)
+    needed = _referenced(conn) if leaves else set()
+    return [row.id for row in leaves if row.id not in needed and not _has_packs(conn, row)]
+
+
+def _has_packs(conn: Connection, row: Snapshot) -> bool:
+    return row.state is SnapshotState.GHOST and row.session_id is not None and packs.any_of(conn, row.session_id)
 
 
 def around(conn: Connection, writers: Collection[SessionId]) -> list[Snapshot] | None:

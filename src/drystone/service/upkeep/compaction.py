@@ -13,6 +13,7 @@ from drystone.domain.payloads import CompactPayload
 from drystone.domain.session import PackState
 from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
+from drystone.service.rows.trees import prune_ghosts, spent_ghosts
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import collection, rewrites
 from drystone.service.upkeep.maps import collect_maps
@@ -49,13 +50,16 @@ class Compaction:
     """When all maps were listed last."""
 
     async def once(self) -> None:
-        """Have packs that are dead in part written again, the replaced deleted (L8); after a start and daily, maps.
+        """Have packs that are dead in part written again, the replaced deleted (L8), and spent ghosts with their maps.
+
+        After a start and daily all maps are looked at.
 
         Raises:
             DrystoneError: The store cannot be asked.
         """
         await self.delete_replaced()
         await self.begin_if_due()
+        await self.delete_ghosts()
         at = self.transactions.steady()
         if self._maps_at is None or not recent(self._maps_at, at, collection.LISTED_SECONDS):
             # A server that died between a commit and what follows it may have left maps that nothing names.
@@ -76,6 +80,26 @@ class Compaction:
                 if await collection.stopped(self.transactions, self.kept) is None:
                     await collection.remove_doomed(self.transactions, self.kept)
                     await rewrites.settle(self.transactions, self.kept)
+
+    async def delete_ghosts(self) -> None:
+        """Delete ghosts that only now nothing needs, and the maps that they named.
+
+        A deletion prunes its tree once. A disk that is terminated or rolled back later, an operation that ends and a
+        pack that goes may each have been the last thing that needed a ghost.
+
+        Raises:
+            DrystoneError: The store cannot be asked.
+        """
+
+        def prune(change: Change) -> frozenset[str]:
+            trees = [prune_ghosts(change.conn, snapshot_id) for snapshot_id in spent_ghosts(change.conn)]
+            return frozenset[str]().union(*trees)
+
+        if not await self.transactions.read(spent_ghosts):
+            return
+        async with self.kept.collection_lock:
+            if await collection.stopped(self.transactions, self.kept) is None:
+                await collect_maps(self.transactions, self.kept, await self.transactions.change(prune))
 
     async def begin_if_due(self) -> OperationId | None:
         """Begin a compaction if enough is thought dead in any pack, and deleting is allowed; return its operation.

@@ -1,0 +1,56 @@
+"""Ghosts go with the last thing that needs them, whatever that was, and their maps with them (L1, L2, S205)."""
+
+import asyncio
+import functools
+
+from sqlalchemy import Connection
+
+from drystone.catalog import packs, snapshots
+from drystone.domain.ids import SnapshotId
+from drystone.domain.snapshot import SnapshotState
+from drystone.service.rows.trees import prune_ghosts
+from tests.service import parts
+from tests.service.store_world import World
+
+FIRST, MIDDLE, LAST = (SnapshotId(f"snap-{number:08d}") for number in range(3))
+
+
+def maps_left(world: World) -> set[str]:
+    return {name for name in world.objects.content() if "/maps/" in name}
+
+
+def bury(world: World) -> None:
+    """Have all three be ghosts; only what the last one wrote is there still."""
+
+    def change(conn: Connection) -> None:
+        for name in (FIRST, MIDDLE, LAST):
+            snapshots.compare_and_set(conn, name, expected={}, values={"state": SnapshotState.GHOST})
+        for one in written[FIRST] + written[MIDDLE]:
+            packs.delete(conn, one.id)
+
+    written = {name: world.packs_of(name) for name in (FIRST, MIDDLE)}
+    world.db.write_sync(change)
+    for name in [name for name in world.objects.content() if name.endswith(".manifest")]:
+        world.objects.delete(name)
+
+
+def test_a_ghost_with_packs_stays_and_so_do_those_above_it(world: World) -> None:
+    world.open()
+    bury(world)
+    world.db.write_sync(lambda conn: prune_ghosts(conn, LAST))
+    assert {row.id for row in world.db.read_sync(snapshots.everything)} == {FIRST, MIDDLE, LAST}
+    world.close()
+
+
+def test_ghosts_and_their_maps_go_after_the_last_pack(world: World) -> None:
+    made = world.open()
+    bury(world)
+    compaction = parts.compaction(made)
+    asyncio.run(compaction.once())
+    assert maps_left(world)
+    for one in world.packs_of(LAST):
+        world.db.write_sync(functools.partial(packs.delete, key=one.id))
+    asyncio.run(compaction.once())
+    assert world.db.read_sync(snapshots.everything) == []
+    assert not maps_left(world)
+    world.close()
