@@ -1,0 +1,127 @@
+"""What documents say can be done as they say it: commands and options exist, links lead somewhere."""
+
+import random
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from cyclopts import CycloptsError, MissingArgumentError
+
+from drystone.cli.session import Outside
+from drystone.main import build_program
+from tests.guides import pages
+from tests.guides.pages import ROOT
+
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+PROGRAM = build_program(Outside(clock=lambda: 7.0, monotonic=lambda: 0.0, sleep=lambda _: None), random.Random(1))
+
+
+def refused(words: list[str], *, whole: bool) -> str | None:
+    """Return what the program says of these arguments, None if it takes them; nothing is run.
+
+    Args:
+        words: The arguments.
+        whole: Whether all arguments are there; a sentence may name a command without them.
+    """
+    try:
+        PROGRAM.parse_args(words, exit_on_error=False, print_error=False)
+    except MissingArgumentError as error:
+        return str(error) if whole else None
+    except CycloptsError as error:
+        return str(error)
+    return None
+
+
+def refusals(text: str) -> list[tuple[str, str]]:
+    """Return the commands on a page that the program does not take, each with what it says."""
+    found = []
+    for block in pages.blocks(text):
+        if block.language == "sh":
+            found += [(words, refused(words, whole=True)) for words in pages.calls(block.text)]
+    found += [(words, refused(words, whole=False)) for words in pages.spans(text)]
+    return [(" ".join(words), said) for words, said in found if said is not None]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_of_documents_are_taken(path: Path) -> None:
+    assert refusals(path.read_text()) == []
+
+
+def test_a_command_that_does_not_exist_is_found() -> None:
+    text = """
+`drystone disk attach` and `drystone disk list --frob`, `drystone disc list`, `drystone disk list \\| head -1`
+```sh
+ID=$(drystone disk create --size 10 \\
+  --nmae first) && drystone snapshot create "$ID" 2>/dev/null; drystone disk attach db # --instance host
+echo drystone-cut; drystone disk list --columns disk_id,name | grep 'a (b)' > list.txt
+drystone disk create … --size 12Q
+```
+"""
+    assert [command for command, _ in refusals(text)] == [
+        "disk create --size 10 --nmae first", "disk attach db", "disk create --size 12Q", "disk list --frob",
+        "disc list",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_scripts_of_documents_parse(path: Path) -> None:
+    text = path.read_text()
+    usage = subprocess.run([ROOT / "dev"], capture_output=True, text=True, check=False).stdout
+    for command in re.findall(r"\./dev (\w+)", text):
+        assert f"  {command} " in usage
+    for block in pages.blocks(text):
+        if block.language == "sh":
+            assert subprocess.run(["bash", "-n"], input=block.text, text=True, check=False).returncode == 0, block
+
+
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
+
+
+def anchors(document: str) -> set[str]:
+    """Return what links may name within a document: its headings, as sites for source code make them."""
+    text = re.sub(r"^```.*?^```", "", document, flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def dead_links(path: Path, text: str) -> list[str]:
+    found = []
+    for target, anchor in LINK.findall(text):
+        if "://" in target:
+            continue
+        file = path.parent / target if target else path
+        if not file.exists() or (anchor and anchor not in anchors(file.read_text())):
+            found.append(f"{target}#{anchor}" if anchor else target)
+    return found
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_of_documents_lead_somewhere(path: Path) -> None:
+    assert dead_links(path, path.read_text()) == []
+
+
+def test_a_dead_link_is_found() -> None:
+    text = "[a](cli.md) [b](cli.md#exit-codes) [c](gone.md) [d](cli.md#gone) [e](#no-such) [f](https://example.org/x)"
+    assert dead_links(ROOT / "docs/README.md", text) == ["gone.md", "cli.md#gone", "#no-such"]
+
+
+def test_every_metric_is_documented() -> None:
+    sources = [ROOT / "src/drystone/service/calls/metrics.py", ROOT / "src/drystone/api/dispatch.py"]
+    made = {name for path in sources for name in re.findall(r'"(drystone_[a-z_]+)"', path.read_text())}
+    documented = set(
+        re.findall(r"^\| `(drystone_[a-z_]+)` \|", (ROOT / "docs/use/monitoring.md").read_text(), re.MULTILINE)
+    )
+    assert {name.removesuffix("_total") for name in documented} == made
+
+
+def test_every_page_can_be_reached() -> None:
+    reached: set[Path] = set()
+    left = [ROOT / "README.md"]
+    while left:
+        path = left.pop()
+        if path not in reached:
+            reached.add(path)
+            targets = [target for target, _ in LINK.findall(path.read_text()) if target.endswith(".md")]
+            left += [(path.parent / target).resolve() for target in targets if "://" not in target]
+    assert [str(path.relative_to(ROOT)) for path in DOCUMENTS if path not in reached] == []
