@@ -86,8 +86,8 @@ from drystone.service.upkeep.compaction import Compaction
 from drystone.service.upkeep.confirmation import Confirmation
 from drystone.service.upkeep.expiry import Expiry
 from drystone.service.upkeep.mending import Mending
-from drystone.service.upkeep.proof import Proof
 from drystone.service.upkeep.publication import Publication
+from drystone.service.upkeep.reaching import Reaching
 from drystone.service.upkeep.scrub import Scrub
 from drystone.service.upkeep.sweep import Sweep
 from drystone.store_opening import StartError, open_kept, refuse_orphans
@@ -396,13 +396,13 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
 
         return round_of_it
 
-    proof = Proof(transactions=parts.transactions, kept=kept)
+    reaching = Reaching(transactions=parts.transactions, kept=kept, ids=parts.ids)
     return (
         Loop(name="operations", once=operations.run, seconds=1.0),
         # Guests wait for these two.
         Loop(name="space", once=guard.once, seconds=0.1, seconds_max=URGENT_SECONDS_MAX),
         Loop(name="daemons", once=parts.watch.once, seconds=0.5, seconds_max=URGENT_SECONDS_MAX),
-        Loop(name="store", once=proof.once, seconds=5.0),
+        Loop(name="store", once=reaching.once, seconds=5.0),
         Loop(name="deadlines", once=with_store(expiry.begin_due), seconds=10.0),
         Loop(name="publication", once=with_store(publication.publish), seconds=1.0),
         Loop(name="compaction", once=with_store(parts.compaction.once), seconds=20.0),

@@ -104,7 +104,7 @@ def reconcile_catalog(data: Path, outside: Outside, *, force: bool = False) -> R
                     f"the snapshot store {store.store_id} is owned by another catalog; only `drystone store recover` "
                     "into an empty data directory takes it over"
                 )
-            if db.read_sync(lambda conn: epoch.look_at_start(conn, store)) is Standing.HELD and not force:
+            if epoch.look_at_start(db.read_sync(epoch.known), store) is Standing.HELD and not force:
                 return None
             ours, theirs = db.read_sync(epoch.current), claimed_epoch(store)
             why = f"reconciled with its store on {_time(at)} (epoch {ours} against {theirs})"
@@ -163,7 +163,7 @@ def _strays(data: Path, outside: Outside, discard: str | None) -> list[Stray]:
             if STORE_ID not in known:
                 raise StartError(f"the catalog of {config.data} has no store yet")
             store = open_store(open_objects(store_place(config)), StoreId(known[STORE_ID]))
-            if db.read_sync(lambda conn: epoch.look_at_start(conn, store)) is not Standing.HELD:
+            if epoch.look_at_start(db.read_sync(epoch.known), store) is not Standing.HELD:
                 raise StartError("another state of the catalog has used the store: reconcile it first")
             inventory = _inventory(store, db, outside)
             explained, living = db.read_sync(accounted_for), db.read_sync(_known_snapshots)
@@ -281,7 +281,7 @@ def _claiming(conn: Connection) -> tuple[Claimant, int]:
 def _claim(store: Store, known: Claimant, ours: int) -> None:
     """Claim the store for a catalog that has begun anew; it is confirmed by the server's first claim (S200)."""
     end_numbered_epoch(store)
-    hold(store, known, ours, written=False)
+    hold(store, known, ours)
 
 
 def _transactions(db: Database, rng: Randomness, at: float) -> Transactions:

@@ -5,25 +5,22 @@ from collections.abc import Iterator
 from random import Random
 
 import msgspec
-import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import meta
 from drystone.catalog.database import Database
-from drystone.domain.errors import DrystoneError, IntegrityError, StoreUnavailableError, UnavailableError
+from drystone.domain.errors import DrystoneError, IntegrityError, StoreUnavailableError
 from drystone.domain.ids import IdSource, StoreId
 from drystone.engine.layout import Layout
 from drystone.objects.address import DirectoryAddress, ObjectsAddress, S3Address, open_objects
-from drystone.objects.contract import NotFoundError, ObjectStore
+from drystone.objects.contract import ObjectStore
 from drystone.objects.measured import Tally
 from drystone.service.kept_store import KeptStore
 from drystone.service.room import Room
 from drystone.service.upkeep import epoch
-from drystone.service.upkeep.proof import ForeignStoreError, check, keep_roots
-from drystone.snapstore.far import far_from
-from drystone.snapstore.store import create_store, open_store
+from drystone.service.upkeep.reaching import ForeignStoreError, reach
+from drystone.snapstore.store import create_store
 
-log = structlog.get_logger()
 STORE_ID = "store_id"
 CREATING = "creating_store"
 """Key of the row with the id and the owner of a store that is being made."""
@@ -67,11 +64,11 @@ def stores_in(objects: ObjectStore) -> Iterator[str]:
 def open_kept(
     db: Database, room: Room, place: ObjectsAddress, rng: Random, *, at: float, dead_percent: int, tally: Tally
 ) -> KeptStore:
-    """Open the store of this catalog, or make it; begin another start of it (F5, S200). A bucket is waited for.
+    """Open the store of this catalog, or make it; what cannot be used now, it or the catalog, is waited for.
 
     Raises:
         StartError: Another catalog owns it, a newer state of this catalog has used it, or it is not there.
-        UnavailableError: It cannot be used, and is a directory; or it must be made.
+        UnavailableError: It must be made, or its directory cannot be used.
     """
     if isinstance(place, DirectoryAddress):
         place = msgspec.structs.replace(place, floor_bytes=room.look().floor_bytes)
@@ -79,39 +76,14 @@ def open_kept(
     new = db.read_sync(lambda conn: meta.get(conn, STORE_ID)) is None
     if new:
         _make(db, objects, rng, at)
-    known = db.read_sync(meta.everything)
     kept = KeptStore(
-        store_id=StoreId(known[STORE_ID]), objects=open_objects(place, tally), place=place, proven=None, room=room,
-        dead_percent=dead_percent,
+        store_id=StoreId(db.read_sync(meta.everything)[STORE_ID]), objects=open_objects(place, tally), place=place,
+        proven=None, room=room, dead_percent=dead_percent,
     )  # fmt: skip
     try:
-        store = open_store(objects, kept.store_id, far_from(place, serves=False))
-        db.read_sync(lambda conn: check(conn, store, room.layout.data))
+        reach(db, kept, objects, IdSource(rng), new=new)
     except ForeignStoreError as error:
         raise StartError(str(error)) from error
-    except NotFoundError as error:
-        raise StartError(
-            f"{place} does not have the snapshot store {kept.store_id} of this catalog ({error}); look whether it is "
-            "the right place: none is made anew there"
-        ) from error
-    except StoreUnavailableError as error:
-        kept.why = str(error)
-        db.write_sync(epoch.begin_without_store)
-        log.warning("store.waits", place=str(place), error=str(error))
-        return kept
-    # Claimed before anything is changed; claimed again before a manifest or a deletion (S80, S201).
-    incarnation = IdSource(rng).hex128()
-    try:
-        db.write_sync(lambda conn: epoch.begin(conn, incarnation))
-    except UnavailableError as error:
-        if new:
-            raise
-        # Another program holds the catalog, or there is no room: disks are served, and it is begun later (S202).
-        kept.why = str(error)
-        log.warning("store.waits", place=str(place), error=str(error))
-        return kept
-    keep_roots(store, new=new)
-    kept.proven = store
     return kept
 
 

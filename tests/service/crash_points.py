@@ -360,13 +360,14 @@ def deleting(*names: SnapshotId) -> Act:
 
 def refused(scene: Scene) -> bool:
     """Tell whether a server would refuse to start with this catalog and this store."""
-    return bool(scene.db.read_sync(lambda conn: epoch.look_at_start(conn, scene.store)) is not Standing.HELD)
+    return epoch.look_at_start(scene.db.read_sync(epoch.known), scene.store) is not Standing.HELD
 
 
 async def begin(scene: Scene) -> None:
     """Begin another start, as a server does before anything else (S200)."""
     incarnation = scene.made.ids.hex128()
     await scene.made.db.write(lambda conn: epoch.begin(conn, incarnation))
+    scene.made.kept.claimed.epoch = -1
     end_numbered_epoch(scene.store)
 
 
@@ -506,7 +507,7 @@ async def reconcile(scene: Scene) -> None:
     keys = evidence.new_keys(made.ids, at=NOW)
     await made.transactions.change(lambda change: recovery.reconcile(change, evidence, keys))
     known, ours = made.db.read_sync(lambda conn: (epoch.claimant(conn), epoch.current(conn)))
-    hold(made.store, known, ours, written=False)
+    hold(made.store, known, ours)
 
 
 def all_there(scene: Scene) -> None:
@@ -836,7 +837,7 @@ def epoch_before_the_commit(patched: pytest.MonkeyPatch) -> None:
     async def upload(self: TakeSnapshot, operation: Operation) -> Any:
         done = await real(self, operation)
         known, ours = await self.transactions.read(lambda conn: (epoch.claimant(conn), epoch.current(conn)))
-        hold(self.kept.store, known, ours + 1, written=False)
+        hold(self.kept.store, known, ours + 1)
         return done
 
     patched.setattr(TakeSnapshot, "upload", upload)

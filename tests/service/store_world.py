@@ -21,6 +21,7 @@ from drystone.engine.layout import Layout
 from drystone.objects.contract import Parts, parts_of
 from drystone.service.upkeep import epoch
 from drystone.snapstore import writer
+from drystone.snapstore.claims import list_claims
 from drystone.snapstore.packs import open_pack
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store, open_store
@@ -147,10 +148,15 @@ class World:
         rng = random.Random(self.starts)
         pool: Any = InlinePool(store, rng)
         self.db = db
-        return server_parts(
+        made = server_parts(
             db, Layout(self.path.parent), clock=lambda: NOW, rng=rng, store=store, pool=pool,
             dead_percent=self.dead_percent,
         )  # fmt: skip
+        # It goes on as the start that ran, unless a test begins another.
+        running = db.read_sync(epoch.claimant).current
+        held = [one.epoch for one in list_claims(store) if running is not None and one.incarnation == running.id]
+        made.kept.claimed.epoch = max(held, default=-1)
+        return made
 
     def database(self) -> Database:
         """Open the rows; writes need power."""

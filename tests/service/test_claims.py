@@ -37,10 +37,11 @@ def may_delete(made: ServerParts) -> bool:
 
 def begin(world: World, made: ServerParts) -> Standing:
     """What a start does, or would refuse to do."""
-    found = world.db.read_sync(lambda conn: epoch.look_at_start(conn, made.store))
+    found = epoch.look_at_start(world.db.read_sync(epoch.known), made.store)
     if found is Standing.HELD:
         incarnation = made.ids.hex128()
         world.db.write_sync(lambda conn: epoch.begin(conn, incarnation))
+        made.kept.claimed.epoch = -1
     return found
 
 
@@ -178,12 +179,12 @@ def test_a_copy_from_between_claim_and_commit_is_noticed_by_the_attributes(world
     publish(made)
     assert begin(world, made) is Standing.HELD
     made.store.objects.put(made.store.manifest_name(row.id, session.id), b"sealed")
-    assert world.db.read_sync(lambda conn: epoch.look_at_start(conn, made.store)) is Standing.HELD
+    assert epoch.look_at_start(world.db.read_sync(epoch.known), made.store) is Standing.HELD
     # Only a catalog in which it is NORMAL writes these.
     write_attributes(made.store, row.id, Attributes(name="n"))
-    assert world.db.read_sync(lambda conn: epoch.look_at_start(conn, made.store)) is Standing.TAKEN
+    assert epoch.look_at_start(world.db.read_sync(epoch.known), made.store) is Standing.TAKEN
     world.db.write_sync(lambda conn: sessions.fence(conn, session.id, at=NOW))
-    assert world.db.read_sync(lambda conn: epoch.look_at_start(conn, made.store)) is Standing.TAKEN
+    assert epoch.look_at_start(world.db.read_sync(epoch.known), made.store) is Standing.TAKEN
     world.close()
 
 
@@ -194,7 +195,7 @@ def test_a_catalog_of_the_version_before_claims_a_store_of_the_format_before(wor
     MemoryStore.replace(objects, f"{STORE_ID}/owner", b'{"format":1,"owner":"' + b"0" * 32 + b'"}')
     for numbered, found in ((b"2", Standing.TAKEN), (b"1", Standing.HELD)):
         MemoryStore.replace(objects, f"{STORE_ID}/epoch", b'{"format":1,"epoch":' + numbered + b"}")
-        assert world.db.read_sync(lambda conn: epoch.look_at_start(conn, made.store)) is found
+        assert epoch.look_at_start(world.db.read_sync(epoch.known), made.store) is found
     MemoryStore.replace(objects, f"{STORE_ID}/owner", b'{"format":1,"owner":"another"}')
     assert begin(world, made) is Standing.TAKEN
     world.close()

@@ -91,7 +91,7 @@ async def upload(scene: Scene) -> None:
 
 
 async def start(scene: Scene) -> None:
-    assert scene.db.read_sync(lambda conn: epoch.look_at_start(conn, scene.made.kept.store)).value == "held"
+    assert epoch.look_at_start(scene.db.read_sync(epoch.known), scene.made.kept.store).value == "held"
     await begin(scene)
     await epoch.publish(scene.made.transactions, scene.made.kept)
     # The first look of a day.

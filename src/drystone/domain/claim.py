@@ -90,6 +90,26 @@ def standing(claimant: Claimant, epoch: int, listed: Collection[Claim]) -> Stand
     return Standing.HELD if claimant.claim(epoch) in listed else Standing.UNSEEN
 
 
+def held_before(claimant: Claimant, listed: Collection[Claim], held: int) -> bool:
+    """Tell whether a listing shows that this is the place which the catalog has held before (S200).
+
+    What the running incarnation has just written shows nothing: it can be written to any place of that name.
+
+    Args:
+        claimant: Who claims.
+        listed: What the store shows.
+        held: The last epoch at which the running incarnation was seen to hold the store; -1 before.
+    """
+    if claimant.confirmed is None:
+        return True
+    running, before = claimant.known[-1].id, {one.id for one in claimant.known[:-1]}
+    return any(
+        one.owner == claimant.owner
+        and (one.incarnation in before or (one.incarnation == running and one.epoch <= held))
+        for one in listed
+    )
+
+
 def standing_before(claimant: Claimant, epoch: int, listed: Collection[Claim]) -> Standing:
     """Return what a catalog at `epoch` is to the store, before it begins another incarnation (S200)."""
     if _taken(claimant, epoch, listed):

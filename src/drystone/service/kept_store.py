@@ -43,6 +43,8 @@ class KeptStore:
         place: The same, as others are told.
         proven: The store, since it was seen that it goes with this catalog; None before (S202).
         why: Why that was not seen yet.
+        began_at: The catalog's epoch when that was first asked since the start: what it has changed without its store
+            does not count (S202).
         room: Whose floor it leaves to the disks.
         dead_percent: Packs of which so much is dead are written again; over 100, none are.
         epoch_lock: Held while the store is claimed.
@@ -57,6 +59,7 @@ class KeptStore:
     place: ObjectsAddress
     proven: Store | None
     why: str = ""
+    began_at: int | None = None
     room: Room
     dead_percent: int
     epoch_lock: asyncio.Lock = field(default_factory=asyncio.Lock)

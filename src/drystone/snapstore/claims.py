@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable
 
-from drystone.domain.claim import Claim, Claimant, Standing, standing, standing_before
-from drystone.domain.errors import IntegrityError, ProtocolError, UnavailableError
+from drystone.domain.claim import Claim, Claimant, Standing, held_before, standing, standing_before
+from drystone.domain.errors import IntegrityError, ProtocolError, StoreUnavailableError
 from drystone.objects.contract import NotFoundError
 from drystone.snapstore.store import StaleEpochError, Store, read_mark, read_numbered_epoch
 
@@ -42,23 +42,24 @@ def remove_claims(store: Store, claims: Iterable[Claim]) -> None:
         store.objects.delete(_name(store, claim))
 
 
-def hold(store: Store, claimant: Claimant, epoch: int, *, written: bool) -> tuple[Claim, ...]:
+def hold(store: Store, claimant: Claimant, epoch: int, *, held: int = -1) -> tuple[Claim, ...]:
     """Have the store say that it is the claimant's at `epoch`, and see that it is nobody else's (S200).
 
     Args:
         store: It was opened by whoever may claim it.
         claimant: Who claims.
         epoch: Of its catalog.
-        written: Whether that claim was written before.
+        held: The last epoch at which it was seen to hold the store since it began; -1 before.
 
     Returns:
         Claims that this one has followed.
 
     Raises:
         StaleEpochError: Somebody else has claimed it. What this one wrote was taken back.
-        UnavailableError: The listing does not show the claim: it is behind, or somebody removed it.
+        StoreUnavailableError: The listing does not show the claim: it is behind, or somebody removed it. Or it shows
+            that alone, which was taken back: it is another place than the one that was held before.
     """
-    mine = claimant.claim(epoch)
+    mine, written = claimant.claim(epoch), held == epoch
     if not written:
         write_claim(store, mine)
     listed = list_claims(store)
@@ -70,7 +71,14 @@ def hold(store: Store, claimant: Claimant, epoch: int, *, written: bool) -> tupl
             f"the snapshot store {store.store_id} was claimed by {_said(claimant, listed)}; this catalog is at {epoch}"
         )
     if found is Standing.UNSEEN:
-        raise UnavailableError(f"the snapshot store {store.store_id} does not list the claim {_name(store, mine)}")
+        raise StoreUnavailableError(f"the snapshot store {store.store_id} does not list the claim {_name(store, mine)}")
+    if not held_before(claimant, listed, held):
+        if not written:
+            remove_claims(store, [mine])
+        raise StoreUnavailableError(
+            f"the snapshot store {store.store_id} lists no earlier claim of this catalog: it is another place of the "
+            "same name, or was emptied; look what became of it"
+        )
     return tuple(one for one in listed if one.epoch < epoch)
 
 

@@ -6,13 +6,14 @@ epoch (S200): a catalog that was put back from before, and a copy that runs besi
 """
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import msgspec
 from sqlalchemy import Connection
 
 from drystone.catalog import meta, sessions, snapshots
 from drystone.domain.claim import Claimant, Incarnation, Standing
+from drystone.domain.ids import SessionId, SnapshotId
 from drystone.domain.session import SessionState
 from drystone.domain.snapshot import SnapshotState
 from drystone.service.kept_store import KeptStore
@@ -58,10 +59,10 @@ def begin(conn: Connection, incarnation: str) -> None:
     _remember(conn, claimant(conn).begun(incarnation, current(conn)))
 
 
-def begin_without_store(conn: Connection) -> None:
-    """Note that a start did not reach the store, which is looked at later; no incarnation begins before."""
+def begin_without_store(conn: Connection, epoch: int) -> None:
+    """Note that a start at `epoch` did not reach the store, which is looked at later; no incarnation begins before."""
     if meta.get(conn, UNPROVEN) is None:
-        meta.put(conn, UNPROVEN, str(current(conn)))
+        meta.put(conn, UNPROVEN, str(epoch))
 
 
 def begin_anew(conn: Connection, incarnation: str, *, above: int) -> None:
@@ -77,8 +78,42 @@ def _remember(conn: Connection, known: Claimant) -> None:
     meta.put(conn, CLAIMS, msgspec.json.encode(known).decode())
 
 
-def look_at_start(conn: Connection, store: Store) -> Standing:
-    """Return what this catalog is to its store, before it begins (S200).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What a catalog knows of its store, for the time while the store is asked: a transaction does not wait for that.
+
+    Attributes:
+        claimant: Its claims.
+        epoch: The epoch that it had when it was last seen to hold the store.
+        current: The epoch that it has.
+        noted: Whether it is written down that it goes on without its store since `epoch`.
+        unfinished: Of snapshots that are being made or were given up: session and snapshot.
+    """
+
+    claimant: Claimant
+    epoch: int
+    current: int
+    noted: bool
+    unfinished: tuple[tuple[SessionId, SnapshotId], ...]
+
+
+def known(conn: Connection) -> Known:
+    """Read what the catalog knows of its store."""
+    now, unproven = current(conn), meta.get(conn, UNPROVEN)
+    unfinished = []
+    for state in (SessionState.OPEN, SessionState.FENCED):
+        for session in sessions.in_state(conn, state):
+            row = None if session.snapshot_id is None else snapshots.get(conn, session.snapshot_id)
+            if session.snapshot_id is not None and (row is None or row.state is SnapshotState.CREATING):
+                unfinished.append((session.id, session.snapshot_id))
+    return Known(
+        claimant=claimant(conn), epoch=now if unproven is None else int(unproven), current=now,
+        noted=unproven is not None, unfinished=tuple(unfinished),
+    )  # fmt: skip
+
+
+def look_at_start(found: Known, store: Store) -> Standing:
+    """Return what a catalog is to its store, before it begins (S200).
 
     A snapshot that is still being made here, and has its attributes in the store, became NORMAL in a later state of
     this catalog: it is a copy from just before (S201). Requests follow what is unfinished.
@@ -86,18 +121,10 @@ def look_at_start(conn: Connection, store: Store) -> Standing:
     Raises:
         DrystoneError: The store cannot be asked.
     """
-    found = standing_at_start(store, claimant(conn), int(meta.get(conn, UNPROVEN) or current(conn)))
-    if found is not Standing.HELD:
-        return found
-    for state in (SessionState.OPEN, SessionState.FENCED):
-        for session in sessions.in_state(conn, state):
-            if session.snapshot_id is None:
-                continue
-            row = snapshots.get(conn, session.snapshot_id)
-            made = row is not None and row.state is not SnapshotState.CREATING
-            if not made and is_complete(store, session.snapshot_id, session.id):
-                return Standing.TAKEN
-    return found
+    standing = standing_at_start(store, found.claimant, found.epoch)
+    if standing is Standing.HELD and any(is_complete(store, made, session) for session, made in found.unfinished):
+        return Standing.TAKEN
+    return standing
 
 
 async def publish(transactions: Transactions, kept: KeptStore) -> None:
@@ -115,7 +142,7 @@ async def publish(transactions: Transactions, kept: KeptStore) -> None:
             raise StaleEpochError(kept.claimed.lost)
         epoch, known = await transactions.read(lambda conn: (current(conn), claimant(conn)))
         try:
-            old = await asyncio.to_thread(hold, kept.store, known, epoch, written=kept.claimed.epoch == epoch)
+            old = await asyncio.to_thread(hold, kept.store, known, epoch, held=kept.claimed.epoch)
         except StaleEpochError as error:
             kept.claimed.lost = str(error)
             raise
