@@ -173,8 +173,8 @@ def main() -> None:
             Place("directory", LocalStore(root, 0), near, size, work).measure(names[0], names[-1], options.repeats)
             for one in options.link:
                 rtt, _, rate = one.partition(":")
-                with link(server.port, rtt_ms=float(rtt), mbit_per_s=float(rate)) as port:
-                    objects = S3Store(msgspec.structs.replace(address, endpoint=f"http://127.0.0.1:{port}"))
+                with link(server.port, rtt_ms=float(rtt), mbit_per_s=float(rate)) as way:
+                    objects = S3Store(msgspec.structs.replace(address, endpoint=f"http://127.0.0.1:{way.port}"))
                     for what, opened in (("", near),) if options.plain else (("", far), (", cache", cached)):
                         place = Place(f"{rtt} ms {rate} Mbit/s{what}", objects, opened, size, work)
                         place.measure(names[0], names[-1], options.repeats)
