@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -31,6 +32,7 @@ from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.ids import PackId, SessionId
 from drystone.snapstore.comparison import Expect, compared, zero_blocks
 from drystone.snapstore.expected import ExpectedHashes
+from drystone.snapstore.puts import Puts
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import RandomBits, Store, hex128
 from drystone.snapstore.table import MapTable, Segments
@@ -132,9 +134,9 @@ class _OpenPack:
 class SnapshotWriter:
     """Writes one session's packs and map; for one calling thread.
 
-    It hashes in that thread; `threads` others compress, and one stores. They end with `finish` or `abort`.
-    Memory: at most two packs (64 MiB), the frames in flight (6 MiB), and 90 MiB of map per TiB of
-    data.
+    It hashes in that thread; `threads` others compress, and one stores, or several over a network. They end with
+    `finish` or `abort`. Memory: at most two packs (64 MiB), five over a network, the frames in flight (6 MiB), and
+    90 MiB of map per TiB of data.
 
     Args:
         session: Names all objects; its row exists before this is made (L6).
@@ -170,10 +172,8 @@ class SnapshotWriter:
         self._expected = None if base is None or not compare else ExpectedHashes(expect or base.hashes)
         self._pack: _OpenPack | None = None
         self._refs: list[PackRef] = []
-        self._written: list[WrittenPack] = []
-        self._put: Future[WrittenPack] | None = None
         self._workers = ThreadPoolExecutor(threads, thread_name_prefix="frames")
-        self._storer = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._puts: Puts[WrittenPack] = Puts(far=store.far is not None)
         self._local = threading.local()
         self._open = True
 
@@ -218,7 +218,7 @@ class SnapshotWriter:
         with self._poisoned():
             self._drain()
             self._close_pack()
-            self._await_put()
+            packs = tuple(self._puts.finish())
             parts = self._table.finish(tuple(self._refs))
             name = self._store.map_name(self._session, self._map_id)
             self._store.objects.put(name, parts)  # I1: every pack it names is durable
@@ -229,11 +229,11 @@ class SnapshotWriter:
             kind="full" if self._base is None else "delta",
             entries=self._table.entries,
             map_bytes=map_bytes,
-            packs=tuple(self._written),
+            packs=packs,
             changed_blocks=self._table.data_blocks + self._table.zero_blocks,
             zero_blocks=self._table.zero_blocks,
-            stored_bytes=map_bytes + sum(pack.bytes for pack in self._written),
-            requests=1 + len(self._written),
+            stored_bytes=map_bytes + sum(pack.bytes for pack in packs),
+            requests=1 + len(packs),
         )
 
     def abort(self) -> None:
@@ -266,7 +266,7 @@ class SnapshotWriter:
     def _shut(self) -> None:
         self._open = False
         self._workers.shutdown(wait=True, cancel_futures=True)
-        self._storer.shutdown(wait=True, cancel_futures=True)
+        self._puts.end()
 
     def _advance(self, start: int, stop: int) -> int:
         """Assert the order of calls and return the number of blocks."""
@@ -375,12 +375,10 @@ class SnapshotWriter:
         return _OpenPack(header=header, row=len(self._refs) - 1, parts=[header.encode()])
 
     def _close_pack(self) -> None:
-        """Store the open pack in the background; waits for the one before it."""
+        """Store the open pack in the background, once there is room for it."""
         pack, self._pack = self._pack, None
-        if pack is None:
-            return
-        self._await_put()
-        self._put = self._storer.submit(self._store_pack, pack)
+        if pack is not None:
+            self._puts.begin(partial(self._store_pack, pack))
 
     def _store_pack(self, pack: _OpenPack) -> WrittenPack:
         runs = np.array(pack.segments, dtype=np.int64)
@@ -398,13 +396,13 @@ class SnapshotWriter:
         )
         tail = encode_pack_tail(self._store.keys, index)
         name = self._store.pack_name(self._session, pack.header.pack, pack.header.attempt)
-        self._store.objects.put(name, [*pack.parts, tail])
+        parts: list[Buffer] = [*pack.parts, tail]
+        pack.parts.clear()
+        if self._store.far is not None:
+            # It is sent from one buffer, and several are on their way: none is there twice.
+            parts = [b"".join(parts)]
+        self._store.objects.put(name, parts)
         return WrittenPack(pack=pack.header.pack, object=name, bytes=pack.bytes + len(tail), blocks=pack.blocks)
-
-    def _await_put(self) -> None:
-        put, self._put = self._put, None
-        if put is not None:
-            self._written.append(put.result())
 
     def _compare(self, expect: ExpectedHashes, start: int, view: memoryview) -> None:
         """Keep what differs from the base."""
