@@ -19,6 +19,7 @@ from drystone.config import Config
 from drystone.domain.claim import Claimant, Standing
 from drystone.domain.errors import ProtocolError
 from drystone.domain.ids import IdSource, Randomness, StoreId
+from drystone.domain.late_writes import judge
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.times import moment
 from drystone.durable_files import sync_file, write_durably
@@ -29,14 +30,15 @@ from drystone.serve import locked
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.backups import KIND
-from drystone.service.upkeep.collection import accounted_for, living_manifests
+from drystone.service.upkeep.collection import living_manifests
 from drystone.service.upkeep.epoch import OWNER
 from drystone.service.upkeep.evidence import Evidence, Report
+from drystone.service.upkeep.late_writes import what_rows_say
 from drystone.service.upkeep.recovery import given_up, reconcile
 from drystone.snapstore.account_names import AccountName, read_accounts
 from drystone.snapstore.claims import claimed_epoch, hold, owned_by_another
 from drystone.snapstore.inventory import Inventory, OnProgress, take_inventory
-from drystone.snapstore.manifests import list_manifests
+from drystone.snapstore.manifests import list_manifests, list_shelf
 from drystone.snapstore.store import Store, end_numbered_epoch, open_store
 from drystone.store_opening import StartError, stores_in
 from drystone.store_place import store_place
@@ -159,17 +161,20 @@ def _strays(data: Path, outside: Outside, discard: str | None) -> list[Stray]:
     with locked(config.data):
         _require_catalog(config, layout)
         with contextlib.closing(SqliteDatabase.open(layout.catalog)) as db:
-            known = db.read_sync(meta.everything)
-            if STORE_ID not in known:
+            facts = db.read_sync(meta.everything)
+            if STORE_ID not in facts:
                 raise StartError(f"the catalog of {config.data} has no store yet")
-            store = open_store(open_objects(store_place(config)), StoreId(known[STORE_ID]))
+            store = open_store(open_objects(store_place(config)), StoreId(facts[STORE_ID]))
             if epoch.look_at_start(db.read_sync(epoch.known), store) is not Standing.HELD:
                 raise StartError("another state of the catalog has used the store: reconcile it first")
             inventory = _inventory(store, db, outside)
-            explained, living = db.read_sync(accounted_for), db.read_sync(_known_snapshots)
+            shelf = list_shelf(store)
+            made = [entry.made for entry in shelf.manifests]
+            known, living = db.read_sync(lambda conn: what_rows_say(conn, made)), db.read_sync(_known_snapshots)
         strays = []
-        for entry in list_manifests(store):
-            if entry.object in explained or entry.session in explained:
+        unknown = judge(made, shelf.tombstones, known).unknown
+        for entry in shelf.manifests:
+            if entry.made not in unknown:
                 continue
             left = next((one for one in inventory.left_alone if one.object == entry.object), None)
             whole = next((one.manifest for one in inventory.snapshots if one.object == entry.object), None)

@@ -50,6 +50,31 @@ def test_the_snapshots_of_old_sessions_are_found_without_reading_all_operations_
     assert "operation_session" not in indexes
 
 
+def test_sessions_of_snapshots_that_were_deleted_say_when(tmp_path: Path) -> None:
+    """S209: what lands late of them is known for that also after the step."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'catalog.db'}")
+    with engine.begin() as conn:
+        upgrade(conn, (), to="0015")
+        rows: sqlite3.Connection = conn.connection.driver_connection  # type: ignore[assignment]
+        for name, state, snapshot in (
+            ("a", "COMMITTED", "snap-a"), ("b", "ADOPTED", "snap-b"), ("c", "FENCED", "snap-a"),
+            ("d", "COMMITTED", None), ("e", "COMMITTED", "snap-e"),
+        ):  # fmt: skip
+            fill(rows, "session", id=name, kind="snapshot", state=state, snapshot_id=snapshot)
+        for name, kind, state, at in (
+            ("a", "delete_snapshot", "DONE", 5.0), ("b", "delete_snapshot", "RUNNING", 6.0),
+            ("e", "snapshot", "DONE", 7.0),
+        ):  # fmt: skip
+            fill(rows, "operation", id=f"op-{name}", kind=kind, state=state, snapshot_id=f"snap-{name}", updated_at=at)
+    with engine.begin() as conn:
+        upgrade(conn, ("0015",), to="0016")
+        found = {row[0]: row[1] for row in conn.exec_driver_sql("SELECT id, deleted_at FROM session")}
+        indexes = {row[0] for row in conn.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'index'")}
+    engine.dispose()
+    assert found == {"a": 5.0, "b": None, "c": None, "d": None, "e": None}
+    assert "operation_deletion" not in indexes
+
+
 def fill(conn: sqlite3.Connection, table: str, **values: object) -> None:
     """Insert a row; what is not given and must be there is empty."""
     for _, name, kind, needed, default, _ in conn.execute(f"PRAGMA table_info({table})").fetchall():

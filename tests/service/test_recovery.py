@@ -47,7 +47,7 @@ from drystone.objects.measured import Tally
 from drystone.service.room import Room
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.transactions import Change
-from drystone.service.upkeep import collection, confirmation, epoch, recovered_snapshots, recovery
+from drystone.service.upkeep import confirmation, epoch, late_writes, recovered_snapshots, recovery
 from drystone.service.upkeep.evidence import Report
 from drystone.service.upkeep.expiry import Expiry
 from drystone.service.upkeep.maps import collect_maps
@@ -528,7 +528,7 @@ def test_of_two_manifests_the_one_that_was_built_upon_is_taken(world: World) -> 
         **{name: getattr(manifest, name) for name in manifest.__struct_fields__}, "snapshot": world.name(2)
     })  # fmt: skip
     write_manifest(world.store, forged)
-    delete_manifest(world.store, SnapshotId("snap-77777777"), manifest.session)
+    world.store.objects.delete(world.store.manifest_name(SnapshotId("snap-77777777"), manifest.session))
     found = take_inventory(world.store)
     chosen = {one.manifest.snapshot: one.manifest.session for one in found.snapshots}
     assert chosen[world.name(2)] != manifest.session
@@ -538,7 +538,7 @@ def test_of_two_manifests_the_one_that_was_built_upon_is_taken(world: World) -> 
 def renamed(world: World, reader: SnapshotReader, name: SnapshotId, *, disk: DiskId = DISK) -> Manifest:
     """Have a snapshot's manifest say another snapshot or disk."""
     manifest = msgspec.structs.replace(reader.manifest, snapshot=name, disk=disk)
-    delete_manifest(world.store, reader.manifest.snapshot, reader.manifest.session)
+    world.store.objects.delete(world.store.manifest_name(reader.manifest.snapshot, reader.manifest.session))
     write_manifest(world.store, manifest)
     return manifest
 
@@ -679,7 +679,7 @@ def test_while_something_is_left_alone_its_maps_stay(world: World, monkeypatch: 
         left = packs_round._maps_at
         assert left is None, "it is looked at again when nothing keeps them any more"
         assert world.objects() == before
-        monkeypatch.setattr(collection, "unknown_manifests", AsyncMock(return_value=[]))
+        monkeypatch.setattr(late_writes, "unknown_manifests", AsyncMock(return_value=([], True)))
         asyncio.run(packs_round.once())
         assert packs_round._maps_at is not None
         lost = world.last.manifest.maps[0].object

@@ -142,6 +142,7 @@ def test_requests_follow_what_changed() -> None:
     assert not {"snapshots/", "maps/", "packs/"} & set(prefixes), "everything was listed"
     wrote = few["snapshot"]["put"] + few["snapshot"]["delete"]
     assert (wrote, few["snapshot"]["list"]) == (5, 1), "pack, map, claim, manifest, attributes"
+    assert few["another"]["put"] == 2, "claim, tombstone"
     assert few["tidy"].total() == 0
 
 

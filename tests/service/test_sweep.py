@@ -237,7 +237,7 @@ def test_two_sweeps_at_once_over_a_store_that_fails_end_like_one(world: World, m
     monkeypatch.setattr(sweep, "delete_session_objects", failing)
     asyncio.run(both())
     assert WRITER not in one._swept
-    monkeypatch.setattr(sweep, "_manifests_of", failing)
+    monkeypatch.setattr(sweep, "_shelves_of", failing)
     with pytest.raises(UnavailableError):
         asyncio.run(one.sweep())
     assert WRITER not in one._swept

@@ -18,7 +18,12 @@ from drystone.objects.contract import NotFoundError, Parts, parts_of
 from drystone.objects.local import LocalStore
 from drystone.snapstore import writer
 from drystone.snapstore.claims import claimed_epoch
-from drystone.snapstore.deletion import delete_manifest, delete_session_objects, list_session_objects
+from drystone.snapstore.deletion import (
+    delete_manifest,
+    delete_session_objects,
+    list_session_objects,
+    remove_tombstone,
+)
 from drystone.snapstore.living import Living
 from drystone.snapstore.manifests import (
     Attributes,
@@ -291,6 +296,7 @@ def enumerate_cuts(kind: type[MemoryStore], monkeypatch: pytest.MonkeyPatch) -> 
             for session in dead:
                 if entry := found.get(SnapshotId(SECOND)):
                     delete_manifest(store, entry.snapshot, entry.session)
+                    assert remove_tombstone(store, entry.snapshot, entry.session)
                 assert delete_session_objects(store, SessionId(session)) > 0
             assert left.content() == before
     return cuts

@@ -126,6 +126,24 @@ def test_both_readers_agree(made: Made, tmp_path: Path, monkeypatch: pytest.Monk
         assert digest(image.read_bytes()) == digest(disk) == digest(bytes(reader.read(0, reader.size_bytes)))
 
 
+def test_a_manifest_with_a_tombstone_is_no_snapshot(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """S210: it landed late, after its snapshot was deleted."""
+    copy = tmp_path / "store"
+    shutil.copytree(made.directory, copy)
+    (manifest,) = (copy / "snapshots" / FIRST).glob("*.manifest")
+    manifest.with_suffix(".deleted").write_bytes(b'{"format":1}')
+    assert standalone_reader.main([str(copy), "list"]) == 0
+    told = capsys.readouterr().out
+    assert FIRST not in told
+    assert SECOND in told
+    assert standalone_reader.main([str(copy), "write", FIRST, str(tmp_path / "x")]) == 1
+    assert "there is no snapshot" in capsys.readouterr().err
+    # Whoever names the manifest itself knows what he does.
+    assert standalone_reader.main([str(copy), "write", str(manifest), str(tmp_path / "x")]) == 0
+
+
 def test_the_old_format_is_read(tmp_path: Path) -> None:
     fixture = Path(__file__).with_name("format-1")
     expected = json.loads((fixture / "expected.json").read_text())

@@ -1,6 +1,6 @@
 """Long jobs."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from sqlalchemy import delete as delete_from
 
 from drystone.catalog.rows import Rows
 from drystone.catalog.schema import operation
-from drystone.domain.ids import AccountId, DiskId, OperationId, SnapshotId
+from drystone.domain.ids import AccountId, DiskId, OperationId
 from drystone.domain.operation import PAYLOADS, Operation, OperationKind, OperationState
 from drystone.domain.payloads import Payload
 
@@ -64,13 +64,6 @@ def update(conn: Connection, operation_id: OperationId, *, updated_at: float, **
         expected={"state": OperationState.RUNNING},
         values={**values, "updated_at": updated_at},
     )
-
-
-def deleted(conn: Connection, snapshot_ids: Collection[SnapshotId]) -> set[SnapshotId]:
-    """Return which of these snapshots a deletion of this catalog has removed, as far as its row is still there."""
-    ended = operation.c.kind == OperationKind.DELETE_SNAPSHOT, operation.c.state == OperationState.DONE
-    query = select(operation.c.snapshot_id).where(*ended, operation.c.snapshot_id.in_(list(snapshot_ids)))
-    return set(conn.execute(query).scalars())
 
 
 def unfinished(conn: Connection) -> list[Operation]:

@@ -277,6 +277,7 @@ session = Table(
     _needs("created_at", Float),
     Column("ended_at", Float),
     Column("snapshot_id", Text),
+    Column("deleted_at", Float),
     Index("ix_session_state", "state"),
 )
 session_read = Table(

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, exists, func, or_, select, update
 from sqlalchemy import insert as insert_into
 
 from drystone.catalog import snapshots
@@ -16,6 +16,7 @@ from drystone.domain.snapshot import SnapshotState
 _rows = Rows(session, Session)
 
 get = _rows.get
+get_many = _rows.get_many
 delete = _rows.delete
 """Its reads go with it."""
 
@@ -85,6 +86,19 @@ def adopt_fenced(conn: Connection, session_id: SessionId) -> bool:
     )
 
 
+def note_deleted(conn: Connection, session_id: SessionId, snapshot_id: SnapshotId | None, *, at: float) -> None:
+    """Say that something which a session wrote was deleted: its snapshot, if it is told, or a pack.
+
+    Args:
+        conn: A transaction.
+        session_id: Which.
+        snapshot_id: The snapshot that it wrote; of a session that was adopted the row may not say it.
+        at: Now, by the steady clock.
+    """
+    known = func.coalesce(session.c.snapshot_id, snapshot_id)
+    conn.execute(update(session).where(session.c.id == session_id).values(deleted_at=at, snapshot_id=known))
+
+
 def end(conn: Connection, session_id: SessionId, state: SessionState, *, at: float) -> bool:
     """End a session in any way (a recovery decides which); return whether it was OPEN."""
     assert state is not SessionState.OPEN
@@ -104,7 +118,9 @@ def in_state(conn: Connection, state: SessionState) -> list[Session]:
 
 
 def spent(conn: Connection, ended_before: float, limit: int) -> list[Session]:
-    """Return up to `limit` sessions in force (COMMITTED, ADOPTED) that ended long ago and that no row refers to.
+    """Return up to `limit` sessions in force (COMMITTED, ADOPTED) of long ago that no row refers to.
+
+    A session is of long ago if it has ended before `ended_before`, and what it wrote was deleted before, too.
 
     No pack is theirs, and no snapshot or ghost was made by them: whether an object in the store still bears their name
     is for the caller to find out.
@@ -114,6 +130,7 @@ def spent(conn: Connection, ended_before: float, limit: int) -> list[Session]:
         .where(
             session.c.state.in_([SessionState.COMMITTED, SessionState.ADOPTED]),
             session.c.ended_at < ended_before,
+            or_(session.c.deleted_at.is_(None), session.c.deleted_at < ended_before),
             ~exists().where(pack.c.session_id == session.c.id),
             ~exists().where(snapshot.c.session_id == session.c.id),
         )

@@ -29,6 +29,8 @@ class Session:
     ended_at: float | None = None
     snapshot_id: SnapshotId | None = None
     """The snapshot whose manifest it may write; None if it writes none, or nobody knows."""
+    deleted_at: float | None = None
+    """When this catalog last deleted something that it wrote, its snapshot or a pack, by the steady clock."""
 
 
 class PackState(StrEnum):

@@ -4,12 +4,11 @@ import re
 from collections.abc import Iterable
 
 from drystone.domain.claim import Claim, Claimant, Standing, held_before, standing, standing_before
-from drystone.domain.errors import IntegrityError, ProtocolError, StoreUnavailableError
+from drystone.domain.errors import ProtocolError, StoreUnavailableError
 from drystone.objects.contract import NotFoundError
-from drystone.snapstore.store import StaleEpochError, Store, read_mark, read_numbered_epoch
+from drystone.snapstore.store import StaleEpochError, Store, put_name, read_mark, read_numbered_epoch
 
 _NAME = re.compile(r"([0-9]{20})\.([0-9a-f]{32})\.([0-9a-f]{32})")
-_CONTENT = b'{"format":1}'
 
 
 def list_claims(store: Store) -> tuple[Claim, ...]:
@@ -30,10 +29,7 @@ def list_claims(store: Store) -> tuple[Claim, ...]:
 
 def write_claim(store: Store, claim: Claim) -> None:
     """Claim a store; durable on return. The name says all, so one that is there already is as good."""
-    try:
-        store.objects.put(_name(store, claim), _CONTENT)
-    except IntegrityError:
-        store.objects.size(_name(store, claim))
+    put_name(store, _name(store, claim))
 
 
 def remove_claims(store: Store, claims: Iterable[Claim]) -> None:

@@ -3,17 +3,19 @@
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import SessionId, SnapshotId
 from drystone.snapstore.manifests import list_manifests
-from drystone.snapstore.store import Store
+from drystone.snapstore.store import Store, put_name
 
 
 def delete_manifest(store: Store, snapshot: SnapshotId, session: SessionId) -> None:
     """Delete a snapshot's manifest and attributes, and confirm it by listing (L5, S13).
 
-    Idempotent. Only after it returned may anything that only this snapshot saw be deleted.
+    Its tombstone is there before: a manifest that lands late is no snapshot then, whoever finds it (S210). Idempotent.
+    Only after it returned may anything that only this snapshot saw be deleted.
 
     Raises:
         UnavailableError: The manifest is still listed.
     """
+    put_tombstone(store, snapshot, session)
     name = store.manifest_name(snapshot, session)
     store.objects.delete(name)
     left = {entry.object for entry in list_manifests(store, snapshot)}
@@ -21,6 +23,30 @@ def delete_manifest(store: Store, snapshot: SnapshotId, session: SessionId) -> N
         raise UnavailableError(f"manifest {name} is still listed after it was deleted")
     if not left:
         store.objects.delete(store.attributes_name(snapshot))
+
+
+def put_tombstone(store: Store, snapshot: SnapshotId, session: SessionId) -> None:
+    """Say for good that a manifest is no snapshot, or none any more, also if it is not there (S210)."""
+    put_name(store, store.tombstone_name(snapshot, session))
+
+
+def remove_tombstone(store: Store, snapshot: SnapshotId, session: SessionId) -> bool:
+    """Remove the tombstone of a manifest of which no write lands any more, and attributes that landed late.
+
+    Returns:
+        Whether it is gone: not if the manifest is there again, which is deleted again instead.
+    """
+    prefix = store.name("snapshots", f"{snapshot}/")
+    listed = {entry.name for entry in store.objects.list(prefix)}
+    if store.manifest_name(snapshot, session) in listed:
+        delete_manifest(store, snapshot, session)
+        return False
+    attributes, tombstone = store.attributes_name(snapshot), store.tombstone_name(snapshot, session)
+    if attributes in listed and not any(name.endswith(".manifest") for name in listed):
+        store.objects.delete(attributes)
+    if tombstone in listed:
+        store.objects.delete(tombstone)
+    return True
 
 
 def list_session_objects(store: Store, session: SessionId) -> dict[str, int]:

@@ -15,9 +15,17 @@ from drystone.codec.pack import FRAME_BLOCKS_MAX
 from drystone.domain.blocks import Ranges
 from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import PackId, SessionId, SnapshotId
+from drystone.domain.late_writes import Made
 from drystone.objects.contract import NotFoundError
 from drystone.snapstore.cache import ByteCache
-from drystone.snapstore.manifests import Attributes, ManifestEntry, list_manifests, read_attributes, read_manifest
+from drystone.snapstore.manifests import (
+    Attributes,
+    ManifestEntry,
+    is_deleted,
+    list_shelf,
+    read_attributes,
+    read_manifest,
+)
 from drystone.snapstore.packs import OpenPack, PackSource, open_pack
 from drystone.snapstore.reader import DATA, Caches, SnapshotReader
 from drystone.snapstore.store import Store
@@ -28,6 +36,7 @@ _FRAME_BYTES = 300
 """What one proven frame takes in memory, about."""
 _READER_BYTES = 64 << 20
 _WINDOW_BLOCKS = 1 << 16
+DELETED = "it was deleted, or given up: its tombstone says so"
 NEVER_COMMITTED = "its writing was given up, and nothing is made of it: it was never a snapshot"
 
 OnProgress = Callable[[int, int], None]
@@ -75,6 +84,8 @@ class Inventory:
 
     manifests: frozenset[str]
     """Every manifest object that was listed."""
+    tombstones: frozenset[Made]
+    """Of manifests that were deleted, or never were a snapshot's: what they are named after."""
     snapshots: tuple[FoundSnapshot, ...]
     """One for each id, the oldest first."""
     left_alone: tuple[LeftAlone, ...]
@@ -114,11 +125,14 @@ def take_inventory(
     """
     listing = _list(store)
     check = _Completeness(store, listing)
-    entries = sorted(list_manifests(store), key=lambda entry: entry.object)
+    shelf = list_shelf(store)
+    entries = sorted(shelf.manifests, key=lambda entry: entry.object)
     whole: list[FoundSnapshot] = []
     left: list[LeftAlone] = []
-    waiting = [entry for entry in entries if entry.session in given_up]
-    judged = [entry for entry in entries if entry.session not in given_up]
+    tombstones = set(shelf.tombstones)
+    there = [entry for entry in entries if entry.made not in tombstones]
+    waiting = [entry for entry in there if entry.session in given_up]
+    judged = [entry for entry in there if entry.session not in given_up]
     done = 0
     while judged:
         for entry in judged:
@@ -127,21 +141,27 @@ def take_inventory(
             found = _judge(store, entry, check)
             if isinstance(found, LeftAlone):
                 left.append(found)
+            elif is_deleted(store, entry.made):
+                # S210: the listing is behind, or it was deleted meanwhile.
+                tombstones.add(entry.made)
             else:
                 whole.append(found)
         in_use = _in_use(whole, left, check)
         judged = [entry for entry in waiting if entry.session in in_use]
         waiting = [entry for entry in waiting if entry.session not in in_use]
     on_progress(len(entries), len(entries))
-    left += [
-        LeftAlone(
-            object=entry.object, snapshot=entry.snapshot, session=entry.session, reason=NEVER_COMMITTED, manifest=None
-        )
-        for entry in waiting
-    ]
+    for reason, several in (
+        (NEVER_COMMITTED, waiting),
+        (DELETED, [entry for entry in entries if entry.made in tombstones]),
+    ):
+        left += [
+            LeftAlone(object=entry.object, snapshot=entry.snapshot, session=entry.session, reason=reason, manifest=None)
+            for entry in several
+        ]
     chosen, doubles = _one_each(whole, in_force)
     return Inventory(
         manifests=frozenset(entry.object for entry in entries),
+        tombstones=frozenset(tombstones),
         snapshots=tuple(sorted(chosen, key=lambda one: (one.manifest.taken_at, one.manifest.snapshot))),
         left_alone=tuple(sorted([*left, *doubles], key=lambda one: one.object)),
         packs=tuple(_packs(store, listing, check)),

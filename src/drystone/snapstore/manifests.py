@@ -8,10 +8,12 @@ import msgspec
 from drystone.codec.manifest import Manifest, decode_manifest, encode_manifest
 from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import InstanceId, SessionId, SnapshotGroupId, SnapshotId
+from drystone.domain.late_writes import Made
 from drystone.objects.contract import NotFoundError
 from drystone.snapstore.store import Store
 
 _SUFFIX = ".manifest"
+_TOMBSTONE = ".deleted"
 ATTRIBUTES_FORMAT = 1
 
 
@@ -23,6 +25,19 @@ class ManifestEntry:
     session: SessionId
     object: str
     size_bytes: int
+
+    @property
+    def made(self) -> Made:
+        """What it is named after."""
+        return self.snapshot, self.session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shelf:
+    """What one listing shows of all snapshots of a store, or of one."""
+
+    manifests: tuple[ManifestEntry, ...]
+    tombstones: frozenset[Made]
 
 
 class GroupAttributes(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,16 +105,41 @@ def read_manifest(store: Store, name: str) -> Manifest:
     return manifest
 
 
-def list_manifests(store: Store, snapshot: SnapshotId | None = None) -> Iterator[ManifestEntry]:
-    """Yield every manifest object of the store, or of one snapshot, by listing."""
+def made_of(name: str) -> Made:
+    """Return what a manifest's name says."""
+    _, snapshot, last = name.rsplit("/", 2)
+    return SnapshotId(snapshot), SessionId(last.removesuffix(_SUFFIX))
+
+
+def list_shelf(store: Store, snapshot: SnapshotId | None = None) -> Shelf:
+    """Return every manifest and tombstone of the store, or of one snapshot, by listing."""
     prefix = store.name("snapshots", "" if snapshot is None else f"{snapshot}/")
+    manifests: list[ManifestEntry] = []
+    tombstones: set[Made] = set()
     for entry in store.objects.list(prefix):
         parts = entry.name.removeprefix(store.name("snapshots", "")).split("/")
         if len(parts) == 2 and parts[1].endswith(_SUFFIX):
-            yield ManifestEntry(
-                snapshot=SnapshotId(parts[0]), session=SessionId(parts[1].removesuffix(_SUFFIX)),
-                object=entry.name, size_bytes=entry.size_bytes,
-            )  # fmt: skip
+            snapshot_id, session = made_of(entry.name)
+            manifests.append(
+                ManifestEntry(snapshot=snapshot_id, session=session, object=entry.name, size_bytes=entry.size_bytes)
+            )
+        elif len(parts) == 2 and parts[1].endswith(_TOMBSTONE):
+            tombstones.add((SnapshotId(parts[0]), SessionId(parts[1].removesuffix(_TOMBSTONE))))
+    return Shelf(manifests=tuple(manifests), tombstones=frozenset(tombstones))
+
+
+def list_manifests(store: Store, snapshot: SnapshotId | None = None) -> Iterator[ManifestEntry]:
+    """Yield every manifest object of the store, or of one snapshot, by listing."""
+    yield from list_shelf(store, snapshot).manifests
+
+
+def is_deleted(store: Store, made: Made) -> bool:
+    """Tell whether a manifest has a tombstone, asked for by its name: a listing may be behind."""
+    try:
+        store.objects.size(store.tombstone_name(*made))
+    except NotFoundError:
+        return False
+    return True
 
 
 def is_complete(store: Store, snapshot: SnapshotId, session: SessionId) -> bool:

@@ -63,9 +63,8 @@ class Columns:
     """Takes numbers off the front of bytes."""
 
     def __init__(self, plain: bytes, what: str) -> None:
-        self._plain = plain
+        self._plain, self._what = plain, what
         self._at = 0
-        self._what = what
 
     def take(self, length: int) -> bytes:
         """Return the next bytes."""
@@ -187,9 +186,10 @@ class Store:
         """Return the seal over some bytes."""
         return blake3.blake3(b"".join(parts), key=self.seals).digest()
 
-    def manifests(self) -> list[Any]:
-        """Return the paths of all manifests."""
-        return sorted(self.root.glob("snapshots/*/*.manifest"))
+    def manifests(self, snapshot: str = "*") -> list[Any]:
+        """Return the paths of all manifests, or of one snapshot's, but for those that have a tombstone."""
+        found = set(self.root.glob(f"snapshots/{snapshot}/*"))
+        return sorted(one for one in found if one.suffix == ".manifest" and one.with_suffix(".deleted") not in found)
 
     def manifest(self, path: Path | BucketPath) -> dict[str, Any]:
         """Return a manifest whose seal fits."""
@@ -213,7 +213,7 @@ class Store:
         """Return the manifest of a snapshot id, or in a file."""
         if os.sep in snapshot:
             return self.manifest(type(self.root)(snapshot))
-        found: list[Any] = sorted(self.root.glob(f"snapshots/{snapshot}/*.manifest"))
+        found = self.manifests(snapshot)
         need(bool(found), f"there is no snapshot {snapshot}; `list` shows them")
         need(len(found) == 1, f"{snapshot} has {len(found)} manifests: give the path of one ({found[0]}, ...)")
         return self.manifest(found[0])

@@ -18,6 +18,7 @@ CLAIMED_FORMAT = 2
 KEY_NAMES = ("keys/store", "keys/copy")
 """The key is there twice: without it nothing in the store can be trusted."""
 _HEX128 = re.compile(r"[0-9a-f]{32}")
+_NAME_ONLY = b'{"format":1}'
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -95,6 +96,11 @@ class Store:
         assert _HEX128.fullmatch(session)
         return self.name("snapshots", snapshot, f"{session}.manifest")
 
+    def tombstone_name(self, snapshot: SnapshotId, session: SessionId) -> str:
+        """Return the name of the tombstone of a manifest."""
+        assert _HEX128.fullmatch(session)
+        return self.name("snapshots", snapshot, f"{session}.deleted")
+
     def attributes_name(self, snapshot: SnapshotId) -> str:
         """Return the name of a snapshot's mutable attributes."""
         return self.name("snapshots", snapshot, "attributes")
@@ -103,6 +109,14 @@ class Store:
 def hex128(rng: RandomBits) -> str:
     """Return 128 random bits as 32 hex digits."""
     return f"{rng.getrandbits(128):032x}"
+
+
+def put_name(store: Store, name: str) -> None:
+    """Write an object whose name says all; durable on return. One that is there already is as good."""
+    try:
+        store.objects.put(name, _NAME_ONLY)
+    except IntegrityError:
+        store.objects.size(name)
 
 
 def create_store(objects: ObjectStore, store_id: StoreId, owner: str, key: bytes) -> Store:

@@ -99,6 +99,8 @@ class DeleteSnapshot:
             if snapshots.compare_and_set(conn, snapshot_id, expected=expected, values=values):
                 for pack, (blocks, stored_bytes) in sorted(dead.items()):
                     packs.add_dead(conn, PackId(pack), blocks, stored_bytes)
+                if row.session_id is not None:
+                    sessions.note_deleted(conn, row.session_id, snapshot_id, at=change.steady)
             operations.update(conn, operation.id, updated_at=change.at, phase="GHOST", percent=50)
 
         await self.transactions.change(bury)

@@ -2,14 +2,14 @@
 
 import asyncio
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import disks, meta, operations, pack_rewrites, packs, sessions, snapshots
 from drystone.domain.clock import recent
-from drystone.domain.ids import PackId, SessionId, SnapshotId
+from drystone.domain.ids import PackId, SessionId
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.session import Pack, PackState, Session, SessionState
 from drystone.domain.settling import Phase
@@ -17,10 +17,8 @@ from drystone.domain.snapshot import SnapshotState
 from drystone.service.kept_store import KeptStore
 from drystone.service.rows.trees import around
 from drystone.service.transactions import Change, Transactions
-from drystone.service.upkeep import epoch
+from drystone.service.upkeep import epoch, late_writes
 from drystone.service.upkeep.confirmation import may_delete
-from drystone.snapstore.deletion import delete_manifest
-from drystone.snapstore.manifests import list_manifests
 
 log = structlog.get_logger()
 
@@ -46,46 +44,11 @@ async def stopped(transactions: Transactions, kept: KeptStore) -> str | None:
     at, looked_at = transactions.steady(), kept.claimed.manifests_known_at
     if looked_at is not None and recent(looked_at, at, LISTED_SECONDS):
         return None
-    unknown = await unknown_manifests(transactions, kept)
-    kept.claimed.manifests_known_at = None if unknown else at
+    unknown, done = await late_writes.unknown_manifests(transactions, kept)
+    kept.claimed.manifests_known_at = at if done and not unknown else None
     if unknown:
         return f"manifests that the catalog does not know: {', '.join(unknown[:_NAMED_MAX])}"
     return None
-
-
-async def unknown_manifests(transactions: Transactions, kept: KeptStore) -> list[str]:
-    """Return manifests in the store that no snapshot's row and no session of this catalog accounts for (S56).
-
-    Those of snapshots that this catalog deleted are deleted again: a write that was given up has landed late (S209).
-    """
-    listed = await asyncio.to_thread(lambda: list(list_manifests(kept.store)))
-    known = await transactions.read(accounted_for)
-    unknown = [entry for entry in listed if entry.object not in known and entry.session not in known]
-    late = await transactions.read(lambda conn: came_back(conn, {entry.session: entry.snapshot for entry in unknown}))
-    for entry in unknown:
-        if entry.session in late:
-            log.warning("manifest.came_back", object=entry.object)
-            await asyncio.to_thread(delete_manifest, kept.store, entry.snapshot, entry.session)
-    return [entry.object for entry in unknown if entry.session not in late]
-
-
-def came_back(conn: Connection, manifests: Mapping[SessionId, SnapshotId | None]) -> set[SessionId]:
-    """Return the sessions that made a snapshot which this catalog has deleted since (S209)."""
-    named = {session: snapshot for session, snapshot in manifests.items() if snapshot is not None}
-    gone = operations.deleted(conn, set(named.values()))
-    found = set()
-    for session_id, snapshot_id in named.items():
-        session, row = sessions.get(conn, session_id), snapshots.get(conn, snapshot_id)
-        committed = session is not None and session.state is SessionState.COMMITTED
-        if committed and snapshot_id in gone and (row is None or row.state is SnapshotState.GHOST):
-            found.add(session_id)
-    return found
-
-
-def accounted_for(conn: Connection) -> set[str]:
-    """Return the manifests that rows of snapshots name, and the sessions that may have another: open and fenced."""
-    ours = {one.id for state in (SessionState.OPEN, SessionState.FENCED) for one in sessions.in_state(conn, state)}
-    return {*living_manifests(conn), *ours}
 
 
 def living_around(conn: Connection, found: Iterable[Pack]) -> tuple[str, ...]:
@@ -150,6 +113,7 @@ async def remove_doomed(transactions: Transactions, kept: KeptStore) -> None:
 
 def _forget(change: Change, *, pack: Pack) -> None:
     if packs.delete(change.conn, pack.id):
+        sessions.note_deleted(change.conn, pack.session_id, None, at=change.steady)
         add_reclaimed(change.conn, pack.bytes)
 
 

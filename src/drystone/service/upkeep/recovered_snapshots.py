@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 
-from drystone.catalog import operations, snapshot_groups, snapshots
+from drystone.catalog import sessions, snapshot_groups, snapshots
 from drystone.codec.manifest import ANCESTRY_MAX, Manifest
 from drystone.domain.disk import UNNAMED
 from drystone.domain.disk_types import GIB
@@ -15,6 +15,7 @@ from drystone.domain.times import TIME_S_MAX
 from drystone.service.transactions import Change
 from drystone.service.upkeep.evidence import Evidence, Report, seconds
 from drystone.snapstore.inventory import FoundSnapshot, Inventory
+from drystone.snapstore.manifests import made_of
 
 UNKNOWN = SnapshotId("unknown")
 """Parent of a snapshot whose real one nothing names any more: with it in a tree, everybody is a neighbour (L4)."""
@@ -42,7 +43,11 @@ def _snapshots(change: Change, evidence: Evidence, report: Report) -> None:
             continue
         if found is not None:
             _keep(change, row, found, report)
-        elif row.manifest is not None and row.manifest in inventory.manifests:
+        elif (
+            row.manifest is not None
+            and row.manifest in inventory.manifests
+            and made_of(row.manifest) not in inventory.tombstones
+        ):
             # Its manifest is there, and not all that it shows: it stays, so that what is left of it stays.
             snapshots.compare_and_set(
                 change.conn,
@@ -53,9 +58,10 @@ def _snapshots(change: Change, evidence: Evidence, report: Report) -> None:
             report.snapshots_suspect.append(row.id)
         else:
             _bury(change, row, inventory.maps, report)
-    deleted = operations.deleted(change.conn, whole.keys())
+    writers = sessions.get_many(change.conn, [found.manifest.session for found in whole.values()])
+    deleted = {(row.snapshot_id, row.id) for row in writers.values() if row.deleted_at is not None}
     for found in whole.values():
-        if found.manifest.snapshot in deleted:
+        if (found.manifest.snapshot, found.manifest.session) in deleted:
             # S209: a write that was given up landed after its snapshot had been deleted.
             report.left_alone.append(f"{found.object}: the catalog says that {found.manifest.snapshot} was deleted")
             continue

@@ -21,7 +21,7 @@ from drystone.domain.session import Pack, Session, SessionState
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroupState
 from drystone.service.transactions import Change
-from drystone.service.upkeep import collection, epoch
+from drystone.service.upkeep import collection, epoch, late_writes
 from drystone.service.upkeep.confirmation import hold
 from drystone.service.upkeep.evidence import Evidence, Report
 from drystone.service.upkeep.recovered_disks import restore_disks
@@ -126,11 +126,14 @@ def _sessions(change: Change, inventory: Inventory) -> None:
         if session.id in inventory.in_use or session.id not in known_garbage:
             sessions.adopt_fenced(change.conn, session.id)
     known = set(change.conn.execute(select(session_table.c.id)).scalars())
+    made = {one.manifest.session: one.manifest.snapshot for one in inventory.snapshots}
     for session_id in sorted(inventory.sessions - known):
         row = Session(
-            id=session_id, kind="adopted", state=SessionState.ADOPTED, created_at=change.at, ended_at=change.at
-        )
+            id=session_id, kind="adopted", state=SessionState.ADOPTED, created_at=change.at, ended_at=change.at,
+            snapshot_id=made.get(session_id),
+        )  # fmt: skip
         sessions.adopt(change.conn, row)
+    late_writes.adopt(change, inventory.tombstones)
 
 
 def _packs(change: Change, inventory: Inventory) -> None:

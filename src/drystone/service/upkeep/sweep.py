@@ -5,6 +5,7 @@ Its cost follows what ended, not how many snapshots there are: a session says wh
 
 import asyncio
 from collections.abc import Container, Iterable
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Connection
@@ -13,6 +14,7 @@ from drystone.catalog import operations, pack_rewrites, sessions
 from drystone.domain.clock import age_s
 from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import SessionId, SnapshotId
+from drystone.domain.late_writes import Made
 from drystone.domain.operation import OperationKind
 from drystone.domain.session import Session, SessionState
 from drystone.engine.layout import Layout
@@ -20,8 +22,14 @@ from drystone.service.kept_store import KeptStore
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import collection
 from drystone.service.upkeep.confirmation import may_delete
-from drystone.snapstore.deletion import delete_manifest, delete_session_objects, list_session_objects
-from drystone.snapstore.manifests import list_manifests
+from drystone.snapstore.deletion import (
+    delete_manifest,
+    delete_session_objects,
+    list_session_objects,
+    put_tombstone,
+    remove_tombstone,
+)
+from drystone.snapstore.manifests import list_shelf
 from drystone.snapstore.store import Store
 
 log = structlog.get_logger()
@@ -100,22 +108,20 @@ class Sweep:
         if not due or not await may_delete(self._transactions, self._kept):
             return
         garbage = [one for one in await self._transactions.read(collection.garbage) if one.id in due]
-        manifests = await asyncio.to_thread(_manifests_of, store, garbage)
+        shelves = await asyncio.to_thread(_shelves_of, store, garbage)
         # Of others something is needed all the same (S61): that may change, and is asked as seldom.
         swept.update(dict.fromkeys(due, at))
         over: list[Session] = []
         for session in garbage:
             try:
-                # A writer that was fenced before its commit may have left a manifest: it goes first (S10).
-                for snapshot_id in manifests.get(session.id, ()):
-                    await asyncio.to_thread(delete_manifest, store, snapshot_id, session.id)
-                await asyncio.to_thread(delete_session_objects, store, session.id)
+                await asyncio.to_thread(_sweep_one, store, session, shelves)
+                if _age(session, at) <= KEPT_SECONDS:
+                    await asyncio.to_thread(_bury, store, session, shelves)
+                elif await asyncio.to_thread(_unbury, store, session):
+                    over.append(session)
             except DrystoneError as error:
                 log.warning("sweep.failed", session_id=session.id, error=str(error))
                 swept.pop(session.id, None)
-                continue
-            if _age(session, at) > KEPT_SECONDS:
-                over.append(session)
 
         def drop(change: Change) -> None:
             for session in over:
@@ -138,22 +144,20 @@ class Sweep:
         waiting = await self._transactions.read(lambda conn: sessions.spent(conn, before, SPENT_MAX))
         if not waiting or not await may_delete(self._transactions, self._kept):
             return 0
-        made = {session.id: session.snapshot_id for session in waiting}
-        late = await self._transactions.read(lambda conn: collection.came_back(conn, made))
         rewritten = await self._transactions.read(_rewritten)
-        manifests = await asyncio.to_thread(_manifests_of, store, waiting)
-        for session_id in sorted(late - rewritten):
-            for snapshot_id in manifests.pop(session_id, ()):
-                await asyncio.to_thread(delete_manifest, store, snapshot_id, session_id)
-            await asyncio.to_thread(delete_session_objects, store, session_id)
-        named = set(manifests)
+        shelves = await asyncio.to_thread(_shelves_of, store, waiting)
         # A rewriting that was given up may still put its object, under the session that wrote the pack.
-        named |= rewritten
-        gone = [
-            session.id
-            for session in waiting
-            if session.id not in named and not await asyncio.to_thread(list_session_objects, store, session.id)
-        ]
+        judged = [session for session in waiting if session.id not in rewritten]
+        gone = []
+        for session in judged:
+            if session.deleted_at is not None:
+                await asyncio.to_thread(_sweep_one, store, session, shelves)
+            elif shelves.manifests_of(session):
+                continue
+            if not await asyncio.to_thread(list_session_objects, store, session.id) and await asyncio.to_thread(
+                _unbury, store, session
+            ):
+                gone.append(session.id)
 
         def drop(change: Change) -> int:
             # Looked at again in the transaction: rows that refer to it may have come since (by a recovery alone).
@@ -163,17 +167,54 @@ class Sweep:
         return await self._transactions.change(drop)
 
 
-def _manifests_of(store: Store, wanted: Iterable[Session]) -> dict[SessionId, list[SnapshotId]]:
-    """Return the snapshots of which these sessions have a manifest in the store."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shelves:
+    """What listings have shown of the snapshots that some sessions may have written."""
+
+    manifests: frozenset[Made]
+    tombstones: frozenset[Made]
+
+    def manifests_of(self, session: Session) -> list[SnapshotId]:
+        """Return the snapshots of which there is a manifest by a session."""
+        return sorted(snapshot for snapshot, writer in self.manifests if writer == session.id)
+
+
+def _shelves_of(store: Store, wanted: Iterable[Session]) -> _Shelves:
+    """Look where these sessions may have written a manifest."""
     writers = {session.id: session.snapshot_id for session in wanted if session.kind in MANIFEST_WRITERS}
     # Of one whose snapshot nobody knows (of a catalog that is gone, or an earlier version) it may lie anywhere.
     places = {None} if None in writers.values() else set(writers.values())
-    found: dict[SessionId, list[SnapshotId]] = {}
-    for place in sorted(places, key=str):
-        for entry in list_manifests(store, place):
-            if entry.session in writers:
-                found.setdefault(entry.session, []).append(entry.snapshot)
-    return found
+    shelves = [list_shelf(store, place) for place in sorted(places, key=str)]
+    return _Shelves(
+        manifests=frozenset(one.made for shelf in shelves for one in shelf.manifests if one.session in writers),
+        tombstones=frozenset(made for shelf in shelves for made in shelf.tombstones),
+    )
+
+
+def _sweep_one(store: Store, session: Session, shelves: _Shelves) -> None:
+    """Remove what a session wrote; its manifest goes first (S10)."""
+    for snapshot_id in shelves.manifests_of(session):
+        delete_manifest(store, snapshot_id, session.id)
+    delete_session_objects(store, session.id)
+
+
+def _bury(store: Store, session: Session, shelves: _Shelves) -> None:
+    """Have a tombstone say that a manifest is no snapshot which is not there, and may land yet (S210)."""
+    made = _made(session)
+    if made is not None and made not in shelves.tombstones:
+        put_tombstone(store, *made)
+
+
+def _unbury(store: Store, session: Session) -> bool:
+    """Have the tombstone of a session go whose row goes; return whether it is gone."""
+    made = _made(session)
+    return made is None or remove_tombstone(store, *made)
+
+
+def _made(session: Session) -> Made | None:
+    if session.kind not in MANIFEST_WRITERS or session.snapshot_id is None:
+        return None
+    return session.snapshot_id, session.id
 
 
 def _rewritten(conn: Connection) -> set[SessionId]:

@@ -1,0 +1,92 @@
+"""What landed late, of writes that were given up, found by a listing of all manifests (S209, S210)."""
+
+import asyncio
+from collections.abc import Collection
+
+import structlog
+from sqlalchemy import Connection
+
+from drystone.catalog import sessions, snapshots
+from drystone.domain.late_writes import Known, Made, judge
+from drystone.domain.session import Session, SessionState
+from drystone.domain.snapshot import SnapshotState
+from drystone.service.kept_store import KeptStore
+from drystone.service.transactions import Change, Transactions
+from drystone.service.upkeep import epoch
+from drystone.snapstore.deletion import delete_manifest
+from drystone.snapstore.manifests import list_shelf, made_of
+
+log = structlog.get_logger()
+
+
+async def unknown_manifests(transactions: Transactions, kept: KeptStore) -> tuple[list[str], bool]:
+    """Find manifests in the store that no snapshot's row and no session of this catalog accounts for (S56).
+
+    Those of snapshots that were deleted are deleted again, and tombstones of snapshots that live go. The caller has
+    just seen that this catalog may delete.
+
+    Returns:
+        Their names, and whether everything was done about the others.
+
+    Raises:
+        DrystoneError: The store does not answer, or it may not be deleted any more.
+    """
+    store = kept.store
+    shelf = await asyncio.to_thread(list_shelf, store)
+    made = [entry.made for entry in shelf.manifests]
+    known = await transactions.read(lambda conn: what_rows_say(conn, {*made, *shelf.tombstones}))
+    found = judge(made, shelf.tombstones, known)
+    if found.late or found.undone:
+        await epoch.advance(transactions, kept)
+    for snapshot_id, session_id in sorted(found.late):
+        log.warning("manifest.came_back", object=store.manifest_name(snapshot_id, session_id))
+        await asyncio.to_thread(delete_manifest, store, snapshot_id, session_id)
+    done = await _undo(transactions, kept, found.undone)
+    if found.orphaned:
+        await transactions.change(lambda change: adopt(change, found.orphaned))
+    return [entry.object for entry in shelf.manifests if entry.made in found.unknown], done
+
+
+async def _undo(transactions: Transactions, kept: KeptStore, tombstones: Collection[Made]) -> bool:
+    """Remove tombstones of snapshots that live; return False if somebody deletes now, for it may be these."""
+    if not tombstones:
+        return True
+    if kept.collection_lock.locked():
+        return False
+    async with kept.collection_lock:
+        known = await transactions.read(lambda conn: what_rows_say(conn, tombstones))
+        for made in sorted(judge((), tombstones, known).undone):
+            log.error("tombstone.undone", object=kept.store.tombstone_name(*made))
+            await asyncio.to_thread(kept.store.objects.delete, kept.store.tombstone_name(*made))
+    return True
+
+
+def what_rows_say(conn: Connection, listed: Collection[Made]) -> Known:
+    """Return what rows say of what a listing has shown."""
+    living, deleting = set(), set()
+    for row in snapshots.in_states(conn, [SnapshotState.NORMAL, SnapshotState.DELETING]):
+        if row.manifest is not None:
+            living.add(made_of(row.manifest))
+            if row.state is SnapshotState.DELETING:
+                deleting.add(made_of(row.manifest))
+    rows = sessions.get_many(conn, {session for _, session in listed}).values()
+    return Known(
+        living=frozenset(living),
+        deleting=frozenset(deleting),
+        writing=frozenset(row.id for row in rows if row.state in {SessionState.OPEN, SessionState.FENCED}),
+        deleted=frozenset(
+            (row.snapshot_id, row.id) for row in rows if row.deleted_at is not None and row.snapshot_id is not None
+        ),
+        sessions=frozenset(row.id for row in rows),
+    )
+
+
+def adopt(change: Change, tombstones: Collection[Made]) -> None:
+    """Have a row for the session of each tombstone, by which the tombstone goes in its time."""
+    for snapshot_id, session_id in sorted(tombstones):
+        if sessions.get(change.conn, session_id) is None:
+            row = Session(
+                id=session_id, kind="adopted", state=SessionState.ADOPTED, created_at=change.at, ended_at=change.at
+            )
+            sessions.adopt(change.conn, row)
+        sessions.note_deleted(change.conn, session_id, snapshot_id, at=change.steady)
