@@ -122,7 +122,7 @@ class InlinePool:
     async def run(self, job: Job, result: type[Any], _on_progress: object = None, **_shares: object) -> Any:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(worker, "open_address", lambda *_given, **_named: self._store)
-            answer = worker.execute(job, lambda _done, _total: None, self._rng)  # type: ignore[arg-type]
+            answer = worker.execute(job, lambda _done, _total: None, self._rng, worker.Kept())  # type: ignore[arg-type]
         assert isinstance(answer, result)
         return answer
 

@@ -402,10 +402,37 @@ def test_what_was_read_once_is_not_asked_again_after_a_restart(tmp_path: Path) -
         assert read_all(wire, manifest_name(taken.store, taken), LocalCache(tmp_path / "cache")) == disk
     assert not [one for one in wire.asked if "/maps/" in one[1]]
     assert [kind for kind, name in wire.asked if "/snapshots/" in name] == ["get"]
-    assert {kind for kind, name in wire.asked if "/packs/" in name} == {"get_range", "list"}
+    assert {kind for kind, name in wire.asked if "/packs/" in name} == {"get_range"}
     indexes = [name for kind, name in wire.asked if kind == "get_range" and "/packs/" in name]
     assert len(indexes) == 5  # Their data: one range of each, none of their indexes.
     assert not [file for file in entries(tmp_path / "cache") if file.stat().st_mode & 0o077]
+
+
+def test_what_was_listed_before_is_only_a_hint(tmp_path: Path) -> None:
+    """S208: the pack was written again since; and the file may say anything."""
+    objects, disk = MemoryStore(), bytearray(disk_of(256))
+    base, late = snapshots(objects, 2, disk)
+    name = manifest_name(late.store, late)
+    assert read_all(objects, name, LocalCache(tmp_path / "cache")) == disk
+    (listing,) = (path for path in entries(tmp_path / "cache") if path.read_bytes().startswith(b"[["))
+    honest, (pack,) = listing.read_bytes(), base.manifest.packs
+    other = late.manifest.packs[0]
+    for lie in (
+        b"[]", b"[1]", b"\xff", honest.replace(b",", b",1", 1), honest.replace(b",", b",-", 1),
+        honest.replace(pack.object[-5:].encode(), b"00000"), honest.replace(pack.object[-5:].encode(), b"/.../"),
+        honest.replace(pack.pack.encode(), other.pack.encode()), honest.replace(b"packs/", b"snapshots/"),
+    ):  # fmt: skip
+        listing.write_bytes(lie)
+        assert read_all(objects, name, LocalCache(tmp_path / "cache")) == disk, lie
+    listing.write_bytes(honest)
+    opened = open_pack(base.store, pack.object)
+    rewrite_pack(base.store, opened, opened.index.dead, "ab" * 16, bytes(range(32)))
+    objects.delete(pack.object)
+    wire = Wire(inner=objects)
+    for looked in (2, 1, 0):
+        wire.take()
+        assert read_all(wire, name, LocalCache(tmp_path / "cache")) == disk
+        assert len([kind for kind, _ in wire.take() if kind == "list"]) <= looked
 
 
 def test_damage_of_the_store_is_never_kept(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ import shutil
 import threading
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,6 +50,16 @@ def in_bucket(data: Path, server: S3Server, more: str = "") -> Iterator[Installa
 def objects(server: S3Server, *, kind: str = "") -> set[str]:
     root = server.buckets / BUCKET / PREFIX
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and f"/{kind}" in str(path)}
+
+
+def asked(system: Installation, kind: str = "") -> Any:
+    """Return the requests of the server and its workers by kind, or those of one."""
+    with urllib.request.urlopen(f"http://{system.endpoint}/metrics") as answer:
+        rows = re.findall(
+            r'^drystone_store_requests_total\{request="(\w+)",.*} (.*)$', answer.read().decode(), re.MULTILINE
+        )
+    counted = Counter({name: int(float(count)) for name, count in rows})
+    return counted[kind] if kind else counted
 
 
 def command_lines_and_logs(system: Installation) -> str:
@@ -113,6 +125,17 @@ def test_everything_works_as_in_a_directory(server: S3Server, tmp_path: Path) ->
         assert system.content(second, len(data)) == frozen[second]
         third = system.take(disk_id)
         assert system.content(third, len(data)) == frozen[first]
+        # History 17: requests follow the change. 4 MiB are a pack, a map, a claim, the manifest and its attributes.
+        system.write(disk_id, 0, random_bytes(rng, 4 * MIB))
+        system.wait_idle()
+        before = asked(system)
+        system.take(disk_id)
+        system.wait(lambda: asked(system, "put") - before["put"] >= 4, "its manifest")
+        made = asked(system) - before
+        assert made["put"] + made["replace"] <= 5, made
+        # One sees whose the store is; one that the audit needs, once for each session that wrote what it compares.
+        assert made["list"] <= 2, made
+        assert made["get"] + made["get_range"] <= 4, made
         assert server.secret not in command_lines_and_logs(system)
 
 

@@ -31,7 +31,7 @@ from drystone.transfer.plan import marked
 from drystone.transfer.snapserver import SnapshotProvider
 from drystone.transfer.source import usable_allocation
 from drystone.transfer.store_jobs import ScrubJob, ScrubResult
-from drystone.transfer.worker import ProgressLines, execute
+from drystone.transfer.worker import Kept, ProgressLines, execute
 from tests.s3_server import s3_server
 from tests.transfer.snapshots import STORE, Snapshots, unequal
 from tests.transfer.storage_daemon import qcow2, storage_daemon
@@ -253,22 +253,23 @@ def test_the_snapshot_server_reads_a_bucket_and_keeps_what_it_read(
                     assert not unequal(got, original)
                 server.terminate()
                 assert server.wait(60) == 0
-            kept = list(cache.iterdir())
-            assert len(kept) >= 2
+            parts = list(cache.iterdir())
+            assert len(parts) >= 2
             if not poisoned:
-                for path in kept:
+                for path in parts:
                     path.write_bytes(path.read_bytes()[::-1])
         # Who checks is told by the store what it has, and who serves by what was proven.
         (part,) = read_manifest(snapshots.store, find_manifest(snapshots.store, SnapshotId("snap-00000001"))).maps
         path = s3.bucket("bucket") / part.object
         path.chmod(0o600)
         path.write_bytes(bytes(part.bytes))
-        found = execute(ScrubJob(store=bucket, maps=(part.object,)), ProgressLines(), random.Random(1))
+        kept = Kept()
+        found = execute(ScrubJob(store=bucket, maps=(part.object,)), ProgressLines(), random.Random(1), kept)
         assert isinstance(found, ScrubResult)
         assert [fault.object for fault in found.faults] == [part.object]
         name = find_manifest(snapshots.store, SnapshotId("snap-00000001"))
         difference = DifferenceJob(store=bucket, older=None, newer=name, buckets_max=1)
-        assert isinstance(execute(difference, ProgressLines(), random.Random(1)), DifferenceResult)
+        assert isinstance(execute(difference, ProgressLines(), random.Random(1), kept), DifferenceResult)
 
 
 def test_a_damaged_pack_is_never_served(source: tuple[Snapshots, bytes], tmp_path: Path) -> None:

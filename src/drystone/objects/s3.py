@@ -167,8 +167,13 @@ class S3Store:
         return name
 
     def _client(self, count: int) -> store.S3Store:
-        """Return a client whose requests may take as long as so many bytes do."""
-        most = 0 if count == 0 else max(SMALL_BYTES, 1 << (count - 1).bit_length())
+        """Return a client whose requests may take as long as so many bytes do.
+
+        There are few of them, for each has connections of its own: of 1 MiB, 8, 64 and so on.
+        """
+        most = SMALL_BYTES
+        while most < count:
+            most <<= 3
         with self._lock:
             if most not in self._clients:
                 self._clients[most] = self._connected(FIRST_S + most / SLOWEST_BYTES_PER_S)

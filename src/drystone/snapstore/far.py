@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -32,6 +33,12 @@ class Far:
         self.ahead = ThreadPoolExecutor(requests, "store-ahead")
         """Reads what will be asked for. It waits for requests, so it has threads of its own."""
 
+    def remembering(self, cache: LocalCache) -> "Far":
+        """Return one that has a cache, and shares everything else with this one, also its end."""
+        other = copy(self)
+        other.cache = cache
+        return other
+
     def close(self) -> None:
         """Begin nothing any more; what runs is not waited for."""
         for pool in (self._requests, self.ahead):
@@ -53,7 +60,14 @@ def far_from(address: ObjectsAddress, *, serves: bool) -> Far | None:
     """
     if isinstance(address, DirectoryAddress):
         return None
-    return Far(LocalCache(Path(address.cache_directory)) if serves and address.cache_directory else None)
+    return Far(cache_at(address) if serves else None)
+
+
+def cache_at(address: ObjectsAddress) -> LocalCache | None:
+    """Return the local cache of the store at an address, if it has one."""
+    if isinstance(address, DirectoryAddress) or not address.cache_directory:
+        return None
+    return LocalCache(Path(address.cache_directory))
 
 
 def each(far: Far | None, act: Callable[[T], R], items: Sequence[T]) -> Iterable[R]:

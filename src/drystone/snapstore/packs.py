@@ -1,5 +1,6 @@
 """Reading packs: from identity to object, index, frame; every byte verified."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from functools import cached_property
 from itertools import islice, pairwise
 from typing import Final, TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -21,6 +23,7 @@ from drystone.domain.ids import PackId, SessionId
 from drystone.objects.around import LISTED
 from drystone.objects.contract import NotFoundError, ObjectEntry
 from drystone.snapstore.cache import ByteCache
+from drystone.snapstore.far import proven
 from drystone.snapstore.layers import TAIL_GUESS_BYTES, read_tail
 from drystone.snapstore.store import Store
 
@@ -30,6 +33,9 @@ _ROW_BYTES: Final = 32
 _ENTRY_BYTES: Final = 400
 """What an object of a listing takes in memory, about."""
 _LISTED_BYTES: Final = 4 << 20
+_OBJECT: Final = re.compile(r"[0-9a-f]{32}\.[0-9a-f]{32}")
+_LISTING: Final = "listing"
+"""What the first page of a session's packs is called in the local cache."""
 FAR_GUESS_BYTES: Final = 256 << 10
 """The index of a pack of 32 MiB in one request: less than what a second one takes over most networks."""
 
@@ -190,7 +196,7 @@ class PackSource:
                     return read(pack)
                 except IntegrityError as error:
                     faults.append(error)
-        except NotFoundError:
+        except (NotFoundError, IntegrityError, ProtocolError):
             found = None
         if found is None or found.how is not How.LOOKED_FOR:
             faults.clear()
@@ -233,14 +239,36 @@ class PackSource:
         """Look for the objects of a pack anew."""
         self._opened.drop(ref)
         self._listed.drop(ref.session)
+        if self._store.far is not None and self._store.far.cache is not None:
+            self._store.far.cache.drop(self._session_prefix(ref.session), _LISTING)
         return self._opened.once(ref, lambda: self._opened_of(self._entries(ref), How.LOOKED_FOR))
 
     def _entries(self, ref: PackRef) -> Sequence[ObjectEntry]:
         return list(self._store.objects.list(self._store.pack_prefix(ref.session, ref.pack)))
 
+    def _session_prefix(self, session: SessionId) -> str:
+        return self._store.name("packs", session, "")
+
     def _list(self, session: SessionId) -> tuple["_Listing", int]:
         """Return the first page of a session's packs: nearly always that is all."""
-        entries = list(islice(self._store.objects.list(self._store.name("packs", session, "")), LISTED))
+        prefix = self._session_prefix(session)
+
+        def read() -> bytes:
+            entries = list(islice(self._store.objects.list(prefix), LISTED))
+            return msgspec.json.encode([(entry.name, entry.size_bytes) for entry in entries])
+
+        def prove(raw: bytes) -> list[ObjectEntry]:
+            """It is a hint (S208): whatever it says, an object is proven before it is used."""
+            try:
+                told = msgspec.json.decode(raw, type=list[tuple[str, int]])
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise ProtocolError(f"{prefix}: no listing: {error}") from error
+            if not all(name.startswith(prefix) and _OBJECT.fullmatch(name[len(prefix) :]) and size > 0
+                       for name, size in told):  # fmt: skip
+                raise ProtocolError(f"{prefix}: a listing of something else")
+            return [ObjectEntry(name=name, size_bytes=size) for name, size in told]
+
+        entries = proven(self._store.far, prefix, _LISTING, read, prove)
         packs: dict[str, list[ObjectEntry]] = {}
         for entry in entries:
             packs.setdefault(entry.name.rpartition("/")[2].partition(".")[0], []).append(entry)

@@ -1,13 +1,16 @@
 """The audit of change tracking: some blocks that it calls clean are compared with the base (P8, A12)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
 
 from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, count, intersect, normalize, subtract, union
+from drystone.objects.address import ObjectsAddress
 from drystone.snapstore.comparison import differing
 from drystone.snapstore.expected import UNTRUSTED, KnownHashes
+from drystone.snapstore.far import cache_at
+from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store
 from drystone.transfer.jobs import AuditPlan, UploadJob
 from drystone.transfer.plan import READ_DEPTH, UploadPlan, byte_ranges, take_first
@@ -39,6 +42,7 @@ def audit_tracking(frozen: Frozen, store: Store, plan: UploadPlan, tolerated: To
         return Audited(next_block=0 if asked is None else asked.cursor_block)
     known = union(plan.read, plan.zero)
     sample, next_block = _sample(frozen, asked, known)
+    base = _remembered(base, frozen.job.store.objects)
     hashes = KnownHashes(base)
     parts = []
     for start, data in frozen.view.read_ranges(byte_ranges(sample), depth=READ_DEPTH):
@@ -63,6 +67,14 @@ def audit_tracking(frozen: Frozen, store: Store, plan: UploadPlan, tolerated: To
     if count(lies):
         log.error("audit.tracker_lied", base=base.manifest.snapshot, blocks=count(lies), first_block=int(lies[0, 0]))
     return Audited(blocks=count(told), next_block=next_block, complete=complete, lies=lies)
+
+
+def _remembered(base: SnapshotReader, address: ObjectsAddress) -> SnapshotReader:
+    """Return a reader of the base that has the local cache: it is the disk that is checked, not the store (S207)."""
+    cache = cache_at(address)
+    if cache is None or base.store.far is None:
+        return base
+    return SnapshotReader(replace(base.store, far=base.store.far.remembering(cache)), base.manifest)
 
 
 def describe_lies(job: UploadJob, lies: Ranges) -> str:

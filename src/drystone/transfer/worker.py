@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -76,21 +77,56 @@ def open_address(address: StoreAddress, tally: Tally | None = None, *, serves: b
     return open_store(objects, address.store_id, far_from(address.objects, serves=serves))
 
 
+class Kept:
+    """The store that the last job had, for the next one: over a network its root objects and connections cost time.
+
+    Its key never changes (I3), and whose it is the server looks at before a manifest and each deletion (S200).
+    """
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._store: Store | None = None
+
+    @contextlib.contextmanager
+    def lent(self, address: StoreAddress, tally: Tally | None, *, serves: bool) -> Iterator[Store]:
+        """Open a store, or have the one that is open; after an error the next job opens it anew."""
+        key = address, serves
+        store = self._store if self._key == key else None
+        if store is None:
+            self._end()
+            store = open_address(address, tally, serves=serves)
+        self._key = self._store = None
+        try:
+            yield store
+        except BaseException:
+            store.close()
+            raise
+        if store.far is None:
+            return
+        self._key, self._store = key, store
+
+    def _end(self) -> None:
+        if self._store is not None:
+            self._store.close()
+        self._key = self._store = None
+
+
 def execute(
     job: Job,
     progress: "ProgressLines",
     rng: random.Random,
+    kept: Kept,
     memory: SpaceMemory | None = None,
     tally: Tally | None = None,
 ) -> Result:
-    """Do one job; `memory` is what jobs before it have read, and `tally` counts what it asks of the store.
+    """Do one job; `kept` and `memory` are of the jobs before it, `tally` counts what it asks of the store.
 
     Raises:
         DrystoneError: As its function says.
     """
     # Who writes, checks or deletes is told by the store itself what it has (S207).
-    store = open_address(job.store, tally, serves=isinstance(job, RollbackJob | DifferenceJob))
-    with contextlib.closing(store):
+    serves = isinstance(job, RollbackJob | DifferenceJob)
+    with kept.lent(job.store, tally, serves=serves) as store:
         return _execute(job, store, progress, rng, memory)
 
 
@@ -157,11 +193,12 @@ def main(arguments: list[str]) -> None:
     jobs: queue.Queue[bytes] = queue.Queue(_JOBS_WAITING)
     threading.Thread(target=_read_jobs, args=(jobs,), name="jobs", daemon=True).start()
     rng = random.SystemRandom()
-    memory, tally = SpaceMemory(), Tally()
+    memory, tally, kept = SpaceMemory(), Tally(), Kept()
     while True:
         line = jobs.get()
         try:
-            answer: Result | Failure = execute(msgspec.json.decode(line, type=Job), ProgressLines(), rng, memory, tally)
+            job = msgspec.json.decode(line, type=Job)
+            answer: Result | Failure = execute(job, ProgressLines(), rng, kept, memory, tally)
         except Exception as error:
             why = expected(error)
             if why is None:
