@@ -85,6 +85,7 @@ BUDGETS_S = {
     "domain": 15,
     "engine": 40,
     "fuzz": 15,
+    "guides": 5,
     "house": 10,
     "nbd": 10,
     "objects": 10,
