@@ -712,15 +712,15 @@ def packs_after_the_manifest(patched: pytest.MonkeyPatch) -> None:
 
 def row_before_the_manifest(patched: pytest.MonkeyPatch) -> None:
     late = in_memory()
-    real_write, real_follow = snapshot_job.put_manifest, TakeSnapshot.follow
+    real_write, real = snapshot_job.put_manifest, TakeSnapshot._upload_and_commit
 
-    async def follow(self: TakeSnapshot, committed: Any) -> None:
+    async def upload_and_commit(self: TakeSnapshot, operation: Operation) -> None:
+        await real(self, operation)
         while late:
             real_write(*late.pop(0))
-        await real_follow(self, committed)
 
     patched.setattr(snapshot_job, "put_manifest", lambda *given: late.append(given))
-    patched.setattr(TakeSnapshot, "follow", follow)
+    patched.setattr(TakeSnapshot, "_upload_and_commit", upload_and_commit)
 
 
 def ghost_before_the_manifest(patched: pytest.MonkeyPatch) -> None:
@@ -846,17 +846,17 @@ def epoch_before_the_commit(patched: pytest.MonkeyPatch) -> None:
 
 def claimed_after_the_commit(patched: pytest.MonkeyPatch) -> None:
     """Manifest, commit, claim: as it was."""
-    real_follow, real_advance = TakeSnapshot.follow, epoch.advance
+    real, real_advance = TakeSnapshot._upload_and_commit, epoch.advance
 
-    async def follow(self: TakeSnapshot, committed: Any) -> None:
+    async def upload_and_commit(self: TakeSnapshot, operation: Operation) -> None:
+        await real(self, operation)
         await real_advance(self.transactions, self.kept)
-        await real_follow(self, committed)
 
     async def nothing(*_given: Any) -> None:
         pass
 
     patched.setattr(snapshot_job.epoch, "advance", nothing)
-    patched.setattr(TakeSnapshot, "follow", follow)
+    patched.setattr(TakeSnapshot, "_upload_and_commit", upload_and_commit)
 
 
 def old_mark_left(patched: pytest.MonkeyPatch) -> None:

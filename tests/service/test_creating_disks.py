@@ -20,7 +20,7 @@ from drystone.domain.operation import Operation, OperationKind
 from drystone.engine.layout import Layout
 from drystone.service.calls import disk_lifecycle
 from drystone.service.calls.disk_lifecycle import DiskLifecycle
-from drystone.service.jobs import create_disk, terminate
+from drystone.service.jobs import create_disk
 from drystone.service.jobs.create_disk import CreateDisk
 from drystone.service.jobs.terminate import Terminate
 from drystone.service.requests import NewDisks
@@ -45,7 +45,6 @@ class Maker:
         self.gates: list[asyncio.Event] = []
         self.seed = 0
         monkeypatch.setattr(create_disk, "make_image", self._make_image)
-        monkeypatch.setattr(terminate, "collect_maps", self._collect_maps)
         self.start()
 
     def start(self) -> None:
@@ -77,9 +76,6 @@ class Maker:
             raise SpaceError("the file system is full")
         self.made.append(disk.id)
         (self.data / "disks" / disk.id / "image").touch()
-
-    async def _collect_maps(self, *_parts: object) -> None:
-        """No map is in this store."""
 
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:

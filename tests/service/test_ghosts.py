@@ -5,10 +5,11 @@ import functools
 
 from sqlalchemy import Connection
 
-from drystone.catalog import packs, snapshots
+from drystone.catalog import disks, packs, snapshots
 from drystone.domain.ids import SnapshotId
 from drystone.domain.snapshot import SnapshotState
 from drystone.service.rows.trees import prune_ghosts
+from tests.catalog.catalog_values import disk
 from tests.service import parts
 from tests.service.store_world import World
 
@@ -52,5 +53,24 @@ def test_ghosts_and_their_maps_go_after_the_last_pack(world: World) -> None:
         world.db.write_sync(functools.partial(packs.delete, key=one.id))
     asyncio.run(compaction.once())
     assert world.db.read_sync(snapshots.everything) == []
+    assert not maps_left(world)
+    world.close()
+
+
+def test_a_carried_map_goes_after_the_disk_that_carried_it(world: World) -> None:
+    made = world.open()
+    carried = world.row(LAST).delta_map
+    assert carried is not None
+    based = disk(carry=frozenset({carried}))
+    world.db.write_sync(lambda conn: disks.insert(conn, based))
+    bury(world)
+    for one in world.packs_of(LAST):
+        world.db.write_sync(functools.partial(packs.delete, key=one.id))
+    compaction = parts.compaction(made)
+    asyncio.run(compaction.once())
+    assert carried in maps_left(world)
+    let_go = {"carry": frozenset[str]()}
+    world.db.write_sync(lambda conn: disks.compare_and_set(conn, based.id, expected={}, values=let_go))
+    asyncio.run(compaction.once())
     assert not maps_left(world)
     world.close()

@@ -31,14 +31,13 @@ from drystone.engine.live_disk import LiveDisk
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
 from drystone.service.jobs.progress import run_job
-from drystone.service.jobs.snapshot_commit import Committed, Uploaded, commit
+from drystone.service.jobs.snapshot_commit import Uploaded, commit
 from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
 from drystone.service.rows.instants import record_frozen
 from drystone.service.rows.tracking_audit import audit_plan
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
-from drystone.service.upkeep.maps import collect_maps
 from drystone.service.upkeep.sweep import Sweep
 from drystone.snapstore.manifests import put_manifest
 from drystone.snapstore.store import read_mark
@@ -100,7 +99,8 @@ class TakeSnapshot:
     async def _upload_and_commit(self, operation: Operation) -> None:
         uploaded = await self.upload(operation)
         await self.publish([uploaded])
-        await self.follow([await self.transactions.change(lambda change: commit(change, uploaded))])
+        committed = await self.transactions.change(lambda change: commit(change, uploaded))
+        committed.tell()
 
     async def view(self, operation: Operation) -> tuple[Daemon, freezing.FreezeTarget]:
         """Return where the frozen view of a disk is that was settled, and what was frozen.
@@ -144,13 +144,6 @@ class TakeSnapshot:
                 log.warning("snapshot.not_published", error=str(error))
             else:
                 return
-
-    async def follow(self, committed: Sequence[Committed]) -> None:
-        """Do what follows the commit of snapshots of one instant."""
-        let_go = {name for one in committed for name in one.carried}
-        await collect_maps(self.transactions, self.kept, let_go)
-        for one in committed:
-            one.tell()
 
     async def upload(self, operation: Operation) -> Uploaded:
         """Have a worker write the snapshot's objects, again if a worker dies; each attempt has its own session.

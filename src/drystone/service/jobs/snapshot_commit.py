@@ -37,8 +37,6 @@ class Committed:
     """A snapshot that is NORMAL."""
 
     uploaded: Uploaded
-    carried: frozenset[str]
-    """The delta maps that the disk carried, which it has let go of."""
     suspect: tuple[SnapshotId, ...]
     """Snapshots that are suspect from now on, because its audit found that tracking had lied."""
 
@@ -112,4 +110,4 @@ def commit(change: Change, uploaded: Uploaded) -> Committed:
     audited = {} if job.audit is None else {"audit_cursor": result.audit_next_block}
     set_tracking(change, disk, after, reason=disk.tracking_reason or "unknown", error_prompt="", **audited)
     operations.update(conn, operation.id, updated_at=at, phase=Phase.COMMITTED.value, percent=100)
-    return Committed(uploaded=uploaded, carried=algebra.carried_maps(disk.carry), suspect=suspect)
+    return Committed(uploaded=uploaded, suspect=suspect)

@@ -60,7 +60,8 @@ class TakeSnapshotGroup:
                 return
             uploads = await self._upload(members)
             await self.member.publish(uploads)
-            await self.member.follow(await self.transactions.change(lambda change: _commit(change, operation, uploads)))
+            for one in await self.transactions.change(lambda change: _commit(change, operation, uploads)):
+                one.tell()
         async with self.locks.graphs(disks_of(members)):
             await settle_members(self.transactions, self.host, operation)
         await self.transactions.change(lambda change: endings.done(change, operation))

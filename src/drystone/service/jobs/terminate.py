@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from drystone.catalog import disks, extent_maps, operations, quiesce_profiles, sessions
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import SessionPayload
-from drystone.domain.tracking import carried_maps
 from drystone.engine.volume import volume_of
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
@@ -14,7 +13,6 @@ from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
 from drystone.service.rows import endings
 from drystone.service.transactions import Change, Transactions
-from drystone.service.upkeep.maps import collect_maps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +38,6 @@ class Terminate:
             layout.scratch_file(disk_id).unlink(missing_ok=True)
             await asyncio.to_thread(volume_of(layout, disk_id).remove)
             await self.transactions.change(lambda change: _remove(change, operation))
-        await collect_maps(self.transactions, self.kept, () if disk is None else carried_maps(disk.carry))
         self.locks.forget(disk_id)
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:

@@ -10,6 +10,7 @@ from drystone.domain.ids import SessionId, SnapshotId
 from drystone.domain.lineage import Node, NodeState, Tree
 from drystone.domain.operation import OperationKind
 from drystone.domain.payloads import SnapshotPayload
+from drystone.domain.settling import Phase
 from drystone.domain.snapshot import Snapshot, SnapshotState
 
 
@@ -35,14 +36,14 @@ def _nodes(conn: Connection, rows: list[Snapshot]) -> list[Node]:
 def prune_ghosts(conn: Connection, snapshot_id: SnapshotId) -> frozenset[str]:
     """Remove the ghosts of a tree that nothing needs; the others keep their own map only.
 
-    A ghost of which there are packs stays: it says in which tree those are to be judged (S205).
+    A ghost of which there are packs stays: it says in which tree those are to be judged. One whose map is carried stays
+    too: it says that there is such a map (S205).
 
     Returns:
         The maps that these rows named until now; others may name them still.
     """
     family = snapshots.family(conn, snapshot_id)
-    judging = {row.id for row in family if _has_packs(conn, row)}
-    pruned = lineage.prunable(lineage.build(_nodes(conn, family)), _referenced(conn) | judging)
+    pruned = lineage.prunable(lineage.build(_nodes(conn, family)), _needed(conn, family))
     let_go: set[str] = set()
     for row in family:
         if row.state is not SnapshotState.GHOST:
@@ -59,12 +60,8 @@ def prune_ghosts(conn: Connection, snapshot_id: SnapshotId) -> frozenset[str]:
 def spent_ghosts(conn: Connection) -> list[SnapshotId]:
     """Return the ghosts that nothing needs and no row descends from, of all trees: what needed them went after them."""
     leaves = snapshots.leaf_ghosts(conn)
-    needed = _referenced(conn) if leaves else set()
-    return [row.id for row in leaves if row.id not in needed and not _has_packs(conn, row)]
-
-
-def _has_packs(conn: Connection, row: Snapshot) -> bool:
-    return row.state is SnapshotState.GHOST and row.session_id is not None and packs.any_of(conn, row.session_id)
+    needed = _needed(conn, leaves) if leaves else set()
+    return [row.id for row in leaves if row.id not in needed]
 
 
 def around(conn: Connection, writers: Collection[SessionId]) -> list[Snapshot] | None:
@@ -85,12 +82,26 @@ def around(conn: Connection, writers: Collection[SessionId]) -> list[Snapshot] |
     return list(found.values())
 
 
-def _referenced(conn: Connection) -> set[SnapshotId]:
-    """Return the snapshots that rows and operations refer to although nobody descends from them."""
+def carried(conn: Connection) -> set[str]:
+    """Return the maps that a disk carries, or an operation that may yet commit a snapshot or fail."""
+    found = set[str]().union(*disks.carried(conn).values())
+    for operation in operations.unfinished(conn):
+        # What is committed reads no carry-over again; the disk has let go of it in that transaction.
+        if isinstance(operation.payload, SnapshotPayload) and operation.phase != Phase.COMMITTED:
+            found.update(operation.payload.freeze.carry)
+    return found
+
+
+def _needed(conn: Connection, rows: Collection[Snapshot]) -> set[SnapshotId]:
+    """Return those of `rows`, and others, that something needs although no row may descend from them."""
+    maps = carried(conn)
     found = {disk.base_snapshot_id for disk in disks.everything(conn)}
     for operation in operations.unfinished(conn):
         if isinstance(operation.payload, SnapshotPayload):
             found.add(operation.payload.freeze.base)
         if operation.kind is not OperationKind.DELETE_SNAPSHOT:
             found.add(operation.snapshot_id)
+    for row in rows:
+        if row.delta_map in maps or (row.session_id is not None and packs.any_of(conn, row.session_id)):
+            found.add(row.id)
     return {snapshot_id for snapshot_id in found if snapshot_id is not None}

@@ -7,15 +7,13 @@ from collections.abc import Iterable
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, meta, operations, pack_rewrites, packs, sessions, snapshots
+from drystone.catalog import meta, operations, pack_rewrites, packs, sessions, snapshots
 from drystone.domain.clock import recent
 from drystone.domain.ids import PackId, SessionId
-from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.session import Pack, PackState, Session, SessionState
-from drystone.domain.settling import Phase
 from drystone.domain.snapshot import SnapshotState
 from drystone.service.kept_store import KeptStore
-from drystone.service.rows.trees import around
+from drystone.service.rows.trees import around, carried
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch, late_writes
 from drystone.service.upkeep.confirmation import may_delete
@@ -129,17 +127,11 @@ def add_reclaimed(conn: Connection, size_bytes: int) -> None:
 
 def named_maps(conn: Connection) -> set[str]:
     """Return every map that a snapshot, a ghost, a disk's carry-over or an operation names (L1)."""
-    named: set[str] = set()
+    named = carried(conn)
     for row in snapshots.everything(conn):
         if row.state is SnapshotState.GHOST:
             # A ghost needs its own map, for paths; not those that its manifest listed.
             named.update([row.delta_map] if row.delta_map is not None else [])
         else:
             named.update(row.maps)
-    for carry in disks.carried(conn).values():
-        named |= carry
-    for operation in operations.unfinished(conn):
-        # What is committed reads no carry-over again; the disk has let go of it in that transaction.
-        if isinstance(operation.payload, SnapshotPayload) and operation.phase != Phase.COMMITTED:
-            named.update(operation.payload.freeze.carry)
     return named
