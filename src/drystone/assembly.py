@@ -413,6 +413,8 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
         Loop(name="scrub", once=with_store(parts.scrub.once), seconds=1.0),
         Loop(name="proving", once=with_store(use_cases.proving.begin_due), seconds=60.0),
         Loop(name="sessions", once=sessions.prune, seconds=600.0),
+        # A session may have been fenced at any moment, as by the first work after a start.
+        Loop(name="sweep", once=with_store(parts.sweep.sweep), seconds=20.0),
         Loop(name="tidy", once=with_store(parts.sweep.tidy), seconds=600.0),
         Loop(name="ballast", once=lambda: asyncio.to_thread(parts.ballast.fill), seconds=10.0),
         Loop(name="tallies", once=use_cases.audit.tell, seconds=60.0),

@@ -106,7 +106,9 @@ async def compact(scene: Scene) -> None:
 
 
 async def tidy(scene: Scene) -> None:
-    await parts.sweep(scene.made).tidy()
+    sweep = parts.sweep(scene.made)
+    await sweep.sweep()
+    await sweep.tidy()
 
 
 def requests_with(count: int) -> tuple[dict[str, Counter[str]], list[str]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import meta, operations, pack_rewrites, packs, sessions, snapshots
+from drystone.catalog import meta, pack_rewrites, packs, sessions, snapshots
 from drystone.domain.clock import recent
 from drystone.domain.ids import PackId, SessionId
 from drystone.domain.session import Pack, PackState, Session, SessionState

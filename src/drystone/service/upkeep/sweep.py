@@ -82,12 +82,11 @@ class Sweep:
         """When a fenced session's objects were last swept."""
 
     async def tidy(self) -> None:
-        """Remove all that has ended: objects, sessions, operations.
+        """Remove the rows of what ended long ago: sessions, operations.
 
         Raises:
             DrystoneError: The catalog or the store cannot be asked now.
         """
-        await self.sweep()
         await self.forget_spent()
         await self._transactions.change(_prune_operations)
 
