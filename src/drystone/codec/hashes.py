@@ -29,12 +29,22 @@ class HashKeys:
 
 
 def derive_keys(store_key: bytes) -> HashKeys:
-    """Return the keys that follow from the 32 random bytes of a store."""
+    """Return the keys that follow from the 32 random bytes of a store that is not sealed."""
     assert len(store_key) == KEY_BYTES
     return HashKeys(
         blocks=blake3(store_key, derive_key_context="drystone 1 block").digest(),
         lists=blake3(store_key, derive_key_context="drystone 1 list of block hashes").digest(),
         seals=blake3(store_key, derive_key_context="drystone 1 seal").digest(),
+    )
+
+
+def derive_sealed_keys(store_key: bytes) -> HashKeys:
+    """Return those that follow from the key of a sealed store. They seal nothing: what seals has keys of its own."""
+    assert len(store_key) == KEY_BYTES
+    return HashKeys(
+        blocks=blake3(store_key, derive_key_context="drystone 2 block").digest(),
+        lists=blake3(store_key, derive_key_context="drystone 2 list of block hashes").digest(),
+        seals=b"",
     )
 
 

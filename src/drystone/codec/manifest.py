@@ -6,7 +6,9 @@ from typing import Literal
 
 import msgspec
 
-from drystone.codec.hashes import HashKeys, seal
+from drystone.codec.hashes import Buffer, HashKeys, seal
+from drystone.codec.sealed import FOOT_BYTES, SEALED_FORMAT, Foot, Sealed, Sealing, open_whole
+from drystone.codec.wraps import DataKey
 from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import AccountId, DiskId, PackId, SessionId, SnapshotId, StoreId
 
@@ -18,16 +20,18 @@ MANIFEST_BYTES_MAX = 256 << 20
 
 _SEAL_MAGIC = b"DRYSMANI"
 _LAST_LINE = re.compile(rb"blake3 ([0-9a-f]{64})\n")
+_COMMITMENT = re.compile(r"[0-9a-f]{64}")
 _LAST_LINE_BYTES = 7 + 64 + 1
 
 
 class ManifestMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A map that a snapshot is read through."""
+    """A map that a snapshot is read through; of a sealed one `commitment` (hex) tells which written object it is."""
 
     object: str
     kind: Literal["delta", "full"]
     entries: int
     bytes: int
+    commitment: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class ManifestPack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,6 +90,7 @@ class _Version(msgspec.Struct):
 def encode_manifest(keys: HashKeys, manifest: Manifest) -> bytes:
     """Return the object: indented JSON, a newline, and the line of its seal."""
     assert (fault := _fault(manifest)) is None, fault
+    assert manifest.format != SEALED_FORMAT
     body = msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
     return body + b"blake3 " + seal(keys, (_SEAL_MAGIC, body)).hex().encode() + b"\n"
 
@@ -103,10 +108,36 @@ def decode_manifest(keys: HashKeys, raw: bytes, what: str) -> Manifest:
     body = raw[:-_LAST_LINE_BYTES]
     if not hmac.compare_digest(seal(keys, (_SEAL_MAGIC, body)).hex().encode(), last[1]):
         raise IntegrityError(f"{what}: the seal does not fit")
+    return _parsed(body, MANIFEST_VERSION, what)
+
+
+def seal_manifest(sealing: Sealing, manifest: Manifest) -> list[bytes]:
+    """Return the object of a manifest of a sealed store."""
+    assert (fault := _fault(manifest)) is None, fault
+    assert manifest.format == SEALED_FORMAT
+    return sealing.seal((), msgspec.json.encode(manifest))
+
+
+def open_manifest(key: DataKey, what: Sealed, foot: Foot, raw: Buffer) -> Manifest:
+    """Return the manifest of a sealed store; `foot` was decoded from `raw`.
+
+    Raises:
+        IntegrityError: It is not what was sealed under this name.
+        ProtocolError: What was sealed is none, one of another format, or of a disk that the key is not for (S243).
+    """
+    if len(raw) > MANIFEST_BYTES_MAX + FOOT_BYTES:
+        raise ProtocolError(f"{what}: {len(raw)} bytes are not a manifest")
+    manifest = _parsed(open_whole(key.key, what, foot, raw), SEALED_FORMAT, str(what))
+    if not key.seals(manifest.account, manifest.disk):
+        raise ProtocolError(f"{what}: sealed by the key of {key.purpose}, but of {manifest.disk} of {manifest.account}")
+    return manifest
+
+
+def _parsed(body: bytes, expected: int, what: str) -> Manifest:
     try:
         version = msgspec.json.decode(body, type=_Version).format
-        if version != MANIFEST_VERSION:
-            raise ProtocolError(f"{what}: manifest format {version}, this program reads {MANIFEST_VERSION}")
+        if version != expected:
+            raise ProtocolError(f"{what}: manifest format {version}, {expected} expected")
         manifest = msgspec.json.decode(body, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"{what}: {error}") from error
@@ -125,6 +156,9 @@ def _fault(manifest: Manifest) -> str | None:
         return "a size is out of bounds"
     if not 0 < len(manifest.maps) <= MAPS_MAX or len(manifest.ancestry) > ANCESTRY_MAX:
         return f"{len(manifest.maps)} maps, {len(manifest.ancestry)} ancestors"
+    sealed = manifest.format == SEALED_FORMAT
+    if any(sealed != bool(part.commitment and _COMMITMENT.fullmatch(part.commitment)) for part in manifest.maps):
+        return "a map has no commitment, or one that is none"
     kinds = [part.kind for part in manifest.maps]
     # Maps below a full one would be read as if it were not complete.
     if "full" in kinds[:-1]:

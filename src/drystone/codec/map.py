@@ -20,6 +20,7 @@ from drystone.codec.binary import (
 )
 from drystone.codec.hashes import HASH_BYTES, SEAL_BYTES, Buffer, HashKeys, seal
 from drystone.codec.pack import ADDRESS_LIMIT, FRAME_BLOCKS_MAX, PACK_FRAMES_MAX
+from drystone.codec.sealed import SEALED_FORMAT, TAG_BYTES, Opener, Sealing
 from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import PackId, SessionId
 
@@ -77,7 +78,8 @@ class MapDirectory:
     """Where a map's pages are.
 
     Arrays per page: `starts`, `stops` (blocks), `stored_bytes`, `plain_bytes`, `entries`, `encodings`,
-    `seals` ((n, 32)), and `offsets` (one more). Pages lie back to back from byte 48, sorted and disjoint
+    `seals` ((n, 32); of a sealed map none, but its `opener`), and `offsets` (one more). Pages lie back to back from
+    byte 48, or from byte 0 of a sealed map with a tag each, which `stored_bytes` does not count; sorted and disjoint
     (I7).
     """
 
@@ -93,11 +95,12 @@ class MapDirectory:
     encodings: npt.NDArray[np.uint8]
     seals: npt.NDArray[np.uint8]
     offsets: npt.NDArray[np.int64]
+    opener: Opener | None = None
 
 
-def map_header(session: SessionId, map_id: str, kind: MapKind) -> bytes:
+def map_header(session: SessionId, map_id: str, kind: MapKind, version: int = MAP_VERSION) -> bytes:
     """Return the 48 bytes that a map begins with, and that its directory repeats (I3)."""
-    return _HEADER.pack(MAP_MAGIC, MAP_VERSION, kind, bytes.fromhex(map_id), bytes.fromhex(session))
+    return _HEADER.pack(MAP_MAGIC, version, kind, bytes.fromhex(map_id), bytes.fromhex(session))
 
 
 def encode_page(page: MapPage) -> bytes:
@@ -119,12 +122,19 @@ class MapEncoder:
     """Collects pages in order and gives the parts of the object; holds the stored pages in memory.
 
     About 22 bytes of memory and of object per frame that is referred to: 90 MiB per TiB of data.
+
+    Args:
+        keys: Whose seals pages and directory have, or how this object will be sealed.
+        session: Whose map it is.
+        map_id: Its id.
+        kind: Whether it is complete alone.
     """
 
-    def __init__(self, keys: HashKeys, session: SessionId, map_id: str, kind: MapKind) -> None:
+    def __init__(self, keys: HashKeys | Sealing, session: SessionId, map_id: str, kind: MapKind) -> None:
         self._keys = keys
-        self._header = map_header(session, map_id, kind)
-        self._parts: list[bytes] = [self._header]
+        sealed = isinstance(keys, Sealing)
+        self._header = map_header(session, map_id, kind, SEALED_FORMAT if sealed else MAP_VERSION)
+        self._parts: list[bytes] = [] if sealed else [self._header]
         self._rows: list[tuple[int, int, int, int, int, int]] = []
         self._seals: list[bytes] = []
 
@@ -135,7 +145,8 @@ class MapEncoder:
         plain = encode_page(page)
         encoding, stored = shrink(plain)
         self._rows.append((start, stop, len(stored), len(plain), len(page.starts), encoding))
-        self._seals.append(_page_seal(self._keys, self._header, stored))
+        if not isinstance(self._keys, Sealing):
+            self._seals.append(_page_seal(self._keys, self._header, stored))
         self._parts.append(stored)
 
     @property
@@ -159,6 +170,8 @@ class MapEncoder:
             b"".join(bytes.fromhex(ref.pack) for ref in packs),
             b"".join(bytes.fromhex(ref.session) for ref in packs),
         ))  # fmt: skip
+        if isinstance(self._keys, Sealing):
+            return self._keys.seal(list(enumerate(self._parts)), plain)
         offset = MAP_HEADER_BYTES + int(rows[:, 2].sum())
         return [*self._parts, encode_tail(self._keys, plain, offset, MAP_TAIL_MAGIC)]
 
@@ -174,10 +187,25 @@ def decode_directory(keys: HashKeys, trailer: Trailer, stored: Buffer, what: str
         IntegrityError: The seal does not fit.
         ProtocolError: The sealed bytes break the format.
     """
-    reader = ColumnReader(open_index(keys, trailer, stored, what), f"directory of {what}")
+    return _directory(open_index(keys, trailer, stored, what), trailer.index_offset, what, None)
+
+
+def open_sealed_directory(opener: Opener, sealed: Buffer, what: str) -> MapDirectory:
+    """Return the directory of a sealed map, whose bytes are `sealed`, checked (I3, I7).
+
+    Raises:
+        IntegrityError: It is not what was sealed.
+        ProtocolError: What was sealed breaks the format.
+    """
+    return _directory(opener.index(sealed), opener.foot.index_offset, what, opener)
+
+
+def _directory(plain: bytes, index_offset: int, what: str, opener: Opener | None) -> MapDirectory:
+    reader = ColumnReader(plain, f"directory of {what}")
+    expected = MAP_VERSION if opener is None else SEALED_FORMAT
     magic, version, kind, map_id, session = _HEADER.unpack(reader.take(MAP_HEADER_BYTES))
-    if magic != MAP_MAGIC or version != MAP_VERSION or kind not in (MapKind.DELTA, MapKind.FULL):
-        raise ProtocolError(f"{what}: map format {magic!r} {version} kind {kind}, this program reads {MAP_VERSION}")
+    if magic != MAP_MAGIC or version != expected or kind not in (MapKind.DELTA, MapKind.FULL):
+        raise ProtocolError(f"{what}: map format {magic!r} {version} kind {kind}, {expected} expected")
     pages, packs = reader.number(), reader.number()
     if pages > _PAGES_MAX or packs > _PACKS_MAX:
         raise ProtocolError(f"{what}: {pages} pages, {packs} packs")
@@ -187,7 +215,7 @@ def decode_directory(keys: HashKeys, trailer: Trailer, stored: Buffer, what: str
     plain_bytes = reader.column("<u4", pages).astype(np.int64)
     entries = reader.column("<u4", pages).astype(np.int64)
     encodings = reader.column("u1", pages)
-    seals = reader.hashes(pages, SEAL_BYTES)
+    seals = reader.hashes(pages if opener is None else 0, SEAL_BYTES)
     pack_ids = [bytes(reader.take(16)).hex() for _ in range(packs)]
     sessions = [bytes(reader.take(16)).hex() for _ in range(packs)]
     reader.finish()
@@ -201,9 +229,10 @@ def decode_directory(keys: HashKeys, trailer: Trailer, stored: Buffer, what: str
             raise ProtocolError(f"{what}: impossible number of entries")
     else:
         stops = starts
-    offsets = MAP_HEADER_BYTES + np.concatenate(([0], np.cumsum(stored_bytes))).astype(np.int64)
-    if int(offsets[-1]) != trailer.index_offset:
-        raise ProtocolError(f"{what}: pages end at {offsets[-1]}, the directory begins at {trailer.index_offset}")
+    begin, added = (MAP_HEADER_BYTES, 0) if opener is None else (0, TAG_BYTES)
+    offsets = begin + np.concatenate(([0], np.cumsum(stored_bytes + added))).astype(np.int64)
+    if int(offsets[-1]) != index_offset:
+        raise ProtocolError(f"{what}: pages end at {offsets[-1]}, the directory begins at {index_offset}")
     return MapDirectory(
         session=SessionId(session.hex()), map_id=map_id.hex(), kind=MapKind(kind),
         packs=tuple(
@@ -211,7 +240,7 @@ def decode_directory(keys: HashKeys, trailer: Trailer, stored: Buffer, what: str
             for pack, owner in zip(pack_ids, sessions, strict=True)
         ),
         starts=starts, stops=stops, stored_bytes=stored_bytes, plain_bytes=plain_bytes, entries=entries,
-        encodings=encodings, seals=seals, offsets=offsets,
+        encodings=encodings, seals=seals, offsets=offsets, opener=opener,
     )  # fmt: skip
 
 
@@ -223,9 +252,12 @@ def decode_page(keys: HashKeys, directory: MapDirectory, number: int, stored: Bu
         ProtocolError: The sealed bytes break the format.
     """
     where = f"{what}, page {number}"
-    header = map_header(directory.session, directory.map_id, directory.kind)
-    if not hmac.compare_digest(_page_seal(keys, header, stored), directory.seals[number].tobytes()):
-        raise IntegrityError(f"{where}: the seal does not fit")
+    if directory.opener is not None:
+        stored = directory.opener.part(number, stored)
+    else:
+        header = map_header(directory.session, directory.map_id, directory.kind)
+        if not hmac.compare_digest(_page_seal(keys, header, stored), directory.seals[number].tobytes()):
+            raise IntegrityError(f"{where}: the seal does not fit")
     plain = expand(int(directory.encodings[number]), stored, int(directory.plain_bytes[number]), where)
     reader = ColumnReader(plain, where)
     entries, frames = reader.number(), reader.number()

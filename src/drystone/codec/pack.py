@@ -1,6 +1,7 @@
 """Packs: bytes to values and back (docs/format.md, "Pack")."""
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -21,6 +22,7 @@ from drystone.codec.binary import (
     open_index,
 )
 from drystone.codec.hashes import HASH_BYTES, Buffer, HashKeys, block_hashes
+from drystone.codec.sealed import SEALED_FORMAT, TAG_BYTES, Opener, Sealing
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import PackId, SessionId
@@ -47,6 +49,8 @@ class Encoding(IntEnum):
     RAW = RAW
     ZSTD = ZSTD
     GONE = 2
+    LOST = 3
+    """Was damaged when the object was written, and could not be sealed again; in sealed packs only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +61,13 @@ class PackHeader:
     session: SessionId
     attempt: str
     salt: bytes = field(repr=False)
+    version: int = PACK_VERSION
 
     def encode(self) -> bytes:
         """Return the 96 bytes."""
         assert len(self.salt) == SALT_BYTES
         return _HEADER.pack(
-            PACK_MAGIC, PACK_VERSION, 0,
+            PACK_MAGIC, self.version, 0,
             bytes.fromhex(self.pack), bytes.fromhex(self.session), bytes.fromhex(self.attempt), self.salt,
         )  # fmt: skip
 
@@ -71,8 +76,9 @@ class PackHeader:
 class PackIndex:
     """What a pack holds. Arrays per frame: `stored_bytes`, `counts`, `encodings`; per block: the rest.
 
-    Frames lie back to back from byte 96 (I4); the rows of frame f are `first_rows[f] : first_rows[f + 1]`,
-    and a block's place among them is its slot.
+    Frames lie back to back from byte 96, or from byte 0 of a sealed pack with a tag each (I4), which `stored_bytes`
+    does not count; the rows of frame f are `first_rows[f] : first_rows[f + 1]`, and a block's place among them is its
+    slot. `opener` is that of a sealed pack that was read.
     """
 
     header: PackHeader
@@ -82,11 +88,14 @@ class PackIndex:
     addresses: npt.NDArray[np.int64]
     hashes: npt.NDArray[np.uint8]
     dead: npt.NDArray[np.bool_]
+    opener: Opener | None = None
     offsets: npt.NDArray[np.int64] = field(init=False)
     first_rows: npt.NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
-        offsets = HEADER_BYTES + np.concatenate(([0], np.cumsum(self.stored_bytes)))
+        sealed = self.header.version == SEALED_FORMAT
+        in_object = self.stored_bytes + np.where(self.stored_bytes > 0, TAG_BYTES, 0) if sealed else self.stored_bytes
+        offsets = np.concatenate(([0], np.cumsum(in_object))) + (0 if sealed else HEADER_BYTES)
         object.__setattr__(self, "offsets", offsets.astype(np.int64))
         object.__setattr__(self, "first_rows", np.concatenate(([0], np.cumsum(self.counts))).astype(np.int64))
 
@@ -94,14 +103,34 @@ class PackIndex:
         """Return frame `frame`'s list of block hashes, concatenated."""
         return self.hashes[self.first_rows[frame] : self.first_rows[frame + 1]].tobytes()
 
+    def opened(self, frame: int, raw: Buffer) -> Buffer:
+        """Return a frame's `stored_bytes` of what the object has of it, which is more if it is sealed.
+
+        Raises:
+            IntegrityError: It is not what was sealed.
+        """
+        return raw if self.opener is None else self.opener.part(frame, raw)
+
 
 def encode_pack_tail(keys: HashKeys, index: PackIndex) -> bytes:
     """Return what follows the last frame: index and trailer."""
+    assert index.header.version == PACK_VERSION
+    return encode_tail(keys, _plain(index), int(index.offsets[-1]), PACK_TAIL_MAGIC)
+
+
+def seal_pack(sealing: Sealing, index: PackIndex, frames: Sequence[Buffer]) -> list[bytes]:
+    """Return the parts of a sealed pack; `frames` are as `index` says that they are stored."""
+    assert index.header.version == SEALED_FORMAT
+    assert [len(frame) for frame in frames] == index.stored_bytes.tolist()
+    return sealing.seal([(number, frame) for number, frame in enumerate(frames) if len(frame)], _plain(index))
+
+
+def _plain(index: PackIndex) -> bytes:
     frames, blocks = len(index.counts), len(index.addresses)
     assert 0 < frames <= PACK_FRAMES_MAX
     assert 0 < blocks <= PACK_BLOCKS_MAX
     assert index.hashes.shape == (blocks, HASH_BYTES)
-    plain = b"".join((
+    return b"".join((
         index.header.encode(),
         struct.pack("<II", frames, blocks),
         index.stored_bytes.astype("<u4").tobytes(),
@@ -111,10 +140,9 @@ def encode_pack_tail(keys: HashKeys, index: PackIndex) -> bytes:
         index.dead.astype("u1").tobytes(),
         index.hashes.tobytes(),
     ))  # fmt: skip
-    return encode_tail(keys, plain, int(index.offsets[-1]), PACK_TAIL_MAGIC)
 
 
-def decode_header(raw: Buffer, what: str) -> PackHeader:
+def decode_header(raw: Buffer, what: str, expected: int = PACK_VERSION) -> PackHeader:
     """Return the header in the first 96 bytes of a pack.
 
     Raises:
@@ -123,9 +151,11 @@ def decode_header(raw: Buffer, what: str) -> PackHeader:
     if len(raw) < HEADER_BYTES or bytes(raw[:8]) != PACK_MAGIC:
         raise ProtocolError(f"{what} is not a pack")
     _, version, flags, pack, session, attempt, salt = _HEADER.unpack(raw[:HEADER_BYTES])
-    if version != PACK_VERSION or flags != 0:
-        raise ProtocolError(f"{what}: pack format {version} (flags {flags:#x}), this program reads {PACK_VERSION}")
-    return PackHeader(pack=PackId(pack.hex()), session=SessionId(session.hex()), attempt=attempt.hex(), salt=salt)
+    if version != expected or flags != 0:
+        raise ProtocolError(f"{what}: pack format {version} (flags {flags:#x}), {expected} expected")
+    return PackHeader(
+        pack=PackId(pack.hex()), session=SessionId(session.hex()), attempt=attempt.hex(), salt=salt, version=version
+    )
 
 
 def decode_index(keys: HashKeys, trailer: Trailer, stored: Buffer, what: str) -> PackIndex:
@@ -135,8 +165,22 @@ def decode_index(keys: HashKeys, trailer: Trailer, stored: Buffer, what: str) ->
         IntegrityError: The seal does not fit.
         ProtocolError: The sealed bytes break the format.
     """
-    reader = ColumnReader(open_index(keys, trailer, stored, what), f"index of {what}")
-    header = decode_header(reader.take(HEADER_BYTES), what)
+    return _index(open_index(keys, trailer, stored, what), trailer.index_offset, what, None)
+
+
+def open_sealed_index(opener: Opener, sealed: Buffer, what: str) -> PackIndex:
+    """Return the index of a sealed pack, whose bytes are `sealed`, checked (I3 to I6).
+
+    Raises:
+        IntegrityError: It is not what was sealed.
+        ProtocolError: What was sealed breaks the format.
+    """
+    return _index(opener.index(sealed), opener.foot.index_offset, what, opener)
+
+
+def _index(plain: bytes, index_offset: int, what: str, opener: Opener | None) -> PackIndex:
+    reader = ColumnReader(plain, f"index of {what}")
+    header = decode_header(reader.take(HEADER_BYTES), what, PACK_VERSION if opener is None else SEALED_FORMAT)
     frames, blocks = reader.number(), reader.number()
     if not (0 < frames <= PACK_FRAMES_MAX and 0 < blocks <= PACK_BLOCKS_MAX):
         raise ProtocolError(f"{what}: {frames} frames of {blocks} blocks")
@@ -148,17 +192,20 @@ def decode_index(keys: HashKeys, trailer: Trailer, stored: Buffer, what: str) ->
         addresses=from_ascending(reader.column("<u8", blocks), ADDRESS_LIMIT, what),
         dead=_flags(reader.column("u1", blocks), what),
         hashes=reader.hashes(blocks, HASH_BYTES),
+        opener=opener,
     )
     reader.finish()
-    if int(index.offsets[-1]) != trailer.index_offset:
-        raise ProtocolError(f"{what}: frames end at {index.offsets[-1]}, the index begins at {trailer.index_offset}")
+    if int(index.offsets[-1]) != index_offset:
+        raise ProtocolError(f"{what}: frames end at {index.offsets[-1]}, the index begins at {index_offset}")
     if int(index.first_rows[-1]) != blocks or int(index.counts.min()) < 1:
         raise ProtocolError(f"{what}: frames hold {index.first_rows[-1]} blocks, the table {blocks}")
-    plain = index.counts * BLOCK_BYTES
+    whole = index.counts * BLOCK_BYTES
     right = np.select(
-        [index.encodings == Encoding.RAW, index.encodings == Encoding.ZSTD, index.encodings == Encoding.GONE],
-        [index.stored_bytes == plain, (index.stored_bytes > 0) & (index.stored_bytes < plain),
-         (index.stored_bytes == 0) & np.logical_and.reduceat(index.dead, index.first_rows[:-1])],
+        [index.encodings == Encoding.RAW, index.encodings == Encoding.ZSTD, index.encodings == Encoding.GONE,
+         (index.encodings == Encoding.LOST) & (opener is not None)],
+        [index.stored_bytes == whole, (index.stored_bytes > 0) & (index.stored_bytes < whole),
+         (index.stored_bytes == 0) & np.logical_and.reduceat(index.dead, index.first_rows[:-1]),
+         index.stored_bytes == 0],
         default=False,
     )  # fmt: skip
     if int(index.counts.max()) > FRAME_BLOCKS_MAX or not right.all():
@@ -206,9 +253,12 @@ def decode_frame(
     where = f"{what}, frame {frame}"
     if int(index.encodings[frame]) == Encoding.GONE:
         raise IntegrityError(f"{where}: was dropped by compaction, but is read")
-    if len(stored) != int(index.stored_bytes[frame]):
-        raise IntegrityError(f"{where}: {len(stored)} bytes read, {index.stored_bytes[frame]} expected")
-    plain = expand(int(index.encodings[frame]), stored, int(index.counts[frame]) * BLOCK_BYTES, where)
+    if int(index.encodings[frame]) == Encoding.LOST:
+        raise IntegrityError(f"{where}: was damaged before this object was written")
+    if len(stored) != (in_object := int(index.offsets[frame + 1] - index.offsets[frame])):
+        raise IntegrityError(f"{where}: {len(stored)} bytes read, {in_object} expected")
+    raw = index.opened(frame, stored)
+    plain = expand(int(index.encodings[frame]), raw, int(index.counts[frame]) * BLOCK_BYTES, where)
     hashes = block_hashes(keys, plain)
     if hashes != index.frame_hashes(frame):
         rows = slice(int(index.first_rows[frame]), int(index.first_rows[frame + 1]))

@@ -15,6 +15,8 @@ SessionId = NewType("SessionId", str)
 PackId = NewType("PackId", str)
 """A pack's identity, 32 hex digits; it survives compaction, the object's name does not (L8)."""
 StoreId = NewType("StoreId", str)
+KeyId = NewType("KeyId", str)
+"""A key that seals data or other keys: 32 hex digits."""
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
