@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection, delete, update
 
-from drystone.catalog import meta, operations, sessions
+from drystone.catalog import meta, operations, packs, sessions, snapshots
 from drystone.catalog.schema import session as session_table
 from drystone.domain.ids import SessionId, SnapshotId
 from drystone.domain.late_writes import Made
@@ -170,6 +170,43 @@ def test_a_pack_that_was_deleted_keeps_its_sessions_row_for_a_week(world: World)
     assert forgotten(made, after=51 * WEEK - 1) == 0
     assert forgotten(made, after=51 * WEEK + 1) == 3
     assert list_shelf(made.store).tombstones == frozenset()
+    world.close()
+
+
+def test_a_map_that_others_show_stays_whatever_became_of_its_session(world: World) -> None:
+    """L1: after a recovery no ghost tells that the session is needed; its packs may all be gone."""
+    made = world.open()
+    session, _ = deleted(world, made, FIRST)
+
+    def forget(conn: Connection) -> None:
+        for pack in packs.of_session(conn, session):
+            packs.delete(conn, pack.id)
+        snapshots.delete(conn, FIRST)
+
+    world.db.write_sync(forget)
+    before = left(world, session)
+    assert forgotten(made, after=WEEK + 1) == 0
+    assert left(world, session) == before
+    world.check()
+    world.close()
+
+
+def test_while_a_manifest_is_unknown_nothing_of_a_deleted_session_goes(world: World) -> None:
+    """S56: it may show a map of that session."""
+    made = world.open()
+    session, before = deleted(world, made)
+    for name, raw in before.items():
+        if not name.endswith(".manifest"):
+            MemoryStore.put(world.objects, name, raw)
+    stray = made.store.manifest_name(SnapshotId("snap-0000dead"), SessionId("0d" * 16))
+    MemoryStore.put(world.objects, stray, b"of whom")
+    came_back = left(world, session)
+    made.kept.claimed.manifests_known_at = None
+    assert forgotten(made, after=WEEK + 1) == 0
+    assert left(world, session) == came_back
+    MemoryStore.delete(world.objects, stray)
+    assert forgotten(made, after=WEEK + 1) == 1
+    assert left(world, session) == []
     world.close()
 
 

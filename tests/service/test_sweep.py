@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
 from drystone.catalog import accounts, operations, packs, sessions, snapshots
+from drystone.catalog.schema import snapshot
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import OperationId, PackId, SessionId, SnapshotId
 from drystone.domain.operation import Operation, OperationKind, OperationState
@@ -74,6 +75,8 @@ def test_a_session_stays_while_a_row_names_it(world: World) -> None:
     assert asyncio.run(parts.sweep(made).forget_spent()) == 0, "its packs have rows"
     found = world.db.read_sync(lambda conn: packs.of_session(conn, writer))
     world.db.write_sync(lambda conn: [packs.delete(conn, PackId(pack.id)) for pack in found])
+    assert asyncio.run(parts.sweep(made).forget_spent()) == 0, "others list its map"
+    world.db.write_sync(lambda conn: conn.execute(update(snapshot).values(maps=())))
     assert asyncio.run(parts.sweep(made).forget_spent()) == 1
     world.close()
 

@@ -143,12 +143,18 @@ class Sweep:
         waiting = await self._transactions.read(lambda conn: sessions.spent(conn, before, SPENT_MAX))
         if not waiting or not await may_delete(self._transactions, self._kept):
             return 0
-        rewritten = await self._transactions.read(_rewritten)
+        if any(session.deleted_at is not None for session in waiting):
+            reason = await collection.stopped(self._transactions, self._kept)
+            if reason is not None:
+                # What the catalog does not know may need a map of them (S56).
+                log.warning("sessions.kept", reason=reason)
+                waiting = [session for session in waiting if session.deleted_at is None]
+        needed = await self._transactions.read(_needed)
         shelves = await asyncio.to_thread(_shelves_of, store, waiting)
-        # A rewriting that was given up may still put its object, under the session that wrote the pack.
-        judged = [session for session in waiting if session.id not in rewritten]
         gone = []
-        for session in judged:
+        for session in waiting:
+            if session.id in needed:
+                continue
             if session.deleted_at is not None:
                 await asyncio.to_thread(_sweep_one, store, session, shelves)
             elif shelves.manifests_of(session):
@@ -216,8 +222,14 @@ def _made(session: Session) -> Made | None:
     return session.snapshot_id, session.id
 
 
-def _rewritten(conn: Connection) -> set[SessionId]:
-    return {SessionId(row.new_object.split("/")[-2]) for row in pack_rewrites.everything(conn)}
+def _needed(conn: Connection) -> set[SessionId]:
+    """Return the sessions of which something is in use, or is on its way, that no row of a pack or snapshot tells.
+
+    Of a session that a recovery adopted no ghost says that others show its map. A rewriting that was given up may still
+    put its object, under the session that wrote the pack.
+    """
+    names = [*collection.named_maps(conn), *(row.new_object for row in pack_rewrites.everything(conn))]
+    return {SessionId(name.split("/")[-2]) for name in names}
 
 
 def _age(session: Session, at: float) -> float:
