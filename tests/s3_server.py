@@ -1,16 +1,24 @@
 """A real S3 server for tests: versitygw, which `./dev test` builds. A bucket is a directory."""
 
+import base64
 import contextlib
+import hashlib
 import os
 import secrets
 import shutil
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from drystone.objects.address import S3Address
+from drystone.objects.s3_keys import read_keys
+from drystone.objects.standalone_bucket import Keys, signed
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = ROOT / ".versitygw" / "versitygw"
@@ -23,21 +31,41 @@ class S3Server:
     Args:
         directory: Where it keeps everything.
         keep_alive: Whether a connection serves many requests, as those of services do.
+        host: Address that it listens on.
+        domain: Buckets are hosts below it, besides.
+        versions: Whether buckets may have versions.
+        certificate: Certificate and key, for TLS.
     """
 
-    def __init__(self, directory: Path, *, keep_alive: bool = False) -> None:
-        self._keep_alive = keep_alive
+    def __init__(
+        self, directory: Path, *, keep_alive: bool = False, host: str = "127.0.0.1", domain: str = "",
+        versions: bool = False, certificate: tuple[Path, Path] | None = None,
+    ) -> None:  # fmt: skip
+        self._environment = {"VGW_KEEP_ALIVE": str(keep_alive).lower()}
+        self._host = host
+        if domain:
+            self._environment["VGW_VIRTUAL_DOMAIN"] = domain
+        if versions:
+            (directory / "versions").mkdir(parents=True, exist_ok=True)
+            self._environment["VGW_VERSIONING_DIR"] = str(directory / "versions")
+        if certificate is not None:
+            self._environment |= {"VGW_CERT": str(certificate[0]), "VGW_KEY": str(certificate[1])}
+        self._scheme = "http" if certificate is None else "https"
         self.buckets = directory / "buckets"
         self.buckets.mkdir(parents=True, exist_ok=True)
         self.key, self.secret = "test-key", secrets.token_hex(16)
-        self.port = _free_port()
+        self.port = free_port(host)
         self._log = directory / "versitygw.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def endpoint(self) -> str:
         """Its URL."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self._scheme}://{self._name}:{self.port}"
+
+    @property
+    def _name(self) -> str:
+        return f"[{self._host}]" if ":" in self._host else self._host
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -45,15 +73,15 @@ class S3Server:
         assert program, "there is no versitygw, and tests of S3 need it: ./dev test builds it"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [program, "--port", f"127.0.0.1:{self.port}", "posix", str(self.buckets)], stdout=log, stderr=log,
+                [program, "--port", f"{self._name}:{self.port}", "posix", str(self.buckets)], stdout=log, stderr=log,
                 env={
                     "PATH": os.environ["PATH"], "ROOT_ACCESS_KEY": self.key, "ROOT_SECRET_KEY": self.secret,
-                    "VGW_KEEP_ALIVE": str(self._keep_alive).lower(),
+                    **self._environment,
                 },
             )  # fmt: skip
         end = time.monotonic() + START_S
         while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            with contextlib.suppress(OSError), socket.create_connection((self._host, self.port), 1):
                 return
             assert self._process.poll() is None, self._log.read_text()
             assert time.monotonic() < end, "versitygw does not listen"
@@ -84,10 +112,40 @@ class S3Server:
         return S3Address(bucket=bucket, prefix=prefix, endpoint=self.endpoint, keys_file=str(self.keys_file(keys)))
 
 
+def lockable(address: S3Address, *, days: int = 0, mode: str = "GOVERNANCE") -> S3Address:
+    """Make another bucket, whose objects can be locked; by itself it locks each for so many days."""
+    made = msgspec.structs.replace(address, bucket=f"{address.bucket}-locked")
+    _ask(made, "PUT", {}, {"x-amz-bucket-object-lock-enabled": "true"}, b"")
+    if days:
+        retention = f"<DefaultRetention><Mode>{mode}</Mode><Days>{days}</Days></DefaultRetention>"
+        rule = f"<ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>{retention}</Rule>"
+        body = f"<ObjectLockConfiguration>{rule}</ObjectLockConfiguration>".encode()
+        digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        _ask(made, "PUT", {"object-lock": ""}, {"content-md5": digest}, body)
+    return made
+
+
+def begin_upload(address: S3Address, name: str) -> None:
+    """Begin an upload in parts, as a program does that is killed before it ends."""
+    _ask(address, "POST", {"uploads": ""}, {}, b"", name)
+
+
+def _ask(
+    address: S3Address, method: str, query: dict[str, str], headers: dict[str, str], body: bytes, name: str = ""
+) -> None:
+    assert address.keys_file is not None
+    values = read_keys(Path(address.keys_file))
+    keys = Keys(values["AWS_ACCESS_KEY_ID"], values["AWS_SECRET_ACCESS_KEY"], "", address.region)
+    path = "/".join(filter(None, (address.bucket, address.prefix if name else "", name)))
+    request = signed(method, f"{address.endpoint}/{path}", query, headers, body, keys)
+    with urllib.request.urlopen(request):
+        pass
+
+
 @contextlib.contextmanager
-def s3_server(directory: Path, *, keep_alive: bool = False) -> Iterator[S3Server]:
-    """Have a server run within."""
-    server = S3Server(directory, keep_alive=keep_alive)
+def s3_server(directory: Path, **settings: Any) -> Iterator[S3Server]:
+    """Have a server run within, with settings of `S3Server`."""
+    server = S3Server(directory, **settings)
     server.start()
     try:
         yield server
@@ -95,7 +153,9 @@ def s3_server(directory: Path, *, keep_alive: bool = False) -> Iterator[S3Server
         server.stop()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a port that nobody listens on."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as listener:
         port: int = listener.getsockname()[1]
         return port

@@ -78,7 +78,7 @@ def open_kept(
         _make(db, objects, rng, at)
     kept = KeptStore(
         store_id=StoreId(db.read_sync(meta.everything)[STORE_ID]), objects=open_objects(place, tally), place=place,
-        proven=None, room=room, dead_percent=dead_percent,
+        proven=None, room=room, dead_percent=dead_percent, pending=tally.pending,
     )  # fmt: skip
     try:
         reach(db, kept, objects, IdSource(rng), new=new)

@@ -9,6 +9,7 @@ from drystone.config import Config, ConfigError, environment_of_store
 from drystone.domain.errors import UnavailableError
 from drystone.engine.layout import Layout
 from drystone.objects.address import DirectoryAddress, ObjectsAddress, S3Address
+from drystone.objects.s3_keys import read_keys
 
 KEYS_FILE = "store.env"
 _KEYS_BY_ENVIRONMENT = (
@@ -57,8 +58,6 @@ def unlimited(place: ObjectsAddress) -> ObjectsAddress:
 
 
 def _check_keys(path: Path) -> None:
-    from drystone.objects.s3 import read_keys  # noqa: PLC0415 - only those who have a bucket wait for the library
-
     try:
         read_keys(path)
     except UnavailableError as error:

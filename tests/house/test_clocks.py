@@ -43,6 +43,8 @@ ALLOWED = {
     "api/app.py:Application._verify": "how long a time stamp, which its client wrote, is accepted by the clock behind",
     "api/signature.py": "a signature's time, which its client wrote",
     "engine/clients.py:plan_relief": "its times are by the monotonic clock",
+    "objects/s3.py:S3Store._skewed": "how far the clocks are apart is what is said",
+    "objects/s3_rules.py:S3Rules.abort_old": "both are the service's",
     "store_check.py:_Check.clock": "how far the clocks are apart is what is looked at",
     "api/cbs/disks.py": "days to a deadline, for people to read",
 }

@@ -3,21 +3,27 @@
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timezone, tzinfo
+from email.utils import format_datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.s3_server import S3Server, s3_server
 
-from drystone.domain.errors import IntegrityError, UnavailableError
+from drystone.domain.errors import StoreUnavailableError, UnavailableError
 from drystone.objects import s3
 from drystone.objects.address import S3Address
 from drystone.objects.contract import NotFoundError
 from drystone.objects.retrying import Retrying
 from drystone.objects.s3 import S3Store
+from drystone.objects.s3_rules import RefusedError, S3Rules
 
 HEAD = (
-    'HTTP/1.1 {status}\r\nContent-Length: {length}\r\nETag: "1"\r\nLast-Modified: Mon, 30 Nov 2026 00:00:00 GMT\r\n\r\n'
+    "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n"
+    'ETag: "1"\r\nLast-Modified: Mon, 30 Nov 2026 00:00:00 GMT\r\n{more}\r\n'
 )
 SLOW = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
@@ -36,9 +42,9 @@ class Scripted:
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
-    def answer(self, status: str, body: str = "", *, length: int | None = None) -> None:
-        head = HEAD.format(status=status, length=len(body) if length is None else length)
-        self.answers.append((head + body).encode())
+    def answer(self, status: str, body: str = "", *, length: int | None = None, head: str = "") -> None:
+        first = HEAD.format(status=status, length=len(body) if length is None else length, more=head)
+        self.answers.append((first + body).encode())
 
     def reset(self) -> None:
         """Close the next connection without an answer."""
@@ -73,6 +79,70 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Scripted,
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with s3_server(tmp_path_factory.mktemp("s3")) as started:
         yield started
+
+
+SKEWED = (
+    "<Error><Code>RequestTimeTooSkewed</Code><Message>The difference between the request time and the current time is "
+    "too large.</Message></Error>"
+)
+
+
+def dated(ahead_s: float) -> str:
+    """A header with the time of a service whose clock differs from this machine's."""
+    return f"Date: {format_datetime(datetime.fromtimestamp(time.time() + ahead_s, UTC), usegmt=True)}\r\n"
+
+
+@pytest.mark.parametrize(("ahead_s", "words"), [(3600, r"3[56]\d\d s behind"), (-7200, r"7[12]\d\d s ahead of")])
+def test_history_4_a_clock_that_is_refused_is_told_from_keys_that_are(
+    scripted: tuple[Scripted, S3Address], ahead_s: float, words: str
+) -> None:
+    """In one line, whose clock and by how much; the answers are a real service's (below)."""
+    one, address = scripted
+    objects = S3Store(address)
+    for ask in (
+        lambda: objects.put("a", b"1"), lambda: objects.get("a"), lambda: objects.delete("a"),
+        lambda: list(objects.list("")),
+    ):  # fmt: skip
+        one.answer("403 Forbidden", SKEWED, head=dated(ahead_s))
+        for _ in range(2):
+            one.answer("403 Forbidden", head=dated(ahead_s))
+        with pytest.raises(StoreUnavailableError, match=f"clock is {words} the clock of the bucket's") as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+        one.answers.clear()
+    # It is right again: all goes on with the same store.
+    one.answer("200 OK", "12345")
+    assert objects.get("a") == b"12345"
+    # A head has no body that would say why.
+    for _ in range(3):
+        one.answer("403 Forbidden", head=dated(ahead_s))
+    with pytest.raises(StoreUnavailableError, match=words):
+        objects.size("a")
+    one.answers.clear()
+    for _ in range(3):
+        one.answer("403 Forbidden", head=dated(0))
+    with pytest.raises(StoreUnavailableError, match="refuses the keys"):
+        objects.size("a")
+
+
+@pytest.mark.versitygw
+def test_history_4_a_service_says_which_time_it_has_to_whom_it_refuses(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = S3Rules(server.address("skew", tmp_path / "store.env"))
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Ahead":
+            return cls.fromtimestamp(time.time() + 3600, tz)
+
+    with monkeypatch.context() as patched:
+        clock = SimpleNamespace(datetime=Ahead, timezone=timezone)
+        patched.setattr("drystone.objects.standalone_bucket.dt", clock)
+        with pytest.raises(RefusedError) as caught:
+            rules.versioned()
+    assert (caught.value.status, caught.value.code) == (403, "RequestTimeTooSkewed")
+    assert abs(rules.time() - time.time()) < 5
 
 
 def fault(number: int) -> Callable[[Scripted], None]:
@@ -162,13 +232,13 @@ def test_the_bucket_bears_witness_of_the_time(
     now = objects.clock()
     assert now is not None
     assert now.elsewhere
+    assert abs(now.at - time.time()) < 5
     # It is asked for seldom, though the time goes on.
-    monkeypatch.setattr(objects, "replace", None)
+    monkeypatch.setattr(S3Rules, "time", None)
     later = objects.clock()
     assert later is not None
     assert now.at < later.at < now.at + 60
-    with pytest.raises(IntegrityError):
-        objects.put(s3.CLOCK, b"1")
+    assert list(objects.list("")) == [], "nothing is written for it"
     with pytest.raises(NotFoundError):
         objects.get("another")
 

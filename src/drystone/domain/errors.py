@@ -127,6 +127,19 @@ class SpaceError(UnavailableError):
     """Writing would go below the floor of free space that belongs to the disks, or the file system is full."""
 
 
+class RetainedError(UnavailableError):
+    """The store keeps an object, whoever deletes it: that is pending.
+
+    Args:
+        message: As `UnavailableError`.
+        seconds: For how long it does; infinity where somebody must take a hold away.
+    """
+
+    def __init__(self, message: str, *, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class SnapshotBrokenError(DrystoneError):
     """The frozen view of a disk is gone (scratch full, budget spent, daemon dead): merge back and fail (A4)."""
 

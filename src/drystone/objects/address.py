@@ -8,6 +8,7 @@ import msgspec
 from drystone.objects.limited import Bandwidth, Limited
 from drystone.objects.local import LocalStore
 from drystone.objects.measured import Measured, Tally
+from drystone.objects.retained import Waiting
 from drystone.objects.retrying import ATTEMPTS, Retrying
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def open_objects(address: ObjectsAddress, tally: Tally | None = None, *, attempt
 
     Args:
         address: Where.
-        tally: Counts the requests to a bucket.
+        tally: Counts the requests to a bucket, and knows which deletions it refuses for now.
         attempts: How often a request to a bucket that does not answer is made at most.
 
     Raises:
@@ -83,4 +84,5 @@ def open_objects(address: ObjectsAddress, tally: Tally | None = None, *, attempt
     if address.bytes_per_s:
         bandwidth = Bandwidth(bytes_per_s=address.bytes_per_s, file=Path(address.bandwidth_file))
         objects = Limited(inner=objects, bandwidth=bandwidth)
-    return Retrying(inner=objects, attempts=attempts)
+    objects = Retrying(inner=objects, attempts=attempts)
+    return objects if tally is None else Waiting(inner=objects, pending=tally.pending)

@@ -10,6 +10,7 @@ import msgspec
 
 from drystone.objects.around import LISTED, Around, Kind
 from drystone.objects.contract import NotFoundError, ObjectEntry
+from drystone.objects.retained import Pending
 
 R = TypeVar("R")
 
@@ -31,6 +32,8 @@ class Tally:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: dict[tuple[str, str], Count] = {}
+        self.pending = Pending()
+        """Deletions that they refuse for now."""
 
     def add(self, *counts: Count) -> None:
         """Add to what was counted."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
+from drystone.domain.errors import IntegrityError, RetainedError, SpaceError, UnavailableError
 from drystone.objects.around import Around, Kind
 from drystone.objects.contract import NotFoundError, ObjectEntry, Parts, parts_of
 
@@ -38,7 +38,7 @@ class Retrying(Around):
         for attempt in range(self.attempts - 1):
             try:
                 return ask()
-            except SpaceError:
+            except (RetainedError, SpaceError):
                 raise
             except UnavailableError:
                 self._wait(attempt)

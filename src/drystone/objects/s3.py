@@ -5,16 +5,14 @@ before, so there are none (`retrying.py` has ours); a write in parts is nine req
 time limit is for a whole request, so it follows the bytes; and it deletes by a POST for many unless told otherwise.
 """
 
-import os
 import re
-import stat
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import obstore
 from obstore import exceptions, store
@@ -23,12 +21,16 @@ from drystone.domain.errors import (
     DrystoneError,
     IntegrityError,
     ProtocolError,
+    RetainedError,
     StoreUnavailableError,
     UnavailableError,
 )
+from drystone.domain.times import moment
 from drystone.objects.address import S3Address
 from drystone.objects.around import LISTED
 from drystone.objects.contract import NotFoundError, ObjectEntry, Parts, StoreTime, check_name, parts_of
+from drystone.objects.s3_keys import read_file, read_keys
+from drystone.objects.s3_rules import S3Rules, endpoint_of
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config, S3Credential
@@ -41,11 +43,14 @@ FIRST_S: Final = 30.0
 CONNECT_S: Final = 10.0
 KEYS_S: Final = 60.0
 """How long keys are used before their file is read again."""
-CLOCK: Final = "clock/now"
-"""An object that is written to see when the service says that this was."""
 CLOCK_S: Final = 600.0
-"""How long that is believed to go on as this machine's boot time does: two requests cost money each time."""
-OTHERS: Final = 0o077
+"""How long the service's clock is believed to go on as this machine's boot time does, before it is asked again."""
+SKEW_S_MAX: Final = 900.0
+"""Services refuse requests whose time is further from theirs."""
+SINGLE_BYTES_MAX: Final = 1 << 30
+"""A larger object is written in parts: services take 5 GiB in one at most, and all of one is sent again if it fails."""
+PART_BYTES: Final = 64 << 20
+PARTS_AT_ONCE: Final = 4
 _TEXT_MAX: Final = 300
 _CODE: Final = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
 _MESSAGE: Final = re.compile(r"<Message>([^<]+)</Message>")
@@ -53,6 +58,8 @@ _KEYS_REFUSED: Final = frozenset({
     "AccessDenied", "AuthorizationHeaderMalformed", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken",
     "RequestTimeTooSkewed", "SignatureDoesNotMatch", "XAdminUserNotFound",
 })  # fmt: skip
+_KEPT: Final = frozenset({"AccessDenied", "InvalidRequest", "ObjectLocked", "WormProtected"})
+"""Codes with which services refuse to delete what they keep; the object is asked then."""
 _NOTHING_THERE: Final = frozenset({"", "NoSuchKey", "NotFound"})
 """Codes, with the status 404; some services answer so where the key or the bucket is unknown, with another code."""
 
@@ -66,7 +73,8 @@ class S3Store:
 
     def __init__(self, address: S3Address) -> None:
         self._address = address
-        self._authority = None if address.ca_file is None else _read(Path(address.ca_file))
+        self._authority = None if address.ca_file is None else read_file(Path(address.ca_file))
+        self._rules = S3Rules(address)
         self._lock = threading.Lock()
         self._clients: dict[int, store.S3Store] = {}
         self._known_time: tuple[float, float] | None = None
@@ -76,13 +84,32 @@ class S3Store:
         """Write a new object; see `ObjectStore.put`. One that may have been written before is found by `retrying`."""
         body = b"".join(parts_of(data))
         with self._talking(name):
-            obstore.put(self._client(len(body)), self._name(name), body, mode="create", use_multipart=False)
+            self._write(name, body, "create")
 
     def replace(self, name: str, data: Parts) -> None:
         """Write a mutable object; see `ObjectStore.replace`."""
         body = b"".join(parts_of(data))
-        with self._talking(name):
-            obstore.put(self._client(len(body)), self._name(name), body, mode="overwrite", use_multipart=False)
+        with self._talking(name, changes=True):
+            self._write(name, body, "overwrite")
+
+    def _write(self, name: str, body: bytes, mode: Literal["create", "overwrite"]) -> None:
+        if len(body) <= SINGLE_BYTES_MAX:
+            obstore.put(self._client(len(body)), self._name(name), body, mode=mode, use_multipart=False)
+            return
+        # No service has a condition for these that all services keep; names are used once.
+        if mode == "create" and self._there(name):
+            raise IntegrityError(f"object {name} exists already, and is never written twice")
+        obstore.put(
+            self._client(PART_BYTES), self._name(name), body, use_multipart=True, chunk_size=PART_BYTES,
+            max_concurrency=PARTS_AT_ONCE,
+        )  # fmt: skip
+
+    def _there(self, name: str) -> bool:
+        try:
+            self.size(name)
+        except NotFoundError:
+            return False
+        return True
 
     def get(self, name: str) -> bytes:
         """Return a whole object; see `ObjectStore.get`."""
@@ -146,20 +173,17 @@ class S3Store:
 
     def delete(self, name: str) -> None:
         """Remove an object; see `ObjectStore.delete`."""
-        with self._talking(name):
+        with self._talking(name, changes=True):
             try:
                 obstore.delete(self._client(0), self._name(name))
             except exceptions.NotFoundError:
                 return
 
     def clock(self) -> StoreTime | None:
-        """Return when the service says that a write was, and what has passed since; see `ObjectStore.clock`."""
+        """Return what time the service said that it has, and what has passed since; see `ObjectStore.clock`."""
         up, known = time.clock_gettime(time.CLOCK_BOOTTIME), self._known_time
         if known is None or up - known[1] >= CLOCK_S:
-            self.replace(CLOCK, b"")
-            with self._talking(CLOCK):
-                at = obstore.head(self._client(0), CLOCK)["last_modified"].timestamp()
-            self._known_time = known = at, up
+            self._known_time = known = self._rules.time(), up
         return StoreTime(at=known[0] + up - known[1], elsewhere=True)
 
     def _name(self, name: str) -> str:
@@ -187,7 +211,7 @@ class S3Store:
         }  # fmt: skip
         options: ClientConfig = {"timeout": timedelta(seconds=seconds), "connect_timeout": timedelta(seconds=CONNECT_S)}
         if address.endpoint is not None:
-            config["endpoint"] = address.endpoint
+            config["endpoint"] = endpoint_of(address)
             options["allow_http"] = address.endpoint.startswith("http://")
         if self._authority is not None:
             options["root_certificate"] = self._authority
@@ -208,14 +232,44 @@ class S3Store:
         }
 
     @contextmanager
-    def _talking(self, name: str) -> Iterator[None]:
-        """Translate what obstore raises."""
+    def _talking(self, name: str, *, changes: bool = False) -> Iterator[None]:
+        """Translate what obstore raises; `changes` where an object that is there is to go or to be another."""
         try:
             yield
         except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
             raise IntegrityError(f"object {name} exists already, and is never written twice") from error
         except (exceptions.BaseError, FileNotFoundError) as error:
-            raise self._translated(name, error) from error
+            raise (self._retained(name, error) if changes else None) or self._translated(name, error) from error
+
+    def _retained(self, name: str, error: Exception) -> RetainedError | None:
+        """Return that the bucket keeps an object for a time, if that is why something was refused."""
+        if not isinstance(error, exceptions.PermissionDeniedError) and _found(_CODE, error) not in _KEPT:
+            return None
+        with suppress(UnavailableError):
+            found = self._rules.retention(name)
+            if found is not None:
+                until = (
+                    "somebody takes its legal hold away"
+                    if found.until == float("inf")
+                    else moment(found.until).isoformat(timespec="seconds")
+                )
+                return RetainedError(
+                    f"the bucket {self._address.bucket} keeps the object {name} until {until}; its deletion is pending",
+                    seconds=found.until - found.now,
+                )
+        return None
+
+    def _skewed(self, code: str) -> str:
+        """Return by how much this machine's clock differs from the service's, if that is why it refuses."""
+        with suppress(UnavailableError):
+            ahead = time.time() - self._rules.time()  # noqa: TID251 - signatures have this time
+            if code == "RequestTimeTooSkewed" or abs(ahead) > SKEW_S_MAX:
+                side = "ahead of" if ahead > 0 else "behind"
+                return (
+                    f"this machine's clock is {abs(ahead):.0f} s {side} the clock of the bucket's service, which "
+                    f"refuses requests more than {SKEW_S_MAX / 60:.0f} minutes off; set the clock that is wrong"
+                )
+        return ""
 
     def _translated(self, name: str, error: Exception) -> DrystoneError:
         """Return what an error of the service means: by its code, for services differ in the status."""
@@ -226,6 +280,9 @@ class S3Store:
             # Keys may have been exchanged: the next request reads them anew.
             with self._lock:
                 self._clients.clear()
+            skewed = self._skewed(code)
+            if skewed:
+                return StoreUnavailableError(f"the bucket {bucket} refuses requests: {skewed}")
             return StoreUnavailableError(f"the bucket {bucket} refuses the keys that it is used with: {_short(error)}")
         if code == "NoSuchBucket":
             # Not that nothing is there: who looks for objects that are gone must not find that they are.
@@ -235,35 +292,10 @@ class S3Store:
         return StoreUnavailableError(f"the bucket {bucket} does not answer ({name}): {_short(error)}")
 
 
-def read_keys(path: Path) -> Mapping[str, str]:
-    """Return the variables of a file of keys.
-
-    Raises:
-        UnavailableError: It cannot be read, others than its owner can read it, or it lacks a key.
-    """
-    text = _read(path).decode("utf-8", "replace")
-    mode = path.stat().st_mode
-    if stat.S_IMODE(mode) & OTHERS:
-        raise UnavailableError(f"{path} has keys and others may read it: chmod 600 {path}")
-    lines = (line.strip().removeprefix("export ").partition("=") for line in text.splitlines())
-    values = {name.strip(): value.strip().strip("'\"") for name, _, value in lines if not name.startswith("#")}
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        if not values.get(name):
-            raise UnavailableError(f"{path} has no {name}")
-    return values
-
-
 def _whole(name: str, body: bytes, size_bytes: int) -> bytes:
     if len(body) != size_bytes:
         raise StoreUnavailableError(f"object {name}: {len(body)} of {size_bytes} bytes arrived")
     return body
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UnavailableError(f"{path} cannot be read: {os.strerror(error.errno or 0)}") from error
 
 
 def _found(pattern: re.Pattern[str], error: Exception) -> str:

@@ -10,6 +10,7 @@ from drystone.domain.errors import Refusal, RefusalError, StoreUnavailableError
 from drystone.domain.ids import StoreId
 from drystone.objects.address import DirectoryAddress, ObjectsAddress
 from drystone.objects.contract import ObjectStore
+from drystone.objects.retained import Pending
 from drystone.service.room import Room
 from drystone.snapstore.store import Store
 from drystone.transfer.addresses import StoreAddress
@@ -52,6 +53,7 @@ class KeptStore:
         collection_lock: Held by whoever counts what is dead, or deletes packs: a manifest must not go
             meanwhile.
         faulty_packs: Objects that could not be written again, and why: not tried again before the next start.
+        pending: Objects whose deletion the store refuses for now, as `objects` knows.
     """
 
     store_id: StoreId
@@ -66,6 +68,7 @@ class KeptStore:
     claimed: Claimed = field(default_factory=Claimed)
     collection_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     faulty_packs: dict[str, str] = field(default_factory=dict)
+    pending: Pending = field(default_factory=Pending)
 
     @property
     def store(self) -> Store:

@@ -114,12 +114,22 @@ class Operations:
         """Have a RUNNING operation that could not go on taken up again, later the more often it was tried."""
         self._wake_later(operation, RETRY_SECONDS_MAX)
 
-    async def put_off(self, operation: Operation, code: str, message: str) -> None:
-        """Leave what can only be finished RUNNING, with what it failed of, and have it taken up again later."""
+    async def put_off(self, operation: Operation, code: str, message: str, *, seconds: float | None = None) -> None:
+        """Leave what can only be finished RUNNING, with what it failed of, and have it taken up again later.
+
+        Args:
+            operation: Which.
+            code: Of what it failed.
+            message: The same as a sentence.
+            seconds: When; None: later the more often it was tried.
+        """
         await self._transactions.change(
             lambda change: rows.update(change.conn, operation.id, updated_at=change.at, error_code=code, error=message)
         )
-        self.wake_later(operation)
+        if seconds is None:
+            self.wake_later(operation)
+        else:
+            asyncio.get_running_loop().call_later(seconds, self.wake, operation.id)
 
     def _wake_later(self, operation: Operation, seconds_max: float) -> None:
         seconds = _pause(operation.attempts, seconds_max)

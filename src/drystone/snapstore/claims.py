@@ -1,10 +1,11 @@
 """Claims as objects: names below `epochs/`, of which each is written once (docs/format.md, S200)."""
 
+import contextlib
 import re
 from collections.abc import Iterable
 
 from drystone.domain.claim import Claim, Claimant, Standing, held_before, standing, standing_before
-from drystone.domain.errors import ProtocolError, StoreUnavailableError
+from drystone.domain.errors import ProtocolError, RetainedError, StoreUnavailableError
 from drystone.objects.contract import NotFoundError
 from drystone.snapstore.store import StaleEpochError, Store, put_name, read_mark, read_numbered_epoch
 
@@ -35,7 +36,9 @@ def write_claim(store: Store, claim: Claim) -> None:
 def remove_claims(store: Store, claims: Iterable[Claim]) -> None:
     """Remove claims that newer ones have followed, or that whoever made them takes back."""
     for claim in claims:
-        store.objects.delete(_name(store, claim))
+        # One that the store keeps for now says nothing new: it goes with later ones.
+        with contextlib.suppress(RetainedError):
+            store.objects.delete(_name(store, claim))
 
 
 def hold(store: Store, claimant: Claimant, epoch: int, *, held: int = -1) -> tuple[Claim, ...]:

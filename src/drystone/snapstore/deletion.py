@@ -1,6 +1,6 @@
 """Deleting objects: what the caller must prove first, proven from the store itself (L5 to L7)."""
 
-from drystone.domain.errors import UnavailableError
+from drystone.domain.errors import RetainedError, UnavailableError
 from drystone.domain.ids import SessionId, SnapshotId
 from drystone.snapstore.manifests import list_manifests
 from drystone.snapstore.store import Store, put_name
@@ -63,8 +63,16 @@ def delete_session_objects(store: Store, session: SessionId) -> int:
 
     The caller has proven that the session is fenced and was never committed (L6, L7), and has deleted its
     manifest, if it wrote one. Maps go before packs, so that no map is left that names what is gone.
+
+    Raises:
+        RetainedError: The store keeps some of them for now; the others are gone (S212).
     """
-    names = sorted(list_session_objects(store, session))
+    names, kept = sorted(list_session_objects(store, session)), None
     for name in names:
-        store.objects.delete(name)
+        try:
+            store.objects.delete(name)
+        except RetainedError as error:
+            kept = error
+    if kept is not None:
+        raise kept
     return len(names)

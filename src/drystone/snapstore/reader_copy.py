@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from drystone.objects import standalone_bucket
 from drystone.objects.contract import NotFoundError
 from drystone.snapstore.store import Store
 
 NAME = "reader.py"
 SOURCE = Path(__file__).with_name("standalone_reader.py")
-BUCKET = Path(__file__).with_name("standalone_bucket.py")
+BUCKET = Path(standalone_bucket.__file__)
 
 
 def reader() -> str:

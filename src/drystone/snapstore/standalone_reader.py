@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import blake3
 import zstandard
 
-from drystone.snapstore.standalone_bucket import BucketPath, place_of  # in a store its text stands here
+from drystone.objects.standalone_bucket import BucketPath, place_of  # in a store its text stands here
 
 FORMAT = 1
 BLOCK = 4096

@@ -46,6 +46,11 @@ class InstallationCollector:
         for place, number in sorted(self.bugs.counts.items()):
             bugs.add_metric([place], number)
         yield from (free, floor, doubted, ahead, waits, bugs)
+        pending = GaugeMetricFamily(
+            "drystone_store_deletions_pending", "Objects that the bucket does not delete yet, because it keeps them."
+        )  # fmt: skip
+        pending.add_metric([], self.tally.pending.count())
+        yield pending
         yield from _requests(self.tally.counts())
         yield from self.db.read_sync(_rows)
 

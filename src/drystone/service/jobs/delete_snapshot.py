@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import operations, packs, sessions, snapshots, verification
 from drystone.domain import lineage
-from drystone.domain.errors import UnavailableError
+from drystone.domain.errors import Refusal, RetainedError, UnavailableError
 from drystone.domain.ids import PackId, SessionId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import DeletionPayload
@@ -33,6 +33,8 @@ from drystone.transfer.store_jobs import CollectJob, CollectResult, DeathsJob, D
 
 log = structlog.get_logger()
 PACKS_PER_RUN = 1000
+KEPT_SECONDS_MAX = 3600.0
+"""So often it is looked whether the store lets a manifest go, which costs it no request before the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,16 @@ class DeleteSnapshot:
 
     async def run(self, operation: Operation) -> None:
         """Go on from the phase in the row; every phase may be repeated."""
+        try:
+            if operation.phase != "GHOST":
+                await self._see_whether_kept(operation.of_snapshot)
+            await self._run(operation)
+        except RetainedError as kept:
+            # S212: nothing is wrong, and it is looked at again when it may go.
+            seconds = min(kept.seconds, KEPT_SECONDS_MAX)
+            await self.operations.put_off(operation, Refusal.NOT_NOW, str(kept), seconds=seconds)
+
+    async def _run(self, operation: Operation) -> None:
         snapshot_id = operation.of_snapshot
         if not await may_delete(self.transactions, self.kept):
             # S50: somebody must confirm first, or another catalog has the store; it is looked at again later.
@@ -67,6 +79,13 @@ class DeleteSnapshot:
             await self.transactions.change(lambda change: endings.done(change, operation))
         log.info("snapshot.deleted", snapshot_id=snapshot_id)
         await self.compaction.begin_if_due()
+
+    async def _see_whether_kept(self, snapshot_id: SnapshotId) -> None:
+        """Leave a snapshot alone whose manifest the store keeps: what dies with it is counted when it may go (S212)."""
+        row = await self.transactions.read(lambda conn: snapshots.get(conn, snapshot_id))
+        kept = None if row is None or row.manifest is None else self.kept.pending.waits(row.manifest)
+        if kept is not None:
+            raise kept
 
     async def _to_ghost(self, operation: Operation, snapshot_id: SnapshotId) -> None:
         def look(conn: Connection) -> tuple[Snapshot, DeathsJob | None, list[Snapshot]]:

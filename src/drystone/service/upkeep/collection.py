@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import meta, pack_rewrites, packs, sessions, snapshots
 from drystone.domain.clock import recent
+from drystone.domain.errors import RetainedError
 from drystone.domain.ids import PackId, SessionId
 from drystone.domain.session import Pack, PackState, Session, SessionState
 from drystone.domain.snapshot import SnapshotState
@@ -87,7 +88,7 @@ def doom_pack(conn: Connection, pack: Pack) -> bool:
 
 
 async def remove_doomed(transactions: Transactions, kept: KeptStore) -> None:
-    """Delete every pack that was marked, also those that a crash left.
+    """Delete every pack that was marked, also those that a crash left, but for those that the store keeps for now.
 
     Raises:
         DrystoneError: The store refused; the rest is done next time.
@@ -100,13 +101,25 @@ async def remove_doomed(transactions: Transactions, kept: KeptStore) -> None:
             others.setdefault(row.pack_id, []).extend((row.old_object, row.new_object))
         return [(pack, sorted({pack.object, *others.get(pack.id, [])})) for pack in gone]
 
-    doomed = await transactions.read(look)
+    doomed = [(pack, names) for pack, names in await transactions.read(look) if not any(map(kept.pending.waits, names))]
     if doomed:
         await epoch.advance(transactions, kept)
     for pack, names in doomed:
-        for name in names:
-            await asyncio.to_thread(kept.store.objects.delete, name)
-        await transactions.change(functools.partial(_forget, pack=pack))
+        if all([await removed(kept, name) for name in names]):
+            await transactions.change(functools.partial(_forget, pack=pack))
+
+
+async def removed(kept: KeptStore, name: str) -> bool:
+    """Delete an object; return false if the store keeps it for now, so that its deletion is pending (S212).
+
+    Raises:
+        DrystoneError: The store refused otherwise, or does not answer.
+    """
+    try:
+        await asyncio.to_thread(kept.store.objects.delete, name)
+    except RetainedError:
+        return False
+    return True
 
 
 def _forget(change: Change, *, pack: Pack) -> None:

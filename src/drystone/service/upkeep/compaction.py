@@ -73,7 +73,9 @@ class Compaction:
         """
 
         def left(conn: Connection) -> bool:
-            return bool(pack_rewrites.everything(conn) or packs.in_state(conn, PackState.DELETING))
+            doomed = [pack.object for pack in packs.in_state(conn, PackState.DELETING)]
+            replaced = [row.old_object for row in pack_rewrites.everything(conn)]
+            return any(self.kept.pending.waits(name) is None for name in (*doomed, *replaced))
 
         if await self.transactions.read(left):
             async with self.kept.collection_lock:

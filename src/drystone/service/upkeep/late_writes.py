@@ -1,12 +1,14 @@
 """What landed late, of writes that were given up, found by a listing of all manifests (S209, S210)."""
 
 import asyncio
+import contextlib
 from collections.abc import Collection
 
 import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import sessions, snapshots
+from drystone.domain.errors import RetainedError
 from drystone.domain.late_writes import Known, Made, judge
 from drystone.domain.session import Session, SessionState
 from drystone.domain.snapshot import SnapshotState
@@ -40,7 +42,8 @@ async def unknown_manifests(transactions: Transactions, kept: KeptStore) -> tupl
         await epoch.advance(transactions, kept)
     for snapshot_id, session_id in sorted(found.late):
         log.warning("manifest.came_back", object=store.manifest_name(snapshot_id, session_id))
-        await asyncio.to_thread(delete_manifest, store, snapshot_id, session_id)
+        with contextlib.suppress(RetainedError):
+            await asyncio.to_thread(delete_manifest, store, snapshot_id, session_id)
     done = await _undo(transactions, kept, found.undone)
     if found.orphaned:
         await transactions.change(lambda change: adopt(change, found.orphaned))
@@ -57,7 +60,8 @@ async def _undo(transactions: Transactions, kept: KeptStore, tombstones: Collect
         known = await transactions.read(lambda conn: what_rows_say(conn, tombstones))
         for made in sorted(judge((), tombstones, known).undone):
             log.error("tombstone.undone", object=kept.store.tombstone_name(*made))
-            await asyncio.to_thread(kept.store.objects.delete, kept.store.tombstone_name(*made))
+            with contextlib.suppress(RetainedError):
+                await asyncio.to_thread(kept.store.objects.delete, kept.store.tombstone_name(*made))
     return True
 
 

@@ -52,9 +52,10 @@ async def collect_maps(transactions: Transactions, kept: KeptStore, names: Colle
                 unneeded.append(name)
         return unneeded
 
-    gone = await transactions.read(unnamed)
+    gone = [name for name in await transactions.read(unnamed) if kept.pending.waits(name) is None]
     if gone:
         await epoch.advance(transactions, kept)
     for name in gone:
-        await asyncio.to_thread(store.objects.delete, name)
+        # One that the store keeps is in the next listing of all of them.
+        await collection.removed(kept, name)
     return True

@@ -35,7 +35,7 @@ async def settle(transactions: Transactions, kept: KeptStore) -> None:
         reading = {one.id for one in sessions.in_state(conn, SessionState.OPEN)}
         return [(row, name, _in_force(conn, row)) for row in rows if (name := doomed(row, reading)) is not None]
 
-    gone = await transactions.read(look)
+    gone = [row for row in await transactions.read(look) if kept.pending.waits(row[1]) is None]
     if gone:
         await epoch.advance(transactions, kept)
     for row, name, in_force in gone:
@@ -43,7 +43,8 @@ async def settle(transactions: Transactions, kept: KeptStore) -> None:
             # Whatever the rows say, the last object of a pack stays.
             if in_force is not None:
                 await asyncio.to_thread(kept.store.objects.size, in_force)
-            await asyncio.to_thread(kept.store.objects.delete, name)
+            if not await collection.removed(kept, name):
+                continue
         except DrystoneError as error:
             log.warning("object.not_deleted", object=name, error=str(error))
             continue

@@ -4,6 +4,7 @@ Its cost follows what ended, not how many snapshots there are: a session says wh
 """
 
 import asyncio
+import contextlib
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
@@ -11,16 +12,19 @@ import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import operations, pack_rewrites, sessions
-from drystone.domain.clock import age_s
-from drystone.domain.errors import DrystoneError
+from drystone.domain.clock import age_s, recent
+from drystone.domain.errors import DrystoneError, RetainedError, UnavailableError
 from drystone.domain.ids import SessionId, SnapshotId
 from drystone.domain.late_writes import Made
 from drystone.domain.operation import OperationKind
 from drystone.domain.session import Session, SessionState
 from drystone.engine.layout import Layout
+from drystone.objects.address import S3Address
+from drystone.objects.s3_rules import S3Rules
 from drystone.service.kept_store import KeptStore
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import collection
+from drystone.service.upkeep.collection import LISTED_SECONDS
 from drystone.service.upkeep.confirmation import may_delete
 from drystone.snapstore.deletion import (
     delete_manifest,
@@ -80,6 +84,7 @@ class Sweep:
         self._kept = kept
         self._swept: dict[SessionId, float] = {}
         """When a fenced session's objects were last swept."""
+        self._uploads_at: float | None = None
 
     async def tidy(self) -> None:
         """Remove the rows of what ended long ago: sessions, operations.
@@ -88,7 +93,25 @@ class Sweep:
             DrystoneError: The catalog or the store cannot be asked now.
         """
         await self.forget_spent()
+        await self.abort_uploads()
         await self._transactions.change(_prune_operations)
+
+    async def abort_uploads(self) -> None:
+        """Once a day, have parts removed that uploads to a bucket have left which nobody has ended.
+
+        They are in no listing of objects, and are paid for. Only names below the place of this store are looked at.
+        """
+        at, place = self._transactions.steady(), self._kept.place
+        if not isinstance(place, S3Address) or (self._uploads_at and recent(self._uploads_at, at, LISTED_SECONDS)):
+            return
+        if not await may_delete(self._transactions, self._kept):
+            return
+        self._uploads_at = at
+        try:
+            for upload in await asyncio.to_thread(S3Rules(place).abort_old):
+                log.info("upload.aborted", object=upload.name, begun_at=upload.begun_at)
+        except UnavailableError as error:
+            log.warning("uploads.not_looked_at", error=str(error))
 
     async def sweep(self) -> None:
         """Remove what fenced sessions wrote and nobody needs; drop those that ended long ago. Failures are left.
@@ -118,6 +141,9 @@ class Sweep:
                     await asyncio.to_thread(_bury, store, session, shelves)
                 elif await asyncio.to_thread(_unbury, store, session):
                     over.append(session)
+            except RetainedError:
+                # The bucket keeps some of it: what is left is asked for at the next sweeps, and the row stays (S212).
+                continue
             except DrystoneError as error:
                 log.warning("sweep.failed", session_id=session.id, error=str(error))
                 swept.pop(session.id, None)
@@ -155,14 +181,16 @@ class Sweep:
         for session in waiting:
             if session.id in needed:
                 continue
-            if session.deleted_at is not None:
-                await asyncio.to_thread(_sweep_one, store, session, shelves)
-            elif shelves.manifests_of(session):
-                continue
-            if not await asyncio.to_thread(list_session_objects, store, session.id) and await asyncio.to_thread(
-                _unbury, store, session
-            ):
-                gone.append(session.id)
+            # What the bucket keeps is left, and the row stays (S212).
+            with contextlib.suppress(RetainedError):
+                if session.deleted_at is not None:
+                    await asyncio.to_thread(_sweep_one, store, session, shelves)
+                elif shelves.manifests_of(session):
+                    continue
+                if not await asyncio.to_thread(list_session_objects, store, session.id) and await asyncio.to_thread(
+                    _unbury, store, session
+                ):
+                    gone.append(session.id)
 
         def drop(change: Change) -> int:
             # Looked at again in the transaction: rows that refer to it may have come since (by a recovery alone).

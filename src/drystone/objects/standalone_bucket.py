@@ -1,5 +1,8 @@
 # Imports nothing of Drystone: the stand-alone reader that lies in every store has this within it.
-"""A bucket of S3 as paths, as far as the stand-alone reader needs them, with Python's standard library alone."""
+"""A bucket of S3 as paths, as far as the stand-alone reader needs them, with Python's standard library alone.
+
+The server signs requests with `signed`, too: those that obstore cannot make (`s3_rules.py`).
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,10 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
+from typing import NamedTuple
 
 SECONDS = 60.0
 TRIES = 4
-EMPTY = hashlib.sha256(b"").hexdigest()
 ENTRY = re.compile(r"<Key>([^<]*)</Key>.*?<Size>(\d+)</Size>", re.DOTALL)
 MORE = re.compile(r"<NextContinuationToken>([^<]*)</NextContinuationToken>")
 
@@ -30,12 +33,14 @@ class Bucket:
     def __init__(self, name: str) -> None:
         known = os.environ  # noqa: TID251 - it is a program of its own
         self._name = name
-        self._region = known.get("AWS_REGION") or known.get("AWS_DEFAULT_REGION") or "us-east-1"
+        region = known.get("AWS_REGION") or known.get("AWS_DEFAULT_REGION") or "us-east-1"
         given = known.get("AWS_ENDPOINT_URL_S3") or known.get("AWS_ENDPOINT_URL")
-        self._endpoint = (given or f"https://s3.{self._region}.amazonaws.com").rstrip("/")
-        self._key, self._secret = known.get("AWS_ACCESS_KEY_ID", ""), known.get("AWS_SECRET_ACCESS_KEY", "")
-        self._token = known.get("AWS_SESSION_TOKEN", "")
-        if not self._key or not self._secret:
+        self._endpoint = (given or f"https://s3.{region}.amazonaws.com").rstrip("/")
+        self._keys = Keys(
+            key=known.get("AWS_ACCESS_KEY_ID", ""), secret=known.get("AWS_SECRET_ACCESS_KEY", ""),
+            token=known.get("AWS_SESSION_TOKEN", ""), region=region,
+        )  # fmt: skip
+        if not self._keys.key or not self._keys.secret:
             raise ValueError("a bucket needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment")
 
     def get(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
@@ -57,7 +62,7 @@ class Bucket:
 
     def _ask(self, path: str, query: dict[str, str], extra: dict[str, str]) -> bytes:
         for left in reversed(range(TRIES)):
-            request = self._signed(path, query, extra)
+            request = signed("GET", f"{self._endpoint}{path}", query, extra, b"", self._keys)
             try:
                 with urllib.request.urlopen(request, timeout=SECONDS) as answer:  # noqa: S310 - the user's own address
                     body: bytes = answer.read()
@@ -70,31 +75,42 @@ class Bucket:
                     raise
         raise AssertionError
 
-    def _signed(self, path: str, query: dict[str, str], extra: dict[str, str]) -> urllib.request.Request:
-        """Return a request with a signature of version 4."""
-        now = dt.datetime.now(dt.timezone.utc).strftime("%Y%m%dT%H%M%SZ")  # noqa: TID251, UP017 - as above
-        scope = f"{now[:8]}/{self._region}/s3/aws4_request"
-        path = urllib.parse.quote(path)
-        words = "&".join(f"{key}={urllib.parse.quote(value, safe='')}" for key, value in sorted(query.items()))
-        headers = {
-            "host": urllib.parse.urlsplit(self._endpoint).netloc, "x-amz-content-sha256": EMPTY, "x-amz-date": now,
-            **extra,
-        }  # fmt: skip
-        if self._token:
-            headers["x-amz-security-token"] = self._token
-        names = ";".join(sorted(headers))
-        lines = "".join(f"{key}:{headers[key]}\n" for key in sorted(headers))
-        canonical = hashlib.sha256(f"GET\n{path}\n{words}\n{lines}\n{names}\n{EMPTY}".encode()).hexdigest()
-        key = f"AWS4{self._secret}".encode()
-        for part in scope.split("/"):
-            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-        text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{canonical}"
-        signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
-        headers["authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={self._key}/{scope}, SignedHeaders={names}, Signature={signature}"
-        )
-        url = f"{self._endpoint}{path}" + (f"?{words}" if words else "")
-        return urllib.request.Request(url, headers=headers)  # noqa: S310 - the address is the user's own
+
+class Keys(NamedTuple):
+    """With what requests are signed; a session's token may be empty."""
+
+    key: str
+    secret: str
+    token: str
+    region: str
+
+
+def signed(
+    method: str, url: str, query: dict[str, str], extra: dict[str, str], body: bytes, keys: Keys
+) -> urllib.request.Request:
+    """Return a request with a signature of version 4; `url` has no query, and its path is not quoted yet."""
+    where = urllib.parse.urlsplit(url)
+    now = dt.datetime.now(dt.timezone.utc).strftime("%Y%m%dT%H%M%SZ")  # noqa: TID251, UP017 - as above
+    scope = f"{now[:8]}/{keys.region}/s3/aws4_request"
+    path = urllib.parse.quote(where.path)
+    words = "&".join(f"{key}={urllib.parse.quote(value, safe='')}" for key, value in sorted(query.items()))
+    digest = hashlib.sha256(body).hexdigest()
+    headers = {"host": where.netloc, "x-amz-content-sha256": digest, "x-amz-date": now, **extra}
+    if keys.token:
+        headers["x-amz-security-token"] = keys.token
+    names = ";".join(sorted(headers))
+    lines = "".join(f"{key}:{headers[key]}\n" for key in sorted(headers))
+    canonical = hashlib.sha256(f"{method}\n{path}\n{words}\n{lines}\n{names}\n{digest}".encode()).hexdigest()
+    secret = f"AWS4{keys.secret}".encode()
+    for part in scope.split("/"):
+        secret = hmac.new(secret, part.encode(), hashlib.sha256).digest()
+    text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{canonical}"
+    signature = hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
+    headers["authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={keys.key}/{scope}, SignedHeaders={names}, Signature={signature}"
+    )
+    address = f"{where.scheme}://{where.netloc}{path}" + (f"?{words}" if words else "")
+    return urllib.request.Request(address, body or None, headers, method=method)  # noqa: S310 - the user's own address
 
 
 class BucketFile:
