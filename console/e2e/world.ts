@@ -98,7 +98,7 @@ export class World {
       const running = index === 0;
       const failed = index === 7;
       this.operations.push({
-        Result: null, OperationId: idOf("op", index * 31_337), Kind: kinds[index % kinds.length] ?? "snapshot",
+        Result: null, Cancellable: running, Retriable: failed, OperationId: idOf("op", index * 31_337), Kind: kinds[index % kinds.length] ?? "snapshot",
         DiskId: this.disks[index % 8]?.DiskId ?? null, SnapshotId: index % 8 < 2 ? (this.snapshots[index]?.SnapshotId ?? null) : null, InstanceId: null,
         State: running ? "RUNNING" : failed ? "FAILED" : "DONE", Phase: running ? "FROZEN" : "", Percent: running ? 37 + index : 100, Attempts: 1,
         ErrorCode: failed ? "ResourceInsufficient" : "",

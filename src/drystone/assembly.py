@@ -37,6 +37,7 @@ from drystone.service.calls.host_probe import HostProbe
 from drystone.service.calls.host_records import HostRecords
 from drystone.service.calls.image_files import ImageFiles
 from drystone.service.calls.instances import Instances
+from drystone.service.calls.operation_control import OperationControl
 from drystone.service.calls.operation_records import OperationRecords
 from drystone.service.calls.overview import Overview
 from drystone.service.calls.passwords import Passwords
@@ -298,23 +299,56 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
     )  # fmt: skip
     limits = _quota(config)
     disk_limits = DiskLimits(disks=config.disks_per_account, gib=config.disk_gib_per_account)
+    disks = DiskLifecycle(
+        transactions=transactions,
+        operations=operations,
+        host=host,
+        layout=layout,
+        devices=devices,
+        room=room,
+        zone=config.zone,
+        disks_per_call=config.disks_per_call,
+        disks_per_instance=config.disks_per_instance,
+        root=os.geteuid() == 0,
+        limits=disk_limits,
+    )
+    snapshots = SnapshotLifecycle(
+        transactions=transactions,
+        operations=operations,
+        ids=parts.ids,
+        host=host,
+        kept=parts.kept,
+        locks=parts.locks,
+        layout=layout,
+        devices=devices,
+        room=room,
+        limits=limits,
+        quiescing=quiescing,
+    )
+    proving = Proving(operations=operations, allowed=config.prove, root=os.geteuid() == 0)
+    space = StoreSpace(transactions=transactions, operations=operations, kept=parts.kept, background=parts.background)
+    image_files = ImageFiles(
+        transactions=transactions,
+        operations=operations,
+        layout=layout,
+        room=room,
+        zone=config.zone,
+        limits=disk_limits,
+    )
+    control = OperationControl(
+        transactions=transactions, operations=operations, disks=disks, snapshots=snapshots, image_files=image_files,
+        proving=proving, space=space,
+    )  # fmt: skip
     return UseCases(
-        disks=DiskLifecycle(
-            transactions=transactions, operations=operations, host=host, layout=layout, devices=devices, room=room,
-            zone=config.zone, disks_per_call=config.disks_per_call, disks_per_instance=config.disks_per_instance,
-            root=os.geteuid() == 0, limits=disk_limits,
-        ),
-        snapshots=SnapshotLifecycle(
-            transactions=transactions, operations=operations, ids=parts.ids, host=host, kept=parts.kept,
-            locks=parts.locks, layout=layout, devices=devices, room=room, limits=limits, quiescing=quiescing,
-        ),
+        disks=disks,
+        snapshots=snapshots,
         snapshot_groups=SnapshotGroups(
             transactions=transactions, operations=operations, ids=parts.ids, host=host, kept=parts.kept,
             locks=parts.locks, layout=layout, devices=devices, room=room, limits=limits, quiescing=quiescing,
             disks_max=config.disks_per_instance,
         ),
         quiescing=quiescing,
-        proving=Proving(operations=operations, allowed=config.prove, root=os.geteuid() == 0),
+        proving=proving,
         disk_records=DiskRecords(
             db=db, clock=clock, probe=probe, zone=config.zone, disks_per_instance=config.disks_per_instance
         ),
@@ -324,16 +358,12 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
         instances=Instances(
             db=db, clock=clock, ids=parts.ids, zone=config.zone, disks_per_instance=config.disks_per_instance
         ),
-        accounts=accounts, operations=OperationRecords(db=db), host=HostRecords(db=db, probe=probe),
+        accounts=accounts, operations=OperationRecords(db=db), operation_control=control,
+        host=HostRecords(db=db, probe=probe),
         store_health=StoreHealth(transactions=transactions, scrub=parts.scrub),
-        space=StoreSpace(
-            transactions=transactions, operations=operations, kept=parts.kept, background=parts.background
-        ),
+        space=space,
         clock=parts.clock, confirmation=Confirmation(transactions=transactions),
-        image_files=ImageFiles(
-            transactions=transactions, operations=operations, layout=layout, room=room, zone=config.zone,
-            limits=disk_limits,
-        ),
+        image_files=image_files,
         audit=Audit(
             db=db, clock=clock, steady=steady,
             most=TrailUsage(entries=config.audit_entries_max, bytes=config.audit_mb_max * 1_000_000),

@@ -308,6 +308,9 @@ class FakeUseCases:
         self.history: Any = Part("history", calls, {"describe": (point,)})
         self.differences: Any = Part("differences", calls, {"describe": different})
         self.operations: Any = Part("operations", calls, {"describe": Page(items=(OPERATION,), total=1)})
+        self.operation_control: Any = Part(
+            "operation_control", calls, {"cancel": None, "retry": OperationId("op-00000007")}
+        )
         entry = TrailEntry(
             id=7, at=NOW_S, account_id=ACCOUNT, secret_id="AKIDnew", action="CreateDisks", request_id="r-1",
             resource=DISK.id, code="OK", source="127.0.0.1",

@@ -143,6 +143,8 @@ async def _prepared(service: RealService) -> dict[str, dict[str, object]]:
         "ProveSnapshot": {"SnapshotId": no_snapshot},
         "DescribeSnapshotRecords": {},
         "DescribeOperations": {},
+        "CancelOperation": {"OperationId": "op-nothing0"},
+        "RetryOperation": {"OperationId": "op-nothing0"},
         "DescribeAuditTrail": {},
         "DescribeStoreHealth": {},
         "ScrubStore": {},

@@ -105,6 +105,8 @@ SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
     "DescribeHost": {},
     "DescribeInstances": {},
     "DescribeOperations": {},
+    "CancelOperation": {"OperationId": OPERATION.id},
+    "RetryOperation": {"OperationId": OPERATION.id},
     "DeleteQuiesceProfile": {"ResourceId": DISK.id},
     "DescribeQuiesceProfiles": {},
     "DescribeSnapshotGroupRecords": {},
@@ -760,10 +762,12 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
                     "OperationId": OPERATION.id, "Kind": "snapshot", "DiskId": DISK.id, "SnapshotId": SNAPSHOT.id,
                     "InstanceId": None, "State": "FAILED", "Phase": "upload", "Percent": 40, "Attempts": 2,
                     "ErrorCode": "InternalError", "ErrorMessage": "broken", "Result": None, "CreateTime": created,
-                    "UpdateTime": "2018-09-26T09:36:08+00:00",
+                    "UpdateTime": "2018-09-26T09:36:08+00:00", "Cancellable": False, "Retriable": False,
                 }
             ],
         },
+        "CancelOperation": {},
+        "RetryOperation": {"OperationId": "op-00000007"},
         "DeleteQuiesceProfile": {},
         "SetQuiesceProfile": {},
         "DescribeQuiesceProfiles": {

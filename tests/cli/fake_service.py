@@ -231,6 +231,8 @@ def operation(identity: str, **changes: Any) -> Answer:
         "Attempts": 1,
         "ErrorCode": None,
         "ErrorMessage": None,
+        "Cancellable": False,
+        "Retriable": False,
         "CreateTime": "2026-11-22T09:36:07+00:00",
         "UpdateTime": "2026-11-22T09:36:08+00:00",
     } | changes

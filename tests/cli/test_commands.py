@@ -366,6 +366,27 @@ def test_operation_wait(command: Command, service: FakeService) -> None:
     assert command("operation", "show", "op-aaaaaaaa").code == 3
 
 
+def test_operation_cancel_and_retry(command: Command, service: FakeService, clock: Time) -> None:
+    running = operation("op-aaaaaaaa", State="RUNNING", Cancellable=True)
+    ended = operation("op-aaaaaaaa", State="FAILED", ErrorCode="FailedOperation.Cancelled", Retriable=True)
+    service.on("CancelOperation", {})
+    service.on("DescribeOperations", one_row("OperationSet", running))
+    asked = command("operation", "cancel", "op-aaaaaaaa")
+    assert (asked.code, "--yes" in asked.err, service.asked("CancelOperation")) == (2, True, [])
+    service.on("DescribeOperations", *[one_row("OperationSet", running)] * 3, one_row("OperationSet", ended))
+    told = command("operation", "cancel", "op-aaaaaaaa", "--yes", "--json")
+    assert (told.code, json.loads(told.out)["error_code"]) == (0, "FailedOperation.Cancelled")
+    assert len(clock.slept) == 2
+    service.on("CancelOperation", RefusalError("UnsupportedOperation", "Operation op-aaaaaaaa cannot be cancelled."))
+    refused = command("operation", "cancel", "op-aaaaaaaa", "--yes")
+    assert (refused.code, refused.out) == (1, "")
+    assert "cannot be cancelled" in refused.err
+    service.on("RetryOperation", {"OperationId": "op-bbbbbbbb"})
+    service.on("DescribeOperations", one_row("OperationSet", operation("op-bbbbbbbb")))
+    assert command("operation", "retry", "op-aaaaaaaa").out == "op-bbbbbbbb\n"
+    assert service.asked("RetryOperation") == [{"OperationId": "op-aaaaaaaa"}]
+
+
 def test_waiting_has_an_end(command: Command, service: FakeService, clock: Time) -> None:
     service.on("DescribeOperations", one_row("OperationSet", operation("op-aaaaaaaa", State="RUNNING", Percent=10)))
     ended = command("operation", "wait", "op-aaaaaaaa", "--timeout", "5")

@@ -225,6 +225,8 @@ export type Operation = {
   readonly Result: unknown;
   readonly CreateTime: string;
   readonly UpdateTime: string;
+  readonly Cancellable: boolean;
+  readonly Retriable: boolean;
 };
 
 export type Placement = {
@@ -630,6 +632,13 @@ export type Services = {
         readonly SnapshotId: string;
       };
     };
+    CancelOperation: {
+      changes: true;
+      parameters: {
+        readonly OperationId: string;
+      };
+      answer: Record<never, never>;
+    };
     CollectGarbage: {
       changes: true;
       parameters: {
@@ -988,6 +997,15 @@ export type Services = {
       changes: true;
       parameters: {
         readonly SnapshotId: string;
+      };
+      answer: {
+        readonly OperationId: string;
+      };
+    };
+    RetryOperation: {
+      changes: true;
+      parameters: {
+        readonly OperationId: string;
       };
       answer: {
         readonly OperationId: string;

@@ -81,8 +81,12 @@ export function FindingTag({ finding }: { readonly finding: string }) {
   return <Tag tone={FINDING_TONES[finding] ?? "warn"}>{named(t, "opening.finding", finding)}</Tag>;
 }
 
+/** Whether somebody has cancelled it; while it is RUNNING, it is being undone. */
+export const isCancelled = ({ ErrorCode }: Operation): boolean => ErrorCode === "FailedOperation.Cancelled";
+
 export function OperationTag({ operation }: { readonly operation: Operation }) {
   const { t } = useWords();
+  if (isCancelled(operation)) return <Tag tone={operation.State === "RUNNING" ? "busy" : "plain"}>{t(operation.State === "RUNNING" ? "op.cancelling" : "op.cancelled")}</Tag>;
   return (
     <span className="state-cell">
       <Tag tone={OPERATION_TONES[operation.State] ?? "busy"}>{named(t, "op.state", operation.State)}</Tag>

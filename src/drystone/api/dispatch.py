@@ -45,6 +45,7 @@ _ID_PARAMETERS = (
     "account_id",
     "account_name",
     "secret_id",
+    "operation_id",
     "path",
 )
 _ID_FIELDS = (

@@ -59,6 +59,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         Refusal.NOT_ALLOWED: "UnauthorizedOperation",
         Refusal.PASSWORD_WRONG: "AuthFailure.PasswordWrong",
         Refusal.PASSWORD_NEEDED: "AuthFailure.PasswordRequired",
+        Refusal.CANCELLED: "FailedOperation.Cancelled",
+        Refusal.TOO_LATE: "UnsupportedOperation.StateError",
         Refusal.NO_ANSWER: "ResourceUnavailable",
         Refusal.NOT_DONE: "InternalError.ResourceOpFailed",
         Refusal.INTERNAL: "InternalError",
@@ -189,7 +191,7 @@ CBS: Mapping[str, Mapping[str, Ends]] = MappingProxyType(
 
 DRYSTONE = _rows(
     never="AuthFailure.UnauthorizedOperation InvalidDiskId.NotFound InvalidFilter InvalidInstanceId.NotFound "
-    "InvalidSnapshotId.NotFound ResourceNotFound UnauthorizedOperation",
+    "InvalidSnapshotId.NotFound ResourceNotFound UnauthorizedOperation UnsupportedOperation.StateError",
     alone="ResourceBusy ResourceInUse.DiskRollbacking ResourceUnavailable.SnapshotCreating",
     act="AuthFailure.PasswordRequired InsufficientSnapshotQuota InternalError.ResourceOpFailed "
     "InvalidDisk.NotSupported LimitExceeded "

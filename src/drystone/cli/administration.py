@@ -20,7 +20,7 @@ from drystone.cli.records import (
     quota_record,
 )
 from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside
-from drystone.cli.wait import wait_for_operation
+from drystone.cli.wait import Step, wait_for_operation, wait_until
 
 OPERATION_TIMEOUT_S = 86_400.0
 
@@ -112,6 +112,8 @@ def operation_app(outside: Outside) -> App:
     )
     add_command(app, commands.show, "show", "drystone operation show op-1a2b3c4d --json")
     add_command(app, commands.wait, "wait", "drystone operation wait op-1a2b3c4d")
+    add_command(app, commands.cancel, "cancel", "drystone operation cancel op-1a2b3c4d --yes")
+    add_command(app, commands.retry, "retry", "drystone operation retry op-1a2b3c4d")
     return app
 
 
@@ -168,6 +170,65 @@ class OperationCommands(Commands):
         """
         session = self._outside.session(common)
         session.out.record(wait_for_operation(session, operation, title=operation, timeout_s=timeout))
+
+    def cancel(
+        self,
+        operation: str,
+        /,
+        *,
+        yes: Yes = False,
+        wait: bool = True,
+        timeout: Timeout = OPERATION_TIMEOUT_S,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Cancel an operation: what it did so far is undone, and it ends as failed.
+
+        Snapshots that are being stored, restore tests, exports, imports, comparisons, compactions and rewrites can be
+        cancelled; a rollback only until it begins to write. What cannot be cancelled says why.
+
+        Args:
+            operation: Its id.
+            yes: Do not ask.
+            wait: Wait until it has been undone.
+            timeout: Timeout in seconds.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        record = lookup.one(session, OPERATION, operation)
+        session.out.confirm(f"This cancels {operation} ({record['kind']}).", yes=yes)
+        session.service.drystone(f"cancel {operation}", "CancelOperation", OperationId=operation)
+
+        def look() -> Step:
+            now = lookup.one(session, OPERATION, operation)
+            return Step(done=now["state"] != "RUNNING", phase="is being undone")
+
+        if wait:
+            wait_until(session, look, title=operation, timeout_s=timeout)
+        session.out.result([operation], lookup.one(session, OPERATION, operation))
+
+    def retry(
+        self,
+        operation: str,
+        /,
+        *,
+        wait: bool = True,
+        timeout: Timeout = OPERATION_TIMEOUT_S,
+        common: CommonOptions = NO_OPTIONS,
+    ) -> None:
+        """Do again what an operation failed of, and print the new operation's id.
+
+        Args:
+            operation: Its id.
+            wait: Wait until the new one has ended.
+            timeout: Timeout in seconds.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        answer = session.service.drystone(f"try {operation} again", "RetryOperation", OperationId=operation)
+        again = str(answer["OperationId"])
+        if wait:
+            wait_for_operation(session, again, title=again, timeout_s=timeout)
+        session.out.result([again], lookup.one(session, OPERATION, again))
 
 
 def account_app(outside: Outside) -> App:

@@ -155,6 +155,7 @@ def operation_record(operation: Wire) -> Record:
         "error_code": operation.get("ErrorCode") or None,
         "error_message": operation.get("ErrorMessage") or None,
         "result": operation.get("Result"),
+        **_same(operation, "cancellable retriable"),
         "created_at": operation.get("CreateTime"),
         "updated_at": operation.get("UpdateTime"),
     }

@@ -71,6 +71,10 @@ class Refusal(StrEnum):
     PASSWORD_NEEDED = "password_needed"  # noqa: S105 - no secret
     # It went wrong.
     NO_ANSWER = "no_answer"
+    CANCELLED = "cancelled"
+    """Somebody wanted it to end without result."""
+    TOO_LATE = "too_late"
+    """It has ended, or has gone too far to be taken back."""
     NOT_DONE = "not_done"
     """Nothing is as it was asked for; everything is as it was."""
     INTERNAL = "internal"

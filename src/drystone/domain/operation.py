@@ -1,11 +1,12 @@
 """Long jobs: a row that survives a restart and is picked up again."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TypeVar
 
+from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import AccountId, DiskId, InstanceId, OperationId, SnapshotId
 from drystone.domain.payloads import (
     CompactPayload,
@@ -79,6 +80,16 @@ class Operation:
     updated_at: float
 
     @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody has cancelled it; while it is RUNNING, what it did is being undone."""
+        return self.error_code == Refusal.CANCELLED
+
+    @property
+    def failure(self) -> str:
+        """Why it fails or has failed; empty where nothing has: without a code `error` is what it waits for."""
+        return self.error if self.error_code else ""
+
+    @property
     def on_disk(self) -> DiskId:
         """The disk that it works on, of kinds that have one."""
         assert self.disk_id is not None, self.kind
@@ -118,3 +129,102 @@ PAYLOADS: Mapping[OperationKind, type[Payload]] = MappingProxyType(
     }
 )
 """What an operation of each kind remembers."""
+
+_IN_FLIGHT = frozenset({"FREEZING", "FROZEN"})
+CANCELLABLE: Mapping[OperationKind, frozenset[str] | None] = MappingProxyType(
+    {
+        OperationKind.SNAPSHOT: _IN_FLIGHT,
+        OperationKind.SNAPSHOT_GROUP: _IN_FLIGHT,
+        OperationKind.ROLLBACK: frozenset({"PLANNING"}),
+        OperationKind.COMPARE: None,
+        OperationKind.EXPORT: frozenset({"COPYING"}),
+        OperationKind.IMPORT: None,
+        OperationKind.COMPACT: None,
+        OperationKind.PROVE: None,
+        OperationKind.REWRITE: frozenset({"", "COPYING", "COMPARING"}),
+    }
+)
+"""The kinds that can be cancelled, and in which phases; None: as long as it runs."""
+_NEVER: Mapping[OperationKind, str] = MappingProxyType(
+    {
+        OperationKind.HYDRATE: "The disk reads what is missing from its source, so filling it cannot stop half way. "
+        "Delete the disk to end it.",
+        OperationKind.DELETE_SNAPSHOT: "A deletion that has begun is not taken back.",
+        OperationKind.TERMINATE: "A deletion that has begun is not taken back.",
+        OperationKind.CREATE_DISK: "It takes a moment; delete the disk afterwards.",
+    }
+)
+_TOO_LATE: Mapping[OperationKind, str] = MappingProxyType(
+    {
+        OperationKind.SNAPSHOT: "The snapshot is complete or has failed already; delete it if it is not wanted.",
+        OperationKind.SNAPSHOT_GROUP: "The group is complete or has failed already; delete it if it is not wanted.",
+        OperationKind.ROLLBACK: "A part of the disk is written already. It can be used when all of it is; then roll it "
+        "back to another snapshot.",
+        OperationKind.EXPORT: "The file is complete and gets its name.",
+        OperationKind.REWRITE: "The new image takes the place of the old one.",
+    }
+)
+
+
+def check_cancellable(operation: Operation, leader: OperationId | None = None) -> None:
+    """Refuse to cancel what cannot be taken back.
+
+    Args:
+        operation: What is to be cancelled.
+        leader: Of a group's member, the operation of the group.
+
+    Raises:
+        RefusalError: `NOT_OFFERED` for kinds that nobody can cancel, `TOO_LATE` for what has ended or gone too far.
+    """
+    what = f"Operation {operation.id} ({operation.kind.value})"
+    if operation.state is not OperationState.RUNNING:
+        raise RefusalError(Refusal.TOO_LATE, f"{what} has ended: {operation.state.value}.")
+    if isinstance(operation.payload, SnapshotPayload) and operation.payload.group is not None:
+        raise RefusalError(Refusal.NOT_OFFERED, f"{what} is a part of its group's; cancel {leader or 'that'}.")
+    if operation.kind not in CANCELLABLE:
+        why = _NEVER.get(operation.kind, "It takes a moment.")
+        raise RefusalError(Refusal.NOT_OFFERED, f"{what} cannot be cancelled. {why}")
+    phases = CANCELLABLE[operation.kind]
+    if phases is not None and operation.phase not in phases:
+        raise RefusalError(Refusal.TOO_LATE, f"{what} cannot be cancelled any more. {_TOO_LATE[operation.kind]}")
+
+
+RETRIED = frozenset(
+    {
+        OperationKind.ROLLBACK, OperationKind.DELETE_SNAPSHOT, OperationKind.RESIZE, OperationKind.ATTACH,
+        OperationKind.DETACH, OperationKind.INITIALIZE, OperationKind.EXPORT, OperationKind.COMPACT,
+        OperationKind.PROVE, OperationKind.REWRITE,
+    }
+)  # fmt: skip
+"""The kinds whose row remembers all that the call was given, of things that are there still when it has failed."""
+_ANEW: Mapping[OperationKind, str] = MappingProxyType(
+    {
+        OperationKind.SNAPSHOT: "Its instant is past; take another snapshot.",
+        OperationKind.SNAPSHOT_GROUP: "Its instant is past; take another group.",
+        OperationKind.CREATE_DISK: "The disk is gone; create another.",
+        OperationKind.IMPORT: "The disk is gone; import the file again.",
+    }
+)
+
+
+def check_retriable(operation: Operation) -> None:
+    """Refuse to do again what has not failed, or cannot be done again as it was.
+
+    Raises:
+        RefusalError: `TOO_LATE` or `NOT_OFFERED`.
+    """
+    what = f"Operation {operation.id} ({operation.kind.value})"
+    if operation.state is not OperationState.FAILED:
+        raise RefusalError(Refusal.TOO_LATE, f"{what} has not failed: it is {operation.state.value}.")
+    if operation.kind not in RETRIED or not isinstance(operation.payload, PAYLOADS[operation.kind]):
+        why = _ANEW.get(operation.kind, "The server does it again by itself when it is needed.")
+        raise RefusalError(Refusal.NOT_OFFERED, f"{what} cannot be tried again. {why}")
+
+
+def allows(check: Callable[[Operation], None], operation: Operation) -> bool:
+    """Return whether a check lets an operation through."""
+    try:
+        check(operation)
+    except RefusalError:
+        return False
+    return True

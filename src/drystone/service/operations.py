@@ -5,7 +5,9 @@ disk, a busy catalog) is waited for, the longer the more often; a bug ends the o
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import structlog
@@ -14,6 +16,7 @@ from drystone.catalog import operations as rows
 from drystone.domain.errors import DrystoneError, OutcomeUnknownError, Refusal, RefusalError, SpaceError
 from drystone.domain.ids import OperationId
 from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.service.cancelling import CANCELLED, asked, breakable
 from drystone.service.rounds import Bugs
 from drystone.service.transactions import Change, Transactions
 from drystone.transfer.places import Places
@@ -59,6 +62,14 @@ class Job(Protocol):
         """Undo what must be undone and end the row (`FAILED`); called after `run` raised."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What is known of an operation that runs here."""
+
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Operations:
     """Runs each RUNNING operation once at a time.
 
@@ -71,7 +82,7 @@ class Operations:
         self._transactions = transactions
         self._jobs: Mapping[OperationKind, Job] = {}
         self._wakes: asyncio.Queue[OperationId] = asyncio.Queue()
-        self._active: dict[OperationId, asyncio.Event] = {}
+        self._active: dict[OperationId, _Attempt] = {}
         self._places = Places(RUNNING_MAX, reserve=RESERVE)
         shared = (
             (UPLOADING, Places(UPLOADING_MAX, reserve=RESERVE)), (FREEING, Places(FREEING_MAX, reserve=RESERVE)),
@@ -110,6 +121,14 @@ class Operations:
         """Have a RUNNING operation taken up; does nothing while it runs already."""
         self._wakes.put_nowait(operation_id)
 
+    def cancel(self, operation_id: OperationId) -> None:
+        """Have an operation whose row says that it is cancelled end, whether or not it runs just now (S260)."""
+        attempt = self._active.get(operation_id)
+        if attempt is None:
+            self.wake(operation_id)
+        else:
+            attempt.cancelled.set()
+
     def wake_later(self, operation: Operation) -> None:
         """Have a RUNNING operation that could not go on taken up again, later the more often it was tried."""
         self._wake_later(operation, RETRY_SECONDS_MAX)
@@ -123,9 +142,13 @@ class Operations:
             message: The same as a sentence.
             seconds: When; None: later the more often it was tried.
         """
-        await self._transactions.change(
-            lambda change: rows.update(change.conn, operation.id, updated_at=change.at, error_code=code, error=message)
-        )
+
+        def note(change: Change) -> None:
+            now = rows.get(change.conn, operation.id)
+            if now is not None and not now.is_cancelled:  # S260
+                rows.update(change.conn, operation.id, updated_at=change.at, error_code=code, error=message)
+
+        await self._transactions.change(note)
         if seconds is None:
             self.wake_later(operation)
         else:
@@ -145,13 +168,13 @@ class Operations:
             left = end - loop.time()
             if found.state is not OperationState.RUNNING or left <= 0:
                 return found
-            event = self._active.get(operation_id)
-            if event is None:
+            attempt = self._active.get(operation_id)
+            if attempt is None:
                 await asyncio.sleep(min(left, 0.02))
                 continue
             try:
                 async with asyncio.timeout(left):
-                    await event.wait()
+                    await attempt.ended.wait()
             except TimeoutError:
                 continue
 
@@ -163,22 +186,30 @@ class Operations:
             while True:
                 operation_id = await self._wakes.get()
                 if operation_id not in self._active:
-                    self._active[operation_id] = asyncio.Event()
-                    tasks.create_task(self._run(operation_id), name=operation_id)
+                    self._active[operation_id] = attempt = _Attempt()
+                    tasks.create_task(self._run(operation_id, attempt), name=operation_id)
 
-    async def _run(self, operation_id: OperationId) -> None:
+    async def _run(self, operation_id: OperationId, attempt: _Attempt) -> None:
+        asked.set(attempt.cancelled)
         try:
             found = await self._patiently(lambda: self._transactions.read(lambda conn: rows.get(conn, operation_id)))
             if found is None:
                 return
-            async with self._places_of.get(found.kind, self._places).hold(found.account_id):
+            async with contextlib.AsyncExitStack() as place:
+                places = self._places_of.get(found.kind, self._places)
+                # What is cancelled while it waits for its turn ends without one.
+                with contextlib.suppress(RefusalError):
+                    await breakable(place.enter_async_context(places.hold(found.account_id)))
                 begun = await self._patiently(
                     lambda: self._transactions.change(lambda change: _attempted(change, operation_id))
                 )
                 if begun is not None:
-                    await self._attempt(begun)
+                    await self._attempt(begun, attempt)
         finally:
-            self._active.pop(operation_id).set()
+            self._active.pop(operation_id).ended.set()
+            if attempt.cancelled.is_set():
+                # It may have been told too late for this attempt to see it.
+                self.wake(operation_id)
 
     async def _patiently(self, once: Callable[[], Awaitable[R]]) -> R:
         """Ask the catalog until it answers, the more seldom the longer it does not; nothing was begun before that."""
@@ -191,11 +222,18 @@ class Operations:
             await asyncio.sleep(_pause(attempt, RETRY_SECONDS_MAX))
             attempt += 1
 
-    async def _attempt(self, operation: Operation) -> None:
+    async def _attempt(self, operation: Operation, attempt: _Attempt) -> None:
         job = self._jobs[operation.kind]
+        if operation.is_cancelled:
+            await self._fail(job, operation, Refusal.CANCELLED, CANCELLED)
+            return
         try:
             await job.run(operation)
         except Exception as error:  # noqa: BLE001 - noted: what fails here must not end the rest (S135)
+            if attempt.cancelled.is_set() and not _unknown(error):
+                log.info("operation.cancelled", operation_id=operation.id, kind=operation.kind.value)
+                await self._fail(job, operation, Refusal.CANCELLED, CANCELLED)
+                return
             if _unknown(error):
                 # It may have been done: nothing is undone, and the rows say what it goes on with.
                 self.bugs.note(error, "operation.begins_anew", operation_id=operation.id)

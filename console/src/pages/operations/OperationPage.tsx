@@ -1,11 +1,13 @@
-import { Link, useParams } from "react-router";
+import { Link, useNavigate, useParams } from "react-router";
+import { Button } from "tdesign-react/es/button";
 
-import { useOperation, useSnapshot } from "../../api/queries";
+import { useChange, useOperation, useSnapshot } from "../../api/queries";
 import type { Operation } from "../../api/types";
 import { NameAndId, Ref } from "../../parts/Copyable";
 import { ErrorNote } from "../../parts/ErrorNote";
+import { useNotices } from "../../parts/Notices";
 import { Card, Facts, Gone, OneHead, Pending, type Fact } from "../../parts/Page";
-import { FindingTag, OperationTag } from "../../parts/StateTag";
+import { FindingTag, isCancelled, OperationTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { named, useWords } from "../../words";
 import { badFinding, Took } from "./columns";
@@ -16,6 +18,7 @@ export default function OperationPage() {
   const { t } = useWords();
   const id = useParams()["id"] ?? "";
   const answer = useOperation(id);
+  const control = useControl(id, answer.data);
   const back = { to: "/operations", text: t("nav.operations") };
   if (answer.data === null) return <Gone title={t("op.gone", { id })} text={t("op.goneText")} back={back} />;
   if (answer.data === undefined) return <Pending answer={answer} />;
@@ -23,8 +26,8 @@ export default function OperationPage() {
   const phases = phasesOf(operation);
   return (
     <>
-      <OneHead name={named(t, "op.kind", operation.Kind)} id={id} what={t("op.id")} back={back} state={<OperationTag operation={operation} />} actions={null} />
-      <ErrorNote error={answer.error} />
+      <OneHead name={named(t, "op.kind", operation.Kind)} id={id} what={t("op.id")} back={back} state={<OperationTag operation={operation} />} actions={control.buttons} />
+      <ErrorNote error={answer.error ?? control.error} />
       <Failure operation={operation} />
       <div className="columns">
         <About operation={operation} />
@@ -32,6 +35,32 @@ export default function OperationPage() {
       </div>
     </>
   );
+}
+
+/** The buttons that end an operation or have it done again, and why the server refused. */
+function useControl(id: string, operation: Operation | null | undefined) {
+  const { t } = useWords();
+  const notices = useNotices();
+  const navigate = useNavigate();
+  const cancel = useChange("drystone", "CancelOperation");
+  const retry = useChange("drystone", "RetryOperation");
+  const end = () => cancel.mutate({ OperationId: id }, { onSuccess: () => notices.show({ tone: "success", title: t("op.cancelling") }) });
+  const again = () => retry.mutate({ OperationId: id }, { onSuccess: ({ OperationId }) => void navigate(`/operations/${OperationId}`) });
+  const buttons = (
+    <>
+      {operation?.Cancellable && (
+        <Button theme="danger" variant="outline" loading={cancel.isPending} onClick={end}>
+          {t("op.cancel")}
+        </Button>
+      )}
+      {operation?.Retriable && (
+        <Button theme="default" variant="outline" loading={retry.isPending} onClick={again}>
+          {t("op.retry")}
+        </Button>
+      )}
+    </>
+  );
+  return { buttons, error: cancel.error ?? retry.error };
 }
 
 function About({ operation }: { readonly operation: Operation }) {
@@ -80,6 +109,7 @@ function Failure({ operation }: { readonly operation: Operation }) {
     );
   }
   if (operation.ErrorMessage === "") return null;
+  if (isCancelled(operation)) return operation.State === "RUNNING" ? <div className="note note--warn" role="status">{t("op.cancelling")}</div> : null;
   const title = named(t, "error.code", operation.ErrorCode);
   const known = title !== operation.ErrorCode;
   return (

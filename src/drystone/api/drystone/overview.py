@@ -1,83 +1,14 @@
-"""An account at a glance: its figures, its quotas and its operations."""
+"""An account at a glance: its figures and its quotas."""
 
 from typing import Annotated, TypedDict, get_args
 
-import msgspec
-
-from drystone.api.actions import Action, Context, Paged
+from drystone.api.actions import Action, Context
 from drystone.api.answers import OneOf, iso_time
+from drystone.api.drystone.operations import Operation, operation_answer
 from drystone.api.drystone.service import DRYSTONE
-from drystone.api.parameters import Filters, Ids, Unsigned, conditions
-from drystone.api.refusals import code_of
-from drystone.domain import operation
-from drystone.domain.operation import OperationKind, OperationState
-from drystone.domain.payloads import CompactPayload, Payload, ProvePayload
+from drystone.api.parameters import Unsigned
 from drystone.service.caller import Caller
-from drystone.service.requests import OperationQuery
 from drystone.service.views import AttentionKind
-
-
-class Operation(TypedDict):
-    """A long job."""
-
-    OperationId: str
-    Kind: Annotated[str, OneOf(tuple(OperationKind))]
-    DiskId: str | None
-    SnapshotId: str | None
-    InstanceId: str | None
-    State: Annotated[str, OneOf(tuple(OperationState))]
-    Phase: str
-    Percent: int
-    Attempts: int
-    ErrorCode: str
-    ErrorMessage: str
-    Result: object  # its shape is told by the kind
-    CreateTime: str
-    UpdateTime: str
-
-
-class _Operations(TypedDict):
-    TotalCount: int
-    OperationSet: list[Operation]
-
-
-@DRYSTONE.read
-class DescribeOperations(Paged, frozen=True, kw_only=True):
-    """List operations; filters are resource-id, state and kind."""
-
-    operation_ids: Ids | None = None
-    filters: Filters | None = None
-
-    async def __call__(self, on: Context, caller: Caller) -> _Operations:
-        ids, (offset, limit) = self.operation_ids or (), self.page
-        query = OperationQuery(operation_ids=ids, filters=conditions(self.filters), offset=offset, limit=limit)
-        page = await on.calls.operations.describe(caller, query)
-        return {"TotalCount": page.total, "OperationSet": [_operation(one) for one in page.items]}
-
-
-def _operation(one: operation.Operation) -> Operation:
-    return {
-        "OperationId": one.id,
-        "Kind": one.kind.value,
-        "DiskId": one.disk_id,
-        "SnapshotId": one.snapshot_id,
-        "InstanceId": one.instance_id,
-        "State": one.state.value,
-        "Phase": one.phase,
-        "Percent": one.percent,
-        "Attempts": one.attempts,
-        "ErrorCode": code_of(one.error_code),
-        "ErrorMessage": one.error,
-        "Result": _result(one.payload),
-        "CreateTime": iso_time(one.created_at),
-        "UpdateTime": iso_time(one.updated_at),
-    }
-
-
-def _result(payload: Payload) -> object:
-    """Return what an operation found, for those that find something."""
-    result = payload.result if isinstance(payload, (CompactPayload, ProvePayload)) else None
-    return None if result is None else msgspec.to_builtins(result)
 
 
 class Attention(TypedDict):
@@ -122,7 +53,7 @@ class DescribeOverview(Action, frozen=True, kw_only=True):
             "SavedByIncrementsBytes": max(0, figures.logical_bytes - figures.changed_bytes),
             "SavedByCompressionBytes": max(0, figures.changed_bytes - figures.stored_bytes),
             "StoreBytesFree": view.free_bytes,
-            "RecentOperations": [_operation(one) for one in view.operations],
+            "RecentOperations": [operation_answer(one) for one in view.operations],
             "Attention": [
                 {"Kind": one.kind, "ResourceId": one.resource_id, "Message": one.message, "At": iso_time(one.at)}
                 for one in view.attention

@@ -11,6 +11,7 @@ from drystone.catalog.accounts import Usage
 from drystone.catalog.operations import OperationSelection
 from drystone.domain.clock import recent
 from drystone.domain.disk_types import GIB
+from drystone.domain.errors import Refusal
 from drystone.domain.ids import AccountId
 from drystone.domain.operation import OperationState
 from drystone.domain.tracking import TrackingState
@@ -119,7 +120,9 @@ def _attention(conn: Connection, account_id: AccountId, now: float) -> Iterator[
             yield AttentionView(
                 kind="tracking_lost", resource_id=disk.id, at=disk.created_at, message=disk.tracking_reason
             )  # fmt: skip
-    failed = OperationSelection(account_id=account_id, states=((OperationState.FAILED,),), limit=EACH_MAX)
+    failed = OperationSelection(
+        account_id=account_id, states=((OperationState.FAILED,),), no_codes=(Refusal.CANCELLED,), limit=EACH_MAX
+    )
     for operation in operations.find(conn, failed)[0]:
         if recent(operation.updated_at, now, FAILED_S):
             yield AttentionView(

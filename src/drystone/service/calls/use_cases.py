@@ -12,6 +12,7 @@ from drystone.service.calls.history import History
 from drystone.service.calls.host_records import HostRecords
 from drystone.service.calls.image_files import ImageFiles
 from drystone.service.calls.instances import Instances
+from drystone.service.calls.operation_control import OperationControl
 from drystone.service.calls.operation_records import OperationRecords
 from drystone.service.calls.overview import Overview
 from drystone.service.calls.passwords import Passwords
@@ -55,6 +56,7 @@ class UseCases:
     instances: Instances
     accounts: Accounts
     operations: OperationRecords
+    operation_control: OperationControl
     host: HostRecords
     store_health: StoreHealth
     space: StoreSpace

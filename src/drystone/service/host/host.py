@@ -315,7 +315,7 @@ class Host:
                 for name, bitmap in seen.bitmaps.items()
             }
         plan = judge_daemon(tracking_of(disk), found, flight, view=seen is not None and seen.frozen)
-        given_up = operation is not None and bool(operation.error) and plan.verdict is Verdict.RESUME
+        given_up = operation is not None and bool(operation.error_code) and plan.verdict is Verdict.RESUME
         if given_up or plan.verdict is Verdict.FAIL:
             # S34: only here, for the old bitmap was judged just now: once FAILING, an absent one counts as merged.
             assert operation is not None

@@ -8,10 +8,12 @@ import structlog
 from sqlalchemy import Connection
 
 from drystone.catalog import operations, pack_rewrites, packs, verification
+from drystone.domain.errors import Refusal
 from drystone.domain.operation import Operation
 from drystone.domain.pack_rewrite import PackRewrite
 from drystone.domain.payloads import CompactionOutcome, CompactPayload
 from drystone.domain.session import Pack, PackState
+from drystone.service.cancelling import breakable
 from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
 from drystone.service.rows import endings
@@ -96,7 +98,7 @@ class Compact:
             living=living, dead_percent=percent,
         )  # fmt: skip
         try:
-            verdicts = (await self.background.run(job, CompactResult)).packs
+            verdicts = (await breakable(self.background.run(job, CompactResult))).packs
         except BaseException:
             await self.transactions.change(rewrites.abandon_all)
             raise
@@ -120,7 +122,7 @@ class Compact:
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Try again some times; then end it: what was not written again is a candidate as before."""
-        if operation.attempts + 1 < ATTEMPTS_MAX:
+        if operation.attempts + 1 < ATTEMPTS_MAX and code != Refusal.CANCELLED:
             await self.operations.put_off(operation, code, message)
         else:
             await self.transactions.change(

@@ -16,6 +16,7 @@ from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.domain.ids import DiskId, PackId, SessionId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import SessionPayload
+from drystone.service.cancelling import breakable
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
 from drystone.service.host.looks import look_at
@@ -75,7 +76,7 @@ class Compare:
                     store=self.kept.address(), manifest=begun.manifest, disk=look, start_block=at,
                     seconds_max=SLICE_SECONDS, found=str(path), quickest_s=quickest_s,
                 )  # fmt: skip
-                result = await self.background.run(job, CompareResult, account=operation.account_id)
+                result = await breakable(self.background.run(job, CompareResult, account=operation.account_id))
                 parts.append(await asyncio.to_thread(read_ranges, result.found))
                 at, quickest_s = result.next_block, result.quickest_s
                 doubtful |= set(result.doubtful_packs)

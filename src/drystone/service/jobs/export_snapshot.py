@@ -13,6 +13,7 @@ from drystone.domain.ids import OperationId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import ExportPayload
 from drystone.engine import convert, host_files
+from drystone.service.cancelling import breakable
 from drystone.service.host.snapshot_server import SnapshotServer
 from drystone.service.jobs.copying import Copying
 from drystone.service.room import Room
@@ -61,9 +62,11 @@ class ExportSnapshot:
             os.ftruncate(new.descriptor, 0)
             served = await self.snapshot_server.serving(operation.of_snapshot)
             try:
-                await convert.export_into(
-                    served, new.descriptor, operation.payload_as(ExportPayload).format,
-                    on_percent=copying.note, guard=copying.guard,
+                await breakable(
+                    convert.export_into(
+                        served, new.descriptor, operation.payload_as(ExportPayload).format,
+                        on_percent=copying.note, guard=copying.guard,
+                    )
                 )  # fmt: skip
             except SpaceError:
                 raise
@@ -76,11 +79,12 @@ class ExportSnapshot:
     async def _name(self, operation: Operation, new: host_files.NewFile) -> None:
         identity = host_files.identity_of(new.descriptor)
         payload = msgspec.structs.replace(operation.payload_as(ExportPayload), identity=identity)
-        await self.transactions.change(
-            lambda change: operations.update(
-                change.conn, operation.id, updated_at=change.at, phase=NAMING, payload=payload
-            )
-        )
+
+        def enter(change: Change) -> None:
+            endings.check_wanted(change, operation)
+            operations.update(change.conn, operation.id, updated_at=change.at, phase=NAMING, payload=payload)
+
+        await self.transactions.change(enter)
         try:
             await asyncio.to_thread(host_files.publish, new)
         except FileExistsError as error:

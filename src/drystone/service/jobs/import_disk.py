@@ -13,6 +13,7 @@ from drystone.domain.operation import Operation
 from drystone.domain.payloads import ImportPayload
 from drystone.engine import convert, host_files
 from drystone.engine.volume import volume_of
+from drystone.service.cancelling import breakable
 from drystone.service.host.host import Host
 from drystone.service.jobs.copying import Copying
 from drystone.service.room import Room
@@ -58,7 +59,7 @@ class ImportDisk:
             await self.host.describe(disk)
             await draft.create(disk.size_bytes)
             copying = Copying(operation, draft.identity().device, transactions=self.transactions, room=self.room)
-            await draft.copy_from(file, on_percent=copying.note, guard=copying.guard)
+            await breakable(draft.copy_from(file, on_percent=copying.note, guard=copying.guard))
         finally:
             os.close(descriptor)
         await asyncio.to_thread(volume.replace_by, draft)

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from drystone.catalog import openings, operations, sessions
-from drystone.domain.errors import DrystoneError, SpaceError, ungrouped
+from drystone.domain.errors import DrystoneError, Refusal, SpaceError, ungrouped
 from drystone.domain.ids import DiskId
 from drystone.domain.opening import Finding, Opening, OpeningStep, conclusion
 from drystone.domain.operation import Operation
@@ -18,6 +18,7 @@ from drystone.domain.payloads import ProofOutcome, ProvePayload
 from drystone.engine import throwaway
 from drystone.engine.layout import Layout
 from drystone.prove.prover import Asked, Prover
+from drystone.service.cancelling import breakable
 from drystone.service.host.snapshot_server import SnapshotServer
 from drystone.service.room import Room
 from drystone.service.rows import endings
@@ -93,7 +94,7 @@ class Prove:
             environment=self.environment,
         )
         try:
-            steps = await self._watched(operation, user, daemon.nbd_socket, wanted.databases)
+            steps = await breakable(self._watched(operation, user, daemon.nbd_socket, wanted.databases))
             if not daemon.alive():
                 # S91: what was read after its death was no byte of the snapshot.
                 return (_step("clone", f"its storage daemon died; up to {room >> 20} MiB may be written"),)
@@ -138,9 +139,10 @@ class Prove:
         await self._remove(operation)
 
         def end(change: Change) -> None:
-            _put(change, operation, (_step("clone", message),), change.steady)
             sessions.fence(change.conn, operation.payload_as(ProvePayload).session, at=change.at)
-            endings.failed(change, operation, code=code, message=message)
+            # One that was cancelled says nothing of the snapshot: what was found before stays.
+            if endings.failed(change, operation, code=code, message=message) and code != Refusal.CANCELLED:
+                _put(change, operation, (_step("clone", message),), change.steady)
 
         await self.transactions.change(end)
 

@@ -13,6 +13,7 @@ from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation
 from drystone.domain.tracking import TrackingState
 from drystone.engine.volume import Recorded, Volume, volume_of
+from drystone.service.cancelling import breakable
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
 from drystone.service.jobs.copying import Copying
@@ -68,10 +69,12 @@ class Rewrite:
         await draft.create(await asyncio.to_thread(volume.size_bytes))
         copying = Copying(operation, draft.identity().device, transactions=self.transactions, room=self.room)
         with volume.opened(self.room.layout.scratch) as file:
-            await draft.copy_from(file, on_percent=lambda percent: copying.note(percent // 2), guard=copying.guard)
+            await breakable(
+                draft.copy_from(file, on_percent=lambda percent: copying.note(percent // 2), guard=copying.guard)
+            )
             await self._enter(operation, COMPARING)
-            same = await draft.same_as(
-                file, on_percent=lambda percent: copying.note(50 + percent // 2), guard=copying.guard
+            same = await breakable(
+                draft.same_as(file, on_percent=lambda percent: copying.note(50 + percent // 2), guard=copying.guard)
             )
         if not same:
             raise IntegrityError(f"the copy of {file.name} differs from it")
@@ -85,9 +88,11 @@ class Rewrite:
             volume.record(disk.epoch, found.ranges)
 
     async def _enter(self, operation: Operation, phase: str) -> None:
-        if not await self.transactions.change(
-            lambda change: operations.update(change.conn, operation.id, updated_at=change.at, phase=phase)
-        ):
+        def enter(change: Change) -> bool:
+            endings.check_wanted(change, operation)
+            return operations.update(change.conn, operation.id, updated_at=change.at, phase=phase)
+
+        if not await self.transactions.change(enter):
             raise UnavailableError(f"{operation.id} has ended")
 
     async def _is_lost(self, disk_id: DiskId) -> bool:

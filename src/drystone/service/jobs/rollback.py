@@ -181,6 +181,7 @@ class Rollback:
 
 
 def _begin(change: Change, operation: Operation, file: RangesFile | None) -> None:
+    endings.check_wanted(change, operation)
     now = disk_row(change, operation.on_disk)
     set_tracking(
         change, now, algebra.rollback_begun(tracking_of(now)), reason=f"rolling back to {operation.snapshot_id}"

@@ -28,6 +28,7 @@ from drystone.domain.times import moment
 from drystone.engine import freezing, graph
 from drystone.engine.daemon import Daemon
 from drystone.engine.live_disk import LiveDisk
+from drystone.service.cancelling import breakable
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
 from drystone.service.jobs.progress import run_job
@@ -186,7 +187,7 @@ class TakeSnapshot:
         waiting = f"waits for the snapshot store: {why}"
         while True:
             await self.transactions.change(functools.partial(_say, operation=operation, error=waiting))
-            await asyncio.sleep(min(WAIT_SECONDS_MAX, 2.0 ** min(waits, 9)))
+            await breakable(asyncio.sleep(min(WAIT_SECONDS_MAX, 2.0 ** min(waits, 9))))
             if not await self._whole(operation):
                 raise SnapshotBrokenError(
                     f"the frozen view was given up while the snapshot waited for its store: {why}"
@@ -220,13 +221,16 @@ class TakeSnapshot:
             if extents is not None and len(extents):
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
                 job = msgspec.structs.replace(job, carry_ranges=(write_ranges(path, extents),))
-            result = await run_job(
-                job,
-                UploadResult,
-                account_id=operation.account_id,
-                workers=self.workers,
-                transactions=self.transactions,
-                record=functools.partial(_progress, operation=operation),
+            # Breaking it off kills the worker: it writes nothing any more.
+            result = await breakable(
+                run_job(
+                    job,
+                    UploadResult,
+                    account_id=operation.account_id,
+                    workers=self.workers,
+                    transactions=self.transactions,
+                    record=functools.partial(_progress, operation=operation),
+                )
             )
         finally:
             path.unlink(missing_ok=True)
@@ -294,7 +298,7 @@ class TakeSnapshot:
                 # S34: whoever settles it makes it FAILING.
                 operations.update(
                     change.conn, operation.id, updated_at=change.at, error_code=now.error_code or code,
-                    error=now.error or why or message or "unknown",
+                    error=now.failure or why or message or "unknown",
                 )  # fmt: skip
 
         await self.transactions.change(record)
@@ -325,7 +329,10 @@ def _next_session(change: Change, operation: Operation) -> SessionId:
 
 
 def _say(change: Change, *, operation: Operation, error: str) -> None:
-    operations.update(change.conn, operation.id, updated_at=change.at, error=error)
+    """Say what a snapshot waits for, unless it was given up meanwhile."""
+    now = operations.get(change.conn, operation.id)
+    if now is not None and not now.error_code:
+        operations.update(change.conn, operation.id, updated_at=change.at, error=error)
 
 
 def _progress(change: Change, percent: int, *, operation: Operation) -> None:

@@ -70,7 +70,7 @@ def commit(change: Change, uploaded: Uploaded) -> Committed:
     conn, at = change.conn, change.at
     now = operations.get(conn, operation.id)
     assert now is not None
-    if now.phase != Phase.FROZEN or now.error or not sessions.commit(conn, session, at=at):
+    if now.phase != Phase.FROZEN or now.error_code or not sessions.commit(conn, session, at=at):
         raise SnapshotBrokenError("the snapshot was given up while it was uploaded")
     known = now.payload_as(SnapshotPayload)
     freeze = known.freeze

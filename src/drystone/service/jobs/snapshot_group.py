@@ -133,6 +133,7 @@ def disks_of(members: list[Operation]) -> list[DiskId]:
 
 def _commit(change: Change, leader: Operation, uploads: list[Uploaded]) -> list[Committed]:
     """S40: every member NORMAL, each by A3, and the group, in one transaction."""
+    endings.check_wanted(change, leader)
     committed = [commit(change, uploaded) for uploaded in uploads]
     expected = {"state": SnapshotGroupState.CREATING}
     values = {"state": SnapshotGroupState.NORMAL, "modified_at": change.at}

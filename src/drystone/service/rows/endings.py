@@ -2,12 +2,30 @@
 
 from drystone.catalog import disks, operations
 from drystone.domain.disk import DiskState
+from drystone.domain.errors import Refusal
 from drystone.domain.operation import Operation, OperationState
+from drystone.service.cancelling import cancelled
 from drystone.service.transactions import Change
 
 
+def check_wanted(change: Change, operation: Operation) -> None:
+    """Look whether an operation is still wanted; in the transaction from which on it can no longer be taken back.
+
+    Raises:
+        RefusalError: `CANCELLED`: the transaction must not be committed (S260).
+    """
+    now = operations.get(change.conn, operation.id)
+    if now is not None and now.is_cancelled:
+        raise cancelled()
+
+
 def done(change: Change, operation: Operation) -> None:
-    """End an operation as DONE."""
+    """End an operation as DONE.
+
+    Raises:
+        RefusalError: As `check_wanted`.
+    """
+    check_wanted(change, operation)
     operations.update(change.conn, operation.id, updated_at=change.at, state=OperationState.DONE, percent=100)
 
 
@@ -37,7 +55,8 @@ def disk_failed(change: Change, operation: Operation, *, code: str, message: str
     If it had ended before, nothing changes: the disk's state may be another operation's by now (S1).
     """
     if failed(change, operation, code=code, message=message):
-        values = {**values, "error_prompt": f"{operation.kind.value}: {message}"[:500]}
+        if code != Refusal.CANCELLED:
+            values = {**values, "error_prompt": f"{operation.kind.value}: {message}"[:500]}
         disks.compare_and_set(change.conn, operation.on_disk, expected={}, values=values)
 
 

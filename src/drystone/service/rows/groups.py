@@ -41,8 +41,8 @@ def give_group_up(change: Change, leader: Operation, *, code: str, message: str)
     members = members_of(change.conn, leader)
     # The reason that one member was given up for is the reason of all.
     broken = [reason for member in members if (reason := member.payload_as(SnapshotPayload).break_reason)]
-    failed = [member.error for member in members if member.error]
-    reason = next(iter([*broken, *failed, now.error]), "") or message
+    failed = [member.failure for member in members if member.failure]
+    reason = now.failure or next(iter([*broken, *failed]), message)
     values = {"error_code": now.error_code or code, "error": reason or "unknown"}
     for member in members:
         if member.state is OperationState.RUNNING and member.phase in _GIVEN_UP_FROM:

@@ -21,7 +21,7 @@ def record_failing(change: Change, operation: Operation, plan: DaemonPlan) -> No
     if now is None or now.phase == Phase.COMMITTED:
         return  # It was committed after it was looked at, which needs no lock.
     values: dict[str, object] = {"phase": Phase.FAILING.value}
-    if not operation.error:
+    if not now.error_code:
         values |= {"error_code": Refusal.INTERNAL, "error": plan.lost or "the snapshot's frozen view is gone"}
     operations.update(change.conn, operation.id, updated_at=change.at, **values)
     if plan.lost and operation.disk_id is not None:
@@ -72,12 +72,16 @@ def end_failed_snapshot(change: Change, operation: Operation) -> None:
         if row is not None and row.state is SnapshotState.CREATING:
             snapshots.delete(change.conn, row.id)
     sessions.fence(change.conn, current.payload_as(SnapshotPayload).session, at=change.at)
-    why = current.error or "its storage daemon died"
+    why = current.failure or "its storage daemon died"
     code = current.error_code or Refusal.INTERNAL
     operations.update(
         change.conn, operation.id, updated_at=change.at, state=OperationState.FAILED, error_code=code, error=why
     )
-    if current.disk_id is not None and disks.get(change.conn, current.disk_id) is not None:
+    if (
+        code != Refusal.CANCELLED
+        and current.disk_id is not None
+        and disks.get(change.conn, current.disk_id) is not None
+    ):
         prompt = f"snapshot {operation.snapshot_id} failed: {why}"[:500]
         disks.compare_and_set(change.conn, current.disk_id, expected={}, values={"error_prompt": prompt})
 
