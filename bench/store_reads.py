@@ -1,7 +1,8 @@
 """What reading snapshots from a bucket costs beside a directory: requests, seconds, processor time.
 
-Usage: python -m bench.store_reads [--mib N] [--deltas N] [--data random|usr] [--link RTT_MS:MBIT ...]. The directory
-comes first. `--plain` reads a bucket as a directory is read. It needs versitygw (`./dev s3` builds it) and nbdcopy.
+Usage: python -m bench.store_reads [--mib N] [--deltas N] [--data random|usr] [--link RTT_MS:MBIT[:LOSS] ...]. The
+directory comes first; losses are in percent. `--plain` reads a bucket as a directory is read; `--served` measures the
+snapshot server alone; `--capped` is as in `bench/link.py`. It needs versitygw (`./dev s3` builds it) and nbdcopy.
 """
 
 import argparse
@@ -101,13 +102,16 @@ class Place:
         seconds = statistics.median(taken)
         rate = f"{moved / seconds / MIB:6.1f} MiB/s" if moved else " " * 12
         print(
-            f"{self._name:20} {what:34} {seconds:7.3f} s {rate} cpu {spent / times:5.2f} s {got:7.2f} MiB  {requests}",
+            f"{self._name:30} {what:34} {seconds:7.3f} s {rate} cpu {spent / times:5.2f} s {got:7.2f} MiB  {requests}",
             flush=True,
         )  # fmt: skip
 
-    def measure(self, first: str, late: str, times: int) -> None:
-        """Do all measurements, of the first snapshot and of the last."""
+    def measure(self, first: str, late: str, times: int, *, served: bool) -> None:
+        """Do all measurements, of the first snapshot and of the last; or those of the snapshot server alone."""
         size = self._size
+        if served:
+            self.timed("snapshot server, 8 x 1 MiB", lambda store: self._served(store, first), moved=size, times=times)
+            return
 
         def read(name: str, at: int = size // 2) -> Callable[[Store], object]:
             return lambda store: SnapshotReader.open(store, name).read(at, BLOCK_BYTES)
@@ -150,7 +154,9 @@ def main() -> None:
     parser.add_argument("--data", default="random", choices=("random", "usr"))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--link", nargs="*", default=["20:1000"])
+    parser.add_argument("--capped", action="store_true")
     parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--served", action="store_true")
     options = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="store-reads-", dir="/var/tmp"))
     size = options.mib * MIB
@@ -170,14 +176,19 @@ def main() -> None:
             address = server.address("bucket", work / "keys")
             root = server.bucket("bucket")
             names = make(root, options.data, size, options.deltas)
-            Place("directory", LocalStore(root, 0), near, size, work).measure(names[0], names[-1], options.repeats)
+            directory = Place("directory", LocalStore(root, 0), near, size, work)
+            directory.measure(names[0], names[-1], options.repeats, served=options.served)
             for one in options.link:
-                rtt, _, rate = one.partition(":")
-                with link(server.port, rtt_ms=float(rtt), mbit_per_s=float(rate)) as way:
+                rtt, rate, loss = (*one.split(":"), "0", "0")[:3]
+                with link(
+                    server.port, rtt_ms=float(rtt), mbit_per_s=float(rate), loss_percent=float(loss),
+                    capped=options.capped,
+                ) as way:  # fmt: skip
                     objects = S3Store(msgspec.structs.replace(address, endpoint=f"http://127.0.0.1:{way.port}"))
                     for what, opened in (("", near),) if options.plain else (("", far), (", cache", cached)):
-                        place = Place(f"{rtt} ms {rate} Mbit/s{what}", objects, opened, size, work)
-                        place.measure(names[0], names[-1], options.repeats)
+                        about = f"{rtt} ms {rate} Mbit/s {loss} %{' capped' if options.capped else ''}{what}"
+                        place = Place(about, objects, opened, size, work)
+                        place.measure(names[0], names[-1], options.repeats, served=options.served)
     finally:
         shutil.rmtree(work)
 

@@ -180,8 +180,8 @@ def test_who_reads_here_and_there_is_not(far: Far) -> None:
 )
 def test_streams_are_told_by_what_was_read(reads: list[int], ahead: list[int]) -> None:
     """S206."""
-    streams = Streams(8)
-    found = [streams.read(one) for one in reads]
+    streams = Streams()
+    found = [streams.read(one, lambda: 8) for one in reads]
     assert list(found[-1]) == ahead
 
 

@@ -11,10 +11,8 @@ from drystone.snapstore.cache import ByteCache
 from drystone.snapstore.far import Far, each
 from drystone.snapstore.packs import Frame, PackSource
 
-RUN_FRAMES: Final = 8
-"""Frames of one request: 2 MiB of a disk."""
 FRAMES_AT_ONCE: Final = 16
-"""Frames that one who reads holds: 4 MiB."""
+"""Frames of one request, and those that one who reads holds: 4 MiB of a disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,7 @@ def _runs(keys: list[FrameKey]) -> list[list[FrameKey]]:
     runs: list[list[FrameKey]] = []
     for key in sorted(keys, key=lambda one: (one.ref.pack, one.number)):
         last = runs[-1][-1] if runs else None
-        if last is not None and (last.ref, last.number + 1) == (key.ref, key.number) and len(runs[-1]) < RUN_FRAMES:
+        if last is not None and (last.ref, last.number + 1) == (key.ref, key.number) and len(runs[-1]) < FRAMES_AT_ONCE:
             runs[-1].append(key)
         else:
             runs.append([key])

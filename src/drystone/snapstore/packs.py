@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice, pairwise
 from typing import Final, TypeVar
 
@@ -308,7 +308,9 @@ class PackSource:
         for number, expected in wanted:
             self._checked(pack, number, expected)
         edges = index.offsets[first : first + len(wanted) + 1].tolist()
-        stored = memoryview(self._store.objects.get_range(pack.object, edges[0], edges[-1]))
+        far, objects = self._store.far, self._store.objects
+        read = partial(objects.get_range, pack.object, edges[0], edges[-1])
+        stored = memoryview(read() if far is None else far.pace.measured(read))
         frames = []
         for (number, _), (start, stop) in zip(wanted, pairwise(edges), strict=True):
             part = stored[start - edges[0] : stop - edges[0]]

@@ -16,7 +16,7 @@ from drystone.domain.blocks import BLOCK_BYTES, EMPTY, Ranges, cover_bytes, subt
 from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError
 from drystone.domain.ids import SnapshotId
 from drystone.objects.contract import NotFoundError
-from drystone.snapstore.ahead import Ahead
+from drystone.snapstore.ahead import Ahead, Share
 from drystone.snapstore.cache import ByteCache
 from drystone.snapstore.far import each
 from drystone.snapstore.frames import FRAMES_AT_ONCE, FrameCache, FrameKey
@@ -34,9 +34,8 @@ _WINDOW_BLOCKS = 4096
 _WINDOW_PAGES = 64
 """Pages looked at together when ranges are made: about 256 Ki entries in memory."""
 _STRETCH_BLOCKS = 256
+_STRETCH_BYTES = _STRETCH_BLOCKS * BLOCK_BYTES
 """What is read ahead as one over a network: 1 MiB."""
-_AHEAD_MAX = 16
-"""Stretches that are read ahead of one who reads in order: what 1 Gbit/s has on its way in 100 ms."""
 _HELD_FRAMES = 48
 """Frames that one who reads has in hand, after which those of before are looked for in the cache."""
 _LOAD_FRAMES = 32
@@ -72,16 +71,14 @@ class Caches:
 
     Args:
         size_bytes: For map pages (an eighth), pack indexes (a quarter) and frames (the rest).
-        readers: Who share it and read in order at once.
     """
 
-    def __init__(self, size_bytes: int = 64 << 20, readers: int = 1) -> None:
+    def __init__(self, size_bytes: int = 64 << 20) -> None:
         self.pages: PageCache = ByteCache(size_bytes // 8)
         self.packs: PackCache = ByteCache(size_bytes // 4)
         frames_bytes = size_bytes * 5 // 8
         self.frames: ByteCache[FrameKey, Frame] = ByteCache(frames_bytes)
-        # What is read ahead must not push out what the others read ahead.
-        self.ahead_max = min(_AHEAD_MAX, frames_bytes // readers // (2 * _STRETCH_BLOCKS * BLOCK_BYTES))
+        self.ahead = Share(frames_bytes // (2 * _STRETCH_BYTES))
 
 
 class SnapshotReader:
@@ -98,7 +95,8 @@ class SnapshotReader:
         self._pages = caches.pages
         self._source = PackSource(store, caches.packs, manifest)
         self._frames = FrameCache(self._source, caches.frames, store.far)
-        self._ahead = None if store.far is None else Ahead(store.far.ahead, self._load, caches.ahead_max)
+        self._ahead = None if store.far is None else Ahead(store.far.ahead, self._load, self._most_ahead)
+        self._share = caches.ahead
         self._lock = threading.Lock()
         self._opened: tuple[MapLayer, ...] | None = None
         self._packs: tuple[PackRef, ...] = ()
@@ -315,12 +313,17 @@ class SnapshotReader:
             self._fill(self.visible(first, stop), at, buffer[done : done + take])
             done += take
 
-    def _load(self, stretch: int) -> None:
-        """Have a stretch's frames in the cache."""
-        start = stretch * _STRETCH_BLOCKS
-        visible = self.visible(start, min(start + _STRETCH_BLOCKS, self.size_blocks))
+    def _most_ahead(self) -> int:
+        """Return how many stretches may be read ahead of one who reads in order (S231)."""
+        assert self.store.far is not None
+        return max(1, min(self._share.of(self), self.store.far.pace.window_bytes // _STRETCH_BYTES))
+
+    def _load(self, stretches: range) -> None:
+        """Have the frames of stretches in the cache."""
+        start, stop = stretches.start * _STRETCH_BLOCKS, stretches.stop * _STRETCH_BLOCKS
+        visible = self.visible(start, min(stop, self.size_blocks))
         rows = list(dict.fromkeys(visible.frames[visible.frames >= 0].tolist()))
-        for at in range(0, min(len(rows), _LOAD_FRAMES), FRAMES_AT_ONCE):
+        for at in range(0, min(len(rows), _LOAD_FRAMES * len(stretches)), FRAMES_AT_ONCE):
             self._frames.get([self._key(visible.table, row) for row in rows[at : at + FRAMES_AT_ONCE]])
 
     def _fill(self, visible: Visible, at: int, buffer: memoryview) -> None:

@@ -22,7 +22,7 @@ from drystone.domain.errors import ProtocolError
 from drystone.nbd.client import NbdClient
 from drystone.snapstore.comparison import differing
 from drystone.snapstore.expected import ExpectedHashes
-from drystone.snapstore.reader import SnapshotReader
+from drystone.snapstore.reader import Caches, SnapshotReader
 from drystone.snapstore.store import Store
 from drystone.transfer.jobs import RollbackJob, RollbackResult
 from drystone.transfer.plan import byte_ranges, wholly_marked
@@ -31,6 +31,8 @@ from drystone.transfer.ranges_file import read_ranges
 _WRITE_BLOCKS: Final = 256
 """1 MiB of target data in memory at a time, times the requests in flight."""
 _WRITE_DEPTH: Final = 8
+_FAR_CACHE_BYTES: Final = 256 << 20
+"""Of a store over a network: what is read ahead is in it."""
 
 
 def rollback(job: RollbackJob, store: Store, report: Callable[[int, int], None]) -> RollbackResult:
@@ -48,7 +50,8 @@ def rollback(job: RollbackJob, store: Store, report: Callable[[int, int], None])
         DrystoneError: The disk is partly rolled back.
     """
     began_s = time.monotonic()
-    reader = SnapshotReader.open(store, job.manifest)
+    caches = None if store.far is None else Caches(_FAR_CACHE_BYTES)
+    reader = SnapshotReader.open(store, job.manifest, caches)
     path, timeout_s = Path(job.disk.socket), job.disk.timeout_s
     # Two connections: many reads are in flight on one while the other writes what was read already.
     with (

@@ -90,7 +90,7 @@ class SnapshotProvider:
     def __init__(self, store: Store, *, readers_max: int = READERS_MAX, cache_bytes: int = CACHE_BYTES) -> None:
         self._store = store
         self._readers_max = readers_max
-        self._caches = Caches(cache_bytes, readers_max)
+        self._caches = Caches(cache_bytes)
         self._lock = threading.Lock()
         self._exports: OrderedDict[str, SnapshotExport] = OrderedDict()
 
