@@ -9,7 +9,7 @@ from drystone.config import Config, ConfigError, environment_of_store
 from drystone.domain.errors import UnavailableError
 from drystone.engine.layout import Layout
 from drystone.objects.address import DirectoryAddress, ObjectsAddress, S3Address
-from drystone.objects.s3_keys import read_keys
+from drystone.objects.s3_keys import read_authority, read_keys
 
 KEYS_FILE = "store.env"
 _KEYS_BY_ENVIRONMENT = (
@@ -29,7 +29,7 @@ def store_place(
         environment: Stands for the process's, in tests.
 
     Raises:
-        ConfigError: There are no keys for a bucket, or others may read them.
+        ConfigError: There are no keys for a bucket, or others may read them; or no certificates where there should be.
     """
     layout = Layout(config.data)
     variables = environment_of_store() if environment is None else environment
@@ -37,9 +37,14 @@ def store_place(
         return DirectoryAddress(root=str(layout.store), floor_bytes=floor_bytes)
     bucket, _, prefix = config.store_url.removeprefix("s3://").strip("/").partition("/")
     keys = config.data / KEYS_FILE
-    if keys.exists():
-        _check_keys(keys)
-    elif not any(name in variables for name in _KEYS_BY_ENVIRONMENT):
+    try:
+        if config.store_ca_file is not None:
+            read_authority(Path(config.store_ca_file))
+        if keys.exists():
+            read_keys(keys)
+    except UnavailableError as error:
+        raise ConfigError(str(error)) from None
+    if not keys.exists() and not any(name in variables for name in _KEYS_BY_ENVIRONMENT):
         raise ConfigError(
             f"there are no keys for {config.store_url}: write AWS_ACCESS_KEY_ID=... and AWS_SECRET_ACCESS_KEY=... into "
             f"{keys}, which only the server's user may read, or set them in its environment"
@@ -55,10 +60,3 @@ def store_place(
 def unlimited(place: ObjectsAddress) -> ObjectsAddress:
     """Return an address for those whom guests wait for: no bandwidth holds them back."""
     return msgspec.structs.replace(place, bytes_per_s=0) if isinstance(place, S3Address) else place
-
-
-def _check_keys(path: Path) -> None:
-    try:
-        read_keys(path)
-    except UnavailableError as error:
-        raise ConfigError(str(error)) from None

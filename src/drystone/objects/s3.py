@@ -5,7 +5,6 @@ before, so there are none (`retrying.py` has ours); a write in parts is nine req
 time limit is for a whole request, so it follows the bytes; and it deletes by a POST for many unless told otherwise.
 """
 
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -29,7 +28,8 @@ from drystone.domain.times import moment
 from drystone.objects.address import S3Address
 from drystone.objects.around import LISTED
 from drystone.objects.contract import NotFoundError, ObjectEntry, Parts, StoreTime, check_name, parts_of
-from drystone.objects.s3_keys import read_file, read_keys
+from drystone.objects.s3_answers import code_of, said
+from drystone.objects.s3_keys import read_authority, read_keys
 from drystone.objects.s3_rules import S3Rules, endpoint_of
 
 if TYPE_CHECKING:
@@ -51,9 +51,6 @@ SINGLE_BYTES_MAX: Final = 1 << 30
 """A larger object is written in parts: services take 5 GiB in one at most, and all of one is sent again if it fails."""
 PART_BYTES: Final = 64 << 20
 PARTS_AT_ONCE: Final = 4
-_TEXT_MAX: Final = 300
-_CODE: Final = re.compile(r"<Code>([A-Za-z0-9]+)</Code>")
-_MESSAGE: Final = re.compile(r"<Message>([^<]+)</Message>")
 _KEYS_REFUSED: Final = frozenset({
     "AccessDenied", "AuthorizationHeaderMalformed", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken",
     "RequestTimeTooSkewed", "SignatureDoesNotMatch", "XAdminUserNotFound",
@@ -73,7 +70,7 @@ class S3Store:
 
     def __init__(self, address: S3Address) -> None:
         self._address = address
-        self._authority = None if address.ca_file is None else read_file(Path(address.ca_file))
+        self._authority = None if address.ca_file is None else read_authority(Path(address.ca_file))
         self._rules = S3Rules(address)
         self._lock = threading.Lock()
         self._clients: dict[int, store.S3Store] = {}
@@ -243,7 +240,7 @@ class S3Store:
 
     def _retained(self, name: str, error: Exception) -> RetainedError | None:
         """Return that the bucket keeps an object for a time, if that is why something was refused."""
-        if not isinstance(error, exceptions.PermissionDeniedError) and _found(_CODE, error) not in _KEPT:
+        if not isinstance(error, exceptions.PermissionDeniedError) and code_of(error) not in _KEPT:
             return None
         with suppress(UnavailableError):
             found = self._rules.retention(name)
@@ -273,7 +270,7 @@ class S3Store:
 
     def _translated(self, name: str, error: Exception) -> DrystoneError:
         """Return what an error of the service means: by its code, for services differ in the status."""
-        code, bucket = _found(_CODE, error), self._address.bucket
+        code, bucket = code_of(error), self._address.bucket
         if code in _KEYS_REFUSED or isinstance(
             error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError
         ):
@@ -283,27 +280,16 @@ class S3Store:
             skewed = self._skewed(code)
             if skewed:
                 return StoreUnavailableError(f"the bucket {bucket} refuses requests: {skewed}")
-            return StoreUnavailableError(f"the bucket {bucket} refuses the keys that it is used with: {_short(error)}")
+            return StoreUnavailableError(f"the bucket {bucket} refuses the keys that it is used with: {said(error)}")
         if code == "NoSuchBucket":
             # Not that nothing is there: who looks for objects that are gone must not find that they are.
-            return StoreUnavailableError(f"there is no bucket {bucket}: {_short(error)}")
+            return StoreUnavailableError(f"there is no bucket {bucket}: {said(error)}")
         if isinstance(error, exceptions.NotFoundError | FileNotFoundError) and code in _NOTHING_THERE:
             return NotFoundError(f"there is no object {name} in the bucket {bucket}")
-        return StoreUnavailableError(f"the bucket {bucket} does not answer ({name}): {_short(error)}")
+        return StoreUnavailableError(f"the bucket {bucket} does not answer ({name}): {said(error)}")
 
 
 def _whole(name: str, body: bytes, size_bytes: int) -> bytes:
     if len(body) != size_bytes:
         raise StoreUnavailableError(f"object {name}: {len(body)} of {size_bytes} bytes arrived")
     return body
-
-
-def _found(pattern: re.Pattern[str], error: Exception) -> str:
-    found = pattern.search(str(error))
-    return "" if found is None else found[1]
-
-
-def _short(error: Exception) -> str:
-    """Return what a service says, or the library's first line; it has no keys."""
-    said = ": ".join(filter(None, (_found(_CODE, error), _found(_MESSAGE, error))))
-    return (said or (str(error).splitlines() or [type(error).__name__])[0])[:_TEXT_MAX]

@@ -1,6 +1,7 @@
-"""The keys of a bucket, in a file that others cannot read."""
+"""The files by which a bucket is reached: keys, which others cannot read, and certificates to trust."""
 
 import os
+import ssl
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,20 @@ def read_keys(path: Path) -> Mapping[str, str]:
         if not values.get(name):
             raise UnavailableError(f"{path} has no {name}")
     return values
+
+
+def read_authority(path: Path) -> bytes:
+    """Return certificates in PEM.
+
+    Raises:
+        UnavailableError: The file cannot be read, or has none.
+    """
+    raw = read_file(path)
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=str(path))
+    except ssl.SSLError as error:
+        raise UnavailableError(f"{path} (store_ca_file) has no certificates in PEM") from error
+    return raw
 
 
 def read_file(path: Path) -> bytes:

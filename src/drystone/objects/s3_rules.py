@@ -228,7 +228,7 @@ class S3Rules:
         try:
             context = ssl.create_default_context()
             if self._address.ca_file is not None:
-                context.load_verify_locations(self._address.ca_file)
+                context.load_verify_locations(cafile=self._address.ca_file)
             # Proxies are those of the environment, as obstore has them.
             opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
             with opener.open(request, timeout=SECONDS) as answer:
