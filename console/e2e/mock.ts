@@ -179,6 +179,22 @@ export class Mock extends World {
         });
         return { TotalCount: found.TotalCount, OperationSet: found.rows } satisfies AnswerOf<"drystone", "DescribeOperations">;
       }
+      case "DescribeEvents": {
+        const found = page(this.events, {
+          EventIds: (event) => event.EventId,
+          kind: (event) => event.Kind,
+          severity: (event) => event.Severity,
+          "subject-id": (event) => event.SubjectId,
+          resolved: (event) => String(event.ResolvedTime !== null),
+          acknowledged: (event) => String(event.AcknowledgedTime !== null),
+        });
+        return { TotalCount: found.TotalCount, EventSet: found.rows, Cursor: 1 } satisfies AnswerOf<"drystone", "DescribeEvents">;
+      }
+      case "AcknowledgeEvents":
+        this.events = this.events.map((event) =>
+          ids("EventIds")?.includes(event.EventId) ? { ...event, AcknowledgedTime: iso(this.now), AcknowledgedBy: "100000000001" } : event,
+        );
+        return {};
       case "DescribeInstances":
         return { TotalCount: 2, InstanceSet: this.instances } satisfies AnswerOf<"drystone", "DescribeInstances">;
       case "DescribeQuiesceProfiles":
@@ -266,7 +282,6 @@ export class Mock extends World {
           Disks: this.disks.length, DisksAttached: this.disks.filter((disk) => disk.InstanceId !== "").length, DisksBytes: this.disks.reduce((sum, disk) => sum + disk.DiskSize, 0) * GIB, SnapshotsCount: this.snapshots.length,
           LogicalBytes: 5_900 * GIB, ChangedBytes: 1_740 * GIB, StoredBytes: 991 * GIB, SavedByIncrementsBytes: 4_160 * GIB, SavedByCompressionBytes: 749 * GIB,
           StoreBytesFree: 3_204 * GIB, RecentOperations: this.operations.slice(0, 8),
-          Attention: [{ Kind: "snapshot_damaged", ResourceId: this.snapshots[17]?.SnapshotId ?? "", Message: "A scrub found a block of this snapshot that cannot be read any more.", At: iso(this.now) }],
         } satisfies AnswerOf<"drystone", "DescribeOverview">;
       case "DescribeHistory":
         return {

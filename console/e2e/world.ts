@@ -1,6 +1,6 @@
 // Made-up disks and snapshots, typed by the API.
 import type {
-  Disk, DiskDetail, Instance, Operation, QuiesceProfile, QuiesceStepRecord, Snapshot, SnapshotGroup, SnapshotGroupRecord, SnapshotRecord,
+  Disk, DiskDetail, Event, Instance, Operation, QuiesceProfile, QuiesceStepRecord, Snapshot, SnapshotGroup, SnapshotGroupRecord, SnapshotRecord,
 } from "../src/api/types";
 
 export const DAY_MS = 86_400_000;
@@ -52,6 +52,7 @@ export class World {
   readonly groupRecords = new Map<string, SnapshotGroupRecord>();
   profiles: QuiesceProfile[] = [];
   readonly instances: Instance[];
+  events: Event[] = [];
 
   constructor(
     readonly now: number,
@@ -106,6 +107,36 @@ export class World {
         CreateTime: iso(now - index * 2_400_000 - 40_000), UpdateTime: iso(now - index * 2_400_000 - 40_000 + Math.floor(noise(index) * 90_000)),
       });
     }
+    this.addEvents();
+  }
+
+  /** One of many kinds: some over, some acknowledged; none where there is no snapshot. */
+  private addEvents(): void {
+    if (this.snapshotCount === 0) return;
+    const kinds: readonly (readonly [Event["Kind"], string, Partial<Event["Facts"]>, number])[] = [
+      ["snapshot_damaged", this.snapshots[17]?.SnapshotId ?? "", {}, 1],
+      ["consistency_reduced", this.disks[1]?.DiskId ?? "", { Asked: "filesystem", Given: "crash", Reason: "freeze filesystem /srv/postgres failed, 3.1 ms: it is not mounted" }, 4],
+      ["store_unreachable", "5f2c9f3b9a7e4f0c8d1e2a3b4c5d6e7f", { Reason: "the bucket backups does not answer (owner): connection timed out" }, 1],
+      ["operation_failed", this.disks[7]?.DiskId ?? "", { OperationKind: "resize", OperationId: this.operations[7]?.OperationId ?? "", Reason: "There is not enough free space." }, 1],
+      ["snapshot_failed", this.disks[2]?.DiskId ?? "", { Reason: "the scratch space of snapshots is used up" }, 2],
+      ["damage_mended", "a91f0c", { Object: "packs/a91f0c", Blocks: 3 }, 1],
+      ["space_low", "data", { FreeBytes: 700 * MIB }, 1],
+      ["daemon_died", "ins-host0001", { Disks: 2 }, 1],
+      ["clock_doubted", "", { Seconds: 31_536_000 }, 1],
+      ["proof_failed", this.disks[0]?.DiskId ?? "", { Given: "not proven", Reason: "mariadb: mariadbd is not installed on this host", SnapshotId: this.snapshots[1]?.SnapshotId ?? "" }, 1],
+    ];
+    const warnings = new Set(["consistency_reduced", "damage_mended", "space_low", "daemon_died", "clock_doubted"]);
+    this.events = kinds.map(([Kind, SubjectId, facts, Count], index) => ({
+      EventId: idOf("evt", index * 51_137 + 3), Kind, SubjectId, Count, Severity: warnings.has(Kind) ? "warning" : "error",
+      OfInstallation: index > 4, Message: `${Kind}.`,
+      Facts: {
+        Reason: "", DiskId: null, SnapshotId: null, OperationId: null, OperationKind: null, Asked: null, Given: null, Object: null, Blocks: null,
+        Snapshots: null, Disks: null, FreeBytes: null, Seconds: null, At: null, ...facts,
+      },
+      FirstSeenTime: iso(this.now - (index * 5 + Count) * 3_600_000), LastSeenTime: iso(this.now - index * 5 * 3_600_000),
+      ResolvedTime: index > 6 ? iso(this.now - index * 4 * 3_600_000) : null,
+      AcknowledgedTime: index === 3 || index > 7 ? iso(this.now - index * 3_600_000) : null, AcknowledgedBy: index === 3 || index > 7 ? "100000000001" : "",
+    }));
   }
 
   /** Both disks of the host, at one instant. */
@@ -147,6 +178,7 @@ export class World {
       Tracking: creating ? null : first ? "full" : index % 11 === 7 ? "rescan" : "delta", TrackingReason: "changes were tracked since the parent",
       ReadBytes: changed + 12 * MIB, ChangedBytes: changed, StoredBytes: creating ? null : Math.floor(changed * 0.61), Requests: 9 + (index % 20),
       FreezeMs: 3.1 + noise(index) * 9, DurationMs: 900 + changed / 200_000, Consistency: index % 4 === 0 ? "application" : "crash",
+      ConsistencyAsked: index === 2 ? "filesystem" : index % 4 === 0 ? "application" : null,
       QuiesceMs: index % 4 === 0 || index === 2 ? 41.5 : null,
       Transcript: index === 2
         ? ["freeze filesystem /srv/web failed, 3.1 ms: it is not mounted", "held for 41.5 ms"]

@@ -30,6 +30,7 @@ const GroupsPage = page(() => import("./pages/groups/GroupsPage"));
 const GroupPage = page(() => import("./pages/groups/GroupPage"));
 const OperationPage = page(() => import("./pages/operations/OperationPage"));
 const OperationsPage = page(() => import("./pages/operations/OperationsPage"));
+const EventsPage = page(() => import("./pages/events/EventsPage"));
 const SettingsPage = page(() => import("./pages/settings/SettingsPage"));
 
 const useConnection = () => useSyncExternalStore(connectionStore.subscribe, connectionStore.get);
@@ -91,6 +92,7 @@ function Inside() {
               <Route path="/groups/:id" element={<GroupPage />} />
               <Route path="/operations" element={<OperationsPage />} />
               <Route path="/operations/:id" element={<OperationPage />} />
+              <Route path="/events" element={<EventsPage />} />
               <Route path="/settings/:part?" element={<SettingsPage />} />
               <Route path="*" element={<NoSuchPage />} />
             </Routes>

@@ -32,6 +32,7 @@ from drystone.service.calls.browser_sessions import BrowserSessions
 from drystone.service.calls.differences import SnapshotDifferences
 from drystone.service.calls.disk_lifecycle import DiskLifecycle
 from drystone.service.calls.disk_records import DiskRecords
+from drystone.service.calls.event_records import EventRecords
 from drystone.service.calls.history import History
 from drystone.service.calls.host_probe import HostProbe
 from drystone.service.calls.host_records import HostRecords
@@ -87,9 +88,11 @@ from drystone.service.upkeep.compaction import Compaction
 from drystone.service.upkeep.confirmation import Confirmation
 from drystone.service.upkeep.expiry import Expiry
 from drystone.service.upkeep.mending import Mending
+from drystone.service.upkeep.observation import Observation
 from drystone.service.upkeep.publication import Publication
 from drystone.service.upkeep.reaching import Reaching
 from drystone.service.upkeep.scrub import Scrub
+from drystone.service.upkeep.store_watch import StoreWatch
 from drystone.service.upkeep.sweep import Sweep
 from drystone.store_opening import StartError, open_kept, refuse_orphans
 from drystone.store_place import store_place, unlimited
@@ -129,6 +132,7 @@ class Parts:
     compaction: Compaction
     scrub: Scrub
     clock: SteadyClock
+    store_watch: StoreWatch
     tally: Tally
     """What was asked of the bucket."""
 
@@ -205,6 +209,7 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
                 ballast=ballast, kept=kept, locks=locks, devices=devices, workers=workers, background=background,
                 environment=environment, daemons=daemons, snapshot_server=snapshot_server, host=host,
                 serving=serving, watch=watch, clock=steady, tally=tally,
+                store_watch=StoreWatch(kept=kept, tally=tally, steady=steady.now, monotonic=time.monotonic),
                 sweep=Sweep(transactions=transactions, kept=kept),
                 compaction=Compaction(transactions=transactions, kept=kept, operations=operations),
                 scrub=Scrub(
@@ -368,10 +373,10 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
             db=db, clock=clock, steady=steady,
             most=TrailUsage(entries=config.audit_entries_max, bytes=config.audit_mb_max * 1_000_000),
         ),
-        audit_records=AuditRecords(transactions=transactions),
+        audit_records=AuditRecords(transactions=transactions), events=EventRecords(transactions=transactions),
         passwords=passwords,
         overview=Overview(
-            transactions=transactions, room=room, clock=parts.clock, limits=limits,
+            transactions=transactions, room=room, limits=limits,
             disks_per_instance=config.disks_per_instance, disks_per_call=config.disks_per_call,
             disk_limits=disk_limits,
         ),
@@ -408,6 +413,9 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
     minutes = 0 if config.catalog_url else config.backup_minutes
     backups = Backups(
         room=parts.room, steady=transactions.steady, monotonic=time.monotonic, minutes=minutes, kept=config.backups_kept
+    )
+    observation = Observation(
+        transactions=transactions, room=parts.room, clock=parts.clock, store=parts.store_watch, backups=backups
     )
     healing = Healing(
         transactions=transactions, operations=operations, monotonic=time.monotonic, after_s=config.rescan_after_s
@@ -447,6 +455,9 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
         Loop(name="sweep", once=with_store(parts.sweep.sweep), seconds=20.0),
         Loop(name="tidy", once=with_store(parts.sweep.tidy), seconds=600.0),
         Loop(name="ballast", once=lambda: asyncio.to_thread(parts.ballast.fill), seconds=10.0),
+        Loop(name="store-watch", once=parts.store_watch.once, seconds=5.0),
+        Loop(name="events", once=observation.once, seconds=5.0),
+        Loop(name="old-events", once=observation.prune, seconds=60.0),
         Loop(name="tallies", once=use_cases.audit.tell, seconds=60.0),
         Loop(name="trail", once=use_cases.audit.prune, seconds=5.0),
     )  # fmt: skip

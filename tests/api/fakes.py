@@ -7,6 +7,7 @@ from typing import Any, cast
 from drystone.api.actions import Context
 from drystone.domain.account import Account
 from drystone.domain.disk import Disk, DiskState
+from drystone.domain.event import Event, EventKind, Facts
 from drystone.domain.history import HistoryPoint
 from drystone.domain.ids import DiskId, InstanceId, OperationId, SnapshotGroupId, SnapshotId, StoreId
 from drystone.domain.instance import Instance, InstanceKind
@@ -20,7 +21,6 @@ from drystone.domain.trail import TrailEntry
 from drystone.service.caller import Caller
 from drystone.service.calls.use_cases import UseCases
 from drystone.service.views import (
-    AttentionView,
     ClockView,
     CollectionView,
     DaemonFacts,
@@ -29,6 +29,7 @@ from drystone.service.views import (
     DiskConfig,
     DiskDetail,
     DiskView,
+    EventPage,
     HostFacts,
     HostView,
     InstanceDiskNumber,
@@ -91,6 +92,7 @@ SNAPSHOT = Snapshot(
         freeze_ms=1.5,
         duration_ms=90.25,
         consistency="crash",
+        consistency_asked="filesystem",
         quiesce_ms=8.5,
         transcript=("freeze filesystem /srv ok, 7.0 ms",),
         taken_at=1_537_954_567.25,
@@ -295,7 +297,6 @@ class FakeUseCases:
         )  # fmt: skip
         glance = OverviewView(
             figures=point, disks_attached=1, free_bytes=None, operations=(OPERATION,),
-            attention=(AttentionView(kind="disk_error", resource_id=DISK.id, message="no space", at=NOW_S),),
         )  # fmt: skip
         quotas = QuotasView(
             disks_max=500, disks=2, disk_gib_max=0, disk_gib=40, snapshots_per_disk_max=64,
@@ -315,6 +316,13 @@ class FakeUseCases:
             id=7, at=NOW_S, account_id=ACCOUNT, secret_id="AKIDnew", action="CreateDisks", request_id="r-1",
             resource=DISK.id, code="OK", source="127.0.0.1",
         )  # fmt: skip
+        event = Event(
+            id="evt-00000001", kind=EventKind.CONSISTENCY_REDUCED, account_id=ACCOUNT, subject_id=DISK.id, aspect="",
+            facts=Facts(asked="filesystem", given="crash", snapshot_id=SNAPSHOT.id, reason="it is not mounted"),
+            first_seen_at=NOW_S, last_seen_at=NOW_S, count=2, revision=9,
+        )  # fmt: skip
+        events = EventPage(items=(event,), total=1, cursor=9)
+        self.events: Any = Part("events", calls, {"describe": events, "acknowledge": None})
         self.audit_records: Any = Part("audit_records", calls, {"describe": Page(items=(entry,), total=1)})
         facts = HostFacts(
             version="0.1.0",

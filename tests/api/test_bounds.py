@@ -146,6 +146,7 @@ async def _prepared(service: RealService) -> dict[str, dict[str, object]]:
         "CancelOperation": {"OperationId": "op-nothing0"},
         "RetryOperation": {"OperationId": "op-nothing0"},
         "DescribeAuditTrail": {},
+        "DescribeEvents": {}, "AcknowledgeEvents": {"EventIds": ["evt-00000000"]},
         "DescribeStoreHealth": {},
         "ScrubStore": {},
         "DescribeSnapshotSpace": {"SnapshotIds": [snapshot]},

@@ -95,6 +95,8 @@ SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
     "DescribeOverview": {},
     "DescribeQuotas": {},
     "DescribeAuditTrail": {"Filters": [{"Name": "outcome", "Values": ["OK"]}]},
+    "DescribeEvents": {"After": 3},
+    "AcknowledgeEvents": {"EventIds": ["evt-00000001"]},
     "DescribeHistory": {"Hours": 3},
     "DescribeSnapshotDifference": {"From": "snap-00000000", "To": SNAPSHOT.id},
     "DeleteAccessKey": {"SecretId": "AKIDnew"},
@@ -686,6 +688,23 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
                 "RequestId": "r-1", "Calls": 1,
             }],
         },
+        "AcknowledgeEvents": {},
+        "DescribeEvents": {
+            "TotalCount": 1, "Cursor": 9,
+            "EventSet": [{
+                "EventId": "evt-00000001", "Kind": "consistency_reduced", "Severity": "warning",
+                "OfInstallation": False, "SubjectId": DISK.id, "Count": 2,
+                "Message": f"The snapshot {SNAPSHOT.id} of disk {DISK.id} is crash-consistent, "
+                "not filesystem-consistent as its profile asks for: it is not mounted",
+                "Facts": {
+                    "Reason": "it is not mounted", "DiskId": None, "SnapshotId": SNAPSHOT.id, "OperationId": None,
+                    "OperationKind": None, "Asked": "filesystem", "Given": "crash", "Object": None, "Blocks": None,
+                    "Snapshots": None, "Disks": None, "FreeBytes": None, "Seconds": None, "At": None,
+                },
+                "FirstSeenTime": "2026-09-21T14:13:20+00:00", "LastSeenTime": "2026-09-21T14:13:20+00:00",
+                "ResolvedTime": None, "AcknowledgedTime": None, "AcknowledgedBy": "",
+            }],
+        },
         "DescribeQuotas": {
             "DisksMax": 500, "DisksCount": 2, "DiskGibMax": 0, "DiskGib": 40,
             "SnapshotsPerDiskMax": 64, "SnapshotsMax": 128, "SnapshotsCount": 3, "SnapshotBytesMax": 0,
@@ -706,12 +725,6 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
             "Disks": 2, "DisksAttached": 1, "DisksBytes": 40, "SnapshotsCount": 3, "LogicalBytes": 60,
             "ChangedBytes": 10, "StoredBytes": 4, "SavedByIncrementsBytes": 50, "SavedByCompressionBytes": 6,
             "StoreBytesFree": None, "RecentOperations": call("DescribeOperations")["OperationSet"],
-            "Attention": [
-                {
-                    "Kind": "disk_error", "ResourceId": DISK.id, "Message": "no space",
-                    "At": "2026-09-21T14:13:20+00:00",
-                }
-            ],
         },
         "DeleteAccessKey": {},
         "DeleteInstance": {},
@@ -809,6 +822,7 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
                     "Tracking": "delta",
                     "TrackingReason": "dirty bitmap", "ReadBytes": 3, "ChangedBytes": 2, "StoredBytes": 1,
                     "Requests": 4, "FreezeMs": 1.5, "DurationMs": 90.25, "Consistency": "crash", "QuiesceMs": 8.5,
+                    "ConsistencyAsked": "filesystem",
                     "Transcript": ["freeze filesystem /srv ok, 7.0 ms"],
                     "TakenAt": created, "Suspect": False, "AuditedBlocks": None,
                     "AuditComplete": None, "AuditLies": None, "Damaged": False,

@@ -616,6 +616,61 @@ def test_advice_is_for_what_was_wrong(
     assert wrong not in done.err
 
 
+EVENT = {
+    "EventId": "evt-aaaaaaaa", "Kind": "space_low", "Severity": "warning", "OfInstallation": True, "SubjectId": "data",
+    "Message": "Free space is low.", "Facts": {"Reason": "", "FreeBytes": 7, "DiskId": None},
+    "FirstSeenTime": "2026-11-22T09:36:07+00:00", "LastSeenTime": "2026-11-22T09:36:07+00:00", "Count": 2,
+    "ResolvedTime": None, "AcknowledgedTime": None, "AcknowledgedBy": "",
+}  # fmt: skip
+
+
+def test_events_are_listed_and_acknowledged(command: Command, service: FakeService) -> None:
+    service.on("DescribeEvents", {**one_row("EventSet", EVENT), "Cursor": 7})
+    (told,) = json.loads(command("events", "--unresolved", "--severity", "warning", "--json").out)
+    assert (told["event_id"], told["facts"], told["resolved_at"]) == ("evt-aaaaaaaa", {"free_bytes": 7}, None)
+    (asked,) = service.asked("DescribeEvents")
+    assert {one["Name"]: one["Values"] for one in asked["Filters"]} == {"severity": ["warning"], "resolved": ["false"]}
+    service.on("AcknowledgeEvents", {})
+    assert command("events", "acknowledge", "evt-bbbbbbbb").out == "evt-bbbbbbbb\n"
+    assert command("events", "acknowledge", "--all").out == "evt-aaaaaaaa\n"
+    assert [one["EventIds"] for one in service.asked("AcknowledgeEvents")] == [["evt-bbbbbbbb"], ["evt-aaaaaaaa"]]
+    for wrong in ([], ["evt-bbbbbbbb", "--all"]):
+        assert command("events", "acknowledge", *wrong).code == 2
+
+
+def test_events_are_followed_from_before_the_list_was_read(command: Command, service: FakeService) -> None:
+    over = {**EVENT, "ResolvedTime": "2026-11-22T09:40:00+00:00"}
+    pages: list[Any] = [
+        {"TotalCount": 1, "EventSet": [EVENT], "Cursor": 7}, {"TotalCount": 1, "EventSet": [EVENT], "Cursor": 9},
+        {"TotalCount": 1, "EventSet": [over], "Cursor": 9}, RefusalError("UnauthorizedOperation", "It ends here."),
+    ]  # fmt: skip
+    service.on("DescribeEvents", *pages)
+    ended = command("events", "--follow", "--unresolved", "--json")
+    told = [json.loads(line) for line in ended.out.splitlines()]
+    assert [one["resolved_at"] for one in told] == [None, "2026-11-22T09:40:00+00:00"]
+    assert [one.get("After") for one in service.asked("DescribeEvents")] == [None, None, 7, 9]
+    service.on("DescribeEvents", *pages)
+    lines = command("events", "--follow", "--unresolved").out.splitlines()
+    assert lines == [
+        "2026-11-22T09:36:07+00:00  warning  Free space is low. (2 times)",
+        "2026-11-22T09:36:07+00:00  over     Free space is low. (2 times)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "warned"), [(None, "crash", 0), ("filesystem", "crash", 1), ("filesystem", "filesystem", 0)]
+)
+def test_less_consistency_than_asked_is_one_line_of_warning(
+    command: Command, service: FakeService, asked: str | None, given: str, warned: int
+) -> None:
+    taken = {**snapshot_taken("snap-aaaaaaaa"), "Consistency": given, "ConsistencyAsked": asked}
+    service.on("DescribeSnapshotRecords", one_row("SnapshotRecordSet", taken))
+    ended = command("snapshot", "create", "disk-aaaaaaaa")
+    assert (ended.code, ended.out) == (0, "snap-aaaaaaaa\n")
+    assert len(ended.err.splitlines()) == warned
+    assert ("warning: snap-aaaaaaaa is crash-consistent" in ended.err) == bool(warned)
+
+
 def test_the_audit_trail_is_listed(command: Command, service: FakeService) -> None:
     entry = {
         "EntryId": 7, "At": "2026-11-22T09:36:07+00:00", "AccountId": "100000000001", "SecretId": "", "Source": "",

@@ -49,10 +49,11 @@ from drystone.service.host.host import Host
 from drystone.service.jobs.delete_snapshot import DeleteSnapshot
 from drystone.service.jobs.snapshot import TakeSnapshot
 from drystone.service.kept_store import KeptStore
+from drystone.service.rows import troubles
 from drystone.service.rows.deletions import mark_deleting
 from drystone.service.rows.tracking import tracking_of
 from drystone.service.transactions import Change, Transactions
-from drystone.service.upkeep import compaction, confirmation, epoch, recovery
+from drystone.service.upkeep import compaction, epoch, recovery
 from drystone.service.upkeep.evidence import Evidence
 from drystone.service.upkeep.mending import Mending
 from drystone.service.upkeep.scrub import Scrub
@@ -376,7 +377,7 @@ async def restart(scene: Scene) -> None:
     made = scene.made
     if refused(scene):
         await reconcile(scene)  # A person has it done: a server refuses to start.
-    await made.db.write(lambda conn: meta.remove(conn, confirmation.HELD))
+    await made.db.write(lambda conn: meta.remove(conn, troubles.HELD))
     await begin(scene)
     await epoch.publish(made.transactions, made.kept)
     for _ in range(RESTARTS_MAX):

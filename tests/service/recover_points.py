@@ -28,8 +28,9 @@ from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import SnapshotId
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import TrackingState
+from drystone.service.rows import troubles
 from drystone.service.transactions import Transactions
-from drystone.service.upkeep import confirmation, epoch
+from drystone.service.upkeep import epoch
 from drystone.snapstore.claims import claimed_epoch
 from drystone.snapstore.deletion import delete_manifest
 from drystone.snapstore.reader import SnapshotReader
@@ -125,7 +126,7 @@ def from_before(world: World) -> None:
     """A catalog that lacks two snapshots, and has one that was deleted since."""
     world.recover()
     with contextlib.closing(world.open()) as db:
-        db.write_sync(lambda conn: meta.remove(conn, confirmation.HELD))  # somebody has confirmed that recovery
+        db.write_sync(lambda conn: meta.remove(conn, troubles.HELD))  # somebody has confirmed that recovery
     world.take()
     world.take()
     gone = world.name(1)
@@ -346,7 +347,7 @@ def whole(scene: Scene) -> None:
     assert disk.base_snapshot_id == max(scene.truth)
     assert facts[epoch.OWNER] == owner_of(world.store), "the catalog does not own its store"
     assert int(facts[epoch.KEY]) >= claimed_epoch(world.store)
-    assert facts.get(confirmation.HELD), "deletion is not held back"
+    assert facts.get(troubles.HELD), "deletion is not held back"
     assert {row.object for row in rows} == {name for name in scene.objects if "/packs/" in name}
 
 

@@ -20,13 +20,9 @@ from drystone.domain.disk import DiskState
 from drystone.domain.errors import Refusal
 from drystone.domain.history import HistoryPoint, thinned
 from drystone.domain.ids import AccountId
-from drystone.domain.operation import OperationState
 from drystone.domain.snapshot import SnapshotRecord, SnapshotState
-from drystone.domain.tracking import TrackingState
 from drystone.service.calls import history as history_module
 from drystone.service.calls.history import HOUR_S, History, figures
-from drystone.service.calls.overview import _attention, _house
-from drystone.service.views import ClockView
 from drystone.snapstore.difference import difference
 from tests.catalogs import sqlite_alone
 from tests.memory_store import MemoryStore
@@ -155,41 +151,6 @@ def test_points_are_thinned_evenly() -> None:
     assert [one.at for one in thinned(points, 5)] == [0, 250, 500, 750, 1000]
     assert thinned(points[:5], 5) == tuple(points[:5])
     assert len(thinned(points, 500)) == len({one.at for one in thinned(points, 500)}) == 500
-
-
-def test_what_needs_a_person(world: World) -> None:
-    def kinds(account: AccountId = OWNER) -> list[tuple[str, str]]:
-        found = world.db.read_sync(lambda conn: list(_attention(conn, account, world.now)))
-        return [(one.kind, one.resource_id) for one in found]
-
-    world.disk("disk-new", tracking=TrackingState.LOST, tracking_reason="new")
-    world.snapshot("snap-whole")
-    assert kinds() == []
-    world.disk("disk-bad", error_prompt="no space", tracking=TrackingState.LIVE)
-    world.disk("disk-lost", base_snapshot_id="snap-whole", tracking_reason="its daemon died", state=DiskState.ATTACHED)
-    world.disk("disk-gone", error_prompt="no space", state=DiskState.TERMINATING)
-    world.disk("disk-theirs", error_prompt="no space", account_id=OTHER)
-    world.snapshot("snap-bad", damaged=True, suspect=True, created_at=NOW - 1)
-    world.snapshot("snap-odd", suspect=True, created_at=NOW - 2)
-    world.snapshot("snap-ghost", damaged=True, state=SnapshotState.GHOST)
-    world.snapshot("snap-theirs", damaged=True, account_id=OTHER)
-    world.operation("op-failed", state=OperationState.FAILED, error="broken")
-    world.operation("op-old", state=OperationState.FAILED, updated_at=NOW - 90_000)
-    world.operation("op-done", state=OperationState.DONE)
-    assert sorted(kinds()) == [
-        ("disk_error", "disk-bad"), ("operation_failed", "op-failed"), ("snapshot_damaged", "snap-bad"),
-        ("snapshot_suspect", "snap-odd"), ("tracking_lost", "disk-lost"),
-    ]  # fmt: skip
-    assert sorted(kinds(OTHER)) == [("disk_error", "disk-theirs"), ("snapshot_damaged", "snap-theirs")]
-
-    def house(free_bytes: int, doubted_since: float | None = None) -> list[str]:
-        clock = ClockView(machine_at=NOW, steady_at=NOW, doubted_since=doubted_since, waits_s=60.0)
-        return [one.kind for one in world.db.read_sync(lambda conn: list(_house(conn, free_bytes, world.now, clock)))]
-
-    assert house(1 << 40) == []
-    assert house(1 << 40, doubted_since=NOW) == ["clock_doubted"]
-    world.db.write_sync(lambda conn: meta.put(conn, "held", "recovered"))
-    assert house(1) == ["store_held", "space_low"]
 
 
 def test_own_keys(world: World) -> None:

@@ -13,9 +13,10 @@ from drystone.domain.late_writes import Made
 from drystone.domain.operation import Operation
 from drystone.domain.session import Session, SessionState
 from drystone.domain.snapshot import SnapshotState
+from drystone.service.rows import troubles
 from drystone.service.rows.deletions import mark_deleting
 from drystone.service.transactions import Change
-from drystone.service.upkeep import collection, confirmation, recovery, sweep
+from drystone.service.upkeep import collection, recovery, sweep
 from drystone.service.upkeep.evidence import Evidence, Report
 from drystone.snapstore.claims import claimed_epoch
 from drystone.snapstore.deletion import put_tombstone
@@ -90,7 +91,7 @@ def recovered(world: World, made: ServerParts) -> Report:
     )  # fmt: skip
     keys = evidence.new_keys(made.ids, at=NOW)
     report = made.transactions.change_sync(lambda change: recovery.reconcile(change, evidence, keys))
-    world.db.write_sync(lambda conn: meta.remove(conn, confirmation.HELD))
+    world.db.write_sync(lambda conn: meta.remove(conn, troubles.HELD))
     return report
 
 
@@ -263,7 +264,7 @@ def test_a_catalog_from_before_the_deletion_lets_go_of_what_has_a_tombstone(worl
     report = made.transactions.change_sync(lambda change: recovery.reconcile(change, evidence, {}))
     assert report.snapshots_gone == [LAST]
     assert world.row(LAST).state is SnapshotState.GHOST
-    world.db.write_sync(lambda conn: meta.remove(conn, confirmation.HELD))
+    world.db.write_sync(lambda conn: meta.remove(conn, troubles.HELD))
     assert stopped(made) is None
     assert made.store.manifest_name(LAST, session) not in world.objects.content()
     world.close()

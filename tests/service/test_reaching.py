@@ -66,7 +66,7 @@ def test_s202_whatever_is_away_is_waited_for(world: World, *, store: bool, catal
     if store and catalog:
         world.close()
         return
-    assert kept.why == (f"get {STORE_ID}/owner: 503 SlowDown" if not store else "the catalog is locked")
+    assert str(kept.fault) == (f"get {STORE_ID}/owner: 503 SlowDown" if not store else "the catalog is locked")
     with pytest.raises(StoreUnavailableError, match="not reached since the server started"):
         _ = kept.store
     # The catalog goes on without its store, which does not count: it is noted as soon as it can be.
@@ -100,7 +100,7 @@ def test_s202_a_newer_state_that_used_the_store_is_noticed_though_nothing_could_
         reach(world.db, kept, objects, made.ids)
     asyncio.run(Reaching(transactions=made.transactions, kept=kept, ids=made.ids).once())
     assert not reached(kept)
-    assert "older than its snapshot store" in kept.why
+    assert "older than its snapshot store" in str(kept.fault)
     world.close()
 
 

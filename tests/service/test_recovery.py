@@ -45,6 +45,7 @@ from drystone.objects.address import DirectoryAddress
 from drystone.objects.local import LocalStore
 from drystone.objects.measured import Tally
 from drystone.service.room import Room
+from drystone.service.rows import troubles
 from drystone.service.rows.quotas import SnapshotLimits
 from drystone.service.transactions import Change
 from drystone.service.upkeep import confirmation, epoch, late_writes, recovered_snapshots, recovery
@@ -198,7 +199,7 @@ def test_everything_comes_back_from_the_store_alone(world: World) -> None:
     facts = db.read_sync(meta.everything)
     assert facts["owner"] == owner_of(world.store) != "0" * 32
     assert int(facts[epoch.KEY]) == claimed_epoch(world.store) == 45
-    assert "recovered" in facts[confirmation.HELD]
+    assert "recovered" in facts[troubles.HELD]
     db.close()
     with pytest.raises(StartError, match="store reconcile --data"):
         world.recover()
@@ -392,7 +393,7 @@ def test_a_catalog_from_before_the_last_snapshots_is_noticed_and_reconciled(worl
     db.write_sync(lambda conn: sessions.open(conn, idle, [world.name(1)]))
     values = {"state": DiskState.ROLLBACKING, "name": "old name"}
     db.write_sync(lambda conn: disks.compare_and_set(conn, DISK, expected={}, values=values))
-    db.write_sync(lambda conn: meta.remove(conn, confirmation.HELD))
+    db.write_sync(lambda conn: meta.remove(conn, troubles.HELD))
     db.close()
     add_running(world, OperationKind.ROLLBACK, disk_id=DISK, snapshot_id=world.name(1), phase="WRITING")
     shutil.copy(world.layout.catalog, world.data / "copy.db")
@@ -565,7 +566,7 @@ def confirmed(world: World) -> Iterator[ServerParts]:
     """Confirm, as `drystone store confirm` does, and start."""
     start(world)
     with contextlib.closing(world.open()) as db:
-        db.write_sync(lambda conn: meta.remove(conn, confirmation.HELD))
+        db.write_sync(lambda conn: meta.remove(conn, troubles.HELD))
         rng = random.Random(1)
         pool: Any = InlinePool(world.store, rng)
         yield server_parts(db, world.layout, clock=lambda: NOW, rng=rng, store=world.store, pool=pool)
@@ -769,7 +770,7 @@ def test_a_store_that_does_not_answer_stops_deletion(world: World, tmp_path: Pat
     db = world.open()
     try:
         gone = parts.server_parts(db, world.layout, clock=lambda: NOW, store=world.store)
-        db.write_sync(lambda conn: meta.remove(conn, confirmation.HELD))
+        db.write_sync(lambda conn: meta.remove(conn, troubles.HELD))
         shutil.rmtree(world.layout.store)
         with pytest.raises(DrystoneError):
             asyncio.run(confirmation.may_delete(gone.transactions, gone.kept))

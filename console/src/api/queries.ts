@@ -4,7 +4,7 @@ import { useMemo } from "react";
 
 import type { ActionName, AnswerOf, ParametersOf, ServiceName } from "./answers";
 import { call, confirmPassword, fetchSession, SignedOutError, UnreachableError } from "./client";
-import type { Disk, DiskDetail, Filter, Operation, QuiesceProfile, Snapshot, SnapshotGroup, SnapshotGroupRecord, SnapshotRecord } from "./types";
+import type { Disk, DiskDetail, Event, Filter, Operation, QuiesceProfile, Snapshot, SnapshotGroup, SnapshotGroupRecord, SnapshotRecord } from "./types";
 
 export const PAGE = 100;
 const BUSY_MS = 1_000;
@@ -38,6 +38,7 @@ const DISK_AT_REST: ReadonlySet<string> = new Set(["UNATTACHED", "ATTACHED", "TO
 export const diskIsBusy = (row: DiskRow): boolean => !DISK_AT_REST.has(row.disk.DiskState) || row.detail?.Hydrating === true;
 export const snapshotIsBusy = (row: SnapshotRow): boolean => row.snapshot.SnapshotState !== "NORMAL";
 export const groupIsBusy = (row: GroupRow): boolean => row.group.SnapshotGroupState !== "NORMAL";
+export const eventIsBusy = (): boolean => false;
 export const operationIsBusy = (operation: Operation): boolean => operation.State === "RUNNING";
 
 /** A disk, and how it is served. */
@@ -90,6 +91,12 @@ export async function fetchOperations(where: Where, offset: number, signal?: Abo
   const ids = where.ids ? { OperationIds: where.ids } : selection(where);
   const found = await call("drystone", "DescribeOperations", { ...ids, Offset: offset, Limit: PAGE }, signal);
   return { total: found.TotalCount, rows: found.OperationSet };
+}
+
+export async function fetchEvents(where: Where, offset: number, signal?: AbortSignal): Promise<Page<Event>> {
+  const ids = where.ids ? { EventIds: where.ids } : selection(where);
+  const found = await call("drystone", "DescribeEvents", { ...ids, Offset: offset, Limit: PAGE }, signal);
+  return { total: found.TotalCount, rows: found.EventSet };
 }
 
 /** Rows of a long list: only the pages that are looked at are asked for, and asked for again. */
@@ -303,6 +310,15 @@ export function useAnswer<S extends ServiceName, A extends ActionName<S>>(
     enabled: options.enabled ?? true,
   });
 }
+
+/** Events that are not over and that nobody has acknowledged: the overview and the bell live on it. */
+export const useAttention = () =>
+  useAnswer("drystone", "DescribeEvents", {
+    Filters: [
+      { Name: "resolved", Values: ["false"] },
+      { Name: "acknowledged", Values: ["false"] },
+    ],
+  });
 
 export const useInstances = () => useAnswer("drystone", "DescribeInstances", { Limit: PAGE });
 

@@ -18,13 +18,6 @@ export type AttachDetail = {
   readonly MaxAttachCount: number;
 };
 
-export type Attention = {
-  readonly Kind: "disk_error" | "tracking_lost" | "operation_failed" | "snapshot_damaged" | "snapshot_suspect" | "space_low" | "store_held" | "clock_doubted";
-  readonly ResourceId: string;
-  readonly Message: string;
-  readonly At: string;
-};
-
 export type AuditEntry = {
   readonly EntryId: number;
   readonly At: string;
@@ -156,6 +149,39 @@ export type DiskPlacement = {
   readonly CdcId: string;
   readonly CdcName: string;
   readonly DedicatedClusterId: string;
+};
+
+export type Event = {
+  readonly EventId: string;
+  readonly Kind: "snapshot_failed" | "consistency_reduced" | "operation_failed" | "operation_stuck" | "disk_unfit" | "tracking_lost" | "tracking_wrong" | "snapshot_damaged" | "snapshot_suspect" | "proof_failed" | "object_damaged" | "damage_mended" | "space_low" | "store_unreachable" | "store_refused" | "store_foreign" | "store_held" | "backup_failed" | "clock_doubted" | "daemon_died";
+  readonly Severity: "warning" | "error";
+  readonly OfInstallation: boolean;
+  readonly SubjectId: string;
+  readonly Message: string;
+  readonly Facts: EventFacts;
+  readonly FirstSeenTime: string;
+  readonly LastSeenTime: string;
+  readonly Count: number;
+  readonly ResolvedTime: string | null;
+  readonly AcknowledgedTime: string | null;
+  readonly AcknowledgedBy: string;
+};
+
+export type EventFacts = {
+  readonly Reason: string;
+  readonly DiskId: string | null;
+  readonly SnapshotId: string | null;
+  readonly OperationId: string | null;
+  readonly OperationKind: string | null;
+  readonly Asked: string | null;
+  readonly Given: string | null;
+  readonly Object: string | null;
+  readonly Blocks: number | null;
+  readonly Snapshots: number | null;
+  readonly Disks: number | null;
+  readonly FreeBytes: number | null;
+  readonly Seconds: number | null;
+  readonly At: string | null;
 };
 
 export type Filter = {
@@ -349,6 +375,7 @@ export type SnapshotRecord = {
   readonly FreezeMs: number | null;
   readonly DurationMs: number | null;
   readonly Consistency: string | null;
+  readonly ConsistencyAsked: string | null;
   readonly QuiesceMs: number | null;
   readonly Transcript: readonly string[];
   readonly TakenAt: string | null;
@@ -623,6 +650,13 @@ export type Services = {
     };
   };
   drystone: {
+    AcknowledgeEvents: {
+      changes: true;
+      parameters: {
+        readonly EventIds: readonly string[];
+      };
+      answer: Record<never, never>;
+    };
     AuditDisk: {
       changes: true;
       parameters: {
@@ -781,6 +815,21 @@ export type Services = {
         readonly DiskDetailSet: readonly DiskDetail[];
       };
     };
+    DescribeEvents: {
+      changes: false;
+      parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly EventIds?: readonly string[];
+        readonly Filters?: readonly Filter[];
+        readonly After?: number;
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly EventSet: readonly Event[];
+        readonly Cursor: number;
+      };
+    };
     DescribeHistory: {
       changes: false;
       parameters: {
@@ -856,7 +905,6 @@ export type Services = {
         readonly SavedByCompressionBytes: number;
         readonly StoreBytesFree: number | null;
         readonly RecentOperations: readonly Operation[];
-        readonly Attention: readonly Attention[];
       };
     };
     DescribeQuiesceProfiles: {

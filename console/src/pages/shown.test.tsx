@@ -6,6 +6,7 @@ import { MemoryRouter } from "react-router";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 
 import type { Overview, SpaceOfSet } from "../api/answers";
+import type { Event } from "../api/types";
 import { snapshotIsBusy, useTicked, type SnapshotRow } from "../api/queries";
 import { SnapshotTag } from "../parts/StateTag";
 import { WordsProvider } from "../words";
@@ -39,14 +40,16 @@ const drawn = (page: ReactNode): string =>
 
 describe("the overview", () => {
   it("tells what needs attention also before there is a disk", () => {
-    const nothing = { Disks: 0, SnapshotsCount: 0, RecentOperations: [], Attention: [] } as unknown as Overview;
-    const shown = (overview: Overview) => {
+    const nothing = { Disks: 0, SnapshotsCount: 0, RecentOperations: [] } as unknown as Overview;
+    const filters = [{ Name: "resolved", Values: ["false"] }, { Name: "acknowledged", Values: ["false"] }];
+    const shown = (overview: Overview, events: readonly Event[] = []) => {
       client.setQueryData(["DescribeOverview", {}], overview);
+      client.setQueryData(["DescribeEvents", { Filters: filters }], { TotalCount: events.length, EventSet: events, Cursor: 0 });
       return drawn(<OverviewPage />);
     };
     expect(shown(nothing)).toContain("Welcome to Drystone");
     expect(shown(nothing)).not.toContain("Needs attention");
-    const held = shown({ ...nothing, Attention: [{ Kind: "store_held", ResourceId: "", Message: "recovered", At: "" }] });
+    const held = shown(nothing, [{ EventId: "evt-1", Kind: "store_held", SubjectId: "", Count: 1, Facts: { Reason: "recovered" }, LastSeenTime: "" } as Event]);
     expect(held).toContain("until an administrator confirms");
     expect(held).toContain("Welcome to Drystone");
   });

@@ -3,10 +3,10 @@ import { useEffect, useState, type ReactNode } from "react";
 import { NavLink, useLocation } from "react-router";
 
 import { logOut, type Session } from "../api/client";
-import { useRunning } from "../api/queries";
+import { useAttention, useRunning } from "../api/queries";
 import { LANGUAGES, useWords, type Language } from "../words";
 import {
-  CameraIcon, DashboardIcon, LayersIcon, ServerIcon, MenuIcon, MoonIcon, SettingIcon, SunnyIcon, TaskIcon, TranslateIcon,
+  CameraIcon, DashboardIcon, LayersIcon, ServerIcon, MenuIcon, MoonIcon, NotificationIcon, SettingIcon, SunnyIcon, TaskIcon, TranslateIcon,
   UserCircleIcon,
 } from "./icons";
 import { Logo } from "./Logo";
@@ -19,6 +19,7 @@ const PAGES = [
   { to: "/snapshots", key: "nav.snapshots", Icon: CameraIcon },
   { to: "/groups", key: "nav.groups", Icon: LayersIcon },
   { to: "/operations", key: "nav.operations", Icon: TaskIcon },
+  { to: "/events", key: "nav.events", Icon: NotificationIcon },
   { to: "/settings", key: "nav.settings", Icon: SettingIcon },
 ] as const;
 
@@ -54,6 +55,7 @@ export function Shell({ session, reachable, children }: Props) {
           {session.Region}
         </span>
         <span className="bar__space" />
+        <Bell />
         <LanguageMenu />
         <ThemeMenu />
         <AccountMenu session={session} />
@@ -83,6 +85,23 @@ export function Shell({ session, reachable, children }: Props) {
         {children}
       </main>
     </div>
+  );
+}
+
+/** How many events need attention, and a way there. */
+function Bell() {
+  const { t } = useWords();
+  const count = useAttention().data?.TotalCount ?? 0;
+  const label = count === 0 ? t("nav.events") : t("nav.attention", { count });
+  return (
+    <NavLink to="/events?resolved=false" className="icon-button bell" aria-label={label} title={label}>
+      <NotificationIcon />
+      {count > 0 && (
+        <span className="bell__count" aria-hidden="true">
+          {count > 99 ? "99+" : count}
+        </span>
+      )}
+    </NavLink>
   );
 }
 

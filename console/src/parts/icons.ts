@@ -28,6 +28,7 @@ export { default as LayersIcon } from "tdesign-icons-react/esm/components/layers
 export { default as LogoutIcon } from "tdesign-icons-react/esm/components/logout";
 export { default as MenuIcon } from "tdesign-icons-react/esm/components/view-list";
 export { default as MoonIcon } from "tdesign-icons-react/esm/components/moon";
+export { default as NotificationIcon } from "tdesign-icons-react/esm/components/notification";
 export { default as SearchIcon } from "tdesign-icons-react/esm/components/search";
 export { default as SettingIcon } from "tdesign-icons-react/esm/components/setting";
 export { default as SunnyIcon } from "tdesign-icons-react/esm/components/sunny";

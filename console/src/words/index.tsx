@@ -2,6 +2,7 @@
 import { createContext, useContext, useEffect, useMemo, useState, type ReactNode } from "react";
 
 import { disks } from "./disks";
+import { events } from "./events";
 import { overview } from "./overview";
 import { quiesce } from "./quiesce";
 import { settings } from "./settings";
@@ -9,7 +10,7 @@ import { shell } from "./shell";
 import { snapshots } from "./snapshots";
 
 /** Every text, in English and Chinese. `{name}` is filled in; `{count#one|many}` chooses by a number. */
-export const WORDS = { ...shell, ...disks, ...snapshots, ...quiesce, ...overview, ...settings };
+export const WORDS = { ...shell, ...disks, ...snapshots, ...quiesce, ...overview, ...events, ...settings };
 export type WordKey = keyof typeof WORDS;
 export type Language = "en" | "zh";
 export const LANGUAGES: Readonly<Record<Language, string>> = { en: "English", zh: "简体中文" };

@@ -111,20 +111,6 @@ export const overview = {
   "overview.partCompression": ["Saved by compression", "压缩节省"],
   "overview.partIncrements": ["Saved by storing only changes", "增量节省"],
   "overview.attention": ["Needs attention", "需要处理"],
-  "attention.disk_error": ["An operation on this disk failed:", "云硬盘操作失败："],
-  "attention.tracking_lost": [
-    "Change tracking of this disk is lost. The next snapshot compares the whole disk:",
-    "云硬盘的变更跟踪已丢失，下一个快照将比较整块云硬盘：",
-  ],
-  "attention.operation_failed": ["This operation failed:", "操作失败："],
-  "attention.snapshot_damaged": ["This snapshot is damaged. A part of it cannot be read:", "快照已损坏，部分数据无法读取："],
-  "attention.snapshot_suspect": ["This snapshot may lack changes:", "快照可能缺少部分变更："],
-  "attention.space_low": ["Free space is low", "剩余空间不足"],
-  "attention.clock_doubted": ["The server's clock has jumped. Nothing expires for now:", "服务器时钟发生跳变，暂停到期删除："],
-  "attention.store_held": [
-    "Nothing expires and no space is freed until an administrator confirms (Settings, Store)",
-    "在管理员确认之前，不会到期删除，也不会释放空间（设置 → 存储）",
-  ],
   "overview.allGood": ["Nothing needs attention.", "没有需要处理的事项。"],
   "overview.history": ["History", "趋势"],
   "overview.historyLater": [

@@ -46,6 +46,7 @@ _ID_PARAMETERS = (
     "account_name",
     "secret_id",
     "operation_id",
+    "event_ids",
     "path",
 )
 _ID_FIELDS = (

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from drystone.domain.blocks import Ranges
+from drystone.domain.event import Facts
 from drystone.domain.opening import Finding, OpeningStep
 from drystone.domain.quiesce import Step, StepKind
 from drystone.domain.snapshot import SnapshotRecord
@@ -138,3 +139,8 @@ OPENING_STEPS: EncodedText[tuple[OpeningStep, ...]] = EncodedText(
     lambda steps: _dump([asdict(step) for step in steps]), _opening_steps
 )
 """What was tried to open a snapshot."""
+FACTS: EncodedText[Facts] = EncodedText(
+    lambda facts: msgspec.json.encode(facts, order="sorted").decode(),
+    lambda text: msgspec.json.decode(text, type=Facts),
+)
+"""What is known of an event."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, exists, select, update
+from sqlalchemy import Connection, exists, func, select, update
 from sqlalchemy import delete as delete_from
 
 from drystone.catalog.rows import Rows
@@ -55,6 +55,13 @@ def of_snapshot(conn: Connection, snapshot_id: SnapshotId) -> list[Damage]:
 def everything(conn: Connection) -> list[Damage]:
     """Return all damage, the oldest first."""
     return _rows.all(conn, select(damage).order_by(damage.c.found_at, damage.c.id))
+
+
+def objects(conn: Connection) -> list[tuple[str, str, int]]:
+    """Return name, what is wrong, and how many snapshots it hits of each damaged object, the first found first."""
+    first = func.min(damage.c.found_at)
+    query = select(damage.c.object, func.min(damage.c.reason), func.count()).group_by(damage.c.object)
+    return [(row[0], row[1], row[2]) for row in conn.execute(query.order_by(first, damage.c.object))]
 
 
 def forget_object(conn: Connection, name: str) -> None:

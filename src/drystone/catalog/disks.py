@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, func, select
 
 from drystone.catalog import dialect
 from drystone.catalog.rows import Rows
@@ -54,12 +54,10 @@ def count_all(conn: Connection) -> int:
     return total
 
 
-def troubled(conn: Connection, account_id: AccountId, limit: int) -> list[Disk]:
-    """Return up to `limit` visible disks of an account that have an error to tell, or lost track of their base."""
-    lost = and_(disk.c.tracking == TrackingState.LOST, disk.c.base_snapshot_id.is_not(None))
-    trouble = or_(disk.c.error_prompt != "", lost)
-    query = select(disk).where(VISIBLE_DISK, disk.c.account_id == account_id, trouble)
-    return _rows.all(conn, query.order_by(disk.c.created_at.desc(), disk.c.id).limit(limit))
+def visible(conn: Connection, disk_ids: Collection[str]) -> frozenset[str]:
+    """Return which of these disks clients see."""
+    query = select(disk.c.id).where(VISIBLE_DISK, disk.c.id.in_(list(disk_ids)))
+    return frozenset(conn.execute(query).scalars())
 
 
 def everything(conn: Connection) -> list[Disk]:

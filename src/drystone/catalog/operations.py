@@ -52,8 +52,6 @@ class OperationSelection:
     """Ids of disks, snapshots or instances."""
     states: tuple[tuple[str, ...], ...] = ()
     kinds: tuple[tuple[str, ...], ...] = ()
-    no_codes: tuple[str, ...] = ()
-    """Not those that ended with these codes."""
     offset: int = 0
     limit: int = 20
 
@@ -112,7 +110,6 @@ def find(conn: Connection, selection: OperationSelection) -> tuple[list[Operatio
     wanted += [_on_any(resources) for resources in selection.resources]
     wanted += [operation.c.state.in_(list(states)) for states in selection.states]
     wanted += [operation.c.kind.in_(list(kinds)) for kinds in selection.kinds]
-    wanted += [operation.c.error_code.not_in(list(selection.no_codes))] if selection.no_codes else []
     total: int = conn.execute(select(func.count()).select_from(operation).where(*wanted)).scalar_one()
     page = select(operation).where(*wanted).order_by(operation.c.created_at.desc(), operation.c.id.desc())
     return _rows.all(conn, page.offset(selection.offset).limit(selection.limit)), total

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from drystone.catalog.columns import (
+    FACTS,
     NAME_SET,
     NAMES,
     OBJECT,
@@ -35,6 +36,7 @@ from drystone.catalog.columns import (
 )
 from drystone.catalog.dialect import INTEGER, partial
 from drystone.domain.disk import DiskState
+from drystone.domain.event import EventKind
 from drystone.domain.instance import InstanceKind
 from drystone.domain.opening import Finding
 from drystone.domain.operation import OperationKind, OperationState
@@ -59,6 +61,7 @@ VISIBLE_DISK = text("state NOT IN ('CREATING', 'TERMINATING')")
 VISIBLE_SNAPSHOT = text("state IN ('CREATING', 'NORMAL')")
 DOUBTFUL_SNAPSHOT = text("(suspect OR damaged)")
 REFUSED_CALL = text("code != 'OK'")
+UNRESOLVED = text("resolved_at IS NULL")
 
 
 def _needs(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> Column[Any]:
@@ -471,3 +474,25 @@ expiry_tally = Table(
     _needs("expired", INTEGER),
 )
 """How many of an account's snapshots have expired in the hour that began with the first of them (S118)."""
+event = Table(
+    "event",
+    metadata,
+    _id(),
+    _needs("kind", enumeration(EventKind)),
+    _needs("account_id", Text),
+    _needs("subject_id", Text),
+    _needs("aspect", Text),
+    _needs("facts", FACTS),
+    _needs("first_seen_at", Float),
+    _needs("last_seen_at", Float),
+    _needs("count", INTEGER),
+    Column("resolved_at", Float),
+    Column("acknowledged_at", Float),
+    _needs("acknowledged_by", Text),
+    _needs("revision", INTEGER),
+    Index("ix_event_unresolved", "kind", "account_id", "subject_id", "aspect", unique=True, **partial(UNRESOLVED)),
+    Index("ix_event_account", "account_id", "last_seen_at"),
+    Index("ix_event_seen", "last_seen_at"),
+    Index("ix_event_revision", "revision"),
+)
+"""`account_id` is empty for what is the installation's, and no foreign key."""

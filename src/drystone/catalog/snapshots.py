@@ -1,9 +1,9 @@
 """Snapshots, living ones and ghosts."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, false, func, or_, select
 
 from drystone.catalog import accounts
 from drystone.catalog.dialect import total
@@ -136,12 +136,17 @@ def suspect(conn: Connection) -> list[Snapshot]:
     return _rows.all(conn, query.order_by(snapshot.c.created_at, snapshot.c.id))
 
 
-def doubtful(conn: Connection, account_id: AccountId, limit: int) -> list[Snapshot]:
-    """Return up to `limit` NORMAL snapshots of an account that are suspect or damaged, newest first."""
-    query = select(snapshot).where(
-        DOUBTFUL_SNAPSHOT, snapshot.c.account_id == account_id, snapshot.c.state == SnapshotState.NORMAL
-    )
-    return _rows.all(conn, query.order_by(snapshot.c.created_at.desc()).limit(limit))
+def doubtful(conn: Connection) -> Sequence[Row[SnapshotId, AccountId, DiskId, bool]]:
+    """Return id, account, disk and whether it is damaged of all NORMAL snapshots that are suspect or damaged."""
+    columns = snapshot.c.id, snapshot.c.account_id, snapshot.c.disk_id, snapshot.c.damaged
+    query = select(*columns).where(DOUBTFUL_SNAPSHOT, snapshot.c.state == SnapshotState.NORMAL)
+    return conn.execute(query.order_by(snapshot.c.account_id, snapshot.c.created_at, snapshot.c.id)).all()
+
+
+def visible(conn: Connection, snapshot_ids: Collection[str]) -> frozenset[str]:
+    """Return which of these snapshots clients see."""
+    query = select(snapshot.c.id).where(VISIBLE_SNAPSHOT, snapshot.c.id.in_(list(snapshot_ids)))
+    return frozenset(conn.execute(query).scalars())
 
 
 def everything(conn: Connection) -> list[Snapshot]:

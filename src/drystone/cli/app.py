@@ -10,6 +10,7 @@ from cyclopts import App, CycloptsError, UnusedCliTokensError
 from drystone.cli.administration import account_app, completion_app, host_app, instance_app, operation_app
 from drystone.cli.audit import audit_app
 from drystone.cli.disks import disk_app
+from drystone.cli.events import events_app
 from drystone.cli.failure import CliError, Exit, one_line
 from drystone.cli.quiesce import quiesce_app
 from drystone.cli.session import Outside
@@ -44,7 +45,7 @@ def build_app(outside: Outside) -> App:
     )
     groups = (
         disk_app, snapshot_app, snapshot_group_app, instance_app, operation_app, account_app, host_app, store_app,
-        quiesce_app, audit_app,
+        quiesce_app, audit_app, events_app,
     )  # fmt: skip
     for group in groups:
         app.command(group(outside))

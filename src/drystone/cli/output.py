@@ -87,6 +87,11 @@ class Output:
             for line in lines:
                 print(one_line(line), file=self._stdout)
 
+    def line(self, text: str, value: object) -> None:
+        """Print one line of many that come over time, at once: `value` as JSON, or text."""
+        shown = json.dumps(value, ensure_ascii=False) if self._json else one_line(text)
+        print(shown, file=self._stdout, flush=True)
+
     def say(self, text: str) -> None:
         """Tell the person something; it is no data."""
         print(one_line(text), file=self._stderr)

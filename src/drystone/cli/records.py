@@ -20,6 +20,7 @@ OPERATION_COLUMNS = (
 )  # fmt: skip
 ACCOUNT_COLUMNS = ("account_id", "name", "admin", "created_at")
 AUDIT_COLUMNS = ("at", "account_id", "action", "code", "resource", "calls")
+EVENT_COLUMNS = ("event_id", "severity", "kind", "subject_id", "last_seen_at", "count", "resolved_at", "message")
 KEY_COLUMNS = ("secret_id", "enabled", "created_at")
 
 
@@ -67,7 +68,7 @@ def snapshot_record(snapshot: Wire, taken: Wire) -> Record:
         **_same(
             taken,
             "parent_snapshot_id tracking tracking_reason read_bytes changed_bytes stored_bytes requests "
-            "freeze_ms duration_ms consistency quiesce_ms transcript taken_at",
+            "freeze_ms duration_ms consistency consistency_asked quiesce_ms transcript taken_at",
         ),
         "opening": _opening(taken.get("Opening")),
         **_same(taken, "suspect damaged audited_blocks audit_complete audit_lies"),
@@ -201,6 +202,25 @@ def audit_record(entry: Wire) -> Record:
         "code": entry.get("Code"),
         "request_id": entry.get("RequestId") or None,
         "calls": entry.get("Calls"),
+    }
+
+
+def event_record(event: Wire) -> Record:
+    """Name the fields of an event; of what is known of it those that matter."""
+    facts = event.get("Facts") or {}
+    names = "reason disk_id snapshot_id operation_id operation_kind asked given object blocks snapshots disks"
+    told = _same(facts, f"{names} free_bytes seconds at")
+    return {
+        "event_id": event["EventId"],
+        **_same(event, "severity kind of_installation"),
+        "subject_id": event.get("SubjectId") or None,
+        **_same(event, "message count"),
+        "first_seen_at": event.get("FirstSeenTime"),
+        "last_seen_at": event.get("LastSeenTime"),
+        "resolved_at": event.get("ResolvedTime"),
+        "acknowledged_at": event.get("AcknowledgedTime"),
+        "acknowledged_by": event.get("AcknowledgedBy") or None,
+        "facts": {name: value for name, value in told.items() if value not in {None, ""}},
     }
 
 

@@ -8,6 +8,7 @@ from drystone.cli.lookup import DISK, SNAPSHOT, SNAPSHOT_GROUP
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
 from drystone.cli.records import SNAPSHOT_GROUP_COLUMNS
 from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside, Session
+from drystone.cli.snapshots import warn_of_less
 from drystone.cli.wait import Step, percent_of, wait_for_rollback, wait_until
 
 TRANSFER_TIMEOUT_S = 86_400.0
@@ -71,7 +72,11 @@ class SnapshotGroupCommands(Commands):
         group = str(answer["SnapshotGroupId"])
         if wait:
             _wait_for_group(session, group, timeout_s=timeout)
-        session.out.result([group], lookup.one(session, SNAPSHOT_GROUP, group))
+        record = lookup.one(session, SNAPSHOT_GROUP, group)
+        assert isinstance(record["snapshots"], dict)
+        for member in lookup.some(session, SNAPSHOT, list(record["snapshots"])) if wait else ():
+            warn_of_less(session, member)
+        session.out.result([group], record)
 
     def list_(
         self,

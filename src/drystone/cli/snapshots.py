@@ -8,6 +8,7 @@ from cyclopts.validators import Number
 
 from drystone.cli import given, lookup
 from drystone.cli.failure import CliError, Exit
+from drystone.cli.lists import Record
 from drystone.cli.lookup import DISK, SNAPSHOT
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
 from drystone.cli.records import SNAPSHOT_COLUMNS, overview_record, set_space_record
@@ -73,6 +74,9 @@ class SnapshotCommands(Commands):
         The instant is fixed before this shows anything: all that was written before is in, nothing written
         later. Then changed data is uploaded; the wait is for that alone.
 
+        A snapshot that is less consistent than the quiesce profile asks for is a warning; with `mode = "require"` in
+        the profile there is no snapshot then.
+
         Args:
             disk: Id or name.
             name: Name of the snapshot.
@@ -90,7 +94,9 @@ class SnapshotCommands(Commands):
         snapshot = _take(session, identity, name=name, deadline=wire_deadline, tags=wire_tags)
         if wait:
             wait_for_snapshot(session, snapshot, title=snapshot, timeout_s=timeout)
-        session.out.result([snapshot], lookup.one(session, SNAPSHOT, snapshot))
+        record = lookup.one(session, SNAPSHOT, snapshot)
+        warn_of_less(session, record)
+        session.out.result([snapshot], record)
 
     def list_(
         self,
@@ -231,6 +237,7 @@ class SnapshotCommands(Commands):
         if safety_snapshot:
             safety = _take(session, target, name=f"before rollback to {identity}", deadline=None, tags=None)
             wait_for_snapshot(session, safety, title=safety, timeout_s=timeout)
+            warn_of_less(session, lookup.one(session, SNAPSHOT, safety))
             session.out.say(f"{safety} holds {target} as it was")
         known = lookup.known_operations(session, [target], "rollback")
         session.service.cbs(f"roll {target} back to {identity}", "ApplySnapshot", SnapshotId=identity, DiskId=target)
@@ -337,3 +344,13 @@ def _take(session: Session, disk: str, *, name: str | None, deadline: str | None
         Tags=tags,
     )
     return str(answer["SnapshotId"])
+
+
+def warn_of_less(session: Session, record: Record) -> None:
+    """Say in one line that a snapshot is worth less than its profile asks for, if it is."""
+    asked, given = record["consistency_asked"], record["consistency"]
+    if asked is not None and asked != given:
+        session.out.say(
+            f"warning: {record['snapshot_id']} is {given}-consistent, not {asked}-consistent as its quiesce profile "
+            f"asks for; `drystone snapshot show {record['snapshot_id']}` tells why (transcript)"
+        )

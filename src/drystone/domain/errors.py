@@ -127,6 +127,10 @@ class StoreUnavailableError(UnavailableError):
     """The object store does not answer, or refuses the keys: what needs it waits, however long that takes."""
 
 
+class KeysRefusedError(StoreUnavailableError):
+    """The object store refuses the keys: somebody must give others."""
+
+
 class SpaceError(UnavailableError):
     """Writing would go below the floor of free space that belongs to the disks, or the file system is full."""
 

@@ -66,6 +66,10 @@ class IdSource:
         """Return a new operation id."""
         return OperationId(self._short("op"))
 
+    def event(self) -> str:
+        """Return a new event id."""
+        return self._short("evt")
+
     def session(self) -> SessionId:
         """Return a new session id of 128 random bits."""
         return SessionId(self.hex128())

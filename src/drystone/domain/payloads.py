@@ -42,6 +42,7 @@ class SnapshotPayload(Payload, frozen=True, kw_only=True):
     taken_at: float | None = None
     freeze_ms: float | None = None
     consistency: str = "crash"
+    consistency_asked: str | None = None
     quiesce_ms: float | None = None
     transcript: tuple[str, ...] = ()
     break_reason: str = ""
@@ -49,8 +50,9 @@ class SnapshotPayload(Payload, frozen=True, kw_only=True):
     def with_quiesced(self, reached: Quiesced) -> "SnapshotPayload":
         """Return this with what was held still, and how well."""
         return msgspec.structs.replace(
-            self, consistency=reached.consistency.value, quiesce_ms=reached.quiesce_ms, transcript=reached.transcript
-        )
+            self, consistency=reached.consistency.value, quiesce_ms=reached.quiesce_ms, transcript=reached.transcript,
+            consistency_asked=None if reached.asked is None else reached.asked.value,
+        )  # fmt: skip
 
 
 class GroupPayload(Payload, frozen=True, kw_only=True):

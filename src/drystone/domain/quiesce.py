@@ -184,5 +184,7 @@ class Quiesced:
     """What was reached at the instant, for the snapshot's record."""
 
     consistency: Consistency
+    asked: Consistency | None
+    """What the profile asks for; None if nothing was asked, or there was nothing to hold."""
     quiesce_ms: float | None
     transcript: tuple[str, ...]

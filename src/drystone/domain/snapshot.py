@@ -39,6 +39,8 @@ class SnapshotRecord:
     """From the call to NORMAL."""
     consistency: str | None = None
     """The level that was reached: crash, filesystem or application."""
+    consistency_asked: str | None = None
+    """The level that the profile asked for; None if nothing was asked, or there was nothing to hold."""
     quiesce_ms: float | None = None
     """How long applications and file systems were held, from the first step to the last thaw."""
     transcript: tuple[str, ...] = ()

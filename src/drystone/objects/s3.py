@@ -19,6 +19,7 @@ from obstore import exceptions, store
 from drystone.domain.errors import (
     DrystoneError,
     IntegrityError,
+    KeysRefusedError,
     ProtocolError,
     RetainedError,
     StoreUnavailableError,
@@ -280,7 +281,7 @@ class S3Store:
             skewed = self._skewed(code)
             if skewed:
                 return StoreUnavailableError(f"the bucket {bucket} refuses requests: {skewed}")
-            return StoreUnavailableError(f"the bucket {bucket} refuses the keys that it is used with: {said(error)}")
+            return KeysRefusedError(f"the bucket {bucket} refuses the keys that it is used with: {said(error)}")
         if code == "NoSuchBucket":
             # Not that nothing is there: who looks for objects that are gone must not find that they are.
             return StoreUnavailableError(f"there is no bucket {bucket}: {said(error)}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from drystone.domain.errors import Refusal, RefusalError, StoreUnavailableError
+from drystone.domain.errors import DrystoneError, Refusal, RefusalError, StoreUnavailableError
 from drystone.domain.ids import StoreId
 from drystone.objects.address import DirectoryAddress, ObjectsAddress
 from drystone.objects.contract import ObjectStore
@@ -43,7 +43,7 @@ class KeptStore:
         objects: Where its objects are, for this process.
         place: The same, as others are told.
         proven: The store, since it was seen that it goes with this catalog; None before (S202).
-        why: Why that was not seen yet.
+        fault: Why that was not seen yet.
         began_at: The catalog's epoch when that was first asked since the start: what it has changed without its store
             does not count (S202).
         room: Whose floor it leaves to the disks.
@@ -60,7 +60,7 @@ class KeptStore:
     objects: ObjectStore
     place: ObjectsAddress
     proven: Store | None
-    why: str = ""
+    fault: DrystoneError | None = None
     began_at: int | None = None
     room: Room
     dead_percent: int
@@ -79,7 +79,7 @@ class KeptStore:
         """
         if self.proven is None:
             raise StoreUnavailableError(
-                f"the snapshot store in {self.place} was not reached since the server started: {self.why}"
+                f"the snapshot store in {self.place} was not reached since the server started: {self.fault or ''}"
             )
         return self.proven
 

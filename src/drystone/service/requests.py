@@ -159,6 +159,18 @@ class OperationQuery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventQuery:
+    """DescribeEvents of the second service."""
+
+    event_ids: tuple[str, ...] = ()
+    filters: Filters = ()
+    after: int | None = None
+    """The cursor of an answer before."""
+    offset: int = 0
+    limit: int = PAGE_LIMIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AuditQuery:
     """DescribeAuditTrail of the second service."""
 

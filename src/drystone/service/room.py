@@ -1,5 +1,7 @@
 """Room on this machine's file systems for disks and for what is frozen of them, and who is refused for want of it."""
 
+import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from drystone.domain.disk_types import GIB
@@ -20,6 +22,18 @@ class Room:
     def look(self) -> Space:
         """Look at the file system of the disks."""
         return look(self.layout.data, floor_bytes_max=self.floor_bytes_max, floor_percent=self.floor_percent)
+
+    def places(self) -> Mapping[str, Space]:
+        """Look at each file system once: `data`, and those of `scratch` and `store` if they are others."""
+        found = {"data": self.layout.data, "scratch": self.layout.scratch, "store": self.layout.store}
+        devices: dict[int, str] = {}
+        for name, path in found.items():
+            with contextlib.suppress(FileNotFoundError):
+                devices.setdefault(path.stat().st_dev, name)
+        return {
+            name: look(found[name], floor_bytes_max=self.floor_bytes_max, floor_percent=self.floor_percent)
+            for name in devices.values()
+        }
 
     def require(self, *, disks: int = 0) -> None:
         """Refuse a call for which the file system has no room: one that makes disks, or anything else.

@@ -1,9 +1,10 @@
 """What the use cases answer: values of the catalog with the sums and names that clients are shown beside them."""
 
 from dataclasses import dataclass, field
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 from drystone.domain.disk import Disk
+from drystone.domain.event import Event
 from drystone.domain.history import HistoryPoint
 from drystone.domain.ids import AccountId, DiskId, InstanceId, OperationId, SnapshotId, StoreId
 from drystone.domain.instance import Instance
@@ -14,10 +15,6 @@ from drystone.domain.snapshot_group import SnapshotGroup
 from drystone.domain.tracking import TrackingState
 
 T = TypeVar("T")
-AttentionKind = Literal[
-    "disk_error", "tracking_lost", "operation_failed", "snapshot_damaged", "snapshot_suspect", "space_low",
-    "store_held", "clock_doubted",
-]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +23,14 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPage(Page[Event]):
+    """Some of the events that match, and where to go on."""
+
+    cursor: int
+    """Whatever changes from now on has a higher revision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,17 +287,6 @@ class ClockView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttentionView:
-    """Something that a person should look at."""
-
-    kind: AttentionKind
-    resource_id: str
-    message: str
-    at: float
-    """Since when, as far as that is known."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OverviewView:
     """An account at a glance."""
 
@@ -302,7 +296,6 @@ class OverviewView:
     """What snapshots and disks may still take; administrators only."""
     operations: tuple[Operation, ...]
     """The newest."""
-    attention: tuple[AttentionView, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,18 +2,17 @@ import type { ReactNode } from "react";
 import { Link } from "react-router";
 
 import type { Overview } from "../../api/answers";
-import type { Attention } from "../../api/types";
-import { useAnswer } from "../../api/queries";
-import { RefText } from "../../parts/Copyable";
+import { useAnswer, useAttention } from "../../api/queries";
 import { AreaChart, PartsBar } from "../../parts/charts";
 import { ErrorNote } from "../../parts/ErrorNote";
-import { CameraIcon, CheckCircleIcon, ErrorCircleIcon, ServerIcon } from "../../parts/icons";
+import { CameraIcon, ServerIcon } from "../../parts/icons";
 import { Card, PageHead, Pending } from "../../parts/Page";
 import { OperationTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { bytes, number, percent } from "../../units/bytes";
 import { exactTime, parseTime } from "../../units/times";
 import { named, useWords } from "../../words";
+import { AttentionCard } from "../events/AttentionCard";
 import { FirstSteps } from "./FirstSteps";
 import { Resource } from "../operations/columns";
 
@@ -33,11 +32,12 @@ export default function OverviewPage() {
 
 function Content({ overview }: { readonly overview: Overview }) {
   const { t, locale } = useWords();
+  const attention = useAttention().data?.TotalCount ?? 0;
   if (overview.Disks === 0 && overview.SnapshotsCount === 0) {
     return (
       <>
         {/* A store may be held, or full of somebody else's data, before the first disk. */}
-        {overview.Attention.length > 0 && <AttentionCard attention={overview.Attention} />}
+        {attention > 0 && <AttentionCard />}
         <FirstSteps overview={overview} />
       </>
     );
@@ -75,7 +75,7 @@ function Content({ overview }: { readonly overview: Overview }) {
           />
           <p className="field__hint">{t("overview.spaceHint")}</p>
         </Card>
-        <AttentionCard attention={overview.Attention} />
+        <AttentionCard />
       </div>
       <History />
       <Card title={t("overview.recent")} aside={<Link to="/operations">{t("overview.allOperations")}</Link>}>
@@ -114,44 +114,6 @@ function Figure({ icon, name, value, to, children }: FigureProps) {
     <Link className="figure" to={to}>
       {content}
     </Link>
-  );
-}
-
-function attentionLink(id: string): string | null {
-  if (id.startsWith("disk-")) return `/disks/${id}`;
-  if (id.startsWith("snap-")) return `/snapshots/${id}`;
-  if (id.startsWith("op-")) return `/operations/${id}`;
-  return null;
-}
-
-function AttentionCard({ attention }: { readonly attention: readonly Attention[] }) {
-  const { t } = useWords();
-  return (
-    <Card title={t("overview.attention")}>
-      {attention.length === 0 ? (
-        <p className="all-good">
-          <CheckCircleIcon /> {t("overview.allGood")}
-        </p>
-      ) : (
-        <ul className="attention">
-          {attention.map((one) => {
-            const id = one.ResourceId;
-            const to = attentionLink(id);
-            const what = <RefText id={id} />;
-            return (
-              <li key={`${one.Kind} ${id} ${one.Message}`}>
-                <ErrorCircleIcon />
-                <span>
-                  {named(t, "attention", one.Kind)} {to === null ? what : <Link to={to}>{what}</Link>}
-                  {/* What exactly, in the server's own words. */}
-                  {!one.Kind.startsWith("snapshot_") && <small className="attention__detail">{one.Message}</small>}
-                </span>
-              </li>
-            );
-          })}
-        </ul>
-      )}
-    </Card>
   );
 }
 

@@ -1,23 +1,13 @@
 """An account at a glance: its figures and its quotas."""
 
-from typing import Annotated, TypedDict, get_args
+from typing import TypedDict
 
 from drystone.api.actions import Action, Context
-from drystone.api.answers import OneOf, iso_time
+from drystone.api.answers import iso_time
 from drystone.api.drystone.operations import Operation, operation_answer
 from drystone.api.drystone.service import DRYSTONE
 from drystone.api.parameters import Unsigned
 from drystone.service.caller import Caller
-from drystone.service.views import AttentionKind
-
-
-class Attention(TypedDict):
-    """Something that a person should look at."""
-
-    Kind: Annotated[str, OneOf(get_args(AttentionKind))]
-    ResourceId: str
-    Message: str
-    At: str
 
 
 class _Overview(TypedDict):
@@ -32,12 +22,11 @@ class _Overview(TypedDict):
     SavedByCompressionBytes: int
     StoreBytesFree: int | None  # null for who is no administrator
     RecentOperations: list[Operation]
-    Attention: list[Attention]
 
 
 @DRYSTONE.read
 class DescribeOverview(Action, frozen=True, kw_only=True):
-    """Sum up the account, and say what needs a person."""
+    """Sum up the account."""
 
     async def __call__(self, on: Context, caller: Caller) -> _Overview:
         view = await on.calls.overview.describe(caller)
@@ -54,10 +43,6 @@ class DescribeOverview(Action, frozen=True, kw_only=True):
             "SavedByCompressionBytes": max(0, figures.changed_bytes - figures.stored_bytes),
             "StoreBytesFree": view.free_bytes,
             "RecentOperations": [operation_answer(one) for one in view.operations],
-            "Attention": [
-                {"Kind": one.kind, "ResourceId": one.resource_id, "Message": one.message, "At": iso_time(one.at)}
-                for one in view.attention
-            ],
         }
 
 

@@ -82,7 +82,8 @@ class SnapshotRecord(TypedDict):
     Requests: int | None
     FreezeMs: float | None
     DurationMs: float | None
-    Consistency: str | None
+    Consistency: str | None  # what it is: application, filesystem or crash
+    ConsistencyAsked: str | None  # what its profile asks for; null if that is nothing, or nothing was to be held
     QuiesceMs: float | None
     Transcript: list[str]
     TakenAt: str | None
@@ -125,6 +126,7 @@ def _snapshot_record(view: views.SnapshotView) -> SnapshotRecord:
         "FreezeMs": record.freeze_ms,
         "DurationMs": record.duration_ms,
         "Consistency": record.consistency,
+        "ConsistencyAsked": record.consistency_asked,
         "QuiesceMs": record.quiesce_ms,
         "Transcript": list(record.transcript),
         "TakenAt": iso_time_if(record.taken_at),

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from sqlalchemy import Connection
 
-from drystone.catalog import damages, disks, openings, operations, packs, snapshots, verification
+from drystone.catalog import damages, disks, events, openings, operations, packs, snapshots, verification
 from drystone.catalog.database import Database
+from drystone.domain.event import EventKind
 from drystone.objects.measured import Count, Tally
 from drystone.service.room import Room
 from drystone.service.rounds import Bugs
@@ -105,4 +106,8 @@ def _rows(conn: Connection) -> list[Metric]:
     dead.add_metric([], sums.dead_bytes)
     came_back = GaugeMetricFamily("drystone_store_reclaimed_bytes", "Bytes of the store that were freed so far.")
     came_back.add_metric([], collection.reclaimed(conn))
-    return [by_state, tracking, count, suspect, damaged, unproven, opened, running, stored, dead, came_back]
+    troubles = GaugeMetricFamily("drystone_events_unresolved", "Troubles that are not over.", labels=["kind"])
+    numbers = events.by_kind(conn)
+    for one in EventKind:
+        troubles.add_metric([one.value], numbers.get(one, 0))
+    return [troubles, by_state, tracking, count, suspect, damaged, unproven, opened, running, stored, dead, came_back]

@@ -41,8 +41,17 @@ NOTHING_HELD = "no profile: nothing was held"
 class Held:
     """Applications and file systems while they are held; `thaw` follows the instant at once."""
 
-    def __init__(self, steps: Sequence[Step], mode: QuiesceMode, hold: Hold | None, note: str) -> None:
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        mode: QuiesceMode,
+        hold: Hold | None,
+        note: str,
+        *,
+        asked: Consistency | None = None,
+    ) -> None:
         self._steps = steps
+        self._asked = wanted(steps) if steps else asked
         self._mode = mode
         self._hold = hold
         self._note = note
@@ -54,7 +63,7 @@ class Held:
             QuiesceError: Less than the profile requires: there must be no snapshot.
         """
         if self._hold is None:
-            return Quiesced(consistency=Consistency.CRASH, quiesce_ms=None, transcript=(self._note,))
+            return Quiesced(consistency=Consistency.CRASH, asked=self._asked, quiesce_ms=None, transcript=(self._note,))
         until_now = await self._hold.thaw()
         level = reached(self._steps, self._hold.held) if until_now else Consistency.CRASH
         transcript = tuple(_line(self._steps, event) for event in self._hold.events if event.name != "held")
@@ -62,7 +71,9 @@ class Held:
         log.info("quiesce.thawed", consistency=level.value, transcript=transcript)
         if self._mode is QuiesceMode.REQUIRE and level is not wanted(self._steps):
             raise QuiesceError(f"only {level.value} consistency was reached: {'; '.join(transcript)}"[:500])
-        return Quiesced(consistency=level, quiesce_ms=ended[0] if ended else None, transcript=transcript)
+        return Quiesced(
+            consistency=level, asked=self._asked, quiesce_ms=ended[0] if ended else None, transcript=transcript
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +130,7 @@ class Quiescing:
                 if mode is QuiesceMode.REQUIRE:
                     raise
                 log.warning("quiesce.failed", error=str(error))
-                held = Held((), mode, None, f"nothing was held: {error}")
+                held = Held((), mode, None, f"nothing was held: {error}", asked=wanted(steps))
             else:
                 held = Held(steps, mode, hold, "")
                 if mode is QuiesceMode.REQUIRE and not all(hold.held):

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from drystone.catalog import disks, operations
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import DrystoneError, UnavailableError
+from drystone.domain.event import EventKind, Facts, Trouble
 from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation
 from drystone.engine.daemon import Daemon
@@ -22,8 +23,9 @@ from drystone.service.host.host import Host
 from drystone.service.host.serving import Serving
 from drystone.service.host.snapshot_server import SnapshotServer
 from drystone.service.operations import Operations
+from drystone.service.rows import events
 from drystone.service.rows.settling import give_flight_up
-from drystone.service.transactions import Transactions
+from drystone.service.transactions import Change, Transactions
 
 log = structlog.get_logger()
 
@@ -154,6 +156,9 @@ class Watch:
         for disk in await self.transactions.read(disks.unserved):
             await self.serving.revive(disk.id)
         await self._keep_devices()
+        if dead:
+            # After everything that guests wait for.
+            await self.transactions.change(functools.partial(_tell, dead=dead, hit=hit))
         return [disk.id for disk in hit]
 
     async def release_idle(self) -> None:
@@ -196,3 +201,10 @@ class Watch:
         """Let go of all daemons; they go on serving."""
         await self.daemons.leave()
         self.devices.let_go()
+
+
+def _tell(change: Change, *, dead: Collection[str], hit: Sequence[Disk]) -> None:
+    """Tell of storage daemons that died; their disks are served again, or will be told of otherwise."""
+    for name in sorted(dead):
+        disks_of_it = sum(disk.daemon == name for disk in hit)
+        events.note(change, Trouble(kind=EventKind.DAEMON_DIED, subject_id=name), Facts(disks=disks_of_it))

@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from drystone.catalog import openings, operations, sessions
+from drystone.catalog import openings, operations, sessions, snapshots
 from drystone.domain.errors import DrystoneError, Refusal, SpaceError, ungrouped
+from drystone.domain.event import EventKind, Facts, Trouble
 from drystone.domain.ids import DiskId
 from drystone.domain.opening import Finding, Opening, OpeningStep, conclusion
 from drystone.domain.operation import Operation
@@ -21,7 +22,7 @@ from drystone.prove.prover import Asked, Prover
 from drystone.service.cancelling import breakable
 from drystone.service.host.snapshot_server import SnapshotServer
 from drystone.service.room import Room
-from drystone.service.rows import endings
+from drystone.service.rows import endings, events
 from drystone.service.transactions import Change, Transactions
 
 log = structlog.get_logger()
@@ -154,8 +155,27 @@ def _put(change: Change, operation: Operation, steps: tuple[OpeningStep, ...], b
         snapshot_id=operation.of_snapshot, account_id=operation.account_id, finding=finding, reason=reason,
         steps=steps, began_at=began, ended_at=change.steady,
     )  # fmt: skip
-    openings.put(change.conn, opening)
+    if openings.put(change.conn, opening):
+        _tell(change, opening)
     return opening
+
+
+def _tell(change: Change, opening: Opening) -> None:
+    """Tell of a snapshot that does not open, of a disk whose newest proof proved nothing; or that it is over (S220)."""
+    row = snapshots.get(change.conn, opening.snapshot_id)
+    assert row is not None, "openings.put has seen it"
+
+    def trouble(subject_id: str) -> Trouble:
+        return Trouble(kind=EventKind.PROOF_FAILED, account_id=row.account_id, subject_id=subject_id)
+
+    facts = Facts(given=opening.finding.value, reason=opening.reason, snapshot_id=row.id, disk_id=row.disk_id)
+    if opening.finding is Finding.DAMAGED:
+        events.note(change, trouble(row.id), facts)
+    elif opening.finding is Finding.NOT_PROVEN:
+        events.note(change, trouble(row.disk_id), facts)
+    else:
+        for subject_id in (row.id, row.disk_id):
+            events.end(change, trouble(subject_id))
 
 
 def _clone(operation: Operation) -> DiskId:

@@ -7,13 +7,16 @@ import structlog
 from drystone.catalog import disks, operations, packs, sessions, snapshots, verification
 from drystone.domain import tracking as algebra
 from drystone.domain.clock import age_s
+from drystone.domain.disk import Disk
 from drystone.domain.errors import SnapshotBrokenError
+from drystone.domain.event import EventKind, Facts, Trouble
 from drystone.domain.ids import SessionId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.session import Pack
 from drystone.domain.settling import Phase
 from drystone.domain.snapshot import SnapshotRecord, SnapshotState
+from drystone.service.rows import events, troubles
 from drystone.service.rows.tracking import set_tracking, tracking_of
 from drystone.service.rows.tracking_audit import judge_audit
 from drystone.service.transactions import Change
@@ -81,7 +84,8 @@ def commit(change: Change, uploaded: Uploaded) -> Committed:
         tracking=result.tracking, tracking_reason=result.tracking_reason, read_bytes=result.read_bytes,
         changed_bytes=result.changed_bytes, stored_bytes=result.stored_bytes, requests=result.requests,
         freeze_ms=job.template.freeze_ms, duration_ms=round(age_s(operation.created_at, at) * 1000, 3),
-        consistency=job.template.consistency, taken_at=known.taken_at, quiesce_ms=known.quiesce_ms,
+        consistency=job.template.consistency, consistency_asked=known.consistency_asked,
+        taken_at=known.taken_at, quiesce_ms=known.quiesce_ms,
         transcript=known.transcript,
         audited_blocks=result.audited_blocks, audit_complete=result.audit_complete,
         audit_lies=result.audit_lie_blocks,
@@ -110,4 +114,25 @@ def commit(change: Change, uploaded: Uploaded) -> Committed:
     audited = {} if job.audit is None else {"audit_cursor": result.audit_next_block}
     set_tracking(change, disk, after, reason=disk.tracking_reason or "unknown", error_prompt="", **audited)
     operations.update(conn, operation.id, updated_at=at, phase=Phase.COMMITTED.value, percent=100)
+    _tell(change, disk, operation.of_snapshot, record, result)
     return Committed(uploaded=uploaded, suspect=suspect)
+
+
+def _tell(change: Change, disk: Disk, snapshot_id: SnapshotId, record: SnapshotRecord, result: UploadResult) -> None:
+    """Tell what of the snapshot is less than was wanted, and what is over because it was made (S220)."""
+
+    def trouble(kind: EventKind) -> Trouble:
+        return Trouble(kind=kind, account_id=disk.account_id, subject_id=disk.id)
+
+    events.end(change, trouble(EventKind.SNAPSHOT_FAILED))
+    asked, given = record.consistency_asked, record.consistency
+    if asked is not None and asked != given:
+        missed = [line for line in record.transcript if " failed" in line or line.startswith(("not", "nothing"))]
+        facts = Facts(asked=asked, given=given, snapshot_id=snapshot_id, disk_id=disk.id, reason="; ".join(missed))
+        events.note(change, trouble(EventKind.CONSISTENCY_REDUCED), facts)
+    else:
+        events.end(change, trouble(EventKind.CONSISTENCY_REDUCED))
+    if result.audit_lies:
+        facts = Facts(snapshot_id=snapshot_id, disk_id=disk.id, blocks=result.audit_lie_blocks)
+        events.note(change, trouble(EventKind.TRACKING_WRONG), facts)
+        troubles.settle_rows(change)

@@ -3,9 +3,15 @@
 from drystone.catalog import disks, operations
 from drystone.domain.disk import DiskState
 from drystone.domain.errors import Refusal
-from drystone.domain.operation import Operation, OperationState
+from drystone.domain.event import EventKind, Facts, Trouble
+from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.service.cancelling import cancelled
+from drystone.service.rows import events
 from drystone.service.transactions import Change
+
+_TOLD_ELSEWHERE = frozenset({OperationKind.SNAPSHOT, OperationKind.SNAPSHOT_GROUP, OperationKind.PROVE})
+"""Their failures are events of disks: of each member's, of the snapshot's that was to be opened."""
+_MAKES_ITS_DISK = frozenset({OperationKind.CREATE_DISK, OperationKind.IMPORT})
 
 
 def check_wanted(change: Change, operation: Operation) -> None:
@@ -20,20 +26,40 @@ def check_wanted(change: Change, operation: Operation) -> None:
 
 
 def done(change: Change, operation: Operation) -> None:
-    """End an operation as DONE.
+    """End an operation as DONE; that one of its kind failed on the same resource is over (S220).
 
     Raises:
         RefusalError: As `check_wanted`.
     """
     check_wanted(change, operation)
     operations.update(change.conn, operation.id, updated_at=change.at, state=OperationState.DONE, percent=100)
+    events.end(change, trouble_of(operation))
 
 
 def failed(change: Change, operation: Operation, *, code: str, message: str) -> bool:
-    """End an operation as FAILED, with its reason; return False if it had ended before: then nothing has changed."""
-    return operations.update(
+    """End an operation as FAILED, with its reason; return False if it had ended before: then nothing has changed.
+
+    It is an event (S220), unless somebody cancelled it, or it has no code: then it is not needed any more.
+    """
+    ended = operations.update(
         change.conn, operation.id, updated_at=change.at, state=OperationState.FAILED, error_code=code, error=message
     )
+    if ended and code not in {"", Refusal.CANCELLED} and operation.kind not in _TOLD_ELSEWHERE:
+        facts = Facts(
+            reason=message, operation_id=operation.id, operation_kind=operation.kind.value, disk_id=operation.disk_id,
+            snapshot_id=operation.snapshot_id,
+        )  # fmt: skip
+        events.note(change, trouble_of(operation), facts)
+    return ended
+
+
+def trouble_of(operation: Operation) -> Trouble:
+    """Return the trouble that it is if an operation fails: of this kind, on this resource."""
+    resource = operation.disk_id or operation.snapshot_id or operation.instance_id or operation.id
+    return Trouble(
+        kind=EventKind.OPERATION_FAILED, account_id=operation.account_id, aspect=operation.kind.value,
+        subject_id=operation.id if operation.kind in _MAKES_ITS_DISK else resource,
+    )  # fmt: skip
 
 
 def disk_done(change: Change, operation: Operation, *, was: DiskState, **values: object) -> bool:

@@ -3,12 +3,14 @@
 from drystone.catalog import disks, operations, sessions, snapshots
 from drystone.domain import tracking as algebra
 from drystone.domain.errors import Refusal
+from drystone.domain.event import EventKind, Facts, Trouble
 from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.settling import DaemonPlan, Phase, Verdict
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import TrackingState
+from drystone.service.rows import events
 from drystone.service.rows.tracking import disk_row, flight_of, set_tracking, tracking_of
 from drystone.service.transactions import Change
 
@@ -77,13 +79,14 @@ def end_failed_snapshot(change: Change, operation: Operation) -> None:
     operations.update(
         change.conn, operation.id, updated_at=change.at, state=OperationState.FAILED, error_code=code, error=why
     )
-    if (
-        code != Refusal.CANCELLED
-        and current.disk_id is not None
-        and disks.get(change.conn, current.disk_id) is not None
-    ):
+    if code == Refusal.CANCELLED:
+        return
+    trouble = Trouble(kind=EventKind.SNAPSHOT_FAILED, account_id=current.account_id, subject_id=current.on_disk)
+    facts = Facts(reason=why, operation_id=current.id, disk_id=current.disk_id, snapshot_id=current.snapshot_id)
+    events.note(change, trouble, facts)
+    if disks.get(change.conn, current.on_disk) is not None:
         prompt = f"snapshot {operation.snapshot_id} failed: {why}"[:500]
-        disks.compare_and_set(change.conn, current.disk_id, expected={}, values={"error_prompt": prompt})
+        disks.compare_and_set(change.conn, current.on_disk, expected={}, values={"error_prompt": prompt})
 
 
 def give_flight_up(change: Change, disk_id: DiskId, *, why: str) -> bool:

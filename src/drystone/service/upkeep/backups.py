@@ -9,12 +9,15 @@ import structlog
 
 from drystone.catalog.backup import back_up, made_at, newest_first
 from drystone.domain.clock import recent
-from drystone.domain.errors import SpaceError
+from drystone.domain.errors import DrystoneError, SpaceError
+from drystone.domain.event import EventKind, Facts, Trouble
 from drystone.service.room import Room
 
 log = structlog.get_logger()
 KIND = "catalog"
 MINUTE_SECONDS = 60.0
+LATE = 3
+"""So many times the time between two copies are too long without one."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -33,12 +36,36 @@ class Backups:
     _made: float | None = field(init=False, default=None)
     """When this process made its last copy, by the monotonic clock (S121)."""
 
+    failed: str = field(init=False, default="")
+    """Why the last try failed; empty if it did not."""
+
     async def due(self) -> Path | None:
         """Make a copy if the newest is old enough; return it.
 
         Raises:
             DrystoneError: It could not be made; the older ones are all there.
         """
+        try:
+            made = await self._due()
+        except DrystoneError as error:
+            self.failed = str(error)
+            raise
+        self.failed = ""
+        return made
+
+    def trouble(self) -> tuple[Trouble, Facts] | None:
+        """Return what is wrong: that the last try failed, or that the newest copy is far too old."""
+        if self.minutes == 0:
+            return None
+        now = self.steady()
+        newest = newest_first(self.room.layout.backups, KIND, now)[:1]
+        at = made_at(newest[0]) if newest else None
+        late = at is not None and not recent(at, now, LATE * self.minutes * MINUTE_SECONDS)
+        if not self.failed and not late:
+            return None
+        return Trouble(kind=EventKind.BACKUP_FAILED), Facts(reason=self.failed, at=at)
+
+    async def _due(self) -> Path | None:
         if self.minutes == 0:
             return None
         seconds = self.minutes * MINUTE_SECONDS

@@ -12,13 +12,12 @@ from sqlalchemy import Connection
 from drystone.catalog import meta
 from drystone.service.caller import Caller
 from drystone.service.kept_store import KeptStore
+from drystone.service.rows.troubles import HELD
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
 from drystone.snapstore.store import StaleEpochError
 
 log = structlog.get_logger()
-HELD = "held"
-"""Key of the row that says why it is held; absent when nothing waits for a person."""
 
 
 def held(conn: Connection) -> str | None:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from drystone.catalog import damages, disks, operations, packs, snapshots
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import DrystoneError
+from drystone.domain.event import EventKind, Facts, Trouble
 from drystone.domain.ids import DiskId
 from drystone.domain.operation import OperationKind
 from drystone.domain.session import Pack
@@ -15,6 +16,7 @@ from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
 from drystone.service.host.looks import look_at
 from drystone.service.kept_store import KeptStore
+from drystone.service.rows import events, troubles
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import collection, damage, rewrites
 from drystone.transfer.addresses import Look
@@ -78,6 +80,9 @@ class Mending:
             if not rewrites.switch(change, row, pack, {}, new_bytes=result.bytes):
                 return None
             damage.forget(change.conn, pack.object)
+            trouble = Trouble(kind=EventKind.DAMAGE_MENDED, subject_id=pack.id)
+            events.note(change, trouble, Facts(object=pack.object, blocks=result.mended_blocks))
+            troubles.settle_rows(change)
             return packs.get(change.conn, pack.id)
 
         now = await self.transactions.change(switch)

@@ -29,8 +29,8 @@ class ForeignStoreError(DrystoneError):
 def reach(db: Database, kept: KeptStore, objects: ObjectStore, ids: IdSource, *, new: bool = False) -> None:
     """Look whether the store is there and is this catalog's; if so, begin another start of the catalog with it (S200).
 
-    Afterwards `kept.proven` is the store. Where it or the catalog cannot be used now, `kept.why` says why, and all that
-    was changed is a note of the epoch from which the catalog went on without its store.
+    Afterwards `kept.proven` is the store. Where it or the catalog cannot be used now, `kept.fault` says why, and all
+    that was changed is a note of the epoch from which the catalog went on without its store.
 
     Args:
         db: The catalog's.
@@ -62,7 +62,7 @@ def reach(db: Database, kept: KeptStore, objects: ObjectStore, ids: IdSource, *,
         _wait(db, kept, known, error)
         return
     _keep_roots(store, new=new)
-    kept.proven, kept.why = store, ""
+    kept.proven, kept.fault = store, None
 
 
 def check(known: epoch.Known, store: Store, data: Path) -> None:
@@ -92,9 +92,9 @@ def check(known: epoch.Known, store: Store, data: Path) -> None:
 
 def _wait(db: Database, kept: KeptStore, known: epoch.Known, error: UnavailableError) -> None:
     """Say for what is waited, and note the epoch from which the catalog goes on without its store."""
-    if str(error) != kept.why:
+    if str(error) != str(kept.fault):
         log.warning("store.waits", place=str(kept.place), error=str(error))
-    kept.why = str(error)
+    kept.fault = error
     if known.noted:
         return
     try:
@@ -137,10 +137,10 @@ class Reaching:
         try:
             await asyncio.to_thread(reach, self._transactions.db, kept, kept.objects, self._ids)
         except DrystoneError as error:
-            if str(error) != kept.why:
+            if str(error) != str(kept.fault):
                 log.error("store.refused", place=str(kept.place), error=str(error))  # noqa: TRY400 - no bug
-            kept.why = str(error)
+            kept.fault = error
             return
-        if not kept.why:
+        if kept.fault is None:
             log.info("store.reached", place=str(kept.place))
             await epoch.publish(self._transactions, kept)

@@ -9,11 +9,13 @@ from drystone.domain import tracking as algebra
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.disk_types import DISK_TYPES, GIB
 from drystone.domain.errors import RefusalError
+from drystone.domain.event import EventKind, Facts, Trouble
 from drystone.domain.ids import SnapshotId
 from drystone.domain.operation import OperationKind
 from drystone.domain.payloads import SessionPayload
 from drystone.domain.snapshot import SnapshotState
 from drystone.engine.descriptions import FoundDisk, UnfitDisk
+from drystone.service.rows import events
 from drystone.service.rows.tracking import tracking_columns, tracking_of
 from drystone.service.transactions import Change
 from drystone.service.upkeep.evidence import Evidence, Report
@@ -116,6 +118,9 @@ def _set(change: Change, row: Disk, reason: str, **values: object) -> None:
         **tracking_columns(tracking, reason=reason),
     }  # fmt: skip
     disks.compare_and_set(change.conn, row.id, expected={}, values={**settled, **values})
+    if values.get("error_prompt"):
+        trouble = Trouble(kind=EventKind.DISK_UNFIT, account_id=row.account_id, subject_id=row.id)
+        events.note(change, trouble, Facts(reason=str(values["error_prompt"]), disk_id=row.id))
 
 
 def _newest(conn: Connection, row: Disk, *, hydrating: bool) -> SnapshotId | None:

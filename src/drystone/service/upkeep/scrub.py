@@ -13,6 +13,7 @@ from drystone.domain.clock import recent
 from drystone.domain.session import Pack, PackState
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.service.kept_store import KeptStore
+from drystone.service.rows import troubles
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import collection, damage
 from drystone.service.upkeep.mending import Mending
@@ -119,6 +120,7 @@ class Scrub:
                     expected = {"object": pack.object}
                     packs.compare_and_set(change.conn, pack.id, expected=expected, values={"proven_at": at})
                     damage.forget(change.conn, pack.object)
+            troubles.settle_rows(change)
 
         await self.transactions.change(record)
         for pack in due:
@@ -152,6 +154,7 @@ class Scrub:
             nobody_sees = bool(result.faults) and not found and not result.unsure
             if whole or nobody_sees:
                 packs.compare_and_set(conn, pack.id, expected={}, values={"proven_at": at})
+            troubles.settle_rows(change)
             return found
 
         found = await self.transactions.change(record)
@@ -210,6 +213,7 @@ class Scrub:
                 ]  # fmt: skip
                 if not any(fault for _, fault in faults):
                     snapshots.compare_and_set(conn, row.id, expected={}, values={"proven_at": at})
+            troubles.settle_rows(change)
             return found
 
         damage.tell(await self.transactions.change(record))
@@ -221,7 +225,12 @@ class Scrub:
         if not await self.transactions.read(damages.any_told):
             self._looked_at.clear()
             return
-        await self.transactions.change(lambda change: damages.prune(change.conn))
+
+        def prune(change: Change) -> None:
+            damages.prune(change.conn)
+            troubles.settle_rows(change)
+
+        await self.transactions.change(prune)
         known = await self.transactions.read(damages.everything)
         now = self.transactions.steady()
         asked = await self.transactions.read(lambda conn: requested(conn, now))

@@ -1,0 +1,65 @@
+import { Link } from "react-router";
+
+import { useAttention, useChange } from "../../api/queries";
+import type { Event } from "../../api/types";
+import { CheckCircleIcon, ErrorCircleIcon } from "../../parts/icons";
+import { ErrorNote } from "../../parts/ErrorNote";
+import { Card } from "../../parts/Page";
+import { Time } from "../../parts/Time";
+import { named, useWords } from "../../words";
+import { EventSubject, EventText } from "./EventText";
+
+const SHOWN = 8;
+
+/** What is not over and nobody has acknowledged. */
+export function AttentionCard() {
+  const { t } = useWords();
+  const answer = useAttention();
+  const events = answer.data?.EventSet ?? [];
+  const more = (answer.data?.TotalCount ?? 0) - Math.min(SHOWN, events.length);
+  return (
+    <Card title={t("overview.attention")} aside={<Link to="/events">{t("events.all")}</Link>}>
+      <ErrorNote error={answer.error} />
+      {answer.data !== undefined && events.length === 0 && (
+        <p className="all-good">
+          <CheckCircleIcon /> {t("overview.allGood")}
+        </p>
+      )}
+      <ul className="attention">
+        {events.slice(0, SHOWN).map((event) => (
+          <One key={event.EventId} event={event} />
+        ))}
+      </ul>
+      {more > 0 && <Link to="/events?resolved=false">{t("events.more", { count: more })}</Link>}
+    </Card>
+  );
+}
+
+function One({ event }: { readonly event: Event }) {
+  const { t } = useWords();
+  const acknowledge = useChange("drystone", "AcknowledgeEvents");
+  const what = named(t, "event.kind", event.Kind);
+  return (
+    <li className={event.Severity === "error" ? "attention--error" : undefined}>
+      <ErrorCircleIcon />
+      <span className="attention__text">
+        <strong>{what}</strong> <EventText event={event} />
+        <span className="attention__line">
+          {event.SubjectId !== "" && <EventSubject event={event} />}
+          <Time text={event.LastSeenTime} />
+          {event.SubjectId !== "" && event.Count > 1 && <small>{t("event.times", { count: event.Count })}</small>}
+        </span>
+        <ErrorNote error={acknowledge.error} />
+      </span>
+      <button
+        type="button"
+        className="link"
+        aria-label={t("event.acknowledgeOf", { what: `${what} ${event.SubjectId}` })}
+        disabled={acknowledge.isPending}
+        onClick={() => acknowledge.mutate({ EventIds: [event.EventId] })}
+      >
+        {t("event.acknowledge")}
+      </button>
+    </li>
+  );
+}
