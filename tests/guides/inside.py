@@ -11,7 +11,7 @@ from .pages import ROOT, Block, blocks
 from .place import LEFT_OUT
 from .terminals import GuideError, Terminal
 
-SECONDS = 300.0
+SECONDS = 120.0
 """How long a block may take; `seconds` behind its language says something else."""
 OWN = "own"
 """The terminal in which a page's blocks run if they name none."""
@@ -53,7 +53,10 @@ class Reader:
         seconds = float(block.words.get("seconds", SECONDS))
         try:
             if "guest" in block.words:
-                return self.terminal(block.words["guest"]).type(block.text, seconds=seconds)
+                terminal = self.terminal(block.words["guest"])
+                if "ends" in block.words:
+                    return terminal.type_last(block.text, seconds=seconds)
+                return terminal.type(block.text, seconds=seconds)
             terminal = self.terminal(block.words.get("terminal", OWN))
             return terminal.run(block.text, seconds=seconds, until=block.words.get("until"))
         except GuideError as error:

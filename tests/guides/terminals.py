@@ -76,6 +76,17 @@ class Terminal:
                 raise GuideError(f"failed in the guest: {line}\n{printed}")
         return re.sub(r".*==typed-.*\n?", "", self.printed().replace("\r", ""))
 
+    def type_last(self, script: str, *, seconds: float) -> str:
+        """Type what ends the program in this terminal, and wait until it has ended."""
+        self._begun = self._printed.stat().st_size
+        self._write(script)
+        deadline = time.monotonic() + seconds
+        while Path(f"/proc/{self._shell.pid}/task/{self._shell.pid}/children").read_text():
+            if time.monotonic() > deadline:
+                raise GuideError(f"has not ended within {seconds:.0f} s: {script}\n{self.printed()}")
+            time.sleep(POLL_S)
+        return self.printed()
+
     def printed(self) -> str:
         """Return what was printed since the last block began."""
         with self._printed.open("rb") as file:

@@ -10,7 +10,7 @@ from tests.guides.expected import missing
 from tests.guides.pages import GUIDES, ROOT, blocks
 from tests.guides.terminals import GuideError, Terminal
 
-RUN = {"skip", "terminal", "until", "seconds"}, {"guest", "seconds"}
+RUN = {"skip", "terminal", "until", "seconds"}, {"guest", "ends", "seconds"}
 
 
 @pytest.fixture
@@ -83,3 +83,9 @@ def test_a_shell_in_a_terminal_is_typed_into_line_by_line(terminal: Terminal) ->
     assert "first\n" in terminal.type("echo first\nX=2\n", seconds=20)
     with pytest.raises(GuideError, match="failed in the guest: false"):
         terminal.type("echo $X\nfalse\ntrue\n", seconds=20)
+
+
+def test_what_is_typed_last_ends_a_program_and_its_terminal_goes_on(terminal: Terminal) -> None:
+    terminal.run("echo ready; sh -i\n", seconds=20, until="ready")
+    terminal.type_last("exit\n", seconds=20)
+    assert terminal.run("echo back\n", seconds=20).endswith("back\n")

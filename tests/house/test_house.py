@@ -25,7 +25,7 @@ def pinned(lock: str) -> dict[str, str]:
     return dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^ ;\\]+)", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("script", ["dev", ".ci/run"])
+@pytest.mark.parametrize("script", ["dev", ".ci/run", "examples/tiny-guest"])
 def test_scripts_are_executable_and_parse(script: str) -> None:
     path = ROOT / script
     assert os.access(path, os.X_OK)
