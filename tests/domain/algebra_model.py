@@ -44,6 +44,8 @@ class Rules:
 
     frozen: Callable[..., FrozenBase] = tracking.frozen
     committed: Callable[..., Tracking] = tracking.committed
+    committed_late: Callable[..., Tracking] = tracking.committed_late
+    records_still: Callable[..., bool] = tracking.records_still
     failed: Callable[..., Tracking] = tracking.failed
     base_deleted: Callable[..., Tracking] = tracking.base_deleted
     rescanned: Callable[..., Tracking | None] = tracking.rescanned
@@ -119,6 +121,8 @@ class Op:
     freeze: FrozenBase
     phase: Phase = Phase.FREEZING
     new_is_good: bool = True
+    spooled: tuple[list[int], str, list[int]] | None = None
+    """Its blocks, its delta map and what it shows, once nothing of the view is needed any more."""
 
 
 @dataclass
@@ -456,6 +460,7 @@ class World:
             named |= disk.row.carry | disk.pending
             if disk.op:
                 named |= disk.op.freeze.carry
+                named |= {disk.op.spooled[1]} if disk.op.spooled else set()
             if disk.checkpoint:
                 named.add(disk.checkpoint[0].extents)
         for name in [name for name in self.maps if name not in named]:
@@ -515,7 +520,8 @@ class World:
                 yield
                 if not self.runs(disk):
                     return
-                if self.rng.random() < 0.04:
+                # What it reads is pinned by its session alone; an attempt with a fenced one is not begun.
+                if self.rng.random() < 0.04 or self.sessions[op.session].state is not SessionState.OPEN:
                     yield from self.fail(disk, op)
                     return
             if not wanted >> address & 1:
@@ -528,13 +534,45 @@ class World:
         name = self.new_map("delta:", delta)
         disk.pending.add(name)
         yield
-        if not (
-            self.rules.may_commit(self.sessions[op.session].state, snap.state) and tracking.may_commit(disk.row, freeze)
-        ):
+        op.spooled = refs, name, view.data
+        if self.rng.random() < 0.5:
+            op.phase = Phase.SPOOLED
+            yield
+            yield from self.take_over(disk)
+        else:
+            yield from self.commit(disk, op)
+
+    def send(self, disk: Disk, op: Op) -> Task:
+        """The view is gone; the disk may be closed and opened meanwhile."""
+        while self.rng.random() < 0.8:
+            yield
+            if self.rng.random() < 0.05:
+                yield from self.fail(disk, op)
+                return
+            if disk.daemon is None or not disk.daemon.exported:
+                yield from self.start_task(disk)
+            elif disk.row.state is TrackingState.LOST and disk.row.bitmap and self.rng.random() < 0.5:
+                yield from self.rescan_task(disk)
+            elif self.rng.random() < 0.1:
+                yield from self.stop_task(disk)
+        yield from self.commit(disk, op)
+
+    def commit(self, disk: Disk, op: Op) -> Task:
+        freeze, snap = op.freeze, self.snaps[op.snapshot]
+        assert op.spooled is not None
+        refs, name, truth = op.spooled
+        base = self.snaps[freeze.base] if freeze.base else None
+        in_force = self.rules.may_commit(self.sessions[op.session].state, snap.state)
+        if not in_force or (op.phase is Phase.FROZEN and not tracking.may_commit(disk.row, freeze)):
             yield from self.fail(disk, op)
             return
-        disk.row = self.rules.committed(disk.row, freeze, op.snapshot, live=op.new_is_good)
-        snap.state, snap.refs, snap.delta, snap.truth = NodeState.NORMAL, refs, name, view.data
+        if op.phase is Phase.FROZEN or self.rules.records_still(disk.row, freeze):
+            disk.row = self.rules.committed(disk.row, freeze, op.snapshot, live=op.new_is_good)
+        else:
+            self.events["committed late"] += 1
+            self.events["committed late, the base moved"] += disk.row.base != freeze.base
+            disk.row = self.rules.committed_late(disk.row, freeze, op.snapshot, name)
+        snap.state, snap.refs, snap.delta, snap.truth = NodeState.NORMAL, refs, name, truth
         self.sessions[op.session].state = SessionState.COMMITTED
         op.phase = Phase.COMMITTED
         self.events["rescan committed" if freeze.lost else "delta committed"] += 1
@@ -621,7 +659,7 @@ class World:
                 yield
             if disk.daemon is not daemon:
                 return
-        if plan.verdict is Verdict.RESUME:
+        if plan.verdict is Verdict.RESUME or (daemon is None and disk.row.state is not TrackingState.LIVE):
             pass
         elif plan.lost or disk.row.state is TrackingState.LOST:
             disk.row = tracking.lost(disk.row, bitmap)
@@ -641,6 +679,10 @@ class World:
             op.phase = Phase.FROZEN
             yield
             yield from self.upload(disk, op)
+        if plan.verdict is Verdict.SEND and op is not None:
+            self.events["sent from the spool"] += 1
+            yield
+            yield from self.send(disk, op)
 
     def start_task(self, disk: Disk) -> Task:
         checkpoint, mask = disk.checkpoint or (None, 0)

@@ -53,6 +53,8 @@ def test_the_algebra_holds() -> None:
         "checkpoint refused",
         "committed after its base was deleted",
         "committed and still LOST",
+        "committed late",
+        "committed late, the base moved",
         "comparison in vain",
         "delta committed",
         "delta with carry-over committed",
@@ -70,6 +72,7 @@ def test_the_algebra_holds() -> None:
         "rolled back to a deleted target",
         "started after an unnoticed crash",
         "stopped",
+        "sent from the spool",
         "verdict RESUME",
     ):
         assert events[event] >= 3, f"the model hardly ever gets to: {event} ({events})"
@@ -143,6 +146,25 @@ def _always_heals(row: Tracking, freeze: FrozenBase, snapshot: SnapshotId, *, li
     return tracking.committed(row, replace(freeze, lost=True), snapshot, live=True)
 
 
+def _late_without_delta(row: Tracking, freeze: FrozenBase, snapshot: SnapshotId, _delta: str | None) -> Tracking:
+    return replace(row, base=snapshot if row.base == freeze.base else row.base)
+
+
+def _late_as_in_time(row: Tracking, _freeze: FrozenBase, snapshot: SnapshotId, _delta: str | None) -> Tracking:
+    return replace(row, base=snapshot, carry=frozenset())
+
+
+def _late_on_any_base(row: Tracking, freeze: FrozenBase, snapshot: SnapshotId, delta: str | None) -> Tracking:
+    return tracking.committed_late(row, replace(freeze, base=row.base), snapshot, delta)
+
+
+def _spooled_keeps_nothing(*args: Any, **kwargs: Any) -> DaemonPlan:
+    plan, flight = settling.judge_daemon(*args, **kwargs), args[2]
+    if plan.verdict is settling.Verdict.SEND and flight.freeze.old_bitmap in (args[1] or {}):
+        return replace(plan, remove=(*plan.remove, flight.freeze.old_bitmap), lost=None)
+    return plan
+
+
 def _old_comparison(row: Tracking, *, base: Any, bitmap: Any, extents: str | None) -> Tracking | None:
     return tracking.rescanned(row, base=row.base, bitmap=row.bitmap or "", extents=extents)
 
@@ -193,6 +215,16 @@ PLANTED: dict[str, tuple[Rules, set[str]]] = {
     "a session does not pin what it reads": (Rules(may_become_ghost=_no_pins), {"restore"}),  # F7, S12
     "a fenced session commits": (Rules(may_commit=_commits_fenced), {"restore"}),  # L6
     "a delta heals tracking that was lost under way": (Rules(committed=_always_heals), {"A1", "restore"}),
+    "a late snapshot becomes the base without its delta": (  # A13
+        Rules(committed_late=_late_without_delta),
+        {"A1", "restore"},
+    ),
+    "a late snapshot becomes the base of a disk that has another": (  # A13
+        Rules(committed_late=_late_on_any_base),
+        {"A1", "restore"},
+    ),
+    "a late snapshot is taken for one in time": (Rules(committed_late=_late_as_in_time), {"A1", "restore"}),  # A13
+    "the old bitmap goes with the view": (Rules(judge=_spooled_keeps_nothing), {"A1", "restore"}),  # A13
     "the bitmap of a comparison starts after it": (Rules(scan_before_bitmap=True), {"A1", "restore"}),  # A6, S26
     "a comparison with an older base is taken": (Rules(rescanned=_old_comparison), {"A1", "restore"}),
     "names of bitmaps lack epoch and base": (Rules(bitmap_name=_bare_name), {"A1", "restore"}),  # A11

@@ -17,6 +17,8 @@ class Phase(StrEnum):
     """Recorded; the daemon's graph tells whether the reopen (the instant) has happened."""
     FROZEN = "FROZEN"
     """The old bitmap is disabled; the view is being read."""
+    SPOOLED = "SPOOLED"
+    """All of it is in the spool or the store, durably: the view may go, and what is in the spool is sent (A13)."""
     FAILING = "FAILING"
     """It will not commit; the bitmaps are merged, or were."""
     COMMITTED = "COMMITTED"
@@ -30,6 +32,8 @@ class Verdict(StrEnum):
     """There is none."""
     RESUME = "RESUME"
     """Its view is whole: carry out the plan, then go on (FROZEN). The row stays as it is."""
+    SEND = "SEND"
+    """It needs no view any more: take view and exports away, carry out the plan, then go on (SPOOLED)."""
     FAIL = "FAIL"
     """It cannot go on: record FAILING (and `lost`, if said) in one transaction, then judge again.
 
@@ -111,7 +115,7 @@ def judge_daemon(
         return _judge_absent(tracking, flight)
     daemon = _Bitmaps(found=bitmaps)
     if tracking.state is TrackingState.STOPPED:
-        ended = Verdict.NONE if flight is None else _ended(flight)
+        ended = Verdict.NONE if flight is None else _without_view(flight)
         plan = DaemonPlan(lost="a daemon runs although the disk was stopped", verdict=ended)
         known: set[str] = set()
     elif flight is None:
@@ -119,9 +123,11 @@ def judge_daemon(
     elif flight.phase is not Phase.COMMITTED and flight.freeze.epoch != tracking.epoch:
         # Its daemon is gone; this one belongs to a later opening, and its bitmaps are judged without the operation.
         plan, known = _judge_idle(tracking, daemon)
-        plan = replace(plan, verdict=Verdict.FAILED)
+        plan = replace(plan, verdict=_without_view(flight))
     elif flight.phase is Phase.COMMITTED:
         plan, known = _judge_committed(tracking, daemon, flight.freeze)
+    elif flight.phase is Phase.SPOOLED:
+        plan, known = _judge_spooled(tracking, daemon, flight.freeze)
     elif flight.phase is Phase.FAILING:
         plan, known = _judge_failing(daemon, flight.freeze)
     else:
@@ -137,13 +143,16 @@ def judge_daemon(
     return replace(plan, release=tuple(sorted(name for name in acted if bitmaps[name].busy)))
 
 
-def _ended(flight: Flight) -> Verdict:
-    return Verdict.CLEAN if flight.phase is Phase.COMMITTED else Verdict.FAILED
+def _without_view(flight: Flight) -> Verdict:
+    """Return what becomes of an operation whose opening has ended."""
+    if flight.phase is Phase.COMMITTED:
+        return Verdict.CLEAN
+    return Verdict.SEND if flight.phase is Phase.SPOOLED else Verdict.FAILED
 
 
 def _judge_absent(tracking: Tracking, flight: Flight | None) -> DaemonPlan:
     """No daemon: its bitmaps are gone with it, and so is the view of a snapshot that is not NORMAL."""
-    verdict = Verdict.NONE if flight is None else _ended(flight)
+    verdict = Verdict.NONE if flight is None else _without_view(flight)
     if tracking.state is TrackingState.LIVE:
         return DaemonPlan(lost="the daemon is not running", verdict=verdict)
     return DaemonPlan(verdict=verdict)
@@ -166,6 +175,20 @@ def _judge_committed(tracking: Tracking, daemon: _Bitmaps, freeze: FrozenBase) -
     if old is not None and old in daemon.found and old not in known:
         plan, known = replace(plan, remove=(old,)), {*known, old}
     return replace(plan, verdict=Verdict.CLEAN), known
+
+
+def _judge_spooled(tracking: Tracking, daemon: _Bitmaps, freeze: FrozenBase) -> tuple[DaemonPlan, set[str]]:
+    """A13: the snapshot can be NORMAL whatever is found. Until it is, both bitmaps say what its failure would need."""
+    old, new = freeze.old_bitmap, freeze.new_bitmap
+    if not daemon.recording(new):
+        # The comparison's bitmap, after tracking was lost.
+        plan, known = _judge_idle(tracking, daemon)
+    elif old is None or daemon.good(old):
+        disable = (old,) if old is not None and daemon.found[old].recording else ()
+        plan, known = DaemonPlan(bitmap=new, disable=disable), {new} if old is None else {old, new}
+    else:
+        plan, known = DaemonPlan(bitmap=new, lost=f"the bitmap {old} is missing or inconsistent"), {new}
+    return replace(plan, verdict=Verdict.SEND), known
 
 
 def _judge_failing(daemon: _Bitmaps, freeze: FrozenBase) -> tuple[DaemonPlan, set[str]]:

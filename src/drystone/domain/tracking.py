@@ -185,6 +185,32 @@ def committed(tracking: Tracking, freeze: FrozenBase, snapshot: SnapshotId, *, l
     )
 
 
+def records_still(tracking: Tracking, freeze: FrozenBase) -> bool:
+    """Tell whether what records is still what recorded at the freeze, so that `committed` may follow (A13)."""
+    return may_commit(tracking, freeze) and tracking.bitmap in {freeze.new_bitmap, freeze.old_bitmap} - {None}
+
+
+def committed_late(
+    tracking: Tracking, freeze: FrozenBase, snapshot: SnapshotId, delta_map: str | None
+) -> Tracking:
+    """Return the row in the transaction that makes a snapshot NORMAL whose opening has ended (A13).
+
+    Where the disk differs from the snapshot, it differs from the base, or the base from the snapshot. So the snapshot
+    becomes the base where that is still the freeze's, and its delta is carried over. Another base stays as it is.
+
+    Args:
+        tracking: The row now.
+        freeze: What the operation recorded.
+        snapshot: The snapshot.
+        delta_map: Its delta map relative to the freeze's base; None if it has a full one, which cannot say that.
+    """
+    if tracking.base != freeze.base:
+        return tracking
+    if delta_map is None or tracking.state is TrackingState.LOST:
+        return replace(lost(tracking, tracking.bitmap), base=snapshot)
+    return replace(tracking, base=snapshot, carry=tracking.carry | {delta_map})
+
+
 def failed(tracking: Tracking, bitmap: str | None) -> Tracking:
     """Return the row after a failed snapshot (A4); the carry-over stays, it grew if the base moved.
 
