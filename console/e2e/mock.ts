@@ -244,7 +244,7 @@ export class Mock extends World {
         return {};
       case "ProveSnapshot": {
         const operation: Operation = {
-          Result: null, Cancellable: true, Retriable: false, OperationId: idOf("op", 999_999), Kind: "prove", DiskId: null, SnapshotId: String(body["SnapshotId"]), InstanceId: null, State: "RUNNING",
+          Result: null, Cancellable: true, Retriable: false, ToSendBytes: null, SentBytes: null, OperationId: idOf("op", 999_999), Kind: "prove", DiskId: null, SnapshotId: String(body["SnapshotId"]), InstanceId: null, State: "RUNNING",
           Phase: "PROVING", Percent: 45, Attempts: 1, ErrorCode: "", ErrorMessage: "", CreateTime: iso(Date.now()), UpdateTime: iso(Date.now()),
         };
         this.operations = [operation, ...this.operations];

@@ -104,6 +104,8 @@ export class World {
         State: running ? "RUNNING" : failed ? "FAILED" : "DONE", Phase: running ? "FROZEN" : "", Percent: running ? 37 + index : 100, Attempts: 1,
         ErrorCode: failed ? "ResourceInsufficient" : "",
         ErrorMessage: failed ? "The scratch space for disk writes during the snapshot was used up; free some space and try again." : "",
+        ToSendBytes: null,
+        SentBytes: null,
         CreateTime: iso(now - index * 2_400_000 - 40_000), UpdateTime: iso(now - index * 2_400_000 - 40_000 + Math.floor(noise(index) * 90_000)),
       });
     }

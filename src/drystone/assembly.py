@@ -73,14 +73,17 @@ from drystone.service.jobs.prove import Prove
 from drystone.service.jobs.resize import Resize
 from drystone.service.jobs.rewrite import Rewrite
 from drystone.service.jobs.rollback import Rollback
+from drystone.service.jobs.sending import Sending
 from drystone.service.jobs.snapshot import TakeSnapshot
 from drystone.service.jobs.snapshot_group import TakeSnapshotGroup
+from drystone.service.jobs.store_wait import StoreWait
 from drystone.service.jobs.terminate import Terminate
 from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Job, Operations
 from drystone.service.room import Room
 from drystone.service.rounds import BUG_SECONDS_MAX
 from drystone.service.rows.quotas import DiskLimits, SnapshotLimits
+from drystone.service.spool import Spool
 from drystone.service.transactions import Transactions
 from drystone.service.upkeep.backups import Backups
 from drystone.service.upkeep.clock import MachineClocks, SteadyClock
@@ -121,6 +124,9 @@ class Parts:
     workers: WorkerPool
     background: WorkerPool
     """For work that can wait: never takes a process from `workers`, and yields to them."""
+    senders: WorkerPool
+    """For sending to a bucket what lies in the spool: however long that hangs, frozen views are read."""
+    spool: Spool
     environment: Mapping[str, str]
     """What daemons that outlive us are given: PATH and no secrets."""
     daemons: Daemons
@@ -174,8 +180,9 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
         workers = WorkerPool(size=config.workers, tally=tally)
         # Two: one writes packs again, one answers who holds what. So many again for accounts that have none at work.
         background = WorkerPool(size=2, reserve=2, nice=19, tally=tally)
+        senders = WorkerPool(size=config.workers, tally=tally)
         async with contextlib.AsyncExitStack() as pools:
-            for pool in (workers, background) if with_workers else ():
+            for pool in (workers, background, senders) if with_workers else ():
                 await pools.enter_async_context(pool)
 
             def store_time() -> StoreTime | None:
@@ -207,6 +214,8 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
             yield Parts(
                 db=db, transactions=transactions, operations=operations, ids=ids, layout=layout, room=room,
                 ballast=ballast, kept=kept, locks=locks, devices=devices, workers=workers, background=background,
+                senders=senders,
+                spool=Spool(room=room, bytes_max=0 if config.store_url is None else config.store_spool_bytes_max),
                 environment=environment, daemons=daemons, snapshot_server=snapshot_server, host=host,
                 serving=serving, watch=watch, clock=steady, tally=tally,
                 store_watch=StoreWatch(kept=kept, tally=tally, steady=steady.now, monotonic=time.monotonic),
@@ -227,9 +236,13 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
     transactions, operations, locks = parts.transactions, parts.operations, parts.locks
     layout, room, kept, workers = parts.layout, parts.room, parts.kept, parts.workers
     host, serving, snapshot_server = parts.host, parts.serving, parts.snapshot_server
+    sending = Sending(
+        transactions=transactions, locks=locks, kept=kept, senders=parts.senders, host=host, spool=parts.spool,
+        store_wait=StoreWait(transactions=transactions, kept=kept),
+    )  # fmt: skip
     take_snapshot = TakeSnapshot(
         transactions=transactions, operations=operations, locks=locks, kept=kept, workers=workers, host=host,
-        sweep=parts.sweep,
+        sweep=parts.sweep, sending=sending,
     )  # fmt: skip
     machines = MachineSettings(
         images=layout.proofs if config.prove_images == "auto" else Path(config.prove_images),
@@ -402,8 +415,8 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
     """Return everything that runs beside the calls (S135)."""
     transactions, operations = parts.transactions, parts.operations
     guard = ScratchGuard(
-        transactions=transactions, locks=parts.locks, host=parts.host, room=parts.room, bugs=operations.bugs,
-        bytes_max=config.scratch_bytes_max,
+        transactions=transactions, locks=parts.locks, host=parts.host, room=parts.room, spool=parts.spool,
+        bugs=operations.bugs, bytes_max=config.scratch_bytes_max,
     )  # fmt: skip
     expiry = Expiry(
         transactions=transactions, operations=operations, clock=parts.clock,

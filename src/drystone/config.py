@@ -270,6 +270,8 @@ class Config:
         store_path_style: Whether the bucket's name is part of the path of requests, and not of the host's name.
         store_mb_per_s: Most MB per second that go to the bucket and come from it, of snapshots and upkeep together;
             guests that read are not held back; 0: no limit.
+        store_spool_bytes_max: Bytes that snapshots may keep in `DIR/store-spool`, written and not yet in the bucket,
+            so that frozen disks are let go at the speed of this machine; beyond it they wait for the bucket; 0: none.
         store_wait_minutes: How long a disk that is still being filled from a snapshot waits for a bucket that does not
             answer, before its guest is told that it cannot be read.
         log_level: debug, info, warning or error.
@@ -336,6 +338,7 @@ class Config:
     store_ca_file: str | None = None
     store_path_style: bool = True
     store_mb_per_s: int = _number(0, unit="MB/s", least=0, most=1_000_000)
+    store_spool_bytes_max: int = _number(16 * GIB, unit="bytes", least=0, most=1 << 50)
     store_wait_minutes: int = _number(60, unit="minutes", least=0, most=100_000)
     log_level: str = "info"
     catalog_url: str | None = None

@@ -45,7 +45,7 @@ from drystone.service.calls.passwords import Passwords
 from drystone.service.rounds import insisted, repeat, tried
 from drystone.service.rows.bases import mend_bases
 from drystone.service.upkeep import epoch
-from drystone.service.upkeep.sweep import clear_scratch
+from drystone.service.upkeep.sweep import clear_scratch, clear_spool
 from drystone.store_opening import StartError
 from drystone.transfer.pool import WorkerPool
 
@@ -209,6 +209,7 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
         await insisted("take_over", watch.take_over, bugs)
         await tried("mend_bases", lambda: mend_bases(parts.transactions))
         await tried("clear_scratch", lambda: clear_scratch(parts.transactions, parts.layout))
+        await tried("clear_spool", lambda: clear_spool(parts.transactions, parts.spool))
         await tried("remove_clones", lambda: remove_clones(parts.layout))
         await tried("publish_epoch", lambda: epoch.publish(parts.transactions, parts.kept))
         parts.operations.serve(jobs(config, parts))

@@ -774,8 +774,9 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
                 {
                     "OperationId": OPERATION.id, "Kind": "snapshot", "DiskId": DISK.id, "SnapshotId": SNAPSHOT.id,
                     "InstanceId": None, "State": "FAILED", "Phase": "upload", "Percent": 40, "Attempts": 2,
-                    "ErrorCode": "InternalError", "ErrorMessage": "broken", "Result": None, "CreateTime": created,
-                    "UpdateTime": "2018-09-26T09:36:08+00:00", "Cancellable": False, "Retriable": False,
+                    "ErrorCode": "InternalError", "ErrorMessage": "broken", "ToSendBytes": None, "SentBytes": None,
+                    "Result": None, "CreateTime": created, "UpdateTime": "2018-09-26T09:36:08+00:00",
+                    "Cancellable": False, "Retriable": False,
                 }
             ],
         },

@@ -233,6 +233,8 @@ def operation(identity: str, **changes: Any) -> Answer:
         "ErrorMessage": None,
         "Cancellable": False,
         "Retriable": False,
+        "ToSendBytes": None,
+        "SentBytes": None,
         "CreateTime": "2026-11-22T09:36:07+00:00",
         "UpdateTime": "2026-11-22T09:36:08+00:00",
     } | changes

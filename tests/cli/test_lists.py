@@ -36,6 +36,7 @@ SNAPSHOTS: Records = [
 OPERATIONS: Records = [
     {
         "operation_id": "op-00000001", "kind": "snapshot_group", "state": "RUNNING", "percent": 5,
+        "sent_bytes": None, "to_send_bytes": None,
         "error_message": "the storage daemon does not answer " * 4, "disk_id": "disk-00000001",
         "snapshot_id": "snap-00000001", "phase": "PROVING", "updated_at": "2026-11-30T12:00:00+00:00",
         "instance_id": None,

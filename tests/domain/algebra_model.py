@@ -503,7 +503,7 @@ class World:
         yield from self.upload(disk, op)
 
     def upload(self, disk: Disk, op: Op) -> Task:
-        freeze, snap = op.freeze, self.snaps[op.snapshot]
+        freeze = op.freeze
         base = self.snaps[freeze.base] if freeze.base else None
         if disk.daemon is None or disk.daemon.view is None:
             return
@@ -583,7 +583,7 @@ class World:
         for ref in [r for r, (_, s) in self.store.items() if s == op.session and r not in refs]:
             del self.store[ref]
         disk.pending.discard(name)
-        if self.rules.clear_at_commit and self.runs(disk):
+        if self.rules.clear_at_commit and disk.daemon is not None:
             disk.daemon.bitmaps[freeze.new_bitmap].mask = 0
         self.check_snapshots()
         yield

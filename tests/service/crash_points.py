@@ -12,6 +12,7 @@ import importlib
 import logging
 import os
 import random
+import shutil
 import sqlite3
 import sys
 import tempfile
@@ -40,18 +41,20 @@ from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.pack_rewrite import RewriteState
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.session import Session, SessionState
-from drystone.domain.settling import Phase
+from drystone.domain.settling import Phase, Verdict
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import TrackingState, frozen
 from drystone.nbd.extents import STATE_DIRTY
 from drystone.objects.contract import NotFoundError
 from drystone.service.host.host import Host
 from drystone.service.jobs.delete_snapshot import DeleteSnapshot
+from drystone.service.jobs.sending import Sending
 from drystone.service.jobs.snapshot import TakeSnapshot
 from drystone.service.kept_store import KeptStore
 from drystone.service.rows import troubles
 from drystone.service.rows.deletions import mark_deleting
 from drystone.service.rows.tracking import tracking_of
+from drystone.service.spool import Spool
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import compaction, epoch, recovery
 from drystone.service.upkeep.evidence import Evidence
@@ -124,6 +127,8 @@ class Scene(World):
     """Whether the catalog is one from before what the store says, until it was reconciled."""
     dead_percent: int = 0
 
+    spooled: dict[str, bytes] = field(default_factory=dict)
+    """What lies in the spool while it is not open."""
     rows: bytes = b""
     """The catalog while it is not open: one opened database serves all scenes, one after another."""
     opened: Database | None = None
@@ -152,6 +157,9 @@ class Scene(World):
 
     def close(self) -> None:
         self.content, self.rows = self.objects.content(), self.save()
+        place = self.made.layout.spool
+        files = [path for path in place.rglob("*") if path.is_file()]
+        self.spooled = {str(path.relative_to(place)): path.read_bytes() for path in files}
 
     def begin(self, content: bytes) -> None:
         self.disk = Live(bytearray(content))
@@ -162,6 +170,11 @@ class Scene(World):
 
     def open(self, power: Power | None = None) -> ServerParts:
         self.made = super().open(power)
+        shutil.rmtree(self.made.layout.spool, ignore_errors=True)
+        for name, raw in self.spooled.items():
+            path = self.made.layout.spool / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(raw)
         return self.made
 
 
@@ -247,6 +260,9 @@ class Daemons(Host):
     async def _abandon(self, _disk: Any) -> None:
         pass
 
+    async def settle(self, disk_id: DiskId) -> Verdict:
+        return Verdict.SEND if self._scene.daemon else await super().settle(disk_id)
+
 
 def inline(call: Callable[..., Any], power: Power, name: str) -> Callable[..., Any]:
     async def run_it(fn: Callable[[Connection], Any]) -> Any:
@@ -330,10 +346,9 @@ async def take(scene: Scene) -> None:
     """Upload and commit what is frozen; afterwards the operation ends, as it does when the daemon was cleaned up."""
     found = next(one for one in scene.db.read_sync(operations.unfinished) if one.kind is OperationKind.SNAPSHOT)
     host = Daemons(scene)
-    if not scene.daemon:
-        await host.settle(DISK)
+    if not scene.daemon and await host.settle(DISK) is not Verdict.SEND:
         return
-    if found.phase == Phase.FROZEN:
+    if found.phase in {Phase.FROZEN, Phase.SPOOLED}:
         await parts.take_snapshot(scene.made, host)._upload_and_commit(found)
 
     def end(conn: Connection) -> None:
@@ -378,6 +393,7 @@ async def restart(scene: Scene) -> None:
     if refused(scene):
         await reconcile(scene)  # A person has it done: a server refuses to start.
     await made.db.write(lambda conn: meta.remove(conn, troubles.HELD))
+    await sweep.clear_spool(made.transactions, made.spool)
     await begin(scene)
     await epoch.publish(made.transactions, made.kept)
     for _ in range(RESTARTS_MAX):
@@ -533,6 +549,25 @@ async def take_until_the_cut(scene: Scene) -> None:
         scene.daemon = False
 
 
+def spooled(prepare: Callable[[Scene], None]) -> Callable[[Scene], None]:
+    """Have what is read of the frozen view go through the spool."""
+
+    def prepared(scene: Scene) -> None:
+        prepare(scene)
+        scene.spool_bytes_max = 1 << 30
+
+    return prepared
+
+
+def all_there_and_sent(scene: Scene) -> None:
+    all_there(scene)
+    nothing_spooled(scene)
+
+
+def nothing_spooled(scene: Scene) -> None:
+    assert not scene.made.spool.in_use()
+
+
 def base_gone(scene: Scene) -> None:
     run(scene, deleting(LAST))
     freeze(scene)
@@ -574,6 +609,14 @@ def two_gone(scene: Scene) -> None:
 SCRIPTS = (
     Script(name="upload", prepare=freeze, act=take, ended=all_there),
     Script(name="upload, power cut", prepare=without_daemon(freeze), act=take_until_the_cut),
+    Script(name="upload by the spool", prepare=spooled(freeze), act=take, ended=all_there_and_sent),
+    Script(
+        name="upload by the spool, power cut",
+        prepare=spooled(without_daemon(freeze)),
+        act=take_until_the_cut,
+        ended=nothing_spooled,
+    ),
+    Script(name="upload by the spool, on a moved base", prepare=spooled(base_gone), act=take),
     Script(name="upload on a moved base", prepare=base_gone, act=take),
     Script(name="delete", act=deleting(MIDDLE, FIRST)),
     Script(name="delete the base", act=deleting(LAST)),
@@ -709,6 +752,36 @@ def packs_after_the_manifest(patched: pytest.MonkeyPatch) -> None:
             real(self, *late.pop(0))
 
     patched.setattr(CutStore, "put", put)
+
+
+def sent_after_the_manifest(patched: pytest.MonkeyPatch) -> None:
+    late = in_memory()
+    real_send, real_follow = Sending.send, TakeSnapshot.follow
+
+    async def send(self: Sending, uploaded: Any) -> None:
+        late.append((self, uploaded))
+
+    async def follow(self: TakeSnapshot, committed: Any) -> None:
+        while late:
+            await real_send(*late.pop(0))
+        await real_follow(self, committed)
+
+    patched.setattr(Sending, "send", send)
+    patched.setattr(TakeSnapshot, "follow", follow)
+
+
+def spool_swept_at_a_start(patched: pytest.MonkeyPatch) -> None:
+    async def clear(_transactions: Transactions, spool: Spool) -> None:
+        spool.keep_only(())
+
+    patched.setattr(sweep, "clear_spool", clear)
+
+
+def spool_never_swept(patched: pytest.MonkeyPatch) -> None:
+    async def nothing(_transactions: Transactions, _spool: Spool) -> None:
+        pass
+
+    patched.setattr(sweep, "clear_spool", nothing)
 
 
 def row_before_the_manifest(patched: pytest.MonkeyPatch) -> None:
@@ -910,6 +983,9 @@ PLANTED = (
     Planted(name="a rewritten pack is not flushed", script="compact", lazy=unflushed("put", "/packs/")),
     Planted(name="a mended pack is not flushed", script="mend", lazy=unflushed("put", "/packs/")),
     Planted(name="packs after the manifest", script="upload", plant=packs_after_the_manifest),  # I1
+    Planted(name="sent after the manifest", script="upload by the spool", plant=sent_after_the_manifest),  # I1
+    Planted(name="the spool swept at a start", script="upload by the spool", plant=spool_swept_at_a_start),  # S270
+    Planted(name="the spool never swept", script="upload by the spool, power cut", plant=spool_never_swept),  # S270
     Planted(name="the row before the manifest", script="upload", plant=row_before_the_manifest),  # S10
     Planted(name="the epoch before the commit", script="upload", plant=epoch_before_the_commit),  # S80
     Planted(name="the ghost before its manifest is gone", script="delete", plant=ghost_before_the_manifest),  # S13

@@ -22,10 +22,13 @@ from drystone.service.host.snapshot_server import SnapshotServer
 from drystone.service.host.watch import Watch
 from drystone.service.jobs.compact import Compact
 from drystone.service.jobs.delete_snapshot import DeleteSnapshot
+from drystone.service.jobs.sending import Sending
 from drystone.service.jobs.snapshot import TakeSnapshot
+from drystone.service.jobs.store_wait import StoreWait
 from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
 from drystone.service.room import Room
+from drystone.service.spool import Spool
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep.compaction import Compaction
 from drystone.service.upkeep.publication import Publication
@@ -72,6 +75,7 @@ class ServerParts:
     kept: KeptStore
     devices: HostDevices
     locks: DiskLocks
+    spool: Spool
 
     @property
     def ballast(self) -> Ballast:
@@ -90,6 +94,7 @@ def server_parts(
     pool: Any = NOWHERE,
     environment: Mapping[str, str] | None = None,
     dead_percent: int = 20,
+    spool_bytes_max: int = 0,
 ) -> ServerParts:
     """Return the parts of a server with this catalog: all clocks are one, nothing is throttled, there is no floor."""
     rng = rng or random.Random(1)
@@ -104,7 +109,7 @@ def server_parts(
             place=DirectoryAddress(root=str(layout.store)), room=room, dead_percent=dead_percent,
         ),
         devices=HostDevices(layout.run, {}), operations=Operations(transactions), environment=environment or {},
-        background=pool, locks=DiskLocks(),
+        background=pool, locks=DiskLocks(), spool=Spool(room=room, bytes_max=spool_bytes_max),
     )  # fmt: skip
 
 
@@ -147,7 +152,11 @@ def host_parts(parts: ServerParts) -> HostParts:
 
 def take_snapshot(parts: ServerParts, host: Host) -> TakeSnapshot:
     """Return what takes snapshots on a server with these parts."""
-    return of_parts(TakeSnapshot, parts, host=host, sweep=sweep(parts))
+    sending = Sending(
+        transactions=parts.transactions, locks=parts.locks, kept=parts.kept, senders=parts.workers, host=host,
+        spool=parts.spool, store_wait=StoreWait(transactions=parts.transactions, kept=parts.kept),
+    )  # fmt: skip
+    return of_parts(TakeSnapshot, parts, host=host, sweep=sweep(parts), sending=sending)
 
 
 def sweep(parts: ServerParts) -> Sweep:

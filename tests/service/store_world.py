@@ -136,6 +136,7 @@ class World:
     truth: dict[SnapshotId, bytes]
     starts: int = 0
     dead_percent: int = 20
+    spool_bytes_max: int = 0
     lazy: Lazy | None = None
 
     def open(self, power: Power | None = None) -> ServerParts:
@@ -150,7 +151,7 @@ class World:
         self.db = db
         made = server_parts(
             db, Layout(self.path.parent), clock=lambda: NOW, rng=rng, store=store, pool=pool,
-            dead_percent=self.dead_percent,
+            dead_percent=self.dead_percent, spool_bytes_max=self.spool_bytes_max,
         )  # fmt: skip
         # It goes on as the start that ran, unless a test begins another.
         running = db.read_sync(epoch.claimant).current

@@ -19,6 +19,7 @@ from drystone.engine.live_disk import LiveDisk
 from drystone.nbd.client import NbdClient
 from drystone.service.calls.operation_control import OperationControl
 from drystone.service.jobs import snapshot as job_module
+from drystone.service.jobs import store_wait
 from drystone.service.operations import Operations
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.sweep import Sweep
@@ -144,12 +145,13 @@ def test_a_snapshot_that_waits_for_its_store_is_not_given_up_by_whoever_settles_
         async with site.served() as path:
             with NbdClient(path, DISK) as guest:
                 begun = await frozen(site, guest, noted=True)
+            said = "waits for the snapshot store"
             await site.installation.transactions.change(
-                lambda change: job_module._say(change, operation=begun.operation, error="waits for the snapshot store")
+                lambda change: store_wait.say_waiting(change, operation=begun.operation, error=said)
             )
             await site.host.settle(DISK)
             now = site.operation(begun)
-            assert (now.phase, now.error) == (Phase.FROZEN, "waits for the snapshot store")
+            assert (now.phase, now.error) == (Phase.FROZEN, said)
             assert (await LiveDisk(daemon=site.served_by.daemons.running()[0], id=DISK).look()).frozen
 
     run(story())

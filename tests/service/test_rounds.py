@@ -14,6 +14,7 @@ from drystone.engine.layout import Layout
 from drystone.service import rounds
 from drystone.service.host.scratch_guard import ScratchGuard
 from drystone.service.rounds import Bugs, insisted, repeat, tried
+from drystone.service.spool import Spool
 
 
 def fails_first(times: int, error: Exception) -> tuple[list[float], Callable[[], Awaitable[None]]]:
@@ -83,7 +84,10 @@ def test_one_disk_does_not_shield_the_others_from_the_floor(tmp_path: Path, monk
     monkeypatch.setattr(ScratchGuard, "break_snapshot", break_snapshot)
     room: Any = SimpleNamespace(layout=layout, look=lambda: SimpleNamespace(above_floor_bytes=0))
     met, none = Bugs(), cast("Any", None)
-    guard = ScratchGuard(transactions=none, locks=none, host=none, room=room, bugs=met, bytes_max=1 << 30)
+    guard = ScratchGuard(
+        transactions=none, locks=none, host=none, room=room, spool=Spool(room=room, bytes_max=0), bugs=met,
+        bytes_max=1 << 30,
+    )  # fmt: skip
     asyncio.run(guard.once())
     assert broken == ["disk-small"]
     assert met.counts == {"snapshot.not_broken": 1}

@@ -248,6 +248,8 @@ export type Operation = {
   readonly Attempts: number;
   readonly ErrorCode: string;
   readonly ErrorMessage: string;
+  readonly ToSendBytes: number | null;
+  readonly SentBytes: number | null;
   readonly Result: unknown;
   readonly CreateTime: string;
   readonly UpdateTime: string;

@@ -77,8 +77,8 @@ describe("operations", () => {
 describe("phases of an operation", () => {
   const of = (Kind: string, Phase: string, State: string) => phasesOf({ Kind, Phase, State } as Operation).map(({ name, state }) => `${name} ${state}`);
   it("are behind it, here or before it", () => {
-    expect(of("snapshot", "FROZEN", "RUNNING")).toEqual(["FREEZING done", "FROZEN now", "COMMITTED next"]);
-    expect(of("snapshot", "COMMITTED", "DONE")).toEqual(["FREEZING done", "FROZEN done", "COMMITTED done"]);
+    expect(of("snapshot", "FROZEN", "RUNNING")).toEqual(["FREEZING done", "FROZEN now", "SPOOLED next", "COMMITTED next"]);
+    expect(of("snapshot", "COMMITTED", "DONE")).toEqual(["FREEZING done", "FROZEN done", "SPOOLED done", "COMMITTED done"]);
     expect(of("rollback", "WRITING", "FAILED")).toEqual(["PLANNING done", "WRITING stopped"]);
     expect(of("snapshot", "FAILING", "RUNNING").at(-1)).toBe("FAILING now");
     expect([of("attach", "", "RUNNING"), of("attach", "", "DONE")]).toEqual([[], []]);

@@ -16,7 +16,7 @@ QUIESCE_COLUMNS = ("resource_id", "mode", "kinds", "freeze_seconds_max", "modifi
 INSTANCE_COLUMNS = ("instance_id", "name", "kind", "attached_disk_count", "max_attach_count", "created_at", "zone")
 OPERATION_COLUMNS = (
     "operation_id", "kind", "state", "percent", "error_message", "disk_id", "snapshot_id", "phase", "updated_at",
-    "instance_id",
+    "instance_id", "sent_bytes", "to_send_bytes",
 )  # fmt: skip
 ACCOUNT_COLUMNS = ("account_id", "name", "admin", "created_at")
 AUDIT_COLUMNS = ("at", "account_id", "action", "code", "resource", "calls")
@@ -155,6 +155,7 @@ def operation_record(operation: Wire) -> Record:
         **_same(operation, "kind state phase percent disk_id snapshot_id instance_id attempts"),
         "error_code": operation.get("ErrorCode") or None,
         "error_message": operation.get("ErrorMessage") or None,
+        **_same(operation, "to_send_bytes sent_bytes"),
         "result": operation.get("Result"),
         **_same(operation, "cancellable retriable"),
         "created_at": operation.get("CreateTime"),

@@ -130,7 +130,7 @@ PAYLOADS: Mapping[OperationKind, type[Payload]] = MappingProxyType(
 )
 """What an operation of each kind remembers."""
 
-_IN_FLIGHT = frozenset({"FREEZING", "FROZEN"})
+_IN_FLIGHT = frozenset({"FREEZING", "FROZEN", "SPOOLED"})
 CANCELLABLE: Mapping[OperationKind, frozenset[str] | None] = MappingProxyType(
     {
         OperationKind.SNAPSHOT: _IN_FLIGHT,

@@ -26,6 +26,14 @@ class CreateDiskPayload(Payload, frozen=True, kw_only=True):
     session: SessionId | None = None
 
 
+class Spooled(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What of a snapshot lies in the spool: bytes in all, how many were sent, and the hash of the note about them."""
+
+    sha256: str
+    bytes: int
+    sent_bytes: int = 0
+
+
 class SnapshotPayload(Payload, frozen=True, kw_only=True):
     """Of a snapshot: what A2 wants recorded before the instant, and what the instant brought."""
 
@@ -46,6 +54,8 @@ class SnapshotPayload(Payload, frozen=True, kw_only=True):
     quiesce_ms: float | None = None
     transcript: tuple[str, ...] = ()
     break_reason: str = ""
+    spooled: Spooled | None = None
+    """What it sends, once its view was let go."""
 
     def with_quiesced(self, reached: Quiesced) -> "SnapshotPayload":
         """Return this with what was held still, and how well."""

@@ -190,9 +190,7 @@ def records_still(tracking: Tracking, freeze: FrozenBase) -> bool:
     return may_commit(tracking, freeze) and tracking.bitmap in {freeze.new_bitmap, freeze.old_bitmap} - {None}
 
 
-def committed_late(
-    tracking: Tracking, freeze: FrozenBase, snapshot: SnapshotId, delta_map: str | None
-) -> Tracking:
+def committed_late(tracking: Tracking, freeze: FrozenBase, snapshot: SnapshotId, delta_map: str | None) -> Tracking:
     """Return the row in the transaction that makes a snapshot NORMAL whose opening has ended (A13).
 
     Where the disk differs from the snapshot, it differs from the base, or the base from the snapshot. So the snapshot

@@ -42,6 +42,11 @@ class Layout:
         return self.data / "store-cache"
 
     @property
+    def spool(self) -> Path:
+        """What snapshots have written for a store in a bucket, and is not there yet."""
+        return self.data / "store-spool"
+
+    @property
     def ballast(self) -> Path:
         """Space that is kept for the catalog."""
         return self.data / "ballast"

@@ -85,6 +85,10 @@ class Store:
         assert _HEX128.fullmatch(attempt)
         return self.pack_prefix(session, pack) + attempt
 
+    def is_pack(self, name: str) -> bool:
+        """Tell whether an object is a pack by its name."""
+        return name.startswith(self.name("packs", ""))
+
     def map_name(self, session: SessionId, map_id: str) -> str:
         """Return the name of a map."""
         assert _HEX128.fullmatch(session)

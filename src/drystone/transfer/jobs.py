@@ -11,6 +11,7 @@ import msgspec
 from drystone.codec.manifest import DiskAttributes, ManifestMap, ManifestPack
 from drystone.domain.ids import AccountId, DiskId, PackId, SessionId, SnapshotId
 from drystone.objects.measured import Count
+from drystone.objects.spooling import SpooledObject, SpoolPlace
 from drystone.transfer.addresses import Endpoint, Look, RangesFile, StoreAddress
 from drystone.transfer.store_jobs import (
     CollectJob,
@@ -82,6 +83,7 @@ class UploadJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         trim: Socket on which what will not be read of the view is discarded, beside the reading, when that is expected
             to be long; None: nothing is.
         audit: Check clean blocks against the base; for `delta` only.
+        spool: Where packs and maps may lie until they are sent; None: all goes into the store at once.
     """
 
     store: StoreAddress
@@ -99,10 +101,13 @@ class UploadJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     hydrates_from: SnapshotId | None = None
     trim: str | None = None
     audit: AuditPlan | None = None
+    spool: SpoolPlace | None = None
 
 
 class UploadResult(msgspec.Struct, frozen=True, kw_only=True, tag="uploaded"):
     """What was written, all of it durable, and the manifest over it, which is not yet in the store (S201).
+
+    What lies in the spool is sent before the manifest (I1).
 
     Attributes:
         manifest: Its object's name.
@@ -127,6 +132,7 @@ class UploadResult(msgspec.Struct, frozen=True, kw_only=True, tag="uploaded"):
         alone: The base could not be trusted, so the snapshot was made without it: its map is full, it has no parent.
         doubtful_packs: Packs of the base that could not be trusted, or are gone; the snapshot was made all the same.
         doubtful_maps: Maps of which that is true, or which are in one list with such a one.
+        spooled: What is not in the store but in the spool, in the order in which it is to be sent.
     """
 
     manifest: str
@@ -151,6 +157,21 @@ class UploadResult(msgspec.Struct, frozen=True, kw_only=True, tag="uploaded"):
     alone: bool = False
     doubtful_packs: tuple[PackId, ...] = ()
     doubtful_maps: tuple[str, ...] = ()
+    spooled: tuple[SpooledObject, ...] = ()
+
+
+class SendJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="send"):
+    """Bring what an upload left in the spool into the store, in order."""
+
+    store: StoreAddress
+    directory: str
+    objects: tuple[SpooledObject, ...]
+
+
+class SendResult(msgspec.Struct, frozen=True, kw_only=True, tag="sent"):
+    """All of it is in the store, durably, and nothing of it in the spool."""
+
+    sent_bytes: int
 
 
 class RollbackJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="rollback"):
@@ -235,6 +256,7 @@ class DifferenceResult(msgspec.Struct, frozen=True, kw_only=True, tag="different
 
 Job = (
     UploadJob
+    | SendJob
     | RollbackJob
     | DeathsJob
     | CollectJob
@@ -247,6 +269,7 @@ Job = (
 )
 Result = (
     UploadResult
+    | SendResult
     | RollbackResult
     | DeathsResult
     | CollectResult

@@ -24,6 +24,7 @@ from drystone.domain.errors import DrystoneError
 from drystone.nbd.client import NbdClient
 from drystone.nbd.extents import STATE_DIRTY, dirty_bitmap
 from drystone.nbd.vhost_user import Discarder
+from drystone.objects.spooling import SpooledObject, Spooling
 from drystone.snapstore.expected import UNTRUSTED, KnownHashes
 from drystone.snapstore.manifests import seal_manifest
 from drystone.snapstore.merge import MAPS_GOAL, apply_merge, merge_maps, plan_merge
@@ -75,6 +76,10 @@ def upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> Upl
     began_s = time.monotonic()
     tolerated = Tolerated()
     source = trusted(job, store, tolerated)
+    spooled: list[SpooledObject] = []
+    if job.spool is not None:
+        objects = Spooling(inner=store.objects, place=job.spool, apart=store.is_pack, spooled=spooled)
+        store = replace(store, objects=objects)
     with connect(job, job.view, view_contexts(source.job)) as view:
         frozen = Frozen(source=source, view=view, size_blocks=view.size_bytes // BLOCK_BYTES)
         plan = _plan(frozen)
@@ -107,7 +112,8 @@ def upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> Upl
             raise
     if known is not None and (known.packs or known.maps):
         tolerated.say("what the base could not tell was stored anew", packs=known.packs, maps=known.maps)
-    return _commit(source, store, rng, written, plan=plan, audit=audit, tolerated=tolerated, began_s=began_s)
+    result = _commit(source, store, rng, written, plan=plan, audit=audit, tolerated=tolerated, began_s=began_s)
+    return msgspec.structs.replace(result, spooled=tuple(spooled))
 
 
 def _plan(frozen: Frozen) -> UploadPlan:

@@ -42,10 +42,12 @@ from drystone.transfer.jobs import (
     Progress,
     Result,
     RollbackJob,
+    SendJob,
     UploadJob,
 )
 from drystone.transfer.rollback import rollback
 from drystone.transfer.scrub import mend, scrub
+from drystone.transfer.sending import send_spooled
 from drystone.transfer.space import space
 from drystone.transfer.store_jobs import CollectJob, CompactJob, DeathsJob, MendJob, ScrubJob, SpaceJob
 from drystone.transfer.upload import upload
@@ -135,6 +137,8 @@ def _execute(
 ) -> Result:
     if isinstance(job, UploadJob):
         return upload(job, store, rng, progress)
+    if isinstance(job, SendJob):
+        return send_spooled(job, store, progress)
     if isinstance(job, RollbackJob):
         return rollback(job, store, progress)
     if isinstance(job, DeathsJob):

@@ -9,6 +9,7 @@ import { useNotices } from "../../parts/Notices";
 import { Card, Facts, Gone, OneHead, Pending, type Fact } from "../../parts/Page";
 import { FindingTag, isCancelled, OperationTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
+import { bytes } from "../../units/bytes";
 import { named, useWords } from "../../words";
 import { badFinding, Took } from "./columns";
 import { adviceOf, phasesOf } from "./phases";
@@ -65,7 +66,7 @@ function useControl(id: string, operation: Operation | null | undefined) {
 
 function About({ operation }: { readonly operation: Operation }) {
   const { t } = useWords();
-  const { DiskId, SnapshotId, InstanceId, State } = operation;
+  const { DiskId, SnapshotId, InstanceId, State, SentBytes, ToSendBytes } = operation;
   const snapshot = useSnapshot(SnapshotId ?? "").data?.snapshot;
   const facts: readonly (Fact | false)[] = [
     DiskId !== null && { name: t("rollback.disk"), value: <Ref id={DiskId} /> },
@@ -74,6 +75,7 @@ function About({ operation }: { readonly operation: Operation }) {
     { name: t("op.began"), value: <Time text={operation.CreateTime} exact /> },
     { name: t(State === "RUNNING" ? "op.changed" : "op.ended"), value: <Time text={operation.UpdateTime} exact /> },
     { name: t("op.took"), value: <Took operation={operation} /> },
+    ToSendBytes !== null && { name: t("op.sent"), value: t("op.sentOf", { sent: bytes(SentBytes), all: bytes(ToSendBytes) }) },
     { name: t("op.tries"), hint: t("op.triesHint"), value: operation.Attempts },
   ];
   return (

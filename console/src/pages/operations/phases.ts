@@ -2,7 +2,7 @@ import type { Operation } from "../../api/types";
 
 // docs/states.md: the phases of each kind that has them, in order.
 const PHASES: Partial<Readonly<Record<Operation["Kind"], readonly string[]>>> = {
-  snapshot: ["FREEZING", "FROZEN", "COMMITTED"],
+  snapshot: ["FREEZING", "FROZEN", "SPOOLED", "COMMITTED"],
   snapshot_group: ["FREEZING", "FROZEN", "COMMITTED"],
   rollback: ["PLANNING", "WRITING"],
   hydrate: ["COPYING"],

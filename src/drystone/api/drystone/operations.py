@@ -11,7 +11,8 @@ from drystone.api.parameters import Filters, Id, Ids, conditions
 from drystone.api.refusals import code_of
 from drystone.domain import operation
 from drystone.domain.operation import OperationKind, OperationState, allows, check_cancellable, check_retriable
-from drystone.domain.payloads import CompactPayload, Payload, ProvePayload
+from drystone.domain.payloads import CompactPayload, Payload, ProvePayload, SnapshotPayload
+from drystone.domain.settling import Phase
 from drystone.service.caller import Caller
 from drystone.service.requests import OperationQuery
 
@@ -30,6 +31,8 @@ class Operation(TypedDict):
     Attempts: int
     ErrorCode: str
     ErrorMessage: str
+    ToSendBytes: int | None
+    SentBytes: int | None
     Result: object  # its shape is told by the kind
     CreateTime: str
     UpdateTime: str
@@ -58,6 +61,8 @@ class DescribeOperations(Paged, frozen=True, kw_only=True):
 
 def operation_answer(one: operation.Operation) -> Operation:
     """Return an operation as the wire has it."""
+    # Of a snapshot whose frozen disk was let go, while its content goes from this machine into the store.
+    spooled = one.payload.spooled if isinstance(one.payload, SnapshotPayload) and one.phase == Phase.SPOOLED else None
     return {
         "OperationId": one.id,
         "Kind": one.kind.value,
@@ -70,6 +75,8 @@ def operation_answer(one: operation.Operation) -> Operation:
         "Attempts": one.attempts,
         "ErrorCode": code_of(one.error_code),
         "ErrorMessage": one.error,
+        "ToSendBytes": None if spooled is None else spooled.bytes,
+        "SentBytes": None if spooled is None else spooled.sent_bytes,
         "Result": _result(one.payload),
         "CreateTime": iso_time(one.created_at),
         "UpdateTime": iso_time(one.updated_at),

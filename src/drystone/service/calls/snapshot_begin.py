@@ -78,7 +78,7 @@ def check_no_snapshot(conn: Connection, disk_id: DiskId) -> None:
         return
     flight = flight_of(running)
     assert flight is not None
-    kind = RefusalError if flight[1].phase is Phase.FROZEN else PassingError
+    kind = RefusalError if flight[1].phase in {Phase.FROZEN, Phase.SPOOLED} else PassingError
     raise kind(Refusal.SNAPSHOT_CREATING, f"A snapshot of disk {disk_id} is being created; wait until it is NORMAL.")
 
 

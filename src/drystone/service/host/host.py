@@ -20,7 +20,7 @@ from drystone.domain.disk import Disk, DiskState
 from drystone.domain.disk_types import DISK_TYPES, Limits
 from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.domain.ids import DiskId, InstanceId, StoreId
-from drystone.domain.settling import Bitmap, DaemonPlan, Verdict, judge_daemon
+from drystone.domain.settling import Bitmap, DaemonPlan, Phase, Verdict, judge_daemon
 from drystone.domain.tracking import TrackingState
 from drystone.engine.descriptions import write_disk
 from drystone.engine.host_device import HostDevices
@@ -150,6 +150,7 @@ class Host:
             return
         await self.withdraw(live)
         try:
+            await self._join_bitmaps(disk, live)
             ranges = await self._read_tracking(disk, live)
             await live.close()
             await self.daemons.quit_if_empty(live.daemon)
@@ -163,6 +164,15 @@ class Host:
             await asyncio.to_thread(volume_of(self.layout, disk_id).record, disk.epoch, ranges)
         kept = ranges is not None
         await self.transactions.change(lambda change: record_closed(change, disk_id, epoch=disk.epoch, kept=kept))
+
+    async def _join_bitmaps(self, disk: Disk, live: LiveDisk) -> None:
+        """Have one bitmap hold all that the checkpoint must, if a snapshot without a view is not yet NORMAL (A13)."""
+        pair = flight_of(await self.transactions.read(lambda conn: operations.running_on_disk(conn, disk.id)))
+        if pair is None or pair[1].phase is not Phase.SPOOLED:
+            return
+        freeze, held = pair[1].freeze, (await live.look()).bitmaps
+        if freeze.old_bitmap in held and freeze.new_bitmap == disk.bitmap:
+            await live.merge_back(live=freeze.new_bitmap, frozen=freeze.old_bitmap)
 
     async def _read_tracking(self, disk: Disk, live: LiveDisk) -> Ranges | None:
         """Return what the live bitmap marks; None if tracking is LOST (or must be)."""
@@ -283,7 +293,8 @@ class Host:
         """Bring daemon and rows of a disk together after anything unexpected, and end what must end.
 
         Returns:
-            RESUME if a snapshot in flight can go on from its view; otherwise its operation has ended.
+            RESUME if a snapshot in flight can go on from its view, SEND if it needs none; otherwise its operation has
+            ended.
         """
         for _ in range(SETTLE_STEPS_MAX):
             verdict = await self._settle_once(disk_id)
@@ -315,7 +326,8 @@ class Host:
                 for name, bitmap in seen.bitmaps.items()
             }
         plan = judge_daemon(tracking_of(disk), found, flight, view=seen is not None and seen.frozen)
-        given_up = operation is not None and bool(operation.error_code) and plan.verdict is Verdict.RESUME
+        goes_on = plan.verdict in {Verdict.RESUME, Verdict.SEND}
+        given_up = operation is not None and bool(operation.error_code) and goes_on
         if given_up or plan.verdict is Verdict.FAIL:
             # S34: only here, for the old bitmap was judged just now: once FAILING, an absent one counts as merged.
             assert operation is not None
@@ -342,7 +354,7 @@ class Host:
     async def _carry_out(self, disk: Disk, live: LiveDisk, seen: Seen, plan: DaemonPlan) -> str | None:
         """Act on the daemon as planned; return the bitmap that records afterwards."""
         scratch = self.layout.scratch_file(disk.id)
-        if plan.verdict in {Verdict.FAILED, Verdict.CLEAN, Verdict.NONE}:
+        if plan.verdict is not Verdict.RESUME:
             async with contextlib.AsyncExitStack() as stack:
                 if seen.hydrates and seen.has_view and await live.served_as() is not None:
                     await stack.enter_async_context(self._calm(live))

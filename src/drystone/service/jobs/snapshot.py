@@ -19,7 +19,7 @@ from drystone.domain.disk import Disk
 from drystone.domain.disk_types import GIB
 from drystone.domain.errors import SnapshotBrokenError, StoreUnavailableError, UnavailableError
 from drystone.domain.ids import DiskId, SessionId, SnapshotId
-from drystone.domain.operation import Operation
+from drystone.domain.operation import Operation, OperationState
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.session import Session
 from drystone.domain.settling import Phase, Verdict
@@ -32,7 +32,8 @@ from drystone.service.cancelling import breakable
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
 from drystone.service.jobs.progress import run_job
-from drystone.service.jobs.snapshot_commit import Uploaded, commit
+from drystone.service.jobs.sending import Sending
+from drystone.service.jobs.snapshot_commit import Committed, Uploaded, commit
 from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
 from drystone.service.rows.instants import record_frozen
@@ -41,15 +42,12 @@ from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.sweep import Sweep
 from drystone.snapstore.manifests import put_manifest
-from drystone.snapstore.store import read_mark
 from drystone.transfer.addresses import Endpoint
 from drystone.transfer.jobs import ManifestTemplate, UploadJob, UploadResult
 from drystone.transfer.pool import WorkerPool
 from drystone.transfer.ranges_file import write_ranges
 
 log = structlog.get_logger()
-WAIT_SECONDS_MAX = 30.0
-"""The longest pause before a store that did not answer is asked again."""
 ATTEMPTS_MAX = 3
 """A worker that dies is replaced this often; each attempt has a session of its own."""
 
@@ -57,6 +55,8 @@ ATTEMPTS_MAX = 3
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeSnapshot:
     """FROZEN → COMMITTED → done; FAILING → failed. The freeze itself happened in the call (P1).
+
+    With a store in a bucket it is SPOOLED between them: the view is gone, and what was read of it is sent.
 
     A member of a group is carried on by the group's operation (`TakeSnapshotGroup`).
     """
@@ -68,6 +68,7 @@ class TakeSnapshot:
     workers: WorkerPool
     host: Host
     sweep: Sweep
+    sending: Sending
 
     async def run(self, operation: Operation) -> None:
         """Read the view in a worker, commit, clean up. After a restart it goes on from the phase in the row."""
@@ -81,7 +82,7 @@ class TakeSnapshot:
                 daemon, target = await self.view(operation)
                 await freezing.finish_freeze(daemon, [target])
                 await self.transactions.change(lambda change: record_frozen(change, [operation]))
-        if verdict is Verdict.RESUME:
+        if verdict in {Verdict.RESUME, Verdict.SEND}:
             await self._upload_and_commit(operation)
             async with self.locks.graph(disk_id):
                 verdict = await self._settled(operation, disk_id)
@@ -101,7 +102,7 @@ class TakeSnapshot:
         uploaded = await self.upload(operation)
         await self.publish([uploaded])
         committed = await self.transactions.change(lambda change: commit(change, uploaded))
-        committed.tell()
+        await self.follow(committed)
 
     async def view(self, operation: Operation) -> tuple[Daemon, freezing.FreezeTarget]:
         """Return where the frozen view of a disk is that was settled, and what was frozen.
@@ -136,7 +137,8 @@ class TakeSnapshot:
                 for one in uploads:
                     await asyncio.to_thread(put_manifest, self.kept.store, one.result.manifest, one.result.sealed)
             except StoreUnavailableError as error:
-                await self._wait_for_store(uploads[0].operation, error, waits)
+                check = self.sending.check if uploads[0].result.spooled else self._check_view
+                await self.sending.store_wait.until_it_answers(uploads[0].operation, error, waits, check)
                 waits += 1
             except UnavailableError as error:
                 attempt += 1
@@ -146,8 +148,39 @@ class TakeSnapshot:
             else:
                 return
 
+    async def follow(self, committed: Committed) -> None:
+        """Do what follows the commit of a snapshot."""
+        committed.tell()
+        await asyncio.to_thread(self.sending.spool.remove, committed.uploaded.session)
+
     async def upload(self, operation: Operation) -> Uploaded:
-        """Have a worker write the snapshot's objects, again if a worker dies; each attempt has its own session.
+        """Have all objects of the snapshot in the store, but for its manifest.
+
+        Raises:
+            DrystoneError: As `read`, and `Sending.send`.
+        """
+        uploaded = await self.read(operation)
+        await self.sending.send(uploaded)
+        return uploaded
+
+    async def read(self, operation: Operation) -> Uploaded:
+        """Have a worker write what is read of the frozen view; if some of it lies in the spool, the view goes.
+
+        Raises:
+            SnapshotBrokenError: It was given up, or the frozen view is gone.
+            IntegrityError: The spool is not what was written.
+            DrystoneError: It cannot be written.
+        """
+        now = await self.transactions.read(lambda conn: operations.get(conn, operation.id))
+        if now is not None and now.phase == Phase.SPOOLED:
+            return await self.sending.resumed(now)
+        uploaded = await self._uploaded(operation)
+        if uploaded.result.spooled:
+            await self.sending.let_go(uploaded)
+        return uploaded
+
+    async def _uploaded(self, operation: Operation) -> Uploaded:
+        """Have a worker read the frozen view, again if a worker dies; each attempt has its own session.
 
         A store that does not answer is waited for as long as the frozen view is whole: the guest notices nothing (P6).
 
@@ -161,10 +194,12 @@ class TakeSnapshot:
             try:
                 result, job = await self._upload(operation, session)
             except StoreUnavailableError as error:
-                await self._wait_for_store(operation, error, waits)
+                await asyncio.to_thread(self.sending.spool.remove, session)
+                await self.sending.store_wait.until_it_answers(operation, error, waits, self._check_view)
                 waits += 1
                 continue
             except (SnapshotBrokenError, UnavailableError) as error:
+                await asyncio.to_thread(self.sending.spool.remove, session)
                 attempt += 1
                 # A broken view never comes back; a dead worker does.
                 if (
@@ -177,28 +212,9 @@ class TakeSnapshot:
                 continue
             return Uploaded(operation=operation, session=session, result=result, job=job)
 
-    async def _wait_for_store(self, operation: Operation, why: StoreUnavailableError, waits: int) -> None:
-        """Return once the store answers, the later the more often it was waited for; the row says what it waits for.
-
-        Raises:
-            SnapshotBrokenError: The frozen view is gone.
-        """
-        log.warning("snapshot.waits", snapshot_id=operation.snapshot_id, error=str(why))
-        waiting = f"waits for the snapshot store: {why}"
-        while True:
-            await self.transactions.change(functools.partial(_say, operation=operation, error=waiting))
-            await breakable(asyncio.sleep(min(WAIT_SECONDS_MAX, 2.0 ** min(waits, 9))))
-            if not await self._whole(operation):
-                raise SnapshotBrokenError(
-                    f"the frozen view was given up while the snapshot waited for its store: {why}"
-                )
-            try:
-                await asyncio.to_thread(lambda: read_mark(self.kept.store))
-            except UnavailableError as error:
-                waiting = f"waits for the snapshot store: {error}"
-            else:
-                await self.transactions.change(functools.partial(_say, operation=operation, error=""))
-                return
+    async def _check_view(self, operation: Operation) -> None:
+        if not await self._whole(operation):
+            raise SnapshotBrokenError("the frozen view was given up while the snapshot waited for its store")
 
     async def _whole(self, operation: Operation) -> bool:
         live = await self.host.running(await self.host.row(operation.on_disk))
@@ -284,7 +300,7 @@ class TakeSnapshot:
             mode=mode, base_manifest=None if base is None else base.manifest, bitmap=freeze.old_bitmap,
             carry_maps=carry_maps, allocation=allocation,
             hydrates_from=disk.source_snapshot_id if allocation is not None else None,
-            trim=str(live.trim_socket) if trim else None, audit=audit,
+            trim=str(live.trim_socket) if trim else None, audit=audit, spool=self.sending.spool.place(session),
         )  # fmt: skip
         return job, extents
 
@@ -293,7 +309,7 @@ class TakeSnapshot:
 
         def record(change: Change) -> None:
             now = operations.get(change.conn, operation.id)
-            if now is not None and now.phase in {Phase.FREEZING, Phase.FROZEN}:
+            if now is not None and now.phase in {Phase.FREEZING, Phase.FROZEN, Phase.SPOOLED}:
                 why = now.payload_as(SnapshotPayload).break_reason
                 # S34: whoever settles it makes it FAILING.
                 operations.update(
@@ -305,8 +321,15 @@ class TakeSnapshot:
         async with self.locks.graph(operation.on_disk):
             await self.host.settle(operation.on_disk)
         await self.host.release(operation.on_disk)
+        await self.clear_spool(operation)
         # What it wrote goes at once: it may have failed for lack of space.
         await self.sweep.sweep()
+
+    async def clear_spool(self, operation: Operation) -> None:
+        """Let go of what lies in the spool of a snapshot that has failed."""
+        now = await self.transactions.read(lambda conn: operations.get(conn, operation.id))
+        if now is not None and now.state is OperationState.FAILED:
+            await asyncio.to_thread(self.sending.spool.remove, now.payload_as(SnapshotPayload).session)
 
 
 def _next_session(change: Change, operation: Operation) -> SessionId:
@@ -326,13 +349,6 @@ def _next_session(change: Change, operation: Operation) -> SessionId:
         payload = msgspec.structs.replace(known, session=new.id, maybe_trimmed=True)
     operations.update(change.conn, operation.id, updated_at=change.at, payload=payload)
     return payload.session
-
-
-def _say(change: Change, *, operation: Operation, error: str) -> None:
-    """Say what a snapshot waits for, unless it was given up meanwhile."""
-    now = operations.get(change.conn, operation.id)
-    if now is not None and not now.error_code:
-        operations.update(change.conn, operation.id, updated_at=change.at, error=error)
 
 
 def _progress(change: Change, percent: int, *, operation: Operation) -> None:

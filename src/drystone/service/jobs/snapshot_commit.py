@@ -73,12 +73,14 @@ def commit(change: Change, uploaded: Uploaded) -> Committed:
     conn, at = change.conn, change.at
     now = operations.get(conn, operation.id)
     assert now is not None
-    if now.phase != Phase.FROZEN or now.error_code or not sessions.commit(conn, session, at=at):
+    on_its_way = now.phase in {Phase.FROZEN, Phase.SPOOLED}
+    if not on_its_way or now.error_code or not sessions.commit(conn, session, at=at):
         raise SnapshotBrokenError("the snapshot was given up while it was uploaded")
     known = now.payload_as(SnapshotPayload)
     freeze = known.freeze
     disk = disks.get(conn, operation.on_disk)
-    if disk is None or not algebra.may_commit(tracking_of(disk), freeze):
+    late = now.phase == Phase.SPOOLED and disk is not None and not algebra.records_still(tracking_of(disk), freeze)
+    if disk is None or not (late or algebra.may_commit(tracking_of(disk), freeze)):
         raise SnapshotBrokenError("the disk was closed while its snapshot was uploaded")
     record = SnapshotRecord(
         tracking=result.tracking, tracking_reason=result.tracking_reason, read_bytes=result.read_bytes,
@@ -110,9 +112,15 @@ def commit(change: Change, uploaded: Uploaded) -> Committed:
         packs.insert(conn, pack)
     verification.doubt(conn, result.doubtful_packs, result.doubtful_maps)
     freeze, suspect = judge_audit(conn, disk, operation.of_snapshot, freeze, result)
-    after = algebra.committed(tracking_of(disk), freeze, operation.of_snapshot)
+    reason = disk.tracking_reason or "unknown"
+    if late:
+        delta_map = result.map.object if result.map.kind == "delta" else None
+        after = algebra.committed_late(tracking_of(disk), freeze, operation.of_snapshot, delta_map)
+        reason = disk.tracking_reason or "the disk was closed before its snapshot was in the store"
+    else:
+        after = algebra.committed(tracking_of(disk), freeze, operation.of_snapshot)
     audited = {} if job.audit is None else {"audit_cursor": result.audit_next_block}
-    set_tracking(change, disk, after, reason=disk.tracking_reason or "unknown", error_prompt="", **audited)
+    set_tracking(change, disk, after, reason=reason, error_prompt="", **audited)
     operations.update(conn, operation.id, updated_at=at, phase=Phase.COMMITTED.value, percent=100)
     _tell(change, disk, operation.of_snapshot, record, result)
     return Committed(uploaded=uploaded, suspect=suspect)

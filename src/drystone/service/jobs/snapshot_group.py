@@ -61,7 +61,7 @@ class TakeSnapshotGroup:
             uploads = await self._upload(members)
             await self.member.publish(uploads)
             for one in await self.transactions.change(lambda change: _commit(change, operation, uploads)):
-                one.tell()
+                await self.member.follow(one)
         async with self.locks.graphs(disks_of(members)):
             await settle_members(self.transactions, self.host, operation)
         await self.transactions.change(lambda change: endings.done(change, operation))
@@ -80,14 +80,17 @@ class TakeSnapshotGroup:
             now = await self.transactions.read(lambda conn, wanted=member.id: operations.get(conn, wanted))  # type: ignore[misc]
             if now is None or now.state is not OperationState.RUNNING:
                 raise SnapshotBrokenError(f"the snapshot of disk {member.disk_id} has failed")
-            if await self.host.settle(member.on_disk) is not Verdict.RESUME:
+            verdict = await self.host.settle(member.on_disk)
+            if verdict is Verdict.SEND:
+                continue
+            if verdict is not Verdict.RESUME:
                 raise SnapshotBrokenError(f"the frozen view of disk {member.disk_id} is gone")
             frozen &= now.phase == Phase.FROZEN
             daemon, target = await self.member.view(member)
             daemons[daemon.name] = daemon
             targets.append(target)
         # One daemon, in one opening, inserted all filters by one command: there is no instant otherwise.
-        if len(daemons) != 1:
+        if len(daemons) > 1:
             raise SnapshotBrokenError(f"the disks are open in {len(daemons)} storage daemons")
         if frozen:
             return  # The call did what follows.
@@ -101,7 +104,9 @@ class TakeSnapshotGroup:
 
         async def one(member: Operation) -> Uploaded:
             async with slots:
-                return await self.member.upload(member)
+                uploaded = await self.member.read(member)
+            await self.member.sending.send(uploaded)
+            return uploaded
 
         with ungrouped(DrystoneError):
             async with asyncio.TaskGroup() as tasks:
@@ -123,6 +128,8 @@ class TakeSnapshotGroup:
                 self.operations.wake_later(operation)
                 return
         await self._release(members)
+        for member in members:
+            await self.member.clear_spool(member)
         await self.sweep.sweep()
 
 

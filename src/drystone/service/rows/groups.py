@@ -15,7 +15,7 @@ from drystone.domain.settling import Phase
 from drystone.service.rows import endings
 from drystone.service.transactions import Change
 
-_GIVEN_UP_FROM = frozenset({Phase.FREEZING.value, Phase.FROZEN.value})
+_GIVEN_UP_FROM = frozenset({Phase.FREEZING.value, Phase.FROZEN.value, Phase.SPOOLED.value})
 
 
 def group_of(leader: Operation) -> SnapshotGroupId:

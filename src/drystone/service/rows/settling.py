@@ -90,8 +90,8 @@ def end_failed_snapshot(change: Change, operation: Operation) -> None:
 
 
 def give_flight_up(change: Change, disk_id: DiskId, *, why: str) -> bool:
-    """Record that a snapshot in flight is not to commit; return whether there was one that had not."""
+    """Record that a snapshot in flight is not to commit; return whether there was one that needs its view."""
     pair = flight_of(operations.running_on_disk(change.conn, disk_id))
-    if pair is None or pair[1].phase is Phase.COMMITTED:
+    if pair is None or pair[1].phase in {Phase.COMMITTED, Phase.SPOOLED}:
         return False
     return operations.update(change.conn, pair[0].id, updated_at=change.at, error_code=Refusal.INTERNAL, error=why)

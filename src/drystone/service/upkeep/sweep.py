@@ -17,11 +17,14 @@ from drystone.domain.errors import DrystoneError, RetainedError, UnavailableErro
 from drystone.domain.ids import SessionId, SnapshotId
 from drystone.domain.late_writes import Made
 from drystone.domain.operation import OperationKind
+from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.session import Session, SessionState
+from drystone.domain.settling import Phase
 from drystone.engine.layout import Layout
 from drystone.objects.address import S3Address
 from drystone.objects.s3_rules import S3Rules
 from drystone.service.kept_store import KeptStore
+from drystone.service.spool import Spool
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import collection
 from drystone.service.upkeep.collection import LISTED_SECONDS
@@ -58,6 +61,19 @@ async def clear_scratch(transactions: Transactions, layout: Layout) -> None:
     running = await transactions.read(operations.unfinished)
     needed = {f"{row.disk_id}.raw" for row in running if row.kind is OperationKind.SNAPSHOT}
     await asyncio.to_thread(_remove_scratch, layout, needed)
+
+
+async def clear_spool(transactions: Transactions, spool: Spool) -> None:
+    """At start: remove the spools from which no snapshot goes on (S270)."""
+
+    def needed(conn: Connection) -> set[SessionId]:
+        return {
+            one.payload_as(SnapshotPayload).session
+            for one in operations.unfinished(conn)
+            if one.kind is OperationKind.SNAPSHOT and one.phase == Phase.SPOOLED
+        }
+
+    await asyncio.to_thread(spool.keep_only, await transactions.read(needed))
 
 
 def _remove_scratch(layout: Layout, needed: Container[str]) -> None:
