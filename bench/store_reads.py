@@ -2,7 +2,8 @@
 
 Usage: python -m bench.store_reads [--mib N] [--deltas N] [--data random|usr] [--link RTT_MS:MBIT[:LOSS] ...]. The
 directory comes first; losses are in percent. `--plain` reads a bucket as a directory is read; `--served` measures the
-snapshot server alone; `--capped` is as in `bench/link.py`. It needs versitygw (`./dev s3` builds it) and nbdcopy.
+snapshot server alone; `--boots` reads as a system does that starts, with and without the order of the last start;
+`--capped` is as in `bench/link.py`. It needs versitygw (`./dev s3` builds it) and nbdcopy.
 """
 
 import argparse
@@ -24,6 +25,8 @@ from bench.link import link
 from bench.store_pipeline import cpu_seconds
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.ids import SessionId, StoreId
+from drystone.nbd.client import NbdClient
+from drystone.nbd.connection import ServerLimits
 from drystone.nbd.server import NbdServer
 from drystone.objects.contract import ObjectStore
 from drystone.objects.local import LocalStore
@@ -39,6 +42,7 @@ from drystone.transfer.snapserver import SnapshotProvider
 
 MIB = 1 << 20
 STORE = StoreId("bench")
+BOOT_FILES = 300
 Open = Callable[[ObjectStore], Store]
 
 
@@ -135,6 +139,33 @@ class Place:
         self.timed("snapshot server, 8 x 1 MiB", lambda store: self._served(store, first), moved=size, times=times)
         self.timed("the same, late snapshot", lambda store: self._served(store, late), moved=size, times=times)
 
+    def boots(self, name: str, cache: Path, times: int) -> None:
+        """Read what a start reads, one after the other; with the order of the last start, and without."""
+        rng = np.random.default_rng(4)
+        files = rng.integers(0, self._size // (256 << 10), BOOT_FILES)
+        trace = [
+            (int(file) * (256 << 10) + at * (16 << 10), 16 << 10)
+            for file in files.tolist()
+            for at in range(int(rng.integers(1, 5)))
+        ]
+
+        def act(store: Store) -> None:
+            socket = self._work / "nbd.sock"
+            export = "/".join(name.removesuffix(".manifest").split("/")[-2:])
+            limits = ServerLimits(request_threads=16)
+            with NbdServer(socket, SnapshotProvider(store), limits=limits), NbdClient(socket, export) as client:
+                for at, length in trace:
+                    client.pread(at, length)
+
+        order = cache / LocalCache(cache)._path("boot/disk-aaaaaaaa", "order").name  # noqa: SLF001 - to remove it
+        moved = sum(length for _, length in trace)
+        act(self._opened(self._objects))  # Maps and indexes are in the cache for both.
+        assert order.exists(), "the order was not noted"
+        for _ in range(times):
+            order.unlink()
+            self.timed("a start, order not known", act, moved=moved)
+            self.timed("a start, order known", act, moved=moved)
+
     def _served(self, store: Store, name: str) -> None:
         """Read a snapshot through the snapshot server, as a storage daemon does that hydrates a disk."""
         socket = self._work / "nbd.sock"
@@ -157,6 +188,7 @@ def main() -> None:
     parser.add_argument("--capped", action="store_true")
     parser.add_argument("--plain", action="store_true")
     parser.add_argument("--served", action="store_true")
+    parser.add_argument("--boots", action="store_true")
     options = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="store-reads-", dir="/var/tmp"))
     size = options.mib * MIB
@@ -177,7 +209,8 @@ def main() -> None:
             root = server.bucket("bucket")
             names = make(root, options.data, size, options.deltas)
             directory = Place("directory", LocalStore(root, 0), near, size, work)
-            directory.measure(names[0], names[-1], options.repeats, served=options.served)
+            if not options.boots:
+                directory.measure(names[0], names[-1], options.repeats, served=options.served)
             for one in options.link:
                 rtt, rate, loss = (*one.split(":"), "0", "0")[:3]
                 with link(
@@ -188,7 +221,10 @@ def main() -> None:
                     for what, opened in (("", near),) if options.plain else (("", far), (", cache", cached)):
                         about = f"{rtt} ms {rate} Mbit/s {loss} %{' capped' if options.capped else ''}{what}"
                         place = Place(about, objects, opened, size, work)
-                        place.measure(names[0], names[-1], options.repeats, served=options.served)
+                        if not options.boots:
+                            place.measure(names[0], names[-1], options.repeats, served=options.served)
+                        elif opened is cached:
+                            place.boots(names[-1], work / "cache", options.repeats)
     finally:
         shutil.rmtree(work)
 

@@ -42,14 +42,11 @@ class Link:
 
         def read() -> bytes:
             self.pace._delivered = delivered
-            return BODY
+            return b""
 
-        self.pace.measured(read)
+        self.pace.measured(read, MIB)
         self.now = arrives
         self.pace._monotonic = lambda: self.now
-
-
-BODY = bytes(MIB)
 
 
 @pytest.mark.parametrize(("latency_s", "mbit"), [(0.2, 1000), (0.02, 1000), (0.2, 100), (0.02, 100), (0.1, 300)])

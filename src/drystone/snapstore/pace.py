@@ -42,15 +42,20 @@ class Pace:
         self._latency_s = 0.0
         self._latency_since = 0.0
 
-    def measured(self, read: Callable[[], bytes]) -> bytes:
-        """Return what `read` does, and learn from how long it took."""
+    def measured(self, read: Callable[[], bytes], worth_bytes: int) -> bytes:
+        """Return what `read` does, and learn from how long it took.
+
+        Args:
+            read: Makes a request.
+            worth_bytes: What it brings, as whoever asks counts it: bytes of the disk, not as they are stored.
+        """
         with self._lock:
             began, before = self._monotonic(), self._delivered
         raw = read()
         with self._lock:
             now = self._monotonic()
             seconds = max(now - began, 1e-4)
-            self._delivered += len(raw)
+            self._delivered += worth_bytes
             rate = (self._delivered - before) / seconds
             self._forget(now)
             while self._rates and self._rates[-1][1] <= rate:

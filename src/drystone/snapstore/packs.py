@@ -18,6 +18,7 @@ from drystone.codec.hashes import HASH_BYTES, list_hash
 from drystone.codec.manifest import Manifest, ManifestPack
 from drystone.codec.map import PackRef
 from drystone.codec.pack import PACK_TAIL_MAGIC, PackIndex, decode_frame, decode_index
+from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError, UnavailableError
 from drystone.domain.ids import PackId, SessionId
 from drystone.objects.around import LISTED
@@ -310,7 +311,8 @@ class PackSource:
         edges = index.offsets[first : first + len(wanted) + 1].tolist()
         far, objects = self._store.far, self._store.objects
         read = partial(objects.get_range, pack.object, edges[0], edges[-1])
-        stored = memoryview(read() if far is None else far.pace.measured(read))
+        worth_bytes = int(index.counts[first : first + len(wanted)].sum()) * BLOCK_BYTES
+        stored = memoryview(read() if far is None else far.pace.measured(read, worth_bytes))
         frames = []
         for (number, _), (start, stop) in zip(wanted, pairwise(edges), strict=True):
             part = stored[start - edges[0] : stop - edges[0]]

@@ -320,10 +320,18 @@ class SnapshotReader:
 
     def _load(self, stretches: range) -> None:
         """Have the frames of stretches in the cache."""
-        start, stop = stretches.start * _STRETCH_BLOCKS, stretches.stop * _STRETCH_BLOCKS
+        self.warm(stretches.start * _STRETCH_BLOCKS, stretches.stop * _STRETCH_BLOCKS)
+
+    def warm(self, start: int, stop: int) -> None:
+        """Have the frames of blocks `[start, stop)` in the cache, as far as they are not too many.
+
+        Raises:
+            DrystoneError: As `read`.
+        """
         visible = self.visible(start, min(stop, self.size_blocks))
         rows = list(dict.fromkeys(visible.frames[visible.frames >= 0].tolist()))
-        for at in range(0, min(len(rows), _LOAD_FRAMES * len(stretches)), FRAMES_AT_ONCE):
+        most = _LOAD_FRAMES * -(-(stop - start) // _STRETCH_BLOCKS)
+        for at in range(0, min(len(rows), most), FRAMES_AT_ONCE):
             self._frames.get([self._key(visible.table, row) for row in rows[at : at + FRAMES_AT_ONCE]])
 
     def _fill(self, visible: Visible, at: int, buffer: memoryview) -> None:

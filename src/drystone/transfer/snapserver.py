@@ -30,6 +30,7 @@ from drystone.objects.retrying import ATTEMPTS
 from drystone.snapstore.far import far_from
 from drystone.snapstore.reader import Caches, SnapshotReader
 from drystone.snapstore.store import Store, open_store
+from drystone.transfer.boot_order import BootOrder
 from drystone.transfer.worker import SWITCH_S
 
 READERS_MAX: Final = 16
@@ -48,6 +49,8 @@ class SnapshotExport:
 
     def __init__(self, reader: SnapshotReader) -> None:
         self._reader = reader
+        far = reader.store.far
+        self._order = None if far is None or far.cache is None else BootOrder(reader, far, far.cache)
 
     @property
     def size_bytes(self) -> int:
@@ -56,6 +59,8 @@ class SnapshotExport:
 
     def read(self, offset: int, length: int) -> bytearray:
         """Return verified bytes; see `Export.read`."""
+        if self._order is not None:
+            self._order.read(offset, length)
         with _as_unavailable():
             return self._reader.read(offset, length)
 
