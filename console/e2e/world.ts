@@ -83,6 +83,7 @@ export class World {
         DiskId: id, NbdUri: index === 2 ? `nbd+unix:///${id}?socket=/var/lib/drystone/run/ins-nbdvm001/nbd.sock` : null,
         Device: attached && index !== 2 ? `/dev/disk/by-id/virtio-${id}` : null, Tracking: attached ? "LIVE" : "STOPPED",
         TrackingReason: "", Epoch: 1, Daemon: null, BaseSnapshotId: null, SourceSnapshotId: null, NeedsRewrite: index === 6, Hydrating: index === 6, HydrationPercent: index === 6 ? 63 : 100,
+        CreateTime: iso(now - (80 - index * 9) * DAY_MS),
       });
     });
     for (let index = 0; index < snapshotCount; index += 1) this.addSnapshot(index);
@@ -185,7 +186,7 @@ export class World {
       Transcript: index === 2
         ? ["freeze filesystem /srv/web failed, 3.1 ms: it is not mounted", "held for 41.5 ms"]
         : index % 4 === 0 ? ["freeze mariadb /etc/drystone/mariadb.cnf ok, 12.0 ms", "held for 41.5 ms", "thaw mariadb /etc/drystone/mariadb.cnf ok, 1.0 ms"] : [],
-      TakenAt: iso(at), Suspect: false, AuditedBlocks: 16_384, AuditComplete: false, AuditLies: 0, Damaged: index === 17,
+      CreateTime: iso(at), ModifyTime: iso(at), DeadlineTime: null, TakenAt: iso(at), Suspect: false, AuditedBlocks: 16_384, AuditComplete: false, AuditLies: 0, Damaged: index === 17,
       Opening: index % 6 !== 1 ? null : {
         Finding: index % 5 === 0 ? "not proven" : "opens", Reason: index % 5 === 0 ? "mariadb: mariadbd is not installed on this host" : "",
         Steps: [

@@ -57,7 +57,9 @@ def build_program(outside: Outside, rng: Randomness) -> App:
             serve.stop(data)
         except DrystoneError as error:
             raise CliError(Exit.REFUSED, str(error)) from None
-        outside.output(Common(json=json)).result([], {"stopped": str(data)})
+        outside.output(Common(json=json)).result(
+            [f"stopped: all disks are closed; `drystone serve --data {data}` serves them again"], {"stopped": str(data)}
+        )
 
     def show_version(*, json: Json = False) -> None:
         """Print the version."""

@@ -248,6 +248,7 @@ class FakeUseCases:
             hydration_percent=100,
             daemon="ins-00000001",
             needs_rewrite=True,
+            created_at=DISK.created_at,
         )
         disks = Page(items=(DiskView(disk=DISK, snapshot_count=2, snapshot_bytes=(1 << 20) + 1),), total=1)
         self.disk_records: Any = Part(

@@ -749,7 +749,7 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
                     "DiskId": DISK.id, "NbdUri": None, "Device": "/dev/disk/by-id/virtio-disk-00000001",
                     "Tracking": "LIVE", "TrackingReason": "", "BaseSnapshotId": SNAPSHOT.id, "Epoch": 3,
                     "SourceSnapshotId": None, "Hydrating": False, "HydrationPercent": 100, "Daemon": "ins-00000001",
-                    "NeedsRewrite": True,
+                    "NeedsRewrite": True, "CreateTime": created,
                 }
             ],
         },
@@ -827,6 +827,8 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
                     "Transcript": ["freeze filesystem /srv ok, 7.0 ms"],
                     "TakenAt": created, "Suspect": False, "AuditedBlocks": None,
                     "AuditComplete": None, "AuditLies": None, "Damaged": False,
+                    "CreateTime": created, "ModifyTime": "2022-04-02T17:44:55+00:00",
+                    "DeadlineTime": "2018-09-27T09:36:07+00:00",
                     "Opening": {
                         "Finding": "damaged", "Reason": "disk: check ext4: wrong", "BeginTime": created,
                         "EndTime": created,

@@ -147,6 +147,7 @@ def disk_detail(identity: str, **changes: Any) -> Answer:
         "HydrationPercent": 100,
         "Daemon": None,
         "NeedsRewrite": False,
+        "CreateTime": "2026-11-22T09:36:07+00:00",
     } | changes
 
 
@@ -183,6 +184,9 @@ def snapshot_taken(identity: str, **changes: Any) -> Answer:
         "Consistency": "crash",
         "TakenAt": "2026-11-22T09:36:07+00:00",
         "Suspect": False,
+        "CreateTime": "2026-11-22T09:36:07+00:00",
+        "ModifyTime": "2026-11-22T09:36:07+00:00",
+        "DeadlineTime": None,
     } | changes
 
 

@@ -291,7 +291,8 @@ def test_snapshot_that_fails_says_why(command: Command, service: FakeService) ->
 
 def test_rollback_waits_and_can_keep_what_was(command: Command, service: FakeService) -> None:
     rolling = disk("disk-aaaaaaaa", DiskState="ROLLBACKING", Rollbacking=True, RollbackPercent=40)
-    service.on("DescribeDisks", one_row("DiskSet", rolling), one_row("DiskSet", disk("disk-aaaaaaaa")))
+    rest = one_row("DiskSet", disk("disk-aaaaaaaa"))
+    service.on("DescribeDisks", rest, one_row("DiskSet", rolling), rest)
     ended = command("snapshot", "rollback", "snap-bbbbbbbb", "--safety-snapshot", "--yes")
     assert (ended.code, ended.out) == (0, "disk-aaaaaaaa\n")
     assert service.asked("CreateSnapshot")[0]["SnapshotName"] == "before rollback to snap-bbbbbbbb"

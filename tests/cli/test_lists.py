@@ -10,12 +10,14 @@ import pytest
 
 from drystone.cli.failure import CliError
 from drystone.cli.lists import ELASTIC, Listing, as_csv, fitting
-from drystone.cli.output import Output, readable
+from drystone.cli.output import Output
 from drystone.cli.records import DISK_COLUMNS, OPERATION_COLUMNS, SNAPSHOT_COLUMNS
+from drystone.cli.shown import Reading, age
 from tests.cli.conftest import Command
 from tests.cli.fake_service import FakeService
 
 WIDTHS = (80, 120, 200)
+readable = Reading(lambda text: age(text, 0.0))
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
 Records = list[dict[str, Any]]
 DISKS: Records = [

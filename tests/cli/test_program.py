@@ -32,6 +32,9 @@ def test_every_command_but_serve_and_completion_takes_json() -> None:
     assert without == {"serve", "completion"}
 
 
+STOPPED = "stopped: all disks are closed; `drystone serve --data /d` serves them again\n"
+
+
 def test_what_the_server_s_own_commands_answer(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -40,7 +43,7 @@ def test_what_the_server_s_own_commands_answer(
     monkeypatch.setattr(maintenance, "back_up_catalog", lambda data, *, at: data / f"backups/{at:.0f}.db")
     for tokens, line, value in (
         (["version"], f"{version('drystone')}\n", {"version": version("drystone")}),
-        (["host", "stop", "--data", "/d"], "", {"stopped": "/d"}),
+        (["host", "stop", "--data", "/d"], STOPPED, {"stopped": "/d"}),
         (["store", "backup", "--data", "/d"], "/d/backups/7.db\n", {"path": "/d/backups/7.db"}),
     ):
         assert run(APP, tokens) == 0

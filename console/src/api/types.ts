@@ -139,6 +139,7 @@ export type DiskDetail = {
   readonly HydrationPercent: number;
   readonly Daemon: string | null;
   readonly NeedsRewrite: boolean;
+  readonly CreateTime: string;
 };
 
 export type DiskPlacement = {
@@ -387,6 +388,9 @@ export type SnapshotRecord = {
   readonly AuditLies: number | null;
   readonly Damaged: boolean;
   readonly Opening: Opening | null;
+  readonly CreateTime: string;
+  readonly ModifyTime: string;
+  readonly DeadlineTime: string | null;
 };
 
 export type SnapshotSpace = {

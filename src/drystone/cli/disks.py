@@ -1,6 +1,5 @@
 """The commands on disks."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,8 +12,9 @@ from drystone.cli.given import size_gib
 from drystone.cli.lookup import DISK, INSTANCE, SNAPSHOT
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, converted, tags_on_the_wire
 from drystone.cli.records import DISK_COLUMNS
-from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside, Session
-from drystone.cli.wait import Step, wait_for_operation, wait_for_snapshot, wait_until
+from drystone.cli.rollback import RollbackCommands, attach_disks
+from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside
+from drystone.cli.wait import Step, wait_for_operation, wait_for_snapshot, wait_for_state, wait_until
 
 CREATE_TIMEOUT_S = 300.0
 ATTACH_TIMEOUT_S = 120.0
@@ -46,6 +46,13 @@ def disk_app(outside: Outside) -> App:
         'DEV=$(drystone disk attach disk-1a2b3c4d --instance "$DRYSTONE_HOST_INSTANCE_ID")',
     )
     add_command(app, commands.detach, "detach", "drystone disk detach disk-1a2b3c4d")
+    add_command(
+        app,
+        RollbackCommands(outside).disk,
+        "rollback",
+        "drystone disk rollback db monday --detach --attach-again",
+        "drystone disk rollback db latest --safety-snapshot --yes",
+    )
     add_command(app, commands.resize, "resize", "drystone disk resize disk-1a2b3c4d --size 50")
     add_command(app, commands.rename, "rename", "drystone disk rename disk-1a2b3c4d db-old")
     add_command(app, commands.modify, "modify", "drystone disk modify disk-1a2b3c4d --type CLOUD_SSD")
@@ -152,7 +159,7 @@ class DiskCommands(Commands):
         )
         ids: list[str] = answer["DiskIdSet"]
         if wait:
-            _wait_for_state(session, ids, "UNATTACHED", kind="create_disk", timeout_s=timeout)
+            wait_for_state(session, ids, "UNATTACHED", kind="create_disk", timeout_s=timeout)
         made = {str(record["disk_id"]): record for record in lookup.some(session, DISK, ids)}
         # Without --wait a disk that is still being made is not described yet.
         records = [made.get(identity, {"disk_id": identity, "state": "CREATING"}) for identity in ids]
@@ -227,15 +234,7 @@ class DiskCommands(Commands):
         """
         session = self._outside.session(common)
         ids, target = lookup.ids_of(session, DISK, disk), lookup.id_of(session, INSTANCE, instance)
-        known = lookup.known_operations(session, ids, "attach")
-        session.service.cbs(
-            f"attach {lookup.named(ids)} to {target}",
-            "AttachDisks",
-            InstanceId=target,
-            DiskIds=ids,
-            DeleteWithInstance=delete_with_instance,
-        )
-        _wait_for_state(session, ids, "ATTACHED", kind="attach", known=known, timeout_s=timeout)
+        attach_disks(session, ids, target, timeout_s=timeout, DeleteWithInstance=delete_with_instance)
         records = lookup.some(session, DISK, ids)
         places = [str(record["device"] or record["nbd_uri"] or "-") for record in records]
         session.out.result(places, list(records))
@@ -269,7 +268,7 @@ class DiskCommands(Commands):
             DiskIds=ids,
             InstanceId=None if instance is None else lookup.id_of(session, INSTANCE, instance),
         )
-        _wait_for_state(session, ids, "UNATTACHED", kind="detach", known=known, timeout_s=timeout)
+        wait_for_state(session, ids, "UNATTACHED", kind="detach", known=known, timeout_s=timeout)
         session.out.result(ids, lookup.some(session, DISK, ids))
 
     def resize(
@@ -303,6 +302,10 @@ class DiskCommands(Commands):
             return Step(done=False, phase=str(record["state"]))
 
         wait_until(session, look, title=f"resize of {identity}", timeout_s=timeout)
+        session.out.say(
+            "its file system grows with resize2fs DEVICE (ext4), xfs_growfs MOUNT (xfs) or "
+            "btrfs filesystem resize max MOUNT (btrfs)"
+        )
         session.out.result([identity], lookup.one(session, DISK, identity))
 
     def rename(self, disk: str, name: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
@@ -369,6 +372,7 @@ class DiskCommands(Commands):
         """
         session = self._outside.session(common)
         ids = lookup.ids_of(session, DISK, disk)
+        lookup.check_detached(session, ids)
         session.out.confirm(f"This deletes {lookup.named(ids)} with all data.", yes=yes)
         with_snapshots = None if delete_snapshots is None else int(delete_snapshots)
         lookup.in_parts(
@@ -396,6 +400,7 @@ class DiskCommands(Commands):
         """
         session = self._outside.session(common)
         ids = lookup.ids_of(session, DISK, disk)
+        lookup.check_detached(session, ids)
         session.out.confirm(f"This throws away what was written to {lookup.named(ids)}.", yes=yes)
         known = lookup.known_operations(session, ids, "initialize")
         session.service.cbs(f"initialise {lookup.named(ids)}", "InitializeDisks", DiskIds=ids)
@@ -435,6 +440,7 @@ class DiskCommands(Commands):
         """
         session = self._outside.session(common)
         identity = lookup.id_of(session, DISK, disk)
+        lookup.check_detached(session, [identity])
         answer = session.service.drystone(f"rewrite {identity}", "RewriteDisk", DiskId=identity)
         operation = str(answer["OperationId"])
         if wait:
@@ -459,28 +465,7 @@ class DiskCommands(Commands):
         wait_for_snapshot(session, taken, title=f"audit of {identity}", timeout_s=timeout)
         record = lookup.one(session, SNAPSHOT, taken)
         session.out.result([taken], record)
+        if not record["audit_lies"]:
+            session.out.say(f"{record['audited_blocks']} blocks were compared; change tracking had missed none")
         if record["audit_lies"]:
             raise CliError(Exit.REFUSED, f"change tracking of {identity} had missed {record['audit_lies']} blocks")
-
-
-def _wait_for_state(
-    session: Session, ids: Sequence[str], goal: str, *, kind: str, timeout_s: float, known: frozenset[str] = frozenset()
-) -> None:
-    """Wait until all disks are in the state `goal`; `kind` is the operation that leads there."""
-
-    def look() -> Step:
-        records = {str(record["disk_id"]): record for record in lookup.some(session, DISK, ids)}
-        states = [str(records[identity]["state"]) if identity in records else "CREATING" for identity in ids]
-        behind = [(identity, state) for identity, state in zip(ids, states, strict=True) if state != goal]
-        for identity, state in behind:
-            # On its way there is no failure yet; at rest elsewhere, look for one.
-            if state in {"UNATTACHED", "ATTACHED", "CREATING"}:
-                lookup.raise_if_failed(session, identity, kind, known)
-        done = len(ids) - len(behind)
-        return Step(
-            done=not behind,
-            percent=100 * done / len(ids) if len(ids) > 1 else None,
-            phase=behind[0][1] if behind else goal,
-        )
-
-    wait_until(session, look, title=lookup.named(ids), timeout_s=timeout_s)

@@ -223,6 +223,24 @@ def one(session: Session, kind: Kind, wanted: str) -> Record:
     return found[0]
 
 
+def check_detached(session: Session, disks: Sequence[str]) -> None:
+    """Say how to go on where a disk must be detached first; the service has the last word.
+
+    Raises:
+        CliError: One is attached.
+    """
+    for record in some(session, DISK, disks):
+        if record["instance_id"] is not None:
+            raise attached(record)
+
+
+def attached(record: Record, otherwise: str = "") -> CliError:
+    """Return the error of a disk that must be detached first."""
+    disk = record["disk_id"]
+    text = f"{disk} is attached to {record['instance_id']}: detach it first with `drystone disk detach {disk}`"
+    return CliError(Exit.BUSY, f"{text}{otherwise and ', '}{otherwise}")
+
+
 def _unknown(kind: Kind, text: str) -> CliError:
     return CliError(Exit.NOT_FOUND, f"there is no {kind.noun} {text}; `drystone {kind.command} list` shows them")
 

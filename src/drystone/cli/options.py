@@ -15,6 +15,7 @@ LIST_LIMIT = 10_000
 Limit = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))]
 Tags = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
 Timeout = Annotated[float, Parameter(validator=Number(gte=0))]
+Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 Yes = Annotated[bool, Parameter(negative="", name=("--yes", "-y"))]
 
 

@@ -1,5 +1,6 @@
 """Data to standard output, talk to standard error."""
 
+import datetime as dt
 import getpass
 import io
 import json
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from drystone.cli.failure import CliError, Exit, one_line
 from drystone.cli.lists import Listing, Record, as_csv, fitting
+from drystone.cli.shown import Reading, age, exact
 
 ALL = Listing()
 Report = Callable[[float | None, str], None]
@@ -31,16 +33,28 @@ class Output:
     Args:
         stdout: Where data goes.
         stderr: Where talk, questions and progress go.
+        zone: Of the times that people read; None: this machine's.
+        clock: Seconds since the epoch, UTC.
     """
 
     def __init__(
-        self, *, json_wanted: bool, stdin: TextIO, stdout: TextIO, stderr: TextIO, listing: Listing = ALL
+        self,
+        *,
+        json_wanted: bool,
+        stdin: TextIO,
+        stdout: TextIO,
+        stderr: TextIO,
+        listing: Listing = ALL,
+        zone: dt.tzinfo | None = None,
+        clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._json = json_wanted or listing.form == "json"
         self._listing = listing
         self._stdin = stdin
         self._stdout = stdout
         self._stderr = stderr
+        self._exact = Reading(lambda text: exact(text, zone))
+        self._aged = Reading(lambda text: age(text, clock()))
 
     def records(self, records: Sequence[Record], columns: Sequence[str]) -> None:
         """Print a list as it was asked for: a table of these columns, or JSON of whole records.
@@ -65,10 +79,10 @@ class Output:
 
     def _print_list(self, records: Sequence[Record], columns: Sequence[str], *, whole: bool) -> None:
         if whole or not self._stdout.isatty():
-            self._print_whole(_rows(records, columns))
+            self._print_whole(_rows(records, columns, self._exact))
             return
-        kept = fitting(records, columns, self._console(self._stdout).width, readable)
-        self._print_table(_rows(records, tuple(kept), widths=kept))
+        kept = fitting(records, columns, self._console(self._stdout).width, self._aged)
+        self._print_table(_rows(records, tuple(kept), self._aged, widths=kept))
         if len(kept) < len(columns):
             self.say(f"not shown: {', '.join(columns[len(kept) :])}; use -o wide, or --columns")
 
@@ -77,7 +91,7 @@ class Output:
         if self._json:
             self._print_json(record)
             return
-        self._print_table(_fields(record))
+        self._print_table(_fields(record, self._exact))
 
     def result(self, lines: Sequence[str], value: object) -> None:
         """Print what a command made: `value` as JSON, or plain lines, which a shell can keep in a variable."""
@@ -192,7 +206,12 @@ class _Console(Console):
 
 
 def _rows(
-    records: Sequence[Record], columns: Sequence[str], *, wrap: bool = False, widths: Mapping[str, int] = NO_WIDTHS
+    records: Sequence[Record],
+    columns: Sequence[str],
+    readable: Reading,
+    *,
+    wrap: bool = False,
+    widths: Mapping[str, int] = NO_WIDTHS,
 ) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -209,46 +228,19 @@ def _rows(
     return table
 
 
-def _fields(record: Record) -> Table:
+def _fields(record: Record, readable: Reading) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in record.items():
-        table.add_row(name, _field(name, value))
+        table.add_row(name, _field(name, value, readable))
     return table
 
 
-def _field(name: str, value: object) -> str | Table:
+def _field(name: str, value: object, readable: Reading) -> str | Table:
     """Return one value, or where it has parts of its own, a table of them."""
     if isinstance(value, Mapping) and any(isinstance(part, Mapping | list) for part in value.values()):
-        return _fields(value)
+        return _fields(value, readable)
     if isinstance(value, list) and value and all(isinstance(part, Mapping) for part in value):
-        return _rows(value, tuple(value[0]), wrap=True)
+        return _rows(value, tuple(value[0]), readable, wrap=True)
     return readable(name, value)
-
-
-def readable(name: str, value: object) -> str:
-    """Return a value as people read it; `name` tells its unit."""
-    if value is None or value == "":
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int) and name.endswith("_bytes"):
-        return size_text(value)
-    if isinstance(value, float):
-        return f"{value:.1f}"
-    if isinstance(value, Mapping):
-        return one_line(", ".join(f"{key}={item}" for key, item in value.items())) or "-"
-    if isinstance(value, list | tuple):
-        return one_line(", ".join(str(item) for item in value)) or "-"
-    return one_line(str(value))
-
-
-def size_text(size_bytes: int) -> str:
-    """Return a size with a binary unit, for example `1.5 MiB`."""
-    size = float(size_bytes)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(size) < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"

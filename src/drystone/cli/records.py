@@ -50,7 +50,7 @@ def disk_record(disk: Wire, detail: Wire) -> Record:
         "daemon": detail.get("Daemon"),
         "needs_rewrite": detail.get("NeedsRewrite"),
         "tags": _tags(disk.get("Tags")),
-        "created_at": disk.get("CreateTime"),
+        "created_at": detail.get("CreateTime"),
         "error_prompt": disk.get("ErrorPrompt") or None,
     }
 
@@ -73,12 +73,12 @@ def snapshot_record(snapshot: Wire, taken: Wire) -> Record:
         "opening": _opening(taken.get("Opening")),
         **_same(taken, "suspect damaged audited_blocks audit_complete audit_lies"),
         "permanent": snapshot.get("IsPermanent"),
-        "deadline_at": snapshot.get("DeadlineTime") or None,
+        "deadline_at": taken.get("DeadlineTime"),
         "usage": snapshot.get("DiskUsage"),
         "zone": (snapshot.get("Placement") or {}).get("Zone"),
         "tags": _tags(snapshot.get("Tags")),
-        "created_at": snapshot.get("CreateTime"),
-        "modified_at": snapshot.get("LatestModifyTime") or None,
+        "created_at": taken.get("CreateTime"),
+        "modified_at": taken.get("ModifyTime"),
     }
 
 
@@ -280,6 +280,11 @@ def overview_record(overview: Wire) -> Record:
         "free_quota_gib": overview.get("FreeQuota"),
         "charged_gib": overview.get("RealTradeSize"),
     }
+
+
+def difference_record(difference: Wire) -> Record:
+    """Name the fields of how two snapshots differ."""
+    return _same(difference, "size_bytes changed_bytes bucket_bytes buckets")
 
 
 def set_space_record(space: Wire) -> Record:

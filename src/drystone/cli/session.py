@@ -1,5 +1,6 @@
 """What every command works with: its options, the world outside, and the open session."""
 
+import datetime as dt
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,10 +24,12 @@ class Common:
         data: The server's data directory; the server's address and a key are read from its credentials.env.
             Without it: the environment, else ./data, else /var/lib/drystone.
         json: Print JSON on standard output.
+        utc: Show times in UTC; without it in this machine's zone. Both with their offset; JSON always has one.
     """
 
     data: Annotated[Path | None, Parameter(group="Common options")] = None
     json: Annotated[bool, Parameter(group="Common options", negative="", show_default=False)] = False
+    utc: Annotated[bool, Parameter(group="Common options", negative="", show_default=False)] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +37,7 @@ class Listed(Common):
     """Options that every list takes.
 
     Attributes:
-        output: table (what fits the terminal), wide (all columns), name (ids alone), csv or json.
+        output: table (what fits the terminal, ages), wide (all columns, exact times), name (ids alone), csv or json.
         columns: Which columns to show, in this order: --columns disk_id,state. --json shows all names.
         sort: Column to sort by; with a minus in front, the last first: --sort=-size_gib.
     """
@@ -94,7 +97,10 @@ class Outside:
     def output(self, common: Common) -> Output:
         """Return how a command with these options answers."""
         listing = common.listing if isinstance(common, Listed) else ALL
-        return Output(json_wanted=common.json, stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr, listing=listing)
+        return Output(
+            json_wanted=common.json, stdin=sys.stdin, stdout=sys.stdout, stderr=sys.stderr, listing=listing,
+            zone=dt.UTC if common.utc else None, clock=self.clock,
+        )  # fmt: skip
 
     def session(self, common: Common) -> Session:
         """Open a session with the server that these options, or the environment, name.

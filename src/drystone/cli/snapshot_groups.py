@@ -8,8 +8,7 @@ from drystone.cli.lookup import DISK, SNAPSHOT, SNAPSHOT_GROUP
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
 from drystone.cli.records import SNAPSHOT_GROUP_COLUMNS
 from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside, Session
-from drystone.cli.snapshots import warn_of_less
-from drystone.cli.wait import Step, percent_of, wait_for_rollback, wait_until
+from drystone.cli.wait import Step, percent_of, wait_for_rollback, wait_until, warn_of_less
 
 TRANSFER_TIMEOUT_S = 86_400.0
 """As for a snapshot: a day says that nothing moves."""

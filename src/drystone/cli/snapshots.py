@@ -8,12 +8,12 @@ from cyclopts.validators import Number
 
 from drystone.cli import given, lookup
 from drystone.cli.failure import CliError, Exit
-from drystone.cli.lists import Record
 from drystone.cli.lookup import DISK, SNAPSHOT
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
-from drystone.cli.records import SNAPSHOT_COLUMNS, overview_record, set_space_record
+from drystone.cli.records import SNAPSHOT_COLUMNS, difference_record, overview_record, set_space_record
+from drystone.cli.rollback import Rollback, roll_back
 from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside, Session
-from drystone.cli.wait import wait_for_operation, wait_for_rollback, wait_for_snapshot
+from drystone.cli.wait import wait_for_operation, wait_for_snapshot, warn_of_less
 
 TRANSFER_TIMEOUT_S = 86_400.0
 """A full snapshot or a rollback of a large disk takes hours; a day says that nothing moves."""
@@ -46,6 +46,10 @@ def snapshot_app(outside: Outside) -> App:
         ("rollback", "apply"),
         "drystone disk detach disk-1a2b3c4d",
         "drystone snapshot rollback snap-1a2b3c4d --safety-snapshot --yes",
+    )
+    add_command(app, commands.wait, "wait", "drystone snapshot wait db@nightly")
+    add_command(
+        app, commands.diff, "diff", "drystone snapshot diff db@monday db@latest", "drystone snapshot diff db@latest"
     )
     add_command(app, commands.export, "export", "drystone snapshot export snap-1a2b3c4d /backup/db.qcow2")
     add_command(app, commands.prove, "prove", "drystone snapshot prove snap-1a2b3c4d")
@@ -97,6 +101,11 @@ class SnapshotCommands(Commands):
         record = lookup.one(session, SNAPSHOT, snapshot)
         warn_of_less(session, record)
         session.out.result([snapshot], record)
+        if record["changed_bytes"] == 0 and record["parent_snapshot_id"] is not None:
+            session.out.say(
+                f"nothing has changed since {record['parent_snapshot_id']}; what is not yet on the disk is in no "
+                "snapshot: `sync -f MOUNT` before, or a quiesce profile"
+            )
 
     def list_(
         self,
@@ -232,18 +241,48 @@ class SnapshotCommands(Commands):
         wanted = None if disk is None else lookup.id_of(session, DISK, disk)
         identity = lookup.id_of(session, SNAPSHOT, snapshot, disk=wanted)
         target = wanted or str(lookup.one(session, SNAPSHOT, identity)["disk_id"])
-        loss = "" if safety_snapshot else " What was written since is lost: --safety-snapshot keeps it."
-        session.out.confirm(f"This sets {target} back to {identity}.{loss}", yes=yes)
-        if safety_snapshot:
-            safety = _take(session, target, name=f"before rollback to {identity}", deadline=None, tags=None)
-            wait_for_snapshot(session, safety, title=safety, timeout_s=timeout)
-            warn_of_less(session, lookup.one(session, SNAPSHOT, safety))
-            session.out.say(f"{safety} holds {target} as it was")
-        known = lookup.known_operations(session, [target], "rollback")
-        session.service.cbs(f"roll {target} back to {identity}", "ApplySnapshot", SnapshotId=identity, DiskId=target)
-        if wait:
-            wait_for_rollback(session, [target], known, title=f"rollback of {target}", timeout_s=timeout)
-        session.out.result([target], lookup.one(session, DISK, target))
+        roll_back(
+            session,
+            Rollback(
+                disk=target, snapshot=identity, safety_snapshot=safety_snapshot, yes=yes, wait=wait, timeout_s=timeout
+            ),
+        )
+
+    def wait(
+        self, snapshot: str, /, *, timeout: Timeout = TRANSFER_TIMEOUT_S, common: CommonOptions = NO_OPTIONS
+    ) -> None:
+        """Wait until a snapshot is durable.
+
+        Args:
+            snapshot: Id, name, or DISK@NAME.
+            timeout: Timeout in seconds.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        identity = lookup.id_of(session, SNAPSHOT, snapshot)
+        wait_for_snapshot(session, identity, title=identity, timeout_s=timeout)
+        session.out.result([identity], lookup.one(session, SNAPSHOT, identity))
+
+    def diff(self, snapshot: str, other: str | None = None, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+        """Show how much differs between two snapshots of a disk, or between one and its parent, and where.
+
+        `buckets` are the changed bytes of equal stretches of the disk.
+
+        Args:
+            snapshot: Id, name, or DISK@NAME.
+            other: The later one; without it, `snapshot` is compared with its parent.
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        named = lookup.id_of(session, SNAPSHOT, snapshot)
+        if other is None:
+            first, last = lookup.one(session, SNAPSHOT, named)["parent_snapshot_id"], named
+        else:
+            first, last = named, lookup.id_of(session, SNAPSHOT, other)
+        answer = session.service.drystone(
+            f"compare {first or 'nothing'} and {last}", "DescribeSnapshotDifference", From=first, To=last
+        )
+        session.out.record({"from_snapshot_id": first, "to_snapshot_id": last, **difference_record(answer)})
 
     def export(
         self,
@@ -344,13 +383,3 @@ def _take(session: Session, disk: str, *, name: str | None, deadline: str | None
         Tags=tags,
     )
     return str(answer["SnapshotId"])
-
-
-def warn_of_less(session: Session, record: Record) -> None:
-    """Say in one line that a snapshot is worth less than its profile asks for, if it is."""
-    asked, given = record["consistency_asked"], record["consistency"]
-    if asked is not None and asked != given:
-        session.out.say(
-            f"warning: {record['snapshot_id']} is {given}-consistent, not {asked}-consistent as its quiesce profile "
-            f"asks for; `drystone snapshot show {record['snapshot_id']}` tells why (transcript)"
-        )

@@ -1,7 +1,7 @@
 """Waiting for the service to finish, with progress."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from drystone.cli import lookup
@@ -39,12 +39,14 @@ def wait_until(session: Session, look: Callable[[], Step], *, title: str, timeou
         timeout_s: Longest wait in seconds.
 
     Raises:
-        CliError: The time is over; the work goes on in the service.
+        CliError: The time is over, or somebody pressed Ctrl-C; the work goes on in the service.
     """
+    go_on = "it goes on in the server, see `drystone operation list`"
     started = session.monotonic()
     pause_s = FIRST_POLL_S
     report: Report | None = None
     with ExitStack() as stack:
+        stack.enter_context(_interrupted(title, go_on))
         while True:
             step = look()
             if step.done:
@@ -53,7 +55,7 @@ def wait_until(session: Session, look: Callable[[], Step], *, title: str, timeou
             if waited_s >= timeout_s:
                 raise CliError(
                     Exit.TIMEOUT,
-                    f"{title}: not done after {timeout_s:g} s; it goes on in the server, see `drystone operation list`",
+                    f"{title}: not done after {timeout_s:g} s; {go_on}",
                 )
             if report is None and waited_s >= QUIET_S:
                 report = stack.enter_context(session.out.progress(title))
@@ -61,6 +63,15 @@ def wait_until(session: Session, look: Callable[[], Step], *, title: str, timeou
                 report(step.percent, step.phase)
             session.sleep(min(pause_s, max(timeout_s - waited_s, 0.001)))
             pause_s = min(pause_s * POLL_GROWTH, POLL_S_MAX)
+
+
+@contextmanager
+def _interrupted(title: str, go_on: str) -> Iterator[None]:
+    """Say of what a wait was that Ctrl-C ends, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise CliError(Exit.INTERRUPTED, f"interrupted while waiting for {title}; {go_on}") from None
 
 
 def wait_for_operation(session: Session, operation: str, *, title: str, timeout_s: float) -> Record:
@@ -101,6 +112,16 @@ def wait_for_snapshot(session: Session, snapshot: str, *, title: str, timeout_s:
     wait_until(session, look, title=title, timeout_s=timeout_s)
 
 
+def warn_of_less(session: Session, record: Record) -> None:
+    """Say in one line that a snapshot is worth less than its profile asks for, if it is."""
+    asked, given = record["consistency_asked"], record["consistency"]
+    if asked is not None and asked != given:
+        session.out.say(
+            f"warning: {record['snapshot_id']} is {given}-consistent, not {asked}-consistent as its quiesce profile "
+            f"asks for; `drystone snapshot show {record['snapshot_id']}` tells why (transcript)"
+        )
+
+
 def wait_for_rollback(
     session: Session, disks: list[str], known: frozenset[str], *, title: str, timeout_s: float
 ) -> None:
@@ -122,6 +143,33 @@ def wait_for_rollback(
         return Step(done=True)
 
     wait_until(session, look, title=title, timeout_s=timeout_s)
+
+
+def wait_for_state(
+    session: Session, ids: Sequence[str], goal: str, *, kind: str, timeout_s: float, known: frozenset[str] = frozenset()
+) -> None:
+    """Wait until all disks are in the state `goal`; `kind` is the operation that leads there.
+
+    Raises:
+        CliError: An operation of that kind that is not among `known` has failed, or the time is over.
+    """
+
+    def look() -> Step:
+        records = {str(record["disk_id"]): record for record in lookup.some(session, lookup.DISK, ids)}
+        states = [str(records[identity]["state"]) if identity in records else "CREATING" for identity in ids]
+        behind = [(identity, state) for identity, state in zip(ids, states, strict=True) if state != goal]
+        for identity, state in behind:
+            # On its way there is no failure yet; at rest elsewhere, look for one.
+            if state in {"UNATTACHED", "ATTACHED", "CREATING"}:
+                lookup.raise_if_failed(session, identity, kind, known)
+        done = len(ids) - len(behind)
+        return Step(
+            done=not behind,
+            percent=100 * done / len(ids) if len(ids) > 1 else None,
+            phase=behind[0][1] if behind else goal,
+        )
+
+    wait_until(session, look, title=lookup.named(ids), timeout_s=timeout_s)
 
 
 def percent_of(record: Record, field: str = "percent") -> float:

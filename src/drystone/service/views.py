@@ -116,6 +116,7 @@ class DiskDetail:
     daemon: str | None
     needs_rewrite: bool
     """Its image is in the form of an earlier version."""
+    created_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

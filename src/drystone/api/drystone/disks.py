@@ -3,7 +3,7 @@
 from typing import Annotated, TypedDict
 
 from drystone.api.actions import Action, Context, Paged
-from drystone.api.answers import OneOf, OperationIdAnswer
+from drystone.api.answers import OneOf, OperationIdAnswer, iso_time
 from drystone.api.drystone.service import DRYSTONE
 from drystone.api.parameters import Id, Ids, PathText, Text, Unsigned, Word
 from drystone.domain.tracking import TrackingState
@@ -27,6 +27,8 @@ class DiskDetail(TypedDict):
     Daemon: str | None
     NeedsRewrite: bool
     """An earlier version made its image: fstrim does little on it, until RewriteDisk writes it anew."""
+    CreateTime: str
+    """With its zone, which that of DescribeDisks has not."""
 
 
 class _DiskDetails(TypedDict):
@@ -59,6 +61,7 @@ def _disk_detail(detail: views.DiskDetail) -> DiskDetail:
         "HydrationPercent": detail.hydration_percent,
         "Daemon": detail.daemon,
         "NeedsRewrite": detail.needs_rewrite,
+        "CreateTime": iso_time(detail.created_at),
     }
 
 

@@ -93,6 +93,10 @@ class SnapshotRecord(TypedDict):
     AuditLies: int | None
     Damaged: bool
     Opening: Opening | None
+    CreateTime: str
+    """With their zones, which those of DescribeSnapshots have not."""
+    ModifyTime: str
+    DeadlineTime: str | None
 
 
 class _SnapshotRecords(TypedDict):
@@ -136,6 +140,9 @@ def _snapshot_record(view: views.SnapshotView) -> SnapshotRecord:
         "AuditLies": record.audit_lies,
         "Damaged": snapshot.damaged,
         "Opening": None if view.opening is None else _opening(view.opening),
+        "CreateTime": iso_time(snapshot.created_at),
+        "ModifyTime": iso_time(snapshot.modified_at),
+        "DeadlineTime": iso_time_if(snapshot.deadline_at),
     }
 
 

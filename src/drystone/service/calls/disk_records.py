@@ -305,4 +305,5 @@ def _detail(disk: Disk, *, outdated: bool) -> DiskDetail:
         hydration_percent=disk.hydration_percent,
         daemon=disk.daemon,
         needs_rewrite=outdated,
+        created_at=disk.created_at,
     )
