@@ -42,7 +42,7 @@ class S3Server:
         versions: bool = False, certificate: tuple[Path, Path] | None = None,
     ) -> None:  # fmt: skip
         self._environment = {"VGW_KEEP_ALIVE": str(keep_alive).lower()}
-        self._host = host
+        self._host, self.versions = host, versions
         if domain:
             self._environment["VGW_VIRTUAL_DOMAIN"] = domain
         if versions:

@@ -109,9 +109,10 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
         outside.output(Common(json=json)).result([str(made)], {"path": str(made)})
 
     def check(*, data: Data = DEFAULT_DATA, json: Json = False) -> None:
-        """Try everything that the snapshot store must do, and say what is missing and what that costs.
+        """Try everything that the snapshot store must do; say what is wrong, what that means and what to do.
 
-        With the server running or not. It writes a few objects of its own, 4 MiB in all, and removes them.
+        With the server running or not. It writes a few objects of its own, 4 MiB in all, and removes them. Of a bucket
+        it also says what it does by itself: old versions, locks, a default retention, uploads that were not ended.
         """
         from drystone import store_check  # noqa: PLC0415 - as above
 
@@ -126,10 +127,12 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
             output.result([], [asdict(one) for one in findings])
         else:
             output.records(records, ["name", "works", "ms"])
-        missing = [one for one in findings if not one.works]
-        for one in missing:
-            output.say(f"{one.name}: {one.seen}. What it costs: {one.without}")
-        if any(one.needed for one in missing):
+        for one in findings:
+            if not one.works:
+                output.say(f"{one.name}: {one.seen}. It means: {one.means}. What to do: {one.do}.")
+            elif one.seen:
+                output.say(f"{one.name}: {one.seen}.")
+        if any(one.needed and not one.works for one in findings):
             raise CliError(Exit.REFUSED, f"{place} cannot keep snapshots")
 
     def discard(

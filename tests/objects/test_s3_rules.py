@@ -80,6 +80,9 @@ def test_history_8_a_deletion_that_is_refused_is_pending_and_not_asked_for_again
     assert (deletions.requests, deletions.errors) == (1, 1), "the bucket was asked once"
     objects.delete("free")
     assert objects.get("kept") == b""
+    # A write that was done and is tried again finds its name taken.
+    with pytest.raises(IntegrityError, match="exists already"):
+        objects.put("kept", b"")
 
 
 def test_a_key_that_is_refused_is_no_retention(server: S3Server, tmp_path: Path) -> None:

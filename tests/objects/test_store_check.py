@@ -1,15 +1,25 @@
 """`drystone store check`: what a store lacks is said, with what it costs; nothing is left behind."""
 
+import itertools
+import re
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.memory_store import MemoryStore
+from tests.s3_server import S3Server, begin_upload, lockable, s3_server
 
+from drystone import bucket_check
 from drystone.domain.errors import UnavailableError
-from drystone.objects.contract import ObjectEntry, Parts
-from drystone.store_check import check_objects
+from drystone.findings import Finding
+from drystone.objects.address import S3Address
+from drystone.objects.contract import ObjectEntry, Parts, StoreTime
+from drystone.objects.s3_rules import S3Rules, Version
+from drystone.store_check import check_objects, check_place
 
 PREFIX = "check-1"
+CHECKS = itertools.count()
 
 
 class Overwriting(MemoryStore):
@@ -58,4 +68,93 @@ def test_what_is_missing_is_said(objects: MemoryStore, missing: str, needed: boo
     (one,) = (one for one in check_objects(objects, PREFIX) if not one.works)
     assert (one.name, one.needed) == (missing, needed)
     assert one.seen
-    assert one.without
+    assert one.means
+    assert one.do
+
+
+class Skewed(MemoryStore):
+    """Its clock is an hour behind (history 4)."""
+
+    def clock(self) -> StoreTime | None:
+        return StoreTime(at=time.time() - 3600, elsewhere=True)
+
+
+def test_history_4_whose_clock_it_is_and_by_how_much() -> None:
+    (one,) = (one for one in check_objects(Skewed(), PREFIX) if not one.works)
+    assert (one.name, one.needed) == ("clock", False)
+    assert re.fullmatch(r"this machine's clock is 36\d\d s ahead of the store's", one.seen)
+
+
+def test_history_5_another_place_of_the_same_name_is_told_from_the_right_one() -> None:
+    objects = MemoryStore({"store-1/owner": b"1"})
+    assert [one for one in check_objects(objects, PREFIX, store_id="store-1") if not one.works] == []
+    (one,) = (one for one in check_objects(objects, PREFIX, store_id="store-2") if not one.works)
+    assert (one.name, one.needed) == ("store", True)
+    assert "store-2 of this catalog is not there" in one.seen
+
+
+@pytest.fixture(params=[True, False], ids=["versions", "no versions"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[S3Server]:
+    with s3_server(tmp_path / "s3", versions=request.param) as started:
+        yield started
+
+
+def checked(place: S3Address) -> tuple[Finding, ...]:
+    return check_place(place, f"{PREFIX}-{next(CHECKS)}")
+
+
+def wrong(place: S3Address) -> dict[str, Finding]:
+    found = checked(place)
+    assert [one.seen for one in found if one.needed and not one.works] == []
+    return {one.name: one for one in found if not one.works}
+
+
+def noted(place: S3Address) -> dict[str, str]:
+    return {one.name: one.seen for one in checked(place) if one.works and one.seen}
+
+
+@pytest.mark.versitygw
+def test_of_a_bucket_it_is_said_what_it_does_by_itself(
+    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Histories 7 to 9, at a service with versions and at one without."""
+    plain = server.address("bucket", tmp_path / "keys", prefix="p")
+    assert wrong(plain) == {}
+    assert "cannot be locked" in noted(plain)["locks"]
+    versions = server.versions
+    old = {"old versions"} if versions else set()
+    locked = lockable(plain)
+    assert set(wrong(locked)) == old
+    assert "accepted and enforced" in noted(locked)["locks"]
+    begin_upload(plain, "maps/a")
+    assert wrong(plain) == {}, "somebody may just be writing it"
+    monkeypatch.setattr(bucket_check, "UPLOAD_S", -5.0)
+    seen = wrong(plain)["unfinished uploads"].seen
+    assert re.fullmatch(r"1 uploads in parts were begun and not ended, the oldest at 20\S*: maps/a", seen)
+    # One that accepts locks and does not keep them: this key may delete what is locked.
+    real = S3Rules.delete_version
+
+    def lax(rules: S3Rules, version: Version, *, bypass: bool = True) -> None:
+        real(rules, version, bypass=bypass)
+
+    monkeypatch.setattr(S3Rules, "delete_version", lax)
+    if versions:
+        found = wrong(locked)
+        assert found["locks"].seen == "a lock is accepted and not enforced: a locked probe was deleted"
+        assert found["locks"].do
+
+
+@pytest.mark.versitygw
+def test_history_9_a_default_retention_is_named(server: S3Server, tmp_path: Path) -> None:
+    place = lockable(server.address("days", tmp_path / "keys"), days=7)
+    found = {one.name: one for one in checked(place)}
+    one = found["default retention"]
+    assert (one.works, one.needed) == (False, False)
+    assert one.seen == "each object is locked for 7 days from its writing (GOVERNANCE)"
+    assert "pending" in one.means
+    # What is not needed does not keep anybody from using the bucket, unless nothing can be replaced there.
+    needed = [one.name for one in found.values() if one.needed and not one.works]
+    assert needed == ([] if server.versions else ["replace"])
+    assert found["delete"].works
+    # It may be tried again with what the last check had to leave.
+    assert {one.name for one in checked(place) if not one.works} >= {"default retention"}

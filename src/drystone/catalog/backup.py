@@ -35,6 +35,21 @@ def schema_of(catalog: Path) -> str | None:
     return None if row is None else str(row[0])
 
 
+def read_meta(catalog: Path, key: str) -> str | None:
+    """Return a value of a catalog's table `meta`, whatever schema it has; it may be in use, and is not changed.
+
+    Raises:
+        IntegrityError, UnavailableError: It cannot be read.
+    """
+    try:
+        with closing(_connect(catalog)) as connection:
+            known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
+            row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone() if known else None
+    except sqlite3.DatabaseError as error:
+        raise _translated(catalog, error) from error
+    return None if row is None else str(row[0])
+
+
 def back_up(catalog: Path, directory: Path, *, kind: str, at: float, kept: int) -> Path:
     """Write a copy of one moment of `catalog` into `directory`, and remove all but the newest of its kind.
 

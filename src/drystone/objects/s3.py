@@ -81,13 +81,13 @@ class S3Store:
     def put(self, name: str, data: Parts) -> None:
         """Write a new object; see `ObjectStore.put`. One that may have been written before is found by `retrying`."""
         body = b"".join(parts_of(data))
-        with self._talking(name):
+        with self._talking(name, "makes"):
             self._write(name, body, "create")
 
     def replace(self, name: str, data: Parts) -> None:
         """Write a mutable object; see `ObjectStore.replace`."""
         body = b"".join(parts_of(data))
-        with self._talking(name, changes=True):
+        with self._talking(name, "changes"):
             self._write(name, body, "overwrite")
 
     def _write(self, name: str, body: bytes, mode: Literal["create", "overwrite"]) -> None:
@@ -96,7 +96,7 @@ class S3Store:
             return
         # No service has a condition for these that all services keep; names are used once.
         if mode == "create" and self._there(name):
-            raise IntegrityError(f"object {name} exists already, and is never written twice")
+            raise _taken(name)
         obstore.put(
             self._client(PART_BYTES), self._name(name), body, use_multipart=True, chunk_size=PART_BYTES,
             max_concurrency=PARTS_AT_ONCE,
@@ -171,7 +171,7 @@ class S3Store:
 
     def delete(self, name: str) -> None:
         """Remove an object; see `ObjectStore.delete`."""
-        with self._talking(name, changes=True):
+        with self._talking(name, "changes"):
             try:
                 obstore.delete(self._client(0), self._name(name))
             except exceptions.NotFoundError:
@@ -230,14 +230,18 @@ class S3Store:
         }
 
     @contextmanager
-    def _talking(self, name: str, *, changes: bool = False) -> Iterator[None]:
-        """Translate what obstore raises; `changes` where an object that is there is to go or to be another."""
+    def _talking(self, name: str, does: Literal["reads", "makes", "changes"] = "reads") -> Iterator[None]:
+        """Translate what obstore raises, by what is done to an object."""
         try:
             yield
         except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
-            raise IntegrityError(f"object {name} exists already, and is never written twice") from error
+            raise _taken(name) from error
         except (exceptions.BaseError, FileNotFoundError) as error:
-            raise (self._retained(name, error) if changes else None) or self._translated(name, error) from error
+            kept = None if does == "reads" else self._retained(name, error)
+            if kept is not None and does == "makes":
+                # Some services say that of a name that is taken.
+                raise _taken(name) from error
+            raise kept or self._translated(name, error) from error
 
     def _retained(self, name: str, error: Exception) -> RetainedError | None:
         """Return that the bucket keeps an object for a time, if that is why something was refused."""
@@ -288,6 +292,10 @@ class S3Store:
         if isinstance(error, exceptions.NotFoundError | FileNotFoundError) and code in _NOTHING_THERE:
             return NotFoundError(f"there is no object {name} in the bucket {bucket}")
         return StoreUnavailableError(f"the bucket {bucket} does not answer ({name}): {said(error)}")
+
+
+def _taken(name: str) -> IntegrityError:
+    return IntegrityError(f"object {name} exists already, and is never written twice")
 
 
 def _whole(name: str, body: bytes, size_bytes: int) -> bytes:

@@ -99,6 +99,17 @@ class S3Rules:
         """Tell whether what is deleted or written over stays as an older version."""
         return b"<Status>Enabled</Status>" in self._ask("GET", "", {"versioning": ""}).body
 
+    def expires_versions(self) -> bool:
+        """Tell whether a rule of the bucket removes older versions."""
+        try:
+            text = self._ask("GET", "", {"lifecycle": ""}).body.decode()
+        except RefusedError as error:
+            if error.status in {NOT_FOUND, 405, 501}:
+                return False
+            raise
+        rules = re.findall(r"<Rule>(.*?)</Rule>", text, re.DOTALL)
+        return any("<NoncurrentVersionExpiration>" in one and _tag(one, "Status") == "Enabled" for one in rules)
+
     def locks(self) -> bool:
         """Tell whether objects of the bucket can be locked."""
         return self._locking() is not None
@@ -110,7 +121,7 @@ class S3Rules:
         return DefaultRetention(mode=mode, days=int(days or 0) + 365 * int(years or 0)) if mode else None
 
     def retention(self, name: str) -> Retention | None:
-        """Return for how long an object is kept; None if it is not locked, or not there."""
+        """Return for how long an object is kept, asked after it was refused; None if it is not locked, or not there."""
         try:
             found = self._ask("HEAD", name, {}).headers
         except RefusedError as error:
@@ -121,7 +132,12 @@ class S3Rules:
         now = _date(found)
         if hold == "ON":
             return Retention(until=float("inf"), now=now)
-        return Retention(until=_moment(until), now=now) if until and _moment(until) > now else None
+        if not until and (rule := self.default_retention()) is not None:
+            # Some services keep this of the bucket alone, and do not say it of each object.
+            ends = parsedate_to_datetime(found["last-modified"]).timestamp() + rule.days * 86_400.0
+        else:
+            ends = _moment(until) if until else now
+        return Retention(until=ends, now=now) if ends > now else None
 
     def time(self) -> float:
         """Return what time the service has; it says so also to whom it refuses."""
@@ -226,12 +242,8 @@ class S3Rules:
     def _opened(self, request: urllib.request.Request, *, refused: bool) -> "_Answer":
         """Make a request; one that is refused is an answer, too, if that is said."""
         try:
-            context = ssl.create_default_context()
-            if self._address.ca_file is not None:
-                context.load_verify_locations(cafile=self._address.ca_file)
-            # Proxies are those of the environment, as obstore has them.
-            opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
-            with opener.open(request, timeout=SECONDS) as answer:
+            # Proxies are those of the environment now, as obstore has them.
+            with urllib.request.build_opener(*self._trust()).open(request, timeout=SECONDS) as answer:
                 return _Answer(_lower(answer.headers), answer.read())
         except urllib.error.HTTPError as error:
             text = error.read().decode("utf-8", "replace")
@@ -240,6 +252,14 @@ class S3Rules:
             raise RefusedError(error.code, _tag(text, "Code"), _tag(text, "Message") or str(error.reason)) from error
         except OSError as error:
             raise StoreUnavailableError(f"the bucket {self._address.bucket} does not answer: {error}") from error
+
+    def _trust(self) -> list[urllib.request.HTTPSHandler]:
+        if endpoint_of(self._address).startswith("http://"):
+            return []
+        context = ssl.create_default_context()
+        if self._address.ca_file is not None:
+            context.load_verify_locations(cafile=self._address.ca_file)
+        return [urllib.request.HTTPSHandler(context=context)]
 
     def _keys(self) -> Keys:
         values = os.environ if self._address.keys_file is None else read_keys(Path(self._address.keys_file))  # noqa: TID251 - as obstore does
