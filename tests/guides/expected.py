@@ -6,6 +6,7 @@ from collections.abc import Sequence
 VARIES = (
     (r"(?:disk|snap|snapshot|ins|qsp|sg|op|grp|account|uin)-[0-9a-z]{6,}", r"[a-z]+-[0-9a-z]{6,}"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:\d\d)?", r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?\S*"),
+    (r"\d{4}-\d\d-\d\d", r"\d{4}-\d\d-\d\d"),
     ("…", ".*"),
 )
 """What is another one at each run, as it is written on a page, and what may stand there: ids, times, and what a page

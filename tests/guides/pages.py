@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-GUIDES = ("README.md", "docs/use/virtual-machine.md", "docs/use/s3.md")
+GUIDES = ("README.md", "docs/use/virtual-machine.md", "docs/use/nightly-database.md", "docs/use/s3.md")
 """Pages whose scripts are run, each from its first to its last, by somebody who has only the repository."""
 FENCE = re.compile(r"^( *)```([^\s`]*)([^\n`]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 WORD = re.compile(r'([a-z]+)(?:="([^"]*)")?(?:\s+|$)')
 SPAN = re.compile(r"`(drystone [a-z][^`]*)`")
 SYNOPSIS = re.compile(r"^### `drystone .*$", re.MULTILINE)
 """Headings of the page of commands: `[OPTIONS]` is no argument."""
-CALL = re.compile(r"(?:(?<=[\s(|&;])|^)drystone(?= )", re.MULTILINE)
+CALL = re.compile(
+    r"(?:^|[(|&;`]|\b(?:do|then|else|if|while|sudo|exec|time)\b)[ \t]*(?:/[\w./]*/)?drystone(?= )", re.MULTILINE
+)
+"""Where a command may stand; within a quotation, for one, `drystone` is a name like any other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,11 +56,12 @@ ID=$(drystone disk create --size 10 \\
   --nmae first) && drystone snapshot create "$ID" 2>/dev/null; drystone disk attach db # --instance host
 echo drystone-cut; drystone disk list --columns disk_id,name | grep 'a (b)' > list.txt
 drystone disk create … --size 12Q
+psql -c "CREATE ROLE drystone LOGIN"; if true; then /usr/local/bin/drystone disk frob; fi
 ```
 """
     assert [command for command, _ in refusals(text)] == [
-        "disk create --size 10 --nmae first", "disk attach db", "disk create --size 12Q", "disk list --frob",
-        "disc list",
+        "disk create --size 10 --nmae first", "disk attach db", "disk create --size 12Q", "disk frob",
+        "disk list --frob", "disc list",
     ]  # fmt: skip
 
 
