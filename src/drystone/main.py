@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from drystone.cli.app import build_app, run
+from drystone.cli.app import build_app, run, unwrap
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.session import Common, Outside
 from drystone.domain.errors import DrystoneError
@@ -73,6 +73,7 @@ def build_program(outside: Outside, rng: Randomness) -> App:
     app["host"].command(stop, help_epilogue="Example:\n  drystone host stop --data /var/lib/drystone")
     add_offline_commands(app["store"], outside, rng)
     app.command(show_version, name="version", help_epilogue="Example:\n  drystone version")
+    unwrap(app)
     return app
 
 

@@ -1,7 +1,9 @@
 """The command line as a whole: which commands there are, and how a run ends."""
 
 import importlib.metadata
+import inspect
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -18,13 +20,15 @@ from drystone.cli.snapshot_groups import snapshot_group_app
 from drystone.cli.snapshots import snapshot_app
 from drystone.cli.store import store_app
 
+_SECTION = re.compile(r"^(?:Args|Returns|Raises):$", re.MULTILINE)
 EPILOGUE = """Example:
   drystone disk create --size 20 --name db
   drystone snapshot create db --name first
   drystone disk list --json
 
-Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 busy or in a wrong state,
-5 key refused, 6 server not reached, 7 timed out waiting, 130 interrupted."""
+Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not found, 4 busy or in a
+wrong state, 5 key refused, 6 server not reached, 7 timed out waiting,
+130 interrupted."""
 
 
 def build_app(outside: Outside) -> App:
@@ -51,6 +55,18 @@ def build_app(outside: Outside) -> App:
         app.command(group(outside))
     app.command(completion_app(app))
     return app
+
+
+def unwrap(app: App) -> None:
+    """Let each paragraph of every command's help be broken by the terminal alone, and not where its source is."""
+    for name in app:
+        child = app[name]
+        if child.default_command is not None and not name.startswith("-"):
+            text = inspect.getdoc(child.default_command) or ""
+            paragraphs = _SECTION.split(text, maxsplit=1)[0].strip().split("\n\n")
+            child.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        elif not name.startswith("-"):
+            unwrap(child)
 
 
 def run(app: App, tokens: Sequence[str] | None = None) -> int:
