@@ -260,8 +260,20 @@ export class Mock extends World {
         } satisfies AnswerOf<"drystone", "DescribeAccounts">;
       case "DescribeStore":
         return {
-          StoredBytes: 991 * GIB, PackCount: 31_812, PackBytes: 991 * GIB, LiveBytes: 948 * GIB, DeadBytes: 43 * GIB, ReclaimableBytes: 12 * GIB, ReclaimedBytes: 0, WaitingBytes: 0, Threshold: 20, Held: "",
+          StoredBytes: 991 * GIB, MapBytes: 3 * GIB, SnapshotBytes: 90_000_000, CacheBytes: 180_000_000, PackCount: 31_812, PackBytes: 991 * GIB, LiveBytes: 948 * GIB, DeadBytes: 43 * GIB, ReclaimableBytes: 12 * GIB, ReclaimedBytes: 0, WaitingBytes: 0, Threshold: 20, Held: "",
         } satisfies AnswerOf<"drystone", "DescribeStore">;
+      case "DescribeStoreStatus":
+        return {
+          StoreId: "5f2c9f3b9a7e4f0c8d1e2a3b4c5d6e7f", Place: "s3://backups/drystone", PlaceKind: "bucket", State: "answers", Fault: "", FaultSince: null,
+          ReachedTime: iso(this.now - 130_000), LastFault: "The snapshot store does not answer: the bucket backups does not answer (owner): connection timed out",
+          LastFaultTime: iso(this.now - 3 * DAY_MS), LastFaultEndTime: iso(this.now - 3 * DAY_MS + 1_500_000), Epoch: 1742, Held: "",
+          DaySet: Array.from({ length: 30 }, (_, index) => ({
+            Day: iso(this.now - (29 - index) * DAY_MS).slice(0, 10), WriteRequests: 900 + Math.floor(noise(index) * 700), ReadRequests: 4_000 + Math.floor(noise(index + 50) * 9_000),
+            ListRequests: 310, DeleteRequests: Math.floor(noise(index + 9) * 200), SentBytes: Math.floor((3 + noise(index) * 20) * GIB), ReceivedBytes: Math.floor(noise(index + 3) * 9 * GIB), Errors: index === 26 ? 41 : 0,
+          })),
+          SpaceDaySet: Array.from({ length: 30 }, (_, index) => ({ Day: iso(this.now - (29 - index) * DAY_MS).slice(0, 10), StoredBytes: (700 + index * 10) * GIB, FreeBytes: (3_500 - index * 10) * GIB })),
+          DaysUntilFull: 320.4,
+        } satisfies AnswerOf<"drystone", "DescribeStoreStatus">;
       case "DescribeStoreHealth":
         return {
           PackCount: 31_812, PacksDue: 214, OldestProofTime: iso(this.now - 29 * DAY_MS), SnapshotCount: this.snapshots.length, SnapshotsDue: 3, RequestedAt: null,

@@ -49,6 +49,7 @@ from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.calls.snapshot_records import SnapshotRecords
 from drystone.service.calls.store_health import StoreHealth
 from drystone.service.calls.store_space import StoreSpace
+from drystone.service.calls.store_status import StoreStatus
 from drystone.service.calls.trail import Audit
 from drystone.service.calls.trail_records import AuditRecords
 from drystone.service.calls.use_cases import UseCases
@@ -95,6 +96,7 @@ from drystone.service.upkeep.observation import Observation
 from drystone.service.upkeep.publication import Publication
 from drystone.service.upkeep.reaching import Reaching
 from drystone.service.upkeep.scrub import Scrub
+from drystone.service.upkeep.store_days import StoreDays
 from drystone.service.upkeep.store_watch import StoreWatch
 from drystone.service.upkeep.sweep import Sweep
 from drystone.store_opening import StartError, open_kept, refuse_orphans
@@ -344,7 +346,10 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
         quiescing=quiescing,
     )
     proving = Proving(operations=operations, allowed=config.prove, root=os.geteuid() == 0)
-    space = StoreSpace(transactions=transactions, operations=operations, kept=parts.kept, background=parts.background)
+    space = StoreSpace(
+        transactions=transactions, operations=operations, kept=parts.kept, background=parts.background,
+        monotonic=time.monotonic,
+    )  # fmt: skip
     image_files = ImageFiles(
         transactions=transactions,
         operations=operations,
@@ -378,6 +383,7 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
         ),
         accounts=accounts, operations=OperationRecords(db=db), operation_control=control,
         host=HostRecords(db=db, probe=probe),
+        store_status=StoreStatus(transactions=transactions, kept=parts.kept, watch=parts.store_watch),
         store_health=StoreHealth(transactions=transactions, scrub=parts.scrub),
         space=space,
         clock=parts.clock, confirmation=Confirmation(transactions=transactions),
@@ -430,6 +436,8 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
     observation = Observation(
         transactions=transactions, room=parts.room, clock=parts.clock, store=parts.store_watch, backups=backups
     )
+    days = StoreDays(transactions=transactions, tally=parts.tally, room=parts.room)
+    days = StoreDays(transactions=transactions, tally=parts.tally, room=parts.room)
     healing = Healing(
         transactions=transactions, operations=operations, monotonic=time.monotonic, after_s=config.rescan_after_s
     )
@@ -470,6 +478,8 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
         Loop(name="ballast", once=lambda: asyncio.to_thread(parts.ballast.fill), seconds=10.0),
         Loop(name="store-watch", once=parts.store_watch.once, seconds=5.0),
         Loop(name="events", once=observation.once, seconds=5.0),
+        Loop(name="store-days", once=days.once, seconds=60.0),
+        Loop(name="store-days", once=days.once, seconds=60.0),
         Loop(name="old-events", once=observation.prune, seconds=60.0),
         Loop(name="tallies", once=use_cases.audit.tell, seconds=60.0),
         Loop(name="trail", once=use_cases.audit.prune, seconds=5.0),

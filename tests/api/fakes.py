@@ -16,6 +16,7 @@ from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.quiesce import QuiesceMode, QuiesceProfile, Step, StepKind
 from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
+from drystone.domain.store_days import SpaceOfDay
 from drystone.domain.tracking import TrackingState
 from drystone.domain.trail import TrailEntry
 from drystone.service.caller import Caller
@@ -44,8 +45,10 @@ from drystone.service.views import (
     SnapshotOverview,
     SnapshotSpaceView,
     SnapshotView,
+    StoreDayView,
     StoreHealthView,
     StoreSpaceView,
+    StoreStatusView,
 )
 from tests.api.asgi import ACCOUNT, Keys, Trail
 from tests.api.signing import NOW_S, REGION
@@ -350,13 +353,23 @@ class FakeUseCases:
                 dead_bytes=3, reclaimable_bytes=2,
             ),
             "store": StoreSpaceView(
-                stored_bytes=9, pack_count=1, pack_bytes=8, live_bytes=6, dead_bytes=2, reclaimable_bytes=1,
-                reclaimed_bytes=5, waiting_bytes=7, dead_percent=20, held="",
+                stored_bytes=9, map_bytes=1, snapshot_bytes=2, cache_bytes=3, pack_count=1, pack_bytes=8,
+                live_bytes=6, dead_bytes=2, reclaimable_bytes=1, reclaimed_bytes=5, waiting_bytes=7,
+                dead_percent=20, held="",
             ),
             "collect": CollectionView(
                 operation_id=OperationId("op-00000001"), dead_percent=0, packs=1, pack_bytes=8, dead_bytes=2
             ),
         })  # fmt: skip
+        status = StoreStatusView(
+            store_id=StoreId("st-1"), place="s3://backups", place_kind="bucket", state="unreachable", fault="timed out",
+            fault_since=NOW_S, reached_at=NOW_S, last_fault=event, epoch=42, held="", days_left=12.34,
+            days=(StoreDayView(
+                day="2026-09-21", writes=1, reads=2, lists=3, deletes=4, sent_bytes=5, received_bytes=6, errors=7
+            ),),
+            space=(SpaceOfDay(day="2026-09-21", stored_bytes=8, free_bytes=9),),
+        )  # fmt: skip
+        self.store_status: Any = Part("store_status", calls, {"describe": status})
         self.clock: Any = Part("clock", calls, {"confirm": CLOCK})
         self.confirmation: Any = Part("confirmation", calls, {"confirm": "recovered"})
         self.image_files: Any = Part(

@@ -150,7 +150,7 @@ async def _prepared(service: RealService) -> dict[str, dict[str, object]]:
         "DescribeStoreHealth": {},
         "ScrubStore": {},
         "DescribeSnapshotSpace": {"SnapshotIds": [snapshot]},
-        "DescribeStore": {},
+        "DescribeStore": {}, "DescribeStoreStatus": {},
         "CollectGarbage": {"DryRun": True},
         "DescribeHost": {},
         "CreateAccount": {"AccountName": "x"},

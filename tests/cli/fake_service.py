@@ -306,6 +306,11 @@ def standard() -> FakeService:
         ],
         "DeadBytes": 5000, "ReclaimableBytes": 3000,
     })  # fmt: skip
+    service.on(
+        "DescribeStoreStatus", {"StoreId": "st-1", "Place": "s3://b", "State": "answers", "Epoch": 4, "DaySet": []}
+    )
+    status = {"StoreId": "st-1", "Place": "s3://b", "State": "answers", "Epoch": 4, "DaySet": []}
+    service.on("DescribeStoreStatus", status)
     service.on("DescribeStore", {"StoredBytes": 9000, "LiveBytes": 6000, "DeadBytes": 3000, "Threshold": 20})
     service.on(
         "DescribeHost",

@@ -50,3 +50,19 @@ def test_gc_dry_run_and_failure(command: Command, service: FakeService) -> None:
     failed = command("store", "gc")
     assert failed.code == 1
     assert "the store is full" in failed.err
+
+
+def test_store_status_tells_whose_it_is_and_whether_it_answers(command: Command, service: FakeService) -> None:
+    service.on("DescribeStoreHealth", {"OldestProofTime": "2026-11-22T09:36:07+00:00", "PacksDue": 3})
+    ended = command("store", "status", "--json")
+    told = json.loads(ended.out)
+    assert (ended.code, told["place"], told["owner"], told["days"]) == (0, "s3://b", "this catalog", [])
+    assert told["oldest_verification_at"] == "2026-11-22T09:36:07+00:00"
+    day = {"Day": "2026-11-22", "WriteRequests": 7}
+    service.on("DescribeStoreStatus", {"StoreId": "st-1", "State": "foreign", "Fault": "claimed", "DaySet": [day]})
+    ended = command("store", "status", "--json")
+    told = json.loads(ended.out)
+    assert (ended.code, told["owner"], told["days"][0]["write_requests"]) == (
+        1, "another catalog, or a newer state of this one", 7
+    )  # fmt: skip
+    assert ended.err.startswith("drystone: the store cannot be used: claimed")

@@ -40,6 +40,7 @@ ALLOWED = {
     "service/calls/metrics.py": "how far the clocks are apart is what is shown",
     "service/upkeep/scrub.py": "by the steady clock; what is dated ahead is looked at again",
     "service/upkeep/sweep.py": "by the steady clock",
+    "service/calls/store_status.py:StoreStatus.describe": "days to show; by the steady clock",
     "service/rows/tokens.py:remember": "by the steady clock",
     "api/app.py:Application._verify": "how long a time stamp, which its client wrote, is accepted by the clock behind",
     "api/signature.py": "a signature's time, which its client wrote",

@@ -196,8 +196,9 @@ def publication(parts: ServerParts) -> Publication:
 def store_space(parts: ServerParts) -> StoreSpace:
     """Return what tells the store's space on a server with these parts."""
     return StoreSpace(
-        transactions=parts.transactions, operations=parts.operations, kept=parts.kept, background=parts.background
-    )
+        transactions=parts.transactions, operations=parts.operations, kept=parts.kept, background=parts.background,
+        monotonic=parts.monotonic,
+    )  # fmt: skip
 
 
 def scrub(parts: ServerParts, mending: Any = None) -> Scrub:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from drystone.catalog import damages, packs, snapshots, verification
+from drystone.catalog import damages, events, packs, snapshots, verification
 from drystone.domain.errors import UnavailableError
+from drystone.domain.event import EventKind
 from drystone.domain.ids import SnapshotId
 from drystone.service.operations import Operations
 from drystone.service.upkeep.scrub import RECHECK_SECONDS, Scrub
@@ -21,6 +22,7 @@ from tests.service.store_world import World
 from tests.service.test_compaction import compaction_of, delete
 
 ADMIN = caller(OWNER, admin=True)
+SNAPSHOT_DAMAGED, OBJECT_DAMAGED = EventKind.SNAPSHOT_DAMAGED, EventKind.OBJECT_DAMAGED
 
 
 @pytest.fixture
@@ -98,7 +100,12 @@ class Rounds:
     def damaged(self) -> list[str]:
         """The snapshots that are said to be damaged, which are those of which damage is recorded (S28)."""
         told = [row.id for row in self.world.db.read_sync(snapshots.everything) if row.damaged]
-        assert sorted(told) == sorted({row.snapshot_id for row in self.world.db.read_sync(damages.everything)})
+        rows = self.world.db.read_sync(damages.everything)
+        assert sorted(told) == sorted({row.snapshot_id for row in rows})
+        # S220: the scrub's own transactions say so, and no round besides.
+        for kind, subjects in ((SNAPSHOT_DAMAGED, told), (OBJECT_DAMAGED, [row.object for row in rows])):
+            there = self.world.db.read_sync(lambda conn, kind=kind: events.all_unresolved(conn, [kind]))  # type: ignore[misc]
+            assert {one.subject_id for one in there} == set(subjects)
         return sorted(told)
 
 

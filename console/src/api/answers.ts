@@ -12,4 +12,5 @@ export type AnswerOf<S extends ServiceName, A extends ActionName<S>> = Action<S,
 export type DiskState = Disk["DiskState"];
 export type SnapshotState = Snapshot["SnapshotState"];
 export type Overview = AnswerOf<"drystone", "DescribeOverview">;
+export type StoreStatus = AnswerOf<"drystone", "DescribeStoreStatus">;
 export type SpaceOfSet = AnswerOf<"drystone", "DescribeSnapshotSpace">;

@@ -399,6 +399,23 @@ export type SnapshotSpace = {
   readonly SharedBytes: number;
 };
 
+export type SpaceDay = {
+  readonly Day: string;
+  readonly StoredBytes: number;
+  readonly FreeBytes: number;
+};
+
+export type StoreDay = {
+  readonly Day: string;
+  readonly WriteRequests: number;
+  readonly ReadRequests: number;
+  readonly ListRequests: number;
+  readonly DeleteRequests: number;
+  readonly SentBytes: number;
+  readonly ReceivedBytes: number;
+  readonly Errors: number;
+};
+
 export type Tag = {
   readonly Key: string;
   readonly Value: string;
@@ -994,6 +1011,9 @@ export type Services = {
       parameters: Record<never, never>;
       answer: {
         readonly StoredBytes: number;
+        readonly MapBytes: number;
+        readonly SnapshotBytes: number;
+        readonly CacheBytes: number;
         readonly PackCount: number;
         readonly PackBytes: number;
         readonly LiveBytes: number;
@@ -1019,6 +1039,27 @@ export type Services = {
         readonly SuspectSnapshotCount: number;
         readonly SuspectSnapshotIds: readonly string[];
         readonly DamageSet: readonly Damage[];
+      };
+    };
+    DescribeStoreStatus: {
+      changes: false;
+      parameters: Record<never, never>;
+      answer: {
+        readonly StoreId: string;
+        readonly Place: string;
+        readonly PlaceKind: "directory" | "bucket";
+        readonly State: "answers" | "unreachable" | "refused" | "foreign";
+        readonly Fault: string;
+        readonly FaultSince: string | null;
+        readonly ReachedTime: string | null;
+        readonly LastFault: string | null;
+        readonly LastFaultTime: string | null;
+        readonly LastFaultEndTime: string | null;
+        readonly Epoch: number;
+        readonly Held: string;
+        readonly DaySet: readonly StoreDay[];
+        readonly SpaceDaySet: readonly SpaceDay[];
+        readonly DaysUntilFull: number | null;
       };
     };
     ExportSnapshot: {

@@ -8,7 +8,7 @@ from sqlalchemy import delete as delete_from
 
 from drystone.catalog import meta
 from drystone.catalog.rows import Rows
-from drystone.catalog.schema import UNRESOLVED, event
+from drystone.catalog.schema_told import UNRESOLVED, event
 from drystone.domain.event import Event, EventKind, Trouble
 from drystone.domain.ids import AccountId
 

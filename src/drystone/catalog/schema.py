@@ -4,8 +4,6 @@ Times are seconds since the epoch, UTC. Ids are text. Sums are kept by triggers 
 account's snapshots cost the same for 100 and for 100,000 of them.
 """
 
-from typing import Any
-
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
@@ -13,16 +11,14 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Index,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
     text,
 )
-from sqlalchemy.types import TypeEngine
 
+from drystone.catalog import schema_base, schema_told
 from drystone.catalog.columns import (
-    FACTS,
     NAME_SET,
     NAMES,
     OBJECT,
@@ -36,7 +32,6 @@ from drystone.catalog.columns import (
 )
 from drystone.catalog.dialect import INTEGER, partial
 from drystone.domain.disk import DiskState
-from drystone.domain.event import EventKind
 from drystone.domain.instance import InstanceKind
 from drystone.domain.opening import Finding
 from drystone.domain.operation import OperationKind, OperationState
@@ -47,25 +42,14 @@ from drystone.domain.snapshot import SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroupState
 from drystone.domain.tracking import TrackingState
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    }
-)
+metadata = schema_base.metadata
+_needs = schema_base.needs
 
 VISIBLE_DISK = text("state NOT IN ('CREATING', 'TERMINATING')")
 """The clause of the partial indexes; a query must repeat it word for word to use them."""
 VISIBLE_SNAPSHOT = text("state IN ('CREATING', 'NORMAL')")
 DOUBTFUL_SNAPSHOT = text("(suspect OR damaged)")
 REFUSED_CALL = text("code != 'OK'")
-UNRESOLVED = text("resolved_at IS NULL")
-
-
-def _needs(name: str, kind: TypeEngine[Any] | type[TypeEngine[Any]]) -> Column[Any]:
-    return Column(name, kind, nullable=False)
 
 
 def _id() -> Column[str]:
@@ -474,25 +458,5 @@ expiry_tally = Table(
     _needs("expired", INTEGER),
 )
 """How many of an account's snapshots have expired in the hour that began with the first of them (S118)."""
-event = Table(
-    "event",
-    metadata,
-    _id(),
-    _needs("kind", enumeration(EventKind)),
-    _needs("account_id", Text),
-    _needs("subject_id", Text),
-    _needs("aspect", Text),
-    _needs("facts", FACTS),
-    _needs("first_seen_at", Float),
-    _needs("last_seen_at", Float),
-    _needs("count", INTEGER),
-    Column("resolved_at", Float),
-    Column("acknowledged_at", Float),
-    _needs("acknowledged_by", Text),
-    _needs("revision", INTEGER),
-    Index("ix_event_unresolved", "kind", "account_id", "subject_id", "aspect", unique=True, **partial(UNRESOLVED)),
-    Index("ix_event_account", "account_id", "last_seen_at"),
-    Index("ix_event_seen", "last_seen_at"),
-    Index("ix_event_revision", "revision"),
-)
-"""`account_id` is empty for what is the installation's, and no foreign key."""
+
+assert schema_told.event.metadata is metadata, "its tables are of the same schema"

@@ -303,10 +303,37 @@ def store_space_record(store: Wire) -> Record:
     return {
         **_same(
             store,
-            "stored_bytes pack_count pack_bytes live_bytes dead_bytes reclaimable_bytes reclaimed_bytes waiting_bytes",
+            "stored_bytes map_bytes snapshot_bytes cache_bytes pack_count pack_bytes live_bytes dead_bytes "
+            "reclaimable_bytes reclaimed_bytes waiting_bytes",
         ),
         "threshold_percent": store.get("Threshold"),
         "held": store.get("Held") or None,
+    }
+
+
+def store_status_record(status: Wire, health: Wire) -> Record:
+    """Name the fields of the store's status, with when it was last verified."""
+    foreign = status.get("State") == "foreign"
+    return {
+        **_same(status, "store_id place place_kind state"),
+        "fault": status.get("Fault") or None,
+        "fault_since": status.get("FaultSince"),
+        "reached_at": status.get("ReachedTime"),
+        "last_fault": status.get("LastFault"),
+        "last_fault_at": status.get("LastFaultTime"),
+        "last_fault_over_at": status.get("LastFaultEndTime"),
+        "owner": "another catalog, or a newer state of this one" if foreign else "this catalog",
+        "epoch": status.get("Epoch"),
+        "held": status.get("Held") or None,
+        "oldest_verification_at": health.get("OldestProofTime"),
+        **_same(health, "packs_due damaged_snapshot_count"),
+        "days_until_full": status.get("DaysUntilFull"),
+        "days": [
+            _same(
+                one, "day write_requests read_requests list_requests delete_requests sent_bytes received_bytes errors"
+            )
+            for one in status.get("DaySet") or []
+        ],
     }
 
 

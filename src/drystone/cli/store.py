@@ -8,7 +8,7 @@ from cyclopts.validators import Number
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.lists import Record
 from drystone.cli.options import Timeout, Yes, add_command
-from drystone.cli.records import collection_record, store_health_record, store_space_record
+from drystone.cli.records import collection_record, store_health_record, store_space_record, store_status_record
 from drystone.cli.session import NO_OPTIONS, Commands, CommonOptions, Outside
 from drystone.cli.wait import Step, wait_for_operation, wait_until
 
@@ -23,6 +23,7 @@ def store_app(outside: Outside) -> App:
     app = App(name="store", help="The snapshot store; for the administrator.")
     commands = StoreCommands(outside)
     add_command(app, commands.show, "show", "drystone store show --json")
+    add_command(app, commands.status, "status", "drystone store status", "drystone store status --json")
     add_command(app, commands.gc, "gc", "drystone store gc --dry-run", "drystone store gc --threshold 0 --json")
     add_command(app, commands.confirm, "confirm", "drystone store confirm --yes")
     add_command(app, commands.scrub, "scrub", "drystone store scrub", "drystone store scrub --now --wait --json")
@@ -40,6 +41,24 @@ class StoreCommands(Commands):
         """
         session = self._outside.session(common)
         session.out.record(store_space_record(session.service.drystone("read the store", "DescribeStore")))
+
+    def status(self, *, common: CommonOptions = NO_OPTIONS) -> None:
+        """Show where the store is, whether it answers, whose it is, and what was asked of it by day.
+
+        Requests are those to a bucket, in the last 30 days. The exit code is 1 if the store does not answer.
+
+        Args:
+            common: Options that every command takes.
+        """
+        session = self._outside.session(common)
+        service = session.service
+        found = store_status_record(
+            service.drystone("read the store's status", "DescribeStoreStatus"),
+            service.drystone("read the store's health", "DescribeStoreHealth"),
+        )
+        session.out.record(found)
+        if found["state"] != "answers":
+            raise CliError(Exit.REFUSED, f"the store cannot be used: {found['fault']}")
 
     def gc(
         self,

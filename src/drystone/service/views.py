@@ -1,7 +1,7 @@
 """What the use cases answer: values of the catalog with the sums and names that clients are shown beside them."""
 
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from drystone.domain.disk import Disk
 from drystone.domain.event import Event
@@ -12,9 +12,12 @@ from drystone.domain.opening import Opening
 from drystone.domain.operation import Operation
 from drystone.domain.snapshot import Snapshot
 from drystone.domain.snapshot_group import SnapshotGroup
+from drystone.domain.store_days import SpaceOfDay
 from drystone.domain.tracking import TrackingState
 
 T = TypeVar("T")
+StorePlace = Literal["directory", "bucket"]
+StoreState = Literal["answers", "unreachable", "refused", "foreign"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +247,11 @@ class StoreSpaceView:
 
     stored_bytes: int
     """All objects."""
+    map_bytes: int
+    snapshot_bytes: int
+    """Of manifests, and of what is kept beside them."""
+    cache_bytes: int
+    """On this machine's disk, of what was read of a bucket: it can go at any time."""
     pack_count: int
     pack_bytes: int
     live_bytes: int
@@ -259,6 +267,46 @@ class StoreSpaceView:
     """The threshold."""
     held: str
     """Why nothing is collected until somebody confirms; empty if nothing is held."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreDayView:
+    """What was asked of the store on one day, as those who charge for requests count it."""
+
+    day: str
+    writes: int
+    """Each writes an object."""
+    reads: int
+    lists: int
+    deletes: int
+    sent_bytes: int
+    received_bytes: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStatusView:
+    """Where the store is, whether it answers, and whose it is. Times are seconds since the epoch."""
+
+    store_id: StoreId
+    place: str
+    """A directory, or the URL of a bucket."""
+    place_kind: StorePlace
+    state: StoreState
+    fault: str
+    """Why it is of no use now; empty if it answers."""
+    fault_since: float | None
+    reached_at: float | None
+    """When it was last seen to answer, since the start."""
+    last_fault: Event | None
+    """The newest trouble with it that is over."""
+    epoch: int
+    held: str
+    days: tuple[StoreDayView, ...]
+    """With requests to a bucket, oldest first."""
+    space: tuple[SpaceOfDay, ...]
+    days_left: float | None
+    """How long the disks' file system has room for more, if it goes on as lately; None: nobody can say, or for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import { Card, Facts, Pending } from "../../parts/Page";
 import { Time } from "../../parts/Time";
 import { bytes, number } from "../../units/bytes";
 import { useWords } from "../../words";
+import { StoreStatus } from "./StoreStatus";
 
 /** The store of all snapshots: what it takes, what could be freed, and when it was last proven. For administrators. */
 export function Store() {
@@ -14,10 +15,13 @@ export function Store() {
   const admin = useSession().data?.Admin === true;
   if (!admin) return <p className="quiet">{t("why.notAdmin")}</p>;
   return (
-    <div className="columns">
-      <Space />
-      <Health />
-    </div>
+    <>
+      <StoreStatus />
+      <div className="columns">
+        <Space />
+        <Health />
+      </div>
+    </>
   );
 }
 
@@ -53,6 +57,9 @@ function Space() {
         <Facts
           facts={[
             { name: t("overview.stored"), value: bytes(store.StoredBytes) },
+            { name: t("store.packBytes"), value: bytes(store.PackBytes) },
+            { name: t("store.mapBytes"), hint: t("store.mapBytesHint"), value: bytes(store.MapBytes + store.SnapshotBytes) },
+            { name: t("store.cache"), hint: t("store.cacheHint"), value: bytes(store.CacheBytes) },
             { name: t("store.packs"), value: number(store.PackCount, locale) },
             { name: t("store.live"), value: bytes(store.LiveBytes) },
             { name: t("store.dead"), hint: t("store.deadHint", { percent: store.Threshold }), value: bytes(store.DeadBytes) },

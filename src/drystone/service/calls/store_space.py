@@ -2,8 +2,11 @@
 
 import asyncio
 import hashlib
-from collections.abc import Collection
+import os
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import msgspec
 from sqlalchemy import Connection
@@ -14,6 +17,7 @@ from drystone.domain.ids import PackId, SessionId, SnapshotId
 from drystone.domain.payloads import CompactPayload
 from drystone.domain.session import Pack
 from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.objects.address import DirectoryAddress
 from drystone.objects.contract import NotFoundError
 from drystone.service.caller import Caller
 from drystone.service.calls.snapshot_records import owned_snapshot
@@ -30,6 +34,8 @@ from drystone.transfer.store_jobs import SpaceJob, SpaceResult
 IDS_MAX = 1000
 ATTEMPTS_MAX = 3
 """A deletion may end while the delta maps are read: then the tree is looked at again."""
+LIST_SECONDS = 900.0
+"""How long the listing of a bucket is good enough for people: each thousand objects cost a request."""
 TOLD_MAX = 16
 """Answers that are kept; one of a thousand snapshots takes 100 KiB."""
 _SHOWN = frozenset({SnapshotState.NORMAL, SnapshotState.DELETING})
@@ -43,6 +49,9 @@ class StoreSpace:
     operations: Operations
     kept: KeptStore
     background: WorkerPool
+    monotonic: Callable[[], float]
+    _sizes: tuple[float, Counter[str]] | None = field(init=False, default=None)
+    """When all objects were listed last, and what they take."""
     _told: dict[bytes, SpaceResult] = field(init=False, default_factory=dict)
 
     async def snapshots(self, caller: Caller, snapshot_ids: tuple[str, ...]) -> SetSpaceView:
@@ -110,14 +119,15 @@ class StoreSpace:
             DrystoneError: The store cannot be listed.
         """
         caller.require_admin()
-        store = self.kept.store
-        stored = await asyncio.to_thread(lambda: sum(one.size_bytes for one in store.objects.list(store.name(""))))
+        by_kind = await self._listed()
+        cached = await asyncio.to_thread(_taken, self.kept.room.layout.store_cache)
         percent = self.kept.dead_percent
 
         def sums(conn: Connection) -> StoreSpaceView:
             every, due = packs.totals(conn), packs.totals(conn, percent / 100)
             return StoreSpaceView(
-                stored_bytes=stored, pack_count=every.count, pack_bytes=every.stored_bytes,
+                stored_bytes=by_kind.total(), map_bytes=by_kind["maps"], snapshot_bytes=by_kind["snapshots"],
+                cache_bytes=cached, pack_count=every.count, pack_bytes=every.stored_bytes,
                 live_bytes=every.stored_bytes - every.dead_bytes, dead_bytes=every.dead_bytes,
                 reclaimable_bytes=due.dead_bytes, reclaimed_bytes=collection.reclaimed(conn),
                 waiting_bytes=rewrites.waiting_bytes(conn), dead_percent=percent,
@@ -125,6 +135,22 @@ class StoreSpace:
             )  # fmt: skip
 
         return await self.transactions.read(sums)
+
+    async def _listed(self) -> Counter[str]:
+        """Return the bytes of all objects, by the folder that they are in; a bucket is listed seldom."""
+        store, seldom = self.kept.store, not isinstance(self.kept.place, DirectoryAddress)
+        if seldom and self._sizes is not None and self.monotonic() - self._sizes[0] < LIST_SECONDS:
+            return self._sizes[1]
+        prefix = store.name("")
+
+        def sizes() -> Counter[str]:
+            found: Counter[str] = Counter()
+            for one in store.objects.list(prefix):
+                found[one.name.removeprefix(prefix).partition("/")[0]] += one.size_bytes
+            return found
+
+        self._sizes = self.monotonic(), await asyncio.to_thread(sizes)
+        return self._sizes[1]
 
     async def collect(self, caller: Caller, *, dry_run: bool, dead_percent: int | None) -> CollectionView:
         """Have packs that are dead in part written again, or only tell what that would do.
@@ -206,3 +232,15 @@ def _trees(
         )
     written = packs.of_sessions(conn, [row.session_id for row in rows.values() if row.session_id is not None])
     return tuple(nodes), tuple((pack.id, pack.session_id, pack.object) for pack in written)
+
+
+def _taken(directory: Path) -> int:
+    """Return what the files of a directory take, zero if it is not there; files may go meanwhile."""
+    taken = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            try:
+                taken += os.lstat(f"{folder}/{name}").st_blocks * 512
+            except OSError:
+                continue
+    return taken

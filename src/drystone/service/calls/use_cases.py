@@ -24,6 +24,7 @@ from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.calls.snapshot_records import SnapshotRecords
 from drystone.service.calls.store_health import StoreHealth
 from drystone.service.calls.store_space import StoreSpace
+from drystone.service.calls.store_status import StoreStatus
 from drystone.service.calls.trail import Audit
 from drystone.service.calls.trail_records import AuditRecords
 from drystone.service.upkeep.clock import SteadyClock
@@ -61,6 +62,7 @@ class UseCases:
     host: HostRecords
     store_health: StoreHealth
     space: StoreSpace
+    store_status: StoreStatus
     clock: SteadyClock
     confirmation: Confirmation
     image_files: ImageFiles
