@@ -112,6 +112,11 @@ class S3Server:
         return S3Address(bucket=bucket, prefix=prefix, endpoint=self.endpoint, keys_file=str(self.keys_file(keys)))
 
 
+def make_bucket(address: S3Address) -> None:
+    """Make the bucket of an address, at any service."""
+    _ask(address, "PUT", {}, {}, b"")
+
+
 def lockable(address: S3Address, *, days: int = 0, mode: str = "GOVERNANCE") -> S3Address:
     """Make another bucket, whose objects can be locked; by itself it locks each for so many days."""
     made = msgspec.structs.replace(address, bucket=f"{address.bucket}-locked")

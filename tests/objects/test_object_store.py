@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.memory_store import CutError, MemoryStore
+from tests.rgw_server import RgwServer
 from tests.s3_server import S3Server, s3_server
 
 from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
@@ -30,10 +31,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 BUCKETS = itertools.count()
 
 
-@pytest.fixture(params=["local", "memory", "versitygw"])
+@pytest.fixture(params=["local", "memory", "versitygw", pytest.param("rgw", marks=pytest.mark.long)])
 def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
-    if request.param == "versitygw":
-        server: S3Server = request.getfixturevalue("server")
+    if request.param in {"versitygw", "rgw"}:
+        server: S3Server | RgwServer = request.getfixturevalue("rgw" if request.param == "rgw" else "server")
         address = server.address(f"bucket-{next(BUCKETS)}", tmp_path / "store.env", prefix="a/prefix")
         return Retrying(inner=S3Store(address))
     return LocalStore(tmp_path / "store", floor_bytes=0) if request.param == "local" else MemoryStore()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.memory_store import MemoryStore
+from tests.rgw_server import RgwServer
 from tests.s3_server import S3Server, begin_upload, lockable, s3_server
 
 from drystone.domain.errors import IntegrityError, RetainedError, StoreUnavailableError
@@ -21,14 +22,17 @@ pytestmark = pytest.mark.versitygw
 DAY_S = 86_400.0
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["versions", "no versions"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+@pytest.fixture(scope="module", params=["versions", "no versions", pytest.param("rgw", marks=pytest.mark.long)])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server | RgwServer]:
     """Both kinds of service: those that keep versions of what is locked, and those that refuse to delete it."""
-    with s3_server(tmp_path_factory.mktemp("s3"), versions=request.param) as started:
+    if request.param == "rgw":
+        yield request.getfixturevalue("rgw")
+        return
+    with s3_server(tmp_path_factory.mktemp("s3"), versions=request.param == "versions") as started:
         yield started
 
 
-def test_a_bucket_without_rules(server: S3Server, tmp_path: Path) -> None:
+def test_a_bucket_without_rules(server: S3Server | RgwServer, tmp_path: Path) -> None:
     rules = S3Rules(server.address("plain", tmp_path / "keys", prefix="p"))
     assert not rules.versioned()
     assert not rules.locks()
@@ -38,14 +42,14 @@ def test_a_bucket_without_rules(server: S3Server, tmp_path: Path) -> None:
     assert abs(rules.time() - time.time()) < 5
 
 
-def test_history_9_what_a_bucket_locks_by_itself_is_seen(server: S3Server, tmp_path: Path) -> None:
+def test_history_9_what_a_bucket_locks_by_itself_is_seen(server: S3Server | RgwServer, tmp_path: Path) -> None:
     rules = S3Rules(lockable(server.address("days", tmp_path / "keys"), days=3))
     assert rules.locks()
     assert rules.default_retention() == DefaultRetention(mode="GOVERNANCE", days=3)
 
 
 def test_history_8_a_deletion_that_is_refused_is_pending_and_not_asked_for_again(
-    server: S3Server, tmp_path: Path, request: pytest.FixtureRequest
+    server: S3Server | RgwServer, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     address = lockable(server.address("locked", tmp_path / "keys", prefix="p"))
     rules, tally = S3Rules(address), Tally()
@@ -85,7 +89,7 @@ def test_history_8_a_deletion_that_is_refused_is_pending_and_not_asked_for_again
         objects.put("kept", b"")
 
 
-def test_a_key_that_is_refused_is_no_retention(server: S3Server, tmp_path: Path) -> None:
+def test_a_key_that_is_refused_is_no_retention(server: S3Server | RgwServer, tmp_path: Path) -> None:
     address = server.address("refused", tmp_path / "keys")
     S3Store(address).put("a", b"1")
     (tmp_path / "keys").write_text("AWS_ACCESS_KEY_ID=revoked\nAWS_SECRET_ACCESS_KEY=x\n")
@@ -95,7 +99,7 @@ def test_a_key_that_is_refused_is_no_retention(server: S3Server, tmp_path: Path)
 
 
 def test_history_7_uploads_that_nobody_ended_are_listed_and_go(
-    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: S3Server | RgwServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address = server.address("parts", tmp_path / "keys", prefix="p")
     begin_upload(address, "maps/a")
@@ -115,7 +119,7 @@ def test_history_7_uploads_that_nobody_ended_are_listed_and_go(
 
 
 def test_an_object_over_the_limit_is_written_in_parts_and_is_whole(
-    server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: S3Server | RgwServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(s3, "SINGLE_BYTES_MAX", 5 << 20)
     monkeypatch.setattr(s3, "PART_BYTES", 5 << 20)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.memory_store import MemoryStore
+from tests.rgw_server import RgwServer
 from tests.s3_server import S3Server, begin_upload, lockable, s3_server
 
 from drystone import bucket_check
@@ -142,6 +143,16 @@ def test_of_a_bucket_it_is_said_what_it_does_by_itself(
         found = wrong(locked)
         assert found["locks"].seen == "a lock is accepted and not enforced: a locked probe was deleted"
         assert found["locks"].do
+
+
+@pytest.mark.long
+def test_what_cephs_gateway_does(rgw: RgwServer, tmp_path: Path) -> None:
+    place = rgw.address("check", tmp_path / "keys", prefix="p")
+    assert wrong(place) == {}
+    locked = lockable(place, days=2)
+    # Where it keeps versions it takes no condition, which nothing relies on.
+    assert set(wrong(locked)) == {"refuse a second put", "old versions", "default retention"}
+    assert "accepted and enforced" in noted(locked)["locks"]
 
 
 @pytest.mark.versitygw
