@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 
+from drystone.domain.errors import DrystoneError
 from tests.s3_server import S3Server, s3_server
 from tests.system.harness import Installation, random_bytes
 from tests.system.test_bucket import drystone, refused_start
@@ -252,14 +253,16 @@ def test_history_3_and_13_snapshots_wait_for_the_bucket_and_for_new_keys(server:
         assert (system.data / "store.env").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_guest_of_a_disk_that_is_still_filled_waits_for_the_bucket(server: S3Server, tmp_path: Path) -> None:
-    """P6: its read is late, and no error. Other disks notice nothing."""
+def test_a_disk_that_is_still_filled_waits_for_the_bucket_and_a_host_stops_without_it(
+    server: S3Server, tmp_path: Path
+) -> None:
+    """P6: its guest's read is late, and no error; other disks notice nothing. S271: what was acknowledged stays."""
     rng = np.random.default_rng(35)
     with in_bucket(tmp_path / "data", server, "hydration_bytes_per_s = 100000\n") as system:
         disk_id = system.create_disk()
         system.attach(disk_id)
-        data = random_bytes(rng, 8 * MIB)
-        system.write(disk_id, 0, data)
+        data = bytearray(random_bytes(rng, 8 * MIB))
+        system.write(disk_id, 0, bytes(data))
         snapshot_id = system.take(disk_id)
         clone = system.create_disk(SnapshotId=snapshot_id)
         system.attach(clone)
@@ -268,13 +271,37 @@ def test_a_guest_of_a_disk_that_is_still_filled_waits_for_the_bucket(server: S3S
         found: list[bytes] = []
         guest = threading.Thread(target=lambda: found.append(system.read(clone, 6 * MIB, 2 * MIB)))
         guest.start()
-        guest.join(15)
+        guest.join(4)
         assert guest.is_alive()
         assert found == []
         assert system.read(disk_id, 0, len(data)) == data
         server.start()
         guest.join(60)
         assert found == [data[6 * MIB :]]
+        server.stop()
+        # Whole blocks need nothing from the bucket; a part of one does, and so does a read.
+        data[4 * MIB : 5 * MIB] = random_bytes(rng, MIB)
+        system.write(clone, 4 * MIB, bytes(data[4 * MIB : 5 * MIB]))
+        failed: list[str] = []
+
+        def try_it(act: Callable[[], object]) -> None:
+            try:
+                act()
+            except DrystoneError as error:
+                failed.append(str(error))
+
+        acts = (lambda: system.read(clone, 5 * MIB, MIB), lambda: system.write(clone, 3 * MIB + 512, bytes(512)))
+        waiting = [threading.Thread(target=try_it, args=(act,)) for act in acts]
+        for one in waiting:
+            one.start()
+        system.host_stop()
+        assert system.daemons() == {}
+        for one in waiting:
+            one.join(20)
+        assert len(failed) == 2
+        server.start()
+        system.start()
+        assert system.read(clone, 4 * MIB, 4 * MIB) == data[4 * MIB :]
 
 
 def test_an_empty_machine_recovers_from_the_bucket_alone(server: S3Server, tmp_path: Path) -> None:

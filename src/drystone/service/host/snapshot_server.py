@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,7 @@ from drystone.engine import process
 from drystone.engine.graph import Backing
 from drystone.engine.layout import Layout
 from drystone.nbd.client import NbdClient
-from drystone.nbd.server import waiting_name
+from drystone.nbd.server import NbdServer, waiting_name
 from drystone.objects.address import DirectoryAddress, ObjectsAddress
 from drystone.objects.retrying import ATTEMPTS, LONGEST_S
 from drystone.service.transactions import Transactions
@@ -103,6 +103,20 @@ class SnapshotServer:
         export = snapshot_id if session is None else f"{snapshot_id}/{session}"
         return Backing(socket=self._layout.store_socket, export=export)
 
+    @contextlib.asynccontextmanager
+    async def refusing(self, sizes: Mapping[str, int]) -> AsyncIterator[None]:
+        """Within this it is ended, and whoever reads from it is told at once that he cannot (S271).
+
+        Args:
+            sizes: Bytes of the snapshots that may be read, by id.
+        """
+        await self.end()
+        server = await asyncio.to_thread(NbdServer, self._layout.store_socket, _Refusing(sizes))
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(server.close)
+
     async def end(self) -> None:
         """End it; no disk that hydrates may be open."""
         running = await asyncio.to_thread(process.adopt, self._directory)
@@ -126,6 +140,40 @@ class SnapshotServer:
             if loop.time() >= end:
                 raise SlowSourceError("the snapshot that the disk is filled from is not read in time; try again later")
             await asyncio.sleep(ASK_SECONDS)
+
+
+class _Refused:
+    """A snapshot of which nothing can be read."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Refuse; see `Export.read`."""
+        raise UnavailableError(f"the host stops: {length} bytes at {offset} are not read any more")
+
+    def extents(self, offset: int, length: int) -> Sequence[tuple[int, bool]]:
+        """Say that all may be data; see `Export.extents`."""
+        del offset
+        return [(length, False)]
+
+
+class _Refusing:
+    """Snapshots of these sizes, by id."""
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        self._sizes = sizes
+
+    def open(self, name: str) -> _Refused:
+        """Return one; see `ExportProvider.open`."""
+        size_bytes = self._sizes.get(name.partition("/")[0])
+        if size_bytes is None:
+            raise UnavailableError(f"no disk that is open reads {name}")
+        return _Refused(size_bytes)
+
+    def names(self) -> Sequence[str]:
+        """Return nothing; see `ExportProvider.names`."""
+        return ()
 
 
 def _reads_another(pid: int, place: ObjectsAddress) -> bool:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, operations
+from drystone.catalog import disks, operations, snapshots
 from drystone.domain.disk import Disk, DiskState
+from drystone.domain.disk_types import GIB
 from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.domain.event import EventKind, Facts, Trouble
 from drystone.domain.ids import DiskId
@@ -21,7 +22,7 @@ from drystone.service.host.daemons import Daemons, close_unknown
 from drystone.service.host.device_links import DeviceLinks
 from drystone.service.host.host import Host
 from drystone.service.host.serving import Serving
-from drystone.service.host.snapshot_server import SnapshotServer
+from drystone.service.host.snapshot_server import SlowSourceError, SnapshotServer
 from drystone.service.operations import Operations
 from drystone.service.rows import events
 from drystone.service.rows.settling import give_flight_up
@@ -183,19 +184,36 @@ class Watch:
             used = await self.devices.user_of(disk.id) if disk.device else None
             if used is not None:
                 raise UnavailableError(f"disk {disk.id} is in use on this host: it is {used}; end that first")
-        for disk in await self.transactions.read(disks.everything):
-            if disk.daemon is None:
-                continue
-            async with self.locks.graph(disk.id):
-                # A snapshot in flight is given up first (A10: committed or merged back).
-                given_up = functools.partial(give_flight_up, disk_id=disk.id, why="the host was stopped")
-                await self.transactions.change(given_up)
-                await self.host.settle(disk.id)
-                await self.host.close(disk.id)
+        open_now = [disk for disk in rows if disk.daemon is not None]
+        async with contextlib.AsyncExitStack() as stack:
+            if await self._waits(open_now):  # S271
+                # A read that waits for a bucket would keep its disk from being closed, for as long as that is away.
+                sizes = await self.transactions.read(_sizes_of_sources)
+                await stack.enter_async_context(self.snapshot_server.refusing(sizes))
+            for disk in open_now:
+                async with self.locks.graph(disk.id):
+                    # A snapshot in flight is given up first (A10: committed or merged back).
+                    given_up = functools.partial(give_flight_up, disk_id=disk.id, why="the host was stopped")
+                    await self.transactions.change(given_up)
+                    await self.host.settle(disk.id)
+                    await self.host.close(disk.id)
         for daemon in self.daemons.running():
             with contextlib.suppress(UnavailableError):
                 await self.daemons.quit(daemon)
         await self.snapshot_server.end()
+
+    async def _waits(self, open_now: Sequence[Disk]) -> bool:
+        """Tell whether anything waits for a snapshot that is not read in time."""
+        for disk in open_now:
+            live = await self.host.running(disk)
+            if live is None or not (await live.look()).hydrates:
+                continue
+            try:
+                await self.snapshot_server.calm(live.daemon.pid)
+            except SlowSourceError as error:
+                log.warning("host.reads_refused", disk_id=disk.id, error=str(error))
+                return True
+        return False
 
     async def leave(self) -> None:
         """Let go of all daemons; they go on serving."""
@@ -208,3 +226,9 @@ def _tell(change: Change, *, dead: Collection[str], hit: Sequence[Disk]) -> None
     for name in sorted(dead):
         disks_of_it = sum(disk.daemon == name for disk in hit)
         events.note(change, Trouble(kind=EventKind.DAEMON_DIED, subject_id=name), Facts(disks=disks_of_it))
+
+
+def _sizes_of_sources(conn: Connection) -> dict[str, int]:
+    """Return the sizes of the snapshots that disks read from."""
+    sources = {disk.source_snapshot_id for disk in disks.everything(conn) if disk.source_snapshot_id is not None}
+    return {one.id: one.size_gib * GIB for one in snapshots.get_many(conn, sources).values()}
