@@ -183,9 +183,11 @@ class Restic(Command):
 
 class Kopia(Command):
     name = "kopia"
+    _snapshots: list[str]
 
     def prepare(self, image: Path) -> None:
         del image
+        self._snapshots = []
         self.environment |= {
             "KOPIA_PASSWORD": "bench", "KOPIA_CHECK_FOR_UPDATES": "false",
             "KOPIA_CONFIG_PATH": str(self.work / "kopia.config"), "KOPIA_LOG_DIR": str(self.work / "kopia-logs"),
@@ -199,19 +201,16 @@ class Kopia(Command):
         self.run("policy", "set", "--global", "--compression=zstd-fastest")
 
     def take(self, image: Path) -> None:
-        self.run("snapshot", "create", "--no-progress", str(image))
-
-    def _ids(self) -> list[str]:
-        found = json.loads(self.run("snapshot", "list", "--json", "--all", "--show-identical"))
-        return [str(one["id"]) for one in sorted(found, key=lambda one: str(one["startTime"]))]
+        made = json.loads(self.run("snapshot", "create", "--no-progress", "--json", str(image)))
+        self._snapshots.append(str(made["id"]))
 
     def delete_half(self) -> None:
-        self.run("snapshot", "delete", "--delete", *self._ids()[1::2])
+        self.run("snapshot", "delete", "--delete", *self._snapshots[1::2])
         self.run("maintenance", "run", "--full", "--safety=none")
 
     def restore(self) -> None:
         self.out.mkdir()
-        self.run("snapshot", "restore", "--no-progress", self._ids()[-1], str(self.out / "image"))
+        self.run("snapshot", "restore", "--no-progress", self._snapshots[-1], str(self.out / "image"))
 
 
 PROGRAMS: dict[str, Callable[[Path, S3Server, int], Program]] = {
