@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from drystone.catalog import operations, sessions, snapshots
 from drystone.domain.ids import DiskId, SessionId, SnapshotId
 from drystone.domain.operation import OperationState
 from drystone.domain.session import Session
+from drystone.objects.contract import ObjectStore
 from drystone.service.jobs import snapshot as snapshot_job
 from drystone.service.upkeep import collection, compaction, epoch
 from drystone.snapstore.manifests import write_manifest
@@ -63,9 +65,9 @@ def fill(scene: Scene, count: int) -> None:
     scene.db.write_sync(rows)
 
 
-def counted(scene: Scene) -> CountingStore:
-    """Count what the server and its workers ask for from here on."""
-    store = CountingStore(scene.objects)
+def counted(scene: Scene, objects: ObjectStore | None = None) -> CountingStore:
+    """Count what the server and its workers ask for from here on, in memory or of another store with these objects."""
+    store = CountingStore(objects or scene.objects)
     asked = replace(scene.made.store, objects=store)
     scene.made.kept.proven = asked
     pool: Any = scene.made.workers
@@ -111,8 +113,16 @@ async def tidy(scene: Scene) -> None:
     await sweep.tidy()
 
 
-def requests_with(count: int) -> tuple[dict[str, Counter[str]], list[str]]:
-    """What each thing costs in a store with so many more snapshots, and the prefixes that were listed."""
+Elsewhere = Callable[[Mapping[str, bytes]], ObjectStore]
+
+
+def requests_with(count: int, elsewhere: Elsewhere | None = None) -> tuple[dict[str, Counter[str]], list[str]]:
+    """What each thing costs in a store with so many more snapshots, and the prefixes that were listed.
+
+    Args:
+        count: How many.
+        elsewhere: Makes a store of these objects, which is asked instead of the one in memory.
+    """
     told: dict[str, Counter[str]] = {}
     prefixes: list[str] = []
     with quick_directory() as place, built(place) as world:
@@ -120,7 +130,7 @@ def requests_with(count: int) -> tuple[dict[str, Counter[str]], list[str]]:
         scene.open()
         fill(scene, count)
         freeze(scene)
-        store = counted(scene)
+        store = counted(scene, elsewhere and elsewhere(scene.objects.content()))
         for name, act in (
             ("start", start), ("snapshot", upload), ("deletion", deleting(MIDDLE)), ("another", deleting(FIRST)),
             ("compaction", compact), ("tidy", tidy),
