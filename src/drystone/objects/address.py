@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from drystone.objects.hedged import Hedged, Tail
 from drystone.objects.limited import Bandwidth, Limited
 from drystone.objects.local import LocalStore
 from drystone.objects.measured import Measured, Tally
@@ -63,13 +64,16 @@ ObjectsAddress = DirectoryAddress | S3Address
 """Any place; each kind has a tag, by which a reader tells which it is."""
 
 
-def open_objects(address: ObjectsAddress, tally: Tally | None = None, *, attempts: int = ATTEMPTS) -> "ObjectStore":
+def open_objects(
+    address: ObjectsAddress, tally: Tally | None = None, *, attempts: int = ATTEMPTS, hedged: bool = False
+) -> "ObjectStore":
     """Open what is at an address.
 
     Args:
         address: Where.
         tally: Counts the requests to a bucket, and knows which deletions it refuses for now.
         attempts: How often a request to a bucket that does not answer is made at most.
+        hedged: Whether reads of a bucket that take far longer than others are asked for twice: guests wait for them.
 
     Raises:
         UnavailableError: It cannot be used now.
@@ -84,5 +88,7 @@ def open_objects(address: ObjectsAddress, tally: Tally | None = None, *, attempt
     if address.bytes_per_s:
         bandwidth = Bandwidth(bytes_per_s=address.bytes_per_s, file=Path(address.bandwidth_file))
         objects = Limited(inner=objects, bandwidth=bandwidth)
+    if hedged:
+        objects = Hedged(inner=objects, tail=Tail())
     objects = Retrying(inner=objects, attempts=attempts)
     return objects if tally is None else Waiting(inner=objects, pending=tally.pending)

@@ -158,7 +158,8 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, lambda *_: ended.set())
     try:
         address = msgspec.json.decode(options.objects, type=ObjectsAddress)
-        objects, far = open_objects(address, attempts=options.attempts), far_from(address, serves=True)
+        objects = open_objects(address, attempts=options.attempts, hedged=True)
+        far = far_from(address, serves=True)
         # Over a network requests wait, and take no processor meanwhile.
         limits = ServerLimits() if far is None else ServerLimits(request_threads=FAR_THREADS)
         store = open_store(objects, StoreId(options.store), far)
