@@ -306,7 +306,7 @@ def test_frames_cannot_change_places() -> None:
     _, opened = opener(Kind.PACK, raw)
     assert opened.part(1, two) == b"b" * 100
     for number, stored in ((0, two), (1, one), (2, two), (0, one[:-1]), (0, one + b"\0"), (0, b"")):
-        with pytest.raises(IntegrityError, match=f"part {number} is not"):
+        with pytest.raises(IntegrityError, match=f"frame {number}: not"):
             opened.part(number, stored)
 
 

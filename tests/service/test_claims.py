@@ -181,7 +181,7 @@ def test_a_copy_from_between_claim_and_commit_is_noticed_by_the_attributes(world
     made.store.objects.put(made.store.manifest_name(row.id, session.id), b"sealed")
     assert epoch.look_at_start(world.db.read_sync(epoch.known), made.store) is Standing.HELD
     # Only a catalog in which it is NORMAL writes these.
-    write_attributes(made.store, row.id, Attributes(name="n"))
+    write_attributes(made.store, row.id, Attributes(name="n"), row.account_id)
     assert epoch.look_at_start(world.db.read_sync(epoch.known), made.store) is Standing.TAKEN
     world.db.write_sync(lambda conn: sessions.fence(conn, session.id, at=NOW))
     assert epoch.look_at_start(world.db.read_sync(epoch.known), made.store) is Standing.TAKEN

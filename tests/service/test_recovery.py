@@ -95,7 +95,8 @@ class World:
             self.take()
         self.describe(DISK, source=None)
         write_attributes(self.store, self.name(2), Attributes(name="second", permanent=False,
-                         deadline="2027-01-01T00:00:00+00:00", tags=(("k", "v"),)))  # fmt: skip
+                         deadline="2027-01-01T00:00:00+00:00", tags=(("k", "v"),)),
+                         AccountId("100000000001"))  # fmt: skip
 
     def name(self, number: int) -> SnapshotId:
         return SnapshotId(f"snap-{number:08d}")
@@ -211,7 +212,7 @@ def test_groups_and_quiesce_profiles_come_back(world: World) -> None:
         taken_at=NOW, created_at=NOW - 5, tags=(("k", "v"),),
     )  # fmt: skip
     for number in (2, 3):
-        write_attributes(world.store, world.name(number), Attributes(name="x", group=told))
+        write_attributes(world.store, world.name(number), Attributes(name="x", group=told), AccountId("100000000001"))
     profile = QuiesceProfile(
         resource_id=DISK, account_id=OWNER, steps=(Step(kind=StepKind.FILESYSTEM, mount="/srv"),), modified_at=NOW
     )
@@ -404,7 +405,7 @@ def test_a_catalog_from_before_the_last_snapshots_is_noticed_and_reconciled(worl
         world.take()
     first = SnapshotReader.open(world.store, world.name(1)).manifest
     delete_manifest(world.store, first.snapshot, first.session)
-    write_attributes(world.store, world.name(2), Attributes(name="kept"))
+    write_attributes(world.store, world.name(2), Attributes(name="kept"), AccountId("100000000001"))
     shutil.copy(world.data / "copy.db", world.layout.catalog)
     with pytest.raises(StartError, match=r"older than its snapshot store .* `drystone store reconcile --data "):
         start(world)

@@ -9,26 +9,34 @@ from drystone.domain.ids import AccountId, DiskId, SessionId, SnapshotId, StoreI
 from drystone.objects.contract import ObjectStore
 from drystone.snapstore.manifests import write_manifest
 from drystone.snapstore.reader import SnapshotReader
-from drystone.snapstore.store import Store, create_store, hex128
+from drystone.snapstore.seals import account_purpose
+from drystone.snapstore.store import Store, hex128
 from drystone.snapstore.writer import SnapshotWriter, Written
+from tests.sealed_stores import make_store
 
 STORE_ID = StoreId("store-test")
 KEY = bytes(range(32))
+ACCOUNT = AccountId("100000000001")
+PURPOSE = account_purpose(ACCOUNT)
 
 
 def new_store(objects: ObjectStore) -> Store:
-    return create_store(objects, STORE_ID, "0" * 32, KEY)
+    return make_store(objects, STORE_ID, "0" * 32, KEY)
 
 
 def manifest_of(
     store: Store, *, snapshot: str, session: SessionId, written: Written, size_bytes: int, base: SnapshotReader | None
 ) -> Manifest:
-    newest = ManifestMap(object=written.map_object, kind=written.kind, entries=written.entries, bytes=written.map_bytes)
+    newest = ManifestMap(
+        object=written.map_object, kind=written.kind, entries=written.entries, bytes=written.map_bytes,
+        commitment=written.commitment,
+    )  # fmt: skip
     return Manifest(
+        format=store.version,
         store=store.store_id,
         snapshot=SnapshotId(snapshot),
         session=session,
-        account=AccountId("100000000001"),
+        account=ACCOUNT,
         disk=DiskId("disk-aaaaaaaa"),
         size_bytes=size_bytes,
         taken_at="2026-11-01T00:00:00Z",
@@ -65,7 +73,7 @@ def take(
 ) -> SnapshotReader:
     """Write a snapshot of `disk`, of whose blocks `changed` are read and `zeros` are told to be zeros."""
     session = SessionId(hex128(rng))
-    writer = SnapshotWriter(store=store, session=session, rng=rng, base=base, compare=compare)
+    writer = SnapshotWriter(store=store, session=session, rng=rng, base=base, compare=compare, purpose=PURPOSE)
     try:
         for start, stop, data in sorted([(*one, True) for one in changed] + [(*one, False) for one in zeros]):
             if data:

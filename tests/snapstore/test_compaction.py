@@ -23,11 +23,12 @@ from drystone.snapstore.packs import open_pack, shares
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.scrub import check_pack
 from drystone.snapstore.space import Member, tree_space
-from drystone.snapstore.store import Store, hex128, open_store
+from drystone.snapstore.store import Store, hex128
 from drystone.transfer.addresses import StoreAddress
 from drystone.transfer.compaction import compact as compact_job
 from drystone.transfer.store_jobs import CompactJob, PackTarget
 from tests.memory_store import CutError, MemoryStore
+from tests.sealed_stores import reopen
 from tests.snapstore.model_snapshots import STORE_ID, new_store, take
 from tests.snapstore.test_snapshots_model import BLOCKS, pairs, seen
 
@@ -190,12 +191,12 @@ def test_a_cut_anywhere_loses_nothing() -> None:
     for cut in range(1000):
         for lands in (False, True):
             survivor = MemoryStore(content, cut_after=cut, lands=lands)
-            again = open_store(survivor, STORE_ID)
+            again = reopen(survivor, STORE_ID)
             try:
                 compact_all(again, random.Random(cut), [one for one, _ in taken])
             except CutError:
                 cuts += 1
-            after = open_store(MemoryStore(survivor.content()), STORE_ID)
+            after = reopen(MemoryStore(survivor.content()), STORE_ID)
             for one, expected in taken:
                 assert bool(SnapshotReader.open(after, one.manifest.snapshot).read(0, len(expected)) == expected)
         if cuts < 2 * (cut + 1):
@@ -302,7 +303,7 @@ def test_damage_is_not_copied() -> None:
     bad[200] ^= 1
     damaged = MemoryStore({**content, opened.object: bytes(bad)})
     with pytest.raises(IntegrityError):
-        rewrite_pack(open_store(damaged, STORE_ID), opened, dead, "aa" * 16, bytes(32))
+        rewrite_pack(reopen(damaged, STORE_ID), opened, dead, "aa" * 16, bytes(32))
     assert damaged.changes == []
 
 
@@ -324,7 +325,7 @@ def test_a_rotten_block_goes_with_the_dead_and_gives_those_beside_it_back() -> N
         first = int(index.first_rows[frames[0]])
         slot = int(np.flatnonzero(dead[first : int(index.first_rows[frames[0] + 1])] == rotten)[0])
         bad[int(index.offsets[frames[0]]) + slot * BLOCK_BYTES + 7] ^= 1
-        broken = open_store(MemoryStore({**objects.content(), opened.object: bytes(bad)}), STORE_ID)
+        broken = reopen(MemoryStore({**objects.content(), opened.object: bytes(bad)}), STORE_ID)
         before = check_pack(broken, opened.object, lambda _bytes: None)
         assert before is not None
         if not rotten:
@@ -373,15 +374,15 @@ def test_a_job_judges_each_pack_and_stops_at_what_cannot_be_read() -> None:
         assert verdict.new_object is None or verdict.dead_bytes * 5 >= verdict.dead_blocks > 0
     written = next(one for one in verdicts if one.new_object is not None)
     damaged = {**content, written.object: content[written.object][:-70] + bytes(70)}
-    told = compact_job(job, open_store(MemoryStore(damaged), STORE_ID), rng, lambda _done, _total: None).packs
+    told = compact_job(job, reopen(MemoryStore(damaged), STORE_ID), rng, lambda _done, _total: None).packs
     assert [bool(one.fault) for one in told] == [one.object == written.object for one in told]
     nothing = msgspec.structs.replace(job, living=())
-    dead = compact_job(nothing, open_store(MemoryStore(content), STORE_ID), rng, lambda _done, _total: None).packs
+    dead = compact_job(nothing, reopen(MemoryStore(content), STORE_ID), rng, lambda _done, _total: None).packs
     assert all(one.dead_blocks == one.blocks > 0 and one.new_object is None for one in dead)
     for name in [name for name in content if "/maps/" in name]:
         for change in ({}, {name: content[name][:-9] + bytes(9)}):
             left = MemoryStore({**{key: raw for key, raw in content.items() if key != name}, **change})
             if any(part.object == name for one, _ in taken for part in one.manifest.maps):
                 with pytest.raises(DrystoneError):
-                    compact_job(job, open_store(left, STORE_ID), rng, lambda _done, _total: None)
+                    compact_job(job, reopen(left, STORE_ID), rng, lambda _done, _total: None)
                 assert left.changes == []

@@ -24,8 +24,9 @@ from drystone.snapstore.far import Far
 from drystone.snapstore.local_cache import FILE_BYTES, LocalCache
 from drystone.snapstore.packs import MissingPackError, open_pack
 from drystone.snapstore.reader import Caches, SnapshotReader
-from drystone.snapstore.store import Store, open_store
+from drystone.snapstore.store import Store
 from tests.memory_store import MemoryStore
+from tests.sealed_stores import reopen
 from tests.snapstore.model_snapshots import STORE_ID, new_store, take
 
 R = TypeVar("R")
@@ -99,7 +100,7 @@ def test_maps_and_pages_come_at_once(far: Far) -> None:
     objects, disk = MemoryStore(), bytearray(disk_of(256))
     name = manifest_name(new_store(MemoryStore()), snapshots(objects, 16, disk)[-1])
     wire = Wire(inner=objects, together={"/maps/": threading.Barrier(16)})
-    reader = SnapshotReader.open(open_store(wire, STORE_ID, far), name)
+    reader = SnapshotReader.open(reopen(wire, STORE_ID, far), name)
     wire.take()
     assert reader.read(0, len(disk)) == disk
     # Small maps come whole: one request each, and no other for their pages.
@@ -112,7 +113,7 @@ def test_pages_of_all_maps_come_at_once(far: Far, monkeypatch: pytest.MonkeyPatc
     objects, disk = MemoryStore(), bytearray(disk_of(256))
     taken = snapshots(objects, 16, disk)[-1]
     wire = Wire(inner=objects, together={"/maps/": threading.Barrier(16)})
-    reader = SnapshotReader.open(open_store(wire, STORE_ID, far), manifest_name(taken.store, taken))
+    reader = SnapshotReader.open(reopen(wire, STORE_ID, far), manifest_name(taken.store, taken))
     assert reader.read(0, len(disk)) == disk
     assert len(wire.take("/maps/")) == 16 * 3
 
@@ -123,7 +124,7 @@ def test_neighbours_come_by_one_request(far: Far) -> None:
     name = manifest_name(new_store(MemoryStore()), snapshots(objects, 1, disk)[0])
     for one in (None, far):
         wire = Wire(inner=objects)
-        reader = SnapshotReader.open(open_store(wire, STORE_ID, one), name)
+        reader = SnapshotReader.open(reopen(wire, STORE_ID, one), name)
         assert reader.read(0, MIB) == disk
         of_packs = wire.take("/packs/")
         assert [kind for kind, _ in of_packs] == ["get_range"] * 2, of_packs
@@ -134,7 +135,7 @@ def test_who_reads_in_order_is_read_ahead_of(far: Far) -> None:
     objects, disk = MemoryStore(), bytearray(disk_of())
     name = manifest_name(new_store(MemoryStore()), snapshots(objects, 1, disk)[0])
     wire = Wire(inner=objects)
-    reader = SnapshotReader.open(open_store(wire, STORE_ID, far), name)
+    reader = SnapshotReader.open(reopen(wire, STORE_ID, far), name)
     for stretch in range(5):
         assert reader.read(stretch * MIB, MIB) == disk[stretch * MIB : (stretch + 1) * MIB]
     end = time.monotonic() + WAIT_S
@@ -155,7 +156,7 @@ def test_who_reads_here_and_there_is_not(far: Far) -> None:
     objects, disk = MemoryStore(), bytearray(disk_of())
     name = manifest_name(new_store(MemoryStore()), snapshots(objects, 1, disk)[0])
     wire = Wire(inner=objects)
-    reader = SnapshotReader.open(open_store(wire, STORE_ID, far), name)
+    reader = SnapshotReader.open(reopen(wire, STORE_ID, far), name)
     for stretch in (3, 20, 11, 0, 15, 8):
         reader.read(stretch * MIB, BLOCK_BYTES)
     far.ahead.shutdown()
@@ -190,7 +191,7 @@ def test_nothing_is_fetched_twice_at_the_same_time(far: Far) -> None:
     objects, disk = MemoryStore(), bytearray(disk_of())
     name = manifest_name(new_store(MemoryStore()), snapshots(objects, 1, disk)[0])
     wire = Wire(inner=objects, slow={"/packs/": 0.1})
-    reader = SnapshotReader.open(open_store(wire, STORE_ID, far), name)
+    reader = SnapshotReader.open(reopen(wire, STORE_ID, far), name)
     started = threading.Barrier(8)
     wrong: list[int] = []
 
@@ -245,7 +246,7 @@ def test_damage_in_one_frame_is_no_damage_of_its_neighbours(far: Far) -> None:
     bad[96 + 2 * 64 * BLOCK_BYTES + 5] ^= 1
     for one in (None, far):
         damaged = MemoryStore(content | {pack: bytes(bad)})
-        reader = SnapshotReader.open(open_store(damaged, STORE_ID, one), manifest_name(taken.store, taken))
+        reader = SnapshotReader.open(reopen(damaged, STORE_ID, one), manifest_name(taken.store, taken))
         with pytest.raises(IntegrityError):
             reader.read(0, MIB)
         good = 2 * 64 * BLOCK_BYTES
@@ -261,7 +262,7 @@ def test_a_session_is_listed_once_for_all_its_packs(far: Far, monkeypatch: pytes
     assert len(base.manifest.packs) > 5
     for one in (None, far):
         wire = Wire(inner=objects)
-        reader = SnapshotReader.open(open_store(wire, STORE_ID, one), manifest_name(late.store, late))
+        reader = SnapshotReader.open(reopen(wire, STORE_ID, one), manifest_name(late.store, late))
         assert reader.read(0, len(disk)) == disk
         listed = [name for kind, name in wire.take("/packs/") if kind == "list"]
         assert listed == [late.store.name("packs", base.manifest.session, "")]
@@ -274,7 +275,7 @@ def test_of_a_session_with_many_packs_each_is_listed(monkeypatch: pytest.MonkeyP
     objects, disk = MemoryStore(), bytearray(disk_of(8 * 256))
     base, late = snapshots(objects, 2, disk)
     wire = Wire(inner=objects)
-    reader = SnapshotReader.open(open_store(wire, STORE_ID), manifest_name(late.store, late))
+    reader = SnapshotReader.open(reopen(wire, STORE_ID), manifest_name(late.store, late))
     assert reader.read(0, len(disk)) == disk
     listed = [name for kind, name in wire.take("/packs/") if kind == "list"]
     assert len(listed) == 1 + len(base.manifest.packs) - 3
@@ -287,7 +288,7 @@ def test_a_pack_that_is_gone_is_looked_for_and_missing(far: Far, number: int) ->
     taken = snapshots(objects, 2, disk)
     pack = taken[0].manifest.packs[0].object
     wire = Wire(inner=MemoryStore({name: raw for name, raw in objects.content().items() if name != pack}))
-    reader = SnapshotReader.open(open_store(wire, STORE_ID, far), manifest_name(taken[0].store, taken[number]))
+    reader = SnapshotReader.open(reopen(wire, STORE_ID, far), manifest_name(taken[0].store, taken[number]))
     with pytest.raises(MissingPackError):
         reader.read(0, MIB)
     prefix = pack.rpartition(".")[0] + "."
@@ -304,11 +305,11 @@ def test_what_was_written_again_since_is_looked_for(far: Far, number: int, *, da
     store, old = taken[0].store, taken[0].manifest.packs[0].object
     for one in (None, far):
         here = MemoryStore(objects.content())
-        reader = SnapshotReader.open(open_store(here, STORE_ID, one), manifest_name(store, taken[number]))
+        reader = SnapshotReader.open(reopen(here, STORE_ID, one), manifest_name(store, taken[number]))
         # The session is listed, and the first frame is in memory, before the pack is written again.
         assert reader.read(0, BLOCK_BYTES) == content[:BLOCK_BYTES]
         opened = open_pack(store, old)
-        rewrite_pack(open_store(here, STORE_ID), opened, opened.index.dead, "ab" * 16, bytes(range(32)))
+        rewrite_pack(reopen(here, STORE_ID), opened, opened.index.dead, "ab" * 16, bytes(range(32)))
         raw = bytearray(here.get(old))
         here.delete(old)
         if damaged:
@@ -372,7 +373,7 @@ POISONS: Sequence[Poison] = (flip, *(flip_one(at) for at in range(0, 101, 10)), 
 def read_all(objects: ObjectStore, name: str, cache: LocalCache | None) -> bytes:
     far = Far(cache)
     try:
-        reader = SnapshotReader.open(open_store(objects, STORE_ID, far), name)
+        reader = SnapshotReader.open(reopen(objects, STORE_ID, far), name)
         return bytes(reader.read(0, reader.size_bytes))
     finally:
         far.close()
@@ -495,7 +496,7 @@ def test_caches_of_readers_are_shared(far: Far) -> None:
     objects, disk = MemoryStore(), bytearray(disk_of(256))
     first, late = snapshots(objects, 2, disk)
     wire, caches = Wire(inner=objects), Caches()
-    store = open_store(wire, STORE_ID, far)
+    store = reopen(wire, STORE_ID, far)
     SnapshotReader.open(store, manifest_name(store, first), caches).read(0, MIB)
     wire.take()
     SnapshotReader.open(store, manifest_name(store, late), caches).read(0, MIB)
@@ -514,7 +515,7 @@ def test_an_outage_is_told_to_all_who_wait(far: Far) -> None:
                 raise UnavailableError("no answer")
             return super().request(kind, name, sent_bytes, ask)
 
-    reader = SnapshotReader.open(open_store(Dead(inner=objects), STORE_ID, far), manifest_name(taken.store, taken))
+    reader = SnapshotReader.open(reopen(Dead(inner=objects), STORE_ID, far), manifest_name(taken.store, taken))
     with pytest.raises(UnavailableError):
         reader.read(0, len(disk))
     dead[0] = False

@@ -42,11 +42,11 @@ from drystone.snapstore.store import (
     create_store,
     hex128,
     keep_key,
-    open_store,
     read_mark,
 )
 from tests.memory_store import CutError, MemoryStore
-from tests.snapstore.model_snapshots import STORE_ID, manifest_of, new_store, take
+from tests.sealed_stores import reopen
+from tests.snapstore.model_snapshots import ACCOUNT, STORE_ID, manifest_of, new_store, take
 
 FIRST = "snap-00000001"
 SECOND = "snap-00000002"
@@ -65,7 +65,7 @@ def two_snapshots(objects: MemoryStore) -> tuple[Store, bytes, bytes]:
 
 
 def read_back(objects: MemoryStore, snapshot: str, size: int) -> bytes:
-    return bytes(SnapshotReader.open(open_store(objects, STORE_ID), snapshot).read(0, size))
+    return bytes(SnapshotReader.open(reopen(objects, STORE_ID), snapshot).read(0, size))
 
 
 @pytest.mark.parametrize("kind", ["packs", "maps"])
@@ -151,7 +151,7 @@ def test_a_raw_block_that_changed_is_named_by_address() -> None:
     name = snapshot.manifest.packs[0].object
     bad = bytearray(content[name])
     bad[96 + 3 * BLOCK_BYTES] ^= 1
-    damaged = SnapshotReader.open(open_store(MemoryStore({**content, name: bytes(bad)}), STORE_ID), FIRST)
+    damaged = SnapshotReader.open(reopen(MemoryStore({**content, name: bytes(bad)}), STORE_ID), FIRST)
     with pytest.raises(IntegrityError, match=r"block 11\b"):
         damaged.read(0, 16 * BLOCK_BYTES)
     with pytest.raises(IntegrityError):
@@ -229,7 +229,7 @@ def test_a_bad_object_is_passed_over_for_a_good_one() -> None:
         bad = bytearray(content[bad_name])
         bad[at] ^= 1
         content[bad_name] = bytes(bad)
-        reader = SnapshotReader.open(open_store(MemoryStore(content), STORE_ID), FIRST)
+        reader = SnapshotReader.open(reopen(MemoryStore(content), STORE_ID), FIRST)
         assert reader.read(0, len(disk)) == disk
 
 
@@ -250,7 +250,7 @@ def test_missing_objects_are_told_apart() -> None:
 
 def session_script(objects: MemoryStore, disk: bytes) -> None:
     rng = random.Random(77)
-    store = open_store(objects, STORE_ID)
+    store = reopen(objects, STORE_ID)
     take(store, rng, SECOND, disk, [(0, 400)], SnapshotReader.open(store, FIRST))
 
 
@@ -285,7 +285,7 @@ def enumerate_cuts(kind: type[MemoryStore], monkeypatch: pytest.MonkeyPatch) -> 
             with pytest.raises(CutError):
                 session_script(power, disk)
             left = MemoryStore(power.content())
-            store = open_store(left, STORE_ID)
+            store = reopen(left, STORE_ID)
             assert read_back(left, FIRST, len(old)) == old
             found = {entry.snapshot: entry for entry in list_manifests(store)}
             assert len(found) == (2 if lands and cut == cuts - 1 else 1)
@@ -316,7 +316,7 @@ def test_a_full_store_fails_the_snapshot_and_keeps_the_rest(monkeypatch: pytest.
     objects = MemoryStore()
     store, one, _ = two_snapshots(objects)
     small = MemoryStore(objects.content(), capacity_bytes=400_000)
-    store = open_store(small, STORE_ID)
+    store = reopen(small, STORE_ID)
     rng = random.Random(1)
     with pytest.raises(SpaceError):
         take(store, rng, "snap-00000003", rng.randbytes(500 * BLOCK_BYTES), [(0, 500)])
@@ -337,8 +337,13 @@ def test_deleting_a_manifest_takes_its_attributes_and_is_idempotent() -> None:
     """L5."""
     store, _, _ = two_snapshots(MemoryStore())
     (entry,) = list_manifests(store, SnapshotId(FIRST))
-    write_attributes(store, entry.snapshot, Attributes(name="one"))
-    write_attributes(store, entry.snapshot, Attributes(name="two", deadline="2027-01-01T00:00:00Z", permanent=False))
+    write_attributes(store, entry.snapshot, Attributes(name="one"), ACCOUNT)
+    write_attributes(
+        store,
+        entry.snapshot,
+        Attributes(name="two", deadline="2027-01-01T00:00:00Z", permanent=False),
+        ACCOUNT,
+    )
     assert read_attributes(store, entry.snapshot).name == "two"
     for _ in range(2):
         delete_manifest(store, entry.snapshot, entry.session)
@@ -359,7 +364,7 @@ def test_what_cannot_be_read_stops_collection() -> None:
     for damaged in [name for name in content if "/maps/" in name or name == pack]:
         for change in (None, content[damaged][:-30] + b"x" + content[damaged][-29:]):
             left = {key: raw for key, raw in content.items() if key != damaged}
-            broken = open_store(MemoryStore({**left, **({damaged: change} if change else {})}), STORE_ID)
+            broken = reopen(MemoryStore({**left, **({damaged: change} if change else {})}), STORE_ID)
             with pytest.raises(DrystoneError):
                 Living.open(broken, [find_manifest(broken, SnapshotId(SECOND))]).mask(open_pack(broken, pack).index)
 
@@ -381,9 +386,9 @@ def test_root_objects() -> None:
     assert read_mark(store) == "0" * 32
     with pytest.raises(IntegrityError, match="exists"):
         create_store(objects, STORE_ID, "2" * 32, bytes(32))
-    assert open_store(objects, STORE_ID).keys == store.keys
+    assert reopen(objects, STORE_ID).keys == store.keys
     with pytest.raises(NotFoundError):
-        open_store(objects, StoreId("another"))
+        reopen(objects, StoreId("another"))
 
 
 def test_a_creation_that_was_cut_off_is_completed_with_its_own_key() -> None:
@@ -397,10 +402,10 @@ def test_a_creation_that_was_cut_off_is_completed_with_its_own_key() -> None:
             left = MemoryStore(power.content())
             had_key = f"{STORE_ID}/keys/store" in left.content()
             if f"{STORE_ID}/owner" in left.content():
-                open_store(left, STORE_ID)
+                reopen(left, STORE_ID)
                 continue
             again = create_store(left, STORE_ID, "0" * 32, bytes(32))
-            assert (again.keys == open_store(whole, STORE_ID).keys) == had_key
+            assert (again.keys == reopen(whole, STORE_ID).keys) == had_key
 
 
 @pytest.mark.parametrize("name", ["owner", "keys/store", "epoch"])
@@ -410,7 +415,7 @@ def test_root_objects_of_another_format_are_refused(name: str, raw: bytes) -> No
     new_store(objects)
     objects.replace(f"{STORE_ID}/{name}", raw)
     with pytest.raises(ProtocolError):
-        claimed_epoch(open_store(objects, STORE_ID))
+        claimed_epoch(reopen(objects, STORE_ID))
 
 
 def test_a_damaged_key_is_never_used_and_is_written_again() -> None:
@@ -425,14 +430,14 @@ def test_a_damaged_key_is_never_used_and_is_written_again() -> None:
     for bad in (bytes(wrong), b"", b"{}"):
         for name in KEY_NAMES:
             objects.replace(f"{STORE_ID}/{name}", bad)
-            again = open_store(objects, STORE_ID)
+            again = reopen(objects, STORE_ID)
             assert again.keys == store.keys
             assert keep_key(again)
             assert {name: objects.get(f"{STORE_ID}/{name}") for name in KEY_NAMES} == whole
         for name in KEY_NAMES:
             objects.replace(f"{STORE_ID}/{name}", bad)
         with pytest.raises(ProtocolError):
-            open_store(objects, STORE_ID)
+            reopen(objects, STORE_ID)
         for name, raw in whole.items():
             objects.replace(f"{STORE_ID}/{name}", raw)
 
@@ -444,8 +449,8 @@ def test_a_key_of_an_older_version_gets_its_check() -> None:
     plain = json.loads(objects.get(name))
     del plain["check"]
     objects.replace(name, json.dumps(plain).encode())
-    assert open_store(objects, STORE_ID).keys == store.keys
-    assert keep_key(open_store(objects, STORE_ID))
+    assert reopen(objects, STORE_ID).keys == store.keys
+    assert keep_key(reopen(objects, STORE_ID))
     assert "check" in json.loads(objects.get(name))
 
 
@@ -537,7 +542,7 @@ def test_the_old_format_is_still_read(tmp_path: Path) -> None:
     """A whole store as format 1 wrote it. Never made anew: a change that breaks this breaks users' buckets."""
     fixture = Path(__file__).parent / "format-1"
     shutil.copytree(fixture / "store", tmp_path / "store")
-    store = open_store(LocalStore(tmp_path / "store", floor_bytes=0), STORE_ID)
+    store = reopen(LocalStore(tmp_path / "store", floor_bytes=0), STORE_ID)
     expected = json.loads((fixture / "expected.json").read_text())
     assert {entry.snapshot for entry in list_manifests(store)} == expected.keys()
     for name, runs in expected.items():

@@ -16,9 +16,9 @@ from drystone.snapstore import standalone_reader
 from drystone.snapstore.manifests import Attributes, write_attributes
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.reader_copy import BUCKET, NAME, SOURCE, keep_reader, reader
-from drystone.snapstore.store import open_store
 from tests.s3_server import s3_server
-from tests.snapstore.model_snapshots import STORE_ID, new_store, take
+from tests.sealed_stores import reopen
+from tests.snapstore.model_snapshots import ACCOUNT, STORE_ID, new_store, take
 
 BLOCKS = 700
 WINDOW = 128
@@ -62,8 +62,8 @@ def test_it_runs_alone_from_the_store_and_its_images_are_the_disks(made: Made, t
     # -I: neither the working directory nor PYTHONPATH can lend it Drystone's packages.
     copy = tmp_path / "bucket"
     shutil.copytree(made.directory, copy)
-    write_attributes(open_store(made.objects, STORE_ID), SnapshotReader.open(made.store, FIRST).manifest.snapshot,
-                     Attributes(name="before the flood"))  # fmt: skip
+    write_attributes(reopen(made.objects, STORE_ID), SnapshotReader.open(made.store, FIRST).manifest.snapshot,
+                     Attributes(name="before the flood"), ACCOUNT)  # fmt: skip
     command = [sys.executable, "-I", str(copy / NAME)]
     listed = subprocess.run([*command, str(made.directory), "list"], capture_output=True, text=True, check=True).stdout
     assert FIRST in listed

@@ -11,6 +11,7 @@ import zstandard
 
 from drystone.codec.binary import (
     RAW,
+    TRAILER_BYTES,
     ZSTD,
     ZSTD_LEVEL,
     ColumnReader,
@@ -20,9 +21,10 @@ from drystone.codec.binary import (
     expand,
     from_ascending,
     open_index,
+    shrink,
 )
 from drystone.codec.hashes import HASH_BYTES, Buffer, HashKeys, block_hashes
-from drystone.codec.sealed import SEALED_FORMAT, TAG_BYTES, Opener, Sealing
+from drystone.codec.sealed import FOOT_BYTES, INDEX_ADDED_BYTES, SEALED_FORMAT, TAG_BYTES, Opener, Sealing
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import PackId, SessionId
@@ -116,6 +118,12 @@ def encode_pack_tail(keys: HashKeys, index: PackIndex) -> bytes:
     """Return what follows the last frame: index and trailer."""
     assert index.header.version == PACK_VERSION
     return encode_tail(keys, _plain(index), int(index.offsets[-1]), PACK_TAIL_MAGIC)
+
+
+def pack_tail_bytes(index: PackIndex) -> int:
+    """Return how many bytes follow the last frame of a pack."""
+    stored = len(shrink(_plain(index))[1])
+    return stored + (TRAILER_BYTES if index.header.version == PACK_VERSION else INDEX_ADDED_BYTES + FOOT_BYTES)
 
 
 def seal_pack(sealing: Sealing, index: PackIndex, frames: Sequence[Buffer]) -> list[bytes]:

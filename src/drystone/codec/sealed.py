@@ -35,6 +35,8 @@ FOOT_BYTES: Final = _FOOT.size
 _CONTEXT = struct.Struct("<8sII16sH")
 _PLACE = struct.Struct("<BQQ")
 _INDEX_HEAD = struct.Struct("<BI")
+INDEX_ADDED_BYTES: Final = _INDEX_HEAD.size + TAG_BYTES
+"""What sealing adds to an index, beside the foot."""
 _PART, _INDEX = 1, 2
 
 
@@ -48,6 +50,9 @@ class Kind(IntEnum):
     ACCOUNTS = 5
     WRAP = 6
     TOMBSTONE = 7
+
+
+_PARTS: Final = {Kind.PACK: "frame", Kind.MAP: "page"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +113,11 @@ class _Keys:
     def beside(self, section: int, number: int, plain_bytes: int) -> bytes:
         """Return what is authenticated with a part or the index, and not stored."""
         return self.context + _PLACE.pack(section, number, plain_bytes)
+
+
+def commitment_of(parts: Sequence[Buffer]) -> bytes:
+    """Return the commitment in the foot of an object that was just sealed: it names that one written object."""
+    return bytes(parts[-1][-FOOT_BYTES:])[-40:-8]
 
 
 def _nonce(number: int) -> bytes:
@@ -178,8 +188,8 @@ def decode_foot(last: Buffer, object_bytes: int, kind: Kind, what: str) -> Foot:
         raise ProtocolError(f"{what}: sealed format {version}, this program reads {SEALED_FORMAT}")
     if found != kind:
         raise ProtocolError(f"{what}: kind {found}, {kind} ({kind.name.lower()}) expected")
-    least = _INDEX_HEAD.size + TAG_BYTES
-    if offset + sealed_bytes + FOOT_BYTES != object_bytes or not least <= sealed_bytes <= INDEX_BYTES_MAX + least:
+    least, most = INDEX_ADDED_BYTES, INDEX_BYTES_MAX + INDEX_ADDED_BYTES
+    if offset + sealed_bytes + FOOT_BYTES != object_bytes or not least <= sealed_bytes <= most:
         raise ProtocolError(f"{what}: index of {sealed_bytes} bytes at {offset}, object of {object_bytes}")
     return Foot(
         index_offset=offset, sealed_bytes=sealed_bytes, kind=kind, key_id=KeyId(key_id.hex()), salt=salt,
@@ -233,15 +243,15 @@ class Opener:
             IntegrityError: It is not what was sealed as that part.
         """
         if len(sealed) < TAG_BYTES:
-            self._refuse(f"part {number}")
+            self._refuse(f"{_PARTS.get(self._what.kind, 'part')} {number}")
         beside = self._keys.beside(_PART, number, len(sealed) - TAG_BYTES)
         try:
             return self._keys.parts.decrypt(_nonce(number), sealed, beside)
         except InvalidTag:
-            self._refuse(f"part {number}")
+            self._refuse(f"{_PARTS.get(self._what.kind, 'part')} {number}")
 
     def _refuse(self, part: str) -> NoReturn:
-        raise IntegrityError(f"{self._what}: {part} is not what was sealed") from None
+        raise IntegrityError(f"{self._what}, {part}: not what was sealed") from None
 
 
 def open_whole(key: SecretKey, what: Sealed, foot: Foot, raw: Buffer) -> bytes:

@@ -4,9 +4,11 @@ from collections.abc import Iterable
 
 import msgspec
 
-from drystone.domain.errors import ProtocolError
+from drystone.codec.sealed import Kind
+from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import AccountId
 from drystone.objects.contract import NotFoundError
+from drystone.snapstore.seals import STORES_OWN
 from drystone.snapstore.store import Store
 
 NAME = "accounts"
@@ -29,7 +31,8 @@ class _Accounts(msgspec.Struct, frozen=True, kw_only=True):
 def write_accounts(store: Store, accounts: Iterable[AccountName]) -> None:
     """Replace the store's list of accounts."""
     ordered = tuple(sorted(accounts, key=lambda account: account.id))
-    store.objects.replace(store.name(NAME), msgspec.json.encode(_Accounts(accounts=ordered)))
+    plain = msgspec.json.encode(_Accounts(accounts=ordered))
+    store.objects.replace(store.name(NAME), store.enclose(store.name(NAME), Kind.ACCOUNTS, STORES_OWN, plain))
 
 
 def read_accounts(store: Store) -> tuple[AccountName, ...]:
@@ -40,10 +43,10 @@ def read_accounts(store: Store) -> tuple[AccountName, ...]:
     """
     name = store.name(NAME)
     try:
-        found = msgspec.json.decode(store.objects.get(name), type=_Accounts)
+        found = msgspec.json.decode(store.disclose(name, Kind.ACCOUNTS, store.objects.get(name)), type=_Accounts)
     except NotFoundError:
         return ()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (IntegrityError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"{name}: {error}") from error
     if found.format != FORMAT:
         raise ProtocolError(f"{name}: format {found.format}, this program reads {FORMAT}")

@@ -13,12 +13,11 @@ from drystone.codec.pack import (
     PackIndex,
     decode_frame,
     encode_frame,
-    encode_pack_tail,
     frame_compressor,
 )
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.errors import IntegrityError
-from drystone.snapstore.packs import OpenPack, open_pack, shares
+from drystone.snapstore.packs import OpenPack, key_of, open_pack, pack_parts, shares
 from drystone.snapstore.store import Store
 
 
@@ -87,30 +86,32 @@ def rewrite_pack(store: Store, pack: OpenPack, dead: npt.NDArray[np.bool_], atte
     assert not dead.all()
     assert not (old.dead & ~dead).any()
     raw = memoryview(store.objects.get(pack.object))
-    header = PackHeader(pack=old.header.pack, session=old.header.session, attempt=attempt, salt=salt)
+    header = PackHeader(
+        pack=old.header.pack, session=old.header.session, attempt=attempt, salt=salt, version=old.header.version
+    )
     compressor = frame_compressor()
-    parts: list[bytes | bytearray | memoryview] = [header.encode()]
+    frames: list[Buffer] = []
     stored_bytes, encodings = old.stored_bytes.copy(), old.encodings.copy()
     for frame in range(len(old.counts)):
         rows = slice(int(old.first_rows[frame]), int(old.first_rows[frame + 1]))
         if dead[rows].all():
             stored_bytes[frame], encodings[frame] = 0, Encoding.GONE
+            frames.append(b"")
             continue
         start, stop = old.offsets[frame : frame + 2].tolist()
         if not (dead[rows] & ~old.dead[rows]).any():
             decode_frame(store.keys, old, frame, raw[start:stop], pack.object)
-            parts.append(raw[start:stop])
+            frames.append(old.opened(frame, raw[start:stop]))
             continue
         encodings[frame], packed = without_blocks(store, compressor, pack, frame, raw[start:stop], dead)
         stored_bytes[frame] = len(packed)
-        parts.append(packed)
+        frames.append(packed)
     index = PackIndex(
         header=header, stored_bytes=stored_bytes, counts=old.counts, encodings=encodings, addresses=old.addresses,
         hashes=old.hashes, dead=dead,
     )  # fmt: skip
-    parts.append(encode_pack_tail(store.keys, index))
     name = store.pack_name(header.session, header.pack, attempt)
-    store.objects.put(name, parts)
+    store.objects.put(name, pack_parts(store, index, frames, key_of(old)))
     return prove_rewritten(store, name, old, dead)
 
 

@@ -1,5 +1,6 @@
 """Data keys as a store has them: wrapped, each twice by each key-encryption key (docs/format.md, "Keys")."""
 
+import contextlib
 import re
 import secrets
 from collections import defaultdict
@@ -130,15 +131,15 @@ class DataKeys:
         return known
 
     def of(self, purpose: Purpose) -> DataKey | None:
-        """Return the data key of a purpose; None if the store has none. Of several the one with the least id.
+        """Return the data key of a purpose; None if the store has none that can be opened here.
 
-        Raises:
-            KeyMissingError: There may be one that cannot be opened here.
-            IntegrityError: There may be one that is damaged.
+        Of several it is the one with the least id.
         """
         if not self._all_read:
             for key_id, wraps in list_wraps(self._objects, self._store_id).items():
-                self._known[key_id] = read_data_key(self._objects, self._store_id, wraps, self._find)
+                # One that cannot be opened holds nobody up: who needs that very key is told by `get`.
+                with contextlib.suppress(KeyMissingError, IntegrityError, NotFoundError):
+                    self._known[key_id] = read_data_key(self._objects, self._store_id, wraps, self._find)
             self._all_read = True
         return self._named(purpose)
 

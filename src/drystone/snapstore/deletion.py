@@ -1,8 +1,10 @@
 """Deleting objects: what the caller must prove first, proven from the store itself (L5 to L7)."""
 
+from drystone.codec.sealed import Kind
 from drystone.domain.errors import RetainedError, UnavailableError
 from drystone.domain.ids import SessionId, SnapshotId
-from drystone.snapstore.manifests import list_manifests
+from drystone.snapstore.manifests import is_deleted, list_manifests
+from drystone.snapstore.seals import STORES_OWN
 from drystone.snapstore.store import Store, put_name
 
 
@@ -27,7 +29,12 @@ def delete_manifest(store: Store, snapshot: SnapshotId, session: SessionId) -> N
 
 def put_tombstone(store: Store, snapshot: SnapshotId, session: SessionId) -> None:
     """Say for good that a manifest is no snapshot, or none any more, also if it is not there (S210)."""
-    put_name(store, store.tombstone_name(snapshot, session))
+    name = store.tombstone_name(snapshot, session)
+    if store.seals is None:
+        put_name(store, name)
+    elif not is_deleted(store, (snapshot, session)):
+        # One that does not prove itself may be there, and would stay.
+        store.objects.replace(name, store.enclose(name, Kind.TOMBSTONE, STORES_OWN, b"{}"))
 
 
 def remove_tombstone(store: Store, snapshot: SnapshotId, session: SessionId) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from drystone.codec.map import PackRef
-from drystone.codec.pack import Encoding, PackIndex, encode_pack_tail, frame_compressor
+from drystone.codec.pack import Encoding, PackIndex, frame_compressor, pack_tail_bytes
 from drystone.domain.errors import IntegrityError
 from drystone.snapstore.compaction import without_blocks
 from drystone.snapstore.packs import OpenPack, open_pack, shares
@@ -158,10 +158,10 @@ def _freed(store: Store, pack: OpenPack, addresses: _Ints, frames_max: int) -> t
         taken = even[rest] * (known / weighed if weighed else 1.0)
         stored[part[rest]] = np.maximum(1, old.stored_bytes[part[rest]] - np.round(taken)).astype(np.int64)
     index = replace(old, stored_bytes=stored, encodings=encodings, dead=dead)
-    return float(pack.size_bytes - int(index.offsets[-1]) - _tail_bytes(store, index)), len(tried)
+    return float(pack.size_bytes - int(index.offsets[-1]) - _tail_bytes(index)), len(tried)
 
 
-def _tail_bytes(store: Store, index: PackIndex) -> int:
+def _tail_bytes(index: PackIndex) -> int:
     """Return what index and trailer of a rewritten pack take, most probably.
 
     Attempt and salt are random, and lie in the index, which is compressed: one in a hundred makes a small index some
@@ -171,5 +171,5 @@ def _tail_bytes(store: Store, index: PackIndex) -> int:
     for number in range(3):
         bits = blake2b(f"{index.header.pack} {number}".encode(), digest_size=48).digest()
         header = replace(index.header, attempt=bits[:16].hex(), salt=bits[16:])
-        sizes.append(len(encode_pack_tail(store.keys, replace(index, header=header))))
+        sizes.append(pack_tail_bytes(replace(index, header=header)))
     return sorted(sizes)[1]

@@ -94,6 +94,21 @@ class KeyFiles:
             self.make_default(kek.key.key_id)
         return written
 
+    def default(self) -> SecretKey:
+        """Return the key that wraps new data keys.
+
+        Raises:
+            UnavailableError: There is none, or it cannot be read.
+            ProtocolError: It is damaged.
+        """
+        key_id = self.default_id()
+        if key_id is None:
+            raise UnavailableError(f"there is no key in {self.directory} to wrap new data keys with")
+        try:
+            return self.secret(key_id)
+        except NotFoundError as error:
+            raise UnavailableError(str(error)) from error
+
     def default_id(self) -> KeyId | None:
         """Return the id of the key that wraps new data keys; None if there is none yet.
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,9 @@ from drystone.codec.map import (
     PackRef,
     decode_directory,
     decode_page,
+    open_sealed_directory,
 )
+from drystone.codec.sealed import FOOT_BYTES, Kind, Opener, decode_foot
 from drystone.domain.blocks import EMPTY, Ranges, normalize, union
 from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import SessionId
@@ -65,40 +67,54 @@ class Found:
     slots: npt.NDArray[np.int64]
 
 
-def read_tail(
-    store: Store,
-    name: str,
-    object_bytes: int,
-    magic: bytes,
-    decode: Callable[[Trailer, bytes], T],
-    guess_bytes: int,
-) -> tuple[T, bytes]:
-    """Return what `decode` makes of an object's trailer and the stored bytes of its index, in one request or two.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexForm(Generic[T]):
+    """How the index of a kind of object is read: from trailer or opener, and its stored bytes."""
 
-    `decode` checks the seal, and that the index is of this object. `guess_bytes` are read first: nearly always all of
-    the index.
+    magic: bytes
+    kind: Kind
+    decode: Callable[[Trailer, bytes], T]
+    open: Callable[[Opener, bytes], T]
+
+    def offset(self, store: Store, last: bytes, object_bytes: int, name: str) -> int:
+        """Return where the index begins; `last` are the last bytes of the object."""
+        if store.seals is None:
+            return decode_trailer(last, object_bytes, self.magic, name).index_offset
+        return decode_foot(last, object_bytes, self.kind, name).index_offset
+
+    def read(self, store: Store, last: bytes, object_bytes: int, name: str) -> T:
+        """Return the index, proven."""
+        begin = max(0, len(last) - (object_bytes - self.offset(store, last, object_bytes, name)))
+        if store.seals is None:
+            trailer = decode_trailer(last, object_bytes, self.magic, name)
+            return self.decode(trailer, last[begin : len(last) - TRAILER_BYTES])
+        opener, _ = store.seals.opener(store.what(name, self.kind), last, object_bytes)
+        return self.open(opener, last[begin : len(last) - FOOT_BYTES])
+
+
+def read_tail(store: Store, name: str, object_bytes: int, form: IndexForm[T], guess_bytes: int) -> tuple[T, bytes]:
+    """Return an object's index, proven, in one request or two.
+
+    `guess_bytes` are read first: nearly always all of the index.
 
     Returns:
         That, and the last bytes of the object, which may begin before the index.
 
     Raises:
         NotFoundError: There is no such object.
-        ProtocolError: It has no such trailer.
-        IntegrityError: As `decode`.
+        ProtocolError: It has no such trailer, or is not sealed in a sealed store.
+        IntegrityError: As `form` says.
+        KeyMissingError: The key that sealed it cannot be opened on this machine.
     """
 
     def read() -> bytes:
         at = max(0, object_bytes - guess_bytes)
         last = store.objects.get_range(name, at, object_bytes)
-        trailer = decode_trailer(last, at + len(last), magic, name)
-        if trailer.index_offset < at:
-            last = store.objects.get_range(name, trailer.index_offset, at) + last
-        return last
+        begin = form.offset(store, last, at + len(last), name)
+        return last if begin >= at else store.objects.get_range(name, begin, at) + last
 
     def prove(last: bytes) -> tuple[T, bytes]:
-        trailer = decode_trailer(last, object_bytes, magic, name)
-        begin = len(last) - (object_bytes - trailer.index_offset)
-        return decode(trailer, last[max(0, begin) : len(last) - TRAILER_BYTES]), last
+        return form.read(store, last, object_bytes, name), last
 
     return proven(store.far, name, "tail", read, prove)
 
@@ -117,15 +133,19 @@ class MapLayer:
         self._pages = pages
         self.name = name
 
-        def decode(trailer: Trailer, stored: bytes) -> MapDirectory:
-            directory = decode_directory(store.keys, trailer, stored, name)
+        def named_so(directory: MapDirectory) -> MapDirectory:
             named = store.map_name(SessionId(directory.session), directory.map_id)
             if named != name:
                 raise IntegrityError(f"map {name} says that it is {named}")
             return directory
 
         size = store.objects.size(name) if size_bytes is None else size_bytes
-        self.directory, tail = read_tail(store, name, size, MAP_TAIL_MAGIC, decode, TAIL_GUESS_BYTES)
+        form = IndexForm(
+            magic=MAP_TAIL_MAGIC, kind=Kind.MAP,
+            decode=lambda trailer, stored: named_so(decode_directory(store.keys, trailer, stored, name)),
+            open=lambda opener, stored: named_so(open_sealed_directory(opener, stored, name)),
+        )  # fmt: skip
+        self.directory, tail = read_tail(store, name, size, form, TAIL_GUESS_BYTES)
         # A small map is here as a whole: over a network its pages would cost more than the memory.
         self._whole = tail if store.far is not None and len(tail) == size else None
 

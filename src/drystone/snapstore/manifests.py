@@ -1,15 +1,19 @@
 """Manifests and attributes as objects: write, find, list, read."""
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
 
-from drystone.codec.manifest import Manifest, decode_manifest, encode_manifest
+from drystone.codec.manifest import Manifest, decode_manifest, encode_manifest, open_manifest
+from drystone.codec.manifest import seal_manifest as codec_seal_manifest
+from drystone.codec.sealed import Kind
 from drystone.domain.errors import IntegrityError, ProtocolError
-from drystone.domain.ids import InstanceId, SessionId, SnapshotGroupId, SnapshotId
+from drystone.domain.ids import AccountId, InstanceId, SessionId, SnapshotGroupId, SnapshotId
 from drystone.domain.late_writes import Made
 from drystone.objects.contract import NotFoundError
+from drystone.snapstore.seals import account_purpose
 from drystone.snapstore.store import Store
 
 _SUFFIX = ".manifest"
@@ -66,8 +70,12 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
 
 def seal_manifest(store: Store, manifest: Manifest) -> tuple[str, bytes]:
     """Return a manifest's name and bytes. The caller has the `Written` of all its packs and maps in hand."""
-    assert manifest.store == store.store_id
-    return store.manifest_name(manifest.snapshot, manifest.session), encode_manifest(store.keys, manifest)
+    assert (manifest.store, manifest.format) == (store.store_id, store.version)
+    name = store.manifest_name(manifest.snapshot, manifest.session)
+    sealing = store.sealing(name, Kind.MANIFEST, account_purpose(manifest.account))
+    if sealing is None:
+        return name, encode_manifest(store.keys, manifest)
+    return name, b"".join(codec_seal_manifest(sealing, manifest))
 
 
 def put_manifest(store: Store, name: str, sealed: bytes) -> None:
@@ -79,8 +87,8 @@ def put_manifest(store: Store, name: str, sealed: bytes) -> None:
     try:
         store.objects.put(name, sealed)
     except IntegrityError:
-        # An earlier call that got no answer may have written it.
-        if store.objects.get(name) != sealed:
+        # An earlier call that got no answer may have written it; what is sealed anew is never the same bytes.
+        if _decoded(store, name, store.objects.get(name)) != _decoded(store, name, sealed):
             raise
 
 
@@ -99,10 +107,18 @@ def read_manifest(store: Store, name: str) -> Manifest:
         ProtocolError: It is none, is of another store or snapshot than its name says, or is of a newer
         format. IntegrityError: Its seal does not fit.
     """
-    manifest = decode_manifest(store.keys, store.objects.get(name), name)
+    manifest = _decoded(store, name, store.objects.get(name))
     if (manifest.store, store.manifest_name(manifest.snapshot, manifest.session)) != (store.store_id, name):
         raise ProtocolError(f"{name} holds the manifest of {manifest.store}/{manifest.snapshot}")
     return manifest
+
+
+def _decoded(store: Store, name: str, raw: bytes) -> Manifest:
+    if store.seals is None:
+        return decode_manifest(store.keys, raw, name)
+    what = store.what(name, Kind.MANIFEST)
+    opener, key = store.seals.opener(what, raw, len(raw))
+    return open_manifest(key, what, opener.foot, raw)
 
 
 def made_of(name: str) -> Made:
@@ -112,7 +128,18 @@ def made_of(name: str) -> Made:
 
 
 def list_shelf(store: Store, snapshot: SnapshotId | None = None) -> Shelf:
-    """Return every manifest and tombstone of the store, or of one snapshot, by listing."""
+    """Return every manifest and tombstone of the store, or of one snapshot, by listing.
+
+    In a sealed store each tombstone is opened, too: anybody with the bucket could hide a snapshot by a name (S242).
+    """
+    shelf = _listed(store, snapshot)
+    if store.seals is None:
+        return shelf
+    proven = frozenset(made for made in shelf.tombstones if is_deleted(store, made))
+    return dataclasses.replace(shelf, tombstones=proven)
+
+
+def _listed(store: Store, snapshot: SnapshotId | None) -> Shelf:
     prefix = store.name("snapshots", "" if snapshot is None else f"{snapshot}/")
     manifests: list[ManifestEntry] = []
     tombstones: set[Made] = set()
@@ -130,14 +157,21 @@ def list_shelf(store: Store, snapshot: SnapshotId | None = None) -> Shelf:
 
 def list_manifests(store: Store, snapshot: SnapshotId | None = None) -> Iterator[ManifestEntry]:
     """Yield every manifest object of the store, or of one snapshot, by listing."""
-    yield from list_shelf(store, snapshot).manifests
+    yield from _listed(store, snapshot).manifests
 
 
 def is_deleted(store: Store, made: Made) -> bool:
     """Tell whether a manifest has a tombstone, asked for by its name: a listing may be behind."""
+    name = store.tombstone_name(*made)
     try:
-        store.objects.size(store.tombstone_name(*made))
+        if store.seals is None:
+            store.objects.size(name)
+        else:
+            store.disclose(name, Kind.TOMBSTONE, store.objects.get(name))
     except NotFoundError:
+        return False
+    except (IntegrityError, ProtocolError):
+        # Somebody else's.
         return False
     return True
 
@@ -164,9 +198,11 @@ def find_manifest(store: Store, snapshot: SnapshotId) -> str:
     return found[0]
 
 
-def write_attributes(store: Store, snapshot: SnapshotId, attributes: Attributes) -> None:
-    """Replace a snapshot's attributes."""
-    store.objects.replace(store.attributes_name(snapshot), msgspec.json.encode(attributes))
+def write_attributes(store: Store, snapshot: SnapshotId, attributes: Attributes, account: AccountId) -> None:
+    """Replace the attributes of a snapshot of an account."""
+    name = store.attributes_name(snapshot)
+    plain = msgspec.json.encode(attributes)
+    store.objects.replace(name, store.enclose(name, Kind.ATTRIBUTES, account_purpose(account), plain))
 
 
 def read_attributes(store: Store, snapshot: SnapshotId) -> Attributes:
@@ -178,8 +214,9 @@ def read_attributes(store: Store, snapshot: SnapshotId) -> Attributes:
     """
     name = store.attributes_name(snapshot)
     try:
-        attributes = msgspec.json.decode(store.objects.get(name), type=Attributes)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raw = store.disclose(name, Kind.ATTRIBUTES, store.objects.get(name))
+        attributes = msgspec.json.decode(raw, type=Attributes)
+    except (IntegrityError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolError(f"{name}: {error}") from error
     if attributes.format != ATTRIBUTES_FORMAT:
         raise ProtocolError(f"{name}: format {attributes.format}, this program reads {ATTRIBUTES_FORMAT}")

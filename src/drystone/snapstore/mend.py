@@ -14,12 +14,11 @@ from drystone.codec.pack import (
     PackIndex,
     decode_frame,
     encode_frame,
-    encode_pack_tail,
     frame_compressor,
 )
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.errors import IntegrityError, ProtocolError
-from drystone.snapstore.packs import open_pack
+from drystone.snapstore.packs import key_of, open_pack, pack_parts
 from drystone.snapstore.scrub import bad_slots, check_pack, read_frame
 from drystone.snapstore.store import RandomBits, Store
 
@@ -63,10 +62,12 @@ def mend_pack(store: Store, name: str, attempt: str, rng: RandomBits, find: Find
     mended, lost = 0, 0
     for number in range(len(index.counts)):
         # What cannot be read at all is zeros of the same length: as bad, and in its place.
-        body = read_frame(store, name, index, number) or bytes(int(index.stored_bytes[number]))
+        in_object = int(index.offsets[number + 1] - index.offsets[number])
+        body = read_frame(store, name, index, number) or bytes(in_object)
         try:
             if int(index.encodings[number]) != Encoding.GONE:
                 decode_frame(store.keys, index, number, body, name)
+                body = bytes(index.opened(number, body))
             stored.append(body)
             continue
         except (IntegrityError, ProtocolError):
@@ -79,16 +80,19 @@ def mend_pack(store: Store, name: str, attempt: str, rng: RandomBits, find: Find
         encoding, packed = encode_frame(compressor, plain)
         encodings[number] = encoding
         stored.append(bytes(packed))
-    if not mended:
+    # A sealed frame that stays bad cannot be copied (S240): then the whole pack stays as it is.
+    if not mended or (lost and store.seals is not None):
         return Mended(lost_blocks=lost)
     salt = rng.getrandbits(8 * SEAL_BYTES).to_bytes(SEAL_BYTES, "little")
-    header = PackHeader(pack=index.header.pack, session=index.header.session, attempt=attempt, salt=salt)
+    header = PackHeader(
+        pack=index.header.pack, session=index.header.session, attempt=attempt, salt=salt, version=index.header.version
+    )
     rewritten = replace(
         index, header=header, encodings=encodings,
         stored_bytes=np.array([len(part) for part in stored], dtype=np.int64),
     )  # fmt: skip
     target = store.pack_name(header.session, header.pack, attempt)
-    parts = [header.encode(), *stored, encode_pack_tail(store.keys, rewritten)]
+    parts = pack_parts(store, rewritten, stored, key_of(index))
     store.objects.put(target, parts)
     _prove(store, name, target, index)
     return Mended(object=target, bytes=sum(len(part) for part in parts), mended_blocks=mended, lost_blocks=lost)
@@ -100,7 +104,8 @@ def _filled(
     """Return a frame's plain bytes with what could be found put in, and the slots that were bad."""
     count = int(index.counts[number])
     try:
-        plain = bytearray(expand(int(index.encodings[number]), body, count * BLOCK_BYTES, f"frame {number}"))
+        raw = index.opened(number, body)
+        plain = bytearray(expand(int(index.encodings[number]), raw, count * BLOCK_BYTES, f"frame {number}"))
     except (IntegrityError, ProtocolError):
         plain = bytearray(count * BLOCK_BYTES)  # Nothing of a broken stream can be had.
     slots = bad_slots(store, index, number, plain)

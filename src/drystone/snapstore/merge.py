@@ -9,14 +9,18 @@ from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import UNSET
 
 from drystone.codec.hashes import HASH_BYTES
 from drystone.codec.manifest import ManifestMap
 from drystone.codec.map import PAGE_ENTRIES, ZERO_FRAME, MapEncoder, MapKind, MapPage, PackRef
 from drystone.codec.pack import FRAME_BLOCKS_MAX
+from drystone.codec.sealed import Kind, commitment_of
+from drystone.codec.wraps import Purpose
 from drystone.domain.ids import SessionId
 from drystone.snapstore.cache import ByteCache
 from drystone.snapstore.layers import Entries, MapLayer
+from drystone.snapstore.seals import STORES_OWN
 from drystone.snapstore.store import RandomBits, Store, hex128
 
 MAPS_GOAL = 24
@@ -84,7 +88,9 @@ def apply_merge(
     return tuple(maps)
 
 
-def merge_maps(store: Store, session: SessionId, rng: RandomBits, part: Sequence[ManifestMap]) -> ManifestMap:
+def merge_maps(
+    store: Store, session: SessionId, rng: RandomBits, part: Sequence[ManifestMap], purpose: Purpose = STORES_OWN
+) -> ManifestMap:
     """Write one map that shows what a contiguous part of a manifest's list shows, durable on return.
 
     Zero entries stay unless the part ends in the full map (F12). Memory follows the pages of a window and the
@@ -95,6 +101,7 @@ def merge_maps(store: Store, session: SessionId, rng: RandomBits, part: Sequence
         session: A writer session of its own, that names the object.
         rng: For the map's id.
         part: Newest first.
+        purpose: Of the data key that seals it, where the store is sealed.
 
     Raises:
         IntegrityError, ProtocolError, NotFoundError: A map cannot be trusted or is not there; nothing was written.
@@ -104,7 +111,9 @@ def merge_maps(store: Store, session: SessionId, rng: RandomBits, part: Sequence
     kind = MapKind.FULL if part[-1].kind == "full" else MapKind.DELTA
     layers = [MapLayer(store, one.object, ByteCache(_CACHE_BYTES // len(part))) for one in reversed(part)]
     map_id = hex128(rng)
-    encoder = MapEncoder(store.keys, session, map_id, kind)
+    name = store.map_name(session, map_id)
+    sealing = store.sealing(name, Kind.MAP, purpose)
+    encoder = MapEncoder(sealing or store.keys, session, map_id, kind)
     table: dict[PackRef, int] = {}
     edges = np.unique(np.concatenate([layer.directory.starts for layer in layers]))
     stop = max((int(layer.directory.stops[-1]) for layer in layers if len(layer.directory.stops)), default=0)
@@ -123,13 +132,13 @@ def merge_maps(store: Store, session: SessionId, rng: RandomBits, part: Sequence
     if rest and len(rest[0]):
         encoder.add(_page(rest[0]))
     parts = encoder.finish(tuple(table))
-    name = store.map_name(session, map_id)
     store.objects.put(name, parts)
     return ManifestMap(
         object=name,
         kind="full" if kind == MapKind.FULL else "delta",
         entries=encoder.entries,
         bytes=sum(len(one) for one in parts),
+        commitment=UNSET if sealing is None else commitment_of(parts).hex(),
     )
 
 

@@ -13,19 +13,27 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from drystone.codec.binary import Trailer
-from drystone.codec.hashes import HASH_BYTES, list_hash
+from drystone.codec.hashes import HASH_BYTES, Buffer, list_hash
 from drystone.codec.manifest import Manifest, ManifestPack
 from drystone.codec.map import PackRef
-from drystone.codec.pack import PACK_TAIL_MAGIC, PackIndex, decode_frame, decode_index
+from drystone.codec.pack import (
+    PACK_TAIL_MAGIC,
+    PackIndex,
+    decode_frame,
+    decode_index,
+    encode_pack_tail,
+    open_sealed_index,
+    seal_pack,
+)
+from drystone.codec.sealed import Kind
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError, UnavailableError
-from drystone.domain.ids import PackId, SessionId
+from drystone.domain.ids import KeyId, PackId, SessionId
 from drystone.objects.around import LISTED
 from drystone.objects.contract import NotFoundError, ObjectEntry
 from drystone.snapstore.cache import ByteCache
 from drystone.snapstore.far import proven
-from drystone.snapstore.layers import TAIL_GUESS_BYTES, read_tail
+from drystone.snapstore.layers import TAIL_GUESS_BYTES, IndexForm, read_tail
 from drystone.snapstore.store import Store
 
 T = TypeVar("T")
@@ -80,8 +88,7 @@ def open_pack(store: Store, name: str, size_bytes: int | None = None) -> OpenPac
         ProtocolError: It is no pack.
     """
 
-    def decode(trailer: Trailer, stored: bytes) -> PackIndex:
-        index = decode_index(store.keys, trailer, stored, name)
+    def named_so(index: PackIndex) -> PackIndex:
         named = store.pack_name(index.header.session, index.header.pack, index.header.attempt)
         if named != name:
             raise IntegrityError(f"pack {name} says that it is {named}")
@@ -89,8 +96,34 @@ def open_pack(store: Store, name: str, size_bytes: int | None = None) -> OpenPac
 
     size = store.objects.size(name) if size_bytes is None else size_bytes
     guess_bytes = TAIL_GUESS_BYTES if store.far is None else FAR_GUESS_BYTES
-    index, _ = read_tail(store, name, size, PACK_TAIL_MAGIC, decode, guess_bytes)
+    form = IndexForm(
+        magic=PACK_TAIL_MAGIC, kind=Kind.PACK,
+        decode=lambda trailer, stored: named_so(decode_index(store.keys, trailer, stored, name)),
+        open=lambda opener, stored: named_so(open_sealed_index(opener, stored, name)),
+    )  # fmt: skip
+    index, _ = read_tail(store, name, size, form, guess_bytes)
     return OpenPack(object=name, size_bytes=size, index=index)
+
+
+def pack_parts(store: Store, index: PackIndex, frames: Sequence[Buffer], key_id: KeyId | None) -> list[Buffer]:
+    """Return what a new object of a pack is written from.
+
+    Args:
+        store: Where it will be.
+        index: Of the object; its header has the version of the store.
+        frames: As the index says that they are stored.
+        key_id: The data key that seals it; None where nothing is sealed.
+    """
+    if store.seals is None:
+        return [index.header.encode(), *frames, encode_pack_tail(store.keys, index)]
+    assert key_id is not None
+    name = store.pack_name(index.header.session, index.header.pack, index.header.attempt)
+    return list(seal_pack(store.seals.sealing(store.what(name, Kind.PACK), key_id), index, frames))
+
+
+def key_of(index: PackIndex) -> KeyId | None:
+    """Return the data key that sealed a pack that was read; None if it is not sealed."""
+    return None if index.opener is None else index.opener.foot.key_id
 
 
 def shares(index: PackIndex) -> npt.NDArray[np.float64]:

@@ -1,20 +1,28 @@
 """The store's root objects (mark, key) and the names of all others (docs/format.md)."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import msgspec
 
-from drystone.codec.hashes import KEY_BYTES, HashKeys, derive_keys, key_check
+from drystone.codec.hashes import KEY_BYTES, HashKeys, derive_keys, derive_sealed_keys, key_check
+from drystone.codec.pack import PACK_VERSION
+from drystone.codec.sealed import SEALED_FORMAT, Kind, Sealed, Sealing, SecretKey
+from drystone.codec.wraps import Purpose
 from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError
-from drystone.domain.ids import PackId, SessionId, SnapshotId, StoreId
+from drystone.domain.ids import KeyId, PackId, SessionId, SnapshotId, StoreId
 from drystone.objects.contract import NotFoundError, ObjectStore
+from drystone.snapstore.data_keys import DataKeys, make_data_key
 from drystone.snapstore.far import Far
+from drystone.snapstore.seals import STORES_OWN, Keks, Seals
 
 STORE_FORMAT = 1
 CLAIMED_FORMAT = 2
 """Of the mark of a store whose owner is told by claims. Programs that know 1 only refuse it."""
+MARKED_SEALED = 3
+"""The format of a sealed store's mark: programs that know none refuse it."""
 KEY_NAMES = ("keys/store", "keys/copy")
 """The key is there twice: without it nothing in the store can be trusted."""
 _HEX128 = re.compile(r"[0-9a-f]{32}")
@@ -45,9 +53,11 @@ class _Key(msgspec.Struct, frozen=True):
     """Empty in a store of an older version."""
 
 
-class _Owner(msgspec.Struct, frozen=True):
+class _Owner(msgspec.Struct, frozen=True, omit_defaults=True):
     format: int
     owner: str
+    key: KeyId = KeyId("")
+    """Of a sealed store: its own data key. Nobody can choose another one by it: only this was ever the store's own."""
 
 
 class _Epoch(msgspec.Struct, frozen=True):
@@ -64,6 +74,13 @@ class Store:
     keys: HashKeys
     far: Far | None = None
     """Of a store over a network."""
+    seals: Seals | None = None
+    """Of a sealed store."""
+
+    @property
+    def version(self) -> int:
+        """Return the format of its packs, maps and manifests."""
+        return PACK_VERSION if self.seals is None else SEALED_FORMAT
 
     def close(self) -> None:
         """End what `far` has begun."""
@@ -73,6 +90,30 @@ class Store:
     def name(self, *parts: str) -> str:
         """Return the full name of an object of this store."""
         return "/".join((self.store_id, *parts))
+
+    def what(self, name: str, kind: Kind) -> Sealed:
+        """Return which sealed object a full name is."""
+        return Sealed(store=self.store_id, name=name.removeprefix(f"{self.store_id}/"), kind=kind)
+
+    def sealing(self, name: str, kind: Kind, purpose: Purpose) -> Sealing | None:
+        """Return how a new object will be sealed; None where nothing is."""
+        if self.seals is None:
+            return None
+        return self.seals.sealing(self.what(name, kind), self.seals.key_for(purpose).key.key_id)
+
+    def enclose(self, name: str, kind: Kind, purpose: Purpose, plain: bytes) -> bytes:
+        """Return a small object as it is stored: sealed, where the store is."""
+        return plain if self.seals is None else self.seals.seal_whole(self.what(name, kind), purpose, plain)
+
+    def disclose(self, name: str, kind: Kind, raw: bytes) -> bytes:
+        """Return the content of a small object.
+
+        Raises:
+            ProtocolError: It is not sealed, and the store is (S242).
+            IntegrityError: It is not what was sealed.
+            KeyMissingError: Its key cannot be opened on this machine.
+        """
+        return raw if self.seals is None else self.seals.open_whole(self.what(name, kind), raw)[0]
 
     def pack_prefix(self, session: SessionId, pack: PackId) -> str:
         """Return what the names of all objects of a pack begin with (L8)."""
@@ -146,15 +187,60 @@ def create_store(objects: ObjectStore, store_id: StoreId, owner: str, key: bytes
     return open_store(objects, store_id)
 
 
-def open_store(objects: ObjectStore, store_id: StoreId, far: Far | None = None) -> Store:
-    """Open a store; `far` helps with one over a network.
+def create_sealed_store(objects: ObjectStore, store_id: StoreId, owner: str, kek: Callable[[], SecretKey]) -> None:
+    """Make a sealed store: wraps of its own data key, and last its mark.
+
+    A creation that was cut off is completed by the next one, with a data key of its own: nothing was sealed before.
+
+    Args:
+        objects: Where.
+        store_id: Its name there: one segment.
+        owner: Random id of the catalog that makes it.
+        kek: Returns the key that wraps its data keys.
+
+    Raises:
+        IntegrityError: The store exists.
+    """
+    if _present(objects, f"{store_id}/owner"):
+        raise IntegrityError(f"store {store_id} exists already")
+    key_id = make_data_key(objects, store_id, kek(), STORES_OWN).key.key_id
+    objects.put(f"{store_id}/owner", msgspec.json.encode(_Owner(format=MARKED_SEALED, owner=owner, key=key_id)))
+
+
+def open_store(objects: ObjectStore, store_id: StoreId, far: Far | None = None, keks: Keks | None = None) -> Store:
+    """Open a store.
+
+    Args:
+        objects: Where it is.
+        store_id: Which.
+        far: Helps with one over a network.
+        keks: The key-encryption keys of a sealed store. Whether it is one is known before it is opened (S242).
 
     Raises:
         NotFoundError: There is none of this id.
-        ProtocolError: It has a newer format than this program, or its root objects are damaged.
+        ProtocolError: It has a newer format than this program, or its root objects are damaged; or it is sealed and
+            no keys are given; or keys are given, and it is not.
+        KeyMissingError: The key that opens it is not among them.
     """
-    _read(objects, f"{store_id}/owner", _Owner, CLAIMED_FORMAT)
-    return Store(objects=objects, store_id=store_id, keys=derive_keys(_whole_key(objects, store_id)), far=far)
+    found = _read(objects, f"{store_id}/owner", _Owner, MARKED_SEALED)
+    if (found.format == MARKED_SEALED) != (keks is not None):
+        raise ProtocolError(
+            f"store {store_id} is sealed, and was opened without keys" if keks is None
+            else f"store {store_id} must be sealed, and its mark says that it is not"
+        )  # fmt: skip
+    if keks is None:
+        return Store(objects=objects, store_id=store_id, keys=derive_keys(_whole_key(objects, store_id)), far=far)
+    keys = DataKeys(objects, store_id, keks.secret)
+    if not _HEX128.fullmatch(found.key):
+        raise ProtocolError(f"store {store_id}: its mark names no key")
+    try:
+        own = keys.get(found.key)
+    except (NotFoundError, IntegrityError) as error:
+        raise ProtocolError(f"store {store_id} has lost its own data key: {error}") from error
+    if own.purpose != STORES_OWN:
+        raise ProtocolError(f"store {store_id}: its mark names the key of {own.purpose}")
+    seals = Seals(keys=keys, kek=keks.default, own=own)
+    return Store(objects=objects, store_id=store_id, keys=derive_sealed_keys(own.key.secret), far=far, seals=seals)
 
 
 def keep_key(store: Store) -> bool:
@@ -168,6 +254,8 @@ def keep_key(store: Store) -> bool:
         UnavailableError, SpaceError: It could not be read or written.
     """
     objects, written = store.objects, False
+    if store.seals is not None:
+        return False
     wanted = _encoded(_whole_key(objects, store.store_id))
     for name in map(store.name, KEY_NAMES):
         if not _present(objects, name) or objects.get(name) != wanted:
@@ -178,7 +266,7 @@ def keep_key(store: Store) -> bool:
 
 def read_mark(store: Store) -> str:
     """Return which catalog made the store, or had it when it was claimed first."""
-    return _read(store.objects, store.name("owner"), _Owner, CLAIMED_FORMAT).owner
+    return _read(store.objects, store.name("owner"), _Owner, MARKED_SEALED).owner
 
 
 def end_numbered_epoch(store: Store) -> None:
@@ -186,8 +274,8 @@ def end_numbered_epoch(store: Store) -> None:
 
     They believe the mutable objects `owner` and `epoch`. Called before the first claim, by whoever may make it.
     """
-    mark = _read(store.objects, store.name("owner"), _Owner, CLAIMED_FORMAT)
-    if mark.format != CLAIMED_FORMAT:
+    mark = _read(store.objects, store.name("owner"), _Owner, MARKED_SEALED)
+    if mark.format < CLAIMED_FORMAT:
         marked = msgspec.structs.replace(mark, format=CLAIMED_FORMAT)
         store.objects.replace(store.name("owner"), msgspec.json.encode(marked))
 

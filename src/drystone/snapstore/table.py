@@ -4,6 +4,7 @@ import numpy as np
 
 from drystone.codec.hashes import HASH_BYTES, HashKeys
 from drystone.codec.map import PAGE_ENTRIES, ZERO_FRAME, MapEncoder, MapKind, MapPage, PackRef
+from drystone.codec.sealed import Sealing
 from drystone.domain.blocks import EMPTY, Ranges, count, union
 from drystone.domain.ids import SessionId
 
@@ -14,7 +15,7 @@ Segments = list[list[int]]
 class MapTable:
     """Collects entries: frames in address order, zeros in any, but nothing before what is settled."""
 
-    def __init__(self, keys: HashKeys, session: SessionId, map_id: str, kind: MapKind) -> None:
+    def __init__(self, keys: HashKeys | Sealing, session: SessionId, map_id: str, kind: MapKind) -> None:
         self._encoder = MapEncoder(keys, session, map_id, kind)
         self._frames: list[tuple[int, int, bytes]] = []
         self._frames_dropped = 0

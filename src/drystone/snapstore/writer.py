@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import zstandard
+from msgspec import UNSET, UnsetType
 
 from drystone.codec.hashes import HASH_BYTES, SEAL_BYTES, Buffer, block_hashes, list_hash
 from drystone.codec.map import MapKind, PackRef
@@ -20,20 +21,22 @@ from drystone.codec.pack import (
     ADDRESS_LIMIT,
     FRAME_BLOCKS_MAX,
     FRAME_BYTES_MAX,
-    HEADER_BYTES,
     Encoding,
     PackHeader,
     PackIndex,
     encode_frame,
-    encode_pack_tail,
     frame_compressor,
 )
+from drystone.codec.sealed import Kind, commitment_of
+from drystone.codec.wraps import Purpose
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.ids import PackId, SessionId
 from drystone.snapstore.comparison import Expect, compared, zero_blocks
 from drystone.snapstore.expected import ExpectedHashes
+from drystone.snapstore.packs import pack_parts
 from drystone.snapstore.puts import Puts
 from drystone.snapstore.reader import SnapshotReader
+from drystone.snapstore.seals import STORES_OWN
 from drystone.snapstore.store import RandomBits, Store, hex128
 from drystone.snapstore.table import MapTable, Segments
 
@@ -70,6 +73,7 @@ class Written:
     kind: Literal["delta", "full"]
     entries: int
     map_bytes: int
+    commitment: str | UnsetType = UNSET
     packs: tuple[WrittenPack, ...]
     changed_blocks: int
     zero_blocks: int
@@ -121,13 +125,13 @@ class _OpenPack:
 
     header: PackHeader
     row: int
-    parts: list[Buffer]
+    frames: list[Buffer] = field(default_factory=list)
     stored: list[int] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
     encodings: list[int] = field(default_factory=list)
     segments: Segments = field(default_factory=list)
     hashes: list[bytes] = field(default_factory=list)
-    bytes: int = HEADER_BYTES
+    bytes: int = 0
     blocks: int = 0
 
 
@@ -155,6 +159,7 @@ class SnapshotWriter:
         compare: bool = False,
         expect: Expect | None = None,
         threads: int = 2,
+        purpose: Purpose = STORES_OWN,
     ) -> None:
         assert base is not None or not compare
         self._store = store
@@ -163,7 +168,9 @@ class SnapshotWriter:
         self._base = base
         self._map_id = hex128(rng)
         kind = MapKind.FULL if base is None else MapKind.DELTA
-        self._table = MapTable(store.keys, session, self._map_id, kind)
+        self._key_id = None if store.seals is None else store.seals.key_for(purpose).key.key_id
+        sealing = store.sealing(store.map_name(session, self._map_id), Kind.MAP, purpose)
+        self._table = MapTable(sealing or store.keys, session, self._map_id, kind)
         self._position = 0
         self._frame: _OpenFrame | None = None
         self._batch: list[_OpenFrame] = []
@@ -229,6 +236,7 @@ class SnapshotWriter:
             kind="full" if self._base is None else "delta",
             entries=self._table.entries,
             map_bytes=map_bytes,
+            commitment=UNSET if self._key_id is None else commitment_of(parts).hex(),
             packs=packs,
             changed_blocks=self._table.data_blocks + self._table.zero_blocks,
             zero_blocks=self._table.zero_blocks,
@@ -347,7 +355,7 @@ class SnapshotWriter:
             self._pack = self._new_pack()
         pack = self._pack
         self._table.add_frame(pack.row, len(pack.counts), encoded.digest, frame.segments)
-        pack.parts.append(encoded.stored)
+        pack.frames.append(encoded.stored)
         pack.stored.append(len(encoded.stored))
         pack.counts.append(frame.blocks)
         pack.encodings.append(encoded.encoding)
@@ -370,9 +378,12 @@ class SnapshotWriter:
 
     def _new_pack(self) -> _OpenPack:
         salt = self._rng.getrandbits(8 * SEAL_BYTES).to_bytes(SEAL_BYTES, "little")
-        header = PackHeader(pack=PackId(hex128(self._rng)), session=self._session, attempt=hex128(self._rng), salt=salt)
+        header = PackHeader(
+            pack=PackId(hex128(self._rng)), session=self._session, attempt=hex128(self._rng), salt=salt,
+            version=self._store.version,
+        )  # fmt: skip
         self._refs.append(PackRef(pack=header.pack, session=self._session))
-        return _OpenPack(header=header, row=len(self._refs) - 1, parts=[header.encode()])
+        return _OpenPack(header=header, row=len(self._refs) - 1)
 
     def _close_pack(self) -> None:
         """Store the open pack in the background, once there is room for it."""
@@ -394,15 +405,15 @@ class SnapshotWriter:
             hashes=hashes,
             dead=np.zeros(pack.blocks, dtype=np.bool_),
         )
-        tail = encode_pack_tail(self._store.keys, index)
         name = self._store.pack_name(self._session, pack.header.pack, pack.header.attempt)
-        parts: list[Buffer] = [*pack.parts, tail]
-        pack.parts.clear()
+        parts = pack_parts(self._store, index, pack.frames, self._key_id)
+        size = sum(len(part) for part in parts)
+        pack.frames.clear()
         if self._store.far is not None:
             # It is sent from one buffer, and several are on their way: none is there twice.
             parts = [b"".join(parts)]
         self._store.objects.put(name, parts)
-        return WrittenPack(pack=pack.header.pack, object=name, bytes=pack.bytes + len(tail), blocks=pack.blocks)
+        return WrittenPack(pack=pack.header.pack, object=name, bytes=size, blocks=pack.blocks)
 
     def _compare(self, expect: ExpectedHashes, start: int, view: memoryview) -> None:
         """Keep what differs from the base."""

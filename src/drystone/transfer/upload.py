@@ -28,6 +28,7 @@ from drystone.objects.spooling import SpooledObject, Spooling
 from drystone.snapstore.expected import UNTRUSTED, KnownHashes
 from drystone.snapstore.manifests import seal_manifest
 from drystone.snapstore.merge import MAPS_GOAL, apply_merge, merge_maps, plan_merge
+from drystone.snapstore.seals import account_purpose
 from drystone.snapstore.store import RandomBits, Store
 from drystone.snapstore.writer import SnapshotWriter, Written
 from drystone.transfer.jobs import UploadJob, UploadResult
@@ -102,6 +103,7 @@ def upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> Upl
             base=base,
             compare=known is not None,
             expect=known,
+            purpose=account_purpose(job.template.account),
         )
         try:
             with _trimming(job, plan, frozen.size_blocks):
@@ -202,7 +204,7 @@ def _shortened(
     if not part:
         return maps
     try:
-        merged = merge_maps(store, job.session, rng, part)
+        merged = merge_maps(store, job.session, rng, part, account_purpose(job.template.account))
     except UNTRUSTED as error:
         tolerated.say(f"maps of the base could not be merged ({error})", maps=[one.object for one in part])
         return maps
@@ -222,7 +224,10 @@ def _commit(
 ) -> UploadResult:
     """Seal the manifest over the durable packs and map."""
     job, base = source.job, source.base
-    own = ManifestMap(object=written.map_object, kind=written.kind, entries=written.entries, bytes=written.map_bytes)
+    own = ManifestMap(
+        object=written.map_object, kind=written.kind, entries=written.entries, bytes=written.map_bytes,
+        commitment=written.commitment,
+    )  # fmt: skip
     below = () if base is None else base.manifest.maps if job.base_maps is None else job.base_maps
     below = _shortened(job, store, rng, below, tolerated)
     reasons = (job.template.tracking_reason, *(said[:_SAID_MAX] for said in tolerated.said))
@@ -236,6 +241,7 @@ def _commit(
     changed = count(plan.read) + count(plan.zero) if job.mode == "delta" else written.changed_blocks
     template = job.template
     manifest = Manifest(
+        format=store.version,
         store=store.store_id,
         snapshot=job.snapshot,
         session=job.session,

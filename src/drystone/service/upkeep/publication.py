@@ -88,7 +88,9 @@ class Publication:
         row, group = await self.transactions.read(look)
         if row is None or row.state is not SnapshotState.NORMAL:
             return
-        await asyncio.to_thread(write_attributes, self.kept.store, snapshot_id, attributes_of(row, group))
+        await asyncio.to_thread(
+            write_attributes, self.kept.store, snapshot_id, attributes_of(row, group), row.account_id
+        )
         now = await self.transactions.read(lambda conn: snapshots.get(conn, snapshot_id))
         if now is None or now.state is not SnapshotState.NORMAL:
             # It is being deleted: who removed its manifest may have looked for attributes before they were here.
