@@ -170,6 +170,16 @@ export class Mock extends World {
         const Buckets = shares.map((share) => Math.min(BucketBytes, Math.floor((changed * share) / whole / 4096) * 4096));
         return { SizeBytes, ChangedBytes: changed, BucketBytes, Buckets } satisfies AnswerOf<"drystone", "DescribeSnapshotDifference">;
       }
+      case "DescribeOperationHistory": {
+        const found = this.operations.find(({ OperationId }) => OperationId === body["OperationId"]);
+        if (found === undefined) return { Error: { Code: "ResourceNotFound", Message: "There is no such operation. (2d1b0a99)" } };
+        const { Phase, State, Attempts, ErrorMessage, CreateTime, UpdateTime } = found;
+        const first = { At: CreateTime, Phase, State: "RUNNING", Attempts: 1, ErrorMessage: "" } as const;
+        return {
+          StepSet: State === "RUNNING" ? [first] : [first, { At: UpdateTime, Phase, State, Attempts, ErrorMessage }],
+          PhaseSet: Phase === "" ? [] : [{ Phase, BeginTime: CreateTime, Seconds: 12.5, Ended: State !== "RUNNING" }],
+        } satisfies AnswerOf<"drystone", "DescribeOperationHistory">;
+      }
       case "DescribeOperations": {
         const found = page(this.operations, {
           OperationIds: (operation) => operation.OperationId,

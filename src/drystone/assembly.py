@@ -381,7 +381,7 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
         instances=Instances(
             db=db, clock=clock, ids=parts.ids, zone=config.zone, disks_per_instance=config.disks_per_instance
         ),
-        accounts=accounts, operations=OperationRecords(db=db), operation_control=control,
+        accounts=accounts, operations=OperationRecords(db=db, clock=clock), operation_control=control,
         host=HostRecords(db=db, probe=probe),
         store_status=StoreStatus(transactions=transactions, kept=parts.kept, watch=parts.store_watch),
         store_health=StoreHealth(transactions=transactions, scrub=parts.scrub),

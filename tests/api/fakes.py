@@ -12,7 +12,7 @@ from drystone.domain.history import HistoryPoint
 from drystone.domain.ids import DiskId, InstanceId, OperationId, SnapshotGroupId, SnapshotId, StoreId
 from drystone.domain.instance import Instance, InstanceKind
 from drystone.domain.opening import Finding, Opening, OpeningStep
-from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.operation import Operation, OperationKind, OperationState, OperationStep, PhaseSpan
 from drystone.domain.quiesce import QuiesceMode, QuiesceProfile, Step, StepKind
 from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
@@ -37,6 +37,7 @@ from drystone.service.views import (
     InstanceView,
     KeyView,
     NewKey,
+    OperationHistory,
     OverviewView,
     Page,
     QuotasView,
@@ -312,7 +313,17 @@ class FakeUseCases:
         self.overview: Any = Part("overview", calls, {"describe": glance, "quotas": quotas})
         self.history: Any = Part("history", calls, {"describe": (point,)})
         self.differences: Any = Part("differences", calls, {"describe": different})
-        self.operations: Any = Part("operations", calls, {"describe": Page(items=(OPERATION,), total=1)})
+        self.operations: Any = Part("operations", calls, {
+            "describe": Page(items=(OPERATION,), total=1),
+            "history": OperationHistory(
+                steps=(
+                    OperationStep(
+                        at=OPERATION.created_at, phase="FROZEN", state=OperationState.RUNNING, attempts=1, error="e"
+                    ),
+                ),
+                phases=(PhaseSpan(phase="FROZEN", began_at=OPERATION.created_at, seconds=1.5, ended=False),),
+            ),
+        })  # fmt: skip
         self.operation_control: Any = Part(
             "operation_control", calls, {"cancel": None, "retry": OperationId("op-00000007")}
         )

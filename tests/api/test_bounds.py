@@ -100,6 +100,7 @@ async def _prepared(service: RealService) -> dict[str, dict[str, object]]:
     snapshot = (await service.call("CreateSnapshot", DiskId=disk))["SnapshotId"]
     instance = (await service.call("CreateInstance", Kind="NBD"))["InstanceId"]
     await service.idle()
+    operation = (await service.call("DescribeOperations"))["OperationSet"][0]["OperationId"]
     # What would destroy or change states names what is not there.
     no_disk, no_snapshot, no_group, no_instance = "disk-00000000", "snap-00000000", "csnap-00000000", "ins-00000000"
     new_disk: dict[str, object] = {
@@ -143,6 +144,7 @@ async def _prepared(service: RealService) -> dict[str, dict[str, object]]:
         "ProveSnapshot": {"SnapshotId": no_snapshot},
         "DescribeSnapshotRecords": {},
         "DescribeOperations": {},
+        "DescribeOperationHistory": {"OperationId": operation},
         "CancelOperation": {"OperationId": "op-nothing0"},
         "RetryOperation": {"OperationId": "op-nothing0"},
         "DescribeAuditTrail": {},

@@ -107,6 +107,7 @@ SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
     "DescribeHost": {},
     "DescribeInstances": {},
     "DescribeOperations": {},
+    "DescribeOperationHistory": {"OperationId": OPERATION.id},
     "CancelOperation": {"OperationId": OPERATION.id},
     "RetryOperation": {"OperationId": OPERATION.id},
     "DeleteQuiesceProfile": {"ResourceId": DISK.id},
@@ -792,6 +793,12 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
                     "Cancellable": False, "Retriable": False,
                 }
             ],
+        },
+        "DescribeOperationHistory": {
+            "StepSet": [
+                {"At": created, "Phase": "FROZEN", "State": "RUNNING", "Attempts": 1, "ErrorMessage": "e"}
+            ],
+            "PhaseSet": [{"Phase": "FROZEN", "BeginTime": created, "Seconds": 1.5, "Ended": False}],
         },
         "CancelOperation": {},
         "RetryOperation": {"OperationId": "op-00000007"},

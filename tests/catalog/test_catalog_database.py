@@ -329,7 +329,8 @@ def test_the_trail_of_an_older_version_is_counted(tmp_path: Path) -> None:
         "DROP INDEX ix_audit_refused", "ALTER TABLE audit DROP COLUMN calls", "ALTER TABLE audit DROP COLUMN bytes",
         "UPDATE alembic_version SET version_num = '0013'", "DROP TABLE commit_mark",
         "DELETE FROM meta WHERE key = 'host_id'", "ALTER TABLE disk DROP COLUMN host_id",
-        "DROP TABLE event",
+        "DROP TABLE event", "DROP TRIGGER operation_step_first", "DROP TRIGGER operation_step_next",
+        "DROP TRIGGER operation_steps_gone", "DROP TABLE operation_step",
         "DROP TABLE store_traffic", "DROP TABLE space_day", "ALTER TABLE session DROP COLUMN deleted_at",
         "ALTER TABLE instance DROP COLUMN host_id", "ALTER TABLE operation DROP COLUMN host_id",
     ):  # fmt: skip

@@ -270,6 +270,13 @@ def standard() -> FakeService:
     service.on("DeleteQuiesceProfile", {})
     service.on("CreateSnapshotGroup", {"SnapshotGroupId": "csnap-aaaaaaaa"})
     service.on("DescribeOperations", {"TotalCount": 0, "OperationSet": []})
+    service.on("DescribeOperationHistory", {
+        "StepSet": [
+            {"At": "2026-11-22T09:36:07+00:00", "Phase": "FROZEN", "State": "RUNNING", "Attempts": 1,
+             "ErrorMessage": ""},
+        ],
+        "PhaseSet": [{"Phase": "FROZEN", "BeginTime": "2026-11-22T09:36:07+00:00", "Seconds": 1.5, "Ended": True}],
+    })  # fmt: skip
     instance = {
         "InstanceId": "ins-aaaaaaaa",
         "InstanceName": "host",

@@ -388,6 +388,17 @@ def test_operation_cancel_and_retry(command: Command, service: FakeService, cloc
     assert service.asked("RetryOperation") == [{"OperationId": "op-aaaaaaaa"}]
 
 
+def test_operation_show_and_logs_tell_phases_and_steps(command: Command, service: FakeService) -> None:
+    service.on("DescribeOperations", one_row("OperationSet", operation("op-aaaaaaaa")))
+    shown = json.loads(command("operation", "show", "op-aaaaaaaa", "--json").out)
+    assert shown["phases"] == [
+        {"phase": "FROZEN", "seconds": 1.5, "ended": True, "began_at": "2026-11-22T09:36:07+00:00"}
+    ]
+    lines = command("operation", "logs", "op-aaaaaaaa", "--utc").out.splitlines()
+    assert lines[0].split() == ["AT", "STATE", "PHASE", "ATTEMPTS", "ERROR", "MESSAGE"]
+    assert lines[1].startswith("2026-11-22 09:36:07+00:00")
+
+
 def test_waiting_has_an_end(command: Command, service: FakeService, clock: Time) -> None:
     service.on("DescribeOperations", one_row("OperationSet", operation("op-aaaaaaaa", State="RUNNING", Percent=10)))
     ended = command("operation", "wait", "op-aaaaaaaa", "--timeout", "5")

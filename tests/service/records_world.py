@@ -91,7 +91,7 @@ class World:
         self.snapshots = SnapshotRecords(db=self.db, clock=clock, steady=clock, free_quota_gib=1)
         self.instances = Instances(db=self.db, clock=clock, ids=ids, zone=ZONE, disks_per_instance=20)
         self.accounts = Accounts(db=self.db, clock=clock, ids=ids)
-        self.operations = OperationRecords(db=self.db)
+        self.operations = OperationRecords(db=self.db, clock=clock)
         self.host = HostRecords(db=self.db, probe=self.probe)
         self.audit = Audit(db=self.db, clock=clock, steady=clock, most=TrailUsage(entries=1000, bytes=1_000_000))
         self.trail = AuditRecords(transactions=transactions(self.db))

@@ -258,6 +258,21 @@ export type Operation = {
   readonly Retriable: boolean;
 };
 
+export type OperationPhase = {
+  readonly Phase: string;
+  readonly BeginTime: string;
+  readonly Seconds: number;
+  readonly Ended: boolean;
+};
+
+export type OperationStep = {
+  readonly At: string;
+  readonly Phase: string;
+  readonly State: "RUNNING" | "DONE" | "FAILED";
+  readonly Attempts: number;
+  readonly ErrorMessage: string;
+};
+
 export type Placement = {
   readonly Zone: string;
   readonly CageId?: string;
@@ -898,6 +913,16 @@ export type Services = {
       parameters: Record<never, never>;
       answer: {
         readonly KeySet: readonly Key[];
+      };
+    };
+    DescribeOperationHistory: {
+      changes: false;
+      parameters: {
+        readonly OperationId: string;
+      };
+      answer: {
+        readonly StepSet: readonly OperationStep[];
+        readonly PhaseSet: readonly OperationPhase[];
       };
     };
     DescribeOperations: {

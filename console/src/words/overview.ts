@@ -26,6 +26,7 @@ export const overview = {
   "op.ended": ["Ended", "结束时间"],
   "op.gone": ["There is no operation {id}", "操作 {id} 不存在"],
   "op.goneText": ["It ended more than 30 days ago, or it belongs to another account.", "它在 30 天前已结束，或属于其他账号。"],
+  "op.history": ["History", "历史记录"],
   "op.id": ["operation ID", "操作 ID"],
   "op.phases": ["Phases", "阶段"],
   "op.phaseIs.done": ["done", "已完成"],

@@ -9,9 +9,9 @@ from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 from sqlalchemy import delete as delete_from
 
 from drystone.catalog.rows import Rows
-from drystone.catalog.schema import operation
+from drystone.catalog.schema import operation, operation_step
 from drystone.domain.ids import AccountId, DiskId, OperationId
-from drystone.domain.operation import PAYLOADS, Operation, OperationKind, OperationState
+from drystone.domain.operation import PAYLOADS, Operation, OperationKind, OperationState, OperationStep
 from drystone.domain.payloads import Payload
 
 
@@ -113,6 +113,13 @@ def find(conn: Connection, selection: OperationSelection) -> tuple[list[Operatio
     total: int = conn.execute(select(func.count()).select_from(operation).where(*wanted)).scalar_one()
     page = select(operation).where(*wanted).order_by(operation.c.created_at.desc(), operation.c.id.desc())
     return _rows.all(conn, page.offset(selection.offset).limit(selection.limit)), total
+
+
+def steps(conn: Connection, operation_id: OperationId) -> list[OperationStep]:
+    """Return what an operation did so far, the oldest that is kept first."""
+    columns = [operation_step.c[name] for name in OperationStep.__dataclass_fields__]
+    query = select(*columns).where(operation_step.c.operation_id == operation_id).order_by(operation_step.c.id)
+    return [OperationStep(**row._mapping) for row in conn.execute(query)]  # noqa: SLF001 - SQLAlchemy's public name
 
 
 def prune(conn: Connection, before: float, limit: int) -> int:

@@ -363,6 +363,19 @@ operation = Table(
     Index("ix_operation_snapshot", "snapshot_id", "created_at"),
     Index("ix_operation_instance", "instance_id", "created_at"),
 )
+operation_step = Table(
+    "operation_step",
+    metadata,
+    Column("id", INTEGER, primary_key=True, autoincrement=True),
+    _needs("operation_id", Text),
+    _needs("at", Float),
+    _needs("phase", Text),
+    _needs("state", enumeration(OperationState)),
+    _needs("attempts", INTEGER),
+    _needs("error", Text),
+    Index("ix_operation_step", "operation_id", "id"),
+)
+"""What an operation was at each change that people are shown; triggers write it, and keep the newest of each."""
 audit = Table(
     "audit",
     metadata,

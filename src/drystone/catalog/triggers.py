@@ -70,6 +70,20 @@ DELETE FROM unpublished WHERE kind = 'snapshot'
 INSERT INTO unpublished (kind, resource_id)
     SELECT 'snapshot', id FROM snapshot WHERE group_id = NEW.id AND state = 'NORMAL';
 """
+STEPS_MAX = 100
+"""Of one operation; the newest stay."""
+_STEP = """
+INSERT INTO operation_step (operation_id, at, phase, state, attempts, error)
+VALUES (NEW.id, NEW.updated_at, NEW.phase, NEW.state, NEW.attempts, NEW.error);
+"""
+_STEPS_KEPT = f"""
+DELETE FROM operation_step WHERE operation_id = NEW.id AND id <= (
+    SELECT id FROM operation_step WHERE operation_id = NEW.id ORDER BY id DESC LIMIT 1 OFFSET {STEPS_MAX});
+"""  # noqa: S608 - a number of this file
+_STEPPED = (
+    "OLD.phase <> NEW.phase OR OLD.state <> NEW.state OR OLD.attempts <> NEW.attempts "
+    "OR (NEW.error <> '' AND OLD.error <> NEW.error)"
+)
 _EPOCH = "UPDATE meta SET value = CAST(CAST(value AS BIGINT) + 1 AS TEXT) WHERE key = 'catalog_epoch';"
 _SNAPSHOT = "name, deadline_at, permanent, tags, suspect"
 _DISK = (
@@ -135,6 +149,15 @@ def _all(changed_bytes: dict[str, str]) -> Iterator[Trigger]:
             when=_OF_DISK.format(row=row),
             body=_NOTE.format(kind="disk", of=f"{row}.resource_id"),
         )  # fmt: skip
+    yield Trigger(name="operation_step_first", table="operation", event="INSERT", body=_STEP)
+    yield Trigger(
+        name="operation_step_next", table="operation", event="UPDATE OF phase, state, attempts, error",
+        body=_STEP + _STEPS_KEPT, when=_STEPPED,
+    )  # fmt: skip
+    yield Trigger(
+        name="operation_steps_gone", table="operation", event="DELETE",
+        body="DELETE FROM operation_step WHERE operation_id = OLD.id;",
+    )  # fmt: skip
     # Each change that an older copy of the catalog would undo: the server publishes the epoch (S80).
     for name, event, table in (
         ("epoch_disk_made", "INSERT", "disk"),

@@ -7,6 +7,7 @@ from cyclopts.validators import Number
 
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
+from drystone.cli.lists import Record
 from drystone.cli.lookup import ACCOUNT, DISK, INSTANCE, OPERATION, SNAPSHOT
 from drystone.cli.options import LIST_LIMIT, Limit, Timeout, Yes, add_command
 from drystone.cli.records import (
@@ -14,12 +15,14 @@ from drystone.cli.records import (
     INSTANCE_COLUMNS,
     KEY_COLUMNS,
     OPERATION_COLUMNS,
+    STEP_COLUMNS,
     clock_record,
+    history_record,
     host_record,
     key_record,
     quota_record,
 )
-from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside
+from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside, Session
 from drystone.cli.wait import Step, wait_for_operation, wait_until
 
 OPERATION_TIMEOUT_S = 86_400.0
@@ -111,6 +114,7 @@ def operation_app(outside: Outside) -> App:
         "drystone operation list --resource disk-1a2b3c4d",
     )
     add_command(app, commands.show, "show", "drystone operation show op-1a2b3c4d --json")
+    add_command(app, commands.logs, "logs", "drystone operation logs op-1a2b3c4d")
     add_command(app, commands.wait, "wait", "drystone operation wait op-1a2b3c4d")
     add_command(app, commands.cancel, "cancel", "drystone operation cancel op-1a2b3c4d --yes")
     add_command(app, commands.retry, "retry", "drystone operation retry op-1a2b3c4d")
@@ -144,14 +148,33 @@ class OperationCommands(Commands):
         session.out.records(found, OPERATION_COLUMNS)
 
     def show(self, operation: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
-        """Show one operation.
+        """Show one operation, and how long each of its phases took.
 
         Args:
             operation: Its id.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
-        session.out.record(lookup.one(session, OPERATION, operation))
+        record = lookup.one(session, OPERATION, operation)
+        session.out.record({**record, "phases": self._history(session, operation)["phases"]})
+
+    def logs(self, operation: str, /, *, common: ListOptions = NO_LIST_OPTIONS) -> None:
+        """List what an operation did, step by step: the newest hundred steps.
+
+        Args:
+            operation: Its id.
+            common: Options that every list takes.
+        """
+        session = self._outside.session(common)
+        steps = self._history(session, operation)["steps"]
+        assert isinstance(steps, list)
+        session.out.records(steps, STEP_COLUMNS)
+
+    def _history(self, session: Session, operation: str) -> Record:
+        answer = session.service.drystone(
+            f"read what {operation} did", "DescribeOperationHistory", OperationId=operation
+        )
+        return history_record(answer)
 
     def wait(
         self,

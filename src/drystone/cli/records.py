@@ -18,6 +18,7 @@ OPERATION_COLUMNS = (
     "operation_id", "kind", "state", "percent", "error_message", "disk_id", "snapshot_id", "phase", "updated_at",
     "instance_id", "sent_bytes", "to_send_bytes",
 )  # fmt: skip
+STEP_COLUMNS = ("at", "state", "phase", "attempts", "error_message")
 ACCOUNT_COLUMNS = ("account_id", "name", "admin", "created_at")
 AUDIT_COLUMNS = ("at", "account_id", "action", "code", "resource", "calls")
 EVENT_COLUMNS = ("event_id", "severity", "kind", "subject_id", "last_seen_at", "count", "resolved_at", "message")
@@ -160,6 +161,26 @@ def operation_record(operation: Wire) -> Record:
         **_same(operation, "cancellable retriable"),
         "created_at": operation.get("CreateTime"),
         "updated_at": operation.get("UpdateTime"),
+    }
+
+
+def history_record(history: Wire) -> Record:
+    """Name the fields of what an operation did."""
+    return {
+        "phases": [
+            {**_same(span, "phase seconds ended"), "began_at": span.get("BeginTime")}
+            for span in history.get("PhaseSet") or []
+        ],
+        "steps": [step_record(step) for step in history.get("StepSet") or []],
+    }
+
+
+def step_record(step: Wire) -> Record:
+    """Name the fields of a step of an operation."""
+    return {
+        "at": step.get("At"),
+        **_same(step, "state phase attempts"),
+        "error_message": step.get("ErrorMessage") or None,
     }
 
 

@@ -1,11 +1,12 @@
 """Long jobs: a row that survives a restart and is picked up again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TypeVar
 
+from drystone.domain.clock import age_s
 from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import AccountId, DiskId, InstanceId, OperationId, SnapshotId
 from drystone.domain.payloads import (
@@ -105,6 +106,43 @@ class Operation:
         """Return the payload, which is of this type."""
         assert isinstance(self.payload, kind), f"{self.kind} has a {type(self.payload).__name__}"
         return self.payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationStep:
+    """What an operation was from a moment on: its row changed in one of these."""
+
+    at: float
+    phase: str
+    state: OperationState
+    attempts: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseSpan:
+    """A phase of an operation, and how long it took."""
+
+    phase: str
+    began_at: float
+    seconds: float
+    ended: bool
+
+
+def phase_spans(steps: Sequence[OperationStep], now: float) -> tuple[PhaseSpan, ...]:
+    """Return the phases in their order, each with its time; the last ends with the operation, or goes on until `now`.
+
+    One that is entered anew is there again.
+    """
+    spans: list[PhaseSpan] = []
+    for index, step in enumerate(steps):
+        if step.state is not OperationState.RUNNING or (spans and step.phase == spans[-1].phase):
+            continue
+        ends = (other.at for other in steps[index + 1 :] if other.phase != step.phase or other.state is not step.state)
+        end = next(ends, None)
+        seconds = round(age_s(step.at, now if end is None else end), 3)
+        spans.append(PhaseSpan(phase=step.phase, began_at=step.at, seconds=seconds, ended=end is not None))
+    return tuple(spans)
 
 
 PAYLOADS: Mapping[OperationKind, type[Payload]] = MappingProxyType(

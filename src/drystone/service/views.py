@@ -9,7 +9,7 @@ from drystone.domain.history import HistoryPoint
 from drystone.domain.ids import AccountId, DiskId, InstanceId, OperationId, SnapshotId, StoreId
 from drystone.domain.instance import Instance
 from drystone.domain.opening import Opening
-from drystone.domain.operation import Operation
+from drystone.domain.operation import Operation, OperationStep, PhaseSpan
 from drystone.domain.snapshot import Snapshot
 from drystone.domain.snapshot_group import SnapshotGroup
 from drystone.domain.store_days import SpaceOfDay
@@ -120,6 +120,14 @@ class DiskDetail:
     needs_rewrite: bool
     """Its image is in the form of an earlier version."""
     created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperationHistory:
+    """What an operation did, and how long each phase took."""
+
+    steps: tuple[OperationStep, ...]
+    phases: tuple[PhaseSpan, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 import { Link, useNavigate, useParams } from "react-router";
 import { Button } from "tdesign-react/es/button";
 
-import { useChange, useOperation, useSnapshot } from "../../api/queries";
-import type { Operation } from "../../api/types";
+import { useAnswer, useChange, useOperation, useSnapshot } from "../../api/queries";
+import type { Operation, OperationPhase, OperationStep } from "../../api/types";
 import { NameAndId, Ref } from "../../parts/Copyable";
 import { ErrorNote } from "../../parts/ErrorNote";
 import { useNotices } from "../../parts/Notices";
@@ -10,6 +10,7 @@ import { Card, Facts, Gone, OneHead, Pending, type Fact } from "../../parts/Page
 import { FindingTag, isCancelled, OperationTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { bytes } from "../../units/bytes";
+import { duration } from "../../units/durations";
 import { named, useWords } from "../../words";
 import { badFinding, Took } from "./columns";
 import { adviceOf, phasesOf } from "./phases";
@@ -20,6 +21,7 @@ export default function OperationPage() {
   const id = useParams()["id"] ?? "";
   const answer = useOperation(id);
   const control = useControl(id, answer.data);
+  const history = useAnswer("drystone", "DescribeOperationHistory", { OperationId: id });
   const back = { to: "/operations", text: t("nav.operations") };
   if (answer.data === null) return <Gone title={t("op.gone", { id })} text={t("op.goneText")} back={back} />;
   if (answer.data === undefined) return <Pending answer={answer} />;
@@ -32,8 +34,9 @@ export default function OperationPage() {
       <Failure operation={operation} />
       <div className="columns">
         <About operation={operation} />
-        {phases.length > 0 && <Phases phases={phases} />}
+        {phases.length > 0 && <Phases phases={phases} spans={history.data?.PhaseSet ?? []} />}
       </div>
+      {history.data !== undefined && <Steps steps={history.data.StepSet} />}
     </>
   );
 }
@@ -85,14 +88,42 @@ function About({ operation }: { readonly operation: Operation }) {
   );
 }
 
-function Phases({ phases }: { readonly phases: ReturnType<typeof phasesOf> }) {
+type PhasesProps = { readonly phases: ReturnType<typeof phasesOf>; readonly spans: readonly OperationPhase[] };
+
+function Phases({ phases, spans }: PhasesProps) {
   const { t } = useWords();
   return (
     <Card title={t("op.phases")}>
       <ol className="phases">
         {phases.map(({ name, state }) => (
           <li key={name} className={`phases__${state}`} aria-current={state === "now" ? "step" : undefined}>
-            <strong>{named(t, "op.phaseOf", name)}</strong> <small>{t(`op.phaseIs.${state}`)}</small>
+            <strong>{named(t, "op.phaseOf", name)}</strong> <small>
+              {t(`op.phaseIs.${state}`)} {phaseTook(spans, name)}
+            </small>
+          </li>
+        ))}
+      </ol>
+    </Card>
+  );
+}
+
+/** How long a phase took, all the times that it was entered; nothing where that is not known. */
+function phaseTook(spans: readonly OperationPhase[], name: string): string {
+  const own = spans.filter(({ Phase }) => Phase === name);
+  return own.length === 0 ? "" : `· ${duration(own.reduce((sum, { Seconds }) => sum + Seconds, 0) * 1000)}`;
+}
+
+/** What it did, step by step, the newest last. */
+function Steps({ steps }: { readonly steps: readonly OperationStep[] }) {
+  const { t } = useWords();
+  return (
+    <Card title={t("op.history")}>
+      <ol className="held">
+        {steps.map(({ At, Phase, State, Attempts, ErrorMessage }, index) => (
+          <li key={index}>
+            <Time text={At} exact /> {State === "RUNNING" ? (Phase === "" ? t("op.state.RUNNING") : named(t, "op.phaseOf", Phase)) : t(`op.state.${State}`)}
+            {Attempts > 1 && ` · ${t("op.attempts", { count: Attempts })}`}
+            {ErrorMessage !== "" && ` · ${ErrorMessage}`}
           </li>
         ))}
       </ol>

@@ -91,6 +91,61 @@ def _result(payload: Payload) -> object:
     return None if result is None else msgspec.to_builtins(result)
 
 
+class OperationStep(TypedDict):
+    """What an operation was from a moment on."""
+
+    At: str
+    Phase: str
+    State: Annotated[str, OneOf(tuple(OperationState))]
+    Attempts: int
+    ErrorMessage: str
+
+
+class OperationPhase(TypedDict):
+    """A phase of an operation; it goes on while it has not ended."""
+
+    Phase: str
+    BeginTime: str
+    Seconds: float
+    Ended: bool
+
+
+class _History(TypedDict):
+    StepSet: list[OperationStep]
+    PhaseSet: list[OperationPhase]
+
+
+@DRYSTONE.read
+class DescribeOperationHistory(Action, frozen=True, kw_only=True):
+    """Tell what an operation did, the newest hundred steps, and how long each phase took."""
+
+    operation_id: Id
+
+    async def __call__(self, on: Context, caller: Caller) -> _History:
+        found = await on.calls.operations.history(caller, self.operation_id)
+        return {
+            "StepSet": [
+                {
+                    "At": iso_time(step.at),
+                    "Phase": step.phase,
+                    "State": step.state.value,
+                    "Attempts": step.attempts,
+                    "ErrorMessage": step.error,
+                }
+                for step in found.steps
+            ],
+            "PhaseSet": [
+                {
+                    "Phase": span.phase,
+                    "BeginTime": iso_time(span.began_at),
+                    "Seconds": span.seconds,
+                    "Ended": span.ended,
+                }
+                for span in found.phases
+            ],
+        }
+
+
 @DRYSTONE.change
 class CancelOperation(Action, frozen=True, kw_only=True):
     """Cancel an operation that runs: it ends FAILED with the code FailedOperation.Cancelled, and is undone."""

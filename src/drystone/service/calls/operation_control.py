@@ -7,13 +7,14 @@ from sqlalchemy import Connection
 
 from drystone.catalog import operations as rows
 from drystone.catalog.operations import OperationSelection
-from drystone.domain.errors import Refusal, RefusalError
-from drystone.domain.ids import AccountId, OperationId
+from drystone.domain.errors import Refusal
+from drystone.domain.ids import OperationId
 from drystone.domain.operation import RETRIED, Operation, OperationKind, check_cancellable, check_retriable
 from drystone.domain.payloads import CompactPayload, ExportPayload, GroupPayload, ResizePayload, SnapshotPayload
 from drystone.service.caller import Caller
 from drystone.service.calls.disk_lifecycle import DiskLifecycle
 from drystone.service.calls.image_files import ImageFiles
+from drystone.service.calls.operation_records import owned_operation
 from drystone.service.calls.proving import Proving
 from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.calls.store_space import StoreSpace
@@ -44,7 +45,7 @@ class OperationControl:
         """
 
         def record(change: Change) -> Operation:
-            found = _owned(change.conn, caller.account_id, operation_id)
+            found = owned_operation(change.conn, caller.account_id, operation_id)
             if not found.is_cancelled:
                 check_cancellable(found, leader=_leader(change.conn, found))
                 values = {"error_code": Refusal.CANCELLED, "error": CANCELLED}
@@ -61,7 +62,7 @@ class OperationControl:
             RefusalError: `NO_SUCH_THING`, `TOO_LATE` for one that has not failed, `NOT_OFFERED` for what cannot be done
                 again as it was, or what the call is refused with; nothing was changed.
         """
-        found = await self.transactions.read(lambda conn: _owned(conn, caller.account_id, operation_id))
+        found = await self.transactions.read(lambda conn: owned_operation(conn, caller.account_id, operation_id))
         check_retriable(found)
         await self._again(caller, found)
 
@@ -102,13 +103,6 @@ class OperationControl:
                 return self.disks.initialize(caller, [was.on_disk])
             case _:
                 return self.disks.rewrite(caller, was.on_disk)
-
-
-def _owned(conn: Connection, account_id: AccountId, operation_id: str) -> Operation:
-    found = rows.get(conn, OperationId(operation_id))
-    if found is None or found.account_id != account_id:
-        raise RefusalError(Refusal.NO_SUCH_THING, f"There is no operation {operation_id[:60]}.")
-    return found
 
 
 def _leader(conn: Connection, member: Operation) -> OperationId | None:

@@ -1,16 +1,20 @@
 """Long jobs as their owner sees them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
 
 from drystone.catalog import operations
 from drystone.catalog.database import Database
 from drystone.catalog.operations import OperationSelection
-from drystone.domain.ids import OperationId
-from drystone.domain.operation import Operation, OperationKind, OperationState
+from drystone.domain.errors import Refusal, RefusalError
+from drystone.domain.ids import AccountId, OperationId
+from drystone.domain.operation import Operation, OperationKind, OperationState, OperationStep, phase_spans
 from drystone.service.caller import Caller
 from drystone.service.calls.filters import check_filters, members, page
 from drystone.service.requests import OperationQuery
-from drystone.service.views import Page
+from drystone.service.views import OperationHistory, Page
 
 _FILTERS = frozenset({"resource-id", "state", "kind"})
 
@@ -20,6 +24,7 @@ class OperationRecords:
     """Describes operations of the caller's account."""
 
     db: Database
+    clock: Callable[[], float]
 
     async def describe(self, caller: Caller, query: OperationQuery) -> Page[Operation]:
         """Return the operations that match, newest first; unknown ids only make fewer of them.
@@ -30,6 +35,32 @@ class OperationRecords:
         selection = _selection(caller, query)
         found, total = await self.db.read(lambda conn: operations.find(conn, selection))
         return Page(items=tuple(found), total=total)
+
+    async def history(self, caller: Caller, operation_id: str) -> OperationHistory:
+        """Return what an operation did so far, step by step.
+
+        Raises:
+            RefusalError: `NO_SUCH_THING`.
+        """
+
+        def look(conn: Connection) -> list[OperationStep]:
+            found = owned_operation(conn, caller.account_id, operation_id)
+            return operations.steps(conn, found.id)
+
+        steps = await self.db.read(look)
+        return OperationHistory(steps=tuple(steps), phases=phase_spans(steps, self.clock()))
+
+
+def owned_operation(conn: Connection, account_id: AccountId, operation_id: str) -> Operation:
+    """Return an operation of this account.
+
+    Raises:
+        RefusalError: `NO_SUCH_THING`, the same for one of another account.
+    """
+    found = operations.get(conn, OperationId(operation_id))
+    if found is None or found.account_id != account_id:
+        raise RefusalError(Refusal.NO_SUCH_THING, f"There is no operation {operation_id[:60]}.")
+    return found
 
 
 def _selection(caller: Caller, query: OperationQuery) -> OperationSelection:
