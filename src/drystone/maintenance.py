@@ -172,7 +172,7 @@ def _strays(data: Path, outside: Outside, discard: str | None) -> list[Stray]:
             made = [entry.made for entry in shelf.manifests]
             known, living = db.read_sync(lambda conn: what_rows_say(conn, made)), db.read_sync(_known_snapshots)
         strays = []
-        unknown = judge(made, shelf.tombstones, known).unknown
+        unknown = judge(made, shelf.tombstones, (), known).unknown
         for entry in shelf.manifests:
             if entry.made not in unknown:
                 continue

@@ -500,6 +500,10 @@ def fenced_upload(scene: Scene) -> None:
         scene.daemon = True
 
     run(scene, act)
+    # It was swept by whoever had the store, and the manifest landed after that.
+    fenced = scene.db.read_sync(lambda conn: sessions.in_state(conn, SessionState.FENCED))
+    for one in fenced:
+        scene.db.write_sync(lambda conn, name=one.id: sessions.note_deleted(conn, name, None, at=NOW))  # type: ignore[misc]
 
 
 def older_catalog(scene: Scene) -> None:

@@ -270,6 +270,57 @@ def test_a_catalog_from_before_the_deletion_lets_go_of_what_has_a_tombstone(worl
     world.close()
 
 
+def compacted(world: World, made: ServerParts) -> None:
+    """Do what a day does."""
+    rounds = parts.compaction(made)
+    for _ in range(2):
+        asyncio.run(rounds.once())
+        for found in world.db.read_sync(operations.unfinished):
+            asyncio.run(parts.compact(made).run(found))
+
+
+def test_what_only_its_objects_tell_of_goes_when_it_was_proven_dead(world: World) -> None:
+    """It landed after a recovery had looked, or is of a writer that did not know that it had lost the store."""
+    made = world.open()
+    session, before = deleted(world, made)
+    assert forgotten(made, after=WEEK + 1) == 1
+    for name, raw in before.items():
+        if not name.endswith(".manifest"):
+            MemoryStore.put(world.objects, name, raw)
+    compacted(world, made)
+    assert left(world, session) == []
+    assert forgotten(made, after=3 * WEEK) == 1
+    world.check()
+    world.close()
+
+
+def test_a_pack_that_no_row_names_stays_if_a_snapshot_shows_it(world: World) -> None:
+    """L7."""
+    made = world.open()
+    session = named(world, FIRST)
+    there = left(world, session)
+    rows = world.packs_of(FIRST)
+    world.db.write_sync(lambda conn: [packs.delete(conn, pack.id) for pack in rows])
+    compacted(world, made)
+    assert {pack.id for pack in world.packs_of(FIRST)} == {pack.id for pack in rows}
+    assert len(left(world, session)) == len(there)
+    world.check()
+    world.close()
+
+
+def test_what_is_being_written_is_not_adopted(world: World) -> None:
+    made = world.open()
+    session, before = deleted(world, made)
+    open_one = Session(id=SessionId("0e" * 16), kind="snapshot", created_at=NOW, snapshot_id=SnapshotId("snap-new"))
+    world.db.write_sync(lambda conn: sessions.open(conn, open_one, []))
+    written = {name.replace(session, open_one.id): raw for name, raw in before.items() if ".manifest" not in name}
+    for name, raw in written.items():
+        MemoryStore.put(world.objects, name, raw)
+    compacted(world, made)
+    assert set(left(world, open_one.id)) == set(written)
+    world.close()
+
+
 def test_a_tombstone_of_a_snapshot_that_lives_goes(world: World) -> None:
     """It landed late, of a deletion that an older catalog does not know which was put back since."""
     made = world.open()
@@ -286,6 +337,17 @@ def test_a_tombstone_of_a_snapshot_that_lives_goes(world: World) -> None:
     assert asyncio.run(collection.stopped(made.transactions, made.kept)) is None, "it is looked at again"
     assert list_shelf(made.store).tombstones == frozenset()
     world.check()
+    world.close()
+
+
+def test_attributes_without_a_manifest_go(world: World) -> None:
+    """They landed late, or are of a writer that had lost the store."""
+    made = world.open()
+    names = [made.store.attributes_name(name) for name in (SnapshotId("snap-0000dead"), LAST)]
+    for name in names:
+        MemoryStore.put(world.objects, name, b"{}")
+    assert stopped(made) is None
+    assert [name in world.objects.content() for name in names] == [False, True]
     world.close()
 
 

@@ -55,7 +55,7 @@ from drystone.service.upkeep.maps import collect_maps
 from drystone.snapstore.account_names import AccountName, write_accounts
 from drystone.snapstore.claims import claimed_epoch
 from drystone.snapstore.deletion import delete_manifest
-from drystone.snapstore.inventory import take_inventory
+from drystone.snapstore.inventory import list_objects, take_inventory
 from drystone.snapstore.manifests import Attributes, GroupAttributes, list_manifests, write_attributes, write_manifest
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store
@@ -545,12 +545,14 @@ def renamed(world: World, reader: SnapshotReader, name: SnapshotId, *, disk: Dis
     return manifest
 
 
-def fence(world: World, session: SessionId, *, state: SessionState = SessionState.FENCED) -> None:
-    """Let the catalog know how the session of an attempt ended."""
+def fence(world: World, session: SessionId, *, state: SessionState = SessionState.FENCED, swept: bool = True) -> None:
+    """Let the catalog know how the session of an attempt ended; it was swept once, if it was fenced."""
 
     def add(conn: Connection) -> None:
         sessions.open(conn, Session(id=session, kind="snapshot", created_at=NOW), [])
         sessions.end(conn, session, state, at=NOW)
+        if state is SessionState.FENCED and swept:
+            sessions.note_deleted(conn, session, None, at=NOW)
 
     with contextlib.closing(world.open()) as db:
         db.write_sync(add)
@@ -608,6 +610,18 @@ def test_what_a_fenced_session_wrote_is_no_snapshot_and_nothing_is_built_on_it(w
     for name, kept in before.items():
         assert shown(world, name) == kept
     assert bytes(SnapshotReader.open(world.store, world.name(5)).read(0, len(content))) == content
+
+
+def test_what_was_fenced_by_a_catalog_that_may_not_have_had_the_store_is_a_snapshot(world: World) -> None:
+    """S61: a copy from the middle of an upload, started without the store, gives up what the other has committed."""
+    world.recover()
+    world.take()
+    assert world.last is not None
+    fence(world, world.last.manifest.session, swept=False)
+    assert reconciled(world).snapshots_imported == [world.name(4)]
+    with confirmed(world) as made:
+        asyncio.run(parts.sweep(made).sweep())
+    assert shown(world, world.name(4)) == world.disks[world.name(4)]
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -676,7 +690,7 @@ def test_while_something_is_left_alone_its_maps_stay(world: World, monkeypatch: 
     with confirmed(world) as made:
         before = world.objects()
         packs_round = parts.compaction(made)
-        assert asyncio.run(collect_maps(made.transactions, made.kept)) is False
+        assert asyncio.run(collect_maps(made.transactions, made.kept, list_objects(made.store).maps)) is False
         asyncio.run(packs_round.once())
         left = packs_round._maps_at
         assert left is None, "it is looked at again when nothing keeps them any more"

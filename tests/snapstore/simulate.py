@@ -45,6 +45,7 @@ from drystone.snapstore.store import Store, hex128
 from drystone.snapstore.writer import SnapshotWriter
 from tests.blocks import to_blocks
 from tests.memory_store import MemoryStore
+from tests.snapstore import catalog_lives
 from tests.snapstore.model_snapshots import manifest_of, new_store
 
 BLOCKS = 96
@@ -741,17 +742,46 @@ def run(seed: int, rules: Rules = Rules(), *, steps: int = 160, storms: bool = F
         return world
 
 
+def live(seed: int, steps: int) -> Counter[str]:
+    """Live one life of one catalog."""
+    return run(seed, steps=steps, storms=seed % 3 == 2).events
+
+
+def live_with_catalogs(seed: int, steps: int) -> Counter[str]:
+    """Live one life of several catalogs."""
+    with small_packs():
+        return catalog_lives.run(seed, steps=steps).events
+
+
+def hunt(first: int, seeds: int) -> int:
+    """Plant each bug of several catalogs, and tell which seed shows it; return how many none does."""
+    missed = 0
+    with small_packs():
+        for name, rules in catalog_lives.PLANTED.items():
+            found = catalog_lives.find(rules, range(first, first + seeds))
+            missed += found is None
+            print(
+                f"planted, {name}: {'NOT FOUND' if found is None else f'seed {found[0]}, {found[1][:100]}'}", flush=True
+            )
+    return missed
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Live many lives, and print the seed of each that goes wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.snapstore.simulate", description=__doc__)
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--catalogs", action="store_true", help="lives of several catalogs of one store")
+    parser.add_argument("--planted", action="store_true", help="hunt bugs that are planted in those")
     options = parser.parse_args(arguments)
+    if options.planted:
+        return 1 if hunt(options.first, options.seeds) else 0
+    once = live_with_catalogs if options.catalogs else live
     begun, spent, wrong, events = time.monotonic(), time.process_time(), 0, Counter[str]()
     for seed in range(options.first, options.first + options.seeds):
         try:
-            events += run(seed, steps=options.steps, storms=seed % 3 == 2).events
+            events += once(seed, options.steps)
         except Exception as error:  # noqa: BLE001 - any failure of a seed is told, and the next one is run
             wrong += 1
             print(f"seed {seed}: {type(error).__name__}: {error}", flush=True)

@@ -82,7 +82,10 @@ def adopt(conn: Connection, value: Session) -> None:
 def adopt_fenced(conn: Connection, session_id: SessionId) -> bool:
     """Make a FENCED session ADOPTED: a recovery found what it wrote in use. Return whether it was FENCED."""
     return _rows.compare_and_set(
-        conn, session_id, expected={"state": SessionState.FENCED}, values={"state": SessionState.ADOPTED}
+        conn,
+        session_id,
+        expected={"state": SessionState.FENCED},
+        values={"state": SessionState.ADOPTED, "deleted_at": None},
     )
 
 

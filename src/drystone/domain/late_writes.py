@@ -37,16 +37,20 @@ class Judged:
         late: Manifests that landed after their snapshot was deleted: they go again.
         undone: Tombstones of snapshots that live: another state of the catalog was deleting them. They go.
         orphaned: Tombstones whose session has no row, which they need to go in their time.
+        bare: Snapshots of which attributes are there and nothing else: they landed after the manifest had gone.
     """
 
     unknown: frozenset[Made]
     late: frozenset[Made]
     undone: frozenset[Made]
     orphaned: frozenset[Made]
+    bare: frozenset[SnapshotId]
 
 
-def judge(manifests: Collection[Made], tombstones: Collection[Made], known: Known) -> Judged:
-    """Return what manifests and tombstones are, of which one listing tells."""
+def judge(
+    manifests: Collection[Made], tombstones: Collection[Made], attributes: Collection[SnapshotId], known: Known
+) -> Judged:
+    """Return what manifests, tombstones and attributes are, of which one listing tells."""
     unexplained = {one for one in manifests if one not in known.living and one[1] not in known.writing}
     buried = frozenset(tombstones)
     late = frozenset(one for one in unexplained if one in buried or one in known.deleted)
@@ -55,4 +59,5 @@ def judge(manifests: Collection[Made], tombstones: Collection[Made], known: Know
         late=late,
         undone=buried & (known.living - known.deleting),
         orphaned=frozenset(one for one in buried if one[1] not in known.sessions),
+        bare=frozenset(attributes) - {one[0] for one in known.living} - {one[0] for one in manifests},
     )

@@ -123,7 +123,7 @@ def take_inventory(
     Raises:
         UnavailableError: The store does not answer; nothing is known.
     """
-    listing = _list(store)
+    listing = list_objects(store)
     check = _Completeness(store, listing)
     shelf = list_shelf(store)
     entries = sorted(shelf.manifests, key=lambda entry: entry.object)
@@ -166,11 +166,7 @@ def take_inventory(
         left_alone=tuple(sorted([*left, *doubles], key=lambda one: one.object)),
         packs=tuple(_packs(store, listing, check)),
         maps=frozenset(listing.maps),
-        sessions=frozenset(
-            {ref.session for ref in listing.packs}
-            | {SessionId(name.split("/")[-2]) for name in listing.maps}
-            | {entry.session for entry in entries}
-        ),
+        sessions=listing.sessions | {entry.session for entry in entries},
         in_use=_in_use(whole, left, check),
         foreign=tuple(listing.foreign),
     )
@@ -187,14 +183,23 @@ def _in_use(whole: list[FoundSnapshot], left: list[LeftAlone], check: "_Complete
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Listing:
+class Listing:
+    """All packs and maps of a store, by listing; nothing of their content was read."""
+
     packs: Mapping[PackRef, Mapping[str, int]]
     """By pack: the names and lengths of its objects."""
     maps: frozenset[str]
     foreign: tuple[str, ...]
+    """Names that this format does not have."""
+
+    @property
+    def sessions(self) -> frozenset[SessionId]:
+        """The sessions that wrote them."""
+        return frozenset({ref.session for ref in self.packs} | {SessionId(name.split("/")[-2]) for name in self.maps})
 
 
-def _list(store: Store) -> _Listing:
+def list_objects(store: Store) -> Listing:
+    """List all packs and maps of a store."""
     packs: dict[PackRef, dict[str, int]] = {}
     maps: set[str] = set()
     foreign: list[str] = []
@@ -212,7 +217,7 @@ def _list(store: Store) -> _Listing:
             maps.add(entry.name)
         else:
             foreign.append(entry.name)
-    return _Listing(packs=packs, maps=frozenset(maps), foreign=tuple(foreign))
+    return Listing(packs=packs, maps=frozenset(maps), foreign=tuple(foreign))
 
 
 def _is_hex128(text: str) -> bool:
@@ -270,7 +275,7 @@ def _one_each(whole: list[FoundSnapshot], in_force: frozenset[str]) -> tuple[lis
 class _Completeness:
     """Proves snapshots whole (L9, L11, S52); what was proven of a frame is kept for the snapshots that share it."""
 
-    def __init__(self, store: Store, listing: _Listing) -> None:
+    def __init__(self, store: Store, listing: Listing) -> None:
         self._store = store
         self._listing = listing
         self._source = PackSource(store, ByteCache(INDEXES_BYTES))
@@ -348,7 +353,7 @@ def _windows(ranges: Ranges, stop: int) -> Iterator[tuple[int, int]]:
         yield start, at
 
 
-def _packs(store: Store, listing: _Listing, check: _Completeness) -> Iterator[FoundPack]:
+def _packs(store: Store, listing: Listing, check: _Completeness) -> Iterator[FoundPack]:
     """Yield every pack that has an object that can be trusted; of several the one with most living blocks (L8)."""
     for ref, objects in sorted(listing.packs.items(), key=lambda item: (item[0].session, item[0].pack)):
         best: tuple[int, OpenPack] | None = None

@@ -18,6 +18,7 @@ from drystone.snapstore.store import Store
 
 _SUFFIX = ".manifest"
 _TOMBSTONE = ".deleted"
+_ATTRIBUTES = "attributes"
 ATTRIBUTES_FORMAT = 1
 
 
@@ -42,6 +43,7 @@ class Shelf:
 
     manifests: tuple[ManifestEntry, ...]
     tombstones: frozenset[Made]
+    attributes: frozenset[SnapshotId]
 
 
 class GroupAttributes(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +130,7 @@ def made_of(name: str) -> Made:
 
 
 def list_shelf(store: Store, snapshot: SnapshotId | None = None) -> Shelf:
-    """Return every manifest and tombstone of the store, or of one snapshot, by listing.
+    """Return what there is of every snapshot of the store, or of one, by listing.
 
     In a sealed store each tombstone is opened, too: anybody with the bucket could hide a snapshot by a name (S242).
     """
@@ -143,6 +145,7 @@ def _listed(store: Store, snapshot: SnapshotId | None) -> Shelf:
     prefix = store.name("snapshots", "" if snapshot is None else f"{snapshot}/")
     manifests: list[ManifestEntry] = []
     tombstones: set[Made] = set()
+    attributes: set[SnapshotId] = set()
     for entry in store.objects.list(prefix):
         parts = entry.name.removeprefix(store.name("snapshots", "")).split("/")
         if len(parts) == 2 and parts[1].endswith(_SUFFIX):
@@ -152,7 +155,9 @@ def _listed(store: Store, snapshot: SnapshotId | None) -> Shelf:
             )
         elif len(parts) == 2 and parts[1].endswith(_TOMBSTONE):
             tombstones.add((SnapshotId(parts[0]), SessionId(parts[1].removesuffix(_TOMBSTONE))))
-    return Shelf(manifests=tuple(manifests), tombstones=frozenset(tombstones))
+        elif len(parts) == 2 and parts[1] == _ATTRIBUTES:
+            attributes.add(SnapshotId(parts[0]))
+    return Shelf(manifests=tuple(manifests), tombstones=frozenset(tombstones), attributes=frozenset(attributes))
 
 
 def list_manifests(store: Store, snapshot: SnapshotId | None = None) -> Iterator[ManifestEntry]:

@@ -15,7 +15,7 @@ from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
 from drystone.service.rows.trees import prune_ghosts, spent_ghosts
 from drystone.service.transactions import Change, Transactions
-from drystone.service.upkeep import collection, rewrites
+from drystone.service.upkeep import collection, late_writes, rewrites
 from drystone.service.upkeep.maps import collect_maps
 
 PAUSE_AFTER_FAILURE_SECONDS = 600.0
@@ -52,7 +52,7 @@ class Compaction:
     async def once(self) -> None:
         """Have packs that are dead in part written again, the replaced deleted (L8), and spent ghosts with their maps.
 
-        After a start and daily all maps are looked at.
+        After a start and daily all packs and maps are looked at.
 
         Raises:
             DrystoneError: The store cannot be asked.
@@ -63,7 +63,8 @@ class Compaction:
         at = self.transactions.steady()
         if self._maps_at is None or not recent(self._maps_at, at, collection.LISTED_SECONDS):
             # A server that died between a commit and what follows it may have left maps that nothing names.
-            self._maps_at = at if await collect_maps(self.transactions, self.kept) else None
+            maps = await late_writes.adopt_unknown(self.transactions, self.kept)
+            self._maps_at = at if await collect_maps(self.transactions, self.kept, maps) else None
 
     async def delete_replaced(self) -> None:
         """Delete dead packs, and objects that rewritings replaced and nobody reads any more.

@@ -1,6 +1,5 @@
 """Maps that nothing names any more go."""
 
-import asyncio
 from collections.abc import Collection
 
 import structlog
@@ -16,22 +15,19 @@ from drystone.service.upkeep import collection, epoch
 log = structlog.get_logger()
 
 
-async def collect_maps(transactions: Transactions, kept: KeptStore, names: Collection[str] | None = None) -> bool:
+async def collect_maps(transactions: Transactions, kept: KeptStore, names: Collection[str]) -> bool:
     """Remove every map that a committed session of this catalog wrote and that nothing names any more (L1, L7, S15).
 
-    Only `names` are looked at, which something has just let go of; without, all that a listing shows (S205). Listed
-    first and judged afterwards, in one transaction: a map whose session is committed by then is named, or never
-    will be. A snapshot that was left alone is named by its manifest only: while there is one, nothing is removed.
+    Only `names` are looked at (S205): what something has just let go of, or all that a listing has shown before. They
+    are judged in one transaction: a map whose session is committed by then is named, or never will be. What a snapshot
+    that was left alone needs is named by its manifest only: while there is one, nothing is removed.
 
     Returns:
         Whether they were looked at; otherwise something keeps everything in the store, and it is to be tried again.
     """
     store = kept.store
     prefix = store.name("maps", "")
-    if names is None:
-        listed = await asyncio.to_thread(lambda: [entry.name for entry in store.objects.list(prefix)])
-    else:
-        listed = sorted(names)
+    listed = sorted(names)
     if not listed:
         return True
     reason = await collection.stopped(transactions, kept)

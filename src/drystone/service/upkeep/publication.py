@@ -49,6 +49,8 @@ class Publication:
         What cannot be written now is passed over and looked at in a later round.
         """
         await self._publish_epoch()
+        if self.kept.claimed.lost:
+            return  # S200: what another state of the catalog has written is newer.
         notes = await self.transactions.read(lambda conn: unpublished.waiting(conn, BATCH, self._after))
         # Behind the last note it begins again with the first: one that fails does not hold up the others.
         self._after = notes[-1].id if len(notes) == BATCH else 0

@@ -54,8 +54,12 @@ def reconcile(change: Change, evidence: Evidence, keys: Mapping[AccountId, Acces
 
 
 def given_up(conn: Connection) -> frozenset[SessionId]:
-    """Return the sessions that this catalog knows never to have committed: what they wrote is no snapshot (I1, L6)."""
-    return frozenset(session.id for session in collection.garbage(conn))
+    """Return the sessions that this catalog knows never to have committed: what they wrote is no snapshot (I1, L6).
+
+    It knows that of those that it has swept. One that was fenced and never swept was maybe fenced by a catalog that had
+    lost the store already: another state of it may have committed the snapshot (S61).
+    """
+    return frozenset(session.id for session in collection.garbage(conn) if session.deleted_at is not None)
 
 
 def _accounts(change: Change, evidence: Evidence, keys: Mapping[AccountId, AccessKey], report: Report) -> None:

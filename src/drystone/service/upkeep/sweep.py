@@ -146,16 +146,19 @@ class Sweep:
         if not due or not await may_delete(self._transactions, self._kept):
             return
         garbage = [one for one in await self._transactions.read(collection.garbage) if one.id in due]
+        if any(session.deleted_at is None for session in garbage):
+            await self._transactions.change(lambda change: _note_swept(change, garbage))
         shelves = await asyncio.to_thread(_shelves_of, store, garbage)
         # Of others something is needed all the same (S61): that may change, and is asked as seldom.
         swept.update(dict.fromkeys(due, at))
         over: list[Session] = []
         for session in garbage:
             try:
-                await asyncio.to_thread(_sweep_one, store, session, shelves)
-                if _age(session, at) <= KEPT_SECONDS:
+                old = _age(session, at) > KEPT_SECONDS
+                if not old:
                     await asyncio.to_thread(_bury, store, session, shelves)
-                elif await asyncio.to_thread(_unbury, store, session):
+                await asyncio.to_thread(_sweep_one, store, session, shelves)
+                if old and await asyncio.to_thread(_unbury, store, session):
                     over.append(session)
             except RetainedError:
                 # The bucket keeps some of it: what is left is asked for at the next sweeps, and the row stays (S212).
@@ -214,6 +217,13 @@ class Sweep:
             return sum(sessions.delete(change.conn, name) for name in gone if name in still)
 
         return await self._transactions.change(drop)
+
+
+def _note_swept(change: Change, garbage: Iterable[Session]) -> None:
+    """Say of sessions that a catalog has fenced which has the store: what they wrote is surely garbage (S61)."""
+    for session in garbage:
+        if session.deleted_at is None:
+            sessions.note_deleted(change.conn, session.id, None, at=change.steady)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
