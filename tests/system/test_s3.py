@@ -349,3 +349,44 @@ def test_a_first_start_makes_a_store_only_where_none_is(server: S3Server, tmp_pa
         server.bucket(BUCKET)
         assert "does not have the snapshot store" in refused_start(system)
         assert objects(server) == set()
+
+
+def test_history_5_an_empty_bucket_of_the_same_name_while_the_server_runs(server: S3Server, tmp_path: Path) -> None:
+    """Nothing is written there, nothing is found damaged, no read fails; the right one is back, and all goes on."""
+    rng = np.random.default_rng(36)
+    with in_bucket(tmp_path / "data", server, "hydration_bytes_per_s = 100000\n") as system:
+        disk_id = system.create_disk()
+        system.attach(disk_id)
+        data = random_bytes(rng, 4 * MIB)
+        system.write(disk_id, 0, data)
+        first = system.take(disk_id)
+        clone = system.create_disk(SnapshotId=first)
+        system.attach(clone)
+        assert system.read(clone, 0, 4096) == data[:4096]
+        right, empty = server.buckets / BUCKET, server.buckets / "empty"
+        right.rename(server.buckets / "right")
+        server.bucket(BUCKET)
+        system.write(disk_id, 0, data[MIB : 2 * MIB])
+        waiting = str(system.call("CreateSnapshot", DiskId=disk_id).SnapshotId)
+        system.own("ScrubStore")
+        found: list[bytes] = []
+        guest = threading.Thread(target=lambda: found.append(system.read(clone, 3 * MIB, MIB)))
+        guest.start()
+
+        def said() -> str:
+            running = system.own("DescribeOperations", Filters=[{"Name": "state", "Values": ["RUNNING"]}])
+            return " ".join(str(one["ErrorMessage"]) for one in running["OperationSet"])
+
+        system.wait(lambda: "the same name" in said(), "it is said what it waits for")
+        assert system.own("DescribeStoreHealth")["DamagedSnapshotCount"] == 0
+        assert guest.is_alive()
+        written = [path for path in right.rglob("*") if path.is_file() and "/epochs/" in str(path)]
+        assert written == []
+        right.rename(empty)
+        (server.buckets / "right").rename(right)
+        system.wait_normal(waiting)
+        guest.join(60)
+        assert found == [data[3 * MIB :]]
+        assert system.content(waiting, MIB) == data[MIB : 2 * MIB]
+        system.wait(lambda: system.own("DescribeStoreHealth")["PacksDue"] == 0, "all is proven")
+        assert system.own("DescribeStoreHealth")["DamagedSnapshotCount"] == 0

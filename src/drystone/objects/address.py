@@ -9,6 +9,7 @@ from drystone.objects.hedged import Hedged, Tail
 from drystone.objects.limited import Bandwidth, Limited
 from drystone.objects.local import LocalStore
 from drystone.objects.measured import Measured, Tally
+from drystone.objects.placed import Placed
 from drystone.objects.retained import Waiting
 from drystone.objects.retrying import ATTEMPTS, Retrying
 
@@ -79,7 +80,7 @@ def open_objects(
         UnavailableError: It cannot be used now.
     """
     if isinstance(address, DirectoryAddress):
-        return LocalStore(Path(address.root), address.floor_bytes)
+        return Placed(inner=LocalStore(Path(address.root), address.floor_bytes))
     from drystone.objects.s3 import S3Store  # noqa: PLC0415 - only those who have a bucket wait for the library
 
     objects: ObjectStore = S3Store(address)
@@ -90,5 +91,5 @@ def open_objects(
         objects = Limited(inner=objects, bandwidth=bandwidth)
     if hedged:
         objects = Hedged(inner=objects, tail=Tail())
-    objects = Retrying(inner=objects, attempts=attempts)
+    objects = Retrying(inner=Placed(inner=objects), attempts=attempts)
     return objects if tally is None else Waiting(inner=objects, pending=tally.pending)

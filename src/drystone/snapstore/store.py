@@ -11,7 +11,7 @@ from drystone.codec.hashes import KEY_BYTES, HashKeys, derive_keys, derive_seale
 from drystone.codec.pack import PACK_VERSION
 from drystone.codec.sealed import SEALED_FORMAT, Kind, Sealed, Sealing, SecretKey
 from drystone.codec.wraps import Purpose
-from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError
+from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError, StoreUnavailableError
 from drystone.domain.ids import KeyId, PackId, SessionId, SnapshotId, StoreId
 from drystone.objects.contract import NotFoundError, ObjectStore
 from drystone.snapstore.data_keys import DataKeys, make_data_key
@@ -241,6 +241,21 @@ def open_store(objects: ObjectStore, store_id: StoreId, far: Far | None = None, 
         raise ProtocolError(f"store {store_id}: its mark names the key of {own.purpose}")
     seals = Seals(keys=keys, kek=keks.default, own=own)
     return Store(objects=objects, store_id=store_id, keys=derive_sealed_keys(own.key.secret), far=far, seals=seals)
+
+
+def reopen_store(objects: ObjectStore, store_id: StoreId, far: Far | None = None, keks: Keks | None = None) -> Store:
+    """Open a store that was seen to be there: where it is not, the place is another one, and it is waited for (S213).
+
+    Raises:
+        StoreUnavailableError: It is not there now.
+        ProtocolError: As `open_store`.
+    """
+    try:
+        return open_store(objects, store_id, far, keks)
+    except NotFoundError as error:
+        raise StoreUnavailableError(
+            f"the snapshot store {store_id} is not there: the place is another one of the same name, or was emptied"
+        ) from error
 
 
 def keep_key(store: Store) -> bool:

@@ -26,7 +26,7 @@ from drystone.objects.address import open_objects
 from drystone.objects.measured import Tally
 from drystone.snapstore.far import far_from
 from drystone.snapstore.space import SpaceMemory
-from drystone.snapstore.store import Store, open_store
+from drystone.snapstore.store import Store, reopen_store
 from drystone.transfer.addresses import StoreAddress
 from drystone.transfer.compaction import compact
 from drystone.transfer.comparison import compare
@@ -76,7 +76,7 @@ def open_address(address: StoreAddress, tally: Tally | None = None, *, serves: b
         DrystoneError: It cannot be opened.
     """
     objects = open_objects(address.objects, tally)
-    return open_store(objects, address.store_id, far_from(address.objects, serves=serves))
+    return reopen_store(objects, address.store_id, far_from(address.objects, serves=serves))
 
 
 class Kept:

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from drystone.catalog import damages, meta, packs, snapshots, verification
 from drystone.catalog.damages import Damage
 from drystone.domain.clock import recent
+from drystone.domain.errors import StoreUnavailableError
 from drystone.domain.session import Pack, PackState
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.service.kept_store import KeptStore
@@ -31,6 +32,8 @@ PACK_BYTES = 32 << 20
 SNAPSHOTS_MAX = 32
 RECHECK_SECONDS = 600.0
 """Damage is looked at this often: it may be mended now, or newer snapshots may show it too."""
+AWAY_SECONDS = 10.0
+"""A store that does not answer is asked again after this time."""
 IDLE_SECONDS = 30.0
 """When nothing was due it is not looked again before this time: that reads all rows of packs."""
 MAPS_REMEMBERED = 100_000
@@ -67,6 +70,13 @@ class Scrub:
         """
         if self.monotonic() < self._idle_until:
             return
+        try:
+            await self._slice()
+        except StoreUnavailableError:
+            self._idle_until = self.monotonic() + AWAY_SECONDS
+            raise
+
+    async def _slice(self) -> None:
         requests = self._requests
         now, before = await self.transactions.read(self.due)
         rate = self.bytes_per_s
