@@ -329,7 +329,7 @@ export class Mock extends World {
       case "DescribeHost":
         return {
           Version: "0.1.0", QemuVersion: "10.0.2", DataDirectory: "/var/lib/drystone", Region: "ap-local", Zone: "ap-local-1",
-          StoreId: "5f2c9f3b9a7e4f0c8d1e2a3b4c5d6e7f", FreeBytes: 3_204 * GIB, FloorBytes: 8 * GIB, StoredBytes: 991 * GIB, DiskCount: this.disks.length,
+          StoreId: "5f2c9f3b9a7e4f0c8d1e2a3b4c5d6e7f", FreeBytes: 3_204 * GIB, FloorBytes: 8 * GIB, StoredBytes: 991 * GIB, StoreBytesPerSecond: 0, DiskCount: this.disks.length,
           SnapshotCount: this.snapshots.length, DaemonSet: [],
           Clock: { MachineTime: iso(this.now), SteadyTime: iso(this.now), DoubtedSince: null, ExpiryWaitsSeconds: 0 },
         } satisfies AnswerOf<"drystone", "DescribeHost">;

@@ -100,7 +100,7 @@ from drystone.service.upkeep.store_days import StoreDays
 from drystone.service.upkeep.store_watch import StoreWatch
 from drystone.service.upkeep.sweep import Sweep
 from drystone.store_opening import StartError, open_kept, refuse_orphans
-from drystone.store_place import store_place, unlimited
+from drystone.store_place import first, limits_of, store_place
 from drystone.transfer.pool import WorkerPool
 
 MIGRATION_BACKUPS_KEPT = 5
@@ -196,7 +196,7 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
             locks, devices = DiskLocks(), HostDevices(layout.run, {})
             environment = {"PATH": os.environ.get("PATH", os.defpath)}
             snapshot_server = SnapshotServer(
-                layout=layout, place=unlimited(place), store_id=kept.store_id, transactions=transactions,
+                layout=layout, place=first(place), store_id=kept.store_id, transactions=transactions,
                 environment={**environment, **environment_of_store()}, wait_s=config.store_wait_minutes * 60.0,
             )  # fmt: skip
             daemons = Daemons(layout=layout, environment=environment, monotonic=time.monotonic)
@@ -311,7 +311,7 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
     layout, devices, room, host = parts.layout, parts.devices, parts.room, parts.host
     probe = HostProbe(
         transactions=transactions, locks=parts.locks, room=room, host=host, daemons=parts.daemons, clock=parts.clock,
-        qemu_version=qemu_version,
+        qemu_version=qemu_version, limits=limits_of(config),
     )  # fmt: skip
     quiescing = Quiescing(
         db=db, clock=clock, environment=parts.environment, own=(layout.data, layout.scratch, layout.run),

@@ -10,8 +10,10 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from drystone.domain.errors import DrystoneError
+from drystone.objects.limited import parse_hours
 
 GIB = 1 << 30
 CREDENTIALS_FILE = "credentials.env"
@@ -268,8 +270,10 @@ class Config:
         store_region: Region of the bucket, as the service calls it.
         store_ca_file: PEM file of authorities that the service's certificate may be of, beside the system's.
         store_path_style: Whether the bucket's name is part of the path of requests, and not of the host's name.
-        store_mb_per_s: Most MB per second that go to the bucket and come from it, of snapshots and upkeep together;
-            guests that read are not held back; 0: no limit.
+        store_mb_per_s: Most MB per second that go to the bucket and come from it, of snapshots and upkeep. What
+            disks read, and are filled with, counts and is not held back, for guests wait for it; 0: no limit.
+        store_mb_per_s_at: Other limits at some hours, as `["22:00-06:00 100", "12:00-13:00 5"]`, in MB per second.
+        store_time_zone: In which these hours are, as `Europe/Berlin`; without it, this machine's.
         store_spool_bytes_max: Bytes that snapshots may keep in `DIR/store-spool`, written and not yet in the bucket,
             so that frozen disks are let go at the speed of this machine; beyond it they wait for the bucket; 0: none.
         store_wait_minutes: How long a disk that is still being filled from a snapshot waits for a bucket that does not
@@ -339,6 +343,8 @@ class Config:
     store_path_style: bool = True
     store_mb_per_s: int = _number(0, unit="MB/s", least=0, most=1_000_000)
     store_spool_bytes_max: int = _number(16 * GIB, unit="bytes", least=0, most=1 << 50)
+    store_mb_per_s_at: tuple[str, ...] = ()
+    store_time_zone: str | None = None
     store_wait_minutes: int = _number(60, unit="minutes", least=0, most=100_000)
     log_level: str = "info"
     catalog_url: str | None = None
@@ -405,6 +411,12 @@ def _checked(where: Path, name: str, value: object) -> object:
             raise ConfigError(f"{where}: {name} must be a list of strings, and is {value!r}")
         if name == "experimental":
             return _experiments(where, value)
+        if name == "store_mb_per_s_at":
+            try:
+                parse_hours(value)
+            except ValueError as error:
+                raise ConfigError(f"{where}: {name}: {error}") from None
+            return tuple(value)
         wrong = next((one for one in value if not _HOST_NAME.fullmatch(one)), None)
         if wrong is not None:
             raise ConfigError(f"{where}: {name} has {wrong!r}, which is no name such as storage.example")
@@ -425,6 +437,11 @@ def _checked(where: Path, name: str, value: object) -> object:
         )
     if name == "tls" and value not in TLS_KINDS:
         raise ConfigError(f"{where}: tls is {value!r}, and must be one of {', '.join(TLS_KINDS)}")
+    if name == "store_time_zone":
+        try:
+            ZoneInfo(str(value))
+        except (ValueError, ZoneInfoNotFoundError):
+            raise ConfigError(f"{where}: {name} is {value!r}, and this machine knows no such time zone") from None
     if name in {"region", "zone"} and not _NAME.fullmatch(str(value)):
         # They stand in ids, URLs and in a file that shells source.
         raise ConfigError(f"{where}: {name} is {value!r}, and may have a-z, 0-9 and '-', at most 40 in all")

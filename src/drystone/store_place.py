@@ -9,6 +9,7 @@ from drystone.config import Config, ConfigError, environment_of_store
 from drystone.domain.errors import UnavailableError
 from drystone.engine.layout import Layout
 from drystone.objects.address import DirectoryAddress, ObjectsAddress, S3Address
+from drystone.objects.limited import Limits, parse_hours
 from drystone.objects.s3_keys import read_authority, read_keys
 
 KEYS_FILE = "store.env"
@@ -52,11 +53,19 @@ def store_place(
     return S3Address(
         bucket=bucket, prefix=prefix, region=config.store_region, endpoint=config.store_endpoint,
         ca_file=config.store_ca_file, keys_file=str(keys) if keys.exists() else None,
-        path_style=config.store_path_style, bytes_per_s=config.store_mb_per_s * 1_000_000,
+        path_style=config.store_path_style, limits=limits_of(config),
         bandwidth_file=str(layout.run / "store-bandwidth"), cache_directory=str(layout.store_cache),
     )  # fmt: skip
 
 
-def unlimited(place: ObjectsAddress) -> ObjectsAddress:
-    """Return an address for those whom guests wait for: no bandwidth holds them back."""
-    return msgspec.structs.replace(place, bytes_per_s=0) if isinstance(place, S3Address) else place
+def limits_of(config: Config) -> Limits:
+    """Return what may go to the bucket and come from it, at each hour."""
+    return Limits(
+        bytes_per_s=config.store_mb_per_s * 1_000_000, hours=parse_hours(config.store_mb_per_s_at),
+        time_zone=config.store_time_zone or "",
+    )  # fmt: skip
+
+
+def first(place: ObjectsAddress) -> ObjectsAddress:
+    """Return an address for those whom guests wait for: their bytes count, and no bandwidth holds them back."""
+    return msgspec.structs.replace(place, first=True) if isinstance(place, S3Address) else place

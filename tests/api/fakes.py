@@ -346,6 +346,7 @@ class FakeUseCases:
             free_bytes=3,
             floor_bytes=2,
             stored_bytes=1,
+            store_bytes_per_s=5_000_000,
             daemons=(DaemonFacts(name="ins-00000001", pid=4711, disk_count=1),),
             clock=CLOCK,
         )

@@ -769,7 +769,8 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
         },
         "DescribeHost": {
             "Version": "0.1.0", "QemuVersion": "10.0.2", "DataDirectory": "/data", "Region": REGION, "Zone": ZONE,
-            "StoreId": "s", "FreeBytes": 3, "FloorBytes": 2, "StoredBytes": 1, "DiskCount": 1, "SnapshotCount": 1,
+            "StoreId": "s", "FreeBytes": 3, "FloorBytes": 2, "StoredBytes": 1,
+            "StoreBytesPerSecond": 5_000_000, "DiskCount": 1, "SnapshotCount": 1,
             "DaemonSet": [{"Name": "ins-00000001", "Pid": 4711, "DiskCount": 1}],
             "Clock": CLOCK_SHOWN,
         },

@@ -8,6 +8,7 @@ import pytest
 
 from drystone.config import ClientSettings, Config, ConfigError, parse_credentials
 from drystone.objects.address import DirectoryAddress, S3Address
+from drystone.objects.limited import Limits
 from drystone.prove.machine import USERS_EACH
 from drystone.store_place import store_place
 from tests.house.configuration_page import page
@@ -108,6 +109,12 @@ def test_server_file_is_checked(tmp_path: Path, text: str, message: str) -> None
         ('store_url = "s3://bucket/../x"', "must be s3://BUCKET"),
         ('store_url = "s3://bucket"\nstore_endpoint = "http://key:secret@x"', "no keys in it"),
         ('store_endpoint = "http://x:1"', "store_url"),
+        ('store_mb_per_s_at = ["22:00-06:00"]', "no stretch of a day"),
+        ('store_mb_per_s_at = ["24:00-06:00 5"]', "no stretch of a day"),
+        ('store_mb_per_s_at = ["22:00-06:00 5", "05:59-07:00 6"]', "another entry is about"),
+        ('store_mb_per_s_at = "22:00-06:00 5"', "list of strings"),
+        ('store_time_zone = "Mars/Base"', "no such time zone"),
+        ('store_time_zone = "../etc/passwd"', "no such time zone"),
     ],
 )
 def test_where_the_bucket_is_is_checked(tmp_path: Path, text: str, message: str) -> None:
@@ -128,7 +135,11 @@ def test_the_place_of_the_store_follows_the_configuration(tmp_path: Path) -> Non
     place = store_place(config, environment={"AWS_ACCESS_KEY_ID": "a"})
     assert isinstance(place, S3Address)
     assert (place.bucket, place.prefix, place.keys_file, place.region) == ("bucket", "a/b", None, "eu-1")
-    assert (place.endpoint, place.path_style, place.bytes_per_s) == ("https://s3.example", False, 5_000_000)
+    assert (place.endpoint, place.path_style, place.limits) == (
+        "https://s3.example",
+        False,
+        Limits(bytes_per_s=5_000_000),
+    )
     keys = tmp_path / "store.env"
     keys.write_text("AWS_ACCESS_KEY_ID=hidden-id\nAWS_SECRET_ACCESS_KEY=hidden\n")
     keys.chmod(0o644)

@@ -9,7 +9,7 @@ from tests.objects.faulty import AFTER, BEFORE, Faulty
 
 from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
 from drystone.objects.contract import NotFoundError, ObjectEntry
-from drystone.objects.limited import AHEAD_S_MAX, Bandwidth, Limited
+from drystone.objects.limited import AHEAD_S_MAX, FIRST_S_MAX, Bandwidth, Limited, Limits, parse_hours
 from drystone.objects.measured import Measured, Tally
 from drystone.objects.retrying import ATTEMPTS, Retrying
 
@@ -149,7 +149,7 @@ def test_bytes_of_all_processes_together_keep_to_the_bandwidth(tmp_path: Path) -
 
     def limited() -> Limited:
         bandwidth = Bandwidth(
-            bytes_per_s=10.0, file=tmp_path / "spent", monotonic=lambda: now[0], pause=waits.append
+            limits=Limits(bytes_per_s=10), file=tmp_path / "spent", monotonic=lambda: now[0], pause=waits.append
         )  # fmt: skip
         return Limited(inner=MemoryStore({"a": b"x" * 30}), bandwidth=bandwidth)
 
@@ -166,3 +166,65 @@ def test_bytes_of_all_processes_together_keep_to_the_bandwidth(tmp_path: Path) -
     now[0] = -AHEAD_S_MAX
     one.put("d", b"x" * 10)
     assert waits[3:] == pytest.approx([1.0])
+
+
+def test_limits_follow_the_hours_of_a_zone() -> None:
+    """S272: by what a clock on the wall there shows, also over midnight."""
+    hours = parse_hours(["22:00-06:00 100", "12:00-13:00 5"])
+    limits = Limits(bytes_per_s=20_000_000, hours=hours, time_zone="Europe/Berlin")
+    # 2026-11-30 is winter there (UTC + 1), 2026-07-01 summer (UTC + 2).
+    winter, summer = 1_795_996_800, 1_782_864_000
+    found = [limits.at(day + hour * 3600) // 1_000_000 for day in (winter, summer) for hour in (4, 5, 11, 20, 21, 22)]
+    assert found == [100, 20, 5, 20, 100, 100, 20, 20, 20, 100, 100, 100]
+    assert Limits().any is False
+    assert Limits(hours=parse_hours(["00:00-00:00 1"])).at(winter) == 1_000_000
+    assert Limits(hours=parse_hours(["08:00-20:00 0"])).any is False
+
+
+def test_who_waits_goes_on_by_the_limit_of_the_next_hour(tmp_path: Path) -> None:
+    """S272: what was reckoned at a slow hour neither stays nor holds up the others."""
+    wall, now, waits = [1_795_996_800 + 21 * 3600 - 1.0], [100.0], list[float]()
+
+    def pause(seconds: float) -> None:
+        waits.append(seconds)
+        wall[0] += seconds
+        now[0] += seconds
+
+    limits = Limits(bytes_per_s=1_000_000, hours=parse_hours(["21:00-22:00 100"]), time_zone="UTC")
+    bandwidth = Bandwidth(
+        limits=limits, file=tmp_path / "spent", wall=lambda: wall[0], monotonic=lambda: now[0], pause=pause
+    )
+    bandwidth.spend(160_000_000)
+    assert waits == pytest.approx([60.0, 1.0])
+    # What is left in the file is of the slow hour, and shrinks as its wait did.
+    bandwidth.spend(100_000_000)
+    assert sum(waits[2:]) == pytest.approx(2.0, abs=0.1)
+    waits.clear()
+    wall[0] += 3600
+    now[0] += 3600
+    bandwidth.spend(1_000_000)
+    assert waits == pytest.approx([1.0])
+
+
+def test_guests_never_wait_and_leave_the_others_a_share(tmp_path: Path) -> None:
+    """S272."""
+    now, waits = [100.0], list[float]()
+    bandwidth = Bandwidth(
+        limits=Limits(bytes_per_s=10), file=tmp_path / "spent", monotonic=lambda: now[0], pause=waits.append
+    )  # fmt: skip
+    guests = Limited(inner=MemoryStore({"a": b"x" * 30}), bandwidth=bandwidth, first=True)
+    uploads = Limited(inner=MemoryStore(), bandwidth=bandwidth)
+    guests.get("a")
+    assert waits == []
+    uploads.put("b", b"x" * 10)
+    assert waits == pytest.approx([4.0])
+    # However much they read: uploads wait for five seconds of it at most, and their own time.
+    now[0] = 200.0
+    for _ in range(1000):
+        guests.get("a")
+    uploads.put("c", b"x" * 10)
+    assert waits[1:] == pytest.approx([FIRST_S_MAX + 1.0])
+    # What uploads have booked stays booked.
+    guests.get("a")
+    uploads.put("d", b"x" * 10)
+    assert waits[2:] == pytest.approx([FIRST_S_MAX + 2.0])

@@ -114,6 +114,7 @@ class World:
             free_bytes=5,
             floor_bytes=6,
             stored_bytes=7,
+            store_bytes_per_s=0,
             daemons=(DaemonFacts(name="d", pid=8, disk_count=9),),
             clock=ClockView(machine_at=NOW, steady_at=NOW, doubted_since=None, waits_s=0.0),
         )

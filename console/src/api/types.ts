@@ -890,6 +890,7 @@ export type Services = {
         readonly FreeBytes: number;
         readonly FloorBytes: number;
         readonly StoredBytes: number;
+        readonly StoreBytesPerSecond: number;
         readonly DiskCount: number;
         readonly SnapshotCount: number;
         readonly DaemonSet: readonly Daemon[];

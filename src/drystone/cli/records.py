@@ -261,6 +261,7 @@ def host_record(host: Wire) -> Record:
         **_same(
             host,
             "version qemu_version data_directory region zone store_id free_bytes floor_bytes stored_bytes "
+            "store_bytes_per_second "
             "disk_count snapshot_count",
         ),
         "daemons": [_same(daemon, "name pid disk_count") for daemon in host.get("DaemonSet") or []],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from drystone.objects.hedged import Hedged, Tail
-from drystone.objects.limited import Bandwidth, Limited
+from drystone.objects.limited import Bandwidth, Limited, Limits
 from drystone.objects.local import LocalStore
 from drystone.objects.measured import Measured, Tally
 from drystone.objects.placed import Placed
@@ -40,7 +40,8 @@ class S3Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         keys_file: Has `AWS_ACCESS_KEY_ID=` and `AWS_SECRET_ACCESS_KEY=`, each on a line; without it they come from the
             environment.
         path_style: Whether the bucket's name is part of the path, and not of the host's name.
-        bytes_per_s: What all who share `bandwidth_file` may send and receive together; 0: no limit.
+        limits: What all who share `bandwidth_file` may send and receive together.
+        first: Whether guests wait for what is asked for: it does not wait for the others.
         bandwidth_file: Where they tell each other what they have spent.
         cache_directory: Where those who serve content keep what they read before; empty: nowhere.
     """
@@ -52,7 +53,8 @@ class S3Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ca_file: str | None = None
     keys_file: str | None = None
     path_style: bool = True
-    bytes_per_s: int = 0
+    limits: Limits = Limits()
+    first: bool = False
     bandwidth_file: str = ""
     cache_directory: str = ""
 
@@ -86,9 +88,9 @@ def open_objects(
     objects: ObjectStore = S3Store(address)
     if tally is not None:
         objects = Measured(inner=objects, store=str(address), tally=tally)
-    if address.bytes_per_s:
-        bandwidth = Bandwidth(bytes_per_s=address.bytes_per_s, file=Path(address.bandwidth_file))
-        objects = Limited(inner=objects, bandwidth=bandwidth)
+    if address.limits.any:
+        bandwidth = Bandwidth(limits=address.limits, file=Path(address.bandwidth_file))
+        objects = Limited(inner=objects, bandwidth=bandwidth, first=address.first)
     if hedged:
         objects = Hedged(inner=objects, tail=Tail())
     objects = Retrying(inner=Placed(inner=objects), attempts=attempts)

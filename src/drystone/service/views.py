@@ -178,6 +178,8 @@ class HostFacts:
     floor_bytes: int
     stored_bytes: int
     """All objects of the store."""
+    store_bytes_per_s: int
+    """What may go to the bucket and come from it at this hour; 0: no limit."""
     daemons: tuple[DaemonFacts, ...]
     clock: "ClockView"
 

@@ -37,6 +37,7 @@ class _Host(TypedDict):
     FreeBytes: int
     FloorBytes: int
     StoredBytes: int
+    StoreBytesPerSecond: int
     DiskCount: int
     SnapshotCount: int
     DaemonSet: list[Daemon]
@@ -60,6 +61,7 @@ class DescribeHost(Action, frozen=True, kw_only=True):
             "FreeBytes": facts.free_bytes,
             "FloorBytes": facts.floor_bytes,
             "StoredBytes": facts.stored_bytes,
+            "StoreBytesPerSecond": facts.store_bytes_per_s,
             "DiskCount": view.disk_count,
             "SnapshotCount": view.snapshot_count,
             "DaemonSet": [

@@ -11,6 +11,7 @@ from drystone.domain.disk import Disk
 from drystone.domain.errors import IntegrityError
 from drystone.domain.ids import DiskId
 from drystone.engine.volume import volume_of
+from drystone.objects.limited import Limits
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.daemons import Daemons
 from drystone.service.host.host import Host
@@ -31,6 +32,8 @@ class HostProbe:
     daemons: Daemons
     clock: SteadyClock
     qemu_version: str
+    limits: Limits
+    """Of the bandwidth to the bucket."""
 
     async def facts(self) -> HostFacts:
         """Return what is known of the host now."""
@@ -44,7 +47,7 @@ class HostProbe:
         return HostFacts(
             version=version("drystone"), qemu_version=self.qemu_version, data_directory=str(self.room.layout.data),
             free_bytes=space.free_bytes, floor_bytes=space.floor_bytes, stored_bytes=stored, daemons=daemons,
-            clock=self.clock.view(),
+            store_bytes_per_s=self.limits.at(self.transactions.clock()), clock=self.clock.view(),
         )  # fmt: skip
 
     async def outdated(self, disk_ids: Sequence[DiskId]) -> frozenset[DiskId]:
