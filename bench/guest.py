@@ -49,7 +49,7 @@ class Requests:
 class Guest:
     """A running fio. Ends when the `with` block ends."""
 
-    def __init__(self, *, uri: str, directory: Path, pattern: str, size_bytes: int, depth: int) -> None:
+    def __init__(self, *, uri: str, directory: Path, pattern: str, size_bytes: int, depth: int, iops: int = 0) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._log = directory / "guest_lat.1.log"
         self._log.unlink(missing_ok=True)
@@ -59,6 +59,8 @@ class Guest:
             "--refill_buffers", f"--write_lat_log={directory / 'guest'}", "--log_unix_epoch=1", "--disable_slat=1",
             "--disable_clat=1",
         ]  # fmt: skip
+        if iops:
+            command += [f"--rate_iops={iops * 7 // 10},{iops * 3 // 10}"]
         self._output = directory / "fio.txt"
         with self._output.open("w") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=output, cwd=directory)
