@@ -168,6 +168,71 @@ def test_history_2_a_failed_answer_is_asked_for_again(scripted: tuple[Scripted, 
         S3Store(address).get("a")
 
 
+LISTED = (
+    "<ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated><Contents><Key>s/a</Key><Size>3</Size>"
+    "<LastModified>2026-11-30T00:00:00Z</LastModified><ETag>1</ETag></Contents></ListBucketResult>"
+)
+RANGE = "Content-Range: bytes 2-6/9\r\n"
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        pytest.param([("206 Partial Content", "23", 5, RANGE)], id="a range that is cut"),
+        pytest.param([("206 Partial Content", "23", 2, RANGE)], id="a range that is shorter than it says"),
+        pytest.param([("206 Partial Content", "", 0, RANGE)], id="a range without a body"),
+        # The end of an object is looked at where a range was refused.
+        pytest.param([("503 Slow Down", SLOW, None, ""), ("503 Slow Down", SLOW, None, "")], id="503"),
+    ],
+)
+def test_history_2_a_range_that_is_not_whole_is_asked_for_again(
+    scripted: tuple[Scripted, S3Address], answers: list[tuple[str, str, int | None, str]]
+) -> None:
+    one, address = scripted
+    for _ in range(2):
+        for status, body, length, head in answers:
+            one.answer(status, body, length=length, head=head)
+    one.answer("206 Partial Content", "23456", head=RANGE)
+    objects = Retrying(inner=S3Store(address), pause=lambda _seconds: None)
+    assert objects.get_range("a", 2, 7) == b"23456"
+    assert len(one.asked) == 2 * len(answers) + 1
+
+
+@pytest.mark.parametrize("cut", [1, 40, len(LISTED) - 5])
+@pytest.mark.parametrize("said", [True, False], ids=["its length is said", "cut before its length"])
+def test_history_2_a_listing_that_is_cut_is_asked_for_again(
+    scripted: tuple[Scripted, S3Address], *, cut: int, said: bool
+) -> None:
+    one, address = scripted
+    one.answer("200 OK", LISTED[:cut], length=cut if said else len(LISTED))
+    one.answer("200 OK", LISTED)
+    objects = Retrying(inner=S3Store(address), pause=lambda _seconds: None)
+    assert [(entry.name, entry.size_bytes) for entry in objects.list("s/")] == [("s/a", 3)]
+    assert len(one.asked) == 2
+
+
+@pytest.mark.parametrize("number", range(4), ids=["503", "500", "reset", "cut body"])
+def test_history_2_writes_deletions_and_lengths_are_asked_for_again(
+    scripted: tuple[Scripted, S3Address], number: int
+) -> None:
+    one, address = scripted
+    objects = Retrying(inner=S3Store(address), pause=lambda _seconds: None)
+    asks: tuple[tuple[Callable[[], None], str], ...] = (
+        (lambda: objects.replace("m", b"1"), "200 OK"), (lambda: objects.put("p", b"1"), "200 OK"),
+        (lambda: objects.delete("d"), "204 No Content"),
+    )  # fmt: skip
+    for ask, answer in asks:
+        one.asked.clear()
+        if number == 3 and answer == "204 No Content":
+            continue  # It has no body.
+        fault(number)(one)
+        one.answer(answer)
+        ask()
+        # Of a write whose answer has come, the rest says nothing.
+        assert len(one.asked) == (1 if number == 3 else 2)
+        one.answers.clear()
+
+
 def test_history_2_each_request_is_made_once_unless_we_make_it_again(scripted: tuple[Scripted, S3Address]) -> None:
     """Retries of the library would hide that a write was tried before."""
     one, address = scripted
