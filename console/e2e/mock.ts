@@ -6,7 +6,7 @@ import { extname, join, normalize } from "node:path";
 
 import type { AnswerOf } from "../src/api/answers";
 import type { Session } from "../src/api/client";
-import type { Filter, Operation, QuiesceProfile, QuiesceStepRecord } from "../src/api/types";
+import type { DiskProtection, Filter, Operation, QuiesceProfile, QuiesceStepRecord } from "../src/api/types";
 import { DAY_MS, FREE, GIB, idOf, iso, noise, step, World } from "./world";
 
 const BUILT = new URL("../../src/drystone/console_files/", import.meta.url).pathname;
@@ -199,6 +199,23 @@ export class Mock extends World {
           acknowledged: (event) => String(event.AcknowledgedTime !== null),
         });
         return { TotalCount: found.TotalCount, EventSet: found.rows, Cursor: 1 } satisfies AnswerOf<"drystone", "DescribeEvents">;
+      }
+      case "DescribeProtection": {
+        const rows = this.disks.map((disk, index): DiskProtection => {
+          const last = index === 4 ? undefined : this.snapshots.find((one) => one.DiskId === disk.DiskId && one.SnapshotState === "NORMAL");
+          const record = last && this.records.get(last.SnapshotId);
+          const failed = index === 2;
+          return {
+            DiskId: disk.DiskId, DiskName: disk.DiskName, SizeBytes: disk.DiskSize * GIB, Protected: last !== undefined && !failed,
+            LastSnapshotId: last?.SnapshotId ?? null, LastSnapshotTime: record?.TakenAt ?? null, Consistency: record?.Consistency ?? null,
+            ConsistencyAsked: index === 1 ? "application" : null, VerifiedTime: last && index % 2 === 0 ? iso(this.now - index * 2 * DAY_MS - 900_000) : null,
+            ProofSnapshotId: last?.SnapshotId ?? null, ProofFinding: index > 2 ? null : index === 0 ? "opens" : index === 1 ? "not proven" : "damaged", ProofReason: "",
+            ProofTime: index > 2 ? null : iso(this.now - (index + 1) * 7 * 3_600_000), FailedSince: failed ? iso(this.now - 7_200_000) : null, FailedCount: failed ? 2 : 0,
+            FailedReason: failed ? "the scratch space of snapshots is used up" : null, NextRunTime: null, SnapshotCount: disk.SnapshotCount, StoredBytes: disk.SnapshotSize * 1_048_576,
+          };
+        });
+        const found = page(rows, { DiskIds: (row) => row.DiskId, protected: (row) => String(row.Protected) });
+        return { TotalCount: found.TotalCount, DiskProtectionSet: found.rows } satisfies AnswerOf<"drystone", "DescribeProtection">;
       }
       case "AcknowledgeEvents":
         this.events = this.events.map((event) =>

@@ -20,6 +20,7 @@ const PAGES = (mock: Mock): readonly (readonly [string, string])[] => [
   ["group", `/groups/${mock.groups[1]?.SnapshotGroupId ?? ""}`],
   ["operations", "/operations"],
   ["operation", `/operations/${mock.operations.find((one) => one.State === "FAILED")?.OperationId ?? ""}`],
+  ["protection", "/protection"],
   ["events", "/events"],
   ["settings-keys", "/settings/keys"],
   ["settings-password", "/settings/password"],

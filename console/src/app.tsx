@@ -31,6 +31,7 @@ const GroupPage = page(() => import("./pages/groups/GroupPage"));
 const OperationPage = page(() => import("./pages/operations/OperationPage"));
 const OperationsPage = page(() => import("./pages/operations/OperationsPage"));
 const EventsPage = page(() => import("./pages/events/EventsPage"));
+const ProtectionPage = page(() => import("./pages/protection/ProtectionPage"));
 const SettingsPage = page(() => import("./pages/settings/SettingsPage"));
 
 const useConnection = () => useSyncExternalStore(connectionStore.subscribe, connectionStore.get);
@@ -92,6 +93,7 @@ function Inside() {
               <Route path="/groups/:id" element={<GroupPage />} />
               <Route path="/operations" element={<OperationsPage />} />
               <Route path="/operations/:id" element={<OperationPage />} />
+              <Route path="/protection" element={<ProtectionPage />} />
               <Route path="/events" element={<EventsPage />} />
               <Route path="/settings/:part?" element={<SettingsPage />} />
               <Route path="*" element={<NoSuchPage />} />

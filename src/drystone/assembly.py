@@ -42,6 +42,7 @@ from drystone.service.calls.operation_control import OperationControl
 from drystone.service.calls.operation_records import OperationRecords
 from drystone.service.calls.overview import Overview
 from drystone.service.calls.passwords import Passwords
+from drystone.service.calls.protection import Protection
 from drystone.service.calls.proving import Proving
 from drystone.service.calls.quiescing import Quiescing
 from drystone.service.calls.snapshot_groups import SnapshotGroups
@@ -393,6 +394,7 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
             most=TrailUsage(entries=config.audit_entries_max, bytes=config.audit_mb_max * 1_000_000),
         ),
         audit_records=AuditRecords(transactions=transactions), events=EventRecords(transactions=transactions),
+        protection=Protection(transactions=transactions),
         passwords=passwords,
         overview=Overview(
             transactions=transactions, room=room, limits=limits,

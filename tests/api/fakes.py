@@ -40,6 +40,7 @@ from drystone.service.views import (
     OperationHistory,
     OverviewView,
     Page,
+    ProtectionView,
     QuotasView,
     SetSpaceView,
     SnapshotGroupView,
@@ -382,6 +383,10 @@ class FakeUseCases:
             space=(SpaceOfDay(day="2026-09-21", stored_bytes=8, free_bytes=9),),
         )  # fmt: skip
         self.store_status: Any = Part("store_status", calls, {"describe": status})
+        protection = ProtectionView(
+            disk=DISK, last=SNAPSHOT, opening=None, failed=(OPERATION,), snapshot_count=3, stored_bytes=7
+        )
+        self.protection: Any = Part("protection", calls, {"describe": Page(items=(protection,), total=1)})
         self.clock: Any = Part("clock", calls, {"confirm": CLOCK})
         self.confirmation: Any = Part("confirmation", calls, {"confirm": "recovered"})
         self.image_files: Any = Part(

@@ -152,7 +152,7 @@ async def _prepared(service: RealService) -> dict[str, dict[str, object]]:
         "DescribeStoreHealth": {},
         "ScrubStore": {},
         "DescribeSnapshotSpace": {"SnapshotIds": [snapshot]},
-        "DescribeStore": {}, "DescribeStoreStatus": {},
+        "DescribeStore": {}, "DescribeStoreStatus": {}, "DescribeProtection": {},
         "CollectGarbage": {"DryRun": True},
         "DescribeHost": {},
         "CreateAccount": {"AccountName": "x"},

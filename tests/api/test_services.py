@@ -121,6 +121,7 @@ SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
     "DescribeSnapshotSpace": {"SnapshotIds": [SNAPSHOT.id]},
     "DescribeStore": {},
     "DescribeStoreStatus": {},
+    "DescribeProtection": {"Filters": [{"Name": "protected", "Values": ["false"]}]},
     "DescribeStoreHealth": {},
     "ScrubStore": {},
     "ConfirmClock": {},
@@ -658,6 +659,16 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
         "DescribeSnapshotSpace": {
             "SnapshotSpaceSet": [{"SnapshotId": SNAPSHOT.id, "UniqueBytes": 3, "SharedBytes": 4}],
             "DeadBytes": 3, "ReclaimableBytes": 2,
+        },
+        "DescribeProtection": {
+            "TotalCount": 1,
+            "DiskProtectionSet": [{
+                "DiskId": DISK.id, "DiskName": DISK.name, "SizeBytes": 20 << 30, "Protected": False,
+                "LastSnapshotId": SNAPSHOT.id, "LastSnapshotTime": "2018-09-26T09:36:07+00:00", "Consistency": "crash",
+                "ConsistencyAsked": "filesystem", "VerifiedTime": None, "ProofSnapshotId": None, "ProofFinding": None,
+                "ProofReason": None, "ProofTime": None, "FailedSince": "2018-09-26T09:36:07+00:00", "FailedCount": 1,
+                "FailedReason": OPERATION.error, "NextRunTime": None, "SnapshotCount": 3, "StoredBytes": 7,
+            }],
         },
         "DescribeStoreStatus": {
             "StoreId": "st-1", "Place": "s3://backups", "PlaceKind": "bucket", "State": "unreachable",

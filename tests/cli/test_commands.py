@@ -628,6 +628,16 @@ def test_advice_is_for_what_was_wrong(
     assert wrong not in done.err
 
 
+def test_what_is_unprotected_is_listed(command: Command, service: FakeService) -> None:
+    row = {"DiskId": "disk-aaaaaaaa", "DiskName": "db", "Protected": False, "LastSnapshotId": None, "FailedCount": 2}
+    service.on("DescribeProtection", one_row("DiskProtectionSet", row))
+    (told,) = json.loads(command("protection", "--unprotected", "--json").out)
+    assert (told["disk_id"], told["protected"], told["failed_count"]) == ("disk-aaaaaaaa", False, 2)
+    (asked,) = service.asked("DescribeProtection")
+    assert asked["Filters"] == [{"Name": "protected", "Values": ["false"]}]
+    assert "disk-aaaaaaaa" in command("protection").out
+
+
 EVENT = {
     "EventId": "evt-aaaaaaaa", "Kind": "space_low", "Severity": "warning", "OfInstallation": True, "SubjectId": "data",
     "Message": "Free space is low.", "Facts": {"Reason": "", "FreeBytes": 7, "DiskId": None},

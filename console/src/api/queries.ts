@@ -4,7 +4,7 @@ import { useMemo } from "react";
 
 import type { ActionName, AnswerOf, ParametersOf, ServiceName } from "./answers";
 import { call, confirmPassword, fetchSession, SignedOutError, UnreachableError } from "./client";
-import type { Disk, DiskDetail, Event, Filter, Operation, QuiesceProfile, Snapshot, SnapshotGroup, SnapshotGroupRecord, SnapshotRecord } from "./types";
+import type { Disk, DiskDetail, DiskProtection, Event, Filter, Operation, QuiesceProfile, Snapshot, SnapshotGroup, SnapshotGroupRecord, SnapshotRecord } from "./types";
 
 export const PAGE = 100;
 const BUSY_MS = 1_000;
@@ -91,6 +91,12 @@ export async function fetchOperations(where: Where, offset: number, signal?: Abo
   const ids = where.ids ? { OperationIds: where.ids } : selection(where);
   const found = await call("drystone", "DescribeOperations", { ...ids, Offset: offset, Limit: PAGE }, signal);
   return { total: found.TotalCount, rows: found.OperationSet };
+}
+
+export async function fetchProtection(where: Where, offset: number, signal?: AbortSignal): Promise<Page<DiskProtection>> {
+  const ids = where.ids ? { DiskIds: where.ids } : selection(where);
+  const found = await call("drystone", "DescribeProtection", { ...ids, Offset: offset, Limit: PAGE }, signal);
+  return { total: found.TotalCount, rows: found.DiskProtectionSet };
 }
 
 export async function fetchEvents(where: Where, offset: number, signal?: AbortSignal): Promise<Page<Event>> {

@@ -152,6 +152,28 @@ export type DiskPlacement = {
   readonly DedicatedClusterId: string;
 };
 
+export type DiskProtection = {
+  readonly DiskId: string;
+  readonly DiskName: string;
+  readonly SizeBytes: number;
+  readonly Protected: boolean;
+  readonly LastSnapshotId: string | null;
+  readonly LastSnapshotTime: string | null;
+  readonly Consistency: string | null;
+  readonly ConsistencyAsked: string | null;
+  readonly VerifiedTime: string | null;
+  readonly ProofSnapshotId: string | null;
+  readonly ProofFinding: "opens" | "damaged" | "not proven" | null;
+  readonly ProofReason: string | null;
+  readonly ProofTime: string | null;
+  readonly FailedSince: string | null;
+  readonly FailedCount: number;
+  readonly FailedReason: string | null;
+  readonly NextRunTime: string | null;
+  readonly SnapshotCount: number;
+  readonly StoredBytes: number;
+};
+
 export type Event = {
   readonly EventId: string;
   readonly Kind: "snapshot_failed" | "consistency_reduced" | "operation_failed" | "operation_stuck" | "disk_unfit" | "tracking_lost" | "tracking_wrong" | "snapshot_damaged" | "snapshot_suspect" | "proof_failed" | "object_damaged" | "damage_mended" | "space_low" | "store_unreachable" | "store_refused" | "store_foreign" | "store_held" | "backup_failed" | "clock_doubted" | "daemon_died";
@@ -954,6 +976,19 @@ export type Services = {
         readonly SavedByCompressionBytes: number;
         readonly StoreBytesFree: number | null;
         readonly RecentOperations: readonly Operation[];
+      };
+    };
+    DescribeProtection: {
+      changes: false;
+      parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly DiskIds?: readonly string[];
+        readonly Filters?: readonly Filter[];
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly DiskProtectionSet: readonly DiskProtection[];
       };
     };
     DescribeQuiesceProfiles: {

@@ -6,7 +6,7 @@ import { logOut, type Session } from "../api/client";
 import { useAttention, useRunning } from "../api/queries";
 import { LANGUAGES, useWords, type Language } from "../words";
 import {
-  CameraIcon, DashboardIcon, LayersIcon, ServerIcon, MenuIcon, MoonIcon, NotificationIcon, SettingIcon, SunnyIcon, TaskIcon, TranslateIcon,
+  CameraIcon, DashboardIcon, LayersIcon, ServerIcon, MenuIcon, MoonIcon, NotificationIcon, SecuredIcon, SettingIcon, SunnyIcon, TaskIcon, TranslateIcon,
   UserCircleIcon,
 } from "./icons";
 import { Logo } from "./Logo";
@@ -18,6 +18,7 @@ const PAGES = [
   { to: "/disks", key: "nav.disks", Icon: ServerIcon },
   { to: "/snapshots", key: "nav.snapshots", Icon: CameraIcon },
   { to: "/groups", key: "nav.groups", Icon: LayersIcon },
+  { to: "/protection", key: "nav.protection", Icon: SecuredIcon },
   { to: "/operations", key: "nav.operations", Icon: TaskIcon },
   { to: "/events", key: "nav.events", Icon: NotificationIcon },
   { to: "/settings", key: "nav.settings", Icon: SettingIcon },

@@ -30,6 +30,7 @@ export { default as MenuIcon } from "tdesign-icons-react/esm/components/view-lis
 export { default as MoonIcon } from "tdesign-icons-react/esm/components/moon";
 export { default as NotificationIcon } from "tdesign-icons-react/esm/components/notification";
 export { default as SearchIcon } from "tdesign-icons-react/esm/components/search";
+export { default as SecuredIcon } from "tdesign-icons-react/esm/components/secured";
 export { default as SettingIcon } from "tdesign-icons-react/esm/components/setting";
 export { default as SunnyIcon } from "tdesign-icons-react/esm/components/sunny";
 export { default as TaskIcon } from "tdesign-icons-react/esm/components/task";

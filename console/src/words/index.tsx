@@ -4,13 +4,14 @@ import { createContext, useContext, useEffect, useMemo, useState, type ReactNode
 import { disks } from "./disks";
 import { events } from "./events";
 import { overview } from "./overview";
+import { protection } from "./protection";
 import { quiesce } from "./quiesce";
 import { settings } from "./settings";
 import { shell } from "./shell";
 import { snapshots } from "./snapshots";
 
 /** Every text, in English and Chinese. `{name}` is filled in; `{count#one|many}` chooses by a number. */
-export const WORDS = { ...shell, ...disks, ...snapshots, ...quiesce, ...overview, ...events, ...settings };
+export const WORDS = { ...shell, ...disks, ...snapshots, ...quiesce, ...overview, ...events, ...protection, ...settings };
 export type WordKey = keyof typeof WORDS;
 export type Language = "en" | "zh";
 export const LANGUAGES: Readonly<Record<Language, string>> = { en: "English", zh: "简体中文" };

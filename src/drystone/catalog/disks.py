@@ -54,6 +54,12 @@ def count_all(conn: Connection) -> int:
     return total
 
 
+def of_account(conn: Connection, account_id: AccountId) -> list[Disk]:
+    """Return the disks of an account that clients see, newest first."""
+    query = select(disk).where(VISIBLE_DISK, disk.c.account_id == account_id)
+    return _rows.all(conn, query.order_by(disk.c.created_at.desc(), disk.c.id))
+
+
 def visible(conn: Connection, disk_ids: Collection[str]) -> frozenset[str]:
     """Return which of these disks clients see."""
     query = select(disk.c.id).where(VISIBLE_DISK, disk.c.id.in_(list(disk_ids)))

@@ -6,7 +6,7 @@ from drystone.catalog.rows import Rows
 from drystone.catalog.schema import VISIBLE_SNAPSHOT, opening, operation, snapshot
 from drystone.catalog.snapshots import of_select as snapshots_of
 from drystone.domain.clock import TOLERANCE_S
-from drystone.domain.ids import DiskId
+from drystone.domain.ids import AccountId, DiskId
 from drystone.domain.opening import Finding, Opening
 from drystone.domain.operation import OperationKind, OperationState
 from drystone.domain.snapshot import Snapshot, SnapshotState
@@ -25,6 +25,14 @@ def put(conn: Connection, value: Opening) -> bool:
     _rows.delete(conn, value.snapshot_id)
     _rows.insert(conn, value)
     return True
+
+
+def newest(conn: Connection, account_id: AccountId) -> dict[DiskId, Opening]:
+    """Return of each disk of an account the newest proof of any of its snapshots."""
+    mine = opening.join(snapshot, snapshot.c.id == opening.c.snapshot_id)
+    query = select(snapshot.c.disk_id, *opening.c).select_from(mine).where(opening.c.account_id == account_id)
+    rows = conn.execute(query.order_by(opening.c.ended_at, opening.c.snapshot_id))
+    return {row[0]: Opening(**dict(zip(opening.c.keys(), row[1:], strict=True))) for row in rows}
 
 
 def count(conn: Connection) -> dict[Finding, int]:

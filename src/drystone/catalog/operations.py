@@ -10,6 +10,7 @@ from sqlalchemy import delete as delete_from
 
 from drystone.catalog.rows import Rows
 from drystone.catalog.schema import operation, operation_step
+from drystone.domain.errors import Refusal
 from drystone.domain.ids import AccountId, DiskId, OperationId
 from drystone.domain.operation import PAYLOADS, Operation, OperationKind, OperationState, OperationStep
 from drystone.domain.payloads import Payload
@@ -120,6 +121,15 @@ def steps(conn: Connection, operation_id: OperationId) -> list[OperationStep]:
     columns = [operation_step.c[name] for name in OperationStep.__dataclass_fields__]
     query = select(*columns).where(operation_step.c.operation_id == operation_id).order_by(operation_step.c.id)
     return [OperationStep(**row._mapping) for row in conn.execute(query)]  # noqa: SLF001 - SQLAlchemy's public name
+
+
+def failed_snapshots(conn: Connection, account_id: AccountId) -> list[Operation]:
+    """Return the operations of an account whose snapshot failed and was not cancelled, oldest first."""
+    query = select(operation).where(
+        operation.c.account_id == account_id, operation.c.kind == OperationKind.SNAPSHOT,
+        operation.c.state == OperationState.FAILED, operation.c.error_code != Refusal.CANCELLED,
+    )  # fmt: skip
+    return _rows.all(conn, query.order_by(operation.c.created_at, operation.c.id))
 
 
 def prune(conn: Connection, before: float, limit: int) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, false, func, not_, or_, select
 
 from drystone.catalog import accounts
 from drystone.catalog.dialect import total
@@ -181,3 +181,14 @@ def _due(until: float) -> tuple[ColumnElement[bool], ...]:
 def _shows(pair: tuple[SnapshotState, bool]) -> ColumnElement[bool]:
     state, rolling_back = pair
     return and_(snapshot.c.state == state, snapshot.c.rolling_back.is_(rolling_back))
+
+
+def newest_good(conn: Connection, account_id: AccountId) -> dict[DiskId, Snapshot]:
+    """Return of each disk of an account the newest NORMAL snapshot that is neither damaged nor suspect."""
+    normal = snapshot.c.account_id == account_id, snapshot.c.state == SnapshotState.NORMAL
+    good = *normal, not_(snapshot.c.suspect), not_(snapshot.c.damaged)
+    newest = select(snapshot.c.disk_id, func.max(snapshot.c.created_at).label("at")).where(*good)
+    of_disk = newest.group_by(snapshot.c.disk_id).subquery()
+    same = and_(snapshot.c.disk_id == of_disk.c.disk_id, snapshot.c.created_at == of_disk.c.at)
+    query = select(snapshot).join(of_disk, same).where(*good).order_by(snapshot.c.id)
+    return {row.disk_id: row for row in _rows.all(conn, query)}

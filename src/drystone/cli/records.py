@@ -22,6 +22,10 @@ STEP_COLUMNS = ("at", "state", "phase", "attempts", "error_message")
 ACCOUNT_COLUMNS = ("account_id", "name", "admin", "created_at")
 AUDIT_COLUMNS = ("at", "account_id", "action", "code", "resource", "calls")
 EVENT_COLUMNS = ("event_id", "severity", "kind", "subject_id", "last_seen_at", "count", "resolved_at", "message")
+PROTECTION_COLUMNS = (
+    "disk_id", "name", "protected", "last_snapshot_id", "last_snapshot_at", "consistency", "proof_finding", "proof_at",
+    "verified_at", "next_run_at", "snapshot_count", "stored_bytes",
+)  # fmt: skip
 KEY_COLUMNS = ("secret_id", "enabled", "created_at")
 
 
@@ -243,6 +247,24 @@ def event_record(event: Wire) -> Record:
         "acknowledged_at": event.get("AcknowledgedTime"),
         "acknowledged_by": event.get("AcknowledgedBy") or None,
         "facts": {name: value for name, value in told.items() if value not in {None, ""}},
+    }
+
+
+def protection_record(disk: Wire) -> Record:
+    """Name the fields of how a disk is protected."""
+    return {
+        "disk_id": disk["DiskId"],
+        "name": disk.get("DiskName"),
+        **_same(disk, "protected last_snapshot_id"),
+        "last_snapshot_at": disk.get("LastSnapshotTime"),
+        **_same(disk, "consistency consistency_asked"),
+        "verified_at": disk.get("VerifiedTime"),
+        **_same(disk, "proof_snapshot_id proof_finding"),
+        "proof_reason": disk.get("ProofReason") or None,
+        "proof_at": disk.get("ProofTime"),
+        **_same(disk, "failed_since failed_count failed_reason"),
+        "next_run_at": disk.get("NextRunTime"),
+        **_same(disk, "snapshot_count stored_bytes size_bytes"),
     }
 
 

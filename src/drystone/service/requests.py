@@ -159,6 +159,16 @@ class OperationQuery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProtectionQuery:
+    """DescribeProtection of the second service."""
+
+    disk_ids: tuple[str, ...] = ()
+    filters: Filters = ()
+    offset: int = 0
+    limit: int = PAGE_LIMIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventQuery:
     """DescribeEvents of the second service."""
 

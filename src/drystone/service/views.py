@@ -48,6 +48,26 @@ class DiskView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProtectionView:
+    """What there would be of a disk if it were lost now."""
+
+    disk: Disk
+    last: Snapshot | None
+    """Its newest snapshot that is neither damaged nor suspect."""
+    opening: Opening | None
+    """The newest proof of any of its snapshots."""
+    failed: tuple[Operation, ...]
+    """Snapshots that failed after that one, oldest first."""
+    snapshot_count: int
+    stored_bytes: int
+
+    @property
+    def protected(self) -> bool:
+        """Whether there is a good snapshot, and the newest did not fail."""
+        return self.last is not None and not self.failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotView:
     """A snapshot with its record (P7)."""
 

@@ -11,14 +11,13 @@ from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.event import INSTALLATION, EventKind, Severity
 from drystone.domain.ids import AccountId
 from drystone.service.caller import Caller
-from drystone.service.calls.filters import IDS_MAX, check_filters, members, page
+from drystone.service.calls.filters import IDS_MAX, check_filters, members, page, truths
 from drystone.service.requests import EventQuery
 from drystone.service.rows import events
 from drystone.service.transactions import Change, Transactions
 from drystone.service.views import EventPage
 
 _FILTERS = frozenset({"kind", "severity", "subject-id", "resolved", "acknowledged"})
-_TRUTHS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +91,7 @@ def _selection(caller: Caller, query: EventQuery) -> EventSelection:
             kinds = tuple(kind for kind in EventKind if kind.severity in wanted)
             selection = replace(selection, kinds=(*selection.kinds, kinds))
         elif name == "resolved":
-            selection = replace(selection, resolved=(*selection.resolved, _truths(name, values)))
+            selection = replace(selection, resolved=(*selection.resolved, truths(name, values)))
         else:
-            selection = replace(selection, acknowledged=(*selection.acknowledged, _truths(name, values)))
+            selection = replace(selection, acknowledged=(*selection.acknowledged, truths(name, values)))
     return selection
-
-
-def _truths(name: str, values: Sequence[str]) -> tuple[bool, ...]:
-    return tuple(_TRUTHS[value] for value in members(name, values, _TRUTHS))

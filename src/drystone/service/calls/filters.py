@@ -107,6 +107,15 @@ def members(name: str, values: Sequence[str], allowed: Collection[str]) -> tuple
     return tuple(values)
 
 
+def truths(name: str, values: Sequence[str]) -> tuple[bool, ...]:
+    """Return the values of a filter that takes true and false.
+
+    Raises:
+        RefusalError: `BAD_VALUE` for anything else.
+    """
+    return tuple(value == "true" for value in members(name, values, ("true", "false")))
+
+
 def _selection(
     account_id: AccountId,
     ids: tuple[str, ...],

@@ -17,6 +17,7 @@ from drystone.service.calls.operation_control import OperationControl
 from drystone.service.calls.operation_records import OperationRecords
 from drystone.service.calls.overview import Overview
 from drystone.service.calls.passwords import Passwords
+from drystone.service.calls.protection import Protection
 from drystone.service.calls.proving import Proving
 from drystone.service.calls.quiescing import Quiescing
 from drystone.service.calls.snapshot_groups import SnapshotGroups
@@ -73,4 +74,5 @@ class UseCases:
     audit: Audit
     audit_records: AuditRecords
     events: EventRecords
+    protection: Protection
     authenticate: Authenticate
