@@ -137,6 +137,43 @@ def test_a_snapshot_is_whole_again_when_its_damaged_pack_was_put_back_and_writte
     assert rounds.damaged() == []
 
 
+@pytest.mark.parametrize("kind", ["pack", "map"])
+def test_a_request_waits_for_another_look_at_what_is_damaged(rounds: Rounds, kind: str) -> None:
+    """Somebody puts a good copy back, and asks: the answer is not that of before."""
+    db, world, last = rounds.world.db, rounds.world, SnapshotId("snap-00000002")
+    pack = next(one for one in world.packs_of(last) if one.dead_blocks < one.blocks)
+    index = open_pack(rounds.made.store, pack.object).index
+    name, places = world.row(last).maps[0], [60]
+    if kind == "pack":
+        name, places = pack.object, [int(offset) + 5 for offset in index.offsets[: len(index.counts)]]
+    world.flip(name, *places)
+    rounds.once()
+    assert {one.kind for one in db.read_sync(damages.everything)} == {kind}
+
+    def waits() -> tuple[int, int]:
+        now, before = db.read_sync(rounds.scrub.due)
+        found = db.read_sync(lambda conn: verification.totals(conn, before, now))
+        assert found.packs == len(db.read_sync(packs.everything))
+        return found.packs_due, found.snapshots_due
+
+    assert waits() == (0, 0)
+    world.flip(name, *places)
+    rounds.at += 1.0
+    asyncio.run(rounds.scrub.request())
+    rounds.at += 1.0
+
+    async def not_yet(_scrub: Scrub) -> None:
+        return None
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Scrub, "_look_after_damage", not_yet)
+        rounds.once(after=1.0)
+    assert waits() == ((1, 0) if kind == "pack" else (0, 1))
+    rounds.once(after=1.0)
+    assert waits() == (0, 0)
+    assert rounds.damaged() == []
+
+
 def test_damage_of_maps_stays_recorded_until_they_were_read_again(rounds: Rounds) -> None:
     rows = {row.id: row for row in rounds.world.db.read_sync(snapshots.everything)}
     shared = set.intersection(*(set(row.maps) for row in rows.values()))

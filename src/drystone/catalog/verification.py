@@ -63,7 +63,10 @@ def doubt(conn: Connection, doubtful_packs: Collection[PackId], doubtful_maps: C
 
 
 def totals(conn: Connection, before: float, now: float) -> VerificationTotals:
-    """Return how many packs and snapshots there are, and how many wait for that."""
+    """Return how many packs and snapshots there are, and how many wait for that.
+
+    What is damaged counts from when it was last looked at: whoever asked for a scrub waits for that look, too.
+    """
     since = _pack_since()
     whole = _whole_packs().add_columns(since.label("since")).subquery()
     written, due, oldest = conn.execute(
@@ -73,15 +76,31 @@ def totals(conn: Connection, before: float, now: float) -> VerificationTotals:
             func.min(func.nullif(whole.c.since, DOUBTED)),
         ).select_from(whole)
     ).one()
+    looked_at = func.min(damage.c.found_at).label("looked_at")
+    live = select(pack.c.object).where(pack.c.state == PackState.LIVE)
+    bad_packs = select(looked_at).where(damage.c.kind == "pack", damage.c.object.in_(live)).group_by(damage.c.object)
+    bad_maps = select(looked_at).where(damage.c.kind != "pack").group_by(damage.c.snapshot_id)
+    bad, bad_due = _count(conn, bad_packs, before, now)
     shown = func.coalesce(snapshot.c.proven_at, snapshot.c.created_at)
     shown_count, shown_due = conn.execute(
         select(func.count(), func.count().filter(_waits(shown, before, now), _undamaged_maps())).where(
             snapshot.c.state == SnapshotState.NORMAL
         )
     ).one()
+    _, shown_bad_due = _count(conn, bad_maps, before, now)
     return VerificationTotals(
-        packs=written, packs_due=due, oldest_at=oldest, snapshots=shown_count, snapshots_due=shown_due
+        packs=written + bad, packs_due=due + bad_due, oldest_at=oldest, snapshots=shown_count,
+        snapshots_due=shown_due + shown_bad_due,
     )  # fmt: skip
+
+
+def _count(conn: Connection, looked_at: Select[Any], before: float, now: float) -> tuple[int, int]:
+    """Return how many damaged things there are, and how many of them were not looked at since `before`."""
+    times = looked_at.subquery()
+    row = conn.execute(
+        select(func.count(), func.count().filter(_waits(times.c.looked_at, before, now))).select_from(times)
+    ).one()
+    return int(row[0]), int(row[1])
 
 
 def _waits(since: ColumnElement[float], before: float, now: float) -> ColumnElement[bool]:
