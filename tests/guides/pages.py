@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-GUIDES = ("README.md", "docs/use/virtual-machine.md", "docs/use/nightly-database.md", "docs/use/s3.md")
+GUIDES = (
+    "README.md",
+    "docs/use/virtual-machine.md",
+    "docs/use/nightly-database.md",
+    "docs/use/recovery-drill.md",
+    "docs/use/s3.md",
+)
 """Pages whose scripts are run, each from its first to its last, by somebody who has only the repository."""
 FENCE = re.compile(r"^( *)```([^\s`]*)([^\n`]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 WORD = re.compile(r'([a-z]+)(?:="([^"]*)")?(?:\s+|$)')
