@@ -4,6 +4,7 @@ import os
 import random
 import sys
 import time
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -61,6 +62,29 @@ def build_program(outside: Outside, rng: Randomness) -> App:
             [f"stopped: all disks are closed; `drystone serve --data {data}` serves them again"], {"stopped": str(data)}
         )
 
+    def doctor(
+        *,
+        data: Annotated[
+            Path | None, Parameter(help="The server's data directory. Default: ./data, then /var/lib/drystone.")
+        ] = None,
+        json: Json = False,
+    ) -> None:
+        """Check this machine and installation: one line each, what was found, and what to do.
+
+        With the server running or not; nothing is changed. The exit code is 1 if anything fails.
+        """
+        from drystone.doctor import Machine, examine  # noqa: PLC0415 - as above
+
+        places = (DEFAULT_DATA, Path("/var/lib/drystone"))
+        where = data or next((one for one in places if one.is_dir()), DEFAULT_DATA)
+        findings = examine(where.absolute(), Machine(clock=outside.clock))
+        output = outside.output(Common(json=json))
+        lines = [f"{one.state:4}  {one.name}: {one.found}" + (f". {one.do}" if one.do else "") for one in findings]
+        output.result(lines, [asdict(one) for one in findings])
+        failed = [one.name for one in findings if one.state == "fail"]
+        if failed:
+            raise CliError(Exit.REFUSED, f"{len(failed)} of {len(findings)} checks failed: {', '.join(failed)}")
+
     def show_version(*, json: Json = False) -> None:
         """Print the version."""
         found = version("drystone")
@@ -72,6 +96,10 @@ def build_program(outside: Outside, rng: Randomness) -> App:
     )
     app["host"].command(stop, help_epilogue="Example:\n  drystone host stop --data /var/lib/drystone")
     add_offline_commands(app["store"], outside, rng)
+    app.command(
+        doctor,
+        help_epilogue="Example:\n  drystone doctor --data /var/lib/drystone\n  drystone doctor --json",
+    )
     app.command(show_version, name="version", help_epilogue="Example:\n  drystone version")
     unwrap(app)
     return app

@@ -3,6 +3,7 @@
 import math
 import os
 import sqlite3
+import time
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,6 +112,24 @@ def back_up_before_migration(catalog: Path, directory: Path, *, at: float, kept:
     if schema is None or schema == HEAD:
         return None
     return back_up(catalog, directory, kind=f"before-migration-{schema}", at=at, kept=kept)
+
+
+def quick_check(catalog: Path, *, seconds_max: float) -> str | None:
+    """Check the structure of a catalog that may be in use, reading only; return what is wrong, None if nothing is.
+
+    Raises:
+        IntegrityError, UnavailableError: It cannot be read, or not within that time.
+    """
+    end = time.monotonic() + seconds_max
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(catalog))}?mode=ro", uri=True, timeout=10.0)) as connection:
+            connection.set_progress_handler(lambda: int(time.monotonic() > end), 100_000)
+            verdict = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        if str(error) == "interrupted":
+            raise UnavailableError(f"it was not checked within {seconds_max:g} s") from error
+        raise _translated(catalog, error) from error
+    return None if verdict == "ok" else verdict
 
 
 def newest_first(directory: Path, kind: str, now: float) -> list[Path]:
