@@ -11,6 +11,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +125,20 @@ def lockable(address: S3Address, *, days: int = 0, mode: str = "GOVERNANCE") -> 
     if days:
         retention = f"<DefaultRetention><Mode>{mode}</Mode><Days>{days}</Days></DefaultRetention>"
         rule = f"<ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule>{retention}</Rule>"
-        body = f"<ObjectLockConfiguration>{rule}</ObjectLockConfiguration>".encode()
-        digest = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
-        _ask(made, "PUT", {"object-lock": ""}, {"content-md5": digest}, body)
+        _told(made, "object-lock", f"<ObjectLockConfiguration>{rule}</ObjectLockConfiguration>")
     return made
+
+
+def lock(address: S3Address, name: str, until: float) -> None:
+    """Lock an object that is there."""
+    when = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    rule = f"<Mode>GOVERNANCE</Mode><RetainUntilDate>{when}</RetainUntilDate>"
+    _told(address, "retention", f"<Retention>{rule}</Retention>", name)
+
+
+def _told(address: S3Address, what: str, text: str, name: str = "") -> None:
+    digest = base64.b64encode(hashlib.md5(text.encode(), usedforsecurity=False).digest()).decode()
+    _ask(address, "PUT", {what: ""}, {"content-md5": digest}, text.encode(), name)
 
 
 def begin_upload(address: S3Address, name: str) -> None:

@@ -75,7 +75,7 @@ def test_history_8_a_deletion_that_is_refused_is_pending_and_not_asked_for_again
     for _ in range(3):
         with pytest.raises(RetainedError, match=r"keeps the object kept until .*its deletion is pending") as caught:
             objects.delete("kept")
-        seconds = caught.value.seconds
+        seconds = max(seconds, caught.value.seconds)
         with pytest.raises(RetainedError):
             objects.replace("kept", b"2")
     assert 2 * DAY_S - 60 < seconds < 2 * DAY_S + 60

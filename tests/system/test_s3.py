@@ -17,7 +17,7 @@ import pytest
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 
 from drystone.domain.errors import DrystoneError
-from tests.s3_server import S3Server, s3_server
+from tests.s3_server import S3Server, lock, lockable, s3_server
 from tests.system.harness import Installation, random_bytes
 from tests.system.test_bucket import drystone, refused_start
 
@@ -390,3 +390,44 @@ def test_history_5_an_empty_bucket_of_the_same_name_while_the_server_runs(server
         assert system.content(waiting, MIB) == data[MIB : 2 * MIB]
         system.wait(lambda: system.own("DescribeStoreHealth")["PacksDue"] == 0, "all is proven")
         assert system.own("DescribeStoreHealth")["DamagedSnapshotCount"] == 0
+
+
+def test_history_8_a_deletion_that_the_bucket_refuses_is_pending_and_goes_on_by_itself(tmp_path: Path) -> None:
+    """S212: it is said until when; other deletions do not wait for it, and nothing else is asked meanwhile."""
+    rng = np.random.default_rng(37)
+    with s3_server(tmp_path / "s3") as server:
+        place = lockable(server.address(BUCKET, tmp_path / "keys", prefix=PREFIX))
+        text = f'store_url = "s3://{place.bucket}/{PREFIX}"\nstore_endpoint = "{server.endpoint}"\n'
+        system = Installation(tmp_path / "data", text)
+        server.keys_file(system.data / "store.env")
+        try:
+            system.start()
+            disk_id = system.create_disk()
+            system.attach(disk_id)
+            kept, other, last = "", "", ""
+            data = b""
+            for _ in range(3):
+                data = random_bytes(rng, MIB)
+                system.write(disk_id, 0, data)
+                kept, other, last = other, last, system.take(disk_id)
+            root = server.buckets / place.bucket / PREFIX
+            (manifest,) = root.glob(f"*/snapshots/{kept}/*.manifest")
+            until = time.time() + 5
+            lock(place, str(manifest.relative_to(root)), until)
+            system.call("DeleteSnapshots", SnapshotIds=[kept, other])
+
+            def said() -> str:
+                running = system.own("DescribeOperations", Filters=[{"Name": "state", "Values": ["RUNNING"]}])
+                return " ".join(str(one["ErrorMessage"]) for one in running["OperationSet"])
+
+            system.wait(lambda: "its deletion is pending" in said(), "it is said")
+            system.wait(lambda: not list(root.glob(f"*/snapshots/{other}/*.manifest")), "the other one is gone")
+            assert manifest.exists()
+            with urllib.request.urlopen(f"http://{system.endpoint}/metrics") as answer:
+                assert "drystone_store_deletions_pending 1.0" in answer.read().decode()
+            system.wait_idle()
+            assert time.time() >= until - 1
+            assert not manifest.exists()
+            assert system.content(last, MIB) == data
+        finally:
+            system.clean_up()

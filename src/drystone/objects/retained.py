@@ -29,21 +29,22 @@ class Pending:
 
     monotonic: Callable[[], float] = time.monotonic
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _refused: dict[str, tuple[float, RetainedError]] = field(default_factory=dict)
+    _refused: dict[str, tuple[float, str]] = field(default_factory=dict)
     """When each name is asked for again, and what was said."""
 
     def waits(self, name: str) -> RetainedError | None:
-        """Return what was said of a name that is not to be asked for yet; else None."""
+        """Return what was said of a name that is not to be asked for yet, with the seconds that are left; else None."""
         with self._lock:
-            found = self._refused.get(name)
-        return found[1] if found is not None and self.monotonic() < found[0] else None
+            again_s, said = self._refused.get(name, (0.0, ""))
+        left_s = again_s - self.monotonic()
+        return RetainedError(said, seconds=left_s) if said and left_s > 0 else None
 
     def refused(self, name: str, error: RetainedError) -> None:
         """Remember a refusal."""
         with self._lock:
             first = not self._refused
             if name in self._refused or len(self._refused) < PENDING_MAX:
-                self._refused[name] = (self.monotonic() + min(error.seconds, AGAIN_S_MAX), error)
+                self._refused[name] = (self.monotonic() + min(error.seconds, AGAIN_S_MAX), str(error))
         if first:
             # Others follow: they are counted, not told one by one.
             log.warning("store.deletion_pending", object=name, error=str(error))

@@ -58,7 +58,7 @@ class DeleteSnapshot:
             await self._run(operation)
         except RetainedError as kept:
             # S212: nothing is wrong, and it is looked at again when it may go.
-            seconds = min(kept.seconds, KEPT_SECONDS_MAX)
+            seconds = min(kept.seconds + 1.0, KEPT_SECONDS_MAX)
             await self.operations.put_off(operation, Refusal.NOT_NOW, str(kept), seconds=seconds)
 
     async def _run(self, operation: Operation) -> None:
