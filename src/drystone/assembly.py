@@ -177,7 +177,15 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
         room = Room(layout=layout, floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent)
         tally = Tally()
         kept = await asyncio.to_thread(
-            open_kept, db, room, place, rng, at=time.time(), dead_percent=config.compaction_dead_percent, tally=tally
+            open_kept,
+            db,
+            room,
+            place,
+            rng,
+            at=time.time(),
+            dead_percent=config.compaction_dead_percent,
+            tally=tally,
+            sealed=config.store_sealed,
         )
         # Only operations use these: what was accepted waits its turn.
         workers = WorkerPool(size=config.workers, tally=tally)
@@ -197,7 +205,7 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
             locks, devices = DiskLocks(), HostDevices(layout.run, {})
             environment = {"PATH": os.environ.get("PATH", os.defpath)}
             snapshot_server = SnapshotServer(
-                layout=layout, place=first(place), store_id=kept.store_id, transactions=transactions,
+                layout=layout, place=first(kept.place), store_id=kept.store_id, transactions=transactions,
                 environment={**environment, **environment_of_store()}, wait_s=config.store_wait_minutes * 60.0,
             )  # fmt: skip
             daemons = Daemons(layout=layout, environment=environment, monotonic=time.monotonic)

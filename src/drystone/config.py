@@ -26,7 +26,7 @@ _BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9._-]{1,61}[a-z0-9])((?:/[A-Za-z0-9_-
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+/?")
 TLS_KINDS = ("off", "self")
 LOG_LEVELS = ("debug", "info", "warning", "error")
-EXPERIMENTAL = ("postgresql",)
+EXPERIMENTAL = ("postgresql", "sealed")
 """What may be asked for although it is not finished."""
 
 
@@ -276,12 +276,15 @@ class Config:
         store_time_zone: In which these hours are, as `Europe/Berlin`; without it, this machine's.
         store_spool_bytes_max: Bytes that snapshots may keep in `DIR/store-spool`, written and not yet in the bucket,
             so that frozen disks are let go at the speed of this machine; beyond it they wait for the bucket; 0: none.
+        store_sealed: Whether a store that the first start makes is sealed: encrypted, with keys in `DIR/keys`, without
+            which no snapshot can be restored. It changes nothing of a store that is there.
         store_wait_minutes: How long a disk that is still being filled from a snapshot waits for a bucket that does not
             answer, before its guest is told that it cannot be read.
         log_level: debug, info, warning or error.
         catalog_url: Database of PostgreSQL that the catalog is in, `postgresql+psycopg://USER@HOST/DATABASE`, with
             libpq's parameters; without it, it is the file `DIR/catalog.db`. Only with the experiment `postgresql`.
-        experimental: What is asked for although it is not finished (docs/understand/catalog.md says what it lacks).
+        experimental: What is asked for although it is not finished: `postgresql` (docs/understand/catalog.md), `sealed`
+            (docs/format.md).
     """
 
     data: Path
@@ -345,6 +348,7 @@ class Config:
     store_spool_bytes_max: int = _number(16 * GIB, unit="bytes", least=0, most=1 << 50)
     store_mb_per_s_at: tuple[str, ...] = ()
     store_time_zone: str | None = None
+    store_sealed: bool = False
     store_wait_minutes: int = _number(60, unit="minutes", least=0, most=100_000)
     log_level: str = "info"
     catalog_url: str | None = None
@@ -375,6 +379,11 @@ class Config:
             raise ConfigError(
                 f"{path}: catalog_url is an experiment: nothing keeps a second server off the same catalog, nor takes "
                 'a lost machine\'s place; who wants it all the same sets experimental = ["postgresql"]'
+            )
+        if config.store_sealed and "sealed" not in config.experimental:
+            raise ConfigError(
+                f"{path}: store_sealed is an experiment: the stand-alone reader does not read sealed stores yet; who "
+                'wants it all the same sets experimental = ["sealed"]'
             )
         if config.store_url is None and any((config.store_endpoint, config.store_ca_file)):
             raise ConfigError(

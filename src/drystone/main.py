@@ -16,6 +16,7 @@ from drystone.cli.failure import CliError, Exit
 from drystone.cli.session import Common, Outside
 from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import Randomness
+from drystone.key_commands import key_app
 from drystone.offline import Json, add_offline_commands
 
 DEFAULT_DATA = Path("data")
@@ -100,6 +101,7 @@ def build_program(outside: Outside, rng: Randomness) -> App:
         doctor,
         help_epilogue="Example:\n  drystone doctor --data /var/lib/drystone\n  drystone doctor --json",
     )
+    app.command(key_app(outside))
     app.command(show_version, name="version", help_epilogue="Example:\n  drystone version")
     unwrap(app)
     return app

@@ -37,10 +37,12 @@ from drystone.service.upkeep.late_writes import what_rows_say
 from drystone.service.upkeep.recovery import given_up, reconcile
 from drystone.snapstore.account_names import AccountName, read_accounts
 from drystone.snapstore.claims import claimed_epoch, hold, owned_by_another
+from drystone.snapstore.data_keys import KeyMissingError
 from drystone.snapstore.inventory import Inventory, OnProgress, take_inventory
+from drystone.snapstore.key_files import keks_from
 from drystone.snapstore.manifests import list_manifests, list_shelf
 from drystone.snapstore.store import Store, end_numbered_epoch, open_store
-from drystone.store_opening import StartError, stores_in
+from drystone.store_opening import SEALED, StartError, stores_in, with_keys
 from drystone.store_place import store_place
 
 UNFINISHED = "catalog.db.recovering"
@@ -100,7 +102,7 @@ def reconcile_catalog(data: Path, outside: Outside, *, force: bool = False) -> R
             known = db.read_sync(meta.everything)
             if STORE_ID not in known:
                 raise StartError(f"the catalog of {config.data} has no store yet; there is nothing to reconcile")
-            store = open_store(open_objects(store_place(config)), StoreId(known[STORE_ID]))
+            store = _open(with_keys(store_place(config), known, layout), known[STORE_ID])
             if owned_by_another(store, known[OWNER]):
                 raise StartError(
                     f"the snapshot store {store.store_id} is owned by another catalog; only `drystone store recover` "
@@ -164,7 +166,7 @@ def _strays(data: Path, outside: Outside, discard: str | None) -> list[Stray]:
             facts = db.read_sync(meta.everything)
             if STORE_ID not in facts:
                 raise StartError(f"the catalog of {config.data} has no store yet")
-            store = open_store(open_objects(store_place(config)), StoreId(facts[STORE_ID]))
+            store = _open(with_keys(store_place(config), facts, layout), facts[STORE_ID])
             if epoch.look_at_start(db.read_sync(epoch.known), store) is not Standing.HELD:
                 raise StartError("another state of the catalog has used the store: reconcile it first")
             inventory = _inventory(store, db, outside)
@@ -237,7 +239,9 @@ def recover(data: Path, root: Path | None, store_id: str | None, outside: Outsid
             )
         place = _place(config, layout, root)
         chosen = _chosen(place, store_id)
-        store = open_store(open_objects(place), chosen)
+        # Nobody but the keys can say whether it must be sealed (S242).
+        place = with_keys(place, {SEALED: "1"} if layout.keys.is_dir() else {}, layout)
+        store = _open(place, chosen)
         at = outside.clock()
         inventory = take_inventory(store, outside.on_progress)
         evidence = _evidence(store, inventory, layout, config, f"recovered from its store on {_time(at)}")
@@ -257,6 +261,17 @@ def recover(data: Path, root: Path | None, store_id: str | None, outside: Outsid
         return report
 
 
+def _open(place: ObjectsAddress, store_id: str) -> Store:
+    """Open a store by the keys that its address has, or as one in clear where it has none."""
+    try:
+        return open_store(open_objects(place), StoreId(store_id), keks=keks_from(place))
+    except KeyMissingError as error:
+        raise StartError(f"{error}: `drystone key import FILE`") from error
+    except ProtocolError as error:
+        hint = f"without {place.seal_keys} it is opened so" if place.seal_keys else "`drystone key import FILE` first"
+        raise StartError(f"{error}; {hint}") from error
+
+
 def _rebuilt(part: Path, store: Store, evidence: Evidence, rng: Randomness, at: float) -> tuple[Report, Claimant, int]:
     """Write the new catalog under a name that no server looks at; return the report, its claimant and its epoch."""
     for suffix in ("", "-wal", "-shm"):
@@ -268,6 +283,8 @@ def _rebuilt(part: Path, store: Store, evidence: Evidence, rng: Randomness, at: 
         def fill(change: Change) -> Report:
             meta.put(change.conn, STORE_ID, store.store_id)
             meta.put(change.conn, OWNER, owner)
+            if store.seals is not None:
+                meta.put(change.conn, SEALED, "1")
             meta.put(change.conn, "created_at", str(at))
             return reconcile(change, evidence, keys)
 

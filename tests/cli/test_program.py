@@ -11,7 +11,9 @@ import pytest
 from drystone import maintenance, serve
 from drystone.cli.app import run
 from drystone.cli.session import Outside
+from drystone.codec.key_text import key_text, parse_key
 from drystone.main import build_program
+from drystone.snapstore.key_files import new_key
 
 from .test_process import walk
 
@@ -75,3 +77,38 @@ def test_discarding_needs_yes_where_nobody_can_answer(
     assert discarded == [STRAY.object]
     assert run(APP, ["store", "discard"]) == 0
     assert STRAY.object in capsys.readouterr().out
+
+
+def test_keys_on_paper_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """S244."""
+    kek = new_key(0.0)
+    sheet = tmp_path / "sheet"
+    sheet.write_text(key_text(kek))
+    data = ["--data", str(tmp_path / "data")]
+
+    def answer(*tokens: str, code: int = 0) -> str:
+        assert run(APP, [*tokens, *data]) == code
+        printed = capsys.readouterr()
+        return printed.err if code else printed.out
+
+    assert "there is no key in" in answer("key", "export", code=1)
+    assert answer("key", "import", str(sheet)) == f"{kek.key.key_id}\n"
+    assert json.loads(answer("key", "import", str(sheet), "--json")) == {"id": kek.key.key_id, "new": False}
+    listed = json.loads(answer("key", "list", "--json"))
+    assert listed["keys"] == [
+        {"id": kek.key.key_id, "name": "installation", "made": kek.made, "default": True, "data_keys": None}
+    ]
+    assert kek.key.secret.hex()[:16] not in answer("key", "list").replace(" ", "")
+    assert parse_key(answer("key", "export")) == kek
+    assert parse_key(json.loads(answer("key", "export", kek.key.key_id, "--json"))["sheet"]) == kek
+    for key, said in (("x", "is no id of a key"), ("ab" * 16, "there is no key")):
+        assert said in answer("key", "export", key, code=1)
+    digits = kek.key.secret.hex()[:4]
+    sheet.write_text(key_text(kek).replace(digits, "".join(reversed(digits)) if digits != digits[::-1] else "0f0f"))
+    assert "typing error" in answer("key", "import", str(sheet), code=1)
+    sheet.write_bytes(b"\xff")
+    assert "is no text" in answer("key", "import", str(sheet), code=1)
+    assert "No such file" in answer("key", "import", str(tmp_path / "none"), code=1)
+    assert "has no catalog.db" in answer("key", "rotate", code=1)
+    (tmp_path / "data/keys" / f"{kek.key.key_id}.key").write_text("damaged")
+    assert "this is no key of Drystone" in answer("key", "list", code=1)

@@ -92,6 +92,7 @@ def test_server_defaults_and_file(tmp_path: Path) -> None:
         ('host = ""', "host must not be empty"),
         ("workers = ", "cannot read"),
         ('experimental = ["mysql"]', "experimental has 'mysql'"),
+        ("store_sealed = true", 'experimental = \\["sealed"\\]'),
         ('catalog_url = "postgresql+psycopg://u@h/d"', 'experimental = \\["postgresql"\\]'),
     ],
 )

@@ -47,6 +47,11 @@ class Layout:
         return self.data / "store-spool"
 
     @property
+    def keys(self) -> Path:
+        """Key-encryption keys of a sealed store."""
+        return self.data / "keys"
+
+    @property
     def ballast(self) -> Path:
         """Space that is kept for the catalog."""
         return self.data / "ballast"

@@ -18,10 +18,17 @@ if TYPE_CHECKING:
 
 
 class DirectoryAddress(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="directory"):
-    """A directory of this machine; `floor_bytes` of free space stay untouched."""
+    """A directory of this machine.
+
+    Attributes:
+        root: Its path.
+        floor_bytes: So much free space stays untouched.
+        seal_keys: Directory of the key-encryption keys of the sealed store that is there; empty: it is in clear.
+    """
 
     root: str
     floor_bytes: int = 0
+    seal_keys: str = ""
 
     def __str__(self) -> str:
         """Return its path."""
@@ -44,6 +51,7 @@ class S3Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         first: Whether guests wait for what is asked for: it does not wait for the others.
         bandwidth_file: Where they tell each other what they have spent.
         cache_directory: Where those who serve content keep what they read before; empty: nowhere.
+        seal_keys: As of a directory.
     """
 
     bucket: str
@@ -57,6 +65,7 @@ class S3Address(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     first: bool = False
     bandwidth_file: str = ""
     cache_directory: str = ""
+    seal_keys: str = ""
 
     def __str__(self) -> str:
         """Return its URL."""

@@ -119,7 +119,6 @@ class DataKeys:
         self._store_id = store_id
         self._find = find
         self._known: dict[KeyId, DataKey] = {}
-        self._all_read = False
 
     def get(self, key_id: KeyId) -> DataKey:
         """Return a data key; as `read_data_key`."""
@@ -133,14 +132,18 @@ class DataKeys:
     def of(self, purpose: Purpose) -> DataKey | None:
         """Return the data key of a purpose; None if the store has none that can be opened here.
 
-        Of several it is the one with the least id.
+        Of several it is the one with the least id. Before there is said to be none, they are listed: another process
+        may have made it.
         """
-        if not self._all_read:
-            for key_id, wraps in list_wraps(self._objects, self._store_id).items():
-                # One that cannot be opened holds nobody up: who needs that very key is told by `get`.
-                with contextlib.suppress(KeyMissingError, IntegrityError, NotFoundError):
-                    self._known[key_id] = read_data_key(self._objects, self._store_id, wraps, self._find)
-            self._all_read = True
+        known = self._named(purpose)
+        if known is not None:
+            return known
+        for key_id, wraps in list_wraps(self._objects, self._store_id).items():
+            if key_id in self._known:
+                continue
+            # One that cannot be opened holds nobody up: who needs that very key is told by `get`.
+            with contextlib.suppress(KeyMissingError, IntegrityError, NotFoundError):
+                self._known[key_id] = read_data_key(self._objects, self._store_id, wraps, self._find)
         return self._named(purpose)
 
     def make(self, kek: SecretKey, purpose: Purpose) -> DataKey:

@@ -1,14 +1,18 @@
 """Key-encryption keys in a directory of this machine, never in the store (S244)."""
 
+import secrets
 import stat
 from pathlib import Path
 from typing import Final
 
+from drystone.codec.hashes import KEY_BYTES
 from drystone.codec.key_text import TEXT_BYTES_MAX, KeyEncryptionKey, key_text, parse_key
 from drystone.codec.sealed import SecretKey
 from drystone.domain.errors import IntegrityError, ProtocolError, UnavailableError
 from drystone.domain.ids import KeyId
+from drystone.domain.times import moment
 from drystone.durable_files import sync_file, write_durably
+from drystone.objects.address import ObjectsAddress
 from drystone.objects.contract import NotFoundError
 
 _SUFFIX: Final = ".key"
@@ -151,18 +155,26 @@ class KeyFiles:
         return self.directory / f"{key_id}{_SUFFIX}"
 
 
-def sheet(kek: KeyEncryptionKey, store: str, reader_sha256: str, version: str) -> str:
-    """Return a key as a sheet to print.
+def new_key(at: float) -> KeyEncryptionKey:
+    """Return a new key of an installation; at a time since the epoch, UTC."""
+    key = SecretKey(key_id=KeyId(secrets.token_hex(16)), secret=secrets.token_bytes(KEY_BYTES))
+    return KeyEncryptionKey(key=key, name="installation", made=moment(at).strftime("%Y-%m-%dT%H:%M:%SZ"))
 
-    Args:
-        kek: The key.
-        store: Where what it seals is.
-        reader_sha256: Of the stand-alone reader of this version: it is never run from a sealed store.
-        version: Of Drystone.
-    """
+
+def make_first_key(files: KeyFiles, at: float) -> None:
+    """Make the first key of an installation, durable on return, if there is none; at a time since the epoch, UTC."""
+    if files.default_id() is None:
+        files.add(new_key(at))
+
+
+def keks_from(address: ObjectsAddress) -> KeyFiles | None:
+    """Return the keys of the sealed store at an address; None for one in clear."""
+    return KeyFiles(Path(address.seal_keys)) if address.seal_keys else None
+
+
+def sheet(kek: KeyEncryptionKey, store: str) -> str:
+    """Return a key as a sheet to print; `store` is where what it seals is."""
     return key_text(kek, "\n".join((
         "Recovery sheet of Drystone. Print it, and keep it away from the store.", "", *_REMARKS.splitlines(), "",
-        f"Store: {store}", f"reader.py of Drystone {version}: sha256 {reader_sha256}",
-        "Take that program from the package, compare its sha256, and never run one that lies in the store.",
-        "To use the key again: `drystone key import` reads this page, typed in or scanned.",
+        f"Store: {store}", "", "To use the key again: drystone key import FILE, with this page scanned or typed in.",
     )))  # fmt: skip

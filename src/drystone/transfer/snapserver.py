@@ -28,6 +28,7 @@ from drystone.objects.address import ObjectsAddress, open_objects
 from drystone.objects.contract import NotFoundError
 from drystone.objects.retrying import ATTEMPTS
 from drystone.snapstore.far import far_from
+from drystone.snapstore.key_files import keks_from
 from drystone.snapstore.reader import Caches, SnapshotReader
 from drystone.snapstore.store import Store, reopen_store
 from drystone.transfer.boot_order import BootOrder
@@ -162,7 +163,7 @@ def main(arguments: list[str]) -> int:
         far = far_from(address, serves=True)
         # Over a network requests wait, and take no processor meanwhile.
         limits = ServerLimits() if far is None else ServerLimits(request_threads=FAR_THREADS)
-        store = reopen_store(objects, StoreId(options.store), far)
+        store = reopen_store(objects, StoreId(options.store), far, keks_from(address))
         with contextlib.closing(store), NbdServer(options.socket, SnapshotProvider(store), limits=limits):
             log.info("snapserver.ready", socket_path=str(options.socket))
             ended.wait()

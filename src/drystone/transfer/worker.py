@@ -25,6 +25,7 @@ from drystone.logs import configure_logs
 from drystone.objects.address import open_objects
 from drystone.objects.measured import Tally
 from drystone.snapstore.far import far_from
+from drystone.snapstore.key_files import keks_from
 from drystone.snapstore.space import SpaceMemory
 from drystone.snapstore.store import Store, reopen_store
 from drystone.transfer.addresses import StoreAddress
@@ -76,7 +77,7 @@ def open_address(address: StoreAddress, tally: Tally | None = None, *, serves: b
         DrystoneError: It cannot be opened.
     """
     objects = open_objects(address.objects, tally)
-    return reopen_store(objects, address.store_id, far_from(address.objects, serves=serves))
+    return reopen_store(objects, address.store_id, far_from(address.objects, serves=serves), keks_from(address.objects))
 
 
 class Kept:

@@ -16,6 +16,7 @@ from drystone.service.transactions import Transactions
 from drystone.service.upkeep import epoch
 from drystone.snapstore.claims import claimed_epoch, owned_by_another
 from drystone.snapstore.far import far_from
+from drystone.snapstore.key_files import keks_from
 from drystone.snapstore.reader_copy import keep_reader
 from drystone.snapstore.store import Store, end_numbered_epoch, keep_key, open_store
 
@@ -48,7 +49,7 @@ def reach(db: Database, kept: KeptStore, objects: ObjectStore, ids: IdSource, *,
         kept.began_at = known.epoch
     known = replace(known, epoch=min(known.epoch, kept.began_at))
     try:
-        store = open_store(objects, kept.store_id, far_from(kept.place, serves=False))
+        store = open_store(objects, kept.store_id, far_from(kept.place, serves=False), keks_from(kept.place))
         check(known, store, kept.room.layout.data)
         # Claimed before anything is changed; claimed again before a manifest or a deletion (S80, S201).
         incarnation = ids.hex128()

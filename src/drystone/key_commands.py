@@ -1,0 +1,101 @@
+"""The commands `drystone key ...`, which work on a data directory itself; for whoever runs the host."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from drystone.cli.failure import CliError, Exit
+from drystone.cli.session import Common
+from drystone.cli.session import Outside as ClientOutside
+from drystone.domain.errors import DrystoneError
+from drystone.offline import DEFAULT_DATA, Data, Json
+
+TEXT_BYTES_MAX = 64 << 10
+
+
+def key_app(outside: ClientOutside) -> App:
+    """Return the commands on keys of a sealed store."""
+    app = App(name="key", help="Keys of a sealed store (an experiment); with access to the server's data directory.")
+
+    def list_(*, data: Data = DEFAULT_DATA, json: Json = False) -> None:
+        """List the keys of a data directory, and how many data keys of its store each opens.
+
+        The exit code is 1 if one is missing or damaged. Nothing secret is shown.
+        """
+        from drystone import store_keys  # noqa: PLC0415 - the client starts without the server's libraries
+
+        try:
+            facts, faults = store_keys.list_keys(data)
+        except DrystoneError as error:
+            raise CliError(Exit.REFUSED, str(error)) from None
+        output = outside.output(Common(json=json))
+        if json:
+            output.result([], {"keys": [asdict(one) for one in facts], "faults": faults})
+        else:
+            output.records([asdict(one) for one in facts], ["id", "name", "made", "default", "data_keys"])
+        for one in faults:
+            output.say(one)
+        if faults:
+            raise CliError(Exit.REFUSED, "keys are missing or damaged")
+
+    def export(
+        key: Annotated[str | None, Parameter(help="Its id; none: the one that wraps new data keys.")] = None,
+        /,
+        *,
+        data: Data = DEFAULT_DATA,
+        json: Json = False,
+    ) -> None:
+        """Print a key as a sheet to keep away from the store. Whoever has it and the store reads all snapshots."""
+        from drystone import store_keys  # noqa: PLC0415 - as above
+
+        try:
+            sheet = store_keys.export_key(data, key)
+        except DrystoneError as error:
+            raise CliError(Exit.REFUSED, str(error)) from None
+        outside.output(Common(json=json)).result(sheet.splitlines(), {"sheet": sheet})
+
+    def import_(
+        file: Annotated[Path, Parameter(help="The sheet, or a key file.")],
+        /,
+        *,
+        data: Data = DEFAULT_DATA,
+        json: Json = False,
+    ) -> None:
+        """Take a key that was exported into a data directory, so that its store can be opened or recovered."""
+        from drystone import store_keys  # noqa: PLC0415 - as above
+
+        try:
+            with file.open("rb") as opened:
+                raw = opened.read(TEXT_BYTES_MAX)
+            kek, new = store_keys.import_key(data, raw.decode())
+        except UnicodeDecodeError:
+            raise CliError(Exit.REFUSED, f"{file} is no text") from None
+        except OSError as error:
+            raise CliError(Exit.REFUSED, f"{file}: {error.strerror}") from None
+        except DrystoneError as error:
+            raise CliError(Exit.REFUSED, str(error)) from None
+        outside.output(Common(json=json)).result([kek.key.key_id], {"id": kek.key.key_id, "new": new})
+
+    def rotate(*, data: Data = DEFAULT_DATA, json: Json = False) -> None:
+        """Make a new key, wrap all data keys by it, and remove the keys before; stop the server first.
+
+        No snapshot is written anew. Sheets of older keys open nothing any more: export the new one. After a theft of a
+        key this is not enough, for the thief may have opened the data keys.
+        """
+        from drystone import store_keys  # noqa: PLC0415 - as above
+
+        try:
+            done = store_keys.rotate_key(data, at=outside.clock())
+        except DrystoneError as error:
+            raise CliError(Exit.REFUSED, str(error)) from None
+        outside.output(Common(json=json)).result([done.key], asdict(done))
+
+    app.command(list_, name="list", help_epilogue="Example:\n  drystone key list --data /var/lib/drystone")
+    app.command(export, help_epilogue="Example:\n  drystone key export --data /var/lib/drystone | lp")
+    app.command(
+        import_, name="import", help_epilogue="Example:\n  drystone key import sheet.txt --data /var/lib/drystone"
+    )
+    app.command(rotate, help_epilogue="Example:\n  drystone key rotate --data /var/lib/drystone")
+    return app

@@ -1,0 +1,167 @@
+"""What is done with the keys of a data directory: list, export, import, rotate."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from drystone.catalog import meta
+from drystone.catalog.sqlite import SqliteDatabase
+from drystone.codec.key_text import KeyEncryptionKey, parse_key
+from drystone.config import Config
+from drystone.domain.claim import Standing
+from drystone.domain.errors import IntegrityError
+from drystone.domain.ids import KeyId, StoreId
+from drystone.engine.layout import Layout
+from drystone.objects.address import open_objects
+from drystone.objects.contract import ObjectStore
+from drystone.serve import locked
+from drystone.service.upkeep import epoch
+from drystone.snapstore.data_keys import list_wraps, retire, rewrap
+from drystone.snapstore.key_files import KeyFiles, keks_from, new_key, sheet
+from drystone.snapstore.store import open_store
+from drystone.store_opening import SEALED, STORE_ID, StartError, with_keys
+from drystone.store_place import store_place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFact:
+    """What is told of a key: nothing secret."""
+
+    id: str
+    name: str
+    made: str
+    default: bool
+    """Whether it wraps new data keys."""
+    data_keys: int | None
+    """How many data keys of the store it wraps; None if that was not asked."""
+
+
+def list_keys(data: Path) -> tuple[list[KeyFact], list[str]]:
+    """Return the keys of a data directory, and what is wrong with files among them.
+
+    Raises:
+        DrystoneError: The store does not answer, or the catalog cannot be read.
+    """
+    config = Config.load(data)
+    layout = Layout(config.data)
+    files = KeyFiles(layout.keys)
+    found, faults = files.all()
+    wrapped = _wrapped(config, layout)
+    facts = [
+        KeyFact(
+            id=one.key.key_id, name=one.name, made=one.made, default=one.key.key_id == files.default_id(),
+            data_keys=None if wrapped is None else wrapped.get(one.key.key_id, 0),
+        )
+        for one in found
+    ]  # fmt: skip
+    missing = () if wrapped is None else sorted(set(wrapped) - {fact.id for fact in facts})
+    return facts, faults + [f"key {one} wraps {(wrapped or {})[one]} data keys, and is not here" for one in missing]
+
+
+def export_key(data: Path, key_id: str | None) -> str:
+    """Return a key, the default one if none is named, as a sheet to print.
+
+    Raises:
+        DrystoneError: There is none, or it cannot be read.
+    """
+    config = Config.load(data)
+    files = KeyFiles(Layout(config.data).keys)
+    chosen = key_id or files.default_id()
+    if chosen is None:
+        raise StartError(f"there is no key in {files.directory}")
+    if len(chosen) != 32 or set(chosen) - set("0123456789abcdef"):
+        raise StartError(f"{chosen} is no id of a key; `drystone key list` shows them")
+    return sheet(files.get(KeyId(chosen)), config.store_url or str(Layout(config.data).store))
+
+
+def import_key(data: Path, text: str) -> tuple[KeyEncryptionKey, bool]:
+    """Keep a key that was exported; return it, and whether it was not there.
+
+    Raises:
+        DrystoneError: It is none or has a typing error; or another key of that id is there. Nothing changed.
+    """
+    config = Config.load(data)
+    config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kek = parse_key(text)
+    return kek, KeyFiles(Layout(config.data).keys).add(kek)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotated:
+    """What a rotation did."""
+
+    key: str
+    data_keys: int
+    retired: tuple[str, ...]
+
+
+def rotate_key(data: Path, *, at: float) -> Rotated:
+    """Wrap all data keys by a new key, then remove the wraps and the files of the keys before; no server has the data.
+
+    No snapshot is written anew. It may be repeated after an error: nothing is lost by it (S246).
+
+    Raises:
+        DrystoneError: A data key cannot be opened, or the store does not answer. All keys stay that were there.
+    """
+    config = Config.load(data)
+    layout = Layout(config.data)
+    with locked(config.data):
+        objects, store_id = _owned(config, layout)
+        files = KeyFiles(layout.keys)
+        made = new_key(at)
+        files.add(made)
+        done = rewrap(objects, store_id, files.secret, made.key)
+        if done.faults:
+            files.remove(made.key.key_id)
+            raise IntegrityError(f"nothing was retired: {'; '.join(done.faults)}")
+        files.make_default(made.key.key_id)
+        old = {one.kek for wraps in list_wraps(objects, store_id).values() for one in wraps} - {made.key.key_id}
+        for key_id in sorted(old):
+            retire(objects, store_id, files.secret, key_id)
+            files.remove(key_id)
+        return Rotated(key=made.key.key_id, data_keys=done.data_keys, retired=tuple(sorted(old)))
+
+
+def _owned(config: Config, layout: Layout) -> tuple[ObjectStore, StoreId]:
+    """Return where the sealed store is, which is this catalog's: another one may need the keys that a rotation retires.
+
+    Raises:
+        StartError: It is not sealed, or not this catalog's any more.
+    """
+    _require(layout)
+    with contextlib.closing(SqliteDatabase.open(layout.catalog)) as db:
+        facts = db.read_sync(meta.everything)
+        if SEALED not in facts:
+            raise StartError(f"the store of {config.data} is not sealed")
+        place = with_keys(store_place(config), facts, layout)
+        objects, store_id = open_objects(place), StoreId(facts[STORE_ID])
+        store = open_store(objects, store_id, keks=keks_from(place))
+        if epoch.look_at_start(db.read_sync(epoch.known), store) is not Standing.HELD:
+            raise StartError("another catalog, or another state of this one, has used the store: nothing was changed")
+    return objects, store_id
+
+
+def _wrapped(config: Config, layout: Layout) -> Mapping[str, int] | None:
+    """Return how many data keys each key wraps; None without a catalog of a sealed store."""
+    if not layout.catalog.exists():
+        return None
+    facts = _facts(layout)
+    if SEALED not in facts:
+        return None
+    found: dict[str, int] = {}
+    for wraps in list_wraps(open_objects(store_place(config)), StoreId(facts[STORE_ID])).values():
+        for kek in {one.kek for one in wraps}:
+            found[kek] = found.get(kek, 0) + 1
+    return found
+
+
+def _facts(layout: Layout) -> Mapping[str, str]:
+    _require(layout)
+    with contextlib.closing(SqliteDatabase.open(layout.catalog)) as db:
+        return db.read_sync(meta.everything)
+
+
+def _require(layout: Layout) -> None:
+    if not layout.catalog.exists():
+        raise StartError(f"{layout.data} has no catalog.db")
