@@ -11,8 +11,8 @@ from drystone.domain.event import Event, EventKind, Facts
 from drystone.domain.history import HistoryPoint
 from drystone.domain.ids import DiskId, InstanceId, OperationId, SnapshotGroupId, SnapshotId, StoreId
 from drystone.domain.instance import Instance, InstanceKind
-from drystone.domain.opening import Finding, Opening, OpeningStep
 from drystone.domain.operation import Operation, OperationKind, OperationState, OperationStep, PhaseSpan
+from drystone.domain.proof import Finding, Proof, ProofStep
 from drystone.domain.quiesce import QuiesceMode, QuiesceProfile, Step, StepKind
 from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
@@ -116,12 +116,12 @@ GROUP = SnapshotGroup(
     created_at=1_537_954_567,
     modified_at=1_648_921_495,
 )
-OPENING = Opening(
+PROOF = Proof(
     snapshot_id=SNAPSHOT.id,
     account_id=SNAPSHOT.account_id,
     finding=Finding.DAMAGED,
     reason="disk: check ext4: wrong",
-    steps=(OpeningStep(title="disk: check ext4", finding=Finding.DAMAGED, seconds=1.5, detail="wrong"),),
+    steps=(ProofStep(title="disk: check ext4", finding=Finding.DAMAGED, seconds=1.5, detail="wrong"),),
     began_at=SNAPSHOT.created_at,
     ended_at=SNAPSHOT.created_at,
 )
@@ -267,7 +267,7 @@ class FakeUseCases:
                 "details": Page(items=(detail,), total=1),
             },
         )
-        snapshots = Page(items=(SnapshotView(snapshot=SNAPSHOT, opening=OPENING),), total=1)
+        snapshots = Page(items=(SnapshotView(snapshot=SNAPSHOT, proof=PROOF),), total=1)
         totals = SnapshotOverview(count=13, stored_gib=92.45, free_quota_gib=50.0, billed_gib=42.45)
         self.snapshot_records: Any = Part(
             "snapshot_records",
@@ -384,7 +384,7 @@ class FakeUseCases:
         )  # fmt: skip
         self.store_status: Any = Part("store_status", calls, {"describe": status})
         protection = ProtectionView(
-            disk=DISK, last=SNAPSHOT, opening=None, failed=(OPERATION,), snapshot_count=3, stored_bytes=7
+            disk=DISK, last=SNAPSHOT, proof=None, failed=(OPERATION,), snapshot_count=3, stored_bytes=7
         )
         self.protection: Any = Part("protection", calls, {"describe": Page(items=(protection,), total=1)})
         self.clock: Any = Part("clock", calls, {"confirm": CLOCK})

@@ -21,7 +21,7 @@ ALLOWED = {
     "domain/clock.py": "the rule itself",
     "domain/login.py:SessionLimits.over": "bounded both ways, by the steady clock",
     "catalog/verification.py": "what is dated ahead is due; by the steady clock",
-    "catalog/openings.py:due": "what is dated ahead was not lately; by the steady clock",
+    "catalog/proofs.py:due": "what is dated ahead was not lately; by the steady clock",
     "catalog/trail.py": "times that people ask for are those shown; what is old is by the steady clock",
     "catalog/events.py:prune": "the caller's time is by the steady clock",
     "catalog/logins.py": "sessions that have ended; by the steady clock",

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from drystone.domain.opening import OpeningStep
+from drystone.domain.proof import ProofStep
 from drystone.prove.prover import Asked, Prover, Settings
 
 IMAGES = Path("/var/cache/drystone-tests")
@@ -48,14 +48,14 @@ def served(image: Path, socket: Path) -> Iterator[Path]:
 def opened(
     image: Path, socket: Path, *, databases: tuple[str, ...] = (), prover: Prover | None = None, path: str = PATH,
     **changed: Any,
-) -> tuple[OpeningStep, ...]:  # fmt: skip
+) -> tuple[ProofStep, ...]:  # fmt: skip
     """Prove an image; return the steps, each of which was told when it had ended."""
-    told: list[OpeningStep] = []
+    told: list[ProofStep] = []
 
-    async def run() -> tuple[OpeningStep, ...]:
+    async def run() -> tuple[ProofStep, ...]:
         made = prover or Prover(settings=settings(**changed), environment={"PATH": path})
 
-        async def note(step: OpeningStep) -> None:
+        async def note(step: ProofStep) -> None:
             told.append(step)
 
         with made.user() as user:

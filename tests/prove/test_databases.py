@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from drystone.domain.opening import Finding, OpeningStep
+from drystone.domain.proof import Finding, ProofStep
 from tests.images import MIB, copied, disk_of, made, mounted, overwrite
 from tests.prove.machines import opened
 from tests.quiesce.databases import MariaDb, PostgreSql, short_directory
@@ -141,7 +141,7 @@ def watching() -> Iterator[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def databases() -> dict[str, OpeningStep]:
+def databases() -> dict[str, ProofStep]:
     """What one machine says of several databases; of all of them the file systems are whole."""
     with short_directory(memory=True) as base:
         images = {**_mariadb(base), **_postgresql(base)}
@@ -171,7 +171,7 @@ def databases() -> dict[str, OpeningStep]:
     ],
 )  # fmt: skip
 def test_each_database_is_told_apart(
-    databases: dict[str, OpeningStep], name: str, expected: Finding, detail: str
+    databases: dict[str, ProofStep], name: str, expected: Finding, detail: str
 ) -> None:
     step = databases[name]
     assert (step.finding, detail in step.detail) == (expected, True), step

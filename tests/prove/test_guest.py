@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from drystone.domain.opening import Finding, OpeningStep, conclusion
+from drystone.domain.proof import Finding, ProofStep, conclusion
 from drystone.prove.guest import databases
 from drystone.prove.guest.databases import (
     MARIADB,
@@ -155,8 +155,8 @@ def test_only_requests_that_have_ended_are_progress() -> None:
 
 def test_one_wrong_byte_outweighs_everything() -> None:
     steps = (
-        OpeningStep(title="a", finding=Finding.NOT_PROVEN, seconds=0, detail="x"),
-        OpeningStep(title="b", finding=Finding.DAMAGED, seconds=0, detail="y"),
+        ProofStep(title="a", finding=Finding.NOT_PROVEN, seconds=0, detail="x"),
+        ProofStep(title="b", finding=Finding.DAMAGED, seconds=0, detail="y"),
     )
     assert conclusion(steps) == (Finding.DAMAGED, "b: y")
     assert conclusion(())[0] is Finding.NOT_PROVEN

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from drystone.domain.opening import Finding, OpeningStep, conclusion
+from drystone.domain.proof import Finding, ProofStep, conclusion
 from drystone.prove import appliance
 from tests.images import MIB, copied, disk_of, lvm_of, made, mounted, overwrite, put
 from tests.prove.machines import opened
@@ -18,7 +18,7 @@ from tests.quiesce.databases import short_directory
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="machines run as users of their own, which needs root")
 OPENS, DAMAGED, NOT_PROVEN = Finding.OPENS, Finding.DAMAGED, Finding.NOT_PROVEN
-Steps = tuple[OpeningStep, ...]
+Steps = tuple[ProofStep, ...]
 
 
 @pytest.fixture(scope="module")
@@ -190,13 +190,13 @@ HOSTILE = '''
 """Owns its machine: root, in a kernel that it may change. It tries everything and says what it got."""
 import glob, os, socket, subprocess, sys
 from drystone.prove.wire import END, HELLO, encode_step
-from drystone.domain.opening import Finding, OpeningStep
+from drystone.domain.proof import Finding, ProofStep
 
 def main():
     (name,) = glob.glob("/sys/class/virtio-ports/*/name")
     channel = os.open("/dev/" + name.split("/")[4], os.O_RDWR)
     def tell(title, detail=""):
-        os.write(channel, encode_step(OpeningStep(title=title, finding=Finding.OPENS, seconds=0.0, detail=detail)))
+        os.write(channel, encode_step(ProofStep(title=title, finding=Finding.OPENS, seconds=0.0, detail=detail)))
     def tries(title, act):
         try:
             tell(title, "GOT " + str(act()))

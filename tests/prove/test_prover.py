@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from drystone.domain.errors import UnavailableError
-from drystone.domain.opening import Finding, OpeningStep, conclusion
+from drystone.domain.proof import Finding, ProofStep, conclusion
 from drystone.prove import appliance, machine, prover
 from drystone.prove.prover import Prover
 from tests.prove.machines import PATH, opened, served, settings
@@ -53,7 +53,7 @@ def path_with(place: Path, script: str) -> str:
     return f"{emulator.parent}:{PATH}"
 
 
-def run(place: Path, script: str, **changed: Any) -> tuple[OpeningStep, ...]:
+def run(place: Path, script: str, **changed: Any) -> tuple[ProofStep, ...]:
     path = path_with(place, script)
     steps = opened(place / "image", place / "private" / "s", path=path, **changed)
     assert children() == []
@@ -68,7 +68,7 @@ def children() -> list[str]:
 
 def test_a_good_one(place: Path) -> None:
     steps = run(place, 'say(b"hello\\n"); tell("opens", "a", "b"); say(b"end\\n"); time.sleep(1000)')
-    assert steps == (OpeningStep(title="a", finding=Finding.OPENS, seconds=0.0, detail="b"),)
+    assert steps == (ProofStep(title="a", finding=Finding.OPENS, seconds=0.0, detail="b"),)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_a_user_is_not_given_again_before_its_machine_is_gone(place: Path, monke
     stuck: list[int] = []
     monkeypatch.setattr(os, "killpg", lambda pid, _signal: stuck.append(pid))
 
-    async def nothing(_step: OpeningStep) -> None: ...
+    async def nothing(_step: ProofStep) -> None: ...
 
     async def users() -> None:
         made = Prover(settings=settings(), environment={"PATH": path_with(place, 'say(b"fine\\n"); time.sleep(1000)')})
@@ -340,7 +340,7 @@ def test_one_that_hangs_holds_up_no_other(place: Path) -> None:
         users: list[int] = []
 
         async def one(name: str) -> None:
-            async def note(_step: OpeningStep) -> None: ...
+            async def note(_step: ProofStep) -> None: ...
 
             with made.user() as user:
                 users.append(user)
@@ -379,8 +379,8 @@ def test_what_is_missing_proves_nothing(place: Path, missing: str) -> None:
     if missing == "clone":
         made = Prover(settings=settings(), environment={"PATH": PATH})
 
-        async def run_without() -> tuple[OpeningStep, ...]:
-            async def note(_step: OpeningStep) -> None: ...
+        async def run_without() -> tuple[ProofStep, ...]:
+            async def note(_step: ProofStep) -> None: ...
 
             asked = prover.Asked(user=machine.USER_BASE, clone=place / "nothing", export="clone", databases=())
             return await made.prove(asked, note)

@@ -5,19 +5,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drystone.domain.errors import ProtocolError
-from drystone.domain.opening import Finding, OpeningStep
+from drystone.domain.proof import Finding, ProofStep
 from drystone.prove.wire import END, HELLO, LINE_BYTES_MAX, decode_step, encode_step
 
 
 def test_lines_survive() -> None:
-    step = OpeningStep(title="a", finding=Finding.DAMAGED, seconds=1.5, detail="x y")
+    step = ProofStep(title="a", finding=Finding.DAMAGED, seconds=1.5, detail="x y")
     assert encode_step(step) == b"damaged\t1.500\ta\tx y\n"
     assert decode_step(encode_step(step)) == step
 
 
 @given(st.text(), st.text(), st.floats(min_value=0, max_value=1e9), st.sampled_from(Finding))
 def test_any_text_becomes_one_short_line(title: str, detail: str, seconds: float, finding: Finding) -> None:
-    line = encode_step(OpeningStep(title=title, finding=finding, seconds=seconds, detail=detail))
+    line = encode_step(ProofStep(title=title, finding=finding, seconds=seconds, detail=detail))
     assert len(line) <= LINE_BYTES_MAX
     assert line.count(b"\n") == 1
     assert decode_step(line).finding is finding

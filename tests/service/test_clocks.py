@@ -11,14 +11,14 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Connection, func, select
 
-from drystone.catalog import history, logins, openings, snapshots, tokens, trail
+from drystone.catalog import history, logins, proofs, snapshots, tokens, trail
 from drystone.catalog.backup import back_up
 from drystone.catalog.schema import audit, browser_session, client_token, history_point
 from drystone.domain.disk import PREPAID, DiskState
 from drystone.domain.errors import RefusalError, UnavailableError
 from drystone.domain.ids import DiskId, IdSource
 from drystone.domain.login import BrowserSession, SessionLimits
-from drystone.domain.opening import Finding, Opening
+from drystone.domain.proof import Finding, Proof
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import TrackingState
 from drystone.domain.trail import TrailEntry
@@ -417,15 +417,15 @@ def test_a_proof_is_due_once_though_its_date_lies_ahead(house: House) -> None:
     """S117"""
     house.world.disk("disk-a")
     house.world.snapshot("snap-1")
-    proof = Opening(
+    proof = Proof(
         snapshot_id=cast("Any", "snap-1"), account_id=OWNER, finding=Finding.OPENS, reason="", steps=(),
         began_at=NOW + YEAR, ended_at=NOW + YEAR,
     )  # fmt: skip
 
     def due(at: float) -> bool:
-        return house.world.db.read_sync(lambda conn: openings.due(conn, DiskId("disk-a"), at, HOUR)) is not None
+        return house.world.db.read_sync(lambda conn: proofs.due(conn, DiskId("disk-a"), at, HOUR)) is not None
 
-    house.world.db.write_sync(lambda conn: openings.put(conn, proof))
+    house.world.db.write_sync(lambda conn: proofs.put(conn, proof))
     assert due(NOW)
     assert not due(NOW + YEAR)
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from drystone.catalog import openings
+from drystone.catalog import proofs
 from drystone.domain.disk import DiskState
 from drystone.domain.errors import Refusal
 from drystone.domain.ids import DiskId, SnapshotId
-from drystone.domain.opening import Finding, Opening
 from drystone.domain.operation import OperationKind, OperationState
+from drystone.domain.proof import Finding, Proof
 from drystone.domain.snapshot import SnapshotState
 from drystone.service.calls.protection import Protection
 from drystone.service.requests import ProtectionQuery
@@ -85,11 +85,11 @@ def test_the_newest_proof_of_any_snapshot_of_the_disk_is_told(world: World) -> N
     world.disk("disk-a")
     for number, finding in enumerate((Finding.OPENS, Finding.DAMAGED)):
         snapshot = world.snapshot(f"snap-{number}", disk_id="disk-a")
-        proof = Opening(
+        proof = Proof(
             snapshot_id=SnapshotId(snapshot.id), account_id=OWNER, finding=finding, reason="", steps=(),
             began_at=NOW, ended_at=NOW - number,
         )  # fmt: skip
-        world.db.write_sync(lambda conn, proof=proof: openings.put(conn, proof))  # type: ignore[misc]
-    proved = told(world)["disk-a"].opening
+        world.db.write_sync(lambda conn, proof=proof: proofs.put(conn, proof))  # type: ignore[misc]
+    proved = told(world)["disk-a"].proof
     assert proved is not None
     assert (proved.snapshot_id, proved.finding) == ("snap-0", Finding.OPENS)

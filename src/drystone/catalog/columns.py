@@ -19,7 +19,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from drystone.domain.blocks import Ranges
 from drystone.domain.event import Facts
-from drystone.domain.opening import Finding, OpeningStep
+from drystone.domain.proof import Finding, ProofStep
 from drystone.domain.quiesce import Step, StepKind
 from drystone.domain.snapshot import SnapshotRecord
 
@@ -100,8 +100,8 @@ def _steps(text: str) -> tuple[Step, ...]:
     )
 
 
-def _opening_steps(text: str) -> tuple[OpeningStep, ...]:
-    return tuple(OpeningStep(**{**fields, "finding": Finding(fields["finding"])}) for fields in json.loads(text))
+def _proof_steps(text: str) -> tuple[ProofStep, ...]:
+    return tuple(ProofStep(**{**fields, "finding": Finding(fields["finding"])}) for fields in json.loads(text))
 
 
 def enumeration(members: type[E]) -> EncodedText[E]:
@@ -135,8 +135,8 @@ RECORD: EncodedText[SnapshotRecord] = EncodedText(_record_text, _remembered(_rec
 """The record of P7: a JSON object of the fields that are known."""
 STEPS: EncodedText[tuple[Step, ...]] = EncodedText(_steps_text, _steps)
 """The steps of a quiesce profile."""
-OPENING_STEPS: EncodedText[tuple[OpeningStep, ...]] = EncodedText(
-    lambda steps: _dump([asdict(step) for step in steps]), _opening_steps
+PROOF_STEPS: EncodedText[tuple[ProofStep, ...]] = EncodedText(
+    lambda steps: _dump([asdict(step) for step in steps]), _proof_steps
 )
 """What was tried to open a snapshot."""
 FACTS: EncodedText[Facts] = EncodedText(

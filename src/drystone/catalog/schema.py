@@ -22,8 +22,8 @@ from drystone.catalog.columns import (
     NAME_SET,
     NAMES,
     OBJECT,
-    OPENING_STEPS,
     PAYLOAD,
+    PROOF_STEPS,
     RECORD,
     STEPS,
     TAGS,
@@ -33,9 +33,9 @@ from drystone.catalog.columns import (
 from drystone.catalog.dialect import INTEGER, partial
 from drystone.domain.disk import DiskState
 from drystone.domain.instance import InstanceKind
-from drystone.domain.opening import Finding
 from drystone.domain.operation import OperationKind, OperationState
 from drystone.domain.pack_rewrite import RewriteState
+from drystone.domain.proof import Finding
 from drystone.domain.quiesce import QuiesceMode
 from drystone.domain.session import PackState, SessionState
 from drystone.domain.snapshot import SnapshotState
@@ -243,14 +243,14 @@ quiesce_profile = Table(
     Column("prove_every_h", Float),
     Index("ix_quiesce_profile_account", "account_id", "resource_id"),
 )
-opening = Table(
+proof = Table(
     "opening",
     metadata,
     Column("snapshot_id", Text, primary_key=True),
     _needs("account_id", Text),
     _needs("finding", enumeration(Finding)),
     _needs("reason", Text),
-    _needs("steps", OPENING_STEPS),
+    _needs("steps", PROOF_STEPS),
     _needs("began_at", Float),
     _needs("ended_at", Float),
 )

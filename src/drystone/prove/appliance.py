@@ -19,7 +19,7 @@ import zstandard
 
 PACKAGE = Path(__file__).parents[1]
 SHIPPED = (
-    "__init__.py", "domain/__init__.py", "domain/errors.py", "domain/ids.py", "domain/opening.py", "prove/__init__.py",
+    "__init__.py", "domain/__init__.py", "domain/errors.py", "domain/ids.py", "domain/proof.py", "prove/__init__.py",
     "prove/wire.py", "prove/guest/__init__.py", "prove/guest/databases.py", "prove/guest/files.py",
     "prove/guest/main.py", "prove/guest/trial.py", "prove/guest/volumes.py",
 )  # fmt: skip

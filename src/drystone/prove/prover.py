@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drystone.domain.errors import ProtocolError, UnavailableError, ungrouped
-from drystone.domain.opening import Finding, OpeningStep
+from drystone.domain.proof import Finding, ProofStep
 from drystone.prove import appliance, machine, programs
 from drystone.prove.appliance import ApplianceError
 from drystone.prove.wire import (
@@ -36,7 +36,7 @@ TAIL_SECONDS_MAX = 1.0
 LEFT_FOR_THE_HOST = 0.9
 """Share of the time that one step may take in the machine, so that it can still say what took so long."""
 
-OnStep = Callable[[OpeningStep], Awaitable[None]]
+OnStep = Callable[[ProofStep], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,16 +107,16 @@ class Prover:
         last = self._last.get(user)
         return user not in self._held and (last is None or last.returncode is not None)
 
-    async def prove(self, asked: Asked, on_step: OnStep) -> tuple[OpeningStep, ...]:
+    async def prove(self, asked: Asked, on_step: OnStep) -> tuple[ProofStep, ...]:
         """Run a machine to its end; return its steps. It is gone when this returns.
 
         Args:
             asked: What to open.
             on_step: Told each step when it has ended.
         """
-        steps: list[OpeningStep] = []
+        steps: list[ProofStep] = []
 
-        async def note(step: OpeningStep) -> None:
+        async def note(step: ProofStep) -> None:
             steps.append(step)
             await on_step(step)
 
@@ -329,7 +329,7 @@ def _connected(path: Path) -> Iterator[socket.socket]:
         yield connection
 
 
-def _gave_up(detail: str) -> OpeningStep:
-    return OpeningStep(
+def _gave_up(detail: str) -> ProofStep:
+    return ProofStep(
         title="machine", finding=Finding.NOT_PROVEN, seconds=0.0, detail=printable(detail, DETAIL_CHARACTERS_MAX)
     )

@@ -6,7 +6,7 @@ Whoever owns the machine writes these lines: every field is bounded, and what is
 import re
 
 from drystone.domain.errors import ProtocolError
-from drystone.domain.opening import Finding, OpeningStep
+from drystone.domain.proof import Finding, ProofStep
 
 HELLO = b"hello\n"
 """The first line: the machine has started, and nothing of the clone was read yet."""
@@ -36,14 +36,14 @@ def printable(text: str, characters_max: int) -> str:
 _ESCAPED = dict.fromkeys((*range(32), 127), "?")
 
 
-def encode_step(step: OpeningStep) -> bytes:
+def encode_step(step: ProofStep) -> bytes:
     """Return the line of a step."""
     title = printable(step.title, TITLE_CHARACTERS_MAX) or "?"
     detail = printable(step.detail, DETAIL_CHARACTERS_MAX)
     return f"{step.finding.value}\t{min(step.seconds, 999_999.0):.3f}\t{title}\t{detail}\n".encode("ascii")
 
 
-def decode_step(line: bytes) -> OpeningStep:
+def decode_step(line: bytes) -> ProofStep:
     """Return the step of a line.
 
     Raises:
@@ -53,4 +53,4 @@ def decode_step(line: bytes) -> OpeningStep:
     if found is None:
         raise ProtocolError(f"no line of a prover: {line[:60]!r}")
     finding, seconds, title, detail = (part.decode("ascii") for part in found.groups())
-    return OpeningStep(title=title, finding=Finding(finding), seconds=float(seconds), detail=detail)
+    return ProofStep(title=title, finding=Finding(finding), seconds=float(seconds), detail=detail)

@@ -8,8 +8,8 @@ from drystone.domain.event import Event
 from drystone.domain.history import HistoryPoint
 from drystone.domain.ids import AccountId, DiskId, InstanceId, OperationId, SnapshotId, StoreId
 from drystone.domain.instance import Instance
-from drystone.domain.opening import Opening
 from drystone.domain.operation import Operation, OperationStep, PhaseSpan
+from drystone.domain.proof import Proof
 from drystone.domain.snapshot import Snapshot
 from drystone.domain.snapshot_group import SnapshotGroup
 from drystone.domain.store_days import SpaceOfDay
@@ -54,7 +54,7 @@ class ProtectionView:
     disk: Disk
     last: Snapshot | None
     """Its newest snapshot that is neither damaged nor suspect."""
-    opening: Opening | None
+    proof: Proof | None
     """The newest proof of any of its snapshots."""
     failed: tuple[Operation, ...]
     """Snapshots that failed after that one, oldest first."""
@@ -72,7 +72,7 @@ class SnapshotView:
     """A snapshot with its record (P7)."""
 
     snapshot: Snapshot
-    opening: Opening | None = None
+    proof: Proof | None = None
     """Its newest proof that it opens; only read where records are shown."""
 
 

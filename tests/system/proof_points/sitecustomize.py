@@ -34,7 +34,7 @@ STEPS = (
     "asyncio:create_subprocess_exec", "drystone.prove.prover:_Conversation._line", "os:killpg",
     # What was found.
     "drystone.engine.daemon:Daemon.alive", "drystone.engine.daemon:Daemon.disconnect",
-    "drystone.catalog.openings:put", "drystone.service.jobs.prove:Prove._record",
+    "drystone.catalog.proofs:put", "drystone.service.jobs.prove:Prove._record",
 )  # fmt: skip
 ON_THREADS_OF_THEIR_OWN = ("put", "Prove._record")
 WITHIN = ("drystone.service.jobs.prove:Prove.run", "drystone.engine.throwaway:remove_clones")

@@ -6,7 +6,7 @@ from drystone.api.actions import Context, Paged
 from drystone.api.answers import OneOf, iso_time, iso_time_if
 from drystone.api.drystone.service import DRYSTONE
 from drystone.api.parameters import Filters, Ids, conditions
-from drystone.domain.opening import Finding
+from drystone.domain.proof import Finding
 from drystone.service import views
 from drystone.service.caller import Caller
 from drystone.service.requests import ProtectionQuery
@@ -58,7 +58,7 @@ class DescribeProtection(Paged, frozen=True, kw_only=True):
 
 
 def _protection(one: views.ProtectionView) -> DiskProtection:
-    last, opening, failed = one.last, one.opening, one.failed
+    last, proof, failed = one.last, one.proof, one.failed
     return {
         "DiskId": one.disk.id,
         "DiskName": one.disk.name,
@@ -69,10 +69,10 @@ def _protection(one: views.ProtectionView) -> DiskProtection:
         "Consistency": None if last is None else last.record.consistency,
         "ConsistencyAsked": None if last is None else last.record.consistency_asked,
         "VerifiedTime": None if last is None else iso_time_if(last.proven_at),
-        "ProofSnapshotId": None if opening is None else opening.snapshot_id,
-        "ProofFinding": None if opening is None else opening.finding.value,
-        "ProofReason": None if opening is None else opening.reason,
-        "ProofTime": None if opening is None else iso_time(opening.ended_at),
+        "ProofSnapshotId": None if proof is None else proof.snapshot_id,
+        "ProofFinding": None if proof is None else proof.finding.value,
+        "ProofReason": None if proof is None else proof.reason,
+        "ProofTime": None if proof is None else iso_time(proof.ended_at),
         "FailedSince": iso_time(failed[0].created_at) if failed else None,
         "FailedCount": len(failed),
         "FailedReason": failed[-1].error if failed else None,

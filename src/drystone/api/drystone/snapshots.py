@@ -8,8 +8,8 @@ from drystone.api.actions import Action, Context, Paged
 from drystone.api.answers import OneOf, OperationIdAnswer, SnapshotIdAnswer, Tag, iso_time, iso_time_if, tags
 from drystone.api.drystone.service import DRYSTONE
 from drystone.api.parameters import Id, Ids, PathText, Word
-from drystone.domain import opening as domain
-from drystone.domain.opening import Finding
+from drystone.domain import proof as domain
+from drystone.domain.proof import Finding
 from drystone.service import views
 from drystone.service.caller import Caller
 from drystone.service.requests import SnapshotGroupQuery
@@ -139,23 +139,23 @@ def _snapshot_record(view: views.SnapshotView) -> SnapshotRecord:
         "AuditComplete": record.audit_complete,
         "AuditLies": record.audit_lies,
         "Damaged": snapshot.damaged,
-        "Opening": None if view.opening is None else _opening(view.opening),
+        "Opening": None if view.proof is None else _proof(view.proof),
         "CreateTime": iso_time(snapshot.created_at),
         "ModifyTime": iso_time(snapshot.modified_at),
         "DeadlineTime": iso_time_if(snapshot.deadline_at),
     }
 
 
-def _opening(opening: domain.Opening) -> Opening:
+def _proof(proof: domain.Proof) -> Opening:
     return {
-        "Finding": opening.finding.value,
-        "Reason": opening.reason,
+        "Finding": proof.finding.value,
+        "Reason": proof.reason,
         "Steps": [
             {"Title": step.title, "Finding": step.finding.value, "Seconds": step.seconds, "Detail": step.detail}
-            for step in opening.steps
+            for step in proof.steps
         ],
-        "BeginTime": iso_time(opening.began_at),
-        "EndTime": iso_time(opening.ended_at),
+        "BeginTime": iso_time(proof.began_at),
+        "EndTime": iso_time(proof.ended_at),
     }
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from drystone.domain.opening import Finding, OpeningStep
+from drystone.domain.proof import Finding, ProofStep
 from drystone.prove.wire import DETAIL_CHARACTERS_MAX
 
 OUTPUT_BYTES_MAX = 1 << 20
@@ -54,7 +54,7 @@ class Trials:
     """Of each program."""
     path: str
     """`PATH`."""
-    tell: Callable[[OpeningStep], None]
+    tell: Callable[[ProofStep], None]
     """Given each step when it has ended."""
     environment: Mapping[str, str] = field(init=False)
 
@@ -73,7 +73,7 @@ class Trials:
             finding, detail = Finding.NOT_PROVEN, str(error)
         detail = " ".join(detail.split())[:DETAIL_CHARACTERS_MAX]
         seconds = round(time.monotonic() - began, 3)
-        self.tell(OpeningStep(title=title, finding=finding, seconds=seconds, detail=detail))
+        self.tell(ProofStep(title=title, finding=finding, seconds=seconds, detail=detail))
         return finding is Finding.OPENS
 
     def program(self, name: str, package: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from sqlalchemy import Connection
 
-from drystone.catalog import damages, disks, events, openings, operations, packs, snapshots, verification
+from drystone.catalog import damages, disks, events, operations, packs, proofs, snapshots, verification
 from drystone.catalog.database import Database
 from drystone.domain.event import EventKind
 from drystone.objects.measured import Count, Tally
@@ -94,7 +94,7 @@ def _rows(conn: Connection) -> list[Metric]:
     opened = GaugeMetricFamily(
         "drystone_snapshots_opened", "Snapshots by what opening them on a clone has shown.", labels=["finding"]
     )
-    for finding, number in sorted(openings.count(conn).items()):
+    for finding, number in sorted(proofs.count(conn).items()):
         opened.add_metric([finding.value], number)
     running = GaugeMetricFamily("drystone_operations_running", "Operations that have not ended.", labels=["kind"])
     for kind, number in sorted(Counter(operation.kind.value for operation in operations.unfinished(conn)).items()):

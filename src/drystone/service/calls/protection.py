@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, openings, operations, snapshots
+from drystone.catalog import disks, operations, proofs, snapshots
 from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation
 from drystone.service.caller import Caller
@@ -46,7 +46,7 @@ class Protection:
 
 def _all(conn: Connection, caller: Caller) -> list[ProtectionView]:
     mine = disks.of_account(conn, caller.account_id)
-    good, proofs = snapshots.newest_good(conn, caller.account_id), openings.newest(conn, caller.account_id)
+    good, newest = snapshots.newest_good(conn, caller.account_id), proofs.newest(conn, caller.account_id)
     totals = snapshots.totals(conn, [disk.id for disk in mine])
     failed: dict[DiskId, list[Operation]] = {}
     for one in operations.failed_snapshots(conn, caller.account_id):
@@ -55,7 +55,7 @@ def _all(conn: Connection, caller: Caller) -> list[ProtectionView]:
             failed.setdefault(one.on_disk, []).append(one)
     return [
         ProtectionView(
-            disk=disk, last=good.get(disk.id), opening=proofs.get(disk.id), failed=tuple(failed.get(disk.id, ())),
+            disk=disk, last=good.get(disk.id), proof=newest.get(disk.id), failed=tuple(failed.get(disk.id, ())),
             snapshot_count=totals[disk.id].count, stored_bytes=totals[disk.id].stored_bytes,
         )
         for disk in mine

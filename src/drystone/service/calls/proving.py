@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, openings, operations, quiesce_profiles
+from drystone.catalog import disks, operations, proofs, quiesce_profiles
 from drystone.domain.disk import Disk
 from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import DiskId, InstanceId, OperationId
@@ -54,8 +54,8 @@ class Proving:
 
         def record(change: Change) -> OperationId:
             snapshot = owned_snapshot(change.conn, caller.account_id, snapshot_id)
-            proofs = [row for row in operations.unfinished(change.conn) if row.kind is OperationKind.PROVE]
-            running = [row for row in proofs if row.account_id == caller.account_id]
+            begun = [row for row in operations.unfinished(change.conn) if row.kind is OperationKind.PROVE]
+            running = [row for row in begun if row.account_id == caller.account_id]
             for row in running:
                 if row.snapshot_id == snapshot.id:
                     return row.id
@@ -76,7 +76,7 @@ def _begin_due(change: Change) -> None:
         assert profile.prove_every_h is not None
         every_s = profile.prove_every_h * HOUR_SECONDS
         for disk in _disks(change.conn, profile):
-            snapshot = openings.due(change.conn, disk.id, change.steady, every_s)
+            snapshot = proofs.due(change.conn, disk.id, change.steady, every_s)
             if snapshot is not None:
                 _begin(change, snapshot, request_id="schedule")
 

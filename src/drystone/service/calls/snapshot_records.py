@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from drystone.catalog import accounts, openings, snapshots
+from drystone.catalog import accounts, proofs, snapshots
 from drystone.catalog.database import Database
 from drystone.catalog.selection import Selection
 from drystone.domain.disk_types import GIB
@@ -57,8 +57,8 @@ class SnapshotRecords:
 
         def read(conn: Connection) -> Page[SnapshotView]:
             found, total = snapshots.find(conn, selection)
-            proofs = openings.get_many(conn, [snapshot.id for snapshot in found])
-            views = (SnapshotView(snapshot=snapshot, opening=proofs.get(snapshot.id)) for snapshot in found)
+            found_proofs = proofs.get_many(conn, [snapshot.id for snapshot in found])
+            views = (SnapshotView(snapshot=snapshot, proof=found_proofs.get(snapshot.id)) for snapshot in found)
             return Page(items=tuple(views), total=total)
 
         return await self.db.read(read)

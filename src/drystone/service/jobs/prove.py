@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from drystone.catalog import openings, operations, sessions, snapshots
+from drystone.catalog import operations, proofs, sessions, snapshots
 from drystone.domain.errors import DrystoneError, Refusal, SpaceError, ungrouped
 from drystone.domain.event import EventKind, Facts, Trouble
 from drystone.domain.ids import DiskId
-from drystone.domain.opening import Finding, Opening, OpeningStep, conclusion
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import ProofOutcome, ProvePayload
+from drystone.domain.proof import Finding, Proof, ProofStep, conclusion
 from drystone.engine import throwaway
 from drystone.engine.layout import Layout
 from drystone.prove.prover import Asked, Prover
@@ -60,7 +60,7 @@ class Prove:
             began = self.transactions.steady()
             if operation.attempts >= ATTEMPTS_MAX:
                 detail = f"it was interrupted {operation.attempts} times"
-                steps: tuple[OpeningStep, ...] = (_step("prover", detail),)
+                steps: tuple[ProofStep, ...] = (_step("prover", detail),)
             else:
                 steps = await self._steps(operation, user)
                 await self._remove(operation)
@@ -71,16 +71,16 @@ class Prove:
         )  # fmt: skip
         await self.transactions.change(lambda change: self._record(change, operation, steps, began))
 
-    def _record(self, change: Change, operation: Operation, steps: tuple[OpeningStep, ...], began: float) -> None:
-        opening = _put(change, operation, steps, began)
+    def _record(self, change: Change, operation: Operation, steps: tuple[ProofStep, ...], began: float) -> None:
+        proof = _put(change, operation, steps, began)
         wanted = operation.payload_as(ProvePayload)
         sessions.commit(change.conn, wanted.session, at=change.at)
-        outcome = ProofOutcome(finding=opening.finding.value, reason=opening.reason)
+        outcome = ProofOutcome(finding=proof.finding.value, reason=proof.reason)
         payload = msgspec.structs.replace(wanted, result=outcome)
         operations.update(change.conn, operation.id, updated_at=change.at, payload=payload)
         endings.done(change, operation)
 
-    async def _steps(self, operation: Operation, user: int) -> tuple[OpeningStep, ...]:
+    async def _steps(self, operation: Operation, user: int) -> tuple[ProofStep, ...]:
         room = min(self.scratch_bytes_max, self.room.look().above_floor_bytes // 2)
         if room < CLONE_BYTES_MIN:
             raise SpaceError("free space is near the floor that belongs to the disks: there is no room for a clone")
@@ -105,11 +105,11 @@ class Prove:
 
     async def _watched(
         self, operation: Operation, user: int, socket: Path, databases: tuple[str, ...]
-    ) -> tuple[OpeningStep, ...]:
+    ) -> tuple[ProofStep, ...]:
         """Run the machine while the snapshot server is kept alive and the disks' space is looked after."""
         done = 0
 
-        async def note(_step: OpeningStep) -> None:
+        async def note(_step: ProofStep) -> None:
             nonlocal done
             done += 1
             percent = min(95, done * PERCENT_PER_STEP)
@@ -148,30 +148,30 @@ class Prove:
         await self.transactions.change(end)
 
 
-def _put(change: Change, operation: Operation, steps: tuple[OpeningStep, ...], began: float) -> Opening:
+def _put(change: Change, operation: Operation, steps: tuple[ProofStep, ...], began: float) -> Proof:
     """Record what was found, and return it."""
     finding, reason = conclusion(steps)
-    opening = Opening(
+    proof = Proof(
         snapshot_id=operation.of_snapshot, account_id=operation.account_id, finding=finding, reason=reason,
         steps=steps, began_at=began, ended_at=change.steady,
     )  # fmt: skip
-    if openings.put(change.conn, opening):
-        _tell(change, opening)
-    return opening
+    if proofs.put(change.conn, proof):
+        _tell(change, proof)
+    return proof
 
 
-def _tell(change: Change, opening: Opening) -> None:
+def _tell(change: Change, proof: Proof) -> None:
     """Tell of a snapshot that does not open, of a disk whose newest proof proved nothing; or that it is over (S220)."""
-    row = snapshots.get(change.conn, opening.snapshot_id)
-    assert row is not None, "openings.put has seen it"
+    row = snapshots.get(change.conn, proof.snapshot_id)
+    assert row is not None, "proofs.put has seen it"
 
     def trouble(subject_id: str) -> Trouble:
         return Trouble(kind=EventKind.PROOF_FAILED, account_id=row.account_id, subject_id=subject_id)
 
-    facts = Facts(given=opening.finding.value, reason=opening.reason, snapshot_id=row.id, disk_id=row.disk_id)
-    if opening.finding is Finding.DAMAGED:
+    facts = Facts(given=proof.finding.value, reason=proof.reason, snapshot_id=row.id, disk_id=row.disk_id)
+    if proof.finding is Finding.DAMAGED:
         events.note(change, trouble(row.id), facts)
-    elif opening.finding is Finding.NOT_PROVEN:
+    elif proof.finding is Finding.NOT_PROVEN:
         events.note(change, trouble(row.disk_id), facts)
     else:
         for subject_id in (row.id, row.disk_id):
@@ -182,5 +182,5 @@ def _clone(operation: Operation) -> DiskId:
     return operation.payload_as(ProvePayload).clone
 
 
-def _step(title: str, detail: str) -> OpeningStep:
-    return OpeningStep(title=title, finding=Finding.NOT_PROVEN, seconds=0.0, detail=detail)
+def _step(title: str, detail: str) -> ProofStep:
+    return ProofStep(title=title, finding=Finding.NOT_PROVEN, seconds=0.0, detail=detail)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, openings, snapshot_groups, snapshots
+from drystone.catalog import disks, proofs, snapshot_groups, snapshots
 from drystone.domain import lineage
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import Disk, DiskState
@@ -28,7 +28,7 @@ def mark_deleting(change: Change, snapshot: Snapshot, *, request_id: str) -> boo
     values = {"state": SnapshotState.DELETING, "modified_at": change.at}
     if not snapshots.compare_and_set(conn, snapshot.id, expected=expected, values=values):
         return False
-    openings.delete(conn, snapshot.id)
+    proofs.delete(conn, snapshot.id)
     if snapshot.group_id is not None:
         snapshot_groups.forget_if_empty(conn, snapshot.group_id)
     move = lineage.base_after(tree_of(conn, snapshot.id), snapshot.id)

@@ -20,7 +20,7 @@ class Finding(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpeningStep:
+class ProofStep:
     """One thing that was tried."""
 
     title: str
@@ -30,7 +30,7 @@ class OpeningStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class Proof:
     """The newest proof of one snapshot. Times are seconds since the epoch, UTC."""
 
     snapshot_id: SnapshotId
@@ -38,12 +38,12 @@ class Opening:
     finding: Finding
     reason: str
     """Of DAMAGED and NOT_PROVEN: what the first such step said."""
-    steps: tuple[OpeningStep, ...]
+    steps: tuple[ProofStep, ...]
     began_at: float
     ended_at: float
 
 
-def conclusion(steps: Sequence[OpeningStep]) -> tuple[Finding, str]:
+def conclusion(steps: Sequence[ProofStep]) -> tuple[Finding, str]:
     """Return what the steps show together, and why.
 
     One wrong byte outweighs everything, and one thing that was not looked at means that nothing is promised.

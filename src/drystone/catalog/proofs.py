@@ -3,21 +3,21 @@
 from sqlalchemy import Connection, func, select
 
 from drystone.catalog.rows import Rows
-from drystone.catalog.schema import VISIBLE_SNAPSHOT, opening, operation, snapshot
+from drystone.catalog.schema import VISIBLE_SNAPSHOT, operation, proof, snapshot
 from drystone.catalog.snapshots import of_select as snapshots_of
 from drystone.domain.clock import TOLERANCE_S
 from drystone.domain.ids import AccountId, DiskId
-from drystone.domain.opening import Finding, Opening
 from drystone.domain.operation import OperationKind, OperationState
+from drystone.domain.proof import Finding, Proof
 from drystone.domain.snapshot import Snapshot, SnapshotState
 
-_rows = Rows(opening, Opening)
+_rows = Rows(proof, Proof)
 
 get_many = _rows.get_many
 delete = _rows.delete
 
 
-def put(conn: Connection, value: Opening) -> bool:
+def put(conn: Connection, value: Proof) -> bool:
     """Set the proof of a snapshot in the place of an older one; return whether the snapshot is still there."""
     there = select(snapshot.c.id).where(VISIBLE_SNAPSHOT, snapshot.c.id == value.snapshot_id)
     if conn.execute(there).first() is None:
@@ -27,17 +27,17 @@ def put(conn: Connection, value: Opening) -> bool:
     return True
 
 
-def newest(conn: Connection, account_id: AccountId) -> dict[DiskId, Opening]:
+def newest(conn: Connection, account_id: AccountId) -> dict[DiskId, Proof]:
     """Return of each disk of an account the newest proof of any of its snapshots."""
-    mine = opening.join(snapshot, snapshot.c.id == opening.c.snapshot_id)
-    query = select(snapshot.c.disk_id, *opening.c).select_from(mine).where(opening.c.account_id == account_id)
-    rows = conn.execute(query.order_by(opening.c.ended_at, opening.c.snapshot_id))
-    return {row[0]: Opening(**dict(zip(opening.c.keys(), row[1:], strict=True))) for row in rows}
+    mine = proof.join(snapshot, snapshot.c.id == proof.c.snapshot_id)
+    query = select(snapshot.c.disk_id, *proof.c).select_from(mine).where(proof.c.account_id == account_id)
+    rows = conn.execute(query.order_by(proof.c.ended_at, proof.c.snapshot_id))
+    return {row[0]: Proof(**dict(zip(proof.c.keys(), row[1:], strict=True))) for row in rows}
 
 
 def count(conn: Connection) -> dict[Finding, int]:
     """Return how many snapshots have a proof of each kind."""
-    found = conn.execute(select(opening.c.finding, func.count()).group_by(opening.c.finding))
+    found = conn.execute(select(proof.c.finding, func.count()).group_by(proof.c.finding))
     return {finding: number for finding, number in found}  # noqa: C416 - rows are not pairs to the type checker
 
 
@@ -47,8 +47,8 @@ def due(conn: Connection, disk_id: DiskId, now: float, every_s: float) -> Snapsh
     What is dated ahead was not lately (`domain.clock.recent`).
     """
     mine = select(snapshot.c.id).where(snapshot.c.disk_id == disk_id)
-    lately = select(opening.c.snapshot_id).where(
-        opening.c.snapshot_id.in_(mine), opening.c.ended_at > now - every_s, opening.c.ended_at <= now + TOLERANCE_S
+    lately = select(proof.c.snapshot_id).where(
+        proof.c.snapshot_id.in_(mine), proof.c.ended_at > now - every_s, proof.c.ended_at <= now + TOLERANCE_S
     )
     running = select(operation.c.id).where(
         operation.c.kind == OperationKind.PROVE, operation.c.state == OperationState.RUNNING,

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from drystone.catalog import openings, operations, quiesce_profiles, snapshots
+from drystone.catalog import operations, proofs, quiesce_profiles, snapshots
 from drystone.catalog.database import Database
 from drystone.domain.ids import DiskId
-from drystone.domain.opening import Finding, Opening, OpeningStep
 from drystone.domain.operation import OperationKind, OperationState
+from drystone.domain.proof import Finding, Proof, ProofStep
 from drystone.domain.quiesce import QuiesceProfile, Step, StepKind
 from drystone.domain.snapshot import SnapshotState
 from tests.catalog.catalog_values import OWNER, operation, snapshot
@@ -16,9 +16,9 @@ from tests.catalog.catalog_values import OWNER, operation, snapshot
 FIRST = snapshot("snap-1", state=SnapshotState.NORMAL, created_at=1.0)
 NEWEST = snapshot("snap-2", state=SnapshotState.NORMAL, created_at=2.0)
 DISK = DiskId(FIRST.disk_id)
-OPENING = Opening(
+PROOF = Proof(
     snapshot_id=FIRST.id, account_id=OWNER, finding=Finding.DAMAGED, reason="disk: wrong",
-    steps=(OpeningStep(title="disk", finding=Finding.DAMAGED, seconds=1.5, detail="wrong"),), began_at=10.0,
+    steps=(ProofStep(title="disk", finding=Finding.DAMAGED, seconds=1.5, detail="wrong"),), began_at=10.0,
     ended_at=20.0,
 )  # fmt: skip
 
@@ -30,34 +30,34 @@ def fill(conn: Connection) -> None:
 
 def test_the_newest_proof_takes_the_older_ones_place(db: Database) -> None:
     db.write_sync(fill)
-    assert db.write_sync(lambda conn: openings.put(conn, OPENING))
-    again = replace(OPENING, finding=Finding.OPENS, reason="", ended_at=30.0)
-    assert db.write_sync(lambda conn: openings.put(conn, again))
-    assert db.read_sync(lambda conn: openings.get_many(conn, [FIRST.id, NEWEST.id])) == {FIRST.id: again}
-    assert db.read_sync(openings.count) == {Finding.OPENS: 1}
+    assert db.write_sync(lambda conn: proofs.put(conn, PROOF))
+    again = replace(PROOF, finding=Finding.OPENS, reason="", ended_at=30.0)
+    assert db.write_sync(lambda conn: proofs.put(conn, again))
+    assert db.read_sync(lambda conn: proofs.get_many(conn, [FIRST.id, NEWEST.id])) == {FIRST.id: again}
+    assert db.read_sync(proofs.count) == {Finding.OPENS: 1}
     # One that was deleted meanwhile gets none.
     gone = {"state": SnapshotState.DELETING}
     db.write_sync(lambda conn: snapshots.compare_and_set(conn, NEWEST.id, expected={}, values=gone))
-    assert not db.write_sync(lambda conn: openings.put(conn, replace(OPENING, snapshot_id=NEWEST.id)))
-    assert db.read_sync(openings.count) == {Finding.OPENS: 1}
+    assert not db.write_sync(lambda conn: proofs.put(conn, replace(PROOF, snapshot_id=NEWEST.id)))
+    assert db.read_sync(proofs.count) == {Finding.OPENS: 1}
 
 
 def test_when_a_proof_is_due(db: Database) -> None:
     def due(every_s: float, now: float = 30.0) -> str | None:
-        found = db.read_sync(lambda conn: openings.due(conn, DISK, now, every_s))
+        found = db.read_sync(lambda conn: proofs.due(conn, DISK, now, every_s))
         return None if found is None else found.id
 
     assert due(0.0) is None
     db.write_sync(fill)
     assert due(0.0) == NEWEST.id
-    db.write_sync(lambda conn: openings.put(conn, OPENING))
+    db.write_sync(lambda conn: proofs.put(conn, PROOF))
     assert due(10.1) is None, "another of the disk's was opened since"
     assert due(10.0) == NEWEST.id
     assert due(10.0, now=-1000.0) == NEWEST.id, "a clock that was wrong has dated the proof ahead"
     row = operation("op-1", kind=OperationKind.PROVE, snapshot_id=FIRST.id, state=OperationState.RUNNING)
     db.write_sync(lambda conn: operations.insert(conn, row))
     assert due(10.0) is None, "one is being opened"
-    assert db.read_sync(lambda conn: openings.due(conn, DiskId("disk-x"), 30.0, 30.0)) is None
+    assert db.read_sync(lambda conn: proofs.due(conn, DiskId("disk-x"), 30.0, 30.0)) is None
 
 
 def test_profiles_that_prove(db: Database) -> None:
