@@ -216,6 +216,31 @@ describe("a server that is down", () => {
   });
 });
 
+describe("events", () => {
+  it("are acknowledged by keyboard on the overview, and need attention no more", async () => {
+    const { page } = await openPage(browser, { origin });
+    const mine = new Mock(NOW, 60);
+    const at = await mine.listen();
+    mine.loggedIn = true;
+    await page.goto(`${at}/console/`);
+    const bell = page.locator(".bell__count");
+    await bell.waitFor();
+    const before = Number(await bell.textContent());
+    expect(await page.locator(".attention li").count()).toBe(before);
+    await page.locator(".attention li button").first().focus();
+    await page.keyboard.press("Enter");
+    await expect.poll(async () => Number(await bell.textContent()), { timeout: STEP_MS }).toBe(before - 1);
+    // The others at once, from their page.
+    await page.locator(".bell").click();
+    await page.locator(".table__head input").check();
+    await page.getByRole("button", { name: t("event.acknowledge"), exact: true }).click();
+    await bell.waitFor({ state: "detached" });
+    expect(mine.changes.map(([action]) => action)).toEqual(["AcknowledgeEvents", "AcknowledgeEvents"]);
+    await page.context().close();
+    await mine.close();
+  });
+});
+
 describe("hints", () => {
   it("are read by keyboard, and go on Escape", async () => {
     const { page } = await openPage(browser, { origin, phone: true });

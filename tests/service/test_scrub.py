@@ -222,3 +222,26 @@ def test_damage_is_not_called_unseen_while_a_snapshot_cannot_be_asked(rounds: Ro
         rounds.once()
     assert {(one.kind, one.object) for one in world.db.read_sync(damages.everything)} == {("pack", pack.object)}
     assert world.row(last).damaged
+
+
+@pytest.mark.parametrize("what", ["pack", "map"])
+def test_damage_is_told_in_the_transaction_that_finds_it(
+    rounds: Rounds, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S220: not only when it is looked at again."""
+
+    async def later(_scrub: Scrub, *_what: object) -> None:
+        pass
+
+    # Each of a scrub's steps alone.
+    for step in ("_look_after_damage", "_verify_snapshots" if what == "pack" else "_verify_packs"):
+        monkeypatch.setattr(Scrub, step, later)
+    world, first = rounds.world, SnapshotId("snap-00000000")
+    if what == "pack":
+        (pack, *_) = world.packs_of(first)
+        index = open_pack(rounds.made.store, pack.object).index
+        world.flip(pack.object, *(offset + 5 for offset in index.offsets[:-1].tolist()))
+    else:
+        world.flip(world.row(first).maps[-1], 60)
+    rounds.once()
+    assert rounds.damaged()

@@ -281,6 +281,12 @@ class Installation:
         self.wait_normal(snapshot_id)
         return snapshot_id
 
+    def events(self) -> set[tuple[str, str]]:
+        """Return kind and subject of the events that are not over, but for space, which the machine may lack."""
+        unresolved = [{"Name": "resolved", "Values": ["false"]}]
+        found = self.own("DescribeEvents", Filters=unresolved, Limit=100)["EventSet"]
+        return {(one["Kind"], one["SubjectId"]) for one in found if one["Kind"] != "space_low"}
+
     def wait_normal(self, snapshot_id: str, seconds: float = SECONDS) -> None:
         """Wait until a snapshot is NORMAL; it must not disappear."""
 

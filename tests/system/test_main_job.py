@@ -77,6 +77,7 @@ def test_daemon_killed_is_a_rescan_that_stores_only_what_differs(
     system.kill_daemons()
     system.wait(lambda: system.detail(disk_id)["Tracking"] == "LOST", "tracking LOST")
     system.wait(lambda: system.detail(disk_id)["NbdUri"] is not None, "served again")
+    system.wait(lambda: ("daemon_died", system.nbd_instance) in system.events(), "told")
     two = system.take(disk_id)
     record = system.record(two)
     assert record["Tracking"] == "rescan"

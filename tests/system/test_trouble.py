@@ -360,6 +360,7 @@ def test_scratch_used_up_fails_the_snapshot_and_not_the_guest(small: Installatio
         data[:4096] = random_bytes(rng, 4096)
         small.write(disk, 0, bytes(data[:4096]))
     assert "scratch" in failure(small, disk, snapshot_id)
+    assert ("snapshot_failed", disk) in small.events()
     assert small.read(disk, 0, 8 * MIB) == data
     second = small.take(disk)
     assert small.record(second)["Tracking"] == "delta"
@@ -367,6 +368,7 @@ def test_scratch_used_up_fails_the_snapshot_and_not_the_guest(small: Installatio
     assert small.stored(second).read(0, 8 * MIB) == data
     assert small.stored(first).read(0, 8 * MIB) == before
     assert not small.disk(disk).ErrorPrompt
+    assert ("snapshot_failed", disk) not in small.events()
     small.detach(disk)
 
 

@@ -157,10 +157,12 @@ def test_a_flipped_byte_is_found_named_and_mended(system: Installation, rng: np.
     system.wait(lambda: system.detail(disk_id)["Daemon"] is None, "the disk closed")
     system.own("ScrubStore")
     system.wait(lambda: system.record(taken)["Damaged"], "the damage named")
+    named = str(damaged.relative_to(root))
+    assert system.events() == {("snapshot_damaged", taken), ("object_damaged", named)}
     health = system.own("DescribeStoreHealth")
     (found,) = health["DamageSet"]
     assert found["SnapshotId"] == taken
-    assert found["Object"] == str(damaged.relative_to(root))
+    assert found["Object"] == named
     assert found["BlockRanges"] == [[0, 64]]
     assert bytes(system.stored(taken).read(64 * BLOCK, 2 * MIB - 64 * BLOCK)) == content[64 * BLOCK :]
     # With it, the pack is mended from the live disk, even though the disk has changed elsewhere.
@@ -170,6 +172,8 @@ def test_a_flipped_byte_is_found_named_and_mended(system: Installation, rng: np.
     system.wait(lambda: not system.record(taken)["Damaged"], "the damage mended")
     health = system.own("DescribeStoreHealth")
     assert (health["DamageSet"], health["DamagedSnapshotCount"]) == ([], 0)
+    # It is whole again, and that it was not is not forgotten: the drive may be failing.
+    assert [kind for kind, _ in system.events()] == ["damage_mended"]
     assert system.content(taken, 2 * MIB) == content
     exports = qmp(system, "query-block-exports")
     assert not [entry["id"] for entry in exports if entry["id"].startswith("look-")]
