@@ -4,11 +4,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.memory_store import MemoryStore
 from tests.rgw_server import RgwServer
 from tests.s3_server import S3Server, begin_upload, lockable, s3_server
 
+from drystone.bucket_check import check_rules
 from drystone.domain.errors import IntegrityError, RetainedError, StoreUnavailableError
 from drystone.objects import s3, s3_rules
 from drystone.objects.address import open_objects
@@ -40,6 +42,19 @@ def test_a_bucket_without_rules(server: S3Server | RgwServer, tmp_path: Path) ->
     assert rules.retention("nothing") is None
     assert list(rules.uploads()) == []
     assert abs(rules.time() - time.time()) < 5
+
+
+def test_without_keys_it_is_said_that_nothing_was_looked_at(
+    server: S3Server | RgwServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = msgspec.structs.replace(server.address("plain", tmp_path / "keys"), keys_file=None)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    rules = S3Rules(address)
+    found = check_rules(rules, MemoryStore(), "check-1/locked")
+    assert [one.works for one in found] == [True] * 4
+    assert {one.seen.partition(":")[0] for one in found} == {"not looked at"}
+    assert abs(rules.time() - time.time()) < 5, "which needs none"
 
 
 def test_history_9_what_a_bucket_locks_by_itself_is_seen(server: S3Server | RgwServer, tmp_path: Path) -> None:

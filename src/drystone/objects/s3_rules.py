@@ -88,8 +88,8 @@ class S3Rules:
     """Requests about a bucket's rules, of the place that an address names.
 
     Raises (all methods):
-        RefusedError: The service does not do it.
-        StoreUnavailableError: It does not answer, or there are no keys that can be read.
+        RefusedError: The service does not do it, or there are no keys for it here.
+        StoreUnavailableError: It does not answer.
     """
 
     def __init__(self, address: S3Address) -> None:
@@ -264,7 +264,8 @@ class S3Rules:
     def _keys(self) -> Keys:
         values = os.environ if self._address.keys_file is None else read_keys(Path(self._address.keys_file))  # noqa: TID251 - as obstore does
         if not values.get("AWS_ACCESS_KEY_ID"):
-            raise StoreUnavailableError("the keys are neither in a file nor in the environment")
+            # The library has ways to them that we have not.
+            raise RefusedError(0, "NoKeys", "the keys are neither in a file nor in the environment")
         return Keys(
             key=values["AWS_ACCESS_KEY_ID"], secret=values["AWS_SECRET_ACCESS_KEY"],
             token=values.get("AWS_SESSION_TOKEN", ""), region=self._address.region,
