@@ -18,14 +18,12 @@ class Known:
         deleting: Those of them that are being deleted.
         writing: Sessions that may have a manifest that no row names: open and fenced ones.
         deleted: What this catalog has deleted, as far as the session's row is still there.
-        sessions: All sessions that have a row.
     """
 
     living: frozenset[Made]
     deleting: frozenset[Made]
     writing: frozenset[SessionId]
     deleted: frozenset[Made]
-    sessions: frozenset[SessionId]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +34,7 @@ class Judged:
         unknown: Manifests that nothing explains: while there are some, nothing is collected (S56).
         late: Manifests that landed after their snapshot was deleted: they go again.
         undone: Tombstones of snapshots that live: another state of the catalog was deleting them. They go.
-        orphaned: Tombstones whose session has no row, which they need to go in their time.
+        orphaned: Tombstones of which no row says that the snapshot was deleted, which they need to go in their time.
         bare: Snapshots of which attributes are there and nothing else: they landed after the manifest had gone.
     """
 
@@ -58,6 +56,6 @@ def judge(
         unknown=frozenset(unexplained - late),
         late=late,
         undone=buried & (known.living - known.deleting),
-        orphaned=frozenset(one for one in buried if one[1] not in known.sessions),
+        orphaned=frozenset(one for one in buried - known.living - known.deleted if one[1] not in known.writing),
         bare=frozenset(attributes) - {one[0] for one in known.living} - {one[0] for one in manifests},
     )

@@ -143,7 +143,6 @@ def what_rows_say(conn: Connection, listed: Collection[Made]) -> Known:
         deleted=frozenset(
             (row.snapshot_id, row.id) for row in rows if row.deleted_at is not None and row.snapshot_id is not None
         ),
-        sessions=frozenset(row.id for row in rows),
     )
 
 
