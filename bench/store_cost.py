@@ -3,7 +3,8 @@
 Usage: python -m bench.store_cost [--mb N] [--rtt MS ...] [--mbit N] [--programs NAME ...] [--data files|random].
 Each program keeps the same raw image on the same S3 server, through a link of its own (`bench/link.py`) that counts for
 all of them alike. A full backup; ten increments of 1,000 x 4 KiB, random bytes at random places; deletion of every
-second snapshot with the space freed; a restore of the last one, which is compared.
+second snapshot with the space freed; a restore of the last one, which is compared. `BENCH_SETTINGS` in the environment
+has further settings of Drystone, to compare.
 
 restic and kopia run as they come, with their caches; kopia's compression, which is off by default, is zstd-fastest.
 kopia is built by `go build github.com/kopia/kopia`; one that is not there is left out.
@@ -34,6 +35,8 @@ from bench.world import BLOCK, GIB, MIB, Server
 INCREMENTS = 10
 BLOCKS = 1000
 BUCKET = "bench"
+SETTINGS = os.environ.get("BENCH_SETTINGS", "")
+"""Further lines of Drystone's configuration, to compare."""
 
 
 class Program(Protocol):
@@ -76,7 +79,7 @@ class Drystone:
     def __init__(self, work: Path, s3: S3Server, port: int) -> None:
         self._server = Server(work / "d", (
             f'rate_limits = false\nthrottle = false\nstore_url = "s3://{BUCKET}/drystone"\n'
-            f'store_endpoint = "http://127.0.0.1:{port}"\n'
+            f'store_endpoint = "http://127.0.0.1:{port}"\n{SETTINGS}'
         ))  # fmt: skip
         s3.keys_file(self._server.data / "store.env")
         self._snapshots: list[str] = []

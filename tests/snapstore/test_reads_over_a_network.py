@@ -14,6 +14,7 @@ import pytest
 
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.errors import IntegrityError, UnavailableError
+from drystone.domain.ids import SessionId
 from drystone.objects.around import Around, Kind
 from drystone.objects.contract import ObjectEntry, ObjectStore
 from drystone.snapstore import layers, packs, writer
@@ -23,11 +24,11 @@ from drystone.snapstore.compaction import rewrite_pack
 from drystone.snapstore.far import Far
 from drystone.snapstore.local_cache import FILE_BYTES, LocalCache
 from drystone.snapstore.packs import MissingPackError, open_pack
-from drystone.snapstore.reader import Caches, SnapshotReader
+from drystone.snapstore.reader import DATA, Caches, SnapshotReader
 from drystone.snapstore.store import Store
 from tests.memory_store import MemoryStore
 from tests.sealed_stores import reopen
-from tests.snapstore.model_snapshots import STORE_ID, new_store, take
+from tests.snapstore.model_snapshots import PURPOSE, STORE_ID, manifest_of, new_store, take
 
 R = TypeVar("R")
 MIB = 1 << 20
@@ -520,3 +521,42 @@ def test_an_outage_is_told_to_all_who_wait(far: Far) -> None:
         reader.read(0, len(disk))
     dead[0] = False
     assert reader.read(0, len(disk)) == disk
+
+
+def test_what_was_written_here_need_not_be_asked_for(far: Far, tmp_path: Path) -> None:
+    """S207: who writes puts the ends of a few objects into the cache; they are proven when they are read."""
+    cache, rng = LocalCache(tmp_path / "cache"), random.Random(6)
+    wire = Wire(inner=MemoryStore())
+    new_store(wire.inner)
+    store = reopen(wire, STORE_ID, far)
+    made = writer.SnapshotWriter(store=store, session=SessionId("ab" * 16), rng=rng, purpose=PURPOSE, remember=cache)
+    disk = rng.randbytes(256 * BLOCK_BYTES)
+    made.write(0, disk)
+    manifest = manifest_of(
+        store, snapshot="snap-00000000", session=SessionId("ab" * 16), written=made.finish(), size_bytes=len(disk),
+        base=None,
+    )  # fmt: skip
+    for poison in (None, cut):
+        if poison is not None:
+            poison(entries(tmp_path / "cache"))
+        wire.take()
+        there = reopen(wire, STORE_ID, Far(cache))
+        wire.take()
+        reader = SnapshotReader(there, manifest, Caches())
+        kinds, _ = reader.hashes(0, 256)
+        assert bool((kinds == DATA).all())
+        assert len(wire.take()) == (0 if poison is None else 2)
+
+
+def test_few_objects_of_a_session_are_kept(far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S207: a first snapshot has thousands."""
+    monkeypatch.setattr(writer, "PACK_BYTES", 64 << 10)
+    cache, rng = LocalCache(tmp_path / "cache"), random.Random(6)
+    objects = MemoryStore()
+    new_store(objects)
+    made = writer.SnapshotWriter(
+        store=reopen(objects, STORE_ID, far), session=SessionId("ab" * 16), rng=rng, purpose=PURPOSE, remember=cache
+    )
+    made.write(0, rng.randbytes(40 * 64 * BLOCK_BYTES))
+    assert len(made.finish().packs) == 40
+    assert len(entries(tmp_path / "cache")) == writer.REMEMBERED

@@ -33,6 +33,9 @@ _PAGES_AT_ONCE = 8
 TAIL_GUESS_BYTES = 64 << 10
 """Read first from an object's end: nearly always the whole index of a small object, in one request."""
 
+TAIL = "tail"
+"""What the last bytes of an object are called in the local cache."""
+
 PageCache = ByteCache[tuple[str, int], MapPage]
 
 
@@ -116,7 +119,7 @@ def read_tail(store: Store, name: str, object_bytes: int, form: IndexForm[T], gu
     def prove(last: bytes) -> tuple[T, bytes]:
         return form.read(store, last, object_bytes, name), last
 
-    return proven(store.far, name, "tail", read, prove)
+    return proven(store.far, name, TAIL, read, prove)
 
 
 class MapLayer:

@@ -1,7 +1,7 @@
 """Reading packs: from identity to object, index, frame; every byte verified."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -43,7 +43,7 @@ _ENTRY_BYTES: Final = 400
 """What an object of a listing takes in memory, about."""
 _LISTED_BYTES: Final = 4 << 20
 _OBJECT: Final = re.compile(r"[0-9a-f]{32}\.[0-9a-f]{32}")
-_LISTING: Final = "listing"
+LISTING: Final = "listing"
 """What the first page of a session's packs is called in the local cache."""
 FAR_GUESS_BYTES: Final = 256 << 10
 """The index of a pack of 32 MiB in one request: less than what a second one takes over most networks."""
@@ -77,6 +77,16 @@ class Frame:
     object: str
     plain: bytes
     dead: npt.NDArray[np.bool_]
+
+
+def session_prefix(store: Store, session: SessionId) -> str:
+    """Return what the names of all packs of a session begin with."""
+    return store.name("packs", session, "")
+
+
+def encode_listing(packs: Iterable[tuple[str, int]]) -> bytes:
+    """Return what the local cache has of a session's packs: the name and the size of each object."""
+    return msgspec.json.encode(list(packs))
 
 
 def open_pack(store: Store, name: str, size_bytes: int | None = None) -> OpenPack:
@@ -274,22 +284,19 @@ class PackSource:
         self._opened.drop(ref)
         self._listed.drop(ref.session)
         if self._store.far is not None and self._store.far.cache is not None:
-            self._store.far.cache.drop(self._session_prefix(ref.session), _LISTING)
+            self._store.far.cache.drop(session_prefix(self._store, ref.session), LISTING)
         return self._opened.once(ref, lambda: self._opened_of(self._entries(ref), How.LOOKED_FOR))
 
     def _entries(self, ref: PackRef) -> Sequence[ObjectEntry]:
         return list(self._store.objects.list(self._store.pack_prefix(ref.session, ref.pack)))
 
-    def _session_prefix(self, session: SessionId) -> str:
-        return self._store.name("packs", session, "")
-
     def _list(self, session: SessionId) -> tuple["_Listing", int]:
         """Return the first page of a session's packs: nearly always that is all."""
-        prefix = self._session_prefix(session)
+        prefix = session_prefix(self._store, session)
 
         def read() -> bytes:
-            entries = list(islice(self._store.objects.list(prefix), LISTED))
-            return msgspec.json.encode([(entry.name, entry.size_bytes) for entry in entries])
+            entries = islice(self._store.objects.list(prefix), LISTED)
+            return encode_listing((entry.name, entry.size_bytes) for entry in entries)
 
         def prove(raw: bytes) -> list[ObjectEntry]:
             """It is a hint (S208): whatever it says, an object is proven before it is used."""
@@ -302,7 +309,7 @@ class PackSource:
                 raise ProtocolError(f"{prefix}: a listing of something else")
             return [ObjectEntry(name=name, size_bytes=size) for name, size in told]
 
-        entries = proven(self._store.far, prefix, _LISTING, read, prove)
+        entries = proven(self._store.far, prefix, LISTING, read, prove)
         packs: dict[str, list[ObjectEntry]] = {}
         for entry in entries:
             packs.setdefault(entry.name.rpartition("/")[2].partition(".")[0], []).append(entry)

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,6 +33,8 @@ from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.ids import PackId, SessionId
 from drystone.snapstore.comparison import Expect, compared, zero_blocks
 from drystone.snapstore.expected import ExpectedHashes
+from drystone.snapstore.layers import TAIL
+from drystone.snapstore.local_cache import LocalCache
 from drystone.snapstore.packs import pack_parts
 from drystone.snapstore.puts import Puts
 from drystone.snapstore.reader import SnapshotReader
@@ -52,6 +54,9 @@ _COMPARED_BLOCKS = 256
 """A rescan hashes and compares this much (1 MiB) at a time, in the calling thread: to hand it to another costs a copy
 and half as much again as to hash it, and who reads for us is another process."""
 _ZEROS_PENDING = 1 << 16
+REMEMBERED = 16
+"""Objects of a session whose ends are put into the local cache: those of most snapshots that are not the first."""
+REMEMBERED_BYTES = 256 << 10
 _PENDING = 8192
 
 
@@ -147,6 +152,7 @@ class SnapshotWriter:
         base: The snapshot that the map is a delta to; None: a full map, in which zeros are left out.
         compare: Rescan: blocks that are what `base` shows, by hash, are left out.
         expect: What `base` shows, for `compare`; None: its hashes, of which each must be there.
+        remember: The local cache that is to have what the next snapshot's audit will ask for.
     """
 
     def __init__(
@@ -160,8 +166,11 @@ class SnapshotWriter:
         expect: Expect | None = None,
         threads: int = 2,
         purpose: Purpose = STORES_OWN,
+        remember: LocalCache | None = None,
     ) -> None:
         assert base is not None or not compare
+        self._remember = remember
+        self._left_to_remember = REMEMBERED
         self._store = store
         self._session = session
         self._rng = rng
@@ -229,6 +238,7 @@ class SnapshotWriter:
             parts = self._table.finish(tuple(self._refs))
             name = self._store.map_name(self._session, self._map_id)
             self._store.objects.put(name, parts)  # I1: every pack it names is durable
+            self._keep(name, parts)
         map_bytes = sum(len(part) for part in parts)
         self._shut()
         return Written(
@@ -413,7 +423,16 @@ class SnapshotWriter:
             # It is sent from one buffer, and several are on their way: none is there twice.
             parts = [b"".join(parts)]
         self._store.objects.put(name, parts)
+        self._keep(name, parts)
         return WrittenPack(pack=pack.header.pack, object=name, bytes=size, blocks=pack.blocks)
+
+    def _keep(self, name: str, parts: Sequence[Buffer]) -> None:
+        """Have the end of an object in the local cache, where its index is mostly; of few, or all else would go."""
+        if self._remember is None or not self._left_to_remember:
+            return
+        self._left_to_remember -= 1
+        last = b"".join(bytes(part[-REMEMBERED_BYTES:]) for part in parts)
+        self._remember.put(name, TAIL, last[-REMEMBERED_BYTES:])
 
     def _compare(self, expect: ExpectedHashes, start: int, view: memoryview) -> None:
         """Keep what differs from the base."""

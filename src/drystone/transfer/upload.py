@@ -24,10 +24,13 @@ from drystone.domain.errors import DrystoneError
 from drystone.nbd.client import NbdClient
 from drystone.nbd.extents import STATE_DIRTY, dirty_bitmap
 from drystone.nbd.vhost_user import Discarder
+from drystone.objects.around import LISTED
 from drystone.objects.spooling import SpooledObject, Spooling
 from drystone.snapstore.expected import UNTRUSTED, KnownHashes
+from drystone.snapstore.far import cache_at
 from drystone.snapstore.manifests import seal_manifest
 from drystone.snapstore.merge import MAPS_GOAL, apply_merge, merge_maps, plan_merge
+from drystone.snapstore.packs import LISTING, encode_listing, session_prefix
 from drystone.snapstore.seals import account_purpose
 from drystone.snapstore.store import RandomBits, Store
 from drystone.snapstore.writer import SnapshotWriter, Written
@@ -95,6 +98,7 @@ def upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> Upl
             plan = _plan(frozen)
         job, base = source.job, source.base
         known = None if base is None or job.mode != "rescan" else KnownHashes(base)
+        cache = cache_at(job.store.objects)
         # A full snapshot has no base, and one without base holds data only: zeros are what is absent.
         writer = SnapshotWriter(
             store=store,
@@ -104,6 +108,7 @@ def upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> Upl
             compare=known is not None,
             expect=known,
             purpose=account_purpose(job.template.account),
+            remember=cache,
         )
         try:
             with _trimming(job, plan, frozen.size_blocks):
@@ -112,6 +117,9 @@ def upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> Upl
         except BaseException:
             writer.abort()
             raise
+    if cache is not None:
+        told = encode_listing((pack.object, pack.bytes) for pack in written.packs[:LISTED])
+        cache.put(session_prefix(store, job.session), LISTING, told)
     if known is not None and (known.packs or known.maps):
         tolerated.say("what the base could not tell was stored anew", packs=known.packs, maps=known.maps)
     result = _commit(source, store, rng, written, plan=plan, audit=audit, tolerated=tolerated, began_s=began_s)
