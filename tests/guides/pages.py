@@ -12,6 +12,7 @@ GUIDES = (
     "docs/use/virtual-machine.md",
     "docs/use/nightly-database.md",
     "docs/use/recovery-drill.md",
+    "docs/use/monitoring.md",
     "docs/use/s3.md",
 )
 """Pages whose scripts are run, each from its first to its last, by somebody who has only the repository."""

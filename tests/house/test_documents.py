@@ -1,5 +1,6 @@
 """What documents say can be done as they say it: commands and options exist, links lead somewhere."""
 
+import json
 import random
 import re
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 from cyclopts import CycloptsError, MissingArgumentError
 
 from drystone.cli.session import Outside
+from drystone.domain.event import EventKind
 from drystone.main import build_program
 from tests.guides import pages
 from tests.guides.pages import ROOT
@@ -107,13 +109,53 @@ def test_a_dead_link_is_found() -> None:
     assert dead_links(ROOT / "docs/README.md", text) == ["gone.md", "cli.md#gone", "#no-such"]
 
 
+FAMILY = re.compile(r"""(?:MetricFamily|Counter|Histogram|Gauge)\(\s*"(drystone_[a-z_]+)\"""")
+SUFFIX = re.compile(r"_(?:total|bucket|sum|count)$")
+
+
+def metrics() -> set[str]:
+    """Return the names of all metrics that the code makes."""
+    return {name for path in (ROOT / "src").rglob("*.py") for name in FAMILY.findall(path.read_text())}
+
+
 def test_every_metric_is_documented() -> None:
-    sources = [ROOT / "src/drystone/service/calls/metrics.py", ROOT / "src/drystone/api/dispatch.py"]
-    made = {name for path in sources for name in re.findall(r'"(drystone_[a-z_]+)"', path.read_text())}
-    documented = set(
-        re.findall(r"^\| `(drystone_[a-z_]+)` \|", (ROOT / "docs/use/monitoring.md").read_text(), re.MULTILINE)
-    )
-    assert {name.removesuffix("_total") for name in documented} == made
+    page = (ROOT / "docs/use/monitoring.md").read_text()
+    documented = re.findall(r"^\| `(drystone_[a-z_]+)` \|", page, re.MULTILINE)
+    assert {name.removesuffix("_total") for name in documented} == metrics()
+
+
+@pytest.mark.parametrize("example", ["prometheus/drystone.rules.yml", "grafana/drystone.json"])
+def test_examples_name_metrics_and_events_that_exist(example: str) -> None:
+    text = (ROOT / "examples" / example).read_text()
+    named = set(re.findall(r"\bdrystone_[a-z_]+", text))
+    assert {name if name in metrics() else SUFFIX.sub("", name) for name in named} <= metrics()
+    for kind in re.findall(r'kind(?:=|=~)\\?"([^"\\]+)', text):
+        assert [one for one in EventKind if re.fullmatch(kind, one.value)], kind
+
+
+def test_every_alert_is_documented() -> None:
+    rules = (ROOT / "examples/prometheus/drystone.rules.yml").read_text()
+    alerts = re.findall(r"- alert: (\w+)", rules)
+    rows = re.findall(r"^\| (`Drystone.*?) \|", (ROOT / "docs/use/monitoring.md").read_text(), re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(alerts)
+    assert len(re.findall(r"expr:|severity:|summary:", rules)) == 3 * len(alerts)
+
+
+def test_the_dashboard_shows_each_metric_once_placed() -> None:
+    board = json.loads((ROOT / "examples/grafana/drystone.json").read_text())
+    panels = board["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    taken = [
+        (place["x"] + column, place["y"] + line)
+        for panel in panels
+        for place in [panel["gridPos"]]
+        for column in range(place["w"])
+        for line in range(place["h"])
+    ]
+    assert len(set(taken)) == len(taken)
+    assert {column for column, _ in taken} == set(range(24))
+    queries = " ".join(target["expr"] for panel in panels for target in panel.get("targets", ()))
+    assert {name for name in metrics() if name not in queries} == set()
 
 
 def test_every_page_can_be_reached() -> None:
