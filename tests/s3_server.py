@@ -4,14 +4,17 @@ import base64
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +159,66 @@ def _ask(
     request = signed(method, f"{address.endpoint}/{path}", query, headers, body, keys)
     with urllib.request.urlopen(request):
         pass
+
+
+SKEWED = (
+    "<Error><Code>RequestTimeTooSkewed</Code><Message>The difference between the request time and the current time is "
+    "too large.</Message></Error>"
+)
+
+
+class Skewed:
+    """The way to a server. While its clock is `ahead_s` of this machine's it refuses everything, as services do."""
+
+    def __init__(self, port: int) -> None:
+        self._port, self.ahead_s = port, 0.0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._carry, args=(client,), daemon=True).start()
+
+    def _carry(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            if self.ahead_s:
+                self._refuse(client)
+                return
+            with socket.create_connection(("127.0.0.1", self._port)) as server:
+                other = threading.Thread(target=pump, args=(client, server), daemon=True)
+                other.start()
+                pump(server, client)
+                other.join()
+
+    def _refuse(self, client: socket.socket) -> None:
+        head, _, body = client.recv(1 << 16).partition(b"\r\n\r\n")
+        length = int((re.search(rb"(?i)content-length: (\d+)", head) or [0, 0])[1])
+        while len(body) < length:
+            part = client.recv(1 << 20)
+            if not part:
+                return
+            body += part
+        date = format_datetime(datetime.fromtimestamp(time.time() + self.ahead_s, UTC), usegmt=True)
+        text = "" if head.startswith(b"HEAD") else SKEWED
+        first = f"HTTP/1.1 403 Forbidden\r\nDate: {date}\r\nContent-Length: {len(SKEWED)}\r\nConnection: close\r\n\r\n"
+        client.sendall((first + text).encode())
+
+
+def pump(source: socket.socket, target: socket.socket) -> None:
+    """Carry bytes from one connection to another until either ends."""
+    with contextlib.suppress(OSError):
+        while part := source.recv(1 << 16):
+            target.sendall(part)
+    for one in (source, target):
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager

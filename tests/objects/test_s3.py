@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tests.s3_server import S3Server, s3_server
+from tests.s3_server import SKEWED, S3Server, s3_server
 
 from drystone.domain.errors import StoreUnavailableError, UnavailableError
 from drystone.objects import s3
@@ -79,12 +79,6 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Scripted,
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     with s3_server(tmp_path_factory.mktemp("s3")) as started:
         yield started
-
-
-SKEWED = (
-    "<Error><Code>RequestTimeTooSkewed</Code><Message>The difference between the request time and the current time is "
-    "too large.</Message></Error>"
-)
 
 
 def dated(ahead_s: float) -> str:

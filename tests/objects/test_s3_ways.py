@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.s3_server import S3Server, free_port, s3_server
+from tests.s3_server import S3Server, free_port, pump, s3_server
 
 from drystone.config import Config, ConfigError, environment_of_store
 from drystone.domain.errors import StoreUnavailableError
@@ -104,20 +104,11 @@ class Proxy:
             # The whole URL is for the proxy; the server is given the path, and one request a connection.
             path = "/" + target.split("/", 3)[3]
             server.sendall(f"{method} {path} {version}\r\n".encode() + rest)
-        other = threading.Thread(target=_pump, args=(client, server), daemon=True)
+        other = threading.Thread(target=pump, args=(client, server), daemon=True)
         other.start()
-        _pump(server, client)
+        pump(server, client)
         other.join()
         server.close()
-
-
-def _pump(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while part := source.recv(1 << 16):
-            target.sendall(part)
-    for one in (source, target):
-        with contextlib.suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import pytest
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 
 from drystone.domain.errors import DrystoneError
-from tests.s3_server import S3Server, lock, lockable, s3_server
+from tests.s3_server import S3Server, Skewed, lock, lockable, s3_server
 from tests.system.harness import Installation, random_bytes
 from tests.system.test_bucket import drystone, refused_start
 
@@ -398,6 +398,7 @@ def test_history_5_an_empty_bucket_of_the_same_name_while_the_server_runs(server
         assert system.own("DescribeStoreHealth")["DamagedSnapshotCount"] == 0
 
 
+@pytest.mark.long
 def test_history_8_a_deletion_that_the_bucket_refuses_is_pending_and_goes_on_by_itself(tmp_path: Path) -> None:
     """S212: it is said until when; other deletions do not wait for it, and nothing else is asked meanwhile."""
     rng = np.random.default_rng(37)
@@ -435,5 +436,37 @@ def test_history_8_a_deletion_that_the_bucket_refuses_is_pending_and_goes_on_by_
             assert time.time() >= until - 1
             assert not manifest.exists()
             assert system.content(last, MIB) == data
+        finally:
+            system.clean_up()
+
+
+@pytest.mark.long
+def test_history_4_uploads_wait_while_a_clock_is_wrong_and_go_on_when_it_is_right(
+    server: S3Server, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(38)
+    with contextlib.closing(Skewed(server.port)) as way:
+        text = f'store_url = "s3://{BUCKET}/{PREFIX}"\nstore_endpoint = "{way.endpoint}"\n'
+        system = Installation(tmp_path / "data", text)
+        server.keys_file(system.data / "store.env")
+        try:
+            system.start()
+            disk_id = system.create_disk()
+            system.attach(disk_id)
+            data = random_bytes(rng, MIB)
+            system.write(disk_id, 0, data)
+            way.ahead_s = 3600.0
+            waiting = str(system.call("CreateSnapshot", DiskId=disk_id).SnapshotId)
+
+            def said() -> str:
+                running = system.own("DescribeOperations", Filters=[{"Name": "state", "Values": ["RUNNING"]}])
+                return " ".join(str(one["ErrorMessage"]) for one in running["OperationSet"])
+
+            system.wait(lambda: "behind the clock of the bucket's service" in said(), "it is said whose clock it is")
+            found = json.loads(drystone("store", "check", "--data", system.data, "--json", check=False).stdout)
+            assert re.search(r"clock is 3[56]\d\d s behind", found[0]["seen"])
+            way.ahead_s = 0.0
+            system.wait_normal(waiting)
+            assert system.content(waiting, MIB) == data
         finally:
             system.clean_up()
