@@ -382,8 +382,8 @@ class Config:
             )
         if config.store_sealed and "sealed" not in config.experimental:
             raise ConfigError(
-                f"{path}: store_sealed is an experiment: the stand-alone reader does not read sealed stores yet; who "
-                'wants it all the same sets experimental = ["sealed"]'
+                f"{path}: store_sealed is an experiment: disks have no keys of their own, and no key can be destroyed "
+                'yet; who wants it all the same sets experimental = ["sealed"]'
             )
         if config.store_url is None and any((config.store_endpoint, config.store_ca_file)):
             raise ConfigError(

@@ -41,7 +41,7 @@ class _World:
 
 
 def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> None:
-    """Add `check`, `recover`, `reconcile`, `backup` and `discard` to the commands on the store."""
+    """Add `check`, `recover`, `reconcile`, `backup`, `reader` and `discard` to the commands on the store."""
     world = _World(outside=outside, rng=rng)
 
     def recover(
@@ -169,6 +169,21 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
             if name is not None:
                 print(f"a copy is in {one.kept_as}")  # noqa: T201 - as above
 
+    def reader(*, json: Json = False) -> None:
+        """Print the program that reads a store without Drystone, `reader.py`. Its sha256 goes to standard error.
+
+        A store has it, too, unless it is sealed: keep this one with the sheet of the key, and run no other.
+        """
+        from drystone.snapstore import reader_copy  # noqa: PLC0415 - as above
+
+        digest = reader_copy.reader_sha256()
+        output = outside.output(Common(json=json))
+        output.say(f"sha256 {digest}")
+        if json:
+            output.result([], {"program": reader_copy.reader(), "sha256": digest})
+        else:
+            sys.stdout.write(reader_copy.reader())  # As it is, to the byte.
+
     app.command(
         discard,
         help_epilogue="Example:\n  drystone store discard --data /var/lib/drystone\n"
@@ -179,6 +194,7 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
         recover, help_epilogue="Example:\n  drystone store recover --data /var/lib/drystone --store /mnt/bucket"
     )
     app.command(reconcile, help_epilogue="Example:\n  drystone store reconcile --data /var/lib/drystone")
+    app.command(reader, help_epilogue="Example:\n  drystone store reader > reader.py")
     app.command(backup, help_epilogue="Example:\n  drystone store backup --data /var/lib/drystone")
 
 

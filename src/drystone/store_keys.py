@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from drystone.catalog import meta
@@ -19,6 +20,7 @@ from drystone.serve import locked
 from drystone.service.upkeep import epoch
 from drystone.snapstore.data_keys import list_wraps, retire, rewrap
 from drystone.snapstore.key_files import KeyFiles, keks_from, new_key, sheet
+from drystone.snapstore.reader_copy import reader_sha256
 from drystone.snapstore.store import open_store
 from drystone.store_opening import SEALED, STORE_ID, StartError, with_keys
 from drystone.store_place import store_place
@@ -72,7 +74,8 @@ def export_key(data: Path, key_id: str | None) -> str:
         raise StartError(f"there is no key in {files.directory}")
     if len(chosen) != 32 or set(chosen) - set("0123456789abcdef"):
         raise StartError(f"{chosen} is no id of a key; `drystone key list` shows them")
-    return sheet(files.get(KeyId(chosen)), config.store_url or str(Layout(config.data).store))
+    where = config.store_url or str(Layout(config.data).store)
+    return sheet(files.get(KeyId(chosen)), where, reader_sha256(), version("drystone"))
 
 
 def import_key(data: Path, text: str) -> tuple[KeyEncryptionKey, bool]:

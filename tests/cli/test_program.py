@@ -1,5 +1,6 @@
 """The whole program: the client's commands with those of the server and of a data directory."""
 
+import hashlib
 import json
 import random
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from drystone.cli.session import Outside
 from drystone.codec.key_text import key_text, parse_key
 from drystone.main import build_program
 from drystone.snapstore.key_files import new_key
+from drystone.snapstore.reader_copy import reader_sha256
 
 from .test_process import walk
 
@@ -112,3 +114,13 @@ def test_keys_on_paper_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "has no catalog.db" in answer("key", "rotate", code=1)
     (tmp_path / "data/keys" / f"{kek.key.key_id}.key").write_text("damaged")
     assert "this is no key of Drystone" in answer("key", "list", code=1)
+
+
+def test_the_reader_that_is_printed_is_the_one_of_the_sheet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(APP, ["store", "reader"]) == 0
+    printed = capsys.readouterr()
+    digest = hashlib.sha256(printed.out.encode()).hexdigest()
+    assert f"sha256 {digest}" in printed.err
+    assert digest == reader_sha256()
+    assert run(APP, ["store", "reader", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sha256"] == digest

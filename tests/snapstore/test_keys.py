@@ -134,8 +134,9 @@ def test_the_default_is_not_removed(tmp_path: Path) -> None:
 
 
 def test_a_sheet_is_read_again() -> None:
-    printed = sheet(kek(), "s3://bucket/prefix")
+    printed = sheet(kek(), "s3://bucket/prefix", "ab" * 32, "0.2.0")
     assert "s3://bucket/prefix" in printed
+    assert f"Drystone 0.2.0, sha256 {'ab' * 32}." in printed
     assert parse_key(printed) == kek()
     assert parse_key("\n".join(line.rstrip() for line in printed.splitlines() if not line.startswith("#"))) == kek()
 

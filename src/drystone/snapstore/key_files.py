@@ -172,9 +172,18 @@ def keks_from(address: ObjectsAddress) -> KeyFiles | None:
     return KeyFiles(Path(address.seal_keys)) if address.seal_keys else None
 
 
-def sheet(kek: KeyEncryptionKey, store: str) -> str:
-    """Return a key as a sheet to print; `store` is where what it seals is."""
+def sheet(kek: KeyEncryptionKey, store: str, reader_sha256: str, version: str) -> str:
+    """Return a key as a sheet to print.
+
+    Args:
+        kek: The key.
+        store: Where what it seals is.
+        reader_sha256: Of the stand-alone reader, which is never run from a sealed store.
+        version: Of Drystone, which has that reader.
+    """
     return key_text(kek, "\n".join((
         "Recovery sheet of Drystone. Print it, and keep it away from the store.", "", *_REMARKS.splitlines(), "",
         f"Store: {store}", "", "To use the key again: drystone key import FILE, with this page scanned or typed in.",
+        "Without Drystone: python3 reader.py --keys FILE STORE list. Never run a reader.py that lies in the store, but",
+        f"that of Drystone {version}, sha256 {reader_sha256}.",
     )))  # fmt: skip

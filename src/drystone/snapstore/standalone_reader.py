@@ -1,8 +1,12 @@
 # ruff: noqa: T201 - a program that prints; it imports nothing of Drystone but one file, which joins it in each store
 """Reads Drystone snapshots with nothing but the objects of their store, in a directory or a bucket.
 
-    python3 -m pip install zstandard blake3
-    python3 reader.py STORE list | write SNAPSHOT IMAGE.raw
+    python3 -m pip install zstandard blake3 cryptography
+    python3 reader.py [--keys FILE] STORE list | write SNAPSHOT IMAGE.raw
+
+A sealed store needs its key: FILE is a sheet of `drystone key export`, typed in or scanned, or a directory of key
+files. Then nothing that is not sealed is believed. Never run a copy of this program that lies in a store beside your
+keys: take it from the package, and compare it with the sha256 on the sheet. Without --keys it needs no `cryptography`.
 
 STORE is the directory of one store, the one that holds `owner` (and this file, as `reader.py`), or s3://BUCKET/PREFIX/ID
 with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL in the environment. SNAPSHOT is an id of
@@ -30,11 +34,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import blake3
-import zstandard
 
-from drystone.objects.standalone_bucket import BucketPath, place_of  # in a store its text stands here
+from drystone.objects.standalone_bucket import BucketPath, place_of  # in a store the texts of these stand here
+from drystone.snapstore.standalone_parts import Columns, DamageError, ascending, expand, need, read_part
+from drystone.snapstore.standalone_seals import TAG_BYTES, Opener, Seals, read_keys
 
 FORMAT = 1
+SEALED = 2
 BLOCK = 4096
 FRAME_BLOCKS_MAX = 64
 INDEX_BYTES_MAX = 256 << 20
@@ -49,83 +55,6 @@ MAP_HEADER = struct.Struct("<8sII16s16s")
 LAST_LINE_BYTES = 7 + 64 + 1
 
 
-class DamageError(Exception):
-    """Something is not there, or is not what was written."""
-
-
-def need(holds: bool, message: str) -> None:  # noqa: FBT001 - reads as an assertion, which python -O would drop
-    """Raise unless something holds."""
-    if not holds:
-        raise DamageError(message)
-
-
-class Columns:
-    """Takes numbers off the front of bytes."""
-
-    def __init__(self, plain: bytes, what: str) -> None:
-        self._plain, self._what = plain, what
-        self._at = 0
-
-    def take(self, length: int) -> bytes:
-        """Return the next bytes."""
-        need(length <= len(self._plain) - self._at, f"{self._what} is too short")
-        part = self._plain[self._at : self._at + length]
-        self._at += length
-        return part
-
-    def column(self, kind: str, count: int) -> tuple[int, ...]:
-        """Return the next `count` numbers of a `struct` kind."""
-        width = struct.calcsize("<" + kind)
-        return struct.unpack(f"<{count}{kind}", self.take(width * count))
-
-    def number(self) -> int:
-        """Return the next u32."""
-        return self.column("I", 1)[0]
-
-    def pieces(self, width: int, count: int) -> list[bytes]:
-        """Return the next `count` strings of `width` bytes."""
-        raw = self.take(width * count)
-        return [raw[at : at + width] for at in range(0, len(raw), width)]
-
-    def finish(self) -> None:
-        """Raise unless everything was taken."""
-        need(self._at == len(self._plain), f"{self._what} is too long")
-
-
-def ascending(differences: tuple[int, ...], what: str) -> list[int]:
-    """Return strictly ascending numbers of their differences."""
-    need(all(step > 0 for step in differences[1:]), f"{what}: addresses do not ascend")
-    numbers = list(itertools.accumulate(differences))
-    need(not numbers or numbers[-1] < 1 << 51, f"{what}: an address is too large")
-    return numbers
-
-
-def expand(encoding: int, stored: bytes, plain_bytes: int, what: str) -> bytes:
-    """Return stored bytes as they were before compression."""
-    if encoding == 0:
-        need(len(stored) == plain_bytes, f"{what} has a wrong length")
-        return stored
-    need(encoding == 1, f"{what}: encoding {encoding} is unknown; a newer reader is needed")
-    try:
-        need(zstandard.frame_content_size(stored) == plain_bytes, f"{what} claims a wrong length")
-        plain = zstandard.ZstdDecompressor().decompress(stored, max_output_size=plain_bytes)
-    except zstandard.ZstdError as error:
-        raise DamageError(f"{what}: {error}") from error
-    need(len(plain) == plain_bytes, f"{what} has a wrong length")
-    return plain
-
-
-def read_part(path: Path | BucketPath, ends: list[int], what: str) -> bytes:
-    """Return the bytes of a file from the first of two places to the second."""
-    start, stop = ends
-    try:
-        with path.open("rb") as file:
-            file.seek(start)
-            return file.read(stop - start)
-    except OSError as error:
-        raise DamageError(f"{what}: {error}") from error
-
-
 class Pack(NamedTuple):
     """One object of a pack and its index."""
 
@@ -136,6 +65,7 @@ class Pack(NamedTuple):
     first_rows: list[int]
     dead: tuple[int, ...]
     hashes: list[bytes]
+    opener: Opener | None
 
 
 class Entry(NamedTuple):
@@ -168,28 +98,45 @@ def store_key(root: Path | BucketPath) -> bytes:
 class Store:
     """One store, in a directory or a bucket."""
 
-    def __init__(self, root: Path | BucketPath) -> None:
+    def __init__(self, root: Path | BucketPath, keys: dict[str, bytes] | None = None, store_id: str = "") -> None:
         self.root = root
+        self.seals: Seals | None = None
         try:
-            json.loads((root / "owner").read_bytes())
-            secret = store_key(root)
-        except (OSError, ValueError) as error:
+            mark = json.loads((root / "owner").read_bytes())
+            need((mark["format"] == 3) == (keys is not None), "it is sealed: give --keys" if keys is None else
+                 "it does not say that it is sealed; without --keys it is read so")  # fmt: skip
+            if keys is not None:
+                self.seals = Seals(root, store_id or (root.resolve() if isinstance(root, Path) else root).name, keys)
+            secret = store_key(root) if self.seals is None else self.seals.own(str(mark["key"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DamageError(f"{root} is not the directory of a store: {error}") from error
-        contexts = ("drystone 1 block", "drystone 1 list of block hashes", "drystone 1 seal")
-        self.blocks, self.lists, self.seals = (
-            blake3.blake3(secret, derive_key_context=context).digest() for context in contexts
+        self.format = FORMAT if self.seals is None else SEALED
+        uses = ("block", "list of block hashes", "seal")
+        self.blocks, self.lists, self._seal = (
+            blake3.blake3(secret, derive_key_context=f"drystone {self.format} {use}").digest() for use in uses
         )
         self._packs: dict[tuple[str, str], list[Pack]] = {}
         self._frames: OrderedDict[tuple[str, str, int, bytes], tuple[bytes, tuple[int, ...]]] = OrderedDict()
 
     def seal(self, *parts: bytes) -> bytes:
         """Return the seal over some bytes."""
-        return blake3.blake3(b"".join(parts), key=self.seals).digest()
+        return blake3.blake3(b"".join(parts), key=self._seal).digest()
 
     def manifests(self, snapshot: str = "*") -> list[Any]:
         """Return the paths of all manifests, or of one snapshot's, but for those that have a tombstone."""
         found = set(self.root.glob(f"snapshots/{snapshot}/*"))
-        return sorted(one for one in found if one.suffix == ".manifest" and one.with_suffix(".deleted") not in found)
+        return sorted(
+            one for one in found
+            if one.suffix == ".manifest"
+            and not (one.with_suffix(".deleted") in found and self._proven(one.with_suffix(".deleted")))
+        )  # fmt: skip
+
+    def _proven(self, tombstone: Any) -> bool:  # noqa: ANN401 - a path of either kind
+        """Tell whether a tombstone counts: in a sealed store anybody could have put one there."""
+        try:
+            return self.seals is None or bool(self.seals.whole(tombstone, "tombstone")[0])
+        except (DamageError, OSError):
+            return False
 
     def manifest(self, path: Path | BucketPath) -> dict[str, Any]:
         """Return a manifest whose seal fits."""
@@ -197,14 +144,21 @@ class Store:
             raw = path.read_bytes()
         except OSError as error:
             raise DamageError(f"{path}: {error}") from error
-        body, last = raw[:-LAST_LINE_BYTES], raw[-LAST_LINE_BYTES:]
-        found = re.fullmatch(rb"blake3 ([0-9a-f]{64})\n", last)
-        need(found is not None, f"{path} is not a manifest")
-        assert found is not None
-        right = self.seal(b"DRYSMANI", body).hex().encode()
-        need(hmac.compare_digest(right, found[1]), f"{path}: the seal does not fit")
+        purpose: dict[str, Any] = {}
+        if self.seals is not None:
+            body, purpose = self.seals.whole(path, "manifest", raw)
+        else:
+            body, last = raw[:-LAST_LINE_BYTES], raw[-LAST_LINE_BYTES:]
+            found = re.fullmatch(rb"blake3 ([0-9a-f]{64})\n", last)
+            need(found is not None, f"{path} is not a manifest")
+            assert found is not None
+            right = self.seal(b"DRYSMANI", body).hex().encode()
+            need(hmac.compare_digest(right, found[1]), f"{path}: the seal does not fit")
         manifest: dict[str, Any] = json.loads(body)
-        need(manifest["format"] == FORMAT, f"{path} has format {manifest['format']}, this program reads {FORMAT}")
+        need(manifest["format"] == self.format, f"{path} has format {manifest['format']}, not {self.format}")
+        for word in ("account", "disk") if self.seals is not None else ():
+            need(purpose.get(word) in ((None,) if word == "disk" else ()) + (manifest[word],),
+                 f"{path}: sealed by the key of another {word}")  # fmt: skip
         need(manifest["snapshot"] == path.parent.name, f"{path} is of snapshot {manifest['snapshot']}")
         need(manifest["session"] == path.name[: -len(".manifest")], f"{path} is of another session")
         return manifest
@@ -218,8 +172,14 @@ class Store:
         need(len(found) == 1, f"{snapshot} has {len(found)} manifests: give the path of one ({found[0]}, ...)")
         return self.manifest(found[0])
 
-    def index(self, path: Path | BucketPath, magic: bytes) -> tuple[bytes, int]:
-        """Return a pack's or map's plain index, whose seal fits, and where it begins."""
+    def text(self, path: Path | BucketPath, kind: str) -> Any:  # noqa: ANN401 - JSON
+        """Return a small object's JSON."""
+        return json.loads(path.read_bytes() if self.seals is None else self.seals.whole(path, kind)[0])
+
+    def index(self, path: Path | BucketPath, magic: bytes) -> tuple[bytes, int, Opener | None]:
+        """Return a pack's or map's plain index, which is proven, where it begins, and what opens the rest."""
+        if self.seals is not None:
+            return self.seals.index(path, "pack" if magic == b"DRYSPIDX" else "map")
         try:
             size = path.stat().st_size
             with path.open("rb") as file:
@@ -235,15 +195,15 @@ class Store:
             raise DamageError(f"{path}: {error}") from error
         right = self.seal(magic, raw[:24], stored)
         need(hmac.compare_digest(right, seal), f"{path}: the seal of its index does not fit")
-        return expand(encoding, stored, plain_bytes, str(path)), offset
+        return expand(encoding, stored, plain_bytes, str(path)), offset, None
 
     def pack(self, path: Path | BucketPath) -> Pack:
         """Return one object of a pack."""
-        plain, end = self.index(path, b"DRYSPIDX")
+        plain, end, opener = self.index(path, b"DRYSPIDX")
         what = f"index of {path}"
         columns = Columns(plain, what)
         magic, version, flags, pack, session, attempt, _salt = PACK_HEADER.unpack(columns.take(PACK_HEADER.size))
-        need((magic, version, flags) == (b"DRYSPACK", FORMAT, 0), f"{path}: version {version} is not known here")
+        need((magic, version, flags) == (b"DRYSPACK", self.format, 0), f"{path}: version {version} is not known here")
         named = (session.hex(), f"{pack.hex()}.{attempt.hex()}")
         need(named == (path.parent.name, path.name), f"{path} says that it is {'/'.join(named)}")
         frames, blocks = columns.number(), columns.number()
@@ -253,11 +213,12 @@ class Store:
         dead = columns.column("B", blocks)
         hashes = columns.pieces(16, blocks)
         columns.finish()
-        offsets = list(itertools.accumulate(stored, initial=PACK_HEADER.size))
+        in_object = [length + TAG_BYTES if opener and length else length for length in stored]
+        offsets = list(itertools.accumulate(in_object, initial=0 if opener else PACK_HEADER.size))
         first_rows = list(itertools.accumulate(counts, initial=0))
         need(offsets[-1] == end and first_rows[-1] == blocks, f"{path}: its index does not add up")
         need(all(0 < count <= FRAME_BLOCKS_MAX for count in counts), f"{path}: impossible frames")
-        return Pack(path, offsets, counts, encodings, first_rows, dead, hashes)
+        return Pack(path, offsets, counts, encodings, first_rows, dead, hashes, opener)
 
     def packs(self, pack: str, session: str) -> list[Pack]:
         """Return the objects of a pack that can be trusted, the one with most living blocks first."""
@@ -302,8 +263,9 @@ class Store:
         hashes, dead = pack.hashes[rows], pack.dead[rows]
         listed = blake3.blake3(b"".join(hashes), key=self.lists).digest(16)
         need(hmac.compare_digest(listed, digest), f"{what}: its list of hashes is not the map's")
-        need(pack.encodings[number] != 2, f"{what} was dropped, but is read")
+        need(pack.encodings[number] not in (2, 3), f"{what} was dropped or lost, but is read")
         stored = read_part(pack.path, pack.offsets[number : number + 2], what)
+        stored = stored if pack.opener is None else pack.opener.part(number, stored, what)
         plain = expand(pack.encodings[number], stored, pack.counts[number] * BLOCK, what)
         for slot, right in enumerate(hashes):
             if not dead[slot]:
@@ -320,11 +282,11 @@ class Map:
         self._store = store
         # The name in a manifest begins with the store's id, which is the name of the bucket's prefix.
         self.path = store.root.joinpath(*name.split("/")[1:])
-        plain, end = store.index(self.path, b"DRYSTDIR")
+        plain, end, self._opener = store.index(self.path, b"DRYSTDIR")
         columns = Columns(plain, f"directory of {self.path}")
         self._header = columns.take(MAP_HEADER.size)
         magic, version, kind, map_id, session = MAP_HEADER.unpack(self._header)
-        need((magic, version) == (b"DRYSTMAP", FORMAT) and kind in (0, 1), f"{self.path}: version {version}")
+        need((magic, version) == (b"DRYSTMAP", store.format) and kind in (0, 1), f"{self.path}: version {version}")
         named = (session.hex(), map_id.hex())
         need(named == (self.path.parent.name, self.path.name), f"{self.path} says that it is {'/'.join(named)}")
         pages, packs = columns.number(), columns.number()
@@ -333,11 +295,12 @@ class Map:
         stored = columns.column("I", pages)
         self._plain_bytes, self._entries = columns.column("I", pages), columns.column("I", pages)
         self._encodings = columns.column("B", pages)
-        self._seals = columns.pieces(32, pages)
+        self._seals = columns.pieces(32, 0 if self._opener else pages)
         ids, sessions = columns.pieces(16, packs), columns.pieces(16, packs)
         self._packs = [(pack.hex(), owner.hex()) for pack, owner in zip(ids, sessions, strict=True)]
         columns.finish()
-        self._offsets = list(itertools.accumulate(stored, initial=MAP_HEADER.size))
+        in_object = [length + TAG_BYTES if self._opener else length for length in stored]
+        self._offsets = list(itertools.accumulate(in_object, initial=0 if self._opener else MAP_HEADER.size))
         need(self._offsets[-1] == end, f"{self.path}: its directory does not add up")
         disjoint = all(stop <= start for stop, start in zip(self.stops, self.starts[1:], strict=False))
         need(disjoint, f"{self.path}: its pages overlap")
@@ -379,8 +342,11 @@ class Map:
     def _page(self, number: int) -> list[Entry]:
         what = f"{self.path}, page {number}"
         stored = read_part(self.path, self._offsets[number : number + 2], what)
-        seal = self._store.seal(b"page", self._header, stored)
-        need(hmac.compare_digest(seal, self._seals[number]), f"{what}: the seal does not fit")
+        if self._opener is not None:
+            stored = self._opener.part(number, stored, what)
+        else:
+            seal = self._store.seal(b"page", self._header, stored)
+            need(hmac.compare_digest(seal, self._seals[number]), f"{what}: the seal does not fit")
         need(self._plain_bytes[number] <= PAGE_BYTES_MAX, f"{what} is too large")
         columns = Columns(expand(self._encodings[number], stored, self._plain_bytes[number], what), what)
         count, frames = columns.number(), columns.number()
@@ -464,8 +430,8 @@ def show(store: Store) -> int:
             print(f"{path.parent.name:<16}damaged: {error}")
             continue
         try:
-            name = str(json.loads((path.parent / "attributes").read_bytes())["name"])
-        except (OSError, ValueError, KeyError):
+            name = str(store.text(path.parent / "attributes", "attributes")["name"])
+        except (OSError, ValueError, KeyError, DamageError):
             name = ""
         gib = manifest["size_bytes"] / (1 << 30)
         line = f"{manifest['snapshot']:<16}{manifest['disk']:<16}{manifest['taken_at']:<34}{gib:>7.4g}  {name}"
@@ -477,6 +443,8 @@ def main(arguments: list[str]) -> int:
     """Run the program and return its exit status: 0 done, 1 damage, 2 usage."""
     parser = argparse.ArgumentParser(description="Reads Drystone snapshots from their object store.")
     parser.add_argument("store", help="directory of one store, the one that holds `owner`, or s3://BUCKET/PREFIX/ID")
+    parser.add_argument("--keys", type=Path, help="key of a sealed store: a sheet, or a directory of key files")
+    parser.add_argument("--store-id", default="", help="of a sealed store whose directory was renamed")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="list the snapshots")
     writing = commands.add_parser("write", help="write a snapshot as a raw image")
@@ -484,7 +452,8 @@ def main(arguments: list[str]) -> int:
     writing.add_argument("image", type=Path, help="a file that does not exist yet")
     options = parser.parse_args(arguments)
     try:
-        store = Store(place_of(options.store))
+        keys = None if options.keys is None else read_keys(options.keys)
+        store = Store(place_of(options.store), keys, options.store_id)
         if options.command == "list":
             return show(store)
         manifest = store.named(options.snapshot)
