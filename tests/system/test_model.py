@@ -395,7 +395,9 @@ class Model:
         assert list((self.system.data / "disks").iterdir()) == []
 
     def _left(self) -> list[Path]:
-        return [path for kind in ("packs", "maps", "snapshots") for path in self._objects(kind)]
+        # A tombstone stays for a week, in case a write of its manifest lands late (S210).
+        left = [path for kind in ("packs", "maps", "snapshots") for path in self._objects(kind)]
+        return [path for path in left if path.suffix != ".deleted"]
 
     def _objects(self, kind: str) -> list[Path]:
         return [path for path in (self.system.data / "store").glob(f"*/{kind}/**/*") if path.is_file()]
