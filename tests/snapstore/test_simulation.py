@@ -9,8 +9,17 @@ import pytest
 
 from drystone.domain.pack_rewrite import PackRewrite, RewriteState, doomed
 from drystone.snapstore.living import Living
-from tests.snapstore.simulate import Rules, run
+from tests.snapstore import catalog_lives
+from tests.snapstore.simulate import Rules, run, small_packs
 
+LIKELY = {
+    "a manifest is deleted without a tombstone": 2,
+    "the tombstone follows the manifest's deletion": 2,
+    "what came back is known by neither": 2,
+    "every tombstone is taken for one of a living snapshot": 8,
+    "tombstones that no row knows stay": 0,
+}
+"""Bugs of several catalogs, and a seed of each."""
 SEEDS = 18
 HUNTED = 60
 
@@ -79,3 +88,21 @@ def test_planted_bugs_are_found(rules: Callable[[], Rules], likely: int) -> None
         except Exception:  # noqa: BLE001 - whatever it does to the store is a find
             return
     pytest.fail(f"{HUNTED} lives did not show it")
+
+
+@pytest.mark.parametrize("first", [0, 12])
+def test_lives_of_several_catalogs_are_clean(first: int) -> None:
+    """S200, S209, S210."""
+    events: Counter[str] = Counter()
+    with small_packs():
+        for seed in range(first, first + 12):
+            events += catalog_lives.run(seed).events
+    for name in ("taken", "deleted", "recovered", "put back", "landed late", "lost the store"):
+        assert events[name] > 0, name
+
+
+@pytest.mark.parametrize(("name", "seed"), LIKELY.items(), ids=LIKELY.keys())
+def test_bugs_planted_in_lives_of_several_catalogs_are_found(name: str, seed: int) -> None:
+    """`seed` is one that showed it once; all of them: `python -m tests.snapstore.simulate --planted`."""
+    with small_packs():
+        assert catalog_lives.find(catalog_lives.PLANTED[name], range(seed, seed + 12)) is not None
