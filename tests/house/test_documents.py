@@ -4,6 +4,7 @@ import json
 import random
 import re
 import subprocess
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,29 @@ def test_the_dashboard_shows_each_metric_once_placed() -> None:
     assert {column for column, _ in taken} == set(range(24))
     queries = " ".join(target["expr"] for panel in panels for target in panel.get("targets", ()))
     assert {name for name in metrics() if name not in queries} == set()
+
+
+CHINESE = [path for path in DOCUMENTS if path.name.endswith(".zh-CN.md")]
+
+
+def shown(text: str) -> list[tuple[str, dict[str, str], str]]:
+    """Return what a page has its reader do and see, in order."""
+    return [(one.language, one.words, one.text) for one in pages.blocks(text) if one.language in ("sh", "text")]
+
+
+@pytest.mark.parametrize("path", CHINESE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_page_in_chinese_has_the_same_commands(path: Path) -> None:
+    english = path.with_name(path.name.replace(".zh-CN", ""))
+    text, translated = english.read_text(), path.read_text()
+    for one, other in zip_longest(shown(text), shown(translated)):
+        assert one == other, f"{path.name} must follow {english.name}"
+    assert f"[中文]({path.name})" in text
+    assert f"[English]({english.name})" in translated
+
+
+def test_what_newcomers_read_first_is_there_in_chinese() -> None:
+    first = {"README", "virtual-machine", "s3", "recovery-drill"}
+    assert {path.name.removesuffix(".zh-CN.md") for path in CHINESE} >= first
 
 
 def test_every_page_can_be_reached() -> None:
