@@ -12,8 +12,11 @@ import pytest
 from drystone.domain.errors import DrystoneError
 from drystone.maintenance import recover
 from drystone.store_keys import export_key, import_key, list_keys, rotate_key
+from tests.s3_server import S3Server
 from tests.system.harness import installation, random_bytes
+from tests.system.test_s3 import BUCKET, PREFIX, command_lines_and_logs, in_bucket, server
 
+__all__ = ["server"]
 SETTINGS = 'store_sealed = true\nexperimental = ["sealed"]\n'
 MIB = 1 << 20
 MARK = b"what a guest wrote, over and over. "
@@ -87,3 +90,28 @@ def test_a_sealed_store_from_its_making_to_a_recovery(tmp_path: Path) -> None:
             made = again.create_disk(SnapshotId=one)
             again.attach(made)
             assert again.read(made, 0, 2 * MIB) == content
+
+
+@pytest.mark.versitygw
+def test_a_sealed_store_in_a_bucket(server: S3Server, tmp_path: Path) -> None:
+    """S240, S242: also what waits in the spool, and what is kept of the bucket on this machine."""
+    noise = random_bytes(np.random.default_rng(6), MIB)
+    text = (MARK * (MIB // len(MARK) + 1))[:MIB]
+    with in_bucket(tmp_path / "data", server, SETTINGS) as system:
+        disk = system.create_disk(DiskName="a secret name")
+        system.attach(disk)
+        system.write(disk, 0, text + noise)
+        first = system.take(disk, SnapshotName="a secret name")
+        system.write(disk, 0, noise)
+        second = system.take(disk)
+        assert system.content(first, 2 * MIB) == text + noise
+        assert system.content(second, 2 * MIB) == noise + noise
+        system.wait_idle()
+        secrets = (MARK, noise[:64], b"a secret name", b"CLOUD_", b"admin")
+        assert in_clear(server.buckets / BUCKET / PREFIX, *secrets) == []
+        for place in (system.layout.spool, system.layout.store_cache):
+            for path in (one for one in place.rglob("*") if one.is_file()):
+                raw = path.read_bytes()
+                assert not any(secret in raw for secret in secrets), path
+        digits = next(system.layout.keys.glob("*.key")).read_text().split("\n1     ")[1][:19]
+        assert digits not in command_lines_and_logs(system)

@@ -1,0 +1,136 @@
+"""What a start does about a sealed store: by what the catalog noted, with the keys that are there (S242, S244)."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from drystone.catalog import meta
+from drystone.catalog.sqlite import SqliteDatabase
+from drystone.codec.hashes import key_check
+from drystone.codec.key_text import key_text, parse_key
+from drystone.codec.sealed import SecretKey
+from drystone.domain.errors import DrystoneError, ProtocolError
+from drystone.domain.ids import IdSource
+from drystone.engine.layout import Layout
+from drystone.objects.address import DirectoryAddress
+from drystone.objects.measured import Tally
+from drystone.service.kept_store import KeptStore
+from drystone.service.room import Room
+from drystone.service.upkeep.reaching import reach
+from drystone.snapstore.key_files import KeyFiles
+from drystone.store_opening import CREATING, SEALED, open_kept
+
+
+class Place:
+    """A data directory, started again and again."""
+
+    def __init__(self, data: Path) -> None:
+        data.mkdir(mode=0o700)
+        self.layout = Layout(data)
+        self.rng = random.Random(5)
+        self.keys = KeyFiles(self.layout.keys)
+
+    def open(self) -> SqliteDatabase:
+        return SqliteDatabase.open(self.layout.catalog)
+
+    def start(self, *, sealed: bool = False) -> KeptStore:
+        db = self.open()
+        try:
+            room = Room(layout=self.layout, floor_bytes_max=0, floor_percent=0)
+            place = DirectoryAddress(root=str(self.layout.store))
+            return open_kept(db, room, place, self.rng, at=0.0, dead_percent=20, tally=Tally(), sealed=sealed)
+        finally:
+            db.close()
+
+    def objects(self) -> dict[str, bytes]:
+        root = self.layout.store
+        return {str(one.relative_to(root)): one.read_bytes() for one in sorted(root.rglob("*")) if one.is_file()}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path / "data")
+
+
+def test_the_catalog_says_that_its_store_is_sealed(place: Place) -> None:
+    made = place.start(sealed=True)
+    assert made.store.seals is not None
+    assert made.store.seals.kek() == place.keys.default()
+    assert made.address().objects.seal_keys == str(place.layout.keys)
+    # The setting is of the making: what it says later changes nothing.
+    assert place.start(sealed=False).store.seals is not None
+    other = Place(place.layout.data.parent / "other")
+    assert other.start().store.seals is None
+    assert other.start(sealed=True).store.seals is None
+    assert not other.layout.keys.exists()
+
+
+def test_a_making_that_was_cut_off_is_completed_as_it_began(place: Place) -> None:
+    db = place.open()
+    db.write_sync(lambda conn: meta.put(conn, CREATING, f"{'a1' * 16} {'b2' * 16} sealed"))
+    db.close()
+    assert place.start(sealed=False).store.seals is not None
+    db = place.open()
+    assert db.read_sync(lambda conn: meta.get(conn, SEALED)) == "1"
+    db.close()
+
+
+def test_a_key_that_is_not_there_is_waited_for(place: Place) -> None:
+    place.start(sealed=True)
+    (file,) = place.layout.keys.glob("*.key")
+    away = file.rename(place.layout.data / "sheet")
+    before = place.objects()
+    kept = place.start()
+    assert kept.proven is None
+    assert f"import one of: {file.stem}" in str(kept.fault)
+    assert place.objects() == before
+    # It comes back, as a sheet that is typed in: what waited goes on, without another start.
+    place.keys.add(parse_key(away.read_text()))
+    db = place.open()
+    reach(db, kept, kept.objects, IdSource(place.rng))
+    db.close()
+    assert kept.store.seals is not None
+
+
+@pytest.mark.parametrize("loose", [0o640, 0o604])
+def test_keys_that_others_can_read_are_waited_for_too(place: Place, loose: int) -> None:
+    place.start(sealed=True)
+    (file,) = place.layout.keys.glob("*.key")
+    file.chmod(loose)
+    kept = place.start()
+    assert kept.proven is None
+    assert "chmod go=" in str(kept.fault)
+
+
+def test_a_wrong_key_is_known_before_anything_is_written(place: Place) -> None:
+    place.start(sealed=True)
+    (file,) = place.layout.keys.glob("*.key")
+    right = parse_key(file.read_text())
+    wrong = SecretKey(key_id=right.key.key_id, secret=bytes(32))
+    before = place.objects()
+    for text in (key_text(replace(right, key=wrong)), "damaged"):
+        file.write_text(text)
+        with pytest.raises(DrystoneError):
+            place.start()
+        assert place.objects() == before
+
+
+def test_a_store_that_says_that_it_is_in_clear_is_refused(place: Place) -> None:
+    """S242: who has the bucket would have all that follows written in clear."""
+    made = place.start(sealed=True)
+    root = place.layout.store / made.store_id
+    owner = msgspec.json.decode((root / "owner").read_bytes())["owner"]
+    secret = bytes(range(32))
+    for name in ("owner", "keys/store"):
+        (root / name).unlink(missing_ok=True)
+    (root / "owner").write_bytes(msgspec.json.encode({"format": 2, "owner": owner}))
+    (root / "keys/store").write_bytes(
+        msgspec.json.encode({"format": 1, "key": secret.hex(), "check": key_check(secret)})
+    )
+    before = place.objects()
+    with pytest.raises(ProtocolError, match="must be sealed, and its mark says that it is not"):
+        place.start()
+    assert place.objects() == before
