@@ -124,8 +124,7 @@ def test_a_store_that_says_that_it_is_in_clear_is_refused(place: Place) -> None:
     root = place.layout.store / made.store_id
     owner = msgspec.json.decode((root / "owner").read_bytes())["owner"]
     secret = bytes(range(32))
-    for name in ("owner", "keys/store"):
-        (root / name).unlink(missing_ok=True)
+    (root / "owner").unlink()
     (root / "owner").write_bytes(msgspec.json.encode({"format": 2, "owner": owner}))
     (root / "keys/store").write_bytes(
         msgspec.json.encode({"format": 1, "key": secret.hex(), "check": key_check(secret)})
@@ -134,3 +133,26 @@ def test_a_store_that_says_that_it_is_in_clear_is_refused(place: Place) -> None:
     with pytest.raises(ProtocolError, match="must be sealed, and its mark says that it is not"):
         place.start()
     assert place.objects() == before
+
+
+def rot(path: Path) -> None:
+    path.chmod(0o600)
+    path.write_bytes(b"rot")
+
+
+def test_a_start_makes_up_for_a_wrap_that_was_damaged_or_is_gone(place: Place) -> None:
+    """S245."""
+    made = place.start(sealed=True).store
+    assert made.seals is not None
+    root = place.layout.store
+    for damage in (rot, Path.unlink):
+        wraps = sorted(root.glob("*/keys/*/*"))
+        damage(next(one for one in wraps if one.stat().st_size > 3))
+        again = place.start().store
+        assert again.seals is not None
+        assert again.seals.own == made.seals.own
+        good = [one for one in root.glob("*/keys/*/*") if one.read_bytes().endswith(b"DRYSEAL2")]
+        assert len(good) == 2
+        before = place.objects()
+        place.start()
+        assert {name for name in place.objects() if "/keys/" in name} == {name for name in before if "/keys/" in name}

@@ -152,6 +152,10 @@ class DataKeys:
         self._known[made.key.key_id] = made
         return made
 
+    def keep(self, kek: SecretKey) -> bool:
+        """Have two whole wraps by a key of every data key that can be opened; return whether one had to be written."""
+        return rewrap(self._objects, self._store_id, self._find, kek).written > 0
+
     def _named(self, purpose: Purpose) -> DataKey | None:
         known = [one for one in list(self._known.values()) if one.purpose == purpose]
         return min(known, key=lambda one: one.key.key_id, default=None)

@@ -259,7 +259,7 @@ def reopen_store(objects: ObjectStore, store_id: StoreId, far: Far | None = None
 
 
 def keep_key(store: Store) -> bool:
-    """Have the store hold its key twice, each with its check; durable on return.
+    """Have the store hold its key twice, each with its check, or each data key in two wraps; durable on return.
 
     Returns:
         Whether one had to be written: it was not there, or damaged.
@@ -270,7 +270,7 @@ def keep_key(store: Store) -> bool:
     """
     objects, written = store.objects, False
     if store.seals is not None:
-        return False
+        return store.seals.keys.keep(store.seals.kek())
     wanted = _encoded(_whole_key(objects, store.store_id))
     for name in map(store.name, KEY_NAMES):
         if not _present(objects, name) or objects.get(name) != wanted:
