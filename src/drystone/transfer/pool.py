@@ -11,40 +11,17 @@ import msgspec
 import structlog
 
 from drystone.domain.errors import (
-    DrystoneError,
-    IntegrityError,
-    ProtocolError,
-    Refusal,
-    RefusalError,
-    SnapshotBrokenError,
-    SpaceError,
-    StoreUnavailableError,
     UnavailableError,
 )
-from drystone.objects.contract import NotFoundError
 from drystone.objects.measured import Tally
-from drystone.snapstore.packs import MissingPackError
+from drystone.transfer.failures import BUG, error_of
 from drystone.transfer.jobs import Counts, Failure, Job, Message, Progress, Result
 from drystone.transfer.places import Places
-from drystone.transfer.worker import BUG
 
 WAITING_MAX = 8
 """Calls of one account that may wait for a background worker: those that wait longer had better be asked again."""
 _LINE_BYTES_MAX: Final = 128 << 20
 """Longest line of a worker: a result names every pack that was written, 230 bytes per 32 MiB of new data."""
-_KINDS: Final[dict[str, type[DrystoneError]]] = {
-    kind.__name__: kind
-    for kind in (
-        IntegrityError,
-        MissingPackError,
-        NotFoundError,
-        ProtocolError,
-        SnapshotBrokenError,
-        SpaceError,
-        StoreUnavailableError,
-        UnavailableError,
-    )
-}
 START_ATTEMPTS: Final = 6
 START_SECONDS: Final = 0.2
 """A process that cannot be started now (no memory, no descriptors, no processes) is tried again after 0.2 s, 0.4 s, …:
@@ -134,7 +111,7 @@ class WorkerPool:
         async with self._places.hold(account, waiting_max=waiting_max):
             answer = await self._answer(job, on_progress)
         if isinstance(answer, Failure):
-            raise _error(answer)
+            raise error_of(answer)
         assert isinstance(answer, result), answer
         return answer
 
@@ -232,12 +209,3 @@ async def _converse(
                 on_progress(message)
     except (ConnectionError, ValueError) as error:
         raise UnavailableError(f"worker {process.pid}: {error}") from error
-
-
-def _error(failure: Failure) -> Exception:
-    """Return the exception that a worker had."""
-    if failure.kind == BUG:
-        return AssertionError(f"worker: {failure.message}")
-    if failure.kind == RefusalError.__name__:
-        return RefusalError(Refusal(failure.refused), failure.message)
-    return _KINDS.get(failure.kind, DrystoneError)(failure.message)

@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from drystone.domain.errors import RefusalError, expected
+from drystone.domain.errors import expected
 from drystone.logs import configure_logs
 from drystone.objects.address import open_objects
 from drystone.objects.measured import Tally
@@ -32,6 +32,7 @@ from drystone.transfer.addresses import StoreAddress
 from drystone.transfer.compaction import compact
 from drystone.transfer.comparison import compare
 from drystone.transfer.difference import differences
+from drystone.transfer.failures import BUG, failure_of
 from drystone.transfer.garbage import collect, deaths
 from drystone.transfer.jobs import (
     CompareJob,
@@ -53,8 +54,6 @@ from drystone.transfer.space import space
 from drystone.transfer.store_jobs import CollectJob, CompactJob, DeathsJob, MendJob, ScrubJob, SpaceJob
 from drystone.transfer.upload import upload
 
-BUG: Final = "bug"
-"""`Failure.kind` of an exception that is nobody's fault but ours."""
 _PROGRESS_S: Final = 0.2
 _JOBS_WAITING: Final = 1
 SWITCH_S: Final = 2e-4
@@ -211,8 +210,7 @@ def main(arguments: list[str]) -> None:
                 log.exception("worker.bug")
                 _print(Failure(kind=BUG, message=f"{type(error).__name__}: {error}"))
                 raise
-            refused = why.kind if isinstance(why, RefusalError) else ""
-            answer = Failure(kind=type(why).__name__, message=str(why), refused=refused)
+            answer = failure_of(why)
         if counts := tally.take():
             _print(Counts(counts=counts))
         _print(answer)
