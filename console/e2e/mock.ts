@@ -6,7 +6,7 @@ import { extname, join, normalize } from "node:path";
 
 import type { AnswerOf } from "../src/api/answers";
 import type { Session } from "../src/api/client";
-import type { DiskProtection, Filter, Operation, QuiesceProfile, QuiesceStepRecord } from "../src/api/types";
+import type { DiskProtection, Filter, Operation, QuiesceProfile, QuiesceStepRecord, Snapshot } from "../src/api/types";
 import { DAY_MS, FREE, GIB, idOf, iso, noise, step, World } from "./world";
 
 const BUILT = new URL("../../src/drystone/console_files/", import.meta.url).pathname;
@@ -24,6 +24,26 @@ export class Mock extends World {
   loggedIn = false;
   /** Calls of actions, by name. */
   readonly calls = new Map<string, number>();
+  /** Snapshots as the server searches and orders them, for lists longer than a page. */
+  private searchedRecords(body: Readonly<Record<string, unknown>>): AnswerOf<"drystone", "DescribeSnapshotRecords"> {
+    const filters = (body["Filters"] ?? []) as readonly Filter[];
+    const values = (name: string) => filters.filter(({ Name }) => Name === name).flatMap(({ Values }) => Values);
+    const words = values("search").join(" ").toLowerCase().split(/\s+/);
+    const states = values("snapshot-state");
+    const found = this.snapshots.filter((one) => {
+      const name = this.disks.find(({ DiskId }) => DiskId === one.DiskId)?.DiskName ?? "";
+      const texts = [one.SnapshotName, one.SnapshotId, one.DiskId, name, ...one.Tags.flatMap(({ Key, Value }) => [Key, Value])].map((text) => text.toLowerCase());
+      return words.every((word) => texts.some((text) => text.includes(word))) && (states.length === 0 || states.includes(one.SnapshotState));
+    });
+    const sign = body["Order"] === "ASC" ? 1 : -1;
+    const key = (one: Snapshot): string | number =>
+      body["OrderField"] === "NAME" ? one.SnapshotName : body["OrderField"] === "STORED_BYTES" ? (this.records.get(one.SnapshotId)?.StoredBytes ?? 0) : one.CreateTime;
+    found.sort((a, b) => (key(a) < key(b) ? -sign : key(a) > key(b) ? sign : 0));
+    const offset = Number(body["Offset"] ?? 0);
+    const rows = found.slice(offset, offset + Number(body["Limit"] ?? 20)).flatMap(({ SnapshotId }) => this.records.get(SnapshotId) ?? []);
+    return { TotalCount: found.length, SnapshotRecordSet: rows };
+  }
+
   private server: Server | null = null;
 
   async listen(): Promise<string> {
@@ -146,6 +166,7 @@ export class Mock extends World {
         return { TotalCount: found.TotalCount, SnapshotSet: found.rows } satisfies AnswerOf<"cbs", "DescribeSnapshots">;
       }
       case "DescribeSnapshotRecords": {
+        if (body["Filters"] !== undefined || body["OrderField"] !== undefined) return this.searchedRecords(body);
         const rows = (ids("SnapshotIds") ?? []).flatMap((id) => this.records.get(id) ?? []);
         return { TotalCount: rows.length, SnapshotRecordSet: rows } satisfies AnswerOf<"drystone", "DescribeSnapshotRecords">;
       }

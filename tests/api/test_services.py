@@ -880,7 +880,7 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
             (OperationQuery(operation_ids=("o",), filters=(("state", ("DONE",)),), offset=1, limit=5),),
             {},
         ),
-        ("disk_records.details", (("d",), 1, 5), {}),
+        ("disk_records.details", (DiskQuery(disk_ids=("d",), offset=1, limit=5),), {}),
     ]
 
 

@@ -14,7 +14,7 @@ from drystone.cli.output import Output
 from drystone.cli.records import DISK_COLUMNS, OPERATION_COLUMNS, SNAPSHOT_COLUMNS
 from drystone.cli.shown import Reading, age
 from tests.cli.conftest import Command
-from tests.cli.fake_service import FakeService
+from tests.cli.fake_service import FakeService, disk_detail
 
 WIDTHS = (80, 120, 200)
 readable = Reading(lambda text: age(text, 0.0))
@@ -141,3 +141,12 @@ def test_lists_of_the_program_take_the_options(command: Command, service: FakeSe
     refused = command("disk", "list", "--sort", "nope")
     assert (refused.code, refused.out) == (2, "")
     assert command("disk", "list", "-o", "xml").code == 2
+
+
+def test_a_search_is_the_server_s_in_its_order(command: Command, service: FakeService) -> None:
+    found = [disk_detail("disk-bbbbbbbb"), disk_detail("disk-gone0000"), disk_detail("disk-aaaaaaaa")]
+    service.on("DescribeDiskDetails", {"TotalCount": 3, "DiskDetailSet": found})
+    ended = command("disk", "list", "--search", "db team", "-o", "name")
+    assert ended.out.split() == ["disk-bbbbbbbb", "disk-aaaaaaaa"]
+    assert service.asked("DescribeDiskDetails")[0]["Filters"] == [{"Name": "search", "Values": ["db team"]}]
+    assert service.asked("DescribeDisks")[0]["DiskIds"] == ["disk-bbbbbbbb", "disk-gone0000", "disk-aaaaaaaa"]

@@ -187,12 +187,12 @@ def test_details(world: World) -> None:
         daemon="d1",
     )
     world.disk("disk-o", account_id=OTHER)
-    (detail,) = run(world.disks.details(caller(), (), 0, 20)).items
+    (detail,) = run(world.disks.details(caller(), DiskQuery())).items
     assert detail.nbd_uri == "nbd+unix:///disk-a?socket=/srv/my%20disks/a%3Fb.sock"
     assert (detail.device, detail.tracking, detail.epoch, detail.daemon) == (None, "LIVE", 3, "d1")
-    assert run(world.disks.details(caller(), ("disk-o",), 0, 20)).total == 0
-    assert run(world.disks.details(caller(), ("disk-a", "disk-o"), 1, 20)).total == 1
-    assert refusal(world.disks.details(caller(), (), 0, 101)) == Refusal.BAD_VALUE
+    assert run(world.disks.details(caller(), DiskQuery(disk_ids=("disk-o",)))).total == 0
+    assert run(world.disks.details(caller(), DiskQuery(disk_ids=("disk-a", "disk-o"), offset=1))).total == 1
+    assert refusal(world.disks.details(caller(), DiskQuery(limit=101))) == Refusal.BAD_VALUE
 
 
 def modify(world: World, *disk_ids: str, **changes: Any) -> None:

@@ -127,10 +127,10 @@ def test_pages_and_ids(shown: World) -> None:
 def test_records_and_isolation(world: World) -> None:
     world.snapshot("snap-a", record=SnapshotRecord(tracking="delta", changed_bytes=4096))
     world.snapshot("snap-o", account_id=OTHER)
-    (view,) = run(world.snapshots.records(caller(), (), 0, 20)).items
+    (view,) = run(world.snapshots.records(caller(), SnapshotQuery())).items
     assert (view.snapshot.id, view.snapshot.record.changed_bytes) == ("snap-a", 4096)
-    assert run(world.snapshots.records(caller(), ("snap-o",), 0, 20)).total == 0
-    assert refusal(world.snapshots.records(caller(), (), 0, 0)) == Refusal.BAD_VALUE
+    assert run(world.snapshots.records(caller(), SnapshotQuery(snapshot_ids=("snap-o",)))).total == 0
+    assert refusal(world.snapshots.records(caller(), SnapshotQuery(limit=0))) == Refusal.BAD_VALUE
 
 
 def modify(world: World, **changes: Any) -> None:

@@ -45,6 +45,18 @@ describe("long lists", () => {
     expect(page.rows.map((row) => row.record?.StoredBytes)).toEqual(["snap-a", undefined, "snap-c"]);
   });
 
+  it("that are searched or ordered by the server keep its order, and leave out what went meanwhile", async () => {
+    const sent = serve({
+      DescribeSnapshotRecords: { TotalCount: 205, SnapshotRecordSet: ["snap-c", "snap-gone", "snap-a"].map((SnapshotId) => ({ SnapshotId })) },
+      DescribeSnapshots: { TotalCount: 2, SnapshotSet: ["snap-a", "snap-c"].map((SnapshotId) => ({ SnapshotId })) },
+    });
+    const filters = [{ Name: "snapshot-state", Values: ["NORMAL"] }];
+    const page = await fetchSnapshots({ filters, search: "db", order: { field: "NAME", down: true } }, 100);
+    expect(sent[0]?.body).toEqual({ Filters: [...filters, { Name: "search", Values: ["db"] }], OrderField: "NAME", Order: "DESC", Offset: 100, Limit: 100 });
+    expect(sent[1]?.body["SnapshotIds"]).toEqual(["snap-c", "snap-gone", "snap-a"]);
+    expect([page.total, page.rows.map((row) => row.snapshot.SnapshotId)]).toEqual([205, ["snap-c", "snap-a"]]);
+  });
+
   it("of groups are asked for by id through the filter, for that action takes no ids", async () => {
     const sent = serve({
       DescribeSnapshotGroups: { TotalCount: 1, SnapshotGroupSet: [{ SnapshotGroupId: "csnap-a" }] },

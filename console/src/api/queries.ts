@@ -49,14 +49,35 @@ export type SnapshotRow = { readonly snapshot: Snapshot; readonly record: Snapsh
 export type GroupRow = { readonly group: SnapshotGroup; readonly record: SnapshotGroupRecord | undefined };
 export type Page<T> = { readonly total: number; readonly rows: readonly T[] };
 
-export type Where = { readonly ids?: readonly string[]; readonly filters?: readonly Filter[] };
+/** `search` and `order` are for lists that the server searches and orders; its name for what they are ordered by. */
+export type Where = {
+  readonly ids?: readonly string[];
+  readonly filters?: readonly Filter[];
+  readonly search?: string;
+  readonly order?: { readonly field: string; readonly down: boolean };
+};
 export type FetchPage<T> = (where: Where, offset: number, signal?: AbortSignal) => Promise<Page<T>>;
 
 function selection(where: Where): { Filters?: readonly Filter[] } {
   return where.filters?.length ? { Filters: where.filters } : {};
 }
 
+/** The parameters of a list of Drystone's own that is searched or ordered; null where it is neither. */
+function arranged({ filters = [], search = "", order }: Where) {
+  if (search === "" && order === undefined) return null;
+  const searched = search === "" ? filters : [...filters, { Name: "search", Values: [search] }];
+  return { Filters: searched, ...(order === undefined ? {} : { OrderField: order.field, Order: order.down ? "DESC" : "ASC" }) };
+}
+
 export async function fetchDisks(where: Where, offset: number, signal?: AbortSignal): Promise<Page<DiskRow>> {
+  const asked = arranged(where);
+  if (asked !== null) {
+    // CBS knows neither parts of names nor these orders: the other service says which disks, and in which order.
+    const found = await call("drystone", "DescribeDiskDetails", { ...asked, Offset: offset, Limit: PAGE }, signal);
+    const named = { ids: found.DiskDetailSet.map(({ DiskId }) => DiskId) };
+    const byId = new Map((named.ids.length === 0 ? [] : (await fetchDisks(named, 0, signal)).rows).map((row) => [row.disk.DiskId, row]));
+    return { total: found.TotalCount, rows: named.ids.flatMap((id) => byId.get(id) ?? []) };
+  }
   const ids = where.ids ? { DiskIds: where.ids } : selection(where);
   const disks = await call("cbs", "DescribeDisks", { ...ids, Offset: offset, Limit: PAGE }, signal);
   if (disks.DiskSet.length === 0) return { total: disks.TotalCount, rows: [] };
@@ -67,6 +88,13 @@ export async function fetchDisks(where: Where, offset: number, signal?: AbortSig
 }
 
 export async function fetchSnapshots(where: Where, offset: number, signal?: AbortSignal): Promise<Page<SnapshotRow>> {
+  const asked = arranged(where);
+  if (asked !== null) {
+    const listed = await call("drystone", "DescribeSnapshotRecords", { ...asked, Offset: offset, Limit: PAGE }, signal);
+    const named = { ids: listed.SnapshotRecordSet.map(({ SnapshotId }) => SnapshotId) };
+    const byId = new Map((named.ids.length === 0 ? [] : (await fetchSnapshots(named, 0, signal)).rows).map((row) => [row.snapshot.SnapshotId, row]));
+    return { total: listed.TotalCount, rows: named.ids.flatMap((id) => byId.get(id) ?? []) };
+  }
   const ids = where.ids ? { SnapshotIds: where.ids } : selection(where);
   const found = await call("cbs", "DescribeSnapshots", { ...ids, Offset: offset, Limit: PAGE }, signal);
   if (found.SnapshotSet.length === 0) return { total: found.TotalCount, rows: [] };

@@ -869,6 +869,9 @@ export type Services = {
         readonly Offset?: number;
         readonly Limit?: number;
         readonly DiskIds?: readonly string[];
+        readonly Filters?: readonly Filter[];
+        readonly Order?: string;
+        readonly OrderField?: string;
       };
       answer: {
         readonly TotalCount: number;
@@ -1050,6 +1053,9 @@ export type Services = {
         readonly Offset?: number;
         readonly Limit?: number;
         readonly SnapshotIds?: readonly string[];
+        readonly Filters?: readonly Filter[];
+        readonly Order?: string;
+        readonly OrderField?: string;
       };
       answer: {
         readonly TotalCount: number;

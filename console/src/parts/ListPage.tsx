@@ -4,7 +4,7 @@ import { useMemo, useState, type ReactElement, type ReactNode } from "react";
 import { useSearchParams } from "react-router";
 
 import { useNames, type NameOf } from "../api/names";
-import { useLongList, useTicked, type FetchPage } from "../api/queries";
+import { PAGE, useLongList, useTicked, type FetchPage, type Where } from "../api/queries";
 import type { Filter } from "../api/types";
 import { readWhole, useWhole } from "../api/whole";
 import { useWords } from "../words";
@@ -31,6 +31,8 @@ export type ListOf<T> = {
   readonly filters: Readonly<Record<string, string>>;
   /** What columns are ordered by and what a file says for them, by the column's id. */
   readonly values: Readonly<Record<string, (row: T, nameOf: NameOf) => Value>>;
+  /** The columns that the server orders by, with its names for them; where this is, it searches too. */
+  readonly onServer?: Readonly<Record<string, string>>;
   /** What those of them that are plain numbers count. */
   readonly units: Readonly<Record<string, string>>;
 };
@@ -77,10 +79,17 @@ export function useListPage<T>(of: ListOf<T>) {
     [of, nameOf, typed, sort, locale],
   );
 
-  // The API finds what its filters find, newest first: anything else is found here, among all rows.
-  const all = typed !== "" || sort !== null;
-  const part = useLongList(of.name, { filters }, seen, of.fetchPage, of.busy, !all);
-  const whole = useWhole(of.name, { filters }, all, of.fetchPage, of.idOf);
+  // The API's filters find the newest first. Anything else the server finds where the list is longer than a page, as far as
+  // it can; all else is found here, among all rows, and numbers within names count as numbers.
+  const other = typed !== "" || sort !== null;
+  const field = sort === null ? undefined : of.onServer?.[sort.column];
+  const served = of.onServer !== undefined && (sort === null || field !== undefined);
+  const count = useLongList(of.name, { filters }, [0, 1], of.fetchPage, of.busy, other && served).total;
+  const there = other && served && count !== undefined && count > PAGE;
+  const all = other && !there;
+  const where: Where = there ? { filters, search: typed, ...(field === undefined || sort === null ? {} : { order: { field, down: sort.down } }) } : { filters };
+  const part = useLongList(of.name, where, seen, of.fetchPage, of.busy, !all);
+  const whole = useWhole(of.name, { filters }, all && (!served || count !== undefined), of.fetchPage, of.idOf);
   const arranged = useMemo(() => (all ? arrange(whole.data?.rows ?? []) : []), [all, arrange, whole.data]);
   const from = Math.max(0, Math.floor(seen[0] / STEP) * STEP);
   const around = new Map(arranged.slice(from, from + FRESH).map((row) => [of.idOf(row), row]));
@@ -96,7 +105,8 @@ export function useListPage<T>(of: ListOf<T>) {
       }
     : part;
   return {
-    of, nameOf, chosen, choose, seen, onSeen, selected, onSelect, list, sort, filters, arrange,
+    of, nameOf, chosen, choose, seen, onSeen, selected, onSelect, list, sort, where,
+    arrange: there ? (rows: readonly T[]) => rows : arrange,
     /** While all rows are read: how many are there, of how many. */
     reading: all && whole.data?.complete === false ? { read: whole.data.rows.length, total: whole.data.total } : null,
     /** More rows than are ever read at once. */
@@ -115,7 +125,7 @@ function useDownload<T>(page: ReturnType<typeof useListPage<T>>, columns: readon
   const { of, nameOf } = page;
   return useMutation({
     mutationFn: async () => {
-      const { rows } = await readWhole(of.fetchPage, { filters: page.filters }, of.idOf);
+      const { rows } = await readWhole(of.fetchPage, page.where, of.idOf);
       const kept = columns.flatMap(({ id, title }) => {
         const value = of.values[id];
         const unit = of.units[id];

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, func, select
 from drystone.catalog import dialect
 from drystone.catalog.rows import Rows
 from drystone.catalog.schema import VISIBLE_DISK, disk, instance
-from drystone.catalog.selection import Selection, conditions
+from drystone.catalog.selection import Selection, conditions, searched
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.ids import AccountId, DiskId, InstanceId, SnapshotId
 from drystone.domain.tracking import TrackingState
@@ -31,6 +31,7 @@ def find(conn: Connection, selection: Selection) -> tuple[list[Disk], int]:
         )
         for names in selection.instance_names
     ]
+    wanted += searched(disk, selection, disk.c.instance_id, instance)
     return _rows.page(conn, selection, VISIBLE_DISK, wanted)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Select, Table, TextClause, bindparam, exists, func, select, true
+from sqlalchemy import Column, ColumnElement, Select, Table, TextClause, bindparam, exists, func, or_, select, true
 
-from drystone.catalog.dialect import JsonElements, json_text
+from drystone.catalog.dialect import Contains, JsonElements, json_text
 from drystone.domain.ids import AccountId
 from drystone.domain.snapshot import SnapshotState
 
@@ -32,6 +32,8 @@ class Selection:
     """For disks: the name of the instance that has it."""
     snapshot_states: tuple[tuple[tuple[SnapshotState, bool], ...], ...] = ()
     """For snapshots: (state, whether a disk is being rolled back to it)."""
+    search: tuple[str, ...] = ()
+    """Words in small letters: each is a part of the name, the id, a tag, or what the row belongs to."""
     order_by: str = "created_at"
     descending: bool = True
     offset: int = 0
@@ -40,7 +42,15 @@ class Selection:
     @property
     def everything(self) -> bool:
         """Whether no condition is given besides the account."""
-        given = (self.any_of, self.tag_keys, self.tag_values, self.tags, self.instance_names, self.snapshot_states)
+        given = (
+            self.any_of,
+            self.tag_keys,
+            self.tag_values,
+            self.tags,
+            self.instance_names,
+            self.snapshot_states,
+            self.search,
+        )
         return not any(given)
 
 
@@ -50,6 +60,27 @@ def conditions(table: Table, selection: Selection) -> list[ColumnElement[bool]]:
     wanted += [_tagged(table.c.tags, values=values) for values in selection.tag_values]
     wanted += [_tagged(table.c.tags, keys=(key,), values=values) for key, values in selection.tags]
     return wanted
+
+
+def searched(table: Table, selection: Selection, owner: Column[Any], owners: Table) -> list[ColumnElement[bool]]:
+    """Return the conditions of a search: `owner` is the id of what a row belongs to, which has a name in `owners`.
+
+    Letters beyond ASCII are found only as they are written: databases know no others' small letters alike.
+    """
+
+    def has(word: str) -> ColumnElement[bool]:
+        tag = JsonElements(table.c.tags).table_valued("value", name="tag")
+        texts = [json_text(tag.c.value, place) for place in (0, 1)]
+        tagged = exists(select(1).select_from(tag).where(or_(*(_in_text(text, word) for text in texts))))
+        called = select(owners.c.id).where(owners.c.account_id == selection.account_id, _in_text(owners.c.name, word))
+        texts = [table.c.name, table.c.id, owner]
+        return or_(*(_in_text(text, word) for text in texts), tagged, owner.in_(called))
+
+    return [has(word) for word in selection.search]
+
+
+def _in_text(column: ColumnElement[Any], word: str) -> ColumnElement[bool]:
+    return Contains(func.lower(column), word)
 
 
 def statements(table: Table, visible: TextClause, selection: Selection) -> tuple[Select[Any], Select[Any]]:

@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, false, f
 from drystone.catalog import accounts
 from drystone.catalog.dialect import total
 from drystone.catalog.rows import IDS_PER_STATEMENT, Rows
-from drystone.catalog.schema import DOUBTFUL_SNAPSHOT, VISIBLE_SNAPSHOT, snapshot
-from drystone.catalog.selection import Selection, conditions
+from drystone.catalog.schema import DOUBTFUL_SNAPSHOT, VISIBLE_SNAPSHOT, disk, snapshot
+from drystone.catalog.selection import Selection, conditions, searched
 from drystone.domain.ids import AccountId, DiskId, SessionId, SnapshotGroupId, SnapshotId
 from drystone.domain.snapshot import Snapshot, SnapshotState
 
@@ -57,6 +57,7 @@ def find(conn: Connection, selection: Selection) -> tuple[list[Snapshot], int]:
     assert not selection.instance_names, "snapshots are not attached"
     wanted = conditions(snapshot, selection)
     wanted += [or_(false(), *map(_shows, pairs)) for pairs in selection.snapshot_states]
+    wanted += searched(snapshot, selection, snapshot.c.disk_id, disk)
     kept = (lambda: accounts.snapshot_count(conn, selection.account_id)) if selection.everything else None
     return _rows.page(conn, selection, VISIBLE_SNAPSHOT, wanted, kept)
 

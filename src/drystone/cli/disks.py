@@ -29,7 +29,7 @@ def disk_app(outside: Outside) -> App:
     """Return the commands `drystone disk ...`."""
     app = App(name="disk", help="Disks: create, attach, resize, delete.")
     commands = DiskCommands(outside)
-    add_command(app, commands.list_, "list", "drystone disk list --state ATTACHED", "drystone disk list --json")
+    add_command(app, commands.list_, "list", "drystone disk list --state ATTACHED", "drystone disk list --search db")
     add_command(app, commands.show, "show", "drystone disk show disk-1a2b3c4d --json")
     add_command(
         app,
@@ -79,6 +79,7 @@ class DiskCommands(Commands):
         state: str | None = None,
         instance: str | None = None,
         name: str | None = None,
+        search: str | None = None,
         limit: Limit = LIST_LIMIT,
         common: ListOptions = NO_LIST_OPTIONS,
     ) -> None:
@@ -88,12 +89,15 @@ class DiskCommands(Commands):
             state: Only disks in this state: UNATTACHED, ATTACHING, ATTACHED, DETACHING, EXPANDING, ROLLBACKING.
             instance: Only disks attached to this instance.
             name: Only disks with this very name.
+            search: Only those with these words in the name, the id, a tag, or the instance's id or name.
             limit: Maximum number of disks to list.
             common: Options that every list takes.
         """
         session = self._outside.session(common)
         wanted = None if instance is None else lookup.id_of(session, INSTANCE, instance)
-        found = lookup.matching(session, DISK, limit=limit, disk_state=state, instance_id=wanted, disk_name=name)
+        found = lookup.matching(
+            session, DISK, limit=limit, search=search, disk_state=state, instance_id=wanted, disk_name=name
+        )
         session.out.records(found, DISK_COLUMNS)
 
     def show(self, disk: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:

@@ -113,6 +113,7 @@ class SnapshotCommands(Commands):
         disk: str | None = None,
         state: str | None = None,
         name: str | None = None,
+        search: str | None = None,
         limit: Limit = LIST_LIMIT,
         space: bool = True,
         common: ListOptions = NO_LIST_OPTIONS,
@@ -122,7 +123,8 @@ class SnapshotCommands(Commands):
         Args:
             disk: Only snapshots of this disk.
             state: Only snapshots in this state: CREATING, NORMAL, ROLLBACKING.
-            name: Only snapshots with this name.
+            name: Only snapshots with this very name.
+            search: Only those with these words in the name, the id, a tag, or the disk's id or name.
             limit: Maximum number of snapshots to list.
             space: Also show `unique_bytes`, for which the store may be read.
             common: Options that every list takes.
@@ -130,7 +132,7 @@ class SnapshotCommands(Commands):
         session = self._outside.session(common)
         wanted = None if disk is None else lookup.id_of(session, DISK, disk)
         found = lookup.matching(
-            session, SNAPSHOT, limit=limit, disk_id=wanted, snapshot_state=state, snapshot_name=name
+            session, SNAPSHOT, limit=limit, search=search, disk_id=wanted, snapshot_state=state, snapshot_name=name
         )
         session.out.records(lookup.with_unique_bytes(session, found) if space else found, SNAPSHOT_COLUMNS)
 

@@ -43,6 +43,7 @@ const DISKS: ListOf<DiskRow> = {
     charge: ({ disk }) => disk.DiskChargeType,
     tags: ({ disk }) => tagTexts(disk.Tags).join(", "),
   },
+  onServer: { name: "NAME", state: "STATE", type: "TYPE", size: "SIZE", created: "CREATE_TIME" },
   units: { size: "GiB" },
 };
 

@@ -41,6 +41,7 @@ const SNAPSHOTS: ListOf<SnapshotRow> = {
     group: ({ record }) => record?.SnapshotGroupId ?? null,
     tags: ({ snapshot }) => tagTexts(snapshot.Tags).join(", "),
   },
+  onServer: { name: "NAME", state: "STATE", disk: "DISK_ID", stored: "STORED_BYTES", kept: "DEADLINE", created: "CREATE_TIME" },
   units: { stored: "B" },
 };
 

@@ -5,10 +5,11 @@ from typing import Annotated, TypedDict
 from drystone.api.actions import Action, Context, Paged
 from drystone.api.answers import OneOf, OperationIdAnswer, iso_time
 from drystone.api.drystone.service import DRYSTONE
-from drystone.api.parameters import Id, Ids, PathText, Text, Unsigned, Word
+from drystone.api.parameters import Filters, Id, Ids, PathText, Text, Unsigned, Word, conditions
 from drystone.domain.tracking import TrackingState
 from drystone.service import views
 from drystone.service.caller import Caller
+from drystone.service.requests import DiskQuery
 
 
 class DiskDetail(TypedDict):
@@ -38,12 +39,24 @@ class _DiskDetails(TypedDict):
 
 @DRYSTONE.read
 class DescribeDiskDetails(Paged, frozen=True, kw_only=True):
-    """List how disks are served and tracked."""
+    """List how disks are served and tracked, in an order.
+
+    Filters are those of DescribeDisks, and `search`: its words are parts of the name, the id, a tag, or the instance's
+    id or name, in capitals or not. OrderField is CREATE_TIME, NAME, STATE, DEADLINE, SIZE or TYPE.
+    """
 
     disk_ids: Ids | None = None
+    filters: Filters | None = None
+    order: Word | None = None
+    order_field: Word | None = None
 
     async def __call__(self, on: Context, caller: Caller) -> _DiskDetails:
-        page = await on.calls.disk_records.details(caller, self.disk_ids or (), *self.page)
+        offset, limit = self.page
+        query = DiskQuery(
+            disk_ids=self.disk_ids or (), filters=conditions(self.filters), order=self.order,
+            order_field=self.order_field, offset=offset, limit=limit,
+        )  # fmt: skip
+        page = await on.calls.disk_records.details(caller, query)
         return {"TotalCount": page.total, "DiskDetailSet": [_disk_detail(detail) for detail in page.items]}
 
 

@@ -7,12 +7,12 @@ from msgspec import field
 from drystone.api.actions import Action, Context, Paged
 from drystone.api.answers import OneOf, OperationIdAnswer, SnapshotIdAnswer, Tag, iso_time, iso_time_if, tags
 from drystone.api.drystone.service import DRYSTONE
-from drystone.api.parameters import Id, Ids, PathText, Word
+from drystone.api.parameters import Filters, Id, Ids, PathText, Word, conditions
 from drystone.domain import proof as domain
 from drystone.domain.proof import Finding
 from drystone.service import views
 from drystone.service.caller import Caller
-from drystone.service.requests import SnapshotGroupQuery
+from drystone.service.requests import SnapshotGroupQuery, SnapshotQuery
 
 FindingText = Annotated[str, OneOf(tuple(Finding))]
 
@@ -106,12 +106,24 @@ class _SnapshotRecords(TypedDict):
 
 @DRYSTONE.read
 class DescribeSnapshotRecords(Paged, frozen=True, kw_only=True):
-    """List how snapshots were taken (P7)."""
+    """List how snapshots were taken (P7), in an order.
+
+    Filters are those of DescribeSnapshots, and `search`: its words are parts of the name, the id, a tag, or the disk's
+    id or name, in capitals or not. OrderField is CREATE_TIME, NAME, STATE, DEADLINE, STORED_BYTES or DISK_ID.
+    """
 
     snapshot_ids: Ids | None = None
+    filters: Filters | None = None
+    order: Word | None = None
+    order_field: Word | None = None
 
     async def __call__(self, on: Context, caller: Caller) -> _SnapshotRecords:
-        page = await on.calls.snapshot_records.records(caller, self.snapshot_ids or (), *self.page)
+        offset, limit = self.page
+        query = SnapshotQuery(
+            snapshot_ids=self.snapshot_ids or (), filters=conditions(self.filters), order=self.order,
+            order_field=self.order_field, offset=offset, limit=limit,
+        )  # fmt: skip
+        page = await on.calls.snapshot_records.records(caller, query)
         return {"TotalCount": page.total, "SnapshotRecordSet": [_snapshot_record(view) for view in page.items]}
 
 

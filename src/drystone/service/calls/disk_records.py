@@ -8,7 +8,6 @@ from sqlalchemy import Connection
 
 from drystone.catalog import disks, instances, packs, snapshots
 from drystone.catalog.database import Database
-from drystone.catalog.selection import Selection
 from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, SYSTEM_DISK, Disk, DiskState
 from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN, EXTRA_TYPES, DiskType
 from drystone.domain.errors import Refusal, RefusalError
@@ -16,7 +15,7 @@ from drystone.domain.ids import AccountId, DiskId, InstanceId
 from drystone.engine.layout import nbd_uri
 from drystone.service.caller import Caller
 from drystone.service.calls.attributes import disk_name
-from drystone.service.calls.filters import check_filters, disk_selection, page
+from drystone.service.calls.filters import disk_detail_selection, disk_selection
 from drystone.service.calls.host_probe import HostProbe
 from drystone.service.requests import ConfigQuery, DiskChanges, DiskQuery
 from drystone.service.rows.quotas import check_per_call
@@ -66,20 +65,13 @@ class DiskRecords:
 
         return await self.db.read(select)
 
-    async def details(self, caller: Caller, disk_ids: tuple[str, ...], offset: int, limit: int) -> Page[DiskDetail]:
+    async def details(self, caller: Caller, query: DiskQuery) -> Page[DiskDetail]:
         """Return how the caller's disks are served and tracked; no ids means all of them.
 
         Raises:
-            RefusalError: `BAD_VALUE`.
+            RefusalError: `BAD_FILTER` or `BAD_VALUE`.
         """
-        check_filters((), disk_ids, ())
-        offset, limit = page(offset, limit)
-        selection = Selection(
-            account_id=caller.account_id,
-            any_of=(("id", disk_ids),) if disk_ids else (),
-            offset=offset,
-            limit=limit,
-        )
+        selection = disk_detail_selection(caller.account_id, query)
         found, total = await self.db.read(lambda conn: disks.find(conn, selection))
         outdated = await self.probe.outdated([disk.id for disk in found])
         return Page(items=tuple(_detail(disk, outdated=disk.id in outdated) for disk in found), total=total)

@@ -4,6 +4,7 @@ Several filters must all match; of the values of one, any. A value that no row c
 does not exist, and a value that cannot be meant, are refused.
 """
 
+import string
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -20,6 +21,8 @@ LIMIT_MAX = 100
 IDS_MAX = 100
 FILTERS_MAX = 20
 VALUES_MAX = 100
+WORDS_MAX = 10
+"""Of a search."""
 DISK_ID_VALUES_MAX = 10
 """Values of the filter `disk-id` of DescribeSnapshots (CBS)."""
 OFFSET_MAX = 2**62
@@ -54,6 +57,26 @@ def snapshot_selection(account_id: AccountId, query: SnapshotQuery) -> Selection
                 f"The filter `disk-id` has {len(values)} values; at most {DISK_ID_VALUES_MAX} are allowed.",
             )
     return _selection(account_id, query.snapshot_ids, query.filters, _SNAPSHOT_FILTERS, query, order_by)
+
+
+def disk_detail_selection(account_id: AccountId, query: DiskQuery) -> Selection:
+    """Return what DescribeDiskDetails selects: also by a search, and in more orders than DescribeDisks.
+
+    Raises:
+        RefusalError: As `disk_selection`.
+    """
+    order_by = _one_of(query.order_field, "OrderField", _DISK_ORDERS)
+    return _selection(account_id, query.disk_ids, query.filters, {**_DISK_FILTERS, **_SEARCH}, query, order_by)
+
+
+def snapshot_record_selection(account_id: AccountId, query: SnapshotQuery) -> Selection:
+    """Return what DescribeSnapshotRecords selects: also by a search, and in more orders than DescribeSnapshots.
+
+    Raises:
+        RefusalError: As `snapshot_selection`.
+    """
+    order_by = _one_of(query.order_field, "OrderField", _SNAPSHOT_ORDERS)
+    return _selection(account_id, query.snapshot_ids, query.filters, {**_SNAPSHOT_FILTERS, **_SEARCH}, query, order_by)
 
 
 def page(offset: int, limit: int) -> tuple[int, int]:
@@ -216,10 +239,22 @@ def _instance_name(selection: Selection, _name: str, values: tuple[str, ...]) ->
     return replace(selection, instance_names=(*selection.instance_names, values))
 
 
+def _search(selection: Selection, name: str, values: tuple[str, ...]) -> Selection:
+    words = tuple(word for value in values for word in value.translate(_SMALL).split())
+    if len(words) > WORDS_MAX:
+        raise RefusalError(Refusal.BAD_VALUE, f"The filter `{name}` has {len(words)} words; {WORDS_MAX} are allowed.")
+    return replace(selection, search=(*selection.search, *words))
+
+
 def _nothing(selection: Selection, _name: str, _values: tuple[str, ...]) -> Selection:
     return _any_of(selection, "id", ())
 
 
+_SMALL = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+_SEARCH: Mapping[str, Narrow] = {"search": _search}
+_ORDERS: Mapping[str, str] = {"CREATE_TIME": "created_at", "NAME": "name", "STATE": "state", "DEADLINE": "deadline_at"}
+_DISK_ORDERS: Mapping[str, str] = {**_ORDERS, "SIZE": "size_gib", "TYPE": "type"}
+_SNAPSHOT_ORDERS: Mapping[str, str] = {**_ORDERS, "STORED_BYTES": "stored_bytes", "DISK_ID": "disk_id"}
 _TAG_PREFIX = "tag:"
 _SNAPSHOT_STATES: Mapping[str, tuple[SnapshotState, bool] | None] = {
     "NORMAL": (SnapshotState.NORMAL, False),

@@ -14,7 +14,7 @@ from drystone.domain.ids import AccountId, SnapshotId
 from drystone.domain.snapshot import Snapshot
 from drystone.service.caller import Caller
 from drystone.service.calls.attributes import deadline, snapshot_name
-from drystone.service.calls.filters import check_filters, page, snapshot_selection
+from drystone.service.calls.filters import snapshot_record_selection, snapshot_selection
 from drystone.service.requests import SnapshotChanges, SnapshotQuery
 from drystone.service.views import Page, SnapshotOverview, SnapshotView
 
@@ -38,22 +38,13 @@ class SnapshotRecords:
         """
         return await self._page(snapshot_selection(caller.account_id, query))
 
-    async def records(
-        self, caller: Caller, snapshot_ids: tuple[str, ...], offset: int, limit: int
-    ) -> Page[SnapshotView]:
+    async def records(self, caller: Caller, query: SnapshotQuery) -> Page[SnapshotView]:
         """Return the caller's snapshots for their records (P7); no ids means all of them.
 
         Raises:
-            RefusalError: `BAD_VALUE`.
+            RefusalError: `BAD_FILTER` or `BAD_VALUE`.
         """
-        check_filters((), snapshot_ids, ())
-        offset, limit = page(offset, limit)
-        selection = Selection(
-            account_id=caller.account_id,
-            any_of=(("id", snapshot_ids),) if snapshot_ids else (),
-            offset=offset,
-            limit=limit,
-        )
+        selection = snapshot_record_selection(caller.account_id, query)
 
         def read(conn: Connection) -> Page[SnapshotView]:
             found, total = snapshots.find(conn, selection)
