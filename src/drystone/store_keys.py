@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from drystone.catalog import meta
+from drystone.catalog.backup import read_meta
 from drystone.catalog.sqlite import SqliteDatabase
 from drystone.codec.key_text import KeyEncryptionKey, parse_key
 from drystone.config import Config
@@ -18,7 +19,7 @@ from drystone.objects.address import open_objects
 from drystone.objects.contract import ObjectStore
 from drystone.serve import locked
 from drystone.service.upkeep import epoch
-from drystone.snapstore.data_keys import list_wraps, retire, rewrap
+from drystone.snapstore.data_keys import list_wraps, retire, rewrap, unopened
 from drystone.snapstore.key_files import KeyFiles, keks_from, new_key, sheet
 from drystone.snapstore.reader_copy import reader_sha256
 from drystone.snapstore.store import open_store
@@ -112,12 +113,14 @@ def rotate_key(data: Path, *, at: float) -> Rotated:
     with locked(config.data):
         objects, store_id = _owned(config, layout)
         files = KeyFiles(layout.keys)
+        faults = unopened(objects, store_id, files.secret)
+        if faults:
+            raise IntegrityError(f"nothing was changed: {'; '.join(faults)}")
         made = new_key(at)
         files.add(made)
         done = rewrap(objects, store_id, files.secret, made.key)
         if done.faults:
-            files.remove(made.key.key_id)
-            raise IntegrityError(f"nothing was retired: {'; '.join(done.faults)}")
+            raise IntegrityError(f"nothing was retired, and key {made.key.key_id} stays: {'; '.join(done.faults)}")
         files.make_default(made.key.key_id)
         old = {one.kek for wraps in list_wraps(objects, store_id).values() for one in wraps} - {made.key.key_id}
         for key_id in sorted(old):
@@ -146,23 +149,15 @@ def _owned(config: Config, layout: Layout) -> tuple[ObjectStore, StoreId]:
 
 
 def _wrapped(config: Config, layout: Layout) -> Mapping[str, int] | None:
-    """Return how many data keys each key wraps; None without a catalog of a sealed store."""
-    if not layout.catalog.exists():
-        return None
-    facts = _facts(layout)
-    if SEALED not in facts:
+    """Return how many data keys each key wraps; None without a catalog of a sealed store, which a server may have."""
+    if not layout.catalog.exists() or read_meta(layout.catalog, SEALED) is None:
         return None
     found: dict[str, int] = {}
-    for wraps in list_wraps(open_objects(store_place(config)), StoreId(facts[STORE_ID])).values():
+    store_id = StoreId(read_meta(layout.catalog, STORE_ID) or "")
+    for wraps in list_wraps(open_objects(store_place(config)), store_id).values():
         for kek in {one.kek for one in wraps}:
             found[kek] = found.get(kek, 0) + 1
     return found
-
-
-def _facts(layout: Layout) -> Mapping[str, str]:
-    _require(layout)
-    with contextlib.closing(SqliteDatabase.open(layout.catalog)) as db:
-        return db.read_sync(meta.everything)
 
 
 def _require(layout: Layout) -> None:

@@ -12,16 +12,20 @@ from drystone.catalog.sqlite import SqliteDatabase
 from drystone.codec.hashes import key_check
 from drystone.codec.key_text import key_text, parse_key
 from drystone.codec.sealed import SecretKey
-from drystone.domain.errors import DrystoneError, ProtocolError
-from drystone.domain.ids import IdSource
+from drystone.codec.wraps import Purpose
+from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError
+from drystone.domain.ids import AccountId, IdSource, KeyId
 from drystone.engine.layout import Layout
 from drystone.objects.address import DirectoryAddress
 from drystone.objects.measured import Tally
 from drystone.service.kept_store import KeptStore
 from drystone.service.room import Room
 from drystone.service.upkeep.reaching import reach
+from drystone.snapstore.data_keys import destroy_data_key, make_data_key
 from drystone.snapstore.key_files import KeyFiles
-from drystone.store_opening import CREATING, SEALED, open_kept
+from drystone.store_keys import list_keys, rotate_key
+from drystone.store_opening import CREATING, SEALED, StartError, open_kept
+from tests.claims import claim_on
 
 
 class Place:
@@ -156,3 +160,37 @@ def test_a_start_makes_up_for_a_wrap_that_was_damaged_or_is_gone(place: Place) -
         before = place.objects()
         place.start()
         assert {name for name in place.objects() if "/keys/" in name} == {name for name in before if "/keys/" in name}
+
+
+def test_a_rotation_keeps_what_it_cannot_do_without(place: Place) -> None:
+    """S246, S200."""
+    data = place.layout.data
+    store = place.start(sealed=True).store
+    first = place.keys.default()
+    done = rotate_key(data, at=1.0)
+    assert (done.data_keys, done.retired) == (1, (first.key_id,))
+    assert [one.key.key_id for one in place.keys.all()[0]] == [done.key] == [place.keys.default_id()]
+    assert place.start().store.seals is not None
+    # A data key that no key here opens: nothing is changed.
+    lost = SecretKey(key_id=KeyId("ee" * 16), secret=bytes(32))
+    theirs = make_data_key(store.objects, store.store_id, lost, Purpose(account=AccountId("100000000009")))
+    before, files = place.objects(), place.keys.all()
+    with pytest.raises(IntegrityError, match="nothing was changed: data key"):
+        rotate_key(data, at=2.0)
+    assert (place.objects(), place.keys.all()) == (before, files)
+    assert list_keys(data)[1] == [f"key {lost.key_id} wraps 1 data keys, and is not here"]
+    destroy_data_key(store.objects, store.store_id, theirs.key.key_id)
+    # Another catalog has the store: it needs the keys that would go.
+    claim_on(store, owner="f" * 32, incarnation="e" * 32)
+    before = place.objects()
+    with pytest.raises(StartError, match="another catalog"):
+        rotate_key(data, at=3.0)
+    assert (place.objects(), place.keys.all()) == (before, files)
+
+
+def test_a_store_in_clear_has_no_keys_to_rotate(place: Place) -> None:
+    place.start()
+    with pytest.raises(StartError, match="is not sealed"):
+        rotate_key(place.layout.data, at=1.0)
+    assert not place.layout.keys.exists()
+    assert list_keys(place.layout.data) == ([], [])

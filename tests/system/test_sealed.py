@@ -64,6 +64,7 @@ def test_a_sealed_store_from_its_making_to_a_recovery(tmp_path: Path) -> None:
         assert [oct(one.stat().st_mode & 0o777) for one in keys] == ["0o600"]
         digits = keys[0].read_text().split("\n1     ")[1][:19]
         assert digits not in (system.data / "log" / "snapshot-server.log").read_text() + system.log()
+        assert [one.data_keys for one in list_keys(system.data)[0]] == [2]
         with pytest.raises(DrystoneError, match="is served already"):
             rotate_key(system.data, at=time.time())
         system.stop()

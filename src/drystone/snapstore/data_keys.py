@@ -170,6 +170,17 @@ class Rewrapped:
     faults: tuple[str, ...]
 
 
+def unopened(objects: ObjectStore, store_id: StoreId, find: FindKek) -> list[str]:
+    """Return which data keys of a store cannot be opened here, and why."""
+    faults = []
+    for key_id, wraps in list_wraps(objects, store_id).items():
+        try:
+            read_data_key(objects, store_id, wraps, find)
+        except (KeyMissingError, IntegrityError, NotFoundError) as error:
+            faults.append(f"data key {key_id}: {error}")
+    return faults
+
+
 def rewrap(objects: ObjectStore, store_id: StoreId, find: FindKek, kek: SecretKey) -> Rewrapped:
     """Have `kek` wrap every data key of a store, twice; no object is sealed anew. May be repeated.
 
