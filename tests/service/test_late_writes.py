@@ -16,7 +16,7 @@ from drystone.domain.snapshot import SnapshotState
 from drystone.service.rows import troubles
 from drystone.service.rows.deletions import mark_deleting
 from drystone.service.transactions import Change
-from drystone.service.upkeep import collection, recovery, sweep
+from drystone.service.upkeep import collection, late_writes, recovery, sweep
 from drystone.service.upkeep.evidence import Evidence, Report
 from drystone.snapstore.claims import claimed_epoch
 from drystone.snapstore.deletion import put_tombstone
@@ -286,10 +286,15 @@ def compacted(world: World, made: ServerParts) -> None:
             asyncio.run(parts.compact(made).run(found))
 
 
-def test_what_only_its_objects_tell_of_goes_when_it_was_proven_dead(world: World) -> None:
+@pytest.mark.parametrize("page", [1, 5000])
+def test_what_only_its_objects_tell_of_goes_when_it_was_proven_dead(
+    world: World, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
     """It landed after a recovery had looked, or is of a writer that did not know that it had lost the store."""
+    monkeypatch.setattr(late_writes, "PAGE", page)
     made = world.open()
     session, before = deleted(world, made)
+    MemoryStore.put(world.objects, made.store.name("packs", "of-nobody"), b"")
     assert forgotten(made, after=WEEK + 1) == 1
     for name, raw in before.items():
         if not name.endswith(".manifest"):

@@ -3,7 +3,7 @@
 Nothing is written, and nothing is judged that could not be read: what is not proven whole is named, and left alone.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from drystone.domain.blocks import Ranges
 from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import PackId, SessionId, SnapshotId
 from drystone.domain.late_writes import Made
-from drystone.objects.contract import NotFoundError
+from drystone.objects.contract import NotFoundError, ObjectEntry
 from drystone.snapstore.cache import ByteCache
 from drystone.snapstore.manifests import (
     Attributes,
@@ -200,20 +200,28 @@ class Listing:
 
 def list_objects(store: Store) -> Listing:
     """List all packs and maps of a store."""
+    return listing_of(store, packs_and_maps(store))
+
+
+def packs_and_maps(store: Store) -> Iterator[ObjectEntry]:
+    """Yield all packs and maps of a store, by listing."""
+    for kind in ("packs", "maps"):
+        yield from store.objects.list(store.name(kind, ""))
+
+
+def listing_of(store: Store, entries: Iterable[ObjectEntry]) -> Listing:
+    """Return what the names of packs and maps say."""
     packs: dict[PackRef, dict[str, int]] = {}
     maps: set[str] = set()
     foreign: list[str] = []
-    for entry in store.objects.list(store.name("packs", "")):
-        session, _, last = entry.name.removeprefix(store.name("packs", "")).partition("/")
+    for entry in entries:
+        kind, _, rest = entry.name.removeprefix(store.name("")).partition("/")
+        session, _, last = rest.partition("/")
         pack, _, attempt = last.partition(".")
-        if all(map(_is_hex128, (session, pack, attempt))):
+        if kind == "packs" and all(map(_is_hex128, (session, pack, attempt))):
             ref = PackRef(pack=PackId(pack), session=SessionId(session))
             packs.setdefault(ref, {})[entry.name] = entry.size_bytes
-        else:
-            foreign.append(entry.name)
-    for entry in store.objects.list(store.name("maps", "")):
-        session, _, map_id = entry.name.removeprefix(store.name("maps", "")).partition("/")
-        if _is_hex128(session) and _is_hex128(map_id):
+        elif kind == "maps" and _is_hex128(session) and _is_hex128(last):
             maps.add(entry.name)
         else:
             foreign.append(entry.name)

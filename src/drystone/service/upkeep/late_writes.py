@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Collection
 
 import structlog
@@ -14,16 +15,18 @@ from drystone.domain.ids import SessionId
 from drystone.domain.late_writes import Known, Made, judge
 from drystone.domain.session import Pack, Session, SessionState
 from drystone.domain.snapshot import SnapshotState
-from drystone.objects.contract import NotFoundError
+from drystone.objects.contract import NotFoundError, ObjectEntry
 from drystone.service.kept_store import KeptStore
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
 from drystone.snapstore.deletion import delete_manifest
-from drystone.snapstore.inventory import list_objects
+from drystone.snapstore.inventory import Listing, listing_of, packs_and_maps
 from drystone.snapstore.manifests import list_shelf, made_of
 from drystone.snapstore.packs import open_pack
 
 log = structlog.get_logger()
+PAGE = 5000
+"""Names that are looked at together: a store of 10 TiB has 300,000 packs."""
 
 
 async def unknown_manifests(transactions: Transactions, kept: KeptStore) -> tuple[list[str], bool]:
@@ -85,9 +88,19 @@ async def adopt_unknown(transactions: Transactions, kept: KeptStore) -> frozense
     Raises:
         DrystoneError: The store does not answer.
     """
-    store = kept.store
-    listing = await asyncio.to_thread(list_objects, store)
+    entries, maps = packs_and_maps(kept.store), set[str]()
 
+    def page() -> list[ObjectEntry]:
+        return list(itertools.islice(entries, PAGE))
+
+    while found := await asyncio.to_thread(page):
+        listing = listing_of(kept.store, found)
+        maps |= listing.maps
+        await _adopt_unknown(transactions, kept, listing)
+    return frozenset(maps)
+
+
+async def _adopt_unknown(transactions: Transactions, kept: KeptStore, listing: Listing) -> None:
     def nameless(conn: Connection) -> list[PackRef]:
         # Read after the listing: what was being written then has a row now, or an open session.
         own = sessions.get_many(conn, {ref.session for ref in listing.packs})
@@ -104,7 +117,7 @@ async def adopt_unknown(transactions: Transactions, kept: KeptStore) -> frozense
     for ref in await transactions.read(nameless):
         name, size_bytes = min(listing.packs[ref].items())
         with contextlib.suppress(NotFoundError, IntegrityError, ProtocolError):
-            opened = await asyncio.to_thread(open_pack, store, name, size_bytes)
+            opened = await asyncio.to_thread(open_pack, kept.store, name, size_bytes)
             blocks = max(1, len(opened.index.dead))
             found.append(Pack(
                 id=ref.pack, session_id=ref.session, object=name, bytes=size_bytes, blocks=blocks, dead_blocks=blocks,
@@ -124,7 +137,6 @@ async def adopt_unknown(transactions: Transactions, kept: KeptStore) -> frozense
     known = await transactions.read(lambda conn: sessions.get_many(conn, listing.sessions).keys())
     if found or listing.sessions - known:
         await transactions.change(record)
-    return listing.maps
 
 
 def what_rows_say(conn: Connection, listed: Collection[Made]) -> Known:
