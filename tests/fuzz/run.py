@@ -47,7 +47,9 @@ MOVING = frozenset({"disk-state", "snapshot-state", "snapshot-group-state", "ins
 BASES: Mapping[str, Mapping[str, object]] = {
     "DescribeDiskConfigQuota": {"InquiryType": "INQUIRY_CBS_CONFIG"},
 }
-NEEDS_ID = frozenset({"DescribeInstancesDiskNum", "DescribeSnapshotSpace", "DescribeSnapshotDifference"})
+NEEDS_ID = frozenset({
+    "DescribeInstancesDiskNum", "DescribeOperationHistory", "DescribeSnapshotSpace", "DescribeSnapshotDifference"
+})  # fmt: skip
 """Lists that want to be told of what; asked for one of the caller's if there is one."""
 STABLE: Mapping[str, tuple[str, ...]] = {
     "DescribeDisks": ("DiskId", "DiskName", "DiskSize", "DiskType", "DiskChargeType", "Tags"),
@@ -279,6 +281,8 @@ class Fuzzer:
         """Ask what wants to be told of what."""
         if actor.known.of("ins"):
             await self._ask(actor, "DescribeInstancesDiskNum", InstanceIds=[self._rng.choice(actor.known.of("ins"))])
+        if actor.known.of("op"):
+            await self._ask(actor, "DescribeOperationHistory", OperationId=self._rng.choice(actor.known.of("op")))
         if actor.known.of("snap") and self._rng.random() < 0.1:
             one = self._rng.choice(actor.known.of("snap"))
             await self._ask(actor, "DescribeSnapshotSpace", SnapshotIds=[one])
