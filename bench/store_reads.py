@@ -3,7 +3,7 @@
 Usage: python -m bench.store_reads [--mib N] [--deltas N] [--data random|usr] [--link RTT_MS:MBIT[:LOSS] ...]. The
 directory comes first; losses are in percent. `--plain` reads a bucket as a directory is read; `--served` measures the
 snapshot server alone; `--boots` reads as a system does that starts, with and without the order of the last start;
-`--capped` is as in `bench/link.py`. It needs versitygw (`./dev s3` builds it) and nbdcopy.
+`--uploads` writes instead; `--capped` is as in `bench/link.py`. It needs versitygw (`./dev s3` builds it) and nbdcopy.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from random import Random
+from random import Random, SystemRandom
 
 import msgspec
 import numpy as np
@@ -139,6 +139,19 @@ class Place:
         self.timed("snapshot server, 8 x 1 MiB", lambda store: self._served(store, first), moved=size, times=times)
         self.timed("the same, late snapshot", lambda store: self._served(store, late), moved=size, times=times)
 
+    def uploads(self, times: int) -> None:
+        """Write a full snapshot of random bytes, which are made before."""
+        rng = Random(2)
+        pieces = [rng.randbytes(MIB) for _ in range(64)]
+
+        def act(store: Store) -> None:
+            writer = SnapshotWriter(store=store, session=SessionId(hex128(SystemRandom())), rng=SystemRandom())
+            for at in range(self._size // MIB):
+                writer.write(at * MIB // BLOCK_BYTES, pieces[at % 64])
+            writer.finish()
+
+        self.timed("upload of a full snapshot", act, moved=self._size, times=times)
+
     def boots(self, name: str, cache: Path, times: int) -> None:
         """Read what a start reads, one after the other; with the order of the last start, and without."""
         rng = np.random.default_rng(4)
@@ -189,6 +202,7 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true")
     parser.add_argument("--served", action="store_true")
     parser.add_argument("--boots", action="store_true")
+    parser.add_argument("--uploads", action="store_true")
     options = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="store-reads-", dir="/var/tmp"))
     size = options.mib * MIB
@@ -209,7 +223,9 @@ def main() -> None:
             root = server.bucket("bucket")
             names = make(root, options.data, size, options.deltas)
             directory = Place("directory", LocalStore(root, 0), near, size, work)
-            if not options.boots:
+            if options.uploads:
+                directory.uploads(options.repeats)
+            elif not options.boots:
                 directory.measure(names[0], names[-1], options.repeats, served=options.served)
             for one in options.link:
                 rtt, rate, loss = (*one.split(":"), "0", "0")[:3]
@@ -221,7 +237,10 @@ def main() -> None:
                     for what, opened in (("", near),) if options.plain else (("", far), (", cache", cached)):
                         about = f"{rtt} ms {rate} Mbit/s {loss} %{' capped' if options.capped else ''}{what}"
                         place = Place(about, objects, opened, size, work)
-                        if not options.boots:
+                        if options.uploads:
+                            if opened is far:
+                                place.uploads(options.repeats)
+                        elif not options.boots:
                             place.measure(names[0], names[-1], options.repeats, served=options.served)
                         elif opened is cached:
                             place.boots(names[-1], work / "cache", options.repeats)
