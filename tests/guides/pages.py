@@ -13,6 +13,8 @@ GUIDES = (
     "docs/use/nightly-database.md",
     "docs/use/recovery-drill.md",
     "docs/use/monitoring.md",
+    "docs/use/security.md",
+    "docs/use/upgrade.md",
     "docs/use/s3.md",
 )
 """Pages whose scripts are run, each from its first to its last, by somebody who has only the repository."""

@@ -159,6 +159,25 @@ def test_the_dashboard_shows_each_metric_once_placed() -> None:
     assert {name for name in metrics() if name not in queries} == set()
 
 
+def messages(page: str) -> list[str]:
+    """Return the messages that the first column of a page's tables quotes, in the parts between what varies."""
+    cells = re.findall(r"^\| (.+?) \|", page, re.MULTILINE)
+    quoted = re.findall(r"`([^`]+)`", " ".join(cells))
+    return [
+        part for one in quoted if " " in one for part in re.split(r"…|://|\bN\b|\.\.\.", one) if len(part.split()) > 1
+    ]
+
+
+def test_messages_that_troubleshooting_quotes_exist() -> None:
+    sources = [path.read_text() for path in (ROOT / "src").rglob("*.py")]
+    # A message may be written on two lines of a source, each a string of its own.
+    code = " ".join(re.sub(r"\"\s*\n\s*f?\"", "", text) for text in sources)
+    quoted = messages((ROOT / "docs/use/troubleshooting.md").read_text())
+    assert len(quoted) > 15
+    known = {"Address already in use"}  # The operating system says it.
+    assert [one for one in quoted if one.strip(" ().:") not in code and one.strip(" ().:") not in known] == []
+
+
 CHINESE = [path for path in DOCUMENTS if path.name.endswith(".zh-CN.md")]
 
 
