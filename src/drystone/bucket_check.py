@@ -37,8 +37,9 @@ def check_rules(rules: S3Rules, objects: ObjectStore, probe: str) -> tuple[Findi
         ),
         looked(
             "default retention", lambda: _default(rules),
-            "what is deleted earlier is pending until then, and paid for; what a snapshot needs for longer is not "
-            "protected any more after that", "keep it shorter than snapshots live if space matters, or take it away",
+            "what is deleted earlier stays until then, pending or as an old version, and is paid for; what a snapshot "
+            "needs for longer is not protected any more after that",
+            "keep it shorter than snapshots live if space matters, or take it away",
         ),
         looked(
             "locks", lambda: _lock(rules, objects, probe), "no lock of this service protects anything",
