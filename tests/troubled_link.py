@@ -70,7 +70,10 @@ class TroubledLink:
             await self._ended.wait()
             self._cut()
             server.close()
-        await asyncio.sleep(0)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.wait(others | {asyncio.ensure_future(asyncio.sleep(0))})
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections.add(writer)

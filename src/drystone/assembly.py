@@ -207,6 +207,7 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
             snapshot_server = SnapshotServer(
                 layout=layout, place=first(kept.place), store_id=kept.store_id, transactions=transactions,
                 environment={**environment, **environment_of_store()}, wait_s=config.store_wait_minutes * 60.0,
+                tally=tally,
             )  # fmt: skip
             daemons = Daemons(layout=layout, environment=environment, monotonic=time.monotonic)
             host = Host(

@@ -215,7 +215,14 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
         parts.operations.serve(jobs(config, parts))
         registry = CollectorRegistry()
         registry.register(
-            InstallationCollector(db=parts.db, room=parts.room, bugs=bugs, clock=parts.clock, tally=parts.tally)
+            InstallationCollector(
+                db=parts.db,
+                room=parts.room,
+                bugs=bugs,
+                clock=parts.clock,
+                tally=parts.tally,
+                count=parts.snapshot_server.count,
+            )
         )
         use_cases = use_cases_of(config, parts, accounts, passwords, qemu_version)
         api = build_application(

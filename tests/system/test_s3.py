@@ -63,6 +63,19 @@ def asked(system: Installation, kind: str = "") -> Any:
     return counted[kind] if kind else counted
 
 
+def moved(system: Installation, request: str) -> float:
+    """Return the bytes that /metrics says were moved by a kind of request."""
+    with urllib.request.urlopen(f"http://{system.endpoint}/metrics") as answer:
+        text = answer.read().decode()
+    found = re.findall(rf'^drystone_store_request_bytes_total\{{request="{request}",.*}} (.*)$', text, re.MULTILINE)
+    return sum(map(float, found))
+
+
+def manifests(server: S3Server, snapshot_id: str) -> list[str]:
+    """Return the manifests of a snapshot; its tombstone stays for a while."""
+    return [name for name in objects(server, kind=f"snapshots/{snapshot_id}/") if name.endswith(".manifest")]
+
+
 def command_lines_and_logs(system: Installation) -> str:
     """Return what others can see of the server and its processes: command lines, and all logs."""
     words = []
@@ -90,11 +103,7 @@ def test_everything_works_as_in_a_directory(server: S3Server, tmp_path: Path) ->
         assert system.record(second)["ChangedBytes"] == 2 * MIB
         assert objects(server, kind="packs/")
         # The workers' requests are counted, too.
-        with urllib.request.urlopen(f"http://{system.endpoint}/metrics") as answer:
-            counted = re.findall(
-                r'^drystone_store_request_bytes_total\{request="put",.*} (.*)$', answer.read().decode(), re.MULTILINE
-            )
-        assert float(counted[0]) > 7 * MIB
+        assert moved(system, "put") > 7 * MIB
         assert not [*(system.data / "store").glob("*/*")], "nothing of it lies on this machine"
         for snapshot_id, content in frozen.items():
             assert system.content(snapshot_id, len(data)) == content
@@ -109,14 +118,11 @@ def test_everything_works_as_in_a_directory(server: S3Server, tmp_path: Path) ->
         system.attach(clone)
         system.wait(lambda: not system.detail(clone)["Hydrating"], "hydrated")
         assert system.read(clone, 0, len(data)) == frozen[second]
-        assert objects(server, kind=f"snapshots/{first}/")
+        # And those of the process from which it is filled.
+        system.wait(lambda: moved(system, "get_range") > 4 * MIB, "its requests are counted")
+        assert manifests(server, first)
         system.call("DeleteSnapshots", SnapshotIds=[first])
-        # What says that it was deleted stays.
-        manifests = f"snapshots/{first}/"
-        system.wait(
-            lambda: not [name for name in objects(server, kind=manifests) if name.endswith(".manifest")],
-            "the manifest is gone",
-        )
+        system.wait(lambda: not manifests(server, first), "the manifest is gone")
         system.wait_idle()
         with contextlib.suppress(TencentCloudSDKException):  # One that began by itself is as good.
             system.own("CollectGarbage", Threshold=1)

@@ -20,7 +20,7 @@ MIB = 1 << 20
 @pytest.fixture
 def far(tmp_path: Path) -> Iterator[tuple[Installation, TroubledLink]]:
     """An installation, and its way to the bucket."""
-    with s3_server(tmp_path / "s3") as server, TroubledLink(server.port, bytes_per_s=3e5) as link:
+    with s3_server(tmp_path / "s3") as server, TroubledLink(server.port, bytes_per_s=2e5) as link:
         server.bucket(BUCKET)
         text = settings(server).replace(server.endpoint, f"http://127.0.0.1:{link.port}")
         made = Installation(tmp_path / "data", text)
@@ -68,7 +68,7 @@ def test_a_view_is_let_go_long_before_the_bucket_has_it(far: tuple[Installation,
     assert running(system)["Phase"] == "SPOOLED"
     began = time.monotonic()
     system.host_stop()
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     assert system.daemons() == {}
     link.trouble = "fine"
     system.start()

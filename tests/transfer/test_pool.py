@@ -18,6 +18,7 @@ from drystone.domain.ids import StoreId
 from drystone.nbd.client import NbdClient
 from drystone.objects.address import DirectoryAddress
 from drystone.objects.contract import NotFoundError
+from drystone.objects.measured import Tally
 from drystone.snapstore.manifests import list_manifests, put_manifest
 from drystone.transfer import pool as pool_module
 from drystone.transfer.addresses import Endpoint, StoreAddress
@@ -42,6 +43,11 @@ for line in sys.stdin:
     elif word == "die":
         print(json.dumps({"type": "progress", "done_bytes": 1, "total_bytes": 2}), flush=True)
         os._exit(9)
+    elif word == "count":
+        one = {"store": "s", "kind": "get", "requests": 7, "bytes": 1, "errors": 2, "seconds": 3.0}
+        print(json.dumps({"type": "counts", "counts": [one]}), flush=True)
+        print(json.dumps({"type": "progress", "done_bytes": 1, "total_bytes": 2}), flush=True)
+        sys.stdin.read()
     elif word == "hang":
         print(json.dumps({"type": "progress", "done_bytes": os.getpid(), "total_bytes": 2}), flush=True)
         sys.stdin.read()
@@ -55,6 +61,23 @@ FAKE = (sys.executable, "-S", "-c", _SCRIPT)
 
 def fake(word: str) -> Job:
     return CollectJob(store=StoreAddress(objects=DirectoryAddress(root="/"), store_id=word), packs=(), living=())  # type: ignore[arg-type]
+
+
+def test_what_a_worker_has_asked_for_is_counted_though_it_is_killed() -> None:
+    """S273."""
+    tally = Tally()
+
+    async def story() -> None:
+        async with WorkerPool(size=1, command=FAKE, tally=tally) as pool:
+            reached = asyncio.Event()
+            job = asyncio.ensure_future(pool.run(fake("count"), CollectResult, lambda _: reached.set()))
+            await reached.wait()
+            job.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await job
+
+    asyncio.run(story())
+    assert [(one.requests, one.errors) for one in tally.counts()] == [(7, 2)]
 
 
 async def warmth() -> None:

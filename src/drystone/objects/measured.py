@@ -52,8 +52,8 @@ class Tally:
 
     def take(self) -> tuple[Count, ...]:
         """Return what was counted and begin anew: whoever takes it adds it to another tally."""
-        found = self.counts()
         with self._lock:
+            found = tuple(self._counts[key] for key in sorted(self._counts))
             self._counts.clear()
         return found
 

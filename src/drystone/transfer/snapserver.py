@@ -1,4 +1,4 @@
-"""Serves snapshots over NBD: `python -m drystone.transfer.snapserver --objects JSON --store ID --socket PATH`.
+"""Serves snapshots over NBD: `python -m drystone.transfer.snapserver --help` says how it is started.
 
 The export's name is a snapshot's id, or `ID/SESSION` where a failed attempt left a second manifest. It reads the
 store alone, needs no catalog, and outlives the control plane: whoever starts it gives it a session of its own. It is
@@ -6,9 +6,11 @@ ready when its socket accepts; SIGTERM ends it.
 """
 
 import contextlib
+import os
 import signal
 import sys
 import threading
+import time
 from argparse import ArgumentParser
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -26,7 +28,9 @@ from drystone.nbd.connection import ServerLimits
 from drystone.nbd.server import NbdServer
 from drystone.objects.address import ObjectsAddress, open_objects
 from drystone.objects.contract import NotFoundError
+from drystone.objects.measured import Tally
 from drystone.objects.retrying import ATTEMPTS
+from drystone.objects.told_counts import Telling
 from drystone.snapstore.far import far_from
 from drystone.snapstore.key_files import keks_from
 from drystone.snapstore.reader import Caches, SnapshotReader
@@ -149,6 +153,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--objects", required=True, help="address of the object store, without keys")
     parser.add_argument("--store", required=True, help="id of the store")
     parser.add_argument("--attempts", type=int, default=ATTEMPTS, help="requests of a read, one each ten seconds")
+    parser.add_argument("--counts", type=Path, required=True, help="file to tell in what was asked of the store")
     parser.add_argument("--socket", type=Path, required=True, help="unix socket to listen on")
     options = parser.parse_args(arguments)
     configure_logs("info")
@@ -159,12 +164,15 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, lambda *_: ended.set())
     try:
         address = msgspec.json.decode(options.objects, type=ObjectsAddress)
-        objects = open_objects(address, attempts=options.attempts, hedged=True)
+        tally = Tally()
+        objects = open_objects(address, tally, attempts=options.attempts, hedged=True)
         far = far_from(address, serves=True)
         # Over a network requests wait, and take no processor meanwhile.
         limits = ServerLimits() if far is None else ServerLimits(request_threads=FAR_THREADS)
         store = reopen_store(objects, StoreId(options.store), far, keks_from(address))
-        with contextlib.closing(store), NbdServer(options.socket, SnapshotProvider(store), limits=limits):
+        counting = Telling(tally, options.counts, f"{os.getpid()}.{time.monotonic_ns()}")
+        server = NbdServer(options.socket, SnapshotProvider(store), limits=limits)
+        with contextlib.closing(store), counting, server:
             log.info("snapserver.ready", socket_path=str(options.socket))
             ended.wait()
     except DrystoneError as error:

@@ -56,6 +56,7 @@ from drystone.transfer.upload import upload
 
 _PROGRESS_S: Final = 0.2
 _JOBS_WAITING: Final = 1
+COUNTS_S: Final = 1.0
 SWITCH_S: Final = 2e-4
 """A thread that comes back from libnbd (6 times per MiB) waits this long for the interpreter while others hash.
 
@@ -65,6 +66,11 @@ it after this time; Python's own 5 ms would make reading 30 ms per MiB slower.
 
 _MALLOC_SETTINGS: Final = ((-1, 128 << 20), (-3, 32 << 20), (-8, 1))
 """M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX of glibc's malloc.h: see `keep_freed_memory`."""
+
+_PRINTING: Final = threading.Lock()
+"""Progress, counts and answers come from several threads, each as a line."""
+
+_TAKING: Final = threading.Lock()
 
 log = structlog.get_logger(__name__)
 
@@ -198,6 +204,7 @@ def main(arguments: list[str]) -> None:
     threading.Thread(target=_read_jobs, args=(jobs,), name="jobs", daemon=True).start()
     rng = random.SystemRandom()
     memory, tally, kept = SpaceMemory(), Tally(), Kept()
+    threading.Thread(target=_tell_counts, args=(tally,), name="counts", daemon=True).start()
     while True:
         line = jobs.get()
         try:
@@ -211,8 +218,7 @@ def main(arguments: list[str]) -> None:
                 _print(Failure(kind=BUG, message=f"{type(error).__name__}: {error}"))
                 raise
             answer = failure_of(why)
-        if counts := tally.take():
-            _print(Counts(counts=counts))
+        _print_counts(tally)
         _print(answer)
 
 
@@ -228,9 +234,24 @@ def _read_jobs(jobs: queue.Queue[bytes]) -> None:
     os._exit(0)
 
 
+def _tell_counts(tally: Tally) -> None:
+    """Say what was asked of the store while it is asked: whoever is killed in the middle has said most of it."""
+    while True:
+        time.sleep(COUNTS_S)
+        _print_counts(tally)
+
+
+def _print_counts(tally: Tally) -> None:
+    # Whoever takes prints before the next takes: all of a job is told before its answer.
+    with _TAKING:
+        if counts := tally.take():
+            _print(Counts(counts=counts))
+
+
 def _print(message: Message) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
-    sys.stdout.buffer.flush()
+    with _PRINTING:
+        sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
+        sys.stdout.buffer.flush()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -26,6 +26,8 @@ class InstallationCollector:
     room: Room
     bugs: Bugs
     clock: SteadyClock
+    count: Callable[[], None] = lambda: None
+    """Adds to the tally what others have asked for."""
     tally: Tally = field(default_factory=Tally)
     """What was asked of the bucket that snapshots are in, if they are in one."""
 
@@ -52,6 +54,7 @@ class InstallationCollector:
         )  # fmt: skip
         pending.add_metric([], self.tally.pending.count())
         yield pending
+        self.count()
         yield from _requests(self.tally.counts())
         yield from self.db.read_sync(_rows)
 

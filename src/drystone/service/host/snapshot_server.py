@@ -18,7 +18,9 @@ from drystone.engine.layout import Layout
 from drystone.nbd.client import NbdClient
 from drystone.nbd.server import NbdServer, waiting_name
 from drystone.objects.address import DirectoryAddress, ObjectsAddress
+from drystone.objects.measured import Tally
 from drystone.objects.retrying import ATTEMPTS, LONGEST_S
+from drystone.objects.told_counts import Listening
 from drystone.service.transactions import Transactions
 
 log = structlog.get_logger()
@@ -43,6 +45,7 @@ class SnapshotServer:
         environment: What it is given: PATH, and what it needs to reach a bucket.
         transactions: The catalog's.
         wait_s: How long a read waits for a bucket that does not answer.
+        tally: Counts what it asks of a bucket.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class SnapshotServer:
         environment: Mapping[str, str],
         transactions: Transactions,
         wait_s: float = 0.0,
+        tally: Tally | None = None,
     ) -> None:
         self._layout = layout
         self._place = place
@@ -62,6 +66,8 @@ class SnapshotServer:
         self._environment = environment
         self._transactions = transactions
         self._directory = layout.store_socket.parent
+        self._counts = self._directory / "counts.json"
+        self._listening = Listening(Tally() if tally is None else tally, self._counts)
         self._lock = asyncio.Lock()
         """Held while it is looked for or started: there is one."""
 
@@ -80,13 +86,18 @@ class SnapshotServer:
                 log.info("snapserver.replaced", reason="the store was moved")
             if running is not None:
                 await running.end()  # Who reads from it connects again.
+            await asyncio.to_thread(self.count)  # The next one tells in the same file.
             await process.start(
                 (sys.executable, "-P", "-m", "drystone.transfer.snapserver", "--objects",
                  msgspec.json.encode(self._place).decode(), "--attempts", str(self._attempts), "--store",
-                 self._store_id, "--socket", str(socket)),
+                 self._store_id, "--socket", str(socket), "--counts", str(self._counts)),
                 directory=self._directory, log_file=self._layout.logs / "snapshot-server.log",
                 ready=socket, environment=self._environment, alone=True,
             )  # fmt: skip
+
+    def count(self) -> None:
+        """Add to the tally what it has asked of the bucket since this was called last."""
+        self._listening.listen()
 
     async def serving(self, snapshot_id: SnapshotId) -> Backing:
         """Have it running; return where it serves a snapshot.
@@ -122,6 +133,7 @@ class SnapshotServer:
         running = await asyncio.to_thread(process.adopt, self._directory)
         if running is not None:
             await running.end()
+            await asyncio.to_thread(self.count)
 
     async def calm(self, pid: int) -> None:
         """Return once nothing that a storage daemon has asked for waits for long.
