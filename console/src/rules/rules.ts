@@ -122,6 +122,10 @@ export function snapshotRefusal(action: SnapshotAction, snapshot: SnapshotFacts)
   return snapshot.disk.size === snapshot.size ? null : { key: "why.sizeDiffers" };
 }
 
+/** A disk as it is once it has been detached, which is done on the way. */
+export const detached = (row: DiskRow | null | undefined): DiskRow | null | undefined =>
+  row?.disk.DiskState === "ATTACHED" ? { ...row, disk: { ...row.disk, DiskState: "UNATTACHED" } } : row;
+
 export const snapshotFacts = (
   row: SnapshotRow,
   disk: DiskRow | null | undefined,

@@ -65,6 +65,8 @@ export const shell = {
   "error.code.AuthFailure.PasswordRequired": ["Enter your password again", "请再次输入密码"],
   "error.code.AuthFailure.PasswordWrong": ["Account or password is wrong", "账号或密码错误"],
   "error.code.RequestLimitExceeded": ["Too many requests. Wait, then try again", "请求过于频繁，请稍后重试"],
+  "error.code.Console.NotDetached": ["The disk could not be detached. Nothing was rolled back", "云硬盘卸载失败，未执行回滚"],
+  "error.code.Console.RollbackFailed": ["The rollback failed. The disk stays detached", "回滚失败，云硬盘保持未挂载状态"],
   "error.code.FailedOperation.Cancelled": ["It was cancelled", "已取消"],
   "error.code.InvalidSnapshotId.NotFound": ["The snapshot does not exist", "快照不存在"],
   "error.code.InvalidDiskId.NotFound": ["The disk does not exist", "云硬盘不存在"],

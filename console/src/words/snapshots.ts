@@ -143,6 +143,14 @@ export const snapshots = {
     "The safety snapshot is {percent}% complete. Keep this dialog open. The rollback starts when the snapshot is ready.",
     "保护快照已完成 {percent}%。请不要关闭此窗口，快照完成后开始回滚。",
   ],
+  "rollback.detaches": [
+    "The disk is attached to {instance}. It is detached first: unmount its file systems before.",
+    "云硬盘已挂载到 {instance}，将先卸载云硬盘。请先卸载其中的文件系统。",
+  ],
+  "rollback.attachAgain": ["Attach it again afterwards", "回滚后重新挂载"],
+  "rollback.detaching": ["Detaching the disk …", "正在卸载云硬盘…"],
+  "rollback.applying": ["Rolling back. Leave this open: then the disk is attached again …", "正在回滚。请勿关闭此窗口，回滚后将重新挂载云硬盘…"],
+  "rollback.attaching": ["Attaching the disk again …", "正在重新挂载云硬盘…"],
   "rollback.begun": ["The rollback has started", "已开始回滚云硬盘"],
 
   "record.title": ["How it was taken", "创建过程"],

@@ -4,7 +4,7 @@ import { useDisk, useSnapshotsOfDisk, useSnapshotting, type SnapshotRow } from "
 import { confirmedBy } from "../../parts/Confirm";
 import { NameAndId, shownName } from "../../parts/Copyable";
 import { refusalText } from "../../parts/refusal";
-import { snapshotFacts, snapshotRefusal } from "../../rules/rules";
+import { detached, snapshotFacts, snapshotRefusal } from "../../rules/rules";
 import { parseTime } from "../../units/times";
 import { useWords } from "../../words";
 import { RollBackForm } from "./RollBackForm";
@@ -21,7 +21,7 @@ export function RollBackDialog({ row, onClose }: { readonly row: SnapshotRow; re
   const since = record?.TakenAt ?? snapshot.CreateTime;
   const taken = parseTime(since)?.getTime() ?? 0;
   const newer = siblings.data?.rows.filter((one) => (parseTime(one.record?.TakenAt ?? one.snapshot.CreateTime)?.getTime() ?? 0) > taken);
-  const refusal = snapshotRefusal("rollBack", snapshotFacts(row, disk.data, snapshotting));
+  const refusal = snapshotRefusal("rollBack", snapshotFacts(row, detached(disk.data), snapshotting));
   return (
     <RollBackForm
       title={t("rollback.title")}
@@ -35,6 +35,7 @@ export function RollBackDialog({ row, onClose }: { readonly row: SnapshotRow; re
       ready
       refusal={refusal && refusalText(t, refusal)}
       error={disk.error}
+      attached={disk.data?.disk.DiskState === "ATTACHED" ? { diskId: snapshot.DiskId, instanceId: disk.data.disk.InstanceId } : null}
       lostText={t("rollback.lostText")}
       since={since}
       lostMore={newer && (newer.length === 0 ? t("rollback.noneNewer") : t("rollback.newer", { count: newer.length }))}

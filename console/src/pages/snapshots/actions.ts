@@ -1,6 +1,6 @@
 import { useSession, type DiskRow, type SnapshotRow } from "../../api/queries";
 import type { MenuEntry } from "../../parts/Menu";
-import { snapshotFacts, snapshotRefusal } from "../../rules/rules";
+import { detached, snapshotFacts, snapshotRefusal } from "../../rules/rules";
 import { useWords } from "../../words";
 import type { OpenSnapshotDialog } from "./SnapshotDialogs";
 
@@ -16,7 +16,8 @@ export function useSnapshotEntries(
 ): readonly MenuEntry[] {
   const { t } = useWords();
   const admin = useSession().data?.Admin === true;
-  const facts = snapshotFacts(row, disk, snapshotting, admin);
+  // Rolling back detaches the disk itself.
+  const facts = snapshotFacts(row, detached(disk), snapshotting, admin);
   return KINDS.map((kind) => ({
     text: t(`snapAction.${kind}`),
     refusal: snapshotRefusal(kind, facts),

@@ -71,6 +71,36 @@ describe("rolling back", () => {
     await expect(rollBack({ ...base, ...never, safetyName: "b", signal: stays() })).rejects.toBe(tidying);
   });
 
+  describe("of an attached disk", () => {
+    const disk = (DiskState: string, ErrorPrompt = "") => ({ DiskSet: [{ DiskState, ErrorPrompt }] });
+    const around = { diskId: "disk-1", instanceId: "ins-1", detach: true, attachAgain: true };
+    it("detaches it before, and attaches it when it is rolled back", async () => {
+      const { calls, ...from } = server([{}, disk("DETACHING"), disk("UNATTACHED"), {}, disk("ROLLBACKING"), disk("UNATTACHED"), {}]);
+      const steps: string[] = [];
+      await rollBack({ ...base, ...from, around, safetyName: null, signal: stays(), onStep: ({ name }) => steps.push(name) });
+      expect(calls).toEqual(["DetachDisks", "DescribeDisks", "DescribeDisks", "ApplySnapshot", "DescribeDisks", "DescribeDisks", "AttachDisks"]);
+      expect(steps).toEqual(["detaching", "applying", "attaching"]);
+    });
+    it("leaves it detached where that is wanted, or where the rollback failed", async () => {
+      const only = server([{}, disk("UNATTACHED"), {}]);
+      await rollBack({ ...base, ...only, around: { ...around, attachAgain: false }, safetyName: null, signal: stays() });
+      expect(only.calls).toEqual(["DetachDisks", "DescribeDisks", "ApplySnapshot"]);
+      const failed = server([{}, disk("UNATTACHED"), {}, disk("UNATTACHED", "rollback: the store is gone")]);
+      await expect(rollBack({ ...base, ...failed, around, safetyName: null, signal: stays() })).rejects.toThrow(RefusedError);
+      expect(failed.calls).not.toContain("AttachDisks");
+    });
+    it("goes on where an earlier try has detached it", async () => {
+      const { calls, ...from } = server([{}, disk("UNATTACHED"), {}]);
+      await rollBack({ ...base, ...from, around: { ...around, detach: false }, safetyName: null, signal: stays() });
+      expect(calls).toEqual(["ApplySnapshot", "DescribeDisks", "AttachDisks"]);
+    });
+    it("rolls nothing back where it cannot be detached", async () => {
+      const { calls, ...from } = server([{}, disk("ATTACHED", "it is mounted")]);
+      await expect(rollBack({ ...base, ...from, around, safetyName: null, signal: stays() })).rejects.toThrow(RefusedError);
+      expect(calls).toEqual(["DetachDisks", "DescribeDisks"]);
+    });
+  });
+
   it("does not wait for a snapshot that is not its own", async () => {
     const { calls, ...from } = server([tidying]);
     await expect(rollBack({ ...base, ...from, safetyName: null, signal: stays() })).rejects.toBe(tidying);

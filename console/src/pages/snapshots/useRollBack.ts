@@ -4,9 +4,9 @@ import { useEffect, useRef, useState } from "react";
 import { call } from "../../api/client";
 import { useNotices } from "../../parts/Notices";
 import { useWords } from "../../words";
-import { rollBack, type RollBackStep } from "./rollBack";
+import { rollBack, type Around, type RollBackStep } from "./rollBack";
 
-type What = { readonly diskIds: readonly string[]; readonly safetyName: string | null; readonly apply: () => Promise<unknown> };
+type What = { readonly diskIds: readonly string[]; readonly safetyName: string | null; readonly apply: () => Promise<unknown>; readonly around?: Around | null };
 
 /** Rolls disks back while its dialog is open: who closes it before the rollback has begun has rolled back nothing. */
 export function useRollBack(onDone: () => void) {
