@@ -8,13 +8,14 @@ import pytest
 
 from drystone.api.drystone.operations import operation_answer
 from drystone.catalog import disks, operations, sessions, snapshots
-from drystone.domain.errors import IntegrityError, SnapshotBrokenError, StoreUnavailableError
+from drystone.domain.errors import IntegrityError, Refusal, RefusalError, SnapshotBrokenError, StoreUnavailableError
 from drystone.domain.ids import OperationId
-from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.operation import Operation, OperationKind, check_cancellable
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.session import SessionState
 from drystone.domain.settling import Phase
 from drystone.domain.snapshot import SnapshotState
+from drystone.service.cancelling import asked
 from drystone.service.host.scratch_guard import ScratchGuard
 from drystone.service.jobs import sending, store_wait
 from drystone.service.jobs.snapshot import TakeSnapshot
@@ -176,3 +177,30 @@ def test_a_disk_that_was_closed_meanwhile_goes_on_from_the_snapshot(scene: Scene
     assert disk.base_snapshot_id == NEW
     assert disk.tracking == "STOPPED"
     assert disk.carry == {scene.row(NEW).delta_map}
+
+
+def test_a_snapshot_that_is_sent_can_be_cancelled(scene: Scene) -> None:
+    """S260: also while a request to the bucket hangs; nothing of it stays."""
+    uploaded = read(scene)
+    check_cancellable(snapshot_of(scene))
+
+    class Hangs:
+        async def run(self, *_given: object, **_named: object) -> None:
+            cancelled.set()
+            await asyncio.Event().wait()
+
+    async def send() -> None:
+        asked.set(cancelled)
+        job = taking(scene)
+        object.__setattr__(job.sending, "senders", Hangs())
+        with pytest.raises(RefusalError) as caught:
+            async with asyncio.timeout(10):
+                await job.sending.send(uploaded)
+        assert caught.value.kind is Refusal.CANCELLED
+        scene.daemon = False  # So that the host really settles.
+        await job.fail(snapshot_of(scene), Refusal.CANCELLED, "It was cancelled.")
+
+    cancelled = asyncio.Event()
+    asyncio.run(send())
+    assert scene.db.read_sync(lambda conn: snapshots.get(conn, NEW)) is None
+    assert not scene.made.spool.in_use()
