@@ -15,8 +15,8 @@ from drystone.objects.contract import NotFoundError
 from drystone.objects.hedged import KNOWN_LEAST, SAVED_MAX, SHARE, THREADS, TROUBLE_S, Hedged, Tail
 
 R = TypeVar("R")
-QUICK_S = 0.002
-SLOW_S = 0.6
+QUICK_S = 0.001
+SLOW_S = 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ def store() -> Iterator[tuple[Hedged, Slow]]:
     made.tail.threads.shutdown()
 
 
-def practised(made: Hedged, inner: Slow, reads: int = 200) -> None:
+def practised(made: Hedged, inner: Slow, reads: int = 64) -> None:
     """Have it know how long reads take."""
     for _ in range(reads):
         made.get_range("a", 0, 100)
