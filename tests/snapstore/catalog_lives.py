@@ -32,7 +32,7 @@ from drystone.objects.retrying import Retrying
 from drystone.service.upkeep import sweep
 from drystone.snapstore import compaction, inventory
 from drystone.snapstore.claims import claimed_epoch, hold, remove_claims, standing_at_start
-from drystone.snapstore.deletion import delete_manifest, list_session_objects, put_tombstone
+from drystone.snapstore.deletion import delete_manifest, list_session_objects
 from drystone.snapstore.inventory import Inventory, list_objects, take_inventory
 from drystone.snapstore.living import Living
 from drystone.snapstore.manifests import (
@@ -868,13 +868,9 @@ class World:
                     pass
             self.check(last.rows)
             if last.known_at is None:
-                # S56: of an upload that failed before its catalog was lost the manifest landed after that. A person has
-                # a look, and takes what is whole for a snapshot.
                 if number > 1:
                     raise ViolationError("an unknown manifest stays")
-                for _ in self.reconcile(last):
-                    pass
-                last.rows.held = False
+                self.look(last)
             if number > 1:
                 self.nothing_left(last.rows)
         # Rows go a week after what they are of.
@@ -897,6 +893,28 @@ class World:
             with contextlib.suppress(StaleEpochError, UnavailableError, NotFoundError):
                 for _ in act(process):
                     self.passes(1.0)
+
+    def look(self, process: Process) -> None:
+        """A person has a look at unknown manifests: takes those that are whole for snapshots, and discards the others.
+
+        Such are of uploads that failed before their catalog was lost: their manifests landed after that (S56).
+        """
+
+        def unknown() -> frozenset[Made]:
+            shelf, known = list_shelf(self.true), self.what_rows_say(process.rows)
+            return judge([entry.made for entry in shelf.manifests], shelf.tombstones, (), known).unknown
+
+        back = {name for name, _ in unknown()} & self.deleted
+        if back:
+            raise ViolationError(f"{sorted(back)} were deleted, and stop collection")
+        for _ in self.reconcile(process):
+            pass
+        process.rows.held = False
+        for made in unknown():
+            if made[0] in self.truth.keys() - self.asked:
+                raise ViolationError(f"{made[0]} is not whole any more")
+            self.objects.delete(self.true.manifest_name(*made))
+            self.events["discarded"] += 1
 
     def delete_going(self, process: Process) -> Task:
         if any(row.state == "DELETING" for row in process.rows.snapshots.values()):
@@ -945,21 +963,12 @@ def _without_tombstone(store: Store, snapshot: SnapshotId, session: SessionId) -
     store.objects.delete(store.attributes_name(snapshot))
 
 
-def _tombstone_after(store: Store, snapshot: SnapshotId, session: SessionId) -> None:
-    _without_tombstone(store, snapshot, session)
-    put_tombstone(store, snapshot, session)
-
-
 def _judge_by_rows(manifests: Any, _tombstones: Any, attributes: Any, known: Known) -> Judged:
     return judge(manifests, (), attributes, known)
 
 
 def _judge_by_tombstones(manifests: Any, tombstones: Any, attributes: Any, known: Known) -> Judged:
     return judge(manifests, tombstones, attributes, replace(known, deleted=frozenset()))
-
-
-def _undo_nothing(*given: Any) -> Judged:
-    return replace(judge(*given), undone=frozenset())
 
 
 def _undo_all(manifests: Any, tombstones: Any, attributes: Any, known: Known) -> Judged:
@@ -970,25 +979,11 @@ def _no_orphans(*given: Any) -> Judged:
     return replace(judge(*given), orphaned=frozenset())
 
 
-def _bare_stay(*given: Any) -> Judged:
-    return replace(judge(*given), bare=frozenset())
-
-
 def _inventory_without_tombstones(store: Store, **given: Any) -> Inventory:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(inventory, "list_shelf", lambda one: replace(list_shelf(one), tombstones=frozenset()))
         patched.setattr(inventory, "is_deleted", lambda *_given: False)
         return take_inventory(store, **given)
-
-
-def _inventory_by_listing(store: Store, **given: Any) -> Inventory:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(inventory, "is_deleted", lambda *_given: False)
-        return take_inventory(store, **given)
-
-
-def _bury_nothing(*_given: Any) -> None:
-    pass
 
 
 def _unbury_blindly(store: Store, session: Session) -> bool:
@@ -1004,23 +999,15 @@ def _unbury_nothing(*_given: Any) -> bool:
 
 PLANTED: Mapping[str, Rules] = {
     "a manifest is deleted without a tombstone": Rules(delete_manifest=_without_tombstone),
-    "the tombstone follows the manifest's deletion": Rules(delete_manifest=_tombstone_after),
     "what came back is known by rows alone": Rules(judge=_judge_by_rows, adopted=False),
     "what came back is known by neither": Rules(judge=_judge_by_tombstones, delete_manifest=_without_tombstone),
-    "tombstones of living snapshots stay": Rules(judge=_undo_nothing),
     "every tombstone is taken for one of a living snapshot": Rules(judge=_undo_all),
     "tombstones that no row knows stay": Rules(judge=_no_orphans, adopted=False),
-    "attributes without a manifest stay": Rules(judge=_bare_stay),
     "a recovery passes over tombstones": Rules(inventory=_inventory_without_tombstones),
-    "a recovery believes a listing that is behind": Rules(inventory=_inventory_by_listing),
-    "what a fenced session may still write has no tombstone": Rules(bury=_bury_nothing),
-    "it has its tombstone after it was swept": Rules(buried_first=False),
     "a tombstone goes without a look": Rules(unbury=_unbury_blindly, kept_seconds=HOUR),
     "a tombstone never goes": Rules(unbury=_unbury_nothing),
     "a session's row goes after an hour": Rules(kept_seconds=HOUR),
-    "the deletion of a pack keeps nothing": Rules(touched=False),
     "what no row tells of is not looked for": Rules(strangers=False),
-    "what was fenced was never committed": Rules(swept=False),
     "a deletion claims nothing": Rules(claim_first=False),
     "who lost the store goes on": Rules(stale=False),
     "maps that others list go with their session": Rules(needed=False),
