@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 from drystone.catalog.backup import made_at, newest_first, quick_check, read_meta, schema_of
 from drystone.catalog.migrations import HEAD
-from drystone.config import Config, ConfigError
+from drystone.config import ClientSettings, Config, ConfigError
 from drystone.domain.clock import age_s
 from drystone.domain.errors import DrystoneError, IntegrityError
 from drystone.engine.layout import Layout
@@ -258,10 +259,12 @@ def _port(config: Config, machine: Machine) -> list[Checked]:
     where = f"{config.host}:{config.port}"
     answers = machine.answers(config.host, config.port)
     if _is_served(config.data):
-        if answers:
-            return [_ok("server", f"it answers at {where}")]
-        todo = "look at its log; it may still be starting, or was started with another --port"
-        return [_warn("server", f"it runs and does not answer at {where}", todo)]
+        # It may have been started with another --port than is configured, and wrote down which.
+        url = urlsplit(ClientSettings.load(config.data).endpoint)
+        if url.hostname is not None and url.port is not None and machine.answers(url.hostname, url.port):
+            return [_ok("server", f"it answers at {url.geturl()}")]
+        todo = "look at its log; it may still be starting"
+        return [_warn("server", f"it runs and does not answer at {url.geturl()}", todo)]
     if answers:
         return [_fail("server", f"another program answers at {where}", "choose another port in drystone.toml")]
     return [_warn("server", f"it does not run; {where} is free", f"`drystone serve --data {config.data}` starts it")]

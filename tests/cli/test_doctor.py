@@ -16,6 +16,7 @@ from drystone.catalog.backup import back_up
 from drystone.catalog.sqlite import SqliteDatabase
 from drystone.cli.app import run
 from drystone.cli.session import Outside
+from drystone.config import ClientSettings
 from drystone.doctor import Checked, Machine, examine
 from drystone.engine.layout import Layout
 from drystone.engine.space import Space
@@ -142,8 +143,14 @@ def test_a_newer_catalog_is_told(data: Path, machine: Machine) -> None:
 def test_a_server_that_runs_answers_or_not(data: Path, machine: Machine) -> None:
     with (data / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # It was started with another port than is configured, and says so in its credentials.
+        settings = ClientSettings(
+            endpoint="http://127.0.0.1:7777", region="r", zone="z", secret_id="AKID", secret_key="no-secret"
+        )
+        (data / "credentials.env").write_text(settings.credentials())
         assert states(examine(data, machine))["server"] == "warn"
-        assert states(examine(data, replace(machine, answers=lambda _host, _port: True)))["server"] == "ok"
+        answering = replace(machine, answers=lambda _host, port: port == 7777)
+        assert states(examine(data, answering))["server"] == "ok"
 
 
 def test_what_cannot_be_looked_at_is_a_finding(data: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
