@@ -45,7 +45,7 @@ class ImportDisk:
         descriptor = await asyncio.to_thread(host_files.open_file, path)
         try:
             if wanted.file is not None and wanted.file != tuple(host_files.file_id(descriptor)):
-                raise ProtocolError(f"{path} is another file than the one that was looked at")
+                raise RefusalError(Refusal.BAD_VALUE, f"{path} is another file than the one that was looked at.")
             file = convert.ImageFile(
                 name=str(path), descriptor=descriptor, format=wanted.format,
                 scratch=self.room.layout.scratch,
@@ -60,6 +60,9 @@ class ImportDisk:
             await draft.create(disk.size_bytes)
             copying = Copying(operation, draft.identity().device, transactions=self.transactions, room=self.room)
             await breakable(draft.copy_from(file, on_percent=copying.note, guard=copying.guard))
+        except ProtocolError as error:
+            # What is wrong is the file that was given, and nothing of the server's.
+            raise RefusalError(Refusal.BAD_VALUE, f"{error}.") from error
         finally:
             os.close(descriptor)
         await asyncio.to_thread(volume.replace_by, draft)
