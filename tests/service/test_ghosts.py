@@ -20,19 +20,25 @@ def maps_left(world: World) -> set[str]:
     return {name for name in world.objects.content() if "/maps/" in name}
 
 
+def drop_packs(world: World, name: SnapshotId) -> None:
+    """Have all packs that a snapshot wrote be gone, as a compaction would."""
+    for one in world.packs_of(name):
+        world.db.write_sync(functools.partial(packs.delete, key=one.id))
+        world.objects.delete(one.object)
+
+
 def bury(world: World) -> None:
     """Have all three be ghosts; only what the last one wrote is there still."""
 
     def change(conn: Connection) -> None:
         for name in (FIRST, MIDDLE, LAST):
             snapshots.compare_and_set(conn, name, expected={}, values={"state": SnapshotState.GHOST})
-        for one in written[FIRST] + written[MIDDLE]:
-            packs.delete(conn, one.id)
 
-    written = {name: world.packs_of(name) for name in (FIRST, MIDDLE)}
     world.db.write_sync(change)
-    for name in [name for name in world.objects.content() if name.endswith(".manifest")]:
-        world.objects.delete(name)
+    for name in (FIRST, MIDDLE):
+        drop_packs(world, name)
+    for stale in [one for one in world.objects.content() if one.endswith(".manifest")]:
+        world.objects.delete(stale)
 
 
 def test_a_ghost_with_packs_stays_and_so_do_those_above_it(world: World) -> None:
@@ -49,8 +55,7 @@ def test_ghosts_and_their_maps_go_after_the_last_pack(world: World) -> None:
     compaction = parts.compaction(made)
     asyncio.run(compaction.once())
     assert maps_left(world)
-    for one in world.packs_of(LAST):
-        world.db.write_sync(functools.partial(packs.delete, key=one.id))
+    drop_packs(world, LAST)
     asyncio.run(compaction.once())
     assert world.db.read_sync(snapshots.everything) == []
     assert not maps_left(world)
@@ -64,8 +69,7 @@ def test_a_carried_map_goes_after_the_disk_that_carried_it(world: World) -> None
     based = disk(carry=frozenset({carried}))
     world.db.write_sync(lambda conn: disks.insert(conn, based))
     bury(world)
-    for one in world.packs_of(LAST):
-        world.db.write_sync(functools.partial(packs.delete, key=one.id))
+    drop_packs(world, LAST)
     compaction = parts.compaction(made)
     asyncio.run(compaction.once())
     assert carried in maps_left(world)
