@@ -850,8 +850,11 @@ class World:
             self.advance_task(last)
             if last.lost:
                 last.task = self.reconcile(last)  # What another has claimed landed just now.
+        last.rows.held, last.known_at = False, None
+        with contextlib.suppress(StaleEpochError):
+            if self.stopped(last):
+                self.look(last)  # It was brought up by a listing that was behind.
         self.check(last.rows)
-        last.rows.held = False
         self.passes(LATE_SECONDS)
         try:
             self.publish(last)
