@@ -24,13 +24,14 @@ from drystone.snapstore import writer
 from drystone.snapstore.claims import list_claims
 from drystone.snapstore.packs import open_pack
 from drystone.snapstore.reader import SnapshotReader
-from drystone.snapstore.store import Store, open_store
+from drystone.snapstore.store import Store
 from drystone.transfer import worker
 from drystone.transfer.jobs import Job
 from tests.catalog.catalog_values import account, snapshot
 from tests.catalogs import open_catalog
 from tests.claims import INCARNATION, NOBODY
 from tests.memory_store import MemoryStore
+from tests.sealed_stores import reopen
 from tests.service.parts import ServerParts, server_parts
 from tests.service.records_world import NOW
 from tests.snapstore.model_snapshots import STORE_ID, new_store, take
@@ -143,7 +144,7 @@ class World:
         self.objects = CutStore(self.content)
         self.objects.power = self.power = power or Power()
         self.objects.lazy = self.lazy
-        store = open_store(self.objects, STORE_ID)
+        store = reopen(self.objects, STORE_ID)
         db = self.database()
         self.starts += 1
         rng = random.Random(self.starts)
@@ -203,7 +204,7 @@ class World:
 
     def check(self) -> None:
         """Every living snapshot is what it was, by the objects that a power cut left."""
-        store = open_store(MemoryStore(self.objects.content()), STORE_ID)
+        store = reopen(MemoryStore(self.objects.content()), STORE_ID)
         rows = self.db.read_sync(lambda conn: snapshots.in_states(conn, [SnapshotState.NORMAL]))
         assert rows
         for row in rows:
@@ -270,7 +271,7 @@ def consistent(world: World) -> None:
     """Rows name what is there, nothing else is there, and nothing dead is in it."""
     rows = world.db.read_sync(packs.everything)
     assert {row.object: row.bytes for row in rows} == packs_in_store(world)
-    store = open_store(MemoryStore(world.objects.content()), STORE_ID)
+    store = reopen(MemoryStore(world.objects.content()), STORE_ID)
     for row in rows:
         assert row.dead_blocks == row.dead_bytes == 0
         assert row.blocks == int(np.count_nonzero(~open_pack(store, row.object).index.dead))

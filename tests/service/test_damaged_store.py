@@ -13,10 +13,10 @@ from drystone.domain.snapshot import SnapshotState
 from drystone.service.upkeep import collection, compaction
 from drystone.snapstore.living import Living
 from drystone.snapstore.packs import open_pack
-from drystone.snapstore.store import open_store
 from drystone.transfer import garbage
 from drystone.transfer.store_jobs import CollectJob, DeathsJob
 from tests.memory_store import MemoryStore
+from tests.sealed_stores import reopen
 from tests.service import parts
 from tests.service.store_world import World, consistent, packs_in_store
 from tests.service.test_compaction import compaction_of, delete
@@ -123,7 +123,7 @@ def test_an_outage_is_no_damage(world: World) -> None:
     assert first is not None
     assert near is not None
     job = DeathsJob(store=made.kept.address(), manifest=first, near=(near,))
-    away = open_store(Away(world.objects.content()), STORE_ID)
+    away = reopen(Away(world.objects.content()), STORE_ID)
     assert sum(garbage.deaths(job, made.store).bytes_by_pack.values()) > 0
     with pytest.raises(UnavailableError):
         garbage.deaths(job, away)
