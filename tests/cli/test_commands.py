@@ -354,6 +354,15 @@ def test_progress_bar_on_a_terminal(command: Command, service: FakeService, monk
     assert command("snapshot", "create", "disk-aaaaaaaa").out == "snap-aaaaaaaa\n"
 
 
+def test_a_size_is_shown_with_its_unit(command: Command) -> None:
+    lines = [line.split() for line in command("snapshot", "overview").out.splitlines()]
+    assert ["total_gib", "1.5", "GiB"] in lines
+    assert ["size_gib", "20", "GiB"] in [
+        line.split() for line in command("disk", "show", "disk-aaaaaaaa").out.splitlines()
+    ]
+    assert json.loads(command("snapshot", "overview", "--json").out)["total_gib"] == 1.5
+
+
 def test_operation_wait(command: Command, service: FakeService) -> None:
     running = operation("op-aaaaaaaa", State="RUNNING", Percent=10)
     service.on(

@@ -239,6 +239,9 @@ def _fields(record: Record, readable: Reading) -> Table:
 
 def _field(name: str, value: object, readable: Reading) -> str | Table:
     """Return one value, or where it has parts of its own, a table of them."""
+    if isinstance(value, int | float) and name.endswith(("_gib", "_gib_max")):
+        # A list says it in the column's title; here nothing else does for figures with fractions.
+        return f"{value:g} GiB"
     if isinstance(value, Mapping) and any(isinstance(part, Mapping | list) for part in value.values()):
         return _fields(value, readable)
     if isinstance(value, list) and value and all(isinstance(part, Mapping) for part in value):
