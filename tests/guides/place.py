@@ -56,7 +56,7 @@ def made(place: Path) -> Iterator[list[str]]:
 
 
 def remove_devices(place: Path) -> None:
-    """Give up the block devices that a page which failed has left: those are the whole machine's."""
+    """Give up the block devices of disks below a directory: a page may leave some, and they are the whole machine's."""
     ids = {path.name for path in place.rglob("disk-*") if path.parent.name == "disks"}
     for device, file in loop.standing():
         if file.name.removesuffix(" (deleted)").removesuffix(".raw") in ids:
