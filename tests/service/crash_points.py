@@ -37,6 +37,8 @@ from drystone.domain.disk import DiskState
 from drystone.domain.disk_types import GIB
 from drystone.domain.errors import DrystoneError, Refusal
 from drystone.domain.ids import DiskId, OperationId, SessionId, SnapshotId
+from drystone.domain.late_writes import Judged
+from drystone.domain.late_writes import judge as judge_late_writes
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.pack_rewrite import RewriteState
 from drystone.domain.payloads import SnapshotPayload
@@ -56,7 +58,7 @@ from drystone.service.rows.deletions import mark_deleting
 from drystone.service.rows.tracking import tracking_of
 from drystone.service.spool import Spool
 from drystone.service.transactions import Change, Transactions
-from drystone.service.upkeep import compaction, epoch, recovery
+from drystone.service.upkeep import compaction, epoch, late_writes, recovery
 from drystone.service.upkeep.evidence import Evidence
 from drystone.service.upkeep.mending import Mending
 from drystone.service.upkeep.scrub import Scrub
@@ -801,7 +803,19 @@ def row_before_the_manifest(patched: pytest.MonkeyPatch) -> None:
     patched.setattr(TakeSnapshot, "_upload_and_commit", upload_and_commit)
 
 
+def late_writes_unknown(patched: pytest.MonkeyPatch) -> None:
+    """S209 would make up for a manifest that comes back, whatever the order was."""
+    real = judge_late_writes
+
+    def judge(*given: Any) -> Judged:
+        found = real(*given)
+        return replace(found, unknown=found.unknown | found.late, late=frozenset())
+
+    patched.setattr(late_writes, "judge", judge)
+
+
 def ghost_before_the_manifest(patched: pytest.MonkeyPatch) -> None:
+    late_writes_unknown(patched)
     late = in_memory()
     real_delete, real_collect = delete_snapshot.delete_manifest, DeleteSnapshot._collect
 
@@ -982,7 +996,12 @@ PLANTED = (
     Planted(name="packs are not flushed", script="upload", lazy=unflushed("put", "/packs/")),  # I1
     Planted(name="maps are not flushed", script="upload", lazy=unflushed("put", "/maps/")),
     Planted(name="the manifest is not flushed", script="upload", lazy=unflushed("put", ".manifest")),  # I1
-    Planted(name="a deleted manifest is not flushed", script="delete", lazy=unflushed("delete", ".manifest")),  # S13
+    Planted(
+        name="a deleted manifest is not flushed",
+        script="delete",
+        lazy=unflushed("delete", ".manifest"),
+        plant=late_writes_unknown,
+    ),  # S13
     Planted(name="a deleted pack is not flushed", script="compact", lazy=unflushed("delete", "/packs/")),
     Planted(name="a rewritten pack is not flushed", script="compact", lazy=unflushed("put", "/packs/")),
     Planted(name="a mended pack is not flushed", script="mend", lazy=unflushed("put", "/packs/")),

@@ -48,7 +48,7 @@ def snapserver(
     process = subprocess.Popen([
         sys.executable, "-m", "drystone.transfer.snapserver",
         "--objects", msgspec.json.encode((address or snapshots.address).objects).decode(),
-                "--store", STORE, "--socket", str(socket),
+                "--store", STORE, "--socket", str(socket), "--counts", str(socket.with_suffix(".counts")),
     ])  # fmt: skip
     try:
         deadline_s = time.monotonic() + 60
@@ -226,7 +226,7 @@ def test_snapserver_process(source: tuple[Snapshots, bytes], tmp_path: Path) -> 
             [
                 sys.executable, "-m", "drystone.transfer.snapserver",
                 "--objects", msgspec.json.encode(snapshots.address.objects).decode(),
-                "--store", STORE, "--socket", str(socket),
+                "--store", STORE, "--socket", str(socket), "--counts", str(socket.with_suffix(".counts")),
             ],
             check=False, capture_output=True,
         )  # fmt: skip
