@@ -51,6 +51,10 @@ class Puts(Generic[T]):
         """End the threads: what has begun is waited for, what has not is given up."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
+    def leave(self) -> None:
+        """End the threads without waiting: what has begun goes on, what has not is given up."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
     def _wait(self, left: int) -> None:
         while len(self._flying) > left:
             self._done.append(self._flying.popleft().result())

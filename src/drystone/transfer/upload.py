@@ -25,7 +25,7 @@ from drystone.nbd.client import NbdClient
 from drystone.nbd.extents import STATE_DIRTY, dirty_bitmap
 from drystone.nbd.vhost_user import Discarder
 from drystone.objects.around import LISTED
-from drystone.objects.spooling import SpooledObject, Spooling
+from drystone.objects.spooling import Spooling
 from drystone.snapstore.expected import UNTRUSTED, KnownHashes
 from drystone.snapstore.far import cache_at
 from drystone.snapstore.manifests import seal_manifest
@@ -44,6 +44,7 @@ from drystone.transfer.plan import (
     plan_rescan,
     trimmable,
 )
+from drystone.transfer.sending import sent_ahead
 from drystone.transfer.source import Frozen, Source, Tolerated, compared, connect, trusted, view_contexts
 from drystone.transfer.tracking_audit import Audited, audit_tracking, describe_lies
 
@@ -77,13 +78,19 @@ def upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> Upl
         SnapshotBrokenError: The view broke. Nothing refers to what was written; it is garbage of the session.
         DrystoneError: Anything else; as above.
     """
+    if job.spool is None:
+        return _upload(job, store, rng, report)
+    spooling = Spooling(inner=store.objects, place=job.spool, apart=store.is_pack)
+    ahead = contextlib.nullcontext() if store.far is None else sent_ahead(spooling, store.objects)
+    with ahead:
+        result = _upload(job, replace(store, objects=spooling), rng, report)
+    return msgspec.structs.replace(result, spooled=tuple(spooling.spooled))
+
+
+def _upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> UploadResult:
     began_s = time.monotonic()
     tolerated = Tolerated()
     source = trusted(job, store, tolerated)
-    spooled: list[SpooledObject] = []
-    if job.spool is not None:
-        objects = Spooling(inner=store.objects, place=job.spool, apart=store.is_pack, spooled=spooled)
-        store = replace(store, objects=objects)
     with connect(job, job.view, view_contexts(source.job)) as view:
         frozen = Frozen(source=source, view=view, size_blocks=view.size_bytes // BLOCK_BYTES)
         plan = _plan(frozen)
@@ -122,8 +129,7 @@ def upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> Upl
         cache.put(session_prefix(store, job.session), LISTING, told)
     if known is not None and (known.packs or known.maps):
         tolerated.say("what the base could not tell was stored anew", packs=known.packs, maps=known.maps)
-    result = _commit(source, store, rng, written, plan=plan, audit=audit, tolerated=tolerated, began_s=began_s)
-    return msgspec.structs.replace(result, spooled=tuple(spooled))
+    return _commit(source, store, rng, written, plan=plan, audit=audit, tolerated=tolerated, began_s=began_s)
 
 
 def _plan(frozen: Frozen) -> UploadPlan:
