@@ -74,7 +74,7 @@ def both_catalogs(catalog_kind: str) -> Iterator[str]:
         yield catalog_kind
 
 
-# Seconds of tests by folder, on two idle cores, without `--long`. Two run at a time: 1200 in all are ten minutes.
+# Seconds of tests by folder, on two idle cores, without `--long`. Three run at a time: 1500 in all are ten minutes.
 BUDGETS_S = {
     "api": 30,
     "bench": 5,

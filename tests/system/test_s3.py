@@ -63,6 +63,17 @@ def asked(system: Installation, kind: str = "") -> Any:
     return counted[kind] if kind else counted
 
 
+def settled(system: Installation) -> Any:
+    """Return the same once nothing has been asked for a while: names and epochs follow within a second or two."""
+    before = asked(system)
+    while True:
+        time.sleep(2.5)
+        now = asked(system)
+        if now == before:
+            return now
+        before = now
+
+
 def moved(system: Installation, request: str) -> float:
     """Return the bytes that /metrics says were moved by a kind of request."""
     with urllib.request.urlopen(f"http://{system.endpoint}/metrics") as answer:
@@ -140,7 +151,7 @@ def test_everything_works_as_in_a_directory(server: S3Server, tmp_path: Path) ->
         # History 17: requests follow the change. 4 MiB are a pack, a map, a claim, the manifest and its attributes.
         system.write(disk_id, 0, random_bytes(rng, 4 * MIB))
         system.wait_idle()
-        before = asked(system)
+        before = settled(system)
         system.take(disk_id)
         system.wait(lambda: asked(system, "put") - before["put"] >= 4, "its manifest")
         made = asked(system) - before

@@ -58,7 +58,7 @@ def test_a_view_is_let_go_long_before_the_bucket_has_it(far: tuple[Installation,
     second = str(system.call("CreateSnapshot", DiskId=disk_id).SnapshotId)
     frozen[second] = bytes(data)
     system.wait(lambda: running(system)["Phase"] == "SPOOLED", "its view is let go")
-    assert scratch(system) == []
+    system.wait(lambda: scratch(system) == [], "its scratch is gone")
     data[5 * MIB : 7 * MIB] = random_bytes(rng, 2 * MIB)
     system.write(disk_id, 5 * MIB, bytes(data[5 * MIB : 7 * MIB]))
     assert running(system)["ToSendBytes"] > 6 * MIB
