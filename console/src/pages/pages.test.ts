@@ -11,8 +11,11 @@ import { returnPath } from "./login/returnPath";
 import { badFinding } from "./operations/columns";
 import { adviceOf, phasesOf } from "./operations/phases";
 
-const row = (state: string, detail: Record<string, unknown>) =>
-  ({ disk: { DiskId: "disk-abcdefgh", DiskState: state }, detail: { NbdUri: null, Device: null, ...detail } }) as unknown as DiskRow;
+const row = (state: string, detail: Record<string, unknown>, disk: Record<string, unknown> = {}) =>
+  ({
+    disk: { DiskId: "disk-abcdefgh", DiskState: state, SnapshotCount: 0, ...disk },
+    detail: { NbdUri: null, Device: null, SourceSnapshotId: null, BaseSnapshotId: null, ...detail },
+  }) as unknown as DiskRow;
 
 describe("log in", () => {
   it("goes back to where the user was, and nowhere else", () => {
@@ -47,6 +50,13 @@ describe("commands", () => {
     expect(linuxCommands(row("ATTACHED", { NbdUri: "nbd+unix:///x?socket=/s" }))[0]?.text).toBe("nbdinfo 'nbd+unix:///x?socket=/s'");
     expect(linuxCommands(row("UNATTACHED", {}))).toEqual([]);
     expect(linuxCommands(row("DETACHING", { Device: device }))).toEqual([]);
+  });
+  it.each([{ Device: "/dev/nbd0" }, { NbdUri: "nbd+unix:///x?socket=/s" }])("format a disk only where it may be empty: %j", (served) => {
+    const formats = (detail: Record<string, unknown>, disk: Record<string, unknown> = {}) =>
+      linuxCommands(row("ATTACHED", { ...served, ...detail }, disk)).filter(({ text }) => text.includes("mkfs")).length;
+    expect(formats({})).toBe(1);
+    expect([formats({ SourceSnapshotId: "snap-a" }), formats({ BaseSnapshotId: "snap-a" }), formats({}, { SnapshotCount: 1 })]).toEqual([0, 0, 0]);
+    expect(linuxCommands(row("ATTACHED", { ...served, SourceSnapshotId: "snap-a" })).some(({ text }) => text.includes("&& mount "))).toBe(true);
   });
 });
 
