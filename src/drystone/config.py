@@ -8,7 +8,7 @@ import re
 import tomllib
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -20,6 +20,9 @@ CREDENTIALS_FILE = "credentials.env"
 CONSOLE_PASSWORD = "DRYSTONE_CONSOLE_PASSWORD"  # noqa: S105 - the name of a line, not a password
 SERVER_FILE = "drystone.toml"
 DEFAULT_ENDPOINT = "http://127.0.0.1:8080"
+ENVIRONMENT = "the environment"
+DATA_PLACES = (Path("data"), Path("/var/lib/drystone"))
+"""Where a data directory is looked for that nobody named."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _HOST_NAME = re.compile(r"(\*\.)?[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 _BUCKET = re.compile(r"s3://([a-z0-9][a-z0-9._-]{1,61}[a-z0-9])((?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*)/?")
@@ -51,6 +54,8 @@ class ClientSettings:
         tls_ca: File of certificates that the server's is verified by; without it, those of the SDK.
         tls_fingerprint: SHA-256 of the server's certificate if it made that itself, for people to compare.
         metrics_token: What a reader of `/metrics` on another machine sends, if known; never printed.
+        source: Where they were found: a file, or the environment.
+        unused: What else was named and is another installation, and what to do; a sentence.
     """
 
     endpoint: str
@@ -65,6 +70,8 @@ class ClientSettings:
     tls_ca: str | None = None
     tls_fingerprint: str | None = None
     metrics_token: str | None = field(default=None, repr=False)
+    source: str | None = field(default=None, compare=False)
+    unused: str | None = field(default=None, compare=False)
 
     @classmethod
     def load(cls, data: Path | None = None, environment: Mapping[str, str] | None = None) -> "ClientSettings":
@@ -85,16 +92,17 @@ class ClientSettings:
         if data is not None:
             return cls._from_file(data / CREDENTIALS_FILE)
         if all(variables.get(name) for name in ("DRYSTONE_ENDPOINT", *_KEY)):
-            return cls._from_variables(variables, "the environment")
+            settings = cls._from_variables(variables, ENVIRONMENT)
+            return replace(settings, unused=_unused(settings, variables.get("DRYSTONE_DATA")))
         named = variables.get("DRYSTONE_DATA")
         if named:
             return cls._from_file(Path(named) / CREDENTIALS_FILE)
-        for directory in (Path("data"), Path("/var/lib/drystone")):
+        for directory in DATA_PLACES:
             path = directory / CREDENTIALS_FILE
             if os.access(path, os.R_OK):
                 return cls._from_file(path)
         if all(variables.get(name) for name in _KEY):
-            return cls._from_variables(variables, "the environment")
+            return cls._from_variables(variables, ENVIRONMENT)
         raise ConfigError(
             "no server known: give --data DIR (the server's data directory), or set DRYSTONE_ENDPOINT, "
             "TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY",
@@ -135,6 +143,7 @@ class ClientSettings:
             tls_ca=variables.get("DRYSTONE_TLS_CA") or None,
             tls_fingerprint=variables.get("DRYSTONE_TLS_FINGERPRINT") or None,
             metrics_token=variables.get("DRYSTONE_METRICS_TOKEN") or None,
+            source=where,
         )
 
     def credentials(self) -> str:
@@ -157,6 +166,30 @@ class ClientSettings:
 
 
 _KEY = ("TENCENTCLOUD_SECRET_ID", "TENCENTCLOUD_SECRET_KEY")
+
+
+def data_directory(environment: Mapping[str, str] | None = None) -> Path:
+    """Return the data directory that is meant where none is given: DRYSTONE_DATA's, else the first that is there."""
+    named = (os.environ if environment is None else environment).get("DRYSTONE_DATA")
+    return Path(named) if named else next((one for one in DATA_PLACES if one.is_dir()), DATA_PLACES[0])
+
+
+def _unused(used: ClientSettings, named: str | None) -> str | None:
+    """Say that the directory of DRYSTONE_DATA is not used, unless it is of the installation that is."""
+    if not named:
+        return None
+    try:
+        other = parse_credentials((Path(named) / CREDENTIALS_FILE).read_text(encoding="utf-8", errors="replace"))
+    except PermissionError:
+        return None
+    except OSError:
+        other = {}
+    if (other.get("DRYSTONE_ENDPOINT"), other.get(_KEY[0])) == (used.endpoint, used.secret_id):
+        return None
+    return (
+        f"DRYSTONE_DATA={named} is not used, as DRYSTONE_ENDPOINT and the key of the environment name {used.endpoint}: "
+        f"give --data {named}, or `unset DRYSTONE_ENDPOINT {' '.join(_KEY)}`"
+    )
 
 
 def parse_credentials(text: str) -> dict[str, str]:

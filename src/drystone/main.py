@@ -14,17 +14,16 @@ from cyclopts import App, Parameter
 from drystone.cli.app import build_app, run, unwrap
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.session import Common, Outside
+from drystone.config import data_directory
 from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import Randomness
 from drystone.key_commands import key_app
-from drystone.offline import Json, add_offline_commands
-
-DEFAULT_DATA = Path("data")
+from drystone.offline import DEFAULT_DATA, Data, Json, add_offline_commands
 
 
 def serve_command(
     *,
-    data: Annotated[Path, Parameter(help="Directory under which everything lives.")] = DEFAULT_DATA,
+    data: Data = DEFAULT_DATA,
     port: Annotated[
         int | None, Parameter(help="TCP port; 0 takes a free one. Default: drystone.toml's, else 8080.")
     ] = None,
@@ -46,7 +45,7 @@ def build_program(outside: Outside, rng: Randomness) -> App:
 
     def stop(
         *,
-        data: Annotated[Path, Parameter(help="The server's data directory.")] = DEFAULT_DATA,
+        data: Data = DEFAULT_DATA,
         json: Json = False,
     ) -> None:
         """Stop the server if it runs, close all disks in order, and end their storage daemons.
@@ -66,7 +65,8 @@ def build_program(outside: Outside, rng: Randomness) -> App:
     def doctor(
         *,
         data: Annotated[
-            Path | None, Parameter(help="The server's data directory. Default: ./data, then /var/lib/drystone.")
+            Path | None,
+            Parameter(help="The server's data directory. Default: $DRYSTONE_DATA, ./data, then /var/lib/drystone."),
         ] = None,
         json: Json = False,
     ) -> None:
@@ -76,9 +76,7 @@ def build_program(outside: Outside, rng: Randomness) -> App:
         """
         from drystone.doctor import Machine, examine  # noqa: PLC0415 - as above
 
-        places = (DEFAULT_DATA, Path("/var/lib/drystone"))
-        where = data or next((one for one in places if one.is_dir()), DEFAULT_DATA)
-        findings = examine(where.absolute(), Machine(clock=outside.clock))
+        findings = examine((data or data_directory()).absolute(), Machine(clock=outside.clock))
         output = outside.output(Common(json=json))
         lines = [f"{one.state:4}  {one.name}: {one.found}" + (f". {one.do}" if one.do else "") for one in findings]
         output.result(lines, [asdict(one) for one in findings])

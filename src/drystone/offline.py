@@ -17,7 +17,15 @@ from drystone.domain.ids import Randomness
 if TYPE_CHECKING:
     from drystone.service.upkeep.evidence import Report
 
-Data = Annotated[Path, Parameter(help="The server's data directory.")]
+Data = Annotated[
+    Path,
+    Parameter(
+        env_var="DRYSTONE_DATA",
+        # Empty is as good as not set, as for the commands of the client.
+        env_var_split=lambda _kind, value, **_further: [value] if value else [],
+        help="The server's data directory, under which everything lives.",
+    ),
+]
 Json = Annotated[bool, Parameter(negative="", show_default=False, help="Print JSON on standard output.")]
 DEFAULT_DATA = Path("data")
 PROGRESS_STEP = 100

@@ -725,3 +725,16 @@ def test_the_audit_trail_is_listed(command: Command, service: FakeService) -> No
     heading, line = command("audit", "list").out.splitlines()
     assert heading.split() == ["AT", "ACCOUNT", "ID", "ACTION", "CODE", "RESOURCE", "CALLS"]
     assert line.split()[-2:] == ["-", "117"]
+
+
+def test_a_directory_that_the_environment_overrides_is_warned_of(
+    command: Command, service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = {"DRYSTONE_ENDPOINT": service.endpoint, "TENCENTCLOUD_SECRET_ID": "i", "TENCENTCLOUD_SECRET_KEY": "k"}
+    for name, value in {**named, "DRYSTONE_DATA": str(tmp_path / "server")}.items():
+        monkeypatch.setenv(name, value)
+    ended = command("disk", "list", data=False)
+    assert ended.code == 0
+    assert ended.err.startswith(f"warning: DRYSTONE_DATA={tmp_path / 'server'} is not used")
+    assert ended.err.count("\n") == 1
+    assert command("disk", "list").err == ""

@@ -178,6 +178,21 @@ def test_the_command_says_one_line_each_and_ends_with_what_failed(
     assert told.err == f"drystone: 1 of {len(lines)} checks failed: secrets\n"
 
 
+def test_the_data_directory_is_the_one_that_the_environment_names(
+    data: Path, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = build_program(Outside(clock=lambda: NOW, monotonic=lambda: 0.0, sleep=lambda _: None), random.Random(1))
+    monkeypatch.setattr(doctor, "Machine", lambda **_: machine)
+    (tmp_path / "elsewhere" / "data").mkdir(parents=True, mode=0o700)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for named, meant in ((str(data), data), ("", tmp_path / "elsewhere" / "data")):
+        monkeypatch.setenv("DRYSTONE_DATA", named)
+        assert run(app, ["doctor"]) == 0
+        assert f"data directory: {meant}\n" in capsys.readouterr().out
+        assert run(app, ["store", "check"]) == 0
+        assert f"store is {meant}" in capsys.readouterr().err
+
+
 def test_this_machine_can_be_asked() -> None:
     assert doctor._printed("true") == ""
     assert doctor._printed("false") is None

@@ -1,6 +1,6 @@
 import os
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import msgspec
@@ -55,6 +55,26 @@ def test_places_are_tried_in_order_and_never_mixed(tmp_path: Path, monkeypatch: 
     other = write(tmp_path / "other", ClientSettings.load(None, environment))
     assert ClientSettings.load(None, {"DRYSTONE_DATA": str(other)}).secret_id == "AKIDenv"
     assert ClientSettings.load(tmp_path / "data", environment) == SETTINGS
+
+
+def test_a_directory_that_the_environment_overrides_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here, other = write(tmp_path / "here"), write(tmp_path / "other", replace(SETTINGS, endpoint="http://[::1]:1"))
+    sourced = parse_credentials((here / "credentials.env").read_text())
+
+    def unused(named: str) -> str:
+        return ClientSettings.load(None, {**sourced, "DRYSTONE_DATA": named}).unused or ""
+
+    assert unused("") == unused(str(here)) == ""
+    assert unused(str(other)).startswith(f"DRYSTONE_DATA={other} is not used")
+    assert SETTINGS.endpoint in unused(str(tmp_path / "nowhere"))
+    assert ClientSettings.load(other, {**sourced, "DRYSTONE_DATA": str(here)}).unused is None
+    # Where the user may not look, nothing is known to differ.
+
+    def refused(*_given: object, **_named: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    assert unused(str(other)) == ""
 
 
 def test_client_errors_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

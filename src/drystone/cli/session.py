@@ -112,10 +112,13 @@ class Outside:
             settings = self.load(common.data)
         except ConfigError as error:
             raise CliError(Exit.USAGE, str(error)) from None
+        out = self.output(common)
+        if settings.unused:
+            out.say(f"warning: {settings.unused}")
         return Session(
             settings=settings,
             service=Gateway(settings, sleep=self.sleep),
-            out=self.output(common),
+            out=out,
             monotonic=self.monotonic,
             sleep=self.sleep,
         )
