@@ -8,7 +8,7 @@ import { exactFilters } from "./disks/search";
 import { terminateParameters } from "./disks/terminate";
 import { barWidth } from "./disks/Timeline";
 import { returnPath } from "./login/returnPath";
-import { badFinding } from "./operations/columns";
+import { badFinding, leftNoSnapshot } from "./operations/columns";
 import { adviceOf, phasesOf } from "./operations/phases";
 
 const row = (state: string, detail: Record<string, unknown>, disk: Record<string, unknown> = {}) =>
@@ -84,14 +84,29 @@ describe("operations", () => {
   });
 });
 
+describe("the snapshot of an operation", () => {
+  const of = (Kind: string, State: string) => leftNoSnapshot({ Kind, State } as Operation);
+  it("has a page but where the snapshot was to be created and was not", () => {
+    expect([of("snapshot", "FAILED"), of("snapshot", "RUNNING"), of("snapshot", "DONE"), of("rollback", "FAILED")]).toEqual([true, false, false, false]);
+  });
+});
+
 describe("phases of an operation", () => {
-  const of = (Kind: string, Phase: string, State: string) => phasesOf({ Kind, Phase, State } as Operation).map(({ name, state }) => `${name} ${state}`);
+  const of = (Kind: string, Phase: string, State: string, entered: readonly string[] = [], ErrorCode = "") =>
+    phasesOf({ Kind, Phase, State, ErrorCode } as Operation, entered).map(({ name, state }) => `${name} ${state}`);
   it("are behind it, here or before it", () => {
     expect(of("snapshot", "FROZEN", "RUNNING")).toEqual(["FREEZING done", "FROZEN now", "SPOOLED next", "COMMITTED next"]);
     expect(of("snapshot", "COMMITTED", "DONE")).toEqual(["FREEZING done", "FROZEN done", "SPOOLED done", "COMMITTED done"]);
     expect(of("rollback", "WRITING", "FAILED")).toEqual(["PLANNING done", "WRITING stopped"]);
     expect(of("snapshot", "FAILING", "RUNNING").at(-1)).toBe("FAILING now");
     expect([of("attach", "", "RUNNING"), of("attach", "", "DONE")]).toEqual([[], []]);
+  });
+  it("of what was undone say how far it came, and that it is undone", () => {
+    const [entered, cancelled] = [["FREEZING", "FROZEN", "FAILING"], "FailedOperation.Cancelled"];
+    expect(of("snapshot", "FAILING", "RUNNING", entered, cancelled)).toEqual(["FREEZING done", "FROZEN cancelled", "SPOOLED next", "COMMITTED next", "FAILING now"]);
+    expect(of("snapshot", "FAILING", "FAILED", entered, cancelled)).toEqual(["FREEZING done", "FROZEN cancelled", "SPOOLED next", "COMMITTED next", "FAILING undone"]);
+    expect(of("snapshot", "FAILING", "FAILED", entered)).toContain("FROZEN stopped");
+    expect(of("export", "COPYING", "FAILED", ["COPYING"], cancelled)).toEqual(["COPYING cancelled", "NAMING next"]);
   });
   it("end, where it failed, with what helps against the error", () => {
     expect(["ResourceInsufficient", "InsufficientSnapshotQuota", "InvalidDiskId.NotFound", "InvalidParameterValue", "ResourceBusy", "InternalError", "Other"].map(adviceOf)).toEqual(

@@ -3,7 +3,7 @@ import { Link } from "react-router";
 
 import { useNames } from "../api/names";
 import type { Tag } from "../api/types";
-import { useWords } from "../words";
+import { useWords, type Translate } from "../words";
 import { CheckIcon, CopyIcon } from "./icons";
 
 const SHOWN_MS = 1_500;
@@ -54,7 +54,7 @@ export function NameAndId({ name, id, to }: { readonly name: string; readonly id
     <span className="name-id">
       {name !== "" && (
         <span className="name-id__name" title={name}>
-          {shownName(name, t("common.unnamed"))}
+          {nameText(t, name)}
         </span>
       )}
       <code>{id}</code>
@@ -78,7 +78,7 @@ export function RefText({ id }: { readonly id: string }) {
   const name = useNames()(id);
   return (
     <>
-      {name !== "" && `${shownName(name, t("common.unnamed"))} `}
+      {name !== "" && `${nameText(t, name)} `}
       <code>{id}</code>
     </>
   );
@@ -90,3 +90,13 @@ export const tagsText = (tags: readonly Tag[]): string => tagTexts(tags).join(",
 const UNNAMED = "未命名";
 /** The name, or words for the one that the service gives to what has none. */
 export const shownName = (name: string, unnamed: string): string => (name === UNNAMED ? unnamed : name);
+
+// As the console and the command line name the snapshot that they take before a rollback.
+const SAFETY = /^(?:before rollback to (?<en>.+)|回滚到 (?<zh>.+) 之前)$/s;
+
+/** A name as it is read: those that the service, the console and the command line give are in the reader's language. */
+export function nameText(t: Translate, name: string): string {
+  const groups = SAFETY.exec(name)?.groups;
+  const of = groups?.["en"] ?? groups?.["zh"];
+  return of === undefined ? shownName(name, t("common.unnamed")) : t("rollback.safetyName", { name: of });
+}

@@ -3,7 +3,7 @@ import { useEffect, type ReactElement, type ReactNode } from "react";
 import { Link } from "react-router";
 
 import { useWords } from "../words";
-import { CopyButton, shownName } from "./Copyable";
+import { CopyButton, nameText } from "./Copyable";
 import { ErrorNote } from "./ErrorNote";
 import { Hint } from "./Hint";
 import { ChevronLeftIcon } from "./icons";
@@ -56,7 +56,7 @@ export function OneHead({ name, id, what, back, state, actions }: OneHeadProps) 
       {state}
     </span>
   );
-  return <PageHead title={shownName(name, t("common.unnamed"))} back={back} lead={lead} actions={actions} />;
+  return <PageHead title={nameText(t, name)} back={back} lead={lead} actions={actions} />;
 }
 
 type CardProps = { readonly title?: string; readonly aside?: ReactNode; readonly children: ReactNode; readonly className?: string };

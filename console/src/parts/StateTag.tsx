@@ -2,6 +2,7 @@ import type { ReactNode } from "react";
 
 import type { Operation } from "../api/types";
 import type { DiskRow, GroupRow, SnapshotRow } from "../api/queries";
+import { isCancelled } from "../rules/cancelled";
 import { missed } from "../rules/quiesced";
 import { named, useWords } from "../words";
 
@@ -80,9 +81,6 @@ export function FindingTag({ finding }: { readonly finding: string }) {
   const { t } = useWords();
   return <Tag tone={FINDING_TONES[finding] ?? "warn"}>{named(t, "opening.finding", finding)}</Tag>;
 }
-
-/** Whether somebody has cancelled it; while it is RUNNING, it is being undone. */
-export const isCancelled = ({ ErrorCode }: Operation): boolean => ErrorCode === "FailedOperation.Cancelled";
 
 export function OperationTag({ operation }: { readonly operation: Operation }) {
   const { t } = useWords();

@@ -32,6 +32,8 @@ export const overview = {
   "op.phaseIs.done": ["done", "已完成"],
   "op.phaseIs.now": ["running", "进行中"],
   "op.phaseIs.stopped": ["stopped here", "在此停止"],
+  "op.phaseIs.cancelled": ["cancelled here", "在此取消"],
+  "op.phaseIs.undone": ["undone", "已撤销"],
   "op.phaseIs.next": ["not started", "未开始"],
   "op.phaseOf.FREEZING": ["Pause writes and fix the point in time", "暂停写入并确定快照时间"],
   "op.phaseOf.FROZEN": ["Store the changed data", "存储变化的数据"],

@@ -79,6 +79,17 @@ export const shell = {
   "error.code.LimitExceeded.InstanceAttachedDisk": ["The instance cannot have more disks", "该实例挂载的云硬盘数量已达上限"],
   "error.code.Console.SafetySnapshotFailed": ["The safety snapshot failed. The disk was not rolled back", "保护快照创建失败，云硬盘未回滚"],
 
+  "reason.cancelled": ["It was cancelled.", "已取消。"],
+  "reason.deletedParent": ["the delta map of a deleted snapshot is unknown", "已删除快照的变更映射未知"],
+  "reason.first": ["the disk has no snapshot to be compared with", "云硬盘没有可供比较的快照"],
+  "reason.initializing": ["the disk is being initialized", "云硬盘正在初始化"],
+  "reason.lost": ["tracking was lost: {why}", "跟踪曾丢失：{why}"],
+  "reason.rollback": ["rolling back to {snapshot}", "正在回滚到 {snapshot}"],
+  "reason.rollbackRuns": ["a rollback is under way", "正在回滚"],
+  "reason.suspectParent": ["the parent is suspect: an audit found that tracking had missed changes", "父快照可疑：校验发现跟踪遗漏了变更"],
+  "reason.tracked": ["changes were tracked since the parent", "自父快照起已跟踪变更"],
+  "reason.unknown": ["for an unknown reason", "原因未知"],
+
   "table.actions": ["Actions", "操作"],
   "table.columns": ["Columns", "自定义列"],
   "table.csv": ["Download as CSV", "下载为 CSV"],

@@ -3,7 +3,7 @@ import { useState } from "react";
 import { useAnswer, useSession, useSnapshot, type SnapshotRow } from "../../api/queries";
 import type { Tag } from "../../api/types";
 import { useAsked } from "../../parts/asked";
-import { shownName } from "../../parts/Copyable";
+import { nameText } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
 import { CheckField, ChoiceField, NameField, nameIsTooLong, sentTags, TagsField, TextField } from "../../parts/Field";
 import { limitsOf } from "../../rules/limits";
@@ -87,7 +87,7 @@ export function CreateDiskDialog({ from, onClose }: Props) {
     >
       {from && (
         <p className="dialog__what">
-          {t("newDisk.from")} <strong>{shownName(from.snapshot.SnapshotName, t("common.unnamed"))}</strong>{" "}
+          {t("newDisk.from")} <strong>{nameText(t, from.snapshot.SnapshotName)}</strong>{" "}
           <code>{from.snapshot.SnapshotId}</code>
           <small>{t("newDisk.fromHint")}</small>
         </p>
@@ -131,7 +131,7 @@ export function CreateDiskDialog({ from, onClose }: Props) {
           value={sourceId}
           onChange={(id) => setSourceId(id.trim())}
           placeholder="snap-…"
-          hint={source ? `${shownName(source.SnapshotName, t("common.unnamed"))} · ${gib(source.DiskSize)}` : t("newDisk.snapshotHint")}
+          hint={source ? `${nameText(t, source.SnapshotName)} · ${gib(source.DiskSize)}` : t("newDisk.snapshotHint")}
           error={found.data === null ? t("newDisk.noSnapshot") : null}
         />
       )}

@@ -10,6 +10,7 @@ import { MoreMenu } from "../../parts/Menu";
 import { Card, Facts, Gone, Loading, OneHead, Pending } from "../../parts/Page";
 import { DiskTag, OperationTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
+import { reasonText } from "../../rules/reasons";
 import { bytes, gib, MIB } from "../../units/bytes";
 import { named, useWords } from "../../words";
 import { Took, Trouble } from "../operations/columns";
@@ -91,7 +92,7 @@ function DiskFacts({ row }: { readonly row: DiskRow }) {
           {
             name: t("disk.tracking"),
             hint: t("disk.trackingHint"),
-            value: detail ? `${named(t, "tracking", detail.Tracking)}${detail.TrackingReason ? ` (${detail.TrackingReason})` : ""}` : "–",
+            value: detail ? `${named(t, "tracking", detail.Tracking)}${detail.TrackingReason ? ` (${reasonText(t, detail.TrackingReason)})` : ""}` : "–",
           },
           { name: t("disk.onDelete"), value: disk.DeleteSnapshot === 1 ? t("disk.onDeleteWith") : t("disk.onDeleteStay") },
           { name: t("field.tags"), value: tagsText(disk.Tags) },

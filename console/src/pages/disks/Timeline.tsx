@@ -1,7 +1,7 @@
 import { Link } from "react-router";
 
 import type { SnapshotRow } from "../../api/queries";
-import { shownName } from "../../parts/Copyable";
+import { nameText } from "../../parts/Copyable";
 import { SnapshotTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { missed } from "../../rules/quiesced";
@@ -38,7 +38,7 @@ export function Timeline({ rows, base }: { readonly rows: readonly SnapshotRow[]
             <span className="timeline__dot" aria-hidden="true" />
             <span className="timeline__what">
               <span className="timeline__line">
-                <Link to={`/snapshots/${snapshot.SnapshotId}`}>{shownName(snapshot.SnapshotName, t("common.unnamed"))}</Link>
+                <Link to={`/snapshots/${snapshot.SnapshotId}`}>{nameText(t, snapshot.SnapshotName)}</Link>
                 <code>{snapshot.SnapshotId}</code>
                 {snapshot.SnapshotState !== "NORMAL" || record?.Damaged || record?.Suspect || missed(record).length > 0 ? <SnapshotTag row={row} /> : null}
                 {snapshot.SnapshotId === base && <small className="timeline__base">{t("timeline.base")}</small>}

@@ -3,6 +3,7 @@ import { Link } from "react-router";
 import type { Event } from "../../api/types";
 import { Ref } from "../../parts/Copyable";
 import { Tag } from "../../parts/StateTag";
+import { reasonText } from "../../rules/reasons";
 import { bytes } from "../../units/bytes";
 import { duration } from "../../units/durations";
 import { named, useWords, type Translate } from "../../words";
@@ -48,7 +49,7 @@ export function EventText({ event }: { readonly event: Event }) {
   const text = eventText(t, event);
   return (
     <>
-      {text !== "" && <span>{text}</span>} {event.Facts.Reason !== "" && <small className="event__reason">{event.Facts.Reason}</small>}
+      {text !== "" && <span>{text}</span>} {event.Facts.Reason !== "" && <small className="event__reason">{reasonText(t, event.Facts.Reason)}</small>}
     </>
   );
 }

@@ -7,12 +7,15 @@ import { NameAndId, Ref } from "../../parts/Copyable";
 import { ErrorNote } from "../../parts/ErrorNote";
 import { useNotices } from "../../parts/Notices";
 import { Card, Facts, Gone, OneHead, Pending, type Fact } from "../../parts/Page";
-import { FindingTag, isCancelled, OperationTag } from "../../parts/StateTag";
+import { FindingTag, OperationTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
+import { isCancelled } from "../../rules/cancelled";
+import { reasonText } from "../../rules/reasons";
 import { bytes } from "../../units/bytes";
 import { duration } from "../../units/durations";
-import { named, useWords } from "../../words";
-import { badFinding, Took } from "./columns";
+import { named, useWords, type Translate } from "../../words";
+
+import { badFinding, leftNoSnapshot, Took } from "./columns";
 import { adviceOf, phasesOf } from "./phases";
 
 /** One operation: where it is, how long it takes, and what to do where it failed. */
@@ -26,7 +29,8 @@ export default function OperationPage() {
   if (answer.data === null) return <Gone title={t("op.gone", { id })} text={t("op.goneText")} back={back} />;
   if (answer.data === undefined) return <Pending answer={answer} />;
   const operation = answer.data;
-  const phases = phasesOf(operation);
+  const spans = history.data?.PhaseSet ?? [];
+  const phases = phasesOf(operation, spans.map(({ Phase }) => Phase));
   return (
     <>
       <OneHead name={named(t, "op.kind", operation.Kind)} id={id} what={t("op.id")} back={back} state={<OperationTag operation={operation} />} actions={control.buttons} />
@@ -34,9 +38,9 @@ export default function OperationPage() {
       <Failure operation={operation} />
       <div className="columns">
         <About operation={operation} />
-        {phases.length > 0 && <Phases phases={phases} spans={history.data?.PhaseSet ?? []} />}
+        {phases.length > 0 && <Phases phases={phases} spans={spans} />}
       </div>
-      {history.data !== undefined && <Steps steps={history.data.StepSet} />}
+      {history.data !== undefined && <Steps steps={history.data.StepSet} cancelled={isCancelled(operation)} />}
     </>
   );
 }
@@ -73,7 +77,7 @@ function About({ operation }: { readonly operation: Operation }) {
   const snapshot = useSnapshot(SnapshotId ?? "").data?.snapshot;
   const facts: readonly (Fact | false)[] = [
     DiskId !== null && { name: t("rollback.disk"), value: <Ref id={DiskId} /> },
-    SnapshotId !== null && { name: t("op.snapshot"), value: <NameAndId name={snapshot?.SnapshotName ?? ""} id={SnapshotId} to={`/snapshots/${SnapshotId}`} /> },
+    SnapshotId !== null && { name: t("op.snapshot"), value: <NameAndId name={snapshot?.SnapshotName ?? ""} id={SnapshotId} {...(leftNoSnapshot(operation) ? {} : { to: `/snapshots/${SnapshotId}` })} /> },
     InstanceId !== null && { name: t("group.instance"), value: <Ref id={InstanceId} /> },
     { name: t("op.began"), value: <Time text={operation.CreateTime} exact /> },
     { name: t(State === "RUNNING" ? "op.changed" : "op.ended"), value: <Time text={operation.UpdateTime} exact /> },
@@ -114,21 +118,27 @@ function phaseTook(spans: readonly OperationPhase[], name: string): string {
 }
 
 /** What it did, step by step, the newest last. */
-function Steps({ steps }: { readonly steps: readonly OperationStep[] }) {
+function Steps({ steps, cancelled }: { readonly steps: readonly OperationStep[]; readonly cancelled: boolean }) {
   const { t } = useWords();
   return (
     <Card title={t("op.history")}>
       <ol className="held">
         {steps.map(({ At, Phase, State, Attempts, ErrorMessage }, index) => (
           <li key={index}>
-            <Time text={At} exact /> {State === "RUNNING" ? (Phase === "" ? t("op.state.RUNNING") : named(t, "op.phaseOf", Phase)) : t(`op.state.${State}`)}
+            <Time text={At} exact /> {stepText(t, Phase, State, cancelled)}
             {Attempts > 1 && ` · ${t("op.attempts", { count: Attempts })}`}
-            {ErrorMessage !== "" && ` · ${ErrorMessage}`}
+            {ErrorMessage !== "" && !(cancelled && State === "FAILED") && ` · ${reasonText(t, ErrorMessage)}`}
           </li>
         ))}
       </ol>
     </Card>
   );
+}
+
+/** What a step came to; the end of what was cancelled has the word that its state has. */
+function stepText(t: Translate, phase: string, state: OperationStep["State"], cancelled: boolean): string {
+  if (state === "RUNNING") return phase === "" ? t("op.state.RUNNING") : named(t, "op.phaseOf", phase);
+  return state === "FAILED" && cancelled ? t("op.cancelled") : t(`op.state.${state}`);
 }
 
 function Failure({ operation }: { readonly operation: Operation }) {

@@ -3,6 +3,7 @@ import { NameAndId, Ref } from "../../parts/Copyable";
 import type { Column } from "../../parts/DataTable";
 import { FindingTag, OperationTag } from "../../parts/StateTag";
 import { Time, useNow } from "../../parts/Time";
+import { isCancelled } from "../../rules/cancelled";
 import { duration, remaining } from "../../units/durations";
 import { parseTime } from "../../units/times";
 import { named, useWords } from "../../words";
@@ -24,13 +25,16 @@ export function Took({ operation }: { readonly operation: Operation }) {
   return <>{left === null ? duration(soFar) : t("op.left", { time: duration(left) })}</>;
 }
 
+/** Whether the snapshot that an operation was to create is not there: it failed or was cancelled, and was undone. */
+export const leftNoSnapshot = ({ Kind, State }: Operation): boolean => State === "FAILED" && (Kind === "snapshot" || Kind === "snapshot_group");
+
 /** What an operation works on, with a way there. */
 export function Resource({ operation }: { readonly operation: Operation }) {
   const { DiskId, SnapshotId, InstanceId } = operation;
   return (
     <span className="stacked">
       {DiskId !== null && <Ref id={DiskId} />}
-      {SnapshotId !== null && <Ref id={SnapshotId} />}
+      {SnapshotId !== null && (leftNoSnapshot(operation) ? <NameAndId name="" id={SnapshotId} /> : <Ref id={SnapshotId} />)}
       {DiskId === null && SnapshotId === null && (InstanceId === null ? "–" : <Ref id={InstanceId} />)}
     </span>
   );
@@ -55,6 +59,8 @@ export function Trouble({ operation }: { readonly operation: Operation }) {
       </span>
     );
   }
+  // Its state says it.
+  if (isCancelled(operation)) return <>–</>;
   if (operation.ErrorMessage === "") return <>{operation.Attempts > 1 ? t("op.attempts", { count: operation.Attempts }) : "–"}</>;
   return (
     <span className="trouble">

@@ -1,4 +1,5 @@
 import type { Operation } from "../../api/types";
+import { isCancelled } from "../../rules/cancelled";
 
 // docs/states.md: the phases of each kind that has them, in order.
 const PHASES: Partial<Readonly<Record<Operation["Kind"], readonly string[]>>> = {
@@ -14,16 +15,20 @@ const PHASES: Partial<Readonly<Record<Operation["Kind"], readonly string[]>>> = 
   prove: ["PROVING"],
 };
 
-export type PhaseState = "done" | "now" | "stopped" | "next";
+export type PhaseState = "done" | "now" | "stopped" | "cancelled" | "undone" | "next";
+type Staged = Pick<Operation, "Kind" | "Phase" | "State" | "ErrorCode">;
 
-/** The phases of an operation, each with whether it is behind it; one that is not of its kind's way comes last. */
-export function phasesOf({ Kind, Phase, State }: Pick<Operation, "Kind" | "Phase" | "State">): readonly { readonly name: string; readonly state: PhaseState }[] {
+/** The phases of an operation, each with whether it is behind it. What was `entered`, in order, says how far one came that is undone: the phase of undoing comes last. */
+export function phasesOf(operation: Staged, entered: readonly string[]): readonly { readonly name: string; readonly state: PhaseState }[] {
+  const { Kind, Phase, State } = operation;
   const way = PHASES[Kind] ?? [];
   if (State === "DONE") return way.map((name) => ({ name, state: "done" }));
-  const here: PhaseState = State === "FAILED" ? "stopped" : "now";
-  const at = way.indexOf(Phase);
-  if (at < 0) return [...way.map((name) => ({ name, state: "next" as const })), ...(Phase === "" ? [] : [{ name: Phase, state: here }])];
-  return way.map((name, index) => ({ name, state: index < at ? "done" : index === at ? here : "next" }));
+  const broken: PhaseState = isCancelled(operation) ? "cancelled" : "stopped";
+  const undoing = Phase !== "" && !way.includes(Phase);
+  const at = undoing ? Math.max(-1, ...entered.map((name) => way.indexOf(name))) : way.indexOf(Phase);
+  const here: PhaseState = undoing || State === "FAILED" ? broken : "now";
+  const phases = way.map((name, index) => ({ name, state: index < at ? ("done" as const) : index === at ? here : ("next" as const) }));
+  return undoing ? [...phases, { name: Phase, state: State === "FAILED" ? "undone" : "now" }] : phases;
 }
 
 type Advice = "space" | "quota" | "correct" | "busy" | "gone" | "internal" | "again";

@@ -10,6 +10,7 @@ import { Card, type Fact, Facts, Gone, Loading, OneHead, Pending } from "../../p
 import { heldMs } from "../../rules/quiesced";
 import { SnapshotTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
+import { reasonText } from "../../rules/reasons";
 import { bytes, gib, number } from "../../units/bytes";
 import { duration } from "../../units/durations";
 import { named, useWords } from "../../words";
@@ -118,7 +119,7 @@ function HowTaken({ row }: { readonly row: SnapshotRow }) {
       name: t("record.how"),
       value: record?.Tracking ? (
         <>
-          {named(t, "record.tracking", record.Tracking)} <small>{record.TrackingReason}</small>
+          {named(t, "record.tracking", record.Tracking)} <small>{reasonText(t, record.TrackingReason ?? "")}</small>
         </>
       ) : (
         "–"
