@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import random
 import re
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 from drystone.cli.failure import CliError
 from drystone.cli.lists import ELASTIC, Listing, as_csv, fitting
 from drystone.cli.output import Output
-from drystone.cli.records import DISK_COLUMNS, OPERATION_COLUMNS, SNAPSHOT_COLUMNS
-from drystone.cli.shown import Reading, age
+from drystone.cli.records import DISK_COLUMNS, EVENT_COLUMNS, OPERATION_COLUMNS, SNAPSHOT_COLUMNS, event_record
+from drystone.cli.shown import RANGES_MAX, Reading, age, changed_ranges
 from tests.cli.conftest import Command
 from tests.cli.fake_service import FakeService, disk_detail
 
@@ -86,6 +87,23 @@ def test_at_eighty_columns_a_disk_shows_what_is_asked_first() -> None:
     assert {"disk_id", "name", "state", "size_gib", "tracking"} <= set(kept)
 
 
+def test_at_eighty_columns_an_event_shows_what_it_says_and_whether_it_is_over() -> None:
+    message = "The snapshot snap-aaaaaaaa of disk-aaaaaaaa failed: there is no space left for it on this host."
+    told = {
+        "EventId": "evt-aaaaaaaa", "Kind": "snapshot_failed", "Severity": "warning", "SubjectId": "disk-aaaaaaaa",
+        "Message": message, "Count": 12, "LastSeenTime": "2026-11-22T09:36:07+00:00", "ResolvedTime": None,
+    }  # fmt: skip
+    records = [event_record(told), event_record({**told, "ResolvedTime": "2026-11-22T09:38:07+00:00"})]
+    kept = fitting(records, EVENT_COLUMNS, 80, readable)
+    assert {"severity", "message", "resolved_at"} <= set(kept)
+    assert kept["message"] >= 25
+    out = io.StringIO()
+    Output(
+        json_wanted=False, stdin=io.StringIO(), stdout=out, stderr=io.StringIO(), listing=Listing(form="name")
+    ).records(records, EVENT_COLUMNS, key="event_id")
+    assert out.getvalue() == "evt-aaaaaaaa\nevt-aaaaaaaa\n"
+
+
 def test_wide_and_chosen_columns_are_never_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     lines, talk = printed(DISKS, DISK_COLUMNS, 80, Listing(form="wide"), monkeypatch)
     assert talk == ""
@@ -93,6 +111,28 @@ def test_wide_and_chosen_columns_are_never_left_out(monkeypatch: pytest.MonkeyPa
     lines, talk = printed(DISKS, DISK_COLUMNS, 80, Listing(columns=("type", "disk_id")), monkeypatch)
     assert lines[0].split() == ["TYPE", "DISK", "ID"]
     assert talk == ""
+
+
+@pytest.mark.parametrize(
+    ("buckets", "shown"),
+    [
+        ([0, 0, 0], []),
+        ([0, 5, 6, 0, 7], [("10-30 MiB", 11), ("40-45 MiB", 7)]),
+        # Every second of 100 has a change: taken by twos they are one range.
+        ([1, 0] * 50, [("0-1000 MiB", 50)]),
+    ],
+)
+def test_what_changed_is_told_by_ranges(buckets: list[int], shown: list[tuple[str, int]]) -> None:
+    size_bytes = 45 << 20 if len(buckets) == 5 else 1000 << 20
+    assert [tuple(one.values()) for one in changed_ranges(10 << 20, buckets, size_bytes)] == shown
+
+
+def test_ranges_are_few_and_lose_nothing() -> None:
+    rng = random.Random(7)
+    buckets = [rng.choice((0, 0, 4096)) for _ in range(1024)]
+    ranges = changed_ranges(4096, buckets, 4096 * 1024)
+    assert 0 < len(ranges) <= RANGES_MAX
+    assert sum(int(str(one["changed_bytes"])) for one in ranges) == sum(buckets)
 
 
 def test_ids_alone_and_csv() -> None:

@@ -1,5 +1,6 @@
 """Rolling back with what goes around it: said before, done in order, and gone on with where it ended."""
 
+import json
 from typing import Any
 
 import pytest
@@ -144,7 +145,13 @@ def test_wait_and_diff(command: Command, service: FakeService) -> None:
     assert command("snapshot", "wait", "snap-aaaaaaaa").out == "snap-aaaaaaaa\n"
     answer = {"SizeBytes": 1 << 30, "ChangedBytes": 4096, "BucketBytes": 1 << 29, "Buckets": [4096, 0]}
     service.on("DescribeSnapshotDifference", answer)
-    assert "4.0 KiB" in command("snapshot", "diff", "snap-aaaaaaaa").out
+    shown = command("snapshot", "diff", "snap-aaaaaaaa").out
+    assert "0-512 MiB" in shown
+    assert "4.0 KiB" in shown
+    assert "buckets" not in shown
+    assert json.loads(command("snapshot", "diff", "snap-aaaaaaaa", "--json").out)["buckets"] == [4096, 0]
+    service.calls.clear()
+    command("snapshot", "diff", "snap-aaaaaaaa")
     assert command("snapshot", "diff", "snap-aaaaaaaa", "snap-bbbbbbbb").code == 0
     assert service.asked("DescribeSnapshotDifference") == [
         {"From": "snap-00000000", "To": "snap-aaaaaaaa"}, {"From": "snap-aaaaaaaa", "To": "snap-bbbbbbbb"},

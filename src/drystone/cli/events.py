@@ -76,7 +76,7 @@ class EventCommands(Commands):
             "list events", "DescribeEvents", "EventSet", "EventId", limit=limit, Filters=wanted
         )
         if not follow:
-            session.out.records([event_record(row) for row in rows], EVENT_COLUMNS)
+            session.out.records([event_record(row) for row in rows], EVENT_COLUMNS, key="event_id")
             return
         for row in reversed(rows):
             _tell(session, event_record(row))

@@ -56,12 +56,13 @@ class Output:
         self._exact = Reading(lambda text: exact(text, zone))
         self._aged = Reading(lambda text: age(text, clock()))
 
-    def records(self, records: Sequence[Record], columns: Sequence[str]) -> None:
+    def records(self, records: Sequence[Record], columns: Sequence[str], *, key: str | None = None) -> None:
         """Print a list as it was asked for: a table of these columns, or JSON of whole records.
 
         Args:
             records: The list.
-            columns: What is worth most comes first. The first is the id.
+            columns: What is worth most comes first.
+            key: The column with the id; without it, the first.
 
         Raises:
             CliError: A column was asked for that does not exist.
@@ -71,7 +72,7 @@ class Output:
         if self._json:
             self._print_json(records)
         elif listing.form == "name":
-            self.result([str(record[columns[0]]) for record in records], None)
+            self.result([str(record[key or columns[0]]) for record in records], None)
         elif listing.form == "csv":
             self._stdout.write(as_csv(records, shown))
         else:
@@ -86,12 +87,12 @@ class Output:
         if len(kept) < len(columns):
             self.say(f"not shown: {', '.join(columns[len(kept) :])}; use -o wide, or --columns")
 
-    def record(self, record: Record) -> None:
-        """Print one thing: a JSON object, or its fields one under the other."""
+    def record(self, record: Record, *, read: Record | None = None) -> None:
+        """Print one thing: a JSON object, or its fields one under the other; those of `read`, if people get others."""
         if self._json:
             self._print_json(record)
             return
-        self._print_table(_fields(record, self._exact))
+        self._print_table(_fields(record if read is None else read, self._exact))
 
     def result(self, lines: Sequence[str], value: object) -> None:
         """Print what a command made: `value` as JSON, or plain lines, which a shell can keep in a variable."""

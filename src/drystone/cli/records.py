@@ -21,7 +21,9 @@ OPERATION_COLUMNS = (
 STEP_COLUMNS = ("at", "state", "phase", "attempts", "error_message")
 ACCOUNT_COLUMNS = ("account_id", "name", "admin", "created_at")
 AUDIT_COLUMNS = ("at", "account_id", "action", "code", "resource", "calls")
-EVENT_COLUMNS = ("event_id", "severity", "kind", "subject_id", "last_seen_at", "count", "resolved_at", "message")
+EVENT_COLUMNS = (
+    "severity", "last_seen_at", "resolved_at", "message", "subject_id", "kind", "event_id", "count",
+)  # fmt: skip
 PROTECTION_COLUMNS = (
     "disk_id", "name", "protected", "last_snapshot_id", "last_snapshot_at", "consistency", "proof_finding", "proof_at",
     "verified_at", "next_run_at", "snapshot_count", "stored_bytes",

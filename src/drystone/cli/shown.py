@@ -2,15 +2,17 @@
 
 import datetime as dt
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from drystone.cli.failure import one_line
+from drystone.cli.lists import Record
 from drystone.domain.clock import age_s
 
 _TIME: Final = re.compile(r"(?:^|_)(?:at|time|since)$")
 """Names of what is a time."""
+_RANGE_UNITS: Final = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1))
 _AGES: Final = ((60.0, 1.0, "s"), (3600.0, 60.0, "m"), (48 * 3600.0, 3600.0, "h"), (90 * 86400.0, 86400.0, "d"))
 _MONTH_S: Final = 30.44 * 86400
 _YEAR_S: Final = 365.25 * 86400
@@ -77,6 +79,39 @@ class Reading:
         if isinstance(value, list | tuple):
             return one_line(", ".join(str(item) for item in value)) or "-"
         return one_line(str(value))
+
+
+RANGES_MAX: Final = 40
+
+
+def changed_ranges(bucket_bytes: int, buckets: Sequence[int], size_bytes: int) -> list[Record]:
+    """Return where a disk changed, and how much in each range: at most `RANGES_MAX`, none without a change.
+
+    Stretches that follow each other are one range. Where there are too many, stretches are made longer.
+
+    Args:
+        bucket_bytes: Length of a stretch.
+        buckets: Changed bytes of each.
+        size_bytes: The disk's size, where the last stretch ends.
+    """
+    runs: list[tuple[int, int, int]] = []
+    for index, changed in enumerate(buckets):
+        if changed and runs and runs[-1][1] == index:
+            runs[-1] = (runs[-1][0], index + 1, runs[-1][2] + changed)
+        elif changed:
+            runs.append((index, index + 1, changed))
+    if len(runs) > RANGES_MAX:
+        return changed_ranges(
+            2 * bucket_bytes, [sum(buckets[at : at + 2]) for at in range(0, len(buckets), 2)], size_bytes
+        )
+    unit, scale = next(one for one in _RANGE_UNITS if bucket_bytes % one[1] == 0)
+    return [
+        {
+            "range": f"{start * bucket_bytes / scale:.12g}-{min(stop * bucket_bytes, size_bytes) / scale:.12g} {unit}",
+            "changed_bytes": changed,
+        }
+        for start, stop, changed in runs
+    ]
 
 
 def size_text(size_bytes: int) -> str:

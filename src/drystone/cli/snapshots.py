@@ -13,6 +13,7 @@ from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_comm
 from drystone.cli.records import SNAPSHOT_COLUMNS, difference_record, overview_record, set_space_record
 from drystone.cli.rollback import Rollback, roll_back
 from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside, Session
+from drystone.cli.shown import changed_ranges
 from drystone.cli.wait import wait_for_operation, wait_for_snapshot, warn_of_less
 
 TRANSFER_TIMEOUT_S = 86_400.0
@@ -268,7 +269,8 @@ class SnapshotCommands(Commands):
     def diff(self, snapshot: str, other: str | None = None, /, *, common: CommonOptions = NO_OPTIONS) -> None:
         """Show how much differs between two snapshots of a disk, or between one and its parent, and where.
 
-        `buckets` are the changed bytes of equal stretches of the disk.
+        For people these are at most 40 ranges with the changed bytes in each; `buckets` of --json are the changed
+        bytes of equal stretches of the disk.
 
         Args:
             snapshot: Id, name, or DISK@NAME.
@@ -284,7 +286,10 @@ class SnapshotCommands(Commands):
         answer = session.service.drystone(
             f"compare {first or 'nothing'} and {last}", "DescribeSnapshotDifference", From=first, To=last
         )
-        session.out.record({"from_snapshot_id": first, "to_snapshot_id": last, **difference_record(answer)})
+        found = {"from_snapshot_id": first, "to_snapshot_id": last, **difference_record(answer)}
+        ranges = changed_ranges(answer["BucketBytes"], answer["Buckets"], answer["SizeBytes"])
+        read = {name: value for name, value in found.items() if name not in {"bucket_bytes", "buckets"}}
+        session.out.record(found, read={**read, "ranges": ranges})
 
     def export(
         self,
