@@ -37,6 +37,34 @@ def shown(command: Command, *tokens: str) -> dict[str, Any]:
     return value
 
 
+@pytest.mark.usefixtures("named")
+def test_a_name_that_is_taken_is_warned_of(command: Command, service: FakeService) -> None:
+    service.on("CreateSnapshot", {"SnapshotId": "snap-44444444"})
+    for words, taken in (
+        (("disk", "create", "--size", "20", "--name", "web"), "disk-bbbbbbbb, disk-cccccccc"),
+        (("snapshot", "create", "db", "--name", "monday"), "snap-22222222"),
+    ):
+        ended = command(*words, "--no-wait")
+        assert (ended.code, ended.err.count("\n")) == (0, 1)
+        assert ended.err.startswith("warning: a ")
+        assert f"already ({taken})" in ended.err
+    # Another disk's snapshot of this name is no other meaning of DISK@NAME.
+    for words in (
+        ("disk", "create", "--size", "20", "--name", "new"),
+        ("snapshot", "create", "web", "--name", "first"),
+    ):
+        ended = command(*(word if word != "web" else "disk-bbbbbbbb" for word in words), "--no-wait")
+        assert (ended.code, ended.err) == (0, "")
+
+
+def test_what_has_no_name_is_shown_as_such_to_people_alone(command: Command, service: FakeService) -> None:
+    unnamed = disk("disk-aaaaaaaa", DiskName="未命名")
+    service.on("DescribeDisks", paged("DiskSet", [unnamed], "DiskId", "DiskIds"))
+    for words in (("disk", "list"), ("disk", "show", "disk-aaaaaaaa")):
+        assert "未命名" not in command(*words).out
+        assert "未命名" in command(*words, "--json").out
+
+
 @pytest.mark.parametrize(
     ("text", "identity"),
     [

@@ -148,6 +148,7 @@ class DiskCommands(Commands):
         wire_tags = tags_on_the_wire(tag)
         session = self._outside.session(common)
         source = None if from_snapshot is None else lookup.id_of(session, SNAPSHOT, from_snapshot)
+        lookup.warn_of_same_name(session, DISK, name)
         answer = session.service.cbs(
             "create a disk" if source is None else f"create a disk from {source}",
             "CreateDisks",
@@ -202,6 +203,7 @@ class DiskCommands(Commands):
         """
         session = self._outside.session(common)
         path = str(file.absolute())
+        lookup.warn_of_same_name(session, DISK, name)
         answer = session.service.drystone(
             f"import {path}",
             "ImportDisk",

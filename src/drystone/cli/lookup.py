@@ -121,6 +121,14 @@ def id_of(session: Session, kind: Kind, text: str, *, disk: str | None = None) -
     return ids[0]
 
 
+def warn_of_same_name(session: Session, kind: Kind, name: str | None, *, disk: str | None = None) -> None:
+    """Say in one line that a name is taken, since it stands for nothing when two have it; of snapshots, on one disk."""
+    same = [] if name is None else _named(session, kind, name, disk)
+    if same:
+        which = kind.noun if disk is None else f"{kind.noun} of {disk}"
+        session.out.say(f"warning: a {which} has the name {name} already ({named(same)}): give ids from now on")
+
+
 def _ready(session: Session, text: str) -> str | None:
     settings = session.settings
     return {"host": settings.host_instance_id, "nbd": settings.nbd_instance_id}.get(text)

@@ -9,6 +9,7 @@ from typing import Final
 from drystone.cli.failure import one_line
 from drystone.cli.lists import Record
 from drystone.domain.clock import age_s
+from drystone.domain.disk import UNNAMED
 
 _TIME: Final = re.compile(r"(?:^|_)(?:at|time|since)$")
 """Names of what is a time."""
@@ -64,7 +65,7 @@ class Reading:
 
     def __call__(self, name: str, value: object) -> str:
         """Return a value as people read it; `name` tells its unit."""
-        if value is None or value == "":
+        if value is None or value == "" or (name == "name" and value == UNNAMED):
             return "-"
         if isinstance(value, bool):
             return "yes" if value else "no"

@@ -96,6 +96,7 @@ class SnapshotCommands(Commands):
         wire_deadline = self._deadline(deadline, keep_days)
         session = self._outside.session(common)
         identity = lookup.id_of(session, DISK, disk)
+        lookup.warn_of_same_name(session, SNAPSHOT, name, disk=identity)
         snapshot = _take(session, identity, name=name, deadline=wire_deadline, tags=wire_tags)
         if wait:
             wait_for_snapshot(session, snapshot, title=snapshot, timeout_s=timeout)
