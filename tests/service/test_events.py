@@ -9,14 +9,14 @@ from typing import Any, cast
 
 import pytest
 
-from drystone.catalog import disks, meta, snapshots
+from drystone.catalog import disks, meta, operations, snapshots
 from drystone.catalog import events as rows
 from drystone.catalog.events import EventSelection
 from drystone.domain.disk import DiskState
 from drystone.domain.errors import DrystoneError, KeysRefusedError, Refusal, SpaceError, StoreUnavailableError
 from drystone.domain.event import FLOOD_MAX, INSTALLATION, Event, EventKind, Facts, Trouble
-from drystone.domain.ids import AccountId, DiskId, SnapshotId
-from drystone.domain.operation import Operation, OperationKind
+from drystone.domain.ids import AccountId, DiskId, OperationId, SnapshotId
+from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.snapshot import SnapshotRecord
 from drystone.domain.tracking import TrackingState
 from drystone.engine.layout import Layout
@@ -207,6 +207,22 @@ def test_what_rows_show_is_told_as_long_as_they_show_it(world: World) -> None:
     gone = {"snap-bad", "snap-theirs", ""}
     assert told(world) == [one for one in there if one[1] not in gone]
     assert {one.resolved_at for one in all_events(world)} == {None, NOW}
+
+
+@pytest.mark.parametrize("kind", [OperationKind.ROLLBACK, OperationKind.INITIALIZE])
+def test_tracking_that_a_rollback_loses_is_no_trouble_until_it_has_ended(world: World, kind: OperationKind) -> None:
+    around = Around(world)
+    world.snapshot("snap-whole")
+    world.disk("disk-back", base_snapshot_id="snap-whole", tracking_reason="rolling back", state=DiskState.ROLLBACKING)
+    world.operation("op-back", kind=kind, disk_id="disk-back")
+    run(around.round.once())
+    assert told(world) == []
+    # It ended, and tracking is lost for another reason.
+    world.db.write_sync(
+        lambda conn: operations.update(conn, OperationId("op-back"), updated_at=NOW, state=OperationState.DONE)
+    )
+    run(around.round.once())
+    assert told(world) == [(EventKind.TRACKING_LOST, "disk-back", 1)]
 
 
 def test_what_is_around_the_rows_is_told_as_long_as_it_lasts(world: World) -> None:

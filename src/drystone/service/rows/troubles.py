@@ -26,6 +26,8 @@ _OF_SUBJECTS = frozenset({
 
 STUCK_ATTEMPTS = 5
 """An operation that was begun so often, and failed each time, needs somebody: about a minute has passed."""
+_REPLACING = frozenset({OperationKind.ROLLBACK, OperationKind.INITIALIZE})
+"""While they run, tracking is LOST on purpose: it is good again when they end."""
 _GIVEN_UP = frozenset({OperationKind.SNAPSHOT, OperationKind.SNAPSHOT_GROUP})
 
 
@@ -65,11 +67,13 @@ def _lasting(conn: Connection) -> Iterator[tuple[Trouble, Facts]]:
             Trouble(kind=EventKind.OBJECT_DAMAGED, subject_id=name),
             Facts(object=name, reason=reason, snapshots=count),
         )
+    unfinished = operations.unfinished(conn)
+    replaced = {one.disk_id for one in unfinished if one.kind in _REPLACING}
     for disk in disks.lost(conn):
-        if disk.base_snapshot_id is not None and disk.state.visible:
+        if disk.base_snapshot_id is not None and disk.state.visible and disk.id not in replaced:
             trouble = Trouble(kind=EventKind.TRACKING_LOST, account_id=disk.account_id, subject_id=disk.id)
             yield trouble, Facts(reason=disk.tracking_reason, disk_id=disk.id)
-    for one in operations.unfinished(conn):
+    for one in unfinished:
         # What merely waits has no code; a snapshot can always be given up; a moment's trouble is none.
         if one.error_code and not one.is_cancelled and one.attempts >= STUCK_ATTEMPTS and one.kind not in _GIVEN_UP:
             trouble = Trouble(kind=EventKind.OPERATION_STUCK, account_id=one.account_id, subject_id=one.id)
