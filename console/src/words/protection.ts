@@ -2,8 +2,8 @@
 export const protection = {
   "nav.protection": ["Protection", "保护情况"],
   "protection.lead": [
-    "What there would be of each disk if it were lost now: its last snapshot that is whole, and what is known of it.",
-    "如果现在丢失云硬盘，可以恢复到什么程度：最近一个完好的快照及其情况。",
+    "The last good snapshot of each disk, from which you can restore it, and when it was verified.",
+    "每块云硬盘可用于恢复的最近一个完好快照，以及校验时间。",
   ],
   "protection.all": ["All disks", "全部云硬盘"],
   "protection.disk": ["Disk", "云硬盘"],
