@@ -354,6 +354,9 @@ export const useAttention = () =>
     ],
   });
 
+/** How many disks are unprotected; undefined where that is not known yet. */
+export const useUnprotected = () => useAnswer("drystone", "DescribeProtection", { Limit: 1, Filters: [{ Name: "protected", Values: ["false"] }] }).data?.TotalCount;
+
 export const useInstances = () => useAnswer("drystone", "DescribeInstances", { Limit: PAGE });
 
 /** As `useChange`, for what outlives the session: the password is given again. */

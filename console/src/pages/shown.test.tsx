@@ -10,6 +10,7 @@ import type { Event } from "../api/types";
 import { snapshotIsBusy, useTicked, type SnapshotRow } from "../api/queries";
 import { SnapshotTag } from "../parts/StateTag";
 import { WordsProvider } from "../words";
+import { AttentionCard } from "./events/AttentionCard";
 import OverviewPage from "./overview/OverviewPage";
 import { Frees, useFreed } from "./snapshots/Frees";
 
@@ -52,6 +53,21 @@ describe("the overview", () => {
     const held = shown(nothing, [{ EventId: "evt-1", Kind: "store_held", SubjectId: "", Count: 1, Facts: { Reason: "recovered" }, LastSeenTime: "" } as Event]);
     expect(held).toContain("until an administrator confirms");
     expect(held).toContain("Welcome to Drystone");
+  });
+});
+
+describe("what needs attention", () => {
+  const shown = (TotalCount: number | undefined) => {
+    const filters = [{ Name: "resolved", Values: ["false"] }, { Name: "acknowledged", Values: ["false"] }];
+    client.setQueryData(["DescribeEvents", { Filters: filters }], { TotalCount: 0, EventSet: [], Cursor: 0 });
+    client.setQueryData(["DescribeProtection", { Limit: 1, Filters: [{ Name: "protected", Values: ["false"] }] }], TotalCount === undefined ? undefined : { TotalCount, DiskProtectionSet: [] });
+    return drawn(<AttentionCard />);
+  };
+  it("is nothing only where each disk is protected, and that is known", () => {
+    expect(shown(undefined)).not.toContain("Nothing needs attention");
+    expect(shown(0)).toContain("Nothing needs attention");
+    expect(shown(4)).not.toContain("Nothing needs attention");
+    expect(shown(4)).toMatch(/href="\/protection\?protected=false"[^>]*>4 disks are unprotected/);
   });
 });
 

@@ -53,7 +53,7 @@ export function NameAndId({ name, id, to }: { readonly name: string; readonly id
   const text = (
     <span className="name-id">
       {name !== "" && (
-        <span className="name-id__name" title={name}>
+        <span className="name-id__name" title={nameText(t, name)}>
           {nameText(t, name)}
         </span>
       )}

@@ -1,5 +1,6 @@
 import { useState } from "react";
 
+import { shownName } from "./Copyable";
 import { Dialog } from "./Dialog";
 import { NameField, nameIsTooLong } from "./Field";
 
@@ -13,7 +14,7 @@ type Props = {
 };
 
 export function RenameDialog({ title, name: before, unit, asked, onRename }: Props) {
-  const [name, setName] = useState(before);
+  const [name, setName] = useState(shownName(before, ""));
   return (
     <Dialog {...asked} title={title} onSubmit={() => onRename(name)} ready={name !== "" && !nameIsTooLong(name, unit)}>
       <NameField value={name} onChange={setName} unit={unit} />

@@ -89,7 +89,7 @@ export const overview = {
   "op.kind.initialize": ["Initialize", "初始化"],
   "op.kind.export": ["Export", "导出"],
   "op.kind.import": ["Import", "导入"],
-  "op.kind.compact": ["Free space", "释放空间"],
+  "op.kind.compact": ["Collect garbage", "回收空间"],
   "op.kind.prove": ["Verify (restore test)", "验证（恢复测试）"],
   "op.kind.rewrite": ["Rewrite the image", "重写镜像"],
 
@@ -117,6 +117,7 @@ export const overview = {
   "overview.partCompression": ["Saved by compression", "压缩节省"],
   "overview.partIncrements": ["Saved by storing only changes", "增量节省"],
   "overview.attention": ["Needs attention", "需要处理"],
+  "overview.unprotected": ["{count} {count#disk is|disks are} unprotected: no good snapshot, or the newest one failed", "{count} 块云硬盘未受保护：没有完好的快照，或最新的快照创建失败"],
   "overview.allGood": ["Nothing needs attention.", "没有需要处理的事项。"],
   "overview.history": ["History", "趋势"],
   "overview.historyLater": [

@@ -1,6 +1,6 @@
 import { useState } from "react";
 
-import { useAnswer, useSession, useSnapshot, type SnapshotRow } from "../../api/queries";
+import { useAnswer, useDisks, useSession, useSnapshot, type SnapshotRow } from "../../api/queries";
 import type { Tag } from "../../api/types";
 import { useAsked } from "../../parts/asked";
 import { nameText } from "../../parts/Copyable";
@@ -32,6 +32,7 @@ export function CreateDiskDialog({ from, onClose }: Props) {
   const source = from?.snapshot ?? found.data?.snapshot;
   const smallest = fromSnapshot ? (source?.DiskSize ?? 0) : 0;
   const [name, setName] = useState("");
+  const taken = (useDisks({ filters: [{ Name: "disk-name", Values: [name] }] }, name !== "" && !nameIsTooLong(name, "bytes")).data?.total ?? 0) > 0;
   const [type, setType] = useState(TYPE);
   const [sizeText, setSizeText] = useState(String(from?.snapshot.DiskSize ?? SIZE_DEFAULT));
   const [countText, setCountText] = useState("1");
@@ -102,6 +103,11 @@ export function CreateDiskDialog({ from, onClose }: Props) {
           error={countIsRight ? null : t("newDisk.countBad", { most: COUNT_MAX })}
         />
       </div>
+      {taken && (
+        <p className="note note--warn" role="status">
+          {t("newDisk.nameTaken")}
+        </p>
+      )}
       <div className="pair">
         <TextField
           label={t("disk.size")}

@@ -1,6 +1,6 @@
 import { Link } from "react-router";
 
-import { useAttention, useChange } from "../../api/queries";
+import { useAttention, useChange, useUnprotected } from "../../api/queries";
 import type { Event } from "../../api/types";
 import { CheckCircleIcon, ErrorCircleIcon } from "../../parts/icons";
 import { ErrorNote } from "../../parts/ErrorNote";
@@ -11,21 +11,30 @@ import { EventSubject, EventText } from "./EventText";
 
 const SHOWN = 8;
 
-/** What is not over and nobody has acknowledged. */
+/** What is not over and nobody has acknowledged, and how many disks are unprotected. */
 export function AttentionCard() {
   const { t } = useWords();
   const answer = useAttention();
+  const unprotected = useUnprotected();
   const events = answer.data?.EventSet ?? [];
   const more = (answer.data?.TotalCount ?? 0) - Math.min(SHOWN, events.length);
   return (
     <Card title={t("overview.attention")} aside={<Link to="/events">{t("events.all")}</Link>}>
       <ErrorNote error={answer.error} />
-      {answer.data !== undefined && events.length === 0 && (
+      {answer.data !== undefined && events.length === 0 && unprotected === 0 && (
         <p className="all-good">
           <CheckCircleIcon /> {t("overview.allGood")}
         </p>
       )}
       <ul className="attention">
+        {unprotected !== undefined && unprotected > 0 && (
+          <li>
+            <ErrorCircleIcon />
+            <Link className="attention__text" to="/protection?protected=false">
+              {t("overview.unprotected", { count: unprotected })}
+            </Link>
+          </li>
+        )}
         {events.slice(0, SHOWN).map((event) => (
           <One key={event.EventId} event={event} />
         ))}

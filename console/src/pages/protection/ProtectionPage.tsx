@@ -2,7 +2,7 @@ import { Link } from "react-router";
 
 import { fetchProtection } from "../../api/queries";
 import type { DiskProtection } from "../../api/types";
-import { NameAndId, Ref } from "../../parts/Copyable";
+import { NameAndId, Ref, shownName } from "../../parts/Copyable";
 import type { Column } from "../../parts/DataTable";
 import { SecuredIcon } from "../../parts/icons";
 import { ListPage, useListPage, type ListOf } from "../../parts/ListPage";
@@ -21,7 +21,7 @@ const PROTECTION: ListOf<DiskProtection> = {
   texts: (disk) => [disk.DiskId, disk.DiskName, disk.LastSnapshotId ?? "", disk.FailedReason ?? ""],
   filters: { protected: "protected" },
   values: {
-    name: (disk) => disk.DiskName,
+    name: (disk) => shownName(disk.DiskName, ""),
     state: (disk) => String(disk.Protected),
     last: (disk) => parseTime(disk.LastSnapshotTime),
     consistency: (disk) => disk.Consistency ?? "",
