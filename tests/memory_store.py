@@ -34,6 +34,8 @@ class MemoryStore:
         self._cut_after = cut_after
         self._lands = lands
         self._capacity_bytes = capacity_bytes
+        self.versions: dict[str, str] | None = None
+        """The last version of each object by name, of a store that keeps versions."""
         self.changes: list[tuple[str, str]] = []
         """(operation, name) of every change, in order."""
         self.reads = 0
@@ -44,7 +46,7 @@ class MemoryStore:
         with self._lock:
             return dict(self._objects)
 
-    def put(self, name: str, data: Parts) -> None:
+    def put(self, name: str, data: Parts) -> str | None:
         """Write a new object; see `ObjectStore.put`."""
         check_name(name)
         raw = b"".join(parts_of(data))
@@ -56,8 +58,9 @@ class MemoryStore:
             if self._change("put", name):
                 self._objects[name] = raw
             self._alive()
+            return self._version(name)
 
-    def replace(self, name: str, data: Parts) -> None:
+    def replace(self, name: str, data: Parts) -> str | None:
         """Write a mutable object; see `ObjectStore.replace`."""
         check_name(name)
         raw = b"".join(parts_of(data))
@@ -67,6 +70,7 @@ class MemoryStore:
             if self._change("replace", name):
                 self._objects[name] = raw
             self._alive()
+            return self._version(name)
 
     def get(self, name: str) -> bytes:
         """Return a whole object; see `ObjectStore.get`."""
@@ -108,6 +112,12 @@ class MemoryStore:
     def clock(self) -> StoreTime | None:
         """Return None: memory has no clock."""
         return None
+
+    def _version(self, name: str) -> str | None:
+        if self.versions is None:
+            return None
+        self.versions[name] = f"version-{len(self.changes)}"
+        return self.versions[name]
 
     def _alive(self) -> None:
         if self._cut_after is not None and len(self.changes) > self._cut_after:

@@ -132,6 +132,12 @@ def lockable(address: S3Address, *, days: int = 0, mode: str = "GOVERNANCE") -> 
     return made
 
 
+def keep_versions(address: S3Address, status: str = "Enabled") -> None:
+    """Have a bucket keep versions of all objects, or begin no more of them ("Suspended")."""
+    text = f"<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>"
+    _told(address, "versioning", text)
+
+
 def lock(address: S3Address, name: str, until: float) -> None:
     """Lock an object that is there."""
     when = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -147,6 +147,7 @@ def full_snapshot() -> Snapshot:
         group_id=SnapshotGroupId("csnap-00000001"),
         proven_at=8.5,
         damaged=True,
+        versions={"maps/a": "v1", "snapshots/b": "v2"},
     )
 
 

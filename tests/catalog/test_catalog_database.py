@@ -333,6 +333,7 @@ def test_the_trail_of_an_older_version_is_counted(tmp_path: Path) -> None:
         "DROP TRIGGER operation_steps_gone", "DROP TABLE operation_step",
         "DROP TABLE store_traffic", "DROP TABLE space_day", "ALTER TABLE session DROP COLUMN deleted_at",
         "ALTER TABLE instance DROP COLUMN host_id", "ALTER TABLE operation DROP COLUMN host_id",
+        "ALTER TABLE pack DROP COLUMN version", "ALTER TABLE snapshot DROP COLUMN versions",
     ):  # fmt: skip
         connection.execute(statement).close()
     rows = [("1", "AKID", "CreateDisks", "r", "disk-1 中文", code, "::1") for code in ("OK", "OK", Refusal.BUSY)]

@@ -205,13 +205,25 @@ def test_history_2_a_listing_that_is_cut_is_asked_for_again(
     assert len(one.asked) == 2
 
 
+def test_the_answer_to_a_write_tells_its_version(scripted: tuple[Scripted, S3Address]) -> None:
+    """S274: by no other request. Where versions are suspended it is called `null`, and is whatever came last."""
+    one, address = scripted
+    objects = S3Store(address)
+    for write in (objects.put, objects.replace):
+        for told, known in (("x-amz-version-id: v-1\r\n", "v-1"), ("x-amz-version-id: null\r\n", None), ("", None)):
+            one.asked.clear()
+            one.answer("200 OK", head=told)
+            assert write("a", b"1") == known
+            assert len(one.asked) == 1
+
+
 @pytest.mark.parametrize("number", range(4), ids=["503", "500", "reset", "cut body"])
 def test_history_2_writes_deletions_and_lengths_are_asked_for_again(
     scripted: tuple[Scripted, S3Address], number: int
 ) -> None:
     one, address = scripted
     objects = Retrying(inner=S3Store(address), pause=lambda _seconds: None)
-    asks: tuple[tuple[Callable[[], None], str], ...] = (
+    asks: tuple[tuple[Callable[[], object], str], ...] = (
         (lambda: objects.replace("m", b"1"), "200 OK"), (lambda: objects.put("p", b"1"), "200 OK"),
         (lambda: objects.delete("d"), "204 No Content"),
     )  # fmt: skip

@@ -71,15 +71,17 @@ class CutStore(MemoryStore):
     power: Power
     lazy: Lazy | None = None
 
-    def put(self, name: str, data: Parts) -> None:
+    def put(self, name: str, data: Parts) -> str | None:
         self.power.needed()
-        MemoryStore.put(self, name, data)
+        version = MemoryStore.put(self, name, data)
         self._note("put", name, b"".join(parts_of(data)))
+        return version
 
-    def replace(self, name: str, data: Parts) -> None:
+    def replace(self, name: str, data: Parts) -> str | None:
         self.power.needed()
-        MemoryStore.replace(self, name, data)
+        version = MemoryStore.replace(self, name, data)
         self._note("replace", name, b"".join(parts_of(data)))
+        return version
 
     def delete(self, name: str) -> None:
         self.power.needed()

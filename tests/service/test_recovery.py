@@ -383,6 +383,17 @@ def add_running(world: World, kind: OperationKind, **fields: Any) -> None:
     db.close()
 
 
+def know_versions(conn: Connection) -> dict[str, str]:
+    """Have all rows know versions; return those of packs."""
+    rows = packs.everything(conn)
+    for row in rows:
+        packs.compare_and_set(conn, row.id, expected={}, values={"version": f"of {row.object}"})
+    for snapshot in snapshots.everything(conn):
+        values = {"versions": {name: f"of {name}" for name in snapshot.maps}}
+        snapshots.compare_and_set(conn, snapshot.id, expected={}, values=values)
+    return {row.object: f"of {row.object}" for row in rows}
+
+
 def test_a_catalog_from_before_the_last_snapshots_is_noticed_and_reconciled(world: World) -> None:
     world.recover()
     start(world)
@@ -395,6 +406,7 @@ def test_a_catalog_from_before_the_last_snapshots_is_noticed_and_reconciled(worl
     values = {"state": DiskState.ROLLBACKING, "name": "old name"}
     db.write_sync(lambda conn: disks.compare_and_set(conn, DISK, expected={}, values=values))
     db.write_sync(lambda conn: meta.remove(conn, troubles.HELD))
+    versions = db.write_sync(know_versions)
     db.close()
     add_running(world, OperationKind.ROLLBACK, disk_id=DISK, snapshot_id=world.name(1), phase="WRITING")
     shutil.copy(world.layout.catalog, world.data / "copy.db")
@@ -423,6 +435,13 @@ def test_a_catalog_from_before_the_last_snapshots_is_noticed_and_reconciled(worl
     second = db.read_sync(lambda conn: snapshots.get(conn, world.name(2)))
     assert second is not None
     assert (second.name, second.permanent, second.deadline_at) == ("kept", True, None), "its deadline was of the copy"
+    # S274: of an object that both know the version is what the catalog says; of what the store alone has it is unknown.
+    written = {pack.object: pack.version for pack in db.read_sync(packs.everything)}
+    assert written == {name: versions.get(name) for name in written}
+    assert set(written.values()) > {None}
+    told = {row.id: row.versions for row in db.read_sync(snapshots.everything)}
+    assert told[world.name(2)] == {name: f"of {name}" for name in second.maps}
+    assert [told[world.name(number)] for number in (1, 4, 5)] == [{}, {}, {}]
     disk = db.read_sync(lambda conn: disks.get(conn, DISK))
     assert disk is not None
     assert (disk.state, disk.tracking, disk.base_snapshot_id, disk.name) == (

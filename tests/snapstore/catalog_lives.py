@@ -184,7 +184,7 @@ class Unsteady:
     def delete(self, name: str) -> None:
         self._ask(f"delete {name}", lambda: self._inner.delete(name))
 
-    def _ask(self, what: str, act: Callable[[], None]) -> None:
+    def _ask(self, what: str, act: Callable[[], object]) -> None:
         world, luck = self._world, self._world.luck()
         if "/snapshots/" in what:
             luck /= RARE  # There are few of these requests, and much depends on each.
@@ -233,7 +233,7 @@ class World:
         self.now = 0.0
         self.objects = MemoryStore()
         self.true = new_store(self.objects)
-        self.late: list[tuple[float, int, Callable[[], None]]] = []
+        self.late: list[tuple[float, int, Callable[[], object]]] = []
         self.moments: list[tuple[float, dict[str, int]]] = []
         """Names and sizes, by when they became so."""
         self.truth: dict[SnapshotId, bytes] = {}
@@ -256,7 +256,7 @@ class World:
         self.count += 1
         return self.count
 
-    def later(self, act: Callable[[], None]) -> None:
+    def later(self, act: Callable[[], object]) -> None:
         at = self.now + self.rng.choice((1.0, HOUR, LATE_SECONDS)) * self.rng.random()
         bisect.insort(self.late, (at, self.number(), act))
 

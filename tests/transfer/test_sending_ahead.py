@@ -23,11 +23,11 @@ class SlowStore(MemoryStore):
     gate: threading.Event
     fails = False
 
-    def put(self, name: str, data: Parts) -> None:
+    def put(self, name: str, data: Parts) -> str | None:
         self.gate.wait(30)
         if self.fails:
             raise UnavailableError("not now")
-        super().put(name, data)
+        return super().put(name, data)
 
 
 def written(spooling: Spooling, inner: SlowStore, *, pause_s: float = 0.0) -> None:

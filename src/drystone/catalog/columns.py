@@ -6,7 +6,7 @@ can be compared in a compare-and-set.
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -125,6 +125,8 @@ NAME_SET: EncodedText[frozenset[str]] = EncodedText(
     lambda names: _dump(sorted(names)), _remembered(lambda text: frozenset(json.loads(text)))
 )
 """A set of names, kept sorted."""
+VERSIONS: EncodedText[Mapping[str, str]] = EncodedText(lambda value: _dump(dict(value)), _remembered(json.loads))
+"""Versions of objects, by name."""
 OBJECT: EncodedText[Any] = EncodedText(lambda value: _dump(dict(value)), json.loads)
 """A JSON object."""
 PAYLOAD: EncodedText[Any] = EncodedText(

@@ -27,6 +27,7 @@ from drystone.catalog.columns import (
     RECORD,
     STEPS,
     TAGS,
+    VERSIONS,
     RangesColumn,
     enumeration,
 )
@@ -201,6 +202,7 @@ snapshot = Table(
     Column("proven_at", Float),
     _needs("damaged", Boolean),
     Column("group_id", Text),
+    _needs("versions", VERSIONS),
     CheckConstraint("size_gib > 0", name="size"),
     CheckConstraint("percent BETWEEN 0 AND 100", name="percent"),
     Index("ix_snapshot_account", "account_id", "created_at", "id", **partial(VISIBLE_SNAPSHOT)),
@@ -288,6 +290,7 @@ pack = Table(
     Column("proven_at", Float),
     Column("disk_id", Text),
     Column("account_id", Text),
+    Column("version", Text),
     UniqueConstraint("object"),
     Index("ix_pack_session", "session_id"),
 )

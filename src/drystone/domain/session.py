@@ -61,3 +61,5 @@ class Pack:
     """The disk whose snapshot wrote it; None if nobody knows any more."""
     account_id: AccountId | None = None
     """Whose that snapshot was."""
+    version: str | None = None
+    """Which version of the object was written (S274); None if its store keeps none, or nobody knows."""

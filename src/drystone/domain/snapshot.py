@@ -1,6 +1,7 @@
 """A snapshot as the catalog keeps it, and the record of how it was taken (P7)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from drystone.domain.disk import DATA_DISK, UNNAMED
@@ -93,3 +94,5 @@ class Snapshot:
     """A scrub found that something it shows cannot be read any more (the damage table says what)."""
     group_id: SnapshotGroupId | None = None
     """The group that was taken at the same instant."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Which versions of its manifest and maps were written, by name, where that is known (S274)."""

@@ -38,13 +38,13 @@ class Around:
         """List; as `request`."""
         return self.inner.list(prefix)
 
-    def put(self, name: str, data: Parts) -> None:
+    def put(self, name: str, data: Parts) -> str | None:
         """Write a new object; see `ObjectStore.put`."""
-        self.request("put", name, _length(data), lambda: self.inner.put(name, data))
+        return self.request("put", name, _length(data), lambda: self.inner.put(name, data))
 
-    def replace(self, name: str, data: Parts) -> None:
+    def replace(self, name: str, data: Parts) -> str | None:
         """Write a mutable object; see `ObjectStore.replace`."""
-        self.request("replace", name, _length(data), lambda: self.inner.replace(name, data))
+        return self.request("replace", name, _length(data), lambda: self.inner.replace(name, data))
 
     def get(self, name: str) -> bytes:
         """Return a whole object; see `ObjectStore.get`."""

@@ -47,8 +47,13 @@ class ObjectStore(Protocol):
     All methods raise `UnavailableError` when the store does not answer; the same call may then be made again.
     """
 
-    def put(self, name: str, data: Parts) -> None:
+    def put(self, name: str, data: Parts) -> str | None:
         """Write a new object; when this returns, it survives a power cut.
+
+        Returns:
+            The version that the store gave this very write (S274): it stays this content whatever is written to the
+            name later. None: the store keeps no versions, or nobody knows, as when an earlier try turns out to have
+            written it.
 
         Raises:
             IntegrityError: The name exists already; it keeps its content (I2).
@@ -56,8 +61,11 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def replace(self, name: str, data: Parts) -> None:
+    def replace(self, name: str, data: Parts) -> str | None:
         """Write one of the few mutable objects: at any moment it has the old or the new content.
+
+        Returns:
+            As `put`.
 
         Raises:
             SpaceError: As `put`; the old content stays.

@@ -22,7 +22,8 @@ class Retrying(Around):
     """An `ObjectStore` over another that fails for moments.
 
     A write that was given up may have been done, or be done later. So where a new object is there at a later try, it is
-    compared: the same bytes are what was to be written (a retry gives the same bytes, and names are used once).
+    compared: the same bytes are what was to be written (a retry gives the same bytes, and names are used once). Which
+    version that write was given is unknown then, and None: what the name shows now may be somebody's who came after.
 
     Attributes:
         attempts: How often a request is made at most.
@@ -44,20 +45,21 @@ class Retrying(Around):
                 self._wait(attempt)
         return ask()
 
-    def put(self, name: str, data: Parts) -> None:
+    def put(self, name: str, data: Parts) -> str | None:
         """Write a new object; see `ObjectStore.put`."""
         tried = False
 
-        def ask() -> None:
+        def ask() -> str | None:
             nonlocal tried
             again, tried = tried, True
             try:
-                self.inner.put(name, data)
+                return self.inner.put(name, data)
             except IntegrityError:
                 if not again or not self._written(name, b"".join(parts_of(data))):
                     raise
+                return None  # S274
 
-        self.request("put", name, 0, ask)
+        return self.request("put", name, 0, ask)
 
     def pages(self, prefix: str) -> Iterator[ObjectEntry]:
         """List; all of it is asked for again, and what was yielded is passed over."""

@@ -34,6 +34,7 @@ from drystone.objects.s3_keys import read_authority, read_keys
 from drystone.objects.s3_rules import S3Rules, endpoint_of
 
 if TYPE_CHECKING:
+    from obstore import PutResult
     from obstore.store import ClientConfig, S3Config, S3Credential
 
 SMALL_BYTES: Final = 1 << 20
@@ -78,29 +79,30 @@ class S3Store:
         self._known_time: tuple[float, float] | None = None
         """When the service said that it was, and this machine's time since its boot then."""
 
-    def put(self, name: str, data: Parts) -> None:
+    def put(self, name: str, data: Parts) -> str | None:
         """Write a new object; see `ObjectStore.put`. One that may have been written before is found by `retrying`."""
         body = b"".join(parts_of(data))
         with self._talking(name, "makes"):
-            self._write(name, body, "create")
+            return self._write(name, body, "create")
 
-    def replace(self, name: str, data: Parts) -> None:
+    def replace(self, name: str, data: Parts) -> str | None:
         """Write a mutable object; see `ObjectStore.replace`."""
         body = b"".join(parts_of(data))
         with self._talking(name, "changes"):
-            self._write(name, body, "overwrite")
+            return self._write(name, body, "overwrite")
 
-    def _write(self, name: str, body: bytes, mode: Literal["create", "overwrite"]) -> None:
+    def _write(self, name: str, body: bytes, mode: Literal["create", "overwrite"]) -> str | None:
         if len(body) <= SINGLE_BYTES_MAX:
-            obstore.put(self._client(len(body)), self._name(name), body, mode=mode, use_multipart=False)
-            return
+            return _version(
+                obstore.put(self._client(len(body)), self._name(name), body, mode=mode, use_multipart=False)
+            )  # fmt: skip
         # No service has a condition for these that all services keep; names are used once.
         if mode == "create" and self._there(name):
             raise _taken(name)
-        obstore.put(
+        return _version(obstore.put(
             self._client(PART_BYTES), self._name(name), body, use_multipart=True, chunk_size=PART_BYTES,
             max_concurrency=PARTS_AT_ONCE,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def _there(self, name: str) -> bool:
         try:
@@ -292,6 +294,11 @@ class S3Store:
         if isinstance(error, exceptions.NotFoundError | FileNotFoundError) and code in _NOTHING_THERE:
             return NotFoundError(f"there is no object {name} in the bucket {bucket}")
         return StoreUnavailableError(f"the bucket {bucket} does not answer ({name}): {said(error)}")
+
+
+def _version(done: "PutResult") -> str | None:
+    """Return which version was written. A bucket whose versions are suspended calls each `null` and keeps the last."""
+    return None if done["version"] == "null" else done["version"]
 
 
 def _taken(name: str) -> IntegrityError:

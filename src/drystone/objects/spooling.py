@@ -12,11 +12,14 @@ from typing import Final
 import msgspec
 
 from drystone.domain.errors import IntegrityError, SpaceError, UnavailableError
+from drystone.durable_files import write_durably
 from drystone.objects.around import Around
 from drystone.objects.contract import NotFoundError, ObjectStore, Parts, parts_of
 from drystone.objects.local import LocalStore
 
 _LOCK: Final = ".lock"
+_VERSION: Final = ".version"
+"""Ends the name under which a spool has the version of what was sent from it."""
 
 
 class SpoolPlace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,8 +62,8 @@ class Spooling(Around):
     apart: Callable[[str], bool]
     spooled: list[SpooledObject] = field(default_factory=list)
 
-    def put(self, name: str, data: Parts) -> None:
-        """Write a new object; see the class.
+    def put(self, name: str, data: Parts) -> str | None:
+        """Write a new object; see the class. In the spool it has no version; `send` tells it.
 
         Raises:
             SpaceError: It must follow others into the spool, and there is no room for it.
@@ -80,12 +83,17 @@ class Spooling(Around):
                     for part in parts:
                         digest.update(part)
                     self.spooled.append(SpooledObject(name=name, bytes=size, sha256=digest.hexdigest()))
-                    return
-        self.inner.put(name, parts)
+                    return None
+        return self.inner.put(name, parts)
 
 
-def send(directory: Path, one: SpooledObject, objects: ObjectStore) -> None:
+def send(directory: Path, one: SpooledObject, objects: ObjectStore) -> str | None:
     """Bring an object from a spool into its store, and let go of it here; may be done again after any end.
+
+    Its version stays noted in the spool, where that can be, so that who sends the rest later has it, too (S274).
+
+    Returns:
+        As `ObjectStore.put`.
 
     Raises:
         IntegrityError: The spool has other bytes than were written, or none and the store has none either.
@@ -97,16 +105,23 @@ def send(directory: Path, one: SpooledObject, objects: ObjectStore) -> None:
     except NotFoundError:
         if _size(objects, one.name) != one.bytes:
             raise IntegrityError(f"{one.name} is neither in the spool nor in the store") from None
-        return
+        return _noted(spool, one)
     if hashlib.sha256(raw).hexdigest() != one.sha256:
         raise IntegrityError(f"{one.name} in the spool is not what was written")
     try:
-        objects.put(one.name, raw)
+        version = objects.put(one.name, raw)
     except IntegrityError:
         # Who began to send it has died before he let go of it.
         if objects.get(one.name) != raw:
             raise
+        version = _noted(spool, one)
+    else:
+        if version is not None:
+            # Who comes late, when the spool was removed, must not make it anew.
+            with contextlib.suppress(OSError):
+                write_durably(directory / (one.name + _VERSION), version.encode())
     spool.delete(one.name)
+    return version
 
 
 def held_bytes(spools: Path) -> int:
@@ -132,6 +147,13 @@ def _alone(spools: Path) -> Iterator[int]:
         yield held_bytes(spools)
     finally:
         os.close(file)
+
+
+def _noted(spool: LocalStore, one: SpooledObject) -> str | None:
+    """Return the version of an object that was sent before; None if its sender ended before he noted it."""
+    with contextlib.suppress(NotFoundError, IntegrityError, UnicodeDecodeError):
+        return spool.get(one.name + _VERSION).decode()
+    return None
 
 
 def _size(objects: ObjectStore, name: str) -> int:

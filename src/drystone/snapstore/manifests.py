@@ -80,18 +80,22 @@ def seal_manifest(store: Store, manifest: Manifest) -> tuple[str, bytes]:
     return name, b"".join(codec_seal_manifest(sealing, manifest))
 
 
-def put_manifest(store: Store, name: str, sealed: bytes) -> None:
+def put_manifest(store: Store, name: str, sealed: bytes) -> str | None:
     """Write a sealed manifest, durable on return; may be repeated. Its packs and maps are durable before (I1).
+
+    Returns:
+        As `ObjectStore.put`.
 
     Raises:
         IntegrityError: Another one has its name.
     """
     try:
-        store.objects.put(name, sealed)
+        return store.objects.put(name, sealed)
     except IntegrityError:
         # An earlier call that got no answer may have written it; what is sealed anew is never the same bytes.
         if _decoded(store, name, store.objects.get(name)) != _decoded(store, name, sealed):
             raise
+        return None  # S274
 
 
 def write_manifest(store: Store, manifest: Manifest) -> str:

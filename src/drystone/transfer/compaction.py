@@ -1,9 +1,12 @@
 """Writing packs again without their dead blocks: proof, writing, reading back; the service alone switches (L8)."""
 
+from dataclasses import replace
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from drystone.objects.noting import Noting
 from drystone.snapstore.compaction import plan_compaction, rewrite_pack
 from drystone.snapstore.expected import UNTRUSTED
 from drystone.snapstore.living import Living
@@ -52,7 +55,8 @@ def _one(
     if plan.nothing_lives or not plan.worth_it(job.dead_percent):
         return verdict
     salt = rng.getrandbits(_SALT_BITS).to_bytes(_SALT_BITS // 8, "little")
-    size = rewrite_pack(store, pack, plan.dead, target.attempt, salt)
+    noting = Noting(inner=store.objects)
+    size = rewrite_pack(replace(store, objects=noting), pack, plan.dead, target.attempt, salt)
     header = pack.index.header
     name = store.pack_name(header.session, header.pack, target.attempt)
-    return msgspec.structs.replace(verdict, new_object=name, new_bytes=size)
+    return msgspec.structs.replace(verdict, new_object=name, new_bytes=size, new_version=noting.versions.get(name))

@@ -133,6 +133,7 @@ class UploadResult(msgspec.Struct, frozen=True, kw_only=True, tag="uploaded"):
         doubtful_packs: Packs of the base that could not be trusted, or are gone; the snapshot was made all the same.
         doubtful_maps: Maps of which that is true, or which are in one list with such a one.
         spooled: What is not in the store but in the spool, in the order in which it is to be sent.
+        versions: By name, of what is in the store already, where the store gave one (S274).
     """
 
     manifest: str
@@ -158,6 +159,7 @@ class UploadResult(msgspec.Struct, frozen=True, kw_only=True, tag="uploaded"):
     doubtful_packs: tuple[PackId, ...] = ()
     doubtful_maps: tuple[str, ...] = ()
     spooled: tuple[SpooledObject, ...] = ()
+    versions: dict[str, str] = {}
 
 
 class SendJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="send"):
@@ -172,6 +174,8 @@ class SendResult(msgspec.Struct, frozen=True, kw_only=True, tag="sent"):
     """All of it is in the store, durably, and nothing of it in the spool."""
 
     sent_bytes: int
+    versions: dict[str, str] = {}
+    """By name, where they are known (S274)."""
 
 
 class RollbackJob(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="rollback"):

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from drystone.codec.hashes import block_hash
 from drystone.domain.blocks import BLOCK_BYTES, Ranges, clip, from_blocks
 from drystone.domain.errors import DrystoneError, UnavailableError
 from drystone.objects.contract import NotFoundError
+from drystone.objects.noting import Noting
 from drystone.snapstore.mend import mend_pack
 from drystone.snapstore.reader import Caches, SnapshotReader
 from drystone.snapstore.scrub import check_manifest, check_map, check_pack, coarse, hidden
@@ -136,10 +138,12 @@ def mend(job: MendJob, store: Store, rng: RandomBits) -> MendResult:
                 }
             return found
 
-        done = mend_pack(store, job.pack, job.attempt, rng, find)
+        noting = Noting(inner=store.objects)
+        done = mend_pack(replace(store, objects=noting), job.pack, job.attempt, rng, find)
     return MendResult(
-        object=done.object, bytes=done.bytes, mended_blocks=done.mended_blocks, lost_blocks=done.lost_blocks
-    )
+        object=done.object, bytes=done.bytes, mended_blocks=done.mended_blocks, lost_blocks=done.lost_blocks,
+        version=None if done.object is None else noting.versions.get(done.object),
+    )  # fmt: skip
 
 
 def _connected(stack: contextlib.ExitStack, look: Look) -> Iterator[Looked]:

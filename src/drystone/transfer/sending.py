@@ -80,12 +80,15 @@ def send_spooled(job: SendJob, store: Store, report: Callable[[int, int], None])
     """
     total_bytes, sent_bytes = sum(one.bytes for one in job.objects), 0
     counting = threading.Lock()
+    versions: dict[str, str] = {}
 
     def sent(one: SpooledObject) -> None:
         nonlocal sent_bytes
-        send(Path(job.directory), one, store.objects)
+        version = send(Path(job.directory), one, store.objects)
         with counting:
             sent_bytes += one.bytes
+            if version is not None:
+                versions[one.name] = version
 
     puts = Puts[None](far=store.far is not None)
     try:
@@ -98,4 +101,4 @@ def send_spooled(job: SendJob, store: Store, report: Callable[[int, int], None])
     finally:
         puts.end()
     report(sent_bytes, total_bytes)
-    return SendResult(sent_bytes=sent_bytes)
+    return SendResult(sent_bytes=sent_bytes, versions=versions)

@@ -83,6 +83,8 @@ class PackVerdict(msgspec.Struct, frozen=True, kw_only=True):
     new_object: str | None = None
     """The object written and verified in its place; None if none was."""
     new_bytes: int = 0
+    new_version: str | None = None
+    """Its version, where the store gave one (S274)."""
     fault: str = ""
     """Why nothing was done, if that is because the pack cannot be trusted or read."""
 
@@ -173,3 +175,5 @@ class MendResult(msgspec.Struct, frozen=True, kw_only=True, tag="mended"):
     bytes: int
     mended_blocks: int
     lost_blocks: int
+    version: str | None = None
+    """Of the new object, where the store gave one (S274)."""

@@ -25,6 +25,7 @@ from drystone.nbd.client import NbdClient
 from drystone.nbd.extents import STATE_DIRTY, dirty_bitmap
 from drystone.nbd.vhost_user import Discarder
 from drystone.objects.around import LISTED
+from drystone.objects.noting import Noting
 from drystone.objects.spooling import Spooling
 from drystone.snapstore.expected import UNTRUSTED, KnownHashes
 from drystone.snapstore.far import cache_at
@@ -78,13 +79,16 @@ def upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> Upl
         SnapshotBrokenError: The view broke. Nothing refers to what was written; it is garbage of the session.
         DrystoneError: Anything else; as above.
     """
+    noting = Noting(inner=store.objects)
     if job.spool is None:
-        return _upload(job, store, rng, report)
-    spooling = Spooling(inner=store.objects, place=job.spool, apart=store.is_pack)
-    ahead = contextlib.nullcontext() if store.far is None else sent_ahead(spooling, store.objects)
+        result = _upload(job, replace(store, objects=noting), rng, report)
+        return msgspec.structs.replace(result, versions=noting.versions)
+    spooling = Spooling(inner=noting, place=job.spool, apart=store.is_pack)
+    ahead = contextlib.nullcontext() if store.far is None else sent_ahead(spooling, noting)
     with ahead:
         result = _upload(job, replace(store, objects=spooling), rng, report)
-    return msgspec.structs.replace(result, spooled=tuple(spooling.spooled))
+    # A copy: what is on its way still may arrive any time.
+    return msgspec.structs.replace(result, spooled=tuple(spooling.spooled), versions=noting.versions.copy())
 
 
 def _upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> UploadResult:

@@ -142,7 +142,10 @@ def _judge(change: Change, pack: Pack, row: PackRewrite, verdict: PackVerdict) -
         values = {
             "blocks": left, "dead_blocks": min(left, since_blocks), "dead_bytes": min(verdict.new_bytes, since_bytes)
         }  # fmt: skip
-        return "rewritten" if rewrites.switch(change, row, pack, values, new_bytes=verdict.new_bytes) else "lost"
+        switched = rewrites.switch(
+            change, row, pack, values, new_bytes=verdict.new_bytes, version=verdict.new_version
+        )  # fmt: skip
+        return "rewritten" if switched else "lost"
     # Nothing was written, unless the fault was found in what had been.
     if verdict.fault:
         rewrites.abandon(change, row)

@@ -110,8 +110,11 @@ class Sending:
         note = msgspec.json.decode(raw, type=_Note)
         return Uploaded(operation=operation, session=payload.session, result=note.result, job=note.job)
 
-    async def send(self, uploaded: Uploaded) -> None:
+    async def send(self, uploaded: Uploaded) -> Uploaded:
         """Bring what lies in the spool into the store, however long that takes; the manifest may follow (I1).
+
+        Returns:
+            It, with the versions of what was sent.
 
         Raises:
             SnapshotBrokenError: It was given up.
@@ -127,7 +130,7 @@ class Sending:
                     async with asyncio.TaskGroup() as tasks:
                         watch = tasks.create_task(self._watch(operation))
                         # Breaking it off kills the worker: it writes nothing any more.
-                        await breakable(self._send(uploaded))
+                        sent = await breakable(self._send(uploaded))
                         watch.cancel()
             except StoreUnavailableError as error:
                 await self.store_wait.until_it_answers(operation, error, waits, self.check)
@@ -138,14 +141,15 @@ class Sending:
                     raise
                 log.warning("snapshot.not_sent", snapshot_id=operation.snapshot_id, error=str(error))
             else:
-                return
+                return uploaded.with_versions(sent.versions)
+        return uploaded
 
-    async def _send(self, uploaded: Uploaded) -> None:
+    async def _send(self, uploaded: Uploaded) -> SendResult:
         job = SendJob(
             store=self.kept.address(), directory=str(self.spool.directory(uploaded.session)),
             objects=uploaded.result.spooled,
         )  # fmt: skip
-        await run_job(
+        return await run_job(
             job, SendResult, account_id=uploaded.operation.account_id, workers=self.senders,
             transactions=self.transactions, record=functools.partial(_sent, operation=uploaded.operation),
         )  # fmt: skip

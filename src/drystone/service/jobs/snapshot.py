@@ -99,8 +99,7 @@ class TakeSnapshot:
             return None
 
     async def _upload_and_commit(self, operation: Operation) -> None:
-        uploaded = await self.upload(operation)
-        await self.publish([uploaded])
+        (uploaded,) = await self.publish([await self.upload(operation)])
         committed = await self.transactions.change(lambda change: commit(change, uploaded))
         await self.follow(committed)
 
@@ -122,8 +121,10 @@ class TakeSnapshot:
             raise SnapshotBrokenError(f"the storage daemon of disk {disk.id} died before the snapshot was uploaded")
         return disk, live
 
-    async def publish(self, uploads: Sequence[Uploaded]) -> None:
-        """Claim the store, and write the manifests of snapshots of one instant; `commit` may follow (I1, S201).
+    async def publish(self, uploads: Sequence[Uploaded]) -> list[Uploaded]:
+        """Claim the store, and write the manifests of snapshots of one instant; `commit` of what it returns may follow.
+
+        In this order by I1 and S201.
 
         Claimed first: a catalog that is put back from before this finds that it is old, whatever happens next.
 
@@ -131,11 +132,15 @@ class TakeSnapshot:
             DrystoneError: It cannot be done; what is in the store is garbage of the sessions.
         """
         attempt = waits = 0
+        versions: dict[str, str] = {}
         while True:
             try:
                 await epoch.advance(self.transactions, self.kept)
                 for one in uploads:
-                    await asyncio.to_thread(put_manifest, self.kept.store, one.result.manifest, one.result.sealed)
+                    name = one.result.manifest
+                    version = await asyncio.to_thread(put_manifest, self.kept.store, name, one.result.sealed)
+                    if version is not None:
+                        versions[name] = version
             except StoreUnavailableError as error:
                 check = self.sending.check if uploads[0].result.spooled else self._check_view
                 await self.sending.store_wait.until_it_answers(uploads[0].operation, error, waits, check)
@@ -146,7 +151,7 @@ class TakeSnapshot:
                     raise
                 log.warning("snapshot.not_published", error=str(error))
             else:
-                return
+                return [one.with_versions(versions) for one in uploads]
 
     async def follow(self, committed: Committed) -> None:
         """Do what follows the commit of a snapshot."""
@@ -159,9 +164,7 @@ class TakeSnapshot:
         Raises:
             DrystoneError: As `read`, and `Sending.send`.
         """
-        uploaded = await self.read(operation)
-        await self.sending.send(uploaded)
-        return uploaded
+        return await self.sending.send(await self.read(operation))
 
     async def read(self, operation: Operation) -> Uploaded:
         """Have a worker write what is read of the frozen view; if some of it lies in the spool, the view goes.

@@ -1,8 +1,11 @@
 """How a snapshot whose objects are durable becomes NORMAL (A3)."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
+import msgspec
 import structlog
+from sqlalchemy import Connection
 
 from drystone.catalog import disks, operations, packs, sessions, snapshots, verification
 from drystone.domain import tracking as algebra
@@ -33,6 +36,11 @@ class Uploaded:
     session: SessionId
     result: UploadResult
     job: UploadJob
+
+    def with_versions(self, versions: Mapping[str, str]) -> "Uploaded":
+        """Return this with versions of what it wrote since, by name (S274)."""
+        result = msgspec.structs.replace(self.result, versions={**self.result.versions, **versions})
+        return replace(self, result=result)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +106,7 @@ def commit(change: Change, uploaded: Uploaded) -> Committed:
             "state": SnapshotState.NORMAL, "percent": 100, "manifest": result.manifest, "session_id": session,
             "delta_map": result.map.object, "maps": result.maps,
             "record": record, "stored_bytes": result.stored_bytes, "modified_at": at,
+            "versions": _versions(conn, freeze.base, result),
             # Its full map says nothing of how it differs from the base: it is a root (A1).
             **({"parent_id": None} if result.alone else {}),
         },
@@ -107,7 +116,7 @@ def commit(change: Change, uploaded: Uploaded) -> Committed:
     for part in result.packs:
         pack = Pack(
             id=part.pack, session_id=session, object=part.object, bytes=part.bytes, blocks=part.blocks,
-            disk_id=disk.id, account_id=disk.account_id,
+            disk_id=disk.id, account_id=disk.account_id, version=result.versions.get(part.object),
         )  # fmt: skip
         packs.insert(conn, pack)
     verification.doubt(conn, result.doubtful_packs, result.doubtful_maps)
@@ -124,6 +133,13 @@ def commit(change: Change, uploaded: Uploaded) -> Committed:
     operations.update(conn, operation.id, updated_at=at, phase=Phase.COMMITTED.value, percent=100)
     _tell(change, disk, operation.of_snapshot, record, result)
     return Committed(uploaded=uploaded, suspect=suspect)
+
+
+def _versions(conn: Connection, base_id: SnapshotId | None, result: UploadResult) -> dict[str, str]:
+    """Return the versions of the manifest and of all maps, where they are known; those of the base are in its row."""
+    base = None if base_id is None else snapshots.get(conn, base_id)
+    known = {**({} if base is None else base.versions), **result.versions}
+    return {name: known[name] for name in (*result.maps, result.manifest) if name in known}
 
 
 def _tell(change: Change, disk: Disk, snapshot_id: SnapshotId, record: SnapshotRecord, result: UploadResult) -> None:

@@ -59,7 +59,7 @@ class TakeSnapshotGroup:
                 self.operations.wake_later(operation)
                 return
             uploads = await self._upload(members)
-            await self.member.publish(uploads)
+            uploads = await self.member.publish(uploads)
             for one in await self.transactions.change(lambda change: _commit(change, operation, uploads)):
                 await self.member.follow(one)
         async with self.locks.graphs(disks_of(members)):
@@ -105,8 +105,7 @@ class TakeSnapshotGroup:
         async def one(member: Operation) -> Uploaded:
             async with slots:
                 uploaded = await self.member.read(member)
-            await self.member.sending.send(uploaded)
-            return uploaded
+            return await self.member.sending.send(uploaded)
 
         with ungrouped(DrystoneError):
             async with asyncio.TaskGroup() as tasks:

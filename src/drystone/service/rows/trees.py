@@ -53,7 +53,7 @@ def prune_ghosts(conn: Connection, snapshot_id: SnapshotId) -> frozenset[str]:
             let_go.update([] if row.delta_map is None else [row.delta_map])
             snapshots.delete(conn, row.id)
         elif row.maps:
-            snapshots.compare_and_set(conn, row.id, expected={}, values={"maps": ()})
+            snapshots.compare_and_set(conn, row.id, expected={}, values={"maps": (), "versions": {}})
     return frozenset(let_go)
 
 

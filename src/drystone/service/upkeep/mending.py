@@ -77,7 +77,7 @@ class Mending:
                 rewrites.abandon(change, row)
                 return None
             assert result.object == row.new_object
-            if not rewrites.switch(change, row, pack, {}, new_bytes=result.bytes):
+            if not rewrites.switch(change, row, pack, {}, new_bytes=result.bytes, version=result.version):
                 return None
             damage.forget(change.conn, pack.object)
             trouble = Trouble(kind=EventKind.DAMAGE_MENDED, subject_id=pack.id)

@@ -80,7 +80,7 @@ def _keep(change: Change, row: Snapshot, found: FoundSnapshot, report: Report) -
         values |= {
             "state": state, "percent": 100, "session_id": made.session_id, "manifest": made.manifest,
             "delta_map": made.delta_map, "maps": made.maps, "record": made.record, "stored_bytes": made.stored_bytes,
-            "parent_id": made.parent_id, "modified_at": change.at,
+            "parent_id": made.parent_id, "versions": {}, "modified_at": change.at,
         }  # fmt: skip
         report.snapshots_imported.append(row.id)
     snapshots.compare_and_set(change.conn, row.id, expected={"state": row.state}, values=values)
@@ -95,7 +95,8 @@ def _bury(change: Change, row: Snapshot, maps: frozenset[str], report: Report) -
     snapshots.compare_and_set(
         change.conn, row.id, expected={},
         values={
-            "state": SnapshotState.GHOST, "maps": (), "delta_map": own, "rolling_back": False, "modified_at": change.at,
+            "state": SnapshotState.GHOST, "maps": (), "versions": {}, "delta_map": own, "rolling_back": False,
+            "modified_at": change.at,
         },
     )  # fmt: skip
     report.snapshots_gone.append(row.id)

@@ -146,6 +146,7 @@ def _packs(change: Change, inventory: Inventory) -> None:
     # Of a deleted snapshot's session no manifest tells the disk; a catalog from a backup may.
     writers = {row.session_id: (row.disk_id, row.account_id) for row in packs.everything(change.conn)}
     writers |= {one.manifest.session: (one.manifest.disk, one.manifest.account) for one in inventory.snapshots}
+    versions = {row.object: row.version for row in packs.everything(change.conn)}
     for row in packs.everything(change.conn):
         packs.delete(change.conn, row.id)
     for found in inventory.packs:
@@ -155,6 +156,7 @@ def _packs(change: Change, inventory: Inventory) -> None:
         pack = Pack(
             id=found.ref.pack, session_id=found.ref.session, object=found.object, bytes=found.bytes, blocks=blocks,
             dead_blocks=0 if found.named else blocks, dead_bytes=0 if found.named else found.bytes,
+            version=versions.get(found.object),
         )  # fmt: skip
         disk_id, account_id = writers.get(pack.session_id, (None, None))
         pack = replace(pack, disk_id=disk_id, account_id=account_id)

@@ -89,14 +89,18 @@ def abandon_all(change: Change) -> None:
         abandon(change, row)
 
 
-def switch(change: Change, row: PackRewrite, pack: Pack, values: Mapping[str, object], *, new_bytes: int) -> bool:
+def switch(
+    change: Change, row: PackRewrite, pack: Pack, values: Mapping[str, object], *, new_bytes: int, version: str | None
+) -> bool:
     """Put the new object in force, if the pack is as it was; return whether it is. If not, the rewriting is given up.
+
+    Its version goes with it, also where that is unknown: the old object's is none of it (S274).
 
     S32: whoever reads now may hold the old object's index, and must have ended before it goes.
     """
     conn = change.conn
     unchanged = {"state": PackState.LIVE, "object": pack.object}
-    values = {**values, "object": row.new_object, "bytes": new_bytes}
+    values = {**values, "object": row.new_object, "bytes": new_bytes, "version": version}
     if not packs.compare_and_set(conn, pack.id, expected=unchanged, values=values):
         abandon(change, row)
         return False
