@@ -23,7 +23,7 @@ from drystone.objects.s3_rules import RefusedError, S3Rules
 
 HEAD = (
     "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n"
-    'ETag: "1"\r\nLast-Modified: Mon, 30 Nov 2026 00:00:00 GMT\r\n{more}\r\n'
+    'Connection: close\r\nETag: "1"\r\nLast-Modified: Mon, 30 Nov 2026 00:00:00 GMT\r\n{more}\r\n'
 )
 SLOW = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 
@@ -55,6 +55,8 @@ class Scripted:
             connection, _ = self._listener.accept()
             with connection:
                 raw = connection.recv(1 << 16)
+                while raw and b"\r\n\r\n" not in raw:
+                    raw += connection.recv(1 << 16)
                 head, _, body = raw.partition(b"\r\n\r\n")
                 length = int((re.search(rb"(?i)content-length: (\d+)", head) or [0, 0])[1])
                 while len(body) < length:
