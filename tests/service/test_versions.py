@@ -1,7 +1,10 @@
 """Rows know which version of each object was written, where the store keeps versions (S274)."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Connection
@@ -11,7 +14,10 @@ from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import OperationId, SnapshotId
 from drystone.domain.operation import Operation
 from drystone.objects.contract import Parts
+from drystone.service.jobs.sending import Sending
 from drystone.service.jobs.snapshot import TakeSnapshot
+from drystone.snapstore.far import Far
+from drystone.transfer import sending as sending_transfer
 from drystone.transfer import upload as upload_transfer
 from tests.service import parts
 from tests.service.crash_points import (
@@ -105,6 +111,19 @@ def test_a_snapshot_knows_the_versions_of_all_that_it_shows(
             monkeypatch.setattr(upload_transfer, "MAPS_GOAL", 9)
         take(scene)
     told(scene, NEW, maps)
+
+
+def test_packs_that_were_sent_while_more_were_written_have_theirs(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending_transfer, "PATIENCE_S", 30.0)
+    monkeypatch.delattr(Sending, "let_go")  # Nothing may be left to be sent.
+    freeze(scene)
+    pool = cast("Any", scene.made.background)
+    with contextlib.closing(Far()) as far, outside(scene):
+        pool._store = replace(pool._store, far=far)
+        take(scene)
+    told(scene, NEW, 2)
 
 
 def test_who_goes_on_after_a_restart_knows_what_was_sent_before_it(
