@@ -40,8 +40,7 @@ export function Command({ text }: { readonly text: string }) {
   const { t } = useWords();
   return (
     <div className="command">
-      {/* Long commands scroll, which must work by keyboard too. */}
-      <pre tabIndex={0}>{text}</pre>
+      <pre>{text}</pre>
       <CopyButton text={text} what={t("common.command")} />
     </div>
   );

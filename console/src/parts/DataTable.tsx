@@ -19,7 +19,7 @@ export type Column<T> = {
   readonly optional?: boolean;
 };
 
-const ROW_PX = 62;
+const ROW_PX = 72;
 const CARD_PX = 220;
 const CARD_GAP_PX = 10;
 const OVERSCAN = 6;

@@ -186,10 +186,12 @@ export function ListPage<T>({ page, title, lead, actions, columns, choices, tool
         ))}
         {/* Cards have no titles to click. */}
         {narrow && <Choice label={t("table.sort")} value={sort?.column ?? ""} onChange={(column) => choose("sort", column)} options={[{ value: "", text: t("table.newest") }, ...orders]} />}
-        <button type="button" className="icon-button" aria-label={t("table.csv")} title={t("table.csv")} aria-busy={download.isPending} disabled={download.isPending} onClick={() => download.mutate()}>
-          <DownloadIcon />
-        </button>
-        {columnsMenu}
+        <span className="tools__icons">
+          <button type="button" className="icon-button" aria-label={t("table.csv")} title={t("table.csv")} aria-busy={download.isPending} disabled={download.isPending} onClick={() => download.mutate()}>
+            <DownloadIcon />
+          </button>
+          {columnsMenu}
+        </span>
       </div>
       <Pending answer={{ data: list.total, error: list.error }} />
       {list.total === 0 && reading === null ? (

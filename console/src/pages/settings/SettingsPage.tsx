@@ -15,9 +15,6 @@ const PARTS = { keys: Keys, password: Password, quotas: Quotas, instances: Insta
 const OF_ADMINISTRATORS: ReadonlySet<string> = new Set(["accounts", "store"]);
 type Part = keyof typeof PARTS;
 
-/** On a phone the tabs are wider than the screen. */
-const bringIntoView = (tab: HTMLAnchorElement | null) => tab?.scrollIntoView({ block: "nearest", inline: "nearest" });
-
 const isPart = (text: string | undefined): text is Part => text !== undefined && Object.hasOwn(PARTS, text);
 
 export default function SettingsPage() {
@@ -33,7 +30,6 @@ export default function SettingsPage() {
         {(Object.keys(PARTS) as Part[]).filter((one) => admin || !OF_ADMINISTRATORS.has(one)).map((one) => (
           <NavLink
             key={one}
-            ref={one === part ? bringIntoView : undefined}
             to={`/settings/${one}`}
             className={one === part ? "active" : ""}
             aria-current={one === part ? "page" : undefined}
