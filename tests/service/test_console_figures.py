@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from sqlalchemy import create_engine
 
+from drystone.catalog import accounts, meta, snapshots
 from drystone.catalog import history as history_rows
-from drystone.catalog import meta, snapshots
 from drystone.catalog.migrations import upgrade
 from drystone.catalog.sqlite import SqliteDatabase
+from drystone.domain.account import Account
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.disk import DiskState
 from drystone.domain.errors import Refusal
@@ -141,6 +142,21 @@ def test_figures_are_kept_every_hour_and_once(world: World, monkeypatch: pytest.
     # A clock that was set back neither fails nor writes a point twice; nor does the one that is ahead stop the others.
     world.now -= 3 * 24 * HOUR_S
     assert (run(history.due()), run(history.due())) == (2, 0)
+
+
+def test_an_account_has_no_points_from_before_it_was_created(world: World) -> None:
+    created_at = NOW // HOUR_S * HOUR_S + 1500.0
+    newcomer = Account(id=AccountId("100000000009"), name="newcomer", admin=False, created_at=created_at)
+    world.db.write_sync(lambda conn: accounts.insert(conn, newcomer))
+    world.now = created_at + 10
+    history = History(db=world.db, clock=lambda: world.now, days=2)
+    run(history.due())
+    world.db.write_sync(lambda conn: meta.remove(conn, history_module.KEPT))
+    assert run(history.due()) == 0, "it is there already"
+    world.now += HOUR_S
+    run(history.due())
+    points = [point.at for point in run(history.describe(caller(newcomer.id), 24))]
+    assert points == [created_at, (NOW // HOUR_S + 1) * HOUR_S, world.now]
 
 
 def test_points_are_thinned_evenly() -> None:

@@ -49,8 +49,10 @@ class History:
                 found, _ = accounts.find(conn, offset=offset, limit=ACCOUNTS_AT_ONCE)
                 added = 0
                 for account in found:
-                    if not history.there(conn, account.id, at):
-                        history.insert(conn, figures(conn, account.id, at))
+                    # There was nothing to tell before it was created: its first point is of then.
+                    begun = max(at, account.created_at)
+                    if not history.there(conn, account.id, begun):
+                        history.insert(conn, figures(conn, account.id, begun))
                         added += 1
                 return len(found), added
 
