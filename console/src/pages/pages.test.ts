@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 
 import type { Operation } from "../api/types";
-import type { DiskRow } from "../api/queries";
+import type { DiskRow, Page, SnapshotRow } from "../api/queries";
 import { shade } from "../parts/charts";
 import { linuxCommands } from "./disks/commands";
 import { exactFilters } from "./disks/search";
 import { terminateParameters } from "./disks/terminate";
-import { barWidth } from "./disks/Timeline";
+import { barWidth, storedOf } from "./disks/Timeline";
 import { returnPath } from "./login/returnPath";
 import { badFinding, leftNoSnapshot } from "./operations/columns";
 import { adviceOf, phasesOf } from "./operations/phases";
@@ -123,5 +123,12 @@ describe("pictures", () => {
     expect(barWidth(0, 100)).toBe(0);
     expect(barWidth(1, 1_000_000_000)).toBeGreaterThan(0.5);
     expect(barWidth(100, 100)).toBe(100);
+    expect(barWidth(25, 100)).toBe(25);
+  });
+  it("agree with the sum above them where all is known", () => {
+    const disk = { SnapshotCount: 2, SnapshotSize: 1 };
+    const page = (...stored: readonly (number | null)[]) => ({ total: stored.length, rows: stored.map((StoredBytes) => ({ record: { StoredBytes } })) }) as unknown as Page<SnapshotRow>;
+    expect(storedOf(disk, page(600_000, 50_000))).toBe(650_000);
+    expect([storedOf(disk, undefined), storedOf(disk, page(600_000, null)), storedOf(disk, page(600_000))]).toEqual([2 ** 20, 2 ** 20, 2 ** 20]);
   });
 });

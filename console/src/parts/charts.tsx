@@ -24,7 +24,7 @@ export function AreaChart({ label, points, format, formatTime }: AreaProps) {
   if (first === undefined || last === undefined) return null;
   const from = first.at.getTime();
   const span = Math.max(1, last.at.getTime() - from);
-  const top = Math.max(...points.map((point) => point.value), 1) * 1.08;
+  const top = Math.max(...points.map((point) => point.value), 1);
   const x = (point: Point) => LEFT + ((WIDTH - 2 * LEFT) * (point.at.getTime() - from)) / span;
   const y = (point: Point) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - point.value / top);
   const line = points.map((point, index) => `${index === 0 ? "M" : "L"}${x(point).toFixed(1)} ${y(point).toFixed(1)}`).join("");
@@ -47,6 +47,9 @@ export function AreaChart({ label, points, format, formatTime }: AreaProps) {
         <strong>{format(shown.value)}</strong>
         <small>{at === null ? "" : formatTime(shown.at)}</small>
       </figcaption>
+      <div className="chart__top" aria-hidden="true">
+        {format(top)}
+      </div>
       <svg
         viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
         role="img"

@@ -20,12 +20,12 @@ export function parseTime(text: string | null | undefined): Date | null {
   return Number.isNaN(at.getTime()) ? null : at;
 }
 
-/** `2026-11-22 17:36:07` in the browser's zone, the same in every language. */
+/** `2026-11-22 17:36:07 +08:00` in the browser's zone, the same in every language. */
 export function exactTime(at: Date | null): string {
   if (at === null) return "–";
   const two = (value: number) => String(value).padStart(2, "0");
   const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
-  return `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+  return `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())} ${offset(-at.getTimezoneOffset() / 60)}`;
 }
 
 const STEPS: readonly (readonly [Intl.RelativeTimeFormatUnit, number])[] = [

@@ -46,5 +46,10 @@ describe("times", () => {
   it("writes a deadline with its offset, a little more than whole days ahead", () => {
     expect(deadlineIn(1, new Date("2026-01-01T00:00:00Z"))).toBe("2026-01-02T00:01:00+00:00");
   });
+  it("writes a time with its zone, so that it names one instant", () => {
+    const at = new Date("2026-11-22T17:36:07Z");
+    expect(exactTime(at)).toMatch(/^2026-11-2\d \d\d:\d\d:07 [+-]\d\d:\d\d$/);
+    expect(new Date(exactTime(at).replace(" ", "T").replace(" ", ""))).toEqual(at);
+  });
   it("writes no time as a dash", () => expect(exactTime(null)).toBe("–"));
 });

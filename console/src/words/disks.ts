@@ -171,6 +171,7 @@ export const disks = {
     "暂无快照。第一个快照存储云硬盘上的全部数据，之后的快照只存储变化的部分。",
   ],
   "timeline.base": ["the next snapshot stores changes since this one", "下一个快照存储自此之后的变化"],
+  "timeline.scale": ["Bars: what each snapshot stored. The longest bar is {size}.", "条形表示每个快照的存储大小，最长为 {size}。"],
   "timeline.stored": ["{stored} stored, size of the disk {size}", "已存储 {stored}，云硬盘容量 {size}"],
   "timeline.unknown": ["stored size not known yet", "存储大小尚未确定"],
 } as const;

@@ -113,7 +113,10 @@ export const overview = {
   "overview.free": ["Free in the store", "存储剩余空间"],
   "overview.freeHint": ["For more snapshots", "可用于更多快照"],
   "overview.space": ["Space of the snapshots", "快照占用空间"],
-  "overview.spaceHint": ["Full copies would take the space of all three parts together.", "若每个快照都是完整副本，占用空间为三部分之和。"],
+  "overview.spaceHint": [
+    "Full copies would take the space of all three parts together. Blocks of a disk that were never written count as saved: a full copy would hold them too.",
+    "若每个快照都是完整副本，占用空间为三部分之和。从未写入的数据块也计入增量节省，因为完整副本同样包含它们。",
+  ],
   "overview.partCompression": ["Saved by compression", "压缩节省"],
   "overview.partIncrements": ["Saved by storing only changes", "增量节省"],
   "overview.attention": ["Needs attention", "需要处理"],

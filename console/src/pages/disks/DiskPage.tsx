@@ -11,14 +11,14 @@ import { Card, Facts, Gone, Loading, OneHead, Pending } from "../../parts/Page";
 import { DiskTag, OperationTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { reasonText } from "../../rules/reasons";
-import { bytes, gib, MIB } from "../../units/bytes";
+import { bytes, gib } from "../../units/bytes";
 import { named, useWords } from "../../words";
 import { Took, Trouble } from "../operations/columns";
 import { DiskProfile } from "../quiesce/Profile";
 import { useDiskEntries } from "./actions";
 import { linuxCommands } from "./commands";
 import { DiskDialog, type OpenDiskDialog } from "./DiskDialogs";
-import { Timeline } from "./Timeline";
+import { storedOf, Timeline } from "./Timeline";
 
 const OPERATIONS_SHOWN = 12;
 
@@ -133,7 +133,7 @@ function Snapshots({ row }: { readonly row: DiskRow }) {
       title={t("timeline.title")}
       aside={
         <span className="card__aside">
-          {t("timeline.sum", { count: disk.SnapshotCount, size: bytes(disk.SnapshotSize * MIB) })}{" "}
+          {t("timeline.sum", { count: disk.SnapshotCount, size: bytes(storedOf(disk, answer.data)) })}{" "}
           <Link to={`/snapshots?q=${disk.DiskId}`}>{t("timeline.all")}</Link>
         </span>
       }
