@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 from drystone.cli.app import build_app, run, unwrap
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.session import Common, Outside
-from drystone.config import data_directory
+from drystone.config import SERVER_FILE, data_directory
 from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import Randomness
 from drystone.key_commands import key_app
@@ -27,11 +27,19 @@ def serve_command(
     port: Annotated[
         int | None, Parameter(help="TCP port; 0 takes a free one. Default: drystone.toml's, else 8080.")
     ] = None,
+    host: Annotated[str | None, Parameter(show=False)] = None,
 ) -> None:
     """Serve the API and this host's disks until SIGTERM. Disks stay served after it; the next start takes them over.
 
     Prints `ready http://127.0.0.1:PORT` when it is, and writes DATA/credentials.env at the first start.
     """
+    if host is not None:
+        # An address beyond this machine needs TLS with it, so it is no matter of one option.
+        raise CliError(
+            Exit.USAGE,
+            f'the address is a setting: `host = "{host}"` in {data / SERVER_FILE}; off this machine it needs TLS, see '
+            "docs/use/security.md",
+        )
     from drystone.serve import serve  # noqa: PLC0415 - the client starts without the server's libraries
 
     try:

@@ -137,9 +137,9 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
             output.records(records, ["name", "works", "ms"])
         for one in findings:
             if not one.works:
-                output.say(f"{one.name}: {one.seen}. It means: {one.means}. What to do: {one.do}.")
+                output.say(f"{one.name}: {one.seen.rstrip('.')}. It means: {one.means}. What to do: {one.do}.")
             elif one.seen:
-                output.say(f"{one.name}: {one.seen}.")
+                output.say(f"{one.name}: {one.seen.rstrip('.')}.")
         if any(one.needed and not one.works for one in findings):
             raise CliError(Exit.REFUSED, f"{place} cannot keep snapshots")
 

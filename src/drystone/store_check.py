@@ -29,6 +29,10 @@ SKEW_S_MAX: Final = 300.0
 """Services refuse requests whose time is further from theirs than 15 minutes."""
 _NOTHING: Final = "no snapshot can be made or read"
 _GUIDE: Final = "see `When something is wrong` in docs/use/s3.md"
+_FIRST: Final = (
+    "correct store_url, store_endpoint and store_region in DIR/drystone.toml or the keys in DIR/store.env, or make the "
+    f"bucket, whichever it says; {_GUIDE}"
+)
 _OTHER: Final = f"use another service; {_GUIDE}"
 
 
@@ -141,7 +145,7 @@ def check_objects(
         store_id: What the catalog calls the store that must be there; None if it has none yet.
     """
     check = _Check(objects=objects, prefix=prefix)
-    check.tried("list", check.list_nothing, _NOTHING, f"do what the message says; {_GUIDE}")
+    check.tried("list", check.list_nothing, _NOTHING, _FIRST)
     if not check.findings[0].works:
         return tuple(check.findings)
     if store_id is not None:

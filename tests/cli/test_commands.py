@@ -188,6 +188,17 @@ def test_disk_attach_prints_the_device(command: Command, service: FakeService) -
     assert service.asked("AttachDisks") == [{"InstanceId": "ins-aaaaaaaa", "DiskIds": ["disk-aaaaaaaa"]}]
 
 
+def test_attaching_what_is_attached_says_where_it_is(command: Command, service: FakeService) -> None:
+    service.on("AttachDisks", RefusalError("InvalidDisk.Busy", "Disk disk-aaaaaaaa is attached already."))
+    row = disk("disk-aaaaaaaa", DiskState="ATTACHED", InstanceId="ins-bbbbbbbb")
+    service.on("DescribeDisks", one_row("DiskSet", row))
+    service.on("DescribeDiskDetails", one_row("DiskDetailSet", disk_detail("disk-aaaaaaaa", Device="/dev/x")))
+    ended = command("disk", "attach", "disk-aaaaaaaa", "--instance", "host")
+    assert (ended.code, ended.err) == (4, "drystone: disk-aaaaaaaa is attached to ins-bbbbbbbb already, as /dev/x\n")
+    service.on("DescribeDisks", one_row("DiskSet", disk("disk-aaaaaaaa", DiskState="EXPANDING")))
+    assert "operation list" in command("disk", "attach", "disk-aaaaaaaa", "--instance", "host").err
+
+
 @pytest.mark.parametrize(("source", "hinted"), [("snap-aaaaaaaa", True), (None, False)])
 def test_a_copy_on_this_host_comes_with_a_hint(
     command: Command, service: FakeService, source: str | None, *, hinted: bool
@@ -391,6 +402,8 @@ def test_operation_cancel_and_retry(command: Command, service: FakeService, cloc
     refused = command("operation", "cancel", "op-aaaaaaaa", "--yes")
     assert (refused.code, refused.out) == (1, "")
     assert "cannot be cancelled" in refused.err
+    service.on("DescribeOperations", one_row("OperationSet", operation("op-aaaaaaaa", State="DONE")))
+    assert "has ended already: DONE" in command("operation", "cancel", "op-aaaaaaaa").err
     service.on("RetryOperation", {"OperationId": "op-bbbbbbbb"})
     service.on("DescribeOperations", one_row("OperationSet", operation("op-bbbbbbbb")))
     assert command("operation", "retry", "op-aaaaaaaa").out == "op-bbbbbbbb\n"
@@ -623,17 +636,18 @@ def test_many_ids_go_in_parts_and_are_never_printed_all(command: Command, servic
     ("code", "advice", "wrong"),
     [
         ("AuthFailure.SignatureExpire", "timedatectl", "access key"),
-        ("UnauthorizedOperation", "administrator", "check the access key"),
+        ("UnauthorizedOperation", "administrator", "the key is from"),
+        ("AuthFailure.SecretIdNotFound", "the key is from {tmp_path}/server/credentials.env", "administrator"),
         ("InvalidInstance.NotSupported", "start it as root", "operation list"),
     ],
 )
 def test_advice_is_for_what_was_wrong(
-    command: Command, service: FakeService, code: str, advice: str, wrong: str
+    command: Command, service: FakeService, code: str, advice: str, wrong: str, tmp_path: Path
 ) -> None:
     service.on("DescribeDisks", RefusalError(code, "The reason: start it as root."))
     done = command("disk", "list")
     assert done.code != 0
-    assert advice in done.err
+    assert advice.format(tmp_path=tmp_path) in done.err
     assert wrong not in done.err
 
 

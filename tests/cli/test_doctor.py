@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from drystone import doctor
+from drystone import doctor, store_check
 from drystone.catalog import meta
 from drystone.catalog.backup import back_up
 from drystone.catalog.sqlite import SqliteDatabase
@@ -20,6 +20,7 @@ from drystone.config import ClientSettings
 from drystone.doctor import Checked, Machine, examine
 from drystone.engine.layout import Layout
 from drystone.engine.space import Space
+from drystone.findings import Finding
 from drystone.main import build_program
 from drystone.store_opening import STORE_ID
 
@@ -191,6 +192,25 @@ def test_the_data_directory_is_the_one_that_the_environment_names(
         assert f"data directory: {meant}\n" in capsys.readouterr().out
         assert run(app, ["store", "check"]) == 0
         assert f"store is {meant}" in capsys.readouterr().err
+
+
+def test_what_a_store_lacks_is_told_in_sentences(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = build_program(Outside(clock=lambda: NOW, monotonic=lambda: 0.0, sleep=lambda _: None), random.Random(1))
+    lacking = Finding(name="list", works=False, needed=True, ms=1.0, seen="It is gone.", means="nothing", do="make it")
+    monkeypatch.setattr(store_check, "check_store", lambda *_: ("s3://b", (lacking,)))
+    assert run(app, ["store", "check", "--data", str(data)]) == 1
+    assert "list: It is gone. It means: nothing. What to do: make it.\n" in capsys.readouterr().err
+
+
+def test_the_server_s_address_is_a_setting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    app = build_program(Outside(clock=lambda: NOW, monotonic=lambda: 0.0, sleep=lambda _: None), random.Random(1))
+    assert run(app, ["serve", "--data", str(tmp_path / "new"), "--host", "0.0.0.0"]) == 2
+    told = capsys.readouterr().err
+    assert f"{tmp_path}/new/drystone.toml" in told
+    assert "docs/use/security.md" in told
+    assert not (tmp_path / "new").exists()
 
 
 def test_this_machine_can_be_asked() -> None:

@@ -4,7 +4,9 @@ import datetime as dt
 
 import pytest
 
+from drystone.cli.disks import DiskCommands
 from drystone.cli.given import deadline, size_gib
+from drystone.domain.disk_types import DISK_TYPES, SOLD_TYPES
 from tests.cli.conftest import Command
 from tests.cli.fake_service import FakeService
 
@@ -13,17 +15,25 @@ NOW = dt.datetime(2026, 11, 30, 12, tzinfo=dt.UTC).timestamp()
 
 @pytest.mark.parametrize(
     ("text", "gib"),
-    [("10", 10), ("10G", 10), ("10g", 10), ("10GB", 10), ("10 GiB", 10), ("1T", 1024), ("1.5T", 1536), ("2048M", 2)],
+    [("10", 10), ("10G", 10), ("10g", 10), ("10GB", 10), ("10 GiB", 10), ("1T", 1024), ("1.5T", 1536), ("20480M", 20)],
 )
 def test_sizes(text: str, gib: int) -> None:
     assert size_gib(text) == gib
 
 
+def test_the_help_names_the_sizes_that_there_are() -> None:
+    others = {(DISK_TYPES[name].size_gib_min, DISK_TYPES[name].size_gib_max) for name in SOLD_TYPES[1:]}
+    assert (SOLD_TYPES[0], others) == ("CLOUD_PREMIUM", {(20, 32000)})
+    assert "CLOUD_PREMIUM has 10 to 32000 GiB, the others 20 to 32000" in " ".join(
+        (DiskCommands.create.__doc__ or "").split()
+    )
+
+
 @pytest.mark.parametrize(
-    "text", ["", "0", "-1", "1.5", "1.5G", "10X", "10GG", "512M", "1e3", "ten", "1000001", "9" * 400, "10 20", "٣"]
+    "text", ["", "0", "-1", "1.5", "1.5G", "10X", "10GG", "512M", "1e3", "ten", "5", "32001", "9" * 400, "10 20", "٣"]
 )
 def test_what_is_no_size_is_refused_with_what_to_write(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no size: write GiB, as 10|sizes are whole GiB from 1 to"):
+    with pytest.raises(ValueError, match=r"is no size: write GiB, as 10|sizes are whole GiB from 10 to 32000"):
         size_gib(text)
 
 

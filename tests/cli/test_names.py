@@ -37,6 +37,26 @@ def shown(command: Command, *tokens: str) -> dict[str, Any]:
     return value
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("snapshot", "show", "disk-cccccccc@latest"), "disk disk-cccccccc has no complete snapshot; "),
+        (("snapshot", "show", "db@thursday"), "disk db has no snapshot thursday; `drystone snapshot list --disk db`"),
+        (("snapshot", "show", "nowhere@latest"), "there is no snapshot nowhere@latest; "),
+        (("disk", "rollback", "disk-cccccccc", "latest"), "disk disk-cccccccc has no complete snapshot; "),
+        (
+            ("disk", "rollback", "disk-bbbbbbbb", "monday"),
+            "disk-bbbbbbbb has no snapshot monday; that is the name of snap-22222222 of disk-aaaaaaaa",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("named")
+def test_what_is_not_there_is_told_by_what_is(command: Command, words: tuple[str, ...], told: str) -> None:
+    ended = command(*words)
+    assert (ended.code, ended.out) == (3, "")
+    assert ended.err.startswith(f"drystone: {told}")
+
+
 @pytest.mark.usefixtures("named")
 def test_a_name_that_is_taken_is_warned_of(command: Command, service: FakeService) -> None:
     service.on("CreateSnapshot", {"SnapshotId": "snap-44444444"})

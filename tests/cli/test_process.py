@@ -140,6 +140,8 @@ def test_something_else_answers(command: Command, service: FakeService, answer: 
     assert client.returncode == 6
     assert len(err.splitlines()) == 1
     assert ("check before you try again" in err) == (answer == b"")
+    assert ("is not a Drystone server" in err) == (answer != b"")
+    assert "<" not in err
 
 
 def test_interrupt_while_waiting() -> None:

@@ -64,6 +64,16 @@ def test_what_it_does_is_said_before_and_nothing_is_done_unless_somebody_agrees(
     )
 
 
+def test_another_disk_s_snapshot_is_refused_before_anything_is_done(command: Command, service: FakeService) -> None:
+    Machine(service)
+    one = snapshot("snap-aaaaaaaa", DiskId="disk-cccccccc")
+    service.on("DescribeSnapshots", paged("SnapshotSet", [one], "SnapshotId", "SnapshotIds"))
+    ended = command("disk", "rollback", "db", "snap-aaaaaaaa", "--detach", "--yes")
+    assert (ended.code, ended.out) == (1, "")
+    assert f"snap-aaaaaaaa is a snapshot of disk-cccccccc, not of {DISK}" in ended.err
+    assert not any(service.asked(action) for action in CHANGES)
+
+
 def test_an_attached_disk_is_not_detached_unasked(command: Command, service: FakeService) -> None:
     machine = Machine(service)
     for tokens in (("disk", "rollback", "db", "monday", "--yes"), ("snapshot", "rollback", "db@monday", "--yes")):

@@ -43,7 +43,7 @@ WRONG = [
     ("", ("disk", "lst"), "lst"),
     ("", ("disk", "create"), "a new disk needs --size GIB or --from-snapshot SNAPSHOT"),
     ("", ("disk", "create", "--size", "10X"), "`10X` is no size: write GiB, as 10, or with a unit, as 10G or 1.5T"),
-    ("", ("disk", "create", "--size", "0"), "sizes are whole GiB from 1 to"),
+    ("", ("disk", "create", "--size", "0"), "sizes are whole GiB from 10 to 32000"),
     ("", ("disk", "create", "--size", "10", "--count", "0"), "Must be >= 1"),
     ("", ("disk", "create", "--size", "10", "--tag", "team"), "--tag team must have the form key=value"),
     ("", ("disk", "create", "--size", "10", "more"), "unexpected argument: more"),

@@ -144,7 +144,7 @@ def test_name_and_content_must_agree(tmp_path: Path, raw: Path, qcow2: Path) -> 
     assert chosen(raw, None) == "raw"
     for path in (tmp_path / "guest.raw", tmp_path / "disk", tmp_path / "disk.img"):
         path.write_bytes(qcow2.read_bytes())
-        with pytest.raises(ProtocolError, match="give the format"):
+        with pytest.raises(ProtocolError, match="give the format, `--format "):
             chosen(path, None)
         with pytest.raises(ProtocolError, match="looks like qcow2, not raw"):
             chosen(path, "raw")

@@ -233,7 +233,7 @@ def bad_input(system: Installation, outside: Path, snapshot_id: str) -> None:
     shutil.copy(overlay, guest)
     inside = system.data / "disks" / next(iter(disks_before)) / "disk.qcow2"
     for words, file, more in (
-        ("has a backing file", overlay, {}), ("looks like raw", text, {}), ("give the format", guest, {}),
+        ("has a backing file", overlay, {}), ("looks like no image", text, {}), ("give the format", guest, {}),
         ("No such file", outside / "none.qcow2", {}), ("own directory", inside, {}),
         ("holds a disk of", qcow2, {"DiskSize": 5}), ("is not a vmdk", qcow2, {"Format": "vmdk"}),
         ("not a regular file", outside, {"Format": "raw"}), ("must be absolute", Path("disk.raw"), {}),

@@ -26,6 +26,8 @@ from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOp
 from drystone.cli.wait import Step, wait_for_operation, wait_until
 
 OPERATION_TIMEOUT_S = 86_400.0
+CANCELLED_CODE = "FailedOperation.Cancelled"
+"""Of what was cancelled: to do that twice is the same as once."""
 
 Quota = Annotated[int | None, Parameter(validator=Number(gte=0, lte=1 << 40))]
 Shell = Literal["bash", "zsh", "fish"]
@@ -218,6 +220,8 @@ class OperationCommands(Commands):
         """
         session = self._outside.session(common)
         record = lookup.one(session, OPERATION, operation)
+        if record["state"] != "RUNNING" and record["error_code"] != CANCELLED_CODE:
+            raise CliError(Exit.REFUSED, f"{operation} ({record['kind']}) has ended already: {record['state']}")
         session.out.confirm(f"This cancels {operation} ({record['kind']}).", yes=yes)
         session.service.drystone(f"cancel {operation}", "CancelOperation", OperationId=operation)
 

@@ -131,7 +131,8 @@ class DiskCommands(Commands):
         With --json: the record of the disk, or a list of records if --count is given.
 
         Args:
-            size: Size in GiB, or with a unit: 20, 20G, 1.5T. Without it, a disk from a snapshot gets the snapshot's.
+            size: Size in GiB, or with a unit: 20, 20G, 1.5T. CLOUD_PREMIUM has 10 to 32000 GiB, the others 20 to 32000.
+                Without it, a disk from a snapshot gets the snapshot's.
             type: CLOUD_PREMIUM, CLOUD_BSSD, CLOUD_SSD, CLOUD_HSSD or CLOUD_TSSD.
             name: Name of the disk.
             from_snapshot: Create it from this snapshot: its id, its name, DISK@NAME or DISK@latest.
@@ -240,7 +241,12 @@ class DiskCommands(Commands):
         """
         session = self._outside.session(common)
         ids, target = lookup.ids_of(session, DISK, disk), lookup.id_of(session, INSTANCE, instance)
-        attach_disks(session, ids, target, timeout_s=timeout, DeleteWithInstance=delete_with_instance)
+        try:
+            attach_disks(session, ids, target, timeout_s=timeout, DeleteWithInstance=delete_with_instance)
+        except CliError as error:
+            if error.code is Exit.BUSY:
+                lookup.check_unattached(session, ids)
+            raise
         records = lookup.some(session, DISK, ids)
         places = [str(record["device"] or record["nbd_uri"] or "-") for record in records]
         session.out.result(places, list(records))

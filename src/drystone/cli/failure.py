@@ -43,7 +43,6 @@ _AMBIGUOUS_NETWORK = ("Read timed out", "Connection aborted", "Connection reset"
 _ADVICE = {
     Exit.NOT_FOUND: "the `list` commands show what exists",
     Exit.BUSY: "`drystone operation list --state RUNNING` shows operations in progress",
-    Exit.AUTH: "check the access key in --data DIR or the environment",
 }
 _ADVICE_OF_CODE = {
     # The message says whose clock is off, and by how much.
@@ -71,7 +70,7 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
-def refused(doing: str, code: str, message: str, endpoint: str) -> CliError:
+def refused(doing: str, code: str, message: str, endpoint: str, key_source: str) -> CliError:
     """Make the error for a call that failed.
 
     Args:
@@ -79,12 +78,16 @@ def refused(doing: str, code: str, message: str, endpoint: str) -> CliError:
         code: Code of the service or of its client library.
         message: Its message.
         endpoint: The server that was called.
+        key_source: Where the key was found that it was called with.
     """
     kind = exit_code(code)
     text = one_line(message)
     if kind is Exit.UNREACHABLE:
         if code == "ServerNetworkError":
-            return CliError(kind, f"cannot {doing}: {endpoint} did not answer as a Drystone server: {text[:200]}")
+            # What another program answers, a page or XML, says nothing to whoever meant a Drystone server.
+            return CliError(
+                kind, f"cannot {doing}: what answers at {endpoint} is not a Drystone server; name one with --data DIR"
+            )
         if any(sign in text for sign in _AMBIGUOUS_NETWORK):
             return CliError(
                 kind,
@@ -96,5 +99,6 @@ def refused(doing: str, code: str, message: str, endpoint: str) -> CliError:
             f"cannot {doing}: nothing answers at {endpoint}; start the server with `drystone serve`, or name "
             "another with --data DIR",
         )
-    advice = _ADVICE_OF_CODE.get(code) or _ADVICE.get(kind)
+    of_key = f"the key is from {key_source}" if kind is Exit.AUTH else None
+    advice = _ADVICE_OF_CODE.get(code) or _ADVICE.get(kind) or of_key
     return CliError(kind, f"cannot {doing}: {text} [{code}]" + (f"; {advice}" if advice else ""))

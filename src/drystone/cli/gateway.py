@@ -56,6 +56,7 @@ class Gateway:
         )
         credential = Credential(settings.secret_id, settings.secret_key)
         self._endpoint = settings.endpoint
+        self._key_source = settings.source or "the program"
         self._sleep = sleep
         self._models = models
         self._failure: type[Exception] = tencent_cloud_sdk_exception.TencentCloudSDKException
@@ -128,9 +129,9 @@ class Gateway:
                     continue
                 if code in {"JSONDecodeError", "KeyError", "TypeError", "AttributeError", "ValueError"}:
                     code = "ServerNetworkError"  # the SDK could not read the answer: no Drystone server
-                raise refused(doing, code, str(message), self._endpoint) from None
+                raise refused(doing, code, str(message), self._endpoint, self._key_source) from None
             except (ValueError, KeyError, TypeError) as error:
-                raise refused(doing, "ServerNetworkError", str(error), self._endpoint) from None
+                raise refused(doing, "ServerNetworkError", str(error), self._endpoint, self._key_source) from None
         raise AssertionError("the last attempt returns or raises")
 
 

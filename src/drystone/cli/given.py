@@ -4,9 +4,13 @@ import datetime as dt
 import re
 from typing import Final
 
+from drystone.domain.disk_types import DISK_TYPES, SOLD_TYPES
+
 GIB_IN: Final = {"": 1.0, "M": 1 / 1024, "G": 1.0, "T": 1024.0}
 SECONDS_IN: Final = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
-SIZE_GIB_MAX: Final = 1_000_000
+SIZE_GIB_MIN: Final = min(DISK_TYPES[name].size_gib_min for name in SOLD_TYPES)
+SIZE_GIB_MAX: Final = max(DISK_TYPES[name].size_gib_max for name in SOLD_TYPES)
+"""What some type has; the service knows what each has."""
 DAYS_MAX: Final = 36_500
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(?:([MGT])(?:i?B)?)?", re.IGNORECASE)
 _SPAN = re.compile(r"([0-9]{1,6})\s*([hdw])", re.IGNORECASE)
@@ -22,8 +26,8 @@ def size_gib(text: str) -> int:
     if found is None:
         raise ValueError(f"`{text[:40]}` is no size: write GiB, as 10, or with a unit, as 10G or 1.5T")
     size = float(found[1]) * GIB_IN[(found[2] or "").upper()]
-    if not 1 <= size <= SIZE_GIB_MAX or size != int(size):
-        raise ValueError(f"`{text[:40]}` is {size:g} GiB: sizes are whole GiB from 1 to {SIZE_GIB_MAX}")
+    if not SIZE_GIB_MIN <= size <= SIZE_GIB_MAX or size != int(size):
+        raise ValueError(f"`{text[:40]}` is {size:g} GiB: sizes are whole GiB from {SIZE_GIB_MIN} to {SIZE_GIB_MAX}")
     return int(size)
 
 

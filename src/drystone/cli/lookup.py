@@ -114,7 +114,7 @@ def id_of(session: Session, kind: Kind, text: str, *, disk: str | None = None) -
         # A disk's name may have an @ in it, and so may a snapshot's: what may be meant both ways is refused.
         ids += [one for one in _of_disk(session, *text.rsplit("@", 1)) if one not in ids]
     if not ids:
-        raise _unknown(kind, text)
+        raise _unknown(kind, text) if kind is not SNAPSHOT else _unknown_snapshot(session, text, disk)
     if len(ids) > 1:
         way = ", or DISK@NAME" if kind is SNAPSHOT and disk is None and "@" not in text else ""
         raise CliError(Exit.USAGE, f"{len(ids)} {kind.noun}s have the name {text} ({named(ids)}): give the id{way}")
@@ -247,6 +247,19 @@ def check_detached(session: Session, disks: Sequence[str]) -> None:
             raise attached(record)
 
 
+def check_unattached(session: Session, disks: Sequence[str]) -> None:
+    """Say of disks that cannot be attached where they are attached already.
+
+    Raises:
+        CliError: One is.
+    """
+    for record in some(session, DISK, disks):
+        if record["state"] == "ATTACHED":
+            place = record["device"] or record["nbd_uri"]
+            text = f"{record['disk_id']} is attached to {record['instance_id']} already"
+            raise CliError(Exit.BUSY, text + (f", as {place}" if place else ""))
+
+
 def attached(record: Record, otherwise: str = "") -> CliError:
     """Return the error of a disk that must be detached first."""
     disk = record["disk_id"]
@@ -256,6 +269,25 @@ def attached(record: Record, otherwise: str = "") -> CliError:
 
 def _unknown(kind: Kind, text: str) -> CliError:
     return CliError(Exit.NOT_FOUND, f"there is no {kind.noun} {text}; `drystone {kind.command} list` shows them")
+
+
+def _unknown_snapshot(session: Session, text: str, disk: str | None) -> CliError:
+    """Return the error of a name that no snapshot has, or none of this disk: what it may have been meant for."""
+    of, name = text.rsplit("@", 1) if "@" in text else (disk, text)
+    if disk is not None and of == disk and name == text:
+        others = _records(session, SNAPSHOT, limit=PAGE, Filters=filters(snapshot_name=name))
+        whose = named([f"{one['snapshot_id']} of {one['disk_id']}" for one in others if one["name"] == name])
+        if whose:
+            return CliError(Exit.NOT_FOUND, f"{disk} has no snapshot {name}; that is the name of {whose}")
+    known = of is not None and (
+        of == disk or bool(_named(session, DISK, of, None) or (_ID.fullmatch(of) and some(session, DISK, [of])))
+    )
+    if not known:
+        return _unknown(SNAPSHOT, text)
+    what = "complete snapshot" if name == LATEST else f"snapshot {name}"
+    return CliError(
+        Exit.NOT_FOUND, f"disk {of} has no {what}; `drystone snapshot list --disk {of}` shows those that it has"
+    )
 
 
 def _rows(session: Session, kind: Kind, doing: str, *, limit: int, **parameters: Any) -> list[Wire]:  # noqa: ANN401

@@ -49,6 +49,10 @@ def roll_back(session: Session, wanted: Rollback) -> None:
         CliError: It is refused, nobody agreed, or a step failed; the message says what is done and how to go on.
     """
     record = lookup.one(session, DISK, wanted.disk)
+    of = lookup.one(session, SNAPSHOT, wanted.snapshot)["disk_id"]
+    if of != wanted.disk:
+        another = f"`drystone disk create --from-snapshot {wanted.snapshot}` makes a new disk of it"
+        raise CliError(Exit.REFUSED, f"{wanted.snapshot} is a snapshot of {of}, not of {wanted.disk}; {another}")
     instance = str(record["instance_id"] or record["last_attach_instance_id"] or "") if wanted.attach_again else ""
     attached = record["instance_id"] is not None and record["state"] != "DETACHING"
     if wanted.attach_again and not wanted.wait:

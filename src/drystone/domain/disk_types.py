@@ -88,5 +88,7 @@ DISK_TYPES: Mapping[str, DiskType] = {
         _row("CLOUD_TSSD", (20, 32000), (4000, 100, 50000), (120, 0.5, 350), (950000, 3650)),
     )
 }
+SOLD_TYPES = tuple(row.name for row in DISK_TYPES.values() if row.sold)
+"""What new disks may be."""
 EXTRA_TYPES = tuple(row.name for row in DISK_TYPES.values() if row.has_extra)
 """What extra performance may be had for."""

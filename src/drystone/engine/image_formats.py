@@ -121,7 +121,9 @@ def chosen(file: Bytes, wanted: str | None, *, forced: bool) -> str:
     named = ENDINGS.get(ending, ending)
     if named not in IMPORTED or (looks or "raw") != named:
         # A guest that wrote a header into its raw disk must not choose how it is read.
-        raise ProtocolError(f"{file.name} looks like {looks or 'raw'}, which its name does not say: give the format")
+        seen = f"looks like {looks}" if looks is not None else "looks like no image"
+        way = f"`--format {looks}` if it is" if looks is not None else "`--format raw` if it is a raw disk"
+        raise ProtocolError(f"{file.name} {seen}, which its name does not say: give the format, {way}")
     return named
 
 

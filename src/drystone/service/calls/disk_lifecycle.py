@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from drystone.catalog import disks, instances
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, Disk, DiskState
-from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN, EXTRA_TYPES
+from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN, EXTRA_TYPES, SOLD_TYPES
 from drystone.domain.errors import PassingError, Refusal, RefusalError
 from drystone.domain.ids import DiskId, InstanceId, OperationId
 from drystone.domain.instance import InstanceKind
@@ -124,9 +124,11 @@ class DiskLifecycle:
             raise _bad_value(f"RenewFlag `{new.renew_flag}` is unknown; use one of {', '.join(sorted(RENEW_FLAGS))}.")
         kind = DISK_TYPES.get(new.disk_type)
         if kind is None:
-            raise _bad_value(f"DiskType `{new.disk_type}` is unknown; use one of {', '.join(sorted(DISK_TYPES))}.")
+            raise _bad_value(f"DiskType `{new.disk_type}` is unknown; use one of {', '.join(SOLD_TYPES)}.")
         if not kind.sold:
-            raise _not_supported(f"{new.disk_type} is of the previous generation and is not sold; use CLOUD_PREMIUM.")
+            raise _not_supported(
+                f"{new.disk_type} is of the previous generation and is not sold; use one of {', '.join(SOLD_TYPES)}."
+            )
         if not 1 <= new.count <= self.disks_per_call:
             raise RefusalError(
                 Refusal.TOO_MANY,

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from drystone.catalog import disks, operations
 from drystone.domain.disk import DATA_DISK, Disk, DiskState
-from drystone.domain.disk_types import DISK_TYPES, GIB
+from drystone.domain.disk_types import DISK_TYPES, GIB, SOLD_TYPES
 from drystone.domain.errors import ProtocolError, Refusal, RefusalError, UnavailableError
 from drystone.domain.ids import DiskId, OperationId
 from drystone.domain.operation import OperationKind
@@ -102,8 +102,7 @@ class ImageFiles:
         name = disk_name(called)
         kind = DISK_TYPES.get(disk_type or DEFAULT_TYPE)
         if kind is None or not kind.sold:
-            sold = ", ".join(sorted(key for key, row in DISK_TYPES.items() if row.sold))
-            raise _bad(f"DiskType `{disk_type}` is unknown or not sold; use one of {sold}.")
+            raise _bad(f"DiskType `{disk_type}` is unknown or not sold; use one of {', '.join(SOLD_TYPES)}.")
         if image_format is not None and image_format not in image_formats.IMPORTED:
             raise _bad(f"Format `{image_format}` is unknown; use one of {', '.join(image_formats.IMPORTED)}.")
         source = _absolute(path)
