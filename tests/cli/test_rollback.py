@@ -62,6 +62,9 @@ def test_what_it_does_is_said_before_and_nothing_is_done_unless_somebody_agrees(
         f"This detaches {DISK} from ins-aaaaaaaa, then sets {DISK} back to snap-aaaaaaaa, then attaches it to "
         "ins-aaaaaaaa again. What was written since is lost" in ended.err
     )
+    agreed = command("disk", "rollback", "db", "latest", "--detach", "--attach-again", "--yes")
+    assert (agreed.code, agreed.out) == (0, f"{DISK}\n")
+    assert agreed.err.splitlines()[0].startswith(f"This detaches {DISK} from ins-aaaaaaaa, then sets {DISK} back")
 
 
 def test_another_disk_s_snapshot_is_refused_before_anything_is_done(command: Command, service: FakeService) -> None:

@@ -111,17 +111,20 @@ class Output:
         """Tell the person something; it is no data."""
         print(one_line(text), file=self._stderr)
 
-    def confirm(self, question: str, *, yes: bool) -> None:
+    def confirm(self, question: str, *, yes: bool, tell: bool = False) -> None:
         """Go on only if somebody agrees.
 
         Args:
             question: What will be lost.
             yes: Agreed beforehand, with --yes.
+            tell: Say it also then: it is more than the command's words say.
 
         Raises:
             CliError: Nobody agreed, or nobody can be asked.
         """
         if yes:
+            if tell:
+                self.say(question)
             return
         if not (self._stdin.isatty() and self._stderr.isatty()):
             raise CliError(Exit.USAGE, f"{question} There is no terminal to ask at: add --yes to confirm")

@@ -63,7 +63,8 @@ def roll_back(session: Session, wanted: Rollback) -> None:
         raise lookup.attached(record, "or give --detach")
     if instance:
         lookup.one(session, INSTANCE, instance)
-    session.out.confirm(f"This {', then '.join(_steps(wanted, record, instance))}.{_loss(wanted)}", yes=wanted.yes)
+    steps = ", then ".join(_steps(wanted, record, instance))
+    session.out.confirm(f"This {steps}.{_loss(wanted)}", yes=wanted.yes, tell=True)
     running = _running(session, wanted, record)
     if wanted.safety_snapshot and running is None:
         _keep(session, wanted)

@@ -144,7 +144,7 @@ class SnapshotGroupCommands(Commands):
         for target in targets:
             if target not in of_disk:
                 raise CliError(Exit.NOT_FOUND, f"{identity} has no snapshot of {target}")
-        session.out.confirm(f"This sets {lookup.named(targets)} back to {identity}.", yes=yes)
+        session.out.confirm(f"This sets {lookup.named(targets)} back to {identity}.", yes=yes, tell=True)
         known = lookup.known_operations(session, targets, "rollback")
         session.service.cbs(
             f"roll {lookup.named(targets)} back to {identity}",
