@@ -226,7 +226,7 @@ describe("events", () => {
     const bell = page.locator(".bell__count");
     await bell.waitFor();
     const before = Number(await bell.textContent());
-    expect(await page.locator(".attention li").count()).toBe(before);
+    expect(await page.locator(".attention li button").count()).toBe(before);
     await page.locator(".attention li button").first().focus();
     await page.keyboard.press("Enter");
     await expect.poll(async () => Number(await bell.textContent()), { timeout: STEP_MS }).toBe(before - 1);
