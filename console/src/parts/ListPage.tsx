@@ -104,8 +104,11 @@ export function useListPage<T>(of: ListOf<T>) {
         error: whole.error,
       }
     : part;
+  // The table stays while another order is asked for: who sorts by keyboard keeps the focus.
+  const [last, setLast] = useState(list.total);
+  if (list.total !== undefined && list.total !== last) setLast(list.total);
   return {
-    of, nameOf, chosen, choose, seen, onSeen, selected, onSelect, list, sort, where,
+    of, nameOf, chosen, choose, seen, onSeen, selected, onSelect, list: { ...list, total: list.total ?? last }, sort, where,
     arrange: there ? (rows: readonly T[]) => rows : arrange,
     /** While all rows are read: how many are there, of how many. */
     reading: all && whole.data?.complete === false ? { read: whole.data.rows.length, total: whole.data.total } : null,
