@@ -1,8 +1,9 @@
 """A catalog with two accounts, and the record use cases on it."""
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
@@ -196,3 +197,14 @@ class World:
         value = self.db.read_sync(lambda conn: snapshots.get(conn, snapshot_id))
         assert value is not None
         return value
+
+
+@contextlib.contextmanager
+def with_accounts(path: Path) -> Iterator[World]:
+    """Open such a world, of a new catalog with its accounts."""
+    world = World.open(path)
+    try:
+        world.add_accounts()
+        yield world
+    finally:
+        world.db.close()

@@ -17,7 +17,7 @@ from drystone.domain.operation import OperationKind, OperationState
 from drystone.service.calls.attributes import checked_tags, disk_name, plain_name, snapshot_name
 from drystone.service.requests import NewDisks, OperationQuery
 from drystone.service.rows.tokens import KEPT_S, check_token, remember, replayed, request_hash
-from tests.service.records_world import NOW, OTHER, OWNER, ZONE, World, caller, refusal, run
+from tests.service.records_world import NOW, OTHER, OWNER, ZONE, World, caller, refusal, run, with_accounts
 
 pytestmark = pytest.mark.usefixtures("both_catalogs")
 
@@ -26,10 +26,8 @@ ADMIN = caller(admin=True, secret_id="AKIDadmin")
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    made = World.open(tmp_path / "catalog.db")
-    made.add_accounts()
-    yield made
-    made.db.close()
+    with with_accounts(tmp_path / "catalog.db") as made:
+        yield made
 
 
 def test_the_first_account_is_made_once(tmp_path: Path) -> None:

@@ -22,22 +22,15 @@ from drystone.service.jobs import snapshot as job_module
 from drystone.service.jobs import store_wait
 from drystone.service.operations import Operations
 from drystone.service.upkeep import epoch
-from drystone.service.upkeep.sweep import Sweep
 from tests.service import parts
-from tests.service.records_world import World, caller, run
-from tests.service.test_live_disks import BLOCK, DISK, Site
+from tests.service.records_world import caller, run
+from tests.service.test_live_disks import BLOCK, DISK, Site, site_in
 
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    async def sweep(_self: Any) -> None:
-        """No store is there to be swept."""
-
-    monkeypatch.setattr(Sweep, "sweep", sweep)
-    world = World.open(tmp_path / "catalog.db")
-    world.add_accounts()
-    yield Site(world, tmp_path)
-    world.db.close()
+    with site_in(tmp_path, monkeypatch) as made:
+        yield made
 
 
 def runner_of(site: Site) -> Operations:

@@ -27,7 +27,7 @@ from drystone.service.calls.history import HOUR_S, History, figures
 from drystone.snapstore.difference import difference
 from tests.catalogs import sqlite_alone
 from tests.memory_store import MemoryStore
-from tests.service.records_world import NOW, OTHER, OWNER, World, caller, refusal, run
+from tests.service.records_world import NOW, OTHER, OWNER, World, caller, refusal, run, with_accounts
 from tests.snapstore.model_snapshots import new_store, take
 
 pytestmark = pytest.mark.usefixtures("both_catalogs")
@@ -37,10 +37,8 @@ GIB = 1 << 30
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    made = World.open(tmp_path / "catalog.db")
-    made.add_accounts()
-    yield made
-    made.db.close()
+    with with_accounts(tmp_path / "catalog.db") as made:
+        yield made
 
 
 def now_of(world: World, account: AccountId = OWNER) -> HistoryPoint:

@@ -12,7 +12,7 @@ from drystone.domain.ids import InstanceId, SnapshotId
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import TrackingState
 from drystone.service.requests import ConfigQuery, DiskChanges, DiskQuery
-from tests.service.records_world import OTHER, ZONE, World, caller, refusal, run
+from tests.service.records_world import OTHER, ZONE, World, caller, refusal, run, with_accounts
 
 pytestmark = pytest.mark.usefixtures("both_catalogs")
 
@@ -49,10 +49,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory, catalog_kind: str) -> Iterat
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    made = World.open(tmp_path / "catalog.db")
-    made.add_accounts()
-    yield made
-    made.db.close()
+    with with_accounts(tmp_path / "catalog.db") as made:
+        yield made
 
 
 def found(world: World, **query: Any) -> str:

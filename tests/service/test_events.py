@@ -35,7 +35,7 @@ from drystone.service.upkeep.observation import ACCOUNT_MAX, ENOUGH_BYTES, KEPT_
 from drystone.service.upkeep.store_watch import StoreWatch
 from drystone.service.views import ClockView
 from tests.service.parts import changed, transactions
-from tests.service.records_world import NOW, OTHER, OWNER, World, caller, refusal, run
+from tests.service.records_world import NOW, OTHER, OWNER, World, caller, refusal, run, with_accounts
 
 pytestmark = pytest.mark.usefixtures("both_catalogs")
 ADMIN = caller(OWNER, admin=True)
@@ -43,10 +43,8 @@ ADMIN = caller(OWNER, admin=True)
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    made = World.open(tmp_path / "catalog.db")
-    made.add_accounts()
-    yield made
-    made.db.close()
+    with with_accounts(tmp_path / "catalog.db") as made:
+        yield made
 
 
 def all_events(world: World) -> list[Event]:

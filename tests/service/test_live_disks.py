@@ -56,7 +56,7 @@ from drystone.service.upkeep.sweep import Sweep
 from drystone.transfer.hydrate import hydrate
 from tests.service import parts
 from tests.service.parts import changed
-from tests.service.records_world import NOW, OWNER, ZONE, World, caller, run
+from tests.service.records_world import NOW, OWNER, ZONE, World, caller, run, with_accounts
 
 DISK = DiskId("disk-00000001")
 INSTANCE = InstanceId("ins-00000001")
@@ -147,16 +147,22 @@ class Site:
         self.world.db.write_sync(lambda conn: disks.compare_and_set(conn, disk_id, expected={}, values=values))
 
 
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+@contextlib.contextmanager
+def site_in(place: Path, patched: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Make a site below a directory."""
+
     async def sweep(_self: Any) -> None:
         """No store is there to be swept."""
 
-    monkeypatch.setattr(Sweep, "sweep", sweep)
-    world = World.open(tmp_path / "catalog.db")
-    world.add_accounts()
-    yield Site(world, tmp_path)
-    world.db.close()
+    patched.setattr(Sweep, "sweep", sweep)
+    with with_accounts(place / "catalog.db") as world:
+        yield Site(world, place)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    with site_in(tmp_path, monkeypatch) as made:
+        yield made
 
 
 def test_a_disk_whose_bitmap_is_gone_is_not_served_as_if_it_were_tracked(site: Site) -> None:

@@ -17,17 +17,15 @@ from drystone.service.calls.protection import Protection
 from drystone.service.requests import ProtectionQuery
 from drystone.service.views import ProtectionView
 from tests.service.parts import transactions
-from tests.service.records_world import NOW, OTHER, OWNER, World, caller, refusal, run
+from tests.service.records_world import NOW, OTHER, OWNER, World, caller, refusal, run, with_accounts
 
 pytestmark = pytest.mark.usefixtures("both_catalogs")
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    made = World.open(tmp_path / "catalog.db")
-    made.add_accounts()
-    yield made
-    made.db.close()
+    with with_accounts(tmp_path / "catalog.db") as made:
+        yield made
 
 
 def told(world: World, **query: Any) -> dict[str, ProtectionView]:

@@ -18,7 +18,7 @@ from drystone.service.rows.quotas import (
     check_snapshot,
     snapshot_use,
 )
-from tests.service.records_world import NOW, OTHER, World, caller, refusal, run
+from tests.service.records_world import NOW, OTHER, World, caller, refusal, run, with_accounts
 
 pytestmark = pytest.mark.usefixtures("both_catalogs")
 
@@ -48,10 +48,8 @@ def shown(tmp_path_factory: pytest.TempPathFactory, catalog_kind: str) -> Iterat
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    made = World.open(tmp_path / "catalog.db")
-    made.add_accounts()
-    yield made
-    made.db.close()
+    with with_accounts(tmp_path / "catalog.db") as made:
+        yield made
 
 
 def found(world: World, **query: Any) -> str:

@@ -16,17 +16,15 @@ from drystone.service.calls.store_status import StoreStatus
 from drystone.service.rows import events
 from drystone.service.upkeep.store_days import DAY_SECONDS, KEPT_DAYS, StoreDays, day_of
 from tests.service.parts import changed, transactions
-from tests.service.records_world import NOW, OWNER, World, caller, refusal, run
+from tests.service.records_world import NOW, OWNER, World, caller, refusal, run, with_accounts
 
 pytestmark = pytest.mark.usefixtures("both_catalogs")
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    made = World.open(tmp_path / "catalog.db")
-    made.add_accounts()
-    yield made
-    made.db.close()
+    with with_accounts(tmp_path / "catalog.db") as made:
+        yield made
 
 
 def count(kind: str, requests: int, size: int = 0, errors: int = 0) -> Count:

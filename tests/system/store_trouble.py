@@ -21,7 +21,7 @@ from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentClo
 
 from tests.s3_server import s3_server
 from tests.system.harness import Installation, random_bytes
-from tests.system.test_s3 import BUCKET, settings
+from tests.system.test_s3 import BUCKET, configured, settings
 from tests.troubled_link import Trouble, TroubledLink
 
 MIB = 1 << 20
@@ -172,23 +172,19 @@ def main() -> None:
         place = Path(name)
         with TroubledLink(server.port, bytes_per_s=options.slow_mb * 1e6) as link:
             server.bucket(BUCKET)
-            text = settings(server).replace(server.endpoint, f"http://127.0.0.1:{link.port}")
-            system = Installation(place / "data", text)
-            server.keys_file(system.data / "store.env")
-            try:
-                system.start()
-                disk_id = system.create_disk()
-                system.attach(disk_id)
-                rng = np.random.default_rng(1)
-                for at in range(0, options.mib, 16):
-                    system.write(disk_id, at * MIB, random_bytes(rng, 16 * MIB))
-                system.take(disk_id)
-                for label, trouble in STEPS:
-                    if label == "no snapshots" or options.only in {None, label}:
-                        step(system, link, disk_id, place / "fio", options, label, trouble)
-            finally:
-                link.trouble = "fine"
-                system.clean_up()
+            with configured(place / "data", server, settings(f"http://127.0.0.1:{link.port}")) as system:
+                try:
+                    disk_id = system.create_disk()
+                    system.attach(disk_id)
+                    rng = np.random.default_rng(1)
+                    for at in range(0, options.mib, 16):
+                        system.write(disk_id, at * MIB, random_bytes(rng, 16 * MIB))
+                    system.take(disk_id)
+                    for label, trouble in STEPS:
+                        if label == "no snapshots" or options.only in {None, label}:
+                            step(system, link, disk_id, place / "fio", options, label, trouble)
+                finally:
+                    link.trouble = "fine"
 
 
 if __name__ == "__main__":

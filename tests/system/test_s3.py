@@ -33,13 +33,20 @@ def server(tmp_path: Path) -> Iterator[S3Server]:
         yield started
 
 
-def settings(server: S3Server) -> str:
-    return f'store_url = "s3://{BUCKET}/{PREFIX}"\nstore_endpoint = "{server.endpoint}"\n'
+def settings(endpoint: str, bucket: str = BUCKET) -> str:
+    return f'store_url = "s3://{bucket}/{PREFIX}"\nstore_endpoint = "{endpoint}"\n'
 
 
 @contextlib.contextmanager
 def in_bucket(data: Path, server: S3Server, more: str = "") -> Iterator[Installation]:
-    made = Installation(data, settings(server) + more)
+    with configured(data, server, settings(server.endpoint) + more) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def configured(data: Path, server: S3Server, text: str) -> Iterator[Installation]:
+    """Start an installation with these settings and the server's keys."""
+    made = Installation(data, text)
     server.keys_file(data / "store.env")
     try:
         made.start()
@@ -72,6 +79,12 @@ def settled(system: Installation) -> Any:
         if now == before:
             return now
         before = now
+
+
+def said(system: Installation) -> str:
+    """Return what operations that are under way say they wait for."""
+    running = system.own("DescribeOperations", Filters=[{"Name": "state", "Values": ["RUNNING"]}])
+    return " ".join(str(one["ErrorMessage"]) for one in running["OperationSet"])
 
 
 def moved(system: Installation, request: str) -> float:
@@ -253,12 +266,8 @@ def test_history_3_and_13_snapshots_wait_for_the_bucket_and_for_new_keys(server:
         waiting = str(system.call("CreateSnapshot", DiskId=disk_id).SnapshotId)
         system.write(disk_id, 0, bytes(MIB))
 
-        def said() -> str:
-            found = system.own("DescribeOperations", Filters=[{"Name": "state", "Values": ["RUNNING"]}])["OperationSet"]
-            return " ".join(str(one["ErrorMessage"]) for one in found)
-
-        system.wait(lambda: "refuses the keys" in said(), "it is said what it waits for")
-        assert old not in said()
+        system.wait(lambda: "refuses the keys" in said(system), "it is said what it waits for")
+        assert old not in said(system)
         server.keys_file(system.data / "store.env")
         system.wait_normal(waiting)
         assert system.content(waiting, len(data)) == data
@@ -266,7 +275,7 @@ def test_history_3_and_13_snapshots_wait_for_the_bucket_and_for_new_keys(server:
         server.stop()
         system.write(disk_id, 0, data)
         later = str(system.call("CreateSnapshot", DiskId=disk_id).SnapshotId)
-        system.wait(lambda: "does not answer" in said(), "it is said what it waits for")
+        system.wait(lambda: "does not answer" in said(system), "it is said what it waits for")
         system.write(disk_id, 0, bytes(MIB))
         assert system.read(disk_id, 0, MIB) == bytes(MIB)
         server.start()
@@ -342,7 +351,7 @@ def test_an_empty_machine_recovers_from_the_bucket_alone(server: S3Server, tmp_p
         second = system.take(disk_id)
         system.host_stop()
     shutil.rmtree(tmp_path / "data")
-    other = Installation(tmp_path / "other", settings(server))
+    other = Installation(tmp_path / "other", settings(server.endpoint))
     server.keys_file(other.data / "store.env")
     report = json.loads(drystone("store", "recover", "--data", other.data, "--json").stdout)
     assert sorted(report["snapshots_imported"]) == sorted([first, second])
@@ -364,7 +373,7 @@ def test_a_first_start_makes_a_store_only_where_none_is(server: S3Server, tmp_pa
         system.stop()
         before = objects(server)
         # Another data directory on the same bucket and prefix; and the same one without its bucket's content.
-        other = Installation(tmp_path / "other", settings(server))
+        other = Installation(tmp_path / "other", settings(server.endpoint))
         server.keys_file(other.data / "store.env")
         assert "drystone store recover" in refused_start(other)
         assert objects(server) == before
@@ -396,11 +405,7 @@ def test_history_5_an_empty_bucket_of_the_same_name_while_the_server_runs(server
         guest = threading.Thread(target=lambda: found.append(system.read(clone, 3 * MIB, MIB)))
         guest.start()
 
-        def said() -> str:
-            running = system.own("DescribeOperations", Filters=[{"Name": "state", "Values": ["RUNNING"]}])
-            return " ".join(str(one["ErrorMessage"]) for one in running["OperationSet"])
-
-        system.wait(lambda: "the same name" in said(), "it is said what it waits for")
+        system.wait(lambda: "the same name" in said(system), "it is said what it waits for")
         assert system.own("DescribeStoreHealth")["DamagedSnapshotCount"] == 0
         assert guest.is_alive()
         written = [path for path in right.rglob("*") if path.is_file() and "/epochs/" in str(path)]
@@ -421,11 +426,7 @@ def test_history_8_a_deletion_that_the_bucket_refuses_is_pending_and_goes_on_by_
     rng = np.random.default_rng(37)
     with s3_server(tmp_path / "s3") as server:
         place = lockable(server.address(BUCKET, tmp_path / "keys", prefix=PREFIX))
-        text = f'store_url = "s3://{place.bucket}/{PREFIX}"\nstore_endpoint = "{server.endpoint}"\n'
-        system = Installation(tmp_path / "data", text)
-        server.keys_file(system.data / "store.env")
-        try:
-            system.start()
+        with configured(tmp_path / "data", server, settings(server.endpoint, place.bucket)) as system:
             disk_id = system.create_disk()
             system.attach(disk_id)
             kept, other, last = "", "", ""
@@ -440,11 +441,7 @@ def test_history_8_a_deletion_that_the_bucket_refuses_is_pending_and_goes_on_by_
             lock(place, str(manifest.relative_to(root)), until)
             system.call("DeleteSnapshots", SnapshotIds=[kept, other])
 
-            def said() -> str:
-                running = system.own("DescribeOperations", Filters=[{"Name": "state", "Values": ["RUNNING"]}])
-                return " ".join(str(one["ErrorMessage"]) for one in running["OperationSet"])
-
-            system.wait(lambda: "its deletion is pending" in said(), "it is said")
+            system.wait(lambda: "its deletion is pending" in said(system), "it is said")
             system.wait(lambda: not list(root.glob(f"*/snapshots/{other}/*.manifest")), "the other one is gone")
             assert manifest.exists()
             with urllib.request.urlopen(f"http://{system.endpoint}/metrics") as answer:
@@ -453,8 +450,6 @@ def test_history_8_a_deletion_that_the_bucket_refuses_is_pending_and_goes_on_by_
             assert time.time() >= until - 1
             assert not manifest.exists()
             assert system.content(last, MIB) == data
-        finally:
-            system.clean_up()
 
 
 @pytest.mark.long
@@ -462,28 +457,20 @@ def test_history_4_uploads_wait_while_a_clock_is_wrong_and_go_on_when_it_is_righ
     server: S3Server, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(38)
-    with contextlib.closing(Skewed(server.port)) as way:
-        text = f'store_url = "s3://{BUCKET}/{PREFIX}"\nstore_endpoint = "{way.endpoint}"\n'
-        system = Installation(tmp_path / "data", text)
-        server.keys_file(system.data / "store.env")
-        try:
-            system.start()
-            disk_id = system.create_disk()
-            system.attach(disk_id)
-            data = random_bytes(rng, MIB)
-            system.write(disk_id, 0, data)
-            way.ahead_s = 3600.0
-            waiting = str(system.call("CreateSnapshot", DiskId=disk_id).SnapshotId)
+    with (
+        contextlib.closing(Skewed(server.port)) as way,
+        configured(tmp_path / "data", server, settings(way.endpoint)) as system,
+    ):
+        disk_id = system.create_disk()
+        system.attach(disk_id)
+        data = random_bytes(rng, MIB)
+        system.write(disk_id, 0, data)
+        way.ahead_s = 3600.0
+        waiting = str(system.call("CreateSnapshot", DiskId=disk_id).SnapshotId)
 
-            def said() -> str:
-                running = system.own("DescribeOperations", Filters=[{"Name": "state", "Values": ["RUNNING"]}])
-                return " ".join(str(one["ErrorMessage"]) for one in running["OperationSet"])
-
-            system.wait(lambda: "behind the clock of the bucket's service" in said(), "it is said whose clock it is")
-            found = json.loads(drystone("store", "check", "--data", system.data, "--json", check=False).stdout)
-            assert re.search(r"clock is 3[56]\d\d s behind", found[0]["seen"])
-            way.ahead_s = 0.0
-            system.wait_normal(waiting)
-            assert system.content(waiting, MIB) == data
-        finally:
-            system.clean_up()
+        system.wait(lambda: "behind the clock of the bucket's service" in said(system), "it is said whose clock it is")
+        found = json.loads(drystone("store", "check", "--data", system.data, "--json", check=False).stdout)
+        assert re.search(r"clock is 3[56]\d\d s behind", found[0]["seen"])
+        way.ahead_s = 0.0
+        system.wait_normal(waiting)
+        assert system.content(waiting, MIB) == data

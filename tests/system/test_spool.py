@@ -10,7 +10,7 @@ import pytest
 
 from tests.s3_server import s3_server
 from tests.system.harness import Installation, random_bytes
-from tests.system.test_s3 import BUCKET, settings
+from tests.system.test_s3 import BUCKET, configured, settings
 from tests.troubled_link import TroubledLink
 
 pytestmark = pytest.mark.versitygw
@@ -22,15 +22,11 @@ def far(tmp_path: Path) -> Iterator[tuple[Installation, TroubledLink]]:
     """An installation, and its way to the bucket."""
     with s3_server(tmp_path / "s3") as server, TroubledLink(server.port, bytes_per_s=2e5) as link:
         server.bucket(BUCKET)
-        text = settings(server).replace(server.endpoint, f"http://127.0.0.1:{link.port}")
-        made = Installation(tmp_path / "data", text)
-        server.keys_file(made.data / "store.env")
-        try:
-            made.start()
-            yield made, link
-        finally:
-            link.trouble = "fine"
-            made.clean_up()
+        with configured(tmp_path / "data", server, settings(f"http://127.0.0.1:{link.port}")) as made:
+            try:
+                yield made, link
+            finally:
+                link.trouble = "fine"
 
 
 def running(system: Installation) -> dict[str, Any]:
