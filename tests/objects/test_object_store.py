@@ -275,6 +275,28 @@ def test_the_first_object_of_a_session_is_put_beside_the_removal_of_the_last_of_
     assert [entry.name for entry in two.list("store/")] == ["store/packs/new/pack"]
 
 
+@pytest.mark.parametrize("times", [1, 7])
+@pytest.mark.parametrize("way", ["put", "replace"])
+def test_a_directory_that_vanishes_before_its_first_object_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, times: int
+) -> None:
+    objects = LocalStore(tmp_path, floor_bytes=0)
+    real = LocalStore._make_durable
+    left = times
+
+    def make(self: LocalStore, folder: Path) -> None:
+        nonlocal left
+        real(self, folder)
+        if left:
+            left -= 1
+            folder.rmdir()
+
+    monkeypatch.setattr(LocalStore, "_make_durable", make)
+    getattr(objects, way)("packs/new/pack", b"2")
+    assert left == 0
+    assert objects.get("packs/new/pack") == b"2"
+
+
 @pytest.mark.parametrize("way", ["put", "replace"])
 def test_a_directory_that_vanishes_while_it_is_made_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str

@@ -96,6 +96,15 @@ def test_sending_goes_on_after_any_end(tmp_path: Path) -> None:
     assert inner.content() == {"packs/1": b"one"}
 
 
+def test_the_directory_of_what_was_sent_stays_for_what_is_put_next(tmp_path: Path) -> None:
+    inner = MemoryStore()
+    objects = spooling(tmp_path, inner)
+    objects.put("packs/1", b"1")
+    send(tmp_path / "s1", objects.spooled[0], inner)
+    assert files(tmp_path / "s1") == []
+    assert (tmp_path / "s1" / "packs").is_dir()
+
+
 @pytest.mark.parametrize("there", [b"onf", b"on"])
 def test_a_wrong_byte_in_the_spool_is_never_sent(tmp_path: Path, there: bytes) -> None:
     inner = MemoryStore()

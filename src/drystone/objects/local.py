@@ -17,7 +17,7 @@ from drystone.objects.contract import Buffer, NotFoundError, ObjectEntry, Parts,
 _TEMPORARY = ".temporary"
 _IOV_MAX = 512
 _DURABLE_MAX = 4096
-_SWEPT_RETRIES = 8
+_VANISHED_RETRIES = 8
 
 
 class LocalStore:
@@ -65,16 +65,16 @@ class LocalStore:
     def _write(self, name: str, data: Parts, give_name: Callable[[Path, Path], object]) -> None:
         path = self._path(name)
         with _translated(name), self._written(data) as temporary:
-            for last in (False, True):
+            for _ in range(_VANISHED_RETRIES):
                 try:
                     self._make_durable(path.parent)
                     give_name(temporary, path)
                     break
-                except FileNotFoundError as error:
-                    # Another process removed the directory after its last object; it is made again, once.
+                except FileNotFoundError:
+                    # Whoever removed the last object there removed the directory with it.
                     self._forget(path.parent)
-                    if last:
-                        raise UnavailableError(f"object {name}: its directory vanishes") from error
+            else:
+                raise UnavailableError(f"object {name}: its directory vanishes")
             sync_file(path.parent)
 
     def get(self, name: str) -> bytes:
@@ -189,7 +189,7 @@ class LocalStore:
             os.close(file)
 
     def _open_temporary(self) -> tuple[Path, int]:
-        for _ in range(_SWEPT_RETRIES):
+        for _ in range(_VANISHED_RETRIES):
             path = self._root / _TEMPORARY / f"{os.getpid()}.{id(self)}.{next(self._counter)}"
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -120,7 +120,9 @@ def send(directory: Path, one: SpooledObject, objects: ObjectStore) -> str | Non
             # Who comes late, when the spool was removed, must not make it anew.
             with contextlib.suppress(OSError):
                 write_durably(directory / (one.name + _VERSION), version.encode())
-    spool.delete(one.name)
+    # Its directory stays: the writer may just be putting the next one there. The whole spool goes at the end.
+    with contextlib.suppress(OSError):
+        (directory / one.name).unlink()
     return version
 
 
