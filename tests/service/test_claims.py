@@ -112,9 +112,31 @@ def test_a_listing_that_is_behind_lets_nothing_be_deleted(world: World, monkeypa
 
     with monkeypatch.context() as patched:
         patched.setattr(type(world.objects), "list", behind)
+        patched.setattr(epoch, "LISTED_SECONDS_MAX", 0.0)
         with pytest.raises(UnavailableError, match="does not list the claim"):
             asyncio.run(epoch.advance(made.transactions, made.kept))
     assert may_delete(made)
+    world.close()
+
+
+def test_a_listing_that_is_behind_is_waited_for_at_one_epoch(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who came back with a higher one each time would never see it."""
+    made = world.open()
+    publish(made)
+    real, behind = MemoryStore.list, [3]
+    before = list(real(world.objects, f"{STORE_ID}/epochs/"))
+
+    def late(self: MemoryStore, prefix: str) -> Iterator[ObjectEntry]:
+        if "/epochs/" in prefix and behind[0]:
+            behind[0] -= 1
+            return iter(before)
+        return real(self, prefix)
+
+    monkeypatch.setattr(type(world.objects), "list", late)
+    monkeypatch.setattr(epoch, "LOOK_SECONDS", 0.0)
+    asyncio.run(epoch.advance(made.transactions, made.kept))
+    assert behind == [0]
+    assert made.kept.claimed.epoch == len(before) + 1
     world.close()
 
 

@@ -17,6 +17,7 @@ import pytest
 from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentCloudSDKException
 
 from drystone.domain.errors import DrystoneError
+from tests.lagging_listing import LaggingListing
 from tests.s3_server import S3Server, Skewed, lock, lockable, s3_server
 from tests.system.harness import Installation, random_bytes
 from tests.system.test_bucket import drystone, refused_start
@@ -474,3 +475,40 @@ def test_history_4_uploads_wait_while_a_clock_is_wrong_and_go_on_when_it_is_righ
         way.ahead_s = 0.0
         system.wait_normal(waiting)
         assert system.content(waiting, MIB) == data
+
+
+def test_a_listing_that_is_behind_loses_nothing(server: S3Server, tmp_path: Path) -> None:
+    """History S6, with a real server: nothing is made or deleted blindly, and all goes on once the listing follows."""
+    rng = np.random.default_rng(6)
+    lagging = LaggingListing(server.port)
+    try:
+        with configured(tmp_path / "data", server, settings(lagging.endpoint)) as system:
+            disk_id = system.create_disk()
+            system.attach(disk_id)
+            data = bytearray(random_bytes(rng, 2 * MIB))
+            system.write(disk_id, 0, bytes(data))
+            first = system.take(disk_id)
+            # Behind by more than a moment: snapshots and deletions wait for it, and come.
+            lagging.lag_s = 3.0
+            data[:MIB] = random_bytes(rng, MIB)
+            system.write(disk_id, 0, bytes(data[:MIB]))
+            second = system.take(disk_id)
+            assert lagging.left_out, "the listing was behind"
+            # Behind for good.
+            lagging.lag_s = 1e9
+            assert "the listing is behind" in drystone("store", "check", "--data", system.data, check=False).stderr
+            there = objects(server)
+            waiting = system.call("CreateSnapshot", DiskId=disk_id).SnapshotId
+            system.call("DeleteSnapshots", SnapshotIds=[first])
+            time.sleep(4)
+            assert there <= objects(server), "nothing is deleted"
+            assert not manifests(server, waiting)
+            assert system.content(second, len(data)) == bytes(data)
+            lagging.lag_s = 0.0
+            system.wait_idle()
+            assert system.snapshot(first) is None
+            assert not manifests(server, first)
+            for one in (second, waiting):
+                assert system.content(one, len(data)) == bytes(data)
+    finally:
+        lagging.close()

@@ -9,6 +9,11 @@ from drystone.domain.errors import ProtocolError, RetainedError, StoreUnavailabl
 from drystone.objects.contract import NotFoundError
 from drystone.snapstore.store import StaleEpochError, Store, put_name, read_mark, read_numbered_epoch
 
+
+class UnlistedClaimError(StoreUnavailableError):
+    """A store does not list a claim that was written: its listing is behind, or somebody removed it."""
+
+
 _NAME = re.compile(r"([0-9]{20})\.([0-9a-f]{32})\.([0-9a-f]{32})")
 
 
@@ -55,8 +60,9 @@ def hold(store: Store, claimant: Claimant, epoch: int, *, held: int = -1) -> tup
 
     Raises:
         StaleEpochError: Somebody else has claimed it. What this one wrote was taken back.
-        StoreUnavailableError: The listing does not show the claim: it is behind, or somebody removed it. Or it shows
-            that alone, which was taken back: it is another place than the one that was held before.
+        UnlistedClaimError: The listing does not show the claim.
+        StoreUnavailableError: It shows that alone, which was taken back: it is another place than the one that was held
+            before.
     """
     mine, written = claimant.claim(epoch), held == epoch
     if not written:
@@ -70,7 +76,7 @@ def hold(store: Store, claimant: Claimant, epoch: int, *, held: int = -1) -> tup
             f"the snapshot store {store.store_id} was claimed by {_said(claimant, listed)}; this catalog is at {epoch}"
         )
     if found is Standing.UNSEEN:
-        raise StoreUnavailableError(f"the snapshot store {store.store_id} does not list the claim {_name(store, mine)}")
+        raise UnlistedClaimError(f"the snapshot store {store.store_id} does not list the claim {_name(store, mine)}")
     if not held_before(claimant, listed, held):
         if not written:
             remove_claims(store, [mine])

@@ -6,6 +6,7 @@ epoch (S200): a catalog that was put back from before, and a copy that runs besi
 """
 
 import asyncio
+import time
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -18,7 +19,7 @@ from drystone.domain.session import SessionState
 from drystone.domain.snapshot import SnapshotState
 from drystone.service.kept_store import KeptStore
 from drystone.service.transactions import Transactions
-from drystone.snapstore.claims import hold, remove_claims, standing_at_start
+from drystone.snapstore.claims import UnlistedClaimError, hold, remove_claims, standing_at_start
 from drystone.snapstore.manifests import is_complete
 from drystone.snapstore.store import StaleEpochError, Store, forget_numbered_epoch
 
@@ -32,6 +33,9 @@ UNPROVEN = "unproven_epoch"
 disk: in a catalog from a backup it would pass what others have claimed, and nobody would notice (S202)."""
 OLD_CLAIMS_MAX = 16
 """So many claims that newer ones have followed are left to be removed together."""
+LISTED_SECONDS_MAX = 30.0
+"""How far a listing may be behind. Whoever gave up sooner and came back would have raised the epoch, and wait anew."""
+LOOK_SECONDS = 1.0
 
 
 def raise_epoch(conn: Connection) -> None:
@@ -165,10 +169,19 @@ async def advance(transactions: Transactions, kept: KeptStore) -> None:
 
     Called when it is in the rows what of the store is to be deleted, right before the first of it is, for a copy from
     before may need it; and before a manifest is written, for a copy from before would not know it. The store is asked
-    whose it is: one that was taken over meanwhile is left alone (F6).
+    whose it is: one that was taken over meanwhile is left alone (F6). A listing that is behind is waited for.
 
     Raises:
         DrystoneError: As `publish`; nothing may be deleted or written.
     """
     await transactions.change(lambda change: raise_epoch(change.conn))
-    await publish(transactions, kept)
+    end = time.monotonic() + LISTED_SECONDS_MAX
+    while True:
+        try:
+            await publish(transactions, kept)
+        except UnlistedClaimError:
+            if time.monotonic() >= end:
+                raise
+            await asyncio.sleep(LOOK_SECONDS)
+        else:
+            return
