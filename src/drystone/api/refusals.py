@@ -6,8 +6,8 @@ How a refusal ends decides what clients do. Terraform's provider tries a call ag
 begins with one of `RETRIED`; anything else ends its run. So what passes by itself has such a code, and what never
 passes has none. Where the documented list has no code that is right, `REASONS` says which side was chosen, and why.
 
-Source: the lists of codes in the comments of Tencent's SDK for Go (cbs/v20170312/client.go); the rule of what is tried
-again in its Terraform provider (common/common.go).
+The documented lists are in `documented_codes`. Source of the rule of what is tried again: Tencent's Terraform provider
+(common/common.go).
 """
 
 from collections.abc import Mapping
@@ -104,10 +104,6 @@ class Ends(StrEnum):
     """When somebody acts: detaches a disk, frees space, sets a clock, mends a part of the service."""
 
 
-def _codes(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 def _rows(*, never: str = "", alone: str = "", act: str = "") -> Mapping[str, Ends]:
     rows = {
         code: ends
@@ -199,99 +195,6 @@ DRYSTONE = _rows(
     "ResourceUnavailable.LineageUnknown",
 )
 """What the actions of the second service are refused with, beside `COMMON`; there is no documented list of it."""
-
-DOCUMENTED: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        "ApplySnapshot": _codes(
-            "InvalidDisk.Busy InvalidDisk.NotSupported InvalidDisk.SnapshotCreating InvalidDiskId.NotFound "
-            "InvalidInstance.NotSupported InvalidInstanceId.NotFound InvalidParameter.DiskSizeNotMatch "
-            "InvalidParameter.ShouldConvertSnapshotToImage InvalidSnapshot.NotSupported InvalidSnapshotId.NotFound "
-            "ResourceBusy ResourceInUse.DiskRollbacking ResourceNotFound.NotFound ResourceUnavailable.NotSupported "
-            "ResourceUnavailable.SnapshotCreating UnauthorizedOperation.MFAExpired"
-        ),
-        "ApplySnapshotGroup": _codes(
-            "UnsupportedOperation.SnapshotGroupDiskAttachMultiInstance UnsupportedOperation.StateError"
-        ),
-        "AttachDisks": _codes(
-            "InternalError.ComponentError InternalError.ResourceOpFailed InvalidDisk.NotPortable "
-            "InvalidDisk.NotSupported InvalidDisk.TypeError InvalidDiskId.NotFound InvalidInstance.NotSupported "
-            "InvalidInstanceId.NotFound LimitExceeded.InstanceAttachedDisk ResourceBusy ResourceInUse.DiskMigrating "
-            "ResourceNotFound.NotFound ResourceUnavailable.Attached ResourceUnavailable.NotPortable "
-            "ResourceUnavailable.NotSupported ResourceUnavailable.TypeError ResourceUnavailable.ZoneNotMatch"
-        ),
-        "CreateDisks": _codes(
-            "InternalError.ComponentError InvalidAccount.InsufficientBalance InvalidInstanceId.NotFound "
-            "InvalidParameter.DiskConfigNotSupported InvalidParameter.InvalidClientToken "
-            "InvalidParameter.ProjectIdNotExist InvalidSnapshotId.NotFound LimitExceeded.InstanceAttachedDisk "
-            "LimitExceeded.TagQuotaLimitExceeded ResourceBusy TradeDealConflict UnauthorizedOperation "
-            "UnauthorizedOperation.NotCertification UnauthorizedOperation.NotHavePaymentRight "
-            "UnauthorizedOperation.RoleNotExists"
-        ),
-        "CreateSnapshot": _codes(
-            "InsufficientSnapshotQuota InternalError.ComponentError InternalError.ResourceOpFailed "
-            "InvalidAccount.InsufficientBalance InvalidDisk.Busy InvalidDisk.NotSupportSnapshot "
-            "InvalidDisk.NotSupported InvalidDisk.SnapshotCreating InvalidDisk.TypeError InvalidDiskId.NotFound "
-            "InvalidParameter.InvalidClientToken InvalidParameter.ProjectIdNotExist LimitExceeded.InstanceAttachedDisk "
-            "ResourceBusy ResourceInUse ResourceInUse.DiskMigrating ResourceInUse.DiskRollbacking "
-            "ResourceInsufficient.OverQuota ResourceNotFound.NotFound ResourceUnavailable.DiskBackupCreating "
-            "ResourceUnavailable.DiskSnapshotChainTooLarge ResourceUnavailable.NotSupported "
-            "ResourceUnavailable.SnapshotCreating ResourceUnavailable.TooManyCreatingSnapshot "
-            "UnsupportedOperation.DiskEncrypt"
-        ),
-        "CreateSnapshotGroup": _codes(
-            "InsufficientSnapshotQuota InternalError.ComponentError InvalidAccount.InsufficientBalance "
-            "InvalidDisk.NotSupported InvalidDisk.SnapshotCreating InvalidDiskId.NotFound ResourceInUse "
-            "ResourceInUse.DiskMigrating ResourceInUse.DiskRollbacking ResourceNotFound.NotFound "
-            "ResourceUnavailable.NotSupported ResourceUnavailable.SnapshotCreating"
-        ),
-        "DeleteSnapshotGroup": _codes(
-            "InvalidSnapshotId.NotFound UnsupportedOperation.SnapshotHasBindedImage UnsupportedOperation.StateError"
-        ),
-        "DeleteSnapshots": _codes(
-            "InvalidSnapshot.NotSupported InvalidSnapshotId.NotFound ResourceBusy "
-            "ResourceUnavailable.SnapshotCreating UnauthorizedOperation.MFAExpired UnsupportedOperation.SnapHasShared "
-            "UnsupportedOperation.SnapshotHasBindedImage"
-        ),
-        "DescribeDiskConfigQuota": _codes(""),
-        "DescribeDisks": _codes("InvalidFilter"),
-        "DescribeInstancesDiskNum": _codes("InvalidDisk.NotPortable InvalidDiskId.NotFound"),
-        "DescribeSnapshotGroups": _codes("InvalidFilter"),
-        "DescribeSnapshotOverview": _codes("InvalidFilter"),
-        "DescribeSnapshots": _codes("InvalidFilter"),
-        "DetachDisks": _codes(
-            "InternalError.ComponentError InternalError.ResourceOpFailed InvalidDisk.NotPortable "
-            "InvalidDisk.NotSupported InvalidDisk.TypeError InvalidDiskId.NotFound InvalidInstance.NotSupported "
-            "InvalidInstanceId.NotFound ResourceBusy ResourceInUse.DiskMigrating ResourceNotFound.NotFound "
-            "ResourceUnavailable.NotPortable ResourceUnavailable.NotSupported ResourceUnavailable.TypeError "
-            "UnauthorizedOperation.MFAExpired UnsupportedOperation.DetachPod"
-        ),
-        "GetSnapOverview": _codes(""),
-        "InitializeDisks": _codes("ResourceBusy"),
-        "ModifyDiskAttributes": _codes(
-            "InternalError.ComponentError InvalidAccount.InsufficientBalance InvalidDisk.NotSupported "
-            "InvalidDiskId.NotFound InvalidInstanceId.NotFound InvalidParameter.DiskConfigNotSupported "
-            "ResourceInUse.DiskMigrating ResourceInsufficient.UpgradeServiceBusy ResourceNotFound.NotFound "
-            "ResourceUnavailable.NotSupported TradeDealConflict"
-        ),
-        "ModifySnapshotAttribute": _codes(
-            "InvalidSnapshot.NotSupported InvalidSnapshotId.NotFound UnsupportedOperation.SnapHasShared "
-            "UnsupportedOperation.SnapshotHasBindedImage"
-        ),
-        "ResizeDisk": _codes(
-            "InternalError.ComponentError InvalidAccount.InsufficientBalance InvalidDisk.Busy InvalidDisk.Expire "
-            "InvalidDisk.NotSupported InvalidDiskId.NotFound InvalidParameter.DiskConfigNotSupported "
-            "ResourceNotFound.NotFound ResourceUnavailable.Expire ResourceUnavailable.NotSupported "
-            "ResourceUnavailable.SnapshotCreating TradeDealConflict UnauthorizedOperation.NotHavePaymentRight "
-            "UnsupportedOperation.InstanceNotStopped"
-        ),
-        "TerminateDisks": _codes(
-            "InsufficientRefundQuota InternalError.FailQueryResource InvalidDisk.Expire ResourceBusy "
-            "ResourceInsufficient.OverRefundQuota ResourceUnavailable.Expire ResourceUnavailable.NotSupportRefund "
-            "ResourceUnavailable.NotSupported ResourceUnavailable.RepeatRefund TradeDealConflict"
-        ),
-    }
-)
-"""The documented codes of each action, without those of `COMMON`."""
 
 REASONS: Mapping[tuple[str, str], str] = MappingProxyType(
     {
