@@ -8,6 +8,7 @@ AccountId = NewType("AccountId", str)
 DiskId = NewType("DiskId", str)
 SnapshotId = NewType("SnapshotId", str)
 SnapshotGroupId = NewType("SnapshotGroupId", str)
+PolicyId = NewType("PolicyId", str)
 InstanceId = NewType("InstanceId", str)
 OperationId = NewType("OperationId", str)
 SessionId = NewType("SessionId", str)
@@ -57,6 +58,10 @@ class IdSource:
     def snapshot_group(self) -> SnapshotGroupId:
         """Return a new snapshot group id, `csnap-` and 8 characters as CBS has them."""
         return SnapshotGroupId(self._short("csnap"))
+
+    def policy(self) -> PolicyId:
+        """Return a new policy id, `asp-` and 8 characters as CBS has them."""
+        return PolicyId(self._short("asp"))
 
     def instance(self) -> InstanceId:
         """Return a new instance id."""
