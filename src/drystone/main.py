@@ -14,11 +14,12 @@ from cyclopts import App, Parameter
 from drystone.cli.app import build_app, run, unwrap
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.session import Common, Outside
-from drystone.config import SERVER_FILE, data_directory
+from drystone.client_settings import data_directory
+from drystone.config import SERVER_FILE
 from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import Randomness
-from drystone.key_commands import key_app
-from drystone.offline import DEFAULT_DATA, Data, Json, add_offline_commands
+from drystone.offline.commands import DEFAULT_DATA, Data, Json, add_offline_commands
+from drystone.offline.key_commands import key_app
 
 
 def serve_command(
@@ -40,7 +41,7 @@ def serve_command(
             f'the address is a setting: `host = "{host}"` in {data / SERVER_FILE}; off this machine it needs TLS, see '
             "docs/use/security.md",
         )
-    from drystone.serve import serve  # noqa: PLC0415 - the client starts without the server's libraries
+    from drystone.server.serve import serve  # noqa: PLC0415 - the client starts without the server's libraries
 
     try:
         serve(data, port)
@@ -60,7 +61,7 @@ def build_program(outside: Outside, rng: Randomness) -> App:
 
         Disks stay attached: the next `drystone serve` serves them again.
         """
-        from drystone import serve  # noqa: PLC0415 - as above
+        from drystone.server import serve  # noqa: PLC0415 - as above
 
         try:
             serve.stop(data)
@@ -82,7 +83,7 @@ def build_program(outside: Outside, rng: Randomness) -> App:
 
         With the server running or not; nothing is changed. The exit code is 1 if anything fails.
         """
-        from drystone.doctor import Machine, examine  # noqa: PLC0415 - as above
+        from drystone.offline.doctor import Machine, examine  # noqa: PLC0415 - as above
 
         findings = examine((data or data_directory()).absolute(), Machine(clock=outside.clock))
         output = outside.output(Common(json=json))

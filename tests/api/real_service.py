@@ -14,7 +14,6 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from drystone import assembly
 from drystone.api.actions import Service
 from drystone.api.app import build_application
 from drystone.api.dispatch import Dispatcher, Progress, Verified
@@ -23,6 +22,8 @@ from drystone.catalog import accounts as account_rows
 from drystone.config import Config
 from drystone.domain.ids import AccountId
 from drystone.engine.throwaway import remove_clones
+from drystone.server.assembly import jobs, use_cases_of
+from drystone.server.parts import Parts, assembled
 from drystone.service.caller import Caller
 from drystone.service.calls.accounts import Accounts
 from drystone.service.calls.password_hashing import PasswordHashing
@@ -39,7 +40,7 @@ class RealService:
     """Calls actions by name, as one account or another."""
 
     dispatcher: Dispatcher
-    parts: assembly.Parts
+    parts: Parts
     actions: Mapping[str, Service]
     admin: AccountId
 
@@ -76,7 +77,7 @@ async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService
     config = Config(data=data, **({"rate_limits": False, "throttle": False} | settings_of(data) | settings))
     # As the program does before it looks at what is there.
     data.mkdir(mode=0o700, exist_ok=True)
-    async with assembly.assembled(config) as parts:
+    async with assembled(config) as parts:
         watch = parts.watch
         accounts = Accounts(db=parts.db, clock=time.time, ids=parts.ids)
 
@@ -84,8 +85,8 @@ async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService
             """There is no file of credentials."""
 
         passwords = Passwords(db=parts.db, clock=time.time, ids=parts.ids, hashing=PasswordHashing(), changed=changed)
-        parts.operations.serve(assembly.jobs(config, parts))
-        use_cases = assembly.use_cases_of(config, parts, accounts, passwords, "10.0.0")
+        parts.operations.serve(jobs(config, parts))
+        use_cases = use_cases_of(config, parts, accounts, passwords, "10.0.0")
         app = build_application(
             use_cases, settings=ApiSettings(region=REGION, rate_limits=config.rate_limits), clock=time.time,
             steady=parts.clock.now,

@@ -18,17 +18,19 @@ import pytest
 import uvicorn
 from cryptography import x509
 
-from drystone import certificates
 from drystone.api import connection, tls
 from drystone.api.admission import RESERVE
 from drystone.api.server import server_config
 from drystone.api.tls import CertificateError, Certificates, server_context
-from drystone.certificates import fingerprint, own_certificate
 from drystone.cli.failure import CliError
 from drystone.cli.gateway import Gateway
-from drystone.config import ClientSettings, Config, ConfigError, parse_credentials
-from drystone.door import mend_modes, open_door
+from drystone.client_settings import ClientSettings, parse_credentials
+from drystone.config import Config
+from drystone.domain.errors import ConfigError
 from drystone.engine.layout import Layout
+from drystone.server import certificates
+from drystone.server.certificates import fingerprint, own_certificate
+from drystone.server.door import mend_modes, open_door
 
 NAMES = ("localhost", "127.0.0.1", "::1", "storage.example", "*.below.example")
 ASK = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -7,7 +7,7 @@ import pytest
 
 from drystone.cli.app import build_app, run
 from drystone.cli.session import Outside
-from drystone.config import ClientSettings
+from drystone.client_settings import ClientSettings
 
 from .fake_service import FakeService, serving, standard
 

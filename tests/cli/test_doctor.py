@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from drystone import doctor, store_check
 from drystone.catalog import meta
 from drystone.catalog.backup import back_up
 from drystone.catalog.sqlite import SqliteDatabase
 from drystone.cli.app import run
 from drystone.cli.session import Outside
-from drystone.config import ClientSettings
-from drystone.doctor import Checked, Machine, examine
+from drystone.client_settings import ClientSettings
 from drystone.engine.layout import Layout
 from drystone.engine.space import Space
-from drystone.findings import Finding
 from drystone.main import build_program
-from drystone.store_opening import STORE_ID
+from drystone.offline import doctor, store_check
+from drystone.offline.doctor import Checked, Machine, examine
+from drystone.offline.findings import Finding
+from drystone.server.store_opening import STORE_ID
 
 NOW = 1_700_000_000.0
 QEMU = "qemu-storage-daemon version 10.0.2 (Debian)\n"

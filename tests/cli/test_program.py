@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from drystone import maintenance, serve
 from drystone.cli.app import run
 from drystone.cli.session import Outside
 from drystone.codec.key_text import key_text, parse_key
 from drystone.main import build_program
+from drystone.offline import maintenance
+from drystone.server import serve
 from drystone.snapstore.key_files import new_key
 from drystone.snapstore.reader_copy import reader_sha256
 

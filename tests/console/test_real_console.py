@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from drystone.config import parse_credentials
+from drystone.client_settings import parse_credentials
 from tests.system.harness import Installation, installation
 
 

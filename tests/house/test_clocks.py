@@ -48,8 +48,8 @@ ALLOWED = {
     "engine/clients.py:plan_relief": "its times are by the monotonic clock",
     "objects/s3.py:S3Store._skewed": "how far the clocks are apart is what is said",
     "objects/s3_rules.py:S3Rules.abort_old": "both are the service's",
-    "bucket_check.py:_uploads": "both are the service's",
-    "store_check.py:_Check.clock": "how far the clocks are apart is what is looked at",
+    "offline/bucket_check.py:_uploads": "both are the service's",
+    "offline/store_check.py:_Check.clock": "how far the clocks are apart is what is looked at",
     "api/cbs/disks.py": "days to a deadline, for people to read",
 }
 

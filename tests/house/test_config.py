@@ -6,11 +6,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from drystone.config import ClientSettings, Config, ConfigError, parse_credentials
+from drystone.client_settings import ClientSettings, parse_credentials
+from drystone.config import Config
+from drystone.domain.errors import ConfigError
 from drystone.objects.address import DirectoryAddress, S3Address
 from drystone.objects.limited import Limits
 from drystone.prove.machine import USERS_EACH
-from drystone.store_place import store_place
+from drystone.server.store_place import store_place
 from tests.house.configuration_page import page
 
 ROOT = Path(__file__).resolve().parents[2]

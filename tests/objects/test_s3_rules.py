@@ -10,7 +10,6 @@ from tests.memory_store import MemoryStore
 from tests.rgw_server import RgwServer
 from tests.s3_server import S3Server, begin_upload, lockable, s3_server
 
-from drystone.bucket_check import check_rules
 from drystone.domain.errors import IntegrityError, RetainedError, StoreUnavailableError
 from drystone.objects import s3, s3_rules
 from drystone.objects.address import open_objects
@@ -19,6 +18,7 @@ from drystone.objects.measured import Tally
 from drystone.objects.retained import AGAIN_S_MAX, Pending, Waiting
 from drystone.objects.s3 import S3Store
 from drystone.objects.s3_rules import DefaultRetention, RefusedError, S3Rules, Version
+from drystone.offline.bucket_check import check_rules
 
 pytestmark = pytest.mark.versitygw
 DAY_S = 86_400.0

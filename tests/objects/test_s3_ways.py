@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from tests.s3_server import S3Server, free_port, pump, s3_server
 
-from drystone.config import Config, ConfigError, environment_of_store
-from drystone.domain.errors import StoreUnavailableError
+from drystone.config import Config, environment_of_store
+from drystone.domain.errors import ConfigError, StoreUnavailableError
 from drystone.objects.address import S3Address
 from drystone.objects.s3 import S3Store
 from drystone.objects.s3_rules import S3Rules
-from drystone.store_place import store_place
+from drystone.server.store_place import store_place
 
 pytestmark = pytest.mark.versitygw
 DOMAIN = "s3.test"

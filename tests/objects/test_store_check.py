@@ -11,13 +11,13 @@ from tests.memory_store import MemoryStore
 from tests.rgw_server import RgwServer
 from tests.s3_server import S3Server, begin_upload, lockable, s3_server
 
-from drystone import bucket_check
 from drystone.domain.errors import UnavailableError
-from drystone.findings import Finding
 from drystone.objects.address import S3Address
 from drystone.objects.contract import ObjectEntry, Parts, StoreTime
 from drystone.objects.s3_rules import S3Rules, Version
-from drystone.store_check import check_objects, check_place
+from drystone.offline import bucket_check
+from drystone.offline.findings import Finding
+from drystone.offline.store_check import check_objects, check_place
 
 PREFIX = "check-1"
 CHECKS = itertools.count()

@@ -28,13 +28,13 @@ from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import SnapshotId
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import TrackingState
+from drystone.server.store_opening import StartError
 from drystone.service.rows import troubles
 from drystone.service.transactions import Transactions
 from drystone.service.upkeep import epoch
 from drystone.snapstore.claims import claimed_epoch
 from drystone.snapstore.deletion import delete_manifest
 from drystone.snapstore.reader import SnapshotReader
-from drystone.store_opening import StartError
 from tests.claims import owner_of
 from tests.service.crash_points import quick_directory
 from tests.service.hunt import hunt
@@ -42,7 +42,7 @@ from tests.service.test_recovery import DISK, NOW, World
 
 _module: Callable[[str], Any] = importlib.import_module
 # As things to be tampered with, whatever they export.
-maintenance, recovery = _module("drystone.maintenance"), _module("drystone.service.upkeep.recovery")
+maintenance, recovery = _module("drystone.offline.maintenance"), _module("drystone.service.upkeep.recovery")
 CUTS_MAX = 400
 _CHANGES = frozenset({"os.rename", "os.remove", "os.symlink", "os.link", "os.mkdir", "os.rmdir", "os.truncate"})
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT

@@ -15,7 +15,6 @@ import msgspec
 import pytest
 from sqlalchemy import Connection
 
-from drystone import maintenance
 from drystone.catalog import (
     accounts,
     disks,
@@ -44,6 +43,8 @@ from drystone.engine.layout import Layout
 from drystone.objects.address import DirectoryAddress
 from drystone.objects.local import LocalStore
 from drystone.objects.measured import Tally
+from drystone.offline import maintenance
+from drystone.server.store_opening import StartError, open_kept
 from drystone.service.room import Room
 from drystone.service.rows import troubles
 from drystone.service.rows.quotas import SnapshotLimits
@@ -59,7 +60,6 @@ from drystone.snapstore.inventory import list_objects, take_inventory
 from drystone.snapstore.manifests import Attributes, GroupAttributes, list_manifests, write_attributes, write_manifest
 from drystone.snapstore.reader import SnapshotReader
 from drystone.snapstore.store import Store
-from drystone.store_opening import StartError, open_kept
 from tests.claims import claim_on, owner_of
 from tests.domain.payloads import payload
 from tests.engine.volumes import image_of

@@ -18,13 +18,13 @@ from drystone.domain.ids import AccountId, IdSource, KeyId
 from drystone.engine.layout import Layout
 from drystone.objects.address import DirectoryAddress
 from drystone.objects.measured import Tally
+from drystone.offline.store_keys import list_keys, rotate_key
+from drystone.server.store_opening import CREATING, SEALED, StartError, open_kept
 from drystone.service.kept_store import KeptStore
 from drystone.service.room import Room
 from drystone.service.upkeep.reaching import reach
 from drystone.snapstore.data_keys import destroy_data_key, make_data_key
 from drystone.snapstore.key_files import KeyFiles
-from drystone.store_keys import list_keys, rotate_key
-from drystone.store_opening import CREATING, SEALED, StartError, open_kept
 from tests.claims import claim_on
 
 

@@ -30,7 +30,7 @@ from pathlib import Path
 
 from bench.client import CallError, Client
 
-from drystone.config import parse_credentials
+from drystone.client_settings import parse_credentials
 
 CALLS_PER_S = 40.0
 P99_MS_MAX = 1500.0

@@ -26,7 +26,7 @@ from tencentcloud.common.exception.tencent_cloud_sdk_exception import TencentClo
 from tencentcloud.common.profile.client_profile import ClientProfile
 from tencentcloud.common.profile.http_profile import HttpProfile
 
-from drystone.config import parse_credentials
+from drystone.client_settings import parse_credentials
 from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import StoreId
 from drystone.engine import device_use, host_device, loop, process

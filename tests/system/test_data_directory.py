@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from drystone.config import Config, ConfigError
-from drystone.domain.errors import UnavailableError
+from drystone.config import Config
+from drystone.domain.errors import ConfigError, UnavailableError
 from drystone.engine import run_directory
 from drystone.engine.layout import Layout
 from tests.system import host_world

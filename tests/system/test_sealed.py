@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from drystone.domain.errors import DrystoneError
-from drystone.maintenance import recover
-from drystone.store_keys import export_key, import_key, list_keys, rotate_key
+from drystone.offline.maintenance import recover
+from drystone.offline.store_keys import export_key, import_key, list_keys, rotate_key
 from tests.s3_server import S3Server
 from tests.system.harness import installation, random_bytes
 from tests.system.test_s3 import BUCKET, PREFIX, command_lines_and_logs, in_bucket, server

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 
 import drystone
-from drystone.serve import serve
+from drystone.server.serve import serve
 
 SOURCE = str(Path(drystone.__file__).parent) + os.sep
 BEGINNINGS = {"DiskLifecycle.attach", "Attach.run", "SnapshotLifecycle.create", "TakeSnapshot.run"}

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from drystone.cli.failure import refused
-from drystone.config import ClientSettings
+from drystone.client_settings import ClientSettings
 
 PAGE = 100
 """Rows per call: the most that the service gives."""

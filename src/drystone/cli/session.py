@@ -13,7 +13,8 @@ from drystone.cli.failure import CliError, Exit
 from drystone.cli.gateway import Gateway
 from drystone.cli.lists import Form, Listing
 from drystone.cli.output import ALL, Output
-from drystone.config import ClientSettings, ConfigError
+from drystone.client_settings import ClientSettings
+from drystone.domain.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

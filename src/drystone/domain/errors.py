@@ -17,6 +17,10 @@ class DrystoneError(Exception):
     """Root of every expected failure."""
 
 
+class ConfigError(DrystoneError):
+    """The configuration is missing, unreadable or wrong; the message is one line that says what to do."""
+
+
 class Refusal(StrEnum):
     """Why a call is refused, or work ended without result. Which code that is on a wire, each wire has a table for."""
 

@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from drystone.bucket_check import check_rules
 from drystone.catalog.backup import read_meta
 from drystone.config import Config
 from drystone.domain.errors import DrystoneError, IntegrityError, RetainedError
 from drystone.domain.ids import IdSource, Randomness
 from drystone.engine.layout import Layout
-from drystone.findings import Finding, WrongError, tried
 from drystone.objects.address import ObjectsAddress, S3Address, open_objects
 from drystone.objects.contract import NotFoundError, ObjectStore
 from drystone.objects.s3_rules import S3Rules
-from drystone.store_opening import STORE_ID
-from drystone.store_place import store_place
+from drystone.offline.bucket_check import check_rules
+from drystone.offline.findings import Finding, WrongError, tried
+from drystone.server.store_opening import STORE_ID
+from drystone.server.store_place import store_place
 
 LISTED: Final = 10
 BYTES: Final = 4 << 20

@@ -17,14 +17,14 @@ from drystone.domain.ids import KeyId, StoreId
 from drystone.engine.layout import Layout
 from drystone.objects.address import open_objects
 from drystone.objects.contract import ObjectStore
-from drystone.serve import locked
+from drystone.server.serve import locked
+from drystone.server.store_opening import SEALED, STORE_ID, StartError, with_keys
+from drystone.server.store_place import store_place
 from drystone.service.upkeep import epoch
 from drystone.snapstore.data_keys import list_wraps, retire, rewrap, unopened
 from drystone.snapstore.key_files import KeyFiles, keks_from, new_key, sheet
 from drystone.snapstore.reader_copy import reader_sha256
 from drystone.snapstore.store import open_store
-from drystone.store_opening import SEALED, STORE_ID, StartError, with_keys
-from drystone.store_place import store_place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,16 +21,17 @@ from urllib.parse import urlsplit
 
 from drystone.catalog.backup import made_at, newest_first, quick_check, read_meta, schema_of
 from drystone.catalog.migrations import HEAD
-from drystone.config import ClientSettings, Config, ConfigError
+from drystone.client_settings import ClientSettings
+from drystone.config import Config
 from drystone.domain.clock import age_s
-from drystone.domain.errors import DrystoneError, IntegrityError
+from drystone.domain.errors import ConfigError, DrystoneError, IntegrityError
 from drystone.engine.layout import Layout
 from drystone.engine.space import look
 from drystone.objects.address import DirectoryAddress, open_objects
-from drystone.serve import QEMU_MAJOR_MIN
+from drystone.server.serve import QEMU_MAJOR_MIN
+from drystone.server.store_opening import STORE_ID, stores_in
+from drystone.server.store_place import KEYS_FILE, store_place
 from drystone.service.upkeep.backups import KIND
-from drystone.store_opening import STORE_ID, stores_in
-from drystone.store_place import KEYS_FILE, store_place
 
 State = Literal["ok", "warn", "fail"]
 PROGRAMS: Final = (

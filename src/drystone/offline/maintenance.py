@@ -26,7 +26,9 @@ from drystone.durable_files import sync_file, write_durably
 from drystone.engine.descriptions import find_disks
 from drystone.engine.layout import Layout
 from drystone.objects.address import DirectoryAddress, ObjectsAddress, open_objects
-from drystone.serve import locked
+from drystone.server.serve import locked
+from drystone.server.store_opening import SEALED, StartError, stores_in, with_keys
+from drystone.server.store_place import store_place
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.backups import KIND
@@ -42,8 +44,6 @@ from drystone.snapstore.inventory import Inventory, OnProgress, take_inventory
 from drystone.snapstore.key_files import keks_from
 from drystone.snapstore.manifests import list_manifests, list_shelf
 from drystone.snapstore.store import Store, end_numbered_epoch, open_store
-from drystone.store_opening import SEALED, StartError, stores_in, with_keys
-from drystone.store_place import store_place
 
 UNFINISHED = "catalog.db.recovering"
 RECONCILE_BACKUPS_KEPT = 10

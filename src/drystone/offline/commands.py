@@ -33,7 +33,7 @@ PROGRESS_STEP = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _World:
-    """What `drystone.maintenance` is given."""
+    """What `drystone.offline.maintenance` is given."""
 
     outside: ClientOutside
     rng: Randomness
@@ -71,7 +71,7 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
         Access keys are new: each account's is printed only now; the administrator's is also in DATA/credentials.env
         after the next start.
         """
-        from drystone import maintenance  # noqa: PLC0415 - the client starts without the server's libraries
+        from drystone.offline import maintenance  # noqa: PLC0415 - the client starts without the server's libraries
 
         try:
             report = maintenance.recover(data, store, store_id, world)
@@ -91,7 +91,7 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
         all disks is LOST: their next snapshot compares the whole disk. Nothing expires and nothing is deleted until
         `drystone store confirm`. A copy of the catalog as it was is kept in DATA/backups.
         """
-        from drystone import maintenance  # noqa: PLC0415 - as above
+        from drystone.offline import maintenance  # noqa: PLC0415 - as above
 
         try:
             report = maintenance.reconcile_catalog(data, world, force=force)
@@ -108,7 +108,7 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
         The server does so by itself every `backup_minutes`. A copy has the secret keys of all accounts: only the
         server's user can read it.
         """
-        from drystone import maintenance  # noqa: PLC0415 - as above
+        from drystone.offline import maintenance  # noqa: PLC0415 - as above
 
         try:
             made = maintenance.back_up_catalog(data, at=world.clock())
@@ -122,7 +122,7 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
         With the server running or not. It writes a few objects of its own, 4 MiB in all, and removes them. Of a bucket
         it also says what it does by itself: old versions, locks, a default retention, uploads that were not ended.
         """
-        from drystone import store_check  # noqa: PLC0415 - as above
+        from drystone.offline import store_check  # noqa: PLC0415 - as above
 
         try:
             place, findings = store_check.check_store(data, rng)
@@ -156,7 +156,7 @@ def add_offline_commands(app: App, outside: ClientOutside, rng: Randomness) -> N
         While there is such a manifest, no space is freed. Without a name they are listed, with what would be lost. A
         copy is kept in DATA/backups.
         """
-        from drystone import maintenance  # noqa: PLC0415 - as above
+        from drystone.offline import maintenance  # noqa: PLC0415 - as above
 
         try:
             found = maintenance.stray_manifests(data, world)

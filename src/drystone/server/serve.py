@@ -25,18 +25,21 @@ from drystone.api.app import build_application
 from drystone.api.hosts import HostGuard, Hosts
 from drystone.api.server import listen, server_config
 from drystone.api.settings import ApiSettings
-from drystone.assembly import assembled, jobs, loops, use_cases_of
 from drystone.catalog import meta
 from drystone.config import Config
 from drystone.console.app import Console, ConsoleSettings
 from drystone.console.files import Files
-from drystone.credentials import METRICS_TOKEN, Credentials, first_start
 from drystone.domain.login import SessionLimits
-from drystone.door import Door, connections_allowed, mend_modes, open_door
 from drystone.engine import descriptors, udev
 from drystone.engine.layout import Layout
 from drystone.engine.throwaway import remove_clones
 from drystone.logs import configure_logs, say
+from drystone.server.assembly import jobs, use_cases_of
+from drystone.server.credentials import METRICS_TOKEN, Credentials, first_start
+from drystone.server.door import Door, connections_allowed, mend_modes, open_door
+from drystone.server.loops import loops
+from drystone.server.parts import assembled
+from drystone.server.store_opening import StartError
 from drystone.service.calls.accounts import Accounts
 from drystone.service.calls.browser_sessions import BrowserSessions
 from drystone.service.calls.metrics import InstallationCollector
@@ -46,12 +49,11 @@ from drystone.service.rounds import insisted, repeat, tried
 from drystone.service.rows.bases import mend_bases
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.sweep import clear_scratch, clear_spool
-from drystone.store_opening import StartError
 from drystone.transfer.pool import WorkerPool
 
 log = structlog.get_logger()
 QEMU_MAJOR_MIN = 10
-CONSOLE_FILES = Path(__file__).parent / "console_files"
+CONSOLE_FILES = Path(__file__).parent.parent / "console_files"
 """The built console, shipped inside the package."""
 STOP_SECONDS_MAX = 60.0
 GC_THRESHOLD = 20_000

@@ -10,7 +10,7 @@ from drystone.cli.failure import CliError, Exit
 from drystone.cli.session import Common
 from drystone.cli.session import Outside as ClientOutside
 from drystone.domain.errors import DrystoneError
-from drystone.offline import DEFAULT_DATA, Data, Json
+from drystone.offline.commands import DEFAULT_DATA, Data, Json
 
 TEXT_BYTES_MAX = 64 << 10
 
@@ -24,7 +24,7 @@ def key_app(outside: ClientOutside) -> App:
 
         The exit code is 1 if one is missing or damaged. Nothing secret is shown.
         """
-        from drystone import store_keys  # noqa: PLC0415 - the client starts without the server's libraries
+        from drystone.offline import store_keys  # noqa: PLC0415 - the client starts without the server's libraries
 
         try:
             facts, faults = store_keys.list_keys(data)
@@ -48,7 +48,7 @@ def key_app(outside: ClientOutside) -> App:
         json: Json = False,
     ) -> None:
         """Print a key as a sheet to keep away from the store. Whoever has it and the store reads all snapshots."""
-        from drystone import store_keys  # noqa: PLC0415 - as above
+        from drystone.offline import store_keys  # noqa: PLC0415 - as above
 
         try:
             sheet = store_keys.export_key(data, key)
@@ -64,7 +64,7 @@ def key_app(outside: ClientOutside) -> App:
         json: Json = False,
     ) -> None:
         """Take a key that was exported into a data directory, so that its store can be opened or recovered."""
-        from drystone import store_keys  # noqa: PLC0415 - as above
+        from drystone.offline import store_keys  # noqa: PLC0415 - as above
 
         try:
             with file.open("rb") as opened:
@@ -84,7 +84,7 @@ def key_app(outside: ClientOutside) -> App:
         No snapshot is written anew. Sheets of older keys open nothing any more: export the new one. After a theft of a
         key this is not enough, for the thief may have opened the data keys.
         """
-        from drystone import store_keys  # noqa: PLC0415 - as above
+        from drystone.offline import store_keys  # noqa: PLC0415 - as above
 
         try:
             done = store_keys.rotate_key(data, at=outside.clock())

@@ -11,9 +11,10 @@ import structlog
 
 from drystone.api.admission import is_loopback
 from drystone.api.tls import Certificates
-from drystone.certificates import fingerprint, own_certificate
-from drystone.config import Config, ConfigError
+from drystone.config import Config
+from drystone.domain.errors import ConfigError
 from drystone.engine.layout import Layout
+from drystone.server.certificates import fingerprint, own_certificate
 
 OTHERS: Final = 0o077
 DESCRIPTORS_KEPT: Final = 512

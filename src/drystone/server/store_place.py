@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from drystone.config import Config, ConfigError, environment_of_store
-from drystone.domain.errors import UnavailableError
+from drystone.config import Config, environment_of_store
+from drystone.domain.errors import ConfigError, UnavailableError
 from drystone.engine.layout import Layout
 from drystone.objects.address import DirectoryAddress, ObjectsAddress, S3Address
 from drystone.objects.limited import Limits, parse_hours

@@ -12,7 +12,8 @@ from sqlalchemy import Connection
 from drystone.catalog import accounts as account_rows
 from drystone.catalog import instances as instance_rows
 from drystone.catalog import meta
-from drystone.config import CONSOLE_PASSWORD, CREDENTIALS_FILE, ClientSettings, Config, parse_credentials
+from drystone.client_settings import CONSOLE_PASSWORD, CREDENTIALS_FILE, ClientSettings, parse_credentials
+from drystone.config import Config
 from drystone.domain.account import AccessKey
 from drystone.domain.errors import DrystoneError, UnavailableError, expected
 from drystone.domain.ids import IdSource

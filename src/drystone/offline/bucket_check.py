@@ -6,9 +6,9 @@ from typing import Final
 
 from drystone.domain.errors import RetainedError, UnavailableError
 from drystone.domain.times import moment
-from drystone.findings import Finding, WrongError, tried
 from drystone.objects.contract import ObjectStore
 from drystone.objects.s3_rules import RefusedError, S3Rules, Version
+from drystone.offline.findings import Finding, WrongError, tried
 
 LOCKED_S: Final = 120.0
 """For how long the probe of a lock is kept, if the key may not remove it before."""

@@ -1,0 +1,1 @@
+"""The server: started, put together, ended; what it is reached by, and where its snapshots are."""
