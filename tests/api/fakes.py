@@ -16,7 +16,7 @@ from drystone.domain.proof import Finding, Proof, ProofStep
 from drystone.domain.quiesce import QuiesceMode, QuiesceProfile, Step, StepKind
 from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
-from drystone.domain.store_days import SpaceOfDay
+from drystone.domain.store_days import BytesOfDay, DiskHeld, SpaceOfDay
 from drystone.domain.tracking import TrackingState
 from drystone.domain.trail import TrailEntry
 from drystone.service.caller import Caller
@@ -29,6 +29,7 @@ from drystone.service.views import (
     DifferenceView,
     DiskConfig,
     DiskDetail,
+    DiskSpaceView,
     DiskView,
     EventPage,
     HostFacts,
@@ -387,6 +388,11 @@ class FakeUseCases:
             disk=DISK, last=SNAPSHOT, proof=None, failed=(OPERATION,), snapshot_count=3, stored_bytes=7
         )
         self.protection: Any = Part("protection", calls, {"describe": Page(items=(protection,), total=1)})
+        space = DiskSpaceView(
+            held=DiskHeld(disk_id=DISK.id, name=DISK.name, account_id=DISK.account_id, held_bytes=9),
+            days=(BytesOfDay(day="2026-09-21", bytes=8),),
+        )
+        self.disk_space: Any = Part("disk_space", calls, {"describe": Page(items=(space,), total=1)})
         self.clock: Any = Part("clock", calls, {"confirm": CLOCK})
         self.confirmation: Any = Part("confirmation", calls, {"confirm": "recovered"})
         self.image_files: Any = Part(

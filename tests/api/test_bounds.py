@@ -152,7 +152,7 @@ async def _prepared(service: RealService) -> dict[str, dict[str, object]]:
         "DescribeStoreHealth": {},
         "ScrubStore": {},
         "DescribeSnapshotSpace": {"SnapshotIds": [snapshot]},
-        "DescribeStore": {}, "DescribeStoreStatus": {}, "DescribeProtection": {},
+        "DescribeStore": {}, "DescribeStoreStatus": {}, "DescribeProtection": {}, "DescribeDiskSpace": {},
         "CollectGarbage": {"DryRun": True},
         "DescribeHost": {},
         "CreateAccount": {"AccountName": "x"},

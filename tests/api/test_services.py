@@ -121,6 +121,7 @@ SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
     "DescribeSnapshotSpace": {"SnapshotIds": [SNAPSHOT.id]},
     "DescribeStore": {},
     "DescribeStoreStatus": {},
+    "DescribeDiskSpace": {"DiskIds": [DISK.id], "Days": 7, "AllAccounts": False},
     "DescribeProtection": {"Filters": [{"Name": "protected", "Values": ["false"]}]},
     "DescribeStoreHealth": {},
     "ScrubStore": {},
@@ -659,6 +660,13 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
         "DescribeSnapshotSpace": {
             "SnapshotSpaceSet": [{"SnapshotId": SNAPSHOT.id, "UniqueBytes": 3, "SharedBytes": 4}],
             "DeadBytes": 3, "ReclaimableBytes": 2,
+        },
+        "DescribeDiskSpace": {
+            "TotalCount": 1,
+            "DiskSpaceSet": [{
+                "DiskId": DISK.id, "DiskName": DISK.name, "AccountId": DISK.account_id, "StoredBytes": 9,
+                "DaySet": [{"Day": "2026-09-21", "StoredBytes": 8}],
+            }],
         },
         "DescribeProtection": {
             "TotalCount": 1,

@@ -331,7 +331,8 @@ def test_the_trail_of_an_older_version_is_counted(tmp_path: Path) -> None:
         "DELETE FROM meta WHERE key = 'host_id'", "ALTER TABLE disk DROP COLUMN host_id",
         "DROP TABLE event", "DROP TRIGGER operation_step_first", "DROP TRIGGER operation_step_next",
         "DROP TRIGGER operation_steps_gone", "DROP TABLE operation_step",
-        "DROP TABLE store_traffic", "DROP TABLE space_day", "ALTER TABLE session DROP COLUMN deleted_at",
+        "DROP TABLE store_traffic", "DROP TABLE space_day", "DROP TABLE disk_day",
+        "ALTER TABLE session DROP COLUMN deleted_at",
         "ALTER TABLE instance DROP COLUMN host_id", "ALTER TABLE operation DROP COLUMN host_id",
         "ALTER TABLE pack DROP COLUMN version", "ALTER TABLE snapshot DROP COLUMN versions",
     ):  # fmt: skip

@@ -41,6 +41,7 @@ ALLOWED = {
     "service/upkeep/scrub.py": "by the steady clock; what is dated ahead is looked at again",
     "service/upkeep/sweep.py": "by the steady clock",
     "service/calls/store_status.py:StoreStatus.describe": "days to show; by the steady clock",
+    "service/calls/disk_space.py:DiskSpace.describe": "days to show; by the steady clock",
     "service/calls/protection.py": "both are times of rows of one kind of clock; the later one is what is told",
     "service/rows/tokens.py:remember": "by the steady clock",
     "api/app.py:Application._verify": "how long a time stamp, which its client wrote, is accepted by the clock behind",

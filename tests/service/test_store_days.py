@@ -7,16 +7,21 @@ from typing import Any
 
 import pytest
 
+from drystone.catalog import packs
 from drystone.catalog import store_days as rows
 from drystone.domain.errors import Refusal, StoreUnavailableError
 from drystone.domain.event import EventKind, Facts, Trouble
+from drystone.domain.ids import DiskId, PackId
 from drystone.domain.store_days import SpaceOfDay, days_left
 from drystone.objects.measured import Count, Tally
+from drystone.service.calls.disk_space import DiskSpace
 from drystone.service.calls.store_status import StoreStatus
+from drystone.service.requests import DiskSpaceQuery
 from drystone.service.rows import events
 from drystone.service.upkeep.store_days import DAY_SECONDS, KEPT_DAYS, StoreDays, day_of
+from drystone.service.views import DiskSpaceView, Page
 from tests.service.parts import changed, transactions
-from tests.service.records_world import NOW, OWNER, World, caller, refusal, run, with_accounts
+from tests.service.records_world import NOW, OTHER, OWNER, World, caller, refusal, run, with_accounts
 
 pytestmark = pytest.mark.usefixtures("both_catalogs")
 
@@ -89,6 +94,89 @@ def test_days_are_few(world: World) -> None:
         world.now += KEPT_DAYS * DAY_SECONDS / 2 + DAY_SECONDS
     assert len(days.rows()) == 2
     assert len(world.db.read_sync(lambda conn: rows.space_since(conn, ""))) == 2
+
+
+def day_rows(world: World, *disk_ids: str) -> dict[str, list[tuple[str, int]]]:
+    found = world.db.read_sync(lambda conn: rows.disks_since(conn, [DiskId(one) for one in disk_ids], ""))
+    return {disk_id: [(one.day, one.bytes) for one in told] for disk_id, told in found.items()}
+
+
+def test_a_day_of_a_disk_is_kept_where_another_amount_is_held(world: World) -> None:
+    """S370: one row a day at most, and none while it rests."""
+    days, first = Days(world), day_of(world.now)
+    world.pack("p1", bytes=100, disk_id="disk-a")
+    world.pack("p2", bytes=7, disk_id="disk-b")
+    run(days.round.once())
+    world.pack("p3", bytes=50, disk_id="disk-a")
+    run(days.round.once())
+    assert day_rows(world, "disk-a", "disk-b", "disk-c") == {
+        "disk-a": [(first, 150)], "disk-b": [(first, 7)], "disk-c": [],
+    }  # fmt: skip
+    world.now += DAY_SECONDS
+    run(days.round.once())
+    assert day_rows(world, "disk-a")["disk-a"] == [(first, 150)]
+    world.now += DAY_SECONDS
+    world.db.write_sync(lambda conn: packs.delete(conn, PackId("p2")))
+    run(days.round.once())
+    assert day_rows(world, "disk-b")["disk-b"] == [(first, 7), (day_of(world.now), 0)]
+
+
+def test_days_of_disks_are_few(world: World) -> None:
+    """S370: over a year back what it was then stays, on one row; of what is gone nothing stays."""
+    days = Days(world)
+    world.pack("gone", bytes=9, disk_id="disk-gone")
+    for number in range(3):
+        world.pack(f"p{number}", bytes=10, disk_id="disk-a")
+        run(days.round.once())
+        world.now += DAY_SECONDS
+    last = day_of(world.now - DAY_SECONDS)
+    world.db.write_sync(lambda conn: packs.delete(conn, PackId("gone")))
+    run(days.round.once())
+    world.now += KEPT_DAYS * DAY_SECONDS + DAY_SECONDS
+    run(days.round.once())
+    assert day_rows(world, "disk-a", "disk-gone") == {"disk-a": [(last, 30)], "disk-gone": []}
+    world.pack("late", bytes=1, disk_id="disk-a")
+    run(days.round.once())
+    assert day_rows(world, "disk-a")["disk-a"] == [(last, 30), (day_of(world.now), 31)]
+
+
+def test_what_is_held_of_disks_is_told_to_whose_they_are(world: World) -> None:
+    days, first = Days(world), day_of(world.now)
+    made = DiskSpace(transactions=days.made)
+
+    def told(*, admin: bool = False, **query: Any) -> Page[DiskSpaceView]:
+        return run(made.describe(caller(OWNER, admin=admin), DiskSpaceQuery(**query)))
+
+    for disk_id, account in (("disk-a", OWNER), ("disk-b", OWNER), ("disk-theirs", OTHER)):
+        world.disk(disk_id, account_id=account)
+        world.pack(f"of-{disk_id}", bytes=len(disk_id), disk_id=disk_id, account_id=account)
+    world.disk("disk-new")
+    world.pack("more", bytes=1, disk_id="disk-b")
+    world.pack("left", bytes=500, disk_id="disk-gone")
+    run(days.round.once())
+    world.now += 40 * DAY_SECONDS
+    world.pack("later", bytes=3, disk_id="disk-b")
+    run(days.round.once())
+    page = told()
+    assert [(one.held.disk_id, one.held.held_bytes) for one in page.items] == [
+        ("disk-b", 10), ("disk-a", 6), ("disk-new", 0),
+    ]  # fmt: skip
+    # The first is from before the days that were asked for: it holds from the first of them.
+    assert [(one.day, one.bytes) for one in page.items[0].days] == [(first, 7), (day_of(world.now), 10)]
+    assert [one.held.disk_id for one in told(disk_ids=("disk-a", "disk-theirs", "disk-gone")).items] == ["disk-a"]
+    assert (told(offset=1, limit=1).items[0].held.disk_id, told(offset=1, limit=1).total) == ("disk-a", 3)
+    all_of_them = told(admin=True, all_accounts=True).items
+    assert [(one.held.disk_id, one.held.account_id) for one in all_of_them] == [
+        ("disk-gone", None), ("disk-theirs", OTHER), ("disk-b", OWNER), ("disk-a", OWNER),
+    ]  # fmt: skip
+    for query, code in (
+        ({"all_accounts": True}, Refusal.NOT_ALLOWED),
+        ({"days": 0}, Refusal.BAD_VALUE),
+        ({"days": 401}, Refusal.BAD_VALUE),
+    ):  # fmt: skip
+        assert refusal(made.describe(caller(OWNER), DiskSpaceQuery(**query))) == code
+    both = DiskSpaceQuery(all_accounts=True, disk_ids=("disk-a",))
+    assert refusal(made.describe(caller(OWNER, admin=True), both)) == Refusal.BAD_VALUE
 
 
 def test_days_until_it_is_full() -> None:

@@ -174,6 +174,19 @@ export type DiskProtection = {
   readonly StoredBytes: number;
 };
 
+export type DiskSpace = {
+  readonly DiskId: string;
+  readonly DiskName: string | null;
+  readonly AccountId: string | null;
+  readonly StoredBytes: number;
+  readonly DaySet: readonly DiskSpaceDay[];
+};
+
+export type DiskSpaceDay = {
+  readonly Day: string;
+  readonly StoredBytes: number;
+};
+
 export type Event = {
   readonly EventId: string;
   readonly Kind: "snapshot_failed" | "consistency_reduced" | "operation_failed" | "operation_stuck" | "disk_unfit" | "tracking_lost" | "tracking_wrong" | "snapshot_damaged" | "snapshot_suspect" | "proof_failed" | "object_damaged" | "damage_mended" | "space_low" | "store_unreachable" | "store_refused" | "store_foreign" | "store_held" | "backup_failed" | "clock_doubted" | "daemon_died";
@@ -876,6 +889,20 @@ export type Services = {
       answer: {
         readonly TotalCount: number;
         readonly DiskDetailSet: readonly DiskDetail[];
+      };
+    };
+    DescribeDiskSpace: {
+      changes: false;
+      parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly DiskIds?: readonly string[];
+        readonly AllAccounts?: boolean;
+        readonly Days?: number;
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly DiskSpaceSet: readonly DiskSpace[];
       };
     };
     DescribeEvents: {

@@ -47,3 +47,12 @@ space_day = Table(
     needs("stored_bytes", INTEGER),
     needs("free_bytes", INTEGER),
 )
+disk_day = Table(
+    "disk_day",
+    metadata,
+    Column("disk_id", Text, primary_key=True),
+    Column("day", Text, primary_key=True),
+    needs("bytes", INTEGER),
+    Index("ix_disk_day_day", "day"),
+)
+"""What the store held of a disk at the end of a day on which that became another; no foreign key: disks go earlier."""

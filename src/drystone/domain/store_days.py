@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from drystone.domain.ids import AccountId, DiskId
+
 DAYS_MIN = 3
 """Days that must be known before anything is concluded of how fast space goes."""
 
@@ -30,6 +32,25 @@ class SpaceOfDay:
     """Of packs."""
     free_bytes: int
     """Above the floor, of the disks' file system."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BytesOfDay:
+    """What the store held of a disk at the end of one day, and until the next such day."""
+
+    day: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskHeld:
+    """What the store holds of a disk now, whichever snapshots see it."""
+
+    disk_id: DiskId
+    name: str | None
+    """None: the disk is gone, and snapshots of it are there."""
+    account_id: AccountId | None
+    held_bytes: int
 
 
 def days_left(points: Sequence[SpaceOfDay]) -> float | None:

@@ -15,6 +15,7 @@ from drystone.service.calls.accounts import Accounts
 from drystone.service.calls.differences import SnapshotDifferences
 from drystone.service.calls.disk_lifecycle import DiskLifecycle
 from drystone.service.calls.disk_records import DiskRecords
+from drystone.service.calls.disk_space import DiskSpace
 from drystone.service.calls.event_records import EventRecords
 from drystone.service.calls.history import History
 from drystone.service.calls.host_probe import HostProbe
@@ -222,6 +223,7 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
         ),
         audit_records=AuditRecords(transactions=transactions), events=EventRecords(transactions=transactions),
         protection=Protection(transactions=transactions),
+        disk_space=DiskSpace(transactions=transactions),
         passwords=passwords,
         overview=Overview(
             transactions=transactions, room=room, limits=limits,

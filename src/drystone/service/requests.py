@@ -169,6 +169,17 @@ class ProtectionQuery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DiskSpaceQuery:
+    """DescribeDiskSpace of the second service."""
+
+    disk_ids: tuple[str, ...] = ()
+    all_accounts: bool = False
+    days: int | None = None
+    offset: int = 0
+    limit: int = PAGE_LIMIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventQuery:
     """DescribeEvents of the second service."""
 

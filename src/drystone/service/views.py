@@ -12,7 +12,7 @@ from drystone.domain.operation import Operation, OperationStep, PhaseSpan
 from drystone.domain.proof import Proof
 from drystone.domain.snapshot import Snapshot
 from drystone.domain.snapshot_group import SnapshotGroup
-from drystone.domain.store_days import SpaceOfDay
+from drystone.domain.store_days import BytesOfDay, DiskHeld, SpaceOfDay
 from drystone.domain.tracking import TrackingState
 
 T = TypeVar("T")
@@ -65,6 +65,15 @@ class ProtectionView:
     def protected(self) -> bool:
         """Whether there is a good snapshot, and the newest did not fail."""
         return self.last is not None and not self.failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskSpaceView:
+    """What the store holds of a disk."""
+
+    held: DiskHeld
+    days: tuple[BytesOfDay, ...]
+    """The days on which that became another; the first is what it was on the first day that was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

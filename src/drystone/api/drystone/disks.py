@@ -9,7 +9,7 @@ from drystone.api.parameters import Filters, Id, Ids, PathText, Text, Unsigned, 
 from drystone.domain.tracking import TrackingState
 from drystone.service import views
 from drystone.service.caller import Caller
-from drystone.service.requests import DiskQuery
+from drystone.service.requests import DiskQuery, DiskSpaceQuery
 
 
 class DiskDetail(TypedDict):
@@ -75,6 +75,63 @@ def _disk_detail(detail: views.DiskDetail) -> DiskDetail:
         "Daemon": detail.daemon,
         "NeedsRewrite": detail.needs_rewrite,
         "CreateTime": iso_time(detail.created_at),
+    }
+
+
+class DiskSpaceDay(TypedDict):
+    """What the store held of a disk at the end of a day."""
+
+    Day: str  # UTC
+    StoredBytes: int
+
+
+class DiskSpace(TypedDict):
+    """What the store holds of a disk, each block once, whichever snapshots see it."""
+
+    DiskId: str
+    DiskName: str | None  # null: the disk is gone, and snapshots of it are there
+    AccountId: str | None
+    StoredBytes: int
+    DaySet: list[DiskSpaceDay]
+
+
+class _DiskSpaces(TypedDict):
+    TotalCount: int
+    DiskSpaceSet: list[DiskSpace]
+
+
+@DRYSTONE.read
+class DescribeDiskSpace(Paged, frozen=True, kw_only=True):
+    """List what the store holds of disks, the most first, now and on each of the last days (30 unless Days says more).
+
+    A day is listed where it became another amount; the first one listed holds from the first day that was asked for,
+    even if it is earlier. AllAccounts is for administrators.
+    """
+
+    disk_ids: Ids | None = None
+    all_accounts: bool | None = None
+    days: Unsigned | None = None
+
+    async def __call__(self, on: Context, caller: Caller) -> _DiskSpaces:
+        offset, limit = self.page
+        query = DiskSpaceQuery(
+            disk_ids=self.disk_ids or (),
+            all_accounts=bool(self.all_accounts),
+            days=self.days,
+            offset=offset,
+            limit=limit,
+        )
+        found = await on.calls.disk_space.describe(caller, query)
+        return {"TotalCount": found.total, "DiskSpaceSet": [_disk_space(one) for one in found.items]}
+
+
+def _disk_space(view: views.DiskSpaceView) -> DiskSpace:
+    return {
+        "DiskId": view.held.disk_id,
+        "DiskName": view.held.name,
+        "AccountId": view.held.account_id,
+        "StoredBytes": view.held.held_bytes,
+        "DaySet": [{"Day": one.day, "StoredBytes": one.bytes} for one in view.days],
     }
 
 

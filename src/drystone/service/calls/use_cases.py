@@ -8,6 +8,7 @@ from drystone.service.calls.accounts import Accounts
 from drystone.service.calls.differences import SnapshotDifferences
 from drystone.service.calls.disk_lifecycle import DiskLifecycle
 from drystone.service.calls.disk_records import DiskRecords
+from drystone.service.calls.disk_space import DiskSpace
 from drystone.service.calls.event_records import EventRecords
 from drystone.service.calls.history import History
 from drystone.service.calls.host_records import HostRecords
@@ -75,4 +76,5 @@ class UseCases:
     audit_records: AuditRecords
     events: EventRecords
     protection: Protection
+    disk_space: DiskSpace
     authenticate: Authenticate

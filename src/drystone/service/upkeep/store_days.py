@@ -1,4 +1,4 @@
-"""Keeps what is asked of the store, and how full it is, by day (S223)."""
+"""Keeps what is asked of the store, and how full it is, by day (S223, S370)."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from drystone.service.room import Room
 from drystone.service.transactions import Change, Transactions
 
 KEPT_DAYS: Final = 400
-"""Somewhat over a year: eight small rows a day."""
+"""Somewhat over a year: eight small rows a day, and one for each disk of which the store holds another amount."""
 DAY_SECONDS: Final = 86_400.0
 FIGURES = ("requests", "bytes", "errors")
 
@@ -42,6 +42,7 @@ class StoreDays:
             store_days.add(change.conn, traffic)
             stored = packs.totals(change.conn).stored_bytes
             store_days.keep_space(change.conn, SpaceOfDay(day=day, stored_bytes=stored, free_bytes=free))
+            store_days.keep_disks(change.conn, day)
             store_days.prune(change.conn, day_of(change.steady - KEPT_DAYS * DAY_SECONDS))
 
         await self.transactions.change(keep)
