@@ -104,7 +104,7 @@ def test_keys_on_paper_and_back(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert kek.key.secret.hex()[:16] not in answer("key", "list").replace(" ", "")
     assert parse_key(answer("key", "export")) == kek
     assert parse_key(json.loads(answer("key", "export", kek.key.key_id, "--json"))["sheet"]) == kek
-    for key, said in (("x", "is no id of a key"), ("ab" * 16, "there is no key")):
+    for key, said in (("x", "there is no key x"), ("ab" * 16, "there is no key")):
         assert said in answer("key", "export", key, code=1)
     digits = kek.key.secret.hex()[:4]
     sheet.write_text(key_text(kek).replace(digits, "".join(reversed(digits)) if digits != digits[::-1] else "0f0f"))

@@ -470,6 +470,22 @@ def test_a_manifest_is_of_what_its_key_is_for(purpose: Purpose, fits: bool) -> N
             open_manifest(key, what(Kind.MANIFEST), foot, raw)
 
 
+def test_a_manifest_of_an_encrypted_disk_is_of_its_own_key() -> None:
+    """S380, S243."""
+    plain = sealed_manifest()
+    told = msgspec.structs.replace(plain.disk_attributes, encrypted=True)
+    raw = b"".join(
+        seal_manifest(
+            Sealing(key=KEY, what=what(Kind.MANIFEST), entropy=ENTROPY),
+            msgspec.structs.replace(plain, disk_attributes=told),
+        )
+    )
+    foot, _ = opener(Kind.MANIFEST, raw)
+    assert open_manifest(DataKey(key=KEY, purpose=OWNER), what(Kind.MANIFEST), foot, raw).disk_attributes == told
+    with pytest.raises(ProtocolError, match="of an encrypted disk, and sealed by the key of account"):
+        open_manifest(DataKey(key=KEY, purpose=Purpose(account=OWNER.account)), what(Kind.MANIFEST), foot, raw)
+
+
 def test_a_manifest_names_each_map_by_its_commitment() -> None:
     good = sealed_manifest()
     for bad in (

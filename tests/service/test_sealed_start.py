@@ -13,17 +13,18 @@ from drystone.codec.hashes import key_check
 from drystone.codec.key_text import key_text, parse_key
 from drystone.codec.sealed import SecretKey
 from drystone.codec.wraps import Purpose
-from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError
-from drystone.domain.ids import AccountId, IdSource, KeyId
+from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError, UnavailableError
+from drystone.domain.ids import AccountId, DiskId, IdSource, KeyId
 from drystone.engine.layout import Layout
 from drystone.objects.address import DirectoryAddress
+from drystone.objects.contract import NotFoundError
 from drystone.objects.measured import Tally
-from drystone.offline.store_keys import list_keys, rotate_key
+from drystone.offline.store_keys import create_key, export_key, list_keys, rotate_key
 from drystone.server.store_opening import CREATING, SEALED, StartError, open_kept
 from drystone.service.kept_store import KeptStore
 from drystone.service.room import Room
 from drystone.service.upkeep.reaching import reach
-from drystone.snapstore.data_keys import destroy_data_key, make_data_key
+from drystone.snapstore.data_keys import KeyMissingError, destroy_data_key, make_data_key
 from drystone.snapstore.key_files import KeyFiles
 from tests.claims import claim_on
 
@@ -62,7 +63,7 @@ def place(tmp_path: Path) -> Place:
 def test_the_catalog_says_that_its_store_is_sealed(place: Place) -> None:
     made = place.start(sealed=True)
     assert made.store.seals is not None
-    assert made.store.seals.kek() == place.keys.default()
+    assert made.store.seals.keks.default() == place.keys.default()
     assert made.address().objects.seal_keys == str(place.layout.keys)
     # The setting is of the making: what it says later changes nothing.
     assert place.start(sealed=False).store.seals is not None
@@ -186,6 +187,39 @@ def test_a_rotation_keeps_what_it_cannot_do_without(place: Place) -> None:
     with pytest.raises(StartError, match="another catalog"):
         rotate_key(data, at=3.0)
     assert (place.objects(), place.keys.all()) == (before, files)
+
+
+def test_a_rotation_is_of_one_key(place: Place) -> None:
+    """S380: that of another name stays, and what it wraps."""
+    data = place.layout.data
+    with pytest.raises(StartError, match="has no sealed store yet"):
+        create_key(data, "payroll", at=1.0)
+    store = place.start(sealed=True).store
+    made = create_key(data, "payroll", at=1.0)
+    for name, told in (("payroll", "there is a key payroll already"), ("No Name", "is no name of a key")):
+        with pytest.raises(StartError, match=told):
+            create_key(data, name, at=2.0)
+    assert store.seals is not None
+    purpose = Purpose(account=AccountId("100000000001"), disk=DiskId("disk-aaaaaaaa"))
+    with pytest.raises(UnavailableError, match="does not list the data key"):
+        store.seals.key_for(purpose)
+    with pytest.raises(KeyMissingError, match="import it"):
+        store.seals.make_for(purpose, KeyId("e" * 32))
+    own = store.seals.make_for(purpose, made.key.key_id)
+    assert store.seals.key_for(purpose) == own
+    done = rotate_key(data, at=3.0)
+    assert (done.data_keys, {one.name for one in place.keys.all()[0]}) == (1, {"installation", "payroll"})
+    assert done.key == place.keys.default_id()
+    other = rotate_key(data, "payroll", at=4.0)
+    assert (other.data_keys, other.retired) == (1, (made.key.key_id,))
+    assert done.key == place.keys.default_id()
+    assert {one.data_keys for one in list_keys(data)[0]} == {1}
+    again = place.start().store
+    assert again.seals is not None
+    assert again.seals.make_for(purpose, KeyId(other.key)) == own
+    assert parse_key(export_key(data, "payroll")).key.key_id == other.key
+    with pytest.raises(NotFoundError, match="no key nobody"):
+        export_key(data, "nobody")
 
 
 def test_a_store_in_clear_has_no_keys_to_rotate(place: Place) -> None:

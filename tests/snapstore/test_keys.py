@@ -237,6 +237,26 @@ def test_a_rotation_that_is_cut_off_is_done_by_the_next(cut: int, lands: bool) -
     assert [DataKeys(after, STORE, finding(NEW)).get(one.key.key_id) for one in made] == made
 
 
+def test_a_key_of_one_disk_is_wrapped_by_what_it_names_alone() -> None:
+    """S380, S245: neither a start nor a rotation of another key has others wrap it."""
+    objects = MemoryStore()
+    for purpose in PURPOSES[:2]:
+        make_data_key(objects, STORE, OLD, purpose)
+    own = make_data_key(objects, STORE, NEW, PURPOSES[2])
+    known = DataKeys(objects, STORE, finding(OLD, NEW))
+    assert not known.keep()
+    lost = list_wraps(objects, STORE, own.key.key_id)[own.key.key_id][0]
+    objects.delete(f"{STORE}/{lost.name}")
+    assert known.keep()
+    newer = SecretKey(key_id=KeyId("dd" * 16), secret=bytes(32))
+    done = rewrap(objects, STORE, finding(OLD, NEW, newer), newer, {OLD.key_id})
+    assert (done.data_keys, done.written) == (2, 4)
+    assert retire(objects, STORE, finding(OLD, NEW, newer), OLD.key_id) == 4
+    wraps = dict(list_wraps(objects, STORE))
+    assert [one.kek for one in wraps.pop(own.key.key_id)] == [NEW.key_id] * 2
+    assert {one.kek for found in wraps.values() for one in found} == {newer.key_id}
+
+
 def test_an_old_key_goes_only_when_others_open_all() -> None:
     """S246."""
     objects, made = filled(NEW)

@@ -56,12 +56,14 @@ class SnapshotRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     consistency: str
 
 
-class DiskAttributes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DiskAttributes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a disk made from the snapshot needs to know of its source."""
 
     type: str
     name: str
     usage: str
+    encrypted: bool = False
+    """Whether a data key of the disk's own seals the snapshot, which is in a sealed store then (S380)."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -130,6 +132,8 @@ def open_manifest(key: DataKey, what: Sealed, foot: Foot, raw: Buffer) -> Manife
     manifest = _parsed(open_whole(key.key, what, foot, raw), SEALED_FORMAT, str(what))
     if not key.seals(manifest.account, manifest.disk):
         raise ProtocolError(f"{what}: sealed by the key of {key.purpose}, but of {manifest.disk} of {manifest.account}")
+    if manifest.disk_attributes.encrypted and key.purpose.disk is None:
+        raise ProtocolError(f"{what}: of an encrypted disk, and sealed by the key of {key.purpose}")
     return manifest
 
 
@@ -159,6 +163,8 @@ def _fault(manifest: Manifest) -> str | None:
     sealed = manifest.format == SEALED_FORMAT
     if any(sealed != bool(part.commitment and _COMMITMENT.fullmatch(part.commitment)) for part in manifest.maps):
         return "a map has no commitment, or one that is none"
+    if manifest.disk_attributes.encrypted and not sealed:
+        return "it is of an encrypted disk and not sealed"
     kinds = [part.kind for part in manifest.maps]
     # Maps below a full one would be read as if it were not complete.
     if "full" in kinds[:-1]:

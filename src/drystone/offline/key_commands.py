@@ -13,6 +13,8 @@ from drystone.domain.errors import DrystoneError
 from drystone.offline.commands import DEFAULT_DATA, Data, Json
 
 TEXT_BYTES_MAX = 64 << 10
+Named = Annotated[str, Parameter(help="What to call it: up to 40 small letters, digits and -.")]
+Chosen = Annotated[str | None, Parameter(help="Its id or name; none: the one that wraps new data keys.")]
 
 
 def key_app(outside: ClientOutside) -> App:
@@ -40,8 +42,21 @@ def key_app(outside: ClientOutside) -> App:
         if faults:
             raise CliError(Exit.REFUSED, "keys are missing or damaged")
 
+    def create(name: Named, /, *, data: Data = DEFAULT_DATA, json: Json = False) -> None:
+        """Make a key for encrypted disks that name it (KmsKeyId); the one that wraps all other data keys stays so.
+
+        Print it at once (`key export NAME`): without it nobody reads these disks, nor their snapshots.
+        """
+        from drystone.offline import store_keys  # noqa: PLC0415 - as above
+
+        try:
+            made = store_keys.create_key(data, name, at=outside.clock())
+        except DrystoneError as error:
+            raise CliError(Exit.REFUSED, str(error)) from None
+        outside.output(Common(json=json)).result([made.key.key_id], {"id": made.key.key_id, "name": made.name})
+
     def export(
-        key: Annotated[str | None, Parameter(help="Its id; none: the one that wraps new data keys.")] = None,
+        key: Chosen = None,
         /,
         *,
         data: Data = DEFAULT_DATA,
@@ -78,20 +93,21 @@ def key_app(outside: ClientOutside) -> App:
             raise CliError(Exit.REFUSED, str(error)) from None
         outside.output(Common(json=json)).result([kek.key.key_id], {"id": kek.key.key_id, "new": new})
 
-    def rotate(*, data: Data = DEFAULT_DATA, json: Json = False) -> None:
-        """Make a new key, wrap all data keys by it, and remove the keys before; stop the server first.
+    def rotate(key: Chosen = None, /, *, data: Data = DEFAULT_DATA, json: Json = False) -> None:
+        """Have a new key of the same name wrap what one wraps, and remove that one; stop the server first.
 
-        No snapshot is written anew. Sheets of older keys open nothing any more: export the new one. After a theft of a
-        key this is not enough, for the thief may have opened the data keys.
+        No snapshot is written anew. Sheets of the key before open nothing any more: export the new one. After a theft
+        of a key this is not enough, for the thief may have opened the data keys.
         """
         from drystone.offline import store_keys  # noqa: PLC0415 - as above
 
         try:
-            done = store_keys.rotate_key(data, at=outside.clock())
+            done = store_keys.rotate_key(data, key, at=outside.clock())
         except DrystoneError as error:
             raise CliError(Exit.REFUSED, str(error)) from None
         outside.output(Common(json=json)).result([done.key], asdict(done))
 
+    app.command(create, help_epilogue="Example:\n  drystone key create payroll --data /var/lib/drystone")
     app.command(list_, name="list", help_epilogue="Example:\n  drystone key list --data /var/lib/drystone")
     app.command(export, help_epilogue="Example:\n  drystone key export --data /var/lib/drystone | lp")
     app.command(

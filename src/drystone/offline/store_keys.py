@@ -1,4 +1,4 @@
-"""What is done with the keys of a data directory: list, export, import, rotate."""
+"""What is done with the keys of a data directory: create, list, export, import, rotate."""
 
 import contextlib
 from collections.abc import Mapping
@@ -9,11 +9,11 @@ from pathlib import Path
 from drystone.catalog import meta
 from drystone.catalog.backup import read_meta
 from drystone.catalog.sqlite import SqliteDatabase
-from drystone.codec.key_text import KeyEncryptionKey, parse_key
+from drystone.codec.key_text import NAME, KeyEncryptionKey, parse_key
 from drystone.config import Config
 from drystone.domain.claim import Standing
 from drystone.domain.errors import IntegrityError
-from drystone.domain.ids import KeyId, StoreId
+from drystone.domain.ids import StoreId
 from drystone.engine.layout import Layout
 from drystone.objects.address import open_objects
 from drystone.objects.contract import ObjectStore
@@ -63,20 +63,37 @@ def list_keys(data: Path) -> tuple[list[KeyFact], list[str]]:
 
 
 def export_key(data: Path, key_id: str | None) -> str:
-    """Return a key, the default one if none is named, as a sheet to print.
+    """Return a key, by its id or name, the default one if none is named, as a sheet to print.
 
     Raises:
         DrystoneError: There is none, or it cannot be read.
     """
     config = Config.load(data)
     files = KeyFiles(Layout(config.data).keys)
-    chosen = key_id or files.default_id()
-    if chosen is None:
-        raise StartError(f"there is no key in {files.directory}")
-    if len(chosen) != 32 or set(chosen) - set("0123456789abcdef"):
-        raise StartError(f"{chosen} is no id of a key; `drystone key list` shows them")
     where = config.store_url or str(Layout(config.data).store)
-    return sheet(files.get(KeyId(chosen)), where, reader_sha256(), version("drystone"))
+    return sheet(_chosen(files, key_id), where, reader_sha256(), version("drystone"))
+
+
+def create_key(data: Path, name: str, *, at: float) -> KeyEncryptionKey:
+    """Make a key for disks that name it; a server that runs knows it at once.
+
+    Raises:
+        DrystoneError: The name is none, or a key has it; or a file cannot be written. Nothing changed.
+    """
+    config = Config.load(data)
+    if not NAME.fullmatch(name):
+        raise StartError(f"{name!r} is no name of a key: use up to 40 small letters, digits and -")
+    files = KeyFiles(Layout(config.data).keys)
+    if files.default_id() is None:
+        raise StartError(f"{config.data} has no sealed store yet: start the server once")
+    found, faults = files.all()
+    if faults:
+        raise StartError(f"nothing was made, for a key there cannot be read: {faults[0]}")
+    if any(one.name == name for one in found):
+        raise StartError(f"there is a key {name} already")
+    made = new_key(at, name)
+    files.add(made)
+    return made
 
 
 def import_key(data: Path, text: str) -> tuple[KeyEncryptionKey, bool]:
@@ -100,10 +117,12 @@ class Rotated:
     retired: tuple[str, ...]
 
 
-def rotate_key(data: Path, *, at: float) -> Rotated:
-    """Wrap all data keys by a new key, then remove the wraps and the files of the keys before; no server has the data.
+def rotate_key(data: Path, chosen: str | None = None, *, at: float) -> Rotated:
+    """Have a new key take the place of one, the default one if none is named; no server has the data.
 
-    No snapshot is written anew. It may be repeated after an error: nothing is lost by it (S246).
+    Data keys that the old one wraps are wrapped by the new one, of the same name; then the old one's wraps and its file
+    go, and those of others of that name, which an earlier try has left. No snapshot is written anew. It may be repeated
+    after an error: nothing is lost by it (S246).
 
     Raises:
         DrystoneError: A data key cannot be opened, or the store does not answer. All keys stay that were there.
@@ -116,17 +135,26 @@ def rotate_key(data: Path, *, at: float) -> Rotated:
         faults = unopened(objects, store_id, files.secret)
         if faults:
             raise IntegrityError(f"nothing was changed: {'; '.join(faults)}")
-        made = new_key(at)
+        before = _chosen(files, chosen)
+        old = {one.key.key_id for one in files.all()[0] if one.name == before.name}
+        made = new_key(at, before.name)
         files.add(made)
-        done = rewrap(objects, store_id, files.secret, made.key)
+        done = rewrap(objects, store_id, files.secret, made.key, old)
         if done.faults:
             raise IntegrityError(f"nothing was retired, and key {made.key.key_id} stays: {'; '.join(done.faults)}")
-        files.make_default(made.key.key_id)
-        old = {one.kek for wraps in list_wraps(objects, store_id).values() for one in wraps} - {made.key.key_id}
+        if files.default_id() in old:
+            files.make_default(made.key.key_id)
         for key_id in sorted(old):
             retire(objects, store_id, files.secret, key_id)
             files.remove(key_id)
         return Rotated(key=made.key.key_id, data_keys=done.data_keys, retired=tuple(sorted(old)))
+
+
+def _chosen(files: KeyFiles, word: str | None) -> KeyEncryptionKey:
+    chosen = word or files.default_id()
+    if chosen is None:
+        raise StartError(f"there is no key in {files.directory}")
+    return files.chosen(chosen)
 
 
 def _owned(config: Config, layout: Layout) -> tuple[ObjectStore, StoreId]:

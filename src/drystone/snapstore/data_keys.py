@@ -4,7 +4,7 @@ import contextlib
 import re
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -152,9 +152,9 @@ class DataKeys:
         self._known[made.key.key_id] = made
         return made
 
-    def keep(self, kek: SecretKey) -> bool:
-        """Have two whole wraps by a key of every data key that can be opened; return whether one had to be written."""
-        return rewrap(self._objects, self._store_id, self._find, kek).written > 0
+    def keep(self) -> bool:
+        """Have two whole wraps by each key that wraps a data key, of those here; return whether one was written."""
+        return mend_wraps(self._objects, self._store_id, self._find) > 0
 
     def _named(self, purpose: Purpose) -> DataKey | None:
         known = [one for one in list(self._known.values()) if one.purpose == purpose]
@@ -181,14 +181,44 @@ def unopened(objects: ObjectStore, store_id: StoreId, find: FindKek) -> list[str
     return faults
 
 
-def rewrap(objects: ObjectStore, store_id: StoreId, find: FindKek, kek: SecretKey) -> Rewrapped:
-    """Have `kek` wrap every data key of a store, twice; no object is sealed anew. May be repeated.
+def mend_wraps(objects: ObjectStore, store_id: StoreId, find: FindKek) -> int:
+    """Write what is missing of two whole wraps by each key that wraps a data key; return how many were written (S245).
+
+    Another key than those that wrap it gets none: whoever has that one must not read what it seals.
+    """
+    written = 0
+    for wraps in list_wraps(objects, store_id).values():
+        for kek_id in sorted({one.kek for one in wraps}):
+            with contextlib.suppress(NotFoundError, KeyMissingError, IntegrityError):
+                kek = find(kek_id)
+                data_key = read_data_key(objects, store_id, wraps, find)
+                whole = sum(_proven(objects, store_id, one, kek) == data_key for one in wraps if one.kek == kek_id)
+                for _ in range(whole, WRAPS):
+                    write_wrap(objects, store_id, kek, data_key)
+                    written += 1
+    return written
+
+
+def rewrap(
+    objects: ObjectStore, store_id: StoreId, find: FindKek, kek: SecretKey, of: Collection[KeyId] | None = None
+) -> Rewrapped:
+    """Have `kek` wrap the data keys of a store, twice; no object is sealed anew. May be repeated.
+
+    Args:
+        objects: Where the store is.
+        store_id: Which.
+        find: For key-encryption keys.
+        kek: The one that wraps them from now on.
+        of: Only those data keys that one of these, or `kek` itself, wraps; None: all.
 
     Raises:
         SpaceError, UnavailableError: A wrap could not be written or read; what is done stays.
     """
     written, faults = 0, []
     keys = list_wraps(objects, store_id)
+    if of is not None:
+        chosen = {kek.key_id, *of}
+        keys = {key_id: wraps for key_id, wraps in keys.items() if any(one.kek in chosen for one in wraps)}
     for key_id, wraps in keys.items():
         try:
             data_key = read_data_key(objects, store_id, wraps, find)
@@ -209,11 +239,14 @@ def retire(objects: ObjectStore, store_id: StoreId, find: FindKek, old: KeyId) -
         How many were deleted.
 
     Raises:
-        IntegrityError: Of some data key there are not two other wraps that can be opened; nothing was deleted.
+        IntegrityError: Of a data key that it wraps there are not two other wraps that can be opened; nothing was
+            deleted.
         UnavailableError: The store still lists some: another deletion, later, has to follow.
     """
     keys = list_wraps(objects, store_id)
     for key_id, wraps in keys.items():
+        if all(one.kek != old for one in wraps):
+            continue
         others = 0
         for one in wraps:
             if one.kek == old:

@@ -98,6 +98,22 @@ class KeyFiles:
             self.make_default(kek.key.key_id)
         return written
 
+    def chosen(self, word: str) -> KeyEncryptionKey:
+        """Return the key of an id or a name.
+
+        Raises:
+            NotFoundError: There is none, or several have that name.
+            ProtocolError, UnavailableError: As `get`.
+        """
+        if len(word) == 32 and not set(word) - set("0123456789abcdef"):
+            return self.get(KeyId(word))
+        named = [one for one in self.all()[0] if one.name == word]
+        if not named:
+            raise NotFoundError(f"there is no key {word} in {self.directory}")
+        if len(named) > 1:
+            raise NotFoundError(f"{len(named)} keys in {self.directory} have the name {word}: give the id of one")
+        return named[0]
+
     def default(self) -> SecretKey:
         """Return the key that wraps new data keys.
 
@@ -155,10 +171,14 @@ class KeyFiles:
         return self.directory / f"{key_id}{_SUFFIX}"
 
 
-def new_key(at: float) -> KeyEncryptionKey:
+FIRST_NAME: Final = "installation"
+"""Of the key that wraps what no other key is named for."""
+
+
+def new_key(at: float, name: str = FIRST_NAME) -> KeyEncryptionKey:
     """Return a new key of an installation; at a time since the epoch, UTC."""
     key = SecretKey(key_id=KeyId(secrets.token_hex(16)), secret=secrets.token_bytes(KEY_BYTES))
-    return KeyEncryptionKey(key=key, name="installation", made=moment(at).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    return KeyEncryptionKey(key=key, name=name, made=moment(at).strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
 def make_first_key(files: KeyFiles, at: float) -> None:

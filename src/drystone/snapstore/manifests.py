@@ -13,7 +13,7 @@ from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import AccountId, InstanceId, SessionId, SnapshotGroupId, SnapshotId
 from drystone.domain.late_writes import Made
 from drystone.objects.contract import NotFoundError
-from drystone.snapstore.seals import account_purpose
+from drystone.snapstore.seals import account_purpose, snapshots_purpose
 from drystone.snapstore.store import Store
 
 _SUFFIX = ".manifest"
@@ -74,7 +74,9 @@ def seal_manifest(store: Store, manifest: Manifest) -> tuple[str, bytes]:
     """Return a manifest's name and bytes. The caller has the `Written` of all its packs and maps in hand."""
     assert (manifest.store, manifest.format) == (store.store_id, store.version)
     name = store.manifest_name(manifest.snapshot, manifest.session)
-    sealing = store.sealing(name, Kind.MANIFEST, account_purpose(manifest.account))
+    encrypted = manifest.disk_attributes.encrypted
+    purpose = snapshots_purpose(manifest.account, manifest.disk, encrypted=encrypted)
+    sealing = store.sealing(name, Kind.MANIFEST, purpose)
     if sealing is None:
         return name, encode_manifest(store.keys, manifest)
     return name, b"".join(codec_seal_manifest(sealing, manifest))

@@ -1,16 +1,15 @@
 """What a sealed store is opened and written with: keys for what is read, a key for what is written (S240 to S245)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from drystone.codec.hashes import Buffer
 from drystone.codec.sealed import Foot, Opener, Sealed, Sealing, SecretKey, decode_foot, open_whole
 from drystone.codec.wraps import DataKey, Purpose
-from drystone.domain.errors import IntegrityError
-from drystone.domain.ids import AccountId, KeyId
+from drystone.domain.errors import IntegrityError, UnavailableError
+from drystone.domain.ids import AccountId, DiskId, KeyId
 from drystone.objects.contract import NotFoundError
-from drystone.snapstore.data_keys import DataKeys, entropy
+from drystone.snapstore.data_keys import DataKeys, KeyMissingError, entropy
 
 STORES_OWN: Final = Purpose()
 """Of the key that seals what belongs to no account, and from which the keys of hashes follow."""
@@ -19,6 +18,11 @@ STORES_OWN: Final = Purpose()
 def account_purpose(account: AccountId) -> Purpose:
     """Return what the key of an account's snapshots is for."""
     return Purpose(account=account)
+
+
+def snapshots_purpose(account: AccountId, disk: DiskId, *, encrypted: bool) -> Purpose:
+    """Return what the key of a disk's snapshots is for: the disk alone if it is encrypted (S380)."""
+    return Purpose(account=account, disk=disk if encrypted else None)
 
 
 class Keks(Protocol):
@@ -39,23 +43,42 @@ class Seals:
 
     Attributes:
         keys: Its data keys.
-        kek: Returns the key that wraps new data keys.
+        keks: Those that wrap them.
         own: Its own data key.
     """
 
     keys: DataKeys
-    kek: Callable[[], SecretKey]
+    keks: Keks
     own: DataKey
 
     def key_for(self, purpose: Purpose) -> DataKey:
         """Return the data key of a purpose; a new one, wrapped durably, if the store has none that can be opened.
+
+        That of a disk is made by `make_for` alone, which knows what wraps it.
 
         Raises:
             UnavailableError, SpaceError: It could not be read or made.
         """
         if purpose == STORES_OWN:
             return self.own
-        return self.keys.of(purpose) or self.keys.make(self.kek(), purpose)
+        known = self.keys.of(purpose)
+        if known is None and purpose.disk is not None:
+            raise UnavailableError(f"the store does not list the data key of {purpose}, or it cannot be opened here")
+        return known or self.keys.make(self.keks.default(), purpose)
+
+    def make_for(self, purpose: Purpose, kek: KeyId) -> DataKey:
+        """Return the data key of a disk; a new one, wrapped by that key-encryption key, if the store has none (S380).
+
+        Raises:
+            KeyMissingError: That key-encryption key is not here.
+            UnavailableError, SpaceError: It could not be read or made.
+        """
+        assert purpose.disk is not None
+        try:
+            wrapping = self.keks.secret(kek)
+        except NotFoundError as error:
+            raise KeyMissingError(f"{error}: it wraps the key of {purpose}; import it") from None
+        return self.keys.of(purpose) or self.keys.make(wrapping, purpose)
 
     def opener(self, what: Sealed, last: Buffer, object_bytes: int) -> tuple[Opener, DataKey]:
         """Return what opens an object that ends in `last`, and the key that sealed it.

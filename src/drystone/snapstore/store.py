@@ -239,7 +239,7 @@ def open_store(objects: ObjectStore, store_id: StoreId, far: Far | None = None, 
         raise ProtocolError(f"store {store_id} has lost its own data key: {error}") from error
     if own.purpose != STORES_OWN:
         raise ProtocolError(f"store {store_id}: its mark names the key of {own.purpose}")
-    seals = Seals(keys=keys, kek=keks.default, own=own)
+    seals = Seals(keys=keys, keks=keks, own=own)
     return Store(objects=objects, store_id=store_id, keys=derive_sealed_keys(own.key.secret), far=far, seals=seals)
 
 
@@ -270,7 +270,7 @@ def keep_key(store: Store) -> bool:
     """
     objects, written = store.objects, False
     if store.seals is not None:
-        return store.seals.keys.keep(store.seals.kek())
+        return store.seals.keys.keep()
     wanted = _encoded(_whole_key(objects, store.store_id))
     for name in map(store.name, KEY_NAMES):
         if not _present(objects, name) or objects.get(name) != wanted:

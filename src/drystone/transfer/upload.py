@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from drystone.codec.manifest import Manifest, ManifestMap, ManifestPack, SnapshotRecord
+from drystone.codec.wraps import Purpose
 from drystone.domain.blocks import (
     BLOCK_BYTES,
     EMPTY,
@@ -32,7 +33,7 @@ from drystone.snapstore.far import cache_at
 from drystone.snapstore.manifests import seal_manifest
 from drystone.snapstore.merge import MAPS_GOAL, apply_merge, merge_maps, plan_merge
 from drystone.snapstore.packs import LISTING, encode_listing, session_prefix
-from drystone.snapstore.seals import account_purpose
+from drystone.snapstore.seals import snapshots_purpose
 from drystone.snapstore.store import RandomBits, Store
 from drystone.snapstore.writer import SnapshotWriter, Written
 from drystone.transfer.jobs import UploadJob, UploadResult
@@ -118,7 +119,7 @@ def _upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> Up
             base=base,
             compare=known is not None,
             expect=known,
-            purpose=account_purpose(job.template.account),
+            purpose=_purpose(job),
             remember=cache,
         )
         try:
@@ -134,6 +135,11 @@ def _upload(job: UploadJob, store: Store, rng: RandomBits, report: Report) -> Up
     if known is not None and (known.packs or known.maps):
         tolerated.say("what the base could not tell was stored anew", packs=known.packs, maps=known.maps)
     return _commit(source, store, rng, written, plan=plan, audit=audit, tolerated=tolerated, began_s=began_s)
+
+
+def _purpose(job: UploadJob) -> Purpose:
+    told = job.template
+    return snapshots_purpose(told.account, told.disk, encrypted=told.disk_attributes.encrypted)
 
 
 def _plan(frozen: Frozen) -> UploadPlan:
@@ -222,7 +228,7 @@ def _shortened(
     if not part:
         return maps
     try:
-        merged = merge_maps(store, job.session, rng, part, account_purpose(job.template.account))
+        merged = merge_maps(store, job.session, rng, part, _purpose(job))
     except UNTRUSTED as error:
         tolerated.say(f"maps of the base could not be merged ({error})", maps=[one.object for one in part])
         return maps
