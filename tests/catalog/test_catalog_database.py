@@ -1,6 +1,7 @@
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -259,6 +260,32 @@ def test_a_migration_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="client_token"):
         SqliteDatabase.open(path)
     assert list(objects_of(path)) == ["client_token"]
+
+
+def test_what_stays_locked_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_MS", 400)
+    monkeypatch.setattr(sqlite, "HELD_TIMEOUT_MS", 5)
+    ours = SqliteDatabase.open(tmp_path / "catalog.db")
+    other = sqlite3.connect(tmp_path / "catalog.db", isolation_level=None)
+
+    def waited() -> float:
+        began = time.monotonic()
+        with pytest.raises(UnavailableError):
+            ours.write_sync(lambda conn: meta.put(conn, "a", "1"))
+        return time.monotonic() - began
+
+    try:
+        for _ in range(2):
+            other.execute("BEGIN IMMEDIATE").close()
+            assert waited() >= 0.35
+            # SQLite's own steps are of up to 0.1 s, whatever is asked for.
+            assert sum(waited() for _ in range(4)) < 0.8
+            other.execute("ROLLBACK").close()
+            # A write that goes through forgets it: the next wait is a whole one again.
+            ours.write_sync(lambda conn: meta.put(conn, "a", "1"))
+    finally:
+        other.close()
+        ours.close()
 
 
 def test_statements_that_are_wrong_stay_bugs(empty: Database) -> None:

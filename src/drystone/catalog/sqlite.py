@@ -40,6 +40,8 @@ def no_room(*, at_start: bool) -> bool:  # noqa: ARG001 - the protocol's paramet
 
 BUSY_TIMEOUT_MS = 10_000
 """How long a statement waits for another process's write (a command line beside the server)."""
+HELD_TIMEOUT_MS = 250
+"""How long a write waits while another process holds the file for longer than that: waits in a row add up (S135)."""
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 _BROKEN = frozenset(
     {
@@ -57,7 +59,8 @@ _BUSY_SHOWN = "The catalog is held by another program just now; try again."
 class SqliteDatabase(ThreadedDatabase):
     """A catalog in a file. Made by `open`; safe to use from any thread and any event loop.
 
-    Where a write finds no space and some could be made, it is run once more.
+    Where a write finds no space and some could be made, it is run once more. After a write that waited for another
+    process in vain, the next ones do not wait as long, until one goes through.
     """
 
     def __init__(self, *, writer: Engine, readers: Engine, make_room: MakeRoom) -> None:
@@ -65,6 +68,7 @@ class SqliteDatabase(ThreadedDatabase):
         self._writer = writer
         self._make_room = make_room
         self._readers = readers
+        self._held = False
 
     @classmethod
     def open(cls, path: Path, *, make_room: MakeRoom = no_room) -> Self:
@@ -111,8 +115,16 @@ class SqliteDatabase(ThreadedDatabase):
         return self._write_once(fn)
 
     def _write_once(self, fn: Callable[[Connection], R]) -> R:
-        with _expected_errors(), self._writer.begin() as conn:
-            return fn(conn)
+        began = False
+        try:
+            with _expected_errors(), self._writer.connect() as conn:
+                _wait_at_most(conn, min(HELD_TIMEOUT_MS, BUSY_TIMEOUT_MS) if self._held else BUSY_TIMEOUT_MS)
+                with conn.begin():
+                    began, self._held = True, False
+                    return fn(conn)
+        except _BusyError:
+            self._held = self._held or not began
+            raise
 
     def _with_room(self, once: Callable[[], R]) -> R:
         """Do it as soon as there is room for what every connection needs: a log and an index beside the file."""
@@ -154,6 +166,19 @@ def _engine(path: Path, *, begin: str, size: int, pragmas: tuple[str, ...]) -> E
     return engine
 
 
+def _wait_at_most(conn: Connection, milliseconds: int) -> None:
+    """Have the statements of a connection wait so long for another process."""
+    if conn.info.get("waits_ms") != milliseconds:
+        driver = conn.connection.driver_connection
+        assert driver is not None
+        driver.execute(f"PRAGMA busy_timeout={milliseconds}").close()
+        conn.info["waits_ms"] = milliseconds
+
+
+class _BusyError(UnavailableError):
+    """Another process holds the file."""
+
+
 class _FullError(SpaceError):
     """SQLite found no space: at any statement, or at the commit."""
 
@@ -178,7 +203,7 @@ def _expected_errors() -> Iterator[None]:
         if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
             raise IntegrityError(f"The database is damaged: {cause}.") from error
         if code in _BUSY:
-            raise UnavailableError(f"The database cannot be used now: {cause}.", shown=_BUSY_SHOWN) from error
+            raise _BusyError(f"The database cannot be used now: {cause}.", shown=_BUSY_SHOWN) from error
         if code in _BROKEN:
             shown = f"The catalog cannot be used now ({cause}); the host's administrator must look after it."
             raise _BrokenError(f"The database cannot be used now: {cause}.", shown=shown) from error

@@ -9,11 +9,14 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
+import structlog
+
 from drystone.catalog import meta
 from drystone.catalog.backup import back_up_before_migration
 from drystone.catalog.connect import open_database
 from drystone.catalog.database import Database
 from drystone.config import Config, environment_of_store
+from drystone.domain.errors import UnavailableError
 from drystone.domain.ids import IdSource
 from drystone.engine import run_directory
 from drystone.engine.ballast import Ballast
@@ -43,6 +46,7 @@ from drystone.service.upkeep.store_watch import StoreWatch
 from drystone.service.upkeep.sweep import Sweep
 from drystone.transfer.pool import WorkerPool
 
+log = structlog.get_logger()
 MIGRATION_BACKUPS_KEPT = 5
 
 
@@ -109,6 +113,7 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
         )
     db = open_database(config.catalog_url or layout.catalog, make_room=ballast.give)
     try:
+        await _await_writer(db, config.catalog_url or str(layout.catalog))
         if config.catalog_url is not None and db.read_sync(lambda conn: meta.get(conn, "store_id")) is None:
             refuse_orphans(layout, place, "rows in the database of catalog_url")
         room = Room(layout=layout, floor_bytes_max=config.floor_bytes_max, floor_percent=config.floor_percent)
@@ -178,3 +183,14 @@ async def assembled(config: Config, *, with_workers: bool = True) -> AsyncIterat
             )  # fmt: skip
     finally:
         db.close()
+
+
+async def _await_writer(db: Database, catalog: str) -> None:
+    """Wait once for a program that holds the catalog, and not at every step: disks are served without writing it."""
+    try:
+        await asyncio.to_thread(db.write_sync, lambda _conn: None)
+    except UnavailableError as error:
+        log.warning(
+            "catalog.held", catalog=catalog, error=str(error),
+            next="the start goes on with what it can read, and the rest is done as soon as the catalog is let go",
+        )  # fmt: skip

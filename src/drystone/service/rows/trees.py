@@ -8,7 +8,7 @@ from drystone.catalog import disks, operations, packs, sessions, snapshots
 from drystone.domain import lineage
 from drystone.domain.ids import SessionId, SnapshotId
 from drystone.domain.lineage import Node, NodeState, Tree
-from drystone.domain.operation import OperationKind
+from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import SnapshotPayload
 from drystone.domain.settling import Phase
 from drystone.domain.snapshot import Snapshot, SnapshotState
@@ -84,8 +84,12 @@ def around(conn: Connection, writers: Collection[SessionId]) -> list[Snapshot] |
 
 def carried(conn: Connection) -> set[str]:
     """Return the maps that a disk carries, or an operation that may yet commit a snapshot or fail."""
+    return _carried(conn, operations.unfinished(conn))
+
+
+def _carried(conn: Connection, unfinished: Collection[Operation]) -> set[str]:
     found = set[str]().union(*disks.carried(conn).values())
-    for operation in operations.unfinished(conn):
+    for operation in unfinished:
         # What is committed reads no carry-over again; the disk has let go of it in that transaction.
         if isinstance(operation.payload, SnapshotPayload) and operation.phase != Phase.COMMITTED:
             found.update(operation.payload.freeze.carry)
@@ -94,9 +98,10 @@ def carried(conn: Connection) -> set[str]:
 
 def _needed(conn: Connection, rows: Collection[Snapshot]) -> set[SnapshotId]:
     """Return those of `rows`, and others, that something needs although no row may descend from them."""
-    maps = carried(conn)
+    unfinished = operations.unfinished(conn)
+    maps = _carried(conn, unfinished)
     found = {disk.base_snapshot_id for disk in disks.everything(conn)}
-    for operation in operations.unfinished(conn):
+    for operation in unfinished:
         if isinstance(operation.payload, SnapshotPayload):
             found.add(operation.payload.freeze.base)
         if operation.kind is not OperationKind.DELETE_SNAPSHOT:
