@@ -6,8 +6,9 @@ from datetime import datetime
 import pytest
 
 from drystone.domain.ids import AccountId, PolicyId
-from drystone.domain.policy import Policy, Trigger
-from drystone.domain.schedule import next_trigger
+from drystone.domain.policy import Policy, Trigger, changed
+from drystone.domain.schedule import MISSED_MAX, Due, due, next_trigger
+from drystone.domain.times import TIME_S_MAX
 
 
 def at(text: str) -> int:
@@ -122,6 +123,7 @@ BERLIN, NEW_YORK, LORD_HOWE, APIA, AZORES = (
     ],
 )
 def test_next_trigger(given: Policy, after: str, then: list[str]) -> None:
+    """S300"""
     now: float = at(after)
     for expected in then:
         found = next_trigger(given, now)
@@ -145,3 +147,56 @@ def test_what_a_wrong_clock_has_anchored_ahead_does_not_wait_for_it() -> None:
     found = next_trigger(ahead, at("2026-01-01 12:00 +00:00"))
     assert found is not None
     assert found < at("2026-01-07 12:00 +00:00")
+
+
+DAILY = policy(Trigger(hours=(3,), days_of_week=WEEK), zone="UTC")
+HOURLY = policy(Trigger(hours=tuple(range(24)), days_of_week=WEEK), zone="UTC")
+MAY_1 = at("2026-05-01 03:00 +00:00")
+DAY, HOUR = 86_400, 3600
+
+
+def test_a_slot_is_due_once() -> None:
+    """S301"""
+    assert due(DAILY, MAY_1 - DAY, MAY_1 - 1) == Due(cursor=MAY_1 - DAY)
+    found = due(DAILY, MAY_1 - DAY, MAY_1 + 4.5)
+    assert found == Due(cursor=MAY_1, slot=MAY_1, late_by_s=4.5)
+    assert due(DAILY, found.cursor, MAY_1 + 14.5) == Due(cursor=MAY_1)
+
+
+@pytest.mark.parametrize("off", [2 * DAY + 5 * HOUR, 400 * DAY])
+def test_after_an_outage_one_run_is_late(off: int) -> None:
+    """S301"""
+    found = due(DAILY, MAY_1, MAY_1 + off)
+    last = MAY_1 + off // DAY * DAY
+    assert found == Due(cursor=last, slot=last, late_by_s=off % DAY, missed=off // DAY - 1)
+    assert due(DAILY, found.cursor, MAY_1 + off + 60).slot is None
+
+
+def test_a_clock_that_leaps_and_comes_back() -> None:
+    """S301: at once, by centuries, and no schedule waits for it."""
+    year = due(HOURLY, MAY_1, MAY_1 + 365 * DAY + 7)
+    assert (year.slot, year.late_by_s, year.missed) == (MAY_1 + 365 * DAY, 7, MISSED_MAX)
+    leap = due(HOURLY, MAY_1, MAY_1 + 2_000_000 * DAY)
+    assert leap.slot == MAY_1 + 2_000_000 * DAY
+    assert leap.missed == MISSED_MAX
+    back = due(HOURLY, leap.cursor, MAY_1 + 30)
+    assert back == Due(cursor=MAY_1 + 30, set_back_s=2_000_000 * DAY - 30)
+    assert due(HOURLY, back.cursor, MAY_1 + HOUR).slot == MAY_1 + HOUR
+    # A step within what any clock may be off is no leap, and repeats nothing.
+    assert due(HOURLY, MAY_1, MAY_1 - 200) == Due(cursor=MAY_1)
+    assert due(HOURLY, MAY_1, 1e18).slot == TIME_S_MAX - HOUR
+
+
+def test_slots_of_a_policy_that_is_not_active_are_not_missed() -> None:
+    off = due(replace(DAILY, active=False), MAY_1, MAY_1 + 10 * DAY)
+    assert off == Due(cursor=MAY_1 + 10 * DAY)
+    assert due(DAILY, off.cursor, MAY_1 + 10 * DAY + 60).slot is None
+
+
+def test_other_triggers_count_from_when_they_were_given() -> None:
+    given = changed(DAILY, triggers=(Trigger(hours=(9, 12), days_of_week=WEEK),), zone=None, now=MAY_1 + 7 * HOUR)
+    assert due(given, MAY_1, MAY_1 + 7 * HOUR + 10).slot is None
+    assert due(given, MAY_1, MAY_1 + 9 * HOUR).slot == MAY_1 + 9 * HOUR
+    # Given while the clock was a year ahead: they do not wait for it.
+    ahead = changed(DAILY, triggers=given.triggers, zone=None, now=MAY_1 + 365 * DAY)
+    assert due(ahead, MAY_1, MAY_1 + 9 * HOUR).slot == MAY_1 + 9 * HOUR

@@ -34,3 +34,13 @@ class Tally:
             percent: The share of those it had when the hour began that may go in it.
         """
         return max(0, max(EXPIRED_PER_HOUR_MIN, (snapshots + self.expired) * percent // 100) - self.expired)
+
+    def admits(self, snapshots: int, percent: int, *, full: bool) -> bool:
+        """Tell whether one more may expire now.
+
+        Args:
+            snapshots: As `allowed` has it.
+            percent: As `allowed` has it.
+            full: Whether the account or the disk is at its quota, so that the next snapshot would be refused.
+        """
+        return full or self.allowed(snapshots, percent) > 0

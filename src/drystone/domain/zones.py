@@ -10,6 +10,8 @@ _OFFSET = re.compile(r"([+-])(\d{2}):(\d{2})")
 _NAME = re.compile(r"[A-Z][A-Za-z0-9_+-]*(?:/[A-Z][A-Za-z0-9_+-]*)*")
 """Names in small letters are no zones of places: this machine's own, and those that count leap seconds."""
 
+_EPOCH, _SECOND = datetime(1970, 1, 1), timedelta(seconds=1)  # noqa: DTZ001 - as a clock on a wall shows it
+
 
 @lru_cache(maxsize=1024)
 def zone_named(name: str) -> tzinfo | None:
@@ -54,8 +56,9 @@ def first_instant(local: datetime, zone: tzinfo) -> int:
     Returns:
         Seconds since the epoch, UTC.
     """
-    before = int(local.replace(tzinfo=zone, fold=0).timestamp())
-    after = int(local.replace(tzinfo=zone, fold=1).timestamp())
+    shown = (local - _EPOCH) // _SECOND
+    before = shown - _ahead_s(zone, local)
+    after = shown - _ahead_s(zone, local.replace(fold=1))
     if after >= before:
         return before
     # A gap: the clocks are before `local` at `after`, and beyond it at `before`. The gap ends in between.
@@ -67,3 +70,9 @@ def first_instant(local: datetime, zone: tzinfo) -> int:
         else:
             low = middle
     return high
+
+
+def _ahead_s(zone: tzinfo, local: datetime) -> int:
+    ahead = zone.utcoffset(local)
+    assert ahead is not None, "a zone that is loaded by its name has offsets"
+    return ahead // _SECOND
