@@ -322,6 +322,15 @@ export class Mock extends World {
           SpaceDaySet: Array.from({ length: 30 }, (_, index) => ({ Day: iso(this.now - (29 - index) * DAY_MS).slice(0, 10), StoredBytes: (700 + index * 10) * GIB, FreeBytes: (3_500 - index * 10) * GIB })),
           DaysUntilFull: 320.4,
         } satisfies AnswerOf<"drystone", "DescribeStoreStatus">;
+      case "DescribeDiskSpace": {
+        const rows = this.disks.map((disk, index) => {
+          const StoredBytes = disk.SnapshotSize * 1_048_576;
+          const DaySet = Array.from({ length: 12 }, (_, step) => ({ Day: iso(this.now - (33 - step * 3) * DAY_MS).slice(0, 10), StoredBytes: Math.floor(StoredBytes * (0.7 + step * 0.025 - (index === 3 && step > 6 ? 0.2 : 0))) }));
+          return { DiskId: disk.DiskId, DiskName: index === 7 ? null : disk.DiskName, AccountId: index === 7 ? null : "100000000001", StoredBytes, DaySet: StoredBytes === 0 ? [] : DaySet };
+        });
+        const found = page(rows.sort((one, other) => other.StoredBytes - one.StoredBytes), { DiskIds: (row) => row.DiskId });
+        return { TotalCount: found.TotalCount, DiskSpaceSet: found.rows } satisfies AnswerOf<"drystone", "DescribeDiskSpace">;
+      }
       case "DescribeStoreHealth":
         return {
           PackCount: 31_812, PacksDue: 214, OldestProofTime: iso(this.now - 29 * DAY_MS), SnapshotCount: this.snapshots.length, SnapshotsDue: 3, RequestedAt: null,

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 
 import type { Operation } from "../api/types";
 import type { DiskRow, Page, SnapshotRow } from "../api/queries";
-import { shade } from "../parts/charts";
+import { scaleTop, shade } from "../parts/charts";
 import { linuxCommands } from "./disks/commands";
 import { exactFilters } from "./disks/search";
 import { terminateParameters } from "./disks/terminate";
@@ -16,6 +16,16 @@ const row = (state: string, detail: Record<string, unknown>, disk: Record<string
     disk: { DiskId: "disk-abcdefgh", DiskState: state, SnapshotCount: 0, ...disk },
     detail: { NbdUri: null, Device: null, SourceSnapshotId: null, BaseSnapshotId: null, ...detail },
   }) as unknown as DiskRow;
+
+describe("the scale of a chart", () => {
+  const [mib, gib] = [2 ** 20, 2 ** 30];
+  it.each([
+    ["bytes", 0, 1], ["bytes", 991 * gib, 1024 * gib], ["bytes", 513 * gib, 600 * gib], ["bytes", 1025 * gib, 2048 * gib], ["bytes", 3 * mib, 4 * mib],
+    ["count", 0, 2], ["count", 1, 2], ["count", 3, 4], ["count", 41, 60], ["count", 100, 100], ["count", 1001, 2000],
+  ] as const)("of %s up to %d ends at %d", (of, value, top) => {
+    expect(scaleTop(value, of)).toBe(top);
+  });
+});
 
 describe("log in", () => {
   it("goes back to where the user was, and nowhere else", () => {

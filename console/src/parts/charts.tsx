@@ -14,17 +14,31 @@ type AreaProps = {
   readonly points: readonly Point[];
   readonly format: (value: number) => string;
   readonly formatTime: (at: Date) => string;
+  readonly of?: "bytes" | "count";
 };
 
+const STEPS = [2, 4, 6, 8, 10] as const;
+
+/** The least round number that is not below a value and whose half is round too; of bytes, in units of 1,024. */
+export function scaleTop(value: number, of: "bytes" | "count"): number {
+  let unit = 1;
+  if (of === "bytes") while (value / unit > 1024) unit *= 1024;
+  const inUnit = Math.max(value / unit, 1);
+  const power = 10 ** Math.ceil(Math.log10(inUnit) - 1);
+  const round = STEPS.map((step) => step * power).find((one) => one >= inUnit) ?? inUnit;
+  const top = of === "bytes" && round === 1000 ? 1024 : round;
+  return (of === "count" ? Math.max(2, top) : top) * unit;
+}
+
 /** A value over time. */
-export function AreaChart({ label, points, format, formatTime }: AreaProps) {
+export function AreaChart({ label, points, format, formatTime, of = "bytes" }: AreaProps) {
   const [at, setAt] = useState<number | null>(null);
   const first = points[0];
   const last = points.at(-1);
   if (first === undefined || last === undefined) return null;
   const from = first.at.getTime();
   const span = Math.max(1, last.at.getTime() - from);
-  const top = Math.max(...points.map((point) => point.value), 1);
+  const top = scaleTop(Math.max(...points.map((point) => point.value)), of);
   const x = (point: Point) => LEFT + ((WIDTH - 2 * LEFT) * (point.at.getTime() - from)) / span;
   const y = (point: Point) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - point.value / top);
   const line = points.map((point, index) => `${index === 0 ? "M" : "L"}${x(point).toFixed(1)} ${y(point).toFixed(1)}`).join("");
@@ -47,31 +61,35 @@ export function AreaChart({ label, points, format, formatTime }: AreaProps) {
         <strong>{format(shown.value)}</strong>
         <small>{at === null ? "" : formatTime(shown.at)}</small>
       </figcaption>
-      <div className="chart__top" aria-hidden="true">
-        {format(top)}
+      <div className="chart__plot">
+        <div className="chart__scale" aria-hidden="true">
+          {[1, 0.5, 0].map((part) => (
+            <span key={part}>{format(top * part)}</span>
+          ))}
+        </div>
+        <svg
+          viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
+          role="img"
+          aria-label={said}
+          preserveAspectRatio="none"
+          onPointerMove={(event) => {
+            const place = event.currentTarget.getBoundingClientRect();
+            setAt(nearest((event.clientX - place.left) / place.width));
+          }}
+          onPointerLeave={() => setAt(null)}
+        >
+          {[0.25, 0.5, 0.75, 1].map((part) => {
+            const height = TOP + (floor - TOP) * (1 - part);
+            return <line key={part} className="chart__grid" x1={LEFT} x2={WIDTH - LEFT} y1={height} y2={height} />;
+          })}
+          <line className="chart__axis" x1={LEFT} x2={WIDTH - LEFT} y1={floor} y2={floor} />
+          <path className="chart__area" d={`${line}L${x(last).toFixed(1)} ${floor}L${x(first).toFixed(1)} ${floor}Z`} />
+          <path className="chart__line" d={line} vectorEffect="non-scaling-stroke" />
+          {at !== null && (
+            <line className="chart__mark" x1={x(shown)} x2={x(shown)} y1={TOP} y2={floor} vectorEffect="non-scaling-stroke" />
+          )}
+        </svg>
       </div>
-      <svg
-        viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
-        role="img"
-        aria-label={said}
-        preserveAspectRatio="none"
-        onPointerMove={(event) => {
-          const place = event.currentTarget.getBoundingClientRect();
-          setAt(nearest((event.clientX - place.left) / place.width));
-        }}
-        onPointerLeave={() => setAt(null)}
-      >
-        {[0.25, 0.5, 0.75, 1].map((part) => {
-          const height = TOP + (floor - TOP) * (1 - part);
-          return <line key={part} className="chart__grid" x1={LEFT} x2={WIDTH - LEFT} y1={height} y2={height} />;
-        })}
-        <line className="chart__axis" x1={LEFT} x2={WIDTH - LEFT} y1={floor} y2={floor} />
-        <path className="chart__area" d={`${line}L${x(last).toFixed(1)} ${floor}L${x(first).toFixed(1)} ${floor}Z`} />
-        <path className="chart__line" d={line} vectorEffect="non-scaling-stroke" />
-        {at !== null && (
-          <line className="chart__mark" x1={x(shown)} x2={x(shown)} y1={TOP} y2={floor} vectorEffect="non-scaling-stroke" />
-        )}
-      </svg>
       <div className="chart__ends" aria-hidden="true">
         <span>{formatTime(first.at)}</span>
         <span>{formatTime(last.at)}</span>

@@ -28,6 +28,14 @@ export function exactTime(at: Date | null): string {
   return `${day} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())} ${offset(-at.getTimezoneOffset() / 60)}`;
 }
 
+/** `11-22 17:36` in the browser's zone: for the ends of a chart. */
+export function shortTime(at: Date): string {
+  return exactTime(at).slice(5, 16);
+}
+
+/** `2026-11-22` of the day in UTC, which is how the server counts days. */
+export const dayText = (at: Date): string => at.toISOString().slice(0, 10);
+
 const STEPS: readonly (readonly [Intl.RelativeTimeFormatUnit, number])[] = [
   ["year", 365 * 86_400],
   ["month", 30 * 86_400],

@@ -9,9 +9,10 @@ import { quiesce } from "./quiesce";
 import { settings } from "./settings";
 import { shell } from "./shell";
 import { snapshots } from "./snapshots";
+import { space } from "./space";
 
 /** Every text, in English and Chinese. `{name}` is filled in; `{count#one|many}` chooses by a number. */
-export const WORDS = { ...shell, ...disks, ...snapshots, ...quiesce, ...overview, ...events, ...protection, ...settings };
+export const WORDS = { ...shell, ...disks, ...snapshots, ...quiesce, ...overview, ...events, ...protection, ...settings, ...space };
 export type WordKey = keyof typeof WORDS;
 export type Language = "en" | "zh";
 export const LANGUAGES: Readonly<Record<Language, string>> = { en: "English", zh: "简体中文" };

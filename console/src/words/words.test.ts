@@ -12,6 +12,7 @@ import { quiesce } from "./quiesce";
 import { settings } from "./settings";
 import { shell } from "./shell";
 import { snapshots } from "./snapshots";
+import { space } from "./space";
 
 const names = (text: string) => [...new Set([...text.matchAll(/\{(\w+)/g)].map((match) => match[1] ?? ""))].sort();
 const keys = Object.keys(WORDS) as WordKey[];
@@ -20,7 +21,7 @@ const zh = (key: WordKey): string => WORDS[key][1];
 
 describe("words", () => {
   it("has each key once, with a text in both languages", () => {
-    expect(keys).toHaveLength([disks, events, overview, protection, quiesce, settings, shell, snapshots].reduce((sum, part) => sum + Object.keys(part).length, 0));
+    expect(keys).toHaveLength([disks, events, overview, protection, quiesce, settings, shell, snapshots, space].reduce((sum, part) => sum + Object.keys(part).length, 0));
     expect(keys.filter((key) => en(key).trim() === "" || zh(key).trim() === "")).toEqual([]);
   });
 

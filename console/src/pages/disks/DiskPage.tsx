@@ -18,6 +18,7 @@ import { DiskProfile } from "../quiesce/Profile";
 import { useDiskEntries } from "./actions";
 import { linuxCommands } from "./commands";
 import { DiskDialog, type OpenDiskDialog } from "./DiskDialogs";
+import { StoredChart } from "./StoredChart";
 import { storedOf, Timeline } from "./Timeline";
 
 const OPERATIONS_SHOWN = 12;
@@ -64,6 +65,7 @@ export default function DiskPage() {
         <Use row={row} onAttach={() => setDialog({ kind: "attach", rows: [row] })} />
       </div>
       <Snapshots row={row} />
+      <StoredChart diskId={id} />
       <DiskProfile row={row} />
       <Operations id={id} />
       <DiskDialog open={dialog} onClose={() => setDialog(null)} />

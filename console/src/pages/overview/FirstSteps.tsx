@@ -19,7 +19,7 @@ export function FirstSteps({ overview }: { readonly overview: Overview }) {
           title={t("first.attach")}
           done={overview.DisksAttached > 0}
           link={<Link to="/disks">{t("first.toDisks")}</Link>}
-          commands={["DEV=$(drystone disk attach first --instance host)", 'mkfs.ext4 "$DEV" && mkdir -p /mnt/first && mount "$DEV" /mnt/first']}
+          commands={["DEV=$(drystone disk attach first --instance host)", 'blkid "$DEV" || mkfs.ext4 "$DEV"', 'mkdir -p /mnt/first && mount "$DEV" /mnt/first']}
         />
         <Step title={t("first.snapshot")} done={overview.SnapshotsCount > 0} link={<Link to="/disks">{t("first.toDisks")}</Link>} commands={["sync -f /mnt/first && drystone snapshot create first --name first-snapshot"]} />
       </ol>

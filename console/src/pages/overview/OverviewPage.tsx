@@ -1,16 +1,17 @@
 import type { ReactNode } from "react";
-import { Link } from "react-router";
+import { Link, useSearchParams } from "react-router";
 
 import type { Overview } from "../../api/answers";
 import { useAnswer, useAttention } from "../../api/queries";
 import { AreaChart, PartsBar } from "../../parts/charts";
 import { ErrorNote } from "../../parts/ErrorNote";
+import { Choice } from "../../parts/Field";
 import { CameraIcon, ServerIcon } from "../../parts/icons";
 import { Card, PageHead, Pending } from "../../parts/Page";
 import { OperationTag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { bytes, number, percent } from "../../units/bytes";
-import { exactTime, parseTime } from "../../units/times";
+import { parseTime, shortTime } from "../../units/times";
 import { named, useWords } from "../../words";
 import { AttentionCard } from "../events/AttentionCard";
 import { FirstSteps } from "./FirstSteps";
@@ -42,7 +43,6 @@ function Content({ overview }: { readonly overview: Overview }) {
       </>
     );
   }
-  const saved = overview.SavedByIncrementsBytes + overview.SavedByCompressionBytes;
   return (
     <>
       {overview.SnapshotsCount === 0 && <FirstSteps overview={overview} />}
@@ -54,7 +54,7 @@ function Content({ overview }: { readonly overview: Overview }) {
           {t("overview.logical", { size: bytes(overview.LogicalBytes) })}
         </Figure>
         <Figure name={t("overview.stored")} value={bytes(overview.StoredBytes)}>
-          {t("overview.saved", { percent: Number(percent(saved, overview.LogicalBytes).toFixed(1)) })}
+          {t("overview.saved", { percent: Number(percent(overview.SavedByCompressionBytes, overview.ChangedBytes).toFixed(1)) })}
         </Figure>
         {overview.StoreBytesFree !== null && (
           <Figure name={t("overview.free")} value={bytes(overview.StoreBytesFree)}>
@@ -117,15 +117,30 @@ function Figure({ icon, name, value, to, children }: FigureProps) {
   );
 }
 
+const RANGES = [24, 168, 720, 2160] as const;
+
+/** Figures over time; the page's address says how far back. */
 function History() {
   const { t, locale } = useWords();
-  const answer = useAnswer("drystone", "DescribeHistory", {}, { everyMs: 60_000, staleMs: 30_000 });
+  const [address, setAddress] = useSearchParams();
+  const hours = RANGES.find((one) => String(one) === address.get("hours")) ?? 168;
+  const answer = useAnswer("drystone", "DescribeHistory", { Hours: hours }, { everyMs: 60_000, staleMs: 30_000 });
   const points = (answer.data?.Points ?? []).flatMap((point) => {
     const at = parseTime(point.At);
     return at === null ? [] : [{ at, point }];
   });
   return (
-    <Card title={t("overview.history")}>
+    <Card
+      title={t("overview.history")}
+      aside={
+        <Choice
+          label={t("overview.range")}
+          value={String(hours)}
+          options={RANGES.map((one) => ({ value: String(one), text: t(`overview.hours.${one}`) }))}
+          onChange={(value) => setAddress({ hours: value }, { replace: true })}
+        />
+      }
+    >
       <ErrorNote error={answer.error} />
       {points.length < 2 ? (
         <p className="quiet">{t("overview.historyLater")}</p>
@@ -135,19 +150,20 @@ function History() {
             label={t("overview.stored")}
             points={points.map(({ at, point }) => ({ at, value: point.StoredBytes }))}
             format={bytes}
-            formatTime={exactTime}
+            formatTime={shortTime}
           />
           <AreaChart
             label={t("overview.chartLogical")}
             points={points.map(({ at, point }) => ({ at, value: point.LogicalBytes }))}
             format={bytes}
-            formatTime={exactTime}
+            formatTime={shortTime}
           />
           <AreaChart
             label={t("overview.chartSnapshots")}
             points={points.map(({ at, point }) => ({ at, value: point.Snapshots }))}
+            of="count"
             format={(value) => number(value, locale)}
-            formatTime={exactTime}
+            formatTime={shortTime}
           />
         </div>
       )}

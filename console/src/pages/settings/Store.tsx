@@ -7,6 +7,7 @@ import { Card, Facts, Pending } from "../../parts/Page";
 import { Time } from "../../parts/Time";
 import { bytes, number } from "../../units/bytes";
 import { useWords } from "../../words";
+import { StoredOfDisks } from "./StoredOfDisks";
 import { StoreStatus } from "./StoreStatus";
 
 /** The store of all snapshots: what it takes, what could be freed, and when it was last proven. For administrators. */
@@ -17,6 +18,7 @@ export function Store() {
   return (
     <>
       <StoreStatus />
+      <StoredOfDisks />
       <div className="columns">
         <Space />
         <Health />

@@ -7,7 +7,7 @@ import { Card, Facts, Pending } from "../../parts/Page";
 import { Tag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
 import { bytes, number } from "../../units/bytes";
-import { parseTime } from "../../units/times";
+import { dayText, parseTime } from "../../units/times";
 import { named, useWords } from "../../words";
 
 /** Where the store is, whether it answers, and whose it is. */
@@ -115,14 +115,13 @@ function Growth({ status }: { readonly status: Status }) {
     return at === null ? [] : [{ at, day }];
   });
   const left = status.DaysUntilFull;
-  const dayOf = (at: Date) => at.toISOString().slice(0, 10);
   return (
     <Card title={t("store.growth")}>
       <p className="quiet">{left === null ? t("store.fullNever") : t("store.full", { count: number(Math.floor(left), locale) })}</p>
       {points.length >= 2 && (
         <div className="charts">
-          <AreaChart label={t("overview.stored")} points={points.map(({ at, day }) => ({ at, value: day.StoredBytes }))} format={bytes} formatTime={dayOf} />
-          <AreaChart label={t("store.freeSpace")} points={points.map(({ at, day }) => ({ at, value: day.FreeBytes }))} format={bytes} formatTime={dayOf} />
+          <AreaChart label={t("overview.stored")} points={points.map(({ at, day }) => ({ at, value: day.StoredBytes }))} format={bytes} formatTime={dayText} />
+          <AreaChart label={t("store.freeSpace")} points={points.map(({ at, day }) => ({ at, value: day.FreeBytes }))} format={bytes} formatTime={dayText} />
         </div>
       )}
     </Card>
