@@ -1,7 +1,8 @@
 """When a policy's snapshots are due."""
 
+import zoneinfo
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -140,6 +141,17 @@ def test_none_of_a_policy_that_is_not_active_or_at_the_end_of_time() -> None:
 
 def test_a_zone_that_this_machine_no_longer_has_counts_as_utc() -> None:
     assert next_trigger(policy(Trigger(hours=(7,), days_of_week=WEEK), zone="Mars/Base"), 0.0) == 86_400 + 7 * 3600
+
+
+def test_zones_are_there_on_a_host_that_has_none() -> None:
+    pytest.importorskip("tzdata", reason="it comes with the lock file")
+    before = zoneinfo.TZPATH
+    try:
+        zoneinfo.reset_tzpath(())
+        eastern = zoneinfo.ZoneInfo.no_cache("US/Eastern")
+        assert datetime(2026, 7, 1, tzinfo=eastern).utcoffset() == timedelta(hours=-4)
+    finally:
+        zoneinfo.reset_tzpath(before)
 
 
 def test_what_a_wrong_clock_has_anchored_ahead_does_not_wait_for_it() -> None:

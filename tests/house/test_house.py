@@ -68,8 +68,9 @@ def test_what_is_locked_directly_is_imported() -> None:
     direct = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     sources = "\n".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
     modules = {"argon2-cffi": "argon2", "prometheus-client": "prometheus_client"}
-    # What is there for others: an event loop and a parser that uvicorn picks by name, a driver that SQLAlchemy does.
-    picked = {"uvloop", "httptools", "psycopg"}
+    # What is there for others: an event loop and a parser that uvicorn picks by name, a driver that SQLAlchemy does,
+    # the zones that zoneinfo does.
+    picked = {"uvloop", "httptools", "psycopg", "tzdata"}
     for name in names(direct) - picked:
         module = modules.get(name, re.sub(r"-sdk-python.*", "", name).replace("qemu-qmp", "qemu.qmp"))
         assert re.search(rf"^\s*(import|from) {re.escape(module)}\b", sources, re.MULTILINE), name
