@@ -263,9 +263,23 @@ class FakeUseCases:
             {
                 "describe": disks,
                 "modify": None,
+                "modify_throughput": None,
+                "none_of": None,
                 "config_quota": (config,),
                 "instances_disk_num": (InstanceDiskNumber(instance_id=INSTANCE.id, attached=1, attached_max=20),),
                 "details": Page(items=(detail,), total=1),
+            },
+        )
+        prices = dict.fromkeys(
+            (f"price_of_{what}" for what in ("new", "resizing", "throughput", "backup_quota")), "POSTPAID_BY_HOUR"
+        )
+        self.disk_charges: Any = Part(
+            "disk_charges",
+            calls,
+            {
+                **dict.fromkeys(("change_type", "set_renew_flag", "renew")),
+                **prices,
+                "price_of_renewal": "PREPAID",
             },
         )
         snapshots = Page(items=(SnapshotView(snapshot=SNAPSHOT, proof=PROOF),), total=1)
@@ -273,7 +287,13 @@ class FakeUseCases:
         self.snapshot_records: Any = Part(
             "snapshot_records",
             calls,
-            {"describe": snapshots, "modify": None, "overview": totals, "records": snapshots},
+            {
+                "describe": snapshots,
+                "modify": None,
+                "overview": totals,
+                "records": snapshots,
+                "copy_to_regions": None,
+            },
         )
         instance = InstanceView(instance=INSTANCE, attached=1, attached_max=20)
         self.instances: Any = Part(

@@ -172,6 +172,23 @@ async def _prepared(service: RealService) -> dict[str, dict[str, object]]:
         "DescribeHistory": {},
         "DescribeSnapshotDifference": {"To": snapshot},
         "DescribeQuotas": {},
+        "ModifyDiskExtraPerformance": {"DiskId": quiet, "ThroughputPerformance": 0},
+        "ModifyDisksChargeType": {"DiskIds": [quiet], "DiskChargePrepaid": {"Period": 1}},
+        "ModifyDisksRenewFlag": {"DiskIds": [quiet], "RenewFlag": "NOTIFY_AND_AUTO_RENEW"},
+        "RenewDisk": {"DiskId": quiet, "DiskChargePrepaid": {"Period": 1}},
+        "InquirePriceModifyDiskBackupQuota": {"DiskId": quiet, "DiskBackupQuota": 1},
+        "InquirePriceModifyDiskExtraPerformance": {"DiskId": quiet, "ThroughputPerformance": 0},
+        "InquiryPriceCreateDisks": {
+            "DiskChargeType": "POSTPAID_BY_HOUR", "DiskType": "CLOUD_HSSD", "DiskSize": 500,
+        },
+        "InquiryPriceRenewDisks": {"DiskIds": [quiet], "NewDeadline": "2027-01-01 00:00:00"},
+        "InquiryPriceResizeDisk": {"DiskId": quiet, "DiskSize": 20},
+        "CopySnapshotCrossRegions": {"SnapshotId": snapshot, "DestinationRegions": ["ap-x"]},
+        "DescribeDedicatedClusterDiskStatistics": {"DedicatedClusterId": "cluster-1"},
+        "DescribeDiskStoragePool": {},
+        "DescribeRemoteDiskConfigQuota": {},
+        "DescribeRemoteDisks": {},
+        "DescribeRemoteDisksDeniedActions": {"RemoteDiskIds": ["rdisk-1"]},
     }  # fmt: skip
 
 

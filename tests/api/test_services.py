@@ -144,12 +144,18 @@ CBS: Mapping[str, Mapping[str, object]] = {
         "ApplyDisks": [{"SnapshotId": SNAPSHOT.id, "DiskId": DISK.id}],
     },
     "AttachDisks": {"InstanceId": "ins-00000001", "DiskIds": [DISK.id], "InstanceType": "eks"},
+    "CopySnapshotCrossRegions": {"SnapshotId": SNAPSHOT.id, "DestinationRegions": ["ap-x"]},
     "CreateDisks": {"Placement": {"Zone": ZONE}, "DiskChargeType": "POSTPAID_BY_HOUR", "DiskType": "CLOUD_SSD"},
     "CreateSnapshot": {"DiskId": DISK.id},
     "CreateSnapshotGroup": {"DiskIds": [DISK.id]},
     "DeleteSnapshotGroup": {"SnapshotGroupId": GROUP.id},
     "DeleteSnapshots": {"SnapshotIds": [SNAPSHOT.id]},
+    "DescribeDedicatedClusterDiskStatistics": {"DedicatedClusterId": "cluster-1"},
     "DescribeDiskConfigQuota": {"InquiryType": "INQUIRY_CBS_CONFIG"},
+    "DescribeDiskStoragePool": {},
+    "DescribeRemoteDiskConfigQuota": {},
+    "DescribeRemoteDisks": {},
+    "DescribeRemoteDisksDeniedActions": {"RemoteDiskIds": ["rdisk-1"]},
     "DescribeDisks": {},
     "DescribeInstancesDiskNum": {"InstanceIds": ["ins-00000001"]},
     "DescribeSnapshotGroups": {},
@@ -158,8 +164,17 @@ CBS: Mapping[str, Mapping[str, object]] = {
     "DetachDisks": {"DiskIds": [DISK.id]},
     "GetSnapOverview": {},
     "InitializeDisks": {"DiskIds": [DISK.id]},
+    "InquirePriceModifyDiskBackupQuota": {"DiskId": DISK.id, "DiskBackupQuota": 2},
+    "InquirePriceModifyDiskExtraPerformance": {"DiskId": DISK.id, "ThroughputPerformance": 10},
+    "InquiryPriceCreateDisks": {"DiskChargeType": "POSTPAID_BY_HOUR", "DiskType": "CLOUD_SSD", "DiskSize": 20},
+    "InquiryPriceRenewDisks": {"DiskIds": [DISK.id], "DiskChargePrepaids": [{"Period": 1}]},
+    "InquiryPriceResizeDisk": {"DiskId": DISK.id, "DiskSize": 30},
     "ModifyDiskAttributes": {"DiskIds": [DISK.id]},
+    "ModifyDiskExtraPerformance": {"DiskId": DISK.id, "ThroughputPerformance": 10},
+    "ModifyDisksChargeType": {"DiskIds": [DISK.id], "DiskChargePostpaid": True},
+    "ModifyDisksRenewFlag": {"DiskIds": [DISK.id], "RenewFlag": "NOTIFY_AND_AUTO_RENEW"},
     "ModifySnapshotAttribute": {"SnapshotId": SNAPSHOT.id},
+    "RenewDisk": {"DiskId": DISK.id, "DiskChargePrepaid": {"Period": 1}},
     "ResizeDisk": {"DiskId": DISK.id, "DiskSize": 30},
     "TerminateDisks": {"DiskIds": [DISK.id]},
 }
@@ -168,6 +183,7 @@ CLOCK_SHOWN = {
     "MachineTime": "2026-09-21T14:13:29+00:00", "SteadyTime": "2026-09-21T14:13:20+00:00",
     "DoubtedSince": "2026-09-21T14:13:20+00:00", "ExpiryWaitsSeconds": 2,
 }  # fmt: skip
+READS = ("Describe", "Get", "Inquir")
 OF_THE_WHOLE_STORE = {"ConfirmClock", "ConfirmStore", "ScrubStore"}
 """Changes that are about nothing in particular: all others say in the trail what they touched."""
 
@@ -181,7 +197,7 @@ def test_all_documented_actions_are_known() -> None:
     for service in (first, second):
         for name, action in service.actions.items():
             assert action.__name__ == name
-            assert action.changes != name.startswith(("Describe", "Get")), name
+            assert action.changes != name.startswith(READS), name
 
 
 @pytest.mark.parametrize("action", sorted({**CBS, **SECOND_SERVICE}))
@@ -190,7 +206,7 @@ def test_each_action_answers_and_changes_are_audited(call: Call, fake: FakeUseCa
     (caller,) = fake.calls.callers
     assert (caller.account_id, caller.secret_id, caller.action) == (ACCOUNT, SECRET_ID, action)
     rows = [(row[0].action, row[2]) for row in fake.audit.rows]
-    assert rows == ([] if action.startswith(("Describe", "Get")) else [(action, "OK")])
+    assert rows == ([] if action.startswith(READS) else [(action, "OK")])
     assert "secret-of" not in str(fake.audit.rows)
     assert all(row[1] for row in fake.audit.rows) == (action not in OF_THE_WHOLE_STORE)
 
@@ -289,6 +305,17 @@ def test_every_field_of_every_object_is_there_with_its_type(call: Call) -> None:
     check_object("SnapshotGroup", call("DescribeSnapshotGroups")["SnapshotGroupSet"][0])
     check_object("DiskConfig", call("DescribeDiskConfigQuota", InquiryType="x")["DiskConfigSet"][0])
     check_object("AttachDetail", call("DescribeInstancesDiskNum", InstanceIds=["x"])["AttachDetail"][0])
+
+
+def test_prices_are_nothing_in_the_documented_form(call: Call) -> None:
+    for action in (name for name in CBS if name.startswith("Inquir")):
+        (kind,) = (one["member"] for one in API["objects"][f"{action}Response"]["members"] if one["type"] == "object")
+        price = call(action, **CBS[action])["DiskPrice"]
+        check_object(kind, price)
+        of_prepaid = action == "InquiryPriceRenewDisks"
+        assert price["OriginalPrice"] == (0.0 if of_prepaid else None)
+        assert price["UnitPriceHigh"] == (None if of_prepaid else "0")
+        assert price["ChargeUnit"] == (None if of_prepaid else "HOUR")
 
 
 def test_a_disk_is_rendered_as_documented(call: Call) -> None:
@@ -452,6 +479,29 @@ def test_what_reaches_the_disk_use_cases(call: Call, fake: FakeUseCases) -> None
         ("disks.attach", ("i", ("a",)), {"delete_with_instance": True, "attach_mode": "VF"}),
         ("disks.detach", (("a",), "i"), {}),
         ("disks.initialize", (("a",),), {}),
+    ]
+
+
+def test_what_reaches_the_charges(call: Call, fake: FakeUseCases) -> None:
+    prepaid = {"Period": 2, "RenewFlag": "NOTIFY_AND_AUTO_RENEW"}
+    call("ModifyDisksChargeType", DiskIds=["a", "b"], DiskChargePrepaid=prepaid)
+    call("ModifyDisksChargeType", DiskIds=["a"], DiskChargePostpaid=True)
+    call("ModifyDisksRenewFlag", DiskIds=["a"], RenewFlag="f", AutoRenewPeriod=3)
+    call("RenewDisk", DiskId="a", DiskChargePrepaid={"Period": 1, "CurInstanceDeadline": "2026-12-01 00:00:00"})
+    call("InquiryPriceResizeDisk", DiskIds=["a", "b"], DiskSize=30)
+    call("InquiryPriceResizeDisk", DiskId="a", DiskIds=["b"], DiskSize=30)
+    call("InquiryPriceRenewDisks", DiskIds=["a"], NewDeadline="2026-12-01 00:00:00")
+    call("ModifyDiskExtraPerformance", DiskId="a", ThroughputPerformance=0)
+    flag = "NOTIFY_AND_AUTO_RENEW"
+    assert fake.calls.seen == [
+        ("disk_charges.change_type", (("a", "b"),), {"months": 2, "renew_flag": flag, "postpaid": False}),
+        ("disk_charges.change_type", (("a",),), {"months": None, "renew_flag": None, "postpaid": True}),
+        ("disk_charges.set_renew_flag", (("a",), "f", 3), {}),
+        ("disk_charges.renew", ("a",), {"months": 1, "renew_flag": None, "aligned": True}),
+        ("disk_charges.price_of_resizing", (("a", "b"), 30), {"given_twice": False}),
+        ("disk_charges.price_of_resizing", (("a",), 30), {"given_twice": True}),
+        ("disk_charges.price_of_renewal", (("a",), None), {"another_deadline": True}),
+        ("disk_records.modify_throughput", ("a", 0), {}),
     ]
 
 

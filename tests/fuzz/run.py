@@ -45,7 +45,9 @@ FILTERED: Mapping[str, tuple[tuple[str, str], ...]] = {
 MOVING = frozenset({"disk-state", "snapshot-state", "snapshot-group-state", "instance-id", "state"})
 """What work in the background may change between two calls."""
 BASES: Mapping[str, Mapping[str, object]] = {
+    "DescribeDedicatedClusterDiskStatistics": {"DedicatedClusterId": "cluster-1"},
     "DescribeDiskConfigQuota": {"InquiryType": "INQUIRY_CBS_CONFIG"},
+    "DescribeRemoteDisksDeniedActions": {"RemoteDiskIds": ["rdisk-1"]},
 }
 NEEDS_ID = frozenset({
     "DescribeInstancesDiskNum", "DescribeOperationHistory", "DescribeSnapshotSpace", "DescribeSnapshotDifference"

@@ -104,8 +104,8 @@ class World:
     async def outdated(self, disk_ids: Sequence[DiskId]) -> frozenset[DiskId]:
         return frozenset(disk_ids) & self.old
 
-    async def apply_limits(self, disk: Disk) -> None:
-        self.applied.append(disk)
+    async def apply_limits(self, disk_id: DiskId) -> None:
+        self.applied.append(self.stored_disk(disk_id))
 
     async def facts(self) -> HostFacts:
         return HostFacts(

@@ -258,10 +258,11 @@ def test_modify_is_all_or_nothing_and_blind_to_others(world: World) -> None:
         ({}, {"disk_type": "CLOUD_BASIC"}, Refusal.NOT_SOLD),
         ({"size_gib": 19}, {"disk_type": "CLOUD_SSD"}, Refusal.NOT_SOLD),
         (
-            {"size_gib": 20, "state": DiskState.EXPANDING},
+            {"size_gib": 20, "state": DiskState.ROLLBACKING},
             {"disk_type": "CLOUD_SSD"},
             Refusal.NOT_NOW,
         ),
+        ({"size_gib": 20, "state": DiskState.TORECYCLE}, {"disk_type": "CLOUD_SSD"}, Refusal.DISK_UNFIT),
     ],
 )
 def test_modify_refuses_and_changes_nothing(
@@ -299,6 +300,53 @@ def test_asking_again_for_a_type_applies_it_again(world: World) -> None:
     for _ in range(2):
         modify(world, "disk-a", disk_type="CLOUD_SSD")
     assert [disk.type for disk in world.applied] == ["CLOUD_SSD"] * 2
+
+
+def buy(world: World, disk_id: str, mb_per_s: int) -> None:
+    run(world.disks.modify_throughput(caller(), disk_id, mb_per_s))
+
+
+def test_bought_throughput_is_kept_and_applied(world: World) -> None:
+    """S340: what the daemon is told is the row as it is when it is told."""
+    world.disk("disk-a", size_gib=461, type="CLOUD_HSSD", state=DiskState.ATTACHED)
+    for mb_per_s in (650, 1, 0, 0):
+        buy(world, "disk-a", mb_per_s)
+        assert world.stored_disk("disk-a").throughput_performance == mb_per_s
+        assert world.applied[-1] == world.stored_disk("disk-a")
+    world.disk("disk-b")
+    buy(world, "disk-b", 0)  # Terraform sends that for disks of every type.
+    assert len(world.applied) == 5
+
+
+@pytest.mark.parametrize(
+    ("fields", "mb_per_s", "kind"),
+    [
+        ({}, 1, Refusal.DISK_UNFIT),
+        ({"type": "CLOUD_HSSD", "size_gib": 460}, 1, Refusal.DISK_UNFIT),
+        ({"type": "CLOUD_HSSD", "size_gib": 461}, 651, Refusal.BAD_VALUE),
+        ({"type": "CLOUD_TSSD", "size_gib": 461}, 3651, Refusal.BAD_VALUE),
+        ({"type": "CLOUD_HSSD", "size_gib": 461, "state": DiskState.ROLLBACKING}, 1, Refusal.BUSY),
+        ({"type": "CLOUD_HSSD", "size_gib": 461, "state": DiskState.TORECYCLE}, 0, Refusal.DISK_UNFIT),
+        ({"account_id": OTHER}, 0, Refusal.NO_SUCH_DISK),
+    ],
+)
+def test_throughput_is_refused_and_nothing_is_changed(
+    world: World, fields: dict[str, Any], mb_per_s: int, kind: Refusal
+) -> None:
+    before = world.disk("disk-a", **fields)
+    assert refusal(world.disks.modify_throughput(caller(), "disk-a", mb_per_s)) == kind
+    assert world.stored_disk("disk-a") == before
+    assert world.applied == []
+
+
+def test_what_there_is_none_of_is_asked_for_as_everything_else(world: World) -> None:
+    run(world.disks.none_of(caller(), ("zone",), filters=(("zone", ("a",)),)))
+    for given, kind in (
+        ({"filters": (("size", ("a",)),)}, Refusal.BAD_FILTER),
+        ({"filters": (("zone", ("a",)),), "ids": ("x",)}, Refusal.BAD_VALUE),
+        ({"page": (0, 101)}, Refusal.BAD_VALUE),
+    ):
+        assert refusal(world.disks.none_of(caller(), ("zone",), **given)) == kind
 
 
 def test_the_type_of_anothers_disk_is_not_found(world: World) -> None:

@@ -37,6 +37,24 @@ export type AutoMountConfiguration = {
   readonly FileSystemType?: string;
 };
 
+export type Cdc = {
+  readonly CdcId: string;
+  readonly CdcName: string;
+  readonly CdcState: string;
+  readonly CdcResource: CdcSize;
+  readonly CageId: string | null;
+  readonly Zone: string;
+  readonly DiskType: string;
+  readonly DiskNumber: number;
+  readonly CreatedTime: string;
+  readonly ExpiredTime: string;
+};
+
+export type CdcSize = {
+  readonly DiskTotal: number;
+  readonly DiskAvailable: number;
+};
+
 export type Clock = {
   readonly MachineTime: string;
   readonly SteadyTime: string;
@@ -58,6 +76,27 @@ export type Damage = {
   readonly FoundAt: string;
   readonly BlockCount: number;
   readonly BlockRanges: readonly unknown[];
+};
+
+export type DedicatedClusterDiskStatistic = {
+  readonly DiskType: string;
+  readonly TotalDiskSize: number;
+  readonly UsedDiskSize: number;
+  readonly AvailableDiskSize: number;
+};
+
+export type DetailPrice = {
+  readonly OriginalPrice: number | null;
+  readonly OriginalPriceHigh: string | null;
+  readonly DiscountPrice: number | null;
+  readonly DiscountPriceHigh: string | null;
+  readonly UnitPrice: number | null;
+  readonly UnitPriceHigh: string | null;
+  readonly UnitPriceDiscount: number | null;
+  readonly UnitPriceDiscountHigh: string | null;
+  readonly ChargeUnit: string | null;
+  readonly PriceName: string;
+  readonly PriceTitle: string;
 };
 
 export type Disk = {
@@ -318,6 +357,19 @@ export type Placement = {
   readonly ProjectName?: string;
 };
 
+export type PrepayPrice = {
+  readonly OriginalPrice: number | null;
+  readonly OriginalPriceHigh: string | null;
+  readonly DiscountPrice: number | null;
+  readonly DiscountPriceHigh: string | null;
+  readonly UnitPrice: number | null;
+  readonly UnitPriceHigh: string | null;
+  readonly UnitPriceDiscount: number | null;
+  readonly UnitPriceDiscountHigh: string | null;
+  readonly ChargeUnit: string | null;
+  readonly DetailPrices: readonly DetailPrice[];
+};
+
 export type Price = {
   readonly OriginalPrice: number | null;
   readonly OriginalPriceHigh: string | null;
@@ -363,6 +415,19 @@ export type QuiesceStepRecord = {
   readonly Domain: string | null;
 };
 
+export type RemoteDiskDetail = {
+  readonly RemoteDiskId: string;
+  readonly RemoteDiskName: string;
+  readonly RemoteDiskState: string;
+  readonly RemoteDiskType: string;
+  readonly InstanceId: string | null;
+  readonly DiskChargeType: string;
+  readonly DiskSize: number;
+  readonly CreateTime: string;
+  readonly DeadlineTime: string | null;
+  readonly RenewFlag: string | null;
+};
+
 export type Snapshot = {
   readonly SnapshotId: string;
   readonly SnapshotName: string;
@@ -387,6 +452,13 @@ export type Snapshot = {
   readonly Images: readonly string[];
   readonly ImageCount: number;
   readonly Tags: readonly Tag[];
+};
+
+export type SnapshotCopyResult = {
+  readonly SnapshotId: string;
+  readonly DestinationRegion: string;
+  readonly Code: string;
+  readonly Message: string;
 };
 
 export type SnapshotGroup = {
@@ -506,6 +578,17 @@ export type Services = {
       };
       answer: Record<never, never>;
     };
+    CopySnapshotCrossRegions: {
+      changes: true;
+      parameters: {
+        readonly DestinationRegions: readonly string[];
+        readonly SnapshotId?: string;
+        readonly SnapshotName?: string;
+      };
+      answer: {
+        readonly SnapshotCopyResultSet: readonly SnapshotCopyResult[];
+      };
+    };
     CreateDisks: {
       changes: true;
       parameters: {
@@ -576,6 +659,15 @@ export type Services = {
       };
       answer: Record<never, never>;
     };
+    DescribeDedicatedClusterDiskStatistics: {
+      changes: false;
+      parameters: {
+        readonly DedicatedClusterId: string;
+      };
+      answer: {
+        readonly DedicatedClusterDiskStatisticSet: readonly DedicatedClusterDiskStatistic[];
+      };
+    };
     DescribeDiskConfigQuota: {
       changes: false;
       parameters: {
@@ -591,6 +683,20 @@ export type Services = {
       };
       answer: {
         readonly DiskConfigSet: readonly DiskConfig[];
+      };
+    };
+    DescribeDiskStoragePool: {
+      changes: false;
+      parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly CdcIds?: readonly string[];
+        readonly Filters?: readonly Filter[];
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly CdcSet: readonly Cdc[];
+        readonly DiskStoragePoolSet: readonly Cdc[];
       };
     };
     DescribeDisks: {
@@ -617,6 +723,30 @@ export type Services = {
       answer: {
         readonly AttachDetail: readonly AttachDetail[];
       };
+    };
+    DescribeRemoteDiskConfigQuota: {
+      changes: false;
+      parameters: {
+        readonly Filters?: readonly Filter[];
+      };
+      answer: Record<never, never>;
+    };
+    DescribeRemoteDisks: {
+      changes: false;
+      parameters: {
+        readonly Filters?: readonly Filter[];
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly RemoteDiskSet: readonly RemoteDiskDetail[];
+      };
+    };
+    DescribeRemoteDisksDeniedActions: {
+      changes: false;
+      parameters: {
+        readonly RemoteDiskIds: readonly string[];
+      };
+      answer: Record<never, never>;
     };
     DescribeSnapshotGroups: {
       changes: false;
@@ -682,6 +812,66 @@ export type Services = {
       };
       answer: Record<never, never>;
     };
+    InquirePriceModifyDiskBackupQuota: {
+      changes: false;
+      parameters: {
+        readonly DiskId: string;
+        readonly DiskBackupQuota: number;
+      };
+      answer: {
+        readonly DiskPrice: Price;
+      };
+    };
+    InquirePriceModifyDiskExtraPerformance: {
+      changes: false;
+      parameters: {
+        readonly ThroughputPerformance: number;
+        readonly DiskId: string;
+      };
+      answer: {
+        readonly DiskPrice: Price;
+      };
+    };
+    InquiryPriceCreateDisks: {
+      changes: false;
+      parameters: {
+        readonly DiskChargeType: string;
+        readonly DiskType: string;
+        readonly DiskSize: number;
+        readonly ProjectId?: number;
+        readonly DiskCount?: number;
+        readonly ThroughputPerformance?: number;
+        readonly DiskChargePrepaid?: DiskChargePrepaid;
+        readonly DiskBackupQuota?: number;
+      };
+      answer: {
+        readonly DiskPrice: Price;
+      };
+    };
+    InquiryPriceRenewDisks: {
+      changes: false;
+      parameters: {
+        readonly DiskIds: readonly string[];
+        readonly DiskChargePrepaids?: readonly DiskChargePrepaid[];
+        readonly NewDeadline?: string;
+        readonly ProjectId?: number;
+      };
+      answer: {
+        readonly DiskPrice: PrepayPrice;
+      };
+    };
+    InquiryPriceResizeDisk: {
+      changes: false;
+      parameters: {
+        readonly DiskSize: number;
+        readonly DiskId?: string;
+        readonly ProjectId?: number;
+        readonly DiskIds?: readonly string[];
+      };
+      answer: {
+        readonly DiskPrice: PrepayPrice;
+      };
+    };
     ModifyDiskAttributes: {
       changes: true;
       parameters: {
@@ -695,6 +885,32 @@ export type Services = {
       };
       answer: Record<never, never>;
     };
+    ModifyDiskExtraPerformance: {
+      changes: true;
+      parameters: {
+        readonly ThroughputPerformance: number;
+        readonly DiskId: string;
+      };
+      answer: Record<never, never>;
+    };
+    ModifyDisksChargeType: {
+      changes: true;
+      parameters: {
+        readonly DiskIds: readonly string[];
+        readonly DiskChargePrepaid?: DiskChargePrepaid;
+        readonly DiskChargePostpaid?: boolean;
+      };
+      answer: Record<never, never>;
+    };
+    ModifyDisksRenewFlag: {
+      changes: true;
+      parameters: {
+        readonly DiskIds: readonly string[];
+        readonly RenewFlag: string;
+        readonly AutoRenewPeriod?: number;
+      };
+      answer: Record<never, never>;
+    };
     ModifySnapshotAttribute: {
       changes: true;
       parameters: {
@@ -702,6 +918,14 @@ export type Services = {
         readonly IsPermanent?: boolean;
         readonly SnapshotName?: string;
         readonly Deadline?: string;
+      };
+      answer: Record<never, never>;
+    };
+    RenewDisk: {
+      changes: true;
+      parameters: {
+        readonly DiskChargePrepaid: DiskChargePrepaid;
+        readonly DiskId: string;
       };
       answer: Record<never, never>;
     };

@@ -357,6 +357,17 @@ class ModifyDiskAttributes(Action, frozen=True, kw_only=True):
         await on.calls.disk_records.modify(caller, changes)
 
 
+@CBS.change
+class ModifyDiskExtraPerformance(Action, frozen=True, kw_only=True):
+    """Change how much throughput is bought for a disk; it has that at once, also while it is in use."""
+
+    throughput_performance: Unsigned
+    disk_id: Id
+
+    async def __call__(self, on: Context, caller: Caller) -> None:
+        await on.calls.disk_records.modify_throughput(caller, self.disk_id, self.throughput_performance)
+
+
 class AttachDetail(TypedDict):
     """How many disks an instance has and may have."""
 

@@ -5,7 +5,7 @@ from typing import TypedDict
 from drystone.api.actions import Action, Context, Paged
 from drystone.api.answers import DiskPlacement, SnapshotIdAnswer, SnapshotStateText, Tag, iso_time, placement, tags
 from drystone.api.cbs.service import CBS
-from drystone.api.parameters import Filters, Id, Ids, Tags, Text, Time, Word, conditions, pairs
+from drystone.api.parameters import Filters, Id, Ids, Tags, Text, Time, Word, Words, conditions, pairs
 from drystone.service import views
 from drystone.service.caller import Caller
 from drystone.service.requests import NewSnapshot, SnapshotChanges, SnapshotQuery
@@ -170,6 +170,32 @@ class ModifySnapshotAttribute(Action, frozen=True, kw_only=True):
             deadline=self.deadline or None,
         )
         await on.calls.snapshot_records.modify(caller, changes)
+
+
+class SnapshotCopyResult(TypedDict):
+    """What became of a copy."""
+
+    SnapshotId: str
+    DestinationRegion: str
+    Code: str
+    Message: str
+
+
+class _CopyResults(TypedDict):
+    SnapshotCopyResultSet: list[SnapshotCopyResult]
+
+
+@CBS.change
+class CopySnapshotCrossRegions(Action, frozen=True, kw_only=True):
+    """Copy a snapshot to other regions: refused, there is one."""
+
+    destination_regions: Words
+    snapshot_id: Id | None = None
+    snapshot_name: Text | None = None
+
+    async def __call__(self, on: Context, caller: Caller) -> _CopyResults:
+        await on.calls.snapshot_records.copy_to_regions(caller, self.snapshot_id, self.destination_regions)
+        return {"SnapshotCopyResultSet": []}
 
 
 class _Overview(TypedDict):

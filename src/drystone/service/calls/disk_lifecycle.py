@@ -13,7 +13,6 @@ from sqlalchemy import Connection
 from drystone.catalog import disks, instances
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, Disk, DiskState
-from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN, EXTRA_TYPES, SOLD_TYPES
 from drystone.domain.errors import PassingError, Refusal, RefusalError
 from drystone.domain.ids import DiskId, InstanceId, OperationId
 from drystone.domain.instance import InstanceKind
@@ -26,6 +25,7 @@ from drystone.engine.volume import volume_of
 from drystone.service.caller import Caller
 from drystone.service.calls.attributes import checked_tags, disk_name
 from drystone.service.calls.disk_records import owned_disk
+from drystone.service.calls.new_disks import MONTH_SECONDS, check_extra, check_new
 from drystone.service.calls.patience import patiently
 from drystone.service.calls.snapshot_begin import check_no_snapshot
 from drystone.service.calls.snapshot_records import owned_snapshot
@@ -44,7 +44,6 @@ INITIALIZE_MAX = 20
 CREATE_SECONDS_MAX = 30.0
 RECYCLE_SECONDS = 7 * 86400.0
 """How long a prepaid disk stays in the recycle bin."""
-RENEW_FLAGS = frozenset({"NOTIFY_AND_AUTO_RENEW", "NOTIFY_AND_MANUAL_RENEW", "DISABLE_NOTIFY_AND_MANUAL_RENEW"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +73,7 @@ class DiskLifecycle:
         Raises:
             RefusalError: With CreateDisks' documented codes; no disk was made.
         """
-        self._check_new(new)
+        check_new(new, zone=self.zone, disks_per_call=self.disks_per_call)
         name, tags = disk_name(new.name), checked_tags(new.tags)
         hashed = tokens.request_hash(new)
 
@@ -108,61 +107,6 @@ class DiskLifecycle:
                 raise RefusalError(Refusal.FULL, f"The disk could not be made: {ended.error}.")
         return ids
 
-    def _check_new(self, new: NewDisks) -> None:
-        if new.zone != self.zone:
-            raise _bad_value(f"Zone `{new.zone}` is unknown; this installation has {self.zone}.")
-        if new.placement_extra:
-            names = ", ".join(key for key, _ in new.placement_extra)
-            raise _not_supported(f"There are no dedicated clusters or cages here ({names}).")
-        if new.charge_type not in {POSTPAID, PREPAID}:
-            raise _bad_value(f"DiskChargeType `{new.charge_type}` is unknown; use {POSTPAID} or {PREPAID}.")
-        if new.charge_type == PREPAID and new.prepaid_period is None:
-            raise RefusalError(Refusal.MISSING, "A PREPAID disk needs DiskChargePrepaid with its Period.")
-        if new.prepaid_period is not None and not 1 <= new.prepaid_period <= 60:
-            raise _bad_value(f"Period is {new.prepaid_period} months; 1 to 60 are allowed.")
-        if new.renew_flag is not None and new.renew_flag not in RENEW_FLAGS:
-            raise _bad_value(f"RenewFlag `{new.renew_flag}` is unknown; use one of {', '.join(sorted(RENEW_FLAGS))}.")
-        kind = DISK_TYPES.get(new.disk_type)
-        if kind is None:
-            raise _bad_value(f"DiskType `{new.disk_type}` is unknown; use one of {', '.join(SOLD_TYPES)}.")
-        if not kind.sold:
-            raise _not_supported(
-                f"{new.disk_type} is of the previous generation and is not sold; use one of {', '.join(SOLD_TYPES)}."
-            )
-        if not 1 <= new.count <= self.disks_per_call:
-            raise RefusalError(
-                Refusal.TOO_MANY,
-                f"DiskCount is {new.count}; one call makes 1 to {self.disks_per_call} disks.",
-            )
-        if new.delete_snapshot not in {0, 1}:
-            raise _bad_value(f"DeleteSnapshot is {new.delete_snapshot}; 0 and 1 are allowed.")
-        if not 0 <= new.project_id < 1 << 63 or not 0 <= new.backup_quota <= 1024:
-            raise _bad_value("ProjectId or DiskBackupQuota is out of bounds.")
-        self._check_features(new)
-
-    def _check_features(self, new: NewDisks) -> None:
-        if new.encrypt is not None and new.encrypt != "ENCRYPT":
-            raise _bad_value(f"Encrypt is `{new.encrypt}`; the only value is ENCRYPT.")
-        if new.kms_key_id is not None and new.encrypt is None:
-            raise _bad_value("KmsKeyId needs Encrypt.")
-        if new.encrypt is not None and (new.shareable or new.auto_mount_instance is not None):
-            raise _bad_value("Encrypt excludes Shareable and AutoMountConfiguration.")
-        for asked, what in (
-            (new.encrypt is not None or new.encrypt_type is not None, "Encrypted disks"),
-            (new.shareable, "Shareable disks"),
-            (new.auto_mount_instance is not None, "Mounting inside an instance"),
-        ):
-            if asked:
-                raise _not_supported(f"{what} are not available in this installation.")
-        wants_extra = new.throughput_performance != 0 or new.burst_performance
-        if new.throughput_performance < 0 or (wants_extra and new.disk_type not in EXTRA_TYPES):
-            raise _bad_value(f"ThroughputPerformance and BurstPerformance are for {' and '.join(EXTRA_TYPES)}.")
-        extra_max = DISK_TYPES[new.disk_type].extra_mb_per_s_max
-        if new.throughput_performance > extra_max:
-            raise _bad_value(
-                f"ThroughputPerformance is {new.throughput_performance} MB/s; {new.disk_type} has at most {extra_max}."
-            )
-
     def _template(
         self, change: Change, caller: Caller, new: NewDisks, *, name: str, tags: tuple[tuple[str, str], ...]
     ) -> Disk:
@@ -182,11 +126,7 @@ class DiskLifecycle:
             raise RefusalError(Refusal.MISSING, "DiskSize is needed unless SnapshotId is given.")
         quotas.check_size(new.disk_type, size_gib)
         self.room.require_scratch(size_gib)
-        throughput = new.throughput_performance > 0
-        if (throughput or new.burst_performance) and not DISK_TYPES[new.disk_type].may_have_extra(
-            size_gib, throughput=throughput
-        ):
-            raise _bad_value(f"Extra performance needs a disk over {EXTRA_PERFORMANCE_GIB_MIN} GiB, not {size_gib}.")
+        check_extra(new, size_gib)
         tracking = algebra.created(None if source is None else source.id)
         values = tracking_columns(tracking)
         return Disk(
@@ -195,7 +135,7 @@ class DiskLifecycle:
             delete_snapshot=bool(new.delete_snapshot), throughput_performance=new.throughput_performance,
             burst_performance=new.burst_performance, backup_quota=new.backup_quota,
             renew_flag=new.renew_flag or "NOTIFY_AND_MANUAL_RENEW", prepaid_period=new.prepaid_period,
-            deadline_at=None if new.prepaid_period is None else change.at + new.prepaid_period * 30 * 86400.0,
+            deadline_at=None if new.prepaid_period is None else change.at + new.prepaid_period * MONTH_SECONDS,
             source_snapshot_id=None if source is None else source.id, created_at=change.at,
             hydrating=source is not None, hydration_percent=100 if source is None else 0,
             **values,  # type: ignore[arg-type] # the columns of tracking
@@ -463,7 +403,3 @@ def _distinct(ids: Sequence[str], most: int) -> list[str]:
 
 def _bad_value(message: str) -> RefusalError:
     return RefusalError(Refusal.BAD_VALUE, message)
-
-
-def _not_supported(message: str) -> RefusalError:
-    return RefusalError(Refusal.NOT_SOLD, message)

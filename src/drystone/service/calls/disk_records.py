@@ -1,7 +1,7 @@
 """Disks as rows: describing them and changing what needs no engine."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -10,14 +10,17 @@ from drystone.catalog import disks, instances, packs, snapshots
 from drystone.catalog.database import Database
 from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, SYSTEM_DISK, Disk, DiskState
 from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN, EXTRA_TYPES, DiskType
-from drystone.domain.errors import Refusal, RefusalError
+from drystone.domain.errors import PassingError, Refusal, RefusalError
 from drystone.domain.ids import AccountId, DiskId, InstanceId
 from drystone.engine.layout import nbd_uri
 from drystone.service.caller import Caller
 from drystone.service.calls.attributes import disk_name
-from drystone.service.calls.filters import disk_detail_selection, disk_selection
+from drystone.service.calls.filters import check_filters, disk_detail_selection, disk_selection
+from drystone.service.calls.filters import page as checked_page
 from drystone.service.calls.host_probe import HostProbe
-from drystone.service.requests import ConfigQuery, DiskChanges, DiskQuery
+from drystone.service.calls.new_disks import check_throughput
+from drystone.service.calls.patience import patiently
+from drystone.service.requests import PAGE_LIMIT, ConfigQuery, DiskChanges, DiskQuery, Filters
 from drystone.service.rows.quotas import check_per_call
 from drystone.service.views import DiskConfig, DiskDetail, DiskView, InstanceDiskNumber, Page
 
@@ -105,6 +108,32 @@ class DiskRecords:
 
         await self.db.write(change)
 
+    async def modify_throughput(self, caller: Caller, disk_id: str, mb_per_s: int) -> None:
+        """Change a disk's bought throughput, MiB/s; what it has already is applied again, none is right for any type.
+
+        Raises:
+            RefusalError: `NO_SUCH_DISK`, `DISK_UNFIT`, `BAD_VALUE` or `BUSY`; nothing was changed.
+        """
+
+        def change(conn: Connection) -> None:
+            (disk,) = _owned(conn, caller.account_id, (DiskId(disk_id),))
+            check_not_in_bin(disk)
+            if disk.state not in _STEADY:
+                raise _passes(disk, Refusal.BUSY, f"Disk {disk.id} is {disk.state}; try again when it is not.")
+            if mb_per_s and not DISK_TYPES[disk.type].may_have_extra(disk.size_gib, throughput=True):
+                raise RefusalError(
+                    Refusal.DISK_UNFIT,
+                    f"Disk {disk.id} is a {disk.type} of {disk.size_gib} GiB; throughput is bought for "
+                    f"{' and '.join(EXTRA_TYPES)} over {EXTRA_PERFORMANCE_GIB_MIN} GiB.",
+                )
+            check_throughput(disk.type, mb_per_s)
+            values = {"throughput_performance": mb_per_s}
+            changed = disks.compare_and_set(conn, disk.id, expected={"state": _STEADY}, values=values)
+            assert changed, f"{disk.id} changed within a transaction"
+
+        await patiently(lambda: self.db.write(change))
+        await self.probe.apply_limits(DiskId(disk_id))
+
     async def config_quota(self, caller: Caller, query: ConfigQuery) -> tuple[DiskConfig, ...]:  # noqa: ARG002 - the same for every account
         """Return the types and sizes that disks may have, those that are no longer sold as not available.
 
@@ -130,6 +159,30 @@ class DiskRecords:
             for charge_type in charge_types
             if query.charge_type in {None, charge_type}
         )
+
+    async def none_of(
+        self,
+        caller: Caller,  # noqa: ARG002 - the same for every account
+        names: Collection[str],
+        *,
+        ids: Sequence[str] = (),
+        filters: Filters = (),
+        page: tuple[int, int] = (0, PAGE_LIMIT),
+    ) -> None:
+        """Answer a question about what there is none of here: there is nothing to return.
+
+        Args:
+            caller: Who asks.
+            names: Which filters there are.
+            ids: Which ones are meant.
+            filters: By name and values.
+            page: Offset and limit.
+
+        Raises:
+            RefusalError: `BAD_FILTER` or `BAD_VALUE`, as where there is something.
+        """
+        check_filters(names, ids, filters)
+        checked_page(*page)
 
     async def instances_disk_num(self, caller: Caller, instance_ids: tuple[str, ...]) -> tuple[InstanceDiskNumber, ...]:
         """Return how many disks each of the caller's instances has and may have; unknown ids are left out.
@@ -159,16 +212,16 @@ class DiskRecords:
             )
         _check_member("DiskType", name, tuple(DISK_TYPES))
 
-        def change(conn: Connection) -> Disk:
+        def change(conn: Connection) -> None:
             (disk,) = _owned(conn, caller.account_id, disk_ids)
             _check_upgrade(disk, DISK_TYPES[name])
             changed = disks.compare_and_set(
                 conn, disk.id, expected={"state": _STEADY, "type": disk.type}, values={"type": name}
             )
             assert changed, f"{disk.id} changed within a transaction"
-            return replace(disk, type=name)
 
-        await self.probe.apply_limits(await self.db.write(change))
+        await patiently(lambda: self.db.write(change))
+        await self.probe.apply_limits(disk_ids[0])
 
 
 def owned_disk(conn: Connection, account_id: AccountId, disk_id: str) -> Disk:
@@ -246,10 +299,9 @@ def _check_attributes(disk: Disk, changes: DiskChanges) -> None:
 
 def _check_upgrade(disk: Disk, target: DiskType) -> None:
     if disk.state not in _STEADY:
-        raise RefusalError(
-            Refusal.NOT_NOW,
-            f"Disk {disk.id} is {disk.state}; its type changes while it is UNATTACHED or ATTACHED.",
-        )
+        check_not_in_bin(disk)
+        text = f"Disk {disk.id} is {disk.state}; its type changes while it is UNATTACHED or ATTACHED."
+        raise _passes(disk, Refusal.NOT_NOW, text)
     if target.name == disk.type:
         return
     if not target.sold or not target.size_gib_min <= disk.size_gib <= target.size_gib_max:
@@ -259,6 +311,11 @@ def _check_upgrade(disk: Disk, target: DiskType) -> None:
         )
     if _UPGRADES.index(target.name) < _UPGRADES.index(disk.type):
         raise RefusalError(Refusal.DISK_UNFIT, f"Disk {disk.id} is a {disk.type}, which cannot become a {target.name}.")
+
+
+def _passes(disk: Disk, kind: Refusal, message: str) -> RefusalError:
+    """Return the refusal of a disk on its way to another state: one that ends within seconds is waited for."""
+    return PassingError(kind, message) if disk.state.passing else RefusalError(kind, message)
 
 
 def _check_member(parameter: str, value: str, allowed: tuple[str, ...]) -> None:

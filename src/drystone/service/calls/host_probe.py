@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from drystone.catalog import disks, packs
-from drystone.domain.disk import Disk
 from drystone.domain.errors import IntegrityError
 from drystone.domain.ids import DiskId
 from drystone.engine.volume import volume_of
@@ -63,7 +62,7 @@ class HostProbe:
 
         return await asyncio.to_thread(look)
 
-    async def apply_limits(self, disk: Disk) -> None:
-        """Make the running disk, if it runs, as fast as its row says, and note the row beside the image."""
-        async with self.locks.graph(disk.id):
-            await self.host.apply_row(disk)
+    async def apply_limits(self, disk_id: DiskId) -> None:
+        """Make the running disk, if it runs, as fast as its row says, and note the row beside the image (S340)."""
+        async with self.locks.graph(disk_id):
+            await self.host.apply_row(disk_id)

@@ -1,6 +1,6 @@
 """Snapshots as rows: describing them, and changing what may change (name, deadline)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -82,6 +82,23 @@ class SnapshotRecords:
             assert changed, f"{snapshot.id} changed within a transaction"
 
         await self.db.write(change)
+
+    async def copy_to_regions(self, caller: Caller, snapshot_id: str | None, regions: Sequence[str]) -> None:
+        """Refuse to copy a snapshot to other regions: there is one.
+
+        A refusal of the whole call ends a run of Terraform at once. A set of results that failed would not: some
+        clients wait for the copies that such a set names.
+
+        Raises:
+            RefusalError: `MISSING`, `NO_SUCH_SNAPSHOT`, or `BAD_VALUE` for each region.
+        """
+        if not snapshot_id or not regions:
+            raise RefusalError(Refusal.MISSING, "SnapshotId and DestinationRegions are needed.")
+        await self.db.read(lambda conn: owned_snapshot(conn, caller.account_id, snapshot_id))
+        raise RefusalError(
+            Refusal.BAD_VALUE,
+            f"DestinationRegions has `{regions[0][:60]}`; nothing can be copied there: there is one region here.",
+        )
 
     async def overview(self, caller: Caller) -> SnapshotOverview:
         """Return how many NORMAL snapshots the caller has, and what they hold together, each stored byte once."""

@@ -6,6 +6,7 @@ from typing import Protocol
 from drystone.service.caller import Identity
 from drystone.service.calls.accounts import Accounts
 from drystone.service.calls.differences import SnapshotDifferences
+from drystone.service.calls.disk_charges import DiskCharges
 from drystone.service.calls.disk_lifecycle import DiskLifecycle
 from drystone.service.calls.disk_records import DiskRecords
 from drystone.service.calls.disk_space import DiskSpace
@@ -56,6 +57,7 @@ class UseCases:
     quiescing: Quiescing
     proving: Proving
     disk_records: DiskRecords
+    disk_charges: DiskCharges
     snapshot_records: SnapshotRecords
     instances: Instances
     accounts: Accounts

@@ -233,12 +233,20 @@ class Host:
             return None
         return DISK_TYPES[disk.type].limits(disk.size_gib, disk.throughput_performance)
 
-    async def apply_row(self, disk: Disk) -> None:
+    async def apply_row(self, disk_id: DiskId) -> None:
         """Make the disk, if it is open, as fast as its row says, and note the row beside the image."""
+        await self.describe(await self.apply_limits(disk_id))
+
+    async def apply_limits(self, disk_id: DiskId) -> Disk:
+        """Make the disk, if it is open, as fast as its row says now (S340); return the row.
+
+        The disk's graph lock is held: who changed the row later applies it later.
+        """
+        disk = await self.row(disk_id)
         live = await self.running(disk)
         if live is not None:
             await live.set_limits(self._limits(disk))
-        await self.describe(disk)
+        return disk
 
     async def describe(self, disk: Disk) -> None:
         """Note the row beside the image, for an adoption (P10)."""

@@ -116,6 +116,8 @@ class Watch:
         try:
             async with self.locks.graph(disk.id):
                 await self.host.settle(disk.id)
+                # S340: whoever changed the row may have been killed before the daemon was told.
+                await self.host.apply_limits(disk.id)
         except Exception as error:  # noqa: BLE001 - noted: what fails here must not end the rest (S135)
             self.operations.bugs.note(error, "disk.not_settled", severe=True, disk_id=disk.id)
 

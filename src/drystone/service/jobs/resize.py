@@ -57,7 +57,7 @@ class Resize:
                     # Refused or not, it is served again: who uses it must not pay for a resize that failed.
                     await self._serve_again(disk.instance_id, disk_id)
             await self.transactions.change(lambda change: _record(change, operation, size_gib))
-            await self.host.apply_row(await self.host.row(disk_id))
+            await self.host.apply_row(disk_id)
         await self.host.release(disk_id)
 
     async def _grow(self, disk: Disk, live: LiveDisk, size_bytes: int) -> None:
