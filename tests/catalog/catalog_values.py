@@ -11,6 +11,7 @@ from drystone.domain.ids import (
     InstanceId,
     OperationId,
     PackId,
+    PolicyId,
     SessionId,
     SnapshotGroupId,
     SnapshotId,
@@ -148,6 +149,9 @@ def full_snapshot() -> Snapshot:
         proven_at=8.5,
         damaged=True,
         versions={"maps/a": "v1", "snapshots/b": "v2"},
+        policy_id=PolicyId("asp-00000001"),
+        slot=1_700_000_000,
+        policy_order=7,
     )
 
 

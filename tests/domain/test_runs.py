@@ -42,7 +42,9 @@ BASE = Snapshot(
     id=SnapshotId("snap-1"), account_id=AccountId("1"), disk_id=A, state=SnapshotState.NORMAL, size_gib=10,
     created_at=0.0, modified_at=0.0, zone="z",
 )  # fmt: skip
-WAITING = Run(policy_id=POLICY.id, slot=SLOT, disk_id=A, try_at=SLOT + 5.0, late_by_s=5.0)
+WAITING = Run(
+    policy_id=POLICY.id, slot=SLOT, disk_id=A, account_id=POLICY.account_id, try_at=SLOT + 5.0, late_by_s=5.0
+)  # fmt: skip
 RUNNING = begun(WAITING, SnapshotId("snap-2"))
 DUE = Due(cursor=SLOT, slot=SLOT, late_by_s=5.0, missed=2)
 
@@ -193,10 +195,10 @@ def test_a_run_from_a_time_that_lies_ahead_holds_up_nothing() -> None:
 
 
 def test_accounts_take_turns() -> None:
-    owners = {PolicyId("p"): AccountId("1"), PolicyId("q"): AccountId("2")}
     runs = [replace(WAITING, policy_id=PolicyId("p"), disk_id=DiskId(f"disk-{n}")) for n in range(3)]
-    runs += [replace(WAITING, policy_id=PolicyId("q")), replace(WAITING, policy_id=PolicyId("q"), slot=SLOT - DAY)]
-    order = [(run.policy_id, run.disk_id) for run in fair_order(runs, owners)]
+    other = replace(WAITING, policy_id=PolicyId("q"), account_id=AccountId("2"))
+    runs += [other, replace(other, slot=SLOT - DAY)]
+    order = [(run.policy_id, run.disk_id) for run in fair_order(runs)]
     assert order == [("q", A), ("p", "disk-0"), ("q", A), ("p", "disk-1"), ("p", "disk-2")]
 
 

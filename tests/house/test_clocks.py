@@ -30,6 +30,7 @@ ALLOWED = {
     "catalog/logins.py": "sessions that have ended; by the steady clock",
     "catalog/operations.py:prune": "the caller's time is by the steady clock",
     "catalog/tokens.py:prune": "the caller's time is by the steady clock",
+    "catalog/policy_runs.py:prune": "the caller's time is by the steady clock",
     "catalog/sessions.py:spent": "the caller's time is by the steady clock",
     "catalog/snapshots.py:_due": "deadlines, which people asked for: by the least of all clocks",
     "service/upkeep/expiry.py": "deadlines, which people asked for: by the least of all clocks",

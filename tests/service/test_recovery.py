@@ -32,7 +32,16 @@ from drystone.codec.manifest import ANCESTRY_MAX, Manifest
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import DrystoneError, RefusalError
-from drystone.domain.ids import AccountId, DiskId, IdSource, InstanceId, SessionId, SnapshotGroupId, SnapshotId
+from drystone.domain.ids import (
+    AccountId,
+    DiskId,
+    IdSource,
+    InstanceId,
+    PolicyId,
+    SessionId,
+    SnapshotGroupId,
+    SnapshotId,
+)
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.quiesce import QuiesceProfile, Step, StepKind
 from drystone.domain.session import Session, SessionState
@@ -95,7 +104,8 @@ class World:
             self.take()
         self.describe(DISK, source=None)
         write_attributes(self.store, self.name(2), Attributes(name="second", permanent=False,
-                         deadline="2027-01-01T00:00:00+00:00", tags=(("k", "v"),)),
+                         deadline="2027-01-01T00:00:00+00:00", tags=(("k", "v"),),
+                         policy=PolicyId("asp-00000001"), slot=1_700_000_000, policy_order=3),
                          AccountId("100000000001"))  # fmt: skip
 
     def name(self, number: int) -> SnapshotId:
@@ -177,6 +187,7 @@ def test_everything_comes_back_from_the_store_alone(world: World) -> None:
     ]  # fmt: skip
     second = rows[1]
     assert (second.name, second.permanent, second.tags) == ("second", False, (("k", "v"),))
+    assert (second.policy_id, second.slot, second.policy_order) == ("asp-00000001", 1_700_000_000, 3)
     assert second.deadline_at == 1_798_761_600.0
     for row in rows:
         assert row.manifest is not None

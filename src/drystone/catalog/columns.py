@@ -19,6 +19,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from drystone.domain.blocks import Ranges
 from drystone.domain.event import Facts
+from drystone.domain.policy import Retention, Spread, Trigger
 from drystone.domain.proof import Finding, ProofStep
 from drystone.domain.quiesce import Step, StepKind
 from drystone.domain.snapshot import SnapshotRecord
@@ -104,6 +105,27 @@ def _proof_steps(text: str) -> tuple[ProofStep, ...]:
     return tuple(ProofStep(**{**fields, "finding": Finding(fields["finding"])}) for fields in json.loads(text))
 
 
+def _given(value: Any) -> dict[str, object]:  # noqa: ANN401 - any dataclass
+    return {name: one for name, one in asdict(value).items() if one not in (None, (), False)}
+
+
+def _triggers(text: str) -> tuple[Trigger, ...]:
+    return tuple(
+        Trigger(
+            hours=tuple(fields["hours"]), days_of_week=tuple(fields.get("days_of_week", ())),
+            days_of_month=tuple(fields.get("days_of_month", ())), interval_days=fields.get("interval_days"),
+        )
+        for fields in json.loads(text)
+    )  # fmt: skip
+
+
+def _retention(text: str) -> Retention:
+    fields = json.loads(text)
+    if "spread" in fields:
+        fields["spread"] = Spread(**fields["spread"])
+    return Retention(**fields)
+
+
 def enumeration(members: type[E]) -> EncodedText[E]:
     """Return the column type of an enumeration: any other value is a `ValueError`, both ways."""
     return EncodedText(lambda member: members(member).value, functools.cache(members))
@@ -137,6 +159,12 @@ RECORD: EncodedText[SnapshotRecord] = EncodedText(_record_text, _remembered(_rec
 """The record of P7: a JSON object of the fields that are known."""
 STEPS: EncodedText[tuple[Step, ...]] = EncodedText(_steps_text, _steps)
 """The steps of a quiesce profile."""
+TRIGGERS: EncodedText[tuple[Trigger, ...]] = EncodedText(
+    lambda triggers: _dump([_given(one) for one in triggers]), _remembered(_triggers)
+)
+"""When snapshots of a policy are due."""
+RETENTION: EncodedText[Retention] = EncodedText(lambda kept: _dump(_given(kept)), _remembered(_retention))
+"""How long they are kept."""
 PROOF_STEPS: EncodedText[tuple[ProofStep, ...]] = EncodedText(
     lambda steps: _dump([asdict(step) for step in steps]), _proof_steps
 )

@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-from drystone.catalog import schema_base, schema_told
+from drystone.catalog import schema_base, schema_policies, schema_told
 from drystone.catalog.columns import (
     NAME_SET,
     NAMES,
@@ -203,6 +203,9 @@ snapshot = Table(
     _needs("damaged", Boolean),
     Column("group_id", Text),
     _needs("versions", VERSIONS),
+    Column("policy_id", Text),
+    Column("slot", INTEGER),
+    Column("policy_order", INTEGER),
     CheckConstraint("size_gib > 0", name="size"),
     CheckConstraint("percent BETWEEN 0 AND 100", name="percent"),
     Index("ix_snapshot_account", "account_id", "created_at", "id", **partial(VISIBLE_SNAPSHOT)),
@@ -215,6 +218,7 @@ snapshot = Table(
     Index("ix_snapshot_state", "state"),
     Index("ix_snapshot_session", "session_id"),
     Index("ix_snapshot_group", "group_id"),
+    Index("ix_snapshot_policy", "policy_id", "slot"),
     Index("ix_snapshot_doubtful", "account_id", "created_at", **partial(DOUBTFUL_SNAPSHOT)),
 )
 snapshot_group = Table(
@@ -475,4 +479,4 @@ expiry_tally = Table(
 )
 """How many of an account's snapshots have expired in the hour that began with the first of them (S118)."""
 
-assert schema_told.event.metadata is metadata, "its tables are of the same schema"
+assert schema_told.event.metadata is metadata is schema_policies.policy.metadata, "their tables are of the same schema"

@@ -104,6 +104,8 @@ class Policy:
     modified_at: float
     anchored_at: float
     """When its triggers were given: intervals of days count from that day on, in its zone."""
+    copied_from: AccountId | None = None
+    """The account that it was copied from."""
 
 
 class RunState(StrEnum):
@@ -168,6 +170,7 @@ class Run:
     slot: int
     """The instant at which it was scheduled, whole seconds."""
     disk_id: DiskId
+    account_id: AccountId
     state: RunState = RunState.WAITING
     reason: RunReason | None = None
     detail: str = ""

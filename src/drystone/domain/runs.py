@@ -94,8 +94,8 @@ def opened(
             if disk_id in there:
                 continue
             row = Run(
-                policy_id=policy.id, slot=found.slot, disk_id=disk_id, late_by_s=found.late_by_s, missed=found.missed,
-                try_at=now,
+                policy_id=policy.id, slot=found.slot, disk_id=disk_id, account_id=policy.account_id,
+                late_by_s=found.late_by_s, missed=found.missed, try_at=now,
             )  # fmt: skip
             rows.append(_over(row, RunState.SKIPPED, RunReason.OVERLAP, now) if held else row)
     return Opening(opened=tuple(rows), ended=tuple(ended))
@@ -149,12 +149,12 @@ def ready(run: Run, now: float) -> bool:
     return run.state is RunState.WAITING and not 0.0 < run.try_at - now <= RETRY_MAX_S
 
 
-def fair_order(runs: Iterable[Run], owners: Mapping[PolicyId, AccountId]) -> tuple[Run, ...]:
+def fair_order(runs: Iterable[Run]) -> tuple[Run, ...]:
     """Return runs in the order in which they are begun: by slots, and of one slot the accounts take turns."""
     place: Counter[tuple[int, AccountId]] = Counter()
     keyed: list[tuple[int, int, Run]] = []
     for run in runs:
-        owner = (run.slot, owners[run.policy_id])
+        owner = (run.slot, run.account_id)
         keyed.append((run.slot, place[owner], run))
         place[owner] += 1
     return tuple(run for _, _, run in sorted(keyed, key=lambda one: one[:2]))

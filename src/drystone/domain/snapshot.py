@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from drystone.domain.disk import DATA_DISK, UNNAMED
-from drystone.domain.ids import AccountId, DiskId, SessionId, SnapshotGroupId, SnapshotId
+from drystone.domain.ids import AccountId, DiskId, PolicyId, SessionId, SnapshotGroupId, SnapshotId
 
 
 class SnapshotState(StrEnum):
@@ -96,3 +96,9 @@ class Snapshot:
     """The group that was taken at the same instant."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Which versions of its manifest and maps were written, by name, where that is known (S274)."""
+    policy_id: PolicyId | None = None
+    """The policy that had it taken; a snapshot outlives its policy."""
+    slot: int | None = None
+    """When that policy scheduled it, whole seconds."""
+    policy_order: int | None = None
+    """Its place among that policy's snapshots of the disk, in the order of their commits."""

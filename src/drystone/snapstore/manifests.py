@@ -10,7 +10,7 @@ from drystone.codec.manifest import Manifest, decode_manifest, encode_manifest, 
 from drystone.codec.manifest import seal_manifest as codec_seal_manifest
 from drystone.codec.sealed import Kind
 from drystone.domain.errors import IntegrityError, ProtocolError
-from drystone.domain.ids import AccountId, InstanceId, SessionId, SnapshotGroupId, SnapshotId
+from drystone.domain.ids import AccountId, InstanceId, PolicyId, SessionId, SnapshotGroupId, SnapshotId
 from drystone.domain.late_writes import Made
 from drystone.objects.contract import NotFoundError
 from drystone.snapstore.seals import account_purpose, snapshots_purpose
@@ -68,6 +68,10 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[tuple[str, str], ...] = ()
     suspect: bool = False
     group: GroupAttributes | None = None
+    policy: PolicyId | None = None
+    """The policy that had it taken, when that scheduled it, and its place among that policy's of the disk."""
+    slot: int | None = None
+    policy_order: int | None = None
 
 
 def seal_manifest(store: Store, manifest: Manifest) -> tuple[str, bytes]:

@@ -123,7 +123,8 @@ def attributes_of(snapshot: Snapshot, group: SnapshotGroup | None = None) -> Att
     at = snapshot.deadline_at
     return Attributes(
         name=snapshot.name, deadline=None if at is None else moment(at).isoformat(),
-        permanent=snapshot.permanent, tags=snapshot.tags, suspect=snapshot.suspect,
+        permanent=snapshot.permanent, tags=snapshot.tags, suspect=snapshot.suspect, policy=snapshot.policy_id,
+        slot=snapshot.slot, policy_order=snapshot.policy_order,
         group=None if group is None else GroupAttributes(
             id=group.id, name=group.name, instance=group.instance_id, tags=group.tags, pause_ms=group.pause_ms,
             taken_at=group.taken_at, created_at=group.created_at,
