@@ -203,30 +203,30 @@ def test_accounts_take_turns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("disk", "base", "by", "marked"),
+    ("disk", "base", "newest", "marked"),
     [
-        (replace(DISK, tracking=TrackingState.LOST), BASE, POLICY.id, False),
-        (replace(DISK, carry=frozenset({"m"})), BASE, POLICY.id, False),
-        (replace(DISK, hydrating=True), BASE, POLICY.id, False),
-        (replace(DISK, size_gib=20), BASE, POLICY.id, False),
-        (replace(DISK, base_snapshot_id=SnapshotId("snap-9")), BASE, POLICY.id, False),
+        (replace(DISK, tracking=TrackingState.LOST), BASE, BASE.id, False),
+        (replace(DISK, carry=frozenset({"m"})), BASE, BASE.id, False),
+        (replace(DISK, hydrating=True), BASE, BASE.id, False),
+        (replace(DISK, size_gib=20), BASE, BASE.id, False),
+        (replace(DISK, base_snapshot_id=SnapshotId("snap-9")), BASE, BASE.id, False),
         (replace(DISK, base_snapshot_id=None), None, None, False),
-        (replace(DISK, id=B), BASE, POLICY.id, False),
-        (DISK, replace(BASE, state=SnapshotState.DELETING), POLICY.id, False),
-        (DISK, replace(BASE, suspect=True), POLICY.id, False),
-        (DISK, replace(BASE, damaged=True), POLICY.id, False),
-        (DISK, replace(BASE, rolling_back=True), POLICY.id, False),
-        (DISK, BASE, PolicyId("asp-2"), False),
+        (replace(DISK, id=B), BASE, BASE.id, False),
+        (DISK, replace(BASE, state=SnapshotState.DELETING), BASE.id, False),
+        (DISK, replace(BASE, suspect=True), BASE.id, False),
+        (DISK, replace(BASE, damaged=True), BASE.id, False),
+        (DISK, replace(BASE, rolling_back=True), BASE.id, False),
+        (DISK, BASE, SnapshotId("snap-2"), False),
         (DISK, BASE, None, False),
-        (DISK, BASE, POLICY.id, True),
+        (DISK, BASE, BASE.id, True),
     ],
 )
 def test_an_empty_bitmap_alone_does_not_mean_unchanged(
-    disk: Disk, base: Snapshot | None, by: PolicyId | None, *, marked: bool
+    disk: Disk, base: Snapshot | None, newest: SnapshotId | None, *, marked: bool
 ) -> None:
     """S304"""
-    assert answering(POLICY, DISK, BASE, POLICY.id, marked=False) == BASE.id
-    assert answering(POLICY, disk, base, by, marked=marked) is None
+    assert answering(DISK, BASE, BASE.id, marked=False) == BASE.id
+    assert answering(disk, base, newest, marked=marked) is None
 
 
 def test_all_of_a_batch_are_skipped_or_none() -> None:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import groupby
 
 from drystone.domain.ids import DiskId, PolicyId, SnapshotId
-from drystone.domain.policy import PERIODS_MAX, Policy, Retention, Spread
+from drystone.domain.policy import Policy, Retention, Spread
 from drystone.domain.times import TIME_S_MAX, moment
 from drystone.domain.zones import first_instant, zone_or_utc
 
@@ -47,8 +47,8 @@ class PolicySnapshot:
     """Whether somebody reads it for long: a disk that hydrates, an export, a proof."""
     deadline_at: float | None = None
     """Its own, which no later change of the policy moves; None if the policy's retention counts."""
-    answers: tuple[int, ...] = ()
-    """Slots that were skipped since nothing had changed, for which it stands; in the order of their runs."""
+    answers_for: int | None = None
+    """The last slot that was skipped since nothing had changed since this one was taken, so that it stands for it."""
 
     @property
     def good(self) -> bool:
@@ -184,8 +184,8 @@ def _wanted(
 
 
 def _answered_s(one: PolicySnapshot) -> int:
-    """Return how much longer a snapshot lives since it answers for later slots (S309)."""
-    return max(0, max(one.answers, default=one.slot) - one.slot)
+    """Return how much longer a snapshot lives since it answers for a later slot (S309)."""
+    return 0 if one.answers_for is None else max(0, one.answers_for - one.slot)
 
 
 def _newest(newest_first: Iterable[PolicySnapshot], amount: int) -> Iterator[PolicySnapshot]:
@@ -205,7 +205,8 @@ def _spread(spread: Spread, newest_first: Iterable[PolicySnapshot], zone: tzinfo
     seen: tuple[set[tuple[int, int]], ...] = (set(), set(), set(), set())
     for one in newest_first:
         kept: dict[Stay, None] = {}
-        for slot in (*reversed(one.answers), one.slot):  # S309: as if each of those runs had made one.
+        # S309: as if the last of those runs had made one. Those between would take places, and not keep it longer.
+        for slot in (one.slot,) if one.answers_for is None else (one.answers_for, one.slot):
             for count, taken, period, stay in zip(counts, seen, periods(slot, zone), _STAYS, strict=True):
                 if period not in taken and len(taken) < count:
                     kept[stay] = None
@@ -224,23 +225,6 @@ def periods(slot: int, zone: tzinfo) -> tuple[tuple[int, int], ...]:
     local = moment(slot, zone)
     year, week, _ = local.isocalendar()
     return (local.year, local.timetuple().tm_yday), (year, week), (local.year, local.month), (local.year, 0)
-
-
-def answers_kept(slots: Sequence[int], zone: tzinfo) -> frozenset[int]:
-    """Return which of the slots that a snapshot answers for must be remembered; retention is the same without the rest.
-
-    Args:
-        slots: In the order of their runs.
-        zone: The policy's.
-    """
-    kept = {max(slots)} if slots else set()
-    seen: tuple[set[tuple[int, int]], ...] = (set(), set(), set(), set())
-    for slot in reversed(slots):
-        for taken, period in zip(seen, periods(slot, zone), strict=True):
-            if period not in taken and len(taken) < PERIODS_MAX:
-                taken.add(period)
-                kept.add(slot)
-    return frozenset(kept)
 
 
 def _leave(retention: Retention, one: PolicySnapshot) -> Leave:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from drystone.domain.clock import TOLERANCE_S
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import Refusal
-from drystone.domain.ids import AccountId, DiskId, InstanceId, PolicyId, SnapshotId
+from drystone.domain.ids import AccountId, DiskId, InstanceId, SnapshotId
 from drystone.domain.policy import Policy, Run, RunReason, RunState
 from drystone.domain.schedule import Due, next_trigger
 from drystone.domain.snapshot import Snapshot, SnapshotState
@@ -160,25 +160,23 @@ def fair_order(runs: Iterable[Run]) -> tuple[Run, ...]:
     return tuple(run for _, _, run in sorted(keyed, key=lambda one: one[:2]))
 
 
-def answering(
-    policy: Policy, disk: Disk, base: Snapshot | None, base_policy: PolicyId | None, *, marked: bool
-) -> SnapshotId | None:
+def answering(disk: Disk, base: Snapshot | None, newest: SnapshotId | None, *, marked: bool) -> SnapshotId | None:
     """Return the snapshot that shows a disk as it is, if that is certain (S304); asked while applications are held.
 
     An empty bitmap alone says little: also of a disk that was rolled back, made from a snapshot, or lost its tracking.
 
     Args:
-        policy: Whose run it is.
         disk: Its row.
         base: The snapshot that its changes count from, if there is one.
-        base_policy: Which policy made that.
+        newest: Of the NORMAL snapshots that the policy has made of this disk the one that was committed last. An older
+            one may be the base after a rollback; it would answer for a slot that is newer than what came after it.
         marked: Whether any block is marked in a bitmap or in the checkpoint; True if nobody can tell.
     """
     if marked or disk.tracking is TrackingState.LOST or disk.carry or disk.hydrating or base is None:
         return None
     fit = base.state is SnapshotState.NORMAL and not base.suspect and not base.damaged and not base.rolling_back
     same = base.id == disk.base_snapshot_id and base.disk_id == disk.id and base.size_gib == disk.size_gib
-    return base.id if fit and same and base_policy == policy.id else None
+    return base.id if fit and same and base.id == newest else None
 
 
 def unchanged(
