@@ -110,7 +110,8 @@ def toy_rig(settings: ApiSettings | None = None) -> Rig:
             toy_service("cbs", "2017-03-12", regional=True),
             toy_service("drystone", "2026-11-01", regional=False),
         ),
-        agent=LocalAgent(Context(calls=cast("UseCases", behaviour), zone=UTC, clock=monotonic)), record=trail.record,
+        agent=LocalAgent(Context(calls=cast("UseCases", behaviour), region=REGION, zone=UTC, clock=monotonic)),
+        record=trail.record,
         settings=settings or ApiSettings(region=REGION, rate_limits=False), monotonic=monotonic,
         request_id=request_ids(), registry=registry,
     )  # fmt: skip

@@ -35,6 +35,7 @@ from drystone.service.views import (
     HostFacts,
     HostView,
     InstanceDiskNumber,
+    InstanceDisks,
     InstanceView,
     KeyView,
     NewKey,
@@ -52,6 +53,7 @@ from drystone.service.views import (
     StoreHealthView,
     StoreSpaceView,
     StoreStatusView,
+    Tagged,
 )
 from tests.api.asgi import ACCOUNT, Keys, Trail
 from tests.api.signing import NOW_S, REGION
@@ -198,11 +200,12 @@ class Part:
 
 def context(hours: float) -> Context:
     """What actions work with: the use cases of nobody, and this offset of local times."""
-    return Context(calls=cast("UseCases", None), zone=timezone(timedelta(hours=hours)), clock=lambda: NOW_S)
+    zone = timezone(timedelta(hours=hours))
+    return Context(calls=cast("UseCases", None), region=REGION, zone=zone, clock=lambda: NOW_S)
 
 
 class FakeUseCases:
-    """All use cases of both services."""
+    """All use cases of all services."""
 
     @property
     def typed(self) -> UseCases:
@@ -299,7 +302,27 @@ class FakeUseCases:
         self.instances: Any = Part(
             "instances",
             calls,
-            {"describe": Page(items=(instance,), total=1), "create": INSTANCE.id, "delete": None},
+            {
+                "describe": Page(items=(instance,), total=1),
+                "with_disks": Page(items=(InstanceDisks(instance=INSTANCE, disks=(DISK,)),), total=1),
+                "zones": (ZONE,),
+                "create": INSTANCE.id,
+                "delete": None,
+            },
+        )
+        self.tags: Any = Part(
+            "tags",
+            calls,
+            {
+                "of": Page(items=((DISK.id, "team", "storage"),), total=1),
+                "named": {DISK.id: DISK.tags},
+                "find": (Tagged(resource_id=DISK.id, tags=DISK.tags),),
+                "change": {},
+                "keys": Page(items=("team",), total=1),
+                "pairs": Page(items=DISK.tags, total=2),
+                "create": None,
+                "delete": None,
+            },
         )
         key = NewKey(account_id=ACCOUNT, secret_id="AKIDnew", secret_key="secret-of-the-new-key")
         account = Account(id=ACCOUNT, name="owner", admin=True, created_at=NOW_S)

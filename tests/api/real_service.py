@@ -7,7 +7,7 @@ import contextlib
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,15 @@ REGION = "ap-local"
 ZONE = "ap-local-1"
 
 
+def by_action(services: Iterable[Service]) -> Mapping[str, Service]:
+    """Return the service of each action; one of a name that an earlier service has is `service name`."""
+    found: dict[str, Service] = {}
+    for service in services:
+        taken = found.keys() & service.actions
+        found |= {f"{service.name} {name}" if name in taken else name: service for name in service.actions}
+    return found
+
+
 @dataclass(kw_only=True)
 class RealService:
     """Calls actions by name, as one account or another."""
@@ -42,10 +51,12 @@ class RealService:
     dispatcher: Dispatcher
     parts: Parts
     actions: Mapping[str, Service]
+    """The service of each action, as `by_action` names them."""
     admin: AccountId
 
     async def send(self, action: str, body: bytes, *, account: AccountId | None = None) -> Mapping[str, Any]:
         """Send a body; return what `Response` holds."""
+        service, action = self.actions[action], action.rpartition(" ")[2]
         caller = Caller(
             account_id=account or self.admin, admin=account in {None, self.admin}, secret_id="AKIDtest",
             request_id=str(uuid.uuid4()), action=action, source="192.0.2.1",
@@ -53,7 +64,7 @@ class RealService:
 
         async def verify(progress: Progress) -> Verified:
             progress.action = action
-            return Verified(service=self.actions[action], action=action, caller=caller, region=REGION, parameters=body)
+            return Verified(service=service, action=action, caller=caller, region=REGION, parameters=body)
 
         response: Mapping[str, Any] = json.loads(await self.dispatcher.answer(verify))["Response"]
         return response
@@ -99,7 +110,7 @@ async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService
         # What an earlier run left attached is served again.
         await watch.take_over()
         await watch.revive_all()
-        services = {name: service for service in app.dispatcher.services for name in service.actions}
+        services = by_action(app.dispatcher.services)
         made = RealService(dispatcher=app.dispatcher, parts=parts, actions=services, admin=admin.id)
         try:
             async with asyncio.TaskGroup() as tasks:

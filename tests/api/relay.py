@@ -25,7 +25,10 @@ class Relay:
 
     async def perform(self, action: Action, caller: Caller) -> Fields:
         """Perform it there; a refusal is raised here as it was there, what else is raised is not carried over."""
-        sent = msgspec.json.encode({"action": type(action).__name__, "parameters": action, "caller": asdict(caller)})
+        # Two services may have an action of one name.
+        service = next(one.name for one in SERVICES if one.actions.get(type(action).__name__) is type(action))
+        call = {"service": service, "action": type(action).__name__, "parameters": action, "caller": asdict(caller)}
+        sent = msgspec.json.encode(call)
         answer: Mapping[str, Any] = json.loads(await self._there(sent))
         if "refusal" in answer:
             raise REFUSALS[answer["refusal"]](Refusal(answer["kind"]), answer["message"])
@@ -34,9 +37,8 @@ class Relay:
 
     async def _there(self, sent: bytes) -> bytes:
         call = json.loads(sent)
-        name = call["action"]
         # Looked up for each call: the fuzzer plants faults into the services' tables.
-        kind = next(service.actions[name] for service in SERVICES if name in service.actions)
+        kind = next(one.actions[call["action"]] for one in SERVICES if one.name == call["service"])
         action = from_json(json.dumps(call["parameters"]).encode(), kind)
         try:
             fields = await self.agent.perform(action, Caller(**call["caller"]))

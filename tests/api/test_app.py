@@ -458,6 +458,8 @@ def test_a_parameter_is_not_taken_twice(sdk: Sdk) -> None:
 
 
 def test_services_of_one_version_are_told_apart_by_name_then_address_then_action() -> None:
+    """S364"""
+
     def named(name: str, version: str, *known: str) -> Service:
         return Service(name=name, version=version, regional=False, not_served=frozenset(known))
 

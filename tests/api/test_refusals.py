@@ -7,21 +7,20 @@ from pathlib import Path
 import pytest
 
 import drystone
-from drystone.api.cbs import CBS as SERVICE
-from drystone.api.documented_codes import DOCUMENTED
-from drystone.api.drystone import DRYSTONE as SECOND
+from drystone.api.documented_codes import BESIDE, DOCUMENTED
 from drystone.api.refusals import (
-    CBS,
     CODES,
     CODES_OF_ACTIONS,
     COMMON,
     DRYSTONE,
     REASONS,
+    TABLES,
     Ends,
     code_of,
     ends,
     retried,
 )
+from drystone.api.services import SERVICES
 from drystone.domain.errors import Refusal
 
 CODE = re.compile(r"(?:[A-Z][a-z]+){1,5}(?:\.[A-Za-z]+)?")
@@ -31,8 +30,8 @@ FAMILIES = (
     "ServiceUnavailable",
     "UnauthorizedOperation", "UnknownParameter", "Unsupported",
 )  # fmt: skip
-NO_CODES = {"InvalidDiskId", "Resource", "ResourceId"}
-"""The beginning of several codes, and names of a parameter and of a field."""
+NO_CODES = {"InvalidDiskId", "Resource", "ResourceId", "ResourceIds", "ResourceList", "ResourceTagMappingList"}
+"""The beginning of several codes, and names of parameters and fields."""
 OWN_DOORS = {"AuthFailure.CsrfTokenWrong", "AuthFailure.OriginNotAllowed", "AuthFailure.PasswordWrong",
              "AuthFailure.SessionExpired", "AuthFailure.PasswordNeeded"}  # fmt: skip
 """Of the console's log-in, which no client of the API ever meets."""
@@ -40,18 +39,28 @@ OF_OPERATIONS = {"FailedOperation.Cancelled"}
 """No call is refused so; operations end so."""
 
 
+ROWS = {action: rows for table in TABLES.values() for action, rows in table.items()}
+"""What each action of every documented service is refused with."""
+LISTS = {**DOCUMENTED, **BESIDE}
+
+
 def test_each_action_has_its_rows_and_its_documented_list() -> None:
-    assert set(CBS) == set(SERVICE.actions)
-    assert set(DOCUMENTED) == SERVICE.known
-    assert not {code for codes in DOCUMENTED.values() for code in codes} & set(COMMON)
-    for rows in (*CBS.values(), DRYSTONE):
+    of_services = {service.name: service for service in SERVICES if service.name != "drystone"}
+    assert {name: set(table) for name, table in TABLES.items()} == {
+        name: set(service.actions) for name, service in of_services.items()
+    }
+    assert len(ROWS) == sum(map(len, TABLES.values())), "two services have an action of one name"
+    assert set(DOCUMENTED) == of_services["cbs"].known
+    assert set(BESIDE) == set(ROWS) - set(TABLES["cbs"])
+    assert not {code for codes in LISTS.values() for code in codes} & set(COMMON)
+    for rows in (*ROWS.values(), DRYSTONE):
         assert not set(rows) & set(COMMON)
 
 
-@pytest.mark.parametrize("action", sorted(CBS))
+@pytest.mark.parametrize("action", sorted(ROWS))
 def test_what_passes_is_tried_again_and_what_does_not_ends_a_run(action: str) -> None:
     """Terraform's rule, imitated: a code that begins with one of three words is tried again for five minutes."""
-    for code, how in {**COMMON, **CBS[action]}.items():
+    for code, how in {**COMMON, **ROWS[action]}.items():
         if (action, code) in REASONS:
             continue
         if how is Ends.NEVER:
@@ -60,18 +69,18 @@ def test_what_passes_is_tried_again_and_what_does_not_ends_a_run(action: str) ->
             assert retried(code), (action, code)
 
 
-@pytest.mark.parametrize("action", sorted(CBS))
+@pytest.mark.parametrize("action", sorted(ROWS))
 def test_what_is_not_documented_has_a_reason(action: str) -> None:
-    for code in CBS[action]:
-        if code not in DOCUMENTED[action]:
+    for code in ROWS[action]:
+        if code not in LISTS[action]:
             assert (action, code) in REASONS, (action, code)
 
 
 def test_each_reason_is_needed() -> None:
     for action, code in REASONS:
-        how = CBS[action][code]
+        how = ROWS[action][code]
         wrong_side = (how is Ends.NEVER and retried(code)) or (how is Ends.ALONE and not retried(code))
-        assert wrong_side or code not in DOCUMENTED[action], (action, code)
+        assert wrong_side or code not in LISTS[action], (action, code)
 
 
 def literals(*folders: str) -> dict[str, str]:
@@ -89,7 +98,7 @@ def literals(*folders: str) -> dict[str, str]:
 
 
 def test_every_code_of_the_program_is_in_the_table() -> None:
-    listed = {*COMMON, *DRYSTONE, *(code for rows in CBS.values() for code in rows)}
+    listed = {*COMMON, *DRYSTONE, *(code for rows in ROWS.values() for code in rows)}
     found = literals("api")
     assert len(found) > 15
     assert not {code: file for code, file in found.items() if code not in listed | OWN_DOORS | OF_OPERATIONS | NO_CODES}
@@ -110,7 +119,7 @@ def test_an_action_may_have_a_code_of_its_own_for_a_kind() -> None:
     assert code_of(Refusal.DISK_UNFIT, "AttachDisks") == "InvalidDisk.NotSupported"
     assert code_of(Refusal.DISK_UNFIT, "TerminateDisks") == "UnsupportedOperation"
     assert code_of("InvalidAction", "NoAction") == "InvalidAction"
-    actions = {action for service in (SERVICE, SECOND) for action in service.actions}
+    actions = {action for service in SERVICES for action in service.actions}
     assert set(CODES_OF_ACTIONS) <= actions
     for action, codes in CODES_OF_ACTIONS.items():
         for kind, code in codes.items():

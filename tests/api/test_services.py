@@ -12,10 +12,8 @@ import tccli
 from prometheus_client import CollectorRegistry
 
 from drystone.api.app import Application, build_application
-from drystone.api.cbs import CBS as CBS_SERVICE
 from drystone.api.cbs.service import NOT_SERVED
 from drystone.api.description import description
-from drystone.api.drystone import DRYSTONE
 from drystone.api.refusals import WireError
 from drystone.api.services import SERVICES
 from drystone.api.settings import ApiSettings
@@ -35,11 +33,17 @@ from drystone.service.requests import (
 )
 from tests.api.asgi import ACCOUNT, request_ids, send_signed
 from tests.api.fakes import DISK, GROUP, OPERATION, SNAPSHOT, ZONE, FakeUseCases
+from tests.api.real_service import by_action
 from tests.api.signing import NOW_S, REGION, SECRET_ID, sdk_request
 
-API: Mapping[str, Any] = json.loads(
-    (Path(tccli.__file__).parent / "services/cbs/v20170312/api.json").read_text(encoding="utf-8")
-)
+APIS: Mapping[str, Mapping[str, Any]] = {
+    service.name: json.loads(file.read_text(encoding="utf-8"))
+    for service in SERVICES
+    for file in Path(tccli.__file__).parent.glob(
+        f"services/{service.name}/v{service.version.replace('-', '')}/api.json"
+    )
+}
+"""The official descriptions: of all services but the second."""
 Call = Callable[..., Mapping[str, Any]]
 
 
@@ -65,14 +69,11 @@ def app(fake: FakeUseCases) -> Application:
 @pytest.fixture
 def call(app: Application, monkeypatch: pytest.MonkeyPatch) -> Call:
     def send(action: str, **params: object) -> Mapping[str, Any]:
-        second = action in SECOND_SERVICE
+        service = by_action(SERVICES)[action]
+        name = action.rpartition(" ")[2]
         request = sdk_request(
-            monkeypatch,
-            action=action,
-            params=params,
-            service="drystone" if second else "cbs",
-            version=(DRYSTONE if second else CBS_SERVICE).version,
-        )
+            monkeypatch, action=name, params=params, service=service.name, version=service.version
+        )  # fmt: skip
         answer = asyncio.run(send_signed(app, request))
         response = dict(answer.response)
         assert "Error" not in response, response
@@ -179,34 +180,60 @@ CBS: Mapping[str, Mapping[str, object]] = {
     "TerminateDisks": {"DiskIds": [DISK.id]},
 }
 
+DISK_NAME = f"qcs::cvm:{REGION}:uin/:volume/{DISK.id}"
+NEIGHBOURS: Mapping[str, Mapping[str, object]] = {
+    "CreateTag": {"TagKey": "team", "TagValue": "red"},
+    "DeleteTag": {"TagKey": "team", "TagValue": "red"},
+    "DescribeResourceTagsByResourceIds": {
+        "ServiceType": "cvm", "ResourcePrefix": "volume", "ResourceIds": [DISK.id], "ResourceRegion": REGION,
+    },
+    "DescribeTagKeys": {},
+    "DescribeTagValues": {"TagKeys": ["team"]},
+    "GetResources": {},
+    "GetTags": {},
+    "ModifyResourceTags": {"Resource": DISK_NAME, "DeleteTags": [{"TagKey": "team"}]},
+    "TagResources": {"ResourceList": [DISK_NAME], "Tags": [{"TagKey": "team", "TagValue": "red"}]},
+    "UnTagResources": {"ResourceList": [DISK_NAME], "TagKeys": ["team"]},
+    "cvm DescribeInstances": {},
+    "DescribeInstancesStatus": {},
+    "DescribeRegions": {},
+    "DescribeZones": {},
+    "GetCallerIdentity": {},
+}  # fmt: skip
+CALLS: Mapping[str, Mapping[str, object]] = {**CBS, **SECOND_SERVICE, **NEIGHBOURS}
+OF_NO_USE_CASE = {"DescribeRegions", "GetCallerIdentity"}
+"""What the wire knows by itself."""
 CLOCK_SHOWN = {
     "MachineTime": "2026-09-21T14:13:29+00:00", "SteadyTime": "2026-09-21T14:13:20+00:00",
     "DoubtedSince": "2026-09-21T14:13:20+00:00", "ExpiryWaitsSeconds": 2,
 }  # fmt: skip
 READS = ("Describe", "Get", "Inquir")
-OF_THE_WHOLE_STORE = {"ConfirmClock", "ConfirmStore", "ScrubStore"}
+OF_THE_WHOLE_STORE = {"ConfirmClock", "ConfirmStore", "ScrubStore", "CreateTag", "DeleteTag"}
 """Changes that are about nothing in particular: all others say in the trail what they touched."""
 
 
 def test_all_documented_actions_are_known() -> None:
-    first, second = SERVICES
-    assert first.known == set(API["actions"])
-    assert len(first.known) == 61
-    assert set(first.actions) == set(CBS)
-    assert set(second.actions) == set(SECOND_SERVICE)
-    for service in (first, second):
-        for name, action in service.actions.items():
-            assert action.__name__ == name
-            assert action.changes != name.startswith(READS), name
+    assert {service.name for service in SERVICES} == {*APIS, "drystone"}
+    for service in SERVICES:
+        if service.name in APIS:
+            assert service.known == set(APIS[service.name]["actions"])
+    assert len(APIS["cbs"]["actions"]) == 61
+    assert set(by_action(SERVICES)) == set(CALLS)
+    for called, service in by_action(SERVICES).items():
+        name = called.rpartition(" ")[2]
+        action = service.actions[name]
+        assert action.__name__ == name
+        assert action.changes != name.startswith(READS), name
 
 
-@pytest.mark.parametrize("action", sorted({**CBS, **SECOND_SERVICE}))
+@pytest.mark.parametrize("action", sorted(CALLS))
 def test_each_action_answers_and_changes_are_audited(call: Call, fake: FakeUseCases, action: str) -> None:
-    call(action, **{**CBS, **SECOND_SERVICE}[action])
-    (caller,) = fake.calls.callers
-    assert (caller.account_id, caller.secret_id, caller.action) == (ACCOUNT, SECRET_ID, action)
+    call(action, **CALLS[action])
+    name = action.rpartition(" ")[2]
+    told = [(caller.account_id, caller.secret_id, caller.action) for caller in fake.calls.callers]
+    assert told == ([] if action in OF_NO_USE_CASE else [(ACCOUNT, SECRET_ID, name)])
     rows = [(row[0].action, row[2]) for row in fake.audit.rows]
-    assert rows == ([] if action.startswith(READS) else [(action, "OK")])
+    assert rows == ([] if name.startswith(READS) else [(name, "OK")])
     assert "secret-of" not in str(fake.audit.rows)
     assert all(row[1] for row in fake.audit.rows) == (action not in OF_THE_WHOLE_STORE)
 
@@ -220,22 +247,30 @@ def test_each_action_answers_and_changes_are_audited(call: Call, fake: FakeUseCa
         ("SetQuiesceProfile", DISK.id),
         ("ExportSnapshot", f"{SNAPSHOT.id} /x.raw op-00000003"),
         ("ImportDisk", f"/x.qcow2 {DISK.id} op-00000004"),
+        ("ModifyResourceTags", DISK.id),
+        ("TagResources", DISK.id),
+        ("UnTagResources", DISK.id),
     ],
 )
 def test_the_trail_says_what_was_touched(call: Call, fake: FakeUseCases, action: str, touched: str) -> None:
-    call(action, **{**CBS, **SECOND_SERVICE}[action])
+    call(action, **CALLS[action])
     assert [row[1].split() for row in fake.audit.rows] == [touched.split()]
 
 
-@pytest.mark.parametrize("action", sorted(CBS))
+@pytest.mark.parametrize("action", sorted({**CBS, **NEIGHBOURS}))
 def test_answers_have_the_documented_fields(call: Call, action: str) -> None:
-    response = call(action, **CBS[action])
-    documented = {member["name"] for member in API["objects"][f"{action}Response"]["members"]} - {"RequestId"}
+    response = call(action, **CALLS[action])
+    objects, name = APIS[by_action(SERVICES)[action].name]["objects"], action.rpartition(" ")[2]
+    documented = {member["name"] for member in objects[f"{name}Response"]["members"]} - {"RequestId"}
     assert set(response) - {"DeprecatedWarning"} == documented
 
 
 DESCRIPTION: Mapping[str, Any] = json.loads(json.dumps(description(SERVICES)))
-ANSWERS = {action["name"]: action["answer"] for service in DESCRIPTION["services"] for action in service["actions"]}
+ANSWERS = {
+    (service["name"], action["name"]): action["answer"]
+    for service in DESCRIPTION["services"]
+    for action in service["actions"]
+}
 DESCRIBED: Mapping[str, type | tuple[type, ...]] = {
     "string": str, "integer": int, "number": (int, float), "boolean": bool,
 }  # fmt: skip
@@ -258,9 +293,10 @@ def check_described(fields: list[Mapping[str, Any]], value: Mapping[str, Any]) -
                 assert one in field.get("enum", [one]), field
 
 
-@pytest.mark.parametrize("action", sorted({**CBS, **SECOND_SERVICE}))
+@pytest.mark.parametrize("action", sorted(CALLS))
 def test_answers_are_as_the_description_says(call: Call, action: str) -> None:
-    check_described(ANSWERS[action], call(action, **{**CBS, **SECOND_SERVICE}[action]))
+    described = ANSWERS[by_action(SERVICES)[action].name, action.rpartition(" ")[2]]
+    check_described(described, call(action, **CALLS[action]))
 
 
 def test_the_description_that_clients_are_made_of_is_this_one() -> None:
@@ -268,7 +304,9 @@ def test_the_description_that_clients_are_made_of_is_this_one() -> None:
     assert json.loads(committed.read_text()) == DESCRIPTION, "run ./dev docs"
 
 
-ABSENT = {("Disk", "EncryptType"), ("Disk", "KmsKeyId"), ("Snapshot", "AutoSnapshotPolicyId")}
+ABSENT = {
+    ("Disk", "EncryptType"), ("Disk", "KmsKeyId"), ("Snapshot", "AutoSnapshotPolicyId"), ("Instance", "GPUInfo"),
+}  # fmt: skip
 TYPES: Mapping[str, type | tuple[type, ...]] = {
     "int": int,
     "bool": bool,
@@ -279,8 +317,9 @@ TYPES: Mapping[str, type | tuple[type, ...]] = {
 }
 
 
-def check_object(name: str, value: Mapping[str, Any]) -> None:
-    members = {member["name"]: member for member in API["objects"][name]["members"]}
+def check_object(name: str, value: Mapping[str, Any], service: str = "cbs") -> None:
+    objects = APIS[service]["objects"]
+    members = {member["name"]: member for member in objects[name]["members"]}
     assert set(value) == {member for member in members if (name, member) not in ABSENT}, name
     for field, member in members.items():
         if (name, field) in ABSENT:
@@ -292,10 +331,10 @@ def check_object(name: str, value: Mapping[str, Any]) -> None:
         assert isinstance(value[field], TYPES[member["type"]]), (name, field)
         assert not (member["type"] == "int" and isinstance(value[field], bool)), (name, field)
         if member["type"] == "object":
-            check_object(member["member"], value[field])
-        if member["type"] == "list" and member["member"] in API["objects"]:
+            check_object(member["member"], value[field], service)
+        if member["type"] == "list" and member["member"] in objects:
             for item in value[field]:
-                check_object(member["member"], item)
+                check_object(member["member"], item, service)
 
 
 def test_every_field_of_every_object_is_there_with_its_type(call: Call) -> None:
@@ -305,11 +344,21 @@ def test_every_field_of_every_object_is_there_with_its_type(call: Call) -> None:
     check_object("SnapshotGroup", call("DescribeSnapshotGroups")["SnapshotGroupSet"][0])
     check_object("DiskConfig", call("DescribeDiskConfigQuota", InquiryType="x")["DiskConfigSet"][0])
     check_object("AttachDetail", call("DescribeInstancesDiskNum", InstanceIds=["x"])["AttachDetail"][0])
+    check_object("Instance", call("cvm DescribeInstances")["InstanceSet"][0], "cvm")
+    check_object("InstanceStatus", call("DescribeInstancesStatus")["InstanceStatusSet"][0], "cvm")
+    check_object("ZoneInfo", call("DescribeZones")["ZoneSet"][0], "cvm")
+    check_object("RegionInfo", call("DescribeRegions")["RegionSet"][0], "cvm")
+    action = "DescribeResourceTagsByResourceIds"
+    check_object("TagResource", call(action, **NEIGHBOURS[action])["Tags"][0], "tag")
+    check_object("ResourceTagMapping", call("GetResources")["ResourceTagMappingList"][0], "tag")
+    check_object("Tag", call("GetTags")["Tags"][0], "tag")
 
 
 def test_prices_are_nothing_in_the_documented_form(call: Call) -> None:
     for action in (name for name in CBS if name.startswith("Inquir")):
-        (kind,) = (one["member"] for one in API["objects"][f"{action}Response"]["members"] if one["type"] == "object")
+        (kind,) = (
+            one["member"] for one in APIS["cbs"]["objects"][f"{action}Response"]["members"] if one["type"] == "object"
+        )
         price = call(action, **CBS[action])["DiskPrice"]
         check_object(kind, price)
         of_prepaid = action == "InquiryPriceRenewDisks"
@@ -942,7 +991,7 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
     ]
 
 
-@pytest.mark.parametrize("action", sorted(API["actions"]))
+@pytest.mark.parametrize("action", sorted(APIS["cbs"]["actions"]))
 def test_every_documented_action_gives_a_known_answer(
     app: Application, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:

@@ -11,7 +11,7 @@ from msgspec import inspect
 
 from drystone.api.actions import Action
 from tests.api import nasty
-from tests.api.real_service import ZONE
+from tests.api.real_service import REGION, ZONE
 
 NASTY_SHARE = 0.12
 OPTIONAL_SHARE = 0.3
@@ -53,6 +53,13 @@ CHOICES: Mapping[str, Sequence[object]] = {
     "Key": ["k1", "k2", "env"],
     "Value": ["", "v", "prod"],
     "Mode": ["require", "prefer"],
+    "ServiceType": ["cvm", "cvm", "ccs"],
+    "ResourceRegion": [REGION],
+    "Category": ["Custom", "All", "System"],
+    "TagKey": ["k1", "k2", "env"],
+    "TagKeys": ["k1", "k2", "env"],
+    "TagValue": ["", "v", "prod"],
+    "PaginationToken": [""],
     "Threshold": [0, 20, 100],
     "Name": [
         "disk-id", "disk-name", "disk-type", "disk-state", "disk-usage", "disk-charge-type", "portable", "project-id",
@@ -67,7 +74,8 @@ CHOICES: Mapping[str, Sequence[object]] = {
 """Values by the wire name of a parameter."""
 KINDS: Mapping[str, str] = {
     "DiskId": "disk", "DiskIds": "disk", "ResourceId": "quiet", "SnapshotId": "snap", "SnapshotIds": "snap",
-    "From": "snap", "To": "snap", "InstanceId": "ins", "InstanceIds": "ins", "SnapshotGroupId": "csnap",
+    "ResourceIds": "disk", "From": "snap", "To": "snap", "InstanceId": "ins", "InstanceIds": "ins",
+    "SnapshotGroupId": "csnap",
     "SnapshotGroupIds": "csnap", "OperationIds": "op", "AccountId": "account", "SecretId": "key",
 }  # fmt: skip
 """Kinds of ids by the wire name of a parameter. A quiet disk is one that no snapshot is ever taken of."""
@@ -145,6 +153,9 @@ class Writer:
             return self._id(KINDS[name])
         if name == "Values" and self.rng.random() < 0.5:
             return self._id(self.rng.choice(["disk", "snap", "ins", "csnap"]))
+        if name in {"Resource", "ResourceList"}:
+            kind_of, word = self.rng.choice([("disk", "volume"), ("snap", "snapshot"), ("ins", "instance")])
+            return f"qcs::cvm:{REGION}:uin/:{word}/{self._id(kind_of)}"
         if name in CHOICES:
             return self.rng.choice(CHOICES[name])
         if name == "Path":

@@ -10,13 +10,18 @@ import tccli
 
 from drystone.api.description import description
 from drystone.api.services import SERVICES
+from tests.api.real_service import by_action
 
 BROKEN = frozenset({"InternalError", "ServiceUnavailable"})
 IDS = re.compile(r"\b(?:disk|snap|csnap|ins|op)-[0-9a-z]{8,}\b")
 LOGGED = frozenset({"error", "critical", "exception"})
-_DOCUMENTED = json.loads(
-    (Path(tccli.__file__).parent / "services/cbs/v20170312/api.json").read_text(encoding="utf-8")
-)  # fmt: skip
+_DOCUMENTED: Mapping[str, Mapping[str, Any]] = {
+    service.name: json.loads(file.read_text(encoding="utf-8"))["objects"]
+    for service in SERVICES
+    for file in Path(tccli.__file__).parent.glob(
+        f"services/{service.name}/v{service.version.replace('-', '')}/api.json"
+    )
+}
 _PLAIN: Mapping[str, type | tuple[type, ...]] = {
     "string": str, "integer": int, "number": (int, float), "boolean": bool, "any": object,
 }  # fmt: skip
@@ -31,15 +36,19 @@ class ViolationError(AssertionError):
 
 
 class Shapes:
-    """The descriptions that answers are held against: the server's own, and the official one of CBS."""
+    """The descriptions that answers are held against: the server's own, and the official ones where there are any."""
 
     def __init__(self) -> None:
         told: Any = description(SERVICES)
         self._structures: Mapping[str, Any] = told["structures"]
-        self._answers = {
-            action["name"]: (service["name"], action["answer"])
+        answers = {
+            (service["name"], action["name"]): action["answer"]
             for service in told["services"]
             for action in service["actions"]
+        }
+        self._answers = {
+            name: (service.name, answers[service.name, name.rpartition(" ")[2]])
+            for name, service in by_action(SERVICES).items()
         }
 
     def check(self, action: str, answer: Mapping[str, Any]) -> None:
@@ -48,10 +57,11 @@ class Shapes:
         sent = {name: value for name, value in answer.items() if name != "RequestId"}
         for problem in self._problems(action, fields, sent):
             raise ViolationError(f"{action} does not answer as described: {problem}")
-        if service == "cbs":
+        if service in _DOCUMENTED:
             sent.pop("DeprecatedWarning", None)  # The clients know it, and print it; the description does not.
-            for problem in _documented(f"{action}Response", sent, action):
-                raise ViolationError(f"{action} does not answer as CBS does: {problem}")
+            name = action.rpartition(" ")[2]
+            for problem in _documented(_DOCUMENTED[service], f"{name}Response", sent, action):
+                raise ViolationError(f"{action} does not answer as documented: {problem}")
 
     def _problems(self, path: str, fields: Sequence[Mapping[str, Any]], sent: object) -> Iterator[str]:
         if not isinstance(sent, dict):
@@ -82,11 +92,11 @@ class Shapes:
             yield f"{path} is {value!r}, none of {field['enum']}"
 
 
-def _documented(structure: str, sent: object, path: str) -> Iterator[str]:
+def _documented(objects: Mapping[str, Any], structure: str, sent: object, path: str) -> Iterator[str]:
     if not isinstance(sent, dict):
         yield f"{path} is {type(sent).__name__}"
         return
-    members = {member["name"]: member for member in _DOCUMENTED["objects"][structure]["members"]}
+    members = {member["name"]: member for member in objects[structure]["members"]}
     for name, value in sent.items():
         if name not in members:
             yield f"{path}.{name} is not documented"
@@ -101,8 +111,8 @@ def _documented(structure: str, sent: object, path: str) -> Iterator[str]:
             continue
         kind = member["member"]
         for one in value if isinstance(value, list) else [value]:
-            if kind in _DOCUMENTED["objects"]:
-                yield from _documented(kind, one, f"{path}.{name}")
+            if kind in objects:
+                yield from _documented(objects, kind, one, f"{path}.{name}")
             elif kind in _DOCUMENTED_PLAIN and not isinstance(one, _DOCUMENTED_PLAIN[kind]):
                 yield f"{path}.{name} is {one!r}"
 

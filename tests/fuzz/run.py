@@ -50,7 +50,8 @@ BASES: Mapping[str, Mapping[str, object]] = {
     "DescribeRemoteDisksDeniedActions": {"RemoteDiskIds": ["rdisk-1"]},
 }
 NEEDS_ID = frozenset({
-    "DescribeInstancesDiskNum", "DescribeOperationHistory", "DescribeSnapshotSpace", "DescribeSnapshotDifference"
+    "DescribeInstancesDiskNum", "DescribeOperationHistory", "DescribeSnapshotSpace", "DescribeSnapshotDifference",
+    "DescribeResourceTagsByResourceIds", "DescribeTagValues",
 })  # fmt: skip
 """Lists that want to be told of what; asked for one of the caller's if there is one."""
 STABLE: Mapping[str, tuple[str, ...]] = {
@@ -98,7 +99,7 @@ class Fuzzer:
         self._shapes = Shapes()
         self._gone = Known()
         self._all = {name: service.actions[name] for name in sorted(service.actions)}
-        self._actions = {name: of.actions[name] for name, of in self._all.items()}
+        self._actions = {name: of.actions[name.rpartition(" ")[2]] for name, of in self._all.items()}
         # Operations first: what ends while the other lists are asked for was under way.
         listed = [name for name in self._all if name.startswith(("Describe", "GetSnap"))]
         self._describes = sorted(listed, key=lambda name: name != "DescribeOperations")

@@ -62,6 +62,61 @@ export type Clock = {
   readonly ExpiryWaitsSeconds: number;
 };
 
+export type CpuTopology = {
+  readonly CoreCount: number | null;
+  readonly ThreadPerCore: number | null;
+};
+
+export type CvmInstance = {
+  readonly Placement: InstancePlacement;
+  readonly InstanceId: string;
+  readonly InstanceType: string;
+  readonly CPU: number;
+  readonly Memory: number;
+  readonly RestrictState: string;
+  readonly InstanceName: string;
+  readonly InstanceChargeType: string;
+  readonly SystemDisk: SystemDisk;
+  readonly DataDisks: readonly DataDisk[];
+  readonly PrivateIpAddresses: readonly string[];
+  readonly PublicIpAddresses: readonly string[];
+  readonly InternetAccessible: InternetAccessible;
+  readonly VirtualPrivateCloud: VirtualPrivateCloud;
+  readonly ImageId: string;
+  readonly RenewFlag: string;
+  readonly CreatedTime: string;
+  readonly ExpiredTime: string;
+  readonly OsName: string;
+  readonly SecurityGroupIds: readonly string[];
+  readonly LoginSettings: LoginSettings;
+  readonly InstanceState: string;
+  readonly Tags: readonly Tag[];
+  readonly StopChargingMode: string;
+  readonly Uuid: string;
+  readonly LatestOperation: string;
+  readonly LatestOperationState: string;
+  readonly LatestOperationRequestId: string;
+  readonly DisasterRecoverGroupId: string;
+  readonly IPv6Addresses: readonly string[];
+  readonly CamRoleName: string;
+  readonly HpcClusterId: string;
+  readonly RdmaIpAddresses: readonly string[];
+  readonly DedicatedClusterId: string;
+  readonly IsolatedSource: string;
+  readonly DisasterRecoverGroupIds: readonly string[];
+  readonly LicenseType: string;
+  readonly DisableApiTermination: boolean;
+  readonly HostName: string;
+  readonly DefaultLoginUser: string;
+  readonly DefaultLoginPort: number;
+  readonly LatestOperationErrorMsg: string;
+  readonly EnableJumboFrame: boolean;
+  readonly Metadata: Metadata;
+  readonly PublicIPv6Addresses: readonly string[];
+  readonly CpuTopology: CpuTopology;
+  readonly PartitionNumber: number;
+};
+
 export type Daemon = {
   readonly Name: string;
   readonly Pid: number;
@@ -76,6 +131,20 @@ export type Damage = {
   readonly FoundAt: string;
   readonly BlockCount: number;
   readonly BlockRanges: readonly unknown[];
+};
+
+export type DataDisk = {
+  readonly DiskSize: number;
+  readonly DiskType: string;
+  readonly DiskId: string;
+  readonly DeleteWithInstance: boolean;
+  readonly SnapshotId: string;
+  readonly Encrypt: boolean;
+  readonly KmsKeyId: string;
+  readonly ThroughputPerformance: number;
+  readonly CdcId: string;
+  readonly BurstPerformance: boolean;
+  readonly DiskName: string;
 };
 
 export type DedicatedClusterDiskStatistic = {
@@ -259,6 +328,12 @@ export type EventFacts = {
   readonly At: string | null;
 };
 
+export type FailedResource = {
+  readonly Resource: string;
+  readonly Code: string;
+  readonly Message: string;
+};
+
 export type Filter = {
   readonly Name: string;
   readonly Values: readonly string[];
@@ -289,11 +364,58 @@ export type Instance = {
   readonly CreateTime: string;
 };
 
+export type InstancePlacement = {
+  readonly Zone: string;
+  readonly ProjectId: number;
+  readonly HostIds: readonly string[];
+  readonly HostId: string;
+  readonly DedicatedResourcePackTenancy: string;
+  readonly DedicatedResourcePackIds: readonly string[];
+  readonly RackId: string;
+};
+
+export type InstanceStatus = {
+  readonly InstanceId: string;
+  readonly InstanceState: string;
+};
+
+export type InternetAccessible = {
+  readonly InternetChargeType: string;
+  readonly InternetMaxBandwidthOut: number;
+  readonly PublicIpAssigned: boolean;
+  readonly BandwidthPackageId: string;
+  readonly InternetServiceProvider: string;
+  readonly IPv4AddressType: string;
+  readonly IPv6AddressType: string;
+  readonly AntiDDoSPackageId: string;
+};
+
 export type Key = {
   readonly SecretId: string;
   readonly Enabled: boolean;
   readonly CreateTime: string;
   readonly MadeBy: string | null;
+};
+
+export type KeyedTag = {
+  readonly TagKey: string;
+  readonly TagValue: string;
+  readonly Category: string;
+};
+
+export type LoginSettings = {
+  readonly Password: string;
+  readonly KeyIds: readonly string[];
+  readonly KeepImageLogin: string;
+};
+
+export type Metadata = {
+  readonly Items: readonly MetadataItem[];
+};
+
+export type MetadataItem = {
+  readonly Key: string;
+  readonly Value: string;
 };
 
 export type Opening = {
@@ -415,6 +537,12 @@ export type QuiesceStepRecord = {
   readonly Domain: string | null;
 };
 
+export type RegionInfo = {
+  readonly Region: string;
+  readonly RegionName: string;
+  readonly RegionState: string;
+};
+
 export type RemoteDiskDetail = {
   readonly RemoteDiskId: string;
   readonly RemoteDiskName: string;
@@ -426,6 +554,11 @@ export type RemoteDiskDetail = {
   readonly CreateTime: string;
   readonly DeadlineTime: string | null;
   readonly RenewFlag: string | null;
+};
+
+export type ResourceTagMapping = {
+  readonly Resource: string;
+  readonly Tags: readonly KeyedTag[];
 };
 
 export type Snapshot = {
@@ -538,9 +671,59 @@ export type StoreDay = {
   readonly Errors: number;
 };
 
+export type SystemDisk = {
+  readonly DiskType: string;
+  readonly DiskId: string;
+  readonly DiskSize: number;
+  readonly CdcId: string;
+  readonly DiskName: string;
+  readonly Encrypt: boolean;
+  readonly KmsKeyId: string;
+};
+
 export type Tag = {
   readonly Key: string;
   readonly Value: string;
+};
+
+export type TagFilter = {
+  readonly TagKey: string;
+  readonly TagValue?: readonly string[];
+};
+
+export type TagKeyObject = {
+  readonly TagKey: string;
+};
+
+export type TagPair = {
+  readonly TagKey: string;
+  readonly TagValue: string;
+  readonly Category?: string;
+};
+
+export type TagResource = {
+  readonly TagKey: string;
+  readonly TagValue: string;
+  readonly ResourceId: string;
+  readonly TagKeyMd5: string;
+  readonly TagValueMd5: string;
+  readonly ServiceType: string;
+  readonly Category: string;
+};
+
+export type VirtualPrivateCloud = {
+  readonly VpcId: string;
+  readonly SubnetId: string;
+  readonly AsVpcGateway: boolean;
+  readonly PrivateIpAddresses: readonly string[];
+  readonly Ipv6AddressCount: number;
+};
+
+export type ZoneInfo = {
+  readonly Zone: string;
+  readonly ZoneName: string;
+  readonly ZoneId: string;
+  readonly ZoneState: string;
 };
 
 /** Each action of each service, what it takes and what it answers. */
@@ -1470,6 +1653,185 @@ export type Services = {
         readonly ProveEveryH?: number;
       };
       answer: Record<never, never>;
+    };
+  };
+  tag: {
+    CreateTag: {
+      changes: true;
+      parameters: {
+        readonly TagKey: string;
+        readonly TagValue: string;
+      };
+      answer: Record<never, never>;
+    };
+    DeleteTag: {
+      changes: true;
+      parameters: {
+        readonly TagKey: string;
+        readonly TagValue: string;
+      };
+      answer: Record<never, never>;
+    };
+    DescribeResourceTagsByResourceIds: {
+      changes: false;
+      parameters: {
+        readonly ServiceType: string;
+        readonly ResourcePrefix: string;
+        readonly ResourceIds: readonly string[];
+        readonly ResourceRegion: string;
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly Category?: string;
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly Offset: number;
+        readonly Limit: number;
+        readonly Tags: readonly TagResource[];
+      };
+    };
+    DescribeTagKeys: {
+      changes: false;
+      parameters: {
+        readonly CreateUin?: number;
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly ShowProject?: number;
+        readonly Category?: string;
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly Offset: number;
+        readonly Limit: number;
+        readonly Tags: readonly string[];
+      };
+    };
+    DescribeTagValues: {
+      changes: false;
+      parameters: {
+        readonly TagKeys: readonly string[];
+        readonly CreateUin?: number;
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly Category?: string;
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly Offset: number;
+        readonly Limit: number;
+        readonly Tags: readonly KeyedTag[];
+      };
+    };
+    GetResources: {
+      changes: false;
+      parameters: {
+        readonly ResourceList?: readonly string[];
+        readonly TagFilters?: readonly TagFilter[];
+        readonly PaginationToken?: string;
+        readonly MaxResults?: number;
+      };
+      answer: {
+        readonly PaginationToken: string;
+        readonly ResourceTagMappingList: readonly ResourceTagMapping[];
+      };
+    };
+    GetTags: {
+      changes: false;
+      parameters: {
+        readonly PaginationToken?: string;
+        readonly MaxResults?: number;
+        readonly TagKeys?: readonly string[];
+        readonly Category?: string;
+      };
+      answer: {
+        readonly PaginationToken: string;
+        readonly Tags: readonly KeyedTag[];
+      };
+    };
+    ModifyResourceTags: {
+      changes: true;
+      parameters: {
+        readonly Resource: string;
+        readonly ReplaceTags?: readonly TagPair[];
+        readonly DeleteTags?: readonly TagKeyObject[];
+      };
+      answer: Record<never, never>;
+    };
+    TagResources: {
+      changes: true;
+      parameters: {
+        readonly ResourceList: readonly string[];
+        readonly Tags: readonly TagPair[];
+      };
+      answer: {
+        readonly FailedResources: readonly FailedResource[];
+      };
+    };
+    UnTagResources: {
+      changes: true;
+      parameters: {
+        readonly ResourceList: readonly string[];
+        readonly TagKeys: readonly string[];
+      };
+      answer: {
+        readonly FailedResources: readonly FailedResource[];
+      };
+    };
+  };
+  cvm: {
+    DescribeInstances: {
+      changes: false;
+      parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly InstanceIds?: readonly string[];
+        readonly Filters?: readonly Filter[];
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly InstanceSet: readonly CvmInstance[];
+      };
+    };
+    DescribeInstancesStatus: {
+      changes: false;
+      parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly InstanceIds?: readonly string[];
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly InstanceStatusSet: readonly InstanceStatus[];
+      };
+    };
+    DescribeRegions: {
+      changes: false;
+      parameters: Record<never, never>;
+      answer: {
+        readonly TotalCount: number;
+        readonly RegionSet: readonly RegionInfo[];
+      };
+    };
+    DescribeZones: {
+      changes: false;
+      parameters: Record<never, never>;
+      answer: {
+        readonly TotalCount: number;
+        readonly ZoneSet: readonly ZoneInfo[];
+      };
+    };
+  };
+  sts: {
+    GetCallerIdentity: {
+      changes: false;
+      parameters: Record<never, never>;
+      answer: {
+        readonly Arn: string;
+        readonly AccountId: string;
+        readonly UserId: string;
+        readonly PrincipalId: string;
+        readonly Type: string;
+      };
     };
   };
 };

@@ -23,6 +23,8 @@ class Context:
     """What actions work with."""
 
     calls: UseCases
+    region: str
+    """The one that is served here."""
     zone: tzinfo
     """Zone of the times that CBS writes without one."""
     clock: Callable[[], float]
@@ -97,7 +99,7 @@ class Service:
 
 
 def chosen_service(services: Sequence[Service], *, version: str, names: Sequence[str], action: str) -> Service:
-    """Return the service that a call is for. Several may have one version, as `tag` and `sts` of the public cloud do.
+    """Return the service that a call is for (S364). Several may have one version, as `tag` and `sts` do.
 
     Args:
         services: All that there are.

@@ -242,13 +242,13 @@ def build_application(
     request_id: Callable[[], str],
     registry: CollectorRegistry,
 ) -> Application:
-    """Return the application that serves both services over these use cases.
+    """Return the application that serves all services over these use cases.
 
     Arguments are as for `Dispatcher` and `Application`.
     """
     zone = timezone(timedelta(hours=settings.time_zone_offset_hours))
     dispatcher = Dispatcher(
-        services=SERVICES, agent=LocalAgent(Context(calls=use_cases, zone=zone, clock=clock)),
+        services=SERVICES, agent=LocalAgent(Context(calls=use_cases, region=settings.region, zone=zone, clock=clock)),
         record=use_cases.audit.record, settings=settings, monotonic=monotonic, request_id=request_id, registry=registry,
     )  # fmt: skip
     return Application(

@@ -41,6 +41,7 @@ _ID_PARAMETERS = (
     "snapshot_group_id",
     "apply_disks",
     "resource_id",
+    "resource_ids",
     "instance_id",
     "account_id",
     "account_name",
@@ -272,10 +273,11 @@ class Dispatcher:
         service = call.service
         action = service.actions.get(call.action)
         if action is None and call.action in service.known:
-            raise WireError("UnsupportedOperation", f"{call.action} is an action of CBS that is not served here.")
+            raise WireError("UnsupportedOperation", f"{call.action} of {service.name} is not served here.")
         if action is None:
             raise WireError(
-                "InvalidAction", f"The action `{call.action[:100]}` does not exist in version {service.version}."
+                "InvalidAction",
+                f"The action `{call.action[:100]}` does not exist in {service.name} {service.version}.",
             )
         if not call.region and service.regional:
             raise WireError("MissingParameter", "The parameter `Region` is missing.")
@@ -334,9 +336,14 @@ def refusal_of(error: Exception, action: str, *, changes: bool) -> WireError:
 
 
 def resources_of(parameters: Parameters, fields: Fields) -> str:
-    """Return the ids and paths that a call named or made, separated by spaces, for the audit trail."""
+    """Return the ids and paths that a call named or made, separated by spaces, for the audit trail.
+
+    What is among several and was refused was not touched (S363).
+    """
     made = (text for name in _ID_FIELDS for text in _texts(fields.get(name)))
-    ids = dict.fromkeys((*_texts(parameters), *made))
+    failed: Any = fields.get("FailedResources", ())
+    refused = {one["Resource"].rpartition("/")[2] for one in failed}
+    ids = dict.fromkeys(text for text in (*_texts(parameters), *made) if text not in refused)
     return " ".join(ids)[:_RESOURCE_CHARS_MAX]
 
 

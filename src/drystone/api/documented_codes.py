@@ -1,9 +1,9 @@
-"""The documented codes of each action of CBS, without those that any action may give (`refusals.COMMON`).
+"""The documented codes of each action of CBS and of its neighbours, without those of any action (`refusals.COMMON`).
 
 An action whose list is empty is documented with none of its own; the lists of the actions on remote disks are copies
 of others', and none of them is refused in a way of its own here.
 
-Source: the comments of Tencent's SDK for Go (cbs/v20170312/client.go).
+Source: the comments of Tencent's SDK for Go (client.go of each service); of `cvm` its list of all codes.
 """
 
 from collections.abc import Mapping
@@ -196,3 +196,78 @@ DOCUMENTED: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 """By the action's name."""
+
+BESIDE: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "CreateTag": _codes(
+            "FailedOperation InvalidParameter.ReservedTagKey InvalidParameterValue.ReservedTagKey "
+            "InvalidParameterValue.TagKeyCharacterIllegal InvalidParameterValue.TagKeyDuplicate "
+            "InvalidParameterValue.TagKeyEmpty InvalidParameterValue.TagKeyLengthExceeded "
+            "InvalidParameterValue.TagValueCharacterIllegal InvalidParameterValue.TagValueEmpty "
+            "InvalidParameterValue.TagValueLengthExceeded LimitExceeded.TagKey LimitExceeded.TagValue "
+            "ResourceInUse.TagDuplicate"
+        ),
+        "DeleteTag": _codes(
+            "FailedOperation FailedOperation.TagAttachedQuota FailedOperation.TagAttachedResource "
+            "InvalidParameterValue.TagKeyCharacterIllegal InvalidParameterValue.TagKeyDuplicate "
+            "InvalidParameterValue.TagKeyEmpty InvalidParameterValue.TagValueCharacterIllegal "
+            "InvalidParameterValue.TagValueEmpty InvalidParameterValue.TagValueLengthExceeded "
+            "ResourceNotFound.TagNonExist"
+        ),
+        "DescribeInstances": _codes("InvalidFilter"),
+        "DescribeInstancesStatus": _codes(""),
+        "DescribeRegions": _codes(""),
+        "DescribeResourceTagsByResourceIds": _codes(
+            "FailedOperation InvalidParameterValue.RegionInvalid InvalidParameterValue.ResourceIdInvalid "
+            "InvalidParameterValue.ResourcePrefixInvalid InvalidParameterValue.ServiceTypeInvalid "
+            "InvalidParameterValue.UinInvalid"
+        ),
+        "DescribeTagKeys": _codes("FailedOperation InvalidParameterValue.UinInvalid"),
+        "DescribeTagValues": _codes(
+            "FailedOperation InvalidParameterValue.TagKeyEmpty InvalidParameterValue.UinInvalid"
+        ),
+        "DescribeZones": _codes(""),
+        "GetCallerIdentity": _codes(
+            "AuthFailure.AccessKeyIllegal InternalError.GetSeedTokenError InvalidParameter.AccessKeyNotSupport"
+        ),
+        "GetResources": _codes(
+            "AuthFailure.UnauthorizedOperation FailedOperation FailedOperation.ResourceTagProcessing "
+            "InvalidParameter.PaginationTokenInvalid InvalidParameter.ReservedTagKey InvalidParameter.Tag "
+            "InvalidParameterValue.ResourceDescriptionError InvalidParameterValue.TagKeyDuplicate "
+            "InvalidParameterValue.TagKeyEmpty InvalidParameterValue.TagKeyLengthExceeded "
+            "InvalidParameterValue.TagValueCharacterIllegal InvalidParameterValue.TagValueLengthExceeded "
+            "LimitExceeded.ResourceNumPerRequest LimitExceeded.TagNumPerRequest LimitExceeded.TagValue"
+        ),
+        "GetTags": _codes(
+            "FailedOperation InvalidParameter.PaginationTokenInvalid InvalidParameter.ReservedTagKey "
+            "InvalidParameterValue.TagKeyEmpty LimitExceeded"
+        ),
+        "ModifyResourceTags": _codes(
+            "FailedOperation FailedOperation.PolicyEnforcedInvalid InvalidParameter.ReservedTagKey "
+            "InvalidParameter.Tag InvalidParameterValue.DeleteTagsParamError "
+            "InvalidParameterValue.ResourceDescriptionError InvalidParameterValue.TagKeyCharacterIllegal "
+            "InvalidParameterValue.TagKeyEmpty InvalidParameterValue.TagKeyLengthExceeded "
+            "InvalidParameterValue.TagValueCharacterIllegal InvalidParameterValue.TagValueLengthExceeded "
+            "LimitExceeded.Quota LimitExceeded.ResourceAttachedTags LimitExceeded.TagKey LimitExceeded.TagValue"
+        ),
+        "TagResources": _codes(
+            "AuthFailure.UnauthorizedOperation FailedOperation FailedOperation.PolicyEnforcedInvalid "
+            "FailedOperation.ResourceTagProcessing InvalidParameter.ReservedTagKey InvalidParameter.Tag "
+            "InvalidParameter.UnsupportedService InvalidParameterValue.ResourceDescriptionError "
+            "InvalidParameterValue.TagKeyCharacterIllegal InvalidParameterValue.TagKeyDuplicate "
+            "InvalidParameterValue.TagKeyEmpty InvalidParameterValue.TagKeyLengthExceeded "
+            "InvalidParameterValue.TagValueCharacterIllegal InvalidParameterValue.TagValueEmpty "
+            "InvalidParameterValue.TagValueLengthExceeded LimitExceeded.ResourceNumPerRequest "
+            "LimitExceeded.TagNumPerRequest LimitExceeded.TagValue"
+        ),
+        "UnTagResources": _codes(
+            "AuthFailure.UnauthorizedOperation FailedOperation FailedOperation.PolicyEnforcedInvalid "
+            "FailedOperation.ResourceTagProcessing InvalidParameter.ReservedTagKey InvalidParameter.Tag "
+            "InvalidParameterValue.ResourceDescriptionError InvalidParameterValue.TagKeyCharacterIllegal "
+            "InvalidParameterValue.TagKeyDuplicate InvalidParameterValue.TagKeyEmpty "
+            "InvalidParameterValue.TagKeyLengthExceeded InvalidParameterValue.TagValueCharacterIllegal "
+            "LimitExceeded.ResourceNumPerRequest LimitExceeded.TagNumPerRequest"
+        ),
+    }
+)
+"""The same of the actions of `tag`, `cvm` and `sts` that are served."""

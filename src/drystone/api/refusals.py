@@ -68,6 +68,12 @@ CODES: Mapping[str, str] = MappingProxyType(
 )
 """The code of each kind of refusal."""
 
+_NO_RESOURCE = "InvalidParameterValue.ResourceDescriptionError"
+_TAGGED: Mapping[str, str] = {
+    Refusal.BAD_VALUE: "InvalidParameter.Tag",
+    **dict.fromkeys((Refusal.NO_SUCH_DISK, Refusal.NO_SUCH_SNAPSHOT, Refusal.NO_SUCH_THING), _NO_RESOURCE),
+}
+"""Of the actions that change tags: what a resource's name says and what a tag is are refused alike in all of them."""
 CODES_OF_ACTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "ApplySnapshotGroup": {
@@ -81,13 +87,40 @@ CODES_OF_ACTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             ),
         },
         "CreateSnapshotGroup": {Refusal.BUSY: "ResourceInUse", Refusal.NOT_DONE: "InternalError.ComponentError"},
+        "CreateTag": {
+            Refusal.IN_USE: "ResourceInUse.TagDuplicate",
+            Refusal.LIMIT: "LimitExceeded.TagKey",
+            Refusal.TOO_MANY: "LimitExceeded.TagValue",
+        },
         "DeleteQuiesceProfile": {Refusal.NOT_ALLOWED: "AuthFailure.UnauthorizedOperation"},
         "DeleteSnapshotGroup": {Refusal.BAD_VALUE: "InvalidParameter"},
+        "DeleteTag": {
+            Refusal.IN_USE: "FailedOperation.TagAttachedResource",
+            Refusal.NO_SUCH_THING: "ResourceNotFound.TagNonExist",
+        },
         "DescribeSnapshotGroups": {Refusal.BAD_VALUE: "InvalidParameter"},
+        "GetResources": {Refusal.TOO_MANY: "LimitExceeded.ResourceNumPerRequest"},
         "InitializeDisks": {Refusal.SNAPSHOT_CREATING: "ResourceBusy"},
+        "ModifyResourceTags": {
+            **_TAGGED,
+            Refusal.LIMIT: "LimitExceeded.Quota",
+            Refusal.TOO_MANY_TAGS: "LimitExceeded.ResourceAttachedTags",
+            Refusal.NOT_TOGETHER: "InvalidParameterValue.DeleteTagsParamError",
+        },
         "RewriteDisk": {Refusal.SNAPSHOT_CREATING: "ResourceBusy"},
         "SetQuiesceProfile": {Refusal.NOT_ALLOWED: "AuthFailure.UnauthorizedOperation"},
+        "TagResources": {
+            **_TAGGED,
+            Refusal.TOO_MANY: "LimitExceeded.ResourceNumPerRequest",
+            Refusal.LIMIT: "LimitExceeded.TagNumPerRequest",
+            Refusal.TOO_MANY_TAGS: "LimitExceeded.ResourceAttachedTags",
+        },
         "TerminateDisks": {Refusal.SNAPSHOT_CREATING: "ResourceBusy", Refusal.DISK_UNFIT: "UnsupportedOperation"},
+        "UnTagResources": {
+            **_TAGGED,
+            Refusal.TOO_MANY: "LimitExceeded.ResourceNumPerRequest",
+            Refusal.LIMIT: "LimitExceeded.TagNumPerRequest",
+        },
     }
 )
 """Where an action documents another code for a kind."""
@@ -207,6 +240,44 @@ CBS: Mapping[str, Mapping[str, Ends]] = MappingProxyType(
 )
 """What each action of CBS is refused with, beside `COMMON`."""
 
+_TAGGED_ROWS = f"{_NO_RESOURCE} InvalidParameter.Tag"
+TAG: Mapping[str, Mapping[str, Ends]] = MappingProxyType(
+    {
+        "CreateTag": _rows(never="ResourceInUse.TagDuplicate", act="LimitExceeded.TagKey LimitExceeded.TagValue"),
+        "DeleteTag": _rows(never="ResourceNotFound.TagNonExist", act="FailedOperation.TagAttachedResource"),
+        "DescribeResourceTagsByResourceIds": _rows(),
+        "DescribeTagKeys": _rows(),
+        "DescribeTagValues": _rows(),
+        "GetResources": _rows(never=f"{_NO_RESOURCE} LimitExceeded.ResourceNumPerRequest"),
+        "GetTags": _rows(never="InvalidParameter.PaginationTokenInvalid"),
+        "ModifyResourceTags": _rows(
+            never=f"{_TAGGED_ROWS} InvalidParameterValue.DeleteTagsParamError LimitExceeded.Quota",
+            act="LimitExceeded.ResourceAttachedTags",
+        ),
+        "TagResources": _rows(
+            never=f"{_TAGGED_ROWS} LimitExceeded.ResourceNumPerRequest LimitExceeded.TagNumPerRequest",
+            act="LimitExceeded.ResourceAttachedTags",
+        ),
+        "UnTagResources": _rows(
+            never=f"{_TAGGED_ROWS} LimitExceeded.ResourceNumPerRequest LimitExceeded.TagNumPerRequest"
+        ),
+    }
+)
+"""What each action of `tag` is refused with, beside `COMMON`."""
+
+CVM: Mapping[str, Mapping[str, Ends]] = MappingProxyType(
+    {
+        "DescribeInstances": _rows(never="InvalidFilter"),
+        "DescribeInstancesStatus": _rows(),
+        "DescribeRegions": _rows(),
+        "DescribeZones": _rows(),
+    }
+)
+"""The same of `cvm`."""
+
+STS: Mapping[str, Mapping[str, Ends]] = MappingProxyType({"GetCallerIdentity": _rows()})
+"""The same of `sts`."""
+
 DRYSTONE = _rows(
     never="AuthFailure.UnauthorizedOperation InvalidDiskId.NotFound InvalidFilter InvalidInstanceId.NotFound "
     "InvalidSnapshotId.NotFound ResourceNotFound UnauthorizedOperation UnsupportedOperation.StateError",
@@ -217,6 +288,11 @@ DRYSTONE = _rows(
     "ResourceUnavailable.LineageUnknown",
 )
 """What the actions of the second service are refused with, beside `COMMON`; there is no documented list of it."""
+
+TABLES: Mapping[str, Mapping[str, Mapping[str, Ends]]] = MappingProxyType(
+    {"cbs": CBS, "cvm": CVM, "sts": STS, "tag": TAG}
+)
+"""The table of each service whose actions are documented."""
 
 REASONS: Mapping[tuple[str, str], str] = MappingProxyType(
     {
@@ -243,6 +319,9 @@ REASONS: Mapping[tuple[str, str], str] = MappingProxyType(
         ("ResizeDisk", "ResourceBusy"): "For a state that passes the list has InvalidDisk.Busy, which ends a run of "
         "Terraform.",
         ("ResizeDisk", "ResourceInsufficient.OverQuota"): "As for CreateDisks.",
+        ("CreateTag", "ResourceInUse.TagDuplicate"): "The documented list has this one code for it.",
+        ("TagResources", "LimitExceeded.ResourceAttachedTags"): "The list has no code for a resource that has too many "
+        "tags; that of ModifyResourceTags is this.",
         ("TerminateDisks", "InvalidDiskId.NotFound"): "The list has no code for an unknown disk; all others use this.",
     }
 )  # fmt: skip
@@ -270,7 +349,7 @@ def code_of(kind: str, action: str = "") -> str:
 
 def ends(service: str, action: str, code: str) -> Ends | None:
     """Return how a refusal ends; None if the table does not have it, which is a fault of the table or of the code."""
-    own = CBS.get(action, {}) if service == "cbs" else DRYSTONE
+    own = TABLES[service].get(action, {}) if service in TABLES else DRYSTONE
     return own.get(code, COMMON.get(code))
 
 

@@ -18,7 +18,9 @@ class ApiSettings:
     """Actions with another limit (documented: DescribeDisks 100)."""
     rate_per_account: float = 400
     """Calls per second of one account, of all actions together."""
-    gateway_host_names: tuple[str, ...] = ("cbs.tencentcloudapi.com", "drystone.tencentcloudapi.com")
+    gateway_host_names: tuple[str, ...] = tuple(
+        f"{service}.tencentcloudapi.com" for service in ("cbs", "cvm", "drystone", "sts", "tag")
+    )
     """Names that a client may have signed when a gateway on the way changed Host."""
     calls_max: int = 1024
     """Calls in progress at a time; more are refused at once."""

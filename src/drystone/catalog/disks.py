@@ -112,6 +112,16 @@ def of_instance(conn: Connection, instance_id: InstanceId) -> list[Disk]:
     return _rows.all(conn, query.order_by(disk.c.created_at, disk.c.id))
 
 
+def of_instances(conn: Connection, instance_ids: Collection[InstanceId]) -> dict[InstanceId, list[Disk]]:
+    """Return the disks that clients see and that name one of these instances, by instance, oldest first."""
+    query = select(disk).where(VISIBLE_DISK, disk.c.instance_id.in_(list(instance_ids)))
+    found: dict[InstanceId, list[Disk]] = {}
+    for one in _rows.all(conn, query.order_by(disk.c.created_at, disk.c.id)):
+        assert one.instance_id is not None, "it was selected by it"
+        found.setdefault(one.instance_id, []).append(one)
+    return found
+
+
 def with_base(conn: Connection, snapshot_id: SnapshotId) -> list[Disk]:
     """Return every disk, of any account and in any state, whose base is this snapshot (A5)."""
     return _rows.all(conn, select(disk).where(disk.c.base_snapshot_id == snapshot_id).order_by(disk.c.id))

@@ -17,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-from drystone.catalog import schema_base, schema_policies, schema_told
+from drystone.catalog import schema_base, schema_policies, schema_tags, schema_told
 from drystone.catalog.columns import (
     NAME_SET,
     NAMES,
@@ -479,4 +479,5 @@ expiry_tally = Table(
 )
 """How many of an account's snapshots have expired in the hour that began with the first of them (S118)."""
 
-assert schema_told.event.metadata is metadata is schema_policies.policy.metadata, "their tables are of the same schema"
+for _table in (schema_told.event, schema_policies.policy, schema_tags.tag):
+    assert _table.metadata is metadata, "their tables are of the same schema"

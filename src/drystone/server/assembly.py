@@ -36,6 +36,7 @@ from drystone.service.calls.snapshot_records import SnapshotRecords
 from drystone.service.calls.store_health import StoreHealth
 from drystone.service.calls.store_space import StoreSpace
 from drystone.service.calls.store_status import StoreStatus
+from drystone.service.calls.tags import ResourceTags
 from drystone.service.calls.trail import Audit
 from drystone.service.calls.trail_records import AuditRecords
 from drystone.service.calls.use_cases import UseCases
@@ -209,6 +210,7 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
         snapshot_records=SnapshotRecords(
             db=db, clock=clock, steady=steady, free_quota_gib=config.free_quota_gib
         ),
+        tags=ResourceTags(db=db, clock=clock),
         instances=Instances(
             db=db, clock=clock, ids=parts.ids, zone=config.zone, disks_per_instance=config.disks_per_instance
         ),

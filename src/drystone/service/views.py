@@ -169,6 +169,22 @@ class InstanceView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceDisks:
+    """An instance and the disks that name it, oldest first."""
+
+    instance: Instance
+    disks: tuple[Disk, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tagged:
+    """A disk or a snapshot, and its tags."""
+
+    resource_id: str
+    tags: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewKey:
     """A key that was just made: the only time that its secret is shown."""
 

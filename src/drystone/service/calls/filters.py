@@ -79,14 +79,14 @@ def snapshot_record_selection(account_id: AccountId, query: SnapshotQuery) -> Se
     return _selection(account_id, query.snapshot_ids, query.filters, {**_SNAPSHOT_FILTERS, **_SEARCH}, query, order_by)
 
 
-def page(offset: int, limit: int) -> tuple[int, int]:
+def page(offset: int, limit: int, most: int = LIMIT_MAX) -> tuple[int, int]:
     """Return offset and limit as the catalog can use them.
 
     Raises:
-        RefusalError: `BAD_VALUE` when the limit is not 1 to 100, or the offset below 0.
+        RefusalError: `BAD_VALUE` when the limit is not 1 to `most`, or the offset below 0.
     """
-    if not 1 <= limit <= LIMIT_MAX:
-        raise RefusalError(Refusal.BAD_VALUE, f"Limit is {limit}; it must be 1 to {LIMIT_MAX}.")
+    if not 1 <= limit <= most:
+        raise RefusalError(Refusal.BAD_VALUE, f"Limit is {limit}; it must be 1 to {most}.")
     if offset < 0:
         raise RefusalError(Refusal.BAD_VALUE, f"Offset is {offset}; it must not be negative.")
     return min(offset, OFFSET_MAX), limit

@@ -1,11 +1,11 @@
 """Instances of this installation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from drystone.catalog import instances, quiesce_profiles
+from drystone.catalog import disks, instances, quiesce_profiles
 from drystone.catalog.database import Database
 from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import AccountId, IdSource, InstanceId
@@ -13,10 +13,21 @@ from drystone.domain.instance import Instance, InstanceKind
 from drystone.service.caller import Caller
 from drystone.service.calls.attributes import plain_name
 from drystone.service.calls.filters import check_filters, page
-from drystone.service.views import InstanceView, Page
+from drystone.service.requests import Filters
+from drystone.service.views import InstanceDisks, InstanceView, Page
 
 INSTANCES_MAX = 1000
 """Of one account: each with disks is a storage daemon, so more than any one machine serves."""
+RUNNING = "RUNNING"
+"""The state of every instance: here it is what disks are attached to, and nothing starts or stops it."""
+_SHOWN: Mapping[str, Callable[[Instance], str]] = {
+    "instance-id": lambda instance: instance.id,
+    "instance-name": lambda instance: instance.name,
+    "instance-state": lambda _: RUNNING,
+    "project-id": lambda _: "0",
+    "zone": lambda instance: instance.zone,
+}
+"""What a filter of DescribeInstances of `cvm` looks at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +39,10 @@ class Instances:
     ids: IdSource
     zone: str
     disks_per_instance: int
+
+    async def zones(self, caller: Caller) -> tuple[str, ...]:  # noqa: ARG002 - the same for every account
+        """Return the zones that instances and disks may be in: there is one."""
+        return (self.zone,)
 
     async def describe(
         self, caller: Caller, instance_ids: tuple[str, ...], offset: int, limit: int
@@ -53,6 +68,29 @@ class Instances:
                 for instance in found
             )
             return Page(items=tuple(views), total=total)
+
+        return await self.db.read(select)
+
+    async def with_disks(
+        self, caller: Caller, instance_ids: tuple[str, ...], filters: Filters, offset: int, limit: int
+    ) -> Page[InstanceDisks]:
+        """Return the caller's instances that match, oldest first, with their disks.
+
+        Raises:
+            RefusalError: `BAD_FILTER` or `BAD_VALUE`.
+        """
+        check_filters(_SHOWN, instance_ids, filters)
+        offset, limit = page(offset, limit)
+        wanted = tuple(InstanceId(text) for text in instance_ids)
+
+        def select(conn: Connection) -> Page[InstanceDisks]:
+            found, _ = instances.find(conn, caller.account_id, ids=wanted, offset=0, limit=INSTANCES_MAX)
+            # An account has so few that they are looked through here.
+            met = [one for one in found if all(_SHOWN[name](one) in values for name, values in filters)]
+            shown = met[offset : offset + limit]
+            held = disks.of_instances(conn, [one.id for one in shown])
+            views = (InstanceDisks(instance=one, disks=tuple(held.get(one.id, ()))) for one in shown)
+            return Page(items=tuple(views), total=len(met))
 
         return await self.db.read(select)
 

@@ -28,6 +28,7 @@ from drystone.service.calls.snapshot_records import SnapshotRecords
 from drystone.service.calls.store_health import StoreHealth
 from drystone.service.calls.store_space import StoreSpace
 from drystone.service.calls.store_status import StoreStatus
+from drystone.service.calls.tags import ResourceTags
 from drystone.service.calls.trail import Audit
 from drystone.service.calls.trail_records import AuditRecords
 from drystone.service.upkeep.clock import SteadyClock
@@ -59,6 +60,7 @@ class UseCases:
     disk_records: DiskRecords
     disk_charges: DiskCharges
     snapshot_records: SnapshotRecords
+    tags: ResourceTags
     instances: Instances
     accounts: Accounts
     operations: OperationRecords
