@@ -20,11 +20,14 @@ class Time:
 
     now: float = 1_800_000_000.0
     slept: list[float] = field(default_factory=list)
+    meanwhile: Callable[[], None] = lambda: None
+    """What happens while somebody sleeps."""
 
     def sleep(self, seconds: float) -> None:
         assert seconds > 0
         self.slept.append(seconds)
         self.now += seconds
+        self.meanwhile()
 
 
 @pytest.fixture

@@ -22,7 +22,17 @@ from drystone.cli.records import (
     key_record,
     quota_record,
 )
-from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside, Session
+from drystone.cli.session import (
+    NO_LIST_OPTIONS,
+    NO_OPTIONS,
+    NO_SHOW_OPTIONS,
+    Commands,
+    CommonOptions,
+    ListOptions,
+    Outside,
+    Session,
+    ShowOptions,
+)
 from drystone.cli.wait import Step, wait_for_operation, wait_until
 
 OPERATION_TIMEOUT_S = 86_400.0
@@ -57,7 +67,7 @@ class InstanceCommands(Commands):
         session = self._outside.session(common)
         session.out.records(lookup.matching(session, INSTANCE, limit=limit), INSTANCE_COLUMNS)
 
-    def show(self, instance: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+    def show(self, instance: str, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
         """Show one instance.
 
         Args:
@@ -149,7 +159,7 @@ class OperationCommands(Commands):
         found = lookup.matching(session, OPERATION, limit=limit, resource_id=on, state=state, kind=kind)
         session.out.records(found, OPERATION_COLUMNS)
 
-    def show(self, operation: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+    def show(self, operation: str, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
         """Show one operation, and how long each of its phases took.
 
         Args:
@@ -422,7 +432,7 @@ def host_app(outside: Outside) -> App:
     """Return the commands `drystone host ...`."""
     app = App(name="host", help="The machine that serves; for the administrator.")
 
-    def show(*, common: CommonOptions = NO_OPTIONS) -> None:
+    def show(*, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
         """Show the server's version, space, counts and storage daemons.
 
         Args:

@@ -20,6 +20,7 @@ from drystone.cli.session import Outside
 from drystone.cli.snapshot_groups import snapshot_group_app
 from drystone.cli.snapshots import snapshot_app
 from drystone.cli.store import store_app
+from drystone.cli.watch import make_watchable
 
 _SECTION = re.compile(r"^(?:Args|Returns|Raises):$", re.MULTILINE)
 EPILOGUE = """Example:
@@ -55,6 +56,7 @@ def build_app(outside: Outside) -> App:
     for group in groups:
         app.command(group(outside))
     app.command(completion_app(app))
+    make_watchable(app, outside)
     return app
 
 

@@ -13,7 +13,16 @@ from drystone.cli.lookup import DISK, INSTANCE, SNAPSHOT
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, converted, tags_on_the_wire
 from drystone.cli.records import DISK_COLUMNS
 from drystone.cli.rollback import RollbackCommands, attach_disks
-from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside
+from drystone.cli.session import (
+    NO_LIST_OPTIONS,
+    NO_OPTIONS,
+    NO_SHOW_OPTIONS,
+    Commands,
+    CommonOptions,
+    ListOptions,
+    Outside,
+    ShowOptions,
+)
 from drystone.cli.wait import Step, wait_for_operation, wait_for_snapshot, wait_for_state, wait_until
 
 CREATE_TIMEOUT_S = 300.0
@@ -100,7 +109,7 @@ class DiskCommands(Commands):
         )
         session.out.records(found, DISK_COLUMNS)
 
-    def show(self, disk: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+    def show(self, disk: str, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
         """Show everything about one disk.
 
         Args:

@@ -13,7 +13,17 @@ from drystone.cli.lists import Record
 from drystone.cli.lookup import DISK, INSTANCE
 from drystone.cli.options import LIST_LIMIT, Limit, add_command
 from drystone.cli.records import QUIESCE_COLUMNS, quiesce_record
-from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside, Session
+from drystone.cli.session import (
+    NO_LIST_OPTIONS,
+    NO_OPTIONS,
+    NO_SHOW_OPTIONS,
+    Commands,
+    CommonOptions,
+    ListOptions,
+    Outside,
+    Session,
+    ShowOptions,
+)
 
 FILE_BYTES_MAX = 1 << 20
 _PROFILE = {"mode": "Mode", "freeze_seconds_max": "FreezeSecondsMax", "steps": "Steps", "prove_every_h": "ProveEveryH"}
@@ -70,7 +80,7 @@ class QuiesceCommands(Commands):
         session = self._outside.session(common)
         session.out.records(_profiles(session, limit), QUIESCE_COLUMNS)
 
-    def show(self, resource: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+    def show(self, resource: str, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
         """Show the profile of a disk or an instance.
 
         Args:

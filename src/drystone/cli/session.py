@@ -34,7 +34,18 @@ class Common:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed(Common):
+class Shown(Common):
+    """Options of every command that only shows what is there.
+
+    Attributes:
+        watch: Show it anew every two seconds, in its place on the terminal, until Ctrl-C.
+    """
+
+    watch: Annotated[bool, Parameter(group="Common options", negative="", show_default=False)] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed(Shown):
     """Options that every list takes.
 
     Attributes:
@@ -55,8 +66,10 @@ class Listed(Common):
 
 
 ListOptions = Annotated[Listed, Parameter(name="*")]
+ShowOptions = Annotated[Shown, Parameter(name="*")]
 CommonOptions = Annotated[Common, Parameter(name="*")]
 NO_OPTIONS = Common()
+NO_SHOW_OPTIONS = Shown()
 NO_LIST_OPTIONS = Listed()
 
 

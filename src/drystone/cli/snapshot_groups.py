@@ -7,7 +7,17 @@ from drystone.cli.failure import CliError, Exit
 from drystone.cli.lookup import DISK, SNAPSHOT, SNAPSHOT_GROUP
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
 from drystone.cli.records import SNAPSHOT_GROUP_COLUMNS
-from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside, Session
+from drystone.cli.session import (
+    NO_LIST_OPTIONS,
+    NO_OPTIONS,
+    NO_SHOW_OPTIONS,
+    Commands,
+    CommonOptions,
+    ListOptions,
+    Outside,
+    Session,
+    ShowOptions,
+)
 from drystone.cli.wait import Step, percent_of, wait_for_rollback, wait_until, warn_of_less
 
 TRANSFER_TIMEOUT_S = 86_400.0
@@ -103,7 +113,7 @@ class SnapshotGroupCommands(Commands):
         )  # fmt: skip
         session.out.records(found, SNAPSHOT_GROUP_COLUMNS)
 
-    def show(self, group: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+    def show(self, group: str, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
         """Show everything about one group: its snapshots, its instant, and the I/O pause.
 
         Args:

@@ -12,7 +12,17 @@ from drystone.cli.lookup import DISK, SNAPSHOT
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
 from drystone.cli.records import SNAPSHOT_COLUMNS, difference_record, overview_record, set_space_record
 from drystone.cli.rollback import Rollback, roll_back
-from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside, Session
+from drystone.cli.session import (
+    NO_LIST_OPTIONS,
+    NO_OPTIONS,
+    NO_SHOW_OPTIONS,
+    Commands,
+    CommonOptions,
+    ListOptions,
+    Outside,
+    Session,
+    ShowOptions,
+)
 from drystone.cli.shown import changed_ranges
 from drystone.cli.wait import wait_for_operation, wait_for_snapshot, warn_of_less
 
@@ -138,7 +148,7 @@ class SnapshotCommands(Commands):
         )
         session.out.records(lookup.with_unique_bytes(session, found) if space else found, SNAPSHOT_COLUMNS)
 
-    def show(self, snapshot: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+    def show(self, snapshot: str, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
         """Show everything about one snapshot: how it was tracked, what was read, changed and stored.
 
         `unique_bytes` is stored data that no other snapshot uses; `shared_bytes` is what others use too.
@@ -361,7 +371,7 @@ class SnapshotCommands(Commands):
         if opening["finding"] != "opens":
             raise CliError(Exit.REFUSED, f"{identity}: {opening['finding']}: {opening['reason']}")
 
-    def overview(self, *, common: CommonOptions = NO_OPTIONS) -> None:
+    def overview(self, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
         """Show how many snapshots there are and how much space they use.
 
         Args:

@@ -9,7 +9,7 @@ from drystone.cli.failure import CliError, Exit
 from drystone.cli.lists import Record
 from drystone.cli.options import Timeout, Yes, add_command
 from drystone.cli.records import collection_record, store_health_record, store_space_record, store_status_record
-from drystone.cli.session import NO_OPTIONS, Commands, CommonOptions, Outside
+from drystone.cli.session import NO_OPTIONS, NO_SHOW_OPTIONS, Commands, CommonOptions, Outside, ShowOptions
 from drystone.cli.wait import Step, wait_for_operation, wait_until
 
 SCRUB_TIMEOUT_S = 86_400.0
@@ -33,7 +33,7 @@ def store_app(outside: Outside) -> App:
 class StoreCommands(Commands):
     """See `Commands`."""
 
-    def show(self, *, common: CommonOptions = NO_OPTIONS) -> None:
+    def show(self, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
         """Show the store's space: referenced and unreferenced data, what can be freed, what was freed so far.
 
         Args:
@@ -42,7 +42,7 @@ class StoreCommands(Commands):
         session = self._outside.session(common)
         session.out.record(store_space_record(session.service.drystone("read the store", "DescribeStore")))
 
-    def status(self, *, common: CommonOptions = NO_OPTIONS) -> None:
+    def status(self, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
         """Show where the store is, whether it answers, whose it is, and what was asked of it by day.
 
         Requests are those to a bucket, in the last 30 days. The exit code is 1 if the store does not answer.
