@@ -1,16 +1,16 @@
 import { useEffect, useId, useRef, type FormEvent, type ReactNode } from "react";
 import { Button } from "tdesign-react/es/button";
 
+import type { Shown } from "../commands/asked";
 import { useWords } from "../words";
 import { ErrorNote } from "./ErrorNote";
 import { CloseIcon } from "./icons";
+import { ShowCommand } from "./ShowCommand";
 
-type Props = {
+type Props = Asking & {
   readonly title: string;
   readonly children: ReactNode;
   readonly onClose: () => void;
-  /** Called when the form is submitted; without it the dialog only shows something. */
-  readonly onSubmit?: () => void;
   readonly submitText?: string;
   readonly danger?: boolean;
   /** Whether what is entered can be submitted. */
@@ -21,6 +21,15 @@ type Props = {
   readonly error?: Error | null;
   readonly wide?: boolean;
 };
+
+type Asking =
+  | {
+      /** Called when the form is submitted; without it the dialog only shows something. */
+      readonly onSubmit: () => void;
+      /** What it would ask of the API now, to be shown as commands; null where it changes nothing. */
+      readonly shows: Shown | null;
+    }
+  | { readonly onSubmit?: undefined; readonly shows?: undefined };
 
 /** Where the focus begins, best first: in a field, at a box to tick, at what can be done. Never at the cross. */
 const FIRST = [
@@ -71,6 +80,7 @@ export function Dialog(props: Props) {
         <div className="dialog__body">
           {props.children}
           <ErrorNote error={props.error} />
+          {props.shows && <ShowCommand shown={props.shows} />}
         </div>
         <footer className="dialog__foot">
           <Button variant="outline" theme="default" onClick={props.onClose}>

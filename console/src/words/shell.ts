@@ -1,5 +1,10 @@
 // What every page uses, the log-in, and why an action is refused.
 export const shell = {
+  "commands.show": ["Show the command, SDK and Terraform for this", "查看等价的命令、SDK 和 Terraform"],
+  "commands.line": ["On the command line", "命令行"],
+  "commands.tccli": ["With tccli", "tccli 命令"],
+  "commands.python": ["With the Python SDK", "Python SDK"],
+  "commands.terraform": ["As a Terraform resource", "Terraform 资源"],
   "common.again": ["Try again", "重试"],
   "common.anyState": ["All states", "全部状态"],
   "common.cancel": ["Cancel", "取消"],

@@ -2,6 +2,7 @@ import { useState } from "react";
 
 import { useAnswer, useDisks, useSession, useSnapshot, type SnapshotRow } from "../../api/queries";
 import type { Tag } from "../../api/types";
+import { asks } from "../../commands/asked";
 import { useAsked } from "../../parts/asked";
 import { nameText } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
@@ -62,25 +63,24 @@ export function CreateDiskDialog({ from, onClose }: Props) {
     return limits === null ? "" : t("newDisk.limits", { iops: number(limits.iops, locale), mib: number(limits.mibPerS, locale) });
   };
 
-  const submit = () =>
-    create.send({
-      Placement: { Zone: zone },
-      DiskChargeType: CHARGE,
-      DiskType: type,
-      DiskSize: size,
-      DiskCount: count,
-      // The same form sent twice makes its disks once.
-      ClientToken: token,
-      ...(name === "" ? {} : { DiskName: name }),
-      ...(fromSnapshot ? { SnapshotId: sourceId } : {}),
-      ...(sentTags(tags).length === 0 ? {} : { Tags: sentTags(tags) }),
-      ...(withSnapshots ? { DeleteSnapshot: 1 } : {}),
-    });
+  const parameters = {
+    Placement: { Zone: zone },
+    DiskChargeType: CHARGE,
+    DiskType: type,
+    DiskSize: size,
+    DiskCount: count,
+    ...(name === "" ? {} : { DiskName: name }),
+    ...(fromSnapshot ? { SnapshotId: sourceId } : {}),
+    ...(sentTags(tags).length === 0 ? {} : { Tags: sentTags(tags) }),
+    ...(withSnapshots ? { DeleteSnapshot: 1 } : {}),
+  };
   return (
     <Dialog
       {...create.dialog}
       title={from ? t("newDisk.titleFrom") : t("newDisk.button")}
-      onSubmit={submit}
+      // The same form sent twice makes its disks once.
+      onSubmit={() => create.send({ ...parameters, ClientToken: token })}
+      shows={asks("cbs", "CreateDisks", parameters)}
       submitText={t("newDisk.submit")}
       ready={sizeIsRight && countIsRight && !longName && zone !== "" && sourceIsRight}
       error={create.dialog.error ?? configs.error}

@@ -4,6 +4,7 @@ import { useNavigate } from "react-router";
 
 import type { Instance } from "../../api/types";
 import { useChange, useInstances, type DiskRow } from "../../api/queries";
+import { asks } from "../../commands/asked";
 import { useAsked } from "../../parts/asked";
 import { confirmedBy, TypedName } from "../../parts/Confirm";
 import { Dialog } from "../../parts/Dialog";
@@ -56,6 +57,7 @@ function AttachDialog({ rows, onClose }: Props) {
   const fits = (one: Instance) => one.AttachedDiskCount + rows.length <= one.MaxAttachCount;
   const instance = all.find((one) => (chosen === "" ? fits(one) : one.InstanceId === chosen));
   const instanceId = instance?.InstanceId ?? "";
+  const parameters = { InstanceId: instanceId, DiskIds: ids(rows) };
   const options = all.map((one) => ({
     value: one.InstanceId,
     text: `${one.InstanceName} (${one.InstanceId}) · ${t(`instance.kind.${one.Kind}`)} · ${one.AttachedDiskCount}/${one.MaxAttachCount}`,
@@ -65,7 +67,8 @@ function AttachDialog({ rows, onClose }: Props) {
     <Dialog
       {...attach.dialog}
       title={t("attach.title", { count: rows.length })}
-      onSubmit={() => attach.send({ InstanceId: instanceId, DiskIds: ids(rows) })}
+      onSubmit={() => attach.send(parameters)}
+      shows={asks("cbs", "AttachDisks", parameters)}
       submitText={t("diskAction.attach")}
       ready={instance !== undefined && fits(instance)}
       error={attach.dialog.error ?? instances.error}
@@ -90,6 +93,7 @@ function DetachDialog({ rows, onClose }: Props) {
       {...detach.dialog}
       title={t("detach.title", { count: rows.length })}
       onSubmit={() => detach.send({ DiskIds: ids(rows) })}
+      shows={asks("cbs", "DetachDisks", { DiskIds: ids(rows) })}
       submitText={t("diskAction.detach")}
     >
       <DiskList rows={rows} />
@@ -107,7 +111,7 @@ function AuditDialog({ row, onClose }: OneProps) {
   const submit = () =>
     audit.mutate({ DiskId: row.disk.DiskId }, { onSuccess: ({ SnapshotId }) => void navigate(`/snapshots/${SnapshotId}`) });
   return (
-    <Dialog title={t("diskAction.audit")} onClose={onClose} onSubmit={submit} submitText={t("audit.submit")} busy={audit.isPending} error={audit.error}>
+    <Dialog title={t("diskAction.audit")} onClose={onClose} onSubmit={submit} shows={asks("drystone", "AuditDisk", { DiskId: row.disk.DiskId })} submitText={t("audit.submit")} busy={audit.isPending} error={audit.error}>
       <DiskList rows={[row]} />
       <p>{t("audit.text")}</p>
     </Dialog>
@@ -118,7 +122,7 @@ function RewriteDialog({ row, onClose }: OneProps) {
   const { t } = useWords();
   const rewrite = useAsked("drystone", "RewriteDisk", onClose, t("rewrite.done"));
   return (
-    <Dialog {...rewrite.dialog} title={t("rewrite.title")} onSubmit={() => rewrite.send({ DiskId: row.disk.DiskId })} submitText={t("diskAction.rewrite")}>
+    <Dialog {...rewrite.dialog} title={t("rewrite.title")} onSubmit={() => rewrite.send({ DiskId: row.disk.DiskId })} shows={asks("drystone", "RewriteDisk", { DiskId: row.disk.DiskId })} submitText={t("diskAction.rewrite")}>
       <DiskList rows={[row]} />
       <p>{t("rewrite.text")}</p>
     </Dialog>
@@ -136,6 +140,7 @@ function ResizeDialog({ row, onClose }: OneProps) {
       {...resize.dialog}
       title={t("resize.title")}
       onSubmit={() => resize.send({ DiskId: row.disk.DiskId, DiskSize: size })}
+      shows={asks("cbs", "ResizeDisk", { DiskId: row.disk.DiskId, DiskSize: size })}
       submitText={t("diskAction.resize")}
       ready={right}
     >
@@ -156,8 +161,8 @@ function ResizeDialog({ row, onClose }: OneProps) {
 function RenameDiskDialog({ row: { disk }, onClose }: OneProps) {
   const { t } = useWords();
   const rename = useAsked("cbs", "ModifyDiskAttributes", onClose);
-  const send = (DiskName: string) => rename.send({ DiskIds: [disk.DiskId], DiskName });
-  return <RenameDialog title={t("rename.disk")} name={disk.DiskName} unit="bytes" asked={rename.dialog} onRename={send} />;
+  const parameters = (DiskName: string) => ({ DiskIds: [disk.DiskId], DiskName });
+  return <RenameDialog title={t("rename.disk")} name={disk.DiskName} unit="bytes" asked={rename.dialog} onRename={(to) => rename.send(parameters(to))} showsOf={(to) => asks("cbs", "ModifyDiskAttributes", parameters(to))} />;
 }
 
 function InitializeDialog({ row, onClose }: OneProps) {
@@ -170,6 +175,7 @@ function InitializeDialog({ row, onClose }: OneProps) {
       {...initialize.dialog}
       title={t("initialize.title")}
       onSubmit={() => initialize.send({ DiskIds: [row.disk.DiskId] })}
+      shows={asks("cbs", "InitializeDisks", { DiskIds: [row.disk.DiskId] })}
       submitText={t("diskAction.initialize")}
       danger
       ready={typed === confirmedBy(row.disk)}
@@ -197,6 +203,7 @@ function TerminateDialog({ rows, onClose }: Props) {
       {...terminate.dialog}
       title={t("terminate.title", { count: rows.length })}
       onSubmit={() => terminate.send(parameters)}
+      shows={asks("cbs", "TerminateDisks", parameters)}
       submitText={t("diskAction.terminate")}
       danger
       ready={typed === expected}

@@ -1,5 +1,6 @@
 import { useState } from "react";
 
+import { asks } from "../../commands/asked";
 import { useAsked } from "../../parts/asked";
 import { Dialog } from "../../parts/Dialog";
 import { ChoiceField, NameField, nameIsTooLong, TextField } from "../../parts/Field";
@@ -17,15 +18,14 @@ export function ImportDialog({ onClose }: { readonly onClose: () => void }) {
   const begin = useAsked("drystone", "ImportDisk", onClose, ({ DiskId }) => t("import.begun", { id: DiskId }));
   const long = nameIsTooLong(name, "bytes");
   const sizeIsRight = size === "" || (Number.isInteger(Number(size)) && Number(size) >= 1);
-  const submit = () =>
-    begin.send({
-      Path: path.trim(),
-      ...(format === "" ? {} : { Format: format }),
-      ...(name === "" ? {} : { DiskName: name }),
-      ...(size === "" ? {} : { DiskSize: Number(size) }),
-    });
+  const parameters = {
+    Path: path.trim(),
+    ...(format === "" ? {} : { Format: format }),
+    ...(name === "" ? {} : { DiskName: name }),
+    ...(size === "" ? {} : { DiskSize: Number(size) }),
+  };
   return (
-    <Dialog {...begin.dialog} title={t("import.title")} onSubmit={submit} submitText={t("import.button")} ready={path.trim() !== "" && !long && sizeIsRight}>
+    <Dialog {...begin.dialog} title={t("import.title")} onSubmit={() => begin.send(parameters)} shows={asks("drystone", "ImportDisk", parameters)} submitText={t("import.button")} ready={path.trim() !== "" && !long && sizeIsRight}>
       <TextField label={t("export.path")} value={path} onChange={setPath} placeholder="/srv/image.qcow2" hint={t("import.hint")} />
       <ChoiceField label={t("export.format")} value={format} onChange={setFormat} options={FORMATS.map((one) => ({ value: one, text: one === "" ? t("import.anyFormat") : one }))} />
       <div className="pair">

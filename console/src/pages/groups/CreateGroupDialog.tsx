@@ -3,6 +3,7 @@ import { useNavigate } from "react-router";
 
 import { useChange, useDisks, useInstances, useSnapshotting, type DiskRow } from "../../api/queries";
 import type { Tag } from "../../api/types";
+import { asks } from "../../commands/asked";
 import { NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
 import { ChoiceField, NameField, nameIsTooLong, sentTags, TagsField } from "../../parts/Field";
@@ -32,20 +33,18 @@ export function CreateGroupDialog({ onClose }: { readonly onClose: () => void })
   const refusalOf = (row: DiskRow) => diskRefusal("createGroup", diskFacts(row, snapshotting));
   const wanted = rows.filter((row) => refusalOf(row) === null && !left.has(row.disk.DiskId));
   const long = nameIsTooLong(name, "characters");
-  const submit = () =>
-    create.mutate(
-      {
-        DiskIds: wanted.map((row) => row.disk.DiskId),
-        ...(name === "" ? {} : { SnapshotGroupName: name }),
-        ...(sentTags(tags).length === 0 ? {} : { Tags: sentTags(tags) }),
-      },
-      { onSuccess: (answer) => void navigate(`/groups/${answer.SnapshotGroupId}`) },
-    );
+  const parameters = {
+    DiskIds: wanted.map((row) => row.disk.DiskId),
+    ...(name === "" ? {} : { SnapshotGroupName: name }),
+    ...(sentTags(tags).length === 0 ? {} : { Tags: sentTags(tags) }),
+  };
+  const submit = () => create.mutate(parameters, { onSuccess: (answer) => void navigate(`/groups/${answer.SnapshotGroupId}`) });
   return (
     <Dialog
       title={t("newGroup.button")}
       onClose={onClose}
       onSubmit={submit}
+      shows={asks("cbs", "CreateSnapshotGroup", parameters)}
       submitText={t("newSnap.submit")}
       ready={wanted.length > 0 && !long}
       busy={create.isPending}

@@ -3,6 +3,8 @@ import { useState } from "react";
 
 import { call } from "../../api/client";
 import { useDisks, useSnapshots, useSnapshotting, type GroupRow, type SnapshotRow } from "../../api/queries";
+import { asks } from "../../commands/asked";
+import { groupRollBackShown } from "../../commands/cli";
 import { useAsked } from "../../parts/asked";
 import { NameAndId, shownName } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
@@ -62,13 +64,15 @@ function RollBackDialog({ row, onClose }: { readonly row: GroupRow; readonly onC
   const expected = shownName(group.SnapshotGroupName, group.SnapshotGroupId);
   const wanted = pairs?.filter(({ member }) => !left.has(member.snapshot.SnapshotId)) ?? [];
   const ApplyDisks = wanted.map(({ member: { snapshot } }) => ({ SnapshotId: snapshot.SnapshotId, DiskId: snapshot.DiskId }));
+  const parameters = { SnapshotGroupId: group.SnapshotGroupId, ApplyDisks };
   return (
     <RollBackForm
       title={t("group.rollBackTitle")}
       onClose={onClose}
       rolling={rolling}
       diskIds={ApplyDisks.map((one) => one.DiskId)}
-      apply={() => call("cbs", "ApplySnapshotGroup", { SnapshotGroupId: group.SnapshotGroupId, ApplyDisks })}
+      apply={() => call("cbs", "ApplySnapshotGroup", parameters)}
+      showsOf={({ safetyName }) => groupRollBackShown(parameters, safetyName)}
       to={expected}
       safetyText={t("group.safety")}
       expected={expected}
@@ -143,6 +147,7 @@ function RemoveDialog({ row, onClose, onRemoved }: RemoveProps) {
       title={t("group.removeTitle")}
       onClose={onClose}
       onSubmit={() => remove.send({ SnapshotGroupId: group.SnapshotGroupId })}
+      shows={asks("cbs", "DeleteSnapshotGroup", { SnapshotGroupId: group.SnapshotGroupId })}
       submitText={t("snapAction.remove")}
       danger
     >

@@ -4,6 +4,7 @@ import { useState } from "react";
 import type { Disk, QuiesceProfile } from "../../api/types";
 import { useProfiles, useSession } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
+import { asks } from "../../commands/asked";
 import { useAsked } from "../../parts/asked";
 import { RefText } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
@@ -90,7 +91,7 @@ function RemoveDialog({ resourceId, onClose }: { readonly resourceId: string; re
   const { t } = useWords();
   const remove = useAsked("drystone", "DeleteQuiesceProfile", onClose, t("profile.removed"));
   return (
-    <Dialog {...remove.dialog} title={t("profile.removeTitle")} onSubmit={() => remove.send({ ResourceId: resourceId })} submitText={t("profile.remove")} danger>
+    <Dialog {...remove.dialog} title={t("profile.removeTitle")} onSubmit={() => remove.send({ ResourceId: resourceId })} shows={asks("drystone", "DeleteQuiesceProfile", { ResourceId: resourceId })} submitText={t("profile.remove")} danger>
       <p>
         <RefText id={resourceId} />
       </p>

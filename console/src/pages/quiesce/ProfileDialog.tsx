@@ -2,6 +2,7 @@ import { useState } from "react";
 import { Button } from "tdesign-react/es/button";
 
 import type { QuiesceProfile } from "../../api/types";
+import { asks } from "../../commands/asked";
 import { useAsked } from "../../parts/asked";
 import { RefText } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
@@ -22,12 +23,14 @@ export function ProfileDialog({ resourceId, profile, onClose }: Props) {
     return there.steps.length === 0 ? { ...there, steps: [newStep("filesystem")] } : there;
   });
   const set = useAsked("drystone", "SetQuiesceProfile", onClose, t("profile.done"));
+  const parameters = { ResourceId: resourceId, ...sentProfile(form) };
   const setSteps = (steps: readonly StepForm[]) => setForm({ ...form, steps: inOrder(steps) });
   return (
     <Dialog
       {...set.dialog}
       title={t("profile.title")}
-      onSubmit={() => set.send({ ResourceId: resourceId, ...sentProfile(form) })}
+      onSubmit={() => set.send(parameters)}
+      shows={asks("drystone", "SetQuiesceProfile", parameters)}
       ready={isComplete(form)}
       wide
     >

@@ -3,6 +3,7 @@ import { Button } from "tdesign-react/es/button";
 
 import type { Account } from "../../api/types";
 import { useAnswer, useConfirmedChange, useSession } from "../../api/queries";
+import { asks } from "../../commands/asked";
 import { OwnPassword } from "../../parts/Confirm";
 import { Command, NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
@@ -63,7 +64,7 @@ function CreateDialog({ onClose }: { readonly onClose: () => void }) {
     );
   }
   return (
-    <Dialog title={t("account.create")} onClose={onClose} onSubmit={() => create.mutate({ password, parameters: { AccountName: name } })} ready={name !== "" && password !== ""} busy={create.isPending} error={create.error}>
+    <Dialog title={t("account.create")} onClose={onClose} onSubmit={() => create.mutate({ password, parameters: { AccountName: name } })} shows={asks("drystone", "CreateAccount", { AccountName: name })} ready={name !== "" && password !== ""} busy={create.isPending} error={create.error}>
       <TextField label={t("field.name")} value={name} onChange={setName} />
       <OwnPassword value={password} onChange={setPassword} />
     </Dialog>
@@ -87,6 +88,7 @@ function PasswordDialog({ account, onClose }: { readonly account: Account; reado
       title={t("account.passwordTitle", { name: account.AccountName })}
       onClose={onClose}
       onSubmit={() => set.mutate({ password, parameters: { AccountId: account.AccountId } })}
+      shows={asks("drystone", "SetAccountPassword", { AccountId: account.AccountId })}
       ready={password !== ""}
       submitText={t("account.password")}
       danger

@@ -3,6 +3,7 @@ import { Button } from "tdesign-react/es/button";
 
 import type { QuiesceProfile } from "../../api/types";
 import { useInstances, useProfiles, useSession } from "../../api/queries";
+import { asks } from "../../commands/asked";
 import { useAsked } from "../../parts/asked";
 import { NameAndId, RefText } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
@@ -61,7 +62,7 @@ function DeleteDialog({ id, onClose }: { readonly id: string; readonly onClose: 
   const { t } = useWords();
   const remove = useAsked("drystone", "DeleteInstance", onClose);
   return (
-    <Dialog {...remove.dialog} title={t("instance.deleteTitle")} onSubmit={() => remove.send({ InstanceId: id })} submitText={t("instance.delete")} danger>
+    <Dialog {...remove.dialog} title={t("instance.deleteTitle")} onSubmit={() => remove.send({ InstanceId: id })} shows={asks("drystone", "DeleteInstance", { InstanceId: id })} submitText={t("instance.delete")} danger>
       <p>
         <RefText id={id} />
       </p>
@@ -76,11 +77,13 @@ function CreateDialog({ onClose }: { readonly onClose: () => void }) {
   const [kind, setKind] = useState("NBD");
   const admin = useSession().data?.Admin === true;
   const create = useAsked("drystone", "CreateInstance", onClose);
+  const parameters = { Kind: kind, ...(name === "" ? {} : { InstanceName: name }) };
   return (
     <Dialog
       {...create.dialog}
       title={t("instance.create")}
-      onSubmit={() => create.send({ Kind: kind, ...(name === "" ? {} : { InstanceName: name }) })}
+      onSubmit={() => create.send(parameters)}
+      shows={asks("drystone", "CreateInstance", parameters)}
     >
       <TextField label={t("field.name")} value={name} onChange={setName} placeholder={t("field.optional")} />
       <ChoiceField

@@ -3,6 +3,7 @@ import { Button } from "tdesign-react/es/button";
 
 import type { Key } from "../../api/types";
 import { useAnswer, useConfirmedChange } from "../../api/queries";
+import { asks } from "../../commands/asked";
 import { useAsked } from "../../parts/asked";
 import { OwnPassword } from "../../parts/Confirm";
 import { Command, CopyButton } from "../../parts/Copyable";
@@ -80,7 +81,7 @@ function CreateDialog({ onClose }: { readonly onClose: () => void }) {
     );
   }
   return (
-    <Dialog title={t("keys.create")} onClose={onClose} onSubmit={() => create.mutate({ password, parameters: {} })} ready={password !== ""} busy={create.isPending} error={create.error}>
+    <Dialog title={t("keys.create")} onClose={onClose} onSubmit={() => create.mutate({ password, parameters: {} })} shows={asks("drystone", "CreateKey", {})} ready={password !== ""} busy={create.isPending} error={create.error}>
       <p>{t("keys.createText")}</p>
       <OwnPassword value={password} onChange={setPassword} />
     </Dialog>
@@ -91,9 +92,9 @@ function RevokeDialog({ secretId, last, onClose }: { readonly secretId: string; 
   const { t } = useWords();
   const [sure, setSure] = useState(!last);
   const revoke = useAsked("drystone", "DeleteKey", onClose, t("keys.revoked"));
-  const submit = () => revoke.send({ SecretId: secretId, ...(last ? { Force: true } : {}) });
+  const parameters = { SecretId: secretId, ...(last ? { Force: true } : {}) };
   return (
-    <Dialog {...revoke.dialog} title={t("keys.revokeTitle")} onSubmit={submit} submitText={t("keys.revoke")} danger ready={sure}>
+    <Dialog {...revoke.dialog} title={t("keys.revokeTitle")} onSubmit={() => revoke.send(parameters)} shows={asks("drystone", "DeleteKey", parameters)} submitText={t("keys.revoke")} danger ready={sure}>
       <p>
         <code>{secretId}</code>
       </p>

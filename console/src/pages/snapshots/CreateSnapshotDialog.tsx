@@ -3,6 +3,7 @@ import { useNavigate } from "react-router";
 
 import { useChange, useSnapshot, type DiskRow } from "../../api/queries";
 import type { Tag } from "../../api/types";
+import { asks } from "../../commands/asked";
 import { Dialog } from "../../parts/Dialog";
 import { ExpiryField, expiryIsRight, NameField, nameIsTooLong, sentTags, TagsField } from "../../parts/Field";
 import { Facts } from "../../parts/Page";
@@ -31,10 +32,16 @@ export function CreateSnapshotDialog({ rows, onClose }: Props) {
   const group = rows.length > 1;
   const long = nameIsTooLong(name, "characters");
   const tagged = sentTags(tags).length === 0 ? {} : { Tags: sentTags(tags) };
+  const ofGroup = { DiskIds: rows.map((row) => row.disk.DiskId), ...tagged, ...(name === "" ? {} : { SnapshotGroupName: name }) };
+  const ofOne = () => ({
+    DiskId: disk.DiskId,
+    ...tagged,
+    ...(name === "" ? {} : { SnapshotName: name }),
+    ...(expiry === "" ? {} : { Deadline: deadlineIn(Number(expiry), new Date()) }),
+  });
   const submit = () => {
     if (group) {
-      const DiskIds = rows.map((row) => row.disk.DiskId);
-      createGroup.mutate({ DiskIds, ...tagged, ...(name === "" ? {} : { SnapshotGroupName: name }) }, {
+      createGroup.mutate(ofGroup, {
         onSuccess: (answer) => {
           onClose();
           void navigate(`/groups/${answer.SnapshotGroupId}`);
@@ -42,12 +49,7 @@ export function CreateSnapshotDialog({ rows, onClose }: Props) {
       });
       return;
     }
-    create.mutate({
-      DiskId: disk.DiskId,
-      ...tagged,
-      ...(name === "" ? {} : { SnapshotName: name }),
-      ...(expiry === "" ? {} : { Deadline: deadlineIn(Number(expiry), new Date()) }),
-    });
+    create.mutate(ofOne());
   };
   if (create.data !== undefined) return <CreatedDialog id={create.data.SnapshotId} onClose={onClose} />;
   return (
@@ -55,6 +57,7 @@ export function CreateSnapshotDialog({ rows, onClose }: Props) {
       title={group ? t("newGroup.button") : t("diskAction.createSnapshot")}
       onClose={onClose}
       onSubmit={submit}
+      shows={!expiryIsRight(expiry) ? null : group ? asks("cbs", "CreateSnapshotGroup", ofGroup) : asks("cbs", "CreateSnapshot", ofOne())}
       submitText={t("newSnap.submit")}
       ready={!long && expiryIsRight(expiry)}
       busy={create.isPending || createGroup.isPending}
@@ -82,6 +85,7 @@ function CreatedDialog({ id, onClose }: { readonly id: string; readonly onClose:
       title={row === null ? t("newSnap.failedTitle") : done ? t("newSnap.doneTitle") : t("newSnap.runningTitle")}
       onClose={onClose}
       onSubmit={() => void navigate(row === null ? "/operations?state=FAILED" : `/snapshots/${id}`)}
+      shows={null}
       submitText={row === null ? t("newSnap.showOperations") : t("newSnap.show")}
       error={answer.error}
       begun

@@ -1,6 +1,7 @@
 import { useState } from "react";
 
 import { type SnapshotRow } from "../../api/queries";
+import { asks } from "../../commands/asked";
 import { useAsked } from "../../parts/asked";
 import { NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
@@ -14,9 +15,9 @@ export function ExportDialog({ row, onClose }: { readonly row: SnapshotRow; read
   const [path, setPath] = useState("");
   const [format, setFormat] = useState("qcow2");
   const begin = useAsked("drystone", "ExportSnapshot", onClose, t("export.begun"));
-  const submit = () => begin.send({ SnapshotId, Path: path.trim(), Format: format });
+  const parameters = { SnapshotId, Path: path.trim(), Format: format };
   return (
-    <Dialog {...begin.dialog} title={t("export.title")} onSubmit={submit} submitText={t("snapAction.export")} ready={path.trim() !== ""}>
+    <Dialog {...begin.dialog} title={t("export.title")} onSubmit={() => begin.send(parameters)} shows={asks("drystone", "ExportSnapshot", parameters)} submitText={t("snapAction.export")} ready={path.trim() !== ""}>
       <p>
         <NameAndId name={SnapshotName} id={SnapshotId} />
       </p>

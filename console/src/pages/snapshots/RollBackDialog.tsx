@@ -1,6 +1,7 @@
 
 import { call } from "../../api/client";
 import { useDisk, useSnapshotsOfDisk, useSnapshotting, type SnapshotRow } from "../../api/queries";
+import { rollBackShown } from "../../commands/cli";
 import { confirmedBy } from "../../parts/Confirm";
 import { NameAndId, shownName } from "../../parts/Copyable";
 import { refusalText } from "../../parts/refusal";
@@ -29,6 +30,7 @@ export function RollBackDialog({ row, onClose }: { readonly row: SnapshotRow; re
       rolling={rolling}
       diskIds={[snapshot.DiskId]}
       apply={() => call("cbs", "ApplySnapshot", { SnapshotId: snapshot.SnapshotId, DiskId: snapshot.DiskId })}
+      showsOf={(how) => rollBackShown({ diskId: snapshot.DiskId, snapshotId: snapshot.SnapshotId, ...how })}
       to={shownName(snapshot.SnapshotName, snapshot.SnapshotId)}
       safetyText={t("rollback.safety")}
       expected={disk.data ? confirmedBy(disk.data.disk) : null}

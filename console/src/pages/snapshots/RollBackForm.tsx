@@ -1,6 +1,7 @@
 import { useState, type ReactNode } from "react";
 
 import { useNames } from "../../api/names";
+import type { Shown } from "../../commands/asked";
 import { TypedName } from "../../parts/Confirm";
 import { shownName } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
@@ -18,6 +19,8 @@ type Props = {
   readonly apply: () => Promise<unknown>;
   /** What is written into the names of the safety snapshots. */
   readonly to: string;
+  /** What it would do now, to be shown as commands. */
+  readonly showsOf: (how: { readonly safetyName: string | null; readonly instanceId: string | null; readonly attachAgain: boolean }) => Shown;
   readonly safetyText: string;
   /** What the user types to confirm; null while it is not known. */
   readonly expected: string | null;
@@ -56,6 +59,7 @@ export function RollBackForm(props: Props) {
       title={props.title}
       onClose={props.onClose}
       onSubmit={() => act.mutate({ diskIds: props.diskIds, safetyName, apply: props.apply, around })}
+      shows={props.showsOf({ safetyName, instanceId: found?.instanceId ?? null, attachAgain })}
       submitText={t("snapAction.rollBack")}
       danger
       ready={props.ready && refusal === null && expected !== null && typed === expected}

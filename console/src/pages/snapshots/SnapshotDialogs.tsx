@@ -3,6 +3,7 @@ import { useMemo, useState } from "react";
 
 import { RefusedError } from "../../api/client";
 import { useChange, type SnapshotRow } from "../../api/queries";
+import { asks } from "../../commands/asked";
 import { useAsked } from "../../parts/asked";
 import { NameAndId } from "../../parts/Copyable";
 import { Dialog } from "../../parts/Dialog";
@@ -54,8 +55,8 @@ type OneProps = { readonly row: SnapshotRow; readonly onClose: () => void };
 function RenameSnapshotDialog({ row: { snapshot }, onClose }: OneProps) {
   const { t } = useWords();
   const rename = useAsked("cbs", "ModifySnapshotAttribute", onClose);
-  const send = (SnapshotName: string) => rename.send({ SnapshotId: snapshot.SnapshotId, SnapshotName });
-  return <RenameDialog title={t("rename.snapshot")} name={snapshot.SnapshotName} unit="characters" asked={rename.dialog} onRename={send} />;
+  const parameters = (SnapshotName: string) => ({ SnapshotId: snapshot.SnapshotId, SnapshotName });
+  return <RenameDialog title={t("rename.snapshot")} name={snapshot.SnapshotName} unit="characters" asked={rename.dialog} onRename={(to) => rename.send(parameters(to))} showsOf={(to) => asks("cbs", "ModifySnapshotAttribute", parameters(to))} />;
 }
 
 function KeepDialog({ row, onClose }: OneProps) {
@@ -63,9 +64,9 @@ function KeepDialog({ row, onClose }: OneProps) {
   const [expiry, setExpiry] = useState(row.snapshot.IsPermanent ? "30" : "");
   const keep = useAsked("cbs", "ModifySnapshotAttribute", onClose, t("keep.done"));
   const id = { SnapshotId: row.snapshot.SnapshotId };
-  const submit = () => keep.send(expiry === "" ? { ...id, IsPermanent: true } : { ...id, Deadline: deadlineIn(Number(expiry), new Date()) });
+  const parameters = () => (expiry === "" ? { ...id, IsPermanent: true } : { ...id, Deadline: deadlineIn(Number(expiry), new Date()) });
   return (
-    <Dialog {...keep.dialog} title={t("snapAction.keep")} onSubmit={submit} ready={expiryIsRight(expiry)}>
+    <Dialog {...keep.dialog} title={t("snapAction.keep")} onSubmit={() => keep.send(parameters())} shows={expiryIsRight(expiry) ? asks("cbs", "ModifySnapshotAttribute", parameters()) : null} ready={expiryIsRight(expiry)}>
       <p>
         <NameAndId name={row.snapshot.SnapshotName} id={row.snapshot.SnapshotId} />
       </p>
@@ -107,6 +108,7 @@ function RemoveDialog({ rows, onClose, onRemoved }: RemoveProps) {
       title={t("remove.title", { count: rows.length })}
       onClose={onClose}
       onSubmit={submit}
+      shows={asks("cbs", "DeleteSnapshots", { SnapshotIds: ids })}
       submitText={t("snapAction.remove")}
       danger
       busy={remove.isPending}
