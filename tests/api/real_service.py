@@ -15,7 +15,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from drystone.api.actions import Service
-from drystone.api.app import build_application
+from drystone.api.app import Application, build_application
 from drystone.api.dispatch import Dispatcher, Progress, Verified
 from drystone.api.settings import ApiSettings
 from drystone.catalog import accounts as account_rows
@@ -49,6 +49,8 @@ class RealService:
     """Calls actions by name, as one account or another."""
 
     dispatcher: Dispatcher
+    app: Application
+    """What is asked with signatures."""
     parts: Parts
     actions: Mapping[str, Service]
     """The service of each action, as `by_action` names them."""
@@ -111,7 +113,7 @@ async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService
         await watch.take_over()
         await watch.revive_all()
         services = by_action(app.dispatcher.services)
-        made = RealService(dispatcher=app.dispatcher, parts=parts, actions=services, admin=admin.id)
+        made = RealService(dispatcher=app.dispatcher, app=app, parts=parts, actions=services, admin=admin.id)
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = tasks.create_task(parts.operations.run())

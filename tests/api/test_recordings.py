@@ -1,103 +1,19 @@
-"""Each shape of request that real clients were recorded to send, signed anew in that client's way.
-
-One line of `recordings/` for each shape: Terraform's provider, the CSI driver, Cloud Custodian, and the SDKs for
-Node.js, Java and Go at a host name and at a bare address. Keys and signatures were not kept.
-"""
+"""Each shape of request that real clients were recorded to send is understood, at whatever address."""
 
 import asyncio
-import base64
-import hashlib
-import hmac
-import json
 import uuid
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from drystone.api.app import Application, build_application
 from drystone.api.settings import ApiSettings
-from drystone.api.signature import SignedRequest
 from tests.api.asgi import send_signed
+from tests.api.client_requests import PLAIN, recorded, request_of, tc3
 from tests.api.fakes import FakeUseCases
-from tests.api.signing import NOW_S, REGION, SECRET_ID, SECRET_KEY
-
-RECORDINGS = Path(__file__).parent / "recordings"
-HOSTS = {"cbs": "cbs.drystone.internal:8080", "127": "127.0.0.1:8080"}
-PLAIN: Mapping[str, Mapping[str, Any]] = {
-    "CreateDisks": {"Placement": {"Zone": "ap-local-1"}, "DiskChargeType": "POSTPAID_BY_HOUR", "DiskType": "CLOUD_SSD",
-                    "DiskName": "node 云盘", "DiskSize": 20, "Tags": [{"Key": "by", "Value": "node & co"}]},
-    "DescribeDisks": {"Filters": [{"Name": "disk-name", "Values": ["node 云盘", "other"]}], "Limit": 1},
-    "CreateSnapshot": {"DiskId": "disk-00000001", "SnapshotName": "node*~'()!"},
-    "DescribeSnapshots": {"SnapshotIds": ["snap-00000001"]},
-    "DeleteSnapshots": {"SnapshotIds": ["snap-00000001"]},
-    "TerminateDisks": {"DiskIds": ["disk-00000001"]},
-}  # fmt: skip
-"""What the SDKs' small story sends; of forms only the shape was kept."""
-
-
-def recorded(*names: str) -> list[Mapping[str, Any]]:
-    return [json.loads(line) for name in names for line in (RECORDINGS / f"{name}.jsonl").read_text().splitlines()]
-
-
-def flat(value: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the fields of a form: `Filters.0.Values.1=x`."""
-    if isinstance(value, Mapping):
-        for key, one in value.items():
-            yield from flat(one, f"{name}.{key}" if name else key)
-    elif isinstance(value, list):
-        for index, one in enumerate(value):
-            yield from flat(one, f"{name}.{index}")
-    elif isinstance(value, bool):
-        yield name, str(value).lower()
-    else:
-        yield name, str(value)
-
-
-def tc3(row: Mapping[str, Any], parameters: Mapping[str, Any], host: str) -> SignedRequest:
-    """Sign as the client of a recording does: the SDK for Node.js signs the host without its port."""
-    get = row["method"] == "GET"
-    query = urlencode([*flat(parameters)]) if get else ""
-    body = b"" if get else json.dumps(parameters).encode()
-    signed_host = host.partition(":")[0] if "NODEJS" in row["client"] else host
-    date = "2026-09-21"
-    digest = hashlib.sha256(body).hexdigest()
-    canonical = (
-        f"{row['method']}\n/\n{query}\ncontent-type:{row['content_type']}\nhost:{signed_host}\n\ncontent-type;host\n{digest}"
-    )  # fmt: skip
-    scope = f"{date}/{row['service']}/tc3_request"
-    text = f"TC3-HMAC-SHA256\n{NOW_S}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    key = f"TC3{SECRET_KEY}".encode()
-    for part in (date, row["service"], "tc3_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    signature = hmac.digest(key, text.encode(), "sha256").hex()
-    headers = {
-        "host": host, "content-type": row["content_type"], "x-tc-action": row["action"], "x-tc-version": row["version"],
-        "x-tc-timestamp": str(NOW_S), "x-tc-region": REGION, "x-tc-requestclient": row["client"],
-        "authorization": f"TC3-HMAC-SHA256 Credential={SECRET_ID}/{scope}, SignedHeaders=content-type;host, "
-        f"Signature={signature}",
-    }  # fmt: skip
-    return SignedRequest(method=row["method"], query=query, headers=headers, body=body)
-
-
-def v1(row: Mapping[str, Any], parameters: Mapping[str, Any], host: str) -> SignedRequest:
-    fields = {
-        **dict(flat(parameters)), "Action": row["action"], "Version": row["version"], "Region": REGION,
-        "Timestamp": str(NOW_S), "Nonce": "4711", "SecretId": SECRET_ID, "SignatureMethod": row["signed"],
-        "RequestClient": row["client"],
-    }  # fmt: skip
-    text = f"{row['method']}{host}/?" + "&".join(f"{name}={fields[name]}" for name in sorted(fields))
-    digest = {"HmacSHA1": "sha1", "HmacSHA256": "sha256"}[row["signed"]]
-    signature = base64.b64encode(hmac.digest(SECRET_KEY.encode(), text.encode(), digest)).decode()
-    encoded = urlencode({**fields, "Signature": signature})
-    headers = {"host": host} | ({"content-type": row["content_type"]} if row["content_type"] else {})
-    get = row["method"] == "GET"
-    return SignedRequest(
-        method=row["method"], query=encoded if get else "", headers=headers, body=b"" if get else encoded.encode()
-    )  # fmt: skip
+from tests.api.signing import NOW_S, REGION
 
 
 @pytest.fixture
@@ -111,9 +27,7 @@ def application() -> Application:
 
 def answered(application: Application, row: Mapping[str, Any]) -> str:
     sent = row["parameters"] if isinstance(row["parameters"], Mapping) else PLAIN[row["action"]]
-    host = HOSTS.get(row["service"], f"{row['service']}.drystone.internal:8080")
-    request = (tc3 if ";" in row["signed"] else v1)(row, sent, host)
-    answer = asyncio.run(send_signed(application, request))
+    answer = asyncio.run(send_signed(application, request_of(row, sent)))
     return answer.code if answer.code == "OK" else f"{answer.code}: {answer.message}"
 
 
