@@ -27,7 +27,7 @@ const UNSHOWN_OF_DISK = {
 } as const;
 const UNSHOWN_OF_SNAPSHOT = {
   SnapshotType: "PRIVATE_SNAPSHOT", SnapshotMode: "STANDARD_SNAPSHOT", Placement: placement("ap-local-1"), LatestModifyTime: "", IsLocked: false,
-  Encrypt: false, CopyFromRemote: false, CopyingToRegions: [], ShareReference: 0, TimeStartShare: "", Images: [], ImageCount: 0,
+  Encrypt: false, CopyFromRemote: false, CopyingToRegions: [], ShareReference: 0, TimeStartShare: "", Images: [], ImageCount: 0, AutoSnapshotPolicyId: "",
 } as const;
 const UNSHOWN_OF_GROUP = {
   SnapshotGroupType: "NORMAL", ContainRootSnapshot: false, AutoSnapshotPolicyId: null, ModifyTime: "", Images: [], ImageCount: 0,

@@ -1,7 +1,7 @@
 """Use cases that answer with fixed values and keep what they were asked."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta, timezone
+from datetime import date, timedelta, timezone
 from typing import Any, cast
 
 from drystone.api.actions import Context
@@ -9,11 +9,22 @@ from drystone.domain.account import Account
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.event import Event, EventKind, Facts
 from drystone.domain.history import HistoryPoint
-from drystone.domain.ids import DiskId, InstanceId, OperationId, SnapshotGroupId, SnapshotId, StoreId
+from drystone.domain.ids import (
+    AccountId,
+    DiskId,
+    InstanceId,
+    OperationId,
+    PolicyId,
+    SnapshotGroupId,
+    SnapshotId,
+    StoreId,
+)
 from drystone.domain.instance import Instance, InstanceKind
 from drystone.domain.operation import Operation, OperationKind, OperationState, OperationStep, PhaseSpan
+from drystone.domain.policy import Policy, Retention, Run, RunReason, RunState, Spread, Trigger
 from drystone.domain.proof import Finding, Proof, ProofStep
 from drystone.domain.quiesce import QuiesceMode, QuiesceProfile, Step, StepKind
+from drystone.domain.simulation import SimulatedDay
 from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
 from drystone.domain.store_days import BytesOfDay, DiskHeld, SpaceOfDay
@@ -42,9 +53,11 @@ from drystone.service.views import (
     OperationHistory,
     OverviewView,
     Page,
+    PolicyView,
     ProtectionView,
     QuotasView,
     SetSpaceView,
+    SimulationView,
     SnapshotGroupView,
     SnapshotOverview,
     SnapshotSpaceView,
@@ -139,6 +152,17 @@ PROFILE = QuiesceProfile(
     ),
     modified_at=1_537_954_567,
 )
+POLICY = Policy(
+    id=PolicyId("asp-00000001"), account_id=ACCOUNT, name="nightly", zone="+08:00",
+    triggers=(Trigger(hours=(12, 0), days_of_week=(6, 5)),), retention=Retention(spread=Spread(days=7, weeks=4)),
+    group=True, skip_unchanged=True, tags=(("team", "storage"),), created_at=1_537_954_567, modified_at=1_537_954_568,
+    anchored_at=1_537_954_567, copied_from=AccountId("100000000009"),
+)  # fmt: skip
+RUN = Run(
+    policy_id=POLICY.id, slot=1_537_977_600, disk_id=DISK.id, account_id=ACCOUNT, state=RunState.FAILED,
+    reason=RunReason.BUSY, detail="It is.", late_by_s=1.5, missed=2, attempts=3, try_at=NOW_S,
+    snapshot_id=SNAPSHOT.id, ended_at=1_537_977_700,
+)  # fmt: skip
 INSTANCE = Instance(
     id=InstanceId("ins-00000001"),
     account_id=ACCOUNT,
@@ -229,6 +253,15 @@ class FakeUseCases:
         self.snapshot_groups: Any = Part(
             "snapshot_groups", calls, {"create": GROUP.id, "describe": groups, "delete": None, "apply": None}
         )
+        view = PolicyView(policy=POLICY, disk_ids=(DISK.id,), next_slots=(1_537_977_600,), runs=(RUN,))
+        day = SimulatedDay(day=date(2018, 9, 27), runs=(1_537_977_600,), gone=(1_537_891_200,), kept=3)
+        policies = Page(items=(view,), total=1)
+        self.policies: Any = Part("policies", calls, {
+            "create": (POLICY.id, 1_537_977_600), "describe": policies, "of_disk": policies, "copy": (POLICY.id,),
+            "runs": Page(items=(RUN,), total=1),
+            "simulate": SimulationView(zone="+08:00", days=(day,), kept=(1_537_977_600,)),
+            **dict.fromkeys(("modify", "set_options", "delete", "bind", "unbind")),
+        })  # fmt: skip
         self.quiescing: Any = Part(
             "quiescing", calls, {"set": None, "remove": None, "describe": Page(items=(PROFILE,), total=1)}
         )

@@ -99,6 +99,9 @@ async def _prepared(service: RealService) -> dict[str, dict[str, object]]:
     disk, quiet = made["DiskIdSet"]
     snapshot = (await service.call("CreateSnapshot", DiskId=disk))["SnapshotId"]
     instance = (await service.call("CreateInstance", Kind="NBD"))["InstanceId"]
+    hourly = {"Hour": [3], "IntervalDays": 1}
+    policy = (await service.call("CreateAutoSnapshotPolicy", Policy=[hourly]))["AutoSnapshotPolicyId"]
+    await service.call("BindAutoSnapshotPolicy", AutoSnapshotPolicyId=policy, DiskIds=[quiet])
     await service.idle()
     operation = (await service.call("DescribeOperations"))["OperationSet"][0]["OperationId"]
     # What would destroy or change states names what is not there.
@@ -203,6 +206,18 @@ async def _prepared(service: RealService) -> dict[str, dict[str, object]]:
         "UnTagResources": {"ResourceList": [f"qcs::cbs:{REGION}::instance/{disk}"], "TagKeys": ["k"]},
         "GetResources": {}, "DescribeTagKeys": {}, "DescribeTagValues": {"TagKeys": ["k"]}, "GetTags": {},
         "CreateTag": {"TagKey": "made", "TagValue": "v"}, "DeleteTag": {"TagKey": "no", "TagValue": "v"},
+        "CreateAutoSnapshotPolicy": {"Policy": [{"Hour": [3], "IntervalDays": 1}], "DryRun": True},
+        "ModifyAutoSnapshotPolicyAttribute": {"AutoSnapshotPolicyId": policy},
+        "DeleteAutoSnapshotPolicies": {"AutoSnapshotPolicyIds": ["asp-00000000"]},
+        "BindAutoSnapshotPolicy": {"AutoSnapshotPolicyId": policy, "DiskIds": [no_disk]},
+        "UnbindAutoSnapshotPolicy": {"AutoSnapshotPolicyId": policy, "DiskIds": [no_disk]},
+        "DescribeAutoSnapshotPolicies": {},
+        "DescribeDiskAssociatedAutoSnapshotPolicy": {"DiskId": quiet},
+        "CopyAutoSnapshotPolicyCrossAccount": {"AutoSnapshotPolicyIds": [policy], "TargetAccountUin": "0"},
+        "SetPolicyOptions": {"PolicyId": policy},
+        "DescribePolicyDetails": {},
+        "DescribePolicyRuns": {},
+        "DescribePolicySimulation": {"PolicyId": policy},
     }  # fmt: skip
 
 

@@ -27,7 +27,9 @@ STRUCTURES = {
     if isinstance(kind, type) and issubclass(kind, Parameters) and kind not in {Parameters, Action, Paged}
 }
 ACTIONS = {name: kind for name, kind in STRUCTURES.items() if name in API["actions"]}
-UNDOCUMENTED = {("AttachDisks", "InstanceType"), ("DetachDisks", "InstanceType")}
+UNDOCUMENTED = {
+    ("AttachDisks", "InstanceType"), ("CreateDisks", "AutoSnapshotPolicyId"), ("DetachDisks", "InstanceType"),
+}  # fmt: skip
 EXAMPLE = {"int": 7, "bool": True, "string": "text"}
 WRONG = {"int": "text", "bool": "text", "string": 7, "list": "text", "object": "text"}
 

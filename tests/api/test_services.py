@@ -17,6 +17,7 @@ from drystone.api.description import description
 from drystone.api.refusals import WireError
 from drystone.api.services import SERVICES
 from drystone.api.settings import ApiSettings
+from drystone.domain.policy import Retention, Spread, Trigger
 from drystone.domain.quiesce import Step, StepKind
 from drystone.service.requests import (
     ConfigQuery,
@@ -24,15 +25,19 @@ from drystone.service.requests import (
     DiskQuery,
     GroupRollback,
     NewDisks,
+    NewPolicy,
     NewSnapshot,
     NewSnapshotGroup,
     OperationQuery,
+    PolicyChanges,
+    PolicyOptions,
+    SimulationQuery,
     SnapshotChanges,
     SnapshotGroupQuery,
     SnapshotQuery,
 )
 from tests.api.asgi import ACCOUNT, request_ids, send_signed
-from tests.api.fakes import DISK, GROUP, OPERATION, SNAPSHOT, ZONE, FakeUseCases
+from tests.api.fakes import DISK, GROUP, OPERATION, POLICY, SNAPSHOT, ZONE, FakeUseCases
 from tests.api.real_service import by_action
 from tests.api.signing import NOW_S, REGION, SECRET_ID, sdk_request
 
@@ -125,6 +130,10 @@ SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
     "DescribeDiskSpace": {"DiskIds": [DISK.id], "Days": 7, "AllAccounts": False},
     "DescribeProtection": {"Filters": [{"Name": "protected", "Values": ["false"]}]},
     "DescribeStoreHealth": {},
+    "DescribePolicyDetails": {},
+    "DescribePolicyRuns": {"Filters": [{"Name": "state", "Values": ["failed"]}]},
+    "DescribePolicySimulation": {"PolicyId": POLICY.id, "Days": 1},
+    "SetPolicyOptions": {"PolicyId": POLICY.id, "RetentionAmount": 5},
     "ScrubStore": {},
     "ConfirmClock": {},
     "ConfirmStore": {},
@@ -138,7 +147,16 @@ SECOND_SERVICE: Mapping[str, Mapping[str, object]] = {
         "Force": False,
     },
 }
+WEEKLY = {"Hour": [12, 0], "DayOfWeek": [6, 5]}
 CBS: Mapping[str, Mapping[str, object]] = {
+    "BindAutoSnapshotPolicy": {"AutoSnapshotPolicyId": POLICY.id, "DiskIds": [DISK.id]},
+    "CopyAutoSnapshotPolicyCrossAccount": {"AutoSnapshotPolicyIds": [POLICY.id], "TargetAccountUin": ACCOUNT},
+    "CreateAutoSnapshotPolicy": {"Policy": [WEEKLY]},
+    "DeleteAutoSnapshotPolicies": {"AutoSnapshotPolicyIds": [POLICY.id]},
+    "DescribeAutoSnapshotPolicies": {},
+    "DescribeDiskAssociatedAutoSnapshotPolicy": {"DiskId": DISK.id},
+    "ModifyAutoSnapshotPolicyAttribute": {"AutoSnapshotPolicyId": POLICY.id, "IsActivated": False},
+    "UnbindAutoSnapshotPolicy": {"AutoSnapshotPolicyId": POLICY.id, "DiskIds": [DISK.id]},
     "ApplySnapshot": {"SnapshotId": SNAPSHOT.id, "DiskId": DISK.id},
     "ApplySnapshotGroup": {
         "SnapshotGroupId": GROUP.id,
@@ -304,9 +322,7 @@ def test_the_description_that_clients_are_made_of_is_this_one() -> None:
     assert json.loads(committed.read_text()) == DESCRIPTION, "run ./dev docs"
 
 
-ABSENT = {
-    ("Disk", "EncryptType"), ("Disk", "KmsKeyId"), ("Snapshot", "AutoSnapshotPolicyId"), ("Instance", "GPUInfo"),
-}  # fmt: skip
+ABSENT = {("Disk", "EncryptType"), ("Disk", "KmsKeyId"), ("Instance", "GPUInfo")}
 TYPES: Mapping[str, type | tuple[type, ...]] = {
     "int": int,
     "bool": bool,
@@ -341,6 +357,7 @@ def test_every_field_of_every_object_is_there_with_its_type(call: Call) -> None:
     check_object("Disk", call("DescribeDisks")["DiskSet"][0])
     check_object("Disk", call("DescribeDisks", ReturnBindAutoSnapshotPolicy=True)["DiskSet"][0])
     check_object("Snapshot", call("DescribeSnapshots")["SnapshotSet"][0])
+    check_object("AutoSnapshotPolicy", call("DescribeAutoSnapshotPolicies")["AutoSnapshotPolicySet"][0])
     check_object("SnapshotGroup", call("DescribeSnapshotGroups")["SnapshotGroupSet"][0])
     check_object("DiskConfig", call("DescribeDiskConfigQuota", InquiryType="x")["DiskConfigSet"][0])
     check_object("AttachDetail", call("DescribeInstancesDiskNum", InstanceIds=["x"])["AttachDetail"][0])
@@ -459,9 +476,58 @@ def test_a_snapshot_is_rendered_as_documented(call: Call) -> None:
             "TimeStartShare": "",
             "Images": [],
             "ImageCount": 0,
+            "AutoSnapshotPolicyId": "",
             "Tags": [{"Key": "team", "Value": "storage"}],
         }
     ]
+
+
+def test_a_policy_is_rendered_as_documented(call: Call) -> None:
+    """Its lists are in the order in which they were sent: Terraform compares them so."""
+    expected = {
+        "DiskIdSet": [DISK.id], "IsActivated": True, "AutoSnapshotPolicyState": "NORMAL", "IsCopyToRemote": 0,
+        "IsPermanent": False, "NextTriggerTime": "2018-09-27 00:00:00", "AutoSnapshotPolicyName": "nightly",
+        "AutoSnapshotPolicyId": POLICY.id,
+        "Policy": [{"Hour": [12, 0], "DayOfWeek": [6, 5], "DayOfMonth": [], "IntervalDays": 0}],
+        "CreateTime": "2018-09-26 17:36:07", "RetentionDays": 0, "CopyToAccountUin": None, "InstanceIdSet": [],
+        "RetentionMonths": 0, "RetentionAmount": 0,
+        "AdvancedRetentionPolicy": {"Days": 7, "Weeks": 4, "Months": 0, "Years": 0},
+        "CopyFromAccountUin": "100000000009", "Tags": [{"Key": "team", "Value": "storage"}],
+    }  # fmt: skip
+    assert call("DescribeAutoSnapshotPolicies") == {"TotalCount": 1, "AutoSnapshotPolicySet": [expected]}
+    of_disk = call("DescribeDiskAssociatedAutoSnapshotPolicy", DiskId=DISK.id)["AutoSnapshotPolicySet"]
+    assert of_disk == [expected | {"DiskIdSet": []}]
+    created = call("CreateAutoSnapshotPolicy", Policy=[WEEKLY], DryRun=True)
+    assert created == {"AutoSnapshotPolicyId": POLICY.id, "NextTriggerTime": "2018-09-27 00:00:00"}
+
+
+def test_what_reaches_the_policy_use_cases(call: Call, fake: FakeUseCases) -> None:
+    given = [{"Hour": [1], "DayOfMonth": [31], "IntervalDays": 2}, {"Hour": [0], "IntervalDays": 3}]
+    triggers = (Trigger(hours=(1,), days_of_month=(31,)), Trigger(hours=(0,), interval_days=3))
+    call(
+        "CreateAutoSnapshotPolicy", Policy=given, DryRun=True, IsActivated=False, AutoSnapshotPolicyName="n",
+        IsPermanent=True, RetentionDays=3,
+    )  # fmt: skip
+    call("CreateAutoSnapshotPolicy", Policy=given)
+    call("ModifyAutoSnapshotPolicyAttribute", AutoSnapshotPolicyId="a", Policy=given, IsPermanent=False)
+    call("UnbindAutoSnapshotPolicy", AutoSnapshotPolicyId="a", InstanceIds=["i"])
+    spread = {"Days": 1, "Years": 2}
+    call("SetPolicyOptions", PolicyId="a", TimeZone="UTC", AdvancedRetentionPolicy=spread, Group=True)
+    call("SetPolicyOptions", PolicyId="a", SkipUnchanged=False)
+    call("DescribePolicySimulation", Policy=given, Days=9, IsPermanent=True)
+    assert [(name, *args) for name, args, _ in fake.calls.seen] == [
+        ("policies.create", NewPolicy(
+            triggers=triggers, name="n", active=False, permanent=True, retention_days=3, dry_run=True
+        )),
+        ("policies.create", NewPolicy(triggers=triggers)),
+        ("policies.modify", PolicyChanges(policy_id="a", triggers=triggers, permanent=False)),
+        ("policies.unbind", "a", (), ("i",)),
+        ("policies.set_options", PolicyOptions(
+            policy_id="a", zone="UTC", retention=Retention(spread=Spread(days=1, years=2)), group=True
+        )),
+        ("policies.set_options", PolicyOptions(policy_id="a", skip_unchanged=False)),
+        ("policies.simulate", SimulationQuery(triggers=triggers, retention=Retention(permanent=True), days=9)),
+    ]  # fmt: skip
 
 
 def test_what_reaches_the_disk_use_cases(call: Call, fake: FakeUseCases) -> None:
@@ -736,6 +802,13 @@ def test_overview_and_its_deprecated_name(call: Call) -> None:
     assert {**fields, **deprecated} == deprecated
 
 
+RUN_SHOWN = {
+    "PolicyId": POLICY.id, "SlotTime": "2018-09-26T16:00:00+00:00", "DiskId": DISK.id, "State": "failed",
+    "Reason": "busy", "Detail": "It is.", "LateSeconds": 2, "Missed": 2, "Attempts": 3, "SnapshotId": SNAPSHOT.id,
+    "EndedTime": "2018-09-26T16:01:40+00:00",
+}  # fmt: skip
+
+
 def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
     created = "2018-09-26T09:36:07+00:00"
     answers = {name: call(name, **params) for name, params in SECOND_SERVICE.items()}
@@ -766,6 +839,28 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
                 "DiskId": DISK.id, "DiskName": DISK.name, "AccountId": DISK.account_id, "StoredBytes": 9,
                 "DaySet": [{"Day": "2026-09-21", "StoredBytes": 8}],
             }],
+        },
+        "SetPolicyOptions": {},
+        "DescribePolicyRuns": {"TotalCount": 1, "PolicyRunSet": [RUN_SHOWN]},
+        "DescribePolicyDetails": {
+            "TotalCount": 1,
+            "PolicyDetailSet": [{
+                "PolicyId": POLICY.id, "PolicyName": "nightly", "Active": True, "TimeZone": "+08:00",
+                "Triggers": [{"Hour": [12, 0], "DayOfWeek": [6, 5], "DayOfMonth": [], "IntervalDays": 0}],
+                "IsPermanent": False, "RetentionDays": None, "RetentionMonths": None, "RetentionAmount": None,
+                "AdvancedRetentionPolicy": {"Days": 7, "Weeks": 4, "Months": 0, "Years": 0},
+                "Group": True, "SkipUnchanged": True, "CopiedFrom": "100000000009", "DiskIds": [DISK.id],
+                "NextTimes": ["2018-09-26T16:00:00+00:00"], "LastRuns": [RUN_SHOWN],
+                "CreateTime": created, "ModifyTime": "2018-09-26T09:36:08+00:00",
+            }],
+        },
+        "DescribePolicySimulation": {
+            "TimeZone": "+08:00",
+            "SimulatedPolicyDaySet": [{
+                "Date": "2018-09-27", "RunTimes": ["2018-09-26T16:00:00+00:00"],
+                "GoneTimes": ["2018-09-25T16:00:00+00:00"], "Kept": 3,
+            }],
+            "KeptTimes": ["2018-09-26T16:00:00+00:00"],
         },
         "DescribeProtection": {
             "TotalCount": 1,

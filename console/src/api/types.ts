@@ -7,6 +7,20 @@ export type Account = {
   readonly CreateTime: string;
 };
 
+export type AdvancedRetention = {
+  readonly Days?: number;
+  readonly Weeks?: number;
+  readonly Months?: number;
+  readonly Years?: number;
+};
+
+export type AdvancedRetentionPolicy = {
+  readonly Days: number;
+  readonly Weeks: number;
+  readonly Months: number;
+  readonly Years: number;
+};
+
 export type ApplyDisk = {
   readonly SnapshotId: string;
   readonly DiskId: string;
@@ -35,6 +49,27 @@ export type AutoMountConfiguration = {
   readonly InstanceId: readonly string[];
   readonly MountPoint?: readonly string[];
   readonly FileSystemType?: string;
+};
+
+export type AutoSnapshotPolicy = {
+  readonly DiskIdSet: readonly string[];
+  readonly IsActivated: boolean;
+  readonly AutoSnapshotPolicyState: string;
+  readonly IsCopyToRemote: number;
+  readonly IsPermanent: boolean;
+  readonly NextTriggerTime: string;
+  readonly AutoSnapshotPolicyName: string;
+  readonly AutoSnapshotPolicyId: string;
+  readonly Policy: readonly PolicyTrigger[];
+  readonly CreateTime: string;
+  readonly RetentionDays: number;
+  readonly CopyToAccountUin: string | null;
+  readonly InstanceIdSet: readonly string[];
+  readonly RetentionMonths: number;
+  readonly RetentionAmount: number;
+  readonly AdvancedRetentionPolicy: AdvancedRetentionPolicy | null;
+  readonly CopyFromAccountUin: string | null;
+  readonly Tags: readonly Tag[];
 };
 
 export type Cdc = {
@@ -479,6 +514,55 @@ export type Placement = {
   readonly ProjectName?: string;
 };
 
+export type Policy = {
+  readonly Hour: readonly number[];
+  readonly DayOfWeek?: readonly number[];
+  readonly DayOfMonth?: readonly number[];
+  readonly IntervalDays?: number;
+};
+
+export type PolicyDetail = {
+  readonly PolicyId: string;
+  readonly PolicyName: string;
+  readonly Active: boolean;
+  readonly TimeZone: string;
+  readonly Triggers: readonly PolicyTrigger[];
+  readonly IsPermanent: boolean;
+  readonly RetentionDays: number | null;
+  readonly RetentionMonths: number | null;
+  readonly RetentionAmount: number | null;
+  readonly AdvancedRetentionPolicy: AdvancedRetentionPolicy | null;
+  readonly Group: boolean;
+  readonly SkipUnchanged: boolean;
+  readonly CopiedFrom: string | null;
+  readonly DiskIds: readonly string[];
+  readonly NextTimes: readonly string[];
+  readonly LastRuns: readonly PolicyRun[];
+  readonly CreateTime: string;
+  readonly ModifyTime: string;
+};
+
+export type PolicyRun = {
+  readonly PolicyId: string;
+  readonly SlotTime: string;
+  readonly DiskId: string;
+  readonly State: "waiting" | "running" | "done" | "skipped" | "failed";
+  readonly Reason: "unchanged" | "not in use" | "overlap" | "missed" | "busy" | "quota" | "full" | "disk unfit" | "recycled" | "disk gone" | "unbound" | "switched off" | "policy gone" | "cancelled" | "snapshot failed" | "clock" | null;
+  readonly Detail: string;
+  readonly LateSeconds: number;
+  readonly Missed: number;
+  readonly Attempts: number;
+  readonly SnapshotId: string | null;
+  readonly EndedTime: string | null;
+};
+
+export type PolicyTrigger = {
+  readonly Hour: readonly number[];
+  readonly DayOfWeek: readonly number[];
+  readonly DayOfMonth: readonly number[];
+  readonly IntervalDays: number;
+};
+
 export type PrepayPrice = {
   readonly OriginalPrice: number | null;
   readonly OriginalPriceHigh: string | null;
@@ -561,6 +645,13 @@ export type ResourceTagMapping = {
   readonly Tags: readonly KeyedTag[];
 };
 
+export type SimulatedPolicyDay = {
+  readonly Date: string;
+  readonly RunTimes: readonly string[];
+  readonly GoneTimes: readonly string[];
+  readonly Kept: number;
+};
+
 export type Snapshot = {
   readonly SnapshotId: string;
   readonly SnapshotName: string;
@@ -584,6 +675,7 @@ export type Snapshot = {
   readonly TimeStartShare: string;
   readonly Images: readonly string[];
   readonly ImageCount: number;
+  readonly AutoSnapshotPolicyId: string;
   readonly Tags: readonly Tag[];
 };
 
@@ -761,6 +853,25 @@ export type Services = {
       };
       answer: Record<never, never>;
     };
+    BindAutoSnapshotPolicy: {
+      changes: true;
+      parameters: {
+        readonly AutoSnapshotPolicyId: string;
+        readonly DiskIds?: readonly string[];
+      };
+      answer: Record<never, never>;
+    };
+    CopyAutoSnapshotPolicyCrossAccount: {
+      changes: true;
+      parameters: {
+        readonly AutoSnapshotPolicyIds: readonly string[];
+        readonly TargetAccountUin: string;
+      };
+      answer: {
+        readonly AutoSnapshotPolicyIds: readonly string[] | null;
+        readonly TargetAccountUin: string;
+      };
+    };
     CopySnapshotCrossRegions: {
       changes: true;
       parameters: {
@@ -770,6 +881,21 @@ export type Services = {
       };
       answer: {
         readonly SnapshotCopyResultSet: readonly SnapshotCopyResult[];
+      };
+    };
+    CreateAutoSnapshotPolicy: {
+      changes: true;
+      parameters: {
+        readonly Policy: readonly Policy[];
+        readonly DryRun?: boolean;
+        readonly IsActivated?: boolean;
+        readonly AutoSnapshotPolicyName?: string;
+        readonly IsPermanent?: boolean;
+        readonly RetentionDays?: number;
+      };
+      answer: {
+        readonly AutoSnapshotPolicyId: string;
+        readonly NextTriggerTime: string;
       };
     };
     CreateDisks: {
@@ -794,6 +920,7 @@ export type Services = {
         readonly DiskBackupQuota?: number;
         readonly BurstPerformance?: boolean;
         readonly EncryptType?: string;
+        readonly AutoSnapshotPolicyId?: string;
       };
       answer: {
         readonly DiskIdSet: readonly string[];
@@ -825,6 +952,13 @@ export type Services = {
         readonly SnapshotGroupId: string;
       };
     };
+    DeleteAutoSnapshotPolicies: {
+      changes: true;
+      parameters: {
+        readonly AutoSnapshotPolicyIds: readonly string[];
+      };
+      answer: Record<never, never>;
+    };
     DeleteSnapshotGroup: {
       changes: true;
       parameters: {
@@ -842,6 +976,21 @@ export type Services = {
       };
       answer: Record<never, never>;
     };
+    DescribeAutoSnapshotPolicies: {
+      changes: false;
+      parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly AutoSnapshotPolicyIds?: readonly string[];
+        readonly Filters?: readonly Filter[];
+        readonly Order?: string;
+        readonly OrderField?: string;
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly AutoSnapshotPolicySet: readonly AutoSnapshotPolicy[];
+      };
+    };
     DescribeDedicatedClusterDiskStatistics: {
       changes: false;
       parameters: {
@@ -849,6 +998,16 @@ export type Services = {
       };
       answer: {
         readonly DedicatedClusterDiskStatisticSet: readonly DedicatedClusterDiskStatistic[];
+      };
+    };
+    DescribeDiskAssociatedAutoSnapshotPolicy: {
+      changes: false;
+      parameters: {
+        readonly DiskId: string;
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly AutoSnapshotPolicySet: readonly AutoSnapshotPolicy[];
       };
     };
     DescribeDiskConfigQuota: {
@@ -1055,6 +1214,18 @@ export type Services = {
         readonly DiskPrice: PrepayPrice;
       };
     };
+    ModifyAutoSnapshotPolicyAttribute: {
+      changes: true;
+      parameters: {
+        readonly AutoSnapshotPolicyId: string;
+        readonly IsActivated?: boolean;
+        readonly IsPermanent?: boolean;
+        readonly AutoSnapshotPolicyName?: string;
+        readonly Policy?: readonly Policy[];
+        readonly RetentionDays?: number;
+      };
+      answer: Record<never, never>;
+    };
     ModifyDiskAttributes: {
       changes: true;
       parameters: {
@@ -1125,6 +1296,15 @@ export type Services = {
       parameters: {
         readonly DiskIds: readonly string[];
         readonly DeleteSnapshot?: number;
+      };
+      answer: Record<never, never>;
+    };
+    UnbindAutoSnapshotPolicy: {
+      changes: true;
+      parameters: {
+        readonly AutoSnapshotPolicyId: string;
+        readonly DiskIds?: readonly string[];
+        readonly InstanceIds?: readonly string[];
       };
       answer: Record<never, never>;
     };
@@ -1415,6 +1595,50 @@ export type Services = {
         readonly RecentOperations: readonly Operation[];
       };
     };
+    DescribePolicyDetails: {
+      changes: false;
+      parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly PolicyIds?: readonly string[];
+        readonly Filters?: readonly Filter[];
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly PolicyDetailSet: readonly PolicyDetail[];
+      };
+    };
+    DescribePolicyRuns: {
+      changes: false;
+      parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly Filters?: readonly Filter[];
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly PolicyRunSet: readonly PolicyRun[];
+      };
+    };
+    DescribePolicySimulation: {
+      changes: false;
+      parameters: {
+        readonly RetentionDays?: number;
+        readonly RetentionMonths?: number;
+        readonly RetentionAmount?: number;
+        readonly AdvancedRetentionPolicy?: AdvancedRetention;
+        readonly IsPermanent?: boolean;
+        readonly PolicyId?: string;
+        readonly Policy?: readonly Policy[];
+        readonly TimeZone?: string;
+        readonly Days?: number;
+      };
+      answer: {
+        readonly TimeZone: string;
+        readonly SimulatedPolicyDaySet: readonly SimulatedPolicyDay[];
+        readonly KeptTimes: readonly string[];
+      };
+    };
     DescribeProtection: {
       changes: false;
       parameters: {
@@ -1640,6 +1864,21 @@ export type Services = {
         readonly AccountId: string;
         readonly Disks?: number;
         readonly DiskGib?: number;
+      };
+      answer: Record<never, never>;
+    };
+    SetPolicyOptions: {
+      changes: true;
+      parameters: {
+        readonly RetentionDays?: number;
+        readonly RetentionMonths?: number;
+        readonly RetentionAmount?: number;
+        readonly AdvancedRetentionPolicy?: AdvancedRetention;
+        readonly IsPermanent?: boolean;
+        readonly PolicyId: string;
+        readonly TimeZone?: string;
+        readonly Group?: boolean;
+        readonly SkipUnchanged?: boolean;
       };
       answer: Record<never, never>;
     };

@@ -41,6 +41,7 @@ Time = Annotated[str, _text(64)]
 MANY = msgspec.Meta(max_length=1000)
 """The most that any list may have; most take 100 or fewer."""
 Ids = Annotated[tuple[Id, ...], MANY]
+Numbers = Annotated[tuple[Unsigned, ...], MANY]
 Words = Annotated[tuple[Word, ...], MANY]
 Texts = Annotated[tuple[Text, ...], MANY]
 Paths = Annotated[tuple[PathText, ...], MANY]

@@ -36,6 +36,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         Refusal.NO_SUCH_GROUP: "InvalidSnapshotId.NotFound",
         Refusal.NO_SUCH_INSTANCE: "InvalidInstanceId.NotFound",
         Refusal.NO_SUCH_BACKUP: "ResourceNotFound.NotFound",
+        Refusal.NO_SUCH_POLICY: "InvalidAutoSnapshotPolicyId.NotFound",
         Refusal.NO_SUCH_THING: "ResourceNotFound",
         Refusal.DISK_UNFIT: "InvalidDisk.NotSupported",
         Refusal.INSTANCE_UNFIT: "InvalidInstance.NotSupported",
@@ -43,6 +44,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         Refusal.OTHER_ZONE: "ResourceUnavailable.ZoneNotMatch",
         Refusal.ATTACHED: "ResourceUnavailable.Attached",
         Refusal.SEVERAL_INSTANCES: "UnsupportedOperation.SnapshotGroupDiskAttachMultiInstance",
+        Refusal.ALREADY_BOUND: "InvalidDisk.AlreadyBound",
         Refusal.IN_USE: "ResourceInUse",
         Refusal.BUSY: "ResourceBusy",
         Refusal.SNAPSHOT_CREATING: "ResourceUnavailable.SnapshotCreating",
@@ -53,6 +55,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         Refusal.FULL: "ResourceInsufficient",
         Refusal.DISK_QUOTA: "ResourceInsufficient.OverQuota",
         Refusal.SNAPSHOT_QUOTA: "InsufficientSnapshotQuota",
+        Refusal.POLICY_QUOTA: "LimitExceeded.AutoSnapshotPolicyOutOfQuota",
+        Refusal.BIND_LIMIT: "InvalidParameterValue.BindDiskLimitExceeded",
         Refusal.INSTANCE_FULL: "LimitExceeded.InstanceAttachedDisk",
         Refusal.LIMIT: "LimitExceeded",
         Refusal.TOO_MUCH_AT_ONCE: "RequestLimitExceeded",
@@ -85,6 +89,10 @@ CODES_OF_ACTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
                 (Refusal.BUSY, Refusal.SNAPSHOT_CREATING, Refusal.ROLLING_BACK, Refusal.DISK_UNFIT),
                 "UnsupportedOperation.StateError",
             ),
+        },
+        "CopyAutoSnapshotPolicyCrossAccount": {
+            Refusal.BAD_VALUE: "InvalidParameter",
+            Refusal.POLICY_QUOTA: "ResourceInsufficient.OverQuota",
         },
         "CreateSnapshotGroup": {Refusal.BUSY: "ResourceInUse", Refusal.NOT_DONE: "InternalError.ComponentError"},
         "CreateTag": {
@@ -158,6 +166,7 @@ COMMON = _rows(
 
 _DISK = "InvalidDiskId.NotFound"
 _SNAPSHOT = "InvalidSnapshotId.NotFound"
+_POLICY = "InvalidAutoSnapshotPolicyId.NotFound"
 
 CBS: Mapping[str, Mapping[str, Ends]] = MappingProxyType(
     {
@@ -176,8 +185,17 @@ CBS: Mapping[str, Mapping[str, Ends]] = MappingProxyType(
             act="InvalidDisk.NotSupported LimitExceeded.InstanceAttachedDisk ResourceUnavailable.Attached",
         ),
         "CopySnapshotCrossRegions": _rows(never=_SNAPSHOT),
+        "BindAutoSnapshotPolicy": _rows(
+            never=f"{_POLICY} {_DISK} InvalidDisk.AlreadyBound InvalidParameterValue.BindDiskLimitExceeded",
+            act="InvalidDisk.NotSupported",
+        ),
+        "CopyAutoSnapshotPolicyCrossAccount": _rows(
+            never=f"{_POLICY} UnauthorizedOperation", act="ResourceInsufficient.OverQuota"
+        ),
+        "CreateAutoSnapshotPolicy": _rows(act="LimitExceeded.AutoSnapshotPolicyOutOfQuota"),
         "CreateDisks": _rows(
-            never=f"{_SNAPSHOT} InvalidParameter.DiskConfigNotSupported InvalidParameter.InvalidClientToken "
+            never=f"{_SNAPSHOT} {_POLICY} InvalidParameterValue.BindDiskLimitExceeded "
+            "InvalidParameter.DiskConfigNotSupported InvalidParameter.InvalidClientToken "
             "LimitExceeded.TagQuotaLimitExceeded",
             alone="ResourceBusy",
             act="ResourceInsufficient.OverQuota",
@@ -193,6 +211,11 @@ CBS: Mapping[str, Mapping[str, Ends]] = MappingProxyType(
             "ResourceUnavailable.NotSupported",
             act="InvalidDisk.NotSupported InsufficientSnapshotQuota InternalError.ComponentError",
         ),
+        "DeleteAutoSnapshotPolicies": _rows(never=_POLICY),
+        "DescribeAutoSnapshotPolicies": _rows(never="InvalidFilter"),
+        "DescribeDiskAssociatedAutoSnapshotPolicy": _rows(),
+        "ModifyAutoSnapshotPolicyAttribute": _rows(never=_POLICY),
+        "UnbindAutoSnapshotPolicy": _rows(never=_POLICY),
         "DeleteSnapshotGroup": _rows(never=_SNAPSHOT, act="UnsupportedOperation.StateError"),
         "DeleteSnapshots": _rows(never=_SNAPSHOT, alone="ResourceBusy ResourceUnavailable.SnapshotCreating"),
         "DescribeDedicatedClusterDiskStatistics": _rows(),
@@ -279,8 +302,9 @@ STS: Mapping[str, Mapping[str, Ends]] = MappingProxyType({"GetCallerIdentity": _
 """The same of `sts`."""
 
 DRYSTONE = _rows(
-    never="AuthFailure.UnauthorizedOperation InvalidDiskId.NotFound InvalidFilter InvalidInstanceId.NotFound "
-    "InvalidSnapshotId.NotFound ResourceNotFound UnauthorizedOperation UnsupportedOperation.StateError",
+    never="AuthFailure.UnauthorizedOperation InvalidAutoSnapshotPolicyId.NotFound InvalidDiskId.NotFound "
+    "InvalidFilter InvalidInstanceId.NotFound InvalidSnapshotId.NotFound ResourceNotFound UnauthorizedOperation "
+    "UnsupportedOperation.StateError",
     alone="ResourceBusy ResourceInUse.DiskRollbacking ResourceUnavailable.SnapshotCreating",
     act="AuthFailure.PasswordRequired InsufficientSnapshotQuota InternalError.ResourceOpFailed "
     "InvalidDisk.NotSupported LimitExceeded "
@@ -298,6 +322,9 @@ REASONS: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         ("AttachDisks", "ResourceUnavailable.ZoneNotMatch"): "The documented list has this one code for it. There is "
         "one zone here, so it cannot be met.",
+        ("CreateDisks", "InvalidAutoSnapshotPolicyId.NotFound"): "The list is from before the parameter; all others "
+        "use this.",
+        ("CreateDisks", "InvalidParameterValue.BindDiskLimitExceeded"): "As above.",
         ("CreateDisks", "ResourceInsufficient.OverQuota"): "The list has no code for a quota of disks; snapshots' one "
         "is this.",
         ("CreateSnapshot", "LimitExceeded.TagQuotaLimitExceeded"): "The list has no code for too many tags; that of "

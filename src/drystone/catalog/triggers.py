@@ -158,6 +158,13 @@ def _all(changed_bytes: dict[str, str]) -> Iterator[Trigger]:
         name="operation_steps_gone", table="operation", event="DELETE",
         body="DELETE FROM operation_step WHERE operation_id = OLD.id;",
     )  # fmt: skip
+    for name, event, when in (
+        ("gone", "DELETE", "1 = 1"), ("going", "UPDATE OF state", "NEW.state = 'TERMINATING'"),
+    ):  # fmt: skip
+        yield Trigger(
+            name=f"unbound_disk_{name}", table="disk", event=event, when=when,
+            body="DELETE FROM policy_disk WHERE disk_id = OLD.id;",
+        )  # fmt: skip
     # Each change that an older copy of the catalog would undo: the server publishes the epoch (S80).
     for name, event, table in (
         ("epoch_disk_made", "INSERT", "disk"),

@@ -45,6 +45,7 @@ class Refusal(StrEnum):
     NO_SUCH_GROUP = "no_such_group"
     NO_SUCH_INSTANCE = "no_such_instance"
     NO_SUCH_BACKUP = "no_such_backup"
+    NO_SUCH_POLICY = "no_such_policy"
     NO_SUCH_THING = "no_such_thing"
     # It cannot be done with that.
     DISK_UNFIT = "disk_unfit"
@@ -54,6 +55,7 @@ class Refusal(StrEnum):
     OTHER_ZONE = "other_zone"
     ATTACHED = "attached"
     SEVERAL_INSTANCES = "several_instances"
+    ALREADY_BOUND = "already_bound"
     IN_USE = "in_use"
     # It passes.
     BUSY = "busy"
@@ -66,6 +68,9 @@ class Refusal(StrEnum):
     FULL = "full"
     DISK_QUOTA = "disk_quota"
     SNAPSHOT_QUOTA = "snapshot_quota"
+    POLICY_QUOTA = "policy_quota"
+    BIND_LIMIT = "bind_limit"
+    """More disks than one policy may have."""
     INSTANCE_FULL = "instance_full"
     LIMIT = "limit"
     TOO_MUCH_AT_ONCE = "too_much_at_once"

@@ -7,6 +7,7 @@ from pathlib import Path
 from drystone.catalog.trail import TrailUsage
 from drystone.config import Config
 from drystone.domain.operation import OperationKind
+from drystone.domain.zones import offset_name
 from drystone.prove.prover import Prover
 from drystone.prove.prover import Settings as MachineSettings
 from drystone.server.parts import Parts
@@ -27,6 +28,7 @@ from drystone.service.calls.operation_control import OperationControl
 from drystone.service.calls.operation_records import OperationRecords
 from drystone.service.calls.overview import Overview
 from drystone.service.calls.passwords import Passwords
+from drystone.service.calls.policies import Policies
 from drystone.service.calls.protection import Protection
 from drystone.service.calls.proving import Proving
 from drystone.service.calls.quiescing import Quiescing
@@ -201,6 +203,7 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
             locks=parts.locks, layout=layout, devices=devices, room=room, limits=limits, quiescing=quiescing,
             disks_max=config.disks_per_instance,
         ),
+        policies=Policies(transactions=transactions, zone=offset_name(config.time_zone_offset_hours)),
         quiescing=quiescing,
         proving=proving,
         disk_records=DiskRecords(

@@ -5,6 +5,8 @@ Ids are as sent: whether they are well formed and whose they are is for the use 
 
 from dataclasses import dataclass
 
+from drystone.domain.policy import Retention, Trigger
+
 Tags = tuple[tuple[str, str], ...]
 Filters = tuple[tuple[str, tuple[str, ...]], ...]
 """(name, values): every filter must match, one of its values is enough."""
@@ -38,6 +40,8 @@ class NewDisks:
     renew_flag: str | None = None
     prepaid_period: int | None = None
     auto_mount_instance: str | None = None
+    policy_id: str | None = None
+    """The snapshot policy that they are bound to from the beginning."""
     placement_extra: tuple[tuple[str, str], ...] = ()
     """Fields of Placement that mean a dedicated cluster or cage, which there is none of here."""
 
@@ -131,6 +135,73 @@ class GroupRollback:
 
     snapshot_id: str
     disk_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPolicy:
+    """CreateAutoSnapshotPolicy."""
+
+    triggers: tuple[Trigger, ...]
+    name: str | None = None
+    active: bool = True
+    permanent: bool | None = None
+    retention_days: int | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyChanges:
+    """ModifyAutoSnapshotPolicyAttribute."""
+
+    policy_id: str
+    triggers: tuple[Trigger, ...] | None = None
+    name: str | None = None
+    active: bool | None = None
+    permanent: bool | None = None
+    retention_days: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyOptions:
+    """SetPolicyOptions of the second service."""
+
+    policy_id: str
+    zone: str | None = None
+    retention: Retention | None = None
+    group: bool | None = None
+    skip_unchanged: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyQuery:
+    """DescribeAutoSnapshotPolicies, and DescribePolicyDetails of the second service."""
+
+    policy_ids: tuple[str, ...] = ()
+    filters: Filters = ()
+    order: str | None = None
+    order_field: str | None = None
+    offset: int = 0
+    limit: int = PAGE_LIMIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunQuery:
+    """DescribePolicyRuns of the second service."""
+
+    filters: Filters = ()
+    offset: int = 0
+    limit: int = PAGE_LIMIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulationQuery:
+    """DescribePolicySimulation of the second service: of a policy that there is, or of one that is described."""
+
+    policy_id: str | None = None
+    triggers: tuple[Trigger, ...] | None = None
+    zone: str | None = None
+    retention: Retention | None = None
+    days: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,12 @@ from typing import Generic, Literal, TypeVar
 from drystone.domain.disk import Disk
 from drystone.domain.event import Event
 from drystone.domain.history import HistoryPoint
-from drystone.domain.ids import AccountId, DiskId, InstanceId, OperationId, SnapshotId, StoreId
+from drystone.domain.ids import AccountId, DiskId, InstanceId, OperationId, PolicyId, SnapshotId, StoreId
 from drystone.domain.instance import Instance
 from drystone.domain.operation import Operation, OperationStep, PhaseSpan
+from drystone.domain.policy import Policy, Run
 from drystone.domain.proof import Proof
+from drystone.domain.simulation import SimulatedDay
 from drystone.domain.snapshot import Snapshot
 from drystone.domain.snapshot_group import SnapshotGroup
 from drystone.domain.store_days import BytesOfDay, DiskHeld, SpaceOfDay
@@ -45,6 +47,30 @@ class DiskView:
     """CREATING and NORMAL."""
     snapshot_bytes: int
     """Stored for the NORMAL ones."""
+    policy_ids: tuple[PolicyId, ...] = ()
+    """What it is bound to; only read where that was asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyView:
+    """A snapshot policy, its disks, and how it stands."""
+
+    policy: Policy
+    disk_ids: tuple[DiskId, ...]
+    next_slots: tuple[int, ...]
+    """When it is due next; none while it is switched off."""
+    runs: tuple[Run, ...]
+    """Of the newest slot that was due."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulationView:
+    """What a policy will do if every run succeeds."""
+
+    zone: str
+    days: tuple[SimulatedDay, ...]
+    kept: tuple[int, ...]
+    """Slots whose snapshots are there at the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,6 +88,7 @@ class CreateDisks(Action, frozen=True, kw_only=True):
     disk_backup_quota: Unsigned | None = None
     burst_performance: bool | None = None
     encrypt_type: Word | None = None
+    auto_snapshot_policy_id: Id | None = None
 
     async def __call__(self, on: Context, caller: Caller) -> _DiskIds:
         place, prepaid, mount = self.placement, self.disk_charge_prepaid, self.auto_mount_configuration
@@ -119,6 +120,7 @@ class CreateDisks(Action, frozen=True, kw_only=True):
             backup_quota=self.disk_backup_quota or 0,
             renew_flag=prepaid.renew_flag if prepaid else None,
             prepaid_period=prepaid.period if prepaid else None,
+            policy_id=self.auto_snapshot_policy_id or None,
             auto_mount_instance=",".join(mount.instance_id) if mount else None,
             placement_extra=tuple((name, value) for name, value in extra if value),
         )
@@ -308,7 +310,7 @@ def disk_fields(view: views.DiskView, on: Context, *, policies: bool, now_s: flo
         "SnapshotAbility": not disk.shareable,
         "SnapshotCount": view.snapshot_count,
         "SnapshotSize": math.ceil(view.snapshot_bytes / MIB),
-        "AutoSnapshotPolicyIds": [] if policies else None,
+        "AutoSnapshotPolicyIds": [*view.policy_ids] if policies else None,
         "Rollbacking": rolling_back,
         "RollbackPercent": disk.rollback_percent if rolling_back else 100,
         "Migrating": False,

@@ -6,21 +6,14 @@ NOT_SERVED = frozenset(
     {
         "ApplyDiskBackup",
         "AttachRemoteDisks",
-        "BindAutoSnapshotPolicy",
-        "CopyAutoSnapshotPolicyCrossAccount",
-        "CreateAutoSnapshotPolicy",
         "CreateDiskBackup",
         "CreateRemoteDisks",
-        "DeleteAutoSnapshotPolicies",
         "DeleteDiskBackups",
-        "DescribeAutoSnapshotPolicies",
-        "DescribeDiskAssociatedAutoSnapshotPolicy",
         "DescribeDiskBackups",
         "DescribeSnapshotSharePermission",
         "DetachRemoteDisks",
         "InquirePriceCreateRemoteDisks",
         "InquirePriceRenewRemoteDisks",
-        "ModifyAutoSnapshotPolicyAttribute",
         "ModifyDiskBackupQuota",
         "ModifyRemoteDiskAttributes",
         "ModifySnapshotsSharePermission",
@@ -28,7 +21,6 @@ NOT_SERVED = frozenset(
         "SwitchParameterCreateRemoteDisks",
         "SwitchParameterRenewRemoteDisks",
         "TerminateRemoteDisks",
-        "UnbindAutoSnapshotPolicy",
     }
 )
 """Documented actions that answer UnsupportedOperation, so that a client can tell them from a misspelt name."""

@@ -82,7 +82,7 @@ def _snapshot_group(view: views.SnapshotGroupView) -> SnapshotGroup:
         "ContainRootSnapshot": any(member.usage == SYSTEM_DISK for member in members),
         "IsPermanent": not deadlines,
         "DeadlineTime": iso_time_if(min(deadlines, default=None)),
-        "AutoSnapshotPolicyId": None,
+        "AutoSnapshotPolicyId": next((member.policy_id for member in members), None),
         "CreateTime": iso_time(group.created_at),
         "ModifyTime": iso_time(group.modified_at),
         "Images": [],

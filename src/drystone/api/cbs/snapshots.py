@@ -92,6 +92,7 @@ class Snapshot(TypedDict):
     TimeStartShare: str
     Images: list[str]
     ImageCount: int
+    AutoSnapshotPolicyId: str  # empty where no policy had it taken
     Tags: list[Tag]
 
 
@@ -149,6 +150,7 @@ def snapshot_fields(view: views.SnapshotView, on: Context) -> Snapshot:
         "TimeStartShare": "",
         "Images": [],
         "ImageCount": 0,
+        "AutoSnapshotPolicyId": snapshot.policy_id or "",
         "Tags": tags(snapshot.tags),
     }
 

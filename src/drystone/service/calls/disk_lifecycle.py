@@ -34,6 +34,7 @@ from drystone.service.operations import Operations
 from drystone.service.requests import NewDisks
 from drystone.service.room import Room
 from drystone.service.rows import quotas, tokens
+from drystone.service.rows.bindings import bind_disks, owned_policy
 from drystone.service.rows.deletions import going_along, mark_terminating
 from drystone.service.rows.tracking import tracking_columns
 from drystone.service.transactions import NO_PAYLOAD, Change, Transactions
@@ -88,10 +89,13 @@ class DiskLifecycle:
             quotas.check_disks(
                 conn, caller.account_id, self.limits, adding=new.count, gib=new.count * template.size_gib
             )
+            policy = None if new.policy_id is None else owned_policy(conn, caller.account_id, new.policy_id)
             ids = tuple(change.ids.disk() for _ in range(new.count))
             together = CreateDiskPayload(disk_ids=ids, client_token=new.client_token)
             for disk_id in ids:
                 _insert(change, caller, replace(template, id=disk_id), together)
+            if policy is not None:
+                bind_disks(change, policy, ids)
             if new.client_token is not None:
                 tokens.remember(
                     conn, caller, token=new.client_token, hashed=hashed, response={"disk_ids": list(ids)},

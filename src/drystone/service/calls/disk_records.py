@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, instances, packs, snapshots
+from drystone.catalog import disks, instances, packs, policies, snapshots
 from drystone.catalog.database import Database
 from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, SYSTEM_DISK, Disk, DiskState
 from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN, EXTRA_TYPES, DiskType
@@ -56,11 +56,13 @@ class DiskRecords:
             found, total = disks.find(conn, selection)
             totals = snapshots.totals(conn, [disk.id for disk in found])
             held = packs.held(conn, [disk.id for disk in found])
+            bound = policies.of_disks(conn, [disk.id for disk in found]) if query.with_policies else {}
             views = (
                 DiskView(
                     disk=disk,
                     snapshot_count=totals[disk.id].count,
                     snapshot_bytes=held[disk.id],
+                    policy_ids=tuple(bound.get(disk.id, ())),
                 )
                 for disk in found
             )

@@ -19,6 +19,7 @@ from drystone.service.calls.operation_control import OperationControl
 from drystone.service.calls.operation_records import OperationRecords
 from drystone.service.calls.overview import Overview
 from drystone.service.calls.passwords import Passwords
+from drystone.service.calls.policies import Policies
 from drystone.service.calls.protection import Protection
 from drystone.service.calls.proving import Proving
 from drystone.service.calls.quiescing import Quiescing
@@ -55,6 +56,7 @@ class UseCases:
     disks: DiskLifecycle
     snapshots: SnapshotLifecycle
     snapshot_groups: SnapshotGroups
+    policies: Policies
     quiescing: Quiescing
     proving: Proving
     disk_records: DiskRecords

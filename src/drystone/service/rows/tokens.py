@@ -26,6 +26,8 @@ def request_hash(request: NewDisks) -> str:
     # Tags are a set: clients build theirs from maps, whose order differs from call to call.
     placement = tuple(sorted(request.placement_extra))
     fields = asdict(replace(request, client_token=None, tags=tuple(sorted(request.tags)), placement_extra=placement))
+    if request.policy_id is None:
+        del fields["policy_id"]  # Versions before had none, and their tokens are honoured.
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
