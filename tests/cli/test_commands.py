@@ -752,3 +752,29 @@ def test_a_directory_that_the_environment_overrides_is_warned_of(
     assert ended.err.startswith(f"warning: DRYSTONE_DATA={tmp_path / 'server'} is not used")
     assert ended.err.count("\n") == 1
     assert command("disk", "list").err == ""
+
+
+def test_what_was_cancelled_has_not_failed(command: Command, service: FakeService) -> None:
+    code = "FailedOperation.Cancelled"
+    rows = [
+        operation("op-aaaaaaaa", State="FAILED", ErrorCode=code, ErrorMessage="It was cancelled."),
+        operation("op-bbbbbbbb", State="FAILED", ErrorCode="InternalError", ErrorMessage="no space"),
+        operation("op-cccccccc", State="RUNNING", ErrorCode=code),
+    ]
+    service.on("DescribeOperations", paged("OperationSet", rows, "OperationId", "OperationIds"))
+
+    def listed(*options: str) -> list[str]:
+        records = json.loads(command("operation", "list", "--json", *options).out)
+        return [f"{one['operation_id'][3]} {one['state']}" for one in records]
+
+    assert listed() == ["a CANCELLED", "b FAILED", "c CANCELLING"]
+    assert listed("--state", "CANCELLED")[0] == "a CANCELLED"
+    assert "a CANCELLED" not in listed("--state", "FAILED")
+    assert [one["Filters"] for one in service.asked("DescribeOperations")[1:]] == [
+        [{"Name": "state", "Values": ["FAILED"]}]
+    ] * 2
+    service.on("DescribeOperationHistory", {"StepSet": [{"At": "t", "Phase": "", "State": "FAILED", "Attempts": 1}]})
+    steps = json.loads(command("operation", "logs", "op-aaaaaaaa", "--json").out)
+    assert [one["state"] for one in steps] == ["CANCELLED"]
+    waited = command("operation", "wait", "op-aaaaaaaa")
+    assert (waited.code, "was cancelled; see `drystone operation show op-aaaaaaaa`" in waited.err) == (1, True)

@@ -12,6 +12,8 @@ from drystone.cli.lookup import ACCOUNT, DISK, INSTANCE, OPERATION, SNAPSHOT
 from drystone.cli.options import LIST_LIMIT, Limit, Timeout, Yes, add_command
 from drystone.cli.records import (
     ACCOUNT_COLUMNS,
+    GOING,
+    IN_VAIN,
     INSTANCE_COLUMNS,
     KEY_COLUMNS,
     OPERATION_COLUMNS,
@@ -36,7 +38,6 @@ from drystone.cli.session import (
 from drystone.cli.wait import Step, wait_for_operation, wait_until
 
 OPERATION_TIMEOUT_S = 86_400.0
-CANCELLED_CODE = "FailedOperation.Cancelled"
 """Of what was cancelled: to do that twice is the same as once."""
 
 Quota = Annotated[int | None, Parameter(validator=Number(gte=0, lte=1 << 40))]
@@ -140,7 +141,7 @@ class OperationCommands(Commands):
         self,
         *,
         resource: str | None = None,
-        state: Literal["RUNNING", "DONE", "FAILED"] | None = None,
+        state: Literal["RUNNING", "DONE", "FAILED", "CANCELLED"] | None = None,
         kind: str | None = None,
         limit: Limit = LIST_LIMIT,
         common: ListOptions = NO_LIST_OPTIONS,
@@ -149,15 +150,20 @@ class OperationCommands(Commands):
 
         Args:
             resource: Only those on this disk, snapshot or instance: its id or name, or DISK@NAME.
-            state: Only those in this state.
+            state: Only those in this state; RUNNING has those that are being cancelled, too.
             kind: Only those of this kind: create_disk, snapshot, rollback, hydrate, resize, attach, ...
             limit: Maximum number of operations to list.
             common: Options that every list takes.
         """
         session = self._outside.session(common)
         on = None if resource is None else lookup.resource_of(session, resource, DISK, SNAPSHOT, INSTANCE)
-        found = lookup.matching(session, OPERATION, limit=limit, resource_id=on, state=state, kind=kind)
-        session.out.records(found, OPERATION_COLUMNS)
+        # For the server what was cancelled has failed.
+        ended = state in IN_VAIN
+        found = lookup.matching(
+            session, OPERATION, limit=max(limit, LIST_LIMIT) if ended else limit, resource_id=on,
+            state="FAILED" if ended else state, kind=kind,
+        )  # fmt: skip
+        session.out.records([one for one in found if not ended or one["state"] == state][:limit], OPERATION_COLUMNS)
 
     def show(self, operation: str, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
         """Show one operation, and how long each of its phases took.
@@ -168,7 +174,7 @@ class OperationCommands(Commands):
         """
         session = self._outside.session(common)
         record = lookup.one(session, OPERATION, operation)
-        session.out.record({**record, "phases": self._history(session, operation)["phases"]})
+        session.out.record({**record, "phases": self._history(session, record)["phases"]})
 
     def logs(self, operation: str, /, *, common: ListOptions = NO_LIST_OPTIONS) -> None:
         """List what an operation did, step by step: the newest hundred steps.
@@ -178,15 +184,14 @@ class OperationCommands(Commands):
             common: Options that every list takes.
         """
         session = self._outside.session(common)
-        steps = self._history(session, operation)["steps"]
+        steps = self._history(session, lookup.one(session, OPERATION, operation))["steps"]
         assert isinstance(steps, list)
         session.out.records(steps, STEP_COLUMNS)
 
-    def _history(self, session: Session, operation: str) -> Record:
-        answer = session.service.drystone(
-            f"read what {operation} did", "DescribeOperationHistory", OperationId=operation
-        )
-        return history_record(answer)
+    def _history(self, session: Session, operation: Record) -> Record:
+        identity = operation["operation_id"]
+        answer = session.service.drystone(f"read what {identity} did", "DescribeOperationHistory", OperationId=identity)
+        return history_record(answer, cancelled=operation["state"] == "CANCELLED")
 
     def wait(
         self,
@@ -216,7 +221,7 @@ class OperationCommands(Commands):
         timeout: Timeout = OPERATION_TIMEOUT_S,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
-        """Cancel an operation: what it did so far is undone, and it ends as failed.
+        """Cancel an operation: what it did so far is undone, and it ends as CANCELLED.
 
         Snapshots that are being stored, restore tests, exports, imports, comparisons, compactions and rewrites can be
         cancelled; a rollback only until it begins to write. What cannot be cancelled says why.
@@ -230,14 +235,14 @@ class OperationCommands(Commands):
         """
         session = self._outside.session(common)
         record = lookup.one(session, OPERATION, operation)
-        if record["state"] != "RUNNING" and record["error_code"] != CANCELLED_CODE:
+        if record["state"] not in GOING | {"CANCELLED"}:
             raise CliError(Exit.REFUSED, f"{operation} ({record['kind']}) has ended already: {record['state']}")
         session.out.confirm(f"This cancels {operation} ({record['kind']}).", yes=yes)
         session.service.drystone(f"cancel {operation}", "CancelOperation", OperationId=operation)
 
         def look() -> Step:
             now = lookup.one(session, OPERATION, operation)
-            return Step(done=now["state"] != "RUNNING", phase="is being undone")
+            return Step(done=now["state"] not in GOING, phase="is being undone")
 
         if wait:
             wait_until(session, look, title=operation, timeout_s=timeout)

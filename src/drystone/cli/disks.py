@@ -11,7 +11,7 @@ from drystone.cli.failure import CliError, Exit
 from drystone.cli.given import size_gib
 from drystone.cli.lookup import DISK, INSTANCE, SNAPSHOT
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, converted, tags_on_the_wire
-from drystone.cli.records import DISK_COLUMNS
+from drystone.cli.records import DISK_COLUMNS, GOING, IN_VAIN
 from drystone.cli.rollback import RollbackCommands, attach_disks
 from drystone.cli.session import (
     NO_LIST_OPTIONS,
@@ -429,9 +429,9 @@ class DiskCommands(Commands):
         def look() -> Step:
             for identity in ids:
                 for operation in lookup.new_operations(session, identity, "initialize", known):
-                    if operation["state"] == "FAILED":
+                    if operation["state"] in IN_VAIN:
                         raise lookup.failed(operation, identity)
-                    if operation["state"] == "RUNNING":
+                    if operation["state"] in GOING:
                         return Step(done=False, phase=str(operation["phase"] or ""))
             return Step(done=True)
 

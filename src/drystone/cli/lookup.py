@@ -9,6 +9,7 @@ from drystone.cli.failure import CliError, Exit
 from drystone.cli.gateway import PAGE, Wire
 from drystone.cli.lists import Record
 from drystone.cli.records import (
+    IN_VAIN,
     account_record,
     disk_record,
     instance_record,
@@ -375,18 +376,19 @@ def raise_if_failed(session: Session, resource_id: str, kind: str, known: frozen
         CliError: It has.
     """
     for operation in new_operations(session, resource_id, kind, known):
-        if operation["state"] == "FAILED":
+        if operation["state"] in IN_VAIN:
             raise failed(operation, resource_id)
 
 
 def failed(operation: Record, resource_id: str) -> CliError:
-    """Return the error that tells why an operation failed."""
-    return CliError(
-        Exit.REFUSED,
-        f"{operation['kind']} of {resource_id} failed: {operation['error_message'] or 'no reason was given'} "
-        f"[{operation['error_code'] or 'InternalError'}]; see `drystone operation show "
-        f"{operation['operation_id']}`",
-    )
+    """Return the error that tells why an operation has no result."""
+    what = f"{operation['kind']} of {resource_id}"
+    if operation["state"] == "CANCELLED":
+        told = f"{what} was cancelled"
+    else:
+        reason = operation["error_message"] or "no reason was given"
+        told = f"{what} failed: {reason} [{operation['error_code'] or 'InternalError'}]"
+    return CliError(Exit.REFUSED, f"{told}; see `drystone operation show {operation['operation_id']}`")
 
 
 def named(ids: Sequence[str]) -> str:

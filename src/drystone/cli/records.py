@@ -29,6 +29,11 @@ PROTECTION_COLUMNS = (
     "verified_at", "next_run_at", "snapshot_count", "stored_bytes",
 )  # fmt: skip
 KEY_COLUMNS = ("secret_id", "enabled", "created_at")
+CANCELLED_CODE = "FailedOperation.Cancelled"
+GOING = frozenset({"RUNNING", "CANCELLING"})
+"""States of an operation that has not ended."""
+IN_VAIN = frozenset({"FAILED", "CANCELLED"})
+"""States of one that has ended without result."""
 
 
 def disk_record(disk: Wire, detail: Wire) -> Record:
@@ -159,7 +164,9 @@ def operation_record(operation: Wire) -> Record:
     """Name the fields of an operation."""
     return {
         "operation_id": operation["OperationId"],
-        **_same(operation, "kind state phase percent disk_id snapshot_id instance_id attempts"),
+        "kind": operation.get("Kind"),
+        "state": _operation_state(operation, operation.get("State")),
+        **_same(operation, "phase percent disk_id snapshot_id instance_id attempts"),
         "error_code": operation.get("ErrorCode") or None,
         "error_message": operation.get("ErrorMessage") or None,
         **_same(operation, "to_send_bytes sent_bytes"),
@@ -170,22 +177,30 @@ def operation_record(operation: Wire) -> Record:
     }
 
 
-def history_record(history: Wire) -> Record:
+def _operation_state(operation: Wire, state: object) -> object:
+    """Return the word for a state of an operation: what somebody cancelled has not failed, as the console says too."""
+    if operation.get("ErrorCode") != CANCELLED_CODE:
+        return state
+    return {"RUNNING": "CANCELLING", "FAILED": "CANCELLED"}.get(str(state), state)
+
+
+def history_record(history: Wire, *, cancelled: bool) -> Record:
     """Name the fields of what an operation did."""
     return {
         "phases": [
             {**_same(span, "phase seconds ended"), "began_at": span.get("BeginTime")}
             for span in history.get("PhaseSet") or []
         ],
-        "steps": [step_record(step) for step in history.get("StepSet") or []],
+        "steps": [step_record(step, cancelled=cancelled) for step in history.get("StepSet") or []],
     }
 
 
-def step_record(step: Wire) -> Record:
+def step_record(step: Wire, *, cancelled: bool) -> Record:
     """Name the fields of a step of an operation."""
     return {
         "at": step.get("At"),
-        **_same(step, "state phase attempts"),
+        "state": "CANCELLED" if cancelled and step.get("State") == "FAILED" else step.get("State"),
+        **_same(step, "phase attempts"),
         "error_message": step.get("ErrorMessage") or None,
     }
 

@@ -8,6 +8,7 @@ from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.lists import Record
 from drystone.cli.output import Report
+from drystone.cli.records import IN_VAIN
 from drystone.cli.session import Session
 
 FIRST_POLL_S = 0.05
@@ -85,7 +86,7 @@ def wait_for_operation(session: Session, operation: str, *, title: str, timeout_
     def look() -> Step:
         nonlocal record
         record = lookup.one(session, lookup.OPERATION, operation)
-        if record["state"] == "FAILED":
+        if record["state"] in IN_VAIN:
             raise lookup.failed(record, title)
         return Step(done=record["state"] == "DONE", percent=percent_of(record), phase=str(record["phase"] or ""))
 
