@@ -211,13 +211,7 @@ class Config:
         """
         path = data / SERVER_FILE
         _check_path(data)
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            table = {}
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"cannot read {path}: {error}") from None
-        values = {name: _checked(path, name, value) for name, value in table.items()}
+        values = {name: _checked(path, name, value) for name, value in _table(path).items()}
         if port is not None:
             values["port"] = _checked(Path("--port"), "port", port)
         config = cls(data=Path(os.path.realpath(data)), **values)  # type: ignore[arg-type]  # each was checked by its field
@@ -240,6 +234,24 @@ class Config:
         if config.tls == "self" and config.tls_cert is not None:
             raise ConfigError(f'{path}: tls = "self" makes a certificate; leave out tls_cert and tls_key, or tls')
         return config
+
+
+def keys_in_file(data: Path) -> frozenset[str]:
+    """Return the keys that `data/drystone.toml` has.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    return frozenset(_table(data / SERVER_FILE))
+
+
+def _table(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from None
 
 
 def _check_path(data: Path) -> None:

@@ -14,11 +14,13 @@ from cyclopts import App, Parameter
 from drystone.cli.app import build_app, run, unwrap
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.session import Common, Outside
+from drystone.cli.watch import make_watchable
 from drystone.client_settings import data_directory
 from drystone.config import SERVER_FILE
 from drystone.domain.errors import DrystoneError
 from drystone.domain.ids import Randomness
 from drystone.offline.commands import DEFAULT_DATA, Data, Json, add_offline_commands
+from drystone.offline.config_commands import config_app
 from drystone.offline.key_commands import key_app
 
 
@@ -109,7 +111,9 @@ def build_program(outside: Outside, rng: Randomness) -> App:
         help_epilogue="Example:\n  drystone doctor --data /var/lib/drystone\n  drystone doctor --json",
     )
     app.command(key_app(outside))
+    app.command(config_app(outside))
     app.command(show_version, name="version", help_epilogue="Example:\n  drystone version")
+    make_watchable(app, outside)
     unwrap(app)
     return app
 

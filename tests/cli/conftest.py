@@ -7,6 +7,7 @@ import pytest
 
 from drystone.cli.app import build_app, run
 from drystone.cli.session import Outside
+from drystone.cli.watch import make_watchable
 from drystone.client_settings import ClientSettings
 
 from .fake_service import FakeService, serving, standard
@@ -78,7 +79,9 @@ def command(
     outside = Outside(clock=lambda: clock.now, monotonic=lambda: clock.now, sleep=clock.sleep)
 
     def call(*tokens: str, data: bool = True) -> Ended:
-        code = run(build_app(outside), [*tokens, *(["--data", str(directory)] if data else [])])
+        app = build_app(outside)
+        make_watchable(app, outside)
+        code = run(app, [*tokens, *(["--data", str(directory)] if data else [])])
         captured = capsys.readouterr()
         assert SECRET not in captured.out + captured.err
         assert "Traceback" not in captured.err

@@ -20,7 +20,6 @@ from drystone.cli.session import Outside
 from drystone.cli.snapshot_groups import snapshot_group_app
 from drystone.cli.snapshots import snapshot_app
 from drystone.cli.store import store_app
-from drystone.cli.watch import make_watchable
 
 _SECTION = re.compile(r"^(?:Args|Returns|Raises):$", re.MULTILINE)
 EPILOGUE = """Example:
@@ -36,7 +35,8 @@ wrong state, 5 key refused, 6 server not reached, 7 timed out waiting,
 def build_app(outside: Outside) -> App:
     """Return all commands that are a client's.
 
-    The composition root adds those of the server: `app.command(serve)`, `app["host"].command(stop)`.
+    The composition root adds those of the server: `app.command(serve)`, `app["host"].command(stop)`. When all are there
+    it lets them be watched and mends their help: `make_watchable`, `unwrap`.
 
     Args:
         outside: The clock and what else comes from outside.
@@ -56,7 +56,6 @@ def build_app(outside: Outside) -> App:
     for group in groups:
         app.command(group(outside))
     app.command(completion_app(app))
-    make_watchable(app, outside)
     return app
 
 

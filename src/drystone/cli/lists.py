@@ -13,7 +13,9 @@ Record = Mapping[str, object]
 Form = Literal["table", "wide", "name", "csv", "json"]
 GAP: Final = 2
 """Spaces between two columns of a table."""
-ELASTIC: Final = {"name": 16, "error_message": 24, "resource": 24, "kinds": 16, "phase": 10, "message": 40}
+ELASTIC: Final = {
+    "name": 16, "error_message": 24, "resource": 24, "kinds": 16, "phase": 10, "message": 40, "value": 20, "source": 20,
+}  # fmt: skip
 """Columns that may be cut, and what is left of them at least; all others are shown whole or not at all."""
 
 
