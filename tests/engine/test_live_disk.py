@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import random
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from drystone.engine import freezing, graph
 from drystone.engine.daemon import Daemon
 from drystone.engine.layout import node
 from drystone.engine.live_disk import LiveDisk, OpenDisk
+from drystone.engine.qmp import QmpRefusedError
 from drystone.engine.volume import Qcow2Volume
 from drystone.nbd.client import NbdClient
 from drystone.nbd.server import NbdServer
@@ -165,6 +168,64 @@ def test_who_has_a_disk_over_nbd_can_discard_nothing_of_its_frozen_view(tmp_path
                 disk.pwrite(at, data[at : at + 16 * MIB])
 
     asyncio.run(story())
+
+
+def test_a_freeze_that_is_refused_half_way_leaves_everything_as_before(tmp_path: Path) -> None:
+    """Its commands are sent at once: what follows the refused one is run, and taken back."""
+    image = tmp_path / "disk.qcow2"
+    volume = Qcow2Volume(id=DISK, image=image)
+    opened = OpenDisk(volume=volume, limits=None, bitmap="b0", backing=None)
+    scratch = tmp_path / "scratch" / "disk.raw"
+    target = freezing.FreezeTarget(disk_id=DISK, size_bytes=64 * MIB, frozen="b0", live="b1", scratch=scratch)
+
+    async def story() -> None:
+        (tmp_path / "run").mkdir()
+        await volume.create(64 * MIB)
+        daemon = await Daemon.start("test", tmp_path / "run", tmp_path / "log", os.environ)
+        try:
+            disk = LiveDisk(daemon=daemon, id=DISK)
+            await disk.open(opened)
+            nodes, bitmaps = set(await daemon.nodes()), (await disk.look()).bitmaps
+            for command in ("blockdev-add", "block-dirty-bitmap-add"):
+                with refusing(daemon, command), pytest.raises(QmpRefusedError, match="refused by the test"):
+                    await freezing.freeze(daemon, [target])
+                assert set(await daemon.nodes()) == nodes
+                assert (await disk.look()).bitmaps == bitmaps
+                assert not scratch.exists()
+            # A view that cannot be exported is a failure of the snapshot; trimming alone can be done without.
+            with refusing(daemon, "block-export-add", number=1):
+                await freezing.freeze(daemon, [target])
+            assert set(await daemon.exports()) == {node("view", DISK)}
+            await disk.unfreeze(scratch=scratch)
+            await disk.drop_bitmap("b0")
+            again = replace(target, frozen="b1", live="b2")
+            with refusing(daemon, "block-export-add"), pytest.raises(QmpRefusedError):
+                await freezing.freeze(daemon, [again])
+            await freezing.finish_freeze(daemon, [again])
+            assert node("view", DISK) in await daemon.exports()
+            found = (await disk.look()).bitmaps
+            assert {name: one.recording for name, one in found.items()} == {"b1": False, "b2": True}
+        finally:
+            await daemon.kill()
+
+    asyncio.run(story())
+
+
+@contextlib.contextmanager
+def refusing(daemon: Daemon, command: str, *, number: int = 0) -> Iterator[None]:
+    """Have one command of a name be refused, and run the others."""
+    execute, seen = daemon.execute, itertools.count()
+
+    async def refuse(name: str, arguments: dict[str, Any] | None = None) -> object:
+        if name == command and next(seen) == number:
+            raise QmpRefusedError("refused by the test")
+        return await execute(name, arguments)
+
+    daemon.execute = refuse  # type: ignore[assignment,method-assign]
+    try:
+        yield
+    finally:
+        daemon.execute = execute  # type: ignore[method-assign]
 
 
 def test_a_disk_lets_go_of_its_source_while_clients_come_and_go(tmp_path: Path) -> None:

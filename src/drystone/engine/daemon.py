@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from drystone.domain.errors import UnavailableError
+from drystone.domain.errors import UnavailableError, ungrouped
 from drystone.engine import process
 from drystone.engine.clients import NBD_SOCKET, Clients, Holdup
 from drystone.engine.qmp import QmpConnection, QmpRefusedError
@@ -14,6 +14,8 @@ from drystone.engine.qmp import QmpConnection, QmpRefusedError
 QUIT_SECONDS_MAX = 60.0
 """An orderly end flushes every disk; a slow drive may need its time."""
 EXPORT_GONE_SECONDS_MAX = 10.0
+Command = tuple[str, dict[str, Any]]
+"""Name and arguments of a QMP command."""
 
 
 class Daemon:
@@ -97,6 +99,35 @@ class Daemon:
         """Run one QMP command, held up by no client (S125); see `QmpConnection.execute`."""
         with self._clients.relieved() as holdup, _explained(holdup):
             return await self._qmp.execute(command, arguments)
+
+    async def execute_all(self, commands: Sequence[Command], *, may_be_refused: Sequence[Command] = ()) -> None:
+        """Send commands at once, which the daemon runs one after the other: one wait instead of one for each.
+
+        A refusal keeps none of the others from being run; all have been answered when this returns or raises.
+
+        Args:
+            commands: Names and arguments.
+            may_be_refused: Further ones, which come last.
+
+        Raises:
+            QmpRefusedError: One of `commands` was refused: the first of these.
+            UnavailableError: As `execute`; the outcome of all is unknown.
+        """
+
+        async def run(command: Command) -> QmpRefusedError | None:
+            try:
+                await self.execute(*command)
+            except QmpRefusedError as error:
+                return error
+            return None
+
+        with ungrouped(UnavailableError):
+            async with asyncio.TaskGroup() as group:
+                running = [group.create_task(run(command)) for command in (*commands, *may_be_refused)]
+        for task in running[: len(commands)]:
+            refusal = task.result()
+            if refusal is not None:
+                raise refusal
 
     async def nodes(self) -> dict[str, dict[str, Any]]:
         """Return the graph's nodes by name."""

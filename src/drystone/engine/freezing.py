@@ -4,16 +4,17 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from drystone.domain.disk import Disk
 from drystone.domain.errors import DrystoneError, SnapshotBrokenError, SpaceError, UnavailableError
 from drystone.domain.ids import DiskId
 from drystone.domain.tracking import FrozenBase
 from drystone.engine import graph
-from drystone.engine.daemon import Daemon
+from drystone.engine.daemon import Command, Daemon
 from drystone.engine.layout import Layout, node
 from drystone.engine.live_disk import LiveDisk, Seen
 from drystone.engine.qmp import QmpRefusedError
@@ -50,8 +51,7 @@ async def freeze(daemon: Daemon, targets: Sequence[FreezeTarget]) -> float:
     """
     assert targets
     try:
-        for target in targets:
-            await _prepare(daemon, target)
+        await _prepare(daemon, targets)
     except DrystoneError:
         with contextlib.suppress(DrystoneError):
             await _take_back(daemon, targets)
@@ -66,7 +66,7 @@ async def freeze(daemon: Daemon, targets: Sequence[FreezeTarget]) -> float:
         await _take_back(daemon, targets)
         raise
     pause_ms = (time.monotonic() - began) * 1000
-    await finish_freeze(daemon, targets)
+    await _follow(daemon, targets, nodes={}, exports={})
     return pause_ms
 
 
@@ -79,16 +79,20 @@ async def _take_back(daemon: Daemon, targets: Sequence[FreezeTarget]) -> None:
             await disk.drop_bitmap(target.live)
 
 
-async def _prepare(daemon: Daemon, target: FreezeTarget) -> None:
-    disk_id = target.disk_id
+async def _prepare(daemon: Daemon, targets: Sequence[FreezeTarget]) -> None:
     exports = await daemon.exports()
-    disk = exports.get(node("disk", disk_id))
-    # A writable export below the top node would go round the filter.
-    assert disk is None or disk["node-name"] == node("top", disk_id), disk
-    _make_scratch(target.scratch, target.size_bytes)
-    await daemon.execute("blockdev-add", graph.scratch_node(disk_id, target.scratch))
-    await daemon.execute("blockdev-add", graph.cbw_node(disk_id, target.size_bytes))
-    await daemon.execute("block-dirty-bitmap-add", graph.bitmap(disk_id, target.live))
+    commands: list[Command] = []
+    for target in targets:
+        disk = exports.get(node("disk", target.disk_id))
+        # A writable export below the top node would go round the filter.
+        assert disk is None or disk["node-name"] == node("top", target.disk_id), disk
+        _make_scratch(target.scratch, target.size_bytes)
+        commands += [
+            ("blockdev-add", graph.scratch_node(target.disk_id, target.scratch)),
+            ("blockdev-add", graph.cbw_node(target.disk_id, target.size_bytes)),
+            ("block-dirty-bitmap-add", graph.bitmap(target.disk_id, target.live)),
+        ]
+    await daemon.execute_all(commands)
 
 
 def _make_scratch(path: Path, size_bytes: int) -> None:
@@ -116,19 +120,35 @@ async def finish_freeze(daemon: Daemon, targets: Sequence[FreezeTarget]) -> None
     """Do what follows the instant: old bitmaps stop, views are exported. May be repeated after a crash of ours."""
     nodes = await daemon.nodes()
     for target in targets:
-        held = Seen(id=target.disk_id, nodes=nodes).bitmaps
-        if target.frozen not in held:
+        if target.frozen not in Seen(id=target.disk_id, nodes=nodes).bitmaps:
             raise SnapshotBrokenError(f"bitmap {target.frozen} of disk {target.disk_id} is gone")
-        if held[target.frozen].recording:
-            await LiveDisk(daemon=daemon, id=target.disk_id).disable_bitmap(target.frozen)
-    exports = await daemon.exports()
+    await _follow(daemon, targets, nodes=nodes, exports=await daemon.exports())
+
+
+async def _follow(
+    daemon: Daemon,
+    targets: Sequence[FreezeTarget],
+    *,
+    nodes: Mapping[str, dict[str, Any]],
+    exports: Mapping[str, dict[str, Any]],
+) -> None:
+    """Do what follows the instant and is not done yet; of nodes that are not named nothing is."""
+    commands: list[Command] = []
     for target in targets:
-        if node("view", target.disk_id) not in nodes:
-            await daemon.execute("blockdev-add", graph.view_node(target.disk_id))
-        if node("view", target.disk_id) not in exports:
-            await daemon.execute("block-export-add", graph.view_export(target.disk_id, target.frozen))
-        if node("trim", target.disk_id) not in exports:
-            # Without it nothing is trimmed: guests' writes are copied that need not be.
-            with contextlib.suppress(QmpRefusedError):
-                socket = LiveDisk(daemon=daemon, id=target.disk_id).trim_socket
-                await daemon.execute("block-export-add", graph.trim_export(target.disk_id, socket))
+        disk_id, held = target.disk_id, Seen(id=target.disk_id, nodes=nodes).bitmaps
+        if target.frozen not in held or held[target.frozen].recording:
+            commands.append(("block-dirty-bitmap-disable", graph.bitmap_ref(disk_id, target.frozen)))
+        if node("view", disk_id) not in nodes:
+            commands.append(("blockdev-add", graph.view_node(disk_id)))
+        if node("view", disk_id) not in exports:
+            commands.append(("block-export-add", graph.view_export(disk_id, target.frozen)))
+    # Without these nothing is trimmed: guests' writes are copied that need not be.
+    trims: list[Command] = [
+        (
+            "block-export-add",
+            graph.trim_export(target.disk_id, LiveDisk(daemon=daemon, id=target.disk_id).trim_socket),
+        )
+        for target in targets
+        if node("trim", target.disk_id) not in exports
+    ]
+    await daemon.execute_all(commands, may_be_refused=trims)
