@@ -24,6 +24,7 @@ from drystone.domain.operation import Operation, OperationKind, OperationState, 
 from drystone.domain.policy import Policy, Retention, Run, RunReason, RunState, Spread, Trigger
 from drystone.domain.proof import Finding, Proof, ProofStep
 from drystone.domain.quiesce import QuiesceMode, QuiesceProfile, Step, StepKind
+from drystone.domain.share import Share
 from drystone.domain.simulation import SimulatedDay
 from drystone.domain.snapshot import Snapshot, SnapshotRecord, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
@@ -309,6 +310,8 @@ class FakeUseCases:
         prices = dict.fromkeys(
             (f"price_of_{what}" for what in ("new", "resizing", "throughput", "backup_quota")), "POSTPAID_BY_HOUR"
         )
+        share = Share(snapshot_id=SNAPSHOT.id, account_id=AccountId("100000000002"), created_at=SNAPSHOT.created_at)
+        self.sharing: Any = Part("sharing", calls, {"modify": None, "describe": (share,)})
         self.disk_charges: Any = Part(
             "disk_charges",
             calls,

@@ -189,6 +189,10 @@ async def _prepared(service: RealService) -> dict[str, dict[str, object]]:
         "CopySnapshotCrossRegions": {"SnapshotId": snapshot, "DestinationRegions": ["ap-x"]},
         "DescribeDedicatedClusterDiskStatistics": {"DedicatedClusterId": "cluster-1"},
         "DescribeDiskStoragePool": {},
+        "DescribeSnapshotSharePermission": {"SnapshotId": snapshot},
+        "ModifySnapshotsSharePermission": {
+            "SnapshotIds": [no_snapshot], "AccountIds": ["0"], "Permission": "SHARE",
+        },
         "DescribeRemoteDiskConfigQuota": {},
         "DescribeRemoteDisks": {},
         "DescribeRemoteDisksDeniedActions": {"RemoteDiskIds": ["rdisk-1"]},

@@ -179,6 +179,7 @@ CBS: Mapping[str, Mapping[str, object]] = {
     "DescribeInstancesDiskNum": {"InstanceIds": ["ins-00000001"]},
     "DescribeSnapshotGroups": {},
     "DescribeSnapshotOverview": {},
+    "DescribeSnapshotSharePermission": {"SnapshotId": SNAPSHOT.id},
     "DescribeSnapshots": {},
     "DetachDisks": {"DiskIds": [DISK.id]},
     "GetSnapOverview": {},
@@ -193,6 +194,11 @@ CBS: Mapping[str, Mapping[str, object]] = {
     "ModifyDisksChargeType": {"DiskIds": [DISK.id], "DiskChargePostpaid": True},
     "ModifyDisksRenewFlag": {"DiskIds": [DISK.id], "RenewFlag": "NOTIFY_AND_AUTO_RENEW"},
     "ModifySnapshotAttribute": {"SnapshotId": SNAPSHOT.id},
+    "ModifySnapshotsSharePermission": {
+        "SnapshotIds": [SNAPSHOT.id],
+        "AccountIds": ["100000000002"],
+        "Permission": "SHARE",
+    },
     "RenewDisk": {"DiskId": DISK.id, "DiskChargePrepaid": {"Period": 1}},
     "ResizeDisk": {"DiskId": DISK.id, "DiskSize": 30},
     "TerminateDisks": {"DiskIds": [DISK.id]},
@@ -262,6 +268,7 @@ def test_each_action_answers_and_changes_are_audited(call: Call, fake: FakeUseCa
         ("ApplySnapshotGroup", f"{GROUP.id} {DISK.id} {SNAPSHOT.id}"),
         ("CreateSnapshotGroup", f"{DISK.id} {GROUP.id}"),
         ("DeleteSnapshotGroup", GROUP.id),
+        ("ModifySnapshotsSharePermission", f"{SNAPSHOT.id} 100000000002"),
         ("SetQuiesceProfile", DISK.id),
         ("ExportSnapshot", f"{SNAPSHOT.id} /x.raw op-00000003"),
         ("ImportDisk", f"/x.qcow2 {DISK.id} op-00000004"),
@@ -358,6 +365,7 @@ def test_every_field_of_every_object_is_there_with_its_type(call: Call) -> None:
     check_object("Disk", call("DescribeDisks", ReturnBindAutoSnapshotPolicy=True)["DiskSet"][0])
     check_object("Snapshot", call("DescribeSnapshots")["SnapshotSet"][0])
     check_object("AutoSnapshotPolicy", call("DescribeAutoSnapshotPolicies")["AutoSnapshotPolicySet"][0])
+    check_object("SharePermission", call("DescribeSnapshotSharePermission", SnapshotId="s")["SharePermissionSet"][0])
     check_object("SnapshotGroup", call("DescribeSnapshotGroups")["SnapshotGroupSet"][0])
     check_object("DiskConfig", call("DescribeDiskConfigQuota", InquiryType="x")["DiskConfigSet"][0])
     check_object("AttachDetail", call("DescribeInstancesDiskNum", InstanceIds=["x"])["AttachDetail"][0])

@@ -366,6 +366,7 @@ def test_the_trail_of_an_older_version_is_counted(tmp_path: Path) -> None:
         "ALTER TABLE snapshot DROP COLUMN slot", "ALTER TABLE snapshot DROP COLUMN policy_order",
         "DROP TABLE policy_run", "DROP TABLE policy_disk", "DROP TABLE policy_cursor", "DROP TABLE policy",
         "DROP TABLE tag",
+        "DROP TABLE snapshot_share",
     ):  # fmt: skip
         connection.execute(statement).close()
     rows = [("1", "AKID", "CreateDisks", "r", "disk-1 中文", code, "::1") for code in ("OK", "OK", Refusal.BUSY)]

@@ -52,6 +52,7 @@ BASES: Mapping[str, Mapping[str, object]] = {
 NEEDS_ID = frozenset({
     "DescribeInstancesDiskNum", "DescribeOperationHistory", "DescribeSnapshotSpace", "DescribeSnapshotDifference",
     "DescribeResourceTagsByResourceIds", "DescribeTagValues",
+    "DescribeSnapshotSharePermission", "DescribeDiskAssociatedAutoSnapshotPolicy", "DescribePolicySimulation",
 })  # fmt: skip
 """Lists that want to be told of what; asked for one of the caller's if there is one."""
 STABLE: Mapping[str, tuple[str, ...]] = {

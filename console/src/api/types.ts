@@ -645,6 +645,11 @@ export type ResourceTagMapping = {
   readonly Tags: readonly KeyedTag[];
 };
 
+export type SharePermission = {
+  readonly AccountId: string;
+  readonly CreatedTime: string;
+};
+
 export type SimulatedPolicyDay = {
   readonly Date: string;
   readonly RunTimes: readonly string[];
@@ -1112,6 +1117,15 @@ export type Services = {
         readonly RealTradeSize: number;
       };
     };
+    DescribeSnapshotSharePermission: {
+      changes: false;
+      parameters: {
+        readonly SnapshotId: string;
+      };
+      answer: {
+        readonly SharePermissionSet: readonly SharePermission[];
+      };
+    };
     DescribeSnapshots: {
       changes: false;
       parameters: {
@@ -1272,6 +1286,15 @@ export type Services = {
         readonly IsPermanent?: boolean;
         readonly SnapshotName?: string;
         readonly Deadline?: string;
+      };
+      answer: Record<never, never>;
+    };
+    ModifySnapshotsSharePermission: {
+      changes: true;
+      parameters: {
+        readonly SnapshotIds: readonly string[];
+        readonly AccountIds: readonly string[];
+        readonly Permission: string;
       };
       answer: Record<never, never>;
     };

@@ -47,6 +47,7 @@ _ID_PARAMETERS = (
     "resource_ids",
     "instance_id",
     "account_id",
+    "account_ids",
     "account_name",
     "secret_id",
     "operation_id",

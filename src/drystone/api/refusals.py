@@ -46,6 +46,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         Refusal.SEVERAL_INSTANCES: "UnsupportedOperation.SnapshotGroupDiskAttachMultiInstance",
         Refusal.ALREADY_BOUND: "InvalidDisk.AlreadyBound",
         Refusal.IN_USE: "ResourceInUse",
+        Refusal.SHARED: "UnsupportedOperation.SnapHasShared",
+        Refusal.SNAPSHOT_UNFIT: "InvalidSnapshot.NotSupported",
         Refusal.BUSY: "ResourceBusy",
         Refusal.SNAPSHOT_CREATING: "ResourceUnavailable.SnapshotCreating",
         Refusal.ROLLING_BACK: "ResourceInUse.DiskRollbacking",
@@ -57,6 +59,7 @@ CODES: Mapping[str, str] = MappingProxyType(
         Refusal.SNAPSHOT_QUOTA: "InsufficientSnapshotQuota",
         Refusal.POLICY_QUOTA: "LimitExceeded.AutoSnapshotPolicyOutOfQuota",
         Refusal.BIND_LIMIT: "InvalidParameterValue.BindDiskLimitExceeded",
+        Refusal.SHARE_QUOTA: "ResourceInsufficient.OverQuota",
         Refusal.INSTANCE_FULL: "LimitExceeded.InstanceAttachedDisk",
         Refusal.LIMIT: "LimitExceeded",
         Refusal.TOO_MUCH_AT_ONCE: "RequestLimitExceeded",
@@ -101,7 +104,10 @@ CODES_OF_ACTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             Refusal.TOO_MANY: "LimitExceeded.TagValue",
         },
         "DeleteQuiesceProfile": {Refusal.NOT_ALLOWED: "AuthFailure.UnauthorizedOperation"},
-        "DeleteSnapshotGroup": {Refusal.BAD_VALUE: "InvalidParameter"},
+        "DeleteSnapshotGroup": {
+            Refusal.BAD_VALUE: "InvalidParameter",
+            Refusal.SHARED: "UnsupportedOperation.StateError",
+        },
         "DeleteTag": {
             Refusal.IN_USE: "FailedOperation.TagAttachedResource",
             Refusal.NO_SUCH_THING: "ResourceNotFound.TagNonExist",
@@ -217,7 +223,11 @@ CBS: Mapping[str, Mapping[str, Ends]] = MappingProxyType(
         "ModifyAutoSnapshotPolicyAttribute": _rows(never=_POLICY),
         "UnbindAutoSnapshotPolicy": _rows(never=_POLICY),
         "DeleteSnapshotGroup": _rows(never=_SNAPSHOT, act="UnsupportedOperation.StateError"),
-        "DeleteSnapshots": _rows(never=_SNAPSHOT, alone="ResourceBusy ResourceUnavailable.SnapshotCreating"),
+        "DeleteSnapshots": _rows(
+            never=_SNAPSHOT,
+            alone="ResourceBusy ResourceUnavailable.SnapshotCreating",
+            act="UnsupportedOperation.SnapHasShared",
+        ),
         "DescribeDedicatedClusterDiskStatistics": _rows(),
         "DescribeDiskConfigQuota": _rows(),
         "DescribeDiskStoragePool": _rows(never="InvalidFilter"),
@@ -228,6 +238,7 @@ CBS: Mapping[str, Mapping[str, Ends]] = MappingProxyType(
         "DescribeRemoteDisksDeniedActions": _rows(),
         "DescribeSnapshotGroups": _rows(never="InvalidFilter"),
         "DescribeSnapshotOverview": _rows(),
+        "DescribeSnapshotSharePermission": _rows(never=_SNAPSHOT),
         "DescribeSnapshots": _rows(never="InvalidFilter"),
         "DetachDisks": _rows(never=_DISK, alone="ResourceBusy", act="InvalidDisk.NotSupported"),
         "GetSnapOverview": _rows(),
@@ -248,7 +259,12 @@ CBS: Mapping[str, Mapping[str, Ends]] = MappingProxyType(
             act="InvalidDisk.NotSupported",
         ),
         "ModifyDisksRenewFlag": _rows(never=_DISK),
-        "ModifySnapshotAttribute": _rows(never=_SNAPSHOT),
+        "ModifySnapshotAttribute": _rows(never=_SNAPSHOT, act="UnsupportedOperation.SnapHasShared"),
+        "ModifySnapshotsSharePermission": _rows(
+            never=f"{_SNAPSHOT} InvalidSnapshot.NotSupported",
+            alone="ResourceUnavailable.SnapshotCreating",
+            act="ResourceInsufficient.OverQuota",
+        ),
         "RenewDisk": _rows(
             never=f"{_DISK} InvalidDisk.NotPortable InvalidDisk.NotSupported",
             alone="ResourceUnavailable.NotSupported",
@@ -343,6 +359,10 @@ REASONS: Mapping[tuple[str, str], str] = MappingProxyType(
         ("InquiryPriceCreateDisks", "InvalidParameter.DiskConfigNotSupported"): "As CreateDisks would refuse it.",
         ("InquiryPriceResizeDisk", "InvalidDiskId.NotFound"): "As for TerminateDisks.",
         ("ModifyDiskExtraPerformance", "ResourceBusy"): "As for ResizeDisk.",
+        ("DescribeSnapshotSharePermission", "InvalidSnapshotId.NotFound"): "The list has no code for an unknown "
+        "snapshot; all others use this.",
+        ("ModifySnapshotsSharePermission", "ResourceUnavailable.SnapshotCreating"): "The list has no code for a "
+        "snapshot that is still being created; all others use this.",
         ("ResizeDisk", "ResourceBusy"): "For a state that passes the list has InvalidDisk.Busy, which ends a run of "
         "Terraform.",
         ("ResizeDisk", "ResourceInsufficient.OverQuota"): "As for CreateDisks.",

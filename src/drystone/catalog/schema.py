@@ -221,6 +221,15 @@ snapshot = Table(
     Index("ix_snapshot_policy", "policy_id", "slot"),
     Index("ix_snapshot_doubtful", "account_id", "created_at", **partial(DOUBTFUL_SNAPSHOT)),
 )
+snapshot_share = Table(
+    "snapshot_share",
+    metadata,
+    Column("snapshot_id", Text, ForeignKey("snapshot.id", ondelete="CASCADE"), primary_key=True),
+    Column("account_id", Text, ForeignKey("account.id"), primary_key=True),
+    _needs("created_at", Float),
+    Index("ix_snapshot_share_account", "account_id", "snapshot_id"),
+)
+"""Who, beside its owner, may make disks from a snapshot."""
 snapshot_group = Table(
     "snapshot_group",
     metadata,

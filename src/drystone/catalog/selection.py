@@ -5,9 +5,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Select, Table, TextClause, bindparam, exists, func, or_, select, true
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Select,
+    Table,
+    TextClause,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    true,
+)
 
 from drystone.catalog.dialect import Contains, JsonElements, json_text
+from drystone.catalog.schema import snapshot_share
 from drystone.domain.ids import AccountId
 from drystone.domain.snapshot import SnapshotState
 
@@ -24,6 +39,10 @@ class Selection:
     """
 
     account_id: AccountId
+    own: bool = True
+    """Whether the account's own rows are meant."""
+    shared: bool = False
+    """For snapshots: whether those are meant that others share with the account."""
     any_of: tuple[tuple[str, tuple[object, ...]], ...] = ()
     tag_keys: tuple[tuple[str, ...], ...] = ()
     tag_values: tuple[tuple[str, ...], ...] = ()
@@ -50,6 +69,8 @@ class Selection:
             self.instance_names,
             self.snapshot_states,
             self.search,
+            self.shared,
+            not self.own,
         )
         return not any(given)
 
@@ -89,20 +110,40 @@ def statements(table: Table, visible: TextClause, selection: Selection) -> tuple
     Rows that are equal by the order are ordered by id, so that pages do not overlap. `bound` returns what they bind.
     """
     columns = tuple(name for name, _ in selection.any_of)
-    return _statements(table, visible, columns, selection.order_by, descending=selection.descending)
+    return _statements(
+        table, visible, columns, selection.order_by, descending=selection.descending, own=selection.own,
+        shared=selection.shared,
+    )  # fmt: skip
 
 
 # Most calls list a page by one of a few: to make their statements anew takes longer than to run them.
 @functools.lru_cache(maxsize=100)
 def _statements(
-    table: Table, visible: TextClause, columns: tuple[str, ...], order_by: str, *, descending: bool
+    table: Table,
+    visible: TextClause,
+    columns: tuple[str, ...],
+    order_by: str,
+    *,
+    descending: bool,
+    own: bool,
+    shared: bool,
 ) -> tuple[Select[Any], Select[Any]]:
-    wanted: list[Condition] = [visible, table.c.account_id == bindparam("account_id")]
+    wanted: list[Condition] = [visible, _whose(table, own=own, shared=shared)]
     wanted += [table.c[name].in_(bindparam(f"any_of_{n}", expanding=True)) for n, name in enumerate(columns)]
     order = [_ordered(column, descending=descending) for column in (table.c[order_by], table.c.id)]
     page = select(table).where(*wanted).order_by(*order)
     page = page.offset(bindparam("page_offset")).limit(bindparam("page_limit"))
     return page, select(func.count()).select_from(table).where(*wanted)
+
+
+def _whose(table: Table, *, own: bool, shared: bool) -> ColumnElement[bool]:
+    kinds: list[ColumnElement[bool]] = []
+    if own:
+        kinds.append(table.c.account_id == bindparam("account_id"))
+    if shared:
+        received = select(snapshot_share.c.snapshot_id).where(snapshot_share.c.account_id == bindparam("account_id"))
+        kinds.append(and_(table.c.id.in_(received), table.c.state == SnapshotState.NORMAL))
+    return or_(*kinds) if kinds else false()
 
 
 def _ordered(column: Column[object], *, descending: bool) -> ColumnElement[object]:

@@ -3,12 +3,12 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, false, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, false, func, not_, or_, select
 
 from drystone.catalog import accounts
 from drystone.catalog.dialect import total
 from drystone.catalog.rows import IDS_PER_STATEMENT, Rows
-from drystone.catalog.schema import DOUBTFUL_SNAPSHOT, VISIBLE_SNAPSHOT, disk, snapshot
+from drystone.catalog.schema import DOUBTFUL_SNAPSHOT, VISIBLE_SNAPSHOT, disk, snapshot, snapshot_share
 from drystone.catalog.selection import Selection, conditions, searched
 from drystone.domain.ids import AccountId, DiskId, SessionId, SnapshotGroupId, SnapshotId
 from drystone.domain.snapshot import Snapshot, SnapshotState
@@ -164,7 +164,7 @@ def accounts_due(conn: Connection, until: float) -> list[AccountId]:
 def due(conn: Connection, account_id: AccountId, until: float, limit: int) -> list[Snapshot]:
     """Return up to `limit` of an account's NORMAL snapshots, not permanent, whose deadline has come, earliest first.
 
-    One that a disk is rolled back to is not among them.
+    One that a disk is rolled back to is not among them, nor one that is shared (S341).
     """
     query = select(snapshot).where(*_due(until), snapshot.c.account_id == account_id)
     return _rows.all(conn, query.order_by(snapshot.c.deadline_at, snapshot.c.id).limit(limit))
@@ -176,6 +176,7 @@ def _due(until: float) -> tuple[ColumnElement[bool], ...]:
         snapshot.c.permanent.is_(False),
         snapshot.c.state == SnapshotState.NORMAL,
         snapshot.c.rolling_back.is_(False),
+        ~exists(select(snapshot_share.c.snapshot_id).where(snapshot_share.c.snapshot_id == snapshot.c.id)),
     )
 
 

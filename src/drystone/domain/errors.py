@@ -57,6 +57,9 @@ class Refusal(StrEnum):
     SEVERAL_INSTANCES = "several_instances"
     ALREADY_BOUND = "already_bound"
     IN_USE = "in_use"
+    SHARED = "shared"
+    SNAPSHOT_UNFIT = "snapshot_unfit"
+    """It is of a kind that this is not done with."""
     # It passes.
     BUSY = "busy"
     SNAPSHOT_CREATING = "snapshot_creating"
@@ -72,6 +75,7 @@ class Refusal(StrEnum):
     BIND_LIMIT = "bind_limit"
     """More disks than one policy may have."""
     INSTANCE_FULL = "instance_full"
+    SHARE_QUOTA = "share_quota"
     LIMIT = "limit"
     TOO_MUCH_AT_ONCE = "too_much_at_once"
     # The caller may not.

@@ -32,6 +32,7 @@ from drystone.service.calls.policies import Policies
 from drystone.service.calls.protection import Protection
 from drystone.service.calls.proving import Proving
 from drystone.service.calls.quiescing import Quiescing
+from drystone.service.calls.sharing import Sharing
 from drystone.service.calls.snapshot_groups import SnapshotGroups
 from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.calls.snapshot_records import SnapshotRecords
@@ -84,7 +85,9 @@ def jobs(config: Config, parts: Parts) -> dict[OperationKind, Job]:
         seconds_max=config.prove_minutes * 60.0, idle_seconds_max=config.prove_idle_minutes * 60.0,
     )  # fmt: skip
     return {
-        OperationKind.CREATE_DISK: CreateDisk(operations=operations, locks=locks, layout=layout, host=host),
+        OperationKind.CREATE_DISK: CreateDisk(
+            transactions=transactions, operations=operations, locks=locks, layout=layout, host=host
+        ),
         OperationKind.SNAPSHOT: take_snapshot,
         OperationKind.SNAPSHOT_GROUP: TakeSnapshotGroup(
             transactions=transactions, operations=operations, locks=locks, host=host, member=take_snapshot,
@@ -209,6 +212,7 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
         disk_records=DiskRecords(
             db=db, clock=clock, probe=probe, zone=config.zone, disks_per_instance=config.disks_per_instance
         ),
+        sharing=Sharing(transactions=transactions),
         disk_charges=DiskCharges(transactions=transactions, zone=config.zone, disks_per_call=config.disks_per_call),
         snapshot_records=SnapshotRecords(
             db=db, clock=clock, steady=steady, free_quota_gib=config.free_quota_gib

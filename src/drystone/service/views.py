@@ -109,6 +109,12 @@ class SnapshotView:
     snapshot: Snapshot
     proof: Proof | None = None
     """Its newest proof that it opens; only read where records are shown."""
+    shares: int = 0
+    """How many accounts it is shared with."""
+    shared_at: float | None = None
+    """Since when it is shared: with anybody, or where it is received, with the caller."""
+    received: bool = False
+    """Whether it is another account's, who shares it with the caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from drystone.api.cbs.service import CBS
 from drystone.api.parameters import Filters, Id, Ids, Tags, Text, Time, Word, Words, conditions, pairs
 from drystone.service import views
 from drystone.service.caller import Caller
+from drystone.service.calls.filters import PRIVATE_SNAPSHOT, SHARED_SNAPSHOT
 from drystone.service.requests import NewSnapshot, SnapshotChanges, SnapshotQuery
 
 
@@ -131,7 +132,7 @@ def snapshot_fields(view: views.SnapshotView, on: Context) -> Snapshot:
         "SnapshotId": snapshot.id,
         "SnapshotName": snapshot.name,
         "SnapshotState": "ROLLBACKING" if snapshot.rolling_back else snapshot.state.value,
-        "SnapshotType": "PRIVATE_SNAPSHOT",
+        "SnapshotType": SHARED_SNAPSHOT if view.received else PRIVATE_SNAPSHOT,
         "SnapshotMode": "STANDARD_SNAPSHOT",
         "Percent": snapshot.percent,
         "DiskId": snapshot.disk_id,
@@ -146,8 +147,8 @@ def snapshot_fields(view: views.SnapshotView, on: Context) -> Snapshot:
         "Encrypt": False,
         "CopyFromRemote": False,
         "CopyingToRegions": [],
-        "ShareReference": 0,
-        "TimeStartShare": "",
+        "ShareReference": view.shares,
+        "TimeStartShare": on.local_time(view.shared_at).partition(" ")[0],
         "Images": [],
         "ImageCount": 0,
         "AutoSnapshotPolicyId": snapshot.policy_id or "",
@@ -172,6 +173,44 @@ class ModifySnapshotAttribute(Action, frozen=True, kw_only=True):
             deadline=self.deadline or None,
         )
         await on.calls.snapshot_records.modify(caller, changes)
+
+
+@CBS.change
+class ModifySnapshotsSharePermission(Action, frozen=True, kw_only=True):
+    """Let other accounts make disks from snapshots, or take that back."""
+
+    snapshot_ids: Ids
+    account_ids: Ids
+    permission: Word
+
+    async def __call__(self, on: Context, caller: Caller) -> None:
+        await on.calls.sharing.modify(caller, self.snapshot_ids, self.account_ids, self.permission)
+
+
+class SharePermission(TypedDict):
+    """An account that a snapshot is shared with."""
+
+    AccountId: str
+    CreatedTime: str
+
+
+class _SharePermissions(TypedDict):
+    SharePermissionSet: list[SharePermission]
+
+
+@CBS.read
+class DescribeSnapshotSharePermission(Action, frozen=True, kw_only=True):
+    """List whom a snapshot is shared with."""
+
+    snapshot_id: Id
+
+    async def __call__(self, on: Context, caller: Caller) -> _SharePermissions:
+        shared = await on.calls.sharing.describe(caller, self.snapshot_id)
+        return {
+            "SharePermissionSet": [
+                {"AccountId": one.account_id, "CreatedTime": on.local_time(one.created_at)} for one in shared
+            ]
+        }
 
 
 class SnapshotCopyResult(TypedDict):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import msgspec
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, instances
+from drystone.catalog import disks, instances, snapshots
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, Disk, DiskState
 from drystone.domain.errors import PassingError, Refusal, RefusalError
@@ -28,7 +28,6 @@ from drystone.service.calls.disk_records import owned_disk
 from drystone.service.calls.new_disks import MONTH_SECONDS, check_extra, check_new
 from drystone.service.calls.patience import patiently
 from drystone.service.calls.snapshot_begin import check_no_snapshot
-from drystone.service.calls.snapshot_records import owned_snapshot
 from drystone.service.host.host import Host
 from drystone.service.operations import Operations
 from drystone.service.requests import NewDisks
@@ -36,6 +35,7 @@ from drystone.service.room import Room
 from drystone.service.rows import quotas, tokens
 from drystone.service.rows.bindings import bind_disks, owned_policy
 from drystone.service.rows.deletions import going_along, mark_terminating
+from drystone.service.rows.sharing import APART_REASON, tracking_of_content, usable, usable_snapshot
 from drystone.service.rows.tracking import tracking_columns
 from drystone.service.transactions import NO_PAYLOAD, Change, Transactions
 
@@ -116,7 +116,7 @@ class DiskLifecycle:
     ) -> Disk:
         size_gib, source = new.size_gib, None
         if new.snapshot_id is not None:
-            source = owned_snapshot(change.conn, caller.account_id, new.snapshot_id)
+            source = usable_snapshot(change.conn, caller.account_id, new.snapshot_id)
             if source.state is not SnapshotState.NORMAL:
                 raise RefusalError(
                     Refusal.BUSY, f"Snapshot {source.id} is {source.state.value}; wait until it is NORMAL."
@@ -131,8 +131,9 @@ class DiskLifecycle:
         quotas.check_size(new.disk_type, size_gib)
         self.room.require_scratch(size_gib)
         check_extra(new, size_gib)
-        tracking = algebra.created(None if source is None else source.id)
-        values = tracking_columns(tracking)
+        made = algebra.created(None if source is None else source.id)
+        tracking = tracking_of_content(change.conn, caller.account_id, made)
+        values = tracking_columns(tracking, reason=APART_REASON)
         return Disk(
             id=DiskId(""), account_id=caller.account_id, name=name, state=DiskState.CREATING, size_gib=size_gib,
             type=new.disk_type, charge_type=new.charge_type, zone=new.zone, project_id=new.project_id, tags=tags,
@@ -272,6 +273,12 @@ class DiskLifecycle:
                     raise RefusalError(Refusal.BUSY, f"Disk {disk.id} is still being filled from its snapshot.")
                 payload = InitializePayload()
                 if disk.source_snapshot_id is not None:
+                    if not usable(conn, caller.account_id, snapshots.get(conn, disk.source_snapshot_id)):
+                        raise RefusalError(
+                            Refusal.DISK_UNFIT,
+                            f"Disk {disk.id} was made from snapshot {disk.source_snapshot_id}, which is deleted, or "
+                            "not shared with this account any more; make a new disk instead.",
+                        )
                     payload = InitializePayload(session=change.open_session("hydrate", [disk.source_snapshot_id]))
                 _set(conn, disk, {"state": DiskState.DUMPING})
                 _begin(change, caller, OperationKind.INITIALIZE, disk, payload=payload)

@@ -25,6 +25,8 @@ WORDS_MAX = 10
 """Of a search."""
 DISK_ID_VALUES_MAX = 10
 """Values of the filter `disk-id` of DescribeSnapshots (CBS)."""
+PRIVATE_SNAPSHOT, SHARED_SNAPSHOT = "PRIVATE_SNAPSHOT", "SHARED_SNAPSHOT"
+"""What a snapshot is to who asks: its own, or another's who shares it."""
 OFFSET_MAX = 2**62
 """More than any table has rows, and still an integer of the database."""
 INTEGER_MAX = 2**63 - 1
@@ -56,7 +58,30 @@ def snapshot_selection(account_id: AccountId, query: SnapshotQuery) -> Selection
                 Refusal.BAD_VALUE,
                 f"The filter `disk-id` has {len(values)} values; at most {DISK_ID_VALUES_MAX} are allowed.",
             )
-    return _selection(account_id, query.snapshot_ids, query.filters, _SNAPSHOT_FILTERS, query, order_by)
+    known = {**_SNAPSHOT_FILTERS, "snapshot-type": _snapshot_type}
+    selection = _selection(account_id, query.snapshot_ids, query.filters, known, query, order_by)
+    own, shared = _snapshot_owners(query)
+    return replace(selection, own=own, shared=shared)
+
+
+def _snapshot_owners(query: SnapshotQuery) -> tuple[bool, bool]:
+    """Tell whether the caller's own snapshots are meant, and those that others share with it.
+
+    What others share is seen where it is named by its id, or asked for by its type, and nowhere else: whoever shares
+    something puts nothing into the lists that others work through. A filter by what is not shown of those, tags and
+    project, has none of them: otherwise it would tell what they are (S341).
+    """
+    types = [set(values) for name, values in query.filters if name == "snapshot-type"]
+    named = bool(query.snapshot_ids) or any(name == "snapshot-id" for name, _ in query.filters)
+    hidden = any(name == "project-id" or name.startswith("tag") for name, _ in query.filters)
+    own = all(PRIVATE_SNAPSHOT in one for one in types)
+    shared = all(SHARED_SNAPSHOT in one for one in types) and (named or bool(types)) and not hidden
+    return own, shared
+
+
+def _snapshot_type(selection: Selection, name: str, values: tuple[str, ...]) -> Selection:
+    members(name, values, _SNAPSHOT_TYPES)
+    return selection
 
 
 def disk_detail_selection(account_id: AccountId, query: DiskQuery) -> Selection:
@@ -265,6 +290,7 @@ _SNAPSHOT_STATES: Mapping[str, tuple[SnapshotState, bool] | None] = {
     "TORECYCLE": None,
 }
 """The documented states: what each is in the catalog, as (state, rolling back); None for what does not occur."""
+_SNAPSHOT_TYPES = frozenset({PRIVATE_SNAPSHOT, SHARED_SNAPSHOT})
 _USAGES = frozenset({DATA_DISK, SYSTEM_DISK})
 _TAG_FILTERS: Mapping[str, Narrow] = {"tag-key": _tag_key, "tag-value": _tag_value, _TAG_PREFIX: _tag}
 _DISK_FILTERS: Mapping[str, Narrow] = {
@@ -288,7 +314,7 @@ _SNAPSHOT_FILTERS: Mapping[str, Narrow] = {
     "snapshot-id": _column("id"),
     "snapshot-name": _column("name"),
     "snapshot-state": _snapshot_state,
-    "snapshot-type": _always({"PRIVATE_SNAPSHOT", "SHARED_SNAPSHOT"}, "PRIVATE_SNAPSHOT"),
+    "snapshot-type": _always(_SNAPSHOT_TYPES, PRIVATE_SNAPSHOT),
     "disk-id": _column("disk_id"),
     "disk-usage": _enumeration("usage", _USAGES),
     "project-id": _number("project_id"),

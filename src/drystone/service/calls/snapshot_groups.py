@@ -35,6 +35,7 @@ from drystone.service.calls.snapshot_begin import (
     check_rollback,
 )
 from drystone.service.calls.snapshot_lifecycle import FREEZE_SECONDS_MAX
+from drystone.service.calls.snapshot_records import check_not_shared
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
 from drystone.service.jobs.snapshot_group import give_up
@@ -274,6 +275,8 @@ class SnapshotGroups:
         def record(change: Change) -> None:
             for view in [_owned(change.conn, caller, group_id) for group_id in ids]:
                 _check_resting(view)
+                for member in view.members:
+                    check_not_shared(change.conn, member, "deleted")
                 for member in view.members:
                     marked = mark_deleting(change, member, request_id=caller.request_id)
                     assert marked, "rows do not change under a writing transaction"

@@ -29,7 +29,7 @@ from drystone.service.calls.snapshot_begin import (
     check_no_snapshot,
     check_rollback,
 )
-from drystone.service.calls.snapshot_records import owned_snapshot
+from drystone.service.calls.snapshot_records import check_not_shared, owned_snapshot
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
 from drystone.service.host.snapshot_server import SlowSourceError
@@ -216,8 +216,10 @@ class SnapshotLifecycle:
                     raise RefusalError(Refusal.SNAPSHOT_CREATING, f"Snapshot {snapshot.id} is still being created.")
                 if snapshot.rolling_back:
                     raise RefusalError(Refusal.BUSY, f"A disk is being rolled back to snapshot {snapshot.id}.")
+                check_not_shared(change.conn, snapshot, "deleted")
             for snapshot in found:
-                mark_deleting(change, snapshot, request_id=caller.request_id)
+                marked = mark_deleting(change, snapshot, request_id=caller.request_id)
+                assert marked, "rows do not change under a writing transaction"
 
         await self.operations.begin(record)
 

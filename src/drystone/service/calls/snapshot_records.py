@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from drystone.catalog import accounts, proofs, snapshots
+from drystone.catalog import accounts, proofs, shares, snapshots
 from drystone.catalog.database import Database
 from drystone.catalog.selection import Selection
 from drystone.domain.disk_types import GIB
 from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import AccountId, SnapshotId
+from drystone.domain.share import Share
 from drystone.domain.snapshot import Snapshot
 from drystone.service.caller import Caller
 from drystone.service.calls.attributes import deadline, snapshot_name
@@ -73,6 +74,8 @@ class SnapshotRecords:
                     Refusal.BAD_VALUE,
                     f"Snapshot {snapshot.id} has no deadline; IsPermanent false needs a Deadline with it.",
                 )
+            if values.get("permanent") is False:
+                check_not_shared(conn, snapshot, "given a deadline")
             changed = snapshots.compare_and_set(
                 conn,
                 snapshot.id,
@@ -112,8 +115,42 @@ class SnapshotRecords:
         )
 
     async def _page(self, selection: Selection) -> Page[SnapshotView]:
-        found, total = await self.db.read(lambda conn: snapshots.find(conn, selection))
-        return Page(items=tuple(SnapshotView(snapshot=snapshot) for snapshot in found), total=total)
+        def read(conn: Connection) -> Page[SnapshotView]:
+            found, total = snapshots.find(conn, selection)
+            known = shares.of_snapshots(conn, [snapshot.id for snapshot in found])
+            views = (_view(snapshot, known.get(snapshot.id, ()), selection.account_id) for snapshot in found)
+            return Page(items=tuple(views), total=total)
+
+        return await self.db.read(read)
+
+
+def _view(snapshot: Snapshot, shared: tuple[Share, ...], account_id: AccountId) -> SnapshotView:
+    """Return what an account is shown of a snapshot: of another's only what a disk is made from (S341)."""
+    if snapshot.account_id == account_id:
+        since = shared[0].created_at if shared else None
+        return SnapshotView(snapshot=snapshot, shares=len(shared), shared_at=since)
+    own = next(share for share in shared if share.account_id == account_id)
+    shown = Snapshot(
+        id=snapshot.id, account_id=snapshot.account_id, disk_id=snapshot.disk_id, name=snapshot.name,
+        state=snapshot.state, usage=snapshot.usage, size_gib=snapshot.size_gib, percent=snapshot.percent,
+        created_at=snapshot.created_at, modified_at=own.created_at, deadline_at=snapshot.deadline_at,
+        permanent=snapshot.permanent, zone=snapshot.zone,
+    )  # fmt: skip
+    return SnapshotView(snapshot=shown, shared_at=own.created_at, received=True)
+
+
+def check_not_shared(conn: Connection, snapshot: Snapshot, what: str) -> None:
+    """Refuse what the owner of a shared snapshot cannot do before sharing has ended (S341).
+
+    Raises:
+        RefusalError: `SHARED`.
+    """
+    shared = shares.of_snapshot(conn, snapshot.id)
+    if shared:
+        raise RefusalError(
+            Refusal.SHARED,
+            f"Snapshot {snapshot.id} is shared with {len(shared)} accounts; end that before it is {what}.",
+        )
 
 
 def owned_snapshot(conn: Connection, account_id: AccountId, snapshot_id: str) -> Snapshot:

@@ -23,6 +23,7 @@ from drystone.service.calls.policies import Policies
 from drystone.service.calls.protection import Protection
 from drystone.service.calls.proving import Proving
 from drystone.service.calls.quiescing import Quiescing
+from drystone.service.calls.sharing import Sharing
 from drystone.service.calls.snapshot_groups import SnapshotGroups
 from drystone.service.calls.snapshot_lifecycle import SnapshotLifecycle
 from drystone.service.calls.snapshot_records import SnapshotRecords
@@ -63,6 +64,7 @@ class UseCases:
     disk_charges: DiskCharges
     snapshot_records: SnapshotRecords
     tags: ResourceTags
+    sharing: Sharing
     instances: Instances
     accounts: Accounts
     operations: OperationRecords

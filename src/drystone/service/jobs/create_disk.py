@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from drystone.catalog import operations, sessions
 from drystone.domain.blocks import EMPTY
 from drystone.domain.disk import Disk, DiskState
-from drystone.domain.errors import UnavailableError
+from drystone.domain.errors import Refusal, RefusalError, UnavailableError
 from drystone.domain.ids import DiskId, SessionId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import CreateDiskPayload, SessionPayload
@@ -20,8 +20,9 @@ from drystone.service.host.host import Host
 from drystone.service.operations import Operations
 from drystone.service.rows import endings, tokens
 from drystone.service.rows.deletions import mark_terminating
+from drystone.service.rows.sharing import revoked
 from drystone.service.rows.tracking import disk_row
-from drystone.service.transactions import Change
+from drystone.service.transactions import Change, Transactions
 
 MADE = "MADE"
 """Phase of an operation whose disk is made and waits for the others of its call."""
@@ -48,6 +49,7 @@ class CreateDisk:
     The disks of one call are shown together, by the operation that made the last of them, or not at all (S29).
     """
 
+    transactions: Transactions
     operations: Operations
     locks: DiskLocks
     layout: Layout
@@ -66,6 +68,9 @@ class CreateDisk:
             disk = await self.host.row(disk_id)
             if disk.state is not DiskState.CREATING:
                 raise UnavailableError(f"disk {disk_id} is no longer being created")
+            if await self.transactions.read(lambda conn: revoked(conn, disk)):
+                # S341: it waited for its turn, and nothing is made yet.
+                raise RefusalError(Refusal.NO_SUCH_SNAPSHOT, f"There is no snapshot {disk.source_snapshot_id}.")
             await self.host.describe(disk)
             await make_image(self.layout, disk, epoch=disk.epoch)
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from drystone.catalog import extent_maps
+from drystone.catalog import disks, extent_maps, operations, sessions
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import DiskState
+from drystone.domain.errors import Refusal
 from drystone.domain.operation import Operation
 from drystone.domain.payloads import InitializePayload
 from drystone.domain.tracking import TrackingState
@@ -16,8 +17,12 @@ from drystone.service.kept_store import KeptStore
 from drystone.service.operations import Operations
 from drystone.service.rows import endings
 from drystone.service.rows.bases import MOVE_REASON, with_living_base
+from drystone.service.rows.sharing import APART_REASON, revoked, tracking_of_content
 from drystone.service.rows.tracking import disk_row, set_tracking, tracking_of
 from drystone.service.transactions import Change, Transactions
+
+REPLACING = "REPLACING"
+"""Phase of an operation that can only go forward."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +42,8 @@ class Initialize:
         _ = self.kept.store  # S202: raises while nobody knows whether this catalog is in force.
         async with self.locks.image(disk_id), self.locks.graph(disk_id):
             await self.host.close(disk_id)
-            await self.transactions.change(lambda change: _begin(change, operation))
+            if not await self.transactions.change(lambda change: _begin(change, operation)):
+                return
             disk = await self.host.row(disk_id)
             await make_image(self.layout, disk, epoch=disk.epoch + 1)
             await self.operations.begin(lambda change: _finish(change, operation))
@@ -47,19 +53,36 @@ class Initialize:
         await self.operations.put_off(operation, code, message)
 
 
-def _begin(change: Change, operation: Operation) -> None:
+def _begin(change: Change, operation: Operation) -> bool:
+    """Record that the content goes; return False if the operation has ended: what would replace it may not be used."""
     now = disk_row(change, operation.on_disk)
+    begun = operations.get(change.conn, operation.id)
+    assert begun is not None
+    if begun.phase != REPLACING and revoked(change.conn, now):
+        # S341: it waited for its turn, and nothing is replaced yet.
+        message = f"Snapshot {now.source_snapshot_id} is not shared with this account any more."
+        session = operation.payload_as(InitializePayload).session
+        assert session is not None, "a disk with a source has a session"
+        sessions.fence(change.conn, session, at=change.at)
+        endings.failed(change, operation, code=Refusal.DISK_UNFIT, message=message)
+        values = {"state": DiskState.UNATTACHED, "error_prompt": f"initialize: {message}"}
+        disks.compare_and_set(change.conn, now.id, expected={"state": DiskState.DUMPING}, values=values)
+        return False
+    operations.update(change.conn, operation.id, updated_at=change.at, phase=REPLACING)
     if now.tracking != TrackingState.LOST:
         set_tracking(change, now, algebra.rollback_begun(tracking_of(now)), reason="the disk is being initialized")
+    return True
 
 
 def _finish(change: Change, operation: Operation) -> None:
     now = disk_row(change, operation.on_disk)
     source = now.source_snapshot_id
     # S11: deleted meanwhile, the source is pinned, and no base.
-    after = with_living_base(change.conn, algebra.initialized(tracking_of(now), source))
+    replaced = tracking_of_content(change.conn, now.account_id, algebra.initialized(tracking_of(now), source))
+    apart = replaced.base is None and source is not None
+    after = with_living_base(change.conn, replaced)
     set_tracking(
-        change, now, after, reason=MOVE_REASON, state=DiskState.UNATTACHED, error_prompt="",
+        change, now, after, reason=APART_REASON if apart else MOVE_REASON, state=DiskState.UNATTACHED, error_prompt="",
         hydrating=source is not None, hydration_percent=0 if source is not None else 100,
     )  # fmt: skip
     extent_maps.keep_only(change.conn, now.id, ())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, proofs, snapshot_groups, snapshots
+from drystone.catalog import disks, proofs, shares, snapshot_groups, snapshots
 from drystone.domain import lineage
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import Disk, DiskState
@@ -21,9 +21,11 @@ def mark_deleting(change: Change, snapshot: Snapshot, *, request_id: str) -> boo
     """L5's first transaction: NORMAL → DELETING, every base moves (A5), and the operation that goes on.
 
     Returns:
-        Whether the snapshot was NORMAL; otherwise nothing has changed.
+        Whether the snapshot was NORMAL and is not shared (S341); otherwise nothing has changed.
     """
     conn = change.conn
+    if shares.of_snapshot(conn, snapshot.id):
+        return False
     expected = {"state": SnapshotState.NORMAL, "rolling_back": False}
     values = {"state": SnapshotState.DELETING, "modified_at": change.at}
     if not snapshots.compare_and_set(conn, snapshot.id, expected=expected, values=values):
@@ -44,9 +46,10 @@ def mark_deleting(change: Change, snapshot: Snapshot, *, request_id: str) -> boo
 
 
 def going_along(conn: Connection, disk_id: DiskId) -> list[Snapshot]:
-    """Return the snapshots that go with their disk if that is asked for: those that are not permanent."""
+    """Return the snapshots that go with their disk if that is asked for: neither permanent nor shared (S341)."""
     found = snapshots.of_disk(conn, disk_id, [SnapshotState.NORMAL])
-    return [snapshot for snapshot in found if not snapshot.permanent]
+    shared = shares.of_snapshots(conn, [snapshot.id for snapshot in found])
+    return [snapshot for snapshot in found if not snapshot.permanent and snapshot.id not in shared]
 
 
 def mark_terminating(change: Change, disk: Disk, going: Sequence[Snapshot], *, request_id: str) -> None:

@@ -135,5 +135,5 @@ def _newest(conn: Connection, row: Disk, *, hydrating: bool) -> SnapshotId | Non
     if good:
         return good[-1].id
     if source is not None and source.state is SnapshotState.NORMAL and not source.suspect:
-        return source.id
+        return source.id if source.account_id == row.account_id else None  # S342
     return None

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
 
-from drystone.catalog import sessions, snapshot_groups, snapshots
+from drystone.catalog import sessions, shares, snapshot_groups, snapshots
 from drystone.codec.manifest import ANCESTRY_MAX, Manifest
 from drystone.domain.disk import UNNAMED
 from drystone.domain.disk_types import GIB
@@ -23,6 +23,8 @@ UNKNOWN = SnapshotId("unknown")
 
 def restore_snapshots(change: Change, evidence: Evidence, report: Report) -> None:
     """Make the rows say what snapshots the store has, their groups, and the places of those that are gone."""
+    # S341: a catalog that is older than its store may have shares that were taken back since.
+    shares.remove_all(change.conn)
     _snapshots(change, evidence, report)
     _groups(change, evidence.inventory)
     _ghosts(change, evidence.inventory)
