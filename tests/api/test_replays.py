@@ -22,12 +22,8 @@ from tests.api.real_service import ZONE, RealService, real_service
 NOT_YET = frozenset(
     {
         "ApplyDiskBackup",
-        "BindAutoSnapshotPolicy",
-        "CreateAutoSnapshotPolicy",
         "CreateDiskBackup",
-        "DescribeAutoSnapshotPolicies",
         "ModifyDiskBackupQuota",
-        "ModifySnapshotsSharePermission",
     }
 )
 """Actions that clients call and that are not served. Take one out when it is: its replay is written, and then on."""
