@@ -9,6 +9,7 @@ from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.lists import Record
 from drystone.cli.lookup import ACCOUNT, DISK, INSTANCE, OPERATION, SNAPSHOT
+from drystone.cli.naming import AccountName, InstanceName, OperationId, ResourceName
 from drystone.cli.options import LIST_LIMIT, Limit, Timeout, Yes, add_command
 from drystone.cli.records import (
     ACCOUNT_COLUMNS,
@@ -41,7 +42,6 @@ OPERATION_TIMEOUT_S = 86_400.0
 """Of what was cancelled: to do that twice is the same as once."""
 
 Quota = Annotated[int | None, Parameter(validator=Number(gte=0, lte=1 << 40))]
-Shell = Literal["bash", "zsh", "fish"]
 
 
 def instance_app(outside: Outside) -> App:
@@ -68,7 +68,7 @@ class InstanceCommands(Commands):
         session = self._outside.session(common)
         session.out.records(lookup.matching(session, INSTANCE, limit=limit), INSTANCE_COLUMNS)
 
-    def show(self, instance: str, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
+    def show(self, instance: InstanceName, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
         """Show one instance.
 
         Args:
@@ -100,7 +100,7 @@ class InstanceCommands(Commands):
         made = lookup.some(session, INSTANCE, [identity])
         session.out.result([identity], made[0] if made else {"instance_id": identity})
 
-    def delete(self, instance: str, /, *, yes: Yes = False, common: CommonOptions = NO_OPTIONS) -> None:
+    def delete(self, instance: InstanceName, /, *, yes: Yes = False, common: CommonOptions = NO_OPTIONS) -> None:
         """Delete an instance that no disk is attached to.
 
         Args:
@@ -140,7 +140,7 @@ class OperationCommands(Commands):
     def list_(
         self,
         *,
-        resource: str | None = None,
+        resource: ResourceName | None = None,
         state: Literal["RUNNING", "DONE", "FAILED", "CANCELLED"] | None = None,
         kind: str | None = None,
         limit: Limit = LIST_LIMIT,
@@ -165,7 +165,7 @@ class OperationCommands(Commands):
         )  # fmt: skip
         session.out.records([one for one in found if not ended or one["state"] == state][:limit], OPERATION_COLUMNS)
 
-    def show(self, operation: str, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
+    def show(self, operation: OperationId, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
         """Show one operation, and how long each of its phases took.
 
         Args:
@@ -176,7 +176,7 @@ class OperationCommands(Commands):
         record = lookup.one(session, OPERATION, operation)
         session.out.record({**record, "phases": self._history(session, record)["phases"]})
 
-    def logs(self, operation: str, /, *, common: ListOptions = NO_LIST_OPTIONS) -> None:
+    def logs(self, operation: OperationId, /, *, common: ListOptions = NO_LIST_OPTIONS) -> None:
         """List what an operation did, step by step: the newest hundred steps.
 
         Args:
@@ -195,7 +195,7 @@ class OperationCommands(Commands):
 
     def wait(
         self,
-        operation: str,
+        operation: OperationId,
         /,
         *,
         timeout: Timeout = OPERATION_TIMEOUT_S,
@@ -213,7 +213,7 @@ class OperationCommands(Commands):
 
     def cancel(
         self,
-        operation: str,
+        operation: OperationId,
         /,
         *,
         yes: Yes = False,
@@ -250,7 +250,7 @@ class OperationCommands(Commands):
 
     def retry(
         self,
-        operation: str,
+        operation: OperationId,
         /,
         *,
         wait: bool = True,
@@ -334,7 +334,7 @@ class AccountCommands(Commands):
 
     def quota(
         self,
-        account: str | None = None,
+        account: AccountName | None = None,
         /,
         *,
         disks: Quota = None,
@@ -367,7 +367,7 @@ class AccountCommands(Commands):
 
     def password(
         self,
-        account: str,
+        account: AccountName,
         /,
         *,
         stdin: Annotated[bool, Parameter(negative="", show_default=False)] = False,
@@ -392,7 +392,7 @@ class AccountCommands(Commands):
         else:
             session.out.result([account], {"account_name": account})
 
-    def create_key(self, account: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+    def create_key(self, account: AccountName, /, *, common: CommonOptions = NO_OPTIONS) -> None:
         """Create another access key of an account; the secret is shown only now.
 
         Args:
@@ -405,7 +405,7 @@ class AccountCommands(Commands):
         session.out.record({"secret_id": answer["SecretId"], "secret_key": answer["SecretKey"]})
         session.out.say("keep the secret key: it is not shown again")
 
-    def list_keys(self, account: str, /, *, common: ListOptions = NO_LIST_OPTIONS) -> None:
+    def list_keys(self, account: AccountName, /, *, common: ListOptions = NO_LIST_OPTIONS) -> None:
         """List the access keys of an account, without their secrets.
 
         Args:
@@ -464,29 +464,4 @@ def host_app(outside: Outside) -> App:
 
     add_command(app, show, "show", "drystone host show --json")
     add_command(app, confirm_clock, "confirm-clock", "drystone host confirm-clock --yes")
-    return app
-
-
-def completion_app(root: App) -> App:
-    """Return the commands `drystone completion ...` for the shells that complete `root`'s commands."""
-    app = App(name="completion", help="Completion of commands in a shell.")
-
-    def install(shell: Annotated[Shell | None, Parameter()] = None, /) -> None:
-        """Install completion for a shell of the current user.
-
-        Args:
-            shell: bash, zsh or fish; without it, the shell in use.
-        """
-        print(root.install_completion(shell=shell))
-
-    def show(shell: Shell, /) -> None:
-        """Print a shell's completion script.
-
-        Args:
-            shell: bash, zsh or fish.
-        """
-        print(root.generate_completion(prog_name="drystone", shell=shell))
-
-    add_command(app, install, "install", "drystone completion install bash")
-    add_command(app, show, "print", "source <(drystone completion print bash)")
     return app

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, UnusedCliTokensError
 
-from drystone.cli.administration import account_app, completion_app, host_app, instance_app, operation_app
+from drystone.cli.administration import account_app, host_app, instance_app, operation_app
 from drystone.cli.audit import audit_app
+from drystone.cli.completion import completion_app
 from drystone.cli.disks import disk_app
 from drystone.cli.events import events_app
 from drystone.cli.failure import CliError, Exit, one_line

@@ -6,6 +6,7 @@ from cyclopts import App
 
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
+from drystone.cli.naming import ResourceName
 from drystone.cli.options import Limit, add_command
 from drystone.cli.records import AUDIT_COLUMNS, audit_record
 from drystone.cli.session import NO_LIST_OPTIONS, ListOptions, Outside, Session
@@ -31,7 +32,7 @@ def audit_app(outside: Outside) -> App:
         *,
         account: str | None = None,
         action: str | None = None,
-        resource: str | None = None,
+        resource: ResourceName | None = None,
         code: str | None = None,
         outcome: Literal["OK", "REFUSED"] | None = None,
         since: str | None = None,

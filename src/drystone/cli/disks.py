@@ -10,6 +10,7 @@ from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.given import size_gib
 from drystone.cli.lookup import DISK, INSTANCE, SNAPSHOT
+from drystone.cli.naming import DiskName, InstanceName, SnapshotName
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, converted, tags_on_the_wire
 from drystone.cli.records import DISK_COLUMNS, GOING, IN_VAIN
 from drystone.cli.rollback import RollbackCommands, attach_disks
@@ -86,7 +87,7 @@ class DiskCommands(Commands):
         self,
         *,
         state: str | None = None,
-        instance: str | None = None,
+        instance: InstanceName | None = None,
         name: str | None = None,
         search: str | None = None,
         limit: Limit = LIST_LIMIT,
@@ -109,7 +110,7 @@ class DiskCommands(Commands):
         )
         session.out.records(found, DISK_COLUMNS)
 
-    def show(self, disk: str, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
+    def show(self, disk: DiskName, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
         """Show everything about one disk.
 
         Args:
@@ -125,7 +126,7 @@ class DiskCommands(Commands):
         size: Gib | None = None,
         type: str = DEFAULT_TYPE,  # noqa: A002 - the option is called --type
         name: str | None = None,
-        from_snapshot: str | None = None,
+        from_snapshot: SnapshotName | None = None,
         count: Annotated[int | None, Parameter(validator=Number(gte=1, lte=100))] = None,
         tag: Tags = (),
         zone: str | None = None,
@@ -233,8 +234,8 @@ class DiskCommands(Commands):
 
     def attach(
         self,
-        *disk: str,
-        instance: str,
+        *disk: DiskName,
+        instance: InstanceName,
         delete_with_instance: bool | None = None,
         timeout: Timeout = ATTACH_TIMEOUT_S,
         common: CommonOptions = NO_OPTIONS,
@@ -267,8 +268,8 @@ class DiskCommands(Commands):
 
     def detach(
         self,
-        *disk: str,
-        instance: str | None = None,
+        *disk: DiskName,
+        instance: InstanceName | None = None,
         timeout: Timeout = ATTACH_TIMEOUT_S,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
@@ -294,7 +295,7 @@ class DiskCommands(Commands):
 
     def resize(
         self,
-        disk: str,
+        disk: DiskName,
         /,
         *,
         size: Gib,
@@ -329,7 +330,7 @@ class DiskCommands(Commands):
         )
         session.out.result([identity], lookup.one(session, DISK, identity))
 
-    def rename(self, disk: str, name: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+    def rename(self, disk: DiskName, name: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
         """Rename a disk.
 
         Args:
@@ -344,7 +345,7 @@ class DiskCommands(Commands):
 
     def modify(
         self,
-        *disk: str,
+        *disk: DiskName,
         name: str | None = None,
         type: str | None = None,  # noqa: A002 - the option is called --type
         delete_with_instance: bool | None = None,
@@ -375,7 +376,7 @@ class DiskCommands(Commands):
 
     def delete(
         self,
-        *disk: str,
+        *disk: DiskName,
         delete_snapshots: bool | None = None,
         yes: Yes = False,
         common: CommonOptions = NO_OPTIONS,
@@ -406,7 +407,7 @@ class DiskCommands(Commands):
 
     def init(
         self,
-        *disk: str,
+        *disk: DiskName,
         yes: Yes = False,
         timeout: Timeout = CREATE_TIMEOUT_S,
         common: CommonOptions = NO_OPTIONS,
@@ -440,7 +441,7 @@ class DiskCommands(Commands):
 
     def rewrite(
         self,
-        disk: str,
+        disk: DiskName,
         /,
         *,
         wait: bool = True,
@@ -468,7 +469,9 @@ class DiskCommands(Commands):
             wait_for_operation(session, operation, title=f"rewriting of {identity}", timeout_s=timeout)
         session.out.result([identity], {"disk_id": identity, "operation_id": operation})
 
-    def audit(self, disk: str, /, *, timeout: Timeout = AUDIT_TIMEOUT_S, common: CommonOptions = NO_OPTIONS) -> None:
+    def audit(
+        self, disk: DiskName, /, *, timeout: Timeout = AUDIT_TIMEOUT_S, common: CommonOptions = NO_OPTIONS
+    ) -> None:
         """Audit change tracking: take a snapshot that compares the whole disk with its parent, and print its id.
 
         What change tracking missed is in this snapshot as it is on the disk; the snapshots that may have inherited the

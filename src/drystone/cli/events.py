@@ -8,6 +8,7 @@ from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.gateway import PAGE
 from drystone.cli.lists import Record
+from drystone.cli.naming import EventId
 from drystone.cli.options import Limit, add_command
 from drystone.cli.records import EVENT_COLUMNS, event_record
 from drystone.cli.session import NO_LIST_OPTIONS, NO_OPTIONS, Commands, CommonOptions, ListOptions, Outside, Session
@@ -94,7 +95,7 @@ class EventCommands(Commands):
 
     def acknowledge(
         self,
-        *event: str,
+        *event: EventId,
         all_: Annotated[bool, Parameter(name="--all", negative="")] = False,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:

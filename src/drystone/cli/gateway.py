@@ -31,9 +31,12 @@ class Gateway:
     Args:
         settings: Where and with which key.
         sleep: Waits for some seconds, between attempts that the rate limit refused.
+        timeout_s: How long an answer is waited for.
     """
 
-    def __init__(self, settings: ClientSettings, *, sleep: Callable[[float], None]) -> None:
+    def __init__(
+        self, settings: ClientSettings, *, sleep: Callable[[float], None], timeout_s: int = REQUEST_TIMEOUT_S
+    ) -> None:
         # The SDK takes most of a second to import: `--help` and usage errors do without.
         from tencentcloud.cbs.v20170312 import models  # noqa: PLC0415 - see above
         from tencentcloud.cbs.v20170312.cbs_client import CbsClient  # noqa: PLC0415
@@ -48,7 +51,7 @@ class Gateway:
             httpProfile=HttpProfile(
                 protocol=url.scheme,
                 endpoint=url.netloc,
-                reqTimeout=REQUEST_TIMEOUT_S,
+                reqTimeout=timeout_s,
                 keepAlive=True,
                 certification=settings.tls_ca,
             ),
@@ -58,6 +61,7 @@ class Gateway:
         self._endpoint = settings.endpoint
         self._key_source = settings.source or "the program"
         self._sleep = sleep
+        self._timeout_s = timeout_s
         self._models = models
         self._failure: type[Exception] = tencent_cloud_sdk_exception.TencentCloudSDKException
         self._cbs = CbsClient(credential, settings.region, profile)
@@ -81,7 +85,7 @@ class Gateway:
             CliError: The call failed, or was refused.
         """
         # The SDK has no time limit per call; one call runs at a time.
-        self._cbs.request.conn.timeout = HOLDING_TIMEOUT_S if action in HOLDING else REQUEST_TIMEOUT_S
+        self._cbs.request.conn.timeout = HOLDING_TIMEOUT_S if action in HOLDING else self._timeout_s
         request = getattr(self._models, f"{action}Request")()
         request.from_json_string(json.dumps(_given(parameters)))
         answer: Wire = json.loads(

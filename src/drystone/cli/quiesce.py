@@ -11,6 +11,7 @@ from drystone.cli.failure import CliError, Exit
 from drystone.cli.gateway import Wire
 from drystone.cli.lists import Record
 from drystone.cli.lookup import DISK, INSTANCE
+from drystone.cli.naming import HeldName
 from drystone.cli.options import LIST_LIMIT, Limit, add_command
 from drystone.cli.records import QUIESCE_COLUMNS, quiesce_record
 from drystone.cli.session import (
@@ -54,7 +55,7 @@ def quiesce_app(outside: Outside) -> App:
 class QuiesceCommands(Commands):
     """See `Commands`."""
 
-    def set_(self, resource: str, /, *, file: Path, common: CommonOptions = NO_OPTIONS) -> None:
+    def set_(self, resource: HeldName, /, *, file: Path, common: CommonOptions = NO_OPTIONS) -> None:
         """Set the quiesce profile of a disk, or of an instance and so of its disks.
 
         It replaces the profile that is there. A disk's own profile takes precedence over its instance's.
@@ -80,7 +81,7 @@ class QuiesceCommands(Commands):
         session = self._outside.session(common)
         session.out.records(_profiles(session, limit), QUIESCE_COLUMNS)
 
-    def show(self, resource: str, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
+    def show(self, resource: HeldName, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
         """Show the profile of a disk or an instance.
 
         Args:
@@ -90,7 +91,7 @@ class QuiesceCommands(Commands):
         session = self._outside.session(common)
         session.out.record(_find(session, lookup.resource_of(session, resource, DISK, INSTANCE)))
 
-    def delete(self, resource: str, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+    def delete(self, resource: HeldName, /, *, common: CommonOptions = NO_OPTIONS) -> None:
         """Delete the quiesce profile of a disk or an instance.
 
         Args:

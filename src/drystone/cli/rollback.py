@@ -9,6 +9,7 @@ from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.lists import Record
 from drystone.cli.lookup import DISK, INSTANCE, SNAPSHOT
+from drystone.cli.naming import DiskName, SnapshotName
 from drystone.cli.options import Flag, Timeout, Yes
 from drystone.cli.session import NO_OPTIONS, Commands, CommonOptions, Session
 from drystone.cli.wait import wait_for_operation, wait_for_rollback, wait_for_snapshot, wait_for_state, warn_of_less
@@ -154,8 +155,8 @@ class RollbackCommands(Commands):
 
     def disk(
         self,
-        disk: str,
-        snapshot: str,
+        disk: DiskName,
+        snapshot: SnapshotName,
         /,
         *,
         detach: Flag = False,

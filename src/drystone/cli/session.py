@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from drystone.cli.failure import CliError, Exit
-from drystone.cli.gateway import Gateway
+from drystone.cli.gateway import REQUEST_TIMEOUT_S, Gateway
 from drystone.cli.lists import Form, Listing
 from drystone.cli.output import ALL, Output
 from drystone.client_settings import ClientSettings
@@ -101,12 +101,14 @@ class Outside:
         monotonic: Seconds that never go back.
         sleep: Waits for some seconds.
         load: Finds the server and the key, in a given data directory or by itself.
+        answer_seconds: How long each answer of the server is waited for.
     """
 
     clock: Callable[[], float]
     monotonic: Callable[[], float]
     sleep: Callable[[float], None]
     load: Callable[[Path | None], ClientSettings] = ClientSettings.load
+    answer_seconds: int = REQUEST_TIMEOUT_S
 
     def output(self, common: Common) -> Output:
         """Return how a command with these options answers."""
@@ -131,7 +133,7 @@ class Outside:
             out.say(f"warning: {settings.unused}")
         return Session(
             settings=settings,
-            service=Gateway(settings, sleep=self.sleep),
+            service=Gateway(settings, sleep=self.sleep, timeout_s=self.answer_seconds),
             out=out,
             monotonic=self.monotonic,
             sleep=self.sleep,

@@ -5,6 +5,7 @@ from cyclopts import App
 from drystone.cli import lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.lookup import DISK, SNAPSHOT, SNAPSHOT_GROUP
+from drystone.cli.naming import DiskName, GroupName, SnapshotName
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
 from drystone.cli.records import SNAPSHOT_GROUP_COLUMNS
 from drystone.cli.session import (
@@ -49,7 +50,7 @@ class SnapshotGroupCommands(Commands):
 
     def create(
         self,
-        *disk: str,
+        *disk: DiskName,
         name: str | None = None,
         tag: Tags = (),
         wait: bool = True,
@@ -92,7 +93,7 @@ class SnapshotGroupCommands(Commands):
         *,
         state: str | None = None,
         name: str | None = None,
-        snapshot: str | None = None,
+        snapshot: SnapshotName | None = None,
         limit: Limit = LIST_LIMIT,
         common: ListOptions = NO_LIST_OPTIONS,
     ) -> None:
@@ -113,7 +114,7 @@ class SnapshotGroupCommands(Commands):
         )  # fmt: skip
         session.out.records(found, SNAPSHOT_GROUP_COLUMNS)
 
-    def show(self, group: str, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
+    def show(self, group: GroupName, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
         """Show everything about one group: its snapshots, its instant, and the I/O pause.
 
         Args:
@@ -125,9 +126,9 @@ class SnapshotGroupCommands(Commands):
 
     def rollback(
         self,
-        group: str,
+        group: GroupName,
         /,
-        *disk: str,
+        *disk: DiskName,
         yes: Yes = False,
         wait: bool = True,
         timeout: Timeout = TRANSFER_TIMEOUT_S,
@@ -166,7 +167,7 @@ class SnapshotGroupCommands(Commands):
             wait_for_rollback(session, targets, known, title=f"rollback to {identity}", timeout_s=timeout)
         session.out.result(targets, lookup.some(session, DISK, targets))
 
-    def delete(self, *group: str, yes: Yes = False, common: CommonOptions = NO_OPTIONS) -> None:
+    def delete(self, *group: GroupName, yes: Yes = False, common: CommonOptions = NO_OPTIONS) -> None:
         """Delete groups with all their snapshots.
 
         Args:

@@ -9,6 +9,7 @@ from cyclopts.validators import Number
 from drystone.cli import given, lookup
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.lookup import DISK, SNAPSHOT
+from drystone.cli.naming import DiskName, SnapshotName
 from drystone.cli.options import LIST_LIMIT, Limit, Tags, Timeout, Yes, add_command, tags_on_the_wire
 from drystone.cli.records import SNAPSHOT_COLUMNS, difference_record, overview_record, set_space_record
 from drystone.cli.rollback import Rollback, roll_back
@@ -73,7 +74,7 @@ class SnapshotCommands(Commands):
 
     def create(
         self,
-        disk: str,
+        disk: DiskName,
         /,
         *,
         name: str | None = None,
@@ -122,7 +123,7 @@ class SnapshotCommands(Commands):
     def list_(
         self,
         *,
-        disk: str | None = None,
+        disk: DiskName | None = None,
         state: str | None = None,
         name: str | None = None,
         search: str | None = None,
@@ -148,7 +149,7 @@ class SnapshotCommands(Commands):
         )
         session.out.records(lookup.with_unique_bytes(session, found) if space else found, SNAPSHOT_COLUMNS)
 
-    def show(self, snapshot: str, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
+    def show(self, snapshot: SnapshotName, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
         """Show everything about one snapshot: how it was tracked, what was read, changed and stored.
 
         `unique_bytes` is stored data that no other snapshot uses; `shared_bytes` is what others use too.
@@ -163,7 +164,7 @@ class SnapshotCommands(Commands):
 
     def modify(
         self,
-        snapshot: str,
+        snapshot: SnapshotName,
         /,
         *,
         name: str | None = None,
@@ -201,7 +202,7 @@ class SnapshotCommands(Commands):
 
     def delete(
         self,
-        *snapshot: str,
+        *snapshot: SnapshotName,
         dry_run: Annotated[bool, Parameter(negative="")] = False,
         yes: Yes = False,
         common: CommonOptions = NO_OPTIONS,
@@ -228,10 +229,10 @@ class SnapshotCommands(Commands):
 
     def rollback(
         self,
-        snapshot: str,
+        snapshot: SnapshotName,
         /,
         *,
-        disk: str | None = None,
+        disk: DiskName | None = None,
         safety_snapshot: Annotated[bool, Parameter(negative="")] = False,
         yes: Yes = False,
         wait: bool = True,
@@ -263,7 +264,7 @@ class SnapshotCommands(Commands):
         )
 
     def wait(
-        self, snapshot: str, /, *, timeout: Timeout = TRANSFER_TIMEOUT_S, common: CommonOptions = NO_OPTIONS
+        self, snapshot: SnapshotName, /, *, timeout: Timeout = TRANSFER_TIMEOUT_S, common: CommonOptions = NO_OPTIONS
     ) -> None:
         """Wait until a snapshot is durable.
 
@@ -277,7 +278,9 @@ class SnapshotCommands(Commands):
         wait_for_snapshot(session, identity, title=identity, timeout_s=timeout)
         session.out.result([identity], lookup.one(session, SNAPSHOT, identity))
 
-    def diff(self, snapshot: str, other: str | None = None, /, *, common: CommonOptions = NO_OPTIONS) -> None:
+    def diff(
+        self, snapshot: SnapshotName, other: SnapshotName | None = None, /, *, common: CommonOptions = NO_OPTIONS
+    ) -> None:
         """Show how much differs between two snapshots of a disk, or between one and its parent, and where.
 
         For people these are at most 40 ranges with the changed bytes in each; `buckets` of --json are the changed
@@ -304,7 +307,7 @@ class SnapshotCommands(Commands):
 
     def export(
         self,
-        snapshot: str,
+        snapshot: SnapshotName,
         file: Path,
         /,
         *,
@@ -338,7 +341,7 @@ class SnapshotCommands(Commands):
 
     def prove(
         self,
-        snapshot: str,
+        snapshot: SnapshotName,
         /,
         *,
         wait: bool = True,
