@@ -22,7 +22,7 @@ NAME = "cbs.drystone.internal"
 """A host name as the public cloud has it: the service is its first label."""
 BUILD: Mapping[str, Sequence[Sequence[str]]] = {
     "python": [],
-    "node": [["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"]],
+    "node": [["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"]],
     "java": [["mvn", "-q", "-B", "package", "dependency:copy-dependencies"]],
     "go": [["go", "build", "-o", "check", "."]],
 }

@@ -16,6 +16,7 @@ GUIDES = (
     "docs/use/security.md",
     "docs/use/upgrade.md",
     "docs/use/s3.md",
+    "docs/use/clients.md",
 )
 """Pages whose scripts are run, each from its first to its last, by somebody who has only the repository."""
 FENCE = re.compile(r"^( *)```([^\s`]*)([^\n`]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
