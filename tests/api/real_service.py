@@ -23,11 +23,13 @@ from drystone.config import Config
 from drystone.domain.ids import AccountId
 from drystone.engine.throwaway import remove_clones
 from drystone.server.assembly import jobs, use_cases_of
+from drystone.server.loops import schedules_of
 from drystone.server.parts import Parts, assembled
 from drystone.service.caller import Caller
 from drystone.service.calls.accounts import Accounts
 from drystone.service.calls.password_hashing import PasswordHashing
 from drystone.service.calls.passwords import Passwords
+from drystone.service.upkeep.schedules import Schedules
 from tests.api.relay import Relay
 from tests.catalogs import settings_of
 
@@ -55,6 +57,8 @@ class RealService:
     actions: Mapping[str, Service]
     """The service of each action, as `by_action` names them."""
     admin: AccountId
+    schedules: Schedules
+    """Does nothing by itself here."""
 
     async def send(self, action: str, body: bytes, *, account: AccountId | None = None) -> Mapping[str, Any]:
         """Send a body; return what `Response` holds."""
@@ -113,7 +117,14 @@ async def real_service(data: Path, **settings: Any) -> AsyncIterator[RealService
         await watch.take_over()
         await watch.revive_all()
         services = by_action(app.dispatcher.services)
-        made = RealService(dispatcher=app.dispatcher, app=app, parts=parts, actions=services, admin=admin.id)
+        made = RealService(
+            dispatcher=app.dispatcher,
+            app=app,
+            parts=parts,
+            actions=services,
+            admin=admin.id,
+            schedules=schedules_of(parts, use_cases),
+        )
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = tasks.create_task(parts.operations.run())

@@ -11,7 +11,7 @@ from sqlalchemy import delete as delete_from
 from drystone.catalog.rows import Rows
 from drystone.catalog.schema import operation, operation_step
 from drystone.domain.errors import Refusal
-from drystone.domain.ids import AccountId, DiskId, OperationId
+from drystone.domain.ids import AccountId, DiskId, OperationId, SnapshotId
 from drystone.domain.operation import PAYLOADS, Operation, OperationKind, OperationState, OperationStep
 from drystone.domain.payloads import Payload
 
@@ -77,6 +77,15 @@ def running_on_disk(conn: Connection, disk_id: DiskId) -> list[Operation]:
     """Return the RUNNING operations of a disk, oldest first."""
     query = select(operation).where(operation.c.disk_id == disk_id, operation.c.state == OperationState.RUNNING)
     return _rows.all(conn, query.order_by(operation.c.created_at, operation.c.id))
+
+
+def takes_snapshot(conn: Connection, snapshot_id: SnapshotId) -> Operation | None:
+    """Return the operation that takes or took a snapshot; None if it is long ago."""
+    query = select(operation).where(
+        operation.c.snapshot_id == snapshot_id, operation.c.kind == OperationKind.SNAPSHOT
+    )  # fmt: skip
+    found = _rows.all(conn, query.order_by(operation.c.created_at.desc()).limit(1))
+    return found[0] if found else None
 
 
 def running_on_disks(conn: Connection, disk_ids: Sequence[str], kind: OperationKind) -> list[Operation]:

@@ -62,6 +62,12 @@ def under_way(
     return _all(conn, query.order_by(policy_run.c.slot, policy_run.c.policy_id, policy_run.c.disk_id))
 
 
+def of_slot(conn: Connection, policy_id: PolicyId, slot: int) -> list[Run]:
+    """Return all runs of a slot of a policy."""
+    query = select(*_COLUMNS).where(policy_run.c.policy_id == policy_id, policy_run.c.slot == slot)
+    return _all(conn, query.order_by(policy_run.c.disk_id))
+
+
 def find(conn: Connection, selection: RunSelection) -> tuple[list[Run], int]:
     """Return a page of the runs that meet a selection, the newest slot first, and the number of all that do."""
     wanted = [policy_run.c.account_id == selection.account_id]

@@ -10,7 +10,7 @@ from drystone.catalog.dialect import total
 from drystone.catalog.rows import IDS_PER_STATEMENT, Rows
 from drystone.catalog.schema import DOUBTFUL_SNAPSHOT, VISIBLE_SNAPSHOT, disk, snapshot, snapshot_share
 from drystone.catalog.selection import Selection, conditions, searched
-from drystone.domain.ids import AccountId, DiskId, SessionId, SnapshotGroupId, SnapshotId
+from drystone.domain.ids import AccountId, DiskId, PolicyId, SessionId, SnapshotGroupId, SnapshotId
 from drystone.domain.snapshot import Snapshot, SnapshotState
 
 _rows = Rows(snapshot, Snapshot)
@@ -76,6 +76,22 @@ def of_disk(conn: Connection, disk_id: DiskId, states: Collection[SnapshotState]
     """Return a disk's snapshots in any of these states, oldest first."""
     query = select(snapshot).where(snapshot.c.disk_id == disk_id, snapshot.c.state.in_(list(states)))
     return _rows.all(conn, query.order_by(snapshot.c.created_at, snapshot.c.id))
+
+
+def of_policy(conn: Connection, policy_id: PolicyId, disk_id: DiskId | None = None) -> list[Snapshot]:
+    """Return the snapshots that clients see and a policy had taken, of one disk or of all, the newest first."""
+    query = select(snapshot).where(VISIBLE_SNAPSHOT, snapshot.c.policy_id == policy_id)
+    if disk_id is not None:
+        query = query.where(snapshot.c.disk_id == disk_id)
+    return _rows.all(conn, query.order_by(snapshot.c.policy_order.desc(), snapshot.c.id))
+
+
+def policy_order(conn: Connection, policy_id: PolicyId, disk_id: DiskId) -> int:
+    """Return the highest place of a policy's snapshots of a disk, whatever became of them; 0 if there was none."""
+    query = select(func.max(snapshot.c.policy_order)).where(
+        snapshot.c.policy_id == policy_id, snapshot.c.disk_id == disk_id
+    )  # fmt: skip
+    return conn.execute(query).scalar_one() or 0
 
 
 def of_session(conn: Connection, session_id: SessionId) -> Snapshot | None:

@@ -42,6 +42,12 @@ class EventKind(StrEnum):
     SNAPSHOT_DAMAGED = "snapshot_damaged"
     SNAPSHOT_SUSPECT = "snapshot_suspect"
     PROOF_FAILED = "proof_failed"
+    RUN_FAILED = "run_failed"
+    """A policy has no snapshot of a disk at a time that it names, and should have one."""
+    RUN_SKIPPED = "run_skipped"
+    """Likewise, and the one before is still being made, or the disk is in the recycle bin."""
+    RUNS_MISSED = "runs_missed"
+    """A policy's times have passed without a run: the server was off, or its clock was wrong."""
     # The installation's.
     OBJECT_DAMAGED = "object_damaged"
     DAMAGE_MENDED = "damage_mended"
@@ -68,10 +74,11 @@ class EventKind(StrEnum):
 _WARNINGS = frozenset({
     EventKind.CONSISTENCY_REDUCED, EventKind.TRACKING_LOST, EventKind.DAMAGE_MENDED, EventKind.SPACE_LOW,
     EventKind.STORE_HELD, EventKind.DAEMON_DIED, EventKind.CLOCK_DOUBTED, EventKind.SNAPSHOT_SUSPECT,
+    EventKind.RUN_SKIPPED, EventKind.RUNS_MISSED,
 })  # fmt: skip
 _PAST = frozenset({
     EventKind.OPERATION_FAILED, EventKind.DISK_UNFIT, EventKind.TRACKING_WRONG, EventKind.DAMAGE_MENDED,
-    EventKind.DAEMON_DIED,
+    EventKind.DAEMON_DIED, EventKind.RUN_FAILED, EventKind.RUN_SKIPPED, EventKind.RUNS_MISSED,
 })  # fmt: skip
 
 

@@ -49,6 +49,8 @@ class BitmapState:
     recording: bool
     inconsistent: bool
     busy: bool
+    marks: bool
+    """Whether it marks any block, or does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,7 @@ class Seen:
                 recording=found["recording"],
                 inconsistent=found.get("inconsistent", False),
                 busy=found["busy"],
+                marks=found.get("count", 1) > 0,
             )
             for found in entry.get("dirty-bitmaps", ())
             if "name" in found
@@ -118,6 +121,12 @@ class LiveDisk:
     async def look(self) -> Seen:
         """Read what the daemon has of the disk now."""
         return Seen(id=self.id, nodes=await self.daemon.nodes())
+
+    async def marked(self, bitmap: str | None) -> bool:
+        """Tell whether the disk's only bitmap marks any block; True if it cannot be told."""
+        held = (await self.look()).bitmaps
+        sole = held.get(bitmap or "") if len(held) == 1 else None
+        return sole is None or not sole.recording or sole.inconsistent or sole.marks
 
     async def served_as(self) -> str | None:
         """Return the kind of the disk's own export (`nbd` or `fuse`), or None."""

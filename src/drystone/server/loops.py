@@ -9,6 +9,7 @@ from drystone.config import Config
 from drystone.server.assembly import snapshot_limits
 from drystone.server.parts import Parts
 from drystone.service.calls.browser_sessions import BrowserSessions
+from drystone.service.calls.scheduled import ScheduledSnapshots
 from drystone.service.calls.use_cases import UseCases
 from drystone.service.host.healing import Healing
 from drystone.service.host.scratch_guard import ScratchGuard
@@ -18,6 +19,7 @@ from drystone.service.upkeep.expiry import Expiry
 from drystone.service.upkeep.observation import Observation
 from drystone.service.upkeep.publication import Publication
 from drystone.service.upkeep.reaching import Reaching
+from drystone.service.upkeep.schedules import Schedules
 from drystone.service.upkeep.store_days import StoreDays
 
 URGENT_SECONDS_MAX = 1.0
@@ -34,6 +36,14 @@ class Loop:
     """The pause between two rounds."""
     seconds_max: float = BUG_SECONDS_MAX
     """The longest pause after a bug."""
+
+
+def schedules_of(parts: Parts, use_cases: UseCases) -> Schedules:
+    """Return what has snapshots taken when policies say so."""
+    return Schedules(
+        transactions=parts.transactions, bugs=parts.operations.bugs, counts=parts.policy_runs,
+        taker=ScheduledSnapshots(snapshots=use_cases.snapshots, groups=use_cases.snapshot_groups),
+    )  # fmt: skip
 
 
 def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSessions) -> tuple[Loop, ...]:
@@ -63,6 +73,7 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
         transactions=transactions, kept=parts.kept, layout=parts.layout, locks=parts.locks
     )  # fmt: skip
     kept = parts.kept
+    schedules = schedules_of(parts, use_cases)
 
     def with_store(once: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
         """Leave rounds out while nobody knows whether this catalog is in force (S202)."""
@@ -81,6 +92,8 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
         Loop(name="daemons", once=parts.watch.once, seconds=0.5, seconds_max=URGENT_SECONDS_MAX),
         Loop(name="store", once=reaching.once, seconds=5.0),
         Loop(name="deadlines", once=with_store(expiry.begin_due), seconds=10.0),
+        Loop(name="schedules", once=with_store(schedules.once), seconds=1.0),
+        Loop(name="old-runs", once=schedules.prune, seconds=60.0),
         Loop(name="publication", once=with_store(publication.publish), seconds=1.0),
         Loop(name="compaction", once=with_store(parts.compaction.once), seconds=20.0),
         # It is looked whether a copy of the catalog is due, whether an hour has begun.

@@ -6,8 +6,9 @@ import functools
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -85,6 +86,8 @@ class Parts:
     store_watch: StoreWatch
     tally: Tally
     """What was asked of the bucket."""
+    policy_runs: Counter[str] = field(default_factory=Counter)
+    """Runs of snapshot policies that have ended since the start, by result."""
 
 
 @contextlib.asynccontextmanager

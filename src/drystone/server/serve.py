@@ -224,6 +224,7 @@ async def _serve(config: Config, listener: socket.socket, door: Door) -> None:
                 clock=parts.clock,
                 tally=parts.tally,
                 count=parts.snapshot_server.count,
+                policy_runs=parts.policy_runs,
             )
         )
         use_cases = use_cases_of(config, parts, accounts, passwords, qemu_version)

@@ -13,7 +13,7 @@ import { EventSubject, EventTag, EventText } from "./EventText";
 
 const KINDS = [
   "snapshot_failed", "consistency_reduced", "operation_failed", "operation_stuck", "disk_unfit", "tracking_lost", "tracking_wrong",
-  "snapshot_damaged", "snapshot_suspect", "proof_failed", "object_damaged", "damage_mended", "space_low", "store_unreachable",
+  "snapshot_damaged", "snapshot_suspect", "proof_failed", "run_failed", "run_skipped", "runs_missed", "object_damaged", "damage_mended", "space_low", "store_unreachable",
   "store_refused", "store_foreign", "store_held", "backup_failed", "clock_doubted", "daemon_died",
 ] as const;
 const EVENTS: ListOf<Event> = {

@@ -30,6 +30,8 @@ class InstallationCollector:
     """Adds to the tally what others have asked for."""
     tally: Tally = field(default_factory=Tally)
     """What was asked of the bucket that snapshots are in, if they are in one."""
+    policy_runs: Counter[str] = field(default_factory=Counter)
+    """Runs of snapshot policies that have ended since the start, by result."""
 
     def collect(self) -> Iterable[Metric]:
         """Yield the gauges as of now."""
@@ -48,7 +50,12 @@ class InstallationCollector:
         bugs = CounterMetricFamily("drystone_bugs", "Bugs met since the start; the log has each.", labels=["place"])
         for place, number in sorted(self.bugs.counts.items()):
             bugs.add_metric([place], number)
-        yield from (free, floor, doubted, ahead, waits, bugs)
+        runs = CounterMetricFamily(
+            "drystone_policy_runs", "Runs of snapshot policies since the start.", labels=["result"]
+        )
+        for result, number in sorted(self.policy_runs.items()):
+            runs.add_metric([result], number)
+        yield from (free, floor, doubted, ahead, waits, bugs, runs)
         pending = GaugeMetricFamily(
             "drystone_store_deletions_pending", "Objects that the bucket does not delete yet, because it keeps them."
         )  # fmt: skip

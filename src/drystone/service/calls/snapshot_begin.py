@@ -3,6 +3,7 @@
 Each is called within the transaction of a use case, which has checked what its own documentation wants checked.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -11,7 +12,7 @@ from drystone.catalog import disks, operations, snapshots
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import PassingError, Refusal, RefusalError
-from drystone.domain.ids import DiskId, SnapshotGroupId
+from drystone.domain.ids import DiskId, SnapshotGroupId, SnapshotId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import RollbackPayload, SnapshotPayload
 from drystone.domain.settling import Phase
@@ -29,6 +30,30 @@ class Begun:
     operation: Operation
     freeze: FrozenBase
     disk: Disk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheduled:
+    """What is done for a run of a policy in the transactions of its snapshot."""
+
+    record: Callable[[Change, Snapshot], Snapshot]
+    """Note in the run that this snapshot is begun, and return it with what the policy gives it.
+
+    It raises a `RefusalError` if the run no longer waits.
+    """
+    unchanged: Callable[[Change, Sequence[tuple[Disk, bool]]], bool] | None
+    """Given the disks as they are held, and whether any block of each is marked: note in the runs that nothing needs to
+    be taken, and tell whether that is so. None: all are taken in any case.
+    """
+
+
+def new_snapshot(change: Change, disk: Disk, snapshot_id: SnapshotId) -> Snapshot:
+    """Return the row of a snapshot that is begun now, as a disk's is when nobody asks for anything else."""
+    return Snapshot(
+        id=snapshot_id, account_id=disk.account_id, disk_id=disk.id, state=SnapshotState.CREATING, usage=disk.usage,
+        size_gib=disk.size_gib, created_at=change.at, modified_at=change.at, zone=disk.zone,
+        project_id=disk.project_id,
+    )  # fmt: skip
 
 
 def begin_snapshot(

@@ -1,7 +1,7 @@
 """Snapshot groups: several disks of one instance at one instant, described, rolled back and deleted together."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
@@ -14,7 +14,7 @@ from drystone.domain.ids import DiskId, IdSource, InstanceId, SnapshotGroupId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import GroupPayload
 from drystone.domain.settling import Phase
-from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.domain.snapshot import Snapshot
 from drystone.domain.snapshot_group import SnapshotGroup, SnapshotGroupState
 from drystone.engine import freezing
 from drystone.engine.daemon import Daemon
@@ -29,10 +29,12 @@ from drystone.service.calls.patience import patiently
 from drystone.service.calls.quiescing import Held, Quiescing
 from drystone.service.calls.snapshot_begin import (
     Begun,
+    Scheduled,
     begin_rollback,
     begin_snapshot,
     check_no_snapshot,
     check_rollback,
+    new_snapshot,
 )
 from drystone.service.calls.snapshot_lifecycle import FREEZE_SECONDS_MAX
 from drystone.service.calls.snapshot_records import check_not_shared
@@ -115,6 +117,37 @@ class SnapshotGroups:
         tags = attributes.checked_tags(new.tags)
         await patiently(lambda: self.transactions.read(lambda conn: self._check(conn, caller, disk_ids)))
         group_id = self.ids.snapshot_group()
+
+        def begin(change: Change) -> _Started:
+            return self._begin(change, caller, group_id, disk_ids, name=name, tags=tags)
+
+        await self._take(caller, disk_ids, begin)
+        return group_id
+
+    async def take_scheduled(self, caller: Caller, disk_ids: Sequence[DiskId], name: str, scheduled: Scheduled) -> None:
+        """Fix one instant of disks for the runs of a policy, as `create` does, unless nothing needs to be taken.
+
+        Disks on their way to another state are not waited for: their runs are tried again.
+
+        Raises:
+            RefusalError: As `create`.
+        """
+        self.kept.check_proven()
+        await self.transactions.read(lambda conn: self._check(conn, caller, disk_ids))
+
+        def begin(change: Change) -> _Started:
+            group_id = change.ids.snapshot_group()
+            return self._begin(change, caller, group_id, disk_ids, name=name, tags=(), record=scheduled.record)
+
+        await self._take(caller, disk_ids, begin, scheduled)
+
+    async def _take(
+        self,
+        caller: Caller,
+        disk_ids: Sequence[DiskId],
+        begin: Callable[[Change], _Started],
+        scheduled: Scheduled | None = None,
+    ) -> None:
         try:
             async with asyncio.timeout(FREEZE_SECONDS_MAX) as limit, self.locks.graphs(disk_ids):
                 # Again, now that nothing else changes the disks.
@@ -126,9 +159,9 @@ class SnapshotGroups:
                 async with self.quiescing.holding(found, limit) as held:
                     await self._flush(open_disks)
                     limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
-                    started = await self.transactions.change(
-                        lambda change: self._begin(change, caller, group_id, disk_ids, name=name, tags=tags)
-                    )
+                    if scheduled is not None and await self._unchanged(caller, open_disks, scheduled):
+                        return
+                    started = await self.transactions.change(begin)
                     try:
                         await self._freeze(started, open_disks[0].daemon, held)
                     finally:
@@ -142,7 +175,16 @@ class SnapshotGroups:
             raise
         except DrystoneError as error:
             raise RefusalError(Refusal.NOT_DONE, f"The disks cannot be frozen: {error}") from error
-        return group_id
+
+    async def _unchanged(self, caller: Caller, open_disks: Sequence[LiveDisk], scheduled: Scheduled) -> bool:
+        unchanged = scheduled.unchanged
+        if unchanged is None:
+            return False
+        ids = [live.id for live in open_disks]
+        marked = [await live.marked((await self.host.row(live.id)).bitmap) for live in open_disks]
+        return await self.transactions.change(
+            lambda change: unchanged(change, [*zip(self._check(change.conn, caller, ids), marked, strict=True)])
+        )
 
     def _check(self, conn: Connection, caller: Caller, disk_ids: Sequence[DiskId]) -> list[Disk]:
         """Refuse what cannot be one instant, or may not be; return the disks in the order given."""
@@ -196,6 +238,7 @@ class SnapshotGroups:
         *,
         name: str,
         tags: tuple[tuple[str, str], ...],
+        record: Callable[[Change, Snapshot], Snapshot] = lambda _change, template: template,
     ) -> _Started:
         """Record the group, its members and their operations, before anything is frozen (A2)."""
         found = self._check(change.conn, caller, disk_ids)
@@ -203,12 +246,8 @@ class SnapshotGroups:
         assert instance_id is not None
         at, begun = change.at, []
         for index, disk in enumerate(found):
-            template = Snapshot(
-                id=change.ids.snapshot(), account_id=disk.account_id, disk_id=disk.id,
-                name=member_name(name, index), tags=tags, state=SnapshotState.CREATING, usage=disk.usage,
-                size_gib=disk.size_gib, created_at=at, modified_at=at, zone=disk.zone, project_id=disk.project_id,
-                group_id=group_id,
-            )  # fmt: skip
+            template = record(change, new_snapshot(change, disk, change.ids.snapshot()))
+            template = replace(template, name=member_name(name, index), tags=tags, group_id=group_id)
             begun.append(begin_snapshot(change, disk, template, request_id=caller.request_id, group=group_id))
         leader = change.begin(
             OperationKind.SNAPSHOT_GROUP, account_id=caller.account_id, instance_id=instance_id,

@@ -1,8 +1,8 @@
 """Creating, deleting and applying snapshots: what is asked, checked, recorded; and the freeze itself (P1)."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import structlog
 from sqlalchemy import Connection
@@ -12,7 +12,7 @@ from drystone.domain.disk import DATA_DISK, SYSTEM_DISK, Disk, DiskState
 from drystone.domain.errors import DrystoneError, PassingError, Refusal, RefusalError
 from drystone.domain.ids import DiskId, IdSource, SnapshotId
 from drystone.domain.operation import Operation
-from drystone.domain.snapshot import Snapshot, SnapshotState
+from drystone.domain.snapshot import SnapshotState
 from drystone.engine import freezing
 from drystone.engine.host_device import HostDevices
 from drystone.engine.layout import Layout
@@ -24,10 +24,12 @@ from drystone.service.calls.patience import patiently
 from drystone.service.calls.quiescing import Held, Quiescing
 from drystone.service.calls.snapshot_begin import (
     Begun,
+    Scheduled,
     begin_rollback,
     begin_snapshot,
     check_no_snapshot,
     check_rollback,
+    new_snapshot,
 )
 from drystone.service.calls.snapshot_records import check_not_shared, owned_snapshot
 from drystone.service.disk_locks import DiskLocks
@@ -88,11 +90,9 @@ class SnapshotLifecycle:
 
         def begin(change: Change) -> Begun:
             disk = self._check_disk(change.conn, caller, disk_id)
-            template = Snapshot(
-                id=snapshot_id, account_id=caller.account_id, disk_id=disk_id, name=name, tags=tags,
-                state=SnapshotState.CREATING, size_gib=disk.size_gib, created_at=change.at, modified_at=change.at,
-                deadline_at=deadline, permanent=deadline is None, zone=disk.zone, project_id=disk.project_id,
-                usage=new.usage or disk.usage,
+            template = replace(
+                new_snapshot(change, disk, snapshot_id), name=name, tags=tags, deadline_at=deadline,
+                permanent=deadline is None, usage=new.usage or disk.usage,
             )  # fmt: skip
             return begin_snapshot(
                 change, disk, template, request_id=caller.request_id, audit_everything=new.audit_everything
@@ -100,6 +100,33 @@ class SnapshotLifecycle:
 
         # Not within the disk's lock: whatever it waits for may need that.
         await patiently(lambda: self.transactions.read(lambda conn: self._check_disk(conn, caller, disk_id)))
+        await self._take(caller, disk_id, begin)
+        return snapshot_id
+
+    async def take_scheduled(self, caller: Caller, disk_id: DiskId, scheduled: Scheduled) -> None:
+        """Fix the instant of a policy's snapshot, as `create` does, unless nothing needs to be taken.
+
+        A disk on its way to another state is not waited for: its run is tried again.
+
+        Raises:
+            RefusalError: As `create`.
+        """
+        self.kept.check_proven()
+
+        def begin(change: Change) -> Begun:
+            disk = self._check_disk(change.conn, caller, disk_id)
+            template = scheduled.record(change, new_snapshot(change, disk, change.ids.snapshot()))
+            return begin_snapshot(change, disk, template, request_id=caller.request_id)
+
+        await self._take(caller, disk_id, begin, scheduled)
+
+    async def _take(
+        self,
+        caller: Caller,
+        disk_id: DiskId,
+        begin: Callable[[Change], Begun],
+        scheduled: Scheduled | None = None,
+    ) -> None:
         try:
             async with asyncio.timeout(FREEZE_SECONDS_MAX) as limit, self.locks.graph(disk_id):
                 await self._rest(caller, disk_id)
@@ -109,12 +136,14 @@ class SnapshotLifecycle:
                     await live.flush_until_short()
                     async with self.host.calm(disk, live):
                         limit.reschedule(None)  # From here on the outcome is recorded, whatever it is.
-                        begun = await self.transactions.change(begin)
-                        try:
-                            await self._freeze(begun, live, held)
-                        finally:
-                            # Whatever happened, the job takes the row up: it goes on, or ends it (A2, A4).
-                            self.operations.wake(begun.operation.id)
+                        if scheduled is None or not await self._unchanged(caller, live, scheduled):
+                            begun = await self.transactions.change(begin)
+                            try:
+                                await self._freeze(begun, live, held)
+                            finally:
+                                # Whatever happened, the job takes the row up: it goes on, or ends it (A2, A4).
+                                self.operations.wake(begun.operation.id)
+                            return
         except TimeoutError as error:
             await self._release(disk_id)
             raise RefusalError(
@@ -129,7 +158,17 @@ class SnapshotLifecycle:
         except DrystoneError as error:
             await self._release(disk_id)
             raise RefusalError(Refusal.NOT_DONE, f"Disk {disk_id} cannot be frozen: {error}") from error
-        return snapshot_id
+        await self._release(disk_id)
+
+    async def _unchanged(self, caller: Caller, live: LiveDisk, scheduled: Scheduled) -> bool:
+        unchanged = scheduled.unchanged
+        if unchanged is None:
+            return False
+        row = await self.host.row(live.id)
+        marked = await live.marked(row.bitmap)
+        return await self.transactions.change(
+            lambda change: unchanged(change, [(self._check_disk(change.conn, caller, live.id), marked)])
+        )
 
     async def _release(self, disk_id: DiskId) -> None:
         """Close the disk if it was opened for the snapshot alone; what cannot be closed is closed later."""

@@ -19,7 +19,7 @@ OF_ROWS = frozenset({
 })  # fmt: skip
 _OF_SUBJECTS = frozenset({
     EventKind.SNAPSHOT_FAILED, EventKind.CONSISTENCY_REDUCED, EventKind.OPERATION_FAILED, EventKind.PROOF_FAILED,
-    EventKind.TRACKING_WRONG, EventKind.DISK_UNFIT,
+    EventKind.TRACKING_WRONG, EventKind.DISK_UNFIT, EventKind.RUN_FAILED, EventKind.RUN_SKIPPED,
 })  # fmt: skip
 """Noted where they happen; what they are about may go."""
 
