@@ -4,11 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 from drystone.domain.account import AccessKey, Account
-from drystone.domain.disk import Disk, DiskState
+from drystone.domain.disk import Disk, DiskEncryption, DiskState
 from drystone.domain.ids import (
     AccountId,
     DiskId,
     InstanceId,
+    KeyId,
     OperationId,
     PackId,
     PolicyId,
@@ -92,6 +93,7 @@ def full_disk() -> Disk:
         nbd_socket="/run/x",
         device="/dev/x",
         audit_cursor=17,
+        encryption=DiskEncryption(type="ENCRYPT_V2", kek=KeyId("ab" * 16), wrap="d3JhcA=="),
     )
 
 
@@ -152,6 +154,7 @@ def full_snapshot() -> Snapshot:
         policy_id=PolicyId("asp-00000001"),
         slot=1_700_000_000,
         policy_order=7,
+        encrypted=True,
     )
 
 

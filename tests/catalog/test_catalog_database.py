@@ -362,6 +362,7 @@ def test_the_trail_of_an_older_version_is_counted(tmp_path: Path) -> None:
         "ALTER TABLE session DROP COLUMN deleted_at",
         "ALTER TABLE instance DROP COLUMN host_id", "ALTER TABLE operation DROP COLUMN host_id",
         "ALTER TABLE pack DROP COLUMN version", "ALTER TABLE snapshot DROP COLUMN versions",
+        "ALTER TABLE disk DROP COLUMN encryption", "ALTER TABLE snapshot DROP COLUMN encrypted",
         "DROP INDEX ix_snapshot_policy", "ALTER TABLE snapshot DROP COLUMN policy_id",
         "ALTER TABLE snapshot DROP COLUMN slot", "ALTER TABLE snapshot DROP COLUMN policy_order",
         "DROP TABLE policy_run", "DROP TABLE policy_disk", "DROP TABLE policy_cursor", "DROP TABLE policy",

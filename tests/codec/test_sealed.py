@@ -39,7 +39,7 @@ from drystone.codec.sealed import (
     decode_foot,
     open_whole,
 )
-from drystone.codec.wraps import DataKey, Purpose, open_wrap, seal_wrap
+from drystone.codec.wraps import DataKey, Purpose, open_disk_wrap, open_wrap, seal_disk_wrap, seal_wrap
 from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import AccountId, DiskId, KeyId, StoreId
 
@@ -59,8 +59,10 @@ NAMES = {
     Kind.ACCOUNTS: "accounts",
     Kind.WRAP: f"keys/{'ab' * 16}/{'aa' * 16}.{ATTEMPT}",
     Kind.TOMBSTONE: f"snapshots/snap-bbbbbbbb/{SESSION}.tombstone",
+    Kind.DISK: "disks/disk-aaaaaaaa",
 }
-OWNER = Purpose(account=AccountId("100000000001"), disk=DiskId("disk-aaaaaaaa"))
+ACCOUNT = AccountId("100000000001")
+OWNER = Purpose(account=ACCOUNT, disk=DiskId("disk-aaaaaaaa"))
 WRAPPED = DataKey(key=OTHER, purpose=OWNER)
 WHOLE = {Kind.ATTRIBUTES: b'{"format":2,"name":"monday"}', Kind.ACCOUNTS: b'{"format":2}', Kind.TOMBSTONE: b"{}"}
 
@@ -101,6 +103,8 @@ def make(kind: Kind, *, key: SecretKey = KEY, entropy: bytes = ENTROPY, named: S
         return b"".join(seal_manifest(sealing, sealed_manifest()))
     if kind is Kind.WRAP:
         return b"".join(seal_wrap(sealing, WRAPPED))
+    if kind is Kind.DISK:
+        return b"".join(seal_disk_wrap(sealing, ACCOUNT, OTHER.secret))
     return b"".join(sealing.seal((), WHOLE[kind]))
 
 
@@ -135,6 +139,8 @@ def read(kind: Kind, raw: bytes, key: SecretKey = KEY, named: Sealed | None = No
         return open_manifest(DataKey(key=key, purpose=OWNER), name, foot, raw)
     if kind is Kind.WRAP:
         return open_wrap(key, name, foot, raw)
+    if kind is Kind.DISK:
+        return open_disk_wrap(key, name, raw, ACCOUNT)
     return open_whole(key, name, foot, raw)
 
 
@@ -160,6 +166,8 @@ def test_golden_bytes(kind: Kind) -> None:
         assert found == sealed_manifest()
     elif kind is Kind.WRAP:
         assert found == WRAPPED
+    elif kind is Kind.DISK:
+        assert found == OTHER.secret
     else:
         assert found == WHOLE[kind]
 
@@ -317,7 +325,7 @@ def test_no_key_and_nonce_come_together_twice(nonces: Nonces) -> None:
         for kind in Kind:
             make(kind, entropy=rng.randbytes(32))
     # Frames 0 and 1 and the index of a pack; two pages and the directory of a map; the index of each other one.
-    assert len(nonces) == 20 * (3 + 3 + 5)
+    assert len(nonces) == 20 * (3 + 3 + 6)
     # The same entropy for another name or content is no harm either; for the same it is noticed here.
     make(Kind.ATTRIBUTES, named=replace(what(Kind.ATTRIBUTES), name="snapshots/snap-1/attributes"))
     make(Kind.ATTRIBUTES, named=replace(what(Kind.ATTRIBUTES), name="snapshots/snap-2/attributes"))
@@ -347,7 +355,10 @@ def test_entropy_that_comes_again_harms_nothing(objects: list[tuple[list[bytes],
 
 
 def test_only_the_codec_encrypts() -> None:
-    """S240 can be seen in one file only if no other one does; the stand-alone reader has the cipher to decrypt."""
+    """S240 can be seen in one file only if no other one does; the stand-alone reader has the cipher to decrypt.
+
+    Headers of LUKS are of another cipher (S381).
+    """
     root = Path(__file__).resolve().parents[2] / "src"
     having, encrypting = set(), set()
     for path in root.rglob("*.py"):
@@ -359,8 +370,8 @@ def test_only_the_codec_encrypts() -> None:
                 having.add(path.name)
             elif isinstance(node, ast.Attribute) and node.attr.startswith("encrypt"):
                 encrypting.add(path.name)
-    assert having == {"sealed.py", "standalone_seals.py"}
-    assert encrypting == {"sealed.py"}
+    assert having == {"sealed.py", "standalone_seals.py", "luks.py"}
+    assert encrypting == {"sealed.py", "luks.py"}
 
 
 def test_what_is_not_sealed_is_refused() -> None:
@@ -468,6 +479,26 @@ def test_a_manifest_is_of_what_its_key_is_for(purpose: Purpose, fits: bool) -> N
     else:
         with pytest.raises(ProtocolError, match="sealed by the key of"):
             open_manifest(key, what(Kind.MANIFEST), foot, raw)
+
+
+def test_the_key_of_a_disk_is_of_that_disk_and_account() -> None:
+    """S382."""
+    raw = make(Kind.DISK)
+    assert OTHER.secret not in raw
+    assert OTHER.secret.hex().encode() not in raw
+    for named, key, account in (
+        (replace(what(Kind.DISK), name="disks/disk-bbbbbbbb"), KEY, ACCOUNT),
+        (what(Kind.DISK), OTHER, ACCOUNT),
+        (what(Kind.DISK), replace(KEY, secret=OTHER.secret), ACCOUNT),
+        (what(Kind.DISK), KEY, AccountId("100000000002")),
+    ):
+        with pytest.raises(BROKEN) as caught:
+            open_disk_wrap(key, named, raw, account)
+        assert OTHER.secret.hex() not in str(caught.value)
+    for body in (b"{}", b"{", b'{"account":"100000000001","secret":"00"}'):
+        lie = b"".join(Sealing(key=KEY, what=what(Kind.DISK), entropy=ENTROPY).seal((), body))
+        with pytest.raises(ProtocolError):
+            open_disk_wrap(KEY, what(Kind.DISK), lie, ACCOUNT)
 
 
 def test_a_manifest_of_an_encrypted_disk_is_of_its_own_key() -> None:

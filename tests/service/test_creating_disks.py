@@ -18,6 +18,7 @@ from drystone.domain.errors import Refusal, RefusalError, SpaceError
 from drystone.domain.ids import DiskId, OperationId
 from drystone.domain.operation import Operation, OperationKind
 from drystone.engine.layout import Layout
+from drystone.engine.volume import Volume
 from drystone.service.calls import disk_lifecycle
 from drystone.service.calls.disk_lifecycle import DiskLifecycle
 from drystone.service.jobs import create_disk
@@ -67,7 +68,7 @@ class Maker:
             devices=made.devices, room=made.room, zone=ZONE, disks_per_call=50, disks_per_instance=20, root=False,
         )  # fmt: skip
 
-    async def _make_image(self, _layout: Layout, disk: Disk, *, epoch: int) -> None:
+    async def _make_image(self, _volume: Volume, _layout: Layout, disk: Disk, *, epoch: int) -> None:
         assert epoch == disk.epoch
         if self.gates:
             await self.gates.pop(0).wait()

@@ -88,7 +88,7 @@ class Site:
     @contextlib.asynccontextmanager
     async def served(self) -> AsyncIterator[Path]:
         """Make the disk and serve it; every daemon has ended afterwards."""
-        await make_image(self.layout, self.row(), epoch=0)
+        await make_image(await self.host.volume(self.row()), self.layout, self.row(), epoch=0)
         try:
             await self.served_by.serving.revive(DISK)
             yield self.socket()

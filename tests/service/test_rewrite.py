@@ -24,7 +24,7 @@ from drystone.domain.tracking import TrackingState, checkpoint_fault
 from drystone.engine import convert
 from drystone.engine.layout import Layout
 from drystone.engine.space import Space
-from drystone.engine.volume import Qcow2Volume
+from drystone.engine.volume import Qcow2Volume, Volume, volume_of
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.jobs import rewrite
 from drystone.service.jobs.rewrite import Rewrite
@@ -106,7 +106,11 @@ class Scene:
         room: Any = SimpleNamespace(
             layout=self.layout, look=lambda: Space(total_bytes=1 << 40, free_bytes=1 << 40, floor_bytes=0)
         )
-        host: Any = SimpleNamespace(close=close, row=row)
+
+        async def volume(disk: Disk) -> Volume:
+            return volume_of(self.layout, disk.id)
+
+        host: Any = SimpleNamespace(close=close, row=row, volume=volume)
         stepwise = transactions(SimpleNamespace(write=write))
         job = Rewrite(transactions=stepwise, locks=DiskLocks(), room=room, host=host)
 

@@ -342,6 +342,13 @@ class Installation:
         except UnavailableError:
             return None
 
+    def is_served(self, disk_id: str) -> bool:
+        """Tell whether an attached disk can be opened over NBD now."""
+        client = self._connected(disk_id)
+        if client is not None:
+            client.close()
+        return client is not None
+
     def write(self, disk_id: str, start: int, data: bytes) -> None:
         """Write, in pieces that one request may carry, and flush."""
         with self.nbd(disk_id) as client:

@@ -231,6 +231,8 @@ export type Disk = {
   readonly Migrating: boolean;
   readonly MigratePercent: number;
   readonly Encrypt: boolean;
+  readonly EncryptType: string;
+  readonly KmsKeyId: string;
   readonly Tags: readonly Tag[];
   readonly ThroughputPerformance: number;
   readonly BurstPerformance: boolean;

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from drystone.domain.blocks import Ranges
+from drystone.domain.disk import DiskEncryption
 from drystone.domain.event import Facts
 from drystone.domain.policy import Retention, Spread, Trigger
 from drystone.domain.proof import Finding, ProofStep
@@ -169,6 +170,10 @@ PROOF_STEPS: EncodedText[tuple[ProofStep, ...]] = EncodedText(
     lambda steps: _dump([asdict(step) for step in steps]), _proof_steps
 )
 """What was tried to open a snapshot."""
+ENCRYPTION: EncodedText[DiskEncryption] = EncodedText(
+    lambda value: _dump(asdict(value)), lambda text: DiskEncryption(**json.loads(text))
+)
+"""How a disk is encrypted."""
 FACTS: EncodedText[Facts] = EncodedText(
     lambda facts: msgspec.json.encode(facts, order="sorted").decode(),
     lambda text: msgspec.json.decode(text, type=Facts),

@@ -19,6 +19,7 @@ from sqlalchemy import (
 
 from drystone.catalog import schema_base, schema_policies, schema_tags, schema_told
 from drystone.catalog.columns import (
+    ENCRYPTION,
     NAME_SET,
     NAMES,
     OBJECT,
@@ -164,6 +165,7 @@ disk = Table(
     Column("nbd_socket", Text),
     Column("device", Text),
     _needs("audit_cursor", INTEGER),
+    Column("encryption", ENCRYPTION),
     _host(),
     CheckConstraint("size_gib > 0", name="size"),
     Index("ix_disk_account", "account_id", "created_at", "id", **partial(VISIBLE_DISK)),
@@ -206,6 +208,7 @@ snapshot = Table(
     Column("policy_id", Text),
     Column("slot", INTEGER),
     Column("policy_order", INTEGER),
+    _needs("encrypted", Boolean),
     CheckConstraint("size_gib > 0", name="size"),
     CheckConstraint("percent BETWEEN 0 AND 100", name="percent"),
     Index("ix_snapshot_account", "account_id", "created_at", "id", **partial(VISIBLE_SNAPSHOT)),

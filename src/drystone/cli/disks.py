@@ -131,6 +131,8 @@ class DiskCommands(Commands):
         tag: Tags = (),
         zone: str | None = None,
         delete_snapshots: Annotated[bool, Parameter(negative="")] = False,
+        encrypt: Annotated[bool, Parameter(negative="")] = False,
+        key: str | None = None,
         wait: bool = True,
         timeout: Timeout = CREATE_TIMEOUT_S,
         common: CommonOptions = NO_OPTIONS,
@@ -150,6 +152,10 @@ class DiskCommands(Commands):
             tag: `key=value`; may be given several times.
             zone: Zone; without it, the server's.
             delete_snapshots: When the disk is deleted, delete its snapshots that have a deadline too.
+            encrypt: Encrypt the disk and its snapshots, which needs a sealed store. One that is made from a snapshot of
+                an encrypted disk is always.
+            key: Which key wraps those of an encrypted disk: id or name, as `drystone key list` shows them; without it,
+                the installation's own.
             wait: Wait until they can be used.
             timeout: Timeout in seconds.
             common: Options that every command takes.
@@ -172,6 +178,8 @@ class DiskCommands(Commands):
             DiskCount=count,
             Tags=wire_tags,
             DeleteSnapshot=1 if delete_snapshots else None,
+            Encrypt="ENCRYPT" if encrypt or key is not None else None,
+            KmsKeyId=key,
         )
         ids: list[str] = answer["DiskIdSet"]
         if wait:

@@ -57,6 +57,8 @@ def disk_record(disk: Wire, detail: Wire) -> Record:
         "charge_type": disk.get("DiskChargeType"),
         "usage": disk.get("DiskUsage"),
         **_same(disk, "portable shareable delete_with_instance"),
+        "encrypted": disk.get("Encrypt"),
+        "key_id": disk.get("KmsKeyId") or None,
         "delete_snapshot": bool(disk.get("DeleteSnapshot")),
         "last_attach_instance_id": disk.get("LastAttachInsId") or None,
         "daemon": detail.get("Daemon"),
@@ -77,6 +79,7 @@ def snapshot_record(snapshot: Wire, taken: Wire) -> Record:
         "state": snapshot.get("SnapshotState"),
         "percent": snapshot.get("Percent"),
         "size_gib": snapshot.get("DiskSize"),
+        "encrypted": snapshot.get("Encrypt"),
         **_same(
             taken,
             "parent_snapshot_id tracking tracking_reason read_bytes changed_bytes stored_bytes requests "

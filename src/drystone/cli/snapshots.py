@@ -337,6 +337,8 @@ class SnapshotCommands(Commands):
         operation = str(answer["OperationId"])
         if wait:
             wait_for_operation(session, operation, title=f"export of {identity}", timeout_s=timeout)
+        if lookup.one(session, SNAPSHOT, identity)["encrypted"]:
+            session.out.say(f"{identity} is encrypted; {path} is plain")
         session.out.result([path], {"snapshot_id": identity, "path": path, "operation_id": operation})
 
     def prove(

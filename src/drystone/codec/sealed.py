@@ -50,6 +50,7 @@ class Kind(IntEnum):
     ACCOUNTS = 5
     WRAP = 6
     TOMBSTONE = 7
+    DISK = 8
 
 
 _PARTS: Final = {Kind.PACK: "frame", Kind.MAP: "page"}

@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 
 from drystone.codec.hashes import KEY_BYTES, Buffer
-from drystone.codec.sealed import SEALED_FORMAT, Foot, Sealed, Sealing, SecretKey, open_whole
-from drystone.domain.errors import ProtocolError
+from drystone.codec.sealed import SEALED_FORMAT, Foot, Sealed, Sealing, SecretKey, decode_foot, open_whole
+from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import AccountId, DiskId, KeyId
 
 WRAP_BYTES_MAX: Final = 4096
@@ -82,6 +82,40 @@ def open_wrap(kek: SecretKey, what: Sealed, foot: Foot, raw: Buffer) -> DataKey:
     if wrap.purpose.disk is not None and wrap.purpose.account is None:
         raise ProtocolError(f"{what}: the key of a disk without an account")
     return DataKey(key=SecretKey(key_id=wrap.key, secret=bytes.fromhex(wrap.secret)), purpose=wrap.purpose)
+
+
+class _DiskWrap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    format: int = SEALED_FORMAT
+    account: AccountId
+    secret: str
+
+
+def seal_disk_wrap(sealing: Sealing, account: AccountId, secret: bytes) -> list[bytes]:
+    """Return the object in which the key of `sealing` wraps what opens a disk's image; `sealing` names the disk."""
+    assert len(secret) == KEY_BYTES
+    return sealing.seal((), msgspec.json.encode(_DiskWrap(account=account, secret=secret.hex())))
+
+
+def open_disk_wrap(kek: SecretKey, what: Sealed, raw: Buffer, account: AccountId) -> bytes:
+    """Return what opens the image of the disk that `what` names, of an account.
+
+    Raises:
+        IntegrityError: It is not what `kek` sealed for that disk.
+        ProtocolError: What was sealed is no such wrap, or of another account.
+    """
+    if len(raw) > WRAP_BYTES_MAX:
+        raise ProtocolError(f"{what}: {len(raw)} bytes are not a wrap")
+    foot = decode_foot(raw, len(raw), what.kind, str(what))
+    if foot.key_id != kek.key_id:
+        raise IntegrityError(f"{what}: sealed by key {foot.key_id}, not by {kek.key_id}")
+    try:
+        wrap = msgspec.json.decode(open_whole(kek, what, foot, raw), type=_DiskWrap)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # Its reason may hold part of the key.
+        raise ProtocolError(f"{what}: what was sealed is no wrap") from None
+    if wrap.format != SEALED_FORMAT or not _SECRET.fullmatch(wrap.secret) or wrap.account != account:
+        raise ProtocolError(f"{what}: wrap format {wrap.format}, of account {wrap.account}, or no key in it")
+    return bytes.fromhex(wrap.secret)
 
 
 def _named(what: Sealed) -> str:

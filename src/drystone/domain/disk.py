@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from drystone.domain.disk_types import GIB
-from drystone.domain.ids import AccountId, DiskId, InstanceId, SnapshotId
+from drystone.domain.ids import AccountId, DiskId, InstanceId, KeyId, SnapshotId
 from drystone.domain.tracking import TrackingState
 
 DATA_DISK = "DATA_DISK"
@@ -13,6 +13,25 @@ POSTPAID = "POSTPAID_BY_HOUR"
 PREPAID = "PREPAID"
 UNNAMED = "未命名"
 """The documented name of a disk or a snapshot that was given none."""
+
+
+ENCRYPT_TYPES = ("ENCRYPT_V1", "ENCRYPT_V2")
+"""The documented kinds; both are the same here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskEncryption:
+    """How a disk is encrypted, for as long as it lives.
+
+    Attributes:
+        type: One of `ENCRYPT_TYPES`, as it was asked for.
+        kek: The key-encryption key that wraps the key of its image, and the one of its snapshots.
+        wrap: The key of its image, wrapped; empty until it is made.
+    """
+
+    type: str
+    kek: KeyId
+    wrap: str = ""
 
 
 class DiskState(StrEnum):
@@ -98,6 +117,8 @@ class Disk:
     device: str | None = None
     audit_cursor: int = 0
     """The block at which the next audit of what tracking called clean goes on (P8)."""
+    encryption: DiskEncryption | None = None
+    """How its image, its scratch and its snapshots are encrypted; None: it is a plain disk."""
 
     @property
     def size_bytes(self) -> int:

@@ -102,3 +102,5 @@ class Snapshot:
     """When that policy scheduled it, whole seconds."""
     policy_order: int | None = None
     """Its place among that policy's snapshots of the disk, in the order of their commits."""
+    encrypted: bool = False
+    """Whether its disk is: a data key of that disk alone seals it, and only encrypted disks are made from it (S380)."""

@@ -1,14 +1,17 @@
 """Running another program to its end."""
 
 import asyncio
+from collections.abc import Sequence
 
 from drystone.domain.errors import SpaceError, UnavailableError
 
 SECONDS_MAX = 60.0
 
 
-async def run(*arguments: str) -> str:
+async def run(*arguments: str, descriptors: Sequence[int] = ()) -> str:
     """Run a program without a shell and return what it printed, both streams together.
+
+    It inherits `descriptors`.
 
     Raises:
         SpaceError: It failed because the file system is full.
@@ -20,6 +23,7 @@ async def run(*arguments: str) -> str:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        pass_fds=tuple(descriptors),
     )
     try:
         async with asyncio.timeout(SECONDS_MAX):

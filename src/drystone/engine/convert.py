@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from drystone.domain.errors import ProtocolError, SpaceError, UnavailableError
-from drystone.engine import image_formats, unprivileged
+from drystone.engine import image_formats, luks, unprivileged
 from drystone.engine.graph import Backing
 from drystone.engine.image_formats import SECTOR_BYTES
+from drystone.engine.luks import LuksKey
 
 EXPORTED = ("qcow2", "raw")
 LOOK_SECONDS_MAX = 60.0
@@ -50,6 +51,8 @@ class ImageFile:
     """What it is taken for, one of those that are imported."""
     scratch: Path
     """A directory of ours, for sockets."""
+    key: LuksKey | None = None
+    """What opens it, if it is an encrypted image of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +117,15 @@ async def check(file: ImageFile) -> None:
         raise ProtocolError(f"{file.name} is damaged or cut off: {_last(output)}")
 
 
-async def import_into(file: ImageFile, target: Path, *, on_percent: OnPercent, guard: Guard) -> None:
+async def import_into(
+    file: ImageFile, target: Path, *, key: LuksKey | None = None, on_percent: OnPercent, guard: Guard
+) -> None:
     """Copy the disk in an image file into a qcow2 of ours; zeros stay holes, and it is durable when this returns.
 
     Args:
         file: The file.
         target: The qcow2, which reads as zeros and is at least as large as the disk.
+        key: What opens it, if it is encrypted.
         on_percent: Told how far it is.
         guard: Awaited several times a second; what it raises ends the copying.
 
@@ -130,30 +136,37 @@ async def import_into(file: ImageFile, target: Path, *, on_percent: OnPercent, g
     descriptor = os.open(target, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         async with _served(file) as (node, connection):
-            options = ("-n", "--target-is-zero", "-O", "qcow2")
-            await _convert(file.name, (*options, node), descriptor, connection, on_percent=on_percent, guard=guard)
+            await _convert(
+                file.name, ("-n", "--target-is-zero"), node, descriptor, connection, target_format="qcow2",
+                keys=(file.key, key), on_percent=on_percent, guard=guard,
+            )  # fmt: skip
     finally:
         os.close(descriptor)
 
 
-async def same_content(file: ImageFile, target: Path, *, on_percent: OnPercent, guard: Guard) -> bool:
+async def same_content(
+    file: ImageFile, target: Path, *, key: LuksKey | None = None, on_percent: OnPercent, guard: Guard
+) -> bool:
     """Tell whether a qcow2 of ours reads, byte for byte, as what is in an image file.
 
     Raises:
         UnavailableError: They could not be compared.
     """
     descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    copied = {"driver": "qcow2", "backing": None, "file": {"driver": "file", "filename": f"/dev/fd/{descriptor}"}}
+    copied = {
+        "driver": "qcow2", "backing": None, "file": {"driver": "file", "filename": f"/dev/fd/{descriptor}"},
+        **luks.encryption(key),
+    }  # fmt: skip
     try:
-        with unprivileged.lent(descriptor) as uid:
+        with luks.given(_one(file.key, key)) as given, unprivileged.lent(descriptor, *given.descriptors) as uid:
             async with _served(file) as (node, connection):
                 command = (
-                    *unprivileged.prefix(uid), "nice", "-n", "10", "qemu-img", "compare", "-p", node,
+                    *unprivileged.prefix(uid), "nice", "-n", "10", "qemu-img", "compare", "-p", *given.words, node,
                     f"json:{json.dumps(copied)}",
                 )  # fmt: skip
                 code, output = await _run(
-                    command, descriptors=(descriptor, connection), seconds=CONVERT_SECONDS_MAX, on_percent=on_percent,
-                    guard=guard,
+                    command, descriptors=(descriptor, connection, *given.descriptors), seconds=CONVERT_SECONDS_MAX,
+                    on_percent=on_percent, guard=guard,
                 )  # fmt: skip
     finally:
         os.close(descriptor)
@@ -177,22 +190,44 @@ async def export_into(
         except OSError as error:
             raise UnavailableError(f"the snapshot cannot be read: {error.strerror}") from error
         node = _node("raw", connection.fileno(), export=source.export)
-        arguments = ("-O", image_format, node)
         await _convert(
-            source.export, arguments, descriptor, connection.fileno(), on_percent=on_percent, guard=guard
+            source.export, (), node, descriptor, connection.fileno(), target_format=image_format,
+            on_percent=on_percent, guard=guard,
         )  # fmt: skip
+
+
+def _one(source: LuksKey | None, target: LuksKey | None) -> LuksKey | None:
+    """Return the key that a program is given: it copies within one disk, or from what is plain."""
+    assert source is None or source == target
+    return target
 
 
 async def _convert(
-    name: str, arguments: Sequence[str], target: int, connection: int, *, on_percent: OnPercent, guard: Guard
+    name: str,
+    options: Sequence[str],
+    node: str,
+    target: int,
+    connection: int,
+    *,
+    target_format: str,
+    keys: tuple[LuksKey | None, LuksKey | None] = (None, None),
+    on_percent: OnPercent,
+    guard: Guard,
 ) -> None:
-    with unprivileged.lent(target) as uid:
+    """Copy `node` into an open file; `keys` are those of the two, if they are encrypted."""
+    key, file = _one(*keys), f"/dev/fd/{target}"
+    into: tuple[str, ...] = ("-O", target_format, node, file)
+    if key is not None:
+        told = f"driver={target_format},encrypt.key-secret={luks.SECRET},file.driver=file,file.filename={file}"
+        into = ("--target-image-opts", node, told)
+    with luks.given(key) as given, unprivileged.lent(target, *given.descriptors) as uid:
         command = (
-            *unprivileged.prefix(uid), "nice", "-n", "10", "qemu-img", "convert", "-p", *arguments, f"/dev/fd/{target}"
+            *unprivileged.prefix(uid), "nice", "-n", "10", "qemu-img", "convert", "-p", *options, *given.words, *into
         )  # fmt: skip
         code, output = await _run(
-            command, descriptors=(target, connection), seconds=CONVERT_SECONDS_MAX, on_percent=on_percent, guard=guard
-        )
+            command, descriptors=(target, connection, *given.descriptors), seconds=CONVERT_SECONDS_MAX,
+            on_percent=on_percent, guard=guard,
+        )  # fmt: skip
     if code != 0:
         last = _last(output)
         if "No space left" in last:
@@ -216,10 +251,10 @@ async def _look(file: ImageFile, verb: str, *options: str) -> Mapping[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
-def _node(driver: str, connection: int, *, export: str = "") -> str:
+def _node(driver: str, connection: int, *, export: str = "", key: LuksKey | None = None) -> str:
     """Return the name by which QEMU's tools open an image of which they have only a connection to its bytes."""
     nbd = {"driver": "nbd", "server": {"type": "fd", "str": str(connection)}, "export": export}
-    node: dict[str, Any] = {"driver": driver, "file": nbd}
+    node: dict[str, Any] = {"driver": driver, "file": nbd, **luks.encryption(key)}
     if driver in {"qcow2", "qed"}:
         node["backing"] = None
     return "json:" + json.dumps(node)
@@ -245,7 +280,7 @@ async def _served(file: ImageFile) -> AsyncIterator[tuple[str, int]]:
                 await _connect(connection, path, server, file.name)
                 os.unlink(name, dir_fd=directory)
                 driver = image_formats.IMPORTED[file.format]
-                yield _node(driver, connection.fileno()), connection.fileno()
+                yield _node(driver, connection.fileno(), key=file.key), connection.fileno()
         finally:
             if server.returncode is None:
                 with contextlib.suppress(ProcessLookupError):

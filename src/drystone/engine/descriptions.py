@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from drystone.domain.disk import Disk
+from drystone.domain.disk import Disk, DiskEncryption
 from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import AccountId, DiskId, SnapshotId, StoreId
 from drystone.domain.quiesce import QuiesceProfile
@@ -39,6 +39,7 @@ class DiskDescription(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[tuple[str, str], ...]
     source_snapshot_id: SnapshotId | None
     created_at: float
+    encryption: DiskEncryption | None = None
 
 
 class _Quiesce(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +80,14 @@ def write_disk(layout: Layout, disk: Disk, store_id: StoreId) -> None:
     write_durably(path, msgspec.json.encode(told))
 
 
+def read_encryption(layout: Layout, disk_id: DiskId) -> DiskEncryption | None:
+    """Return how a disk is encrypted by its `disk.json`; None if it is not, or that cannot be read."""
+    try:
+        return _described(layout.description(disk_id), disk_id).encryption
+    except (ProtocolError, OSError):
+        return None
+
+
 def find_disks(layout: Layout) -> Iterator[FoundDisk | UnfitDisk]:
     """Yield what lies under `disks/`, by name; nothing is changed."""
     root = layout.data / "disks"
@@ -89,8 +98,7 @@ def find_disks(layout: Layout) -> Iterator[FoundDisk | UnfitDisk]:
             yield UnfitDisk(directory=directory, reason=str(error))
 
 
-def _read(layout: Layout, disk_id: DiskId) -> FoundDisk:
-    path = layout.description(disk_id)
+def _described(path: Path, disk_id: DiskId) -> DiskDescription:
     try:
         description = msgspec.json.decode(path.read_bytes(), type=DiskDescription)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -99,6 +107,11 @@ def _read(layout: Layout, disk_id: DiskId) -> FoundDisk:
         raise ProtocolError(f"{path}: format {description.format}, this program reads {FORMAT}")
     if description.id != disk_id:
         raise ProtocolError(f"{path} describes {description.id}")
+    return description
+
+
+def _read(layout: Layout, disk_id: DiskId) -> FoundDisk:
+    description = _described(layout.description(disk_id), disk_id)
     volume = volume_of(layout, disk_id)
     return FoundDisk(
         description=description, size_bytes=volume.size_bytes(), hydrating=volume.has_backing(),

@@ -14,6 +14,11 @@ RESERVE = 64
 """Monitors, more clients, the readers of the snapshots that are being uploaded."""
 
 
+def forbid_core_dumps() -> None:
+    """Have this process, and what it starts, leave no memory behind when it dies: keys are in it (S381)."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def raise_limit() -> None:
     """Allow this process, and what it starts, as many as it may allow itself."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,5 +1,6 @@
 """One instant for one disk or several: their frozen views (A2)."""
 
+import asyncio
 import contextlib
 import errno
 import os
@@ -9,14 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from drystone.codec.luks import HEADER_BYTES
 from drystone.domain.disk import Disk
 from drystone.domain.errors import DrystoneError, SnapshotBrokenError, SpaceError, UnavailableError
 from drystone.domain.ids import DiskId
 from drystone.domain.tracking import FrozenBase
-from drystone.engine import graph
+from drystone.engine import graph, luks
 from drystone.engine.daemon import Command, Daemon
 from drystone.engine.layout import Layout, node
 from drystone.engine.live_disk import LiveDisk, Seen
+from drystone.engine.luks import LuksKey
 from drystone.engine.qmp import QmpRefusedError
 
 
@@ -29,6 +32,8 @@ class FreezeTarget:
     frozen: str
     live: str
     scratch: Path
+    encrypted: bool = False
+    """Whether the disk is: then its scratch is, too, by a key that nobody keeps (S381)."""
 
 
 def target(layout: Layout, disk: Disk, freeze: FrozenBase) -> FreezeTarget:
@@ -36,7 +41,7 @@ def target(layout: Layout, disk: Disk, freeze: FrozenBase) -> FreezeTarget:
     assert freeze.old_bitmap is not None, "an open disk has a bitmap"
     return FreezeTarget(
         disk_id=disk.id, size_bytes=disk.size_bytes, frozen=freeze.old_bitmap, live=freeze.new_bitmap,
-        scratch=layout.scratch_file(disk.id),
+        scratch=layout.scratch_file(disk.id), encrypted=disk.encryption is not None,
     )  # fmt: skip
 
 
@@ -86,17 +91,21 @@ async def _prepare(daemon: Daemon, targets: Sequence[FreezeTarget]) -> None:
         disk = exports.get(node("disk", target.disk_id))
         # A writable export below the top node would go round the filter.
         assert disk is None or disk["node-name"] == node("top", target.disk_id), disk
-        _make_scratch(target.scratch, target.size_bytes)
+        key = luks.new_key() if target.encrypted else None
+        await asyncio.to_thread(_make_scratch, target.scratch, target.size_bytes, key)
+        if key is not None:
+            await LiveDisk(daemon=daemon, id=target.disk_id).give_secret(graph.SCRATCH_KEY, key)
+        scratch = graph.scratch_node(target.disk_id, target.scratch, encrypted=target.encrypted)
         commands += [
-            ("blockdev-add", graph.scratch_node(target.disk_id, target.scratch)),
+            ("blockdev-add", scratch),
             ("blockdev-add", graph.cbw_node(target.disk_id, target.size_bytes)),
             ("block-dirty-bitmap-add", graph.bitmap(target.disk_id, target.live)),
         ]
     await daemon.execute_all(commands)
 
 
-def _make_scratch(path: Path, size_bytes: int) -> None:
-    """Make an empty sparse file.
+def _make_scratch(path: Path, size_bytes: int, key: LuksKey | None) -> None:
+    """Make an empty sparse file, in which so much fits; one that is encrypted has its header.
 
     Raises:
         SpaceError: The file system is full, or has no files of this size (ext4: 16 TiB).
@@ -107,7 +116,9 @@ def _make_scratch(path: Path, size_bytes: int) -> None:
         path.unlink(missing_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            os.ftruncate(descriptor, size_bytes)
+            if key is not None:
+                os.pwrite(descriptor, luks.new_header(key), 0)
+            os.ftruncate(descriptor, size_bytes + (0 if key is None else HEADER_BYTES))
         finally:
             os.close(descriptor)
     except OSError as error:

@@ -19,6 +19,7 @@ from drystone.domain.ids import DiskId
 from drystone.engine import graph
 from drystone.engine.daemon import Daemon
 from drystone.engine.layout import node
+from drystone.engine.luks import LuksKey
 from drystone.engine.qmp import QmpRefusedError
 from drystone.engine.volume import Volume
 from drystone.nbd.client import NbdClient
@@ -101,6 +102,16 @@ class Seen:
         return self.has("back")
 
     @property
+    def encrypted(self) -> bool:
+        """Whether its image is."""
+        return bool(self.nodes.get(node("qcow", self.id), {}).get("encrypted"))
+
+    @property
+    def has_encrypted_scratch(self) -> bool:
+        """Whether what is copied for its frozen view is encrypted."""
+        return self.nodes.get(node("scratch", self.id), {}).get("drv") == graph.LUKS
+
+    @property
     def has_view(self) -> bool:
         """Whether `unfreeze` has anything to take away."""
         return any(map(self.has, ("view", "cbw", "scratch")))
@@ -142,7 +153,10 @@ class LiveDisk:
             QmpRefusedError: QEMU refused (image locked, damaged, missing); the nodes made so far are gone again.
             UnavailableError: The daemon died.
         """
+        key = spec.volume.key
         try:
+            if key is not None:
+                await self.give_secret(graph.IMAGE_KEY, key)
             await self.daemon.execute("object-add", graph.throttle_group(self.id, spec.limits))
             await self.daemon.execute("blockdev-add", spec.volume.block_node())
             if spec.backing is not None:
@@ -150,12 +164,29 @@ class LiveDisk:
                 await self.daemon.execute("blockdev-add", graph.backing_node(self.id, near))
                 await self.daemon.execute("object-add", graph.throttle_group(self.id, None, kind="fill"))
                 await self.daemon.execute("blockdev-add", graph.fill_node(self.id))
-            await self.daemon.execute("blockdev-add", graph.qcow_node(self.id, hydrating=spec.backing is not None))
+            hydrating = spec.backing is not None
+            qcow = graph.qcow_node(self.id, hydrating=hydrating, encrypted=key is not None)
+            await self.daemon.execute("blockdev-add", qcow)
             await self.daemon.execute("block-dirty-bitmap-add", graph.bitmap(self.id, spec.bitmap))
             await self.daemon.execute("blockdev-add", graph.top_node(self.id))
         except QmpRefusedError:
             await self.close()
+            if key is not None:
+                await self._drop(graph.IMAGE_KEY)
             raise
+
+    async def give_secret(self, kind: str, key: LuksKey) -> None:
+        """Tell the daemon what opens an encrypted node; what an earlier try has left goes."""
+        try:
+            await self.daemon.execute("object-add", graph.secret(self.id, kind, key))
+        except QmpRefusedError:
+            await self._drop(kind)
+            await self.daemon.execute("object-add", graph.secret(self.id, kind, key))
+
+    async def _drop(self, *kinds: str) -> None:
+        for kind in kinds:
+            with contextlib.suppress(QmpRefusedError):  # It may never have been made.
+                await self.daemon.execute("object-del", {"id": node(kind, self.id)})
 
     async def close(self) -> None:
         """Take the disk's exports and nodes away, whatever of them is there. Flushes; its bitmaps are gone with it."""
@@ -164,9 +195,7 @@ class LiveDisk:
         await self._remove_nodes(seen, "pull")
         await self._remove_view(seen)
         await self._remove_nodes(seen, "top", "qcow", "file", "fill", "back", "zeros")
-        for kind in ("limit", "fill"):
-            with contextlib.suppress(QmpRefusedError):  # It may never have been made.
-                await self.daemon.execute("object-del", {"id": node(kind, self.id)})
+        await self._drop("limit", "fill", *((graph.IMAGE_KEY,) if seen.encrypted else ()))
 
     async def _remove_exports(self, *kinds: str) -> None:
         await self.daemon.remove_exports(*(node(kind, self.id) for kind in kinds))
@@ -181,6 +210,8 @@ class LiveDisk:
         if seen.has("cbw") and seen.has("top"):
             await self.daemon.execute("blockdev-reopen", {"options": [graph.top_node(self.id)]})
         await self._remove_nodes(seen, "cbw", "scratch")
+        if seen.has_encrypted_scratch:
+            await self._drop(graph.SCRATCH_KEY)
 
     async def export_nbd(self) -> Path:
         """Serve the disk over NBD, writable, under its id; return the socket. Does nothing if it is served already."""

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 
 from drystone.domain.disk_types import GIB
 from drystone.domain.ids import DiskId
-from drystone.engine import process
+from drystone.engine import luks, process
 from drystone.engine.daemon import Daemon
 from drystone.engine.graph import Backing
 from drystone.engine.layout import Layout
 from drystone.engine.live_disk import LiveDisk, OpenDisk
+from drystone.engine.luks import LuksKey
 from drystone.engine.volume import Qcow2Volume
 
 PREFIX = "proof-"
@@ -33,6 +34,7 @@ async def open_clone(
     *,
     backing: Backing,
     size_gib: int,
+    encrypted: bool,
     bytes_max: int,
     environment: Mapping[str, str],
 ) -> Daemon:
@@ -43,6 +45,7 @@ async def open_clone(
         disk_id: An id of its own.
         backing: The snapshot.
         size_gib: Its size.
+        encrypted: Whether the snapshot is: then the clone is, too, by a key that nobody keeps (S381).
         bytes_max: What may be written into the clone; its daemon dies where more is.
         environment: The daemon's.
 
@@ -50,7 +53,7 @@ async def open_clone(
         DrystoneError: It could not be made; `remove_clone` takes away what there is.
     """
     name = name_of(disk_id)
-    volume = _volume(layout, name)
+    volume = _volume(layout, name, luks.new_key() if encrypted else None)
     await volume.create(size_gib * GIB, backing)
     daemon = await Daemon.start(name, layout.daemon(name), layout.logs / f"{PREFIX}daemon.log", environment)
     resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (bytes_max, bytes_max))
@@ -78,5 +81,5 @@ async def remove_clones(layout: Layout) -> None:
         await remove_clone(layout, name)
 
 
-def _volume(layout: Layout, name: str) -> Qcow2Volume:
-    return Qcow2Volume(id=DiskId("disk-" + name.removeprefix(PREFIX)), image=layout.scratch / f"{name}.qcow2")
+def _volume(layout: Layout, name: str, key: LuksKey | None = None) -> Qcow2Volume:
+    return Qcow2Volume(id=DiskId("disk-" + name.removeprefix(PREFIX)), image=layout.scratch / f"{name}.qcow2", key=key)

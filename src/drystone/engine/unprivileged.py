@@ -64,8 +64,8 @@ def prefix(uid: int, *, memory_bytes: int | None = None) -> Sequence[str]:
 
 
 @contextlib.contextmanager
-def lent(descriptor: int) -> Iterator[int]:
-    """Hold a user who may open a file of ours by its descriptor (`/dev/fd/N`); nobody reaches it by name.
+def lent(*descriptors: int) -> Iterator[int]:
+    """Hold a user who may open files of ours by their descriptors (`/dev/fd/N`); nobody reaches them by name.
 
     Whatever runs as that user has to end before this does.
 
@@ -73,11 +73,13 @@ def lent(descriptor: int) -> Iterator[int]:
         UnavailableError: All users are held, or the file system does not let a file be given away.
     """
     with user() as uid:
-        _own(descriptor, uid)
         try:
+            for one in descriptors:
+                _own(one, uid)
             yield uid
         finally:
-            _own(descriptor, 0)
+            for one in descriptors:
+                _own(one, 0)
 
 
 def _own(descriptor: int, uid: int) -> None:

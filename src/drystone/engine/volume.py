@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +20,11 @@ from drystone.domain.blocks import Ranges
 from drystone.domain.errors import IntegrityError, ProtocolError
 from drystone.domain.ids import DiskId
 from drystone.domain.tracking import Checkpoint, FileIdentity
-from drystone.engine import command, convert, graph
+from drystone.engine import command, convert, graph, luks
 from drystone.engine.convert import Guard, ImageFile, OnPercent
 from drystone.engine.graph import Arguments, Backing
 from drystone.engine.layout import Layout, nbd_uri
+from drystone.engine.luks import LuksKey
 from drystone.engine.space import allocated_bytes
 
 CLUSTER_BYTES = 1 << 16
@@ -85,6 +86,10 @@ class Volume(Protocol):
             IntegrityError: It is no volume.
         """
 
+    @property
+    def key(self) -> LuksKey | None:
+        """What opens it, if it is encrypted and whoever asked for it gave the key."""
+
     def block_node(self) -> Arguments:
         """Return the block node on which QEMU's qcow2 node of the disk stands."""
 
@@ -129,6 +134,8 @@ class Qcow2Volume:
 
     id: DiskId
     image: Path
+    key: LuksKey | None = None
+    """What opens it, if it is encrypted; needed by what reads or changes its content, and by `grow`."""
 
     @property
     def _checkpoint(self) -> Path:
@@ -139,11 +146,24 @@ class Qcow2Volume:
         part = self._part
         part.unlink(missing_ok=True)
         source = () if backing is None else ("-u", "-F", "raw", "-b", nbd_uri(backing.socket, backing.export))
-        await command.run(
-            "qemu-img", "create", "-q", "-f", "qcow2", "-o", _OPTIONS, *source, str(part), str(size_bytes)
-        )
+        begun = () if self.key is not None else source
+        await command.run("qemu-img", "create", "-q", "-f", "qcow2", "-o", _OPTIONS, *begun, str(part), str(size_bytes))
         part.chmod(0o600)
+        if self.key is not None:
+            await asyncio.to_thread(luks.encrypt_empty, part, self.key)
+            if source:
+                await self._run("rebase", part, "-q", *source)
         await asyncio.to_thread(self._settle)
+
+    async def _run(self, verb: str, image: Path, *options: str, last: Sequence[str] = ()) -> None:
+        """Have qemu-img change an image, which may be encrypted."""
+        with luks.given(self.key) as given:
+            named = ["-f", "qcow2", str(image)]
+            if self.key is not None:
+                option = f"driver=qcow2,encrypt.key-secret={luks.SECRET},file.filename={luks.told_path(image)}"
+                named = ["--image-opts", option]
+            words = (*options, *given.words, *named, *last)
+            await command.run("qemu-img", verb, *words, descriptors=given.descriptors)
 
     def _settle(self) -> None:
         _put_in_place(self._part, self.image)
@@ -155,7 +175,7 @@ class Qcow2Volume:
 
     async def grow(self, size_bytes: int) -> None:
         if self.size_bytes() < size_bytes:
-            await command.run("qemu-img", "resize", "-q", "-f", "qcow2", str(self.image), str(size_bytes))
+            await self._run("resize", self.image, "-q", last=(str(size_bytes),))
             await asyncio.to_thread(durable_files.sync_file, self.image)
 
     def remove(self) -> None:
@@ -243,15 +263,15 @@ class Qcow2Volume:
     def opened(self, scratch: Path) -> Iterator[ImageFile]:
         descriptor = os.open(self.image, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            yield ImageFile(name=str(self.image), descriptor=descriptor, format="qcow2", scratch=scratch)
+            yield ImageFile(name=str(self.image), descriptor=descriptor, format="qcow2", scratch=scratch, key=self.key)
         finally:
             os.close(descriptor)
 
     async def copy_from(self, file: ImageFile, *, on_percent: OnPercent, guard: Guard) -> None:
-        await convert.import_into(file, self.image, on_percent=on_percent, guard=guard)
+        await convert.import_into(file, self.image, key=self.key, on_percent=on_percent, guard=guard)
 
     async def same_as(self, file: ImageFile, *, on_percent: OnPercent, guard: Guard) -> bool:
-        return await convert.same_content(file, self.image, on_percent=on_percent, guard=guard)
+        return await convert.same_content(file, self.image, key=self.key, on_percent=on_percent, guard=guard)
 
     def replace_by(self, draft: Self) -> None:
         _put_in_place(draft.image, self.image)
@@ -273,6 +293,12 @@ def _put_in_place(made: Path, image: Path) -> None:
     durable_files.sync_file(image.parent)
 
 
-def volume_of(layout: Layout, disk_id: DiskId) -> Volume:
-    """Return the volume of a disk; it need not be there."""
-    return Qcow2Volume(id=disk_id, image=layout.disk(disk_id) / "disk.qcow2")
+def volume_of(layout: Layout, disk_id: DiskId, key: LuksKey | None = None) -> Volume:
+    """Return the volume of a disk; it need not be there.
+
+    Args:
+        layout: Where.
+        disk_id: Which.
+        key: Of an encrypted disk, for whoever makes, opens, grows or copies it; others need none.
+    """
+    return Qcow2Volume(id=disk_id, image=layout.disk(disk_id) / "disk.qcow2", key=key)

@@ -17,6 +17,7 @@ from drystone.domain.ids import StoreId
 from drystone.engine.layout import Layout
 from drystone.objects.address import open_objects
 from drystone.objects.contract import ObjectStore
+from drystone.offline.disk_wraps import disks_unopened, wrap_disks
 from drystone.server.serve import locked
 from drystone.server.store_opening import SEALED, STORE_ID, StartError, with_keys
 from drystone.server.store_place import store_place
@@ -120,9 +121,9 @@ class Rotated:
 def rotate_key(data: Path, chosen: str | None = None, *, at: float) -> Rotated:
     """Have a new key take the place of one, the default one if none is named; no server has the data.
 
-    Data keys that the old one wraps are wrapped by the new one, of the same name; then the old one's wraps and its file
-    go, and those of others of that name, which an earlier try has left. No snapshot is written anew. It may be repeated
-    after an error: nothing is lost by it (S246).
+    What the old one wraps, data keys and keys of encrypted disks, is wrapped by the new one, of the same name; then the
+    old one's wraps and its file go, and those of others of that name, which an earlier try has left. No snapshot and no
+    disk is written anew. It may be repeated after an error: nothing is lost by it (S246, S383).
 
     Raises:
         DrystoneError: A data key cannot be opened, or the store does not answer. All keys stay that were there.
@@ -132,16 +133,17 @@ def rotate_key(data: Path, chosen: str | None = None, *, at: float) -> Rotated:
     with locked(config.data):
         objects, store_id = _owned(config, layout)
         files = KeyFiles(layout.keys)
-        faults = unopened(objects, store_id, files.secret)
-        if faults:
-            raise IntegrityError(f"nothing was changed: {'; '.join(faults)}")
         before = _chosen(files, chosen)
         old = {one.key.key_id for one in files.all()[0] if one.name == before.name}
+        faults = unopened(objects, store_id, files.secret) + disks_unopened(layout, old)
+        if faults:
+            raise IntegrityError(f"nothing was changed: {'; '.join(faults)}")
         made = new_key(at, before.name)
         files.add(made)
         done = rewrap(objects, store_id, files.secret, made.key, old)
         if done.faults:
             raise IntegrityError(f"nothing was retired, and key {made.key.key_id} stays: {'; '.join(done.faults)}")
+        wrap_disks(layout, store_id, old, made.key.key_id)
         if files.default_id() in old:
             files.make_default(made.key.key_id)
         for key_id in sorted(old):

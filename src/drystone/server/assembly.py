@@ -166,6 +166,7 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
         disks_per_call=config.disks_per_call,
         disks_per_instance=config.disks_per_instance,
         root=os.geteuid() == 0,
+        sealed=parts.kept.sealed,
         limits=disk_limits,
     )
     snapshots = SnapshotLifecycle(

@@ -94,6 +94,7 @@ def _configured(data: Path, port: int | None) -> Config:
     config = Config.load(data, port=port)
     configure_logs(config.log_level)
     descriptors.raise_limit()
+    descriptors.forbid_core_dumps()
     return config
 
 

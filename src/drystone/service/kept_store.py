@@ -71,6 +71,11 @@ class KeptStore:
     pending: Pending = field(default_factory=Pending)
 
     @property
+    def sealed(self) -> bool:
+        """Whether it is a sealed store."""
+        return bool(self.place.seal_keys)
+
+    @property
     def store(self) -> Store:
         """The store, to read, write and delete.
 

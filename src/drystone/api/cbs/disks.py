@@ -221,6 +221,8 @@ class Disk(TypedDict):
     Migrating: bool
     MigratePercent: int
     Encrypt: bool
+    EncryptType: str
+    KmsKeyId: str  # id of the key that wraps its own; empty for a plain disk
     Tags: list[Tag]
     ThroughputPerformance: int
     BurstPerformance: bool
@@ -315,7 +317,9 @@ def disk_fields(view: views.DiskView, on: Context, *, policies: bool, now_s: flo
         "RollbackPercent": disk.rollback_percent if rolling_back else 100,
         "Migrating": False,
         "MigratePercent": 100,
-        "Encrypt": False,
+        "Encrypt": disk.encryption is not None,
+        "EncryptType": "" if disk.encryption is None else disk.encryption.type,
+        "KmsKeyId": "" if disk.encryption is None else disk.encryption.kek,
         "Tags": tags(disk.tags),
         "ThroughputPerformance": disk.throughput_performance,
         "BurstPerformance": disk.burst_performance,

@@ -144,7 +144,7 @@ def snapshot_fields(view: views.SnapshotView, on: Context) -> Snapshot:
         "CreateTime": on.local_time(snapshot.created_at),
         "LatestModifyTime": iso_time(snapshot.modified_at),
         "IsLocked": False,
-        "Encrypt": False,
+        "Encrypt": snapshot.encrypted,
         "CopyFromRemote": False,
         "CopyingToRegions": [],
         "ShareReference": view.shares,

@@ -149,7 +149,7 @@ class DiskCharges:
             RefusalError: As CreateDisks would refuse it, of what no row is needed for.
         """
         assert new.size_gib is not None
-        check_new(replace(new, zone=self.zone), zone=self.zone, disks_per_call=self.disks_per_call)
+        check_new(replace(new, zone=self.zone), zone=self.zone, disks_per_call=self.disks_per_call, sealed=False)
         quotas.check_size(new.disk_type, new.size_gib)
         check_extra(new, new.size_gib)
         return new.charge_type

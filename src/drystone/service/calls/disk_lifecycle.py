@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 
 from drystone.catalog import disks, instances, snapshots
 from drystone.domain import tracking as algebra
-from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, Disk, DiskState
+from drystone.domain.disk import DATA_DISK, ENCRYPT_TYPES, POSTPAID, PREPAID, Disk, DiskEncryption, DiskState
 from drystone.domain.errors import PassingError, Refusal, RefusalError
-from drystone.domain.ids import DiskId, InstanceId, OperationId
+from drystone.domain.ids import DiskId, InstanceId, KeyId, OperationId
 from drystone.domain.instance import InstanceKind
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.payloads import CreateDiskPayload, InitializePayload, Payload, ResizePayload
@@ -25,7 +25,7 @@ from drystone.engine.volume import volume_of
 from drystone.service.caller import Caller
 from drystone.service.calls.attributes import checked_tags, disk_name
 from drystone.service.calls.disk_records import owned_disk
-from drystone.service.calls.new_disks import MONTH_SECONDS, check_extra, check_new
+from drystone.service.calls.new_disks import MONTH_SECONDS, check_extra, check_new, kek_of
 from drystone.service.calls.patience import patiently
 from drystone.service.calls.snapshot_begin import check_no_snapshot
 from drystone.service.host.host import Host
@@ -61,6 +61,8 @@ class DiskLifecycle:
     disks_per_call: int
     disks_per_instance: int
     root: bool
+    sealed: bool = False
+    """Whether the snapshot store is: then disks may be encrypted."""
     limits: quotas.DiskLimits = quotas.DISKS
 
     # --- create -------------------------------------------------------------------------------------------------------
@@ -74,8 +76,9 @@ class DiskLifecycle:
         Raises:
             RefusalError: With CreateDisks' documented codes; no disk was made.
         """
-        check_new(new, zone=self.zone, disks_per_call=self.disks_per_call)
+        check_new(new, zone=self.zone, disks_per_call=self.disks_per_call, sealed=self.sealed)
         name, tags = disk_name(new.name), checked_tags(new.tags)
+        kek = await asyncio.to_thread(kek_of, self.layout, new.kms_key_id) if self.sealed else None
         hashed = tokens.request_hash(new)
 
         def record(change: Change) -> tuple[tuple[DiskId, ...], list[Operation]]:
@@ -85,7 +88,7 @@ class DiskLifecycle:
                 if before is not None:
                     return _ids(before), []
             self.room.require(disks=new.count)
-            template = self._template(change, caller, new, name=name, tags=tags)
+            template = self._template(change, caller, new, name=name, tags=tags, kek=kek)
             quotas.check_disks(
                 conn, caller.account_id, self.limits, adding=new.count, gib=new.count * template.size_gib
             )
@@ -112,9 +115,17 @@ class DiskLifecycle:
         return ids
 
     def _template(
-        self, change: Change, caller: Caller, new: NewDisks, *, name: str, tags: tuple[tuple[str, str], ...]
+        self,
+        change: Change,
+        caller: Caller,
+        new: NewDisks,
+        *,
+        name: str,
+        tags: tuple[tuple[str, str], ...],
+        kek: KeyId | None,
     ) -> Disk:
         size_gib, source = new.size_gib, None
+        encrypted = new.encrypt is not None
         if new.snapshot_id is not None:
             source = usable_snapshot(change.conn, caller.account_id, new.snapshot_id)
             if source.state is not SnapshotState.NORMAL:
@@ -123,9 +134,17 @@ class DiskLifecycle:
                 )
             if source.usage != DATA_DISK:
                 raise _bad_value(f"Snapshot {source.id} is of a system disk; only data disks are made from snapshots.")
+            if encrypted and not source.encrypted:
+                raise _bad_value(f"Snapshot {source.id} is not encrypted; only plain disks are made from it.")
+            encrypted = source.encrypted
             size_gib = source.size_gib if size_gib is None else size_gib
             if size_gib < source.size_gib:
                 raise _bad_value(f"DiskSize is {size_gib} GiB; snapshot {source.id} needs at least {source.size_gib}.")
+        encryption = None
+        if encrypted:
+            if kek is None:
+                raise RefusalError(Refusal.NOT_NOW, "There is no key on this machine that wraps those of new disks.")
+            encryption = DiskEncryption(type=new.encrypt_type or ENCRYPT_TYPES[0], kek=kek)
         if size_gib is None:
             raise RefusalError(Refusal.MISSING, "DiskSize is needed unless SnapshotId is given.")
         quotas.check_size(new.disk_type, size_gib)
@@ -142,7 +161,7 @@ class DiskLifecycle:
             renew_flag=new.renew_flag or "NOTIFY_AND_MANUAL_RENEW", prepaid_period=new.prepaid_period,
             deadline_at=None if new.prepaid_period is None else change.at + new.prepaid_period * MONTH_SECONDS,
             source_snapshot_id=None if source is None else source.id, created_at=change.at,
-            hydrating=source is not None, hydration_percent=100 if source is None else 0,
+            hydrating=source is not None, hydration_percent=100 if source is None else 0, encryption=encryption,
             **values,  # type: ignore[arg-type] # the columns of tracking
         )  # fmt: skip
 

@@ -319,6 +319,6 @@ _SNAPSHOT_FILTERS: Mapping[str, Narrow] = {
     "disk-usage": _enumeration("usage", _USAGES),
     "project-id": _number("project_id"),
     "zone": _column("zone"),
-    "encrypt": _always({"TRUE", "FALSE"}, "FALSE"),
+    "encrypt": _flag("encrypted"),
     **_TAG_FILTERS,
 }

@@ -1,9 +1,13 @@
 """What may be asked of a new disk, or of one whose way of charging changes, as far as no row is needed to say so."""
 
-from drystone.domain.disk import POSTPAID, PREPAID
+from drystone.domain.disk import ENCRYPT_TYPES, POSTPAID, PREPAID
 from drystone.domain.disk_types import DISK_TYPES, EXTRA_PERFORMANCE_GIB_MIN, EXTRA_TYPES, SOLD_TYPES
-from drystone.domain.errors import Refusal, RefusalError
+from drystone.domain.errors import ProtocolError, Refusal, RefusalError, UnavailableError
+from drystone.domain.ids import KeyId
+from drystone.engine.layout import Layout
+from drystone.objects.contract import NotFoundError
 from drystone.service.requests import NewDisks
+from drystone.snapstore.key_files import KeyFiles
 
 MONTH_SECONDS = 30 * 86400.0
 PERIODS = (*range(1, 13), 24, 36)
@@ -12,8 +16,8 @@ RENEW_FLAGS = ("DISABLE_NOTIFY_AND_MANUAL_RENEW", "NOTIFY_AND_AUTO_RENEW", "NOTI
 BACKUP_QUOTA_MAX = 1024
 
 
-def check_new(new: NewDisks, *, zone: str, disks_per_call: int) -> None:
-    """Refuse what no disk here can be.
+def check_new(new: NewDisks, *, zone: str, disks_per_call: int, sealed: bool) -> None:
+    """Refuse what no disk here can be; only with a `sealed` store may it be encrypted.
 
     Raises:
         RefusalError: `BAD_VALUE`, `NOT_SOLD`, `MISSING` or `TOO_MANY`.
@@ -48,7 +52,21 @@ def check_new(new: NewDisks, *, zone: str, disks_per_call: int) -> None:
     if not 0 <= new.project_id < 1 << 63:
         raise _bad_value("ProjectId is out of bounds.")
     check_backup_quota(new.backup_quota)
-    _check_features(new)
+    _check_features(new, sealed=sealed)
+
+
+def kek_of(layout: Layout, word: str | None) -> KeyId | None:
+    """Return the key that wraps those of a new encrypted disk: the one that is named, or the installation's own.
+
+    Raises:
+        RefusalError: `BAD_VALUE`: no key here has that id or name, or it cannot be used.
+    """
+    files = KeyFiles(layout.keys)
+    try:
+        return files.default_id() if word is None else files.chosen(word).key.key_id
+    except (NotFoundError, ProtocolError, UnavailableError) as error:
+        told = "there is none" if isinstance(error, NotFoundError) else "it cannot be used"
+        raise _bad_value(f"KmsKeyId is `{word}`, and {told}; `drystone key list` shows the keys.") from error
 
 
 def check_extra(new: NewDisks, size_gib: int) -> None:
@@ -105,15 +123,18 @@ def check_backup_quota(count: int) -> None:
         raise _bad_value(f"DiskBackupQuota is {count}; 1 to {BACKUP_QUOTA_MAX} are allowed, and 0 for none.")
 
 
-def _check_features(new: NewDisks) -> None:
+def _check_features(new: NewDisks, *, sealed: bool) -> None:
     if new.encrypt is not None and new.encrypt != "ENCRYPT":
         raise _bad_value(f"Encrypt is `{new.encrypt}`; the only value is ENCRYPT.")
     if new.kms_key_id is not None and new.encrypt is None:
         raise _bad_value("KmsKeyId needs Encrypt.")
     if new.encrypt is not None and (new.shareable or new.auto_mount_instance is not None):
         raise _bad_value("Encrypt excludes Shareable and AutoMountConfiguration.")
+    if new.encrypt_type is not None and (new.encrypt is None or new.encrypt_type not in ENCRYPT_TYPES):
+        raise _bad_value(f"EncryptType is `{new.encrypt_type}`; with Encrypt it is {' or '.join(ENCRYPT_TYPES)}.")
+    if new.encrypt is not None and not sealed:
+        raise _not_sold("Encrypted disks need a sealed snapshot store, and that of this installation is not.")
     for asked, what in (
-        (new.encrypt is not None or new.encrypt_type is not None, "Encrypted disks"),
         (new.shareable, "Shareable disks"),
         (new.auto_mount_instance is not None, "Mounting inside an instance"),
     ):

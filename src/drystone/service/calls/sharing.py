@@ -88,6 +88,11 @@ def _check_fit(snapshot: Snapshot) -> None:
         raise RefusalError(
             Refusal.SNAPSHOT_UNFIT, f"Snapshot {snapshot.id} is of a system disk; those of data disks are shared."
         )
+    if snapshot.encrypted:
+        raise RefusalError(
+            Refusal.SNAPSHOT_UNFIT,
+            f"Snapshot {snapshot.id} is of an encrypted disk; only those of plain disks are shared.",
+        )
 
 
 def _bad_value(message: str) -> RefusalError:

@@ -70,7 +70,7 @@ def begin_snapshot(
     Args:
         change: The transaction, in which the disk was found fit.
         disk: The disk, open in a daemon, as it is in this transaction.
-        template: The snapshot; its parent is filled in here.
+        template: The snapshot; its parent, and whether it is encrypted, are filled in here.
         request_id: Of the call.
         group: The group that it is a member of.
         audit_everything: Check all that tracking calls clean.
@@ -80,7 +80,7 @@ def begin_snapshot(
     freeze = algebra.frozen(tracking, new_bitmap=bitmap)
     pinned = [] if freeze.base is None else [freeze.base]
     session = change.open_session("snapshot", pinned, snapshot_id=template.id)
-    snapshots.insert(change.conn, replace(template, parent_id=freeze.base))
+    snapshots.insert(change.conn, replace(template, parent_id=freeze.base, encrypted=disk.encryption is not None))
     operation = change.begin(
         OperationKind.SNAPSHOT, account_id=disk.account_id, disk_id=disk.id, snapshot_id=template.id,
         phase=Phase.FREEZING.value, request_id=request_id,

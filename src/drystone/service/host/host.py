@@ -30,11 +30,12 @@ from drystone.engine.qmp import QmpRefusedError
 from drystone.engine.volume import Volume, volume_of
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.daemons import Daemons
+from drystone.service.host.disk_keys import DiskKeys
 from drystone.service.host.snapshot_server import SnapshotServer
 from drystone.service.rows.opening import record_closed, record_opening
 from drystone.service.rows.settling import record_failing, record_lost, record_settled
 from drystone.service.rows.tracking import flight_of, tracking_of
-from drystone.service.transactions import Transactions
+from drystone.service.transactions import Change, Transactions
 
 log = structlog.get_logger()
 SETTLE_STEPS_MAX = 4
@@ -100,11 +101,41 @@ class Host:
             raise UnavailableError(f"disk {disk_id} is gone")
         return disk
 
+    async def volume(self, disk: Disk) -> Volume:
+        """Return a disk's volume, with what opens it if it is encrypted.
+
+        Raises:
+            KeyMissingError: The key for that is not on this machine.
+            IntegrityError: What it is wrapped in is damaged.
+        """
+        key = await asyncio.to_thread(DiskKeys(layout=self.layout).of, disk)
+        return volume_of(self.layout, disk.id, key)
+
+    async def keyed(self, disk: Disk) -> Disk:
+        """Return the row of a disk that is being made, with a key for its image if it is to be encrypted.
+
+        Before the image is made the key is durable, wrapped, in the row and beside the image (S382).
+        """
+        if disk.encryption is not None and not disk.encryption.wrap:
+            made = await asyncio.to_thread(DiskKeys(layout=self.layout).wrapped, disk)
+            values = {"encryption": made}
+
+            def keep(change: Change) -> bool:
+                return disks.compare_and_set(
+                    change.conn, disk.id, expected={"state": DiskState.CREATING}, values=values
+                )
+
+            if not await self.transactions.change(keep):
+                raise UnavailableError(f"disk {disk.id} is no longer being created")
+            disk = await self.row(disk.id)
+        await self.describe(disk)
+        return disk
+
     # --- open and close (A10) -----------------------------------------------------------------------------------------
 
     async def _open(self, disk: Disk) -> tuple[Disk, LiveDisk]:
         """Checkpoint away, durably → row LIVE in a new epoch → daemon opens with an empty bitmap."""
-        volume = volume_of(self.layout, disk.id)
+        volume = await self.volume(disk)
         hydrating = await asyncio.to_thread(volume.has_backing)
         name = disk.id if hydrating or disk.instance_id is None else disk.instance_id
         if self.daemons.is_silent(name):
@@ -213,9 +244,9 @@ class Host:
 
         The daemon has exited in order afterwards; after an error it is left, and ended at the next try.
         """
+        volume = await self.volume(await self.row(disk_id))
         await self.daemons.kill(disk_id)
         live = LiveDisk(daemon=await self.daemons.get(disk_id), id=disk_id)
-        volume = volume_of(self.layout, disk_id)
         await live.open(OpenDisk(volume=volume, limits=None, bitmap="alone", backing=None))
         yield live
         await live.close()

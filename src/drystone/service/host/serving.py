@@ -1,13 +1,14 @@
 """Attached disks are served to their instances: over NBD, or as block devices of this host."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 
 import structlog
 
 from drystone.catalog import disks, instances
 from drystone.domain.disk import Disk, DiskState
-from drystone.domain.errors import SpaceError
+from drystone.domain.errors import DrystoneError, SpaceError
 from drystone.domain.ids import DiskId
 from drystone.domain.instance import InstanceKind
 from drystone.engine import host_device
@@ -77,8 +78,17 @@ class Serving:
                 # Until it is served its guest stands: what is kept for the catalog is kept for this.
                 if isinstance(why, SpaceError):
                     self.ballast.give(at_start=True)
+                await self._note_unserved(disk_id)
                 return
             log.info("disk.revived", disk_id=disk_id)
+
+    async def _note_unserved(self, disk_id: DiskId) -> None:
+        """Have the row of a disk that is open nowhere say no address, so that it is tried again (S382)."""
+        values = {"nbd_socket": None, "device": None}
+        with contextlib.suppress(DrystoneError):
+            await self.transactions.change(
+                lambda change: disks.compare_and_set(change.conn, disk_id, expected={"daemon": None}, values=values)
+            )
 
     async def _reachable(self, disk: Disk, live: LiveDisk) -> bool:
         """Tell whether who uses an exported disk finds it where the row says: somebody may have taken its device."""

@@ -14,7 +14,7 @@ from drystone.domain.operation import Operation, OperationKind
 from drystone.domain.payloads import CreateDiskPayload, SessionPayload
 from drystone.engine.graph import Backing
 from drystone.engine.layout import Layout
-from drystone.engine.volume import volume_of
+from drystone.engine.volume import Volume
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
 from drystone.service.operations import Operations
@@ -28,13 +28,12 @@ MADE = "MADE"
 """Phase of an operation whose disk is made and waits for the others of its call."""
 
 
-async def make_image(layout: Layout, disk: Disk, *, epoch: int) -> None:
+async def make_image(volume: Volume, layout: Layout, disk: Disk, *, epoch: int) -> None:
     """Make the disk's image as its row says and the checkpoint that is bound to it; whatever was there goes.
 
     A disk with a source snapshot reads from the snapshot server until it is hydrated. The caller's transaction
     afterwards makes the row STOPPED in `epoch`.
     """
-    volume = volume_of(layout, disk.id)
     backing = None
     if disk.source_snapshot_id is not None:
         backing = Backing(socket=layout.store_socket, export=disk.source_snapshot_id)
@@ -71,8 +70,8 @@ class CreateDisk:
             if await self.transactions.read(lambda conn: revoked(conn, disk)):
                 # S341: it waited for its turn, and nothing is made yet.
                 raise RefusalError(Refusal.NO_SUCH_SNAPSHOT, f"There is no snapshot {disk.source_snapshot_id}.")
-            await self.host.describe(disk)
-            await make_image(self.layout, disk, epoch=disk.epoch)
+            disk = await self.host.keyed(disk)
+            await make_image(await self.host.volume(disk), self.layout, disk, epoch=disk.epoch)
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:
         """Take back all disks of the call, and its client token: the call may be over, or of a killed server."""

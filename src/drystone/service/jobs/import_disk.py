@@ -40,8 +40,6 @@ class ImportDisk:
         disk = await self.host.row(operation.on_disk)
         wanted = operation.payload_as(ImportPayload)
         path = Path(wanted.path)
-        volume = volume_of(self.room.layout, disk.id)
-        draft = volume.draft("import")
         descriptor = await asyncio.to_thread(host_files.open_file, path)
         try:
             if wanted.file is not None and wanted.file != tuple(host_files.file_id(descriptor)):
@@ -56,7 +54,9 @@ class ImportDisk:
                     Refusal.BAD_VALUE, f"{path} has grown to {found.size_bytes} bytes, beyond the disk's size."
                 )
             await convert.check(file)
-            await self.host.describe(disk)
+            disk = await self.host.keyed(disk)
+            volume = await self.host.volume(disk)
+            draft = volume.draft("import")
             await draft.create(disk.size_bytes)
             copying = Copying(operation, draft.identity().device, transactions=self.transactions, room=self.room)
             await breakable(draft.copy_from(file, on_percent=copying.note, guard=copying.guard))

@@ -45,7 +45,7 @@ class Initialize:
             if not await self.transactions.change(lambda change: _begin(change, operation)):
                 return
             disk = await self.host.row(disk_id)
-            await make_image(self.layout, disk, epoch=disk.epoch + 1)
+            await make_image(await self.host.volume(disk), self.layout, disk, epoch=disk.epoch + 1)
             await self.operations.begin(lambda change: _finish(change, operation))
 
     async def fail(self, operation: Operation, code: str, message: str) -> None:

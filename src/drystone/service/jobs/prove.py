@@ -86,11 +86,13 @@ class Prove:
             raise SpaceError("free space is near the floor that belongs to the disks: there is no room for a clone")
         backing = await self.snapshot_server.serving(operation.of_snapshot)
         wanted = operation.payload_as(ProvePayload)
+        row = await self.transactions.read(lambda conn: snapshots.get(conn, operation.of_snapshot))
         daemon = await throwaway.open_clone(
             self.layout,
             _clone(operation),
             backing=backing,
             size_gib=wanted.size_gib,
+            encrypted=row is not None and row.encrypted,
             bytes_max=room,
             environment=self.environment,
         )

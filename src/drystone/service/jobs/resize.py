@@ -49,7 +49,7 @@ class Resize:
                 if disk.tracking == "STOPPED":
                     disk, live = await self.host.opened(disk_id)
             if live is None:
-                await volume_of(self.layout, disk_id).grow(size_gib * GIB)
+                await (await self.host.volume(disk)).grow(size_gib * GIB)
             else:
                 try:
                     await self._grow(disk, live, size_gib * GIB)

@@ -45,7 +45,7 @@ class Rewrite:
         disk_id = operation.on_disk
         async with self.locks.image(disk_id), self.locks.graph(disk_id):
             await self.host.close(disk_id)
-            volume = volume_of(self.room.layout, disk_id)
+            volume = await self.host.volume(await self.host.row(disk_id))
             if await asyncio.to_thread(volume.is_outdated):
                 draft = volume.draft(DRAFT)
                 before = await asyncio.to_thread(volume.identity)

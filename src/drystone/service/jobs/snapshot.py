@@ -42,6 +42,7 @@ from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.sweep import Sweep
 from drystone.snapstore.manifests import put_manifest
+from drystone.snapstore.seals import snapshots_purpose
 from drystone.transfer.addresses import Endpoint
 from drystone.transfer.jobs import ManifestTemplate, UploadJob, UploadResult
 from drystone.transfer.pool import WorkerPool
@@ -225,6 +226,7 @@ class TakeSnapshot:
 
     async def _upload(self, operation: Operation, session: SessionId) -> tuple[UploadResult, UploadJob]:
         disk, live = await self._open_still(operation)
+        await self._have_key(disk)
         allocation = None
         if disk.hydrating:
             async with self.locks.graph(disk.id):
@@ -254,6 +256,19 @@ class TakeSnapshot:
         finally:
             path.unlink(missing_ok=True)
         return result, job
+
+    async def _have_key(self, disk: Disk) -> None:
+        """See to it that the store has the data key of an encrypted disk: a worker does not know what wraps it (S380).
+
+        Raises:
+            KeyMissingError: What wraps it is not on this machine.
+        """
+        if disk.encryption is None:
+            return
+        seals = self.kept.store.seals
+        assert seals is not None, "only a sealed store has snapshots of encrypted disks"
+        purpose = snapshots_purpose(disk.account_id, disk.id, encrypted=True)
+        await asyncio.to_thread(seals.make_for, purpose, disk.encryption.kek)
 
     def _describe(
         self,
@@ -295,7 +310,9 @@ class TakeSnapshot:
             tracking_reason=known.tracking_reason or "changes were tracked since the parent",
             freeze_ms=known.freeze_ms or 0.0,
             consistency=known.consistency,
-            disk_attributes=DiskAttributes(type=disk.type, name=disk.name, usage=disk.usage),
+            disk_attributes=DiskAttributes(
+                type=disk.type, name=disk.name, usage=disk.usage, encrypted=snapshot.encrypted
+            ),
         )  # fmt: skip
         job = UploadJob(
             store=self.kept.address(), session=session, snapshot=operation.of_snapshot, template=template,

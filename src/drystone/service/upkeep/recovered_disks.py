@@ -82,7 +82,8 @@ def _restore(change: Change, row: Disk, here: FoundDisk, reason: str) -> None:
         "name": told.name, "size_gib": here.size_bytes // GIB, "type": told.type, "project_id": told.project_id,
         "portable": told.portable, "delete_with_instance": told.delete_with_instance, "tags": told.tags,
         "delete_snapshot": told.delete_snapshot, "throughput_performance": told.throughput_performance,
-        "burst_performance": told.burst_performance, "source_snapshot_id": told.source_snapshot_id,
+        "burst_performance": told.burst_performance, "encryption": told.encryption,
+        "source_snapshot_id": told.source_snapshot_id,
         "hydrating": False, "hydration_percent": 100,
     }  # fmt: skip
     if row.state in {DiskState.ROLLBACKING, DiskState.DUMPING}:

@@ -120,6 +120,7 @@ def _imported(found: FoundSnapshot, zone: str, *, at: float) -> Snapshot:
         parent_id=manifest.base,
         session_id=manifest.session, manifest=found.object, delta_map=manifest.maps[0].object,
         maps=tuple(part.object for part in manifest.maps), record=record, stored_bytes=taken.stored_bytes,
+        encrypted=manifest.disk_attributes.encrypted,
     )  # fmt: skip
     return replace(plain, **_attribute_values(found))  # type: ignore[arg-type] # names and types of columns
 
