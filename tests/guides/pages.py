@@ -14,6 +14,7 @@ GUIDES = (
     "docs/use/recovery-drill.md",
     "docs/use/monitoring.md",
     "docs/use/security.md",
+    "docs/use/service.md",
     "docs/use/upgrade.md",
     "docs/use/s3.md",
     "docs/use/clients.md",
