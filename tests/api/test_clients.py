@@ -117,7 +117,7 @@ def test_the_sdk_sees_refusals(running: Running) -> None:
         running.client(secret_key="wrong").DescribeDisks(filled(models.DescribeDisksRequest))
     assert refused.value.code == "AuthFailure.SignatureFailure"
     with pytest.raises(TencentCloudSDKException) as refused:
-        running.client().DescribeRemoteDisks(filled(models.DescribeRemoteDisksRequest))
+        running.client().TerminateRemoteDisks(filled(models.TerminateRemoteDisksRequest, RemoteDiskIds=["x"]))
     assert refused.value.code == "UnsupportedOperation"
 
 
