@@ -1,5 +1,6 @@
 """Tags of disks and snapshots, whichever service of the wire asks; and tags by themselves."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -197,12 +198,12 @@ class ResourceTags:
 
 
 def _tags_of(conn: Connection, account_id: AccountId, resource_ids: Sequence[str]) -> Mapping[str, Tags]:
-    found: dict[str, Disk | Snapshot] = {}
-    found.update(disks.get_many(conn, resource_ids))
-    found.update(snapshots.get_many(conn, resource_ids))
-    return {
-        own_id: one.tags for own_id, one in found.items() if one.account_id == account_id and one.state.visible
-    }  # fmt: skip
+    """Return the tags of each of these that clients of this account see (S361)."""
+    found: dict[str, Tags] = {}
+    for resource_id in resource_ids:
+        with contextlib.suppress(RefusalError):
+            found[resource_id] = _owned(conn, account_id, resource_id).tags
+    return found
 
 
 def _meets(tags: Tags, filters: TagFilters) -> bool:
