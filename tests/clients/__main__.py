@@ -1,13 +1,14 @@
 """Run real clients against a fresh server, and print one line for each: `./dev judges`."""
 
 import argparse
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from tests.clients import absent, custodian, sdks
+from tests.clients import custodian, sdks, terraform_csi
 from tests.clients.verdict import Verdict
 from tests.system.harness import Installation, installation
 
@@ -15,7 +16,8 @@ Judge = Callable[[Installation, Path], Verdict]
 JUDGES: Mapping[str, Judge] = {
     **{sdk: partial(sdks.judged, sdk) for sdk in sdks.RUN},
     "custodian": custodian.judged,
-    **{name: lambda _system, _scratch, name=name: absent.judged(name) for name in absent.MODULES},  # type: ignore[misc]
+    "terraform": terraform_csi.terraform,
+    "csi": terraform_csi.csi,
 }
 
 
@@ -24,19 +26,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("judges", nargs="*", choices=[[], *JUDGES], help="all of them if none is named")
     chosen = parser.parse_args().judges or list(JUDGES)
-    lines, failed = [], False
+    failed = False
     for name in chosen:
         with (
             tempfile.TemporaryDirectory() as directory,
             installation(Path(directory) / "data", _settings()) as system,
         ):
-            verdict = JUDGES[name](system, Path(directory))
+            verdict = _verdict(JUDGES[name], system, Path(directory))
         for failure in verdict.failures:
             print(f"{name}: {failure}", flush=True)
-        lines.append(verdict.line(name))
         failed = failed or bool(verdict.failures)
-        print(lines[-1], flush=True)
+        print(verdict.line(name), flush=True)
     return 1 if failed else 0
+
+
+def _verdict(judge: Judge, system: Installation, scratch: Path) -> Verdict:
+    """Have a judge judge; one that cannot be built, or hangs, has failed, and the others go on."""
+    try:
+        return judge(system, scratch)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Verdict(failures=(str(error),))
 
 
 def _settings() -> str:

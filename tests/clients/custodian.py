@@ -12,7 +12,6 @@ import socket
 import socketserver
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -20,11 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from drystone.server.certificates import own_certificate
-from tests.clients.sdks import ROOT, SECONDS_MAX, SOURCES, kept, with_hosts
+from tests.clients.sdks import SECONDS_MAX, SOURCES, environment, with_hosts
 from tests.clients.verdict import Verdict
 from tests.system.harness import Installation
 
-LOCK = ROOT / "requirements-custodian.lock"
 POLICIES = SOURCES / "policies.yml"
 ADDRESS = "127.0.0.52"
 """Of this machine alone, and nobody else's: port 443 of 127.0.0.1 may be taken."""
@@ -44,17 +42,6 @@ EXPECTED: Mapping[str, int] = {
 def names(region: str) -> tuple[str, ...]:
     """Return the host names that it calls."""
     return tuple(f"{service}.{region}.tencentcloudapi.com" for service in ("cbs", "tag", "sts"))
-
-
-def built() -> Path:
-    """Return its virtual environment, made if it is not there."""
-    place, there = kept("custodian", LOCK.read_bytes())
-    if not there:
-        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
-        pip = [str(place / "bin/pip"), "install", "-q", "--disable-pip-version-check", "--require-hashes"]
-        subprocess.run([*pip, "-r", str(LOCK)], check=True)
-        (place / ".built").touch()
-    return place
 
 
 @contextlib.contextmanager
@@ -103,7 +90,7 @@ def _made(system: Installation) -> None:
 
 def judged(system: Installation, scratch: Path) -> Verdict:
     """Run its policies, one after the other, and count what each found."""
-    place = built()
+    place = environment("custodian")
     region = system.environment["TENCENTCLOUD_REGION"]
     _made(system)
     (certifi,) = place.glob("lib/python*/site-packages/certifi/cacert.pem")

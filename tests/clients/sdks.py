@@ -47,6 +47,18 @@ def kept(name: str, made_of: bytes) -> tuple[Path, bool]:
     return place, False
 
 
+def environment(name: str) -> Path:
+    """Return a virtual environment of what `requirements-NAME.lock` names, made if it is not there."""
+    lock = ROOT / f"requirements-{name}.lock"
+    place, there = kept(name, lock.read_bytes())
+    if not there:
+        subprocess.run([sys.executable, "-m", "venv", str(place)], check=True)
+        pip = [str(place / "bin/pip"), "install", "-q", "--disable-pip-version-check", "--require-hashes"]
+        subprocess.run([*pip, "-r", str(lock)], check=True)
+        (place / ".built").touch()
+    return place
+
+
 def built(sdk: str) -> Path:
     """Return the directory of an SDK's build, made if it is not there."""
     files = sorted(file for file in (SOURCES / sdk).rglob("*") if file.is_file() and "__pycache__" not in file.parts)

@@ -10,11 +10,12 @@ class Verdict:
     passed: int = 0
     failures: tuple[str, ...] = ()
     not_run: str = ""
-    """Why nothing ran."""
+    """What did not run, and why."""
 
     def line(self, judge: str) -> str:
         """Return the one line that is printed."""
-        if self.not_run:
+        failed = len(self.failures)
+        if not self.passed and not failed:
             return f"not run  {judge}: {self.not_run}"
-        ran, failed = self.passed + len(self.failures), len(self.failures)
-        return f"{'FAIL' if failed else 'pass'}     {judge}: {ran} ran, {self.passed} passed, {failed} failed"
+        ran = f"{self.passed + failed} ran, {self.passed} passed, {failed} failed"
+        return f"{'FAIL' if failed else 'pass'}     {judge}: {ran}{'; not run: ' if self.not_run else ''}{self.not_run}"
