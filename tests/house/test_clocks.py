@@ -33,6 +33,8 @@ ALLOWED = {
     "catalog/policy_runs.py:prune": "the caller's time is by the steady clock",
     "catalog/sessions.py:spent": "the caller's time is by the steady clock",
     "catalog/snapshots.py:_due": "deadlines, which people asked for: by the least of all clocks",
+    "catalog/snapshots.py:policy_marks": "as above",
+    "service/upkeep/policy_retention.py:PolicyRetention.leaving": "bounded both ways, by the steady clock",
     "service/upkeep/expiry.py": "deadlines, which people asked for: by the least of all clocks",
     "service/calls/attributes.py:deadline": "a deadline that somebody asks for",
     "service/calls/accounts.py:Accounts.authenticate": "a key is remembered for five seconds; bounded both ways",

@@ -788,7 +788,7 @@ def test_nothing_expires_or_is_collected_until_somebody_confirms(world: World) -
 
         def due() -> list[SnapshotId | None]:
             def begin(change: Change) -> list[SnapshotId | None]:
-                expiry._due(change, NOW * 2)
+                expiry._due(change, NOW * 2, [])
                 return [operation.snapshot_id for operation in change.begun]
 
             return changed(db, begin, at=NOW * 2)

@@ -4,10 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, false, func, select, tuple_, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy import insert as insert_into
 
+from drystone.catalog.schema import VISIBLE_SNAPSHOT, snapshot
 from drystone.catalog.schema_policies import OPEN_RUN, policy_run
 from drystone.domain.ids import AccountId, DiskId, PolicyId, SnapshotId
 from drystone.domain.policy import Run, RunReason, RunState
@@ -108,9 +109,17 @@ def answers(conn: Connection, policy_id: PolicyId) -> dict[SnapshotId, int]:
 
 
 def prune(conn: Connection, before: float, limit: int) -> int:
-    """Remove up to `limit` runs that ended before this time; return how many."""
+    """Remove up to `limit` runs that ended before this time; return how many.
+
+    The last one that a snapshot answers for stays as long as that is there: its retention goes by it (S309).
+    """
     keys = policy_run.c.policy_id, policy_run.c.slot, policy_run.c.disk_id
-    old = select(*keys).where(policy_run.c.ended_at < before).order_by(policy_run.c.ended_at).limit(limit)
+    there = exists(select(snapshot.c.id).where(VISIBLE_SNAPSHOT, snapshot.c.id == policy_run.c.snapshot_id))
+    later = policy_run.alias("later")
+    same = later.c.snapshot_id == policy_run.c.snapshot_id, later.c.policy_id == policy_run.c.policy_id
+    last = ~exists(select(later.c.slot).where(*same, later.c.slot > policy_run.c.slot))
+    kept = and_(func.coalesce(_ANSWERED, false()), there, last)
+    old = select(*keys).where(policy_run.c.ended_at < before, ~kept).order_by(policy_run.c.ended_at).limit(limit)
     return conn.execute(delete_from(policy_run).where(tuple_(*keys).in_(old))).rowcount
 
 

@@ -86,6 +86,50 @@ def of_policy(conn: Connection, policy_id: PolicyId, disk_id: DiskId | None = No
     return _rows.all(conn, query.order_by(snapshot.c.policy_order.desc(), snapshot.c.id))
 
 
+def of_policy_and_disks(conn: Connection, policy_id: PolicyId) -> list[Snapshot]:
+    """Return the snapshots that clients see, that a policy had taken, and whose disk is there."""
+    query = select(snapshot).where(VISIBLE_SNAPSHOT, snapshot.c.policy_id == policy_id, _disk_there())
+    return _rows.all(conn, query.order_by(snapshot.c.policy_order, snapshot.c.id))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyMark:
+    """What changes when a snapshot of a policy may have to go."""
+
+    count: int
+    newest: int
+    due: int
+    """Whose deadline has come."""
+    doubtful: int
+    permanent: int
+
+
+def policy_marks(conn: Connection, until: float) -> dict[PolicyId, PolicyMark]:
+    """Return what the snapshots of each policy look like that are of disks that are there."""
+    columns = snapshot.c
+
+    def number(condition: ColumnElement[bool]) -> ColumnElement[int]:
+        return func.count().filter(condition)
+
+    query = (
+        select(
+            columns.policy_id, func.count(), func.coalesce(func.max(columns.policy_order), 0),
+            number(columns.deadline_at <= until), number(or_(columns.suspect, columns.damaged)),
+            number(columns.permanent),
+        )
+        .where(columns.policy_id.is_not(None), columns.state == SnapshotState.NORMAL, _disk_there())
+        .group_by(columns.policy_id)
+    )  # fmt: skip
+    return {
+        row[0]: PolicyMark(count=row[1], newest=row[2], due=row[3], doubtful=row[4], permanent=row[5])
+        for row in conn.execute(query)
+    }
+
+
+def _disk_there() -> ColumnElement[bool]:
+    return select(disk.c.id).where(disk.c.id == snapshot.c.disk_id).exists()
+
+
 def policy_order(conn: Connection, policy_id: PolicyId, disk_id: DiskId) -> int:
     """Return the highest place of a policy's snapshots of a disk, whatever became of them; 0 if there was none."""
     query = select(func.max(snapshot.c.policy_order)).where(
@@ -192,6 +236,8 @@ def _due(until: float) -> tuple[ColumnElement[bool], ...]:
         snapshot.c.permanent.is_(False),
         snapshot.c.state == SnapshotState.NORMAL,
         snapshot.c.rolling_back.is_(False),
+        # What a policy had taken of a disk that is there goes by its retention (S320).
+        or_(snapshot.c.policy_id.is_(None), ~_disk_there()),
         ~exists(select(snapshot_share.c.snapshot_id).where(snapshot_share.c.snapshot_id == snapshot.c.id)),
     )
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from drystone.catalog import disks, expiry, snapshots
 from drystone.domain.disk import DiskState
 from drystone.domain.expiry import Tally
-from drystone.domain.ids import AccountId, DiskId
+from drystone.domain.ids import AccountId, DiskId, PolicyId
 from drystone.domain.snapshot import Snapshot
 from drystone.service.operations import Operations
 from drystone.service.rows.deletions import going_along, mark_deleting, mark_terminating
@@ -17,6 +17,7 @@ from drystone.service.rows.quotas import SnapshotLimits, at_quota, snapshot_use
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep.clock import SteadyClock
 from drystone.service.upkeep.confirmation import held
+from drystone.service.upkeep.policy_retention import PolicyRetention, going
 
 log = structlog.get_logger()
 EXPIRED_MAX = 1000
@@ -42,15 +43,22 @@ class Expiry:
     """Share of an account's snapshots that may expire in an hour."""
     quota: SnapshotLimits
     """Whoever is at it is not held back: the next snapshot would be refused."""
+    retention: PolicyRetention = field(init=False, default_factory=PolicyRetention)
     _told: dict[AccountId, float] = field(init=False, default_factory=dict)
     """Accounts that are held back: which hour that was said of."""
 
     async def begin_due(self) -> None:
         """Delete snapshots whose deadline has come, and prepaid disks whose days in the recycle bin are over."""
         until = await self.clock.expires_at()
-        if until is None or not await self.transactions.read(lambda conn: _any_due(conn, until)):
+        if until is None:
             return
-        done = await self.operations.begin(lambda change: self._due(change, until))
+        now = self.transactions.steady()
+        due, leaving = await self.transactions.read(
+            lambda conn: (_any_due(conn, until), self.retention.leaving(conn, until, now))
+        )
+        if not due and not leaving:
+            return
+        done = await self.operations.begin(lambda change: self._due(change, until, leaving))
         for snapshot in done.expired:
             log.info("snapshot.expired", snapshot_id=snapshot.id, disk_id=snapshot.disk_id)
         for account_id, tally in done.held_back.items():
@@ -58,21 +66,26 @@ class Expiry:
                 self._told[account_id] = tally.began_at
                 log.error("expiry.held_back", account_id=account_id, expired_this_hour=tally.expired)
 
-    def _due(self, change: Change, until: float) -> _Round:
+    def _due(self, change: Change, until: float, leaving: Sequence[PolicyId]) -> _Round:
         done = _Round()
         if held(change.conn) is not None:
             return done  # S50: the deadlines may be those of a backup (F5).
         owners = snapshots.accounts_due(change.conn, until)
         for account_id in owners:
             # One that is held back, or has a great many, does not keep the others waiting.
-            self._expire(change, account_id, until, max(1, EXPIRED_MAX // len(owners)), done)
+            due = snapshots.due(change.conn, account_id, until, max(1, EXPIRED_MAX // len(owners)))
+            self._expire(change, account_id, due, done)
+        for policy_id in leaving:
+            # Each policy is one account's.
+            if found := going(change.conn, policy_id, until)[: max(1, EXPIRED_MAX // len(leaving))]:
+                self._expire(change, found[0].account_id, found, done)
         self._recycle(change, until, done)
         return done
 
-    def _expire(self, change: Change, account_id: AccountId, until: float, most: int, done: _Round) -> None:
+    def _expire(self, change: Change, account_id: AccountId, found: Sequence[Snapshot], done: _Round) -> None:
         tally = before = _tally(change, account_id)
         full: set[DiskId] = set()
-        for snapshot in snapshots.due(change.conn, account_id, until, most):
+        for snapshot in found:
             if snapshot.disk_id in full:
                 continue
             use = snapshot_use(change.conn, account_id, snapshot.disk_id)
