@@ -19,6 +19,7 @@ from drystone.api.services import SERVICES
 from drystone.api.settings import ApiSettings
 from drystone.domain.policy import Retention, Spread, Trigger
 from drystone.domain.quiesce import Step, StepKind
+from drystone.service.calls.metrics import InstallationCollector
 from drystone.service.requests import (
     ConfigQuery,
     DiskChanges,
@@ -1115,3 +1116,10 @@ def test_a_refusal_reaches_the_client_and_the_trail(
     assert answer.code == "InvalidDisk.Busy"
     assert answer.message.startswith("The disk disk-00000001 is busy. (")
     assert fake.audit.rows[0][1:] == ("disk-00000001", "InvalidDisk.Busy")
+
+
+def test_the_collector_of_metrics_can_be_registered() -> None:
+    """A registry keeps it in a dictionary: a server that cannot register it does not start."""
+    nothing: Any = None
+    collector = InstallationCollector(db=nothing, room=nothing, bugs=nothing, clock=nothing)
+    assert {collector: 1}[collector] == 1

@@ -18,7 +18,7 @@ from drystone.service.upkeep import collection
 from drystone.service.upkeep.clock import SteadyClock
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InstallationCollector:
     """Gauges over rows and the file system."""
 
