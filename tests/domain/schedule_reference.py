@@ -25,10 +25,18 @@ def zone_of(name: str) -> tzinfo:
     return ZoneInfo(name)
 
 
-@lru_cache(maxsize=256)
-def local_times(name: str, start: int, stop: int, step_s: int) -> tuple[datetime, ...]:
+@lru_cache(maxsize=512)
+def hours_shown(name: str, begin: int, stop: int, step_s: int) -> tuple[tuple[int, datetime], ...]:
+    """Return when the clocks of a zone first show each hour or have passed it, by looking at them at every step."""
     zone = zone_of(name)
-    return tuple(datetime.fromtimestamp(at, zone).replace(tzinfo=None) for at in range(start, stop, step_s))
+    found: list[tuple[int, datetime]] = []
+    hour = datetime.fromtimestamp(begin, zone).replace(tzinfo=None, minute=0, second=0) + timedelta(hours=1)
+    for at in range(begin, stop + step_s, step_s):
+        local = datetime.fromtimestamp(at, zone).replace(tzinfo=None)
+        while hour <= local:
+            found.append((at, hour))
+            hour += timedelta(hours=1)
+    return tuple(found)
 
 
 def walked(policy: Policy, start: int, stop: int, step_s: int = MINUTE_S) -> list[int]:
@@ -37,22 +45,8 @@ def walked(policy: Policy, start: int, stop: int, step_s: int = MINUTE_S) -> lis
     Both times are whole steps. An hour has its turn when the clocks first show it, or have passed it.
     """
     assert start % step_s == stop % step_s == 0
-    begin = start - 36 * 3600
-    found: list[int] = []
-    high: datetime | None = None
-    for number, local in enumerate(local_times(policy.zone, begin, stop + step_s, step_s)):
-        if high is None:
-            high = local
-        if local <= high:
-            continue
-        hour = high.replace(minute=0, second=0) + timedelta(hours=1)
-        at = begin + number * step_s
-        while hour <= local:
-            if at > start and hours_of(policy, hour) and (not found or found[-1] != at):
-                found.append(at)
-            hour += timedelta(hours=1)
-        high = local
-    return found
+    shown = hours_shown(policy.zone, start - 36 * 3600, stop, step_s)
+    return sorted({at for at, hour in shown if at > start and hours_of(policy, hour)})
 
 
 def hours_of(policy: Policy, hour: datetime) -> bool:

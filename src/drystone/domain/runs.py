@@ -1,8 +1,8 @@
 """What becomes of the runs of a policy (S302 to S305). Pure: each function returns the row as it is to be.
 
-A round is: end what `reviewed` ends; ask `due`; make the rows that `opened` returns and move the cursor, in one
-transaction; begin the snapshots of `batches` of what `ready` lets through, in `fair_order`, each in the transaction in
-which its run becomes `begun`.
+A round is: ask `due` of each policy, also of those that are not active; make the rows that `opened` returns and move
+the cursor, in one transaction; end what `reviewed` ends; begin the snapshots of `batches` of what `ready` lets through,
+in `fair_order`, each in the transaction in which its run becomes `begun`.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import Refusal
 from drystone.domain.ids import AccountId, DiskId, InstanceId, SnapshotId
 from drystone.domain.policy import Policy, Run, RunReason, RunState
-from drystone.domain.schedule import Due, next_trigger
+from drystone.domain.schedule import Due, slots
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.tracking import TrackingState
 
@@ -107,7 +107,7 @@ def tried_until(policy: Policy, run: Run) -> float:
     Of a run that was late the time counts from when it was found, so it has tries, too.
     """
     found_at = run.slot + run.late_by_s
-    following = next_trigger(replace(policy, active=True), found_at)
+    following = next(slots(policy, found_at), None)
     return found_at if following is None else found_at + (following - found_at) / 2
 
 

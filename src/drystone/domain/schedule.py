@@ -7,6 +7,7 @@ hour of the day or a later one. What begins for it later belongs to that slot al
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
 from itertools import islice, takewhile
 
 from drystone.domain.clock import TOLERANCE_S
@@ -72,9 +73,9 @@ def slots(policy: Policy, after: float) -> Iterator[int]:
     zone = zone_or_utc(policy.zone)
     # A skipped hour's slot may lie on the next day, so the day before is looked at too.
     day = max(moment(after, zone).date() - _DAY, _FIRST)
-    last, barren = after, 0
+    anchor, last, barren = _anchor(policy, zone), after, 0
     while barren <= _DAYS_WITHOUT_MAX and day < _LAST:
-        found = _of_day(policy, day, zone)
+        found = _of_day(policy.triggers, anchor, day, zone)
         barren = 0 if found else barren + 1
         for slot in found:
             if last < slot < TIME_S_MAX:
@@ -86,26 +87,32 @@ def slots(policy: Policy, after: float) -> Iterator[int]:
 def _last_slot(policy: Policy, after: float, until: float) -> int | None:
     """Return the last slot of a policy in (after, until]: from the end, since a clock may have leapt by millennia."""
     zone, until = zone_or_utc(policy.zone), min(until, TIME_S_MAX - 1)
+    anchor = _anchor(policy, zone)
     day = min(moment(until, zone).date() + _DAY, _LAST)
     oldest = max(moment(after, zone).date() - _DAY, day - timedelta(days=_DAYS_WITHOUT_MAX + 2), _FIRST)
     while day >= oldest:
-        for slot in reversed(_of_day(policy, day, zone)):
+        for slot in reversed(_of_day(policy.triggers, anchor, day, zone)):
             if slot <= until:
                 return slot if slot > after else None
         day -= _DAY
     return None
 
 
-def _of_day(policy: Policy, day: date, zone: tzinfo) -> list[int]:
-    """Return the slots of one day of a zone's calendar, in their order, each once."""
+def _anchor(policy: Policy, zone: tzinfo) -> date:
+    return moment(policy.anchored_at, zone).date()
+
+
+@lru_cache(maxsize=4096)
+def _of_day(triggers: tuple[Trigger, ...], anchor: date, day: date, zone: tzinfo) -> tuple[int, ...]:
+    """Return the slots of one day of a zone's calendar, in their order, each once; each round asks for today's."""
     hours: set[int] = set()
-    for one in policy.triggers:
-        if _falls_on(one, day, policy, zone):
+    for one in triggers:
+        if _falls_on(one, day, anchor):
             hours.update(one.hours)
-    return sorted({first_instant(datetime.combine(day, time(hour)), zone) for hour in hours})
+    return tuple(sorted({first_instant(datetime.combine(day, time(hour)), zone) for hour in hours}))
 
 
-def _falls_on(trigger: Trigger, day: date, policy: Policy, zone: tzinfo) -> bool:
+def _falls_on(trigger: Trigger, day: date, anchor: date) -> bool:
     if trigger.days_of_week:
         return day.isoweekday() % 7 in trigger.days_of_week
     if trigger.days_of_month:
@@ -113,5 +120,4 @@ def _falls_on(trigger: Trigger, day: date, policy: Policy, zone: tzinfo) -> bool
     assert trigger.interval_days is not None
     # Also before that day: what a wrong clock has anchored ahead does not wait for it. Nobody asks about slots before
     # the policy was made.
-    anchor = moment(policy.anchored_at, zone).date()
     return (day - anchor).days % trigger.interval_days == 0
