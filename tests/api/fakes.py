@@ -1,6 +1,6 @@
 """Use cases that answer with fixed values and keep what they were asked."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta, timezone
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ from drystone.domain.event import Event, EventKind, Facts
 from drystone.domain.history import HistoryPoint
 from drystone.domain.ids import (
     AccountId,
+    DiskBackupId,
     DiskId,
     InstanceId,
     OperationId,
@@ -311,6 +312,16 @@ class FakeUseCases:
             (f"price_of_{what}" for what in ("new", "resizing", "throughput", "backup_quota")), "POSTPAID_BY_HOUR"
         )
         share = Share(snapshot_id=SNAPSHOT.id, account_id=AccountId("100000000002"), created_at=SNAPSHOT.created_at)
+        backup = replace(SNAPSHOT, backup_id=DiskBackupId("dbp-00000001"))
+        self.disk_backups: Any = Part(
+            "disk_backups",
+            calls,
+            {
+                "create": backup.backup_id,
+                "describe": Page(items=(backup,), total=1),
+                **dict.fromkeys(("delete", "apply", "set_quota")),
+            },
+        )
         self.sharing: Any = Part("sharing", calls, {"modify": None, "describe": (share,)})
         self.disk_charges: Any = Part(
             "disk_charges",

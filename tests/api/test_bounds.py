@@ -189,6 +189,11 @@ async def _prepared(service: RealService) -> dict[str, dict[str, object]]:
         "CopySnapshotCrossRegions": {"SnapshotId": snapshot, "DestinationRegions": ["ap-x"]},
         "DescribeDedicatedClusterDiskStatistics": {"DedicatedClusterId": "cluster-1"},
         "DescribeDiskStoragePool": {},
+        "CreateDiskBackup": {"DiskId": quiet},
+        "DeleteDiskBackups": {"DiskBackupIds": ["dbp-00000000"]},
+        "ApplyDiskBackup": {"DiskBackupId": "dbp-00000000", "DiskId": no_disk},
+        "DescribeDiskBackups": {},
+        "ModifyDiskBackupQuota": {"DiskId": quiet, "DiskBackupQuota": 1},
         "DescribeSnapshotSharePermission": {"SnapshotId": snapshot},
         "ModifySnapshotsSharePermission": {
             "SnapshotIds": [no_snapshot], "AccountIds": ["0"], "Permission": "SHARE",

@@ -158,6 +158,7 @@ CBS: Mapping[str, Mapping[str, object]] = {
     "DescribeDiskAssociatedAutoSnapshotPolicy": {"DiskId": DISK.id},
     "ModifyAutoSnapshotPolicyAttribute": {"AutoSnapshotPolicyId": POLICY.id, "IsActivated": False},
     "UnbindAutoSnapshotPolicy": {"AutoSnapshotPolicyId": POLICY.id, "DiskIds": [DISK.id]},
+    "ApplyDiskBackup": {"DiskBackupId": "dbp-00000001", "DiskId": DISK.id},
     "ApplySnapshot": {"SnapshotId": SNAPSHOT.id, "DiskId": DISK.id},
     "ApplySnapshotGroup": {
         "SnapshotGroupId": GROUP.id,
@@ -165,12 +166,15 @@ CBS: Mapping[str, Mapping[str, object]] = {
     },
     "AttachDisks": {"InstanceId": "ins-00000001", "DiskIds": [DISK.id], "InstanceType": "eks"},
     "CopySnapshotCrossRegions": {"SnapshotId": SNAPSHOT.id, "DestinationRegions": ["ap-x"]},
+    "CreateDiskBackup": {"DiskId": DISK.id},
     "CreateDisks": {"Placement": {"Zone": ZONE}, "DiskChargeType": "POSTPAID_BY_HOUR", "DiskType": "CLOUD_SSD"},
     "CreateSnapshot": {"DiskId": DISK.id},
     "CreateSnapshotGroup": {"DiskIds": [DISK.id]},
+    "DeleteDiskBackups": {"DiskBackupIds": ["dbp-00000001"]},
     "DeleteSnapshotGroup": {"SnapshotGroupId": GROUP.id},
     "DeleteSnapshots": {"SnapshotIds": [SNAPSHOT.id]},
     "DescribeDedicatedClusterDiskStatistics": {"DedicatedClusterId": "cluster-1"},
+    "DescribeDiskBackups": {},
     "DescribeDiskConfigQuota": {"InquiryType": "INQUIRY_CBS_CONFIG"},
     "DescribeDiskStoragePool": {},
     "DescribeRemoteDiskConfigQuota": {},
@@ -191,6 +195,7 @@ CBS: Mapping[str, Mapping[str, object]] = {
     "InquiryPriceRenewDisks": {"DiskIds": [DISK.id], "DiskChargePrepaids": [{"Period": 1}]},
     "InquiryPriceResizeDisk": {"DiskId": DISK.id, "DiskSize": 30},
     "ModifyDiskAttributes": {"DiskIds": [DISK.id]},
+    "ModifyDiskBackupQuota": {"DiskId": DISK.id, "DiskBackupQuota": 2},
     "ModifyDiskExtraPerformance": {"DiskId": DISK.id, "ThroughputPerformance": 10},
     "ModifyDisksChargeType": {"DiskIds": [DISK.id], "DiskChargePostpaid": True},
     "ModifyDisksRenewFlag": {"DiskIds": [DISK.id], "RenewFlag": "NOTIFY_AND_AUTO_RENEW"},
@@ -269,6 +274,9 @@ def test_each_action_answers_and_changes_are_audited(call: Call, fake: FakeUseCa
         ("ApplySnapshotGroup", f"{GROUP.id} {DISK.id} {SNAPSHOT.id}"),
         ("CreateSnapshotGroup", f"{DISK.id} {GROUP.id}"),
         ("DeleteSnapshotGroup", GROUP.id),
+        ("CreateDiskBackup", f"{DISK.id} dbp-00000001"),
+        ("ApplyDiskBackup", f"{DISK.id} dbp-00000001"),
+        ("DeleteDiskBackups", "dbp-00000001"),
         ("ModifySnapshotsSharePermission", f"{SNAPSHOT.id} 100000000002"),
         ("SetQuiesceProfile", DISK.id),
         ("ExportSnapshot", f"{SNAPSHOT.id} /x.raw op-00000003"),
@@ -366,6 +374,7 @@ def test_every_field_of_every_object_is_there_with_its_type(call: Call) -> None:
     check_object("Disk", call("DescribeDisks", ReturnBindAutoSnapshotPolicy=True)["DiskSet"][0])
     check_object("Snapshot", call("DescribeSnapshots")["SnapshotSet"][0])
     check_object("AutoSnapshotPolicy", call("DescribeAutoSnapshotPolicies")["AutoSnapshotPolicySet"][0])
+    check_object("DiskBackup", call("DescribeDiskBackups")["DiskBackupSet"][0])
     check_object("SharePermission", call("DescribeSnapshotSharePermission", SnapshotId="s")["SharePermissionSet"][0])
     check_object("SnapshotGroup", call("DescribeSnapshotGroups")["SnapshotGroupSet"][0])
     check_object("DiskConfig", call("DescribeDiskConfigQuota", InquiryType="x")["DiskConfigSet"][0])

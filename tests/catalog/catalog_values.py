@@ -7,6 +7,7 @@ from drystone.domain.account import AccessKey, Account
 from drystone.domain.disk import Disk, DiskEncryption, DiskState
 from drystone.domain.ids import (
     AccountId,
+    DiskBackupId,
     DiskId,
     InstanceId,
     KeyId,
@@ -94,6 +95,7 @@ def full_disk() -> Disk:
         device="/dev/x",
         audit_cursor=17,
         encryption=DiskEncryption(type="ENCRYPT_V2", kek=KeyId("ab" * 16), wrap="d3JhcA=="),
+        backup_day=20_000,
     )
 
 
@@ -155,6 +157,7 @@ def full_snapshot() -> Snapshot:
         slot=1_700_000_000,
         policy_order=7,
         encrypted=True,
+        backup_id=DiskBackupId("dbp-1"),
     )
 
 

@@ -356,6 +356,11 @@ def test_the_trail_of_an_older_version_is_counted(tmp_path: Path) -> None:
         "DROP INDEX ix_audit_refused", "ALTER TABLE audit DROP COLUMN calls", "ALTER TABLE audit DROP COLUMN bytes",
         "UPDATE alembic_version SET version_num = '0013'", "DROP TABLE commit_mark",
         "DELETE FROM meta WHERE key = 'host_id'", "ALTER TABLE disk DROP COLUMN host_id",
+        "ALTER TABLE disk DROP COLUMN backup_day", "DROP INDEX ix_snapshot_backup",
+        *(f"DROP TRIGGER account_{name}" for name in (
+            "usage_insert", "usage_delete", "usage_update", "savings_insert", "savings_delete", "savings_update"
+        )),
+        "DROP TRIGGER unpublished_snapshot", "ALTER TABLE snapshot DROP COLUMN backup_id",
         "DROP TABLE event", "DROP TRIGGER operation_step_first", "DROP TRIGGER operation_step_next",
         "DROP TRIGGER operation_steps_gone", "DROP TABLE operation_step",
         "DROP TABLE store_traffic", "DROP TABLE space_day", "DROP TABLE disk_day",

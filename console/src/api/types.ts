@@ -250,6 +250,18 @@ export type Disk = {
   readonly ErrorPrompt: string;
 };
 
+export type DiskBackup = {
+  readonly DiskBackupId: string;
+  readonly DiskBackupName: string;
+  readonly DiskBackupState: "NORMAL" | "CREATING" | "ROLLBACKING";
+  readonly Percent: number;
+  readonly DiskId: string;
+  readonly DiskSize: number;
+  readonly DiskUsage: string;
+  readonly CreateTime: string;
+  readonly Encrypt: boolean;
+};
+
 export type DiskChargePrepaid = {
   readonly Period: number;
   readonly RenewFlag?: string;
@@ -829,6 +841,16 @@ export type ZoneInfo = {
 
 export type Services = {
   cbs: {
+    ApplyDiskBackup: {
+      changes: true;
+      parameters: {
+        readonly DiskBackupId: string;
+        readonly DiskId: string;
+        readonly AutoStopInstance?: boolean;
+        readonly AutoStartInstance?: boolean;
+      };
+      answer: Record<never, never>;
+    };
     ApplySnapshot: {
       changes: true;
       parameters: {
@@ -905,6 +927,16 @@ export type Services = {
         readonly NextTriggerTime: string;
       };
     };
+    CreateDiskBackup: {
+      changes: true;
+      parameters: {
+        readonly DiskId: string;
+        readonly DiskBackupName?: string;
+      };
+      answer: {
+        readonly DiskBackupId: string;
+      };
+    };
     CreateDisks: {
       changes: true;
       parameters: {
@@ -966,6 +998,13 @@ export type Services = {
       };
       answer: Record<never, never>;
     };
+    DeleteDiskBackups: {
+      changes: true;
+      parameters: {
+        readonly DiskBackupIds: readonly string[];
+      };
+      answer: Record<never, never>;
+    };
     DeleteSnapshotGroup: {
       changes: true;
       parameters: {
@@ -1015,6 +1054,21 @@ export type Services = {
       answer: {
         readonly TotalCount: number;
         readonly AutoSnapshotPolicySet: readonly AutoSnapshotPolicy[];
+      };
+    };
+    DescribeDiskBackups: {
+      changes: false;
+      parameters: {
+        readonly Offset?: number;
+        readonly Limit?: number;
+        readonly DiskBackupIds?: readonly string[];
+        readonly Filters?: readonly Filter[];
+        readonly Order?: string;
+        readonly OrderField?: string;
+      };
+      answer: {
+        readonly TotalCount: number;
+        readonly DiskBackupSet: readonly DiskBackup[];
       };
     };
     DescribeDiskConfigQuota: {
@@ -1252,6 +1306,14 @@ export type Services = {
         readonly DeleteWithInstance?: boolean;
         readonly DiskType?: string;
         readonly BurstPerformanceOperation?: string;
+      };
+      answer: Record<never, never>;
+    };
+    ModifyDiskBackupQuota: {
+      changes: true;
+      parameters: {
+        readonly DiskId: string;
+        readonly DiskBackupQuota: number;
       };
       answer: Record<never, never>;
     };

@@ -51,6 +51,8 @@ CODES: Mapping[str, str] = MappingProxyType(
         Refusal.BUSY: "ResourceBusy",
         Refusal.SNAPSHOT_CREATING: "ResourceUnavailable.SnapshotCreating",
         Refusal.ROLLING_BACK: "ResourceInUse.DiskRollbacking",
+        Refusal.BACKUP_CREATING: "ResourceUnavailable.DiskBackupCreating",
+        Refusal.BACKUP_QUOTA: "ResourceInsufficient.OverQuota",
         Refusal.GROUP_BUSY: "UnsupportedOperation.StateError",
         Refusal.NOT_NOW: "ResourceUnavailable.NotSupported",
         Refusal.LINEAGE_UNKNOWN: "ResourceUnavailable.LineageUnknown",
@@ -83,6 +85,10 @@ _TAGGED: Mapping[str, str] = {
 """Of the actions that change tags: what a resource's name says and what a tag is are refused alike in all of them."""
 CODES_OF_ACTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
+        "ApplyDiskBackup": {
+            Refusal.SNAPSHOT_CREATING: "ResourceBusy",
+            Refusal.SIZES_DIFFER: "InvalidDisk.NotSupported",
+        },
         "ApplySnapshotGroup": {
             **dict.fromkeys(
                 (Refusal.BAD_VALUE, Refusal.NO_SUCH_DISK, Refusal.NO_SUCH_GROUP, Refusal.SIZES_DIFFER),
@@ -97,12 +103,14 @@ CODES_OF_ACTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             Refusal.BAD_VALUE: "InvalidParameter",
             Refusal.POLICY_QUOTA: "ResourceInsufficient.OverQuota",
         },
+        "CreateDiskBackup": {Refusal.NOT_DONE: "InternalError"},
         "CreateSnapshotGroup": {Refusal.BUSY: "ResourceInUse", Refusal.NOT_DONE: "InternalError.ComponentError"},
         "CreateTag": {
             Refusal.IN_USE: "ResourceInUse.TagDuplicate",
             Refusal.LIMIT: "LimitExceeded.TagKey",
             Refusal.TOO_MANY: "LimitExceeded.TagValue",
         },
+        "DeleteDiskBackups": {Refusal.SNAPSHOT_CREATING: "ResourceBusy"},
         "DeleteQuiesceProfile": {Refusal.NOT_ALLOWED: "AuthFailure.UnauthorizedOperation"},
         "DeleteSnapshotGroup": {
             Refusal.BAD_VALUE: "InvalidParameter",
@@ -115,6 +123,7 @@ CODES_OF_ACTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "DescribeSnapshotGroups": {Refusal.BAD_VALUE: "InvalidParameter"},
         "GetResources": {Refusal.TOO_MANY: "LimitExceeded.ResourceNumPerRequest"},
         "InitializeDisks": {Refusal.SNAPSHOT_CREATING: "ResourceBusy"},
+        "ModifyDiskBackupQuota": {Refusal.NO_SUCH_DISK: "ResourceNotFound.NotFound"},
         "ModifyResourceTags": {
             **_TAGGED,
             Refusal.LIMIT: "LimitExceeded.Quota",
@@ -176,6 +185,11 @@ _POLICY = "InvalidAutoSnapshotPolicyId.NotFound"
 
 CBS: Mapping[str, Mapping[str, Ends]] = MappingProxyType(
     {
+        "ApplyDiskBackup": _rows(
+            never=f"{_DISK} ResourceNotFound.NotFound",
+            alone="ResourceBusy ResourceInUse.DiskRollbacking",
+            act="InvalidDisk.NotSupported",
+        ),
         "ApplySnapshot": _rows(
             never=f"{_DISK} {_SNAPSHOT} InvalidParameter.DiskSizeNotMatch",
             alone="ResourceBusy ResourceInUse.DiskRollbacking ResourceUnavailable.SnapshotCreating",
@@ -190,7 +204,6 @@ CBS: Mapping[str, Mapping[str, Ends]] = MappingProxyType(
             alone="ResourceBusy",
             act="InvalidDisk.NotSupported LimitExceeded.InstanceAttachedDisk ResourceUnavailable.Attached",
         ),
-        "CopySnapshotCrossRegions": _rows(never=_SNAPSHOT),
         "BindAutoSnapshotPolicy": _rows(
             never=f"{_POLICY} {_DISK} InvalidDisk.AlreadyBound InvalidParameterValue.BindDiskLimitExceeded",
             act="InvalidDisk.NotSupported",
@@ -198,7 +211,13 @@ CBS: Mapping[str, Mapping[str, Ends]] = MappingProxyType(
         "CopyAutoSnapshotPolicyCrossAccount": _rows(
             never=f"{_POLICY} UnauthorizedOperation", act="ResourceInsufficient.OverQuota"
         ),
+        "CopySnapshotCrossRegions": _rows(never=_SNAPSHOT),
         "CreateAutoSnapshotPolicy": _rows(act="LimitExceeded.AutoSnapshotPolicyOutOfQuota"),
+        "CreateDiskBackup": _rows(
+            never=_DISK,
+            alone="ResourceBusy ResourceInUse.DiskRollbacking ResourceUnavailable.SnapshotCreating",
+            act="InvalidDisk.NotSupported ResourceInsufficient.OverQuota ResourceUnavailable",
+        ),
         "CreateDisks": _rows(
             never=f"{_SNAPSHOT} {_POLICY} InvalidParameterValue.BindDiskLimitExceeded "
             "InvalidParameter.DiskConfigNotSupported InvalidParameter.InvalidClientToken "
@@ -208,7 +227,8 @@ CBS: Mapping[str, Mapping[str, Ends]] = MappingProxyType(
         ),
         "CreateSnapshot": _rows(
             never=f"{_DISK} ResourceNotFound.NotFound LimitExceeded.TagQuotaLimitExceeded",
-            alone="ResourceBusy ResourceInUse.DiskRollbacking ResourceUnavailable.SnapshotCreating",
+            alone="ResourceBusy ResourceInUse.DiskRollbacking ResourceUnavailable.DiskBackupCreating "
+            "ResourceUnavailable.SnapshotCreating",
             act="InvalidDisk.NotSupported InsufficientSnapshotQuota InternalError.ResourceOpFailed ResourceUnavailable",
         ),
         "CreateSnapshotGroup": _rows(
@@ -218,17 +238,17 @@ CBS: Mapping[str, Mapping[str, Ends]] = MappingProxyType(
             act="InvalidDisk.NotSupported InsufficientSnapshotQuota InternalError.ComponentError",
         ),
         "DeleteAutoSnapshotPolicies": _rows(never=_POLICY),
-        "DescribeAutoSnapshotPolicies": _rows(never="InvalidFilter"),
-        "DescribeDiskAssociatedAutoSnapshotPolicy": _rows(),
-        "ModifyAutoSnapshotPolicyAttribute": _rows(never=_POLICY),
-        "UnbindAutoSnapshotPolicy": _rows(never=_POLICY),
+        "DeleteDiskBackups": _rows(never="ResourceNotFound.NotFound", alone="ResourceBusy"),
         "DeleteSnapshotGroup": _rows(never=_SNAPSHOT, act="UnsupportedOperation.StateError"),
         "DeleteSnapshots": _rows(
             never=_SNAPSHOT,
             alone="ResourceBusy ResourceUnavailable.SnapshotCreating",
             act="UnsupportedOperation.SnapHasShared",
         ),
+        "DescribeAutoSnapshotPolicies": _rows(never="InvalidFilter"),
         "DescribeDedicatedClusterDiskStatistics": _rows(),
+        "DescribeDiskAssociatedAutoSnapshotPolicy": _rows(),
+        "DescribeDiskBackups": _rows(never="InvalidFilter"),
         "DescribeDiskConfigQuota": _rows(),
         "DescribeDiskStoragePool": _rows(never="InvalidFilter"),
         "DescribeDisks": _rows(never="InvalidFilter"),
@@ -248,10 +268,12 @@ CBS: Mapping[str, Mapping[str, Ends]] = MappingProxyType(
         "InquiryPriceCreateDisks": _rows(never="InvalidParameter.DiskConfigNotSupported"),
         "InquiryPriceRenewDisks": _rows(never=f"{_DISK} InvalidDisk.NotPortable"),
         "InquiryPriceResizeDisk": _rows(never=f"{_DISK} InvalidDisk.NotPortable"),
+        "ModifyAutoSnapshotPolicyAttribute": _rows(never=_POLICY),
         "ModifyDiskAttributes": _rows(
             never=f"{_DISK} InvalidDisk.NotSupported InvalidParameter.DiskConfigNotSupported",
             alone="ResourceUnavailable.NotSupported",
         ),
+        "ModifyDiskBackupQuota": _rows(never="ResourceNotFound.NotFound"),
         "ModifyDiskExtraPerformance": _rows(never=_DISK, alone="ResourceBusy", act="InvalidDisk.NotSupported"),
         "ModifyDisksChargeType": _rows(
             never=f"{_DISK} InvalidDisk.NotPortable",
@@ -275,6 +297,7 @@ CBS: Mapping[str, Mapping[str, Ends]] = MappingProxyType(
             act="InvalidDisk.NotSupported ResourceInsufficient.OverQuota",
         ),
         "TerminateDisks": _rows(never=_DISK, alone="ResourceBusy"),
+        "UnbindAutoSnapshotPolicy": _rows(never=_POLICY),
     }
 )
 """What each action of CBS is refused with, beside `COMMON`."""
@@ -341,6 +364,9 @@ REASONS: Mapping[tuple[str, str], str] = MappingProxyType(
         ("CreateDisks", "InvalidAutoSnapshotPolicyId.NotFound"): "The list is from before the parameter; all others "
         "use this.",
         ("CreateDisks", "InvalidParameterValue.BindDiskLimitExceeded"): "As above.",
+        ("CreateDiskBackup", "InvalidDisk.NotSupported"): "The list has ResourceUnavailable.NotSupported alone, which "
+        "clients try again; a disk does not leave the recycle bin by itself.",
+        ("CreateDiskBackup", "ResourceUnavailable"): "As for CreateSnapshot.",
         ("CreateDisks", "ResourceInsufficient.OverQuota"): "The list has no code for a quota of disks; snapshots' one "
         "is this.",
         ("CreateSnapshot", "LimitExceeded.TagQuotaLimitExceeded"): "The list has no code for too many tags; that of "

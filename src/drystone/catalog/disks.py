@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
 from drystone.catalog import dialect
 from drystone.catalog.rows import Rows
@@ -75,6 +75,19 @@ def everything(conn: Connection) -> list[Disk]:
 def in_states(conn: Connection, states: Collection[DiskState]) -> list[Disk]:
     """Return the disks of all accounts in any of these states, oldest first."""
     query = select(disk).where(disk.c.state.in_(list(states)))
+    return _rows.all(conn, query.order_by(disk.c.created_at, disk.c.id))
+
+
+def with_backup_quota(conn: Connection, *, but: int | None) -> list[Disk]:
+    """Return the disks that clients see and that may have backup points, oldest first.
+
+    Args:
+        conn: A transaction.
+        but: Not those whose last backup point by itself was of this day.
+    """
+    query = select(disk).where(VISIBLE_DISK, disk.c.backup_quota > 0)
+    if but is not None:
+        query = query.where(or_(disk.c.backup_day.is_(None), disk.c.backup_day != but))
     return _rows.all(conn, query.order_by(disk.c.created_at, disk.c.id))
 
 

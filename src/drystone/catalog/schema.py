@@ -166,6 +166,7 @@ disk = Table(
     Column("device", Text),
     _needs("audit_cursor", INTEGER),
     Column("encryption", ENCRYPTION),
+    Column("backup_day", INTEGER),
     _host(),
     CheckConstraint("size_gib > 0", name="size"),
     Index("ix_disk_account", "account_id", "created_at", "id", **partial(VISIBLE_DISK)),
@@ -209,6 +210,7 @@ snapshot = Table(
     Column("slot", INTEGER),
     Column("policy_order", INTEGER),
     _needs("encrypted", Boolean),
+    Column("backup_id", Text),
     CheckConstraint("size_gib > 0", name="size"),
     CheckConstraint("percent BETWEEN 0 AND 100", name="percent"),
     Index("ix_snapshot_account", "account_id", "created_at", "id", **partial(VISIBLE_SNAPSHOT)),
@@ -222,6 +224,7 @@ snapshot = Table(
     Index("ix_snapshot_session", "session_id"),
     Index("ix_snapshot_group", "group_id"),
     Index("ix_snapshot_policy", "policy_id", "slot"),
+    Index("ix_snapshot_backup", "backup_id"),
     Index("ix_snapshot_doubtful", "account_id", "created_at", **partial(DOUBTFUL_SNAPSHOT)),
 )
 snapshot_share = Table(

@@ -43,6 +43,8 @@ class Selection:
     """Whether the account's own rows are meant."""
     shared: bool = False
     """For snapshots: whether those are meant that others share with the account."""
+    backups: bool = False
+    """For snapshots: whether backup points are meant, which are not seen as snapshots (S343)."""
     any_of: tuple[tuple[str, tuple[object, ...]], ...] = ()
     tag_keys: tuple[tuple[str, ...], ...] = ()
     tag_values: tuple[tuple[str, ...], ...] = ()
@@ -70,6 +72,7 @@ class Selection:
             self.snapshot_states,
             self.search,
             self.shared,
+            self.backups,
             not self.own,
         )
         return not any(given)
@@ -112,7 +115,7 @@ def statements(table: Table, visible: TextClause, selection: Selection) -> tuple
     columns = tuple(name for name, _ in selection.any_of)
     return _statements(
         table, visible, columns, selection.order_by, descending=selection.descending, own=selection.own,
-        shared=selection.shared,
+        shared=selection.shared, backups=selection.backups,
     )  # fmt: skip
 
 
@@ -127,8 +130,11 @@ def _statements(
     descending: bool,
     own: bool,
     shared: bool,
+    backups: bool,
 ) -> tuple[Select[Any], Select[Any]]:
     wanted: list[Condition] = [visible, _whose(table, own=own, shared=shared)]
+    if "backup_id" in table.c:
+        wanted.append(table.c.backup_id.is_not(None) if backups else table.c.backup_id.is_(None))
     wanted += [table.c[name].in_(bindparam(f"any_of_{n}", expanding=True)) for n, name in enumerate(columns)]
     order = [_ordered(column, descending=descending) for column in (table.c[order_by], table.c.id)]
     page = select(table).where(*wanted).order_by(*order)

@@ -3,14 +3,14 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, false, func, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, exists, false, func, not_, or_, select, update
 
 from drystone.catalog import accounts
 from drystone.catalog.dialect import total
 from drystone.catalog.rows import IDS_PER_STATEMENT, Rows
 from drystone.catalog.schema import DOUBTFUL_SNAPSHOT, VISIBLE_SNAPSHOT, disk, snapshot, snapshot_share
 from drystone.catalog.selection import Selection, conditions, searched
-from drystone.domain.ids import AccountId, DiskId, PolicyId, SessionId, SnapshotGroupId, SnapshotId
+from drystone.domain.ids import AccountId, DiskBackupId, DiskId, PolicyId, SessionId, SnapshotGroupId, SnapshotId
 from drystone.domain.snapshot import Snapshot, SnapshotState
 
 _rows = Rows(snapshot, Snapshot)
@@ -43,6 +43,7 @@ _TOTALS = (
     .where(
         snapshot.c.disk_id.in_(bindparam("disk_ids", expanding=True)),
         snapshot.c.state.in_([SnapshotState.CREATING, SnapshotState.NORMAL]),
+        snapshot.c.backup_id.is_(None),
     )
     .group_by(snapshot.c.disk_id)
 )
@@ -138,6 +139,39 @@ def policy_order(conn: Connection, policy_id: PolicyId, disk_id: DiskId) -> int:
     return conn.execute(query).scalar_one() or 0
 
 
+def backups(conn: Connection, disk_ids: Collection[DiskId]) -> dict[DiskId, list[Snapshot]]:
+    """Return the backup points that clients see of each of these disks, oldest first."""
+    found: dict[DiskId, list[Snapshot]] = {disk_id: [] for disk_id in disk_ids}
+    query = select(snapshot).where(
+        VISIBLE_SNAPSHOT, snapshot.c.backup_id.is_not(None), snapshot.c.disk_id.in_(list(found))
+    )
+    for point in _rows.all(conn, query.order_by(snapshot.c.created_at, snapshot.c.id)):
+        found[point.disk_id].append(point)
+    return found
+
+
+def backup_counts(conn: Connection, disk_ids: Collection[DiskId]) -> dict[DiskId, int]:
+    """Return how many backup points each of these disks has, those that are being created, too."""
+    query = select(snapshot.c.disk_id, func.count()).where(
+        VISIBLE_SNAPSHOT, snapshot.c.backup_id.is_not(None), snapshot.c.disk_id.in_(list(disk_ids))
+    )
+    found = {row[0]: row[1] for row in conn.execute(query.group_by(snapshot.c.disk_id))}
+    return {disk_id: found.get(disk_id, 0) for disk_id in disk_ids}
+
+
+def of_backup(conn: Connection, backup_id: DiskBackupId) -> Snapshot | None:
+    """Return the snapshot that is a backup point, if there is one."""
+    found = _rows.all(conn, select(snapshot).where(snapshot.c.backup_id == backup_id))
+    return found[0] if found else None
+
+
+def free_backups_without_disk(conn: Connection) -> int:
+    """Make snapshots of the backup points whose disk is not there; return how many there were."""
+    gone = ~exists(select(disk.c.id).where(disk.c.id == snapshot.c.disk_id))
+    wanted = update(snapshot).where(snapshot.c.backup_id.is_not(None), gone).values(backup_id=None)
+    return conn.execute(wanted).rowcount
+
+
 def of_session(conn: Connection, session_id: SessionId) -> Snapshot | None:
     """Return the snapshot, or ghost, that a session wrote; None if no row says."""
     found = _rows.all(conn, select(snapshot).where(snapshot.c.session_id == session_id))
@@ -162,7 +196,7 @@ def in_states(conn: Connection, states: Collection[SnapshotState]) -> list[Snaps
 
 def count_all(conn: Connection) -> int:
     """Return how many snapshots clients see, over all accounts."""
-    query = select(func.count()).select_from(snapshot).where(VISIBLE_SNAPSHOT)
+    query = select(func.count()).select_from(snapshot).where(VISIBLE_SNAPSHOT, snapshot.c.backup_id.is_(None))
     counted: int = conn.execute(query).scalar_one()
     return counted
 
@@ -250,7 +284,7 @@ def _shows(pair: tuple[SnapshotState, bool]) -> ColumnElement[bool]:
 def newest_good(conn: Connection, account_id: AccountId) -> dict[DiskId, Snapshot]:
     """Return of each disk of an account the newest NORMAL snapshot that is neither damaged nor suspect."""
     normal = snapshot.c.account_id == account_id, snapshot.c.state == SnapshotState.NORMAL
-    good = *normal, not_(snapshot.c.suspect), not_(snapshot.c.damaged)
+    good = *normal, not_(snapshot.c.suspect), not_(snapshot.c.damaged), snapshot.c.backup_id.is_(None)
     newest = select(snapshot.c.disk_id, func.max(snapshot.c.created_at).label("at")).where(*good)
     of_disk = newest.group_by(snapshot.c.disk_id).subquery()
     same = and_(snapshot.c.disk_id == of_disk.c.disk_id, snapshot.c.created_at == of_disk.c.at)

@@ -29,14 +29,14 @@ UPDATE account_usage SET
     snapshots = snapshots {sign} CASE WHEN {row}.state IN ('CREATING', 'NORMAL') THEN 1 ELSE 0 END,
     normal_snapshots = normal_snapshots {sign} CASE WHEN {row}.state = 'NORMAL' THEN 1 ELSE 0 END,
     stored_bytes = stored_bytes {sign} CASE WHEN {row}.state = 'NORMAL' THEN {row}.stored_bytes ELSE 0 END
-WHERE account_id = {row}.account_id;
+WHERE account_id = {row}.account_id AND {row}.backup_id IS NULL;
 """
-"""What a snapshot adds to its account: nothing unless clients see it; bytes only when it is NORMAL."""
+"""What a snapshot adds to its account: nothing unless clients see it as one; bytes only when it is NORMAL."""
 _SAVINGS = """
 UPDATE account_savings SET
     size_gib = size_gib {sign} {row}.size_gib,
     changed_bytes = changed_bytes {sign} {changed}
-WHERE account_id = {row}.account_id AND {row}.state = 'NORMAL';
+WHERE account_id = {row}.account_id AND {row}.state = 'NORMAL' AND {row}.backup_id IS NULL;
 """
 _HELD = """
 INSERT INTO holding (owner_id, bytes) SELECT NEW.{owner}, NEW.bytes - NEW.dead_bytes WHERE NEW.{owner} IS NOT NULL
@@ -85,7 +85,7 @@ _STEPPED = (
     "OR (NEW.error <> '' AND OLD.error <> NEW.error)"
 )
 _EPOCH = "UPDATE meta SET value = CAST(CAST(value AS BIGINT) + 1 AS TEXT) WHERE key = 'catalog_epoch';"
-_SNAPSHOT = "name, deadline_at, permanent, tags, suspect"
+_SNAPSHOT = "name, deadline_at, permanent, tags, suspect, backup_id"
 _DISK = (
     "name, size_gib, type, charge_type, project_id, portable, delete_with_instance, delete_snapshot, "
     "throughput_performance, burst_performance, tags"
@@ -107,7 +107,7 @@ def _all(changed_bytes: dict[str, str]) -> Iterator[Trigger]:
         "VALUES (NEW.id, 0, 0, 0);",
     )  # fmt: skip
     yield from _sums(
-        "account_usage", "snapshot", "state, stored_bytes, account_id",
+        "account_usage", "snapshot", "state, stored_bytes, account_id, backup_id",
         plus=_USAGE.format(sign="+", row="NEW"), minus=_USAGE.format(sign="-", row="OLD"),
     )  # fmt: skip
     yield Trigger(
@@ -115,7 +115,7 @@ def _all(changed_bytes: dict[str, str]) -> Iterator[Trigger]:
         body="INSERT INTO account_savings (account_id, size_gib, changed_bytes) VALUES (NEW.id, 0, 0);",
     )  # fmt: skip
     yield from _sums(
-        "account_savings", "snapshot", "state, size_gib, record, account_id",
+        "account_savings", "snapshot", "state, size_gib, record, account_id, backup_id",
         plus=_SAVINGS.format(sign="+", row="NEW", changed=changed_bytes["NEW"]),
         minus=_SAVINGS.format(sign="-", row="OLD", changed=changed_bytes["OLD"]),
     )  # fmt: skip

@@ -119,6 +119,8 @@ class Disk:
     """The block at which the next audit of what tracking called clean goes on (P8)."""
     encryption: DiskEncryption | None = None
     """How its image, its scratch and its snapshots are encrypted; None: it is a plain disk."""
+    backup_day: int | None = None
+    """The last day, counted from the epoch in UTC, of which a backup point was begun by itself (S344)."""
 
     @property
     def size_bytes(self) -> int:

@@ -65,6 +65,7 @@ class Refusal(StrEnum):
     SNAPSHOT_CREATING = "snapshot_creating"
     ROLLING_BACK = "rolling_back"
     GROUP_BUSY = "group_busy"
+    BACKUP_CREATING = "backup_creating"
     NOT_NOW = "not_now"
     LINEAGE_UNKNOWN = "lineage_unknown"
     # It is too much.
@@ -76,6 +77,7 @@ class Refusal(StrEnum):
     """More disks than one policy may have."""
     INSTANCE_FULL = "instance_full"
     SHARE_QUOTA = "share_quota"
+    BACKUP_QUOTA = "backup_quota"
     LIMIT = "limit"
     TOO_MUCH_AT_ONCE = "too_much_at_once"
     # The caller may not.

@@ -9,6 +9,7 @@ DiskId = NewType("DiskId", str)
 SnapshotId = NewType("SnapshotId", str)
 SnapshotGroupId = NewType("SnapshotGroupId", str)
 PolicyId = NewType("PolicyId", str)
+DiskBackupId = NewType("DiskBackupId", str)
 InstanceId = NewType("InstanceId", str)
 OperationId = NewType("OperationId", str)
 SessionId = NewType("SessionId", str)
@@ -62,6 +63,10 @@ class IdSource:
     def policy(self) -> PolicyId:
         """Return a new policy id, `asp-` and 8 characters as CBS has them."""
         return PolicyId(self._short("asp"))
+
+    def disk_backup(self) -> DiskBackupId:
+        """Return a new id of a backup point, `dbp-` and 8 characters as CBS has them."""
+        return DiskBackupId(self._short("dbp"))
 
     def instance(self) -> InstanceId:
         """Return a new instance id."""

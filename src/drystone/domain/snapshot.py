@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from drystone.domain.disk import DATA_DISK, UNNAMED
-from drystone.domain.ids import AccountId, DiskId, PolicyId, SessionId, SnapshotGroupId, SnapshotId
+from drystone.domain.ids import AccountId, DiskBackupId, DiskId, PolicyId, SessionId, SnapshotGroupId, SnapshotId
 
 
 class SnapshotState(StrEnum):
@@ -104,3 +104,5 @@ class Snapshot:
     """Its place among that policy's snapshots of the disk, in the order of their commits."""
     encrypted: bool = False
     """Whether its disk is: a data key of that disk alone seals it, and only encrypted disks are made from it (S380)."""
+    backup_id: DiskBackupId | None = None
+    """What clients call it while it is a backup point of its disk; then they see no snapshot (S343)."""

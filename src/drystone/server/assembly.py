@@ -14,6 +14,7 @@ from drystone.server.parts import Parts
 from drystone.server.store_place import limits_of
 from drystone.service.calls.accounts import Accounts
 from drystone.service.calls.differences import SnapshotDifferences
+from drystone.service.calls.disk_backups import DiskBackups
 from drystone.service.calls.disk_charges import DiskCharges
 from drystone.service.calls.disk_lifecycle import DiskLifecycle
 from drystone.service.calls.disk_records import DiskRecords
@@ -214,6 +215,9 @@ def use_cases_of(config: Config, parts: Parts, accounts: Accounts, passwords: Pa
             db=db, clock=clock, probe=probe, zone=config.zone, disks_per_instance=config.disks_per_instance
         ),
         sharing=Sharing(transactions=transactions),
+        disk_backups=DiskBackups(
+            transactions=transactions, operations=operations, ids=parts.ids, lifecycle=snapshots
+        ),
         disk_charges=DiskCharges(transactions=transactions, zone=config.zone, disks_per_call=config.disks_per_call),
         snapshot_records=SnapshotRecords(
             db=db, clock=clock, steady=steady, free_quota_gib=config.free_quota_gib

@@ -102,6 +102,7 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
         Loop(name="healing", once=with_store(healing.begin_due), seconds=1.0),
         Loop(name="scrub", once=with_store(parts.scrub.once), seconds=1.0),
         Loop(name="proving", once=with_store(use_cases.proving.begin_due), seconds=60.0),
+        Loop(name="backup-points", once=with_store(use_cases.disk_backups.due), seconds=60.0),
         Loop(name="sessions", once=sessions.prune, seconds=600.0),
         # A session may have been fenced at any moment, as by the first work after a start.
         Loop(name="sweep", once=with_store(parts.sweep.sweep), seconds=20.0),

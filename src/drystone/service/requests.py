@@ -72,6 +72,18 @@ class SnapshotQuery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BackupQuery:
+    """DescribeDiskBackups."""
+
+    backup_ids: tuple[str, ...] = ()
+    filters: Filters = ()
+    order: str | None = None
+    order_field: str | None = None
+    offset: int = 0
+    limit: int = PAGE_LIMIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DiskChanges:
     """ModifyDiskAttributes."""
 

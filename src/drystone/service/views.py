@@ -47,6 +47,8 @@ class DiskView:
     """CREATING and NORMAL."""
     snapshot_bytes: int
     """Stored for the NORMAL ones."""
+    backup_count: int = 0
+    """Backup points, CREATING and NORMAL."""
     policy_ids: tuple[PolicyId, ...] = ()
     """What it is bound to; only read where that was asked for."""
 

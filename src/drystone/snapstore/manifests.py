@@ -10,7 +10,7 @@ from drystone.codec.manifest import Manifest, decode_manifest, encode_manifest, 
 from drystone.codec.manifest import seal_manifest as codec_seal_manifest
 from drystone.codec.sealed import Kind
 from drystone.domain.errors import IntegrityError, ProtocolError
-from drystone.domain.ids import AccountId, InstanceId, PolicyId, SessionId, SnapshotGroupId, SnapshotId
+from drystone.domain.ids import AccountId, DiskBackupId, InstanceId, PolicyId, SessionId, SnapshotGroupId, SnapshotId
 from drystone.domain.late_writes import Made
 from drystone.objects.contract import NotFoundError
 from drystone.snapstore.seals import account_purpose, snapshots_purpose
@@ -72,6 +72,8 @@ class Attributes(msgspec.Struct, frozen=True, kw_only=True):
     """The policy that had it taken, when that scheduled it, and its place among that policy's of the disk."""
     slot: int | None = None
     policy_order: int | None = None
+    backup: DiskBackupId | None = None
+    """What clients call it while it is a backup point of its disk."""
 
 
 def seal_manifest(store: Store, manifest: Manifest) -> tuple[str, bytes]:

@@ -325,7 +325,7 @@ def disk_fields(view: views.DiskView, on: Context, *, policies: bool, now_s: flo
         "BurstPerformance": disk.burst_performance,
         "BackupDisk": False,
         "DiskBackupQuota": disk.backup_quota,
-        "DiskBackupCount": 0,
+        "DiskBackupCount": view.backup_count,
         "RenewFlag": disk.renew_flag,
         "AutoRenewFlagError": False,
         "DeadlineTime": on.local_time(disk.deadline_at),

@@ -4,16 +4,11 @@ from drystone.api.actions import Service
 
 NOT_SERVED = frozenset(
     {
-        "ApplyDiskBackup",
         "AttachRemoteDisks",
-        "CreateDiskBackup",
         "CreateRemoteDisks",
-        "DeleteDiskBackups",
-        "DescribeDiskBackups",
         "DetachRemoteDisks",
         "InquirePriceCreateRemoteDisks",
         "InquirePriceRenewRemoteDisks",
-        "ModifyDiskBackupQuota",
         "ModifyRemoteDiskAttributes",
         "RenewRemoteDisk",
         "SwitchParameterCreateRemoteDisks",

@@ -8,7 +8,7 @@ from drystone.catalog import triggers
 from drystone.catalog.schema import metadata
 from drystone.domain.errors import DrystoneError
 
-HEAD = "0025"
+HEAD = "0026"
 """The schema that this version of the program uses."""
 
 

@@ -10,6 +10,8 @@ from drystone.domain.times import TIME_S_MAX
 
 NAME_MAX = 60
 """Bytes of a disk's name, characters of any other (CBS)."""
+BACKUP_NAME_MAX = 100
+"""Characters of a backup point's name (CBS)."""
 TAGS_MAX = 50
 TAG_KEY_CHARS_MAX = 127
 TAG_VALUE_CHARS_MAX = 255
@@ -45,6 +47,15 @@ def plain_name(text: str | None, parameter: str) -> str:
         RefusalError: `BAD_VALUE`.
     """
     return _name(text, parameter, len(text or ""), "characters")
+
+
+def backup_name(text: str | None) -> str:
+    """Return the name for a backup point: at most 100 characters, with the same default.
+
+    Raises:
+        RefusalError: `BAD_VALUE`.
+    """
+    return _name(text, "DiskBackupName", len(text or ""), "characters", most=BACKUP_NAME_MAX)
 
 
 def checked_tags(tags: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
@@ -123,11 +134,11 @@ def deadline(text: str, now: float) -> float:
     return at
 
 
-def _name(text: str | None, parameter: str, size: int, unit: str) -> str:
+def _name(text: str | None, parameter: str, size: int, unit: str, *, most: int = NAME_MAX) -> str:
     if not text:
         return UNNAMED
-    if size > NAME_MAX:
-        raise RefusalError(Refusal.BAD_VALUE, f"{parameter} has {size} {unit}; at most {NAME_MAX} are allowed.")
+    if size > most:
+        raise RefusalError(Refusal.BAD_VALUE, f"{parameter} has {size} {unit}; at most {most} are allowed.")
     if not _printable(text):
         raise RefusalError(Refusal.BAD_VALUE, f"{parameter} {text!a} has control characters.")
     return text

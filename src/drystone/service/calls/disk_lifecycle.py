@@ -158,6 +158,7 @@ class DiskLifecycle:
             type=new.disk_type, charge_type=new.charge_type, zone=new.zone, project_id=new.project_id, tags=tags,
             delete_snapshot=bool(new.delete_snapshot), throughput_performance=new.throughput_performance,
             burst_performance=new.burst_performance, backup_quota=new.backup_quota,
+            backup_day=int(change.steady // 86400) if new.backup_quota else None,
             renew_flag=new.renew_flag or "NOTIFY_AND_MANUAL_RENEW", prepaid_period=new.prepaid_period,
             deadline_at=None if new.prepaid_period is None else change.at + new.prepaid_period * MONTH_SECONDS,
             source_snapshot_id=None if source is None else source.id, created_at=change.at,

@@ -56,12 +56,14 @@ class DiskRecords:
             found, total = disks.find(conn, selection)
             totals = snapshots.totals(conn, [disk.id for disk in found])
             held = packs.held(conn, [disk.id for disk in found])
+            points = snapshots.backup_counts(conn, [disk.id for disk in found])
             bound = policies.of_disks(conn, [disk.id for disk in found]) if query.with_policies else {}
             views = (
                 DiskView(
                     disk=disk,
                     snapshot_count=totals[disk.id].count,
                     snapshot_bytes=held[disk.id],
+                    backup_count=points[disk.id],
                     policy_ids=tuple(bound.get(disk.id, ())),
                 )
                 for disk in found

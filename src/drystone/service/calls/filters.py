@@ -14,7 +14,7 @@ from drystone.domain.disk import DATA_DISK, POSTPAID, PREPAID, SYSTEM_DISK, Disk
 from drystone.domain.errors import Refusal, RefusalError
 from drystone.domain.ids import AccountId
 from drystone.domain.snapshot import SnapshotState
-from drystone.service.requests import DiskQuery, Filters, SnapshotQuery
+from drystone.service.requests import BackupQuery, DiskQuery, Filters, SnapshotQuery
 
 T = TypeVar("T")
 LIMIT_MAX = 100
@@ -62,6 +62,21 @@ def snapshot_selection(account_id: AccountId, query: SnapshotQuery) -> Selection
     selection = _selection(account_id, query.snapshot_ids, query.filters, known, query, order_by)
     own, shared = _snapshot_owners(query)
     return replace(selection, own=own, shared=shared)
+
+
+def backup_selection(account_id: AccountId, query: BackupQuery) -> Selection:
+    """Return what DescribeDiskBackups selects.
+
+    Raises:
+        RefusalError: `BAD_FILTER` for a filter that does not exist, `BAD_VALUE` for anything else.
+    """
+    order_by = _one_of(query.order_field, "OrderField", {"CREATE_TIME": "created_at"})
+    asked = replace(query, order=query.order or "ASC")
+    selection = _selection(account_id, (), query.filters, _BACKUP_FILTERS, asked, order_by)
+    if query.backup_ids:
+        check_filters(_BACKUP_FILTERS, query.backup_ids, query.filters)
+        selection = _any_of(selection, "backup_id", query.backup_ids)
+    return replace(selection, backups=True)
 
 
 def _snapshot_owners(query: SnapshotQuery) -> tuple[bool, bool]:
@@ -169,7 +184,7 @@ def _selection(
     ids: tuple[str, ...],
     filters: Filters,
     known: Mapping[str, Narrow],
-    query: DiskQuery | SnapshotQuery,
+    query: DiskQuery | SnapshotQuery | BackupQuery,
     order_by: str,
 ) -> Selection:
     check_filters(known, ids, filters)
@@ -309,6 +324,11 @@ _DISK_FILTERS: Mapping[str, Narrow] = {
     "dedicated-cluster-id": _nothing,
     "cluster-group-id": _nothing,
     **_TAG_FILTERS,
+}
+_BACKUP_FILTERS: Mapping[str, Narrow] = {
+    "disk-backup-id": _column("backup_id"),
+    "disk-id": _column("disk_id"),
+    "disk-usage": _enumeration("usage", _USAGES),
 }
 _SNAPSHOT_FILTERS: Mapping[str, Narrow] = {
     "snapshot-id": _column("id"),

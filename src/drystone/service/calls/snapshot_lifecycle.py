@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import operations
+from drystone.catalog import operations, snapshots
 from drystone.domain.disk import DATA_DISK, SYSTEM_DISK, Disk, DiskState
 from drystone.domain.errors import DrystoneError, PassingError, Refusal, RefusalError
 from drystone.domain.ids import DiskId, IdSource, SnapshotId
 from drystone.domain.operation import Operation
-from drystone.domain.snapshot import SnapshotState
+from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.engine import freezing
 from drystone.engine.host_device import HostDevices
 from drystone.engine.layout import Layout
@@ -31,7 +31,7 @@ from drystone.service.calls.snapshot_begin import (
     check_rollback,
     new_snapshot,
 )
-from drystone.service.calls.snapshot_records import check_not_shared, owned_snapshot
+from drystone.service.calls.snapshot_records import check_not_shared, owned_backup, owned_snapshot
 from drystone.service.disk_locks import DiskLocks
 from drystone.service.host.host import Host
 from drystone.service.host.snapshot_server import SlowSourceError
@@ -79,13 +79,15 @@ class SnapshotLifecycle:
             RefusalError: With CreateSnapshot's documented codes; there is no snapshot, and the disk is as before.
         """
         self._check_new(new)
-        self.kept.check_proven()
         disk_id = DiskId(new.disk_id or "")
         name, tags = attributes.snapshot_name(new.name), attributes.checked_tags(new.tags)
         deadline = None
         if new.deadline is not None:
             now = min(self.transactions.clock(), self.transactions.steady())
             deadline = attributes.deadline(new.deadline, now)
+        if new.disk_backup_id is not None:
+            return await self._convert(caller, new, name=name, tags=tags, deadline=deadline)
+        self.kept.check_proven()
         snapshot_id = self.ids.snapshot()
 
         def begin(change: Change) -> Begun:
@@ -120,16 +122,48 @@ class SnapshotLifecycle:
 
         await self._take(caller, disk_id, begin, scheduled)
 
+    async def take_point(
+        self,
+        caller: Caller,
+        disk_id: DiskId,
+        template: Callable[[Change, Disk], Snapshot],
+        check: Callable[[Connection, Disk], None],
+    ) -> None:
+        """Fix the instant of a backup point, as `create` does.
+
+        Args:
+            caller: Who has the disk.
+            disk_id: The disk.
+            template: Returns the row, in the transaction that begins it.
+            check: Refuses what else does not allow it, in place of the quota of snapshots; called several times, last
+                in that transaction.
+
+        Raises:
+            RefusalError: As `create`, and what `check` raises.
+        """
+        self.kept.check_proven()
+
+        def begin(change: Change) -> Begun:
+            disk = self._check_disk(change.conn, caller, disk_id, check)
+            return begin_snapshot(change, disk, template(change, disk), request_id=caller.request_id)
+
+        await patiently(lambda: self.transactions.read(lambda conn: self._check_disk(conn, caller, disk_id, check)))
+        await self._take(caller, disk_id, begin, check=check)
+
     async def _take(
         self,
         caller: Caller,
         disk_id: DiskId,
         begin: Callable[[Change], Begun],
         scheduled: Scheduled | None = None,
+        *,
+        check: Callable[[Connection, Disk], None] | None = None,
     ) -> None:
         try:
             async with asyncio.timeout(FREEZE_SECONDS_MAX) as limit, self.locks.graph(disk_id):
-                await self._rest(caller, disk_id)
+                # Again, now that nothing else changes the disk; one that is NORMAL already may clean up.
+                await self.transactions.read(lambda conn: self._check_disk(conn, caller, disk_id, check))
+                await self.host.settle_flight(disk_id)
                 disk, live = await self.host.opened(disk_id)
                 async with self.quiescing.holding([disk], limit) as held:
                     await self.devices.flush(disk_id)
@@ -177,22 +211,21 @@ class SnapshotLifecycle:
         except DrystoneError as error:
             log.warning("disk.not_released", disk_id=disk_id, error=str(error))
 
-    async def _rest(self, caller: Caller, disk_id: DiskId) -> None:
-        """Check again now that nothing else changes the disk, and let a snapshot that is NORMAL already clean up."""
-        await self.transactions.read(lambda conn: self._check_disk(conn, caller, disk_id))
-        await self.host.settle_flight(disk_id)
-
     def _check_new(self, new: NewSnapshot) -> None:
-        if new.disk_backup_id is not None:
-            raise RefusalError(Refusal.NO_SUCH_BACKUP, f"There is no backup point {new.disk_backup_id[:40]}.")
-        if new.disk_id is None:
-            raise RefusalError(Refusal.MISSING, "DiskId is needed.")
+        if new.disk_id is None and new.disk_backup_id is None:
+            raise RefusalError(Refusal.MISSING, "DiskId is needed, or DiskBackupId.")
         if new.usage is not None and new.usage not in {DATA_DISK, SYSTEM_DISK}:
             raise RefusalError(Refusal.BAD_VALUE, f"DiskUsage `{new.usage}` is unknown; use {DATA_DISK}.")
         if new.local:
             raise RefusalError(Refusal.NOT_OFFERED, "LocalSnap: instant snapshots are not available here.")
 
-    def _check_disk(self, conn: Connection, caller: Caller, disk_id: DiskId) -> Disk:
+    def _check_disk(
+        self,
+        conn: Connection,
+        caller: Caller,
+        disk_id: DiskId,
+        check: Callable[[Connection, Disk], None] | None = None,
+    ) -> Disk:
         disk = owned_disk(conn, caller.account_id, disk_id)
         if disk.state is DiskState.ROLLBACKING:
             raise RefusalError(Refusal.ROLLING_BACK, f"Disk {disk_id} is being rolled back.")
@@ -201,9 +234,48 @@ class SnapshotLifecycle:
             kind = PassingError if disk.state.passing else RefusalError
             raise kind(Refusal.BUSY, f"Disk {disk_id} is {disk.state.value}; try again when it is not.")
         check_no_snapshot(conn, disk_id)
-        quotas.check_snapshot(disk_id, quotas.snapshot_use(conn, caller.account_id, disk_id), self.limits)
+        (check or self._check_quota)(conn, disk)
         self.room.require()
         return disk
+
+    def _check_quota(self, conn: Connection, disk: Disk) -> None:
+        quotas.check_snapshot(disk.id, quotas.snapshot_use(conn, disk.account_id, disk.id), self.limits)
+
+    async def _convert(
+        self,
+        caller: Caller,
+        new: NewSnapshot,
+        *,
+        name: str,
+        tags: tuple[tuple[str, str], ...],
+        deadline: float | None,
+    ) -> SnapshotId:
+        """Make a snapshot of a backup point, which is none any more; nothing is copied (S343)."""
+
+        def record(change: Change) -> SnapshotId:
+            point = owned_backup(change.conn, caller.account_id, new.disk_backup_id or "")
+            if new.disk_id is not None and new.disk_id != point.disk_id:
+                raise RefusalError(
+                    Refusal.BAD_VALUE,
+                    f"Backup point {point.backup_id} is of disk {point.disk_id}, not {new.disk_id[:60]}.",
+                )
+            if point.state is not SnapshotState.NORMAL:
+                raise RefusalError(Refusal.BACKUP_CREATING, f"Backup point {point.backup_id} is still being created.")
+            if point.rolling_back:
+                raise RefusalError(Refusal.BUSY, f"The disk is being rolled back to backup point {point.backup_id}.")
+            use = quotas.snapshot_use(change.conn, caller.account_id, point.disk_id)
+            quotas.check_snapshot(point.disk_id, use, self.limits)
+            values = {
+                "backup_id": None, "slot": None, "name": name, "tags": tags, "deadline_at": deadline,
+                "permanent": deadline is None, "usage": new.usage or point.usage, "modified_at": change.at,
+            }  # fmt: skip
+            changed = snapshots.compare_and_set(
+                change.conn, point.id, expected={"state": SnapshotState.NORMAL}, values=values
+            )
+            assert changed, "rows do not change under a writing transaction"
+            return point.id
+
+        return await self.transactions.change(record)
 
     async def audit(self, caller: Caller, disk_id: str | None) -> SnapshotId:
         """Take a snapshot that checks everything that tracking calls clean (P8); its record says what was found.

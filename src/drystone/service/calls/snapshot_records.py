@@ -10,7 +10,7 @@ from drystone.catalog.database import Database
 from drystone.catalog.selection import Selection
 from drystone.domain.disk_types import GIB
 from drystone.domain.errors import Refusal, RefusalError
-from drystone.domain.ids import AccountId, SnapshotId
+from drystone.domain.ids import AccountId, DiskBackupId, SnapshotId
 from drystone.domain.share import Share
 from drystone.domain.snapshot import Snapshot
 from drystone.service.caller import Caller
@@ -160,8 +160,21 @@ def owned_snapshot(conn: Connection, account_id: AccountId, snapshot_id: str) ->
         RefusalError: `NO_SUCH_SNAPSHOT`, the same for a snapshot of another account.
     """
     snapshot = snapshots.get(conn, SnapshotId(snapshot_id))
-    if snapshot is None or snapshot.account_id != account_id or not snapshot.state.visible:
+    seen = snapshot is not None and snapshot.state.visible and snapshot.backup_id is None
+    if snapshot is None or snapshot.account_id != account_id or not seen:
         raise RefusalError(Refusal.NO_SUCH_SNAPSHOT, f"There is no snapshot {snapshot_id[:60]}.")
+    return snapshot
+
+
+def owned_backup(conn: Connection, account_id: AccountId, backup_id: str) -> Snapshot:
+    """Return the snapshot that is a backup point of this account.
+
+    Raises:
+        RefusalError: `NO_SUCH_BACKUP`, the same for one of another account.
+    """
+    snapshot = snapshots.of_backup(conn, DiskBackupId(backup_id))
+    if snapshot is None or snapshot.account_id != account_id or not snapshot.state.visible:
+        raise RefusalError(Refusal.NO_SUCH_BACKUP, f"There is no backup point {backup_id[:60]}.")
     return snapshot
 
 

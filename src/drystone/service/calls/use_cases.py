@@ -6,6 +6,7 @@ from typing import Protocol
 from drystone.service.caller import Identity
 from drystone.service.calls.accounts import Accounts
 from drystone.service.calls.differences import SnapshotDifferences
+from drystone.service.calls.disk_backups import DiskBackups
 from drystone.service.calls.disk_charges import DiskCharges
 from drystone.service.calls.disk_lifecycle import DiskLifecycle
 from drystone.service.calls.disk_records import DiskRecords
@@ -62,6 +63,7 @@ class UseCases:
     proving: Proving
     disk_records: DiskRecords
     disk_charges: DiskCharges
+    disk_backups: DiskBackups
     snapshot_records: SnapshotRecords
     tags: ResourceTags
     sharing: Sharing

@@ -49,12 +49,21 @@ def going_along(conn: Connection, disk_id: DiskId) -> list[Snapshot]:
     """Return the snapshots that go with their disk if that is asked for: neither permanent nor shared (S341)."""
     found = snapshots.of_disk(conn, disk_id, [SnapshotState.NORMAL])
     shared = shares.of_snapshots(conn, [snapshot.id for snapshot in found])
-    return [snapshot for snapshot in found if not snapshot.permanent and snapshot.id not in shared]
+    seen = [snapshot for snapshot in found if snapshot.backup_id is None]
+    return [snapshot for snapshot in seen if not snapshot.permanent and snapshot.id not in shared]
 
 
 def mark_terminating(change: Change, disk: Disk, going: Sequence[Snapshot], *, request_id: str) -> None:
-    """Begin to destroy a disk, which is as `disk` in this transaction, and to delete some of its snapshots."""
-    for one in going:
+    """Begin to destroy a disk, which is as `disk` in this transaction, and to delete its backup points.
+
+    Args:
+        change: The transaction.
+        disk: The disk.
+        going: Which of its snapshots are deleted, too.
+        request_id: Of the call.
+    """
+    # S343: its backup points go with it, whatever becomes of its snapshots.
+    for one in (*going, *snapshots.backups(change.conn, [disk.id])[disk.id]):
         mark_deleting(change, one, request_id=request_id)
     expected, values = {"state": disk.state}, {"state": DiskState.TERMINATING}
     changed = disks.compare_and_set(change.conn, disk.id, expected=expected, values=values)

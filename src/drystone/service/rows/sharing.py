@@ -16,7 +16,7 @@ APART_REASON = "the disk was made from a snapshot of another account"
 
 def usable(conn: Connection, account_id: AccountId, snapshot: Snapshot | None) -> bool:
     """Tell whether an account may make disks from a snapshot: its own, or one that is shared with it and NORMAL."""
-    if snapshot is None or not snapshot.state.visible:
+    if snapshot is None or not snapshot.state.visible or snapshot.backup_id is not None:
         return False
     if snapshot.account_id == account_id:
         return True

@@ -124,7 +124,7 @@ def attributes_of(snapshot: Snapshot, group: SnapshotGroup | None = None) -> Att
     return Attributes(
         name=snapshot.name, deadline=None if at is None else moment(at).isoformat(),
         permanent=snapshot.permanent, tags=snapshot.tags, suspect=snapshot.suspect, policy=snapshot.policy_id,
-        slot=snapshot.slot, policy_order=snapshot.policy_order,
+        slot=snapshot.slot, policy_order=snapshot.policy_order, backup=snapshot.backup_id,
         group=None if group is None else GroupAttributes(
             id=group.id, name=group.name, instance=group.instance_id, tags=group.tags, pause_ms=group.pause_ms,
             taken_at=group.taken_at, created_at=group.created_at,

@@ -133,7 +133,7 @@ def _attribute_values(found: FoundSnapshot) -> dict[str, object]:
     return {
         "name": attributes.name, "tags": attributes.tags, "suspect": attributes.suspect,
         "permanent": attributes.permanent, "policy_id": attributes.policy, "slot": attributes.slot,
-        "policy_order": attributes.policy_order,
+        "policy_order": attributes.policy_order, "backup_id": attributes.backup,
         "deadline_at": None if attributes.deadline is None else seconds(attributes.deadline) or TIME_S_MAX,
         **({} if attributes.group is None else {"group_id": attributes.group.id}),
     }  # fmt: skip

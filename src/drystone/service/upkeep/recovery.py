@@ -46,6 +46,8 @@ def reconcile(change: Change, evidence: Evidence, keys: Mapping[AccountId, Acces
     restore_snapshots(change, evidence, report)
     _packs(change, evidence.inventory)
     restore_disks(change, evidence, report)
+    # S343: without their disk they may be all that is left of it, and nobody would see them.
+    snapshots.free_backups_without_disk(change.conn)
     for snapshot_id in deleting:
         _delete_again(change, snapshot_id)
     epoch.begin_anew(change.conn, change.ids.hex128(), above=evidence.store_epoch)
