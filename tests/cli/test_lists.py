@@ -135,6 +135,10 @@ def test_ranges_are_few_and_lose_nothing() -> None:
     assert sum(int(str(one["changed_bytes"])) for one in ranges) == sum(buckets)
 
 
+def test_of_an_empty_list_a_terminal_says_that_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert printed([], DISK_COLUMNS, 80, Listing(), monkeypatch) == ([], "none\n")
+
+
 def test_ids_alone_and_csv() -> None:
     out = io.StringIO()
     Output(

@@ -36,11 +36,19 @@ def test_help_fits_eighty_columns_and_breaks_no_line_twice(
             assert len(line) + 1 + len(after.split()[0]) > COLUMNS, (line, after)
 
 
+@pytest.mark.parametrize("path", list(COMMANDS), ids=lambda path: " ".join(path) or "drystone")
+def test_what_is_said_of_an_option_is_broken_by_the_terminal_alone(path: tuple[str, ...]) -> None:
+    if COMMANDS[path].default_command is not None:
+        for argument in COMMANDS[path].assemble_argument_collection():
+            assert "\n" not in (argument.parameter.help or ""), argument.name
+
+
 WRONG = [
     ("", ("disk", "show"), "parameter DISK requires an argument. See `drystone disk show --help`"),
     ("", ("disk", "list", "--nope"), "--nope"),
     ("", ("disc", "list"), "disc"),
     ("", ("disk", "lst"), "lst"),
+    ("", ("--json", "disk", "list"), "there is no command before --json; options stand behind it"),
     ("", ("disk", "create"), "a new disk needs --size GIB or --from-snapshot SNAPSHOT"),
     ("", ("disk", "create", "--size", "10X"), "`10X` is no size: write GiB, as 10, or with a unit, as 10G or 1.5T"),
     ("", ("disk", "create", "--size", "0"), "sizes are whole GiB from 10 to 32000"),

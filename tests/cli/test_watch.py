@@ -114,6 +114,12 @@ def test_a_server_that_is_away_ends_nothing(watching: Watching, service: FakeSer
     assert sum(line.startswith("DISK ID") for line in terminal.lines) == 1
 
 
+def test_events_are_followed_or_watched(watching: Watching, service: FakeService) -> None:
+    ended, _ = watching("events", "--follow")
+    assert (ended.code, service.calls) == (2, [])
+    assert "give --follow or --watch, not both" in ended.err
+
+
 def test_what_is_not_there_ends_it(watching: Watching) -> None:
     ended, terminal = watching("disk", "show", "disk-zzzzzzzz")
     assert ended.code == 3

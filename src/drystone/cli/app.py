@@ -6,8 +6,9 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from cyclopts import App, CycloptsError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, UnknownCommandError, UnusedCliTokensError
 
 from drystone.cli.administration import account_app, host_app, instance_app, operation_app
 from drystone.cli.audit import audit_app
@@ -17,11 +18,13 @@ from drystone.cli.events import events_app
 from drystone.cli.failure import CliError, Exit, one_line
 from drystone.cli.protection import protection_app
 from drystone.cli.quiesce import quiesce_app
-from drystone.cli.session import Outside
+from drystone.cli.session import Common, Listed, Outside, Shown
 from drystone.cli.snapshot_groups import snapshot_group_app
 from drystone.cli.snapshots import snapshot_app
 from drystone.cli.store import store_app
 
+_CONTINUED = re.compile(r"\n {8,}(?=\S)")
+"""Where the text on one argument goes on in the next line."""
 _SECTION = re.compile(r"^(?:Args|Returns|Raises):$", re.MULTILINE)
 EPILOGUE = """Example:
   drystone disk create --size 20 --name db
@@ -62,14 +65,21 @@ def build_app(outside: Outside) -> App:
 
 def unwrap(app: App) -> None:
     """Let each paragraph of every command's help be broken by the terminal alone, and not where its source is."""
+    for options in (Common, Shown, Listed):
+        _join_lines(options)
     for name in app:
         child = app[name]
         if child.default_command is not None and not name.startswith("-"):
             text = inspect.getdoc(child.default_command) or ""
             paragraphs = _SECTION.split(text, maxsplit=1)[0].strip().split("\n\n")
             child.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+            _join_lines(getattr(child.default_command, "__func__", child.default_command))
         elif not name.startswith("-"):
             unwrap(child)
+
+
+def _join_lines(documented: Any) -> None:  # noqa: ANN401 - a function or a class
+    documented.__doc__ = _CONTINUED.sub(" ", inspect.cleandoc(documented.__doc__ or ""))
 
 
 def run(app: App, tokens: Sequence[str] | None = None) -> int:
@@ -108,6 +118,10 @@ def _usage(error: CycloptsError) -> str:
     text = str(error)
     if isinstance(error, UnusedCliTokensError):
         text = f"unexpected argument: {' '.join(error.unused_tokens or ())}."
+    elif isinstance(error, UnknownCommandError):
+        first = (error.unused_tokens or [""])[0]
+        if first.startswith("-"):
+            text = f"there is no command before {first}; options stand behind it, as in `drystone disk list --json`."
     command = " ".join(("drystone", *(error.command_chain or ())))
     return f"{text}{'' if text.endswith(('.', '?')) else '.'} See `{command} --help`."
 

@@ -66,6 +66,8 @@ class EventCommands(Commands):
             limit: Maximum number of events to list.
             common: Options that every list takes.
         """
+        if follow and common.watch:
+            raise CliError(Exit.USAGE, "give --follow or --watch, not both: --follow prints each change as it comes")
         session = self._outside.session(common)
         # The cursor first: what changes while the list is read is told twice rather than not at all.
         cursor = int(session.service.drystone("read events", "DescribeEvents", Limit=1)["Cursor"]) if follow else 0

@@ -82,6 +82,9 @@ class Output:
         if whole or not self._stdout.isatty():
             self._print_whole(_rows(records, columns, self._exact))
             return
+        if not records:
+            self.say("none")
+            return
         kept = fitting(records, columns, self._console(self._stdout).width, self._aged)
         self._print_table(_rows(records, tuple(kept), self._aged, widths=kept))
         if len(kept) < len(columns):
