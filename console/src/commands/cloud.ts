@@ -1,4 +1,5 @@
 // Changes as Tencent Cloud's own tools ask for them: tccli, the Python SDK, Terraform.
+import type { ServiceName } from "../api/answers";
 import { callsOf, type Asked, type Shown } from "./asked";
 import { hcl, python, shellLine } from "./quote";
 
@@ -34,7 +35,13 @@ profile = ClientProfile(httpProfile=HttpProfile(protocol=scheme, endpoint=endpoi
 credential = EnvironmentVariableCredential().get_credential()
 region = os.environ["TENCENTCLOUD_REGION"]`;
 
-const VERSIONS = { cbs: "2017-03-12", drystone: "2026-11-01" } as const;
+const VERSIONS: Readonly<Record<ServiceName, string>> = {
+  cbs: "2017-03-12",
+  cvm: "2017-03-12",
+  drystone: "2026-11-01",
+  sts: "2018-08-13",
+  tag: "2018-08-13",
+};
 
 /** A program for the Python SDK, which reads `credentials.env` from its environment. */
 export function pythonProgram(shown: Shown): string {
