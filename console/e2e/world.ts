@@ -21,7 +21,7 @@ export function noise(seed: number): number {
 const placement = (Zone: string) => ({ Zone, ProjectId: 0, ProjectName: "", CageId: "", CdcId: "", CdcName: "", DedicatedClusterId: "" });
 const UNSHOWN_OF_DISK = {
   Shareable: false, Attached: false, InstanceIdList: [], InstanceType: "", LastAttachInsId: null, AttachMode: "PF", DeleteWithInstance: false,
-  SnapshotAbility: true, AutoSnapshotPolicyIds: null, Rollbacking: false, Migrating: false, MigratePercent: 100, Encrypt: false,
+  SnapshotAbility: true, AutoSnapshotPolicyIds: null, Rollbacking: false, Migrating: false, MigratePercent: 100, Encrypt: false, EncryptType: "", KmsKeyId: "",
   ThroughputPerformance: 0, BurstPerformance: false, BackupDisk: false, DiskBackupQuota: 0, DiskBackupCount: 0, RenewFlag: "",
   AutoRenewFlagError: false, DeadlineTime: "", DeadlineError: false, DifferDaysOfDeadline: null, IsReturnable: false, ReturnFailCode: 10,
 } as const;

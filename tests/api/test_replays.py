@@ -159,6 +159,9 @@ async def _terraform(send: Replay) -> None:
     # Without what was changed the next plan would change it again.
     told = await send("DescribeResourceTagsByResourceIds", 45, first)
     assert {tag["TagKey"]: tag["TagValue"] for tag in told["Tags"]} == {"team": "red", "owner": "ops"}
+    # What it makes by name it reads by another action, and finds it gone if that does not have it.
+    found = (await service.call("GetTags", TagKeys=["team"]))["Tags"]
+    assert ("team", "red") in [(tag["TagKey"], tag["TagValue"]) for tag in found]
     await send("ModifyDiskAttributes", 33, first)
     # It makes an attachment and a snapshot of one disk at once.
     await send("AttachDisks", 5, ins, first)
