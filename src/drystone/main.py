@@ -110,7 +110,7 @@ def build_program(outside: Outside, rng: Randomness) -> App:
         doctor,
         help_epilogue="Example:\n  drystone doctor --data /var/lib/drystone\n  drystone doctor --json",
     )
-    app.command(key_app(outside))
+    app.command(key_app(outside, rng))
     app.command(config_app(outside))
     app.command(show_version, name="version", help_epilogue="Example:\n  drystone version")
     make_watchable(app, outside)

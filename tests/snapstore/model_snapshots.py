@@ -9,7 +9,7 @@ from drystone.domain.ids import AccountId, DiskId, SessionId, SnapshotId, StoreI
 from drystone.objects.contract import ObjectStore
 from drystone.snapstore.manifests import write_manifest
 from drystone.snapstore.reader import SnapshotReader
-from drystone.snapstore.seals import account_purpose
+from drystone.snapstore.seals import account_purpose, snapshots_purpose
 from drystone.snapstore.store import Store, hex128
 from drystone.snapstore.writer import SnapshotWriter, Written
 from tests.sealed_stores import make_store
@@ -17,6 +17,7 @@ from tests.sealed_stores import make_store
 STORE_ID = StoreId("store-test")
 KEY = bytes(range(32))
 ACCOUNT = AccountId("100000000001")
+DISK = DiskId("disk-aaaaaaaa")
 PURPOSE = account_purpose(ACCOUNT)
 
 
@@ -25,7 +26,15 @@ def new_store(objects: ObjectStore) -> Store:
 
 
 def manifest_of(
-    store: Store, *, snapshot: str, session: SessionId, written: Written, size_bytes: int, base: SnapshotReader | None
+    store: Store,
+    *,
+    snapshot: str,
+    session: SessionId,
+    written: Written,
+    size_bytes: int,
+    base: SnapshotReader | None,
+    disk_id: DiskId = DISK,
+    encrypted: bool = False,
 ) -> Manifest:
     newest = ManifestMap(
         object=written.map_object, kind=written.kind, entries=written.entries, bytes=written.map_bytes,
@@ -37,7 +46,7 @@ def manifest_of(
         snapshot=SnapshotId(snapshot),
         session=session,
         account=ACCOUNT,
-        disk=DiskId("disk-aaaaaaaa"),
+        disk=disk_id,
         size_bytes=size_bytes,
         taken_at="2026-11-01T00:00:00Z",
         base=None if base is None else base.manifest.snapshot,
@@ -56,7 +65,7 @@ def manifest_of(
             freeze_ms=1.5,
             consistency="crash",
         ),
-        disk_attributes=DiskAttributes(type="CLOUD_SSD", name="test", usage="DATA_DISK"),
+        disk_attributes=DiskAttributes(type="CLOUD_SSD", name="test", usage="DATA_DISK", encrypted=encrypted),
     )
 
 
@@ -70,10 +79,16 @@ def take(
     *,
     compare: bool = False,
     zeros: Sequence[tuple[int, int]] = (),
+    disk_id: DiskId = DISK,
+    encrypted: bool = False,
 ) -> SnapshotReader:
-    """Write a snapshot of `disk`, of whose blocks `changed` are read and `zeros` are told to be zeros."""
+    """Write a snapshot of `disk`, of whose blocks `changed` are read and `zeros` are told to be zeros.
+
+    Of an encrypted disk the store has the data key already.
+    """
     session = SessionId(hex128(rng))
-    writer = SnapshotWriter(store=store, session=session, rng=rng, base=base, compare=compare, purpose=PURPOSE)
+    purpose = snapshots_purpose(ACCOUNT, disk_id, encrypted=encrypted)
+    writer = SnapshotWriter(store=store, session=session, rng=rng, base=base, compare=compare, purpose=purpose)
     try:
         for start, stop, data in sorted([(*one, True) for one in changed] + [(*one, False) for one in zeros]):
             if data:
@@ -83,5 +98,8 @@ def take(
         written = writer.finish()
     finally:
         writer.abort()
-    manifest = manifest_of(store, snapshot=snapshot, session=session, written=written, size_bytes=len(disk), base=base)
+    manifest = manifest_of(
+        store, snapshot=snapshot, session=session, written=written, size_bytes=len(disk), base=base, disk_id=disk_id,
+        encrypted=encrypted,
+    )  # fmt: skip
     return SnapshotReader.open(store, write_manifest(store, manifest))

@@ -13,7 +13,7 @@ from drystone.domain.ids import DiskId
 from drystone.engine.descriptions import FoundDisk, find_disks
 from drystone.engine.luks import LuksKey
 from drystone.offline.maintenance import recover
-from drystone.offline.store_keys import create_key, export_key, import_key, rotate_key
+from drystone.offline.store_keys import create_key, destroy_key, export_key, import_key, rotate_key
 from drystone.service.host.disk_keys import open_key
 from drystone.snapstore.key_files import KeyFiles
 from tests.engine.volumes import image_of
@@ -200,3 +200,19 @@ def test_a_missing_key_stops_its_disks_alone_and_a_recovery_adopts_them(tmp_path
             system.attach(name)
             assert system.read(name, 0, LENGTH) == content
         assert system.content(snapshot, LENGTH) == content
+        # Its snapshots are made unreadable: they go, and the disk goes on with another key (S384).
+        system.own("ConfirmStore")
+        kept = system.take(other)
+        system.wait_idle()
+        system.host_stop()
+        begun = destroy_key(system.data, disk, at=time.time(), rng=World.rng)
+        assert begun.snapshots == (snapshot,)
+        system.start()
+        system.wait(lambda: f'"key_id": "{begun.keys[0]}"' in system.log(), "the key is destroyed")
+        assert system.snapshot(snapshot) is None
+        assert list(system.layout.store.glob(f"*/keys/{begun.keys[0]}/*")) == [
+            *system.layout.store.glob(f"*/keys/{begun.keys[0]}/destroyed")
+        ]
+        system.wait_state(disk, "ATTACHED")
+        assert system.content(kept, LENGTH) == content
+        assert system.content(system.take(disk), LENGTH) == content

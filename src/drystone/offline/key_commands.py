@@ -10,6 +10,7 @@ from drystone.cli.failure import CliError, Exit
 from drystone.cli.session import Common
 from drystone.cli.session import Outside as ClientOutside
 from drystone.domain.errors import DrystoneError
+from drystone.domain.ids import Randomness
 from drystone.offline.commands import DEFAULT_DATA, Data, Json
 
 TEXT_BYTES_MAX = 64 << 10
@@ -17,7 +18,7 @@ Named = Annotated[str, Parameter(help="What to call it: up to 40 small letters, 
 Chosen = Annotated[str | None, Parameter(help="Its id or name; none: the one that wraps new data keys.")]
 
 
-def key_app(outside: ClientOutside) -> App:
+def key_app(outside: ClientOutside, rng: Randomness) -> App:
     """Return the commands on keys of a sealed store."""
     app = App(name="key", help="Keys of a sealed store (an experiment); with access to the server's data directory.")
 
@@ -107,11 +108,37 @@ def key_app(outside: ClientOutside) -> App:
             raise CliError(Exit.REFUSED, str(error)) from None
         outside.output(Common(json=json)).result([done.key], asdict(done))
 
+    def destroy(
+        disk: Annotated[str, Parameter(help="The id of an encrypted disk; it may be gone.")],
+        /,
+        *,
+        data: Data = DEFAULT_DATA,
+        yes: Annotated[bool, Parameter(negative="", help="Do not ask.")] = False,
+        json: Json = False,
+    ) -> None:
+        """Make all snapshots of an encrypted disk unreadable for ever; stop the server first.
+
+        Its next start deletes them, then each wrap of their data key, then what it sealed. The disk itself stays; its
+        next snapshot is full, with a new key. This is refused while another disk, or its snapshot, may show the blocks;
+        all of these are named. What a bucket with versions keeps of wraps opens the key until it is gone.
+        """
+        from drystone.offline import store_keys  # noqa: PLC0415 - as above
+
+        output = outside.output(Common(json=json))
+        output.confirm(f"Nobody can read any snapshot of {disk} after this. Go on?", yes=yes)
+        try:
+            begun = store_keys.destroy_key(data, disk, at=outside.clock(), rng=rng)
+        except DrystoneError as error:
+            raise CliError(Exit.REFUSED, str(error)) from None
+        output.result([*begun.keys], asdict(begun))
+        output.say(f"{len(begun.snapshots)} snapshots are deleted, and the key after them, once the server is started")
+
     app.command(create, help_epilogue="Example:\n  drystone key create payroll --data /var/lib/drystone")
     app.command(list_, name="list", help_epilogue="Example:\n  drystone key list --data /var/lib/drystone")
     app.command(export, help_epilogue="Example:\n  drystone key export --data /var/lib/drystone | lp")
     app.command(
         import_, name="import", help_epilogue="Example:\n  drystone key import sheet.txt --data /var/lib/drystone"
     )
+    app.command(destroy, help_epilogue="Example:\n  drystone key destroy disk-1a2b3c4d --data /var/lib/drystone")
     app.command(rotate, help_epilogue="Example:\n  drystone key rotate --data /var/lib/drystone")
     return app

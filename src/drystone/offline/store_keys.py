@@ -1,4 +1,4 @@
-"""What is done with the keys of a data directory: create, list, export, import, rotate."""
+"""What is done with the keys of a data directory: create, list, export, import, rotate, destroy."""
 
 import contextlib
 from collections.abc import Mapping
@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from drystone.catalog import meta
+from sqlalchemy import Connection
+
+from drystone.catalog import disks, meta, snapshots
 from drystone.catalog.backup import read_meta
 from drystone.catalog.sqlite import SqliteDatabase
 from drystone.codec.key_text import NAME, KeyEncryptionKey, parse_key
+from drystone.codec.wraps import Purpose
 from drystone.config import Config
 from drystone.domain.claim import Standing
 from drystone.domain.errors import IntegrityError
-from drystone.domain.ids import StoreId
+from drystone.domain.ids import AccountId, DiskId, IdSource, Randomness, SnapshotId, StoreId
+from drystone.domain.snapshot import SnapshotState
 from drystone.engine.layout import Layout
 from drystone.objects.address import open_objects
 from drystone.objects.contract import ObjectStore
@@ -21,8 +25,10 @@ from drystone.offline.disk_wraps import disks_unopened, wrap_disks
 from drystone.server.serve import locked
 from drystone.server.store_opening import SEALED, STORE_ID, StartError, with_keys
 from drystone.server.store_place import store_place
+from drystone.service.rows.destroying import begin_destroying
+from drystone.service.transactions import Change
 from drystone.service.upkeep import epoch
-from drystone.snapstore.data_keys import list_wraps, retire, rewrap, unopened
+from drystone.snapstore.data_keys import DataKeys, list_wraps, retire, rewrap, unopened
 from drystone.snapstore.key_files import KeyFiles, keks_from, new_key, sheet
 from drystone.snapstore.reader_copy import reader_sha256
 from drystone.snapstore.store import open_store
@@ -150,6 +156,53 @@ def rotate_key(data: Path, chosen: str | None = None, *, at: float) -> Rotated:
             retire(objects, store_id, files.secret, key_id)
             files.remove(key_id)
         return Rotated(key=made.key.key_id, data_keys=done.data_keys, retired=tuple(sorted(old)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destroying:
+    """What a destruction has begun; the server ends it."""
+
+    keys: tuple[str, ...]
+    snapshots: tuple[str, ...]
+
+
+def destroy_key(data: Path, disk: str, *, at: float, rng: Randomness) -> Destroying:
+    """Begin to destroy the data keys of an encrypted disk, and to delete its snapshots; no server has the data (S384).
+
+    The next start of the server deletes the snapshots, then every wrap of the keys, then what they sealed.
+
+    Raises:
+        DrystoneError: Something else needs what they seal, and is named; or the disk has no such key. Nothing changed.
+    """
+    config = Config.load(data)
+    layout = Layout(config.data)
+    with locked(config.data):
+        objects, store_id = _owned(config, layout)
+        disk_id = DiskId(disk)
+        keys = DataKeys(objects, store_id, KeyFiles(layout.keys).secret)
+        with contextlib.closing(SqliteDatabase.open(layout.catalog)) as db:
+            account = db.read_sync(lambda conn: _account_of(conn, disk_id))
+            if account is None:
+                raise StartError(f"there is no encrypted disk {disk}, and no snapshot of one")
+            found = keys.all_of(Purpose(account=account, disk=disk_id))
+            if not found:
+                raise StartError(f"the store has no data key of disk {disk} that can be opened here")
+
+            def begin(conn: Connection) -> list[SnapshotId]:
+                change = Change(conn=conn, at=at, steady=at, ids=IdSource(rng))
+                return begin_destroying(change, disk_id, account, found, request_id="")
+
+            going = db.write_sync(begin)
+        return Destroying(keys=tuple(found), snapshots=tuple(going))
+
+
+def _account_of(conn: Connection, disk_id: DiskId) -> AccountId | None:
+    """Return whose an encrypted disk is, or was, of which there are snapshots still, if only as ghosts."""
+    disk = disks.get(conn, disk_id)
+    if disk is not None and disk.encryption is not None:
+        return disk.account_id
+    rows = snapshots.of_disk(conn, disk_id, list(SnapshotState))
+    return next((row.account_id for row in rows if row.encrypted), None)
 
 
 def _chosen(files: KeyFiles, word: str | None) -> KeyEncryptionKey:

@@ -15,6 +15,7 @@ from drystone.service.host.healing import Healing
 from drystone.service.host.scratch_guard import ScratchGuard
 from drystone.service.rounds import BUG_SECONDS_MAX
 from drystone.service.upkeep.backups import Backups
+from drystone.service.upkeep.destroyed_keys import DestroyedKeys
 from drystone.service.upkeep.expiry import Expiry
 from drystone.service.upkeep.observation import Observation
 from drystone.service.upkeep.publication import Publication
@@ -84,6 +85,7 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
 
         return round_of_it
 
+    destroyed = DestroyedKeys(transactions=parts.transactions, kept=kept)
     reaching = Reaching(transactions=parts.transactions, kept=kept, ids=parts.ids)
     rounds = (
         Loop(name="operations", once=operations.run, seconds=1.0),
@@ -106,6 +108,7 @@ def loops(config: Config, parts: Parts, use_cases: UseCases, sessions: BrowserSe
         Loop(name="sessions", once=sessions.prune, seconds=600.0),
         # A session may have been fenced at any moment, as by the first work after a start.
         Loop(name="sweep", once=with_store(parts.sweep.sweep), seconds=20.0),
+        Loop(name="destroyed-keys", once=with_store(destroyed.once), seconds=5.0),
         Loop(name="tidy", once=with_store(parts.sweep.tidy), seconds=600.0),
         Loop(name="ballast", once=lambda: asyncio.to_thread(parts.ballast.fill), seconds=10.0),
         Loop(name="store-watch", once=parts.store_watch.once, seconds=5.0),

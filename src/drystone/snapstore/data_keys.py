@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from drystone.codec.sealed import ENTROPY_BYTES, Kind, Sealed, Sealing, SecretKey, decode_foot
+from drystone.codec.sealed import ENTROPY_BYTES, Kind, Sealed, Sealing, SecretKey, decode_foot, open_whole
 from drystone.codec.wraps import DataKey, Purpose, open_wrap, seal_wrap
 from drystone.domain.errors import IntegrityError, ProtocolError, UnavailableError
 from drystone.domain.ids import KeyId, StoreId
@@ -16,6 +16,7 @@ from drystone.objects.contract import NotFoundError, ObjectStore
 
 WRAPS: Final = 2
 """Of each data key by each key-encryption key: one damaged object loses nothing."""
+_TOMBSTONE = re.compile(r"keys/([0-9a-f]{32})/destroyed")
 _NAME = re.compile(r"keys/([0-9a-f]{32})/([0-9a-f]{32})\.([0-9a-f]{32})")
 
 FindKek = Callable[[KeyId], SecretKey]
@@ -45,14 +46,29 @@ def list_wraps(
     objects: ObjectStore, store_id: StoreId, data_key: KeyId | None = None
 ) -> Mapping[KeyId, list[WrapName]]:
     """Return the wraps of all data keys, or of one, by one listing. Other names below `keys/` are passed over."""
+    return _listed(objects, store_id, data_key)[0]
+
+
+def _listed(
+    objects: ObjectStore, store_id: StoreId, data_key: KeyId | None = None
+) -> tuple[Mapping[KeyId, list[WrapName]], set[KeyId]]:
+    """Return wraps, and the data keys of which there is a tombstone by its name: nothing of it was read."""
     found: dict[KeyId, list[WrapName]] = defaultdict(list)
+    buried = set()
     for entry in objects.list(f"{store_id}/keys/" + ("" if data_key is None else f"{data_key}/")):
         name = entry.name.removeprefix(f"{store_id}/")
-        parts = _NAME.fullmatch(name)
+        parts, tombstone = _NAME.fullmatch(name), _TOMBSTONE.fullmatch(name)
         if parts is not None:
             one = WrapName(data_key=KeyId(parts[1]), kek=KeyId(parts[2]), name=name)
             found[one.data_key].append(one)
-    return found
+        elif tombstone is not None:
+            buried.add(KeyId(tombstone[1]))
+    return found, buried
+
+
+def tombstone_name(key_id: KeyId) -> str:
+    """Return the name, without the store's id, of what says for good that a data key was destroyed (S384)."""
+    return f"keys/{key_id}/destroyed"
 
 
 def make_data_key(objects: ObjectStore, store_id: StoreId, kek: SecretKey, purpose: Purpose) -> DataKey:
@@ -119,15 +135,43 @@ class DataKeys:
         self._store_id = store_id
         self._find = find
         self._known: dict[KeyId, DataKey] = {}
+        self._own: SecretKey | None = None
+
+    def trust(self, own: DataKey) -> None:
+        """Know the store's own key, which proves tombstones of others."""
+        self._own = own.key
+
+    def forget(self, key_id: KeyId) -> None:
+        """Let go of a key that was destroyed."""
+        self._known.pop(key_id, None)
 
     def get(self, key_id: KeyId) -> DataKey:
-        """Return a data key; as `read_data_key`."""
+        """Return a data key; as `read_data_key`. One that has a tombstone has no wrap, whatever landed late (S384)."""
         known = self._known.get(key_id)
         if known is None:
-            wraps = list_wraps(self._objects, self._store_id, key_id)
-            known = read_data_key(self._objects, self._store_id, wraps.get(key_id, []), self._find)
+            wraps, buried = _listed(self._objects, self._store_id, key_id)
+            found = [] if key_id in buried and self._is_destroyed(key_id) else wraps.get(key_id, [])
+            known = read_data_key(self._objects, self._store_id, found, self._find)
             self._known[key_id] = known
         return known
+
+    def _is_destroyed(self, key_id: KeyId) -> bool:
+        """Tell whether the tombstone of a key proves itself; somebody else's says nothing (S242)."""
+        if self._own is None:
+            return False
+        what = Sealed(store=self._store_id, name=tombstone_name(key_id), kind=Kind.TOMBSTONE)
+        try:
+            raw = self._objects.get(str(what))
+            foot = decode_foot(raw, len(raw), what.kind, str(what))
+            open_whole(self._own, what, foot, raw)
+        except (NotFoundError, IntegrityError, ProtocolError):
+            return False
+        return foot.key_id == self._own.key_id
+
+    def all_of(self, purpose: Purpose) -> list[KeyId]:
+        """Return the ids of all data keys of a purpose that can be opened here, by a listing."""
+        self._open_listed()
+        return sorted(one.key.key_id for one in list(self._known.values()) if one.purpose == purpose)
 
     def of(self, purpose: Purpose) -> DataKey | None:
         """Return the data key of a purpose; None if the store has none that can be opened here.
@@ -138,13 +182,18 @@ class DataKeys:
         known = self._named(purpose)
         if known is not None:
             return known
-        for key_id, wraps in list_wraps(self._objects, self._store_id).items():
-            if key_id in self._known:
-                continue
-            # One that cannot be opened holds nobody up: who needs that very key is told by `get`.
-            with contextlib.suppress(KeyMissingError, IntegrityError, NotFoundError):
-                self._known[key_id] = read_data_key(self._objects, self._store_id, wraps, self._find)
+        self._open_listed()
         return self._named(purpose)
+
+    def _open_listed(self) -> None:
+        found, buried = _listed(self._objects, self._store_id)
+        for key_id, wraps in found.items():
+            if key_id in buried and self._is_destroyed(key_id):
+                self._known.pop(key_id, None)
+            elif key_id not in self._known:
+                # One that cannot be opened holds nobody up: who needs that very key is told by `get`.
+                with contextlib.suppress(KeyMissingError, IntegrityError, NotFoundError):
+                    self._known[key_id] = read_data_key(self._objects, self._store_id, wraps, self._find)
 
     def make(self, kek: SecretKey, purpose: Purpose) -> DataKey:
         """Return a new data key, and know it from now on; as `make_data_key`."""
@@ -187,7 +236,10 @@ def mend_wraps(objects: ObjectStore, store_id: StoreId, find: FindKek) -> int:
     Another key than those that wrap it gets none: whoever has that one must not read what it seals.
     """
     written = 0
-    for wraps in list_wraps(objects, store_id).values():
+    found, buried = _listed(objects, store_id)
+    for data_key_id, wraps in found.items():
+        if data_key_id in buried:
+            continue
         for kek_id in sorted({one.kek for one in wraps}):
             with contextlib.suppress(NotFoundError, KeyMissingError, IntegrityError):
                 kek = find(kek_id)
@@ -215,7 +267,9 @@ def rewrap(
         SpaceError, UnavailableError: A wrap could not be written or read; what is done stays.
     """
     written, faults = 0, []
-    keys = list_wraps(objects, store_id)
+    keys, buried = _listed(objects, store_id)
+    # To wrap one that was destroyed would bring it back; where the tombstone is somebody else's, `retire` refuses.
+    keys = {key_id: wraps for key_id, wraps in keys.items() if key_id not in buried}
     if of is not None:
         chosen = {kek.key_id, *of}
         keys = {key_id: wraps for key_id, wraps in keys.items() if any(one.kek in chosen for one in wraps)}

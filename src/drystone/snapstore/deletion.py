@@ -1,8 +1,10 @@
 """Deleting objects: what the caller must prove first, proven from the store itself (L5 to L7)."""
 
 from drystone.codec.sealed import Kind
-from drystone.domain.errors import RetainedError, UnavailableError
-from drystone.domain.ids import SessionId, SnapshotId
+from drystone.domain.errors import IntegrityError, ProtocolError, RetainedError, UnavailableError
+from drystone.domain.ids import KeyId, SessionId, SnapshotId
+from drystone.objects.contract import NotFoundError
+from drystone.snapstore.data_keys import tombstone_name
 from drystone.snapstore.manifests import is_deleted, list_manifests
 from drystone.snapstore.seals import STORES_OWN
 from drystone.snapstore.store import Store, put_name
@@ -34,6 +36,17 @@ def put_tombstone(store: Store, snapshot: SnapshotId, session: SessionId) -> Non
         put_name(store, name)
     elif not is_deleted(store, (snapshot, session)):
         # One that does not prove itself may be there, and would stay.
+        store.objects.replace(name, store.enclose(name, Kind.TOMBSTONE, STORES_OWN, b"{}"))
+
+
+def put_key_tombstone(store: Store, key_id: KeyId) -> None:
+    """Say for good that a data key was destroyed: a wrap of it that lands late opens nothing (S384). Idempotent."""
+    assert store.seals is not None
+    name = store.name(tombstone_name(key_id))
+    try:
+        store.disclose(name, Kind.TOMBSTONE, store.objects.get(name))
+    except (NotFoundError, IntegrityError, ProtocolError):
+        # There is none, or one that does not prove itself.
         store.objects.replace(name, store.enclose(name, Kind.TOMBSTONE, STORES_OWN, b"{}"))
 
 

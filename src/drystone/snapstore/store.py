@@ -239,6 +239,7 @@ def open_store(objects: ObjectStore, store_id: StoreId, far: Far | None = None, 
         raise ProtocolError(f"store {store_id} has lost its own data key: {error}") from error
     if own.purpose != STORES_OWN:
         raise ProtocolError(f"store {store_id}: its mark names the key of {own.purpose}")
+    keys.trust(own)
     seals = Seals(keys=keys, keks=keks, own=own)
     return Store(objects=objects, store_id=store_id, keys=derive_sealed_keys(own.key.secret), far=far, seals=seals)
 

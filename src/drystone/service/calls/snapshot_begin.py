@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from drystone.catalog import disks, operations, snapshots
+from drystone.catalog import destroyed_keys, disks, operations, snapshots
 from drystone.domain import tracking as algebra
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import PassingError, Refusal, RefusalError
@@ -75,6 +75,8 @@ def begin_snapshot(
         group: The group that it is a member of.
         audit_everything: Check all that tracking calls clean.
     """
+    if destroyed_keys.is_pending(change.conn, disk.id):
+        raise RefusalError(Refusal.BUSY, f"The key of disk {disk.id}'s snapshots is being destroyed; try again.")
     tracking = believed(change.conn, tracking_of(disk))
     bitmap = algebra.bitmap_name(tracking.epoch, tracking.base, template.id)
     freeze = algebra.frozen(tracking, new_bitmap=bitmap)
