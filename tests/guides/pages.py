@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 GUIDES = (
     "README.md",
     "docs/use/virtual-machine.md",
+    "docs/use/schedules.md",
     "docs/use/nightly-database.md",
     "docs/use/recovery-drill.md",
     "docs/use/monitoring.md",

@@ -16,6 +16,7 @@ from drystone.cli.completion import completion_app
 from drystone.cli.disks import disk_app
 from drystone.cli.events import events_app
 from drystone.cli.failure import CliError, Exit, one_line
+from drystone.cli.policies import policy_app
 from drystone.cli.protection import protection_app
 from drystone.cli.quiesce import quiesce_app
 from drystone.cli.session import Common, Listed, Outside, Shown
@@ -55,7 +56,7 @@ def build_app(outside: Outside) -> App:
     )
     groups = (
         disk_app, snapshot_app, snapshot_group_app, instance_app, operation_app, account_app, host_app, store_app,
-        quiesce_app, audit_app, events_app, protection_app,
+        policy_app, quiesce_app, audit_app, events_app, protection_app,
     )  # fmt: skip
     for group in groups:
         app.command(group(outside))

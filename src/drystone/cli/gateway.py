@@ -153,7 +153,7 @@ def _paged(
     while len(found) < limit:
         answer = call(doing, action, Offset=offset, Limit=min(PAGE, limit - len(found)), **parameters)
         page = answer.get(rows) or []
-        found.update((str(row[key]), row) for row in page)
+        found.update((" ".join(str(row[name]) for name in key.split()), row) for row in page)
         offset += len(page)
         if not page or offset >= int(answer.get("TotalCount") or 0):
             break

@@ -14,12 +14,13 @@ from drystone.cli.records import (
     disk_record,
     instance_record,
     operation_record,
+    policy_record,
     snapshot_group_record,
     snapshot_record,
 )
 from drystone.cli.session import Session
 
-_ID = re.compile(r"(disk|snap|csnap|ins|op)-[a-z0-9]{8}")
+_ID = re.compile(r"(disk|snap|csnap|asp|ins|op)-[a-z0-9]{8}")
 _ACCOUNT_ID = re.compile(r"[0-9]{12}")
 SPACE_IDS_MAX = 1000
 """Snapshots whose space is asked for at once."""
@@ -66,6 +67,14 @@ class Kind:
     ids: re.Pattern[str] = _ID
     """What has this form is an id, and never taken for a name."""
 
+    rows: str = ""
+    """What its rows are called, where that is not `wire`: `PolicyDetail` has the action `DescribePolicyDetails`."""
+
+    @property
+    def plural(self) -> str:
+        """The noun for several."""
+        return f"{self.noun[:-1]}ies" if self.noun.endswith("y") else f"{self.noun}s"
+
     @property
     def id(self) -> str:
         """The field with the id."""
@@ -89,6 +98,7 @@ SNAPSHOT_GROUP = Kind(
 )  # fmt: skip
 INSTANCE = Kind(wire="Instance", noun="instance", record=instance_record)
 OPERATION = Kind(wire="Operation", noun="operation", record=operation_record)
+POLICY = Kind(wire="Policy", noun="policy", record=policy_record, rows="PolicyDetail")
 ACCOUNT = Kind(wire="Account", noun="account", record=account_record, ids=_ACCOUNT_ID)
 
 
@@ -118,7 +128,7 @@ def id_of(session: Session, kind: Kind, text: str, *, disk: str | None = None) -
         raise _unknown(kind, text) if kind is not SNAPSHOT else _unknown_snapshot(session, text, disk)
     if len(ids) > 1:
         way = ", or DISK@NAME" if kind is SNAPSHOT and disk is None and "@" not in text else ""
-        raise CliError(Exit.USAGE, f"{len(ids)} {kind.noun}s have the name {text} ({named(ids)}): give the id{way}")
+        raise CliError(Exit.USAGE, f"{len(ids)} {kind.plural} have the name {text} ({named(ids)}): give the id{way}")
     return ids[0]
 
 
@@ -293,11 +303,12 @@ def _unknown_snapshot(session: Session, text: str, disk: str | None) -> CliError
 
 def _rows(session: Session, kind: Kind, doing: str, *, limit: int, **parameters: Any) -> list[Wire]:  # noqa: ANN401
     read = session.service.drystone_rows if kind.beside is None else session.service.cbs_rows
-    return read(doing, f"Describe{kind.wire}s", f"{kind.wire}Set", kind.id, limit=limit, **parameters)
+    rows = kind.rows or kind.wire
+    return read(doing, f"Describe{rows}s", f"{rows}Set", kind.id, limit=limit, **parameters)
 
 
 def _records(session: Session, kind: Kind, *, limit: int, **parameters: Any) -> list[Record]:  # noqa: ANN401
-    rows = _rows(session, kind, f"list {kind.noun}s", limit=limit, **parameters)
+    rows = _rows(session, kind, f"list {kind.plural}", limit=limit, **parameters)
     if kind.beside is None:
         return [kind.record(row) for row in rows]
     beside: dict[str, Wire] = {}
@@ -314,11 +325,11 @@ def _searched(session: Session, kind: Kind, limit: int, wanted: list[Wire] | Non
     """Return the records that Drystone's own service finds, in its order: CBS knows no parts of names."""
     assert kind.beside is not None
     beside = session.service.drystone_rows(
-        f"search {kind.noun}s", f"Describe{kind.beside}s", f"{kind.beside}Set", kind.id, limit=limit, Filters=wanted
+        f"search {kind.plural}", f"Describe{kind.beside}s", f"{kind.beside}Set", kind.id, limit=limit, Filters=wanted
     )
     rows: dict[str, Wire] = {}
     for chunk in _chunks([str(row[kind.id]) for row in beside]):
-        found = _rows(session, kind, f"list {kind.noun}s", limit=PAGE, **{f"{kind.wire}Ids": chunk})
+        found = _rows(session, kind, f"list {kind.plural}", limit=PAGE, **{f"{kind.wire}Ids": chunk})
         rows.update((str(row[kind.id]), row) for row in found)
     # One that went meanwhile is none of them.
     return [kind.record(rows[row[kind.id]], row) for row in beside if row[kind.id] in rows]

@@ -12,7 +12,7 @@ from drystone.cli import lookup
 from drystone.cli.failure import CliError
 from drystone.cli.gateway import PAGE
 from drystone.cli.lists import Record
-from drystone.cli.lookup import ACCOUNT, DISK, INSTANCE, OPERATION, SNAPSHOT, SNAPSHOT_GROUP, Kind
+from drystone.cli.lookup import ACCOUNT, DISK, INSTANCE, OPERATION, POLICY, SNAPSHOT, SNAPSHOT_GROUP, Kind
 from drystone.cli.records import event_record
 from drystone.cli.session import Common, Outside, Session
 from drystone.domain.disk import UNNAMED
@@ -83,6 +83,7 @@ def _events(session: Session, _begun: str) -> Candidates:
 DiskName = Annotated[str, Parameter(completer=_things(DISK))]
 SnapshotName = Annotated[str, Parameter(completer=_things(SNAPSHOT))]
 GroupName = Annotated[str, Parameter(completer=_things(SNAPSHOT_GROUP))]
+PolicyName = Annotated[str, Parameter(completer=_things(POLICY))]
 InstanceName = Annotated[str, Parameter(completer=_things(INSTANCE))]
 AccountName = Annotated[str, Parameter(completer=_things(ACCOUNT))]
 OperationId = Annotated[str, Parameter(completer=_things(OPERATION))]

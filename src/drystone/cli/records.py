@@ -28,6 +28,16 @@ PROTECTION_COLUMNS = (
     "disk_id", "name", "protected", "last_snapshot_id", "last_snapshot_at", "consistency", "proof_finding", "proof_at",
     "verified_at", "next_run_at", "snapshot_count", "stored_bytes",
 )  # fmt: skip
+POLICY_COLUMNS = (
+    "policy_id", "name", "active", "next_run_at", "last_result", "keep", "when", "zone", "disks", "group",
+    "skip_unchanged", "created_at",
+)  # fmt: skip
+RUN_COLUMNS = (
+    "slot_at", "disk_id", "state", "reason", "snapshot_id", "policy_id", "late_s", "attempts", "missed", "detail",
+    "ended_at",
+)  # fmt: skip
+SIMULATED_COLUMNS = ("date", "runs", "gone", "kept")
+WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 KEY_COLUMNS = ("secret_id", "enabled", "created_at")
 CANCELLED_CODE = "FailedOperation.Cancelled"
 GOING = frozenset({"RUNNING", "CANCELLING"})
@@ -285,6 +295,85 @@ def protection_record(disk: Wire) -> Record:
         **_same(disk, "failed_since failed_count failed_reason"),
         "next_run_at": disk.get("NextRunTime"),
         **_same(disk, "snapshot_count stored_bytes size_bytes"),
+    }
+
+
+def policy_record(policy: Wire) -> Record:
+    """Name the fields of a snapshot policy."""
+    runs = policy.get("LastRuns") or []
+    return {
+        "policy_id": policy["PolicyId"],
+        "name": policy.get("PolicyName"),
+        "active": policy.get("Active"),
+        "when": "; ".join(_when(one) for one in policy.get("Triggers") or []),
+        "zone": policy.get("TimeZone"),
+        "next_run_at": next(iter(policy.get("NextTimes") or []), None),
+        "keep": _keep(policy),
+        "disks": len(policy.get("DiskIds") or []),
+        "disk_ids": policy.get("DiskIds"),
+        **_same(policy, "group skip_unchanged"),
+        "last_run_at": runs[0]["SlotTime"] if runs else None,
+        "last_result": _result(runs),
+        "last_runs": [run_record(run) for run in runs],
+        "next_runs_at": policy.get("NextTimes"),
+        **_same(policy, "is_permanent retention_days retention_months retention_amount"),
+        "retention_calendar": policy.get("AdvancedRetentionPolicy"),
+        "triggers": policy.get("Triggers"),
+        "copied_from": policy.get("CopiedFrom"),
+        "created_at": policy.get("CreateTime"),
+        "modified_at": policy.get("ModifyTime"),
+    }
+
+
+def _when(trigger: Wire) -> str:
+    hours = ",".join(str(hour) for hour in trigger["Hour"])
+    if trigger["DayOfWeek"]:
+        days = ",".join(WEEKDAYS[day] for day in trigger["DayOfWeek"])
+    elif trigger["DayOfMonth"]:
+        days = "month days " + ",".join(str(day) for day in trigger["DayOfMonth"])
+    else:
+        every = trigger["IntervalDays"]
+        days = "every day" if every == 1 else f"every {every} days"
+    return f"{days} at {hours}"
+
+
+def _keep(policy: Wire) -> str:
+    calendar = policy.get("AdvancedRetentionPolicy")
+    if calendar:
+        return ",".join(f"{calendar[name]}{name[0].lower()}" for name in ("Days", "Weeks", "Months", "Years"))
+    ways = (("RetentionDays", "{} days"), ("RetentionMonths", "{} months"), ("RetentionAmount", "newest {}"))
+    return next((text.format(policy[name]) for name, text in ways if policy.get(name)), "for ever")
+
+
+def _result(runs: Sequence[Wire]) -> str | None:
+    """Return what came of the runs of one time, short: `3 done, 1 failed`."""
+    counts: dict[str, int] = {}
+    for run in runs:
+        counts[run["State"]] = counts.get(run["State"], 0) + 1
+    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or None
+
+
+def run_record(run: Wire) -> Record:
+    """Name the fields of a run of a policy."""
+    return {
+        "slot_at": run["SlotTime"],
+        **_same(run, "policy_id disk_id state reason snapshot_id"),
+        "detail": run.get("Detail") or None,
+        "late_s": run.get("LateSeconds"),
+        **_same(run, "missed attempts"),
+        "ended_at": run.get("EndedTime"),
+    }
+
+
+def simulated_record(day: Wire) -> Record:
+    """Name the fields of a day that a policy is simulated for."""
+    return {
+        "date": day["Date"],
+        "runs": len(day["RunTimes"]),
+        "gone": len(day["GoneTimes"]),
+        "kept": day["Kept"],
+        "run_times": day["RunTimes"],
+        "gone_times": day["GoneTimes"],
     }
 
 
