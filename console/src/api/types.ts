@@ -403,6 +403,11 @@ export type HistoryPoint = {
   readonly ChangedBytes: number;
 };
 
+export type Image = {
+  readonly ImageId: string;
+  readonly ImageName: string;
+};
+
 export type Instance = {
   readonly InstanceId: string;
   readonly InstanceName: string;
@@ -648,6 +653,7 @@ export type RemoteDiskDetail = {
   readonly RemoteDiskType: string;
   readonly InstanceId: string | null;
   readonly DiskChargeType: string;
+  readonly Placement: DiskPlacement;
   readonly DiskSize: number;
   readonly CreateTime: string;
   readonly DeadlineTime: string | null;
@@ -692,7 +698,7 @@ export type Snapshot = {
   readonly CopyingToRegions: readonly string[];
   readonly ShareReference: number;
   readonly TimeStartShare: string;
-  readonly Images: readonly string[];
+  readonly Images: readonly Image[];
   readonly ImageCount: number;
   readonly AutoSnapshotPolicyId: string;
   readonly Tags: readonly Tag[];
@@ -718,7 +724,7 @@ export type SnapshotGroup = {
   readonly AutoSnapshotPolicyId: string | null;
   readonly CreateTime: string;
   readonly ModifyTime: string;
-  readonly Images: readonly string[];
+  readonly Images: readonly Image[];
   readonly ImageCount: number;
 };
 

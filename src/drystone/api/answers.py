@@ -36,6 +36,13 @@ def tags(pairs: Sequence[tuple[str, str]]) -> list[Tag]:
     return [{"Key": key, "Value": value} for key, value in pairs]
 
 
+class Image(TypedDict):
+    """An image that is bound to a snapshot; there are none here."""
+
+    ImageId: str
+    ImageName: str
+
+
 class DiskPlacement(TypedDict):
     """Where a disk or a snapshot is."""
 

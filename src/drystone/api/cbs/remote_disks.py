@@ -6,6 +6,7 @@ What would make, change or price one is not served (`service.NOT_SERVED`).
 from typing import TypedDict
 
 from drystone.api.actions import Action, Context, Paged
+from drystone.api.answers import DiskPlacement
 from drystone.api.cbs.service import CBS
 from drystone.api.parameters import Filters, Id, Ids, conditions
 from drystone.service.caller import Caller
@@ -89,6 +90,7 @@ class RemoteDiskDetail(TypedDict):
     RemoteDiskType: str
     InstanceId: str | None
     DiskChargeType: str
+    Placement: DiskPlacement
     DiskSize: int
     CreateTime: str
     DeadlineTime: str | None

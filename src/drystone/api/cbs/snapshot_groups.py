@@ -3,7 +3,7 @@
 from typing import Annotated, TypedDict
 
 from drystone.api.actions import Action, Context, Paged
-from drystone.api.answers import SnapshotStateText, iso_time, iso_time_if
+from drystone.api.answers import Image, SnapshotStateText, iso_time, iso_time_if
 from drystone.api.cbs.service import CBS
 from drystone.api.parameters import MANY, Filters, Id, Ids, Parameters, Tags, Text, conditions, pairs
 from drystone.domain.disk import SYSTEM_DISK
@@ -44,7 +44,7 @@ class SnapshotGroup(TypedDict):
     AutoSnapshotPolicyId: str | None
     CreateTime: str
     ModifyTime: str
-    Images: list[str]
+    Images: list[Image]
     ImageCount: int
 
 

@@ -3,7 +3,16 @@
 from typing import TypedDict
 
 from drystone.api.actions import Action, Context, Paged
-from drystone.api.answers import DiskPlacement, SnapshotIdAnswer, SnapshotStateText, Tag, iso_time, placement, tags
+from drystone.api.answers import (
+    DiskPlacement,
+    Image,
+    SnapshotIdAnswer,
+    SnapshotStateText,
+    Tag,
+    iso_time,
+    placement,
+    tags,
+)
 from drystone.api.cbs.service import CBS
 from drystone.api.parameters import Filters, Id, Ids, Tags, Text, Time, Word, Words, conditions, pairs
 from drystone.service import views
@@ -91,7 +100,7 @@ class Snapshot(TypedDict):
     CopyingToRegions: list[str]
     ShareReference: int
     TimeStartShare: str
-    Images: list[str]
+    Images: list[Image]
     ImageCount: int
     AutoSnapshotPolicyId: str  # empty where no policy had it taken
     Tags: list[Tag]
