@@ -54,7 +54,7 @@ def random_retention(rng: random.Random) -> Retention:
     if kind < 2:
         return Retention(days=rng.choice((1, 3, 7, 30)))
     if kind == 2:
-        return Retention(months=rng.choice((1, 2, 13)))
+        return Retention(months=rng.choice((1, 2)))
     if kind < 5:
         return Retention(amount=rng.choice((1, 2, 5, 20)))
     if kind == 5:

@@ -71,8 +71,8 @@ class History(World):
             except KilledError:
                 self.on = False
                 self.events["killed"] += 1
-            if not self.on:
-                returns = max(returns, self.t + self.rng.choice((60.0, HOUR_S, 9.0 * HOUR_S, 4.0 * DAY_S)))
+            if not self.on and returns <= self.t:
+                returns = self.t + self.rng.choice((60.0, HOUR_S, 9.0 * HOUR_S, 4.0 * DAY_S))
                 self.trouble = returns
 
     def next_look(self) -> float:
@@ -202,8 +202,8 @@ def history(seed: int, rules: Rules = OURS, days: int = 60) -> Counter[str]:
     world = History(rng, rules, policies, start, days, calm=calm)
     world.upload_h = rng.choice((0.02, 0.3, 2.0, 12.0))
     world.failing = 0.0 if calm else rng.choice((0.0, 0.1, 0.5))
-    world.quota = rng.choice((8, 64, 10_000, 10_000))
-    world.coarse_s = rng.choice((1.0, 1200.0, 1200.0))
+    world.quota = rng.choice((8, 64, *(10_000,) * 4))
+    world.coarse_s = rng.choice((1.0, *(1200.0,) * 4))
     for number in range(3):
         drive = a_drive(
             DiskId(f"disk-{number}"), InstanceId("ins-1") if number < 2 else rng.choice((None, InstanceId("ins-2")))
