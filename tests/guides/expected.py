@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 VARIES = (
-    (r"(?:disk|snap|snapshot|ins|qsp|sg|op|grp|account|uin)-[0-9a-z]{6,}", r"[a-z]+-[0-9a-z]{6,}"),
+    (r"(?:asp|disk|snap|snapshot|ins|qsp|sg|op|grp|account|uin)-[0-9a-z]{6,}", r"[a-z]+-[0-9a-z]{6,}"),
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:\d\d)?", r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?\S*"),
     (r"\d{4}-\d\d-\d\d", r"\d{4}-\d\d-\d\d"),
     ("…", ".*"),

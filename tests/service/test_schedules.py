@@ -227,6 +227,51 @@ def test_a_server_that_is_killed_between_due_and_begun_begins_it_once(server: Se
     assert server.runs() == [(SLOT, A, "running", None)]
 
 
+@pytest.mark.parametrize("committed", [False, True], ids=["before the commit", "after it"])
+def test_a_server_that_dies_at_any_write_takes_each_slot_once(server: Server, *, committed: bool) -> None:
+    """S302: two disks together, one alone, over two slots; the server dies at each write in turn and starts again."""
+    for name in (A, B):
+        server.disk(name)
+    server.disk(C, instance_id=None)
+    server.policy(disks_of=(A, B, C), group=True)
+    cuts, writes, real = 0, 0, server.world.db.write
+
+    async def write(fn: Any) -> Any:
+        nonlocal writes
+        writes -= 1
+        if writes == 0 and not committed:
+            raise KilledError
+        result = await real(fn)
+        if writes == 0:
+            raise KilledError
+        return result
+
+    server.world.db.write = write  # type: ignore[method-assign]
+    for slot in (SLOT, SLOT + DAY):
+        server.machine.passes(slot + 1 - server.machine.steady.now())
+        for cut in range(1, 9):
+            writes = cut
+            try:
+                server.round()
+            except KilledError:
+                cuts += 1
+            except BaseExceptionGroup as group:
+                cuts += group.subgroup(KilledError) is not None
+            writes = -1
+            server.start()
+        for _ in range(3):
+            server.round()
+        server.ends()
+        server.round()
+    assert cuts >= 6
+    assert {state for _, _, state, _ in server.runs()} == {"done"}
+    assert [(slot, disk_id) for slot, disk_id, *_ in server.runs()] == [
+        (slot, name) for slot in (SLOT, SLOT + DAY) for name in (A, B, C)
+    ]
+    made = [(one.slot, one.disk_id) for one in server.made()]
+    assert len(made) == len(set(made)) == 6
+
+
 def test_two_rounds_at_once_take_one(server: Server) -> None:
     """S302."""
     server.disk(A)
