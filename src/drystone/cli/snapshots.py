@@ -1,12 +1,12 @@
 """The commands on snapshots."""
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from drystone.cli import given, lookup
+from drystone.cli.export import STANDARD_OUTPUT, Format, Target, begin_export, say_if_encrypted, to_standard_output
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.lookup import DISK, SNAPSHOT
 from drystone.cli.naming import DiskName, SnapshotName
@@ -63,7 +63,13 @@ def snapshot_app(outside: Outside) -> App:
     add_command(
         app, commands.diff, "diff", "drystone snapshot diff db@monday db@latest", "drystone snapshot diff db@latest"
     )
-    add_command(app, commands.export, "export", "drystone snapshot export snap-1a2b3c4d /backup/db.qcow2")
+    add_command(
+        app,
+        commands.export,
+        "export",
+        "drystone snapshot export snap-1a2b3c4d /backup/db.qcow2",
+        "drystone snapshot export db@latest - | zstd > db.raw.zst",
+    )
     add_command(app, commands.prove, "prove", "drystone snapshot prove snap-1a2b3c4d")
     add_command(app, commands.overview, "overview", "drystone snapshot overview")
     return app
@@ -308,10 +314,10 @@ class SnapshotCommands(Commands):
     def export(
         self,
         snapshot: SnapshotName,
-        file: Path,
+        file: Target,
         /,
         *,
-        format: Literal["qcow2", "raw"] | None = None,  # noqa: A002 - the option's name
+        format: Format | None = None,  # noqa: A002 - the option's name
         wait: bool = True,
         timeout: Timeout = TRANSFER_TIMEOUT_S,
         common: CommonOptions = NO_OPTIONS,
@@ -322,23 +328,25 @@ class SnapshotCommands(Commands):
 
         Args:
             snapshot: Id, name, or DISK@NAME.
-            file: The file; it must not exist.
-            format: Without it the file's ending says.
+            file: The file, which must not exist; or `-`: print the image, on the server's host, with room for it in
+                TMPDIR.
+            format: Without it the file's ending says; what is printed is raw.
             wait: Wait until it is complete.
             timeout: Timeout in seconds.
             common: Options that every command takes.
         """
         session = self._outside.session(common)
         identity = lookup.id_of(session, SNAPSHOT, snapshot)
+        if file == STANDARD_OUTPUT:
+            if common.json or not wait:
+                raise CliError(Exit.USAGE, "an image is printed alone: leave out --json and --no-wait")
+            to_standard_output(session, identity, format, timeout_s=timeout)
+            return
         path = str(file.absolute())
-        answer = session.service.drystone(
-            f"export {identity}", "ExportSnapshot", SnapshotId=identity, Path=path, Format=format
-        )
-        operation = str(answer["OperationId"])
+        operation = begin_export(session, identity, path, format)
         if wait:
             wait_for_operation(session, operation, title=f"export of {identity}", timeout_s=timeout)
-        if lookup.one(session, SNAPSHOT, identity)["encrypted"]:
-            session.out.say(f"{identity} is encrypted; {path} is plain")
+        say_if_encrypted(session, identity, path)
         session.out.result([path], {"snapshot_id": identity, "path": path, "operation_id": operation})
 
     def prove(
