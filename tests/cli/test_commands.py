@@ -1,10 +1,14 @@
 import io
 import json
 import sys
+import typing
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from drystone.cli.options import SoldType
+from drystone.domain.disk_types import SOLD_TYPES
 
 from .conftest import Command, Time
 from .fake_service import (
@@ -516,6 +520,44 @@ def test_missing_things_are_not_found(command: Command) -> None:
 
 def test_envelope_of_failure_is_what_the_service_sends() -> None:
     assert failure("A", "b")["Error"] == {"Code": "A", "Message": "b (0123456789ab)"}
+
+
+def test_snapshots_are_shared_listed_and_not_shared_any_more(command: Command, service: FakeService) -> None:
+    with_it: list[str] = []
+
+    def shares(_parameters: dict[str, Any]) -> dict[str, Any]:
+        return {"SharePermissionSet": [{"AccountId": one, "CreatedTime": "2026-09-21 14:13:20"} for one in with_it]}
+
+    def modify(parameters: dict[str, Any]) -> dict[str, Any]:
+        for one in parameters["AccountIds"]:
+            (with_it.append if parameters["Permission"] == "SHARE" else with_it.remove)(one)
+        return {}
+
+    service.on("DescribeSnapshotSharePermission", shares)
+    service.on("ModifySnapshotsSharePermission", modify)
+    made = command("snapshot", "share", "snap-aaaaaaaa", "100000000002", "100000000003")
+    assert (made.code, made.out) == (0, "snap-aaaaaaaa\n"), made.err
+    assert service.asked("ModifySnapshotsSharePermission") == [
+        {
+            "SnapshotIds": ["snap-aaaaaaaa"], "AccountIds": ["100000000002", "100000000003"], "Permission": "SHARE",
+        },
+    ]  # fmt: skip
+    listed = json.loads(command("snapshot", "shares", "snap-aaaaaaaa", "--json").out)
+    assert [one["account_id"] for one in listed] == ["100000000002", "100000000003"]
+    assert command("snapshot", "unshare", "snap-aaaaaaaa", "100000000003").code == 0
+    assert with_it == ["100000000002"]
+    assert command("snapshot", "unshare", "snap-aaaaaaaa").code == 0
+    assert command("snapshot", "unshare", "snap-aaaaaaaa").code == 0
+    assert with_it == []
+    assert command("snapshot", "share", "snap-aaaaaaaa").code == 2
+    command("snapshot", "list", "--shared")
+    shared = {"Name": "snapshot-type", "Values": ["SHARED_SNAPSHOT"]}
+    assert service.asked("DescribeSnapshots")[-1]["Filters"] == [shared]
+
+
+def test_types_that_a_disk_may_be_made(command: Command) -> None:
+    assert typing.get_args(SoldType) == SOLD_TYPES
+    assert command("disk", "modify", "disk-aaaaaaaa", "--type", "CLOUD_BASIC").code == 2
 
 
 def test_snapshot_group_commands(command: Command, service: FakeService) -> None:

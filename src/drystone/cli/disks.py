@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from drystone.cli import lookup
+from drystone.cli import lookup, options
 from drystone.cli.failure import CliError, Exit
 from drystone.cli.given import size_gib
 from drystone.cli.lookup import DISK, INSTANCE, SNAPSHOT
@@ -42,19 +42,13 @@ def disk_app(outside: Outside) -> App:
     add_command(app, commands.list_, "list", "drystone disk list --state ATTACHED", "drystone disk list --search db")
     add_command(app, commands.show, "show", "drystone disk show disk-1a2b3c4d --json")
     add_command(
-        app,
-        commands.create,
-        "create",
-        "drystone disk create --size 20 --name db --tag team=web",
+        app, commands.create, "create", "drystone disk create --size 20 --name db --tag team=web",
         "drystone disk create --from-snapshot db@latest --name copy",
-    )
+    )  # fmt: skip
     add_command(
-        app,
-        commands.attach,
-        "attach",
-        "drystone disk attach disk-1a2b3c4d --instance host",
+        app, commands.attach, "attach", "drystone disk attach disk-1a2b3c4d --instance host",
         'DEV=$(drystone disk attach disk-1a2b3c4d --instance "$DRYSTONE_HOST_INSTANCE_ID")',
-    )
+    )  # fmt: skip
     add_command(app, commands.detach, "detach", "drystone disk detach disk-1a2b3c4d")
     add_command(
         app,
@@ -355,7 +349,7 @@ class DiskCommands(Commands):
         self,
         *disk: DiskName,
         name: str | None = None,
-        type: str | None = None,  # noqa: A002 - the option is called --type
+        type: options.SoldType | None = None,  # noqa: A002 - the option is called --type
         delete_with_instance: bool | None = None,
         common: CommonOptions = NO_OPTIONS,
     ) -> None:
@@ -364,7 +358,7 @@ class DiskCommands(Commands):
         Args:
             disk: Ids or names.
             name: New name.
-            type: New type; alone, and for one disk.
+            type: New type, a better one; alone, and for one disk.
             delete_with_instance: Delete the disks with the instance they are attached to.
             common: Options that every command takes.
         """

@@ -1,7 +1,7 @@
 """Options that several commands share, and how a command is added."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from cyclopts import App, Parameter, Token
 from cyclopts.validators import Number
@@ -16,6 +16,8 @@ Limit = Annotated[int, Parameter(validator=Number(gte=1, lte=1_000_000))]
 Tags = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
 Timeout = Annotated[float, Parameter(validator=Number(gte=0))]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
+SoldType = Literal["CLOUD_PREMIUM", "CLOUD_BSSD", "CLOUD_SSD", "CLOUD_HSSD", "CLOUD_TSSD"]
+"""What a disk may be made, the slowest first."""
 Yes = Annotated[bool, Parameter(negative="", name=("--yes", "-y"))]
 
 

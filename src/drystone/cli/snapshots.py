@@ -24,6 +24,7 @@ from drystone.cli.session import (
     Session,
     ShowOptions,
 )
+from drystone.cli.sharing import SharingCommands
 from drystone.cli.shown import changed_ranges
 from drystone.cli.wait import wait_for_operation, wait_for_snapshot, warn_of_less
 
@@ -71,6 +72,10 @@ def snapshot_app(outside: Outside) -> App:
         "drystone snapshot export db@latest - | zstd > db.raw.zst",
     )
     add_command(app, commands.prove, "prove", "drystone snapshot prove snap-1a2b3c4d")
+    sharing = SharingCommands(outside)
+    add_command(app, sharing.share, "share", "drystone snapshot share db@monday 100000000002")
+    add_command(app, sharing.unshare, "unshare", "drystone snapshot unshare db@monday")
+    add_command(app, sharing.shares, "shares", "drystone snapshot shares db@monday")
     add_command(app, commands.overview, "overview", "drystone snapshot overview")
     return app
 
@@ -135,6 +140,7 @@ class SnapshotCommands(Commands):
         search: str | None = None,
         limit: Limit = LIST_LIMIT,
         space: bool = True,
+        shared: Annotated[bool, Parameter(negative="")] = False,
         common: ListOptions = NO_LIST_OPTIONS,
     ) -> None:
         """List snapshots, the newest first; `unique_bytes` is stored data that no other snapshot uses.
@@ -146,14 +152,18 @@ class SnapshotCommands(Commands):
             search: Only those with these words in the name, the id, a tag, or the disk's id or name.
             limit: Maximum number of snapshots to list.
             space: Also show `unique_bytes`, for which the store may be read.
+            shared: Those that other accounts share with yours, and not your own.
             common: Options that every list takes.
         """
         session = self._outside.session(common)
         wanted = None if disk is None else lookup.id_of(session, DISK, disk)
         found = lookup.matching(
-            session, SNAPSHOT, limit=limit, search=search, disk_id=wanted, snapshot_state=state, snapshot_name=name
-        )
-        session.out.records(lookup.with_unique_bytes(session, found) if space else found, SNAPSHOT_COLUMNS)
+            session, SNAPSHOT, limit=limit, search=search, disk_id=wanted, snapshot_state=state, snapshot_name=name,
+            snapshot_type="SHARED_SNAPSHOT" if shared else None,
+        )  # fmt: skip
+        # What others' snapshots use of the store is not told.
+        told = lookup.with_unique_bytes(session, found) if space and not shared else found
+        session.out.records(told, SNAPSHOT_COLUMNS)
 
     def show(self, snapshot: SnapshotName, /, *, common: ShowOptions = NO_SHOW_OPTIONS) -> None:
         """Show everything about one snapshot: how it was tracked, what was read, changed and stored.
