@@ -1,7 +1,9 @@
 """Sees every encryption, and fails when a key and a nonce come together a second time (S240)."""
 
+import contextlib
 import hashlib
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,9 +33,9 @@ class Nonces:
             self._seen.add((key, nonce))
 
 
-@pytest.fixture
-def nonces(monkeypatch: pytest.MonkeyPatch) -> Nonces:
-    """All that a test encrypts, in this process."""
+@contextlib.contextmanager
+def recorded() -> Iterator[Nonces]:
+    """Within this, all that is encrypted in this process is seen."""
     seen = Nonces()
 
     class Recorded:
@@ -48,5 +50,13 @@ def nonces(monkeypatch: pytest.MonkeyPatch) -> Nonces:
         def decrypt(self, nonce: bytes, stored: Any, beside: bytes) -> bytes:
             return self._inner.decrypt(nonce, stored, beside)
 
-    monkeypatch.setattr(sealed, "AESGCM", Recorded)
-    return seen
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sealed, "AESGCM", Recorded)
+        yield seen
+
+
+@pytest.fixture
+def nonces() -> Iterator[Nonces]:
+    """All that a test encrypts, in this process."""
+    with recorded() as seen:
+        yield seen

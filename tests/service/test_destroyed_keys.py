@@ -163,6 +163,19 @@ def test_a_destroyed_key_takes_all_that_it_sealed_along(world: World) -> None:
     world.close()
 
 
+def test_its_own_snapshots_become_ghosts_first(world: World) -> None:
+    """Until then the key opens: their deletion counts what dies with them, and may fail."""
+    made = world.open()
+    (key,) = begin(world)
+    upkeep = DestroyedKeys(transactions=made.transactions, kept=made.kept)
+    asyncio.run(upkeep.once())
+    assert len(list_wraps(world.objects, STORE_ID, key)[key]) == 2
+    assert world.db.read_sync(lambda conn: destroyed_keys.is_pending(conn, DISK))
+    work(made)
+    is_over(world, key)
+    world.close()
+
+
 def test_a_destruction_that_is_cut_off_anywhere_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until its own snapshots are ghosts the key opens; after that each start goes on."""
     monkeypatch.setenv("DRYSTONE_TEST_SEALED", "1")

@@ -1,4 +1,4 @@
-"""What a sealed store is opened and written with: keys for what is read, a key for what is written (S240 to S245)."""
+"""What a sealed store is opened and written with: keys for reading, a key for writing (P12, S240 to S245)."""
 
 from dataclasses import dataclass
 from typing import Final, Protocol

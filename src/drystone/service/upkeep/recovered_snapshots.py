@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from drystone.catalog import sessions, shares, snapshot_groups, snapshots
 from drystone.codec.manifest import ANCESTRY_MAX, Manifest
+from drystone.codec.sealed import SEALED_FORMAT
 from drystone.domain.disk import UNNAMED
 from drystone.domain.disk_types import GIB
 from drystone.domain.ids import SnapshotId
@@ -73,7 +74,7 @@ def _snapshots(change: Change, evidence: Evidence, report: Report) -> None:
 
 def _keep(change: Change, row: Snapshot, found: FoundSnapshot, report: Report) -> None:
     """Bring a row up to date whose snapshot is whole in the store; one that was being made has been made."""
-    values: dict[str, object] = {"rolling_back": False, **_attribute_values(found)}
+    values: dict[str, object] = {"rolling_back": False, **_attribute_values(found, row.deadline_at)}
     values["suspect"] = row.suspect or values.get("suspect", False)
     # A whole one that the row names is found: another is found only if that one is gone, or not whole.
     if row.manifest != found.object:
@@ -122,19 +123,26 @@ def _imported(found: FoundSnapshot, zone: str, *, at: float) -> Snapshot:
         maps=tuple(part.object for part in manifest.maps), record=record, stored_bytes=taken.stored_bytes,
         encrypted=manifest.disk_attributes.encrypted,
     )  # fmt: skip
-    return replace(plain, **_attribute_values(found))  # type: ignore[arg-type] # names and types of columns
+    return replace(plain, **_attribute_values(found, None))  # type: ignore[arg-type] # names and types of columns
 
 
-def _attribute_values(found: FoundSnapshot) -> dict[str, object]:
-    """Return what the object beside the manifest says: it is newer than a catalog from a backup (F5)."""
+def _attribute_values(found: FoundSnapshot, known: float | None) -> dict[str, object]:
+    """Return what the object beside the manifest says: it is newer than a catalog from a backup (F5).
+
+    Of a sealed store no deadline is believed that the catalog does not `know`: whoever has the bucket can put an older
+    object back, which is rightly sealed, too. Such a snapshot is permanent until somebody chooses (S385).
+    """
     attributes = found.attributes
     if attributes is None:
         return {}
+    deadline = None if attributes.deadline is None else seconds(attributes.deadline) or TIME_S_MAX
+    permanent = attributes.permanent
+    if found.manifest.format == SEALED_FORMAT and deadline != known:
+        deadline, permanent = None, True
     return {
         "name": attributes.name, "tags": attributes.tags, "suspect": attributes.suspect,
-        "permanent": attributes.permanent, "policy_id": attributes.policy, "slot": attributes.slot,
+        "permanent": permanent, "deadline_at": deadline, "policy_id": attributes.policy, "slot": attributes.slot,
         "policy_order": attributes.policy_order, "backup_id": attributes.backup,
-        "deadline_at": None if attributes.deadline is None else seconds(attributes.deadline) or TIME_S_MAX,
         **({} if attributes.group is None else {"group_id": attributes.group.id}),
     }  # fmt: skip
 
