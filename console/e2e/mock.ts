@@ -232,7 +232,7 @@ export class Mock extends World {
             ConsistencyAsked: index === 1 ? "application" : null, VerifiedTime: last && index % 2 === 0 ? iso(this.now - index * 2 * DAY_MS - 900_000) : null,
             ProofSnapshotId: last?.SnapshotId ?? null, ProofFinding: index > 2 ? null : index === 0 ? "opens" : index === 1 ? "not proven" : "damaged", ProofReason: "",
             ProofTime: index > 2 ? null : iso(this.now - (index + 1) * 7 * 3_600_000), FailedSince: failed ? iso(this.now - 7_200_000) : null, FailedCount: failed ? 2 : 0,
-            FailedReason: failed ? "the scratch space of snapshots is used up" : null, NextRunTime: null, SnapshotCount: disk.SnapshotCount, StoredBytes: disk.SnapshotSize * 1_048_576,
+            FailedReason: failed ? "the scratch space of snapshots is used up" : null, NextRunTime: null, PolicyIds: [], Behind: false, SnapshotCount: disk.SnapshotCount, StoredBytes: disk.SnapshotSize * 1_048_576,
           };
         });
         const found = page(rows, { DiskIds: (row) => row.DiskId, protected: (row) => String(row.Protected) });

@@ -889,7 +889,8 @@ def test_the_second_service(call: Call, fake: FakeUseCases) -> None:
                 "LastSnapshotId": SNAPSHOT.id, "LastSnapshotTime": "2018-09-26T09:36:07+00:00", "Consistency": "crash",
                 "ConsistencyAsked": "filesystem", "VerifiedTime": None, "ProofSnapshotId": None, "ProofFinding": None,
                 "ProofReason": None, "ProofTime": None, "FailedSince": "2018-09-26T09:36:07+00:00", "FailedCount": 1,
-                "FailedReason": OPERATION.error, "NextRunTime": None, "SnapshotCount": 3, "StoredBytes": 7,
+                "FailedReason": OPERATION.error, "NextRunTime": None, "PolicyIds": [], "Behind": False,
+                "SnapshotCount": 3, "StoredBytes": 7,
             }],
         },
         "DescribeStoreStatus": {

@@ -44,6 +44,7 @@ ALLOWED = {
     "service/calls/history.py": "by the steady clock",
     "service/upkeep/observation.py": "by the steady clock; how far the clocks are apart is what is told",
     "service/calls/metrics.py": "how far the clocks are apart is what is shown",
+    "service/rows/promises.py:promises": "a promise runs out by the steady clock",
     "service/upkeep/schedules.py": "by the steady clock; a cursor that lies ahead is set back",
     "service/upkeep/scrub.py": "by the steady clock; what is dated ahead is looked at again",
     "service/upkeep/sweep.py": "by the steady clock",

@@ -30,7 +30,7 @@ def test_runs_of_policies_are_counted_by_result(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     with with_accounts(tmp_path / "catalog.db") as world:
         room = Room(layout=Layout(tmp_path / "d"), floor_bytes_max=0, floor_percent=0)
-        clock = cast("Any", SimpleNamespace(view=lambda: view))
+        clock = cast("Any", SimpleNamespace(view=lambda: view, now=lambda: NOW))
         registry.register(InstallationCollector(db=world.db, room=room, bugs=Bugs(), clock=clock, policy_runs=counts))
         counts["done"] += 1
         text = generate_latest(registry).decode()

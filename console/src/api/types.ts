@@ -327,6 +327,8 @@ export type DiskProtection = {
   readonly FailedCount: number;
   readonly FailedReason: string | null;
   readonly NextRunTime: string | null;
+  readonly PolicyIds: readonly string[];
+  readonly Behind: boolean;
   readonly SnapshotCount: number;
   readonly StoredBytes: number;
 };

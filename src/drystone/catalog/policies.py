@@ -57,6 +57,11 @@ def count(conn: Connection, account_id: AccountId) -> int:
     return counted
 
 
+def owners(conn: Connection) -> list[AccountId]:
+    """Return the accounts that have any policy."""
+    return list(conn.execute(select(policy.c.account_id).distinct().order_by(policy.c.account_id)).scalars())
+
+
 def active(conn: Connection) -> list[Policy]:
     """Return the policies of all accounts that are switched on, by id."""
     return _rows.all(conn, select(policy).where(policy.c.active).order_by(policy.c.id))

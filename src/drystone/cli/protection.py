@@ -21,6 +21,8 @@ def protection_app(outside: Outside) -> App:
     def protection(
         *,
         unprotected: Annotated[bool, Parameter(negative="")] = False,
+        uncovered: Annotated[bool, Parameter(negative="")] = False,
+        behind: Annotated[bool, Parameter(negative="")] = False,
         limit: Limit = LIST_LIMIT,
         common: ListOptions = NO_LIST_OPTIONS,
     ) -> None:
@@ -30,13 +32,18 @@ def protection_app(outside: Outside) -> App:
 
         Args:
             unprotected: Only those that are not protected.
+            uncovered: Only those that no snapshot policy covers.
+            behind: Only those whose last good snapshot is older than a policy promises.
             limit: Maximum number of disks to list.
             common: Options that every list takes.
         """
         session = outside.session(common)
         rows = session.service.drystone_rows(
             "list what is protected", "DescribeProtection", "DiskProtectionSet", "DiskId", limit=limit,
-            Filters=lookup.filters(protected="false" if unprotected else None),
+            Filters=lookup.filters(
+                protected="false" if unprotected else None, covered="false" if uncovered else None,
+                behind="true" if behind else None,
+            ),
         )  # fmt: skip
         session.out.records([protection_record(row) for row in rows], PROTECTION_COLUMNS)
 

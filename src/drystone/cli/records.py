@@ -25,8 +25,8 @@ EVENT_COLUMNS = (
     "severity", "last_seen_at", "resolved_at", "message", "subject_id", "kind", "event_id", "count",
 )  # fmt: skip
 PROTECTION_COLUMNS = (
-    "disk_id", "name", "protected", "last_snapshot_id", "last_snapshot_at", "consistency", "proof_finding", "proof_at",
-    "verified_at", "next_run_at", "snapshot_count", "stored_bytes",
+    "disk_id", "name", "protected", "behind", "last_snapshot_id", "last_snapshot_at", "consistency", "proof_finding",
+    "proof_at", "verified_at", "next_run_at", "snapshot_count", "stored_bytes",
 )  # fmt: skip
 POLICY_COLUMNS = (
     "policy_id", "name", "active", "next_run_at", "last_result", "keep", "when", "zone", "disks", "group",
@@ -294,6 +294,7 @@ def protection_record(disk: Wire) -> Record:
         "proof_at": disk.get("ProofTime"),
         **_same(disk, "failed_since failed_count failed_reason"),
         "next_run_at": disk.get("NextRunTime"),
+        **_same(disk, "policy_ids behind"),
         **_same(disk, "snapshot_count stored_bytes size_bytes"),
     }
 

@@ -10,6 +10,7 @@ from drystone.domain.ids import AccountId, DiskId, InstanceId, OperationId, Poli
 from drystone.domain.instance import Instance
 from drystone.domain.operation import Operation, OperationStep, PhaseSpan
 from drystone.domain.policy import Policy, Run
+from drystone.domain.promise import NOTHING, Promise
 from drystone.domain.proof import Proof
 from drystone.domain.simulation import SimulatedDay
 from drystone.domain.snapshot import Snapshot
@@ -88,6 +89,13 @@ class ProtectionView:
     """Snapshots that failed after that one, oldest first."""
     snapshot_count: int
     stored_bytes: int
+    promise: Promise = NOTHING
+    """What its policies promise."""
+
+    @property
+    def covered(self) -> bool:
+        """Whether a policy that is switched on takes snapshots of it."""
+        return bool(self.promise.policy_ids)
 
     @property
     def protected(self) -> bool:

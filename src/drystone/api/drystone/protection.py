@@ -32,6 +32,8 @@ class DiskProtection(TypedDict):
     FailedCount: int
     FailedReason: str | None  # of the newest of these
     NextRunTime: str | None  # null: nothing takes snapshots of it by itself
+    PolicyIds: list[str]  # that are switched on; empty: no policy covers it
+    Behind: bool  # its last good snapshot is older than one of them promises
     SnapshotCount: int
     StoredBytes: int
 
@@ -43,7 +45,7 @@ class _Protection(TypedDict):
 
 @DRYSTONE.read
 class DescribeProtection(Paged, frozen=True, kw_only=True):
-    """List the account's disks with their last good snapshots; the filter is protected (true, false)."""
+    """List the account's disks with their last good snapshots; filters are protected, covered, behind (true, false)."""
 
     disk_ids: Ids | None = None
     filters: Filters | None = None
@@ -76,7 +78,9 @@ def _protection(one: views.ProtectionView) -> DiskProtection:
         "FailedSince": iso_time(failed[0].created_at) if failed else None,
         "FailedCount": len(failed),
         "FailedReason": failed[-1].error if failed else None,
-        "NextRunTime": None,
+        "NextRunTime": iso_time_if(one.promise.next_at),
+        "PolicyIds": [*one.promise.policy_ids],
+        "Behind": one.promise.behind,
         "SnapshotCount": one.snapshot_count,
         "StoredBytes": one.stored_bytes,
     }

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from sqlalchemy import Connection
 
-from drystone.catalog import damages, disks, events, operations, packs, proofs, snapshots, verification
+from drystone.catalog import damages, disks, events, operations, packs, policies, proofs, snapshots, verification
 from drystone.catalog.database import Database
 from drystone.domain.event import EventKind
 from drystone.objects.measured import Count, Tally
 from drystone.service.room import Room
 from drystone.service.rounds import Bugs
+from drystone.service.rows.promises import promises
 from drystone.service.upkeep import collection
 from drystone.service.upkeep.clock import SteadyClock
 
@@ -64,6 +65,7 @@ class InstallationCollector:
         self.count()
         yield from _requests(self.tally.counts())
         yield from self.db.read_sync(_rows)
+        yield from self.db.read_sync(lambda conn: _promises(conn, self.clock.now()))
 
 
 def _requests(counts: Iterable[Count]) -> Iterable[Metric]:
@@ -81,6 +83,21 @@ def _requests(counts: Iterable[Count]) -> Iterable[Metric]:
         ):
             family.add_metric([one.store, one.kind], value)
     return requests, moved, errors, seconds
+
+
+def _promises(conn: Connection, now: float) -> list[Metric]:
+    covered, late = 0, 0
+    for account_id in policies.owners(conn):
+        found = promises(conn, account_id, snapshots.newest_good(conn, account_id), now)
+        covered += len(found)
+        late += sum(one.behind for one in found.values())
+    behind = GaugeMetricFamily(
+        "drystone_disks_behind", "Disks whose last good snapshot is older than a snapshot policy promises."
+    )
+    behind.add_metric([], late)
+    uncovered = GaugeMetricFamily("drystone_disks_uncovered", "Disks that no snapshot policy covers.")
+    uncovered.add_metric([], sum(disk.state.visible for disk in disks.everything(conn)) - covered)
+    return [behind, uncovered]
 
 
 def _rows(conn: Connection) -> list[Metric]:

@@ -7,13 +7,15 @@ from sqlalchemy import Connection
 from drystone.catalog import disks, operations, proofs, snapshots
 from drystone.domain.ids import DiskId
 from drystone.domain.operation import Operation
+from drystone.domain.promise import NOTHING
 from drystone.service.caller import Caller
 from drystone.service.calls.filters import check_filters, page, truths
 from drystone.service.requests import ProtectionQuery
+from drystone.service.rows.promises import promises
 from drystone.service.transactions import Transactions
 from drystone.service.views import Page, ProtectionView
 
-_FILTERS = frozenset({"protected"})
+_FILTERS = frozenset({"protected", "covered", "behind"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,23 +32,29 @@ class Protection:
         """
         check_filters(_FILTERS, query.disk_ids, query.filters)
         offset, limit = page(query.offset, query.limit)
-        wanted = [truths(name, values) for name, values in query.filters]
+        wanted = [(name, truths(name, values)) for name, values in query.filters]
+        now = self.transactions.steady()
         ids = frozenset(query.disk_ids)
 
         def look(conn: Connection) -> list[ProtectionView]:
             return [
                 one
-                for one in _all(conn, caller)
-                if (not ids or one.disk.id in ids) and all(one.protected in allowed for allowed in wanted)
+                for one in _all(conn, caller, now)
+                if (not ids or one.disk.id in ids) and all(_is(one, name) in allowed for name, allowed in wanted)
             ]
 
         found = await self.transactions.read_in_turn(caller.account_id, look)
         return Page(items=tuple(found[offset : offset + limit]), total=len(found))
 
 
-def _all(conn: Connection, caller: Caller) -> list[ProtectionView]:
+def _is(one: ProtectionView, name: str) -> bool:
+    return {"protected": one.protected, "covered": one.covered, "behind": one.promise.behind}[name]
+
+
+def _all(conn: Connection, caller: Caller, now: float) -> list[ProtectionView]:
     mine = disks.of_account(conn, caller.account_id)
     good, newest = snapshots.newest_good(conn, caller.account_id), proofs.newest(conn, caller.account_id)
+    promised = promises(conn, caller.account_id, good, now)
     totals = snapshots.totals(conn, [disk.id for disk in mine])
     failed: dict[DiskId, list[Operation]] = {}
     for one in operations.failed_snapshots(conn, caller.account_id):
@@ -57,6 +65,7 @@ def _all(conn: Connection, caller: Caller) -> list[ProtectionView]:
         ProtectionView(
             disk=disk, last=good.get(disk.id), proof=newest.get(disk.id), failed=tuple(failed.get(disk.id, ())),
             snapshot_count=totals[disk.id].count, stored_bytes=totals[disk.id].stored_bytes,
+            promise=promised.get(disk.id, NOTHING),
         )
         for disk in mine
     ]  # fmt: skip
