@@ -7,6 +7,8 @@ import { extname, join, normalize } from "node:path";
 import type { AnswerOf } from "../src/api/answers";
 import type { Session } from "../src/api/client";
 import type { DiskProtection, Filter, Operation, QuiesceProfile, QuiesceStepRecord, Snapshot } from "../src/api/types";
+import { change } from "./changes";
+import { Policies } from "./policies";
 import { DAY_MS, FREE, GIB, idOf, iso, noise, step, World } from "./world";
 
 const BUILT = new URL("../../src/drystone/console_files/", import.meta.url).pathname;
@@ -20,6 +22,9 @@ const POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 's
 export class Mock extends World {
   /** Changes that were asked for: the action and what was sent. */
   readonly changes: (readonly [string, Record<string, unknown>])[] = [];
+  readonly policies = new Policies(this.now, this.disks.map((disk) => disk.DiskId), this.snapshots[1]?.SnapshotId ?? "");
+  /** Why nothing is freed and nothing expires; "" where it is not so. */
+  held = "";
   /** Whether there is a session. */
   loggedIn = false;
   /** Calls of actions, by name. */
@@ -30,8 +35,9 @@ export class Mock extends World {
     const values = (name: string) => filters.filter(({ Name }) => Name === name).flatMap(({ Values }) => Values);
     const words = values("search").join(" ").toLowerCase().split(/\s+/);
     const states = values("snapshot-state");
+    const names = new Map(this.disks.map((disk) => [disk.DiskId, disk.DiskName]));
     const found = this.snapshots.filter((one) => {
-      const name = this.disks.find(({ DiskId }) => DiskId === one.DiskId)?.DiskName ?? "";
+      const name = names.get(one.DiskId) ?? "";
       const texts = [one.SnapshotName, one.SnapshotId, one.DiskId, name, ...one.Tags.flatMap(({ Key, Value }) => [Key, Value])].map((text) => text.toLowerCase());
       return words.every((word) => texts.some((text) => text.includes(word))) && (states.length === 0 || states.includes(one.SnapshotState));
     });
@@ -90,6 +96,9 @@ export class Mock extends World {
     if (path === "session") send(200, this.session());
     else if (path === "logout") {
       this.loggedIn = false;
+      send(200, {});
+    } else if (path === "confirm" || path === "password") {
+      this.changes.push([path, body]);
       send(200, {});
     } else if (request.headers["x-csrf-token"] !== CSRF) {
       send(403, { Error: { Code: "AuthFailure.CsrfTokenWrong", Message: "The token is wrong." } });
@@ -152,8 +161,12 @@ export class Mock extends World {
         return { TotalCount: found.TotalCount, DiskSet: found.rows } satisfies AnswerOf<"cbs", "DescribeDisks">;
       }
       case "DescribeDiskDetails": {
-        const rows = [...this.details.values()].filter((detail) => ids("DiskIds")?.includes(detail.DiskId) ?? true);
-        return { TotalCount: rows.length, DiskDetailSet: rows } satisfies AnswerOf<"drystone", "DescribeDiskDetails">;
+        const words = filters.filter(({ Name }) => Name === "search").flatMap(({ Values }) => Values.join(" ").toLowerCase().split(/\s+/));
+        const named = new Map(this.disks.map((disk) => [disk.DiskId, `${disk.DiskName} ${disk.DiskId}`.toLowerCase()]));
+        const rows = [...this.details.values()].filter(
+          (detail) => (ids("DiskIds")?.includes(detail.DiskId) ?? named.has(detail.DiskId)) && words.every((word) => named.get(detail.DiskId)?.includes(word)),
+        );
+        return { TotalCount: rows.length, DiskDetailSet: rows.slice(offset, offset + limit) } satisfies AnswerOf<"drystone", "DescribeDiskDetails">;
       }
       case "DescribeSnapshots": {
         const found = page(this.snapshots, {
@@ -308,7 +321,7 @@ export class Mock extends World {
         } satisfies AnswerOf<"drystone", "DescribeAccounts">;
       case "DescribeStore":
         return {
-          StoredBytes: 991 * GIB, MapBytes: 3 * GIB, SnapshotBytes: 90_000_000, CacheBytes: 180_000_000, PackCount: 31_812, PackBytes: 991 * GIB, LiveBytes: 948 * GIB, DeadBytes: 43 * GIB, ReclaimableBytes: 12 * GIB, ReclaimedBytes: 0, WaitingBytes: 0, Threshold: 20, Held: "",
+          StoredBytes: 991 * GIB, MapBytes: 3 * GIB, SnapshotBytes: 90_000_000, CacheBytes: 180_000_000, PackCount: 31_812, PackBytes: 991 * GIB, LiveBytes: 948 * GIB, DeadBytes: 43 * GIB, ReclaimableBytes: 12 * GIB, ReclaimedBytes: 0, WaitingBytes: 0, Threshold: 20, Held: this.held,
         } satisfies AnswerOf<"drystone", "DescribeStore">;
       case "DescribeStoreStatus":
         return {
@@ -381,7 +394,7 @@ export class Mock extends World {
           Clock: { MachineTime: iso(this.now), SteadyTime: iso(this.now), DoubtedSince: null, ExpiryWaitsSeconds: 0 },
         } satisfies AnswerOf<"drystone", "DescribeHost">;
       default:
-        return { Error: { Code: "UnsupportedOperation", Message: `The mock does not do ${action}. (2d1b0a99)` } };
+        return this.policies.answer(action, body) ?? change(this, action, body) ?? { Error: { Code: "UnsupportedOperation", Message: `The mock does not do ${action}. (2d1b0a99)` } };
     }
   }
 }

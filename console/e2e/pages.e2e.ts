@@ -20,6 +20,8 @@ const PAGES = (mock: Mock): readonly (readonly [string, string])[] => [
   ["group", `/groups/${mock.groups[1]?.SnapshotGroupId ?? ""}`],
   ["operations", "/operations"],
   ["operation", `/operations/${mock.operations.find((one) => one.State === "FAILED")?.OperationId ?? ""}`],
+  ["policies", "/policies"],
+  ["policy", `/policies/${mock.policies.all[0]?.PolicyId ?? ""}`],
   ["protection", "/protection"],
   ["events", "/events"],
   ["settings-keys", "/settings/keys"],
@@ -342,7 +344,12 @@ describe("actions", () => {
       [`/groups/${group?.SnapshotGroupId ?? ""}`, group?.SnapshotGroupName ?? "", "ApplySnapshotGroup"],
     ] as const) {
       await page.goto(`${at}/console${path}`);
-      await page.getByRole("button", { name: t("snapAction.rollBack") }).and(page.locator("[aria-disabled=false]")).click();
+      if (action === "ApplySnapshot") {
+        // By way of where it is restored to.
+        await page.getByRole("button", { name: t("snapAction.restore") }).and(page.locator("[aria-disabled=false]")).click();
+        await page.getByLabel(t("restore.inPlace")).check();
+        await submit.click();
+      } else await page.getByRole("button", { name: t("snapAction.rollBack") }).and(page.locator("[aria-disabled=false]")).click();
       await page.locator("dialog[open] .check input").last().uncheck();
       await page.locator("dialog[open] .name-id code").first().waitFor();
       for (const wrong of ["", name.slice(0, -1), `${name}x`]) {

@@ -31,6 +31,7 @@ const GroupPage = page(() => import("./pages/groups/GroupPage"));
 const OperationPage = page(() => import("./pages/operations/OperationPage"));
 const OperationsPage = page(() => import("./pages/operations/OperationsPage"));
 const EventsPage = page(() => import("./pages/events/EventsPage"));
+const PoliciesPage = page(() => import("./pages/policies/PoliciesPage"));
 const ProtectionPage = page(() => import("./pages/protection/ProtectionPage"));
 const SettingsPage = page(() => import("./pages/settings/SettingsPage"));
 
@@ -93,6 +94,7 @@ function Inside() {
               <Route path="/groups/:id" element={<GroupPage />} />
               <Route path="/operations" element={<OperationsPage />} />
               <Route path="/operations/:id" element={<OperationPage />} />
+              <Route path="/policies/:id?" element={<PoliciesPage />} />
               <Route path="/protection" element={<ProtectionPage />} />
               <Route path="/events" element={<EventsPage />} />
               <Route path="/settings/:part?" element={<SettingsPage />} />

@@ -4,7 +4,7 @@ import { useMemo } from "react";
 
 import type { ActionName, AnswerOf, ParametersOf, ServiceName } from "./answers";
 import { call, confirmPassword, fetchSession, SignedOutError, UnreachableError } from "./client";
-import type { Disk, DiskDetail, DiskProtection, Event, Filter, Operation, QuiesceProfile, Snapshot, SnapshotGroup, SnapshotGroupRecord, SnapshotRecord } from "./types";
+import type { Account, Disk, DiskDetail, DiskProtection, Event, Filter, Instance, Operation, PolicyDetail, QuiesceProfile, Snapshot, SnapshotGroup, SnapshotGroupRecord, SnapshotRecord } from "./types";
 
 export const PAGE = 100;
 const BUSY_MS = 1_000;
@@ -38,7 +38,8 @@ const DISK_AT_REST: ReadonlySet<string> = new Set(["UNATTACHED", "ATTACHED", "TO
 export const diskIsBusy = (row: DiskRow): boolean => !DISK_AT_REST.has(row.disk.DiskState) || row.detail?.Hydrating === true;
 export const snapshotIsBusy = (row: SnapshotRow): boolean => row.snapshot.SnapshotState !== "NORMAL";
 export const groupIsBusy = (row: GroupRow): boolean => row.group.SnapshotGroupState !== "NORMAL";
-export const eventIsBusy = (): boolean => false;
+/** For rows that change only when somebody changes them. */
+export const neverBusy = (): boolean => false;
 export const operationIsBusy = (operation: Operation): boolean => operation.State === "RUNNING";
 
 /** A disk, and how it is served. */
@@ -131,6 +132,23 @@ export async function fetchEvents(where: Where, offset: number, signal?: AbortSi
   const ids = where.ids ? { EventIds: where.ids } : selection(where);
   const found = await call("drystone", "DescribeEvents", { ...ids, Offset: offset, Limit: PAGE }, signal);
   return { total: found.TotalCount, rows: found.EventSet };
+}
+
+export async function fetchInstances(where: Where, offset: number, signal?: AbortSignal): Promise<Page<Instance>> {
+  const ids = where.ids ? { InstanceIds: where.ids } : {};
+  const found = await call("drystone", "DescribeInstances", { ...ids, Offset: offset, Limit: PAGE }, signal);
+  return { total: found.TotalCount, rows: found.InstanceSet };
+}
+
+export async function fetchAccounts(_where: Where, offset: number, signal?: AbortSignal): Promise<Page<Account>> {
+  const found = await call("drystone", "DescribeAccounts", { Offset: offset, Limit: PAGE }, signal);
+  return { total: found.TotalCount, rows: found.AccountSet };
+}
+
+export async function fetchPolicies(where: Where, offset: number, signal?: AbortSignal): Promise<Page<PolicyDetail>> {
+  const ids = where.ids ? { PolicyIds: where.ids } : {};
+  const found = await call("drystone", "DescribePolicyDetails", { ...ids, Offset: offset, Limit: PAGE }, signal);
+  return { total: found.TotalCount, rows: found.PolicyDetailSet };
 }
 
 /** Rows of a long list: only the pages that are looked at are asked for, and asked for again. */
@@ -240,6 +258,14 @@ export function useOperation(id: string) {
     queryFn: async ({ signal }) => (await fetchOperations({ ids: [id] }, 0, signal)).rows[0] ?? null,
     refetchInterval: interval<Operation | null>((operation) => operation !== null && operationIsBusy(operation)),
     enabled: id !== "",
+  });
+}
+
+export function usePolicy(id: string) {
+  return useQuery({
+    queryKey: ["policies", "one", id],
+    queryFn: async ({ signal }) => (await fetchPolicies({ ids: [id] }, 0, signal)).rows[0] ?? null,
+    refetchInterval: REST_MS,
   });
 }
 
@@ -382,5 +408,14 @@ export function useChange<S extends ServiceName, A extends ActionName<S>>(servic
       // Also after an error: the answer may have been lost, or the refusal means that what is shown is old.
       void client.invalidateQueries({ predicate: (query) => query.queryKey[0] !== "session" });
     },
+  });
+}
+
+/** Several actions in their order; whatever happens, everything shown is asked for again. */
+export function useChanges(change: () => Promise<void>) {
+  const client = useQueryClient();
+  return useMutation({
+    mutationFn: change,
+    onSettled: () => void client.invalidateQueries({ predicate: (query) => query.queryKey[0] !== "session" }),
   });
 }

@@ -1,7 +1,9 @@
 // A change as it is asked of the API: what a dialog sends, and what it shows as commands.
-import type { ActionName, ParametersOf, ServiceName } from "../api/answers";
+import type { ActionName, ParametersOf } from "../api/answers";
 import type { Services } from "../api/types";
 
+/** Those that the console asks. */
+type ServiceName = "cbs" | "drystone";
 type ChangeOf<S extends ServiceName> = { [A in ActionName<S>]: Services[S][A] extends { changes: true } ? A : never }[ActionName<S>];
 type AskedOf<S extends ServiceName> = { [A in ChangeOf<S>]: { readonly service: S; readonly action: A; readonly parameters: ParametersOf<S, A> } }[ChangeOf<S>];
 export type Asked = { [S in ServiceName]: AskedOf<S> }[ServiceName];

@@ -147,6 +147,8 @@ type Props<T> = {
   readonly title: string;
   readonly lead: string;
   readonly actions?: ReactNode;
+  /** It is a part of a page that has a head already. */
+  readonly inside?: boolean;
   readonly columns: readonly Column<T>[];
   /** One for each filter of the list. `any` stands for no filter. */
   readonly choices: readonly { readonly name: string; readonly label: string; readonly any: string; readonly options: readonly Option[] }[];
@@ -158,7 +160,7 @@ type Props<T> = {
   readonly children?: ReactNode;
 };
 
-export function ListPage<T>({ page, title, lead, actions, columns, choices, tools, empty, children }: Props<T>) {
+export function ListPage<T>({ page, title, lead, actions, inside = false, columns, choices, tools, empty, children }: Props<T>) {
   const { t } = useWords();
   const narrow = useNarrow();
   const { of, chosen, choose, list, selected, sort, reading } = page;
@@ -167,7 +169,17 @@ export function ListPage<T>({ page, title, lead, actions, columns, choices, tool
   const orders = columns.filter((column) => column.id in of.values).map((column) => ({ value: column.id, text: column.title }));
   return (
     <div className="list-page">
-      <PageHead title={title} lead={lead} actions={actions} />
+      {inside ? (
+        <header className="card__head list-page__head">
+          <div>
+            <h2>{title}</h2>
+            <p className="quiet">{lead}</p>
+          </div>
+          {actions}
+        </header>
+      ) : (
+        <PageHead title={title} lead={lead} actions={actions} />
+      )}
       <div className="tools">
         {/* On a phone they would fill the screen before there is anything to do with them. */}
         {(!narrow || selected.size > 0) && tools}

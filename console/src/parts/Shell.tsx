@@ -6,11 +6,12 @@ import { logOut, type Session } from "../api/client";
 import { useAttention, useRunning } from "../api/queries";
 import { LANGUAGES, useWords, type Language } from "../words";
 import {
-  CameraIcon, DashboardIcon, LayersIcon, ServerIcon, MenuIcon, MoonIcon, NotificationIcon, SecuredIcon, SettingIcon, SunnyIcon, TaskIcon, TranslateIcon,
+  CameraIcon, DashboardIcon, LayersIcon, ServerIcon, MenuIcon, MoonIcon, NotificationIcon, SecuredIcon, SettingIcon, SunnyIcon, TaskIcon, TimeIcon, TranslateIcon,
   UserCircleIcon,
 } from "./icons";
 import { Logo } from "./Logo";
 import { Menu } from "./Menu";
+import { Palette } from "./Palette";
 import { useTheme, type Theme } from "./theme";
 
 const PAGES = [
@@ -18,6 +19,7 @@ const PAGES = [
   { to: "/disks", key: "nav.disks", Icon: ServerIcon },
   { to: "/snapshots", key: "nav.snapshots", Icon: CameraIcon },
   { to: "/groups", key: "nav.groups", Icon: LayersIcon },
+  { to: "/policies", key: "nav.policies", Icon: TimeIcon },
   { to: "/protection", key: "nav.protection", Icon: SecuredIcon },
   { to: "/operations", key: "nav.operations", Icon: TaskIcon },
   { to: "/events", key: "nav.events", Icon: NotificationIcon },
@@ -56,6 +58,7 @@ export function Shell({ session, reachable, children }: Props) {
           {session.Region}
         </span>
         <span className="bar__space" />
+        <Palette />
         <Bell />
         <LanguageMenu />
         <ThemeMenu />

@@ -36,3 +36,4 @@ export { default as SunnyIcon } from "tdesign-icons-react/esm/components/sunny";
 export { default as TaskIcon } from "tdesign-icons-react/esm/components/task";
 export { default as TranslateIcon } from "tdesign-icons-react/esm/components/translate";
 export { default as UserCircleIcon } from "tdesign-icons-react/esm/components/user-circle";
+export { default as TimeIcon } from "tdesign-icons-react/esm/components/time";

@@ -4,6 +4,7 @@ import { createContext, useContext, useEffect, useMemo, useState, type ReactNode
 import { disks } from "./disks";
 import { events } from "./events";
 import { overview } from "./overview";
+import { policies } from "./policies";
 import { protection } from "./protection";
 import { quiesce } from "./quiesce";
 import { settings } from "./settings";
@@ -12,7 +13,7 @@ import { snapshots } from "./snapshots";
 import { space } from "./space";
 
 /** Every text, in English and Chinese. `{name}` is filled in; `{count#one|many}` chooses by a number. */
-export const WORDS = { ...shell, ...disks, ...snapshots, ...quiesce, ...overview, ...events, ...protection, ...settings, ...space };
+export const WORDS = { ...shell, ...disks, ...snapshots, ...quiesce, ...overview, ...events, ...policies, ...protection, ...settings, ...space };
 export type WordKey = keyof typeof WORDS;
 export type Language = "en" | "zh";
 export const LANGUAGES: Readonly<Record<Language, string>> = { en: "English", zh: "简体中文" };

@@ -22,6 +22,13 @@ export const shell = {
   "common.submit": ["Save", "保存"],
   "common.unnamed": ["Unnamed", "未命名"],
 
+  "palette.open": ["Go to a page, a disk, a snapshot or an action", "转到页面、云硬盘、快照或操作"],
+  "palette.hint": ["Type a name, an ID or an action, for example: resize db", "输入名称、ID 或操作，例如：扩容 db"],
+  "palette.none": ["Nothing matches.", "没有匹配的结果。"],
+  "palette.disk": ["Disk", "云硬盘"],
+  "palette.snapshot": ["Snapshot", "快照"],
+  "palette.group": ["Snapshot group", "快照组"],
+
   "nav.account": ["Account {name}", "账号 {name}"],
   "nav.disks": ["Disks", "云硬盘"],
   "nav.groups": ["Snapshot groups", "快照组"],

@@ -41,6 +41,17 @@ export const snapshots = {
   "consistency.filesystem": ["File-system-consistent", "文件系统一致性"],
   "consistency.application": ["Application-consistent", "应用一致性"],
 
+  "restore.title": ["Restore the snapshot", "恢复快照"],
+  "restore.where": ["Restore to", "恢复到"],
+  "restore.next": ["Continue", "继续"],
+  "restore.newDisk": ["A new disk", "新的云硬盘"],
+  "restore.newDiskText": ["The disk of the snapshot stays as it is. The new one can be used at once.", "快照所属的云硬盘保持不变，新云硬盘立即可用。"],
+  "restore.inPlace": ["The same disk, in place", "原云硬盘"],
+  "restore.inPlaceText": [
+    "Its present content is replaced. If it is attached, it is detached before and attached again afterwards.",
+    "云硬盘的当前内容将被替换。如果已挂载，会先卸载，完成后重新挂载。",
+  ],
+  "snapAction.restore": ["Restore", "恢复"],
   "snapAction.createDisk": ["Create disk", "新建云硬盘"],
   "snapAction.rollBack": ["Roll back", "回滚"],
   "snapAction.rename": ["Rename", "重命名"],

@@ -7,6 +7,7 @@ import { isWordKey, named, preferredLanguage, translator, WORDS, type WordKey } 
 import { disks } from "./disks";
 import { events } from "./events";
 import { overview } from "./overview";
+import { policies } from "./policies";
 import { protection } from "./protection";
 import { quiesce } from "./quiesce";
 import { settings } from "./settings";
@@ -21,7 +22,7 @@ const zh = (key: WordKey): string => WORDS[key][1];
 
 describe("words", () => {
   it("has each key once, with a text in both languages", () => {
-    expect(keys).toHaveLength([disks, events, overview, protection, quiesce, settings, shell, snapshots, space].reduce((sum, part) => sum + Object.keys(part).length, 0));
+    expect(keys).toHaveLength([disks, events, overview, policies, protection, quiesce, settings, shell, snapshots, space].reduce((sum, part) => sum + Object.keys(part).length, 0));
     expect(keys.filter((key) => en(key).trim() === "" || zh(key).trim() === "")).toEqual([]);
   });
 

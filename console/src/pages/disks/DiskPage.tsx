@@ -5,6 +5,7 @@ import { useDisk, useOperationsOf, useSnapshotsOfDisk, useSnapshotting, type Dis
 import { ActionButton } from "../../parts/ActionButton";
 import { Command, Ref, tagsText } from "../../parts/Copyable";
 import { ErrorNote } from "../../parts/ErrorNote";
+import { byKind, useAddressed } from "../../parts/addressed";
 import { CameraIcon } from "../../parts/icons";
 import { MoreMenu } from "../../parts/Menu";
 import { Card, Facts, Gone, Loading, OneHead, Pending } from "../../parts/Page";
@@ -30,6 +31,7 @@ export default function DiskPage() {
   const snapshotting = useSnapshotting();
   const [dialog, setDialog] = useState<OpenDiskDialog | null>(null);
   const entries = useDiskEntries(snapshotting, setDialog);
+  useAddressed(answer.data ? byKind(entries(answer.data)) : undefined);
   const back = { to: "/disks", text: t("nav.disks") };
   if (answer.data === null) return <Gone title={t("disk.gone", { id })} text={t("disk.goneText")} back={back} />;
   if (answer.data === undefined) return <Pending answer={answer} />;

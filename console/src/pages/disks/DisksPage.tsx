@@ -1,9 +1,10 @@
-import { useEffect, useState } from "react";
+import { useState } from "react";
 import { Link } from "react-router";
 import { Button } from "tdesign-react/es/button";
 
 import { diskIsBusy, fetchDisks, useSession, useSnapshotting, type DiskRow } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
+import { useAddressed } from "../../parts/addressed";
 import { NameAndId, Ref, shownName, tagsText, tagTexts } from "../../parts/Copyable";
 import type { Column } from "../../parts/DataTable";
 import { AddIcon, ServerIcon } from "../../parts/icons";
@@ -52,15 +53,9 @@ export default function DisksPage() {
   const page = useListPage(DISKS);
   const { rows } = page;
   const [dialog, setDialog] = useState<OpenDiskDialog | null>(null);
-  const asked = page.chosen("new") === "1";
-  const [creating, setCreating] = useState(asked);
-  const { choose } = page;
-  useEffect(() => {
-    // It asked for the dialog once: a page that is loaded again does not open it again.
-    if (asked) choose("new", "");
-    // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [asked]);
+  const [creating, setCreating] = useState(false);
   const [importing, setImporting] = useState(false);
+  useAddressed({ create: { onSelect: () => setCreating(true) }, import: { onSelect: () => setImporting(true) } });
   const admin = useSession().data?.Admin === true;
   const snapshotting = useSnapshotting();
   const columns = useDiskColumns(snapshotting, setDialog);

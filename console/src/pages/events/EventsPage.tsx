@@ -1,4 +1,4 @@
-import { eventIsBusy, fetchEvents, useChange } from "../../api/queries";
+import { neverBusy, fetchEvents, useChange } from "../../api/queries";
 import type { Event } from "../../api/types";
 import { ActionButton } from "../../parts/ActionButton";
 import type { Column } from "../../parts/DataTable";
@@ -19,7 +19,7 @@ const KINDS = [
 const EVENTS: ListOf<Event> = {
   name: "events",
   fetchPage: fetchEvents,
-  busy: eventIsBusy,
+  busy: neverBusy,
   idOf: (event) => event.EventId,
   exact: (text) => (text === "" ? [] : /^(disk|snap|op)-[a-z0-9]{8}$/.test(text) ? [{ Name: "subject-id", Values: [text] }] : null),
   texts: (event, nameOf) => [event.EventId, event.Kind, event.SubjectId, event.Message, nameOf(event.SubjectId)],

@@ -2,6 +2,7 @@ import { useState } from "react";
 import { Button } from "tdesign-react/es/button";
 
 import { fetchGroups, groupIsBusy, type GroupRow } from "../../api/queries";
+import { useAddressed } from "../../parts/addressed";
 import { NameAndId, Ref, shownName, tagsText, tagTexts } from "../../parts/Copyable";
 import type { Column } from "../../parts/DataTable";
 import { AddIcon, LayersIcon } from "../../parts/icons";
@@ -44,6 +45,7 @@ export default function GroupsPage() {
   const { t } = useWords();
   const [creating, setCreating] = useState(false);
   const [dialog, setDialog] = useState<OpenGroupDialog | null>(null);
+  useAddressed({ create: { onSelect: () => setCreating(true) } });
   const create = (
     <Button theme="primary" icon={<AddIcon />} onClick={() => setCreating(true)}>
       {t("newGroup.button")}

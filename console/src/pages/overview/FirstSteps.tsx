@@ -14,7 +14,7 @@ export function FirstSteps({ overview }: { readonly overview: Overview }) {
     <Card title={t("overview.none")} className="first-steps">
       <p className="quiet">{t("overview.noneText")}</p>
       <ol>
-        <Step title={t("first.create")} done={overview.Disks > 0} link={<Link to="/disks?new=1">{t("overview.begin")}</Link>} commands={["drystone disk create --size 20 --name first"]} />
+        <Step title={t("first.create")} done={overview.Disks > 0} link={<Link to="/disks?do=create">{t("overview.begin")}</Link>} commands={["drystone disk create --size 20 --name first"]} />
         <Step
           title={t("first.attach")}
           done={overview.DisksAttached > 0}

@@ -2,51 +2,81 @@ import { useState } from "react";
 import { Button } from "tdesign-react/es/button";
 
 import type { Account } from "../../api/types";
-import { useAnswer, useConfirmedChange, useSession } from "../../api/queries";
+import { fetchAccounts, neverBusy, useConfirmedChange, useSession } from "../../api/queries";
+import { useAddressed } from "../../parts/addressed";
 import { asks } from "../../commands/asked";
 import { OwnPassword } from "../../parts/Confirm";
 import { Command, NameAndId } from "../../parts/Copyable";
+import type { Column } from "../../parts/DataTable";
 import { Dialog } from "../../parts/Dialog";
 import { TextField } from "../../parts/Field";
+import { AddIcon, UserCircleIcon } from "../../parts/icons";
+import { ListPage, useListPage, type ListOf } from "../../parts/ListPage";
 import { Tag } from "../../parts/StateTag";
 import { Time } from "../../parts/Time";
+import { parseTime } from "../../units/times";
 import { useWords } from "../../words";
 import { NewKey } from "./Keys";
-import { ListCard } from "./ListCard";
+
+const ACCOUNTS: ListOf<Account> = {
+  name: "accounts",
+  fetchPage: fetchAccounts,
+  busy: neverBusy,
+  idOf: (one) => one.AccountId,
+  exact: (text) => (text === "" ? [] : null),
+  texts: (one) => [one.AccountName, one.AccountId],
+  filters: {},
+  values: { name: (one) => one.AccountName, admin: (one) => (one.Admin ? 1 : 0), created: (one) => parseTime(one.CreateTime) },
+  units: {},
+};
 
 /** Accounts that keep their disks and snapshots apart. For administrators. */
 export function Accounts() {
   const { t } = useWords();
   const admin = useSession().data?.Admin === true;
-  const answer = useAnswer("drystone", "DescribeAccounts", { Limit: 100 }, { enabled: admin });
+  return admin ? <AccountList /> : <p className="quiet">{t("why.notAdmin")}</p>;
+}
+
+function AccountList() {
+  const { t } = useWords();
   const [creating, setCreating] = useState(false);
+  useAddressed({ create: { onSelect: () => setCreating(true) } });
   const [resetting, setResetting] = useState<Account | null>(null);
-  if (!admin) return <p className="quiet">{t("why.notAdmin")}</p>;
+  const columns: readonly Column<Account>[] = [
+    { id: "name", title: t("common.nameAndId"), width: "minmax(180px, 1.6fr)", fixed: true, cell: (one) => <NameAndId name={one.AccountName} id={one.AccountId} /> },
+    { id: "admin", title: t("account.role"), width: "minmax(120px, 1fr)", cell: (one) => (one.Admin ? <Tag tone="good">{t("account.admin")}</Tag> : "–") },
+    { id: "created", title: t("common.created"), width: "minmax(120px, 1fr)", cell: (one) => <Time text={one.CreateTime} /> },
+    {
+      id: "actions",
+      title: t("table.actions"),
+      width: "140px",
+      fixed: true,
+      cell: (one) => (
+        <Button size="small" variant="text" theme="primary" onClick={() => setResetting(one)}>
+          {t("account.password")}
+        </Button>
+      ),
+    },
+  ];
+  const create = (
+    <Button theme="primary" icon={<AddIcon />} onClick={() => setCreating(true)}>
+      {t("account.create")}
+    </Button>
+  );
   return (
-    <ListCard
+    <ListPage
+      inside
+      page={useListPage(ACCOUNTS)}
       title={t("settings.accounts")}
       lead={t("account.lead")}
-      createText={t("account.create")}
-      onCreate={() => setCreating(true)}
-      answer={answer}
-      rows={answer.data?.AccountSet.map((one) => (
-        <li key={one.AccountId}>
-          <NameAndId name={one.AccountName} id={one.AccountId} />
-          <span className="stacked">
-            <span>{one.Admin && <Tag tone="good">{t("account.admin")}</Tag>}</span>
-            <small>
-              {t("common.created")} <Time text={one.CreateTime} />
-            </small>
-          </span>
-          <Button variant="text" theme="primary" onClick={() => setResetting(one)}>
-            {t("account.password")}
-          </Button>
-        </li>
-      ))}
+      actions={create}
+      columns={columns}
+      choices={[]}
+      empty={{ icon: <UserCircleIcon />, title: t("settings.accounts"), text: t("account.lead"), action: create }}
     >
       {creating && <CreateDialog onClose={() => setCreating(false)} />}
       {resetting && <PasswordDialog account={resetting} onClose={() => setResetting(null)} />}
-    </ListCard>
+    </ListPage>
   );
 }
 

@@ -3,6 +3,7 @@ import { Button } from "tdesign-react/es/button";
 
 import type { Key } from "../../api/types";
 import { useAnswer, useConfirmedChange } from "../../api/queries";
+import { useAddressed } from "../../parts/addressed";
 import { asks } from "../../commands/asked";
 import { useAsked } from "../../parts/asked";
 import { OwnPassword } from "../../parts/Confirm";
@@ -19,6 +20,7 @@ export function Keys() {
   const { t } = useWords();
   const answer = useAnswer("drystone", "DescribeKeys", {});
   const [creating, setCreating] = useState(false);
+  useAddressed({ create: { onSelect: () => setCreating(true) } });
   const [revoking, setRevoking] = useState<Key | null>(null);
   const keys = answer.data?.KeySet ?? [];
   return (

@@ -17,9 +17,10 @@ import { CreateDiskDialog } from "../disks/CreateDiskDialog";
 import { Difference } from "./Difference";
 import { ExportDialog } from "./ExportDialog";
 import { Frees, useFreed } from "./Frees";
+import { RestoreDialog } from "./RestoreDialog";
 import { RollBackDialog } from "./RollBackDialog";
 
-type SnapshotDialogKind = "createDisk" | "rollBack" | "rename" | "keep" | "export" | "remove" | "compare";
+export type SnapshotDialogKind = "restore" | "createDisk" | "rollBack" | "rename" | "keep" | "export" | "remove" | "compare";
 export type OpenSnapshotDialog = { readonly kind: SnapshotDialogKind; readonly rows: readonly SnapshotRow[] };
 
 type Props = {
@@ -33,6 +34,8 @@ export function SnapshotDialog({ open, onClose, onRemoved }: Props) {
   const first = open?.rows[0];
   if (open === null || first === undefined) return null;
   switch (open.kind) {
+    case "restore":
+      return <RestoreDialog row={first} onClose={onClose} />;
     case "createDisk":
       return <CreateDiskDialog from={first} onClose={onClose} />;
     case "rollBack":

@@ -3,6 +3,7 @@ import { Link, useNavigate, useParams } from "react-router";
 
 import { useAnswer, useDisk, useSnapshot, useSnapshotting, type SnapshotRow } from "../../api/queries";
 import { ActionButton } from "../../parts/ActionButton";
+import { byKind, useAddressed } from "../../parts/addressed";
 import { Ref, tagsText } from "../../parts/Copyable";
 import { ErrorNote } from "../../parts/ErrorNote";
 import { MoreMenu } from "../../parts/Menu";
@@ -49,7 +50,9 @@ function SnapshotHead({ row, back }: { readonly row: SnapshotRow; readonly back:
   const disk = useDisk(snapshot.DiskId);
   const snapshotting = useSnapshotting();
   const [dialog, setDialog] = useState<OpenSnapshotDialog | null>(null);
-  const [createDisk, rollBack, ...more] = useSnapshotEntries(row, disk.data, snapshotting, setDialog);
+  const entries = useSnapshotEntries(row, disk.data, snapshotting, setDialog);
+  useAddressed(disk.data === undefined ? undefined : byKind(entries));
+  const [restore, ...more] = entries;
   return (
     <>
       <OneHead
@@ -60,14 +63,9 @@ function SnapshotHead({ row, back }: { readonly row: SnapshotRow; readonly back:
         state={<SnapshotTag row={row} />}
         actions={
           <>
-            {createDisk && (
-              <ActionButton theme="primary" refusal={createDisk.refusal ?? null} onClick={createDisk.onSelect}>
-                {createDisk.text}
-              </ActionButton>
-            )}
-            {rollBack && (
-              <ActionButton refusal={rollBack.refusal ?? null} onClick={rollBack.onSelect}>
-                {rollBack.text}
+            {restore && (
+              <ActionButton theme="primary" refusal={restore.refusal ?? null} onClick={restore.onSelect}>
+                {restore.text}
               </ActionButton>
             )}
             <MoreMenu id={snapshot.SnapshotId} entries={more} className="icon-button" />
