@@ -77,6 +77,7 @@ class World:
         self.meddled: dict[PolicyId, float] = {}
         """When somebody last changed a policy."""
         self.looked: dict[PolicyId, float] = {}
+        self.looked_right: dict[PolicyId, float] = {}
         self.stated: dict[PolicyId, list[tuple[float, float]]] = {}
         """Slots in these open intervals have no run, and that was said."""
         self.checked: dict[PolicyId, float] = {}
@@ -104,6 +105,7 @@ class World:
         self.open.setdefault(policy.id, {})
         self.made.setdefault(policy.id, {})
         self.meddled[policy.id] = self.looked[policy.id] = self.t
+        self.looked_right.setdefault(policy.id, self.t)
         # Triggers count from when they are given, by the clock that there is.
         self.checked[policy.id] = max(self.t, self.now())
         if before is not None and replace(before, active=policy.active) == policy:
@@ -359,7 +361,8 @@ class World:
         if cursor > now + TOLERANCE_S:
             if found.cursor > now or found.set_back_s <= 0:
                 self.fail(f"the cursor of {policy.id} stays {cursor - now:.0f} s ahead")
-            self.stated[policy.id].append((self.looked[policy.id] - 1, self.t + 1))
+            # Of all since it was last looked at with a clock that was right.
+            self.stated[policy.id].append((self.looked_right[policy.id] - 1, self.t + 1))
         elif not policy.active:
             self.stated[policy.id].append((self.looked[policy.id] - 1, self.t + 1))
             if found.slot is not None:
@@ -387,6 +390,8 @@ class World:
             if last is not None and found.missed:
                 self.stated[policy.id].append((since, last))
         self.looked[policy.id] = self.t
+        if not self.skew:
+            self.looked_right[policy.id] = self.t
 
     def check_end(self, run: Run, key: Key, before: Run | None) -> None:
         """Ask whether what a run says of its end is true."""
