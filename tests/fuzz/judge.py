@@ -152,7 +152,8 @@ def check_ids(action: str, sent: bytes, answer: Mapping[str, Any], foreign: froz
         shown = {"AuditEntrySet": [{**entry, "Resource": ""} for entry in answer["AuditEntrySet"]]}
     named = set(IDS.findall(json.dumps(shown))) & foreign
     # A refusal may repeat what was asked for; a list has no row of it.
-    leaked = named - set(IDS.findall(sent.decode("utf-8", "replace"))) if "Error" in answer else named
+    refused = "Error" in answer or bool(answer.get("FailedResources"))
+    leaked = named - set(IDS.findall(sent.decode("utf-8", "replace"))) if refused else named
     if leaked:
         raise ViolationError(f"{action} {sent[:300]!r} names what is another account's: {sorted(leaked)[:3]}")
 

@@ -99,6 +99,8 @@ class Fuzzer:
         self._focus = focus
         self._shapes = Shapes()
         self._gone = Known()
+        self._shared: set[str] = set()
+        """Snapshots that were ever shared, and their disks: receivers see the ids of both."""
         self._all = {name: service.actions[name] for name in sorted(service.actions)}
         self._actions = {name: of.actions[name.rpartition(" ")[2]] for name, of in self._all.items()}
         # Operations first: what ends while the other lists are asked for was under way.
@@ -205,6 +207,8 @@ class Fuzzer:
             other = await self._service.send(name, as_absent, account=actor.account)
             judge.check_apart(name, body, answer, other, foreign)
         if "Error" not in answer:
+            if name == "ModifySnapshotsSharePermission":
+                await self._note_shared(actor, json.loads(body)["SnapshotIds"])
             self._shapes.check(name, answer)
             rows = judge.rows_of(answer)
             if rows is not None and len(rows) > answer["TotalCount"]:
@@ -216,9 +220,12 @@ class Fuzzer:
         if actor.name == "admin":
             return frozenset()
         kept = ("disk", "quiet", "snap", "ins", "csnap", "op")
-        return frozenset(
-            one for other in self.actors if other is not actor for kind in kept for one in other.known.of(kind)
-        )
+        others = {one for other in self.actors if other is not actor for kind in kept for one in other.known.of(kind)}
+        return frozenset(others - self._shared)
+
+    async def _note_shared(self, actor: Actor, snapshot_ids: list[str]) -> None:
+        answer = await self._service.call("DescribeSnapshots", account=actor.account, SnapshotIds=snapshot_ids[:PAGE])
+        self._shared |= {row[key] for row in answer["SnapshotSet"] for key in ("SnapshotId", "DiskId")}
 
     async def _ask(self, actor: Actor, name: str, **more: object) -> Mapping[str, Any]:
         """Return a whole list; each page is counted against the total."""
