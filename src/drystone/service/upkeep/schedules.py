@@ -197,7 +197,7 @@ def _tell_of_time(change: Change, policy: Policy, found: Due) -> None:
         days = found.set_back_s / 86_400
         why = f"the clock was put back: times were looked at up to {days:.1f} days ahead, and are from now on again"
     elif found.missed:
-        why = f"{found.missed} times have passed, the last run was {found.late_by_s:.0f} s late"
+        why = f"missed: {found.missed}; the run for the last one is {found.late_by_s:.0f} s late"
     else:
         return
     trouble = Trouble(kind=EventKind.RUNS_MISSED, account_id=policy.account_id, subject_id=policy.id)
