@@ -27,8 +27,20 @@ import pytest
 import structlog
 from sqlalchemy import Connection
 
-from drystone.catalog import damages, disks, meta, operations, pack_rewrites, packs, sessions, snapshots
+from drystone.catalog import (
+    damages,
+    disks,
+    meta,
+    operations,
+    pack_rewrites,
+    packs,
+    policies,
+    policy_runs,
+    sessions,
+    snapshots,
+)
 from drystone.catalog.database import Database
+from drystone.catalog.policy_runs import RunSelection
 from drystone.catalog.sqlite import SqliteDatabase
 from drystone.codec.nbd_wire import BASE_ALLOCATION, STATE_ZERO
 from drystone.domain.blocks import BLOCK_BYTES, Ranges, from_blocks, union
@@ -36,23 +48,27 @@ from drystone.domain.claim import Standing
 from drystone.domain.disk import DiskState
 from drystone.domain.disk_types import GIB
 from drystone.domain.errors import DrystoneError, Refusal
-from drystone.domain.ids import DiskId, OperationId, SessionId, SnapshotId
+from drystone.domain.ids import DiskId, OperationId, PolicyId, SessionId, SnapshotId
 from drystone.domain.late_writes import Judged
 from drystone.domain.late_writes import judge as judge_late_writes
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.pack_rewrite import RewriteState
 from drystone.domain.payloads import SnapshotPayload
+from drystone.domain.policy import Policy, RunState, Trigger
 from drystone.domain.session import Session, SessionState
 from drystone.domain.settling import Phase, Verdict
 from drystone.domain.snapshot import SnapshotState
 from drystone.domain.tracking import TrackingState, frozen
 from drystone.nbd.extents import STATE_DIRTY
 from drystone.objects.contract import NotFoundError
+from drystone.service.calls.scheduled import ScheduledSnapshots
+from drystone.service.calls.snapshot_begin import new_snapshot
 from drystone.service.host.host import Host
 from drystone.service.jobs.delete_snapshot import DeleteSnapshot
 from drystone.service.jobs.sending import Sending
 from drystone.service.jobs.snapshot import TakeSnapshot
 from drystone.service.kept_store import KeptStore
+from drystone.service.rounds import Bugs
 from drystone.service.rows import troubles
 from drystone.service.rows.deletions import mark_deleting
 from drystone.service.rows.tracking import tracking_of
@@ -61,6 +77,7 @@ from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import compaction, epoch, late_writes, recovery
 from drystone.service.upkeep.evidence import Evidence
 from drystone.service.upkeep.mending import Mending
+from drystone.service.upkeep.schedules import Schedules
 from drystone.service.upkeep.scrub import Scrub
 from drystone.snapstore.claims import claimed_epoch, hold, list_claims
 from drystone.snapstore.deletion import delete_session_objects, list_session_objects
@@ -88,6 +105,9 @@ collection, rewrites, sweep = (
 )
 recovery_service, deletions = _module("drystone.service.upkeep.recovery"), _module("drystone.service.rows.deletions")
 delete_snapshot, snapshot_job = (_module(f"drystone.service.jobs.{name}") for name in ("delete_snapshot", "snapshot"))
+scheduled_calls, schedules_upkeep = (
+    _module(f"drystone.service.{name}") for name in ("calls.scheduled", "upkeep.schedules")
+)
 compaction_transfer, scrub_transfer, source_transfer, upload_transfer = (
     _module(f"drystone.transfer.{name}") for name in ("compaction", "scrub", "source", "upload")
 )
@@ -321,27 +341,93 @@ def run(scene: Scene, act: Act) -> None:
 
 def freeze(scene: Scene) -> None:
     """Bring a snapshot of the disk to where the reply was sent: frozen, and nothing of it uploaded."""
+    written(scene)
+    scene.db.write_sync(lambda conn: frozen_rows(conn, snapshot_row(NEW, created_at=NOW, disk_id=DISK)))
+
+
+def written(scene: Scene) -> None:
+    """Have the disk written to before and after the instant of the next snapshot."""
     rng = random.Random(4)
     scene.disk.write(rng, [2, 3, 20, 21, 22, 50])
     scene.disk.view, scene.disk.frozen_bits, scene.disk.bits = bytes(scene.disk.content), scene.disk.bits, set()
     scene.disk.write(rng, [3, 30])
     scene.truth[NEW] = scene.disk.view
+
+
+def frozen_rows(conn: Connection, template: Any) -> None:
+    """Record the snapshot as a call does that has frozen the disk."""
     session = Session(id=SessionId("5e" * 16), kind="snapshot", created_at=NOW)
 
+    disk = disks.get(conn, DISK)
+    assert disk is not None
+    plan = frozen(tracking_of(disk), new_bitmap="b1")
+    sessions.open(conn, session, [] if plan.base is None else [plan.base])
+    snapshots.insert(conn, replace(
+        template, size_gib=1, state=SnapshotState.CREATING, parent_id=plan.base, session_id=session.id
+    ))  # fmt: skip
+    payload = SnapshotPayload(freeze=plan, session=session.id, taken_at=NOW, freeze_ms=1.0)
+    operations.insert(conn, Operation(
+        id=OperationId("op-1"), kind=OperationKind.SNAPSHOT, account_id=OWNER, disk_id=DISK, snapshot_id=NEW,
+        phase=Phase.FROZEN.value, payload=payload, created_at=NOW, updated_at=NOW,
+    ))  # fmt: skip
+
+
+POLICY = PolicyId("asp-00000001")
+
+
+def policy_due(scene: Scene) -> None:
+    """Have an hourly policy of the disk that nobody looked at for an hour and a half."""
+    written(scene)
+    since = NOW - 5400
+    value = Policy(
+        id=POLICY, account_id=OWNER, zone="UTC", triggers=(Trigger(hours=tuple(range(24)), interval_days=1),),
+        created_at=since, modified_at=since, anchored_at=since,
+    )  # fmt: skip
+
     def rows(conn: Connection) -> None:
-        disk = disks.get(conn, DISK)
-        assert disk is not None
-        plan = frozen(tracking_of(disk), new_bitmap="b1")
-        sessions.open(conn, session, [] if plan.base is None else [plan.base])
-        snapshots.insert(conn, snapshot_row(NEW, size_gib=1, state=SnapshotState.CREATING, parent_id=plan.base,
-                                            session_id=session.id, created_at=NOW, disk_id=DISK))  # fmt: skip
-        payload = SnapshotPayload(freeze=plan, session=session.id, taken_at=NOW, freeze_ms=1.0)
-        operations.insert(conn, Operation(
-            id=OperationId("op-1"), kind=OperationKind.SNAPSHOT, account_id=OWNER, disk_id=DISK, snapshot_id=NEW,
-            phase=Phase.FROZEN.value, payload=payload, created_at=NOW, updated_at=NOW,
-        ))  # fmt: skip
+        policies.insert(conn, value, cursor=since)
+        policies.bind(conn, POLICY, DISK, since)
 
     scene.db.write_sync(rows)
+
+
+@dataclass(kw_only=True)
+class Freezer:
+    """Begins a policy's snapshot of the scene's disk."""
+
+    scene: Scene
+
+    async def take_scheduled(self, _caller: Any, disk_id: DiskId, scheduled: Any) -> None:
+        def begin(change: Change) -> None:
+            disk = disks.get(change.conn, disk_id)
+            assert disk is not None
+            frozen_rows(change.conn, scheduled.record(change, new_snapshot(change, disk, NEW)))
+
+        await self.scene.made.transactions.change(begin)
+
+
+async def policy_round(scene: Scene) -> None:
+    """Do rounds of schedules, and take what they begin."""
+    freezer: Any = Freezer(scene=scene)
+    schedules = Schedules(
+        transactions=scene.made.transactions, bugs=Bugs(),
+        taker=ScheduledSnapshots(snapshots=freezer, groups=freezer),
+    )  # fmt: skip
+    for _ in range(2):
+        await schedules.once()
+        if any(one.kind is OperationKind.SNAPSHOT for one in scene.db.read_sync(operations.unfinished)):
+            await take(scene)
+
+
+def policy_obeyed(scene: Scene) -> None:
+    """S302: one run, and its one snapshot."""
+    run(scene, policy_round)
+    rows = scene.db.read_sync(lambda conn: policy_runs.find(conn, RunSelection(account_id=OWNER)))[0]
+    made = scene.db.read_sync(lambda conn: snapshots.of_policy(conn, POLICY))
+    assert [(row.state, row.snapshot_id, row.slot) for row in rows] == [
+        (RunState.DONE, one.id, one.slot) for one in made
+    ]
+    assert len(rows) == 1
 
 
 async def take(scene: Scene) -> None:
@@ -614,6 +700,7 @@ def two_gone(scene: Scene) -> None:
 
 SCRIPTS = (
     Script(name="upload", prepare=freeze, act=take, ended=all_there),
+    Script(name="a policy's run", prepare=policy_due, act=policy_round, ended=policy_obeyed),
     Script(name="upload, power cut", prepare=without_daemon(freeze), act=take_until_the_cut),
     Script(name="upload by the spool", prepare=spooled(freeze), act=take, ended=all_there_and_sent),
     Script(
@@ -992,7 +1079,17 @@ def doomed_packs_forgotten_first(patched: pytest.MonkeyPatch) -> None:
     patched.setattr(collection, "remove_doomed", remove)
 
 
+def run_not_moved(patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(scheduled_calls, "move", lambda *_: True)
+
+
+def cursor_without_runs(patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(schedules_upkeep, "add", lambda *_: None)
+
+
 PLANTED = (
+    Planted(name="a run is not moved with its snapshot", script="a policy's run", plant=run_not_moved),  # S302
+    Planted(name="the cursor moves without runs", script="a policy's run", plant=cursor_without_runs),  # S302
     Planted(name="packs are not flushed", script="upload", lazy=unflushed("put", "/packs/")),  # I1
     Planted(name="maps are not flushed", script="upload", lazy=unflushed("put", "/maps/")),
     Planted(name="the manifest is not flushed", script="upload", lazy=unflushed("put", ".manifest")),  # I1
