@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -14,10 +15,13 @@ import pytest
 from drystone.codec.luks import HEADER_BYTES, luks_header
 from drystone.domain.errors import IntegrityError, UnavailableError
 from drystone.domain.ids import DiskId
-from drystone.engine import luks
+from drystone.engine import graph, luks
 from drystone.engine.convert import ImageFile
+from drystone.engine.daemon import Daemon
 from drystone.engine.graph import Backing
+from drystone.engine.live_disk import LiveDisk
 from drystone.engine.luks import LuksKey
+from drystone.engine.qmp import QmpRefusedError
 from drystone.engine.volume import Qcow2Volume
 
 DISK = DiskId("disk-aaaaaaaa")
@@ -143,3 +147,29 @@ def test_a_key_is_not_shown() -> None:
         assert os.fstat(given.descriptors[0]).st_mode & 0o777 == 0o600
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(given.descriptors[0])
+
+
+def test_a_monitor_that_refuses_or_is_gone_tells_no_key(tmp_path: Path) -> None:
+    """S381: neither what it answers, nor that it does not, nor its log."""
+    log = tmp_path / "daemon.log"
+
+    async def story() -> list[str]:
+        daemon = await Daemon.start("d", tmp_path / "run", log, dict(os.environ))
+        said = []
+        try:
+            await LiveDisk(daemon=daemon, id=DISK).give_secret("key", KEY)
+            wrong = {**graph.secret(DISK, "key", KEY), "format": "nothing"}
+            for arguments in (graph.secret(DISK, "key", KEY), wrong):
+                with pytest.raises(QmpRefusedError) as refused:
+                    await daemon.execute("object-add", arguments)
+                said.append(str(refused.value))
+        finally:
+            os.kill(daemon.pid, signal.SIGKILL)
+        with pytest.raises(UnavailableError) as gone:
+            await daemon.execute("object-add", graph.secret(DISK, "other", KEY))
+        await daemon.kill()
+        return [*said, str(gone.value), repr(gone.value.__cause__)]
+
+    told = asyncio.run(story())
+    assert len(told) == 4
+    assert not any(KEY.passphrase in one for one in (*told, log.read_text()))
