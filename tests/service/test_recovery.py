@@ -23,17 +23,20 @@ from drystone.catalog import (
     packs,
     quiesce_profiles,
     sessions,
+    shares,
     snapshot_groups,
     snapshots,
 )
 from drystone.catalog.database import Database
 from drystone.catalog.sqlite import SqliteDatabase
 from drystone.codec.manifest import ANCESTRY_MAX, Manifest
+from drystone.domain.account import Account
 from drystone.domain.blocks import BLOCK_BYTES
 from drystone.domain.disk import Disk, DiskState
 from drystone.domain.errors import DrystoneError, RefusalError
 from drystone.domain.ids import (
     AccountId,
+    DiskBackupId,
     DiskId,
     IdSource,
     InstanceId,
@@ -45,6 +48,7 @@ from drystone.domain.ids import (
 from drystone.domain.operation import Operation, OperationKind, OperationState
 from drystone.domain.quiesce import QuiesceProfile, Step, StepKind
 from drystone.domain.session import Session, SessionState
+from drystone.domain.share import Share
 from drystone.domain.snapshot import Snapshot, SnapshotState
 from drystone.domain.snapshot_group import SnapshotGroupState
 from drystone.engine.descriptions import write_disk, write_quiesce
@@ -821,3 +825,26 @@ def test_a_store_that_does_not_answer_stops_deletion(world: World, tmp_path: Pat
             asyncio.run(confirmation.may_delete(gone.transactions, gone.kept))
     finally:
         db.close()
+
+
+def test_sharing_ends_with_a_reconciliation_and_backup_points_stay_what_they_are(world: World) -> None:
+    """S341: an old catalog would bring back what was taken away. S343: of a disk that is gone they are snapshots."""
+    for number, disk in ((1, "dbp-11111111"), (3, "dbp-33333333")):
+        told = Attributes(name="point", backup=DiskBackupId(disk))
+        write_attributes(world.store, world.name(number), told, OWNER)
+    world.recover()
+    start(world)
+    other = Account(id=AccountId("100000000002"), name="other", admin=False, created_at=NOW)
+    share = Share(snapshot_id=world.name(2), account_id=other.id, created_at=NOW)
+    with contextlib.closing(world.open()) as db:
+        seen = {row.id: row.backup_id for row in db.read_sync(snapshots.everything)}
+        assert seen == {world.name(1): "dbp-11111111", world.name(2): None, world.name(3): "dbp-33333333"}
+        db.write_sync(lambda conn: accounts.insert(conn, other))
+        db.write_sync(lambda conn: shares.add(conn, share))
+        lost = {"disk_id": DiskId("disk-gone0000")}
+        db.write_sync(lambda conn: snapshots.compare_and_set(conn, world.name(3), expected={}, values=lost))
+    reconciled(world)
+    with contextlib.closing(world.open()) as db:
+        assert db.read_sync(lambda conn: shares.of_snapshot(conn, world.name(2))) == ()
+        seen = {row.id: row.backup_id for row in db.read_sync(snapshots.everything)}
+        assert seen == {world.name(1): "dbp-11111111", world.name(2): None, world.name(3): None}
