@@ -44,7 +44,8 @@ class ScheduledSnapshots:
         def record(change: Change, template: Snapshot) -> Snapshot:
             run, now = _waiting(change, of_disk[template.disk_id])
             taken = _of_policy(change, now, run, template)
-            move(change, run, rules.begun(run, taken.id))
+            moved = move(change, run, rules.begun(run, taken.id))
+            assert moved, "rows do not change under a writing transaction"
             return taken
 
         def unchanged(change: Change, found: Sequence[tuple[Disk, bool]]) -> bool:
