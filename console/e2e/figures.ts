@@ -61,7 +61,7 @@ try {
     for (const [path, called, searched, order] of LISTS) {
       const { page, errors } = await openPage(browser, { origin });
       await page.goto(`${origin}/console/${path}`);
-      await page.locator("[data-index='0'] .row-link").waitFor();
+      await page.locator("[data-index='0'] [data-column=name] .row-link").waitFor();
       note(`${called}: first row`, await page.evaluate<number>("performance.getEntriesByName('first-row')[0]?.startTime ?? performance.now()"));
       const box = page.locator(".search input");
       // A part of a name or an id, which the server does not find by itself.
@@ -69,12 +69,12 @@ try {
       await page.keyboard.insertText(searched.slice(1));
       note(`${called}: search`, await untilRow(page, searched));
       await box.fill("");
-      await page.locator("[data-index='3'] .row-link").waitFor();
+      await page.locator("[data-index='3'] [data-column=name] .row-link").waitFor();
       await page.evaluate("document.querySelector(\"[data-index='0']\").dataset.old = document.querySelector(\"[data-index='0']\").textContent");
       const began = Date.now();
       await page.goto(`${origin}/console/${path}?sort=-${order}`);
       await page.locator("[aria-sort=descending]").waitFor();
-      await page.locator("[data-index='0'] .row-link").waitFor();
+      await page.locator("[data-index='0'] [data-column=name] .row-link").waitFor();
       note(`${called}: page in another order`, Date.now() - began);
       await page.waitForTimeout(500);
       const { frames, tasks } = await scroll(page);

@@ -7,7 +7,7 @@ import type { Page } from "playwright-core";
 import { launch, openPage } from "./browser";
 import { Mock } from "./mock";
 
-const [directory = "", only = ""] = process.argv.slice(process.argv.findIndex((word) => word.endsWith("looks.ts")) + 1);
+const [directory = "", only = ""] = process.argv.slice(2);
 if (directory === "") throw new Error("say in which directory");
 mkdirSync(directory, { recursive: true });
 

@@ -4,7 +4,7 @@ import { Input } from "tdesign-react/es/input";
 import { useWords } from "../words";
 import { SearchIcon } from "./icons";
 
-const WAIT_MS = 350;
+const WAIT_MS = 150;
 
 /** Searches when the user stops typing. */
 export function SearchBox({ value, onChange, hint }: { readonly value: string; readonly onChange: (text: string) => void; readonly hint: string }) {
