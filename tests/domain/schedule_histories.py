@@ -121,7 +121,7 @@ class History(World):
                     self.meddled[policy.id] = self.t
             case "bind":
                 if drive.row.id not in self.bound[policy.id]:
-                    self.bound[policy.id][drive.row.id] = max(self.t, self.now())
+                    self.bound[policy.id][drive.row.id] = self.reached(policy.id)
             case "switch" | "switch on" if policy.active == (what == "switch"):
                 self.put_policy(replace(policy, active=not policy.active))
             case "triggers":

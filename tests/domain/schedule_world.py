@@ -106,14 +106,17 @@ class World:
         self.made.setdefault(policy.id, {})
         self.meddled[policy.id] = self.looked[policy.id] = self.t
         self.looked_right.setdefault(policy.id, self.t)
-        # Triggers count from when they are given, by the clock that there is.
-        self.checked[policy.id] = max(self.t, self.now())
+        self.checked[policy.id] = self.reached(policy.id)
         if before is not None and replace(before, active=policy.active) == policy:
             return
         first, last = self.start // HALF_S * HALF_S - 2 * DAY_S, self.stop // HALF_S * HALF_S + HALF_S
         self.slots[policy.id] = walked(policy, first, last, HALF_S)
         ahead = (slot + self.rng.uniform(0.1, 20) for slot in self.slots[policy.id] if self.t < slot < self.stop)
         self.ticks = sorted({*(one for one in self.ticks if one > self.t), *ahead}, reverse=True)
+
+    def reached(self, policy_id: PolicyId) -> float:
+        """Return up to which time slots had their turn, right or wrong: what is new counts from there on."""
+        return max(self.t, self.now(), self.cursors[policy_id])
 
     def slots_in(self, policy: Policy, after: float, until: float) -> list[int] | None:
         """Return the slots in (after, until] by the reference; None if it has not walked there."""
