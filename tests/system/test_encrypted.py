@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from drystone.domain.ids import DiskId
 from drystone.engine.descriptions import FoundDisk, find_disks
 from drystone.engine.luks import LuksKey
@@ -152,6 +154,7 @@ def test_an_encrypted_disk_is_as_any_other(tmp_path: Path) -> None:
             assert key_of(system, name).secret not in image_of(system.layout, DiskId(name)).read_bytes()
 
 
+@pytest.mark.long
 def test_a_missing_key_stops_its_disks_alone_and_a_recovery_adopts_them(tmp_path: Path) -> None:
     """S382, S246: the key is in row and disk.json; a rotation wraps it anew in both."""
     content = text("somebody")
