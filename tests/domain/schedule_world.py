@@ -485,4 +485,6 @@ class World:
                 self.check_waits(run)
         horizon = self.t - 90 * DAY_S
         for key in [key for key in self.rows if key[1] < horizon and key not in self.open[key[0]]]:
+            # A clock that goes back by more than that runs such a slot again.
             del self.rows[key]
+            self.done.pop(key, None)
