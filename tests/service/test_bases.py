@@ -106,7 +106,11 @@ def test_a_disk_is_initialized_from_what_is_deleted_meanwhile(
     monkeypatch.setattr(initialize, "make_image", make_image)
     operation = scene.db.read_sync(lambda conn: operations.get(conn, OperationId("op-init")))
     assert operation is not None
-    host: Any = SimpleNamespace(close=close, row=row)
+
+    async def volume(_disk: Disk) -> None:
+        pass
+
+    host: Any = SimpleNamespace(close=close, row=row, volume=volume)
     asyncio.run(of_parts(Initialize, scene.made, host=host).run(operation))
     # It is filled from its source, which stays as long as that takes.
     following = [one for one in scene.db.read_sync(operations.unfinished) if one.kind is OperationKind.HYDRATE]

@@ -13,7 +13,7 @@ from unittest.mock import AsyncMock
 
 import msgspec
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
 from drystone.catalog import (
     accounts,
@@ -28,6 +28,7 @@ from drystone.catalog import (
     snapshots,
 )
 from drystone.catalog.database import Database
+from drystone.catalog.schema import snapshot as snapshot_table
 from drystone.catalog.sqlite import SqliteDatabase
 from drystone.codec.manifest import ANCESTRY_MAX, Manifest
 from drystone.domain.account import Account
@@ -797,6 +798,9 @@ def test_nothing_expires_or_is_collected_until_somebody_confirms(world: World) -
 
             return changed(db, begin, at=NOW * 2)
 
+        # As if somebody had taken it by hand: the newest good one of a policy stays (S307).
+        by_hand = update(snapshot_table).where(snapshot_table.c.id == world.name(2)).values(policy_id=None)
+        db.write_sync(lambda conn: conn.execute(by_hand))
         assert not asyncio.run(confirmation.may_delete(installation.transactions, installation.kept))
         assert due() == []
         confirming = confirmation.Confirmation(transactions=installation.transactions)
