@@ -154,3 +154,6 @@ def test_a_directory_is_known_by_any_name(tmp_path: Path) -> None:
         assert host_files.lies_in(path, (own,))
     for path in (other / "x", own / ".." / "x"):
         assert not host_files.lies_in(path, (own,))
+    # A server whose snapshots are in a bucket has no directory for them.
+    assert not host_files.lies_in(other / "x", (own, own / "store"))
+    assert host_files.lies_in(own / "x", (own / "store", own))

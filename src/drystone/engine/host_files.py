@@ -74,11 +74,17 @@ def file_id(descriptor: int) -> FileId:
 def lies_in(path: Path, directories: tuple[Path, ...]) -> bool:
     """Tell whether the directory of `path` is one of these or below one, by whatever name.
 
+    Of these, one that is not there has nothing below it.
+
     Raises:
         ProtocolError: A link of another user leads there.
         UnavailableError: It cannot be looked at.
     """
-    own = {(found.st_dev, found.st_ino) for found in (directory.stat() for directory in directories)}
+    own = set()
+    for directory in directories:
+        with _told(directory, "looked at"), contextlib.suppress(FileNotFoundError):
+            found = directory.stat()
+            own.add((found.st_dev, found.st_ino))
     at = open_directory(path.parent)
     try:
         while (here := file_id(at)) not in own:
