@@ -1,3 +1,5 @@
+import { fileURLToPath } from "node:url";
+
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
 
@@ -7,7 +9,7 @@ export default defineConfig({
   plugins: [react()],
   base: "/console/",
   resolve: {
-    alias: [{ find: /^tdesign-icons-react$/, replacement: new URL("src/parts/icons.ts", import.meta.url).pathname }],
+    alias: [{ find: /^tdesign-icons-react$/, replacement: fileURLToPath(new URL("src/parts/icons.ts", import.meta.url)) }],
   },
   build: {
     // Shipped inside the Python package, which serves it.

@@ -1,11 +1,12 @@
 // A browser for the tests, and what is asked of every page.
 import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
 
 import { chromium, type Browser, type Page } from "playwright-core";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const SHOTS = new URL("screenshots/", import.meta.url).pathname;
+const SHOTS = fileURLToPath(new URL("screenshots/", import.meta.url));
 
 /** Long: a step may wait for a machine that does something else. */
 export const STEP_MS = 90_000;

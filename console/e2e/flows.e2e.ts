@@ -163,7 +163,7 @@ describe.skipIf(origin === "")("against the real service", () => {
     await submit(page);
     await page.waitForURL(/\/groups\/csnap-/, { timeout: SLOW_MS });
     await leadState(page, t("snap.state.NORMAL"));
-    expect(await page.locator(".rows li").count()).toBe(2);
+    await expect.poll(() => page.locator(".rows li").count(), { timeout: SLOW_MS }).toBe(2);
 
     // A member opens, or the console says why that cannot be told: its disk is empty.
     const groupUrl = page.url();

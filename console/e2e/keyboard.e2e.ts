@@ -1,6 +1,7 @@
 // Every change that the console can ask for, by keyboard alone. One that has no way here fails the last test.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 import type { Browser, Locator, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -351,7 +352,7 @@ describe("by keyboard alone", () => {
   });
 
   it("asks for every change that the console's source asks for", () => {
-    const root = new URL("../src/", import.meta.url).pathname;
+    const root = fileURLToPath(new URL("../src/", import.meta.url));
     const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((name) => /\.tsx?$/.test(name) && !/\.test\.|^commands/.test(name));
     const source = files.map((name) => readFileSync(join(root, name), "utf8")).join("\n");
     const actions = [...source.matchAll(/\b(?:useAsked|useChange|useConfirmedChange|call)\(\s*"(?:cbs|drystone)",\s*"([A-Z]\w+)"/g)].map((match) => match[1] ?? "");

@@ -3,6 +3,7 @@ import { readFileSync, statSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
 
 import type { AnswerOf } from "../src/api/answers";
 import type { Session } from "../src/api/client";
@@ -11,7 +12,7 @@ import { change } from "./changes";
 import { Policies } from "./policies";
 import { DAY_MS, FREE, GIB, idOf, iso, noise, step, World } from "./world";
 
-const BUILT = new URL("../../src/drystone/console_files/", import.meta.url).pathname;
+const BUILT = fileURLToPath(new URL("../../src/drystone/console_files/", import.meta.url));
 const TYPES: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml",
 };

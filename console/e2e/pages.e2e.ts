@@ -346,7 +346,7 @@ describe("actions", () => {
       await page.goto(`${at}/console${path}`);
       if (action === "ApplySnapshot") {
         // By way of where it is restored to.
-        await page.getByRole("button", { name: t("snapAction.restore") }).and(page.locator("[aria-disabled=false]")).click();
+        await page.getByRole("button", { name: t("snapAction.restore"), exact: true }).and(page.locator("[aria-disabled=false]")).click();
         await page.getByLabel(t("restore.inPlace")).check();
         await submit.click();
       } else await page.getByRole("button", { name: t("snapAction.rollBack") }).and(page.locator("[aria-disabled=false]")).click();

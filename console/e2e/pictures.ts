@@ -1,11 +1,13 @@
 // Makes the pictures of docs/images anew (`npm run pictures`): pages of the made-up world, at a fixed time. Look at them
 // before you commit them.
+import { fileURLToPath } from "node:url";
+
 import type { Page } from "playwright-core";
 
 import { launch, openPage, type Look } from "./browser";
 import { Mock } from "./mock";
 
-const FOLDER = new URL("../../docs/images/", import.meta.url).pathname;
+const FOLDER = fileURLToPath(new URL("../../docs/images/", import.meta.url));
 const NOW = Date.parse("2026-11-30T10:20:00+08:00");
 
 const mock = new Mock(NOW, 220);

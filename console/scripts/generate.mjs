@@ -1,5 +1,6 @@
 // Writes src/api/types.ts from api.json, the server's own description of its API. `--check` only compares.
 import { readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 
 const root = new URL("..", import.meta.url);
 const target = new URL("src/api/types.ts", root);
@@ -44,7 +45,7 @@ export function typesOf(description) {
   return `${parts.join("\n\n")}\n`;
 }
 
-if (process.argv[1] === new URL(import.meta.url).pathname) {
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const types = typesOf(JSON.parse(readFileSync(new URL("api.json", root), "utf8")));
   if (!process.argv.includes("--check")) writeFileSync(target, types);
   else if (readFileSync(target, "utf8") !== types) {

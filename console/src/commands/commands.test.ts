@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 import { describe, expect, it } from "vitest";
 
@@ -22,7 +23,7 @@ describe("what a dialog shows as commands", () => {
   });
 
   it("is there for every change that a dialog asks for", () => {
-    const pages = new URL("../pages", import.meta.url).pathname;
+    const pages = fileURLToPath(new URL("../pages", import.meta.url));
     const files = readdirSync(pages, { recursive: true, encoding: "utf8" }).map((name) => join(pages, name)).filter((path) => path.endsWith("Dialogs.tsx") || path.endsWith("Dialog.tsx"));
     const source = files.filter((path) => statSync(path).isFile()).map((path) => readFileSync(path, "utf8")).join("\n");
     const asked = [...source.matchAll(/use(?:Asked|Change|ConfirmedChange)\(\s*"\w+",\s*"(\w+)"/g)].map((match) => match[1] ?? "");

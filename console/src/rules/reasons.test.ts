@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 import { describe, expect, it } from "vitest";
 
@@ -22,7 +23,7 @@ describe("reasons of the server", () => {
     expect(reasonText(zh, "no route to host")).toBe("no route to host");
   });
   it("are the server's words still", () => {
-    const root = new URL("../../../src/drystone/service", import.meta.url).pathname;
+    const root = fileURLToPath(new URL("../../../src/drystone/service", import.meta.url));
     const source = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".py")).map((name) => readFileSync(join(root, name), "utf8")).join("\n");
     expect([...WHOLE, "rolling back to {", "tracking was lost: {"].filter((text) => !source.includes(text))).toEqual([]);
   });

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 import { describe, expect, it } from "vitest";
 
@@ -42,7 +43,7 @@ describe("words", () => {
   });
 
   it("has a text for every key in the source, and no key without use", () => {
-    const root = new URL("..", import.meta.url).pathname;
+    const root = fileURLToPath(new URL("..", import.meta.url));
     const files = readdirSync(root, { recursive: true, encoding: "utf8" })
       .map((name) => join(root, name))
       .filter((path) => /\.tsx?$/.test(path) && !/words\/|\.test\./.test(path) && statSync(path).isFile());
