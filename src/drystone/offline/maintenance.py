@@ -11,13 +11,14 @@ from typing import Protocol
 from sqlalchemy import Connection
 
 from drystone.catalog import meta, snapshots
-from drystone.catalog.backup import back_up
+from drystone.catalog.backup import back_up, read_meta
 from drystone.catalog.database import Database
 from drystone.catalog.sqlite import SqliteDatabase
+from drystone.client_settings import CREDENTIALS_FILE
 from drystone.codec.manifest import Manifest
 from drystone.config import Config
 from drystone.domain.claim import Claimant, Standing
-from drystone.domain.errors import ProtocolError
+from drystone.domain.errors import DrystoneError, ProtocolError
 from drystone.domain.ids import IdSource, Randomness, StoreId
 from drystone.domain.late_writes import judge
 from drystone.domain.snapshot import SnapshotState
@@ -29,6 +30,7 @@ from drystone.objects.address import DirectoryAddress, ObjectsAddress, open_obje
 from drystone.server.serve import locked
 from drystone.server.store_opening import SEALED, StartError, stores_in, with_keys
 from drystone.server.store_place import store_place
+from drystone.service.rows.troubles import HELD
 from drystone.service.transactions import Change, Transactions
 from drystone.service.upkeep import epoch
 from drystone.service.upkeep.backups import KIND
@@ -48,6 +50,7 @@ from drystone.snapstore.store import Store, end_numbered_epoch, open_store
 UNFINISHED = "catalog.db.recovering"
 RECONCILE_BACKUPS_KEPT = 10
 STORE_ID = "store_id"
+RECOVERED = "recovered from its store on "
 
 
 class Outside(Protocol):
@@ -233,10 +236,7 @@ def recover(data: Path, root: Path | None, store_id: str | None, outside: Outsid
     _require_file(config)
     with locked(config.data):
         if layout.catalog.exists():
-            raise StartError(
-                f"{layout.catalog} is there already; to bring a catalog up to date with its store use "
-                f"`drystone store reconcile --data {config.data}`"
-            )
+            raise StartError(f"{layout.catalog} is there already{_what_it_is(layout)}")
         place = _place(config, layout, root)
         chosen = _chosen(place, store_id)
         # Nobody but the keys can say whether it must be sealed (S242).
@@ -244,7 +244,7 @@ def recover(data: Path, root: Path | None, store_id: str | None, outside: Outsid
         store = _open(place, chosen)
         at = outside.clock()
         inventory = take_inventory(store, outside.on_progress)
-        evidence = _evidence(store, inventory, layout, config, f"recovered from its store on {_time(at)}")
+        evidence = _evidence(store, inventory, layout, config, f"{RECOVERED}{_time(at)}")
         part = layout.catalog.with_name(UNFINISHED)
         report, known, ours = _rebuilt(part, store, evidence, outside.rng, at)
         if {entry.object for entry in list_manifests(store)} != evidence.inventory.manifests:
@@ -259,6 +259,21 @@ def recover(data: Path, root: Path | None, store_id: str | None, outside: Outsid
         part.replace(layout.catalog)
         sync_file(config.data)
         return report
+
+
+def _what_it_is(layout: Layout) -> str:
+    """Say what to do with a catalog that a recovery finds: one that was killed may have made it, and shown nothing."""
+    try:
+        held = read_meta(layout.catalog, HELD) or ""
+    except DrystoneError:
+        held = ""
+    if not held.startswith(RECOVERED):
+        return f"; to bring a catalog up to date with its store use `drystone store reconcile --data {layout.data}`"
+    return (
+        f" and was {held}: that is done, also if its report was not shown. Start the server: the administrator's key "
+        f"is in {layout.data / CREDENTIALS_FILE} then. `drystone snapshot list` says what came back, `drystone account "
+        "list` which accounts, and `drystone account key create ACCOUNT` makes another key of each"
+    )
 
 
 def _open(place: ObjectsAddress, store_id: str) -> Store:
