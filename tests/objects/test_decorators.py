@@ -121,18 +121,24 @@ def test_requests_are_counted() -> None:
     objects.get_range("a", 1, 3)
     with pytest.raises(NotFoundError):
         objects.get("b")
+    # A store without its mark is another place: whoever watches it asks soon. One that is to be made has none yet.
+    with pytest.raises(NotFoundError):
+        objects.get("s/owner")
+    with pytest.raises(NotFoundError):
+        objects.size("s/owner")
     faulty.then("get", BEFORE)
     with pytest.raises(UnavailableError):
         objects.get("a")
     assert [entry.name for entry in objects.list("")] == ["a"]
     found = {one.kind: (one.requests, one.bytes, one.errors, one.seconds) for one in tally.counts()}
     assert found == {
-        "put": (1, 5, 0, 1.0), "get": (3, 5, 1, 3.0), "get_range": (1, 2, 0, 1.0), "list": (1, 0, 0, 1.0),
+        "put": (1, 5, 0, 1.0), "get": (4, 5, 2, 4.0), "get_range": (1, 2, 0, 1.0), "list": (1, 0, 0, 1.0),
+        "size": (1, 0, 0, 1.0),
     }  # fmt: skip
     other = Tally()
     other.add(*tally.take())
     other.add(*tally.take())
-    assert sum(one.requests for one in other.counts()) == 6
+    assert sum(one.requests for one in other.counts()) == 8
     assert tally.counts() == ()
 
 

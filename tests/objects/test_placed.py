@@ -19,7 +19,9 @@ CONTENT = ("s/packs/1/a", "s/maps/1/b", "s/snapshots/c/d.manifest")
 def nothing_is_gone(objects: ObjectStore) -> None:
     for name in CONTENT:
         for ask in (objects.get, objects.size, lambda one: objects.get_range(one, 0, 1)):
-            with pytest.raises(StoreUnavailableError, match="s is not there: the place is another one"):
+            with pytest.raises(
+                StoreUnavailableError, match="not have the snapshot store s: it is another one of the same"
+            ):
                 ask(name)
         with pytest.raises(StoreUnavailableError):
             list(objects.list(name.rpartition("/")[0] + "/"))

@@ -9,13 +9,13 @@ from sqlalchemy import Connection
 
 from drystone.catalog import meta, sessions, snapshots
 from drystone.domain.claim import Standing
-from drystone.domain.errors import ProtocolError, UnavailableError
+from drystone.domain.errors import ProtocolError, StoreUnavailableError, UnavailableError
 from drystone.domain.ids import SessionId, SnapshotId
 from drystone.domain.session import Session
 from drystone.domain.snapshot import SnapshotState
 from drystone.objects.contract import ObjectEntry
 from drystone.service.upkeep import confirmation, epoch
-from drystone.snapstore.claims import claimed_epoch, list_claims, owned_by_another
+from drystone.snapstore.claims import UnlistedClaimError, claimed_epoch, list_claims, owned_by_another
 from drystone.snapstore.manifests import Attributes, write_attributes
 from drystone.snapstore.store import StaleEpochError, open_store
 from tests.catalog.catalog_values import snapshot as snapshot_row
@@ -150,6 +150,23 @@ def test_a_store_without_the_claim_is_not_claimed_again(world: World) -> None:
         may_delete(made)
     assert begin(world, made) is Standing.UNSEEN
     assert list_claims(made.store) == ()
+    world.close()
+
+
+def test_a_store_that_was_emptied_is_not_taken_for_a_listing_that_is_behind(world: World) -> None:
+    """At an epoch that was claimed before nothing is written that could be listed."""
+    made = world.open()
+    publish(made)
+    whole = world.objects.content()
+    for name in whole:
+        MemoryStore.delete(world.objects, name)
+    with pytest.raises(StoreUnavailableError, match="does not have the snapshot store") as caught:
+        may_delete(made)
+    assert not isinstance(caught.value, UnlistedClaimError)
+    mark = f"{STORE_ID}/owner"
+    MemoryStore.put(world.objects, mark, whole[mark])
+    with pytest.raises(UnlistedClaimError, match="its listing is behind, or somebody removed it"):
+        may_delete(made)
     world.close()
 
 

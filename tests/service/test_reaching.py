@@ -135,9 +135,16 @@ def test_history_5_a_place_of_the_same_name_is_not_taken_for_the_store(world: Wo
     for name in whole:
         MemoryStore.delete(world.objects, name)
     for _ in range(3):
-        with pytest.raises(StoreUnavailableError, match="another place of the same name"):
+        with pytest.raises(StoreUnavailableError, match="does not have the snapshot store"):
             asyncio.run(epoch.advance(made.transactions, made.kept))
         assert world.objects.content() == {}, "nothing is left there"
+    # One that has its mark and no claim, as a copy without them.
+    mark = f"{STORE_ID}/owner"
+    MemoryStore.put(world.objects, mark, whole[mark])
+    with pytest.raises(StoreUnavailableError, match="lists no earlier claim"):
+        asyncio.run(epoch.advance(made.transactions, made.kept))
+    assert set(world.objects.content()) == {mark}
+    MemoryStore.delete(world.objects, mark)
     # A start finds that the store is not there, and makes none.
     objects = away(made)
     with pytest.raises(ForeignStoreError, match="does not have the snapshot store"):

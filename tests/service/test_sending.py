@@ -137,6 +137,31 @@ def test_a_snapshot_that_waits_is_not_given_up_for_what_it_waits_for(
     assert operation_answer(snapshot_of(scene))["ErrorMessage"] == ""
 
 
+def test_history_5_a_store_that_was_emptied_is_waited_for(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S213: that its mark is not found is no end of a snapshot."""
+    read(scene)
+    store, said = scene.made.store, list[str]()
+    name = store.name("owner")
+    mark = store.objects.get(name)
+    store.objects.delete(name)
+
+    async def pause(_seconds: float) -> None:
+        said.append(operation_answer(snapshot_of(scene))["ErrorMessage"])
+        if len(said) == 3:
+            store.objects.put(name, mark)
+
+    monkeypatch.setattr("drystone.service.jobs.store_wait.asyncio.sleep", pause)
+
+    async def wait() -> None:
+        job = taking(scene)
+        why = StoreUnavailableError("it hangs")
+        await job.sending.store_wait.until_it_answers(snapshot_of(scene), why, 0, job.sending.check)
+
+    asyncio.run(wait())
+    assert "does not have the snapshot store" in said[1] == said[2]
+    assert snapshot_of(scene).error == ""
+
+
 def test_at_the_floor_the_spool_goes_and_the_snapshot_says_why(scene: Scene) -> None:
     """F15: while a request to the bucket hangs."""
     uploaded = read(scene)

@@ -54,9 +54,14 @@ class Placed(Around):
         if not rest.startswith(CONTENT) or now - self.seen.get(store, -SEEN_S) < SEEN_S:
             return
         try:
-            self.inner.size(f"{store}/{MARK}")
+            self.inner.get(f"{store}/{MARK}")
         except NotFoundError as error:
-            raise StoreUnavailableError(
-                f"the snapshot store {store} is not there: the place is another one of the same name, or was emptied"
-            ) from error
+            raise not_there(store) from error
         self.seen[store] = now
+
+
+def not_there(store: str) -> StoreUnavailableError:
+    """Return the error of a place that does not have a store which was seen there: it is waited for (S213)."""
+    return StoreUnavailableError(
+        f"the place does not have the snapshot store {store}: it is another one of the same name, or was emptied"
+    )

@@ -16,7 +16,7 @@ _CAUSES: Final = (
     (re.compile(r'message: "(Connection refused|[A-Z][a-z ]*unreachable|No route to host)"'), "{}"),
     (re.compile(r"(?:kind: Timeout|TimedOut)"), "no answer in time"),
     (re.compile(r"IncompleteMessage|ConnectionReset|UnexpectedEof"), "the connection ended before the answer"),
-    (re.compile(r"InvalidContentType|InvalidMessage"), "no TLS is spoken there; is it http:// ?"),
+    (re.compile(r"InvalidContentType|InvalidMessage"), "no TLS is spoken there; perhaps it is http://"),
     (re.compile(r'Unsuccessful|"proxy|Proxy'), "the proxy does not connect"),
 )
 

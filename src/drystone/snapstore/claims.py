@@ -60,9 +60,9 @@ def hold(store: Store, claimant: Claimant, epoch: int, *, held: int = -1) -> tup
 
     Raises:
         StaleEpochError: Somebody else has claimed it. What this one wrote was taken back.
-        UnlistedClaimError: The listing does not show the claim.
+        UnlistedClaimError: The listing does not show the claim, and the store is there.
         StoreUnavailableError: It shows that alone, which was taken back: it is another place than the one that was held
-            before.
+            before. Or the store is not there.
     """
     mine, written = claimant.claim(epoch), held == epoch
     if not written:
@@ -76,10 +76,15 @@ def hold(store: Store, claimant: Claimant, epoch: int, *, held: int = -1) -> tup
             f"the snapshot store {store.store_id} was claimed by {_said(claimant, listed)}; this catalog is at {epoch}"
         )
     if found is Standing.UNSEEN:
-        raise UnlistedClaimError(f"the snapshot store {store.store_id} does not list the claim {_name(store, mine)}")
+        read_mark(store)
+        raise UnlistedClaimError(
+            f"the snapshot store {store.store_id} does not list the claim {_name(store, mine)}: its listing is behind, "
+            "or somebody removed it"
+        )
     if not held_before(claimant, listed, held):
         if not written:
             remove_claims(store, [mine])
+        read_mark(store)
         raise StoreUnavailableError(
             f"the snapshot store {store.store_id} lists no earlier claim of this catalog: it is another place of the "
             "same name, or was emptied; look what became of it"

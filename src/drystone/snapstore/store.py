@@ -11,9 +11,10 @@ from drystone.codec.hashes import KEY_BYTES, HashKeys, derive_keys, derive_seale
 from drystone.codec.pack import PACK_VERSION
 from drystone.codec.sealed import SEALED_FORMAT, Kind, Sealed, Sealing, SecretKey
 from drystone.codec.wraps import Purpose
-from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError, StoreUnavailableError
+from drystone.domain.errors import DrystoneError, IntegrityError, ProtocolError
 from drystone.domain.ids import KeyId, PackId, SessionId, SnapshotId, StoreId
 from drystone.objects.contract import NotFoundError, ObjectStore
+from drystone.objects.placed import not_there
 from drystone.snapstore.data_keys import DataKeys, make_data_key
 from drystone.snapstore.far import Far
 from drystone.snapstore.seals import STORES_OWN, Keks, Seals
@@ -254,9 +255,7 @@ def reopen_store(objects: ObjectStore, store_id: StoreId, far: Far | None = None
     try:
         return open_store(objects, store_id, far, keks)
     except NotFoundError as error:
-        raise StoreUnavailableError(
-            f"the snapshot store {store_id} is not there: the place is another one of the same name, or was emptied"
-        ) from error
+        raise not_there(store_id) from error
 
 
 def keep_key(store: Store) -> bool:
@@ -281,8 +280,16 @@ def keep_key(store: Store) -> bool:
 
 
 def read_mark(store: Store) -> str:
-    """Return which catalog made the store, or had it when it was claimed first."""
-    return _read(store.objects, store.name("owner"), _Owner, MARKED_SEALED).owner
+    """Return which catalog made the store, or had it when it was claimed first.
+
+    Raises:
+        StoreUnavailableError: It does not answer, or is not there any more.
+        ProtocolError: It is not a mark that this program knows.
+    """
+    try:
+        return _read(store.objects, store.name("owner"), _Owner, MARKED_SEALED).owner
+    except NotFoundError as error:
+        raise not_there(store.store_id) from error
 
 
 def end_numbered_epoch(store: Store) -> None:
