@@ -299,7 +299,10 @@ def _checked(where: Path, name: str, value: object) -> object:
     if name == "log_level" and value not in LOG_LEVELS:
         raise ConfigError(f"{where}: log_level is {value!r}, and must be one of {', '.join(LOG_LEVELS)}")
     if name == "store_url" and not _BUCKET.fullmatch(str(value)):
-        raise ConfigError(f"{where}: store_url is {value!r}, and must be s3://BUCKET or s3://BUCKET/PREFIX")
+        raise ConfigError(
+            f"{where}: store_url is {value!r}, and must be s3://BUCKET or s3://BUCKET/PREFIX: a prefix has "
+            "letters A-Z and a-z, digits, `_`, `-`, `.` and `/`, and no part of it begins with a dot"
+        )
     if name == "store_endpoint" and not _ENDPOINT.fullmatch(str(value)):
         raise ConfigError(
             f"{where}: store_endpoint is {value!r}, and must be http://HOST:PORT or https://HOST, no keys in it"

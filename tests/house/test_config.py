@@ -130,6 +130,7 @@ def test_server_file_is_checked(tmp_path: Path, text: str, message: str) -> None
         ('store_url = "https://x/y"', "must be s3://BUCKET"),
         ('store_url = "s3://B"', "must be s3://BUCKET"),
         ('store_url = "s3://bucket/../x"', "must be s3://BUCKET"),
+        ('store_url = "s3://bucket/a b"', "letters A-Z and a-z"),
         ('store_url = "s3://bucket"\nstore_endpoint = "http://key:secret@x"', "no keys in it"),
         ('store_endpoint = "http://x:1"', "store_url"),
         ('store_mb_per_s_at = ["22:00-06:00"]', "no stretch of a day"),
@@ -166,7 +167,7 @@ def test_the_place_of_the_store_follows_the_configuration(tmp_path: Path) -> Non
     keys = tmp_path / "store.env"
     keys.write_text("AWS_ACCESS_KEY_ID=hidden-id\nAWS_SECRET_ACCESS_KEY=hidden\n")
     keys.chmod(0o644)
-    with pytest.raises(ConfigError, match="others may read it: chmod 600"):
+    with pytest.raises(ConfigError, match=r"chmod 600 .*: it has keys, and others may read it"):
         store_place(config, environment={})
     keys.chmod(0o600)
     found = store_place(config, environment={})

@@ -169,3 +169,14 @@ def test_history_9_a_default_retention_is_named(server: S3Server, tmp_path: Path
     assert found["delete"].works
     # It may be tried again with what the last check had to leave.
     assert {one.name for one in checked(place) if not one.works} >= {"default retention"}
+
+
+@pytest.mark.parametrize(("said", "wanted"), [("Connection refused", "or wait"), ("NoSuchBucket", "correct store_url")])
+def test_a_service_that_is_down_is_no_wrong_setting(said: str, wanted: str) -> None:
+    class Down(MemoryStore):
+        def list(self, prefix: str) -> Iterator[ObjectEntry]:
+            raise UnavailableError(f"{prefix}: {said}")
+
+    (found,) = check_objects(Down(), "check-1")
+    assert not found.works
+    assert wanted in found.do

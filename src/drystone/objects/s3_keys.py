@@ -21,7 +21,7 @@ def read_keys(path: Path) -> Mapping[str, str]:
     text = read_file(path).decode("utf-8", "replace")
     mode = path.stat().st_mode
     if stat.S_IMODE(mode) & OTHERS:
-        raise UnavailableError(f"{path} has keys and others may read it: chmod 600 {path}")
+        raise UnavailableError(f"chmod 600 {path}: it has keys, and others may read it")
     lines = (line.strip().removeprefix("export ").partition("=") for line in text.splitlines())
     values = {name.strip(): value.strip().strip("'\"") for name, _, value in lines if not name.startswith("#")}
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):

@@ -4,9 +4,10 @@ It changes nothing that is there: its objects have a name of their own, and go a
 """
 
 import contextlib
+import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,11 @@ _GUIDE: Final = "see `When something is wrong` in docs/use/s3.md"
 _FIRST: Final = (
     "correct store_url, store_endpoint and store_region in DIR/drystone.toml or the keys in DIR/store.env, or make the "
     f"bucket, whichever it says; {_GUIDE}"
+)
+_PASSES: Final = re.compile("Connection refused|no answer in time|unreachable|SlowDown")
+_WAIT: Final = (
+    "look whether the service runs and whether this machine reaches it, or wait: everything goes on by itself. "
+    f"Where it never answered, store_endpoint may be wrong; {_GUIDE}"
 )
 _OTHER: Final = f"use another service; {_GUIDE}"
 
@@ -147,6 +153,8 @@ def check_objects(
     check = _Check(objects=objects, prefix=prefix)
     check.tried("list", check.list_nothing, _NOTHING, _FIRST)
     if not check.findings[0].works:
+        if _PASSES.search(check.findings[0].seen):
+            check.findings[0] = replace(check.findings[0], do=_WAIT)
         return tuple(check.findings)
     if store_id is not None:
         check.tried(
