@@ -1,6 +1,6 @@
 // Made-up snapshot policies, and what is asked of them.
 import type { AnswerOf } from "../src/api/answers";
-import type { Policy, PolicyDetail, PolicyRun } from "../src/api/types";
+import type { Filter, Policy, PolicyDetail, PolicyRun } from "../src/api/types";
 import { DAY_MS, idOf, iso } from "./world";
 
 type Body = Readonly<Record<string, unknown>>;
@@ -48,6 +48,10 @@ export class Policies {
       case "DescribePolicyDetails": {
         const found = this.all.filter((one) => ids?.includes(one.PolicyId) ?? true);
         return { TotalCount: found.length, PolicyDetailSet: found } satisfies AnswerOf<"drystone", "DescribePolicyDetails">;
+      }
+      case "DescribeAutoSnapshotPolicies": {
+        const names = (body["Filters"] as readonly Filter[] | undefined)?.flatMap((one) => one.Values) ?? [];
+        return { TotalCount: this.all.filter((one) => names.includes(one.PolicyName)).length, AutoSnapshotPolicySet: [] } satisfies AnswerOf<"cbs", "DescribeAutoSnapshotPolicies">;
       }
       case "DescribePolicyRuns": {
         const runs = this.all.flatMap((one) => one.LastRuns);

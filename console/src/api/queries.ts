@@ -371,6 +371,25 @@ export function useAnswer<S extends ServiceName, A extends ActionName<S>>(
   });
 }
 
+const named = (Name: string, name: string) => ({ Filters: [{ Name, Values: [name] }], Limit: 1 });
+
+/** How many there are with a name. */
+const WITH_NAME = {
+  disk: async (name: string, signal: AbortSignal) => (await call("cbs", "DescribeDisks", named("disk-name", name), signal)).TotalCount,
+  snapshot: async (name: string, signal: AbortSignal) => (await call("cbs", "DescribeSnapshots", named("snapshot-name", name), signal)).TotalCount,
+  group: async (name: string, signal: AbortSignal) => (await call("cbs", "DescribeSnapshotGroups", named("snapshot-group-name", name), signal)).TotalCount,
+  policy: async (name: string, signal: AbortSignal) => (await call("cbs", "DescribeAutoSnapshotPolicies", named("auto-snapshot-policy-name", name), signal)).TotalCount,
+} as const;
+/** What names are given to. Two may have the same. */
+export type Named = keyof typeof WITH_NAME;
+
+/** Whether another of this kind has the name; `before` is what this one has. */
+export function useNameTaken(kind: Named, name: string, before = ""): boolean {
+  const enabled = name !== "" && name !== before;
+  const found = useQuery({ queryKey: ["with name", kind, name], queryFn: ({ signal }) => WITH_NAME[kind](name, signal), enabled });
+  return enabled && (found.data ?? 0) > 0;
+}
+
 /** Events that are not over and that nobody has acknowledged: the overview and the bell live on it. */
 export const useAttention = () =>
   useAnswer("drystone", "DescribeEvents", {

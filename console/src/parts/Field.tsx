@@ -4,6 +4,7 @@ import { useState, type ReactNode } from "react";
 import { Button } from "tdesign-react/es/button";
 import { Input } from "tdesign-react/es/input";
 
+import { useNameTaken, type Named } from "../api/queries";
 import type { Tag } from "../api/types";
 import { useWords } from "../words";
 import { AddIcon, CloseIcon } from "./icons";
@@ -191,24 +192,27 @@ export const expiryIsRight = (value: string): boolean =>
   value === "" || (Number.isInteger(Number(value)) && Number(value) >= 1 && Number(value) <= 3650);
 
 const NAME_MAX = 60;
-type NameUnit = "bytes" | "characters";
+/** What the length of a name is counted in (CBS). */
+const UNITS = { disk: "bytes", policy: "bytes", snapshot: "characters", group: "characters" } as const satisfies Record<Named, string>;
 
-/** Whether a name is too long. A disk's name is counted in bytes, any other in characters (CBS). */
-export function nameIsTooLong(name: string, unit: NameUnit): boolean {
-  return (unit === "bytes" ? new TextEncoder().encode(name).length : [...name].length) > NAME_MAX;
+export function nameIsTooLong(name: string, kind: Named): boolean {
+  return (UNITS[kind] === "bytes" ? new TextEncoder().encode(name).length : [...name].length) > NAME_MAX;
 }
 
-type NameProps = Pick<TextProps, "value" | "onChange"> & { readonly label?: string; readonly unit: NameUnit; readonly optional?: boolean };
+type NameProps = Pick<TextProps, "value" | "onChange"> & { readonly label?: string; readonly kind: Named; readonly before?: string; readonly optional?: boolean };
 
-/** A name; says when it is too long. */
-export function NameField({ label, unit, optional = false, ...rest }: NameProps) {
+/** A name; says when it is too long, and warns when it is taken by another than the one that was called `before`. */
+export function NameField({ label, kind, before, optional = false, ...rest }: NameProps) {
   const { t } = useWords();
+  const long = nameIsTooLong(rest.value, kind);
+  const taken = useNameTaken(kind, long ? "" : rest.value, before);
   return (
     <TextField
       {...rest}
       label={label ?? t("field.name")}
       placeholder={optional ? t("field.optional") : ""}
-      error={nameIsTooLong(rest.value, unit) ? t(`field.nameLong.${unit}`) : null}
+      error={long ? t(`field.nameLong.${UNITS[kind]}`) : null}
+      hint={taken ? <span className="field__warn" role="status">{t(`field.nameTaken.${kind}`)}</span> : null}
     />
   );
 }

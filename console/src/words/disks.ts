@@ -74,7 +74,6 @@ export const disks = {
   "newDisk.typeHint": ["Upper limits. MiB/s is the limit of reads. Writes are limited in IOPS only.", "以上为上限。MiB/s 为读取上限，写入仅限制 IOPS。"],
   "newDisk.sizeHint": ["{least} to {most} GiB", "{least} 到 {most} GiB"],
   "newDisk.sizeBad": ["A whole number from {least} to {most} GiB", "请输入 {least} 到 {most} GiB 之间的整数"],
-  "newDisk.nameTaken": ["A disk with this name exists already. Both would then have it.", "已有同名云硬盘，创建后名称将重复。"],
   "newDisk.count": ["Number of disks", "数量"],
   "newDisk.countBad": ["A whole number from 1 to {most}", "请输入 1 到 {most} 之间的整数"],
   "newDisk.deleteSnapshots": ["When the disk is deleted, also delete its snapshots that have an expiry", "销毁云硬盘时，同时删除设有到期时间的快照"],

@@ -1,6 +1,6 @@
 import { useState } from "react";
 
-import { useAnswer, useDisks, useSession, useSnapshot, type SnapshotRow } from "../../api/queries";
+import { useAnswer, useSession, useSnapshot, type SnapshotRow } from "../../api/queries";
 import type { Tag } from "../../api/types";
 import { asks } from "../../commands/asked";
 import { useAsked } from "../../parts/asked";
@@ -33,7 +33,6 @@ export function CreateDiskDialog({ from, onClose }: Props) {
   const source = from?.snapshot ?? found.data?.snapshot;
   const smallest = fromSnapshot ? (source?.DiskSize ?? 0) : 0;
   const [name, setName] = useState("");
-  const taken = (useDisks({ filters: [{ Name: "disk-name", Values: [name] }] }, name !== "" && !nameIsTooLong(name, "bytes")).data?.total ?? 0) > 0;
   const [type, setType] = useState(TYPE);
   const [sizeText, setSizeText] = useState(String(from?.snapshot.DiskSize ?? SIZE_DEFAULT));
   const [countText, setCountText] = useState("1");
@@ -55,7 +54,7 @@ export function CreateDiskDialog({ from, onClose }: Props) {
   const most = config?.MaxDiskSize ?? 32_000;
   const sizeIsRight = Number.isInteger(size) && size >= least && size <= most;
   const countIsRight = Number.isInteger(count) && count >= 1 && count <= COUNT_MAX;
-  const longName = nameIsTooLong(name, "bytes");
+  const longName = nameIsTooLong(name, "disk");
   const sourceIsRight = !fromSnapshot || source !== undefined;
 
   const limitsText = (kind: string): string => {
@@ -94,7 +93,7 @@ export function CreateDiskDialog({ from, onClose }: Props) {
         </p>
       )}
       <div className="pair">
-        <NameField value={name} onChange={setName} unit="bytes" optional />
+        <NameField value={name} onChange={setName} kind="disk" optional />
         <TextField
           label={t("newDisk.count")}
           type="number"
@@ -103,11 +102,6 @@ export function CreateDiskDialog({ from, onClose }: Props) {
           error={countIsRight ? null : t("newDisk.countBad", { most: COUNT_MAX })}
         />
       </div>
-      {taken && (
-        <p className="note note--warn" role="status">
-          {t("newDisk.nameTaken")}
-        </p>
-      )}
       <div className="pair">
         <TextField
           label={t("disk.size")}

@@ -162,7 +162,7 @@ function RenameDiskDialog({ row: { disk }, onClose }: OneProps) {
   const { t } = useWords();
   const rename = useAsked("cbs", "ModifyDiskAttributes", onClose);
   const parameters = (DiskName: string) => ({ DiskIds: [disk.DiskId], DiskName });
-  return <RenameDialog title={t("rename.disk")} name={disk.DiskName} unit="bytes" asked={rename.dialog} onRename={(to) => rename.send(parameters(to))} showsOf={(to) => asks("cbs", "ModifyDiskAttributes", parameters(to))} />;
+  return <RenameDialog title={t("rename.disk")} name={disk.DiskName} kind="disk" asked={rename.dialog} onRename={(to) => rename.send(parameters(to))} showsOf={(to) => asks("cbs", "ModifyDiskAttributes", parameters(to))} />;
 }
 
 function InitializeDialog({ row, onClose }: OneProps) {

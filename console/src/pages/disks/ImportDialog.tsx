@@ -16,7 +16,7 @@ export function ImportDialog({ onClose }: { readonly onClose: () => void }) {
   const [name, setName] = useState("");
   const [size, setSize] = useState("");
   const begin = useAsked("drystone", "ImportDisk", onClose, ({ DiskId }) => t("import.begun", { id: DiskId }));
-  const long = nameIsTooLong(name, "bytes");
+  const long = nameIsTooLong(name, "disk");
   const sizeIsRight = size === "" || (Number.isInteger(Number(size)) && Number(size) >= 1);
   const parameters = {
     Path: path.trim(),
@@ -29,7 +29,7 @@ export function ImportDialog({ onClose }: { readonly onClose: () => void }) {
       <TextField label={t("export.path")} value={path} onChange={setPath} placeholder="/srv/image.qcow2" hint={t("import.hint")} />
       <ChoiceField label={t("export.format")} value={format} onChange={setFormat} options={FORMATS.map((one) => ({ value: one, text: one === "" ? t("import.anyFormat") : one }))} />
       <div className="pair">
-        <NameField value={name} onChange={setName} unit="bytes" optional />
+        <NameField value={name} onChange={setName} kind="disk" optional />
         <TextField label={t("disk.size")} type="number" value={size} onChange={setSize} suffix="GiB" placeholder={t("import.anySize")} />
       </div>
     </Dialog>

@@ -32,7 +32,7 @@ export function CreateGroupDialog({ onClose }: { readonly onClose: () => void })
   const rows = disks.data?.rows ?? [];
   const refusalOf = (row: DiskRow) => diskRefusal("createGroup", diskFacts(row, snapshotting));
   const wanted = rows.filter((row) => refusalOf(row) === null && !left.has(row.disk.DiskId));
-  const long = nameIsTooLong(name, "characters");
+  const long = nameIsTooLong(name, "group");
   const parameters = {
     DiskIds: wanted.map((row) => row.disk.DiskId),
     ...(name === "" ? {} : { SnapshotGroupName: name }),
@@ -82,7 +82,7 @@ export function CreateGroupDialog({ onClose }: { readonly onClose: () => void })
         )}
       </fieldset>
       <p className="field__hint">{t("newSnap.groupHint")}</p>
-      <NameField label={t("newGroup.name")} value={name} onChange={setName} unit="characters" optional />
+      <NameField label={t("newGroup.name")} value={name} onChange={setName} kind="group" optional />
       <TagsField tags={tags} onChange={setTags} />
       <ProfileNotes disks={wanted.map((row) => row.disk)} />
     </Dialog>

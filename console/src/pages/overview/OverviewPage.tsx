@@ -63,21 +63,23 @@ function Content({ overview }: { readonly overview: Overview }) {
         )}
       </div>
       <div className="columns">
-        <Card title={t("overview.space")}>
-          <PartsBar
-            label={t("overview.space")}
-            format={bytes}
-            parts={[
-              { name: t("overview.stored"), value: overview.StoredBytes, tone: "stored" },
-              { name: t("overview.partCompression"), value: overview.SavedByCompressionBytes, tone: "compression" },
-              { name: t("overview.partIncrements"), value: overview.SavedByIncrementsBytes, tone: "increments" },
-            ]}
-          />
-          <p className="field__hint">{t("overview.spaceHint")}</p>
-        </Card>
+        <div className="column">
+          <Card title={t("overview.space")}>
+            <PartsBar
+              label={t("overview.space")}
+              format={bytes}
+              parts={[
+                { name: t("overview.stored"), value: overview.StoredBytes, tone: "stored" },
+                { name: t("overview.partCompression"), value: overview.SavedByCompressionBytes, tone: "compression" },
+                { name: t("overview.partIncrements"), value: overview.SavedByIncrementsBytes, tone: "increments" },
+              ]}
+            />
+            <p className="field__hint">{t("overview.spaceHint")}</p>
+          </Card>
+          <History />
+        </div>
         <AttentionCard />
       </div>
-      <History />
       <Card title={t("overview.recent")} aside={<Link to="/operations">{t("overview.allOperations")}</Link>}>
         {overview.RecentOperations.length === 0 && <p className="quiet">{t("op.none")}</p>}
         <ul className="op-list">

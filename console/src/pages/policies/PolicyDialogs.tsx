@@ -1,5 +1,5 @@
 // What is asked before a policy is made, changed or deleted, and which disks it has.
-import { useState } from "react";
+import { useRef, useState } from "react";
 import { Button } from "tdesign-react/es/button";
 
 import { call } from "../../api/client";
@@ -24,14 +24,16 @@ const TRIGGERS_MAX = 10;
 export function PolicyDialog({ policy, onClose }: { readonly policy?: PolicyDetail; readonly onClose: () => void }) {
   const { t } = useWords();
   const [form, setForm] = useState<PolicyForm>(() => (policy === undefined ? NEW_POLICY : formOf(policy)));
-  const ready = isComplete(form) && !nameIsTooLong(form.name, "bytes");
+  const ready = isComplete(form) && !nameIsTooLong(form.name, "policy");
   const preview = useAnswer("drystone", "DescribePolicySimulation", simulated(form, SIMULATED_DAYS), { everyMs: false, enabled: ready });
+  // A new one is made, then has its options set. If that is refused, saving again changes the one that was made.
+  const saved = useRef(policy?.PolicyId);
+  const [before, setBefore] = useState(policy?.PolicyName ?? "");
   const save = useChanges(async () => {
-    const PolicyId = policy?.PolicyId ?? (await call("cbs", "CreateAutoSnapshotPolicy", createParameters(form))).AutoSnapshotPolicyId;
-    if (policy !== undefined) {
-      await call("cbs", "ModifyAutoSnapshotPolicyAttribute", { AutoSnapshotPolicyId: PolicyId, Policy: triggersOf(form), ...(form.name === "" ? {} : { AutoSnapshotPolicyName: form.name }) });
-    }
-    await call("drystone", "SetPolicyOptions", { PolicyId, ...optionsOf(form) });
+    if (saved.current === undefined) saved.current = (await call("cbs", "CreateAutoSnapshotPolicy", createParameters(form))).AutoSnapshotPolicyId;
+    else await call("cbs", "ModifyAutoSnapshotPolicyAttribute", { AutoSnapshotPolicyId: saved.current, Policy: triggersOf(form), ...(form.name === "" ? {} : { AutoSnapshotPolicyName: form.name }) });
+    setBefore(form.name);
+    await call("drystone", "SetPolicyOptions", { PolicyId: saved.current, ...optionsOf(form) });
   });
   const set = (more: Partial<PolicyForm>) => setForm({ ...form, ...more });
   const setTrigger = (at: number, more: Partial<TriggerForm>) => set({ triggers: form.triggers.map((one, index) => (index === at ? { ...one, ...more } : one)) });
@@ -49,7 +51,7 @@ export function PolicyDialog({ policy, onClose }: { readonly policy?: PolicyDeta
       error={save.error ?? preview.error}
       wide
     >
-      <NameField value={form.name} onChange={(name) => set({ name })} unit="bytes" optional />
+      <NameField value={form.name} onChange={(name) => set({ name })} kind="policy" before={before} optional />
       {form.triggers.map((trigger, index) => (
         <Trigger
           key={index}

@@ -30,7 +30,8 @@ export function CreateSnapshotDialog({ rows, onClose }: Props) {
   const disk = rows[0]?.disk;
   if (disk === undefined) return null;
   const group = rows.length > 1;
-  const long = nameIsTooLong(name, "characters");
+  const kind = group ? "group" : "snapshot";
+  const long = nameIsTooLong(name, kind);
   const tagged = sentTags(tags).length === 0 ? {} : { Tags: sentTags(tags) };
   const ofGroup = { DiskIds: rows.map((row) => row.disk.DiskId), ...tagged, ...(name === "" ? {} : { SnapshotGroupName: name }) };
   const ofOne = () => ({
@@ -65,7 +66,7 @@ export function CreateSnapshotDialog({ rows, onClose }: Props) {
     >
       <DiskList rows={rows} />
       <p className="field__hint">{group ? t("newSnap.groupHint") : t("newSnap.hint")}</p>
-      <NameField label={t("newSnap.name")} value={name} onChange={setName} unit="characters" optional />
+      <NameField label={t("newSnap.name")} value={name} onChange={setName} kind={kind} optional />
       {!group && <ExpiryField value={expiry} onChange={setExpiry} />}
       <TagsField tags={tags} onChange={setTags} />
       <ProfileNotes disks={rows.map((row) => row.disk)} />

@@ -59,7 +59,7 @@ function RenameSnapshotDialog({ row: { snapshot }, onClose }: OneProps) {
   const { t } = useWords();
   const rename = useAsked("cbs", "ModifySnapshotAttribute", onClose);
   const parameters = (SnapshotName: string) => ({ SnapshotId: snapshot.SnapshotId, SnapshotName });
-  return <RenameDialog title={t("rename.snapshot")} name={snapshot.SnapshotName} unit="characters" asked={rename.dialog} onRename={(to) => rename.send(parameters(to))} showsOf={(to) => asks("cbs", "ModifySnapshotAttribute", parameters(to))} />;
+  return <RenameDialog title={t("rename.snapshot")} name={snapshot.SnapshotName} kind="snapshot" asked={rename.dialog} onRename={(to) => rename.send(parameters(to))} showsOf={(to) => asks("cbs", "ModifySnapshotAttribute", parameters(to))} />;
 }
 
 function KeepDialog({ row, onClose }: OneProps) {
