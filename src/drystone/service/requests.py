@@ -16,6 +16,29 @@ PAGE_LIMIT = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PageQuery:
+    """What asks for a page of a list."""
+
+    offset: int = 0
+    limit: int = PAGE_LIMIT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilteredQuery(PageQuery):
+    """What asks for a page of what matches."""
+
+    filters: Filters = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderedQuery(FilteredQuery):
+    """What asks for a page of what matches, in an order."""
+
+    order: str | None = None
+    order_field: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewDisks:
     """CreateDisks."""
 
@@ -47,40 +70,25 @@ class NewDisks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiskQuery:
+class DiskQuery(OrderedQuery):
     """DescribeDisks."""
 
     disk_ids: tuple[str, ...] = ()
-    filters: Filters = ()
-    order: str | None = None
-    order_field: str | None = None
-    offset: int = 0
-    limit: int = PAGE_LIMIT
     with_policies: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotQuery:
+class SnapshotQuery(OrderedQuery):
     """DescribeSnapshots."""
 
     snapshot_ids: tuple[str, ...] = ()
-    filters: Filters = ()
-    order: str | None = None
-    order_field: str | None = None
-    offset: int = 0
-    limit: int = PAGE_LIMIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackupQuery:
+class BackupQuery(OrderedQuery):
     """DescribeDiskBackups."""
 
     backup_ids: tuple[str, ...] = ()
-    filters: Filters = ()
-    order: str | None = None
-    order_field: str | None = None
-    offset: int = 0
-    limit: int = PAGE_LIMIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,12 +141,8 @@ class NewSnapshotGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotGroupQuery:
+class SnapshotGroupQuery(FilteredQuery):
     """DescribeSnapshotGroups."""
-
-    filters: Filters = ()
-    offset: int = 0
-    limit: int = PAGE_LIMIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,24 +189,15 @@ class PolicyOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyQuery:
+class PolicyQuery(OrderedQuery):
     """DescribeAutoSnapshotPolicies, and DescribePolicyDetails of the second service."""
 
     policy_ids: tuple[str, ...] = ()
-    filters: Filters = ()
-    order: str | None = None
-    order_field: str | None = None
-    offset: int = 0
-    limit: int = PAGE_LIMIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunQuery:
+class RunQuery(FilteredQuery):
     """DescribePolicyRuns of the second service."""
-
-    filters: Filters = ()
-    offset: int = 0
-    limit: int = PAGE_LIMIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,55 +227,41 @@ class ConfigQuery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OperationQuery:
+class OperationQuery(FilteredQuery):
     """DescribeOperations of the second service."""
 
     operation_ids: tuple[str, ...] = ()
-    filters: Filters = ()
-    offset: int = 0
-    limit: int = PAGE_LIMIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProtectionQuery:
+class ProtectionQuery(FilteredQuery):
     """DescribeProtection of the second service."""
 
     disk_ids: tuple[str, ...] = ()
-    filters: Filters = ()
-    offset: int = 0
-    limit: int = PAGE_LIMIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiskSpaceQuery:
+class DiskSpaceQuery(PageQuery):
     """DescribeDiskSpace of the second service."""
 
     disk_ids: tuple[str, ...] = ()
     all_accounts: bool = False
     days: int | None = None
-    offset: int = 0
-    limit: int = PAGE_LIMIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventQuery:
+class EventQuery(FilteredQuery):
     """DescribeEvents of the second service."""
 
     event_ids: tuple[str, ...] = ()
-    filters: Filters = ()
     after: int | None = None
     """The cursor of an answer before."""
-    offset: int = 0
-    limit: int = PAGE_LIMIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuditQuery:
+class AuditQuery(FilteredQuery):
     """DescribeAuditTrail of the second service."""
 
-    filters: Filters = ()
     begin: str | None = None
     """As sent: ISO 8601 with an offset; so is `end`, the first moment that is not meant."""
     end: str | None = None
-    offset: int = 0
-    limit: int = PAGE_LIMIT

@@ -22,7 +22,7 @@ from drystone.service.calls.disk_records import owned_disk
 from drystone.service.calls.filters import backup_selection
 from drystone.service.calls.new_disks import check_backup_quota
 from drystone.service.calls.patience import patiently
-from drystone.service.calls.snapshot_begin import begin_rollback, check_rollback, new_snapshot
+from drystone.service.calls.snapshot_begin import begin_rollback, check_auto_start, new_snapshot
 from drystone.service.calls.snapshot_lifecycle import RESTING, SnapshotLifecycle
 from drystone.service.calls.snapshot_records import owned_backup
 from drystone.service.operations import Operations
@@ -98,13 +98,11 @@ class DiskBackups:
         Raises:
             RefusalError: As ApplySnapshot; nothing was changed.
         """
-        if auto_start and not auto_stop:
-            raise RefusalError(Refusal.BAD_VALUE, "AutoStartInstance needs AutoStopInstance.")
+        check_auto_start(auto_stop=auto_stop, auto_start=auto_start)
 
         def record(change: Change) -> None:
             point = owned_backup(change.conn, caller.account_id, backup_id)
             disk = owned_disk(change.conn, caller.account_id, disk_id)
-            check_rollback(change.conn, disk, point)
             begin_rollback(change, disk, point, request_id=caller.request_id)
 
         await patiently(lambda: self.operations.begin(record))

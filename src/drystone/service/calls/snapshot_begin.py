@@ -109,7 +109,17 @@ def check_no_snapshot(conn: Connection, disk_id: DiskId) -> None:
     raise kind(Refusal.SNAPSHOT_CREATING, f"A snapshot of disk {disk_id} is being created; wait until it is NORMAL.")
 
 
-def check_rollback(conn: Connection, disk: Disk, snapshot: Snapshot) -> None:
+def check_auto_start(*, auto_stop: bool, auto_start: bool) -> None:
+    """Refuse a rollback that is to start an instance which it does not stop.
+
+    Raises:
+        RefusalError: `BAD_VALUE`.
+    """
+    if auto_start and not auto_stop:
+        raise RefusalError(Refusal.BAD_VALUE, "AutoStartInstance needs AutoStopInstance.")
+
+
+def _check_rollback(conn: Connection, disk: Disk, snapshot: Snapshot) -> None:
     """Refuse a rollback that cannot be begun now.
 
     Raises:
@@ -149,7 +159,12 @@ def check_rollback(conn: Connection, disk: Disk, snapshot: Snapshot) -> None:
 
 
 def begin_rollback(change: Change, disk: Disk, snapshot: Snapshot, *, request_id: str) -> None:
-    """Make the disk ROLLBACKING and begin the operation that goes on (S1); `check_rollback` has passed."""
+    """Make the disk ROLLBACKING and begin the operation that goes on (S1).
+
+    Raises:
+        RefusalError: With ApplySnapshot's documented codes: it cannot be begun now.
+    """
+    _check_rollback(change.conn, disk, snapshot)
     session = change.open_session("rollback", [snapshot.id])
     changed = snapshots.compare_and_set(
         change.conn, snapshot.id, expected={"state": SnapshotState.NORMAL}, values={"rolling_back": True}

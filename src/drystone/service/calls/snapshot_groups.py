@@ -32,8 +32,8 @@ from drystone.service.calls.snapshot_begin import (
     Scheduled,
     begin_rollback,
     begin_snapshot,
+    check_auto_start,
     check_no_snapshot,
-    check_rollback,
     new_snapshot,
 )
 from drystone.service.calls.snapshot_lifecycle import FREEZE_SECONDS_MAX
@@ -338,8 +338,7 @@ class SnapshotGroups:
         Raises:
             RefusalError: With ApplySnapshotGroup's documented codes; nothing was changed.
         """
-        if auto_start and not auto_stop:
-            raise RefusalError(Refusal.BAD_VALUE, "AutoStartInstance needs AutoStopInstance.")
+        check_auto_start(auto_stop=auto_stop, auto_start=auto_start)
         if not wanted:
             raise RefusalError(Refusal.MISSING, "ApplyDisks is empty; give at least one disk.")
         if len({one.disk_id for one in wanted}) < len(wanted):
@@ -360,8 +359,6 @@ class SnapshotGroups:
                     )
                 pairs.append((owned_disk(conn, caller.account_id, one.disk_id), member))
             self._check_attached([disk for disk, _ in pairs])
-            for disk, member in pairs:
-                check_rollback(conn, disk, member)
             for disk, member in pairs:
                 begin_rollback(change, disk, member, request_id=caller.request_id)
 

@@ -27,8 +27,8 @@ from drystone.service.calls.snapshot_begin import (
     Scheduled,
     begin_rollback,
     begin_snapshot,
+    check_auto_start,
     check_no_snapshot,
-    check_rollback,
     new_snapshot,
 )
 from drystone.service.calls.snapshot_records import check_not_shared, owned_backup, owned_snapshot
@@ -349,13 +349,11 @@ class SnapshotLifecycle:
         Raises:
             RefusalError: With ApplySnapshot's documented codes; nothing was changed.
         """
-        if auto_start and not auto_stop:
-            raise RefusalError(Refusal.BAD_VALUE, "AutoStartInstance needs AutoStopInstance.")
+        check_auto_start(auto_stop=auto_stop, auto_start=auto_start)
 
         def record(change: Change) -> None:
             snapshot = owned_snapshot(change.conn, caller.account_id, snapshot_id)
             disk = owned_disk(change.conn, caller.account_id, disk_id)
-            check_rollback(change.conn, disk, snapshot)
             begin_rollback(change, disk, snapshot, request_id=caller.request_id)
 
         await patiently(lambda: self.operations.begin(record))
