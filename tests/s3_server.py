@@ -173,11 +173,11 @@ SKEWED = (
 )
 
 
-class Skewed:
-    """The way to a server. While its clock is `ahead_s` of this machine's it refuses everything, as services do."""
+class Way:
+    """The way to a server on this machine; use as the beginning of one that has something the matter."""
 
     def __init__(self, port: int) -> None:
-        self._port, self.ahead_s = port, 0.0
+        self._port = port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -194,14 +194,35 @@ class Skewed:
 
     def _carry(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
-            if self.ahead_s:
-                self._refuse(client)
-                return
-            with socket.create_connection(("127.0.0.1", self._port)) as server:
-                other = threading.Thread(target=pump, args=(client, server), daemon=True)
-                other.start()
-                pump(server, client)
-                other.join()
+            self.pass_on(client)
+
+    def pass_on(self, client: socket.socket) -> None:
+        """Carry what a client says to the server, and back."""
+        with self.forwarding(client) as server:
+            pump(server, client)
+
+    @contextlib.contextmanager
+    def forwarding(self, client: socket.socket, begun: bytes = b"") -> Iterator[socket.socket]:
+        """Give a connection to the server, to which all goes that the client says, after what it has said."""
+        with socket.create_connection(("127.0.0.1", self._port)) as server:
+            server.sendall(begun)
+            other = threading.Thread(target=pump, args=(client, server), daemon=True)
+            other.start()
+            yield server
+            other.join()
+
+
+class Skewed(Way):
+    """While the server's clock is `ahead_s` of this machine's everything is refused, as services do."""
+
+    ahead_s = 0.0
+
+    def pass_on(self, client: socket.socket) -> None:
+        """Refuse it if the clock is wrong."""
+        if self.ahead_s:
+            self._refuse(client)
+        else:
+            super().pass_on(client)
 
     def _refuse(self, client: socket.socket) -> None:
         head, _, body = client.recv(1 << 16).partition(b"\r\n\r\n")

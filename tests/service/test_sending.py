@@ -104,6 +104,13 @@ def test_what_is_kept_of_it_is_proven(scene: Scene) -> None:
         read(scene)
 
 
+async def wait_for_store(scene: Scene) -> None:
+    """Wait as a snapshot does after its first failure."""
+    job = taking(scene)
+    why = StoreUnavailableError("it hangs")
+    await job.sending.store_wait.until_it_answers(snapshot_of(scene), why, 0, job.sending.check)
+
+
 def test_a_snapshot_that_waits_is_not_given_up_for_what_it_waits_for(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,12 +133,7 @@ def test_a_snapshot_that_waits_is_not_given_up_for_what_it_waits_for(
     monkeypatch.setattr(store_wait, "read_mark", mark)
     monkeypatch.setattr("drystone.service.jobs.store_wait.asyncio.sleep", pause)
 
-    async def wait() -> None:
-        job = taking(scene)
-        why = StoreUnavailableError("it hangs")
-        await job.sending.store_wait.until_it_answers(snapshot_of(scene), why, 0, job.sending.check)
-
-    asyncio.run(wait())
+    asyncio.run(wait_for_store(scene))
     assert said == [f"waits for the snapshot store: {why}" for why in ("it hangs", "the bucket is away", "still away")]
     assert snapshot_of(scene).error == ""
     assert operation_answer(snapshot_of(scene))["ErrorMessage"] == ""
@@ -152,12 +154,7 @@ def test_history_5_a_store_that_was_emptied_is_waited_for(scene: Scene, monkeypa
 
     monkeypatch.setattr("drystone.service.jobs.store_wait.asyncio.sleep", pause)
 
-    async def wait() -> None:
-        job = taking(scene)
-        why = StoreUnavailableError("it hangs")
-        await job.sending.store_wait.until_it_answers(snapshot_of(scene), why, 0, job.sending.check)
-
-    asyncio.run(wait())
+    asyncio.run(wait_for_store(scene))
     assert "does not have the snapshot store" in said[1] == said[2]
     assert snapshot_of(scene).error == ""
 

@@ -1,11 +1,9 @@
 """Encrypted disks on a real host: every path works, and nothing that they hold is anywhere in clear (S380 to S383)."""
 
 import os
-import random
 import resource
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +19,10 @@ from drystone.snapstore.key_files import KeyFiles
 from tests.engine.volumes import image_of
 from tests.system.harness import Installation, installation
 from tests.system.test_s3 import command_lines_and_logs
-from tests.system.test_sealed import SETTINGS
+from tests.system.test_sealed import SETTINGS, World
 
 MIB = 1 << 20
 LENGTH = 2 * MIB
-
-
-@dataclass(frozen=True)
-class World:
-    clock = staticmethod(time.time)
-    rng = random.Random(3)
-
-    def on_progress(self, done: int, total: int) -> None:
-        pass
 
 
 def text(mark: str) -> bytes:
